@@ -1,0 +1,1 @@
+"""The core of Zhiwen: everything but the screens and the task queue."""

@@ -1,0 +1,82 @@
+"""Settings: the only reader of the environment and of `.env`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kb.errors import SetupError
+
+
+class Settings(BaseSettings):
+    """What the installation is told. Every field is an environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    zhiwen_home: Path = Path("data")  # all data of the embedded services, the uploads and the built-in model
+
+    # Each of the three, when empty, stands for the embedded service.
+    milvus_uri: str = ""
+    milvus_token: SecretStr = SecretStr("")
+    redis_url: str = ""
+    database_url: str = ""
+
+    embedding_model: str = "builtin"  # builtin | openai:<name> | fastembed:<name or local folder>
+    embedding_base_url: str = ""  # empty: OPENAI_BASE_URL
+    embedding_api_key: SecretStr = SecretStr("")  # empty: OPENAI_API_KEY
+
+    openai_api_key: SecretStr = SecretStr("")
+    openai_base_url: str = ""
+    llm_model: str = ""
+    llm_timeout_seconds: float = 60.0
+
+    worker_threads: int = Field(2, ge=1, le=64)
+    parsing_timeout_seconds: float = 300.0
+    parsing_memory_mb: int = Field(4096, ge=256)
+    max_upload_mb: int = Field(200, ge=1)
+    lease_seconds: float = Field(20.0, ge=2)
+
+    log_level: str = "INFO"
+    log_format: str = "json"  # json | text
+
+    @property
+    def home(self) -> Path:
+        return self.zhiwen_home.expanduser().resolve()
+
+    @property
+    def uploads(self) -> Path:
+        return self.home / "uploads"
+
+    @property
+    def models(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def sqlite_path(self) -> Path:
+        return self.home / "zhiwen.db"
+
+    @property
+    def sql_url(self) -> str:
+        """SQLAlchemy's URL of the database; PostgreSQL is always spoken to through psycopg 3."""
+        if not self.database_url:
+            return f"sqlite:///{self.sqlite_path}"
+        for prefix in ("postgresql://", "postgres://"):
+            if self.database_url.startswith(prefix):
+                return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
+        return self.database_url
+
+    @property
+    def needs_embedded_services(self) -> bool:
+        return not (self.milvus_uri and self.redis_url)
+
+
+def load_settings(**values: object) -> Settings:
+    """Read the environment and `.env`; `values` go before both. A bad value raises `SetupError` naming it."""
+    try:
+        return Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper()
+        raise SetupError(problem=f"{name} is not valid: {first['msg']}.", solution="Correct it in .env.") from error

@@ -1,0 +1,325 @@
+"""The domain's dataclasses and enums. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class Mode(StrEnum):
+    """What a question in the chat is answered with."""
+
+    LLM = "llm"
+    KNOWLEDGE = "knowledge"
+    TEST = "test"
+
+
+class VersionState(StrEnum):
+    """Where one ingestion of a document stands."""
+
+    QUEUED = "queued"
+    PARSING = "parsing"
+    EMBEDDING = "embedding"
+    INDEXING = "indexing"
+    READY = "ready"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_running(self) -> bool:
+        return self in (VersionState.PARSING, VersionState.EMBEDDING, VersionState.INDEXING)
+
+    @property
+    def is_pending(self) -> bool:
+        """Neither ready nor given up."""
+        return self is VersionState.QUEUED or self.is_running
+
+
+class Role(StrEnum):
+    USER = "user"
+    ASSISTANT = "assistant"
+    NOTICE = "notice"  # a line of the page's own, such as "now answering from …"; never sent to a model
+
+
+class MessageState(StrEnum):
+    STREAMING = "streaming"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class Route(StrEnum):
+    """One way to find candidates."""
+
+    DENSE = "dense"
+    LEXICAL = "lexical"
+
+
+# --- documents -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PageStart:
+    """Page `number` (1-based) begins at character `start` of the parsed text."""
+
+    start: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of `level` (1 is the highest) whose line begins at character `start` of the parsed text."""
+
+    start: int
+    level: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """A file's text with its page and heading positions, all as character offsets into `text`.
+
+    `pages` is empty for formats without pages; both tuples are in order of `start`.
+    """
+
+    text: str
+    pages: tuple[PageStart, ...] = ()
+    headings: tuple[Heading, ...] = ()
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSpan:
+    """A stretch of a parsed text: characters `start` to `end`, its page (0: none) and heading path."""
+
+    ordinal: int
+    start: int
+    end: int
+    page: int
+    heading: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stored span of a document. `text` is what was embedded; `terms` what BM25 sees."""
+
+    id: str
+    document_id: UUID
+    version_id: UUID
+    ordinal: int
+    start: int
+    end: int
+    page: int
+    heading: str
+    text: str
+    terms: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """How a knowledge base's vectors are indexed in Milvus."""
+
+    index_type: str = "HNSW"  # or FLAT, IVF_FLAT, IVF_SQ8
+    metric: str = "COSINE"  # or IP, L2
+    m: int = 16
+    ef_construction: int = 200
+    nlist: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalProfile:
+    """The settings of one retrieval.
+
+    `dense_weight` and `lexical_weight` scale the min-max normalised scores; `candidates` is how many each route
+    brings; `ef` is HNSW's search width; `threshold` drops passages whose relevance (0 to 1) is lower;
+    `neighbours` chunks before and after each passage go to the model with it, up to `context_tokens`.
+    """
+
+    dense_weight: float = 0.45
+    lexical_weight: float = 0.55
+    candidates: int = 50
+    ef: int = 100
+    threshold: float = 0.0
+    top_k: int = 5
+    neighbours: int = 1
+    context_tokens: int = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeBase:
+    id: UUID
+    owner_id: UUID
+    name: str
+    collection: str
+    embedding_model: str
+    dimension: int
+    index: IndexSettings
+    profile: RetrievalProfile
+    created_at: datetime
+    document_count: int = 0
+    ready_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One ingestion of a document; `error` is a code of `kb.errors`, `error_values` its values."""
+
+    id: UUID
+    document_id: UUID
+    state: VersionState
+    file_key: str
+    size_bytes: int
+    created_at: datetime
+    attempts: int = 0
+    crashes: int = 0
+    pages: int = 0
+    chunks: int = 0
+    stored_chunks: int = 0
+    error: str = ""
+    error_values: dict[str, str] = field(default_factory=dict)
+    retry_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One source in a knowledge base; `latest` is its newest version, `live_version_id` the one that answers."""
+
+    id: UUID
+    knowledge_base_id: UUID
+    name: str
+    live_version_id: UUID | None
+    created_at: datetime
+    latest: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The last sign of life of a running ingestion: `done` of `total` units (pages or chunks) of `stage`."""
+
+    stage: VersionState
+    done: int
+    total: int
+    rate: float  # units a second
+    at: datetime
+    worker: str
+
+
+# --- retrieval -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RouteHit:
+    """Where one route placed a chunk: `rank` (1 is the best), its raw `score` and the score `scaled` to 0…1."""
+
+    rank: int
+    score: float
+    scaled: float
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that retrieval returned, with its scores and ranks; `context` is its text with its neighbours'."""
+
+    chunk: Chunk
+    document_name: str
+    rank: int
+    fused: float
+    overlap: float  # share of the question's terms that stand in the chunk
+    relevance: float  # what the threshold is applied to
+    dense: RouteHit | None = None
+    lexical: RouteHit | None = None
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a retrieval: its name, how long it took, how many candidates it left, and why, if it matters."""
+
+    name: str
+    milliseconds: float
+    remaining: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What each step of a retrieval did, with times."""
+
+    steps: tuple[Step, ...]
+    profile: RetrievalProfile
+    terms: tuple[str, ...] = ()
+
+    @property
+    def milliseconds(self) -> float:
+        return sum(step.milliseconds for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """The answer of `kb.retrieval.retrieve`: the passages, the best first, and the trace of how."""
+
+    question: str
+    passages: tuple[Passage, ...]
+    trace: Trace
+
+
+# --- conversations ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: UUID
+    name: str
+    chat_model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    id: UUID
+    owner_id: UUID
+    title: str
+    mode: Mode
+    knowledge_base_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    id: UUID
+    conversation_id: UUID
+    ordinal: int
+    role: Role
+    state: MessageState
+    mode: Mode
+    content: str
+    created_at: datetime
+    knowledge_base_id: UUID | None = None
+    model: str = ""
+    error: str = ""
+    error_values: dict[str, str] = field(default_factory=dict)
+    retrieval: Retrieval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """One service's state as `/healthz` and the System page show it."""
+
+    name: str
+    ok: bool
+    detail: str
+    milliseconds: float
+
+
+def spans_text(document: ParsedDocument, spans: Sequence[ChunkSpan]) -> list[str]:
+    """The text of each span."""
+    return [document.text[span.start : span.end] for span in spans]
