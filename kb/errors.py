@@ -23,6 +23,7 @@ KbError
 │   ├── DatabaseUnavailable
 │   ├── RedisUnavailable
 │   ├── MilvusUnavailable
+│   ├── MilvusRefused          it answered, with an error
 │   ├── EmbeddingUnavailable
 │   └── FileMissing            the stored upload cannot be read
 ├── ModelError                 the chat or embedding model refused or failed
@@ -49,7 +50,7 @@ import re
 from typing import ClassVar
 
 
-def N_(text: str) -> str:
+def N_(text: str) -> str:  # noqa: N802 - gettext's own name for it
     """Mark `text` for the translators; it is translated where it is shown."""
     return text
 
@@ -201,6 +202,11 @@ class RedisUnavailable(Unavailable):
 class MilvusUnavailable(Unavailable):
     message = N_("Milvus does not answer ({detail}).")
     remedy = N_("Check MILVUS_URI and that Milvus runs; see the System page.")
+
+
+class MilvusRefused(Unavailable):
+    message = N_("Milvus answered with an error ({detail}).")
+    remedy = N_("Try again; if it stays so, look at Milvus' log.")
 
 
 class EmbeddingUnavailable(Unavailable):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -256,11 +255,8 @@ class Trace:
 
     steps: tuple[Step, ...]
     profile: RetrievalProfile
+    milliseconds: float  # from the question to the passages; the routes run side by side
     terms: tuple[str, ...] = ()
-
-    @property
-    def milliseconds(self) -> float:
-        return sum(step.milliseconds for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +314,3 @@ class ServiceHealth:
     ok: bool
     detail: str
     milliseconds: float
-
-
-def spans_text(document: ParsedDocument, spans: Sequence[ChunkSpan]) -> list[str]:
-    """The text of each span."""
-    return [document.text[span.start : span.end] for span in spans]

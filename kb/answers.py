@@ -1,0 +1,265 @@
+"""Runs answers in the background, streams them through Redis, and saves them.
+
+An answer does not belong to the page that asked: it goes on when the tab closes, and any page, on any web process,
+finds it again by its message's id. The producer alone writes the message to SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import redis
+import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
+
+from kb import redis as kb_redis
+from kb.answering import PassagesFound, Question, Retrieve, answer
+from kb.config import Settings
+from kb.conversations import Conversations
+from kb.errors import DatabaseUnavailable, KbError, NotFound, UnexpectedFailure
+from kb.llm import ChatModel
+from kb.models import MessageState, Retrieval
+from kb.retrieval.record import from_record, to_record
+
+BATCH_SECONDS = 0.05
+ALIVE_SECONDS = 6
+STREAM_SECONDS = 3600
+SAVE_ATTEMPTS = 20
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What has arrived of an answer since `position` was last given."""
+
+    position: str
+    text: str
+    retrieval: Retrieval | None
+    ended: bool
+
+
+@dataclass(slots=True)
+class _Running:
+    """An answer being produced."""
+
+    user_id: UUID
+    message_id: UUID
+    question: Question
+    text: str = ""
+    sent: int = 0  # characters of `text` that are in the stream
+    retrieval: Retrieval | None = None
+    retrieval_sent: bool = False
+    state: MessageState = MessageState.DONE
+    error: KbError | None = None
+    stop_requested: bool = False
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Answers:
+    """Starts, follows and stops answers. All run on one event loop in a thread of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: redis.Redis,
+        conversations: Conversations,
+        retrieve: Retrieve,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._conversations = conversations
+        self._retrieve = retrieve
+        self._loop = asyncio.new_event_loop()
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._async_client = redis.asyncio.Redis.from_url(
+            settings.redis_url, decode_responses=True, socket_timeout=2, socket_connect_timeout=1
+        )
+        self._thread = threading.Thread(target=self._loop.run_forever, name="answers", daemon=True)
+        self._thread.start()
+
+    # --- for the pages ---
+
+    def start(self, user_id: UUID, message_id: UUID, model: ChatModel | None) -> None:
+        """Produce the answer `message_id` to the question before it; returns at once."""
+        answer_message = self._conversations.message(user_id, message_id)
+        asked, history = self._conversations.question_of(user_id, message_id)
+        question = Question(
+            user_id, asked.content, answer_message.mode, answer_message.knowledge_base_id, history, model
+        )
+        self._call(self._begin(user_id, message_id, question)).result(timeout=10)
+
+    def read(self, message_id: UUID, position: str = "0-0") -> Update:
+        """What has arrived since `position`. Errors: `RedisUnavailable`."""
+        with kb_redis.translated():
+            found: Any = self._client.xrange(kb_redis.answer_key(message_id, "stream"), min=f"({position}")
+        text, retrieval, ended = "", None, False
+        for _, fields in found:
+            text += fields.get("text", "")
+            ended = ended or "end" in fields
+            if "retrieval" in fields:
+                retrieval = from_record(json.loads(fields["retrieval"]))
+        return Update(found[-1][0] if found else position, text, retrieval, ended)
+
+    def stop(self, message_id: UUID) -> None:
+        """Ask the producer, wherever it runs, to stop. Errors: `RedisUnavailable`."""
+        with kb_redis.translated():
+            self._client.set(kb_redis.answer_key(message_id, "stop"), 1, ex=STREAM_SECONDS)
+
+    def interrupt_if_dead(self, user_id: UUID, message_id: UUID) -> bool:
+        """Close an answer whose producer died, keeping what had arrived. True if that was so.
+
+        Errors: `RedisUnavailable`: without Redis there is no telling.
+        """
+        if message_id in self._tasks:
+            return False
+        with kb_redis.translated():
+            if self._client.exists(kb_redis.answer_key(message_id, "alive")):
+                return False
+        arrived = self.read(message_id)
+        return self._conversations.finish(
+            user_id, message_id, MessageState.INTERRUPTED, arrived.text, retrieval=arrived.retrieval
+        )
+
+    def close(self) -> None:
+        """End all running answers as interrupted, saving what they have."""
+        self._call(self._close()).result(timeout=10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        self._loop.close()
+
+    # --- on the loop ---
+
+    def _call(self, coroutine: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _begin(self, user_id: UUID, message_id: UUID, question: Question) -> None:
+        if message_id in self._tasks:
+            return
+        running = _Running(user_id, message_id, question)
+        # The sign of life comes before anybody can look for it.
+        await self._forget_earlier(running)
+        self._tasks[message_id] = self._loop.create_task(self._run(running))
+
+    async def _run(self, running: _Running) -> None:
+        bound = log.bind(message=str(running.message_id), mode=running.question.mode.value)
+        bound.info("answer.started")
+        sender = self._loop.create_task(self._send_batches(running, asyncio.current_task()))
+        try:
+            await self._produce(running)
+        except asyncio.CancelledError:
+            running.state = MessageState.STOPPED if running.stop_requested else MessageState.INTERRUPTED
+        except KbError as error:
+            running.state, running.error = MessageState.FAILED, error
+        except Exception as error:  # noqa: BLE001 - a defect of ours must reach the user as a failed answer
+            bound.exception("answer.defect")
+            running.state = MessageState.FAILED
+            running.error = UnexpectedFailure(name=running.question.text[:40], detail=type(error).__name__)
+        running.finished.set()
+        await sender
+        await asyncio.to_thread(self._save, running)
+        await self._send_end(running)
+        del self._tasks[running.message_id]
+        bound.info("answer.ended", state=running.state.value, error=running.error.code if running.error else "")
+
+    async def _produce(self, running: _Running) -> None:
+        async for event in answer(self._settings, self._retrieve, running.question):
+            if isinstance(event, PassagesFound):
+                running.retrieval = event.retrieval
+            else:
+                running.text += event.text
+
+    async def _send_batches(self, running: _Running, task: asyncio.Task[None] | None) -> None:
+        """Every 50 ms: append what is new to the stream, give a sign of life, and look for a stop."""
+        while not running.finished.is_set():
+            try:
+                stopped = await self._send(running)
+            except (RedisError, OSError):
+                await asyncio.sleep(0.5)  # the answer goes on; what is not sent waits, and SQL gets it all the same
+                stopped = False
+            if stopped and not running.stop_requested and task:
+                running.stop_requested = True
+                task.cancel()
+            try:
+                await asyncio.wait_for(running.finished.wait(), BATCH_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def _send(self, running: _Running) -> bool:
+        """Append what is not yet in the stream; returns whether a stop was asked for."""
+        stream, until = kb_redis.answer_key(running.message_id, "stream"), len(running.text)
+        fields: dict[str, str] = {}
+        if running.retrieval and not running.retrieval_sent:
+            fields["retrieval"] = json.dumps(to_record(running.retrieval))
+        if until > running.sent:
+            fields["text"] = running.text[running.sent : until]
+        pipeline = self._async_client.pipeline(transaction=False)
+        if fields:
+            pipeline.xadd(stream, fields)  # type: ignore[arg-type]
+        pipeline.set(kb_redis.answer_key(running.message_id, "alive"), 1, ex=ALIVE_SECONDS)
+        pipeline.exists(kb_redis.answer_key(running.message_id, "stop"))
+        replies = await pipeline.execute()
+        running.sent = until
+        running.retrieval_sent = running.retrieval is not None
+        return bool(replies[-1])
+
+    async def _forget_earlier(self, running: _Running) -> None:
+        """Remove what an earlier try at the same answer left in Redis, and give the first sign of life."""
+        parts = (kb_redis.answer_key(running.message_id, part) for part in ("stream", "stop"))
+        try:
+            pipeline = self._async_client.pipeline()
+            pipeline.delete(*parts)
+            pipeline.set(kb_redis.answer_key(running.message_id, "alive"), 1, ex=ALIVE_SECONDS)
+            await pipeline.execute()
+        except (RedisError, OSError):
+            log.warning("answer.redis_away", message=str(running.message_id))
+
+    async def _send_end(self, running: _Running) -> None:
+        stream = kb_redis.answer_key(running.message_id, "stream")
+        try:
+            if running.sent < len(running.text) or (running.retrieval and not running.retrieval_sent):
+                await self._send(running)
+            pipeline = self._async_client.pipeline()
+            pipeline.xadd(stream, {"end": running.state.value})
+            pipeline.expire(stream, STREAM_SECONDS)
+            pipeline.delete(kb_redis.answer_key(running.message_id, "alive"))
+            await pipeline.execute()
+        except (RedisError, OSError):
+            log.warning("answer.end_unsent", message=str(running.message_id))
+
+    def _save(self, running: _Running) -> None:
+        """Write the answer to SQL, waiting for a database that is away."""
+        model = running.question.model.name if running.question.model else ""
+        for attempt in range(SAVE_ATTEMPTS):
+            try:
+                self._conversations.finish(
+                    running.user_id,
+                    running.message_id,
+                    running.state,
+                    running.text,
+                    model=model,
+                    retrieval=running.retrieval,
+                    error=running.error,
+                )
+            except DatabaseUnavailable:
+                log.warning("answer.unsaved", message=str(running.message_id), attempt=attempt)
+                threading.Event().wait(1.0)
+            except NotFound:
+                return  # its conversation was deleted meanwhile
+            else:
+                return
+
+    async def _close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
+        await self._async_client.aclose()

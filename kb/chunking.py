@@ -1,0 +1,214 @@
+"""Parsed document → chunks. Pure: the same text always gives the same spans.
+
+Sections (from one heading to the next) are kept whole and joined while they fit; a longer one is split at the
+best place there is: paragraph, line, sentence, clause, word. Length counts columns, of which a Han character
+takes two, so that a chunk says about as much in Chinese as in English.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from langchain_text_splitters import RecursiveCharacterTextSplitter
+
+from kb.models import ChunkSpan, Heading, ParsedDocument
+
+MAX_CHUNK_BYTES = 60_000
+_MAX_COLUMNS = MAX_CHUNK_BYTES // 4  # a character takes at least one column and at most four bytes
+_MIN_COLUMNS = 8  # less could not hold a wide character beside its overlap
+_WINDOW = 200_000  # characters that the splitter sees at once
+_MAX_HEADING_PATH = 500
+_WIDE = re.compile(
+    "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6"
+    "\U0001f000-\U0001faff\U00020000-\U0003fffd]+"
+)
+_SENTENCE_END = r"(?:[。！？!?…]+[”’」』）》\"')]*|(?<=[^\s.])\.+[”\"')]*(?=\s))\s*"
+_SEPARATORS = (r"\n\s*\n", r"\n", _SENTENCE_END, r"[；;]\s*", r"[，、：,:]\s*", r"\s+")
+# Where an overlap may begin: after the end of a sentence or clause, or a space; anywhere between Han characters.
+_OVERLAP_START = re.compile(r"[。！？!?…；;\n]\s*|(?<=\w)[.,，、]\s+|[，、]")
+_WORD_START = re.compile(r"\s+|(?<=[\u3400-\u9fff])(?=[\u3400-\u9fff])")
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """From a heading (level 0: the text before the first one) to the next."""
+
+    start: int
+    end: int
+    level: int
+    columns: int
+    is_bare: bool  # nothing but the heading's own line
+
+
+def columns(text: str) -> int:
+    """The width of `text`: 2 for a wide character, 1 for any other."""
+    return len(text) if text.isascii() else len(text) + sum(map(len, _WIDE.findall(text)))
+
+
+def chunk_document(document: ParsedDocument, size: int = 1000, overlap: int = 100) -> list[ChunkSpan]:
+    """Cut `document` into chunks of at most `size` columns; those of one section share up to `overlap` columns.
+
+    Every character but white space stands in a chunk. `heading` is the path of headings in force at its start.
+    """
+    size = max(_MIN_COLUMNS, min(size, _MAX_COLUMNS))
+    overlap = max(0, min(overlap, size // 2))
+    text = document.text
+    page_starts = [page.start for page in document.pages]
+    paths = _HeadingPaths(document.headings)
+    spans: list[ChunkSpan] = []
+    for start, end in _trimmed(text, _spans(document, size, overlap)):
+        page = bisect_right(page_starts, start)
+        number = document.pages[page - 1].number if page else 0
+        spans.append(ChunkSpan(len(spans), start, end, number, paths.at(start)))
+    return spans
+
+
+def _spans(document: ParsedDocument, size: int, overlap: int) -> Iterator[tuple[int, int]]:
+    for group in _group(_sections(document), size):
+        start, end = group[0].start, group[-1].end
+        if sum(section.columns for section in group) <= size:
+            yield start, end
+        else:
+            yield from _split(document.text, start, end, size, overlap)
+
+
+def _sections(document: ParsedDocument) -> Iterator[_Section]:
+    text = document.text
+    starts = {0: 0} | {heading.start: heading.level for heading in document.headings}
+    bounds = [*sorted(starts), len(text)]
+    for start, end in pairwise(bounds):
+        body = text[start:end]
+        if body and not body.isspace():
+            yield _Section(start, end, starts[start], columns(body), starts[start] > 0 and "\n" not in body.strip())
+
+
+def _group(sections: Iterable[_Section], size: int) -> Iterator[list[_Section]]:
+    """Join neighbours while they fit. A heading without text of its own stays with what follows it."""
+    group: list[_Section] = []
+    width = 0
+    for unit in _units(sections):
+        unit_width = sum(section.columns for section in unit)
+        rises = bool(group) and 0 < unit[0].level < group[0].level
+        if group and (width + unit_width > size or (rises and width >= size // 4)):
+            yield group
+            group, width = [], 0
+        group = [*group, *unit] if group else unit
+        width += unit_width
+    if group:
+        yield group
+
+
+def _units(sections: Iterable[_Section]) -> Iterator[list[_Section]]:
+    """Each section with the bare headings above it."""
+    unit: list[_Section] = []
+    for section in sections:
+        if unit and section.level <= unit[-1].level:
+            yield unit
+            unit = []
+        unit.append(section)
+        if not section.is_bare:
+            yield unit
+            unit = []
+    if unit:
+        yield unit
+
+
+def _split(text: str, start: int, end: int, size: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """Split a section that is too long; each part but the first begins with the end of the one before it."""
+    splitter = _splitter(size - overlap)
+    first = start
+    for window_start, window_end in _windows(text, start, end):
+        pieces = splitter.split_text(text[window_start:window_end])
+        at = window_start
+        for length in _join_small([(len(piece), columns(piece)) for piece in pieces], size - overlap):
+            yield _overlap_start(text, first, at, overlap), at + length
+            at += length
+
+
+def _splitter(limit: int) -> RecursiveCharacterTextSplitter:
+    """One whose pieces, put together, are the text again: that is what makes the offsets exact."""
+    by_count = rf"(?s:.{{{max(1, limit // 4)}}})"  # for a text without any white space or punctuation
+    return RecursiveCharacterTextSplitter(
+        separators=[*_SEPARATORS, by_count],
+        is_separator_regex=True,
+        keep_separator="end",
+        strip_whitespace=False,
+        chunk_size=limit,
+        chunk_overlap=0,
+        length_function=columns,
+    )
+
+
+def _windows(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut a long stretch where a paragraph or at least a line ends, as the splitter's lists are many times its size."""
+    while end - start > _WINDOW:
+        for separator in ("\n\n", "\n", "。", " "):
+            cut = text.rfind(separator, start + _WINDOW // 2, start + _WINDOW)
+            if cut >= 0:
+                break
+        cut = start + _WINDOW if cut < 0 else cut + len(separator)
+        yield start, cut
+        start = cut
+    yield start, end
+
+
+def _join_small(pieces: Sequence[tuple[int, int]], limit: int) -> Iterator[int]:
+    """The splitter leaves small pieces beside large ones: join (length, columns) while they fit; lengths."""
+    length = width = 0
+    for piece_length, piece_width in pieces:
+        if length and width + piece_width > limit:
+            yield length
+            length = width = 0
+        length += piece_length
+        width += piece_width
+    if length:
+        yield length
+
+
+def _overlap_start(text: str, first: int, at: int, overlap: int) -> int:
+    """Where the part that begins at `at` starts with its overlap: at a sentence or clause, else at a word."""
+    begin = at
+    while begin > first and overlap - (width := columns(text[begin - 1])) >= 0:
+        begin -= 1
+        overlap -= width
+    if begin in (first, at):
+        return begin
+    for pattern in (_OVERLAP_START, _WORD_START):
+        found = pattern.search(text, begin, at)
+        if found and found.end() < at:
+            return found.end()
+    return at
+
+
+def _trimmed(text: str, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The spans without white space around them, and without those that add nothing but white space."""
+    covered = 0
+    for start, end in spans:
+        body = text[start:end]
+        last = start + len(body.rstrip())
+        if last > covered and not body.isspace():
+            covered = last
+            yield end - len(body.lstrip()), last
+
+
+class _HeadingPaths:
+    """Answers for positions in rising order which headings are in force there."""
+
+    def __init__(self, headings: Sequence[Heading]) -> None:
+        self._coming = list(reversed(headings))
+        self._open: list[Heading] = []
+        self._path = ""
+
+    def at(self, position: int) -> str:
+        """The path "A > B > C" at `position`."""
+        while self._coming and self._coming[-1].start <= position:
+            heading = self._coming.pop()
+            while self._open and self._open[-1].level >= heading.level:
+                self._open.pop()
+            self._open.append(heading)
+            self._path = " > ".join(entry.title for entry in self._open)[:_MAX_HEADING_PATH]
+        return self._path

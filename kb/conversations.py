@@ -1,0 +1,242 @@
+"""Conversations and their messages. Every call takes the acting user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from kb.database import Database
+from kb.database.tables import ConversationRow, MessageRow, now
+from kb.errors import N_, KbError, NotFound
+from kb.library.access import own_knowledge_base
+from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role
+from kb.retrieval.record import from_record, to_record
+
+TITLE_CHARACTERS = 60
+
+CONVERSATION = N_("conversation")
+MESSAGE = N_("message")
+
+
+class Conversations:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- conversations ---
+
+    def create(self, user_id: UUID, first_question: str, mode: Mode, knowledge_base_id: UUID | None) -> Conversation:
+        """A conversation named after its first question."""
+        title = " ".join(first_question.split())
+        title = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
+        row = ConversationRow(
+            id=uuid4(), owner_id=user_id, title=title, mode=mode.value, knowledge_base_id=knowledge_base_id
+        )
+        with self._database.write() as session:
+            if knowledge_base_id:
+                own_knowledge_base(session, user_id, knowledge_base_id)
+            session.add(row)
+        return _conversation(row)
+
+    def get(self, user_id: UUID, conversation_id: UUID) -> Conversation:
+        with self._database.read() as session:
+            return _conversation(_own(session, user_id, conversation_id))
+
+    def search(self, user_id: UUID, search: str = "", offset: int = 0, limit: int = 20) -> list[Conversation]:
+        """The latest first; with `search`, those whose title or messages contain it."""
+        statement = (
+            _matching(user_id, search)
+            .order_by(ConversationRow.updated_at.desc(), ConversationRow.id)
+            .offset(offset)
+            .limit(limit)
+        )
+        with self._database.read() as session:
+            return [_conversation(row) for row in session.scalars(statement)]
+
+    def count(self, user_id: UUID, search: str = "") -> int:
+        statement = sa.select(sa.func.count()).select_from(_matching(user_id, search).subquery())
+        with self._database.read() as session:
+            return session.scalar(statement) or 0
+
+    def rename(self, user_id: UUID, conversation_id: UUID, title: str) -> None:
+        """An empty title changes nothing."""
+        cleaned = " ".join(title.split())[:200]
+        with self._database.write() as session:
+            row = _own(session, user_id, conversation_id)
+            row.title = cleaned or row.title
+
+    def delete(self, user_id: UUID, conversation_id: UUID) -> None:
+        with self._database.write() as session:
+            session.delete(_own(session, user_id, conversation_id))
+
+    def choose(self, user_id: UUID, conversation_id: UUID, mode: Mode, knowledge_base_id: UUID | None) -> None:
+        """Answer what follows in another mode or from another knowledge base, and leave a line saying so."""
+        with self._database.write() as session:
+            row = _own(session, user_id, conversation_id)
+            if (row.mode, row.knowledge_base_id) == (mode.value, knowledge_base_id):
+                return
+            name = own_knowledge_base(session, user_id, knowledge_base_id).name if knowledge_base_id else ""
+            row.mode, row.knowledge_base_id = mode.value, knowledge_base_id
+            last = _last(session, conversation_id)
+            if last and last.role == Role.NOTICE.value:
+                session.delete(last)  # only the latest of several switches in a row matters
+                session.flush()
+            _add(session, row, Role.NOTICE, MessageState.DONE, name)
+
+    # --- messages ---
+
+    def messages(
+        self, user_id: UUID, conversation_id: UUID, limit: int = 50, before: int | None = None
+    ) -> Sequence[Message]:
+        """The last `limit` messages (before ordinal `before`), the oldest first."""
+        statement = (
+            sa.select(MessageRow)
+            .where(MessageRow.conversation_id == conversation_id)
+            .order_by(MessageRow.ordinal.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            statement = statement.where(MessageRow.ordinal < before)
+        with self._database.read() as session:
+            _own(session, user_id, conversation_id)
+            return [_message(row) for row in session.scalars(statement)][::-1]
+
+    def message(self, user_id: UUID, message_id: UUID) -> Message:
+        with self._database.read() as session:
+            return _message(_own_message(session, user_id, message_id))
+
+    def ask(self, user_id: UUID, conversation_id: UUID, question: str) -> Message:
+        """Add a question and the empty answer to it, in the conversation's mode; returns the answer."""
+        with self._database.write() as session:
+            row = _own(session, user_id, conversation_id)
+            row.updated_at = now()
+            _add(session, row, Role.USER, MessageState.DONE, question)
+            return _message(_add(session, row, Role.ASSISTANT, MessageState.STREAMING, ""))
+
+    def ask_again(self, user_id: UUID, message_id: UUID) -> Message:
+        """Empty an answer, to give it anew; an answer under way is returned as it is."""
+        with self._database.write() as session:
+            row = _own_message(session, user_id, message_id)
+            if row.state != MessageState.STREAMING.value:
+                row.state, row.content, row.error, row.error_values = MessageState.STREAMING.value, "", "", {}
+                row.retrieval, row.model, row.created_at = None, "", now()
+            return _message(row)
+
+    def question_of(self, user_id: UUID, message_id: UUID) -> tuple[Message, list[Message]]:
+        """The question an answer belongs to, and the messages before that question, the oldest first."""
+        with self._database.read() as session:
+            answer = _own_message(session, user_id, message_id)
+            statement = (
+                sa.select(MessageRow)
+                .where(MessageRow.conversation_id == answer.conversation_id, MessageRow.ordinal < answer.ordinal)
+                .order_by(MessageRow.ordinal.desc())
+                .limit(30)
+            )
+            earlier = [_message(row) for row in session.scalars(statement)]
+        for index, message in enumerate(earlier):
+            if message.role is Role.USER:
+                return message, earlier[index + 1 :][::-1]
+        raise NotFound(what=MESSAGE)
+
+    def finish(
+        self,
+        user_id: UUID,
+        message_id: UUID,
+        state: MessageState,
+        content: str,
+        model: str = "",
+        retrieval: Retrieval | None = None,
+        error: KbError | None = None,
+    ) -> bool:
+        """Write an answer's end. False if it had ended already, which is left as it is."""
+        with self._database.write() as session:
+            row = _own_message(session, user_id, message_id)
+            if row.state != MessageState.STREAMING.value:
+                return False
+            row.state, row.content, row.model = state.value, content, model
+            row.retrieval = to_record(retrieval) if retrieval else None
+            row.error, row.error_values = (error.code, error.values) if error else ("", {})
+            return True
+
+
+def _matching(user_id: UUID, search: str) -> sa.Select[ConversationRow]:
+    statement = sa.select(ConversationRow).where(ConversationRow.owner_id == user_id)
+    if not search.strip():
+        return statement
+    hit = sa.exists().where(
+        MessageRow.conversation_id == ConversationRow.id, MessageRow.content.icontains(search.strip(), autoescape=True)
+    )
+    return statement.where(sa.or_(ConversationRow.title.icontains(search.strip(), autoescape=True), hit))
+
+
+def _own(session: Session, user_id: UUID, conversation_id: UUID) -> ConversationRow:
+    row = session.get(ConversationRow, conversation_id)
+    if row is None or row.owner_id != user_id:
+        raise NotFound(what=CONVERSATION)
+    return row
+
+
+def _own_message(session: Session, user_id: UUID, message_id: UUID) -> MessageRow:
+    row = session.get(MessageRow, message_id)
+    if row is None:
+        raise NotFound(what=MESSAGE)
+    _own(session, user_id, row.conversation_id)
+    return row
+
+
+def _last(session: Session, conversation_id: UUID) -> MessageRow | None:
+    statement = sa.select(MessageRow).where(MessageRow.conversation_id == conversation_id)
+    return session.scalar(statement.order_by(MessageRow.ordinal.desc()).limit(1))
+
+
+def _add(session: Session, row: ConversationRow, role: Role, state: MessageState, content: str) -> MessageRow:
+    last = _last(session, row.id)
+    message = MessageRow(
+        id=uuid4(),
+        conversation_id=row.id,
+        ordinal=last.ordinal + 1 if last else 0,
+        role=role.value,
+        state=state.value,
+        mode=row.mode,
+        content=content,
+        knowledge_base_id=row.knowledge_base_id,
+        model="",
+        error="",
+        error_values={},
+        created_at=now(),
+    )
+    session.add(message)
+    session.flush()
+    return message
+
+
+def _conversation(row: ConversationRow) -> Conversation:
+    return Conversation(
+        id=row.id,
+        owner_id=row.owner_id,
+        title=row.title,
+        mode=Mode(row.mode),
+        knowledge_base_id=row.knowledge_base_id,
+        created_at=row.created_at or now(),
+        updated_at=row.updated_at or now(),
+    )
+
+
+def _message(row: MessageRow) -> Message:
+    return Message(
+        id=row.id,
+        conversation_id=row.conversation_id,
+        ordinal=row.ordinal,
+        role=Role(row.role),
+        state=MessageState(row.state),
+        mode=Mode(row.mode),
+        content=row.content,
+        created_at=row.created_at,
+        knowledge_base_id=row.knowledge_base_id,
+        model=row.model,
+        error=row.error,
+        error_values=row.error_values,
+        retrieval=from_record(row.retrieval) if row.retrieval else None,
+    )

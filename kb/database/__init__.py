@@ -1,0 +1,104 @@
+"""Engine, migrations and session scope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from kb.config import Settings
+from kb.errors import DatabaseUnavailable
+
+# The newest migration. A test holds it equal to the scripts, so that a start need not load Alembic to know.
+HEAD = "0001"
+
+
+class Database:
+    """The connection pool, and sessions on it. Safe to share among threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = settings.sql_url
+        self.is_sqlite = self.url.startswith("sqlite")
+        if self.is_sqlite:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        self.engine = _create_engine(self.url, self.is_sqlite)
+        self._reading = sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading."""
+        with _translated(), self._reading() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session whose changes are committed when the block ends without an error."""
+        with _translated(), self._writing() as session, session.begin():
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version; several processes may call this at once."""
+        with _translated():
+            if self._revision() == HEAD:
+                return
+            from kb.database.migrate import upgrade  # Alembic is only loaded when there is something to do
+
+            upgrade(self.engine)
+
+    def ping(self) -> str:
+        """The server's name and version; raises `DatabaseUnavailable`."""
+        with _translated(), self.engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            version = ".".join(str(part) for part in connection.dialect.server_version_info or ())
+            return f"{'SQLite' if self.is_sqlite else 'PostgreSQL'} {version}".strip()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _revision(self) -> str | None:
+        with self.engine.connect() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+            return revision
+
+
+def _create_engine(url: str, is_sqlite: bool) -> sa.Engine:
+    if not is_sqlite:
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=10)
+    engine = sa.create_engine(url, connect_args={"timeout": 15}, pool_size=10, max_overflow=20)
+    sa.event.listen(engine, "connect", _configure_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions of its own: `_begin_sqlite` does
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A reader that turns writer fails at once when another wrote in between; taking the write lock first waits.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise DatabaseUnavailable(detail=_reason(error)) from error
+
+
+def _reason(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,23 @@
+"""Run the migrations from inside the program, without an alembic.ini."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+
+def alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Bring the schema to its newest version. Starters take turns; the later ones find nothing to do."""
+    config = alembic_config()
+    with engine.execution_options(writes=True).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7265)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,65 @@
+"""Sentences of a passage that match a question: the answer without a language model, and the marks in every passage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kb import lexical
+from kb.models import Passage, Retrieval
+
+_SENTENCE_END = re.compile(r"(?<=[。！？；!?])|(?<=[.;])\s+|\n+")
+ANSWER_PASSAGES = 3
+ANSWER_SENTENCES = 2
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:])")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence, where it begins in its text, and how many of the question's terms it holds."""
+
+    start: int
+    text: str
+    matches: int
+
+
+def split_sentences(text: str, terms: Sequence[str]) -> list[Sentence]:
+    """The sentences of `text`, Chinese or English, with their matches."""
+    wanted = set(terms)
+    sentences, start = [], 0
+    for end in [match.end() for match in _SENTENCE_END.finditer(text)] + [len(text)]:
+        piece = text[start:end]
+        if piece.strip():
+            matches = len(wanted.intersection(lexical.analyze(piece)))
+            sentences.append(Sentence(start, piece, matches))
+        start = end
+    return sentences
+
+
+def matching_sentences(text: str, terms: Sequence[str], limit: int = ANSWER_SENTENCES) -> list[Sentence]:
+    """The `limit` sentences that match best (at least half as well as the best one), in order of the text."""
+    found = sorted(split_sentences(text, terms), key=lambda sentence: -sentence.matches)
+    if not found or not found[0].matches:
+        return []
+    chosen = [sentence for sentence in found[:limit] if sentence.matches * 2 >= found[0].matches]
+    return sorted(chosen, key=lambda sentence: sentence.start)
+
+
+def extract_answer(retrieval: Retrieval) -> str:
+    """The best passages' matching sentences as Markdown, each with its citation."""
+    return "\n\n".join(_quote(passage, retrieval.trace.terms) for passage in retrieval.passages[:ANSWER_PASSAGES])
+
+
+def _quote(passage: Passage, terms: Sequence[str]) -> str:
+    sentences = matching_sentences(passage.chunk.text, terms)
+    if sentences:
+        text = " … ".join(f"**{escape_markdown(' '.join(sentence.text.split()))}**" for sentence in sentences)
+    else:
+        text = escape_markdown(" ".join(passage.chunk.text[:200].split())) + " …"
+    return f"> {text} [{passage.rank}]"
+
+
+def escape_markdown(text: str) -> str:
+    """`text` such that Markdown shows it as it is."""
+    return _MARKDOWN.sub(r"\\\1", text)

@@ -1,0 +1,7 @@
+"""Ingestion: from a queued version to chunks that can be found."""
+
+from kb.ingestion.claims import Claims, Job, mark_sent
+from kb.ingestion.cleanup import Cleanup
+from kb.ingestion.pipeline import Ingestion
+
+__all__ = ["Claims", "Cleanup", "Ingestion", "Job", "mark_sent"]

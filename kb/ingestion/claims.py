@@ -1,0 +1,258 @@
+"""Who works on which version: claims with a lease, kept in SQL by conditional updates.
+
+queued ──claim──▶ parsing ▶ embedding ▶ indexing ──switch──▶ ready
+   ▲                 │ the lease ran out, or a service was away
+   └─────────────────┴──▶ failed (a bad file, too many crashes) or cancelled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from kb.database import Database
+from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
+from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
+from kb.library.rows import to_knowledge_base
+from kb.models import KnowledgeBase, VersionState
+
+MAX_CRASHES = 3
+MAX_WAITS = 20
+LONGEST_WAIT_SECONDS = 30.0
+# A message may be lost with Redis; it is sent again when the queue is empty and this long has passed.
+RESEND_SECONDS = 8.0
+
+RUNNING = [state.value for state in VersionState if state.is_running]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed version and what ingestion needs to know of it."""
+
+    version_id: UUID
+    document_id: UUID
+    name: str
+    file_key: str
+    stored_chunks: int
+    chunks_digest: str
+    knowledge_base: KnowledgeBase
+
+
+class Claims:
+    """Claims of one worker process, known as `owner`. `clock` gives the time in UTC."""
+
+    def __init__(self, database: Database, owner: str, lease_seconds: float, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._owner = owner
+        self._lease = timedelta(seconds=lease_seconds)
+        self._clock = clock
+
+    def claim(self, version_id: UUID) -> Job | None:
+        """Take a queued version over; None if there is nothing to do: done, cancelled, or another's already."""
+        moment = self._clock()
+        statement = (
+            sa.update(VersionRow)
+            .where(
+                VersionRow.id == version_id,
+                VersionRow.state == VersionState.QUEUED.value,
+                VersionRow.cancel_requested.is_(False),
+                sa.or_(VersionRow.retry_at.is_(None), VersionRow.retry_at <= moment),
+            )
+            .values(
+                state=VersionState.PARSING.value,
+                attempts=VersionRow.attempts + 1,
+                lease_owner=self._owner,
+                lease_until=moment + self._lease,
+                heartbeat_at=moment,
+                started_at=sa.func.coalesce(VersionRow.started_at, moment),
+                error="",
+                error_values={},
+            )
+        )
+        with self._database.write() as session:
+            if _changed(session, statement) == 0:
+                return None
+            version, document, knowledge_base = session.execute(
+                sa.select(VersionRow, DocumentRow, KnowledgeBaseRow)
+                .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+                .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
+                .where(VersionRow.id == version_id)
+            ).one()
+            return Job(
+                version_id=version.id,
+                document_id=document.id,
+                name=document.name,
+                file_key=version.file_key,
+                stored_chunks=version.stored_chunks,
+                chunks_digest=version.chunks_digest,
+                knowledge_base=to_knowledge_base(knowledge_base),
+            )
+
+    def renew(self) -> None:
+        """Prolong all leases of this worker: its heartbeat."""
+        moment = self._clock()
+        with self._database.write() as session:
+            session.execute(
+                sa.update(VersionRow)
+                .where(VersionRow.lease_owner == self._owner, VersionRow.state.in_(RUNNING))
+                .values(lease_until=moment + self._lease, heartbeat_at=moment)
+            )
+
+    def check(self, job: Job) -> None:
+        """Raise `LeaseLost` or `Cancelled` if this worker should stop working on the version."""
+        statement = sa.select(VersionRow.lease_owner, VersionRow.cancel_requested).where(
+            VersionRow.id == job.version_id
+        )
+        with self._database.read() as session:
+            found = session.execute(statement).one_or_none()
+        if found is None or found.lease_owner != self._owner:
+            raise LeaseLost
+        if found.cancel_requested:
+            raise Cancelled
+
+    def enter(self, job: Job, state: VersionState, **values: Any) -> None:
+        """Move on to the next stage. Errors: `LeaseLost`."""
+        self._update(job, state=state.value, **values)
+
+    def advance(self, job: Job, stored_chunks: int) -> None:
+        """Note that so many chunks are stored. Progress clears the count of crashes."""
+        self._update(job, stored_chunks=stored_chunks, crashes=0, waits=0)
+
+    def switch(self, job: Job) -> UUID | None:
+        """Make the version the one that answers, in one transaction; returns the one it replaced."""
+        with self._database.write() as session:
+            session.execute(sa.select(DocumentRow.id).where(DocumentRow.id == job.document_id).with_for_update())
+            done = self._of(job, cancel_requested=False).values(
+                state=VersionState.READY.value,
+                finished_at=self._clock(),
+                lease_owner="",
+                lease_until=None,
+                crashes=0,
+                waits=0,
+            )
+            if _changed(session, done) == 0:
+                raise LeaseLost
+            document = session.get_one(DocumentRow, job.document_id)
+            replaced, document.live_version_id = document.live_version_id, job.version_id
+            return replaced if replaced != job.version_id else None
+
+    def fail(self, job: Job, error: KbError) -> None:
+        """Give the version up, with the reason."""
+        self._end(job, VersionState.FAILED, error=error.code, error_values=error.values)
+
+    def cancel(self, job: Job) -> None:
+        self._end(job, VersionState.CANCELLED)
+
+    def release(self, job: Job) -> None:
+        """Put the version back, untouched: this worker shuts down."""
+        self._update(job, state=VersionState.QUEUED.value, lease_owner="", lease_until=None, sent_at=None)
+
+    def postpone(self, job: Job, error: KbError) -> bool:
+        """Put the version back to be tried again later, a little longer each time; False once that was too often."""
+        with self._database.read() as session:
+            waits = session.get_one(VersionRow, job.version_id).waits + 1
+        if waits > MAX_WAITS:
+            return False
+        delay = min(2.0 ** (waits - 1), LONGEST_WAIT_SECONDS)
+        self._update(
+            job,
+            state=VersionState.QUEUED.value,
+            waits=waits,
+            retry_at=self._clock() + timedelta(seconds=delay),
+            lease_owner="",
+            lease_until=None,
+            sent_at=None,
+            error=error.code,
+            error_values=error.values,
+        )
+        return True
+
+    # --- what a dead worker left, and what was never delivered ---
+
+    def expire(self) -> int:
+        """Put back what a dead worker left; after too many deaths without progress, fail it. Returns how many."""
+        statement = (
+            sa.select(VersionRow, DocumentRow.name)
+            .join(DocumentRow)
+            .where(VersionRow.state.in_(RUNNING), VersionRow.lease_until < self._clock())
+        )
+        with self._database.read() as session:
+            if not session.execute(statement.limit(1)).first():
+                return 0  # the usual case takes no write lock
+        with self._database.write() as session:
+            expired = session.execute(statement.with_for_update(of=VersionRow, skip_locked=True)).all()
+            for version, name in expired:
+                self._expire(version, name)
+            return len(expired)
+
+    def due(self, resend: bool, limit: int = 100) -> list[UUID]:
+        """Queued versions whose turn it is and whose message was never sent; marks them as sent.
+
+        With `resend` (nothing waits in the queue) also those whose message was sent some seconds ago: it was lost.
+        """
+        moment = self._clock()
+        unsent = VersionRow.sent_at.is_(None)
+        lost = sa.or_(unsent, VersionRow.sent_at < moment - timedelta(seconds=RESEND_SECONDS))
+        statement = (
+            sa.select(VersionRow.id)
+            .where(
+                VersionRow.state == VersionState.QUEUED.value,
+                VersionRow.cancel_requested.is_(False),
+                sa.or_(VersionRow.retry_at.is_(None), VersionRow.retry_at <= moment),
+                lost if resend else unsent,
+            )
+            .order_by(VersionRow.created_at)
+            .limit(limit)
+        )
+        with self._database.read() as session:
+            found = list(session.scalars(statement))
+        if found:
+            mark_sent(self._database, found, moment)
+        return found
+
+    # --- inside ---
+
+    def _expire(self, version: VersionRow, name: str) -> None:
+        version.crashes += 1
+        version.lease_owner, version.lease_until, version.sent_at = "", None, None
+        if version.cancel_requested:
+            version.state, version.finished_at = VersionState.CANCELLED.value, self._clock()
+        elif version.crashes >= MAX_CRASHES:
+            error = WorkerDied(name=name, attempts=version.crashes, stage=version.state)
+            version.state, version.finished_at = VersionState.FAILED.value, self._clock()
+            version.error, version.error_values = error.code, error.values
+        else:
+            version.state = VersionState.QUEUED.value
+
+    def _of(self, job: Job, **conditions: Any) -> sa.Update:
+        """An update of the version, as long as this worker holds it."""
+        statement = sa.update(VersionRow).where(
+            VersionRow.id == job.version_id, VersionRow.lease_owner == self._owner, VersionRow.state.in_(RUNNING)
+        )
+        return statement.filter_by(**conditions) if conditions else statement
+
+    def _update(self, job: Job, **values: Any) -> None:
+        with self._database.write() as session:
+            if _changed(session, self._of(job).values(**values)) == 0:
+                raise LeaseLost
+
+    def _end(self, job: Job, state: VersionState, **values: Any) -> None:
+        self._update(job, state=state.value, finished_at=self._clock(), lease_owner="", lease_until=None, **values)
+
+
+def _changed(session: Session, statement: sa.Update) -> int:
+    """How many rows the update changed."""
+    result: Any = session.execute(statement.execution_options(synchronize_session=False))
+    return int(result.rowcount)
+
+
+def mark_sent(database: Database, version_ids: list[UUID], moment: datetime) -> None:
+    """Note that a message for these versions was put into the queue."""
+    with database.write() as session:
+        session.execute(sa.update(VersionRow).where(VersionRow.id.in_(version_ids)).values(sent_at=moment))

@@ -1,0 +1,274 @@
+"""The use case: a queued version → parse → chunk → embed → index → ready. Resumable, and harmless to run twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from uuid import UUID
+
+import structlog
+from structlog.typing import FilteringBoundLogger as BoundLogger
+
+from kb import lexical
+from kb.chunking import chunk_document
+from kb.config import Settings
+from kb.embedding import EmbeddingModel
+from kb.errors import (
+    Cancelled,
+    EmbeddingMismatch,
+    KbError,
+    LeaseLost,
+    MilvusRefused,
+    NoText,
+    UnexpectedFailure,
+)
+from kb.ingestion.claims import Claims, Job
+from kb.ingestion.cleanup import Cleanup
+from kb.library import FileStore
+from kb.models import Chunk, ChunkSpan, ParsedDocument, VersionState
+from kb.parsing import ParserProcess
+from kb.progress import Meter, ProgressBoard
+from kb.vectors import VectorStore
+
+# Chunks embedded and stored at a time: a second or so of work, after which a cancel is heard.
+BATCH_CHUNKS = 64
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A claimed version with its chunks."""
+
+    job: Job
+    document: ParsedDocument
+    spans: list[ChunkSpan]
+    digest: str
+    meter: Meter
+
+
+class Ingestion:
+    """Ingests versions for one worker process, in as many threads as `settings.worker_threads`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        claims: Claims,
+        cleanup: Cleanup,
+        files: FileStore,
+        vectors: VectorStore,
+        embedding: EmbeddingModel,
+        board: ProgressBoard,
+        worker_id: str,
+    ) -> None:
+        self._settings = settings
+        self._claims = claims
+        self._cleanup = cleanup
+        self._files = files
+        self._vectors = vectors
+        self._embedding = embedding
+        self._board = board
+        self._worker_id = worker_id
+        self._active: set[UUID] = set()
+        self._parsers: SimpleQueue[ParserProcess] = SimpleQueue()
+        for _ in range(settings.worker_threads):
+            self._parsers.put(ParserProcess(settings.parsing_memory_mb))
+
+    def close(self) -> None:
+        """End the parser processes that are idle."""
+        while not self._parsers.empty():
+            self._parsers.get_nowait().close()
+
+    @property
+    def active(self) -> int:
+        """How many versions are being ingested right now."""
+        return len(self._active)
+
+    def ingest(self, version_id: UUID) -> VersionState | None:
+        """Do all there is to do for a version; None if it was not to be had. Never raises for what is in the file."""
+        job = self._claims.claim(version_id)
+        if job is None:
+            return None
+        self._active.add(version_id)
+        try:
+            return self._ingest(job)
+        finally:
+            self._active.discard(version_id)
+
+    def _ingest(self, job: Job) -> VersionState | None:
+        version_id = job.version_id
+        bound = log.bind(version=str(version_id), document=str(job.document_id))
+        bound.info("ingestion.started", stored_chunks=job.stored_chunks)
+        try:
+            self._process(job)
+        except LeaseLost:
+            bound.warning("ingestion.lease_lost")
+            return None
+        except Cancelled:
+            return self._end(job, VersionState.CANCELLED, lambda: self._claims.cancel(job), bound)
+        except KbError as error:
+            return self._give_up_or_wait(job, error, bound)
+        except Exception as error:  # noqa: BLE001
+            # A defect of ours must not take the worker along, nor be taken for an absence: the user sees it.
+            bound.exception("ingestion.defect")
+            return self._give_up(job, UnexpectedFailure(name=job.name, detail=type(error).__name__), bound)
+        except BaseException:
+            # The worker shuts down in the middle of it.
+            self._claims.release(job)
+            bound.info("ingestion.released")
+            raise
+        bound.info("ingestion.ready")
+        return VersionState.READY
+
+    # --- the stages ---
+
+    def _process(self, job: Job) -> None:
+        if job.knowledge_base.embedding_model != self._embedding.name:
+            raise EmbeddingMismatch(stored=job.knowledge_base.embedding_model, configured=self._embedding.name)
+        work = self._read(job)
+        stored = self._begin_storing(work)
+        for first in range(stored, len(work.spans), BATCH_CHUNKS):
+            self._claims.check(job)
+            self._store(work, work.spans[first : first + BATCH_CHUNKS])
+        self._finish(work)
+
+    def _read(self, job: Job) -> _Work:
+        """Parse and chunk the file."""
+        meter = Meter(self._board, job.version_id, self._worker_id)
+        meter.report(VersionState.PARSING, 0, 0)
+        path = self._files.path(job.file_key, job.name)
+        with self._parser() as parser:
+            document = parser.parse(
+                path,
+                job.name,
+                self._settings.parsing_timeout_seconds,
+                lambda done, total: meter.report(VersionState.PARSING, done, total),
+                lambda: self._is_stopped(job),
+            )
+        self._claims.check(job)
+        spans = chunk_document(document)
+        if not spans:
+            raise NoText(name=job.name)
+        return _Work(job, document, spans, _digest(self._embedding.name, document, spans), meter)
+
+    def _begin_storing(self, work: _Work) -> int:
+        """Prepare the Milvus collection; returns how many chunks an earlier attempt stored for good."""
+        job = work.job
+        self._vectors.create(job.knowledge_base)
+        stored = job.stored_chunks if job.chunks_digest == work.digest else 0
+        if job.chunks_digest:
+            # What came after the last noted batch, or belongs to other chunks, is written again from scratch.
+            self._vectors.delete_from(job.knowledge_base.collection, job.version_id, stored)
+        self._claims.enter(
+            job,
+            VersionState.EMBEDDING,
+            pages=len(work.document.pages),
+            chunks=len(work.spans),
+            stored_chunks=stored,
+            chunks_digest=work.digest,
+        )
+        work.meter.report(VersionState.EMBEDDING, stored, len(work.spans))
+        return stored
+
+    def _store(self, work: _Work, spans: list[ChunkSpan]) -> None:
+        """Embed and store one batch."""
+        job = work.job
+        chunks = [_chunk(job, work.document, span) for span in spans]
+        vectors = self._embedding.embed_documents([embedded_text(chunk) for chunk in chunks])
+        self._claims.check(job)  # embedding takes a while: a lost lease must not write any more
+        self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)
+        done = spans[-1].ordinal + 1
+        self._claims.advance(job, done)
+        work.meter.report(VersionState.EMBEDDING, done, len(work.spans))
+
+    def _finish(self, work: _Work) -> None:
+        """Seal, count, switch, and clear the version that was replaced."""
+        job, total = work.job, len(work.spans)
+        collection = job.knowledge_base.collection
+        self._claims.enter(job, VersionState.INDEXING)
+        work.meter.report(VersionState.INDEXING, 0, 1)
+        self._vectors.flush(collection)
+        found = self._vectors.count(collection, job.version_id)
+        if found != total:
+            self._claims.enter(job, VersionState.INDEXING, stored_chunks=0)  # the next attempt stores all anew
+            raise MilvusRefused(detail=f"{found} of {total} chunks can be found")
+        replaced = self._claims.switch(job)
+        work.meter.report(VersionState.READY, total, total)
+        if replaced:
+            self._vectors.delete_version(collection, replaced)
+
+    # --- endings ---
+
+    def _give_up_or_wait(self, job: Job, error: KbError, bound: BoundLogger) -> VersionState | None:
+        try:
+            if error.transient and self._claims.postpone(job, error):
+                bound.warning("ingestion.postponed", reason=error.code)
+                return VersionState.QUEUED
+        except LeaseLost:
+            bound.warning("ingestion.lease_lost")
+            return None
+        return self._give_up(job, error, bound)
+
+    def _give_up(self, job: Job, error: KbError, bound: BoundLogger) -> VersionState | None:
+        return self._end(job, VersionState.FAILED, lambda: self._claims.fail(job, error), bound.bind(reason=error.code))
+
+    def _end(self, job: Job, state: VersionState, note: Callable[[], None], bound: BoundLogger) -> VersionState | None:
+        """Note the end in SQL, then remove what was stored; what cannot be removed now, the reaper will."""
+        try:
+            note()
+            bound.info(f"ingestion.{state}")
+            self._cleanup.clear_version(job.version_id)
+        except LeaseLost:
+            bound.warning("ingestion.lease_lost")
+            return None
+        except KbError as error:
+            bound.warning("cleanup.postponed", reason=error.code)
+        return state
+
+    def _is_stopped(self, job: Job) -> bool:
+        try:
+            self._claims.check(job)
+        except (Cancelled, LeaseLost):
+            return True
+        return False
+
+    @contextmanager
+    def _parser(self) -> Iterator[ParserProcess]:
+        parser = self._parsers.get()
+        try:
+            yield parser
+        finally:
+            self._parsers.put(parser)
+
+
+def embedded_text(chunk: Chunk) -> str:
+    """What the embedding model sees of a chunk: its heading path belongs to its meaning."""
+    return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
+
+
+def _chunk(job: Job, document: ParsedDocument, span: ChunkSpan) -> Chunk:
+    text = document.text[span.start : span.end]
+    return Chunk(
+        id=f"{job.version_id.hex}-{span.ordinal:06d}",
+        document_id=job.document_id,
+        version_id=job.version_id,
+        ordinal=span.ordinal,
+        start=span.start,
+        end=span.end,
+        page=span.page,
+        heading=span.heading,
+        text=text,
+        terms=lexical.terms(job.name, document.title, span.heading, text),
+    )
+
+
+def _digest(model: str, document: ParsedDocument, spans: list[ChunkSpan]) -> str:
+    """Tells whether two attempts would store the same chunks."""
+    digest = hashlib.sha256(model.encode())
+    digest.update(document.text.encode(errors="replace"))
+    for span in spans:
+        digest.update(f"{span.start}:{span.end};".encode())
+    return digest.hexdigest()

@@ -1,0 +1,7 @@
+"""Knowledge bases and documents. Every call takes the acting user."""
+
+from kb.library.documents import Documents
+from kb.library.files import FileStore
+from kb.library.knowledge_bases import KnowledgeBases
+
+__all__ = ["Documents", "FileStore", "KnowledgeBases"]

@@ -1,0 +1,38 @@
+"""Who may see what: every statement on a user's things starts here."""
+
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
+from kb.errors import N_, NotFound
+
+# For the translators: what `NotFound` can be about.
+KNOWLEDGE_BASE = N_("knowledge base")
+DOCUMENT = N_("document")
+
+
+def own_knowledge_base(session: Session, user_id: UUID, knowledge_base_id: UUID) -> KnowledgeBaseRow:
+    """The row, if `user_id` owns it and has not deleted it; else `NotFound`."""
+    row = session.get(KnowledgeBaseRow, knowledge_base_id)
+    if row is None or row.owner_id != user_id or row.deleted_at is not None:
+        raise NotFound(what=KNOWLEDGE_BASE)
+    return row
+
+
+def own_document(session: Session, user_id: UUID, document_id: UUID) -> tuple[DocumentRow, VersionRow]:
+    """The row and its newest version, if `user_id` owns its knowledge base; else `NotFound`."""
+    statement = (
+        sa.select(DocumentRow, VersionRow)
+        .join(VersionRow, VersionRow.document_id == DocumentRow.id)
+        .where(DocumentRow.id == document_id, DocumentRow.deleted_at.is_(None))
+        .order_by(VersionRow.created_at.desc())
+        .limit(1)
+    )
+    found = session.execute(statement).one_or_none()
+    if found is None:
+        raise NotFound(what=DOCUMENT)
+    document, version = found
+    own_knowledge_base(session, user_id, document.knowledge_base_id)
+    return document, version

@@ -1,0 +1,159 @@
+"""Documents: register, list, retry, cancel, delete, and their chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import BinaryIO
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from kb.database import Database
+from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow, now
+from kb.errors import WrongState
+from kb.library.access import own_document, own_knowledge_base
+from kb.library.files import FileStore
+from kb.library.names import clean_label
+from kb.library.rows import to_document
+from kb.models import Chunk, Document, VersionState
+from kb.vectors import VectorStore
+
+
+class Documents:
+    """The documents of each user's knowledge bases."""
+
+    def __init__(self, database: Database, files: FileStore, vectors: VectorStore) -> None:
+        self._database = database
+        self._files = files
+        self._vectors = vectors
+
+    def register(self, user_id: UUID, knowledge_base_id: UUID, name: str, source: BinaryIO) -> Document:
+        """Keep an uploaded file and queue it. When this returns, a crash of any process loses nothing of it."""
+        with self._database.read() as session:
+            own_knowledge_base(session, user_id, knowledge_base_id)
+        version_id = uuid4()
+        key = self._files.key(knowledge_base_id, version_id)
+        size = self._files.save(key, source)
+        document = DocumentRow(id=uuid4(), knowledge_base_id=knowledge_base_id, name=clean_label(name) or "?")
+        version = VersionRow(
+            id=version_id,
+            document_id=document.id,
+            state=VersionState.QUEUED.value,
+            file_key=key,
+            size_bytes=size,
+        )
+        with self._database.write() as session:
+            own_knowledge_base(session, user_id, knowledge_base_id)  # it may have been deleted meanwhile
+            session.add(document)
+            session.flush()
+            session.add(version)
+        return to_document(document, version)
+
+    def get(self, user_id: UUID, document_id: UUID) -> Document:
+        with self._database.read() as session:
+            return to_document(*own_document(session, user_id, document_id))
+
+    def list(self, user_id: UUID, knowledge_base_id: UUID, offset: int = 0, limit: int = 50) -> list[Document]:
+        """The newest first."""
+        newest = (
+            sa.select(VersionRow.document_id, sa.func.max(VersionRow.created_at).label("created_at"))
+            .group_by(VersionRow.document_id)
+            .subquery()
+        )
+        statement = (
+            sa.select(DocumentRow, VersionRow)
+            .join(newest, newest.c.document_id == DocumentRow.id)
+            .join(
+                VersionRow,
+                sa.and_(
+                    VersionRow.document_id == DocumentRow.id,
+                    VersionRow.created_at == newest.c.created_at,
+                ),
+            )
+            .where(DocumentRow.knowledge_base_id == knowledge_base_id, DocumentRow.deleted_at.is_(None))
+            .order_by(DocumentRow.created_at.desc(), DocumentRow.id)
+            .offset(offset)
+            .limit(limit)
+        )
+        with self._database.read() as session:
+            own_knowledge_base(session, user_id, knowledge_base_id)
+            return [to_document(document, version) for document, version in session.execute(statement)]
+
+    def count_by_state(self, user_id: UUID, knowledge_base_id: UUID) -> dict[VersionState, int]:
+        statement = (
+            sa.select(VersionRow.state, sa.func.count())
+            .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            .where(DocumentRow.knowledge_base_id == knowledge_base_id, DocumentRow.deleted_at.is_(None))
+            .group_by(VersionRow.state)
+        )
+        with self._database.read() as session:
+            own_knowledge_base(session, user_id, knowledge_base_id)
+            return {VersionState(state): count for state, count in session.execute(statement)}
+
+    def queue_places(self, version_ids: Collection[UUID]) -> dict[UUID, int]:
+        """Which place (1 is next) each queued version has among all that wait, whoever owns them."""
+        statement = (
+            sa.select(VersionRow.id)
+            .where(VersionRow.state == VersionState.QUEUED.value)
+            .order_by(VersionRow.created_at)
+        )
+        with self._database.read() as session:
+            waiting = session.scalars(statement).all()
+        return {version_id: place for place, version_id in enumerate(waiting, 1) if version_id in version_ids}
+
+    def retry(self, user_id: UUID, document_id: UUID) -> UUID:
+        """Queue a failed or cancelled document again; returns its version's id. Errors: `WrongState`."""
+        with self._database.write() as session:
+            document, version = own_document(session, user_id, document_id)
+            state = VersionState(version.state)
+            if state not in (VersionState.FAILED, VersionState.CANCELLED):
+                raise WrongState(name=document.name, state=state)
+            version.state = VersionState.QUEUED.value
+            version.cancel_requested = False
+            version.attempts = version.crashes = version.waits = 0
+            version.retry_at = version.sent_at = version.finished_at = None
+            version.error, version.error_values = "", {}
+            return version.id
+
+    def cancel(self, user_id: UUID, document_id: UUID) -> None:
+        """A queued one is cancelled here and now, a running one at its next batch. Errors: `WrongState`."""
+        with self._database.write() as session:
+            document, version = own_document(session, user_id, document_id)
+            state = VersionState(version.state)
+            if not state.is_pending:
+                raise WrongState(name=document.name, state=state)
+            version.cancel_requested = True
+            if state is VersionState.QUEUED:
+                version.state = VersionState.CANCELLED.value
+                version.finished_at = now()
+
+    def delete(self, user_id: UUID, document_id: UUID) -> None:
+        """Gone for everyone from here on; a worker then clears Milvus and the disk."""
+        with self._database.write() as session:
+            document, version = own_document(session, user_id, document_id)
+            document.deleted_at = now()
+            version.cancel_requested = True
+
+    def chunks(self, user_id: UUID, document_id: UUID, first: int, count: int) -> Sequence[Chunk]:
+        """Chunks of the version that answers, in order; none while there is no such version."""
+        with self._database.read() as session:
+            document, _version = own_document(session, user_id, document_id)
+            knowledge_base = own_knowledge_base(session, user_id, document.knowledge_base_id)
+            live, collection = document.live_version_id, knowledge_base.collection
+        return self._vectors.chunks(collection, live, first, count) if live else []
+
+    def live_names(self, user_id: UUID, knowledge_base_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, str]:
+        """Which of `version_ids` are live in this knowledge base, with their documents' names."""
+        statement = (
+            sa.select(DocumentRow.live_version_id, DocumentRow.name)
+            .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
+            .where(
+                DocumentRow.live_version_id.in_(version_ids),
+                DocumentRow.knowledge_base_id == knowledge_base_id,
+                DocumentRow.deleted_at.is_(None),
+                KnowledgeBaseRow.owner_id == user_id,
+                KnowledgeBaseRow.deleted_at.is_(None),
+            )
+        )
+        with self._database.read() as session:
+            return {version: name for version, name in session.execute(statement) if version}

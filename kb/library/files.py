@@ -1,0 +1,50 @@
+"""The uploaded files on disk, under names of our own: a user's file name is only ever a label."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+from kb.errors import FileMissing
+
+
+class FileStore:
+    """Files by key (`<knowledge base>/<version>`), all below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def key(self, knowledge_base_id: UUID, version_id: UUID) -> str:
+        return f"{knowledge_base_id.hex}/{version_id.hex}"
+
+    def save(self, key: str, source: BinaryIO) -> int:
+        """Write `source` to disk durably and return its size in bytes; nothing is left behind on failure."""
+        path = self._root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        try:
+            with partial.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+                target.flush()
+                os.fsync(target.fileno())
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise FileMissing(name=key, detail=error.strerror or error) from error
+        return path.stat().st_size
+
+    def path(self, key: str, name: str) -> Path:
+        """Where the file is; `FileMissing` (naming the user's `name`) if it is not there."""
+        path = self._root / key
+        if not path.is_file():
+            raise FileMissing(name=name, detail="it is not on this machine's disk")
+        return path
+
+    def delete(self, key: str) -> None:
+        (self._root / key).unlink(missing_ok=True)
+
+    def delete_knowledge_base(self, knowledge_base_id: UUID) -> None:
+        shutil.rmtree(self._root / knowledge_base_id.hex, ignore_errors=True)

@@ -1,0 +1,23 @@
+"""Names that users give: labels in any script, never paths."""
+
+import unicodedata
+
+from kb.errors import InvalidName
+
+NAME_CHARACTERS = 100
+LABEL_CHARACTERS = 255
+
+
+def clean_name(name: str) -> str:
+    """A knowledge base's name; `InvalidName` if nothing visible is left or it is too long."""
+    cleaned = " ".join(clean_label(name).split())
+    if not cleaned or len(cleaned) > NAME_CHARACTERS:
+        raise InvalidName(limit=NAME_CHARACTERS)
+    return cleaned
+
+
+def clean_label(name: str) -> str:
+    """A file's name for showing: control characters and those that turn the writing direction are dropped."""
+    # Cc: control, Cf: format (bidi overrides, zero-width), Cs: lone surrogates.
+    visible = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    return unicodedata.normalize("NFC", visible).strip()[:LABEL_CHARACTERS]

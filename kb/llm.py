@@ -1,0 +1,122 @@
+"""Chat models: which there are, and their answers as a stream of text."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx
+
+from kb.config import Settings
+from kb.prompts import ChatMessage
+from kb.providers import OPENAI_BASE_URL, host_of, translate_openai_error
+
+# Servers of local models that answer like OpenAI, at their default ports on this machine.
+LOCAL_SERVERS = (("Ollama", "http://127.0.0.1:11434/v1"), ("vLLM / FastChat", "http://127.0.0.1:8000/v1"))
+PROBE_SECONDS = 0.5
+LIST_SECONDS = 3.0
+FRESH_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatModel:
+    """A model that can be asked. `id` tells it apart from all others; `server` is for showing."""
+
+    name: str
+    base_url: str
+    server: str
+    is_local: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{host_of(self.base_url)}/{self.name}"
+
+    @property
+    def host(self) -> str:
+        return host_of(self.base_url)
+
+
+class ChatModels:
+    """The models of the configured endpoint or, where none is set, of local servers that answer."""
+
+    def __init__(self, settings: Settings, probe: Callable[[str, str, float], list[str]] | None = None) -> None:
+        self._settings = settings
+        self._probe = probe or list_models
+        self._lock = threading.Lock()
+        self._found: list[ChatModel] = []
+        self._found_at = float("-inf")
+
+    @property
+    def is_configured(self) -> bool:
+        return bool(self._settings.openai_base_url or self._settings.openai_api_key.get_secret_value())
+
+    def available(self) -> list[ChatModel]:
+        """The models to choose from; looks at the servers again after some seconds."""
+        if self.is_configured and self._settings.llm_model:
+            base_url = self._settings.openai_base_url or OPENAI_BASE_URL
+            return [ChatModel(self._settings.llm_model, base_url, host_of(base_url))]
+        with self._lock:
+            if time.monotonic() - self._found_at > FRESH_SECONDS:
+                self._found, self._found_at = self._look(), time.monotonic()
+            return self._found
+
+    def choose(self, wanted: str) -> ChatModel | None:
+        """The model with the id `wanted`; else the configured one. A local model is only used if it was chosen."""
+        models = self.available()
+        for model in models:
+            if model.id == wanted:
+                return model
+        return models[0] if models and self.is_configured else None
+
+    def _look(self) -> list[ChatModel]:
+        if self.is_configured:
+            base_url = self._settings.openai_base_url or OPENAI_BASE_URL
+            key = self._settings.openai_api_key.get_secret_value()
+            return [ChatModel(name, base_url, host_of(base_url)) for name in self._probe(base_url, key, LIST_SECONDS)]
+        with ThreadPoolExecutor(len(LOCAL_SERVERS)) as pool:
+            names = pool.map(lambda server: self._probe(server[1], "", PROBE_SECONDS), LOCAL_SERVERS)
+            return [
+                ChatModel(name, base_url, server, is_local=True)
+                for (server, base_url), found in zip(LOCAL_SERVERS, names, strict=True)
+                for name in found
+            ]
+
+
+def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
+    """The models a server offers; none if nothing answers there, or not like a model server."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        reply = httpx.get(f"{base_url.rstrip('/')}/models", headers=headers, timeout=timeout_seconds)
+        return [str(model["id"]) for model in reply.raise_for_status().json()["data"]]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return []
+
+
+async def stream_chat(settings: Settings, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncIterator[str]:
+    """The model's answer, piece by piece. Errors: `ModelError`."""
+    # LangChain and the OpenAI client take a second and 80 MB to import: not before somebody asks.
+    from langchain.chat_models import init_chat_model
+
+    key = settings.openai_api_key.get_secret_value() if not model.is_local else ""
+    chat = init_chat_model(
+        model.name,
+        model_provider="openai",
+        base_url=model.base_url,
+        api_key=key or "none",  # local servers want none, but the client insists on one
+        timeout=settings.llm_timeout_seconds,
+        max_retries=0,
+        stream_usage=False,
+    )
+    began = False
+    try:
+        async for piece in chat.astream(list(messages)):
+            if text := piece.text:
+                began = True
+                yield str(text)
+    except Exception as error:
+        raise translate_openai_error(
+            error, model.name, model.host, timeout_seconds=settings.llm_timeout_seconds, streaming=began
+        ) from error

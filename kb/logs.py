@@ -1,0 +1,36 @@
+"""Structured logs: one line an event, with ids; never a key or a document's text."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from kb.config import Settings
+
+QUIET = ("httpx", "httpx2", "openai", "alembic", "pymilvus", "dramatiq.worker.ConsumerThread")
+
+
+def configure_logs(settings: Settings) -> None:
+    """Write events to standard error, as JSON or (LOG_FORMAT=text) for people. Call once, at a process's start."""
+    level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    last: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if settings.log_format == "text"
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))

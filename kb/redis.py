@@ -1,0 +1,104 @@
+"""The Redis connection pool, the names of the keys, and locks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import LockError, RedisError
+
+from kb.config import Settings
+from kb.errors import RedisUnavailable
+
+PREFIX = "zhiwen"
+LOCK_SECONDS = 15.0
+LOCK_WAIT_SECONDS = 120.0
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """A client with a pool; nothing is sent yet. Replies are text."""
+    return redis.Redis.from_url(settings.redis_url, decode_responses=True, socket_timeout=5, socket_connect_timeout=3)
+
+
+def progress_key(version_id: UUID) -> str:
+    return f"{PREFIX}:progress:{version_id.hex}"
+
+
+def worker_key(worker_id: str) -> str:
+    return f"{PREFIX}:worker:{worker_id}"
+
+
+def answer_key(message_id: UUID, part: str) -> str:
+    """`part` is `stream`, `stop` or `alive`."""
+    return f"{PREFIX}:answer:{message_id.hex}:{part}"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the client's errors into `RedisUnavailable`."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise RedisUnavailable(
+            detail=str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        ) from error
+
+
+def ping(client: redis.Redis) -> str:
+    """The server's version; raises `RedisUnavailable`."""
+    with translated():
+        info: Any = client.info("server")
+    return f"Redis {info['redis_version']}"
+
+
+class Turns:
+    """One writer at a time for each name, across processes.
+
+    The lock is short and renewed while it is held, so that a killed holder blocks nobody for long.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    @contextmanager
+    def take(self, name: str) -> Iterator[None]:
+        """Wait for the turn. Errors: `RedisUnavailable`."""
+        lock = self._client.lock(
+            f"{PREFIX}:turn:{name}",
+            timeout=LOCK_SECONDS,
+            sleep=0.02,
+            blocking_timeout=LOCK_WAIT_SECONDS,
+            thread_local=False,
+        )
+        with translated():
+            if not lock.acquire():
+                raise RedisConnectionError(f"the turn to write {name} did not come within {LOCK_WAIT_SECONDS:.0f} s")
+        done = threading.Event()
+        renewal = threading.Thread(target=_renew, args=(lock, done), daemon=True)
+        renewal.start()
+        try:
+            yield
+        finally:
+            done.set()
+            renewal.join()
+            _release(lock)
+
+
+def _renew(lock: Any, done: threading.Event) -> None:
+    while not done.wait(LOCK_SECONDS / 3):
+        try:
+            lock.reacquire()
+        except (LockError, RedisError):
+            return  # it is lost; the writes are upserts of deterministic ids, so the next writer does no harm
+
+
+def _release(lock: Any) -> None:
+    try:
+        lock.release()
+    except (LockError, RedisError):
+        return  # it expires by itself

@@ -1,0 +1,76 @@
+"""What goes to the model with a passage: its neighbouring chunks, within a budget of tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from kb.models import Chunk, Passage
+
+_WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]")
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a model makes of `text`: one for a Han character, one for four others."""
+    wide = len(_WIDE.findall(text))
+    return wide + (len(text) - wide + 3) // 4
+
+
+def neighbour_ids(passages: Iterable[Passage], distance: int) -> list[str]:
+    """The ids of the chunks up to `distance` before and after each passage, without the passages' own."""
+    wanted: dict[str, None] = {}
+    own = set()
+    for passage in passages:
+        own.add(passage.chunk.id)
+        ordinal = passage.chunk.ordinal
+        for other in range(max(0, ordinal - distance), ordinal + distance + 1):
+            wanted[f"{passage.chunk.version_id.hex}-{other:06d}"] = None
+    return [chunk_id for chunk_id in wanted if chunk_id not in own]
+
+
+def build_contexts(
+    passages: Sequence[Passage], neighbours: Mapping[str, Chunk], distance: int, budget: int
+) -> list[str]:
+    """The context of each passage, the best first; together at most `budget` tokens.
+
+    Every passage gets its own chunk while the budget lasts (an empty string after that), then neighbours are
+    added, the best passage's first. A chunk that stands in one context is not repeated in another.
+    """
+    remaining = budget
+    members: list[list[Chunk]] = []
+    used: set[str] = set()
+    for passage in passages:
+        cost = estimate_tokens(passage.chunk.text)
+        fits = cost <= remaining or not used
+        members.append([passage.chunk] if fits else [])
+        if fits:
+            remaining -= cost
+            used.add(passage.chunk.id)
+    for passage, chunks in zip(passages, members, strict=True):
+        if not chunks:
+            continue
+        for other in _around(passage.chunk, neighbours, distance):
+            cost = estimate_tokens(other.text)
+            if other.id not in used and cost <= remaining:
+                chunks.append(other)
+                used.add(other.id)
+                remaining -= cost
+    return [_join(chunks) for chunks in members]
+
+
+def _around(chunk: Chunk, neighbours: Mapping[str, Chunk], distance: int) -> list[Chunk]:
+    """Neighbours of the same version, the nearest first."""
+    offsets = [sign * step for step in range(1, distance + 1) for sign in (1, -1)]
+    ids = [f"{chunk.version_id.hex}-{chunk.ordinal + offset:06d}" for offset in offsets if chunk.ordinal + offset >= 0]
+    return [neighbours[chunk_id] for chunk_id in ids if chunk_id in neighbours]
+
+
+def _join(chunks: Sequence[Chunk]) -> str:
+    """The chunks' texts in order, without repeating what two of them share."""
+    text, end = "", -1
+    for chunk in sorted(chunks, key=lambda chunk: chunk.ordinal):
+        shared = max(0, end - chunk.start) if end >= 0 else 0
+        gap = "\n" if text and chunk.start > end else ""
+        text += gap + chunk.text[shared:]
+        end = chunk.end
+    return text

@@ -1,0 +1,48 @@
+"""Retrieval as a LangChain retriever. Their `Document` is our chunk."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict
+
+from kb.models import Passage, RetrievalProfile
+from kb.retrieval import Retriever
+
+
+class KnowledgeBaseRetriever(BaseRetriever):
+    """Retrieves from one knowledge base for one user, by the same function as the chat."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    retriever: Retriever
+    user_id: UUID
+    knowledge_base_id: UUID
+    profile: RetrievalProfile | None = None
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        found = self.retriever.retrieve(self.user_id, self.knowledge_base_id, query, self.profile)
+        return [to_langchain(passage) for passage in found.passages]
+
+
+def to_langchain(passage: Passage) -> Document:
+    """A passage with its place and scores as metadata."""
+    chunk = passage.chunk
+    return Document(
+        id=chunk.id,
+        page_content=chunk.text,
+        metadata={
+            "document_id": str(chunk.document_id),
+            "document": passage.document_name,
+            "ordinal": chunk.ordinal,
+            "page": chunk.page,
+            "heading": chunk.heading,
+            "rank": passage.rank,
+            "fused": passage.fused,
+            "cosine": passage.dense.score if passage.dense else None,
+            "bm25": passage.lexical.score if passage.lexical else None,
+        },
+    )

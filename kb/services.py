@@ -1,0 +1,118 @@
+"""The one place where the parts are put together."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import redis
+
+from kb import redis as kb_redis
+from kb.answers import Answers
+from kb.config import Settings
+from kb.conversations import Conversations
+from kb.database import Database
+from kb.embedding import EmbeddingModel, build_embedding_model
+from kb.ingestion import Claims, Cleanup, Ingestion
+from kb.library import Documents, FileStore, KnowledgeBases
+from kb.llm import ChatModels
+from kb.progress import ProgressBoard
+from kb.retrieval import Retriever
+from kb.users import Users
+from kb.vectors import VectorStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts that every process needs. Built once, shared among threads."""
+
+    settings: Settings
+    database: Database
+    redis: redis.Redis
+    vectors: VectorStore
+    files: FileStore
+    embedding: EmbeddingModel
+    users: Users
+    knowledge_bases: KnowledgeBases
+    documents: Documents
+    conversations: Conversations
+    board: ProgressBoard
+    retriever: Retriever
+    chat_models: ChatModels
+
+    def pings(self) -> Mapping[str, Callable[[], str]]:
+        """What `/healthz` asks, by the services' names."""
+        return {
+            "sql": self.database.ping,
+            "redis": lambda: kb_redis.ping(self.redis),
+            "milvus": self.vectors.ping,
+        }
+
+    def close(self) -> None:
+        self.retriever.close()
+        self.vectors.close()
+        self.redis.close()
+        self.database.close()
+
+
+def build_services(settings: Settings) -> Services:
+    """Connect everything lazily: nothing here waits for a service, except that the schema is brought up to date."""
+    database = Database(settings)
+    database.migrate()
+    client = kb_redis.connect(settings)
+    vectors = VectorStore(settings, kb_redis.Turns(client).take)
+    files = FileStore(settings.uploads)
+    embedding = build_embedding_model(settings, threads=os.cpu_count() or 1)
+    knowledge_bases = KnowledgeBases(database)
+    documents = Documents(database, files, vectors)
+    return Services(
+        settings=settings,
+        database=database,
+        redis=client,
+        vectors=vectors,
+        files=files,
+        embedding=embedding,
+        users=Users(database),
+        knowledge_bases=knowledge_bases,
+        documents=documents,
+        conversations=Conversations(database),
+        board=ProgressBoard(client),
+        retriever=Retriever(knowledge_bases, documents, vectors, embedding),
+        chat_models=ChatModels(settings),
+    )
+
+
+def build_answers(services: Services) -> Answers:
+    """The answers' background loop, for web processes."""
+    return Answers(services.settings, services.redis, services.conversations, services.retriever.retrieve)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What a worker process needs beside the services."""
+
+    id: str
+    claims: Claims
+    cleanup: Cleanup
+    ingestion: Ingestion
+
+
+def build_worker_parts(services: Services) -> WorkerParts:
+    worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    claims = Claims(services.database, worker_id, services.settings.lease_seconds, lambda: datetime.now(UTC))
+    cleanup = Cleanup(services.database, services.vectors, services.files)
+    ingestion = Ingestion(
+        services.settings,
+        claims,
+        cleanup,
+        services.files,
+        services.vectors,
+        services.embedding,
+        services.board,
+        worker_id,
+    )
+    return WorkerParts(worker_id, claims, cleanup, ingestion)

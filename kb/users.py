@@ -1,0 +1,48 @@
+"""Users. Without a login there is one, the local user."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from kb.database import Database
+from kb.database.tables import UserRow
+from kb.errors import NotFound
+from kb.models import User
+
+LOCAL_USER = "local"
+
+
+class Users:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def local(self) -> User:
+        """The one user of an installation without login, made at the first call."""
+        return self._find_local() or self._create_local()
+
+    def choose_chat_model(self, user_id: UUID, chat_model: str) -> None:
+        """Remember which language model this user wants; empty: the configured one."""
+        with self._database.write() as session:
+            row = session.get(UserRow, user_id)
+            if row is None:
+                raise NotFound(what="user")
+            row.chat_model = chat_model
+
+    def _find_local(self) -> User | None:
+        with self._database.read() as session:
+            row = session.scalar(sa.select(UserRow).where(UserRow.name == LOCAL_USER))
+            return User(row.id, row.name, row.chat_model) if row else None
+
+    def _create_local(self) -> User:
+        try:
+            with self._database.write() as session:
+                session.add(UserRow(name=LOCAL_USER))
+        except IntegrityError:
+            pass  # another process was faster
+        user = self._find_local()
+        if user is None:
+            raise NotFound(what="user")
+        return user

@@ -1,0 +1,289 @@
+"""Chunks with their vectors in Milvus; the only importer of pymilvus.
+
+pymilvus takes half a second and 100 MB to import, so it is loaded at first use.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+
+from kb.config import Settings
+from kb.errors import MilvusRefused, MilvusUnavailable
+from kb.models import Chunk, IndexSettings, KnowledgeBase
+from kb.vectors import filters
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+SEARCH_TIMEOUT_SECONDS = 10.0
+WRITE_TIMEOUT_SECONDS = 60.0
+PING_TIMEOUT_SECONDS = 3.0
+# One query returns at most 16,384 rows; pages of chunks stay far below.
+PAGE_ROWS = 1_000
+
+TakeTurns = Callable[[str], AbstractContextManager[Any]]
+
+# It writes a traceback of its own for every error that it raises as well.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk one route found. `score` grows with relevance, whatever the metric."""
+
+    chunk: Chunk
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the connected Milvus is and can do."""
+
+    version: str
+    is_lite: bool
+    has_bm25: bool
+    has_templates: bool
+
+
+class VectorStore:
+    """The Milvus collections of all knowledge bases. Safe to share among threads.
+
+    `take_turns(collection)` is held during each write where concurrent writers are not safe (Milvus Lite).
+    Errors: `MilvusUnavailable` when it does not answer, `MilvusRefused` when it answers with an error.
+    """
+
+    def __init__(self, settings: Settings, take_turns: TakeTurns | None = None) -> None:
+        self._uri = settings.milvus_uri
+        self._token = settings.milvus_token.get_secret_value()
+        self._take_turns = take_turns or (lambda _collection: nullcontext())
+        self._lock = threading.Lock()
+        self._connected: tuple[MilvusClient, Server] | None = None
+
+    # --- the server ---
+
+    @property
+    def server(self) -> Server:
+        return self._connection()[1]
+
+    def ping(self) -> str:
+        """The server's version; raises within seconds when it does not answer."""
+        with _translated():
+            return str(self._client.get_server_version(timeout=PING_TIMEOUT_SECONDS))
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connected:
+                self._connected[0].close()
+                self._connected = None
+
+    # --- collections ---
+
+    def create(self, knowledge_base: KnowledgeBase) -> None:
+        """Create the Milvus collection, loaded and indexed; nothing happens if it is there."""
+        from kb.vectors import schema
+
+        tokenizer = self._tokenizer()
+        with _translated():
+            if self._client.has_collection(knowledge_base.collection, timeout=SEARCH_TIMEOUT_SECONDS):
+                return
+            self._client.create_collection(
+                knowledge_base.collection,
+                schema=schema.collection_schema(knowledge_base.dimension, tokenizer),
+                index_params=schema.index_params(knowledge_base.index, with_bm25=tokenizer is not None),
+                consistency_level="Bounded",
+                timeout=WRITE_TIMEOUT_SECONDS,
+            )
+
+    def drop(self, collection: str) -> None:
+        """Drop the Milvus collection, if it is there."""
+        with _translated(), self._turn(collection):
+            self._client.drop_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
+
+    # --- writing ---
+
+    def upsert(self, collection: str, chunks: Sequence[Chunk], vectors: np.ndarray) -> None:
+        """Store `chunks` with their `vectors` (n, dimension); a chunk with a known id is replaced."""
+        from kb.vectors import schema
+
+        data = schema.rows(chunks, vectors)
+        with _translated(), self._turn(collection):
+            self._client.upsert(collection, data, timeout=WRITE_TIMEOUT_SECONDS)
+
+    def flush(self, collection: str) -> None:
+        """Seal what was written: unflushed rows are searched by brute force on Milvus Lite.
+
+        A server seals by itself, and a flush for each document would leave it with many tiny segments.
+        """
+        if not self.server.is_lite:
+            return
+        with _translated(), self._turn(collection):
+            self._client.flush(collection, timeout=WRITE_TIMEOUT_SECONDS)
+
+    def delete_version(self, collection: str, version_id: UUID) -> None:
+        self._delete(collection, filters.of_version(version_id))
+
+    def delete_from(self, collection: str, version_id: UUID, ordinal: int) -> None:
+        """Delete the chunks of a version from `ordinal` on."""
+        self._delete(collection, filters.of_ordinals(version_id, ordinal, 2**40))
+
+    def delete_document(self, collection: str, document_id: UUID) -> None:
+        self._delete(collection, filters.of_document(document_id))
+
+    # --- reading ---
+
+    def count(self, collection: str, version_id: UUID | None = None) -> int:
+        """How many chunks of a version (or in all) can be found, including those written just now."""
+        chosen = filters.of_version(version_id) if version_id else filters.Filter("")
+        with _translated():
+            result = self._client.query(
+                collection,
+                output_fields=["count(*)"],
+                consistency_level="Strong",
+                timeout=SEARCH_TIMEOUT_SECONDS,
+                **self._arguments(chosen),
+            )
+        return int(result[0]["count(*)"])
+
+    def chunks(self, collection: str, version_id: UUID, first: int, count: int) -> list[Chunk]:
+        """Up to `count` chunks of a version from ordinal `first` on, in order."""
+        last = first + min(count, PAGE_ROWS) - 1
+        found = self._query(collection, filters.of_ordinals(version_id, first, last))
+        return sorted(found, key=lambda chunk: chunk.ordinal)
+
+    def get(self, collection: str, ids: Sequence[str]) -> list[Chunk]:
+        """The chunks with these ids, in no order; unknown ids are left out."""
+        from kb.vectors import schema
+
+        if not ids:
+            return []
+        with _translated():
+            rows = self._client.get(
+                collection, list(ids), output_fields=schema.OUTPUT_FIELDS, timeout=SEARCH_TIMEOUT_SECONDS
+            )
+        return [schema.to_chunk(row) for row in rows]
+
+    def search_dense(self, collection: str, index: IndexSettings, vector: np.ndarray, limit: int, ef: int) -> list[Hit]:
+        """The `limit` nearest enabled chunks, the best first."""
+        from kb.vectors import schema
+
+        return self._search(
+            collection,
+            limit,
+            lambda distance: 1.0 / (1.0 + distance) if index.metric == "L2" else distance,
+            data=[vector.tolist()],
+            anns_field="dense",
+            search_params=schema.search_params(index, ef, limit),
+        )
+
+    def search_lexical(self, collection: str, terms: str, limit: int) -> list[Hit]:
+        """The `limit` best enabled chunks by BM25 over `terms`; empty where the server has no BM25."""
+        if not self.server.has_bm25 or not terms.strip():
+            return []
+        # Milvus Lite gives BM25 as a distance, the best the most negative; a server as a score.
+        sign = -1.0 if self.server.is_lite else 1.0
+        return self._search(
+            collection,
+            limit,
+            lambda distance: sign * distance,
+            data=[terms],
+            anns_field="sparse",
+            search_params={"metric_type": "BM25"},
+        )
+
+    # --- inside ---
+
+    @property
+    def _client(self) -> MilvusClient:
+        return self._connection()[0]
+
+    def _connection(self) -> tuple[MilvusClient, Server]:
+        with self._lock:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
+
+    def _connect(self) -> tuple[MilvusClient, Server]:
+        from pymilvus import MilvusClient
+
+        with _translated():
+            client = MilvusClient(uri=self._uri, token=self._token, timeout=PING_TIMEOUT_SECONDS)
+            return client, _describe(str(client.get_server_version(timeout=PING_TIMEOUT_SECONDS)))
+
+    def _tokenizer(self) -> str | None:
+        if not self.server.has_bm25:
+            return None
+        return "standard" if self.server.is_lite else "whitespace"
+
+    def _arguments(self, chosen: filters.Filter) -> dict[str, Any]:
+        return chosen.arguments(self.server.has_templates)
+
+    def _turn(self, collection: str) -> AbstractContextManager[Any]:
+        return self._take_turns(collection) if self.server.is_lite else nullcontext()
+
+    def _delete(self, collection: str, chosen: filters.Filter) -> None:
+        with _translated(), self._turn(collection):
+            self._client.delete(collection, timeout=WRITE_TIMEOUT_SECONDS, **self._arguments(chosen))
+
+    def _query(self, collection: str, chosen: filters.Filter) -> list[Chunk]:
+        from kb.vectors import schema
+
+        with _translated():
+            rows = self._client.query(
+                collection,
+                output_fields=schema.OUTPUT_FIELDS,
+                limit=PAGE_ROWS,
+                timeout=SEARCH_TIMEOUT_SECONDS,
+                **self._arguments(chosen),
+            )
+        return [schema.to_chunk(row) for row in rows]
+
+    def _search(self, collection: str, limit: int, score: Callable[[float], float], **search: Any) -> list[Hit]:
+        from kb.vectors import schema
+
+        with _translated():
+            found = self._client.search(
+                collection,
+                limit=limit,
+                output_fields=schema.OUTPUT_FIELDS,
+                consistency_level="Bounded",
+                timeout=SEARCH_TIMEOUT_SECONDS,
+                **search,
+                **self._arguments(filters.ENABLED),
+            )
+        return [Hit(schema.to_chunk(hit["entity"] | {"id": hit["id"]}), score(hit["distance"])) for hit in found[0]]
+
+
+def _describe(version: str) -> Server:
+    is_lite = version.startswith("milvus_lite")
+    numbers = tuple(int(part) for part in version.lstrip("v").split("-")[0].split(".")[:2] if part.isdigit())
+    modern = not is_lite and numbers >= (2, 5)
+    return Server(version, is_lite=is_lite, has_bm25=is_lite or modern, has_templates=modern)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    import grpc
+    from pymilvus.exceptions import ConnectError, MilvusException, MilvusUnavailableException
+
+    try:
+        yield
+    except (grpc.RpcError, grpc.FutureTimeoutError, ConnectError, MilvusUnavailableException) as error:
+        raise MilvusUnavailable(detail=_reason(error)) from error
+    except MilvusException as error:
+        # Code 2 is "cannot connect"; a gRPC status in place of a code means that no answer came.
+        silent = isinstance(error.code, grpc.StatusCode) or error.code == 2
+        kind = MilvusUnavailable if silent else MilvusRefused
+        raise kind(detail=_reason(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    text = str(getattr(error, "message", "") or error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

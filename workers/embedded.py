@@ -1,0 +1,42 @@
+"""The embedded worker: `python -m workers.embedded`. Ends when its standard input closes, so never an orphan."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+from dramatiq import Worker
+
+from kb.config import load_settings
+from workers import broker
+
+POLL_MS = 100
+STOP_TIMEOUT_MS = 5_000
+
+
+def main() -> None:
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
+    broker.emit_after("process_boot")
+    worker = Worker(broker, worker_threads=load_settings().worker_threads, worker_timeout=POLL_MS)
+    worker.start()
+    stop.wait()
+    worker.stop(timeout=STOP_TIMEOUT_MS)
+    broker.close()
+    os._exit(0)  # a thread in the middle of a native call must not keep the process
+
+
+def _wait_for_end_of_input(stop: threading.Event) -> None:
+    try:
+        while os.read(0, 1024):
+            pass
+    except OSError:
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    main()

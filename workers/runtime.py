@@ -1,0 +1,111 @@
+"""What lives in a worker process: its parts, its heartbeat and its reaper."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import dramatiq
+import structlog
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import Middleware
+
+from kb.config import Settings
+from kb.errors import KbError
+from kb.logs import configure_logs
+from kb.progress import WorkerInfo
+from kb.services import Services, WorkerParts, build_services, build_worker_parts
+from workers import sending
+
+HEARTBEAT_SECONDS = 2.0
+REAPER_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+class WorkerRuntime(Middleware):
+    """Builds the parts when a worker process boots, and ends them when it stops."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._services: Services | None = None
+        self._parts: WorkerParts | None = None
+
+    @property
+    def parts(self) -> WorkerParts:
+        if self._parts is None:
+            raise RuntimeError("the worker process has not booted")
+        return self._parts
+
+    # --- dramatiq's hooks ---
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        configure_logs(self._settings)
+        self._services = build_services(self._settings)
+        self._parts = build_worker_parts(self._services)
+        self._since = datetime.now(UTC)
+        assert isinstance(broker, RedisBroker)
+        self._every(HEARTBEAT_SECONDS, "heartbeat", self._beat)
+        self._every(REAPER_SECONDS, "reaper", lambda: self._reap(broker))
+        log.info("worker.started", worker=self.parts.id, threads=self._settings.worker_threads)
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        self._stopping.set()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        for thread in self._threads:
+            thread.join(timeout=5)
+        if self._services is None or self._parts is None:
+            return
+        try:
+            self._services.board.withdraw_worker(self._parts.id)
+        except KbError as error:
+            log.warning("worker.not_withdrawn", reason=error.code)
+        self._parts.ingestion.close()
+        self._services.close()
+        log.info("worker.stopped", worker=self._parts.id)
+
+    # --- its threads ---
+
+    def _every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
+        """Do `work` again and again; a service that is away is tried again the next time."""
+
+        def repeat() -> None:
+            while True:
+                try:
+                    work()
+                except KbError as error:
+                    log.warning(f"worker.{name}_failed", reason=error.code, detail=str(error))
+                except Exception:
+                    log.exception(f"worker.{name}_defect")
+                if self._stopping.wait(seconds):
+                    return
+
+        thread = threading.Thread(target=repeat, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _beat(self) -> None:
+        """Prolong the leases and show that this worker lives."""
+        assert self._services is not None
+        self.parts.claims.renew()
+        worker_id = self.parts.id
+        host, pid, _ = worker_id.rsplit(":", 2)
+        threads = self._settings.worker_threads
+        info = WorkerInfo(worker_id, host, int(pid), threads, self.parts.ingestion.active, self._since)
+        self._services.board.announce_worker(info)
+
+    def _reap(self, broker: RedisBroker) -> None:
+        """Put back what a dead worker left, and send what was never sent or got lost."""
+        expired = self.parts.claims.expire()
+        if expired:
+            log.warning("reaper.expired", versions=expired)
+        sending.send_due(broker, self.parts)
+
+
+def runtime_of(broker: dramatiq.Broker) -> WorkerRuntime:
+    """The broker's own runtime."""
+    return next(part for part in broker.middleware if isinstance(part, WorkerRuntime))
