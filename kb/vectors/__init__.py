@@ -56,7 +56,8 @@ class Server:
 class VectorStore:
     """The Milvus collections of all knowledge bases. Safe to share among threads.
 
-    `take_turns(collection)` is held during each write where concurrent writers are not safe (Milvus Lite).
+    `take_turns(collection)` is held while the collection is created, and during each write where concurrent writers
+    are not safe (Milvus Lite).
     Errors: `MilvusUnavailable` when it does not answer, `MilvusRefused` when it answers with an error.
     """
 
@@ -91,7 +92,8 @@ class VectorStore:
         from kb.vectors import schema
 
         tokenizer = self._tokenizer()
-        with _translated():
+        # Two documents of a new knowledge base may come here at once, so this takes turns on a server too.
+        with _translated(), self._take_turns(knowledge_base.collection):
             if self._client.has_collection(knowledge_base.collection, timeout=SEARCH_TIMEOUT_SECONDS):
                 return
             self._client.create_collection(
