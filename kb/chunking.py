@@ -119,13 +119,23 @@ def _units(sections: Iterable[_Section]) -> Iterator[list[_Section]]:
 
 def _split(text: str, start: int, end: int, size: int, overlap: int) -> Iterator[tuple[int, int]]:
     """Split a section that is too long; each part but the first begins with the end of the one before it."""
-    splitter = _splitter(size - overlap)
-    first = start
-    for window_start, window_end in _windows(text, start, end):
-        pieces = splitter.split_text(text[window_start:window_end])
-        at = window_start
-        for length in _join_small([(len(piece), columns(piece)) for piece in pieces], size - overlap):
-            yield _overlap_start(text, first, at, overlap), at + length
+    before: tuple[int, int] | None = None
+    for part_start, part_end in _parts(text, start, end, size - overlap):
+        part = (_overlap_start(text, start, part_start, overlap), part_end)
+        if before and part[0] > before[0]:  # else it is so short that this one holds it all
+            yield before
+        before = part
+    if before:
+        yield before
+
+
+def _parts(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Cut a stretch into parts of at most `limit` columns that follow each other without a gap."""
+    splitter = _splitter(limit)
+    for at, window_end in _windows(text, start, end):
+        pieces = splitter.split_text(text[at:window_end])
+        for length in _join_small([(len(piece), columns(piece)) for piece in pieces], limit):
+            yield at, at + length
             at += length
 
 

@@ -77,13 +77,17 @@ class Conversations:
             row = _own(session, user_id, conversation_id)
             if (row.mode, row.knowledge_base_id) == (mode.value, knowledge_base_id):
                 return
-            name = own_knowledge_base(session, user_id, knowledge_base_id).name if knowledge_base_id else ""
             row.mode, row.knowledge_base_id = mode.value, knowledge_base_id
             last = _last(session, conversation_id)
             if last and last.role == Role.NOTICE.value:
                 session.delete(last)  # only the latest of several switches in a row matters
                 session.flush()
-            _add(session, row, Role.NOTICE, MessageState.DONE, name)
+            _add_notice(session, row)
+
+    def note_choice(self, user_id: UUID, conversation_id: UUID) -> None:
+        """Leave a line that says in which mode, and from which knowledge base, the conversation is answered."""
+        with self._database.write() as session:
+            _add_notice(session, _own(session, user_id, conversation_id))
 
     # --- messages ---
 
@@ -210,6 +214,12 @@ def _add(session: Session, row: ConversationRow, role: Role, state: MessageState
     session.add(message)
     session.flush()
     return message
+
+
+def _add_notice(session: Session, row: ConversationRow) -> None:
+    knowledge_base_id = row.knowledge_base_id
+    name = own_knowledge_base(session, row.owner_id, knowledge_base_id).name if knowledge_base_id else ""
+    _add(session, row, Role.NOTICE, MessageState.DONE, name)
 
 
 def _conversation(row: ConversationRow) -> Conversation:

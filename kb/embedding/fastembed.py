@@ -1,0 +1,145 @@
+"""A FastEmbed model, by name from the Hugging Face hub or from a local ONNX folder. An extra."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from kb.embedding.model import Vectors, encodable, normalised
+from kb.errors import EmbeddingUnavailable, SetupError
+
+_BATCH = 16
+_PROBE_SECONDS = 3.0
+
+
+class FastEmbedModel:
+    """`model` is a name FastEmbed lists, or a folder with an ONNX model; loaded at first use."""
+
+    def __init__(self, model: str, cache: Path, threads: int) -> None:
+        self.name = f"fastembed:{model}"
+        self._model = model
+        self._cache = cache
+        self._threads = threads
+        self._lock = Lock()
+        self._loaded: Any = None
+
+    @property
+    def dimension(self) -> int:
+        return int(self._load().embedding_size)
+
+    @property
+    def scripts(self) -> frozenset[str] | None:
+        """English models say so in their names."""
+        name = self._model.lower()
+        return frozenset({"latin"}) if "-en" in name or "all-minilm" in name else None
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """(n, dimension), in the order of `texts`."""
+        model = self._load()
+        if not texts:
+            return np.empty((0, self.dimension), np.float32)
+        return normalised(list(model.embed([encodable(text) for text in texts], batch_size=_BATCH)))
+
+    def embed_question(self, text: str) -> Vectors:
+        """(dimension,); some models put an instruction before a question."""
+        return normalised(next(iter(self._load().query_embed(encodable(text)))))
+
+    def _load(self) -> Any:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._open()
+            return self._loaded
+
+    def _open(self) -> Any:
+        try:
+            from fastembed import TextEmbedding
+        except ImportError as error:
+            raise SetupError(
+                problem=f"EMBEDDING_MODEL is {self.name}, but FastEmbed is not installed.",
+                solution='Install it: pip install "zhiwen[fastembed]"',
+            ) from error
+        folder = Path(self._model).expanduser()
+        if folder.is_dir():
+            return self._open_folder(TextEmbedding, folder)
+        if self._model.lower() not in {model["model"].lower() for model in TextEmbedding.list_supported_models()}:
+            raise SetupError(
+                problem=f"FastEmbed knows no model “{self._model}”, and there is no such folder.",
+                solution="Give EMBEDDING_MODEL a model that FastEmbed lists, or a folder with an ONNX model.",
+            )
+        return self._open_named(TextEmbedding)
+
+    def _open_named(self, text_embedding: Any) -> Any:
+        """From the cache, else from the hub; a hub that cannot be reached is asked only once, and briefly."""
+        options = {"cache_dir": str(self._cache), "threads": self._threads, "enable_cpu_mem_arena": False}
+        try:
+            return text_embedding(self._model, local_files_only=True, **options)
+        except Exception:  # noqa: BLE001 — whatever keeps the cached one from loading, the hub's copy may mend
+            _probe_hub(self.name)
+        try:
+            return text_embedding(self._model, **options)
+        except Exception as error:
+            raise EmbeddingUnavailable(model=self.name, detail=_first_line(error)) from error
+
+    def _open_folder(self, text_embedding: Any, folder: Path) -> Any:
+        name = str(folder.resolve())
+        try:
+            _register(text_embedding, name, folder)
+            return text_embedding(
+                name,
+                specific_model_path=name,
+                threads=self._threads,
+                enable_cpu_mem_arena=False,
+                cache_dir=str(self._cache),
+            )
+        except Exception as error:
+            raise SetupError(
+                problem=f"The embedding model in {folder} cannot be loaded: {_first_line(error)}.",
+                solution="It needs an ONNX model with its config.json, tokenizer.json and tokenizer_config.json.",
+            ) from error
+
+
+def _register(text_embedding: Any, name: str, folder: Path) -> None:
+    """Tell FastEmbed of a local model, with what its own files say of pooling and dimension."""
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    if any(model["model"] == name for model in text_embedding.list_supported_models()):
+        return
+    pooling_file = folder / "1_Pooling" / "config.json"
+    pooling = json.loads(pooling_file.read_text()) if pooling_file.exists() else {}
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.onnx"))
+    if not files:
+        raise FileNotFoundError(f"no .onnx file in {folder}")
+    text_embedding.add_custom_model(
+        model=name,
+        pooling=PoolingType.CLS if pooling.get("pooling_mode_cls_token") else PoolingType.MEAN,
+        normalization=True,
+        sources=ModelSource(hf=name),
+        dim=json.loads((folder / "config.json").read_text())["hidden_size"],
+        model_file="model.onnx" if "model.onnx" in files else files[0],
+    )
+
+
+def _probe_hub(model: str) -> None:
+    """Raise within seconds where the hub cannot be reached: its own client would try for 40."""
+    from huggingface_hub import constants
+
+    address = urlsplit(constants.ENDPOINT)
+    if constants.HF_HUB_OFFLINE:
+        raise EmbeddingUnavailable(model=model, detail="it is not in the cache, and HF_HUB_OFFLINE is set")
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=_PROBE_SECONDS).close()
+    except OSError as error:
+        detail = f"{address.netloc} cannot be reached; set HF_ENDPOINT to a mirror, or give a local ONNX folder"
+        raise EmbeddingUnavailable(model=model, detail=detail) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

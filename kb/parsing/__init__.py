@@ -1,0 +1,54 @@
+"""A file → its text with page and heading positions.
+
+`parse_file` works in this process, `ParserProcess` in a child that may crash, hang or run out of memory.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from importlib import import_module
+from pathlib import Path
+
+from kb.errors import DamagedFile, FileTooLarge, KbError, NoText
+from kb.models import ParsedDocument
+from kb.parsing.kinds import PARSERS, check
+from kb.parsing.process import ParserProcess
+from kb.parsing.source import Report, Source, report_nothing
+
+__all__ = ["SUPPORTED_EXTENSIONS", "ParserProcess", "parse_file"]
+
+SUPPORTED_EXTENSIONS: tuple[str, ...] = tuple(PARSERS)
+
+
+def parse_file(path: Path, name: str, report: Report | None = None) -> ParsedDocument:
+    """Parse the file at `path`. `name` is the user's label and decides the format; raises only `KbError`."""
+    source = Source(path, name, report or report_nothing)
+    try:
+        document = _parse(source)
+    except KbError:
+        raise
+    except MemoryError as error:
+        raise FileTooLarge(name=name, size="more than fits into memory", limit="the memory for parsing") from error
+    except RecursionError as error:
+        raise DamagedFile(name=name, detail="its parts are nested too deeply") from error
+    except Exception as error:  # the libraries raise anything for a broken file
+        raise DamagedFile(name=name, detail=_describe(error)) from error
+    if not document.text:
+        raise NoText(name=name)
+    return document
+
+
+def _parse(source: Source) -> ParsedDocument:
+    module = import_module(f"kb.parsing.{check(source)}")  # only the library that is needed
+    document: ParsedDocument = module.parse(source)
+    return document
+
+
+def _describe(error: Exception) -> str:
+    """A library's exception in words for the user; the exception itself is the cause of the `DamagedFile`."""
+    if isinstance(error, (zipfile.BadZipFile, zlib.error)):
+        return "its compressed data is broken"
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror}"
+    return f"a part of it is missing or is not what it should be: {type(error).__name__}"

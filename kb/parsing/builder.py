@@ -1,0 +1,91 @@
+"""Builds a `ParsedDocument` from cleaned pieces, so that every offset is one into the final text."""
+
+from __future__ import annotations
+
+import re
+
+from kb.errors import FileTooLarge
+from kb.models import Heading, PageStart, ParsedDocument
+
+MAX_CHARACTERS = 300_000_000  # of one parsed document
+_NEWLINES = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
+# Control characters, lone surrogates, byte order marks and what Unicode says is no character.
+_UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufeff\ufffe\uffff]+")
+_BLANK_LINES = re.compile(r"\n(?:[ \t]*+\n){3,}+")
+_MAX_TITLE = 200
+
+
+def clean(text: str) -> str:
+    """Drop what no text holds (NUL, control characters, lone surrogates); at most two blank lines in a row."""
+    text = _NEWLINES.sub("\n", text)
+    return _BLANK_LINES.sub("\n\n\n", _UNWANTED.sub("", text))
+
+
+def clean_title(text: str) -> str:
+    """A title as one short line."""
+    return " ".join(clean(text).split())[:_MAX_TITLE]
+
+
+class TextBuilder:
+    """Collects pieces of text with the pages and headings they begin."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.length = 0
+        self._parts: list[str] = []
+        self._pages: list[PageStart] = []
+        self._headings: list[Heading] = []
+        self._waiting: list[int] = []  # numbers of pages whose first text has not come yet
+        self._gap = 1
+
+    def add(self, text: str, *, gap: int = 1) -> int:
+        """Append a block on lines of its own, `gap` newlines after the one before; return where it begins."""
+        return self.add_clean(clean(text), gap=gap)
+
+    def add_clean(self, text: str, *, gap: int = 1) -> int:
+        """`add` for a text that went through `clean` already."""
+        text = text.strip("\n")
+        if not text or text.isspace():
+            return self.length
+        gap = max(gap, self._gap)
+        self._gap = 1
+        if self.length:
+            self._append("\n" * gap)
+        start = self.length
+        self._pages += [PageStart(start, number) for number in self._waiting]
+        self._waiting.clear()
+        self._append(text)
+        return start
+
+    def add_heading(self, level: int, title: str) -> None:
+        """Append `title` as a heading line of its own."""
+        title = clean_title(title)
+        if title:
+            self._headings.append(Heading(self.add_clean(title, gap=2), level, title))
+
+    def mark_heading(self, start: int, level: int, title: str) -> None:
+        """Say that the line at `start` of the text so far is a heading."""
+        title = clean_title(title)
+        if title:
+            self._headings.append(Heading(start, level, title))
+
+    def start_page(self, number: int) -> None:
+        """The text that comes next stands on page `number`."""
+        self._waiting.append(number)
+        self.break_paragraph()
+
+    def break_paragraph(self) -> None:
+        """Put a blank line before the next piece."""
+        self._gap = 2
+
+    def build(self, title: str = "") -> ParsedDocument:
+        """The document. Headings come in order of their position."""
+        headings = tuple(sorted(self._headings, key=lambda heading: heading.start))
+        return ParsedDocument("".join(self._parts), tuple(self._pages), headings, clean_title(title))
+
+    def _append(self, text: str) -> None:
+        self.length += len(text)
+        if self.length > MAX_CHARACTERS:
+            limit = f"{MAX_CHARACTERS // 1_000_000} million characters"
+            raise FileTooLarge(name=self.name, size=f"more than {limit}", limit=limit)
+        self._parts.append(text)

@@ -1,0 +1,112 @@
+"""The process that parses: `python -m kb.parsing.child <parent's pid> <memory limit in MB>`.
+
+It reads requests from stdin and writes progress, documents and errors to stdout until stdin ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from kb.errors import FileTooLarge, KbError
+from kb.models import ParsedDocument
+from kb.parsing import parse_file
+from kb.parsing.frames import Frame, document_frame, read_frame, write_frame
+from kb.parsing.source import Report
+
+Parse = Callable[[Path, str, Report], ParsedDocument]
+_PR_SET_PDEATHSIG = 1
+_WATCH_SECONDS = 0.5
+_REPORT_SECONDS = 0.1
+
+
+def serve(parse: Parse = parse_file) -> None:
+    """Answer requests until the parent closes stdin. `parse` may raise only `KbError`."""
+    parent, memory_mb = int(sys.argv[1]), int(sys.argv[2])
+    answers = _take_stdout()
+    _die_with(parent)
+    _limit_memory(memory_mb)
+    logging.disable(logging.ERROR)  # what pypdf finds odd about a file is of no use to anybody
+    while request := read_frame(sys.stdin.buffer):
+        _answer(request, parse, answers, memory_mb)
+
+
+def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) -> None:
+    name = request["name"]
+    try:
+        frame = document_frame(parse(Path(request["path"]), name, _reporter(answers)))
+        write_frame(answers, frame)
+    except KbError as error:
+        values = error.values
+        if isinstance(error, FileTooLarge) and isinstance(error.__cause__, MemoryError):
+            values = _memory_values(name, memory_mb)
+        write_frame(answers, {"kind": "error", "code": error.code, "values": values})
+    except MemoryError:
+        values = _memory_values(name, memory_mb)
+        write_frame(answers, {"kind": "error", "code": FileTooLarge.code, "values": values})
+
+
+def _memory_values(name: str, memory_mb: int) -> dict[str, str]:
+    limit = f"{memory_mb} MB of memory"
+    return {"name": name, "size": f"more than {limit}", "limit": limit}
+
+
+def _reporter(answers: IO[bytes]) -> Report:
+    """A `Report` that sends a message at most every tenth of a second, and the last one always."""
+    last_sent = 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last_sent
+        now = time.monotonic()
+        if done >= total or now - last_sent >= _REPORT_SECONDS:
+            last_sent = now
+            write_frame(answers, {"kind": "progress", "done": done, "total": total})
+
+    return report
+
+
+def _take_stdout() -> IO[bytes]:
+    """The pipe to the parent; whatever a library prints goes to stderr from now on."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
+
+
+def _die_with(parent: int) -> None:
+    """End at once when the parent ends, whatever way.
+
+    The kernel does it on Linux, even while C code holds the interpreter; elsewhere a thread looks.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Let allocations beyond the limit fail, and leave no core dump; where the system has such limits."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+
+
+if __name__ == "__main__":
+    serve()

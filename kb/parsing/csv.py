@@ -1,0 +1,60 @@
+"""Comma- and tab-separated values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+from kb.errors import DamagedFile
+from kb.models import ParsedDocument
+from kb.parsing.builder import TextBuilder, clean
+from kb.parsing.decoding import decode
+from kb.parsing.kinds import extension_of
+from kb.parsing.source import Source
+from kb.parsing.tables import table_lines
+
+_DELIMITERS = ",;\t|"
+_SAMPLE_ROWS = 50
+_MAX_FIELD = 10_000_000
+_MAX_REPEATED = 20_000_000  # characters; in a larger file the header stands only once
+_BATCH = 5_000  # rows
+
+
+def parse(source: Source) -> ParsedDocument:
+    """One line a row, with the header's names before the values."""
+    text = clean(decode(source.path.read_bytes())).strip("\n")
+    delimiter = "\t" if extension_of(source.name) == ".tsv" else _detect_delimiter(text)
+    builder = TextBuilder(source.name)
+    repeat = len(text) <= _MAX_REPEATED
+    lines = table_lines(_read_rows(text, delimiter), repeat_header=repeat) if repeat else _piped(text, delimiter)
+    try:
+        while batch := list(islice(lines, _BATCH)):
+            builder.add_clean("\n".join(batch))
+    except csv.Error as error:
+        raise DamagedFile(name=source.name, detail="a quotation mark is opened and never closed") from error
+    return builder.build()
+
+
+def _piped(text: str, delimiter: str) -> Iterator[str]:
+    return (" | ".join(row) for row in _read_rows(text, delimiter))
+
+
+def _read_rows(text: str, delimiter: str) -> Iterator[list[str]]:
+    csv.field_size_limit(_MAX_FIELD)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def _detect_delimiter(text: str) -> str:
+    """The one that cuts the first rows into the same number of cells most often."""
+    return max(_DELIMITERS, key=lambda delimiter: _regularity(text[:100_000], delimiter))
+
+
+def _regularity(sample: str, delimiter: str) -> tuple[float, int]:
+    widths = Counter(len(row) for row in islice(_read_rows(sample, delimiter), _SAMPLE_ROWS) if row)
+    if not widths:
+        return 0.0, 0
+    width, rows = widths.most_common(1)[0]
+    return (rows / widths.total() if width > 1 else 0.0), width

@@ -1,0 +1,146 @@
+"""Bytes of a text file → text, whatever its encoding.
+
+UTF by its byte order mark or its validity; then the East Asian encodings, by how many of the characters are
+ones that their language really uses (charset-normalizer confuses GBK and Big5 in short texts); then
+charset-normalizer for the single-byte ones. Bytes that are invalid stay visible as U+FFFD.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import string
+from collections.abc import Iterable
+
+_SAMPLE_BYTES = 64 * 1024
+_BOMS = (  # UTF-32's little-endian mark begins with UTF-16's
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_COMMON_HAN = (
+    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所"
+    "然家种事成方多经么去法学如都同现当没动面起看定天分还进好小部其些主样理心她本前开但因只从想实日军者意无力它与长"
+    "把机十民第公此已工使情明性知全三又关点正业外将两高间由问很最重并物手应战向头文体政美相见被利什二等产或新己制身"
+    "果加西斯月话合回特代内信表化老给世位次度门任常先海通教儿原东声提立及比员解水名真论处走义各入几口认条平系气题活"
+    "尔更别打女变四神总何电数安少报才结反受目太量再感建务做接必场件计管期市直德资命山金指克许统区保至队形社便空决治"
+    "展马科司五基眼书非则听白却界达光放强即像难且权思王象完设式色路记南品住告类求据程北边死张该交规万取拉格望觉术领"
+    "共确传师观清今切院让识候带导争运库档检索答服技户章节录版简试测请勿请谢您好吗呢吧"
+    "這個們來為國說時會對於著過發後裡種經麼學現當沒動還進樣開從實軍無與長機關點業將兩間問並應戰頭體見產話內給門兒東"
+    "聲員論處義幾認條氣題爾別變總電數報結務場計資統區隊決馬書則聽卻達強難權設記類據邊張該規萬覺術領確傳師觀讓識帶導"
+    "爭運庫檔檢測試請謝您嗎繁簡臺灣龍"
+)
+_COMMON_HANGUL = "이다는을를에의가은고한하지로기도그사나어아서자리대인시라만일해수있정보안녕세요습니까입"
+_COMMON = frozenset(_COMMON_HAN + _COMMON_HANGUL + "，。、；：？！“”（）《》「」『』【】—…　・ー")
+# The encoding and the lead bytes of its everyday characters.
+_EAST_ASIAN = (
+    ("gb18030", range(0xB0, 0xD8)),
+    ("big5hkscs", range(0xA4, 0xC7)),
+    ("cp932", range(0x88, 0x98)),
+    ("euc_jp", range(0xB0, 0xD0)),
+    ("cp949", range(0xB0, 0xC9)),
+)
+_ENOUGH = 0.4  # the least plausibility; Cyrillic read as GB18030 reaches 0.25
+_NOT_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874"]
+
+
+def decode(data: bytes) -> str:
+    """The text of `data`. Never raises for bad bytes."""
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            return data[len(bom) :].decode(encoding, "replace")
+    wide = detect_wide(data[:_SAMPLE_BYTES])
+    if wide:
+        return data.decode(wide, "replace")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode(_detect_narrow(_sample(data)), "replace")
+
+
+def _sample(data: bytes) -> bytes:
+    """The stretch around the first byte that is not ASCII; a head of pure ASCII says nothing."""
+    first = _NOT_ASCII.search(data)
+    start = max(0, first.start() - 64) if first else 0
+    return data[start : start + _SAMPLE_BYTES]
+
+
+def detect_wide(sample: bytes) -> str:
+    """UTF-16 or UTF-32 without a mark; empty if it is neither."""
+    if b"\0" not in sample:
+        return ""
+    for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
+        width = 4 if "32" in encoding else 2
+        text = sample[: len(sample) // width * width].decode(encoding, "replace")
+        if text and _looks_like_text(text):
+            return encoding
+    return ""
+
+
+def _looks_like_text(text: str) -> bool:
+    ascii_printable = sum(1 for c in text if " " <= c <= "~" or c in "\r\n\t")
+    if "\0" in text or text.count("\ufffd") > 1:
+        return False
+    others = [c for c in text if c > "\x7f"]
+    if ascii_printable > 0.8 * len(text):
+        return True
+    return bool(others) and _share_of_common(others) > _ENOUGH
+
+
+def _detect_narrow(sample: bytes) -> str:
+    if _is_mostly_utf8(sample):
+        return "utf-8"
+    best, plausibility = max(
+        ((encoding, _plausibility(sample, encoding, leads)) for encoding, leads in _EAST_ASIAN),
+        key=lambda pair: pair[1],
+    )
+    return best if plausibility >= _ENOUGH else _detect_single_byte(sample)
+
+
+def _is_mostly_utf8(sample: bytes) -> bool:
+    """Whether the few invalid places are damage rather than another encoding."""
+    text = sample.decode("utf-8", "replace")
+    bad = text.count("\ufffd")
+    good = sum(1 for c in text if c > "\x7f") - bad
+    return good >= 5 * bad
+
+
+def _plausibility(sample: bytes, encoding: str, leads: range) -> float:
+    """How much of the text reads as the language that `encoding` is for: 1 is all of it."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")  # a character cut at the end is no error
+    others = [c for c in decoder.decode(sample) if c > "\x7f"]
+    if not others:
+        return 0.0
+    everyday = sum(1 for c in others if c.encode(encoding, "replace")[0] in leads) / len(others)
+    return 0.7 * _share_of_common(others) + 0.3 * everyday - 5 * others.count("\ufffd") / len(others)
+
+
+def _share_of_common(characters: Iterable[str]) -> float:
+    """Between -1 (all nonsense) and 1 (all very common)."""
+    scores = [_score(character) for character in characters]
+    return sum(scores) / len(scores)
+
+
+def _score(character: str) -> float:
+    if character in _COMMON or "\u3041" <= character <= "\u3096":
+        return 1.0
+    if "\u30a1" <= character <= "\u30fa":
+        return 0.8
+    if "\uac00" <= character <= "\ud7a3":
+        return 0.4
+    if "\ue000" <= character <= "\uf8ff" or "\uff61" <= character <= "\uff9f" or character == "\ufffd":
+        return -1.0
+    return 0.3 if "\u4e00" <= character <= "\u9fff" or "\uff00" <= character <= "\uff60" else 0.0
+
+
+def _detect_single_byte(sample: bytes) -> str:
+    """Western European where most letters are ASCII ones; there charset-normalizer takes French for Polish."""
+    if sum(sample.count(letter) for letter in string.ascii_letters.encode()) > len(_NOT_ASCII.findall(sample)):
+        return "cp1252"
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(sample, cp_isolation=_NOT_LATIN).best()
+    return best.encoding if best else "cp1252"

@@ -1,0 +1,117 @@
+"""HTML: what a reader of the page sees, with h1–h6 as headings and rows of tables as lines."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable
+
+from bs4 import BeautifulSoup, Tag, XMLParsedAsHTMLWarning
+from bs4.element import NavigableString, PreformattedString
+
+from kb.models import ParsedDocument
+from kb.parsing.builder import TextBuilder
+from kb.parsing.decoding import decode
+from kb.parsing.source import Source
+from kb.parsing.tables import join_cells
+
+# fmt: off
+_HIDDEN = frozenset((
+    "head", "script", "style", "noscript", "template", "svg", "nav", "iframe", "object", "canvas", "audio", "video",
+    "select", "button", "textarea",
+))
+_BLOCKS = frozenset((
+    "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "dir", "div",
+    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "hr", "html", "legend", "li",
+    "main", "menu", "ol", "p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead", "tr", "ul",
+))
+# fmt: on
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_CHARSET = re.compile(
+    rb"""<(?:meta\b[^>]{0,200}?charset|\?xml\b[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w-]{2,40})""", re.I
+)
+_SPACES = re.compile(r"[ \t\r\n\f\u00a0]+")
+
+
+def parse(source: Source) -> ParsedDocument:
+    """The page's text. Nothing that it refers to is fetched."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
+        soup = BeautifulSoup(_decode(source.path.read_bytes()), "lxml")
+    walker = _Walker(TextBuilder(source.name))
+    walker.walk(soup)
+    return walker.builder.build(soup.title.get_text() if soup.title else "")
+
+
+def _decode(data: bytes) -> str:
+    """By what the page declares, if its bytes agree, else by detection."""
+    declared = _CHARSET.search(data[:4096])
+    if declared and not data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        encoding = declared.group(1).decode("ascii").lower()
+        try:
+            return data.decode({"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252"}.get(encoding, encoding))
+        except (LookupError, ValueError):
+            return decode(data)
+    return decode(data)
+
+
+class _Walker:
+    """Goes through the tree in the page's order and hands lines to the builder."""
+
+    def __init__(self, builder: TextBuilder) -> None:
+        self.builder = builder
+        self._line: list[str] = []
+
+    def walk(self, root: Tag) -> None:
+        """Every node once, by a stack of its own: pages nest deeper than Python does."""
+        stack: list[object] = [root]
+        while stack:
+            node = stack.pop()
+            if node is None:
+                self._end_line()
+            elif isinstance(node, Tag):
+                stack.extend(self._enter(node))
+            elif isinstance(node, NavigableString) and not isinstance(node, PreformattedString):
+                self._line.append(str(node))
+        self._end_line()
+
+    def _enter(self, tag: Tag) -> list[object]:
+        """What to do next for `tag`, the last first; None stands for the end of a line."""
+        name = tag.name.lower()
+        if name in _HIDDEN or _is_hidden(tag):
+            return []
+        if name in _HEADINGS:
+            self._end_line()
+            self.builder.add_heading(_HEADINGS[name], tag.get_text(" "))
+            return []
+        if name == "pre":
+            self._end_line()
+            self.builder.add(tag.get_text(), gap=2)
+            return []
+        if name == "tr" and not tag.find("table") and not tag.find(list(_HEADINGS)):
+            self._end_line()
+            self.builder.add(join_cells(_cells(tag)))
+            return []
+        children: list[object] = list(reversed(tag.contents))
+        if name == "br":
+            return [None]
+        if name not in _BLOCKS:
+            return children
+        self._end_line()
+        if name in ("p", "table", "ul", "ol", "section", "blockquote"):
+            self.builder.break_paragraph()
+        return [None, *children]
+
+    def _end_line(self) -> None:
+        self.builder.add(_SPACES.sub(" ", "".join(self._line)).strip())
+        self._line.clear()
+
+
+def _is_hidden(tag: Tag) -> bool:
+    if tag.has_attr("hidden") or tag.get("role") == "navigation":
+        return True
+    return "display:none" in str(tag.get("style", "")).replace(" ", "").lower()
+
+
+def _cells(row: Tag) -> Iterable[str]:
+    return (cell.get_text(" ") for cell in row.find_all(["td", "th"], recursive=False))

@@ -1,0 +1,204 @@
+"""What a file is by its name and what it is by its content; where they disagree, the user is told both."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+import puremagic
+
+from kb.errors import DamagedFile, EmptyFile, FileTooLarge, PasswordProtected, UnsupportedFormat, WrongFormat
+from kb.parsing.source import Source
+
+# Each readable extension, and the module of this package that reads it.
+PARSERS = {
+    ".pdf": "pdf",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".txt": "plain",
+    ".text": "plain",
+    ".log": "plain",
+    ".rst": "plain",
+    ".html": "html",
+    ".htm": "html",
+    ".docx": "docx",
+    ".pptx": "pptx",
+    ".xlsx": "xlsx",
+    ".csv": "csv",
+    ".tsv": "csv",
+}
+_LABELS = {
+    ".doc": "old Word, .doc",
+    ".ppt": "old PowerPoint, .ppt",
+    ".xls": "old Excel, .xls",
+    ".odt": "OpenDocument text, .odt",
+    ".ods": "OpenDocument spreadsheet, .ods",
+    ".odp": "OpenDocument presentation, .odp",
+    ".od?": "OpenDocument file",
+    ".rtf": "Rich Text, .rtf",
+    ".epub": "e-book, .epub",
+    ".msg": "Outlook message, .msg",
+    ".eml": "e-mail message, .eml",
+    ".ipynb": "Jupyter notebook, .ipynb",
+    ".pdf": "PDF",
+    ".html": "HTML",
+    ".docx": "Word (.docx)",
+    ".pptx": "PowerPoint (.pptx)",
+    ".xlsx": "Excel (.xlsx)",
+    ".zip": "ZIP archive",
+}
+_OOXML_MAIN = {"word/document": ".docx", "ppt/presentation": ".pptx", "xl/workbook": ".xlsx"}
+_OLE_STREAMS = {"WordDocument": ".doc", "PowerPoint Document": ".ppt", "Workbook": ".xls", "Book": ".xls"}
+_STRICT = b"http://purl.oclc.org/ooxml/"
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_HTML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*(?:<!doctype\s+html|<html[\s>])", re.I | re.S)
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError)
+_FEW_CONTROLS = 8
+_HEAD_BYTES = 64 * 1024
+_MAX_UNPACKED_BYTES = 1 << 30
+_MAX_MEMBERS = 100_000
+
+
+def extension_of(name: str) -> str:
+    """The extension of a user's file name, in lower case; empty if there is none."""
+    return PurePosixPath(name.replace("\\", "/").strip()).suffix.lower()
+
+
+def check(source: Source) -> str:
+    """The name of the module that reads `source`; its content has been held against its extension."""
+    if source.path.stat().st_size == 0:
+        raise EmptyFile(name=source.name)
+    extension = extension_of(source.name)
+    if extension not in PARSERS:
+        kind = _LABELS.get(extension, extension or "no extension")
+        raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(PARSERS))
+    parser = PARSERS[extension]
+    if parser == "pdf":
+        _check_pdf(source)
+    elif parser in ("docx", "pptx", "xlsx"):
+        _check_ooxml(source, f".{parser}")
+    else:
+        _check_text(source, extension)
+    return parser
+
+
+def _check_pdf(source: Source) -> None:
+    head = _read_head(source.path)
+    if b"%PDF-" in head[:1024]:
+        return
+    if not head.strip(b"\0"):
+        raise DamagedFile(name=source.name, detail="it begins with nothing but zero bytes")
+    raise WrongFormat(name=source.name, expected="PDF", actual=_describe(source.path, head))
+
+
+def _check_ooxml(source: Source, extension: str) -> None:
+    """Raise unless `source` is a sound ZIP that holds the main part of such a document."""
+    head = _read_head(source.path)
+    if head.startswith(_OLE):
+        if _holds_stream(source.path, "EncryptedPackage"):
+            raise PasswordProtected(name=source.name)
+    elif head.startswith(b"PK"):
+        if _kind_of_zip(source) == extension:
+            return
+    elif not head.strip(b"\0"):
+        raise DamagedFile(name=source.name, detail="it begins with nothing but zero bytes")
+    raise WrongFormat(name=source.name, expected=_LABELS[extension], actual=_describe(source.path, head))
+
+
+def _check_text(source: Source, extension: str) -> None:
+    """Raise if the file is a document of another kind or binary data."""
+    head = _read_head(source.path)
+    expected = "text" if PARSERS[extension] == "plain" else extension.lstrip(".").upper()
+    is_page = PARSERS[extension] == "csv" and _HTML.match(head)
+    if is_page or head.startswith((b"PK\x03\x04", b"%PDF-", b"{\\rtf", _OLE)) or _is_binary(head):
+        raise WrongFormat(name=source.name, expected=expected, actual=_describe(source.path, head))
+
+
+def _is_binary(head: bytes) -> bool:
+    """Whether so many bytes are control characters that this is no text in any encoding; a few NULs are."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+        return False
+    from kb.parsing.decoding import detect_wide
+
+    return len(_CONTROL.findall(head)) > max(_FEW_CONTROLS, len(head) * 0.05) and not detect_wide(head)
+
+
+def _kind_of_zip(source: Source) -> str:
+    """The extension that the members of the ZIP speak for. Raises for a broken one and for a ZIP bomb."""
+    try:
+        with zipfile.ZipFile(source.path) as archive:
+            members = archive.infolist()
+            relations = _read_relations(archive)
+    except _BROKEN_ZIP as error:
+        raise DamagedFile(name=source.name, detail="its end is missing or its table of contents is broken") from error
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > _MAX_UNPACKED_BYTES or len(members) > _MAX_MEMBERS:
+        size = f"{len(members)} parts, {unpacked >> 20} MB unpacked"
+        raise FileTooLarge(name=source.name, size=size, limit=f"{_MAX_UNPACKED_BYTES >> 20} MB")
+    if _STRICT in relations:
+        kind = "Strict Open XML; save it as an ordinary Word, PowerPoint or Excel file"
+        raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(PARSERS))
+    return _kind_of_members({member.filename.replace("\\", "/").lower() for member in members})
+
+
+def _read_relations(archive: zipfile.ZipFile) -> bytes:
+    """The head of the part that says which dialect this is; empty if there is none."""
+    if "_rels/.rels" not in archive.namelist():
+        return b""
+    with archive.open("_rels/.rels") as part:
+        return part.read(_HEAD_BYTES)
+
+
+def _kind_of_members(names: set[str]) -> str:
+    for stem, extension in _OOXML_MAIN.items():
+        if any(name.startswith(stem) and name.endswith(".xml") for name in names):
+            return extension
+    if "mimetype" in names:
+        return ".epub" if "meta-inf/container.xml" in names else ".od?"
+    return ".zip"
+
+
+def _describe(path: Path, head: bytes) -> str:
+    """What the content looks like, in words for the user."""
+    if head.startswith(_OLE):
+        found = next((ext for stream, ext in _OLE_STREAMS.items() if _holds_stream(path, stream)), "")
+        return _LABELS.get(found, "an old Office file")
+    if head.startswith(b"PK"):
+        return _describe_zip(path)
+    if _HTML.match(head):
+        return "HTML"
+    if head.startswith(b"%PDF-"):
+        return _LABELS[".pdf"]
+    if head.startswith(b"{\\rtf"):
+        return _LABELS[".rtf"]
+    if not _is_binary(head):
+        return "plain text"
+    try:
+        return puremagic.magic_string(head)[0].name or "binary data"
+    except (puremagic.PureError, ValueError, IndexError):
+        return "binary data"
+
+
+def _describe_zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            kind = _kind_of_members({name.lower() for name in archive.namelist()})
+    except _BROKEN_ZIP:
+        kind = ".zip"
+    return _LABELS[kind]
+
+
+def _read_head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _holds_stream(path: Path, stream: str) -> bool:
+    """Whether the directory of an OLE file names `stream`. It may stand anywhere in the file."""
+    entry = stream.encode("utf-16-le") + b"\0\0"
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(entry) >= 0

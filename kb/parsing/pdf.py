@@ -1,0 +1,203 @@
+"""PDF: text by PDFium; outline, title and the second try by pypdf."""
+
+from __future__ import annotations
+
+import re
+import struct
+import threading
+import unicodedata
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import pypdfium2
+from pypdf import PdfReader
+from pypdf.errors import DeprecationError, FileNotDecryptedError, PyPdfError, WrongPasswordError
+from pypdf.generic import Destination
+from pypdfium2.raw import FPDF_ERR_PASSWORD
+
+from kb.errors import DamagedFile, PasswordProtected
+from kb.models import ParsedDocument
+from kb.parsing.builder import TextBuilder, clean
+from kb.parsing.source import Source
+
+_PDFIUM = threading.Lock()  # it is not thread-safe, not even for two documents
+# What pypdf raises for a broken file, beside its own errors.
+_BROKEN = (
+    *(PyPdfError, DeprecationError, ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError),
+    *(RuntimeError, TypeError, ValueError, struct.error, zlib.error),
+)
+_MAX_HEADINGS = 5_000
+_LINE_BREAK_HYPHEN = re.compile("\ufffe[\r\n]*")
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+_ONE_HAN = re.compile(f"[{_HAN}]")
+_ENDS_IN_HAN = re.compile(f"[{_HAN}，、] ?$")
+_MIN_FULL_LINE = 40  # columns
+_GAP_IN_HAN = re.compile(f"(?<=[{_HAN}])[ \u00a0]+(?=[{_HAN}])")
+# Radicals and other doubles that stand for ordinary characters. Not the full-width punctuation of Chinese text.
+_DOUBLES = re.compile(
+    "[\u2f00-\u2fdf\uf900-\ufaff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0002f800-\U0002fa1f]"
+)
+# Radicals that Unicode gives no equivalent for, though fonts map everyday characters to them.
+_RADICALS = str.maketrans(
+    "⺁⺆⺌⺍⺎⺏⺒⺓⺗⺟⺠⺡⺣⺩⺪⺫⺬⺮⺲⺴⺶⺷⺼⺾⻁⻂⻃⻄⻅⻆⻇⻈⻉⻋⻌⻍⻎⻑⻓⻔⻕⻗⻘⻙⻚⻛⻜⻝⻞⻟⻠⻢⻣⻤⻥⻦⻧⻨⻩⻪⻫⻬⻭⻮⻯⻰⻱⻲⻳",
+    "厂冂小小尣尣巳幺心母民水火王疋网示竹网网羊羊肉艹虎衣西西见角角讠贝车辶辶辶長长门阝雨青韦页风飞食食飠饣马骨鬼鱼鸟卤麦黄黾斉齐歯齿竜龙龜亀龟",
+)
+
+
+def parse(source: Source) -> ParsedDocument:
+    """Text page by page; the outline's entries are the headings."""
+    pages = _read_by_pdfium(source)
+    reader = _open_by_pypdf(source)
+    if pages is None:
+        pages = _read_by_pypdf(source, reader)
+    elif not any(pages):
+        pages = _second_try(source, reader)
+    builder = TextBuilder(source.name)
+    headings = _outline(reader)
+    for number, text in enumerate(pages, start=1):
+        builder.start_page(number)
+        _add_page(builder, text, headings[number])
+    return builder.build(_title(reader))
+
+
+def _second_try(source: Source, reader: PdfReader | None) -> list[str]:
+    """What pypdf finds in a sound file without text: mostly nothing, as its pages are images."""
+    try:
+        return _read_by_pypdf(source, reader)
+    except (DamagedFile, PasswordProtected):
+        return []
+
+
+def _add_page(builder: TextBuilder, text: str, headings: list[tuple[int, str]]) -> None:
+    if not text:
+        return
+    start = builder.add_clean(text)
+    at = 0
+    for level, title in headings:
+        at = _find_line(text, title, at)
+        builder.mark_heading(start + at, level, title)
+
+
+def _read_by_pdfium(source: Source) -> list[str] | None:
+    """The text of each page; None if PDFium cannot open the file."""
+    with _PDFIUM:
+        try:
+            document = pypdfium2.PdfDocument(source.path)
+        except pypdfium2.PdfiumError as error:
+            if error.err_code == FPDF_ERR_PASSWORD:
+                raise PasswordProtected(name=source.name) from error
+            return None
+        try:
+            return [_read_page(document, index, source) for index in range(len(document))]
+        finally:
+            document.close()
+
+
+def _read_page(document: pypdfium2.PdfDocument, index: int, source: Source) -> str:
+    """The text of one page; a page that cannot be loaded has none."""
+    try:
+        page = document[index]
+    except pypdfium2.PdfiumError:
+        return ""
+    try:
+        textpage = page.get_textpage()
+        text = _clean_page(textpage.get_text_bounded())
+        textpage.close()
+    except pypdfium2.PdfiumError:
+        text = ""
+    finally:
+        page.close()
+    source.report(index + 1, len(document))
+    return text
+
+
+def _read_by_pypdf(source: Source, reader: PdfReader | None) -> list[str]:
+    """The second try. Raises `DamagedFile` if pypdf has no way in either."""
+    if reader is None:
+        raise DamagedFile(name=source.name, detail="it cannot be opened as a PDF")
+    try:
+        return [_clean_page(page.extract_text()) for page in reader.pages]
+    except (FileNotDecryptedError, WrongPasswordError) as error:
+        raise PasswordProtected(name=source.name) from error
+    except _BROKEN as error:
+        raise DamagedFile(name=source.name, detail="its pages cannot be read") from error
+
+
+def _open_by_pypdf(source: Source) -> PdfReader | None:
+    """pypdf's view of the file, by an empty password if it has one; None if it cannot be had."""
+    try:
+        return PdfReader(source.path)
+    except _BROKEN:
+        return None
+
+
+def _title(reader: PdfReader | None) -> str:
+    try:
+        title = reader.metadata.title if reader and reader.metadata else ""
+    except _BROKEN:
+        return ""
+    return _clean_page(title or "")
+
+
+def _outline(reader: PdfReader | None) -> defaultdict[int, list[tuple[int, str]]]:
+    """Level and title of each outline entry, by the number of its page. A broken outline ends where it breaks."""
+    headings: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
+    if reader is None:
+        return headings
+    try:
+        for count, (level, entry) in enumerate(_walk(reader.outline, 1)):
+            number = reader.get_destination_page_number(entry)
+            if number is not None and count < _MAX_HEADINGS:
+                headings[number + 1].append((level, _clean_page(str(entry.title or ""))))
+    except _BROKEN:
+        return headings
+    return headings
+
+
+def _walk(outline: Sequence[object], level: int) -> Iterator[tuple[int, Destination]]:
+    for entry in outline:
+        if isinstance(entry, list):
+            yield from _walk(entry, level + 1)
+        elif isinstance(entry, Destination):
+            yield level, entry
+
+
+def _find_line(text: str, title: str, begin: int) -> int:
+    """Where the line with the heading begins, from `begin` on; spaces may differ. `begin` if it is not there."""
+    words = title.split()
+    if not words:
+        return begin
+    found = re.compile(r"\s*".join(re.escape(c) for c in "".join(words)[:100])).search(text, begin)
+    return text.rfind("\n", 0, found.start()) + 1 if found else begin
+
+
+def _clean_page(text: str) -> str:
+    """PDFium's text as one would type it."""
+    text = clean(_LINE_BREAK_HYPHEN.sub("", text)).translate(_RADICALS)
+    text = _DOUBLES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
+    return _join_han_lines(_GAP_IN_HAN.sub("", text)).strip("\n")
+
+
+def _join_han_lines(text: str) -> str:
+    """Put together what only the page's width broke: a word of two characters must be found across lines."""
+    lines = text.split("\n")
+    full = max(_MIN_FULL_LINE, 0.85 * max(map(_width, lines)))
+    joined = lines[:1]
+    for before, line in pairwise(lines):
+        if _width(before) >= full and _is_prose(before) and _ONE_HAN.match(line):
+            joined[-1] = joined[-1].rstrip(" ") + line
+        else:
+            joined.append(line)
+    return "\n".join(joined)
+
+
+def _is_prose(line: str) -> bool:
+    """Whether the line is running Chinese text that stops in the middle, and no row of a table."""
+    return bool(_ENDS_IN_HAN.search(line)) and len(_ONE_HAN.findall(line)) >= 0.7 * len(line)
+
+
+def _width(line: str) -> int:
+    """The columns of `line`: GB18030 takes two bytes for a Chinese character."""
+    return len(line.encode("gb18030"))

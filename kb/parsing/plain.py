@@ -1,0 +1,15 @@
+"""Plain text in any encoding."""
+
+from __future__ import annotations
+
+from kb.models import ParsedDocument
+from kb.parsing.builder import TextBuilder
+from kb.parsing.decoding import decode
+from kb.parsing.source import Source
+
+
+def parse(source: Source) -> ParsedDocument:
+    """The text as it stands; nothing in it is a heading."""
+    builder = TextBuilder(source.name)
+    builder.add(decode(source.path.read_bytes()))
+    return builder.build()

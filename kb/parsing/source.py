@@ -1,0 +1,22 @@
+"""What a parser is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+Report = Callable[[int, int], None]
+
+
+def report_nothing(done: int, total: int) -> None:
+    """A `Report` for nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The file at `path`; `name` is the user's label for it; `report(done, total)` counts pages, slides, sheets."""
+
+    path: Path
+    name: str
+    report: Report = report_nothing

@@ -1,0 +1,69 @@
+"""Excel: each sheet is a page and a heading; each row a line that names its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from itertools import islice
+from typing import Any
+
+from python_calamine import CalamineError, CalamineWorkbook, PasswordError, WorksheetNotFound
+
+from kb.errors import DamagedFile, PasswordProtected
+from kb.models import ParsedDocument
+from kb.parsing.builder import TextBuilder, clean
+from kb.parsing.source import Source
+from kb.parsing.tables import table_lines
+
+_BATCH = 5_000  # rows
+
+
+def parse(source: Source) -> ParsedDocument:
+    """Sheets in their order. A sheet without cells, as one that holds a chart only, is a page without text."""
+    builder = TextBuilder(source.name)
+    try:
+        with CalamineWorkbook.from_path(source.path) as workbook:
+            _add_sheets(builder, workbook, source)
+    except PasswordError as error:
+        raise PasswordProtected(name=source.name) from error
+    except CalamineError as error:
+        raise DamagedFile(name=source.name, detail="its sheets cannot be read") from error
+    return builder.build()
+
+
+def _add_sheets(builder: TextBuilder, workbook: CalamineWorkbook, source: Source) -> None:
+    names = workbook.sheet_names
+    for number, name in enumerate(names, start=1):
+        builder.start_page(number)
+        lines = table_lines(_read_rows(workbook, name))
+        first = next(lines, None)
+        if first is not None:
+            builder.add_heading(1, name)
+            builder.add(first)
+        while batch := list(islice(lines, _BATCH)):
+            builder.add("\n".join(batch))
+        source.report(number, len(names))
+
+
+def _read_rows(workbook: CalamineWorkbook, name: str) -> Iterator[list[str]]:
+    try:
+        sheet = workbook.get_sheet_by_name(name)
+    except WorksheetNotFound:  # a chart or a dialog
+        return
+    for row in sheet.to_python(skip_empty_area=True):
+        yield [_format(cell) for cell in row]
+
+
+def _format(cell: Any) -> str:
+    """A cell's value as text: 3 rather than 3.0, dates in ISO's way."""
+    if isinstance(cell, bool):
+        return "TRUE" if cell else "FALSE"
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else f"{cell:.10g}"
+    if isinstance(cell, datetime):
+        return cell.isoformat(" ").removesuffix(" 00:00:00")
+    if isinstance(cell, date | time):
+        return cell.isoformat()
+    if isinstance(cell, timedelta):
+        return str(cell)
+    return clean(str(cell))

@@ -1,0 +1,1 @@
+"""The screens. Thin: read state, call one function of the core, draw."""

@@ -1,0 +1,54 @@
+"""The Streamlit script: page configuration, the parts, the sidebar, navigation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from kb.errors import KbError
+from pages.ui import resources
+from pages.ui.feedback import show_error, show_flash
+from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, language
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    st.set_page_config(page_title="Zhiwen 知问", page_icon=str(HERE / "ui" / "icon.png"), layout="wide")
+    st.html(HERE / "ui" / "style.css")
+    page = st.navigation(
+        [
+            st.Page(HERE / "chat.py", title=_("Chat"), icon=":material/forum:", default=True),
+            st.Page(
+                HERE / "knowledge_bases.py",
+                title=_("Knowledge bases"),
+                icon=":material/library_books:",
+                url_path="knowledge-bases",
+            ),
+            st.Page(HERE / "testing.py", title=_("Testing"), icon=":material/experiment:", url_path="testing"),
+            st.Page(HERE / "history.py", title=_("History"), icon=":material/history:", url_path="history"),
+            st.Page(HERE / "system.py", title=_("System"), icon=":material/monitor_heart:", url_path="system"),
+        ]
+    )
+    try:
+        resources.services()
+    except KbError as error:
+        show_error(error)
+        st.button(_("Try again"), key="start_again")
+        st.stop()
+    show_flash()
+    page.run()
+    draw_language()
+
+
+def draw_language() -> None:
+    """The choice of language, at the sidebar's end. It starts with the browser's."""
+    if LANGUAGE_KEY not in st.session_state:
+        st.session_state[LANGUAGE_KEY] = language()
+    st.sidebar.selectbox(
+        "Language · 语言", list(LANGUAGES), format_func=LANGUAGES.__getitem__, key=LANGUAGE_KEY, persist_state="session"
+    )
+
+
+main()

@@ -1,0 +1,157 @@
+"""Chat: a question, an answer, and the passages it was given from."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kb.errors import KbError, NotFound
+from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, User
+from pages.ui.chat_sidebar import chosen_model, connect_help, draw_sidebar
+from pages.ui.feedback import show_error
+from pages.ui.i18n import _
+from pages.ui.messages import draw_messages, draw_notice, start_answer
+from pages.ui.resources import current_user, services
+from pages.ui.state import query_id, state
+
+MORE_MESSAGES = 50
+
+
+def main() -> None:
+    try:
+        user = current_user()
+        conversation = open_conversation(user)
+        knowledge_bases = services().knowledge_bases.list(user.id)
+        settle_choices(conversation, knowledge_bases)
+        draw_sidebar(knowledge_bases)
+        messages = draw_conversation(user, conversation)
+    except KbError as error:
+        show_error(error)
+        return
+    if not messages:
+        draw_welcome(knowledge_bases)
+    draw_question(user, conversation, knowledge_bases, messages)
+
+
+def open_conversation(user: User) -> Conversation | None:
+    """The one in the address; without one there, the one this session had open."""
+    current = state()
+    wanted = query_id("conversation") or current.conversation_id
+    if wanted is None:
+        return None
+    try:
+        conversation = services().conversations.get(user.id, wanted)
+    except NotFound as error:
+        current.conversation_id = None
+        st.query_params.clear()
+        show_error(error)
+        return None
+    if current.conversation_id != conversation.id:
+        current.conversation_id, current.mode = conversation.id, conversation.mode
+        current.knowledge_base_id = conversation.knowledge_base_id or current.knowledge_base_id
+        current.shown_messages, current.switched = MORE_MESSAGES, False
+    st.query_params["conversation"] = str(conversation.id)
+    return conversation
+
+
+def settle_choices(conversation: Conversation | None, knowledge_bases: list[KnowledgeBase]) -> None:
+    """A knowledge base that is gone gives way to the first one there is."""
+    ids = [base.id for base in knowledge_bases]
+    current = state()
+    if current.knowledge_base_id not in ids:
+        current.knowledge_base_id = ids[0] if ids else None
+
+
+def draw_conversation(user: User, conversation: Conversation | None) -> list[Message]:
+    """The latest messages, with a way to the earlier ones."""
+    current = state()
+    if conversation is None:
+        return []
+    messages = services().conversations.messages(user.id, conversation.id, limit=current.shown_messages)
+    if messages and messages[0].ordinal > 0:
+        with st.container(horizontal_alignment="center"):
+            st.button(_("Load earlier messages"), key="load_earlier", type="tertiary", on_click=_show_more)
+    draw_messages(messages, user.id)
+    return list(messages)
+
+
+def _show_more() -> None:
+    state().shown_messages += MORE_MESSAGES
+
+
+def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
+    """What an empty chat says: what can be done here, or what is missing for it."""
+    current = state()
+    base = next((base for base in knowledge_bases if base.id == current.knowledge_base_id), None)
+    st.title(_("What would you like to know?"), anchor=False)
+    if current.mode is Mode.LLM:
+        if chosen_model() is None:
+            st.info(connect_help(), icon=":material/power_off:")
+        else:
+            st.write(_("Ask the language model anything. Your documents are not used in this mode."))
+    elif base is None:
+        st.write(_("Create a knowledge base, upload your files, then ask them here."))
+        st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
+    elif base.ready_count == 0:
+        st.write(_("“{name}” has no document that is ready yet.").format(name=base.name))
+        st.page_link(
+            "knowledge_bases.py",
+            label=_("Upload files"),
+            icon=":material/upload:",
+            query_params={"knowledge_base": str(base.id)},
+        )
+    elif current.mode is Mode.TEST:
+        st.write(
+            _(
+                "A question shows the passages that “{name}” finds, with every score and time. No model is called."
+            ).format(name=base.name)
+        )
+    else:
+        st.write(
+            _("Ask “{name}”. Every answer names its passages; open them to see why they were found.").format(
+                name=base.name
+            )
+        )
+    if current.switched:
+        draw_notice(current.mode, base.name if base and current.mode is not Mode.LLM else "")
+
+
+def draw_question(
+    user: User, conversation: Conversation | None, knowledge_bases: list[KnowledgeBase], messages: list[Message]
+) -> None:
+    current = state()
+    running = any(message.state is MessageState.STREAMING for message in messages)
+    lacks_base = current.mode is not Mode.LLM and not knowledge_bases
+    placeholder = _("The answer is being written…") if running else _("Your question")
+    if lacks_base:
+        placeholder = _("Create a knowledge base first")
+    question = st.chat_input(placeholder, key="question", disabled=running or lacks_base)
+    if not question or not question.strip():
+        return
+    try:
+        ask(user, conversation, question.strip())
+    except KbError as error:
+        show_error(error)
+        st.text(question)  # so that it is not lost
+        return
+    st.rerun()
+
+
+def ask(user: User, conversation: Conversation | None, question: str) -> None:
+    """Store the question and start its answer."""
+    current = state()
+    knowledge_base_id = None if current.mode is Mode.LLM else current.knowledge_base_id
+    conversations = services().conversations
+    if conversation is None:
+        conversation = conversations.create(user.id, question, current.mode, knowledge_base_id)
+        current.conversation_id = conversation.id
+        if current.switched:
+            conversations.note_choice(user.id, conversation.id)
+            current.switched = False
+    else:
+        conversations.choose(user.id, conversation.id, current.mode, knowledge_base_id)
+    message = conversations.ask(user.id, conversation.id, question)
+    st.query_params["conversation"] = str(conversation.id)
+    start_answer(user.id, message)
+
+
+main()

@@ -1,0 +1,85 @@
+"""History: all conversations, to search, open, rename and delete."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kb.errors import KbError
+from kb.extracts import escape_markdown as escape
+from kb.models import Conversation, User
+from pages.ui.chat_sidebar import mode_names
+from pages.ui.feedback import confirm, errors_flashed, show_error
+from pages.ui.i18n import _, moment
+from pages.ui.resources import current_user, services
+from pages.ui.state import state
+
+PAGE_CONVERSATIONS = 30
+SEARCH_KEY = "history_search"
+
+
+def main() -> None:
+    st.title(_("History"), anchor=False)
+    try:
+        draw_history(current_user())
+    except KbError as error:
+        show_error(error)
+
+
+def draw_history(user: User) -> None:
+    search = st.text_input(
+        _("Search"),
+        key=SEARCH_KEY,
+        type="search",
+        placeholder=_("Words from a title or a message"),
+        icon=":material/search:",
+    )
+    total = services().conversations.count(user.id, search or "")
+    if not total:
+        st.write(_("No conversation holds these words.") if search else _("You have not asked anything yet."))
+        if not search:
+            st.page_link("chat.py", label=_("Ask your first question"), icon=":material/forum:")
+        return
+    pages = -(-total // PAGE_CONVERSATIONS)
+    page = st.pagination(pages, key="history_page") if pages > 1 else 1
+    found = services().conversations.search(
+        user.id, search or "", offset=(page - 1) * PAGE_CONVERSATIONS, limit=PAGE_CONVERSATIONS
+    )
+    for conversation in found:
+        draw_conversation(user, conversation)
+
+
+def draw_conversation(user: User, conversation: Conversation) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"conversation-{conversation.id}"):
+        st.page_link(
+            "chat.py",
+            label=f"**{escape(conversation.title)}**",
+            query_params={"conversation": str(conversation.id)},
+            width="stretch",
+        )
+        st.caption(f"{mode_names()[conversation.mode]} · {moment(conversation.updated_at)}", width="content")
+        with st.popover("", icon=":material/edit:", type="tertiary", help=_("Rename")):
+            key = f"title-{conversation.id}"
+            st.text_input(_("Title"), value=conversation.title, key=key, max_chars=200)
+            st.button(_("Rename"), key=f"rename-{conversation.id}", on_click=_rename, args=(user, conversation, key))
+        if st.button("", icon=":material/delete:", key=f"delete-{conversation.id}", type="tertiary", help=_("Delete")):
+            question = _("Delete “{name}” with all its messages? This cannot be undone.").format(
+                name=escape(conversation.title)
+            )
+            confirm(
+                _("Delete conversation"), question, _("Delete"), lambda: _delete(user, conversation), "confirm_delete"
+            )
+
+
+def _rename(user: User, conversation: Conversation, key: str) -> None:
+    with errors_flashed():
+        services().conversations.rename(user.id, conversation.id, st.session_state[key])
+
+
+def _delete(user: User, conversation: Conversation) -> None:
+    if state().conversation_id == conversation.id:
+        state().conversation_id = None
+    with errors_flashed():
+        services().conversations.delete(user.id, conversation.id)
+
+
+main()

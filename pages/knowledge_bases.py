@@ -1,0 +1,152 @@
+"""Knowledge bases: create them, upload files, watch them become searchable."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import streamlit as st
+
+from kb.errors import KbError, RedisUnavailable
+from kb.models import KnowledgeBase, User
+from pages.ui.documents import draw_documents
+from pages.ui.feedback import confirm, errors_flashed, show_error
+from pages.ui.i18n import _, ngettext
+from pages.ui.resources import current_user, services
+from pages.ui.state import query_id, state
+from pages.ui.uploads import draw_upload
+from workers import sending
+
+CHOICE_KEY = "shown_knowledge_base"
+NAME_KEY = "knowledge_base_name"
+RENAME_KEY = "rename_knowledge_base"
+
+
+def main() -> None:
+    try:
+        user = current_user()
+        knowledge_bases = services().knowledge_bases.list(user.id)
+    except KbError as error:
+        show_error(error)
+        return
+    st.title(_("Knowledge bases"), anchor=False)
+    if not knowledge_bases:
+        draw_first_steps(user)
+        return
+    base = draw_choice(user, knowledge_bases)
+    draw_upload(user, base)
+    draw_documents(user, base)
+
+
+def draw_first_steps(user: User) -> None:
+    st.write(
+        _("A knowledge base is a group of files that you can ask questions. Create one, then upload files into it.")
+    )
+    _draw_new_button(user, primary=True)
+
+
+def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBase:
+    """The choice of the knowledge base to show, with what can be done to it."""
+    bases = {base.id: base for base in knowledge_bases}
+    wanted = query_id("knowledge_base") or state().knowledge_base_id
+    chosen = wanted if wanted in bases else next(iter(bases))
+    st.session_state[CHOICE_KEY] = chosen
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox(
+            _("Knowledge base"),
+            list(bases),
+            format_func=lambda key: _label(bases[key]) if key in bases else "…",
+            key=CHOICE_KEY,
+            on_change=_remember_choice,
+        )
+        _draw_new_button(user, primary=False)
+        base = bases[chosen]
+        with st.popover(_("More"), icon=":material/more_horiz:"):
+            st.session_state.setdefault(RENAME_KEY, base.name)
+            st.text_input(_("Name"), key=RENAME_KEY)
+            st.button(_("Rename"), key="rename", on_click=_rename, args=(user, base), width="stretch")
+            if st.button(_("Delete…"), key="delete_knowledge_base", icon=":material/delete:", width="stretch"):
+                _confirm_delete(user, base)
+    state().knowledge_base_id = base.id
+    st.query_params["knowledge_base"] = str(base.id)
+    return base
+
+
+def _label(base: KnowledgeBase) -> str:
+    return f"{base.name} · {ngettext('{count} document', '{count} documents', base.document_count)}"
+
+
+def _remember_choice() -> None:
+    _show(st.session_state[CHOICE_KEY])
+
+
+def _show(knowledge_base_id: UUID) -> None:
+    state().knowledge_base_id = knowledge_base_id
+    st.query_params["knowledge_base"] = str(knowledge_base_id)
+    st.session_state.pop(RENAME_KEY, None)
+
+
+# --- creating ---
+
+
+def _draw_new_button(user: User, primary: bool) -> None:
+    if st.button(
+        _("New knowledge base"),
+        key="new_knowledge_base",
+        icon=":material/add:",
+        type="primary" if primary else "secondary",
+    ):
+        _draw_new_dialog(user)
+
+
+def _draw_new_dialog(user: User) -> None:
+    @st.dialog(_("New knowledge base"))
+    def dialog() -> None:
+        with st.form("new_knowledge_base_form", border=False):
+            st.text_input(
+                _("Name"), key=NAME_KEY, max_chars=100, placeholder=_("Any name, in any language"), required=True
+            )
+            st.form_submit_button(
+                _("Create"), key="create_knowledge_base", type="primary", on_click=_create, args=(user,)
+            )
+
+    dialog()
+
+
+def _create(user: User) -> None:
+    with errors_flashed():
+        embedding = services().embedding
+        base = services().knowledge_bases.create(
+            user.id, st.session_state[NAME_KEY], embedding.name, embedding.dimension
+        )
+        _show(base.id)
+
+
+# --- renaming and deleting ---
+
+
+def _rename(user: User, base: KnowledgeBase) -> None:
+    with errors_flashed():
+        services().knowledge_bases.rename(user.id, base.id, st.session_state[RENAME_KEY])
+
+
+def _confirm_delete(user: User, base: KnowledgeBase) -> None:
+    question = ngettext(
+        "Delete “{name}” with its {count} document? This cannot be undone.",
+        "Delete “{name}” with its {count} documents? This cannot be undone.",
+        base.document_count,
+        name=base.name,
+    )
+    confirm(_("Delete knowledge base"), question, _("Delete"), lambda: _delete(user, base), "confirm_delete_base")
+
+
+def _delete(user: User, base: KnowledgeBase) -> None:
+    st.query_params.clear()
+    with errors_flashed():
+        services().knowledge_bases.delete(user.id, base.id)
+        try:
+            sending.send_clear_knowledge_base(base.id)
+        except RedisUnavailable:
+            return  # it is gone for the user; a worker clears up once Redis is back
+
+
+main()

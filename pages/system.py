@@ -1,0 +1,122 @@
+"""System: each service, the workers and the queue, the models, the versions, and where the data is."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+
+import streamlit as st
+
+from kb.embedding import model_status
+from kb.errors import KbError
+from kb.extracts import escape_markdown as escape
+from kb.health import check_health
+from kb.models import ServiceHealth
+from pages.ui.feedback import show_error
+from pages.ui.i18n import _, ago, number
+from pages.ui.resources import local_services, services
+from workers import broker, sending
+
+REFRESH_SECONDS = 5.0
+PACKAGES = ("zhiwen", "streamlit", "pymilvus", "milvus-lite", "langchain-core", "dramatiq", "redis", "pypdfium2")
+NAMES = {"sql": "SQL", "redis": "Redis", "milvus": "Milvus"}
+
+
+def main() -> None:
+    st.title(_("System"), anchor=False)
+
+    @st.fragment(run_every=REFRESH_SECONDS)
+    def live() -> None:
+        health = check_health(services().pings())
+        draw_services(health)
+        draw_work()
+
+    live()
+    draw_models()
+    draw_data()
+    draw_versions()
+
+
+def draw_services(health: Sequence[ServiceHealth]) -> None:
+    st.subheader(_("Services"), anchor=False)
+    embedded = {state.name: state for state in local_services().states()}
+    for service in health:
+        local = embedded.get(service.name)
+        where = _("embedded") if local else _("external")
+        restarts = _("{count} restarts").format(count=local.restarts) if local and local.restarts else ""
+        facts = [escape(service.detail), where, restarts, f"{number(service.milliseconds)} ms"]
+        _row(service.ok, NAMES[service.name], facts)
+        if local and local.detail and not service.ok:
+            st.caption(escape(local.detail))
+    if any(service.name == "milvus" and service.ok for service in health) and not services().vectors.server.has_bm25:
+        st.info(_("This Milvus server has no BM25 (it came with 2.5): retrieval uses the dense route only."))
+
+
+def draw_work() -> None:
+    """Workers and queues."""
+    st.subheader(_("Workers"), anchor=False)
+    try:
+        workers = services().board.workers()
+        waiting = {
+            queue: sending.waiting(broker, queue) for queue in (sending.INGESTION_QUEUE, sending.MAINTENANCE_QUEUE)
+        }
+    except KbError as error:
+        show_error(error)
+        return
+    if not workers:
+        st.warning(_("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 2"))
+    for worker in workers:
+        busy = _("{busy} of {threads} threads busy").format(busy=worker.busy, threads=worker.threads)
+        _row(True, f"{worker.host} ({worker.pid})", [busy, _("since {ago}").format(ago=ago(worker.since))])
+    st.caption(
+        _("In the queue: {ingestion} documents, {maintenance} clean-ups").format(
+            ingestion=number(waiting[sending.INGESTION_QUEUE]), maintenance=number(waiting[sending.MAINTENANCE_QUEUE])
+        )
+    )
+
+
+def draw_models() -> None:
+    st.subheader(_("Models"), anchor=False)
+    settings, chat = services().settings, services().chat_models
+    name = services().embedding.name
+    detail = model_status(settings).state.value if settings.embedding_model == "builtin" else ""
+    _table([(_("Embedding model"), name, detail)])
+    models = chat.available()
+    if models:
+        _table((_("Language model"), model.name, model.server) for model in models)
+    else:
+        st.caption(_("No language model is connected."))
+
+
+def draw_data() -> None:
+    st.subheader(_("Where the data is"), anchor=False)
+    settings = services().settings
+    embedded = {state.name for state in local_services().states()}
+    sql = str(settings.sqlite_path) if not settings.database_url else _("PostgreSQL, by DATABASE_URL")
+    _table(
+        [
+            (_("Uploads"), str(settings.uploads), ""),
+            ("SQL", sql, ""),
+            ("Milvus", str(settings.home / "milvus") if "milvus" in embedded else settings.milvus_uri, ""),
+            ("Redis", str(settings.home / "redis") if "redis" in embedded else _("by REDIS_URL"), ""),
+        ]
+    )
+
+
+def draw_versions() -> None:
+    st.subheader(_("Versions"), anchor=False)
+    _table([("Python", platform.python_version(), ""), *((name, version(name), "") for name in PACKAGES)])
+
+
+def _row(ok: bool, name: str, facts: Iterable[str]) -> None:
+    icon = ":green[:material/check_circle:]" if ok else ":red[:material/error:]"
+    st.markdown(f"{icon} **{escape(name)}** · {' · '.join(filter(None, facts))}")
+
+
+def _table(rows: Iterable[tuple[str, str, str]]) -> None:
+    lines = [f"| {name} | `{value}` | {escape(detail)} |" for name, value, detail in rows]
+    st.markdown("| | | |\n|---|---|---|\n" + "\n".join(lines))
+
+
+main()

@@ -1,0 +1,84 @@
+"""Testing: a question to a knowledge base, and every passage with its scores. Calls no model."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kb.errors import KbError
+from kb.models import KnowledgeBase, User
+from pages.ui.feedback import show_error
+from pages.ui.i18n import _
+from pages.ui.passages import draw_passages
+from pages.ui.resources import current_user, services
+from pages.ui.state import state
+
+CHOICE_KEY = "tested_knowledge_base"
+QUESTION_KEY = "test_question"
+
+
+def main() -> None:
+    try:
+        user = current_user()
+        knowledge_bases = services().knowledge_bases.list(user.id)
+    except KbError as error:
+        show_error(error)
+        return
+    st.title(_("Testing"), anchor=False)
+    st.caption(_("See which passages a question finds, with every score and time. The chat retrieves in the same way."))
+    if not knowledge_bases:
+        st.write(_("There is no knowledge base yet."))
+        st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
+        return
+    draw_form(user, knowledge_bases)
+    draw_result()
+
+
+def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
+    names = {base.id: base.name for base in knowledge_bases}
+    chosen = state().knowledge_base_id
+    st.session_state[CHOICE_KEY] = chosen if chosen in names else next(iter(names))
+    st.selectbox(
+        _("Knowledge base"),
+        list(names),
+        format_func=lambda key: names.get(key, "…"),
+        key=CHOICE_KEY,
+        on_change=_choose,
+    )
+    with st.form("test_form", border=False):
+        st.text_input(_("Question"), key=QUESTION_KEY, placeholder=_("A question as your users would ask it"))
+        if st.form_submit_button(_("Run the test"), key="run_test", type="primary"):
+            run_test(user)
+
+
+def _choose() -> None:
+    state().knowledge_base_id = st.session_state[CHOICE_KEY]
+    state().test = None
+
+
+def run_test(user: User) -> None:
+    """Retrieve, and keep the result for the reruns to come."""
+    question = st.session_state[QUESTION_KEY].strip()
+    state().test = None
+    if not question:
+        st.warning(_("Enter a question first."))
+        return
+    try:
+        with st.spinner(_("Searching…")):
+            state().test = services().retriever.retrieve(user.id, st.session_state[CHOICE_KEY], question)
+    except KbError as error:
+        show_error(error)
+
+
+def draw_result() -> None:
+    retrieval = state().test
+    if retrieval is None:
+        return
+    with st.container(key="passages"):
+        if not retrieval.passages:
+            st.info(
+                _("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:"
+            )
+        draw_passages(retrieval)
+
+
+main()

@@ -1,0 +1,155 @@
+"""The chat's part of the sidebar: mode, knowledge base, language model, and the latest conversations."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import streamlit as st
+
+from kb.llm import ChatModel
+from kb.models import KnowledgeBase, Mode
+from pages.ui.feedback import errors_flashed, errors_shown
+from pages.ui.i18n import _
+from pages.ui.resources import current_user, services
+from pages.ui.state import state
+
+MODE_KEY = "mode"
+KNOWLEDGE_BASE_KEY = "knowledge_base"
+MODEL_KEY = "chat_model"
+RECENT = 12
+TITLE_CHARACTERS = 24
+
+
+def mode_names() -> dict[Mode, str]:
+    return {
+        Mode.LLM: _("LLM chat"),
+        Mode.KNOWLEDGE: _("Knowledge-base Q&A"),
+        Mode.TEST: _("Knowledge-base testing"),
+    }
+
+
+def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
+    with st.sidebar:
+        st.button(
+            _("New conversation"),
+            key="new_conversation",
+            icon=":material/add_comment:",
+            width="stretch",
+            on_click=start_new_conversation,
+        )
+        _draw_mode()
+        if state().mode is not Mode.LLM:
+            _draw_knowledge_base(knowledge_bases)
+        if state().mode is not Mode.TEST:
+            _draw_model()
+        with errors_shown():
+            _draw_recent()
+
+
+def start_new_conversation() -> None:
+    st.query_params.clear()
+    state().conversation_id = None
+    state().switched = False
+
+
+def _draw_mode() -> None:
+    names = mode_names()
+    st.session_state[MODE_KEY] = state().mode
+    st.radio(_("Mode"), list(names), format_func=names.__getitem__, key=MODE_KEY, on_change=_switch)
+
+
+def _draw_knowledge_base(knowledge_bases: list[KnowledgeBase]) -> None:
+    if not knowledge_bases:
+        st.caption(_("There is no knowledge base yet."))
+        st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
+        return
+    names = {base.id: base.name for base in knowledge_bases}
+    st.session_state[KNOWLEDGE_BASE_KEY] = state().knowledge_base_id
+    st.selectbox(
+        _("Knowledge base"),
+        list(names),
+        format_func=lambda key: names.get(key, "…"),
+        key=KNOWLEDGE_BASE_KEY,
+        on_change=_switch,
+    )
+
+
+def _switch() -> None:
+    """Another mode or knowledge base was chosen: leave a line in the chat."""
+    current = state()
+    current.mode = Mode(st.session_state[MODE_KEY])
+    if KNOWLEDGE_BASE_KEY in st.session_state:
+        current.knowledge_base_id = st.session_state[KNOWLEDGE_BASE_KEY]
+    if current.conversation_id is None:
+        current.switched = True
+        return
+    with errors_flashed():
+        knowledge_base_id = None if current.mode is Mode.LLM else current.knowledge_base_id
+        services().conversations.choose(current_user().id, current.conversation_id, current.mode, knowledge_base_id)
+
+
+def _draw_model() -> None:
+    """Which language model answers. A local one that was found is offered, and used once it is chosen."""
+    models = services().chat_models.available()
+    if not models:
+        st.caption(_("No language model is connected."), help=connect_help())
+        return
+    if services().chat_models.is_configured and len(models) == 1:
+        st.caption(_("Language model: {name} ({server})").format(name=models[0].name, server=models[0].server))
+        return
+    labels = {model.id: f"{model.name} · {model.server}" for model in models}
+    options = list(labels) if services().chat_models.is_configured else ["", *labels]
+    chosen = current_user().chat_model
+    st.session_state[MODEL_KEY] = chosen if chosen in options else options[0]
+    st.selectbox(
+        _("Language model"),
+        options,
+        format_func=lambda key: labels.get(key) or _("None: show the best passages"),
+        key=MODEL_KEY,
+        on_change=_choose_model,
+        help=_("These models answer on this machine. Choose one to use it."),
+    )
+
+
+def _choose_model() -> None:
+    with errors_flashed():
+        services().users.choose_chat_model(current_user().id, st.session_state[MODEL_KEY])
+
+
+def connect_help() -> str:
+    return _(
+        "To connect a language model, set OPENAI_API_KEY and LLM_MODEL in the file .env (and OPENAI_BASE_URL for any "
+        "other server that speaks OpenAI's protocol, such as vLLM, FastChat, DeepSeek or Qwen), then restart. Or start "
+        "Ollama on this machine: its models are then offered here by themselves."
+    )
+
+
+def chosen_model() -> ChatModel | None:
+    """The model that answers this user's questions; None if there is none."""
+    return services().chat_models.choose(current_user().chat_model)
+
+
+def _draw_recent() -> None:
+    conversations = services().conversations.search(current_user().id, limit=RECENT)
+    if not conversations:
+        return
+    st.caption(_("Recent conversations"))
+    with st.container(gap=None, key="recent"):
+        for conversation in conversations:
+            title = conversation.title
+            short = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
+            is_open = conversation.id == state().conversation_id
+            st.button(
+                short,
+                key=f"open-{conversation.id}",
+                type="secondary" if is_open else "tertiary",
+                width="stretch",
+                help=title if short != title else None,
+                on_click=open_conversation,
+                args=(conversation.id,),
+            )
+
+
+def open_conversation(conversation_id: UUID) -> None:
+    """Show a stored conversation, with its own mode and knowledge base."""
+    st.query_params["conversation"] = str(conversation_id)

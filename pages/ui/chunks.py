@@ -1,0 +1,42 @@
+"""The chunks of a document, in a drawer."""
+
+from __future__ import annotations
+
+import html
+
+import streamlit as st
+
+from kb.models import Chunk, Document, User
+from pages.ui.feedback import errors_shown
+from pages.ui.i18n import _, ngettext
+from pages.ui.resources import services
+
+PAGE_CHUNKS = 20
+
+
+def open_chunks(user: User, document: Document) -> None:
+    """The chunks in order, as retrieval sees them."""
+
+    @st.dialog(_("Chunks"), width="large", position="right")
+    def drawer() -> None:
+        total = document.latest.chunks
+        st.caption(f"{document.name} · {ngettext('{count} chunk', '{count} chunks', total)}")
+        pages = -(-total // PAGE_CHUNKS)
+        page = st.pagination(pages, key=f"chunks_page-{document.id}") if pages > 1 else 1
+        with errors_shown():
+            for chunk in services().documents.chunks(user.id, document.id, (page - 1) * PAGE_CHUNKS, PAGE_CHUNKS):
+                with st.container(border=True):
+                    draw_chunk(chunk)
+
+    drawer()
+
+
+def draw_chunk(chunk: Chunk) -> None:
+    place = [f"#{chunk.ordinal + 1}"]
+    if chunk.page:
+        place.append(_("p. {page}").format(page=chunk.page))
+    heading = f"<div class='zw-heading'>{html.escape(chunk.heading)}</div>" if chunk.heading else ""
+    st.html(
+        f"<div class='zw-passage'><div class='zw-place'>{html.escape(' · '.join(place))}</div>{heading}"
+        f"<div class='zw-text'>{html.escape(chunk.text)}</div></div>"
+    )

@@ -1,0 +1,66 @@
+"""Citations: the [1] in an answer, checked against its passages, and the drawer that shows the chunk."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+from kb.models import Passage, Retrieval
+from pages.ui.i18n import _
+from pages.ui.passages import draw_passage, place
+
+_CITATION = re.compile(r"\[(\d{1,2})\](?!\()")
+_IMAGE = re.compile(r"!(?=\[)")
+_LABEL_CHARACTERS = 40
+
+
+def cited(content: str, retrieval: Retrieval | None) -> list[Passage]:
+    """The passages that `content` cites, in the order of their ranks."""
+    numbers = {int(match) for match in _CITATION.findall(content)}
+    return [passage for passage in retrieval.passages if passage.rank in numbers] if retrieval else []
+
+
+def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
+    """An answer for showing: no image is loaded (it becomes a link), and citations that hold are marked.
+
+    A number without a passage behind it stays plain text: it links to nothing, and must not look as if it did.
+    """
+    ranks = {passage.rank for passage in retrieval.passages} if retrieval else set()
+
+    def mark(match: re.Match[str]) -> str:
+        return f":blue-badge[{match[1]}]" if int(match[1]) in ranks else match[0]
+
+    return _CITATION.sub(mark, _IMAGE.sub("", content))
+
+
+def draw_citations(content: str, retrieval: Retrieval, key_suffix: str = "") -> None:
+    """A button for each cited passage; a click opens the chunk."""
+    passages = cited(content, retrieval)
+    if not passages:
+        return
+    with st.container(horizontal=True, gap="small"):
+        for passage in passages:
+            label = place(passage)
+            if len(label) > _LABEL_CHARACTERS:
+                label = label[: _LABEL_CHARACTERS - 12] + "…" + label[-11:]
+            text = f"{passage.rank} · {label}"
+            if st.button(_escape_label(text), key=f"citation-{passage.rank}{key_suffix}", type="tertiary"):
+                open_passage(passage, retrieval)
+
+
+def open_passage(passage: Passage, retrieval: Retrieval) -> None:
+    """The chunk in a drawer, with what surrounds it."""
+
+    @st.dialog(_("Passage {rank}").format(rank=passage.rank), width="large", position="right")
+    def drawer() -> None:
+        draw_passage(passage, retrieval.trace.terms)
+        if passage.context and passage.context != passage.chunk.text:
+            with st.expander(_("With the text around it, as the model saw it")):
+                st.text(passage.context)
+
+    drawer()
+
+
+def _escape_label(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]~$:])", r"\\\1", text)

@@ -1,0 +1,246 @@
+"""The documents of a knowledge base, with their live progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import streamlit as st
+
+from kb.embedding import ModelState, ModelStatus, model_status
+from kb.errors import KbError, RedisUnavailable, from_code
+from kb.extracts import escape_markdown as escape
+from kb.models import Document, KnowledgeBase, Progress, User, Version, VersionState
+from kb.progress import WorkerInfo
+from pages.ui.chunks import open_chunks
+from pages.ui.feedback import confirm, errors_flashed, show_error
+from pages.ui.i18n import _, ago, error_text, ngettext, number, size
+from pages.ui.resources import services
+from workers import sending
+
+PAGE_DOCUMENTS = 30
+POLL_SECONDS = 1.0
+PAGE_KEY = "documents_page"
+
+ICONS = {
+    VersionState.QUEUED: ":gray[:material/schedule:]",
+    VersionState.PARSING: ":blue[:material/description:]",
+    VersionState.EMBEDDING: ":blue[:material/hub:]",
+    VersionState.INDEXING: ":blue[:material/database:]",
+    VersionState.READY: ":green[:material/check_circle:]",
+    VersionState.FAILED: ":red[:material/error:]",
+    VersionState.CANCELLED: ":gray[:material/cancel:]",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What goes on around the documents right now; empty where Redis does not tell."""
+
+    progress: Mapping[UUID, Progress]
+    workers: list[WorkerInfo]
+    places: Mapping[UUID, int]
+
+
+def draw_documents(user: User, base: KnowledgeBase) -> None:
+    """All documents, the newest first; redrawn each second while anything is under way."""
+    counts = services().documents.count_by_state(user.id, base.id)
+    pending = sum(count for state, count in counts.items() if state.is_pending)
+
+    @st.fragment(run_every=POLL_SECONDS if pending else None)
+    def live() -> None:
+        current = services().documents.count_by_state(user.id, base.id)
+        _draw_summary(current)
+        with st.container(key="documents", gap="small"):
+            _draw_page(user, base, sum(current.values()), current)
+        if pending and not any(state.is_pending for state in current):
+            st.rerun()  # all is done: no need to look any more, and the counts elsewhere are new
+
+    try:
+        live()
+    except KbError as error:
+        show_error(error)
+
+
+def _draw_summary(counts: Mapping[VersionState, int]) -> None:
+    total, ready = sum(counts.values()), counts.get(VersionState.READY, 0)
+    if not total:
+        st.caption(
+            _("There is nothing here yet. Drop files above: they become searchable as soon as they read “ready”.")
+        )
+        return
+    failed = counts.get(VersionState.FAILED, 0)
+    pending = sum(count for state, count in counts.items() if state.is_pending)
+    parts = [_("{ready} of {total} ready").format(ready=number(ready), total=number(total))]
+    if pending:
+        parts.append(_("{count} in progress").format(count=number(pending)))
+    if failed:
+        parts.append(_("{count} failed").format(count=number(failed)))
+    st.progress(ready / total, " · ".join(parts))
+
+
+def _draw_page(user: User, base: KnowledgeBase, total: int, counts: Mapping[VersionState, int]) -> None:
+    pages = -(-total // PAGE_DOCUMENTS)
+    page = min(st.session_state.get(PAGE_KEY, 1), max(pages, 1))
+    documents = services().documents.list(user.id, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS)
+    activity = _look(documents, any(state.is_pending for state in counts))
+    for document in documents:
+        _draw_document(user, document, activity)
+    if pages > 1:
+        st.pagination(pages, key=PAGE_KEY)
+
+
+def _look(documents: list[Document], pending: bool) -> Activity:
+    """Progress, workers and queue places; says what stands in the way of the work, if anything does."""
+    if not pending:
+        return Activity({}, [], {})
+    waiting = [document.latest.id for document in documents if document.latest.state is VersionState.QUEUED]
+    running = [document.latest.id for document in documents if document.latest.state.is_running]
+    places = services().documents.queue_places(waiting) if waiting else {}
+    try:
+        activity = Activity(services().board.read(running), services().board.workers(), places)
+    except RedisUnavailable as error:
+        show_error(error)
+        return Activity({}, [], places)
+    if not activity.workers:
+        st.warning(
+            _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 2")
+            if services().settings.redis_url and not _is_embedded()
+            else _("The worker is starting…"),
+            icon=":material/engineering:",
+        )
+    _draw_model_status()
+    return activity
+
+
+def _is_embedded() -> bool:
+    from pages.ui.resources import local_services
+
+    return bool(local_services().states())
+
+
+def _draw_model_status() -> None:
+    """The built-in embedding model is fetched once; until it is there, documents wait for it."""
+    settings = services().settings
+    status = model_status(settings) if settings.embedding_model == "builtin" else ModelStatus(ModelState.READY)
+    match status.state:
+        case ModelState.DOWNLOADING:
+            share = status.done / status.total if status.total else 0.0
+            text = _("Downloading the embedding model, once: {done} of {total}").format(
+                done=size(status.done), total=size(status.total)
+            )
+            st.progress(share, text)
+        case ModelState.BUILDING:
+            st.progress(1.0, _("Preparing the embedding model, once…"))
+        case ModelState.FAILED:
+            st.error(_("The embedding model could not be prepared: {detail}").format(detail=escape(status.detail)))
+
+
+# --- one document ---
+
+
+def _draw_document(user: User, document: Document, activity: Activity) -> None:
+    version = document.latest
+    with st.container(border=True, key=f"document-{document.id}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"{ICONS[version.state]} **{escape(document.name)}**", width="stretch")
+            st.caption(f"{_state_name(version)} · {size(version.size_bytes)}", width="content")
+            _draw_actions(user, document)
+        _draw_detail(version, activity)
+
+
+def _state_name(version: Version) -> str:
+    names = {
+        VersionState.QUEUED: _("waiting"),
+        VersionState.PARSING: _("reading"),
+        VersionState.EMBEDDING: _("embedding"),
+        VersionState.INDEXING: _("indexing"),
+        VersionState.READY: _("ready"),
+        VersionState.FAILED: _("failed"),
+        VersionState.CANCELLED: _("cancelled"),
+    }
+    if version.state is VersionState.READY:
+        return f"{names[version.state]} · {ngettext('{count} chunk', '{count} chunks', version.chunks)}"
+    return names[version.state]
+
+
+def _draw_detail(version: Version, activity: Activity) -> None:
+    match version.state:
+        case VersionState.QUEUED:
+            st.caption(_queue_text(version, activity.places.get(version.id)))
+        case VersionState.PARSING | VersionState.EMBEDDING | VersionState.INDEXING:
+            _draw_progress(version, activity.progress.get(version.id))
+        case VersionState.FAILED:
+            message, remedy = error_text(from_code(version.error, version.error_values))
+            st.markdown(f":red[{escape(message)}] {escape(remedy)}")
+
+
+def _queue_text(version: Version, place: int | None) -> str:
+    if version.error and version.retry_at:
+        message, _remedy = error_text(from_code(version.error, version.error_values))
+        seconds = max(0, round((version.retry_at - datetime.now(UTC)).total_seconds()))
+        return escape(message) + " " + _("Next try in {seconds} s.").format(seconds=seconds)
+    if place is None:
+        return _("Waiting for a worker.")
+    return _("Place {place} in the queue.").format(place=number(place))
+
+
+def _draw_progress(version: Version, progress: Progress | None) -> None:
+    """n of m, the rate, and the last sign of life."""
+    seen = _("last sign of life {ago}").format(ago=ago(version.heartbeat_at)) if version.heartbeat_at else ""
+    if progress is None or not progress.total:
+        st.progress(0.0, " · ".join(filter(None, [_("Reading the file…"), seen])))
+        return
+    texts = {
+        VersionState.PARSING: _("Page {done} of {total}"),
+        VersionState.EMBEDDING: _("Chunk {done} of {total}"),
+        VersionState.INDEXING: _("Making it searchable…"),
+    }
+    text = texts.get(progress.stage, "").format(done=number(progress.done), total=number(progress.total))
+    rate = _("{rate} a second").format(rate=number(progress.rate, 1)) if progress.rate else ""
+    seen = _("last sign of life {ago}").format(ago=ago(progress.at))
+    st.progress(min(progress.done / progress.total, 1.0), " · ".join(filter(None, [text, rate, seen])))
+
+
+def _draw_actions(user: User, document: Document) -> None:
+    version = document.latest
+    if version.state.is_pending:
+        _action(
+            _("Cancel"), "close", f"cancel-{document.id}", lambda: services().documents.cancel(user.id, document.id)
+        )
+    if version.state in (VersionState.FAILED, VersionState.CANCELLED):
+        _action(_("Retry"), "refresh", f"retry-{document.id}", lambda: _retry(user, document))
+    if document.live_version_id and st.button(
+        "", icon=":material/view_agenda:", key=f"chunks-{document.id}", type="tertiary", help=_("Show its chunks")
+    ):
+        open_chunks(user, document)
+    if st.button("", icon=":material/delete:", key=f"delete-{document.id}", type="tertiary", help=_("Delete")):
+        question = _("Delete “{name}” and all its chunks? This cannot be undone.").format(name=escape(document.name))
+        confirm(_("Delete document"), question, _("Delete"), lambda: _delete(user, document), "confirm_delete")
+
+
+def _action(label: str, icon: str, key: str, act: Callable[[], None]) -> None:
+    def guarded() -> None:
+        with errors_flashed():
+            act()
+
+    st.button("", icon=f":material/{icon}:", key=key, type="tertiary", help=label, on_click=guarded)
+
+
+def _retry(user: User, document: Document) -> None:
+    version_id = services().documents.retry(user.id, document.id)
+    try:
+        sending.send_versions(services(), [version_id])
+    except RedisUnavailable:
+        return  # it is queued; a worker finds it once Redis is back, and the page says that Redis is away
+
+
+def _delete(user: User, document: Document) -> None:
+    with errors_flashed():
+        services().documents.delete(user.id, document.id)
+        try:
+            sending.send_clear_document(document.id)
+        except RedisUnavailable:
+            return  # it is gone for the user; a worker clears up once Redis is back

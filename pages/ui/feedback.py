@@ -1,0 +1,62 @@
+"""Errors and confirmations, drawn alike everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from kb.errors import KbError
+from kb.extracts import escape_markdown as escape
+from pages.ui.i18n import _, error_text
+
+FLASH_KEY = "flash"
+
+
+def show_error(error: KbError) -> None:
+    """What happened and what to do next."""
+    message, remedy = error_text(error)
+    st.error(
+        f"**{escape(message)}**  \n{escape(remedy)}" if remedy else f"**{escape(message)}**", icon=":material/error:"
+    )
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show a `KbError` in place of what could not be drawn."""
+    try:
+        yield
+    except KbError as error:
+        show_error(error)
+
+
+@contextmanager
+def errors_flashed() -> Iterator[None]:
+    """For callbacks: a `KbError` is shown at the top of the next run."""
+    try:
+        yield
+    except KbError as error:
+        st.session_state[FLASH_KEY] = error
+
+
+def show_flash() -> None:
+    """What a callback of the last run had to say."""
+    error = st.session_state.pop(FLASH_KEY, None)
+    if error is not None:
+        show_error(error)
+
+
+def confirm(title: str, question: str, action: str, act: Callable[[], None], key: str) -> None:
+    """Ask before something is lost. `act` runs as a callback, before the next run."""
+
+    @st.dialog(title)
+    def dialog() -> None:
+        st.write(question)
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            if st.button(_("Keep"), key=f"{key}_keep"):
+                st.rerun()
+            # A callback runs before the page does, so the page that follows shows the result at once.
+            st.button(action, key=key, type="primary", on_click=act)
+
+    dialog()

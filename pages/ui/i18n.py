@@ -1,0 +1,86 @@
+"""The page's language: the one chosen in the sidebar, else the browser's.
+
+Texts by gettext, dates and numbers by Babel.
+"""
+
+from __future__ import annotations
+
+import gettext
+import io
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import streamlit as st
+from babel.dates import format_datetime, format_timedelta, get_timezone
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+
+from kb.errors import KbError, fill
+
+LOCALES = Path(__file__).parents[2] / "locales"
+LANGUAGES = {"en": "English", "zh_CN": "简体中文"}
+LANGUAGE_KEY = "language"
+
+
+def language() -> str:
+    """The language code in force, a key of `LANGUAGES`."""
+    chosen = st.session_state.get(LANGUAGE_KEY)
+    if chosen in LANGUAGES:
+        return str(chosen)
+    return "zh_CN" if (st.context.locale or "").lower().startswith("zh") else "en"
+
+
+def _(text: str) -> str:
+    """`text` in the page's language."""
+    return _translations(language()).gettext(text) if text else ""
+
+
+def ngettext(singular: str, plural: str, count: int, **values: str) -> str:
+    """The form for `count`, with `{count}` and `values` filled in."""
+    return _translations(language()).ngettext(singular, plural, count).format(count=number(count), **values)
+
+
+def error_text(error: KbError) -> tuple[str, str]:
+    """What happened, and what to do next."""
+    values = {name: _(value) if name in ("what", "state") else value for name, value in error.values.items()}
+    return fill(_(error.message), values), fill(_(error.remedy), values)
+
+
+def number(value: float, digits: int = 0) -> str:
+    return format_decimal(round(value, digits) if digits else round(value), locale=language())
+
+
+def moment(value: datetime) -> str:
+    """A date and time in the browser's time zone."""
+    zone = get_timezone(st.context.timezone or "UTC")
+    return str(format_datetime(value, "short", tzinfo=zone, locale=language()))
+
+
+def ago(value: datetime) -> str:
+    """How long ago a moment was, such as "2 minutes ago"."""
+    return str(format_timedelta(value - datetime.now(value.tzinfo), add_direction=True, locale=language()))
+
+
+def size(size_bytes: int) -> str:
+    """A file's size in the units its owner's file manager shows."""
+    amount, unit = float(size_bytes), "B"
+    for larger in ("kB", "MB", "GB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{number(amount, 0 if unit == 'B' or amount >= 10 else 1)} {unit}"
+
+
+@cache
+def _translations(code: str) -> gettext.NullTranslations:
+    """The catalogue, compiled in memory: the .po file is the only copy."""
+    source = LOCALES / code / "LC_MESSAGES" / "zhiwen.po"
+    if not source.exists():
+        return gettext.NullTranslations()
+    compiled = io.BytesIO()
+    with source.open("rb") as file:
+        write_mo(compiled, read_po(file, locale=code))
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)

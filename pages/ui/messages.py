@@ -1,0 +1,180 @@
+"""The messages of a conversation, finished and running."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import streamlit as st
+
+from kb.answers import ALIVE_SECONDS, Answers
+from kb.errors import KbError, NoChatModel, RedisUnavailable, from_code
+from kb.models import Message, MessageState, Mode, Retrieval, Role
+from pages.ui import resources
+from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
+from pages.ui.citations import draw_citations, safe_markdown
+from pages.ui.feedback import errors_flashed, show_error
+from pages.ui.i18n import _, ngettext
+from pages.ui.passages import draw_passages
+from pages.ui.state import LiveAnswer, state
+
+POLL_SECONDS = 0.15
+POLLS_PER_SIGN_OF_LIFE = int(ALIVE_SECONDS / 3 / POLL_SECONDS)
+
+
+def draw_messages(messages: Sequence[Message], user_id: UUID) -> None:
+    """All of them, the running one last and alive."""
+    for message in messages:
+        is_last = message is messages[-1]
+        with st.container(key=f"message-{message.id}"):
+            if message.role is Role.NOTICE:
+                draw_notice(message.mode, message.content)
+            elif message.state is MessageState.STREAMING:
+                _draw_running(message, user_id)
+            else:
+                _draw_finished(message, user_id, is_last)
+
+
+def draw_notice(mode: Mode, knowledge_base: str) -> None:
+    """The line that a switch leaves in the chat."""
+    if knowledge_base:
+        text = _("Now: {mode} · {knowledge_base}").format(mode=mode_names()[mode], knowledge_base=knowledge_base)
+    else:
+        text = _("Now: {mode}").format(mode=mode_names()[mode])
+    st.caption(f"— {text} —", text_alignment="center")
+
+
+def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
+    if message.role is Role.USER:
+        with st.chat_message("user"):
+            st.text(message.content)
+        return
+    # Only the latest answer's citations and passages have the plain keys; keys are unique in a page.
+    suffix = "" if is_last else f"-{message.id}"
+    with st.chat_message("assistant"):
+        if message.mode is Mode.TEST and message.retrieval:
+            _draw_test(message.retrieval, suffix)
+        else:
+            _draw_answer(message, suffix)
+        _draw_ending(message)
+        if is_last and message.state is not MessageState.DONE:
+            st.button(
+                _("Try again"),
+                key="regenerate",
+                icon=":material/refresh:",
+                on_click=answer_again,
+                args=(user_id, message.id),
+            )
+
+
+def _draw_answer(message: Message, suffix: str) -> None:
+    retrieval = message.retrieval
+    if message.content:
+        if message.mode is Mode.KNOWLEDGE and not message.model and retrieval:
+            st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
+        st.markdown(safe_markdown(message.content, retrieval))
+    if retrieval is None:
+        return
+    if not retrieval.passages and message.state is MessageState.DONE:
+        st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
+        return
+    draw_citations(message.content, retrieval, suffix)
+    if retrieval.passages:
+        label = ngettext(
+            "{count} passage with its scores", "{count} passages with their scores", len(retrieval.passages)
+        )
+        with st.expander(label, icon=":material/plagiarism:"):
+            draw_passages(retrieval, suffix)
+
+
+def _draw_test(retrieval: Retrieval, suffix: str) -> None:
+    if not retrieval.passages:
+        st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
+    draw_passages(retrieval, suffix)
+
+
+def _draw_ending(message: Message) -> None:
+    match message.state:
+        case MessageState.STOPPED:
+            st.caption(_("You stopped this answer."))
+        case MessageState.INTERRUPTED:
+            st.warning(_("This answer was interrupted: the server stopped while it was written."))
+        case MessageState.FAILED if message.error == NoChatModel.code:
+            st.info(connect_help(), icon=":material/power_off:")
+        case MessageState.FAILED:
+            show_error(from_code(message.error, message.error_values))
+
+
+# --- a running answer ---
+
+
+def _draw_running(message: Message, user_id: UUID) -> None:
+    live = state().live.setdefault(message.id, LiveAnswer())
+    answers = resources.answers()
+
+    # A fragment that polls, not a loop: the page stays usable, and a stop is heard at once.
+    @st.fragment(run_every=POLL_SECONDS)
+    def follow() -> None:
+        if _poll(answers, message, user_id, live):
+            state().live.pop(message.id, None)
+            st.rerun()
+        with st.chat_message("assistant"):
+            if live.text:
+                st.markdown(safe_markdown(live.text, live.retrieval) + " ▌")
+            elif live.retrieval:
+                found = len(live.retrieval.passages)
+                text = ngettext("{count} passage found. Writing…", "{count} passages found. Writing…", found)
+                st.markdown(f":shimmer[{text}]")
+            else:
+                st.markdown(f":shimmer[{_('Thinking…') if message.mode is Mode.LLM else _('Searching…')}]")
+        st.button(_("Stop"), key="stop", icon=":material/stop_circle:", on_click=_stop, args=(answers, message.id))
+
+    follow()
+
+
+def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -> bool:
+    """Take in what has arrived; True once the answer has ended."""
+    live.polls += 1
+    try:
+        update = answers.read(message.id, live.position)
+        live.position, live.text = update.position, live.text + update.text
+        live.retrieval = update.retrieval or live.retrieval
+        if update.ended:
+            return True
+        if live.polls % POLLS_PER_SIGN_OF_LIFE == 0:
+            return answers.interrupt_if_dead(user_id, message.id) or _has_ended(message, user_id)
+    except RedisUnavailable:
+        if live.polls % POLLS_PER_SIGN_OF_LIFE == 1:
+            st.warning(
+                _("Redis does not answer. The answer goes on in the background and appears here when it is done.")
+            )
+        return _has_ended(message, user_id)
+    return False
+
+
+def _has_ended(message: Message, user_id: UUID) -> bool:
+    """SQL is the truth, whatever the stream says."""
+    return resources.services().conversations.message(user_id, message.id).state is not MessageState.STREAMING
+
+
+def _stop(answers: Answers, message_id: UUID) -> None:
+    with errors_flashed():
+        answers.stop(message_id)
+
+
+# --- starting an answer ---
+
+
+def answer_again(user_id: UUID, message_id: UUID) -> None:
+    """Give an answer anew. For callbacks."""
+    with errors_flashed():
+        start_answer(user_id, resources.services().conversations.ask_again(user_id, message_id))
+
+
+def start_answer(user_id: UUID, message: Message) -> None:
+    """Have `message` written in the background; if that cannot begin, it says why and can be tried again."""
+    state().live.pop(message.id, None)
+    try:
+        resources.answers().start(user_id, message.id, chosen_model())
+    except KbError as error:
+        resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, "", error=error)

@@ -1,0 +1,50 @@
+"""What a session remembers: ids, choices and drafts. The truth is in SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import streamlit as st
+
+from kb.models import Mode, Retrieval
+
+
+@dataclass(slots=True)
+class LiveAnswer:
+    """What this session has seen of a running answer."""
+
+    position: str = "0-0"
+    text: str = ""
+    retrieval: Retrieval | None = None
+    polls: int = 0
+
+
+@dataclass(slots=True)
+class State:
+    mode: Mode = Mode.KNOWLEDGE
+    conversation_id: UUID | None = None
+    knowledge_base_id: UUID | None = None
+    # A switch before the conversation exists; its line is drawn, and stored with the first question.
+    switched: bool = False
+    shown_messages: int = 50
+    live: dict[UUID, LiveAnswer] = field(default_factory=dict)
+    test: Retrieval | None = None
+    test_error: Exception | None = None
+    uploaded_ids: set[str] = field(default_factory=set)
+
+
+def state() -> State:
+    """This session's state."""
+    if "state" not in st.session_state:
+        st.session_state["state"] = State()
+    found: State = st.session_state["state"]
+    return found
+
+
+def query_id(name: str) -> UUID | None:
+    """The id in the address's query; None if there is none, or no id."""
+    try:
+        return UUID(st.query_params.get(name, ""))
+    except ValueError:
+        return None

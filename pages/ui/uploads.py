@@ -1,0 +1,70 @@
+"""Uploading files into a knowledge base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.typing import UploadedFile
+
+from kb.errors import KbError, RedisUnavailable
+from kb.models import KnowledgeBase, User
+from kb.parsing import SUPPORTED_EXTENSIONS
+from pages.ui.feedback import show_error
+from pages.ui.i18n import _, ngettext
+from pages.ui.resources import services
+from pages.ui.state import state
+from workers import sending
+
+UPLOAD_KEY = "upload"
+
+
+def draw_upload(user: User, base: KnowledgeBase) -> None:
+    """Takes files as soon as they have arrived; nothing else is to be pressed."""
+    kinds = ", ".join(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
+    # No `type=`: a file that cannot be read yet is refused by name and reason, not silently by the browser.
+    files = st.file_uploader(
+        _("Upload files into “{name}”").format(name=base.name),
+        accept_multiple_files=True,
+        key=UPLOAD_KEY,
+        help=_("Readable are: {kinds}.").format(kinds=kinds),
+        max_upload_size=services().settings.max_upload_mb,
+    )
+    new = [file for file in files if file.file_id not in state().uploaded_ids]
+    if new:
+        _take(user, base, new)
+
+
+def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> None:
+    """Keep each file, then tell the workers."""
+    kept: list[UUID] = []
+    label = ngettext("Saving {count} file…", "Saving {count} files…", len(files))
+    bar = st.progress(0.0, label)
+    for done, file in enumerate(files, 1):
+        try:
+            document = services().documents.register(user.id, base.id, file.name, file)
+        except KbError as error:
+            show_error(error)
+        else:
+            kept.append(document.latest.id)
+        state().uploaded_ids.add(file.file_id)
+        _forget(file)
+        bar.progress(done / len(files), label)
+    bar.empty()
+    try:
+        sending.send_versions(services(), kept)
+    except RedisUnavailable as error:
+        show_error(error)
+        st.info(_("Your files are saved. They are processed as soon as Redis is back; you need not upload them again."))
+    else:
+        st.toast(ngettext("{count} file saved", "{count} files saved", len(kept)), icon=":material/check:")
+
+
+def _forget(file: UploadedFile) -> None:
+    """Free the memory that Streamlit holds for an upload: it is on disk now."""
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)

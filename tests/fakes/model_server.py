@@ -1,0 +1,305 @@
+"""A small OpenAI-compatible model server over real HTTP, with scripted failures.
+
+`python -m tests.fakes.model_server --port N`, or `with ModelServer() as server:` in a test. What it answers depends
+on the request alone: a sentence of passage [1] if the prompt holds numbered passages, else the question again, in the
+question's language. A failure is asked for by the name of the model or by the API key; see `FAILURES` and `PACES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import select
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any
+
+DIMENSION = 64
+# Model or key → status, code and message of the refusal.
+FAILURES = {
+    "wrong": (401, "invalid_api_key", "Incorrect API key provided: wrong."),
+    "unknown": (404, "model_not_found", "The model `unknown` does not exist."),
+    "rate-limited": (429, "rate_limit_exceeded", "Rate limit reached."),
+    "error-500": (500, "internal_error", "The GPU is on fire."),
+}
+# Model or key → seconds between two tokens.
+PACES = {"slow": 0.3, "long": 0.02}
+LONG_TOKENS = 400
+BROKEN_AFTER_TOKENS = 3
+SMALL_BATCH = 10  # what the model "small-batches" embeds at once
+MODELS = ("fake", "fake-embedding", "silent", "broken", "small-batches", *FAILURES, *PACES)
+
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_PASSAGE = re.compile(r"^\s*\[(\d+)\][ \t]*(.*?)(?=^\s*\[\d+\]|\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
+_TOKEN = re.compile(r"[\u3400-\u9fff]{1,2}|\s*[^\s\u3400-\u9fff]+|\s+")
+
+
+@dataclass
+class Request:
+    """One request as it came; `ended` is set when it is over, `disconnected` if the client went away first."""
+
+    path: str
+    key: str
+    body: dict[str, Any]
+    tokens_sent: int = 0
+    disconnected: bool = False
+    ended: Event = field(default_factory=Event, repr=False)
+
+    @property
+    def behaviour(self) -> str:
+        """The scripted name that the key or else the model is."""
+        return self.key if self.key in MODELS else str(self.body.get("model", ""))
+
+
+class ModelServer:
+    """Serves on 127.0.0.1 from a thread, between `start` and `stop` or inside a `with`."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.requests: list[Request] = []
+        self.closing = Event()
+        self._server = _Server(("127.0.0.1", port), _Handler, bind_and_activate=True)
+        self._server.owner = self
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End every request at once, and wait for their threads."""
+        self.closing.set()
+        self._server.shutdown()
+        self._server.hang_up()
+        self._server.server_close()
+        self._thread.join()
+
+    def wait(self) -> None:
+        """Serve until stopped."""
+        self._thread.join()
+
+    def __enter__(self) -> ModelServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    block_on_close = True
+    request_queue_size = 64
+    owner: ModelServer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections: set[socket.socket] = set()
+
+    def hang_up(self) -> None:
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # it is closed already
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away between two requests is no error."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.connections.discard(self.connection)
+        super().finish()
+
+    def log_message(self, *_: Any) -> None:
+        """Silent: tests read `requests`."""
+
+    def do_GET(self) -> None:
+        if self.path == "/v1/models":
+            self._send_json({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+        else:
+            self._send_error(404, "not_found", "Not Found")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        request = Request(self.path, key, body)
+        self.server.owner.requests.append(request)
+        try:
+            self._answer(request)
+        except (BrokenPipeError, ConnectionResetError):
+            request.disconnected = True
+            self.close_connection = True
+        finally:
+            request.ended.set()
+
+    def _answer(self, request: Request) -> None:
+        if request.behaviour in FAILURES:
+            self._send_error(*FAILURES[request.behaviour])
+        elif request.behaviour == "silent":
+            while self._pause(request, 0.05):
+                pass
+            self.close_connection = True
+        elif self.path == "/v1/embeddings":
+            self._embed(request)
+        elif self.path == "/v1/chat/completions":
+            self._chat(request)
+        else:
+            self._send_error(404, "not_found", "Not Found")
+
+    def _embed(self, request: Request) -> None:
+        texts = request.body["input"] if isinstance(request.body["input"], list) else [request.body["input"]]
+        if request.behaviour == "small-batches" and len(texts) > SMALL_BATCH:
+            self._send_error(
+                400, "invalid_request", f"batch size is invalid, it should not be larger than {SMALL_BATCH}"
+            )
+            return
+        as_base64 = request.body.get("encoding_format") == "base64"
+        data = [
+            {"object": "embedding", "index": index, "embedding": _encode(embed(text)) if as_base64 else embed(text)}
+            for index, text in enumerate(texts)
+        ]
+        self._send_json(
+            {"object": "list", "model": request.body["model"], "data": data, "usage": _usage(len(texts), 0)}
+        )
+
+    def _chat(self, request: Request) -> None:
+        tokens = [f"word{number} " for number in range(LONG_TOKENS)]
+        if request.behaviour != "long":
+            tokens = _TOKEN.findall(answer(request.body["messages"]))
+        if request.body.get("stream"):
+            self._stream(request, tokens)
+            return
+        for _ in tokens:
+            if not self._pause(request, PACES.get(request.behaviour, 0)):
+                return
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "".join(tokens)}}
+        self._send_json(_completion(request, "chat.completion", [choice]) | {"usage": _usage(1, len(tokens))})
+
+    def _stream(self, request: Request, tokens: list[str]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self._send_event(request, {"role": "assistant", "content": ""})
+        for token in tokens:
+            if not self._pause(request, PACES.get(request.behaviour, 0)):
+                self.close_connection = True
+                return
+            if request.behaviour == "broken" and request.tokens_sent == BROKEN_AFTER_TOKENS:
+                self.close_connection = True  # in the middle of the body: no last chunk
+                return
+            self._send_event(request, {"content": token})
+            request.tokens_sent += 1
+        self._send_event(request, {}, finish="stop")
+        if (request.body.get("stream_options") or {}).get("include_usage"):
+            last = _completion(request, "chat.completion.chunk", []) | {"usage": _usage(1, len(tokens))}
+            self._send_chunk(f"data: {json.dumps(last)}\n\n")
+        self._send_chunk("data: [DONE]\n\n")
+        self._send_chunk("")
+
+    def _pause(self, request: Request, seconds: float) -> bool:
+        """Wait; false if the client has gone (which is recorded) or the server is closing."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        if readable and not self.connection.recv(1, socket.MSG_PEEK):
+            request.disconnected = not self.server.owner.closing.is_set()
+            return False
+        return not self.server.owner.closing.wait(seconds)
+
+    def _send_event(self, request: Request, delta: dict[str, str], finish: str | None = None) -> None:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        self._send_chunk(f"data: {json.dumps(_completion(request, 'chat.completion.chunk', [choice]))}\n\n")
+
+    def _send_chunk(self, text: str) -> None:
+        data = text.encode()
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
+
+    def _send_error(self, status: int, code: str, message: str) -> None:
+        self._send_json({"error": {"message": message, "type": "error", "param": None, "code": code}}, status)
+
+    def _send_json(self, value: object, status: int = 200) -> None:
+        data = json.dumps(value, ensure_ascii=False).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def answer(messages: list[dict[str, Any]]) -> str:
+    """What is answered: a function of the messages alone."""
+    texts = [_text(message) for message in messages]
+    asked = next((_text(message) for message in reversed(messages) if message["role"] == "user"), "")
+    passages = {number: text for each in texts for number, text in _PASSAGE.findall(each)}
+    question = _PASSAGE.sub("", asked).strip().splitlines()
+    question_line = question[-1] if question else asked
+    chinese = bool(_HAN.search(question_line))
+    if "1" in passages:
+        sentence = _first_sentence(passages["1"])
+        return f"根据资料，{sentence} [1]。" if chinese else f"According to the passages, {sentence} [1]."
+    return f"你问的是：{question_line}" if chinese else f"You asked: {question_line}"
+
+
+def embed(text: str) -> list[float]:
+    """A hashed bag of words of length 1: texts that share words are near each other."""
+    vector = [0.0] * DIMENSION
+    for word in re.findall(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+", text.lower()) or [text]:
+        digest = hashlib.blake2b(word.encode(), digest_size=2).digest()
+        vector[digest[0] % DIMENSION] += 1.0 if digest[1] & 1 else -1.0
+    length = sum(value * value for value in vector) ** 0.5 or 1.0
+    return [value / length for value in vector]
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def _first_sentence(passage: str) -> str:
+    """The first sentence of a passage's last line; earlier lines are its title and place."""
+    lines = [line.strip() for line in passage.strip().splitlines() if line.strip()]
+    return re.split(r"(?<=[.!?])\s|[。！？]", lines[-1])[0].rstrip(".!?") if lines else ""
+
+
+def _encode(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _usage(prompt: int, completion: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _completion(request: Request, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"id": "fake", "object": kind, "created": 0, "model": request.body["model"], "choices": choices}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="An OpenAI-compatible model server for tests.")
+    parser.add_argument("--port", type=int, default=0)
+    with ModelServer(parser.parse_args().port) as server:
+        print(server.base_url, flush=True)
+        with suppress(KeyboardInterrupt):
+            server.wait()
+
+
+if __name__ == "__main__":
+    main()

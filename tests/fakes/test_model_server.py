@@ -1,0 +1,119 @@
+"""The fake model server, through the clients that the project uses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from tests.fakes.model_server import BROKEN_AFTER_TOKENS, LONG_TOKENS, ModelServer, answer, embed
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ModelServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.base_url, api_key="good", max_retries=0, timeout=5) as client:
+        yield client
+
+
+def _ask(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def _stream(client: openai.OpenAI, model: str, text: str = "What is Milvus?") -> Iterator[str]:
+    with client.chat.completions.create(model=model, messages=_ask(text), stream=True) as stream:
+        for event in stream:
+            if event.choices and event.choices[0].delta.content:
+                yield event.choices[0].delta.content
+
+
+def test_the_models_are_listed(client: openai.OpenAI) -> None:
+    assert "fake" in [model.id for model in client.models.list()]
+
+
+@pytest.mark.parametrize(("question", "start"), [("What is Milvus?", "You asked: "), ("什么是向量？", "你问的是：")])
+def test_the_question_is_echoed_in_its_language(client: openai.OpenAI, question: str, start: str) -> None:
+    whole = client.chat.completions.create(model="fake", messages=_ask(question)).choices[0].message.content
+    assert whole == start + question
+    assert "".join(_stream(client, "fake", question)) == whole
+
+
+def test_numbered_passages_are_quoted_and_cited() -> None:
+    prompt = "Passages:\n\n[1] guide.pdf, page 3\nHNSW is a graph. It is fast.\n[2] other.md\nNo.\n\nWhat is HNSW?"
+    assert answer(_ask(prompt)) == "According to the passages, HNSW is a graph [1]."
+    system = {"role": "system", "content": "[1] 索引是图。速度快。"}
+    assert answer([system, *_ask("什么是索引？")]) == "根据资料，索引是图 [1]。"
+
+
+def test_embeddings_of_texts_that_share_words_are_near(client: openai.OpenAI) -> None:
+    data = client.embeddings.create(model="fake-embedding", input=["red apple", "green apple", "配置文件"]).data
+    red, green, chinese = ([*item.embedding] for item in data)
+    assert red == pytest.approx(embed("red apple"), abs=1e-6)
+    assert _dot(red, green) > max(0.3, _dot(red, chinese))
+
+
+def _dot(left: list[float], right: list[float]) -> float:
+    return sum(a * b for a, b in zip(left, right, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("wrong", openai.AuthenticationError),
+        ("unknown", openai.NotFoundError),
+        ("rate-limited", openai.RateLimitError),
+        ("error-500", openai.InternalServerError),
+    ],
+)
+def test_a_failure_is_asked_for_by_model_or_key(
+    server: ModelServer, client: openai.OpenAI, name: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        client.chat.completions.create(model=name, messages=_ask("?"))
+    with pytest.raises(error):
+        client.with_options(api_key=name).embeddings.create(model="fake-embedding", input="?")
+    assert [request.key for request in server.requests] == ["good", name]
+
+
+def test_the_broken_stream_breaks_off(server: ModelServer, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.APIConnectionError):
+        list(_stream(client, "broken"))
+    assert server.requests[0].tokens_sent == BROKEN_AFTER_TOKENS
+    assert not server.requests[0].disconnected
+
+
+def test_the_silent_model_never_answers(server: ModelServer, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.3).chat.completions.create(model="silent", messages=_ask("?"))
+    assert server.requests[0].ended.wait(5)
+    assert server.requests[0].disconnected
+
+
+def test_a_stream_that_the_client_closes_is_noticed(server: ModelServer, client: openai.OpenAI) -> None:
+    tokens = _stream(client, "long")
+    assert next(tokens) == "word0 "
+    tokens.close()
+    request = server.requests[0]
+    assert request.ended.wait(5)
+    assert request.disconnected
+    assert request.tokens_sent < LONG_TOKENS
+
+
+def test_stopping_the_server_ends_requests_that_run() -> None:
+    server = ModelServer()
+    server.start()
+    with openai.OpenAI(base_url=server.base_url, api_key="good", max_retries=0) as client:
+        tokens = _stream(client, "slow")
+        next(tokens)
+        began = time.monotonic()
+        server.stop()
+        with pytest.raises(openai.APIConnectionError):
+            list(tokens)
+    assert time.monotonic() - began < 5

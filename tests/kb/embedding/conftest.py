@@ -1,0 +1,33 @@
+"""The built-in model, built once and kept between runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kb.config import Settings
+from kb.embedding import ensure_model
+from kb.embedding.builtin import BuiltinModel
+from kb.errors import EmbeddingUnavailable
+
+_HOME = os.environ.get("ZHIWEN_TEST_HOME") or Path(__file__).parents[3] / "build"
+
+
+@pytest.fixture(scope="session")
+def model_settings() -> Settings:
+    """Settings whose models folder holds the built-in model; where it cannot be had, skipped, but failed in CI."""
+    settings = Settings(_env_file=None, zhiwen_home=Path(_HOME))
+    try:
+        ensure_model(settings)
+    except EmbeddingUnavailable as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    return settings
+
+
+@pytest.fixture(scope="session")
+def builtin(model_settings: Settings) -> BuiltinModel:
+    return BuiltinModel(model_settings, threads=2)

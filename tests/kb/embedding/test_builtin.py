@@ -1,0 +1,75 @@
+"""The built-in model as it is downloaded and built."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from kb.config import Settings
+from kb.embedding import build_embedding_model
+from kb.embedding.builtin import BuiltinModel
+from kb.errors import EmbeddingUnavailable
+
+PASSAGE = "The committee met on Tuesday to discuss the budget for the new railway line. " * 12  # about 190 tokens
+
+
+def test_vectors_have_length_one_and_the_order_of_the_texts(builtin: BuiltinModel) -> None:
+    texts = ["short", PASSAGE, "a question of middling length about nothing", "", "short"]
+    vectors = builtin.embed_documents(texts)
+    assert vectors.shape == (5, builtin.dimension)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    for text, vector in zip(texts, vectors, strict=True):
+        assert np.array_equal(builtin.embed_question(text), vector)  # whatever it was embedded with
+
+
+def test_no_texts_give_no_vectors(builtin: BuiltinModel) -> None:
+    assert builtin.embed_documents([]).shape == (0, 384)
+
+
+def test_the_vector_is_the_published_models(builtin: BuiltinModel) -> None:
+    """The first four numbers that its authors' own software gives; int8 moves each a little."""
+    published = [0.0677, 0.0635, 0.0487, 0.0793]
+    assert builtin.embed_question("This is an example sentence")[:4] == pytest.approx(published, abs=0.015)
+
+
+def test_paraphrases_are_near_and_unrelated_texts_are_not(builtin: BuiltinModel) -> None:
+    cat, same, other = builtin.embed_documents(
+        ["A cat sleeps on the sofa.", "A kitten is napping on the couch.", "Interest rates rose by half a percent."]
+    )
+    assert cat @ same > 0.6
+    assert cat @ other < 0.2
+
+
+def test_the_second_half_of_a_long_text_counts(builtin: BuiltinModel) -> None:
+    """Its tokenizer's own settings would cut it at 128 tokens."""
+    sea, law = builtin.embed_documents(
+        [PASSAGE[:900] + "Whales dive deep for squid.", PASSAGE[:900] + "The court upheld the verdict."]
+    )
+    assert sea @ law < 0.995
+
+
+def test_lone_surrogates_do_no_harm(builtin: BuiltinModel) -> None:
+    assert builtin.embed_question("a\ud800b").shape == (384,)
+
+
+def test_threads_share_the_model(model_settings: Settings) -> None:
+    model = build_embedding_model(model_settings, threads=1)
+    with ThreadPoolExecutor(4) as pool:
+        vectors = list(pool.map(model.embed_question, ["one and the same"] * 8))
+    assert np.allclose(vectors, vectors[0], atol=1e-6)
+
+
+def test_a_damaged_model_says_which_folder_to_delete(
+    tmp_path_factory: pytest.TempPathFactory, model_settings: Settings
+) -> None:
+    settings = Settings(_env_file=None, zhiwen_home=tmp_path_factory.mktemp("home"))
+    folder = settings.models / "all-MiniLM-L6-v2-int8"
+    folder.mkdir(parents=True)
+    whole = model_settings.models / folder.name
+    (folder / "tokenizer.json").write_bytes((whole / "tokenizer.json").read_bytes())
+    (folder / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(EmbeddingUnavailable, match="delete it"):
+        BuiltinModel(settings, threads=1).embed_question("?")

@@ -1,0 +1,81 @@
+"""EMBEDDING_MODEL → a model, and what is imported for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kb.config import Settings
+from kb.embedding import build_embedding_model
+from kb.embedding.fastembed import FastEmbedModel
+from kb.errors import EmbeddingUnavailable, SetupError
+
+_HAS_FASTEMBED = importlib.util.find_spec("fastembed") is not None
+
+
+def _settings(model: str, **values: object) -> Settings:
+    return Settings(_env_file=None, embedding_model=model, zhiwen_home="/nowhere", **values)
+
+
+@pytest.mark.parametrize(
+    ("model", "scripts"),
+    [
+        ("builtin", {"latin"}),
+        ("openai:text-embedding-3-small", None),
+        ("fastembed:BAAI/bge-small-zh-v1.5", None),
+        ("fastembed:BAAI/bge-small-en-v1.5", {"latin"}),
+    ],
+)
+def test_the_model_is_the_one_named(model: str, scripts: set[str] | None) -> None:
+    built = build_embedding_model(_settings(model, openai_api_key="k"), threads=1)
+    assert built.name == model
+    assert built.scripts == scripts
+
+
+@pytest.mark.parametrize("model", ["bge", "openai:", "hub:x", "builtin:x"])
+def test_an_unknown_model_is_a_mistake_in_the_setup(model: str) -> None:
+    with pytest.raises(SetupError, match="EMBEDDING_MODEL"):
+        build_embedding_model(_settings(model), threads=1)
+
+
+def test_openai_needs_a_key_or_a_server_of_ones_own() -> None:
+    with pytest.raises(SetupError, match="EMBEDDING_API_KEY"):
+        build_embedding_model(_settings("openai:m"), threads=1)
+    build_embedding_model(_settings("openai:m", embedding_base_url="http://127.0.0.1:1/v1"), threads=1)
+
+
+@pytest.mark.skipif(_HAS_FASTEMBED, reason="fastembed is installed")
+def test_fastembed_not_installed_names_the_extra(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"zhiwen\[fastembed\]"):
+        FastEmbedModel("BAAI/bge-small-zh-v1.5", tmp_path, 1).embed_question("?")
+
+
+@pytest.mark.skipif(not _HAS_FASTEMBED, reason="fastembed is not installed")
+@pytest.mark.parametrize(
+    ("model", "error"), [("BAAI/bge-small-zh-v1.5", EmbeddingUnavailable), ("no-such-model", SetupError)]
+)
+def test_fastembed_says_at_once_what_it_cannot_have(tmp_path: Path, model: str, error: type[Exception]) -> None:
+    probe = f"""
+import sys; from pathlib import Path
+from kb.embedding.fastembed import FastEmbedModel
+from kb.errors import {error.__name__}
+try: FastEmbedModel({model!r}, Path({str(tmp_path)!r}), 1).dimension
+except {error.__name__}: sys.exit(7)
+"""
+    env = {"HF_ENDPOINT": "http://127.0.0.1:9", "PATH": "/usr/bin:/bin"}
+    assert subprocess.run([sys.executable, "-c", probe], env=env, timeout=30, check=False).returncode == 7
+
+
+def test_choosing_a_model_imports_no_heavy_package() -> None:
+    probe = (
+        "import sys; from kb.config import Settings; from kb.embedding import build_embedding_model as build\n"
+        "for model in ('builtin', 'openai:m', 'fastembed:m'):\n"
+        "    build(Settings(_env_file=None, embedding_model=model, openai_api_key='k'), 1)\n"
+        "print(*{'onnx', 'onnxruntime', 'langchain_openai', 'openai', 'tokenizers', 'fastembed'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

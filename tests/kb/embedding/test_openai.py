@@ -1,0 +1,88 @@
+"""Embeddings over HTTP."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from kb.embedding.openai import OpenAIModel
+from kb.errors import ModelKeyRefused, ModelNotFound, ModelRateLimited, ModelTimeout, ModelUnreachable
+from tests.fakes.model_server import DIMENSION, ModelServer, embed
+
+Connect = Callable[..., OpenAIModel]
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def connect(server: ModelServer) -> Iterator[Connect]:
+    """A model of the server's by name; its connections are closed at the end."""
+    with ExitStack() as stack:
+
+        def connect(name: str = "fake-embedding", timeout: float = 5) -> OpenAIModel:
+            return stack.enter_context(closing(OpenAIModel(name, SecretStr("good"), server.base_url, timeout)))
+
+        yield connect
+
+
+def test_vectors_come_in_the_order_of_the_texts(server: ModelServer, connect: Connect) -> None:
+    texts = [f"text number {number}" for number in range(150)]
+    vectors = connect().embed_documents(texts)
+    assert vectors.dtype == np.float32
+    assert np.allclose(vectors, [embed(text) for text in texts], atol=1e-6)
+    assert [len(request.body["input"]) for request in server.requests] == [64, 64, 22]
+
+
+def test_raw_text_is_sent_with_the_key(server: ModelServer, connect: Connect) -> None:
+    connect().embed_question("什么是索引\ud800？")
+    request = server.requests[0]
+    assert request.body["input"] == ["什么是索引？"]
+    assert request.key == "good"
+
+
+def test_the_dimension_is_asked_for_once(server: ModelServer, connect: Connect) -> None:
+    model = connect()
+    assert (model.name, model.dimension, model.dimension) == ("openai:fake-embedding", DIMENSION, DIMENSION)
+    assert model.embed_documents([]).shape == (0, DIMENSION)
+    assert len(server.requests) == 1
+
+
+def test_an_endpoint_that_takes_few_texts_is_found_out_once(server: ModelServer, connect: Connect) -> None:
+    model = connect("small-batches")
+    texts = [f"text {number}" for number in range(70)]
+    assert np.allclose(model.embed_documents(texts), [embed(text) for text in texts], atol=1e-6)
+    server.requests.clear()
+    model.embed_documents(texts[:16])
+    assert [len(request.body["input"]) for request in server.requests] == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("wrong", ModelKeyRefused), ("unknown", ModelNotFound), ("rate-limited", ModelRateLimited)],
+)
+def test_refusals(server: ModelServer, connect: Connect, name: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        connect(name).embed_question("?")
+    assert len(server.requests) == 1  # nothing is tried again behind the caller's back
+
+
+def test_a_silent_server_is_a_timeout(server: ModelServer, connect: Connect) -> None:
+    with pytest.raises(ModelTimeout):
+        connect("silent", timeout=0.2).embed_documents(["?"])
+
+
+def test_a_server_that_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    model = OpenAIModel("fake", SecretStr(""), f"http://127.0.0.1:{port}/v1", 5)
+    with closing(model), pytest.raises(ModelUnreachable):
+        model.embed_question("?")

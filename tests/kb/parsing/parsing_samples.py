@@ -1,0 +1,134 @@
+"""Small documents, made in code."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import docx
+import pptx
+from pypdf import PdfReader, PdfWriter
+
+
+def write(folder: Path, name: str, content: bytes | str) -> Path:
+    """A file in `folder` that holds `content`, text as UTF-8."""
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def make_pdf(pages: Sequence[str], outline: Sequence[tuple[str, int]] = (), password: str | None = None) -> bytes:
+    """A PDF with a line of text a page, bookmarks of (title, page index), and a user password if not None."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf(pages))))
+    for title, page in outline:
+        writer.add_outline_item(title=title, page_number=page)
+    if password is not None:
+        writer.encrypt(user_password=password, owner_password="owner", algorithm="AES-256")
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue()
+
+
+def _plain_pdf(pages: Sequence[str]) -> bytes:
+    kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(pages)))
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for n, text in enumerate(pages):
+        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else ""
+        objects += [
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * n} 0 R "
+            "/Resources << /Font << /F1 3 0 R >> >> >>",
+            f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
+        ]
+    out = bytearray(b"%PDF-1.7\n")
+    offsets = []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(out))
+        out += f"{number} 0 obj\n{body}\nendobj\n".encode()
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
+    size = len(objects) + 1
+    out += f"xref\n0 {size}\n0000000000 65535 f \n{table}trailer\n<< /Size {size} /Root 1 0 R >>\n".encode()
+    return bytes(out + f"startxref\n{out.index(b'xref')}\n%%EOF\n".encode())
+
+
+def make_docx() -> bytes:
+    """Headings, a paragraph, a table, a paragraph after it."""
+    document = docx.Document()
+    document.core_properties.title = "员工手册"
+    document.add_heading("第一章 请假", level=1)
+    document.add_paragraph("请假须提前三天提交申请。")
+    document.add_heading("病假", level=2)
+    table = document.add_table(rows=2, cols=2)
+    for cell, text in zip(table._cells, ("类别", "天数", "病假", "15"), strict=True):
+        cell.text = text
+    document.add_paragraph("After the table.")
+    return _saved(document)
+
+
+def make_pptx() -> bytes:
+    """Two slides with titles; the second has notes."""
+    presentation = pptx.Presentation()
+    for title, body in (("First slide", "Point one"), ("第二页", "要点")):
+        slide = presentation.slides.add_slide(presentation.slide_layouts[1])
+        slide.shapes.title.text = title
+        slide.placeholders[1].text = body
+    slide.notes_slide.notes_text_frame.text = "Speak slowly"
+    return _saved(presentation)
+
+
+def _saved(document: object) -> bytes:
+    buffer = io.BytesIO()
+    document.save(buffer)  # type: ignore[attr-defined]
+    return buffer.getvalue()
+
+
+_SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+
+
+def make_xlsx(sheets: dict[str, list[list[str | float]]]) -> bytes:
+    """A workbook with inline strings and numbers."""
+    names = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>' for n, name in enumerate(sheets, 1))
+    links = "".join(
+        f'<Relationship Id="r{n}" Type="{_OFFICE}/worksheet" Target="worksheets/s{n}.xml"/>'
+        for n in range(1, len(sheets) + 1)
+    )
+    parts = {
+        "_rels/.rels": f'<Relationships xmlns="{_RELATIONS}"><Relationship Id="a" Type="{_OFFICE}/officeDocument" '
+        'Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{_SHEET}" xmlns:r="{_OFFICE}"><sheets>{names}</sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_RELATIONS}">{links}</Relationships>',
+    }
+    for n, rows in enumerate(sheets.values(), 1):
+        parts[f"xl/worksheets/s{n}.xml"] = (
+            f'<worksheet xmlns="{_SHEET}"><sheetData>{_rows(rows)}</sheetData></worksheet>'
+        )
+    return make_zip(parts)
+
+
+def _rows(rows: list[list[str | float]]) -> str:
+    def cell(row: int, column: int, value: str | float) -> str:
+        place = f'r="{chr(65 + column)}{row}"'
+        if isinstance(value, str):
+            return f'<c {place} t="inlineStr"><is><t>{value}</t></is></c>' if value else ""
+        return f"<c {place}><v>{value}</v></c>"
+
+    return "".join(
+        f'<row r="{r}">{"".join(cell(r, c, value) for c, value in enumerate(row))}</row>'
+        for r, row in enumerate(rows, 1)
+    )
+
+
+def make_zip(parts: dict[str, str | bytes]) -> bytes:
+    """A ZIP of `parts` by their names."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()

@@ -1,0 +1,66 @@
+"""Text files come out right in the encodings that people really have."""
+
+from __future__ import annotations
+
+import pytest
+
+from kb.parsing.decoding import decode
+
+SIMPLIFIED = ["知识库", "中文测试", "联通", "员工请假须提前三天提交申请。", "苹果香蕉", "第1章 Introduction 引言"]
+TRADITIONAL = ["知識庫", "員工請假須提前三天提交申請。", "中華民國臺灣地區", "蘋果香蕉", "採購合約 2024"]
+JAPANESE = ["こんにちは、世界", "東京都は日本の首都です。", "株式会社の設立について"]
+
+
+@pytest.mark.parametrize("text", SIMPLIFIED)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030", "gbk"])
+def test_simplified_chinese(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize("text", TRADITIONAL)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "big5", "gb18030"])
+def test_traditional_chinese(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize("text", JAPANESE)
+@pytest.mark.parametrize("encoding", ["utf-8", "shift_jis", "euc_jp"])
+def test_japanese(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Le café est fermé à Noël.", "latin-1"),
+        ("Die “Größe” – nur 5 €", "cp1252"),
+        ("Straße", "cp1252"),
+        ("Москва является столицей России. Она большая.", "cp1251"),
+        ("대한민국은 민주공화국이다.", "cp949"),
+    ],
+)
+def test_others(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["Hello, world\r\n", "员工请假须提前三天。\r\n提交申请。\r\n"])
+def test_wide_encodings_without_a_mark(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)) == text
+
+
+def test_invalid_bytes_late_in_a_file_cost_only_themselves() -> None:
+    text = "员工请假须提前三天提交申请。\n" * 1000
+    for encoding in ("utf-8", "gb18030"):
+        decoded = decode(text.encode(encoding) + b"\xff\xff\n" + "结束".encode(encoding))
+        assert decoded.startswith(text)
+        assert decoded.endswith("结束")
+
+
+def test_chinese_after_a_long_english_head() -> None:
+    text = "plain words\n" * 20_000 + "员工请假须提前三天提交申请。"
+    assert decode(text.encode("gb18030")) == text
+
+
+def test_a_few_nul_bytes_do_not_make_text_wide() -> None:
+    assert decode("员工\0手册 and more".encode()) == "员工\0手册 and more"

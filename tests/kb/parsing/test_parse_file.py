@@ -1,0 +1,238 @@
+"""Each format comes out as text with positions, and what cannot be read says why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import parsing_samples as samples
+import pytest
+
+from kb.errors import (
+    DamagedFile,
+    DocumentError,
+    EmptyFile,
+    FileTooLarge,
+    NoText,
+    PasswordProtected,
+    UnsupportedFormat,
+    WrongFormat,
+)
+from kb.models import ParsedDocument
+from kb.parsing import SUPPORTED_EXTENSIONS, kinds, parse_file
+from kb.parsing.builder import clean
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
+
+
+def parse(folder: Path, name: str, content: bytes | str) -> ParsedDocument:
+    return parse_file(samples.write(folder, "stored", content), name)
+
+
+def headings(document: ParsedDocument) -> list[tuple[int, str]]:
+    """Level and line of each heading, the line taken from the text at its position."""
+    return [(h.level, document.text[h.start :].split("\n", 1)[0]) for h in document.headings]
+
+
+def pages(document: ParsedDocument) -> list[str]:
+    starts = [page.start for page in document.pages]
+    return [document.text[a:b].strip() for a, b in zip(starts, [*starts[1:], len(document.text)], strict=True)]
+
+
+def test_pdf_has_pages_and_outline(tmp_path: Path) -> None:
+    content = samples.make_pdf(["Leave policy", "", "Sick leave"], [("Leave policy", 0), ("Sick  leave", 2)])
+    reports: list[tuple[int, int]] = []
+    document = parse_file(samples.write(tmp_path, "a", content), "a.pdf", lambda *done: reports.append(done))
+    assert [page.number for page in document.pages] == [1, 2, 3]
+    assert pages(document)[0] == "Leave policy"
+    assert headings(document) == [(1, "Leave policy"), (1, "Sick leave")]
+    assert reports == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_pdf_with_an_empty_user_password_opens(tmp_path: Path) -> None:
+    assert parse(tmp_path, "a.pdf", samples.make_pdf(["Open to all"], password="")).text == "Open to all"
+
+
+@pytest.mark.parametrize(
+    ("raw", "typed"),
+    [
+        ("⼈⼯智能 ⻓期", "人工智能长期"),
+        ("中 文 PDF 文 本，ｆｉｎａｌ ﬁx", "中文 PDF 文本，final fix"),
+        ("exam\ufffe\r\nple", "example"),
+        ("一" * 30 + "重大\n遗漏" + "二" * 28 + "\n后", "一" * 30 + "重大遗漏" + "二" * 28 + "后"),
+        ("姓名\n年龄", "姓名\n年龄"),
+        ("费用 1,234,567,890.00 增加所致" * 2 + "\n收入", "费用 1,234,567,890.00 增加所致" * 2 + "\n收入"),
+    ],
+)
+def test_pdf_text_reads_as_typed(raw: str, typed: str) -> None:
+    from kb.parsing.pdf import _clean_page
+
+    assert _clean_page(raw) == typed
+
+
+def test_markdown_headings_are_not_in_code(tmp_path: Path) -> None:
+    text = "---\ntitle: 手册\n---\n\n# **A** [link](x)\n\n```\n# no heading\n```\n\nB\n---\ntext\n\n### C ###\n"
+    document = parse(tmp_path, "a.md", text)
+    assert document.text == text.strip("\n")
+    assert [(h.level, h.title) for h in document.headings] == [(1, "A link"), (2, "B"), (3, "C")]
+    assert [line for _, line in headings(document)] == ["# **A** [link](x)", "B", "### C ###"]
+    assert document.title == "手册"
+
+
+def test_html(tmp_path: Path) -> None:
+    page = """<html><head><title>标题</title><meta charset="gbk"><style>p{}</style></head><body><nav>Home</nav>
+      <h1>请假 <b>制度</b></h1><p>提前<b>三天</b>申请。<br>See below.</p><script>alert(1)</script>
+      <table><tr><th>Kind</th><th>Days</th></tr><tr><td>Sick</td><td>15</td></tr></table>
+      <pre>a\n  b</pre><ul><li>one</li><li>two</li></ul></body></html>"""
+    document = parse(tmp_path, "a.html", page.encode("gb18030"))
+    assert document.title == "标题"
+    assert headings(document) == [(1, "请假 制度")]
+    expected = ["请假 制度", "提前三天申请。", "See below.", "Kind | Days", "Sick | 15", "a", "  b", "one", "two"]
+    assert [line for line in document.text.split("\n") if line] == expected
+
+
+def test_deeply_nested_html(tmp_path: Path) -> None:
+    assert parse(tmp_path, "a.htm", "<div>" * 20_000 + "hello").text == "hello"
+
+
+def test_docx(tmp_path: Path) -> None:
+    document = parse(tmp_path, "a.docx", samples.make_docx())
+    assert document.title == "员工手册"
+    assert headings(document) == [(1, "第一章 请假"), (2, "病假")]
+    lines = [line for line in document.text.split("\n") if line]
+    assert lines[2:] == ["病假", "类别 | 天数", "病假 | 15", "After the table."]
+
+
+def test_pptx(tmp_path: Path) -> None:
+    document = parse(tmp_path, "a.pptx", samples.make_pptx())
+    assert headings(document) == [(1, "First slide"), (1, "第二页")]
+    assert pages(document) == ["First slide\nPoint one", "第二页\n要点\n\nSpeak slowly"]
+
+
+def test_xlsx_rows_name_their_columns(tmp_path: Path) -> None:
+    rows: list[list[str | float]] = [["报表"], ["姓名", "天数"], ["张三", 3.0], ["李四", 2.5], [], ["注"]]
+    document = parse(tmp_path, "a.xlsx", samples.make_xlsx({"请假": rows, "空": [], "B": [["x"]]}))
+    assert pages(document) == ["请假\n报表\n姓名: 张三; 天数: 3\n姓名: 李四; 天数: 2.5\n注", "", "B\nx"]
+    assert headings(document) == [(1, "请假"), (1, "B")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16"])
+def test_csv(tmp_path: Path, delimiter: str, encoding: str) -> None:
+    text = f'姓名{delimiter}备注\r\n张三{delimiter}"事假，\r\n""两天"""\r\n李四{delimiter}\r\n'
+    document = parse(tmp_path, "a.csv", text.encode(encoding))
+    assert document.text == '姓名: 张三; 备注: 事假， "两天"\n姓名: 李四'
+
+
+@pytest.mark.parametrize("name", ['../../x" or 1==1 or ".pdf', "..\\a.PDF ", "文档\udcff.pdf", "a\0.pdf"])
+def test_a_name_is_only_a_label(tmp_path: Path, name: str) -> None:
+    assert parse(tmp_path, name, samples.make_pdf(["Hello"])).text == "Hello"
+
+
+def test_text_is_cleaned(tmp_path: Path) -> None:
+    assert parse(tmp_path, "a.txt", "a\0b\r\nc\rd\x07\n\n\n \n\n\ne\ufeff").text == "ab\nc\nd\n\n\ne"
+    assert clean("x\ud800y") == "xy"
+
+
+@pytest.mark.parametrize("extension", SUPPORTED_EXTENSIONS)
+def test_an_empty_file(tmp_path: Path, extension: str) -> None:
+    with pytest.raises(EmptyFile):
+        parse(tmp_path, f"a{extension}", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b" \n\t\r\n"),
+        ("a.html", b"<html><body><img src=x></body></html>"),
+        ("a.pdf", samples.make_pdf([""])),
+        ("a.xlsx", samples.make_xlsx({"A": []})),
+    ],
+)
+def test_a_file_without_text(tmp_path: Path, name: str, content: bytes) -> None:
+    with pytest.raises(NoText):
+        parse(tmp_path, name, content)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.doc", "a.xls", "a.odt", "a.rtf", "a.epub", "a.png", "a.ipynb", "a", "a.exe", ".pdf"]
+)
+def test_an_unsupported_kind(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnsupportedFormat) as caught:
+        parse(tmp_path, name, b"anything")
+    assert ".docx" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "actual"),
+    [
+        ("a.pdf", samples.make_docx(), "Word (.docx)"),
+        ("a.pdf", b"<!DOCTYPE html><html></html>", "HTML"),
+        ("a.pdf", b"just words", "plain text"),
+        ("a.docx", b"MZ\x90\0\x03" + bytes(range(256)) * 4, ""),
+        ("a.docx", samples.make_pdf(["x"]), "PDF"),
+        ("a.docx", samples.make_pptx(), "PowerPoint (.pptx)"),
+        ("a.docx", OLE + "WordDocument".encode("utf-16-le") + bytes(100), "old Word, .doc"),
+        ("a.xlsx", samples.make_zip({"readme.txt": "x"}), "ZIP archive"),
+        ("a.pptx", b"id,name\n1,2\n", "plain text"),
+        ("a.txt", samples.make_pdf(["x"]), "PDF"),
+        ("a.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 4, ""),
+        ("a.md", samples.make_docx(), "Word (.docx)"),
+        ("a.csv", b"<html><body>Not found</body></html>", "HTML"),
+    ],
+)
+def test_content_that_is_not_what_the_name_says(tmp_path: Path, name: str, content: bytes, actual: str) -> None:
+    with pytest.raises(WrongFormat) as caught:
+        parse(tmp_path, name, content)
+    assert actual.lower() in caught.value.values["actual"].lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.pdf", samples.make_pdf(["secret"], password="secret")),
+        ("a.docx", OLE + "EncryptedPackage".encode("utf-16-le") + bytes(100)),
+        ("a.xlsx", OLE + "EncryptedPackage".encode("utf-16-le") + bytes(100)),
+    ],
+)
+def test_a_password(tmp_path: Path, name: str, content: bytes) -> None:
+    with pytest.raises(PasswordProtected):
+        parse(tmp_path, name, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.pdf", b"%PDF-1.7\n1 0 obj << /Type /Catalog"),
+        ("a.pdf", bytes(5000)),
+        ("a.docx", samples.make_docx()[:-2000]),
+        ("a.docx", samples.make_zip({"word/document.xml": "<w:document"})),
+        ("a.pptx", samples.make_pptx()[:9000]),
+        ("a.xlsx", samples.make_xlsx({"A": [["x"]]})[:-300]),
+        ("a.xlsx", samples.make_zip({"xl/workbook.xml": "<workbook"})),
+    ],
+)
+def test_a_damaged_file(tmp_path: Path, name: str, content: bytes) -> None:
+    with pytest.raises(DamagedFile) as caught:
+        parse(tmp_path, name, content)
+    assert "\n" not in caught.value.values["detail"]
+
+
+def test_a_damaged_middle_ends_in_a_document_error_or_text(tmp_path: Path) -> None:
+    for content, name in ((samples.make_pdf(["Some words"] * 3), "a.pdf"), (samples.make_docx(), "a.docx")):
+        for at in range(20, len(content) - 60, len(content) // 25):
+            try:
+                parse(tmp_path, name, content[:at] + bytes(40) + content[at + 40 :])
+            except DocumentError:
+                continue
+
+
+def test_a_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "_MAX_UNPACKED_BYTES", 10_000)
+    with pytest.raises(FileTooLarge):
+        parse(tmp_path, "a.docx", samples.make_zip({"word/document.xml": "x" * 20_000}))
+
+
+def test_xml_entities_are_not_expanded(tmp_path: Path) -> None:
+    secret = samples.write(tmp_path, "secret", "do not read")
+    bomb = f'<!DOCTYPE x [<!ENTITY e SYSTEM "{secret.as_uri()}">]><x>&e; text</x>'
+    assert "do not read" not in parse(tmp_path, "a.html", bomb).text

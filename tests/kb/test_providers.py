@@ -1,0 +1,110 @@
+"""Provider errors become ours, and never hold the key."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+
+from kb.errors import (
+    KbError,
+    ModelKeyRefused,
+    ModelNotFound,
+    ModelRateLimited,
+    ModelRefused,
+    ModelStreamBroken,
+    ModelTimeout,
+    ModelUnreachable,
+)
+from kb.providers import host_of, translate_openai_error
+from tests.fakes.model_server import ModelServer
+
+KEY = "sk-secret-0123456789"
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+def _error_of(base_url: str, model: str, key: str = KEY, timeout: float = 5) -> KbError:
+    with openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=timeout) as client:
+        messages = [{"role": "user", "content": "What is it that you do?"}]
+        try:
+            list(client.chat.completions.create(model=model, messages=messages, stream=True))
+        except (openai.OpenAIError, httpx.HTTPError) as error:
+            return translate_openai_error(error, model, host_of(base_url), timeout_seconds=timeout)
+    raise AssertionError(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("wrong", ModelKeyRefused),
+        ("unknown", ModelNotFound),
+        ("rate-limited", ModelRateLimited),
+        ("broken", ModelStreamBroken),
+        ("error-500", ModelRefused),
+    ],
+)
+def test_errors_of_a_server(server: ModelServer, model: str, expected: type[KbError]) -> None:
+    error = _error_of(server.base_url, model)
+    assert type(error) is expected
+    assert error.values["host"] == host_of(server.base_url)
+    assert KEY not in str(error)
+    assert "…" not in str(error)
+
+
+def test_the_servers_own_words_are_told(server: ModelServer) -> None:
+    assert "HTTP 500: The GPU is on fire." in str(_error_of(server.base_url, "error-500"))
+
+
+def test_a_server_that_is_silent_is_a_timeout(server: ModelServer) -> None:
+    error = _error_of(server.base_url, "silent", timeout=0.2)
+    assert isinstance(error, ModelTimeout)
+    assert "0.2 s" in str(error)
+
+
+def test_a_wrong_path_is_told_apart_from_a_wrong_model(server: ModelServer) -> None:
+    error = _error_of(server.base_url.removesuffix("/v1"), "fake")
+    assert isinstance(error, ModelRefused)
+    assert "/chat/completions" in str(error)
+
+
+def test_a_server_that_is_not_there_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert isinstance(_error_of(f"http://127.0.0.1:{port}/v1", "fake"), ModelUnreachable)
+
+
+@pytest.mark.parametrize(
+    ("error", "streaming", "expected"),
+    [
+        (httpx.ReadError("gone"), False, ModelStreamBroken),
+        (httpx.RemoteProtocolError("gone"), True, ModelStreamBroken),
+        (httpx.ConnectError("gone"), False, ModelUnreachable),
+        (httpx.ConnectError("gone"), True, ModelStreamBroken),
+        (httpx.ReadTimeout("slow"), True, ModelTimeout),
+        (json.JSONDecodeError("cut", "{", 1), True, ModelStreamBroken),
+        (json.JSONDecodeError("html", "<", 0), False, ModelRefused),
+        (ValueError(f"Bearer {KEY}"), False, ModelRefused),
+        (ModelTimeout(host="a", seconds=1), False, ModelTimeout),
+    ],
+)
+def test_errors_that_the_client_does_not_wrap(error: Exception, streaming: bool, expected: type[KbError]) -> None:
+    translated = translate_openai_error(error, "m", "h", timeout_seconds=1, streaming=streaming)
+    assert type(translated) is expected
+    assert KEY not in str(translated)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "host"),
+    [("", "api.openai.com"), ("http://me:secret@box:8000/v1", "box:8000"), ("https://[::1]:1/v1", "[::1]:1")],
+)
+def test_host_of(base_url: str, host: str) -> None:
+    assert host_of(base_url) == host

@@ -1,0 +1,106 @@
+"""The launcher: `streamlit run webui_st.py`. One port for the pages, `/healthz` and, in its lifespan, the services."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import streamlit as st
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kb.config import load_settings
+from kb.errors import KbError
+from kb.health import check_health
+from kb.logs import configure_logs
+from pages.ui import resources
+
+log = structlog.get_logger()
+
+# Answers and documents must not load anything from elsewhere. The hash is Streamlit 1.67's one inline script.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'wasm-unsafe-eval' blob: 'sha256-THxz9J9+wf7rhwR2YkXJoSZ13UCmYyC+3lNDv2+8ugA='",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "frame-src 'self' blob: data:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+}
+
+
+class SecurityHeaders:
+    """ASGI middleware that adds `SECURITY_HEADERS` to every response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+@asynccontextmanager
+async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
+    """Start the services before the first page, and end them with the process."""
+    configure_logs(load_settings())
+    try:
+        await asyncio.to_thread(resources.start)
+    except KbError as error:
+        # The pages say what is wrong and how to mend it; a process that exits would only say it in a log.
+        log.error("web.not_ready", reason=error.code, detail=str(error))
+    # Streamlit collects garbage after every run; what is imported by now will never be garbage.
+    gc.freeze()
+    yield {}
+    await asyncio.to_thread(resources.close)
+
+
+async def healthz(_request: Request) -> JSONResponse:
+    """Each service by name; 503 when one is down."""
+    try:
+        services = await asyncio.to_thread(resources.services)
+        health = await asyncio.to_thread(check_health, services.pings())
+    except KbError as error:
+        return JSONResponse({"ok": False, "detail": str(error), "services": {}}, status_code=503)
+    ok = all(service.ok for service in health)
+    body = {
+        "ok": ok,
+        "services": {
+            service.name: {"ok": service.ok, "detail": service.detail, "milliseconds": round(service.milliseconds, 1)}
+            for service in health
+        },
+    }
+    return JSONResponse(body, status_code=200 if ok else 503)
+
+
+app = st.App(
+    "pages/app.py",
+    routes=[Route("/healthz", healthz)],
+    middleware=[Middleware(SecurityHeaders)],
+    lifespan=lifespan,
+)
