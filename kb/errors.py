@@ -253,7 +253,7 @@ class ModelTimeout(ModelError):
 
 class ModelUnreachable(ModelError):
     message = N_("{host} cannot be reached.")
-    remedy = N_("Check OPENAI_BASE_URL and that the model server runs, then try again.")
+    remedy = N_("Check OPENAI_BASE_URL (or EMBEDDING_BASE_URL) and that the model server runs, then try again.")
     transient = True
 
 

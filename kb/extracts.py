@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from kb import lexical
 from kb.models import Passage, Retrieval
 
-_SENTENCE_END = re.compile(r"(?<=[。！？；!?])|(?<=[.;])\s+|\n+")
+# Within a line of text: after a full stop of either kind. A line's end is looked at in `_line_ends_sentence`.
+_STOP = re.compile(r"(?<=[。！？；!?])|(?<=[.;])\s+")
+_SHORT_LINE = 0.6
 ANSWER_PASSAGES = 3
 ANSWER_SENTENCES = 2
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:])")
@@ -28,13 +30,31 @@ def split_sentences(text: str, terms: Sequence[str]) -> list[Sentence]:
     """The sentences of `text`, Chinese or English, with their matches."""
     wanted = set(terms)
     sentences, start = [], 0
-    for end in [match.end() for match in _SENTENCE_END.finditer(text)] + [len(text)]:
+    for end in _sentence_ends(text):
         piece = text[start:end]
         if piece.strip():
-            matches = len(wanted.intersection(lexical.analyze(piece)))
-            sentences.append(Sentence(start, piece, matches))
+            sentences.append(Sentence(start, piece, len(wanted.intersection(lexical.analyze(piece)))))
         start = end
     return sentences
+
+
+def _sentence_ends(text: str) -> list[int]:
+    """Where sentences end, the last one at the end of `text`."""
+    lines = text.splitlines(keepends=True)
+    longest = max((len(line) for line in lines), default=0)
+    ends: set[int] = set()
+    start = 0
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        ends.update(start + match.end() for match in _STOP.finditer(line))
+        start += len(line)
+        if _line_ends_sentence(line.strip(), following.strip(), longest):
+            ends.add(start)
+    return sorted(ends | {len(text)})
+
+
+def _line_ends_sentence(line: str, following: str, longest: int) -> bool:
+    """Whether a line's end is more than a wrap: a short line, a blank one, or rows that begin alike (a table's)."""
+    return len(line) < _SHORT_LINE * longest or not following or line[:4] == following[:4]
 
 
 def matching_sentences(text: str, terms: Sequence[str], limit: int = ANSWER_SENTENCES) -> list[Sentence]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import httpx
 
 from kb.config import Settings
+from kb.errors import ModelStreamBroken
 from kb.prompts import ChatMessage
 from kb.providers import OPENAI_BASE_URL, host_of, translate_openai_error
 
@@ -110,9 +111,10 @@ async def stream_chat(settings: Settings, model: ChatModel, messages: Sequence[C
         max_retries=0,
         stream_usage=False,
     )
-    began = False
+    began = ended = False
     try:
         async for piece in chat.astream(list(messages)):
+            ended = ended or bool(piece.response_metadata.get("finish_reason"))
             if text := piece.text:
                 began = True
                 yield str(text)
@@ -120,3 +122,6 @@ async def stream_chat(settings: Settings, model: ChatModel, messages: Sequence[C
         raise translate_openai_error(
             error, model.name, model.host, timeout_seconds=settings.llm_timeout_seconds, streaming=began
         ) from error
+    if not ended:
+        # The server closed the connection in good order, but never said that the answer is complete.
+        raise ModelStreamBroken(host=model.host, model=model.name)

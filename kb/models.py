@@ -258,6 +258,11 @@ class Trace:
     milliseconds: float  # from the question to the passages; the routes run side by side
     terms: tuple[str, ...] = ()
 
+    @property
+    def documents(self) -> int:
+        """How many documents could be searched; with none, finding nothing says nothing about the question."""
+        return self.steps[0].remaining if self.steps else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:

@@ -11,7 +11,7 @@ from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice, start_answer
 from pages.ui.resources import current_user, services
-from pages.ui.state import query_id, state
+from pages.ui.state import preferred, query_id, state
 
 MORE_MESSAGES = 50
 
@@ -21,7 +21,7 @@ def main() -> None:
         user = current_user()
         conversation = open_conversation(user)
         knowledge_bases = services().knowledge_bases.list(user.id)
-        settle_choices(conversation, knowledge_bases)
+        settle_choices(knowledge_bases)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
     except KbError as error:
@@ -53,12 +53,11 @@ def open_conversation(user: User) -> Conversation | None:
     return conversation
 
 
-def settle_choices(conversation: Conversation | None, knowledge_bases: list[KnowledgeBase]) -> None:
-    """A knowledge base that is gone gives way to the first one there is."""
-    ids = [base.id for base in knowledge_bases]
+def settle_choices(knowledge_bases: list[KnowledgeBase]) -> None:
+    """Where none is chosen, or the chosen one is gone, another one steps in."""
     current = state()
-    if current.knowledge_base_id not in ids:
-        current.knowledge_base_id = ids[0] if ids else None
+    if current.knowledge_base_id not in [base.id for base in knowledge_bases]:
+        current.knowledge_base_id = preferred(knowledge_bases)
 
 
 def draw_conversation(user: User, conversation: Conversation | None) -> list[Message]:
@@ -82,7 +81,7 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
     """What an empty chat says: what can be done here, or what is missing for it."""
     current = state()
     base = next((base for base in knowledge_bases if base.id == current.knowledge_base_id), None)
-    st.title(_("What would you like to know?"), anchor=False)
+    st.header(_("What would you like to know?"), anchor=False)
     if current.mode is Mode.LLM:
         if chosen_model() is None:
             st.info(connect_help(), icon=":material/power_off:")

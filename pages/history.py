@@ -18,7 +18,7 @@ SEARCH_KEY = "history_search"
 
 
 def main() -> None:
-    st.title(_("History"), anchor=False)
+    st.header(_("History"), anchor=False)
     try:
         draw_history(current_user())
     except KbError as error:

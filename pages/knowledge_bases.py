@@ -9,10 +9,10 @@ import streamlit as st
 from kb.errors import KbError, RedisUnavailable
 from kb.models import KnowledgeBase, User
 from pages.ui.documents import draw_documents
-from pages.ui.feedback import confirm, errors_flashed, show_error
+from pages.ui.feedback import close_dialog_if, confirm, errors_flashed, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.resources import current_user, services
-from pages.ui.state import query_id, state
+from pages.ui.state import preferred, query_id, state
 from pages.ui.uploads import draw_upload
 from workers import sending
 
@@ -28,7 +28,7 @@ def main() -> None:
     except KbError as error:
         show_error(error)
         return
-    st.title(_("Knowledge bases"), anchor=False)
+    st.header(_("Knowledge bases"), anchor=False)
     if not knowledge_bases:
         draw_first_steps(user)
         return
@@ -48,7 +48,8 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
     """The choice of the knowledge base to show, with what can be done to it."""
     bases = {base.id: base for base in knowledge_bases}
     wanted = query_id("knowledge_base") or state().knowledge_base_id
-    chosen = wanted if wanted in bases else next(iter(bases))
+    chosen = wanted if wanted in bases else preferred(knowledge_bases)
+    assert chosen is not None  # there is at least one
     st.session_state[CHOICE_KEY] = chosen
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
@@ -105,9 +106,10 @@ def _draw_new_dialog(user: User) -> None:
             st.text_input(
                 _("Name"), key=NAME_KEY, max_chars=100, placeholder=_("Any name, in any language"), required=True
             )
-            st.form_submit_button(
+            created = st.form_submit_button(
                 _("Create"), key="create_knowledge_base", type="primary", on_click=_create, args=(user,)
             )
+        close_dialog_if(created)
 
     dialog()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import platform
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.health import check_health
 from kb.models import ServiceHealth
+from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _, ago, number
 from pages.ui.resources import local_services, services
@@ -24,7 +26,7 @@ NAMES = {"sql": "SQL", "redis": "Redis", "milvus": "Milvus"}
 
 
 def main() -> None:
-    st.title(_("System"), anchor=False)
+    st.header(_("System"), anchor=False)
 
     @st.fragment(run_every=REFRESH_SECONDS)
     def live() -> None:
@@ -43,7 +45,8 @@ def draw_services(health: Sequence[ServiceHealth]) -> None:
     embedded = {state.name: state for state in local_services().states()}
     for service in health:
         local = embedded.get(service.name)
-        where = _("embedded") if local else _("external")
+        is_ours = local is not None or (service.name == "sql" and not services().settings.database_url)
+        where = _("embedded") if is_ours else _("external")
         restarts = _("{count} restarts").format(count=local.restarts) if local and local.restarts else ""
         facts = [escape(service.detail), where, restarts, f"{number(service.milliseconds)} ms"]
         _row(service.ok, NAMES[service.name], facts)
@@ -81,12 +84,10 @@ def draw_models() -> None:
     settings, chat = services().settings, services().chat_models
     name = services().embedding.name
     detail = model_status(settings).state.value if settings.embedding_model == "builtin" else ""
-    _table([(_("Embedding model"), name, detail)])
-    models = chat.available()
-    if models:
-        _table((_("Language model"), model.name, model.server) for model in models)
-    else:
-        st.caption(_("No language model is connected."))
+    models = [(_("Language model"), model.name, model.server) for model in chat.available()]
+    _table([(_("Embedding model"), name, detail), *models])
+    if not models:
+        st.caption(_("No language model is connected."), help=connect_help())
 
 
 def draw_data() -> None:
@@ -115,8 +116,11 @@ def _row(ok: bool, name: str, facts: Iterable[str]) -> None:
 
 
 def _table(rows: Iterable[tuple[str, str, str]]) -> None:
-    lines = [f"| {name} | `{value}` | {escape(detail)} |" for name, value, detail in rows]
-    st.markdown("| | | |\n|---|---|---|\n" + "\n".join(lines))
+    cells = "".join(
+        f"<tr><td>{html.escape(name)}</td><td><code>{html.escape(value)}</code></td><td>{html.escape(detail)}</td></tr>"
+        for name, value, detail in rows
+    )
+    st.html(f"<table class='zw-trace'>{cells}</table>")
 
 
 main()

@@ -10,7 +10,7 @@ from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.passages import draw_passages
 from pages.ui.resources import current_user, services
-from pages.ui.state import state
+from pages.ui.state import preferred, state
 
 CHOICE_KEY = "tested_knowledge_base"
 QUESTION_KEY = "test_question"
@@ -23,7 +23,7 @@ def main() -> None:
     except KbError as error:
         show_error(error)
         return
-    st.title(_("Testing"), anchor=False)
+    st.header(_("Testing"), anchor=False)
     st.caption(_("See which passages a question finds, with every score and time. The chat retrieves in the same way."))
     if not knowledge_bases:
         st.write(_("There is no knowledge base yet."))
@@ -35,8 +35,9 @@ def main() -> None:
 
 def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
     names = {base.id: base.name for base in knowledge_bases}
-    chosen = state().knowledge_base_id
-    st.session_state[CHOICE_KEY] = chosen if chosen in names else next(iter(names))
+    if state().knowledge_base_id not in names:
+        state().knowledge_base_id = preferred(knowledge_bases)
+    st.session_state[CHOICE_KEY] = state().knowledge_base_id
     st.selectbox(
         _("Knowledge base"),
         list(names),
@@ -74,10 +75,6 @@ def draw_result() -> None:
     if retrieval is None:
         return
     with st.container(key="passages"):
-        if not retrieval.passages:
-            st.info(
-                _("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:"
-            )
         draw_passages(retrieval)
 
 

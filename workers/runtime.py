@@ -12,6 +12,8 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware
 
 from kb.config import Settings
+from kb.embedding import ensure_model
+from kb.embedding.builtin import BuiltinModel
 from kb.errors import KbError
 from kb.logs import configure_logs
 from kb.progress import WorkerInfo
@@ -48,6 +50,7 @@ class WorkerRuntime(Middleware):
         self._parts = build_worker_parts(self._services)
         self._since = datetime.now(UTC)
         assert isinstance(broker, RedisBroker)
+        threading.Thread(target=self._prepare_model, name="model", daemon=True).start()
         self._every(HEARTBEAT_SECONDS, "heartbeat", self._beat)
         self._every(REAPER_SECONDS, "reaper", lambda: self._reap(broker))
         log.info("worker.started", worker=self.parts.id, threads=self._settings.worker_threads)
@@ -87,6 +90,15 @@ class WorkerRuntime(Middleware):
         thread = threading.Thread(target=repeat, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
+
+    def _prepare_model(self) -> None:
+        """Fetch the built-in model before the first document needs it."""
+        if self._settings.embedding_model != BuiltinModel.name:
+            return
+        try:
+            ensure_model(self._settings)
+        except KbError as error:
+            log.error("worker.model_failed", reason=error.code, detail=str(error))  # the pages show it, too
 
     def _beat(self) -> None:
         """Prolong the leases and show that this worker lives."""

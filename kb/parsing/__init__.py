@@ -10,7 +10,7 @@ import zlib
 from importlib import import_module
 from pathlib import Path
 
-from kb.errors import DamagedFile, FileTooLarge, KbError, NoText
+from kb.errors import N_, DamagedFile, FileTooLarge, KbError, NoText
 from kb.models import ParsedDocument
 from kb.parsing.kinds import PARSERS, check
 from kb.parsing.process import ParserProcess
@@ -29,9 +29,11 @@ def parse_file(path: Path, name: str, report: Report | None = None) -> ParsedDoc
     except KbError:
         raise
     except MemoryError as error:
-        raise FileTooLarge(name=name, size="more than fits into memory", limit="the memory for parsing") from error
+        raise FileTooLarge(
+            name=name, size=N_("more than fits into memory"), limit=N_("the memory for parsing")
+        ) from error
     except RecursionError as error:
-        raise DamagedFile(name=name, detail="its parts are nested too deeply") from error
+        raise DamagedFile(name=name, detail=N_("its parts are nested too deeply")) from error
     except Exception as error:  # the libraries raise anything for a broken file
         raise DamagedFile(name=name, detail=_describe(error)) from error
     if not document.text:

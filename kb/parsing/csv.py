@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from kb.errors import DamagedFile
+from kb.errors import N_, DamagedFile
 from kb.models import ParsedDocument
 from kb.parsing.builder import TextBuilder, clean
 from kb.parsing.decoding import decode
@@ -34,7 +34,7 @@ def parse(source: Source) -> ParsedDocument:
         while batch := list(islice(lines, _BATCH)):
             builder.add_clean("\n".join(batch))
     except csv.Error as error:
-        raise DamagedFile(name=source.name, detail="a quotation mark is opened and never closed") from error
+        raise DamagedFile(name=source.name, detail=N_("a quotation mark is opened and never closed")) from error
     return builder.build()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import puremagic
 
-from kb.errors import DamagedFile, EmptyFile, FileTooLarge, PasswordProtected, UnsupportedFormat, WrongFormat
+from kb.errors import N_, DamagedFile, EmptyFile, FileTooLarge, PasswordProtected, UnsupportedFormat, WrongFormat
 from kb.parsing.source import Source
 
 # Each readable extension, and the module of this package that reads it.
@@ -91,7 +91,7 @@ def _check_pdf(source: Source) -> None:
     if b"%PDF-" in head[:1024]:
         return
     if not head.strip(b"\0"):
-        raise DamagedFile(name=source.name, detail="it begins with nothing but zero bytes")
+        raise DamagedFile(name=source.name, detail=N_("it begins with nothing but zero bytes"))
     raise WrongFormat(name=source.name, expected="PDF", actual=_describe(source.path, head))
 
 
@@ -105,7 +105,7 @@ def _check_ooxml(source: Source, extension: str) -> None:
         if _kind_of_zip(source) == extension:
             return
     elif not head.strip(b"\0"):
-        raise DamagedFile(name=source.name, detail="it begins with nothing but zero bytes")
+        raise DamagedFile(name=source.name, detail=N_("it begins with nothing but zero bytes"))
     raise WrongFormat(name=source.name, expected=_LABELS[extension], actual=_describe(source.path, head))
 
 
@@ -134,7 +134,9 @@ def _kind_of_zip(source: Source) -> str:
             members = archive.infolist()
             relations = _read_relations(archive)
     except _BROKEN_ZIP as error:
-        raise DamagedFile(name=source.name, detail="its end is missing or its table of contents is broken") from error
+        raise DamagedFile(
+            name=source.name, detail=N_("its end is missing or its table of contents is broken")
+        ) from error
     unpacked = sum(member.file_size for member in members)
     if unpacked > _MAX_UNPACKED_BYTES or len(members) > _MAX_MEMBERS:
         size = f"{len(members)} parts, {unpacked >> 20} MB unpacked"

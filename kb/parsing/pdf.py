@@ -17,7 +17,7 @@ from pypdf.errors import DeprecationError, FileNotDecryptedError, PyPdfError, Wr
 from pypdf.generic import Destination
 from pypdfium2.raw import FPDF_ERR_PASSWORD
 
-from kb.errors import DamagedFile, PasswordProtected
+from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
 from kb.parsing.builder import TextBuilder, clean
 from kb.parsing.source import Source
@@ -116,13 +116,13 @@ def _read_page(document: pypdfium2.PdfDocument, index: int, source: Source) -> s
 def _read_by_pypdf(source: Source, reader: PdfReader | None) -> list[str]:
     """The second try. Raises `DamagedFile` if pypdf has no way in either."""
     if reader is None:
-        raise DamagedFile(name=source.name, detail="it cannot be opened as a PDF")
+        raise DamagedFile(name=source.name, detail=N_("it cannot be opened as a PDF"))
     try:
         return [_clean_page(page.extract_text()) for page in reader.pages]
     except (FileNotDecryptedError, WrongPasswordError) as error:
         raise PasswordProtected(name=source.name) from error
     except _BROKEN as error:
-        raise DamagedFile(name=source.name, detail="its pages cannot be read") from error
+        raise DamagedFile(name=source.name, detail=N_("its pages cannot be read")) from error
 
 
 def _open_by_pypdf(source: Source) -> PdfReader | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, WorksheetNotFound
 
-from kb.errors import DamagedFile, PasswordProtected
+from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
 from kb.parsing.builder import TextBuilder, clean
 from kb.parsing.source import Source
@@ -27,7 +27,7 @@ def parse(source: Source) -> ParsedDocument:
     except PasswordError as error:
         raise PasswordProtected(name=source.name) from error
     except CalamineError as error:
-        raise DamagedFile(name=source.name, detail="its sheets cannot be read") from error
+        raise DamagedFile(name=source.name, detail=N_("its sheets cannot be read")) from error
     return builder.build()
 
 

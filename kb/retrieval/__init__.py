@@ -25,6 +25,8 @@ from kb.vectors import Hit, VectorStore
 FOREIGN_SHARE = 0.2
 MOST_CANDIDATES = 2_000
 
+DOCUMENTS = "documents"  # the first step: how many documents can be searched
+
 UNKNOWN_LANGUAGE = N_("left out: the embedding model does not know the question's language")
 NO_BM25 = N_("left out: this Milvus server has no BM25 (it came with 2.5)")
 WEIGHT_ZERO = N_("left out: its weight is 0")
@@ -62,7 +64,9 @@ class Retriever:
         if knowledge_base.embedding_model != self._embedding.name:
             raise EmbeddingMismatch(stored=knowledge_base.embedding_model, configured=self._embedding.name)
         run = _Run(user_id, knowledge_base, question, profile)
-        if knowledge_base.ready_count == 0:
+        with run.step(DOCUMENTS) as note:
+            note.remaining = knowledge_base.ready_count
+        if not knowledge_base.ready_count:
             return run.result(())
         routes = self._find(run)
         with run.step("fuse") as note:

@@ -29,6 +29,9 @@ PING_TIMEOUT_SECONDS = 3.0
 # One query returns at most 16,384 rows; pages of chunks stay far below.
 PAGE_ROWS = 1_000
 
+# The client's default, a ping every 10 s without calls, is more than a gRPC server takes ("too_many_pings").
+GRPC_OPTIONS = {"grpc.keepalive_time_ms": 300_000, "grpc.keepalive_permit_without_calls": False}
+
 TakeTurns = Callable[[str], AbstractContextManager[Any]]
 
 # It writes a traceback of its own for every error that it raises as well.
@@ -216,7 +219,9 @@ class VectorStore:
         from pymilvus import MilvusClient
 
         with _translated():
-            client = MilvusClient(uri=self._uri, token=self._token, timeout=PING_TIMEOUT_SECONDS)
+            client = MilvusClient(
+                uri=self._uri, token=self._token, timeout=PING_TIMEOUT_SECONDS, grpc_options=GRPC_OPTIONS
+            )
             return client, _describe(str(client.get_server_version(timeout=PING_TIMEOUT_SECONDS)))
 
     def _tokenizer(self) -> str | None:

@@ -37,13 +37,17 @@ def errors_flashed() -> Iterator[None]:
     try:
         yield
     except KbError as error:
-        st.session_state[FLASH_KEY] = error
+        flash(error)
+
+
+def flash(error: KbError) -> None:
+    """Show the error at the top of the next run."""
+    st.session_state.setdefault(FLASH_KEY, []).append(error)
 
 
 def show_flash() -> None:
-    """What a callback of the last run had to say."""
-    error = st.session_state.pop(FLASH_KEY, None)
-    if error is not None:
+    """What the last run, or a callback, left to say."""
+    for error in st.session_state.pop(FLASH_KEY, []):
         show_error(error)
 
 
@@ -57,6 +61,14 @@ def confirm(title: str, question: str, action: str, act: Callable[[], None], key
             if st.button(_("Keep"), key=f"{key}_keep"):
                 st.rerun()
             # A callback runs before the page does, so the page that follows shows the result at once.
-            st.button(action, key=key, type="primary", on_click=act)
+            done = st.button(action, key=key, type="primary", on_click=act)
+        close_dialog_if(done)
 
     dialog()
+
+
+def close_dialog_if(acted: bool) -> None:
+    """In a dialog whose button's callback has run: close it, or stay open with what went wrong."""
+    if acted and FLASH_KEY not in st.session_state:
+        st.rerun()
+    show_flash()

@@ -9,13 +9,13 @@ import streamlit as st
 
 from kb.answers import ALIVE_SECONDS, Answers
 from kb.errors import KbError, NoChatModel, RedisUnavailable, from_code
-from kb.models import Message, MessageState, Mode, Retrieval, Role
+from kb.models import Message, MessageState, Mode, Role
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
 from pages.ui.citations import draw_citations, safe_markdown
 from pages.ui.feedback import errors_flashed, show_error
 from pages.ui.i18n import _, ngettext
-from pages.ui.passages import draw_passages
+from pages.ui.passages import draw_nothing_found, draw_passages
 from pages.ui.state import LiveAnswer, state
 
 POLL_SECONDS = 0.15
@@ -53,7 +53,7 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
     suffix = "" if is_last else f"-{message.id}"
     with st.chat_message("assistant"):
         if message.mode is Mode.TEST and message.retrieval:
-            _draw_test(message.retrieval, suffix)
+            draw_passages(message.retrieval, suffix)
         else:
             _draw_answer(message, suffix)
         _draw_ending(message)
@@ -76,7 +76,7 @@ def _draw_answer(message: Message, suffix: str) -> None:
     if retrieval is None:
         return
     if not retrieval.passages and message.state is MessageState.DONE:
-        st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
+        draw_nothing_found(retrieval)
         return
     draw_citations(message.content, retrieval, suffix)
     if retrieval.passages:
@@ -85,12 +85,6 @@ def _draw_answer(message: Message, suffix: str) -> None:
         )
         with st.expander(label, icon=":material/plagiarism:"):
             draw_passages(retrieval, suffix)
-
-
-def _draw_test(retrieval: Retrieval, suffix: str) -> None:
-    if not retrieval.passages:
-        st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
-    draw_passages(retrieval, suffix)
 
 
 def _draw_ending(message: Message) -> None:

@@ -13,6 +13,7 @@ from kb.models import Passage, Retrieval, RouteHit, Trace
 from pages.ui.i18n import _, ngettext, number
 
 STEP_NAMES = {
+    "documents": N_("Documents that are ready"),
     "analyze": N_("Analyse the question"),
     "embed": N_("Embed the question"),
     "dense": N_("Dense route (HNSW)"),
@@ -34,8 +35,19 @@ def place(passage: Passage) -> str:
     return " · ".join(parts)
 
 
+def draw_nothing_found(retrieval: Retrieval) -> None:
+    """Why there are no passages: nothing to search, or nothing relevant in it."""
+    if retrieval.trace.documents:
+        st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
+        return
+    st.info(_("No document of this knowledge base is ready yet."), icon=":material/hourglass_empty:")
+    st.page_link("knowledge_bases.py", label=_("Upload files, or see how far they are"), icon=":material/upload:")
+
+
 def draw_passages(retrieval: Retrieval, key_suffix: str = "") -> None:
     """All passages, the best first, then the trace."""
+    if not retrieval.passages:
+        draw_nothing_found(retrieval)
     for passage in retrieval.passages:
         with st.container(border=True, key=f"passage-{passage.rank}{key_suffix}"):
             draw_passage(passage, retrieval.trace.terms)

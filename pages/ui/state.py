@@ -7,7 +7,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.models import Mode, Retrieval
+from kb.models import KnowledgeBase, Mode, Retrieval
 
 
 @dataclass(slots=True)
@@ -30,8 +30,7 @@ class State:
     shown_messages: int = 50
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)
     test: Retrieval | None = None
-    test_error: Exception | None = None
-    uploaded_ids: set[str] = field(default_factory=set)
+    uploads: int = 0  # how often files were taken from the uploader
 
 
 def state() -> State:
@@ -48,3 +47,9 @@ def query_id(name: str) -> UUID | None:
         return UUID(st.query_params.get(name, ""))
     except ValueError:
         return None
+
+
+def preferred(knowledge_bases: list[KnowledgeBase]) -> UUID | None:
+    """The knowledge base to begin with: the newest that can answer, else the newest."""
+    ranked = sorted(knowledge_bases, key=lambda base: (base.ready_count > 0, base.created_at))
+    return ranked[-1].id if ranked else None

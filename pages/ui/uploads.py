@@ -13,7 +13,7 @@ from streamlit.typing import UploadedFile
 from kb.errors import KbError, RedisUnavailable
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
-from pages.ui.feedback import show_error
+from pages.ui.feedback import flash
 from pages.ui.i18n import _, ngettext
 from pages.ui.resources import services
 from pages.ui.state import state
@@ -31,11 +31,13 @@ def draw_upload(user: User, base: KnowledgeBase) -> None:
         accept_multiple_files=True,
         key=UPLOAD_KEY,
         help=_("Readable are: {kinds}.").format(kinds=kinds),
-        max_upload_size=services().settings.max_upload_mb,
+        # The limit belongs to the widget's identity: another one empties it, while its key stays the same.
+        max_upload_size=services().settings.max_upload_mb + state().uploads % 2,
     )
-    new = [file for file in files if file.file_id not in state().uploaded_ids]
-    if new:
-        _take(user, base, new)
+    if files:
+        _take(user, base, files)
+        state().uploads += 1
+        st.rerun()
 
 
 def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> None:
@@ -47,18 +49,19 @@ def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> Non
         try:
             document = services().documents.register(user.id, base.id, file.name, file)
         except KbError as error:
-            show_error(error)
+            flash(error)
         else:
             kept.append(document.latest.id)
-        state().uploaded_ids.add(file.file_id)
         _forget(file)
         bar.progress(done / len(files), label)
     bar.empty()
     try:
         sending.send_versions(services(), kept)
     except RedisUnavailable as error:
-        show_error(error)
-        st.info(_("Your files are saved. They are processed as soon as Redis is back; you need not upload them again."))
+        flash(error)
+        st.toast(
+            _("Your files are saved, and processed as soon as Redis is back."), icon=":material/save:", duration="long"
+        )
     else:
         st.toast(ngettext("{count} file saved", "{count} files saved", len(kept)), icon=":material/check:")
 
