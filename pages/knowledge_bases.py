@@ -73,7 +73,7 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
 
 
 def _label(base: KnowledgeBase) -> str:
-    return f"{base.name} · {ngettext('{count} document', '{count} documents', base.document_count)}"
+    return " · ".join([base.name, ngettext("{count} document", "{count} documents", base.document_count)])
 
 
 def _remember_choice() -> None:

@@ -32,10 +32,9 @@ PAGE_ROWS = 1_000
 # The client's default, a ping every 10 s without calls, is more than a gRPC server takes ("too_many_pings").
 GRPC_OPTIONS = {"grpc.keepalive_time_ms": 300_000, "grpc.keepalive_permit_without_calls": False}
 
-TakeTurns = Callable[[str], AbstractContextManager[Any]]
+NOT_LOADED = 101  # Milvus' error code for a collection that is there but not in memory
 
-# It writes a traceback of its own for every error that it raises as well.
-logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+TakeTurns = Callable[[str], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +146,16 @@ class VectorStore:
     def count(self, collection: str, version_id: UUID | None = None) -> int:
         """How many chunks of a version (or in all) can be found, including those written just now."""
         chosen = filters.of_version(version_id) if version_id else filters.Filter("")
-        with _translated():
-            result = self._client.query(
+        result = self._call(
+            collection,
+            lambda: self._client.query(
                 collection,
                 output_fields=["count(*)"],
                 consistency_level="Strong",
                 timeout=SEARCH_TIMEOUT_SECONDS,
                 **self._arguments(chosen),
-            )
+            ),
+        )
         return int(result[0]["count(*)"])
 
     def chunks(self, collection: str, version_id: UUID, first: int, count: int) -> list[Chunk]:
@@ -169,10 +170,12 @@ class VectorStore:
 
         if not ids:
             return []
-        with _translated():
-            rows = self._client.get(
+        rows = self._call(
+            collection,
+            lambda: self._client.get(
                 collection, list(ids), output_fields=schema.OUTPUT_FIELDS, timeout=SEARCH_TIMEOUT_SECONDS
-            )
+            ),
+        )
         return [schema.to_chunk(row) for row in rows]
 
     def search_dense(self, collection: str, index: IndexSettings, vector: np.ndarray, limit: int, ef: int) -> list[Hit]:
@@ -205,6 +208,19 @@ class VectorStore:
 
     # --- inside ---
 
+    def _call(self, collection: str, call: Callable[[], Any]) -> Any:
+        """Do `call` on a Milvus collection, loading it first where it is not: a Milvus Lite that restarted forgets."""
+        from pymilvus.exceptions import MilvusException
+
+        with _translated():
+            try:
+                return call()
+            except MilvusException as error:
+                if error.code != NOT_LOADED:
+                    raise
+            self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
+            return call()
+
     @property
     def _client(self) -> MilvusClient:
         return self._connection()[0]
@@ -218,6 +234,8 @@ class VectorStore:
     def _connect(self) -> tuple[MilvusClient, Server]:
         from pymilvus import MilvusClient
 
+        # It writes a traceback of its own for every error that it raises as well.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         with _translated():
             client = MilvusClient(
                 uri=self._uri, token=self._token, timeout=PING_TIMEOUT_SECONDS, grpc_options=GRPC_OPTIONS
@@ -236,27 +254,34 @@ class VectorStore:
         return self._take_turns(collection) if self.server.is_lite else nullcontext()
 
     def _delete(self, collection: str, chosen: filters.Filter) -> None:
-        with _translated(), self._turn(collection):
-            self._client.delete(collection, timeout=WRITE_TIMEOUT_SECONDS, **self._arguments(chosen))
+        arguments = self._arguments(chosen)
+        with self._turn(collection):
+            self._call(
+                collection,
+                lambda: self._client.delete(collection, timeout=WRITE_TIMEOUT_SECONDS, **arguments),
+            )
 
     def _query(self, collection: str, chosen: filters.Filter) -> list[Chunk]:
         from kb.vectors import schema
 
-        with _translated():
-            rows = self._client.query(
+        rows = self._call(
+            collection,
+            lambda: self._client.query(
                 collection,
                 output_fields=schema.OUTPUT_FIELDS,
                 limit=PAGE_ROWS,
                 timeout=SEARCH_TIMEOUT_SECONDS,
                 **self._arguments(chosen),
-            )
+            ),
+        )
         return [schema.to_chunk(row) for row in rows]
 
     def _search(self, collection: str, limit: int, score: Callable[[float], float], **search: Any) -> list[Hit]:
         from kb.vectors import schema
 
-        with _translated():
-            found = self._client.search(
+        found = self._call(
+            collection,
+            lambda: self._client.search(
                 collection,
                 limit=limit,
                 output_fields=schema.OUTPUT_FIELDS,
@@ -264,7 +289,8 @@ class VectorStore:
                 timeout=SEARCH_TIMEOUT_SECONDS,
                 **search,
                 **self._arguments(filters.ENABLED),
-            )
+            ),
+        )
         return [Hit(schema.to_chunk(hit["entity"] | {"id": hit["id"]}), score(hit["distance"])) for hit in found[0]]
 
 

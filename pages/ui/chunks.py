@@ -6,6 +6,7 @@ import html
 
 import streamlit as st
 
+from kb.extracts import escape_markdown as escape
 from kb.models import Chunk, Document, User
 from pages.ui.feedback import errors_shown
 from pages.ui.i18n import _, ngettext
@@ -20,7 +21,7 @@ def open_chunks(user: User, document: Document) -> None:
     @st.dialog(_("Chunks"), width="large", position="right")
     def drawer() -> None:
         total = document.latest.chunks
-        st.caption(f"{document.name} · {ngettext('{count} chunk', '{count} chunks', total)}")
+        st.caption(" · ".join([escape(document.name), ngettext("{count} chunk", "{count} chunks", total)]))
         pages = -(-total // PAGE_CHUNKS)
         page = st.pagination(pages, key=f"chunks_page-{document.id}") if pages > 1 else 1
         with errors_shown():

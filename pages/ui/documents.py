@@ -162,7 +162,7 @@ def _state_name(version: Version) -> str:
         VersionState.CANCELLED: _("cancelled"),
     }
     if version.state is VersionState.READY:
-        return f"{names[version.state]} · {ngettext('{count} chunk', '{count} chunks', version.chunks)}"
+        return " · ".join([names[version.state], ngettext("{count} chunk", "{count} chunks", version.chunks)])
     return names[version.state]
 
 

@@ -120,7 +120,8 @@ def _draw_running(message: Message, user_id: UUID) -> None:
                 text = ngettext("{count} passage found. Writing…", "{count} passages found. Writing…", found)
                 st.markdown(f":shimmer[{text}]")
             else:
-                st.markdown(f":shimmer[{_('Thinking…') if message.mode is Mode.LLM else _('Searching…')}]")
+                text = _("Thinking…") if message.mode is Mode.LLM else _("Searching…")
+                st.markdown(f":shimmer[{text}]")
         st.button(_("Stop"), key="stop", icon=":material/stop_circle:", on_click=_stop, args=(answers, message.id))
 
     follow()
