@@ -96,9 +96,14 @@ def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
         return []
 
 
+def preload() -> None:
+    """Import what a first answer needs: LangChain and the OpenAI client take a second or more, and 80 MB."""
+    from langchain.chat_models import init_chat_model  # noqa: F401
+    from langchain_openai import ChatOpenAI  # noqa: F401
+
+
 async def stream_chat(settings: Settings, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncIterator[str]:
     """The model's answer, piece by piece. Errors: `ModelError`."""
-    # LangChain and the OpenAI client take a second and 80 MB to import: not before somebody asks.
     from langchain.chat_models import init_chat_model
 
     key = settings.openai_api_key.get_secret_value() if not model.is_local else ""

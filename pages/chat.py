@@ -10,7 +10,7 @@ from pages.ui.chat_sidebar import chosen_model, connect_help, draw_sidebar
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice, start_answer
-from pages.ui.resources import current_user, services
+from pages.ui.resources import current_user, services, warm_up
 from pages.ui.state import preferred, query_id, state
 
 MORE_MESSAGES = 50
@@ -24,6 +24,8 @@ def main() -> None:
         settle_choices(knowledge_bases)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
+        if chosen_model() and any(base.ready_count for base in knowledge_bases):
+            warm_up()
     except KbError as error:
         show_error(error)
         return

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import threading
 from functools import cache
+
+import structlog
 
 from kb.answers import Answers
 from kb.config import Settings, load_settings
+from kb.errors import KbError
+from kb.llm import preload
 from kb.local import LocalServices
 from kb.models import User
 from kb.services import Services, build_answers, build_services
+
+log = structlog.get_logger()
 
 
 @cache
@@ -48,6 +55,20 @@ def start() -> None:
     os.environ.update({"REDIS_URL": resolved.redis_url, "MILVUS_URI": resolved.milvus_uri})
     services()
     answers()
+
+
+@cache
+def warm_up() -> None:
+    """In the background, load what the first question of a session would wait for; once a process."""
+    threading.Thread(target=_load_models, name="warm-up", daemon=True).start()
+
+
+def _load_models() -> None:
+    try:
+        services().embedding.embed_question("warm up")
+    except KbError as error:
+        log.warning("warm_up.failed", reason=error.code)  # the question itself will say so to the user
+    preload()
 
 
 def close() -> None:
