@@ -184,7 +184,7 @@ class Answers:
             except (RedisError, OSError):
                 await asyncio.sleep(0.5)  # the answer goes on; what is not sent waits, and SQL gets it all the same
                 stopped = False
-            if stopped and not running.stop_requested and task:
+            if stopped and task and not running.stop_requested and not running.finished.is_set():
                 running.stop_requested = True
                 task.cancel()
             try:
@@ -203,6 +203,7 @@ class Answers:
         pipeline = self._async_client.pipeline(transaction=False)
         if fields:
             pipeline.xadd(stream, fields)  # type: ignore[arg-type]
+            pipeline.expire(stream, STREAM_SECONDS)
         pipeline.set(kb_redis.answer_key(running.message_id, "alive"), 1, ex=ALIVE_SECONDS)
         pipeline.exists(kb_redis.answer_key(running.message_id, "stop"))
         replies = await pipeline.execute()

@@ -74,7 +74,7 @@ class Conversations:
     def choose(self, user_id: UUID, conversation_id: UUID, mode: Mode, knowledge_base_id: UUID | None) -> None:
         """Answer what follows in another mode or from another knowledge base, and leave a line saying so."""
         with self._database.write() as session:
-            row = _own(session, user_id, conversation_id)
+            row = _own(session, user_id, conversation_id, lock=True)
             if (row.mode, row.knowledge_base_id) == (mode.value, knowledge_base_id):
                 return
             row.mode, row.knowledge_base_id = mode.value, knowledge_base_id
@@ -87,7 +87,7 @@ class Conversations:
     def note_choice(self, user_id: UUID, conversation_id: UUID) -> None:
         """Leave a line that says in which mode, and from which knowledge base, the conversation is answered."""
         with self._database.write() as session:
-            _add_notice(session, _own(session, user_id, conversation_id))
+            _add_notice(session, _own(session, user_id, conversation_id, lock=True))
 
     # --- messages ---
 
@@ -114,7 +114,7 @@ class Conversations:
     def ask(self, user_id: UUID, conversation_id: UUID, question: str) -> Message:
         """Add a question and the empty answer to it, in the conversation's mode; returns the answer."""
         with self._database.write() as session:
-            row = _own(session, user_id, conversation_id)
+            row = _own(session, user_id, conversation_id, lock=True)
             row.updated_at = now()
             _add(session, row, Role.USER, MessageState.DONE, question)
             return _message(_add(session, row, Role.ASSISTANT, MessageState.STREAMING, ""))
@@ -175,8 +175,9 @@ def _matching(user_id: UUID, search: str) -> sa.Select[ConversationRow]:
     return statement.where(sa.or_(ConversationRow.title.icontains(search.strip(), autoescape=True), hit))
 
 
-def _own(session: Session, user_id: UUID, conversation_id: UUID) -> ConversationRow:
-    row = session.get(ConversationRow, conversation_id)
+def _own(session: Session, user_id: UUID, conversation_id: UUID, lock: bool = False) -> ConversationRow:
+    """The row, if it is the user's; with `lock`, no other session adds messages meanwhile."""
+    row = session.get(ConversationRow, conversation_id, with_for_update=lock or None)
     if row is None or row.owner_id != user_id:
         raise NotFound(what=CONVERSATION)
     return row

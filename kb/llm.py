@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -104,6 +105,7 @@ def preload() -> None:
 
 async def stream_chat(settings: Settings, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncIterator[str]:
     """The model's answer, piece by piece. Errors: `ModelError`."""
+    await asyncio.to_thread(preload)  # an import on the event loop would hold up all other answers
     from langchain.chat_models import init_chat_model
 
     key = settings.openai_api_key.get_secret_value() if not model.is_local else ""

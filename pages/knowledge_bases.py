@@ -22,13 +22,15 @@ RENAME_KEY = "rename_knowledge_base"
 
 
 def main() -> None:
+    st.header(_("Knowledge bases"), anchor=False)
     try:
-        user = current_user()
-        knowledge_bases = services().knowledge_bases.list(user.id)
+        draw_page(current_user())
     except KbError as error:
         show_error(error)
-        return
-    st.header(_("Knowledge bases"), anchor=False)
+
+
+def draw_page(user: User) -> None:
+    knowledge_bases = services().knowledge_bases.list(user.id)
     if not knowledge_bases:
         draw_first_steps(user)
         return

@@ -118,8 +118,8 @@ class VectorStore:
         from kb.vectors import schema
 
         data = schema.rows(chunks, vectors)
-        with _translated(), self._turn(collection):
-            self._client.upsert(collection, data, timeout=WRITE_TIMEOUT_SECONDS)
+        with self._turn(collection):
+            self._call(collection, lambda: self._client.upsert(collection, data, timeout=WRITE_TIMEOUT_SECONDS))
 
     def flush(self, collection: str) -> None:
         """Seal what was written: unflushed rows are searched by brute force on Milvus Lite.
@@ -128,8 +128,8 @@ class VectorStore:
         """
         if not self.server.is_lite:
             return
-        with _translated(), self._turn(collection):
-            self._client.flush(collection, timeout=WRITE_TIMEOUT_SECONDS)
+        with self._turn(collection):
+            self._call(collection, lambda: self._client.flush(collection, timeout=WRITE_TIMEOUT_SECONDS))
 
     def delete_version(self, collection: str, version_id: UUID) -> None:
         self._delete(collection, filters.of_version(version_id))

@@ -10,12 +10,12 @@ from uuid import UUID
 import streamlit as st
 
 from kb.embedding import ModelState, ModelStatus, model_status
-from kb.errors import KbError, RedisUnavailable, from_code
+from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
 from kb.models import Document, KnowledgeBase, Progress, User, Version, VersionState
 from kb.progress import WorkerInfo
 from pages.ui.chunks import open_chunks
-from pages.ui.feedback import confirm, errors_flashed, show_error
+from pages.ui.feedback import confirm, errors_flashed, errors_shown, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number, size
 from pages.ui.resources import services
 from workers import sending
@@ -50,6 +50,7 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
     pending = sum(count for state, count in counts.items() if state.is_pending)
 
     @st.fragment(run_every=POLL_SECONDS if pending else None)
+    @errors_shown()
     def live() -> None:
         current = services().documents.count_by_state(user.id, base.id)
         _draw_summary(current)
@@ -58,10 +59,7 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
         if pending and not any(state.is_pending for state in current):
             st.rerun()  # all is done: no need to look any more, and the counts elsewhere are new
 
-    try:
-        live()
-    except KbError as error:
-        show_error(error)
+    live()
 
 
 def _draw_summary(counts: Mapping[VersionState, int]) -> None:

@@ -13,7 +13,7 @@ from kb.models import Message, MessageState, Mode, Role
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
 from pages.ui.citations import draw_citations, safe_markdown
-from pages.ui.feedback import errors_flashed, show_error
+from pages.ui.feedback import errors_flashed, errors_shown, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.passages import draw_nothing_found, draw_passages
 from pages.ui.state import LiveAnswer, state
@@ -108,6 +108,7 @@ def _draw_running(message: Message, user_id: UUID) -> None:
 
     # A fragment that polls, not a loop: the page stays usable, and a stop is heard at once.
     @st.fragment(run_every=POLL_SECONDS)
+    @errors_shown()
     def follow() -> None:
         if _poll(answers, message, user_id, live):
             state().live.pop(message.id, None)
