@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,6 +22,7 @@ LOCAL_SERVERS = (("Ollama", "http://127.0.0.1:11434/v1"), ("vLLM / FastChat", "h
 PROBE_SECONDS = 0.5
 LIST_SECONDS = 3.0
 FRESH_SECONDS = 20.0
+_NO_CHAT = re.compile(r"embed|rerank|\bbge-|whisper|tts-|dall-e", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,15 @@ class ChatModels:
 
 
 def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
-    """The models a server offers; none if nothing answers there, or not like a model server."""
+    """The chat models a server offers; none if nothing answers there, or not like a model server."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         reply = httpx.get(f"{base_url.rstrip('/')}/models", headers=headers, timeout=timeout_seconds)
-        return [str(model["id"]) for model in reply.raise_for_status().json()["data"]]
+        names = [str(model["id"]) for model in reply.raise_for_status().json()["data"]]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return []
+    # Such a list names no kinds; these, by the habit of their makers, cannot chat.
+    return [name for name in names if not _NO_CHAT.search(name)]
 
 
 def preload() -> None:
