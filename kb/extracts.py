@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from kb import lexical
 from kb.models import Passage, Retrieval
@@ -41,20 +42,20 @@ def split_sentences(text: str, terms: Sequence[str]) -> list[Sentence]:
 def _sentence_ends(text: str) -> list[int]:
     """Where sentences end, the last one at the end of `text`."""
     lines = text.splitlines(keepends=True)
-    longest = max((len(line) for line in lines), default=0)
+    usual = median(len(line) for line in lines) if lines else 0.0
     ends: set[int] = set()
     start = 0
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         ends.update(start + match.end() for match in _STOP.finditer(line))
         start += len(line)
-        if _line_ends_sentence(line.strip(), following.strip(), longest):
+        if _line_ends_sentence(line.strip(), following.strip(), usual):
             ends.add(start)
     return sorted(ends | {len(text)})
 
 
-def _line_ends_sentence(line: str, following: str, longest: int) -> bool:
+def _line_ends_sentence(line: str, following: str, usual: float) -> bool:
     """Whether a line's end is more than a wrap: a short line, a blank one, or rows that begin alike (a table's)."""
-    return len(line) < _SHORT_LINE * longest or not following or line[:4] == following[:4]
+    return len(line) < _SHORT_LINE * usual or not following or line[:4] == following[:4]
 
 
 def matching_sentences(text: str, terms: Sequence[str], limit: int = ANSWER_SENTENCES) -> list[Sentence]:

@@ -52,6 +52,7 @@ class Claims:
         self._owner = owner
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
+        self._held: set[UUID] = set()
 
     def claim(self, version_id: UUID) -> Job | None:
         """Take a queued version over; None if there is nothing to do: done, cancelled, or another's already."""
@@ -84,6 +85,7 @@ class Claims:
                 .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
                 .where(VersionRow.id == version_id)
             ).one()
+            self._held.add(version_id)
             return Job(
                 version_id=version.id,
                 document_id=document.id,
@@ -95,14 +97,23 @@ class Claims:
             )
 
     def renew(self) -> None:
-        """Prolong all leases of this worker: its heartbeat."""
+        """Prolong the leases of what this worker works on: its heartbeat."""
+        held = list(self._held)
+        if not held:
+            return
         moment = self._clock()
         with self._database.write() as session:
             session.execute(
                 sa.update(VersionRow)
-                .where(VersionRow.lease_owner == self._owner, VersionRow.state.in_(RUNNING))
+                .where(
+                    VersionRow.id.in_(held), VersionRow.lease_owner == self._owner, VersionRow.state.in_(RUNNING)
+                )
                 .values(lease_until=moment + self._lease, heartbeat_at=moment)
             )
+
+    def let_go(self, job: Job) -> None:
+        """Work on it has ended; if that could not be noted (the database was away), its lease now runs out."""
+        self._held.discard(job.version_id)
 
     def check(self, job: Job) -> None:
         """Raise `LeaseLost` or `Cancelled` if this worker should stop working on the version."""
@@ -125,7 +136,10 @@ class Claims:
         self._update(job, stored_chunks=stored_chunks, crashes=0, waits=0)
 
     def switch(self, job: Job) -> UUID | None:
-        """Make the version the one that answers, in one transaction; returns the one it replaced."""
+        """Make the version the one that answers, in one transaction; returns the one it replaced.
+
+        Errors: `LeaseLost`; `Cancelled`, as a cancel may come after the last check.
+        """
         with self._database.write() as session:
             session.execute(sa.select(DocumentRow.id).where(DocumentRow.id == job.document_id).with_for_update())
             done = self._of(job, cancel_requested=False).values(
@@ -137,7 +151,8 @@ class Claims:
                 waits=0,
             )
             if _changed(session, done) == 0:
-                raise LeaseLost
+                mine = sa.exists().where(VersionRow.id == job.version_id, VersionRow.lease_owner == self._owner)
+                raise Cancelled if session.scalar(sa.select(mine)) else LeaseLost
             document = session.get_one(DocumentRow, job.document_id)
             replaced, document.live_version_id = document.live_version_id, job.version_id
             return replaced if replaced != job.version_id else None

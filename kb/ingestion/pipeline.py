@@ -96,6 +96,7 @@ class Ingestion:
         try:
             return self._ingest(job)
         finally:
+            self._claims.let_go(job)
             self._active.discard(version_id)
 
     def _ingest(self, job: Job) -> VersionState | None:

@@ -18,6 +18,7 @@ def clean_name(name: str) -> str:
 
 def clean_label(name: str) -> str:
     """A file's name for showing: control characters and those that turn the writing direction are dropped."""
+    name = "".join(" " if c.isspace() else c for c in name)  # a line break still parts two words
     # Cc: control, Cf: format (bidi overrides, zero-width), Cs: lone surrogates.
     visible = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
     return unicodedata.normalize("NFC", visible).strip()[:LABEL_CHARACTERS]

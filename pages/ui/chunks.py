@@ -18,7 +18,7 @@ PAGE_CHUNKS = 20
 def open_chunks(user: User, document: Document) -> None:
     """The chunks in order, as retrieval sees them."""
 
-    @st.dialog(_("Chunks"), width="large", position="right")
+    @st.dialog(_("Chunks"), width="medium", position="right")
     def drawer() -> None:
         total = document.latest.chunks
         st.caption(" · ".join([escape(document.name), ngettext("{count} chunk", "{count} chunks", total)]))

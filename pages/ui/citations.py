@@ -52,9 +52,10 @@ def draw_citations(content: str, retrieval: Retrieval, key_suffix: str = "") -> 
 def open_passage(passage: Passage, retrieval: Retrieval) -> None:
     """The chunk in a drawer, with what surrounds it."""
 
-    @st.dialog(_("Passage {rank}").format(rank=passage.rank), width="large", position="right")
+    @st.dialog(_("Passage {rank}").format(rank=passage.rank), width="medium", position="right")
     def drawer() -> None:
-        draw_passage(passage, retrieval.trace.terms)
+        with st.container(key="drawer"):
+            draw_passage(passage, retrieval.trace.terms)
         if passage.context and passage.context != passage.chunk.text:
             with st.expander(_("With the text around it, as the model saw it")):
                 st.text(passage.context)
