@@ -1,0 +1,31 @@
+# One image for the pages and the workers; the command decides. Services and their order: docker-compose.yml.
+FROM python:3.13-slim-bookworm
+
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    ZHIWEN_HOME=/data
+
+RUN useradd --uid 10001 --create-home zhiwen && install --directory --owner=zhiwen --group=zhiwen /data
+WORKDIR /app
+
+# The packages, in a layer that changes with these two files only. PIP_INDEX_URL: another package index, if need be.
+ARG PIP_INDEX_URL=
+COPY pyproject.toml constraints.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*project['dependencies'], *project['optional-dependencies']['postgres'], sep='\n')" > /tmp/requirements.txt \
+    && pip install --requirement /tmp/requirements.txt --constraint constraints.txt \
+    && rm /tmp/requirements.txt
+
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --editable . && python -m compileall -q kb pages workers
+
+# The built-in model is fetched at the first start, into the volume: once for all containers.
+USER zhiwen
+VOLUME /data
+EXPOSE 8501
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8501/healthz', timeout=8)"]
+CMD ["streamlit", "run", "webui_st.py", "--server.address=0.0.0.0", "--server.headless=true"]

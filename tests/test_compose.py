@@ -1,0 +1,158 @@
+"""docker-compose.yml and Dockerfile: what no engine is needed for to check."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kb import redis as kb_redis
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+STORES = {"postgres", "redis", "milvus", "etcd", "minio"}
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def _resolved(text: str) -> str:
+    """As docker compose would, with no variable set but those without a default."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "secret", text))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_watched_and_restarted(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"]
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("image", sorted({service["image"] for service in SERVICES.values()}))
+def test_images_are_pinned(image: str) -> None:
+    tag = image.rpartition(":")[2]
+    assert re.search(r"\d+", tag), image
+    assert "latest" not in tag
+
+
+def test_milvus_has_its_security_fixes() -> None:
+    version = SERVICES["milvus"]["image"].rpartition(":v")[2]
+    assert tuple(int(part) for part in version.split(".")) >= (2, 6, 10)
+
+
+def test_only_pages_are_published_and_only_on_this_machine() -> None:
+    published = {name: [_resolved(port) for port in service.get("ports", [])] for name, service in SERVICES.items()}
+    assert {name: ports for name, ports in published.items() if ports} == {
+        "web": ["127.0.0.1:8501:8501"],
+        "attu": ["127.0.0.1:8000:3000"],
+    }
+    assert SERVICES["attu"]["profiles"] == ["attu"]
+    assert not [name for name, service in SERVICES.items() if service.get("network_mode")]
+
+
+@pytest.mark.parametrize("name", sorted(STORES))
+def test_stores_are_on_the_inner_network_only(name: str) -> None:
+    assert SERVICES[name]["networks"] == ["stores"]
+    assert COMPOSE["networks"]["stores"] == {"internal": True}
+
+
+@pytest.mark.parametrize("name", sorted(STORES))
+def test_what_is_stored_is_in_a_named_volume(name: str) -> None:
+    volumes = [volume.partition(":")[0] for volume in SERVICES[name]["volumes"]]
+    assert volumes
+    assert set(volumes) <= set(COMPOSE["volumes"])
+
+
+def test_pages_and_workers_share_the_uploads() -> None:
+    for name in ("web", "worker"):
+        assert SERVICES[name]["volumes"] == ["home:/data"]
+        assert SERVICES[name]["environment"]["ZHIWEN_HOME"] == "/data"
+
+
+def test_every_service_waits_for_what_it_needs() -> None:
+    for name, service in SERVICES.items():
+        for needed, how in service.get("depends_on", {}).items():
+            assert needed in SERVICES, name
+            assert how == {"condition": "service_healthy"}
+    for name in ("web", "worker"):
+        assert set(SERVICES[name]["depends_on"]) == {"postgres", "redis", "milvus"}
+
+
+def test_no_password_has_a_default() -> None:
+    names = set(re.findall(r"\$\{(\w*PASSWORD)", TEXT))
+    assert names == {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "MINIO_PASSWORD", "MILVUS_PASSWORD"}
+    assert set(re.findall(r"\$\{(\w*PASSWORD):\?set", TEXT)) == names
+    assert not re.search(r"\$\{\w*PASSWORD(?!:\?)", TEXT)
+
+
+def test_the_commands_are_ours() -> None:
+    web, worker = SERVICES["web"]["command"], SERVICES["worker"]["command"]
+    assert web[:2] == ["streamlit", "run"]
+    assert (ROOT / web[2]).is_file()
+    assert worker[0] == "dramatiq"
+    assert importlib.util.find_spec(worker[1]) is not None
+
+
+def test_the_image_runs_the_page_as_compose_does() -> None:
+    command = re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[-1]
+    assert yaml.safe_load(command) == SERVICES["web"]["command"]
+
+
+def test_a_worker_stops_before_it_is_killed() -> None:
+    command = SERVICES["worker"]["command"]
+    milliseconds = int(command[command.index("--worker-shutdown-timeout") + 1])
+    assert milliseconds / 1000 < int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_a_worker_takes_as_many_messages_as_it_has_threads() -> None:
+    """Dramatiq's prefetch counts the running ones: below the threads some stay idle, above them others wait in vain."""
+    command = SERVICES["worker"]["command"]
+    threads = command[command.index("-t") + 1]
+    environment = SERVICES["worker"]["environment"]
+    assert threads == environment["dramatiq_queue_prefetch"] == environment["WORKER_THREADS"]
+
+
+def test_dramatiq_takes_the_workers_command() -> None:
+    command = [_resolved(word) for word in SERVICES["worker"]["command"]]
+    result = subprocess.run(
+        [sys.executable, "-c", _PARSE, *command[1:]], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert result.stdout.split() == ["workers", "1", "2", "20000"]
+
+
+_PARSE = """
+from dramatiq.cli import make_argument_parser
+arguments = make_argument_parser().parse_args()
+print(arguments.broker, arguments.processes, arguments.threads, arguments.worker_shutdown_timeout)
+"""
+
+
+def test_the_workers_sign_of_life_is_the_one_it_gives() -> None:
+    script = SERVICES["worker"]["healthcheck"]["test"][-1]
+    pattern = re.search(r'scan_iter\(f"(.+?)"\)', script)
+    assert pattern
+    host = socket.gethostname()
+    assert pattern[1].replace("{socket.gethostname()}", host) == kb_redis.worker_key(f"{host}:*")
+
+
+@pytest.mark.parametrize("name", ["web", "worker"])
+def test_health_checks_are_valid_python(name: str) -> None:
+    compile(SERVICES[name]["healthcheck"]["test"][-1], name, "exec")
+
+
+def test_the_image_copies_what_there_is_and_runs_as_nobody_special() -> None:
+    kept = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
+    for sources in re.findall(r"^COPY (.+) \./?$", DOCKERFILE, re.MULTILINE):
+        for source in shlex.split(sources):
+            assert source == "." or source in kept, source
+    for path in kept:
+        assert (ROOT / path).exists(), path
+    users = re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE)
+    assert users == ["zhiwen"]

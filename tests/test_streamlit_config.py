@@ -1,0 +1,81 @@
+"""`.streamlit/config.toml` against the installed Streamlit: an option that it does not know is ignored silently."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit import config
+
+from kb.config import Settings
+
+PATH = Path(__file__).parents[1] / ".streamlit" / "config.toml"
+TEXT = PATH.read_text(encoding="utf-8")
+TABLES = tomllib.loads(TEXT)
+
+
+def _options(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _options(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+OPTIONS = dict(_options(TABLES))
+
+
+def _contrast(first: str, second: str) -> float:
+    """WCAG 2's contrast ratio of two #rrggbb colours."""
+    brighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (brighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    channels = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_installed_streamlit_knows_the_option(name: str) -> None:
+    assert name in config.get_config_options()
+
+
+def test_the_collection_after_each_run_is_off() -> None:
+    """A hidden option: without it a streaming answer costs ten times the CPU time."""
+    assert OPTIONS["runner.postScriptGC"] is False
+    assert config.get_config_options()["runner.postScriptGC"].type is bool
+
+
+def test_private_by_default() -> None:
+    assert OPTIONS["server.address"] == "127.0.0.1"
+    assert OPTIONS["browser.gatherUsageStats"] is False
+    assert OPTIONS["client.showErrorDetails"] == "none"
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    assert not re.search(r"^[^#]*\w+://", TEXT, re.MULTILINE)
+
+
+def test_the_upload_limits_agree() -> None:
+    assert OPTIONS["server.maxUploadSize"] == Settings.model_fields["max_upload_mb"].default
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_can_be_read(theme: str) -> None:
+    colours = TABLES["theme"][theme]
+    grounds = [colours["backgroundColor"], colours["secondaryBackgroundColor"], *_sidebar_grounds(colours)]
+    for ground in grounds:
+        assert _contrast(colours["textColor"], ground) >= 7
+        assert _contrast(colours["linkColor"], ground) >= 4.5
+    assert _contrast(colours["primaryColor"], colours["backgroundColor"]) >= 3
+    assert _contrast(colours["primaryColor"], "#ffffff") >= 3.5  # a primary button's label
+
+
+def _sidebar_grounds(colours: dict[str, Any]) -> list[str]:
+    return [colours["sidebar"]["backgroundColor"], colours["sidebar"]["secondaryBackgroundColor"]]
