@@ -170,7 +170,11 @@ class Answers:
         bound.info("answer.ended", state=running.state.value, error=running.error.code if running.error else "")
 
     async def _produce(self, running: _Running) -> None:
+        task = asyncio.current_task()
         async for event in answer(self._settings, self._retrieve, running.question):
+            if task and task.cancelling():
+                # Up to Python 3.11, `wait_for` (LangChain uses it) loses a cancel that comes together with a piece.
+                raise asyncio.CancelledError
             if isinstance(event, PassagesFound):
                 running.retrieval = event.retrieval
             else:

@@ -54,8 +54,8 @@ def _sentence_ends(text: str) -> list[int]:
 
 
 def _line_ends_sentence(line: str, following: str, usual: float) -> bool:
-    """Whether a line's end is more than a wrap: a short line, a blank one, or rows that begin alike (a table's)."""
-    return len(line) < _SHORT_LINE * usual or not following or line[:4] == following[:4]
+    """Whether a line's end is more than a wrap: a heading, a short line, a blank one, or rows that begin alike."""
+    return line.startswith("#") or len(line) < _SHORT_LINE * usual or not following or line[:4] == following[:4]
 
 
 def matching_sentences(text: str, terms: Sequence[str], limit: int = ANSWER_SENTENCES) -> list[Sentence]:
