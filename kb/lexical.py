@@ -76,9 +76,13 @@ def terms(*texts: str) -> str:
 
 
 def question_terms(text: str) -> tuple[str, ...]:
-    """The distinct terms of a question that carry meaning, in order; for explaining what a passage matched."""
+    """The distinct terms of a question that carry meaning, in order; for explaining what a passage matched.
+
+    Single characters of Chinese stand in nearly every text: they only count where the question has nothing longer.
+    """
     asked = _ASKING.sub(" ", _normalise(text))
-    return tuple(term for term in dict.fromkeys(analyze(asked)) if not _is_stop(term))
+    terms = tuple(term for term in dict.fromkeys(analyze(asked)) if not _is_stop(term))
+    return tuple(term for term in terms if len(term) > 1 or term.isascii()) or terms
 
 
 def foreign_share(text: str, scripts: frozenset[str] | None) -> float:

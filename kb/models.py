@@ -135,15 +135,16 @@ class RetrievalProfile:
     """The settings of one retrieval.
 
     `dense_weight` and `lexical_weight` scale the min-max normalised scores; `candidates` is how many each route
-    brings; `ef` is HNSW's search width; `threshold` drops passages whose relevance (0 to 1) is lower;
-    `neighbours` chunks before and after each passage go to the model with it, up to `context_tokens`.
+    brings; `ef` is HNSW's search width; `threshold` drops passages whose relevance (0 to 1) is lower, which is the
+    share of the question's terms that they hold or, where the dense route was asked, the mean of that and the
+    cosine; `neighbours` chunks before and after each passage go to the model with it, up to `context_tokens`.
     """
 
     dense_weight: float = 0.45
     lexical_weight: float = 0.55
     candidates: int = 50
     ef: int = 100
-    threshold: float = 0.0
+    threshold: float = 0.1
     top_k: int = 5
     neighbours: int = 1
     context_tokens: int = 3000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -64,10 +65,17 @@ class Turns:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        # Threads of one process queue here, where waiting costs nothing; Redis is polled for other processes only.
+        self._local: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
     def take(self, name: str) -> Iterator[None]:
         """Wait for the turn. Errors: `RedisUnavailable`."""
+        with self._local[name], self._take(name):
+            yield
+
+    @contextmanager
+    def _take(self, name: str) -> Iterator[None]:
         lock = self._client.lock(
             f"{PREFIX}:turn:{name}",
             timeout=LOCK_SECONDS,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import uuid4
 
 import redis
 
@@ -17,7 +15,7 @@ from kb.config import Settings
 from kb.conversations import Conversations
 from kb.database import Database
 from kb.embedding import EmbeddingModel, build_embedding_model
-from kb.ingestion import Claims, Cleanup, Ingestion
+from kb.ingestion import Claims, Cleanup, Ingestion, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
 from kb.progress import ProgressBoard
@@ -59,9 +57,12 @@ class Services:
         self.database.close()
 
 
-def build_services(settings: Settings) -> Services:
-    """Connect everything lazily: nothing here waits for a service, except that the schema is brought up to date."""
-    database = Database(settings)
+def build_services(settings: Settings, durable: bool = True) -> Services:
+    """Connect everything lazily: nothing here waits for a service, except that the schema is brought up to date.
+
+    `durable`: see `Database`; a worker goes without.
+    """
+    database = Database(settings, durable)
     database.migrate()
     client = kb_redis.connect(settings)
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
@@ -102,7 +103,7 @@ class WorkerParts:
 
 
 def build_worker_parts(services: Services) -> WorkerParts:
-    worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    worker_id = new_worker_id()
     claims = Claims(services.database, worker_id, services.settings.lease_seconds, lambda: datetime.now(UTC))
     cleanup = Cleanup(services.database, services.vectors, services.files)
     ingestion = Ingestion(

@@ -22,6 +22,7 @@ from workers import sending
 
 HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
+SEALER_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -46,13 +47,14 @@ class WorkerRuntime(Middleware):
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         configure_logs(self._settings)
-        self._services = build_services(self._settings)
+        self._services = build_services(self._settings, durable=False)
         self._parts = build_worker_parts(self._services)
         self._since = datetime.now(UTC)
         assert isinstance(broker, RedisBroker)
-        threading.Thread(target=self._prepare_model, name="model", daemon=True).start()
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._every(HEARTBEAT_SECONDS, "heartbeat", self._beat)
         self._every(REAPER_SECONDS, "reaper", lambda: self._reap(broker))
+        self._every(SEALER_SECONDS, "sealer", self.parts.ingestion.seal)
         log.info("worker.started", worker=self.parts.id, threads=self._settings.worker_threads)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -91,14 +93,14 @@ class WorkerRuntime(Middleware):
         thread.start()
         self._threads.append(thread)
 
-    def _prepare_model(self) -> None:
-        """Fetch the built-in model before the first document needs it."""
-        if self._settings.embedding_model != BuiltinModel.name:
-            return
+    def _warm_up(self) -> None:
+        """Fetch the built-in model and load everything before the first document needs it."""
         try:
-            ensure_model(self._settings)
+            if self._settings.embedding_model == BuiltinModel.name:
+                ensure_model(self._settings)
+            self.parts.ingestion.warm_up()
         except KbError as error:
-            log.error("worker.model_failed", reason=error.code, detail=str(error))  # the pages show it, too
+            log.warning("worker.not_warm", reason=error.code, detail=str(error))  # the pages show it, too
 
     def _beat(self) -> None:
         """Prolong the leases and show that this worker lives."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,12 +21,16 @@ HEAD = "0001"
 class Database:
     """The connection pool, and sessions on it. Safe to share among threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, durable: bool = True) -> None:
+        """`durable`: what was committed also survives a power cut; a crash of the process never loses anything.
+
+        A worker need not wait for the disk at each step of its progress, which can be done again.
+        """
         self.url = settings.sql_url
         self.is_sqlite = self.url.startswith("sqlite")
         if self.is_sqlite:
             settings.home.mkdir(parents=True, exist_ok=True)
-        self.engine = _create_engine(self.url, self.is_sqlite)
+        self.engine = _create_engine(self.url, self.is_sqlite, durable)
         self._reading = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
 
@@ -68,19 +73,19 @@ class Database:
             return revision
 
 
-def _create_engine(url: str, is_sqlite: bool) -> sa.Engine:
+def _create_engine(url: str, is_sqlite: bool, durable: bool) -> sa.Engine:
     if not is_sqlite:
         return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=10)
     engine = sa.create_engine(url, connect_args={"timeout": 15}, pool_size=10, max_overflow=20)
-    sa.event.listen(engine, "connect", _configure_sqlite)
+    sa.event.listen(engine, "connect", partial(_configure_sqlite, durable))
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
+def _configure_sqlite(durable: bool, connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions of its own: `_begin_sqlite` does
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", f"synchronous={'FULL' if durable else 'NORMAL'}", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

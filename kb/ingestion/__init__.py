@@ -3,5 +3,6 @@
 from kb.ingestion.claims import Claims, Job, mark_sent
 from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.pipeline import Ingestion
+from kb.ingestion.workers import new_worker_id
 
-__all__ = ["Claims", "Cleanup", "Ingestion", "Job", "mark_sent"]
+__all__ = ["Claims", "Cleanup", "Ingestion", "Job", "mark_sent", "new_worker_id"]

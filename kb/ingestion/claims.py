@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from kb.database import Database
 from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
+from kb.ingestion.workers import is_dead
 from kb.library.rows import to_knowledge_base
 from kb.models import KnowledgeBase, VersionState
 
@@ -105,9 +106,7 @@ class Claims:
         with self._database.write() as session:
             session.execute(
                 sa.update(VersionRow)
-                .where(
-                    VersionRow.id.in_(held), VersionRow.lease_owner == self._owner, VersionRow.state.in_(RUNNING)
-                )
+                .where(VersionRow.id.in_(held), VersionRow.lease_owner == self._owner, VersionRow.state.in_(RUNNING))
                 .values(lease_until=moment + self._lease, heartbeat_at=moment)
             )
 
@@ -192,12 +191,12 @@ class Claims:
 
     def expire(self) -> int:
         """Put back what a dead worker left; after too many deaths without progress, fail it. Returns how many."""
-        statement = (
-            sa.select(VersionRow, DocumentRow.name)
-            .join(DocumentRow)
-            .where(VersionRow.state.in_(RUNNING), VersionRow.lease_until < self._clock())
-        )
+        running = VersionRow.state.in_(RUNNING)
         with self._database.read() as session:
+            owners = session.scalars(sa.select(VersionRow.lease_owner).where(running).distinct()).all()
+            dead = [owner for owner in owners if is_dead(owner, self._owner)]
+            abandoned = sa.or_(VersionRow.lease_until < self._clock(), VersionRow.lease_owner.in_(dead))
+            statement = sa.select(VersionRow, DocumentRow.name).join(DocumentRow).where(running, abandoned)
             if not session.execute(statement.limit(1)).first():
                 return 0  # the usual case takes no write lock
         with self._database.write() as session:

@@ -73,9 +73,19 @@ class Ingestion:
         self._board = board
         self._worker_id = worker_id
         self._active: set[UUID] = set()
+        self._unsealed: set[str] = set()
         self._parsers: SimpleQueue[ParserProcess] = SimpleQueue()
         for _ in range(settings.worker_threads):
             self._parsers.put(ParserProcess(settings.parsing_memory_mb))
+
+    def warm_up(self) -> None:
+        """Start and load what the first document would wait for. Errors: `KbError`; a later call may succeed."""
+        parsers = [self._parsers.get_nowait() for _ in range(self._parsers.qsize())]
+        for parser in parsers:
+            parser.start()
+            self._parsers.put(parser)
+        self._vectors.ping()
+        self._embedding.embed_documents(["warm up"])
 
     def close(self) -> None:
         """End the parser processes that are idle."""
@@ -123,6 +133,20 @@ class Ingestion:
             raise
         bound.info("ingestion.ready")
         return VersionState.READY
+
+    def seal(self) -> None:
+        """Flush the Milvus collections that were written to since the last call.
+
+        Until then their new chunks are found as well, but by brute force on Milvus Lite; doing it for each document
+        would cost more than storing it.
+        """
+        while self._unsealed:
+            collection = self._unsealed.pop()
+            try:
+                self._vectors.flush(collection)
+            except KbError:
+                self._unsealed.add(collection)
+                raise
 
     # --- the stages ---
 
@@ -186,17 +210,17 @@ class Ingestion:
         work.meter.report(VersionState.EMBEDDING, done, len(work.spans))
 
     def _finish(self, work: _Work) -> None:
-        """Seal, count, switch, and clear the version that was replaced."""
+        """Count, switch, and clear the version that was replaced. Sealing follows, for many documents at once."""
         job, total = work.job, len(work.spans)
         collection = job.knowledge_base.collection
         self._claims.enter(job, VersionState.INDEXING)
         work.meter.report(VersionState.INDEXING, 0, 1)
-        self._vectors.flush(collection)
         found = self._vectors.count(collection, job.version_id)
         if found != total:
             self._claims.enter(job, VersionState.INDEXING, stored_chunks=0)  # the next attempt stores all anew
             raise MilvusRefused(detail=f"{found} of {total} chunks can be found")
         replaced = self._claims.switch(job)
+        self._unsealed.add(collection)
         work.meter.report(VersionState.READY, total, total)
         if replaced:
             self._vectors.delete_version(collection, replaced)

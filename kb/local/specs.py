@@ -36,7 +36,7 @@ def _milvus(plan: Plan, state: RunState) -> ServiceSpec:
     address = ("--host", HOST, "--port", str(port))  # unless told otherwise it listens on every interface
     return ServiceSpec(
         name="milvus",
-        command=(sys.executable, "-m", "milvus_lite", "server", *data, *address),
+        command=(sys.executable, "-m", "kb.local.milvus_server", "server", *data, *address),
         log=plan.folders.log("milvus"),
         env={"PYTHONUNBUFFERED": "1"},
         port=port,

@@ -169,8 +169,13 @@ def _find_line(text: str, title: str, begin: int) -> int:
     words = title.split()
     if not words:
         return begin
-    found = re.compile(r"\s*".join(re.escape(c) for c in "".join(words)[:100])).search(text, begin)
-    return text.rfind("\n", 0, found.start()) + 1 if found else begin
+    wanted = "".join(words)[:100]
+    found = text.find(words[0], begin)
+    while found >= 0:
+        if "".join(text[found : found + 4 * len(wanted)].split()).startswith(wanted):
+            return text.rfind("\n", 0, found) + 1
+        found = text.find(words[0], found + 1)
+    return begin
 
 
 def _clean_page(text: str) -> str:

@@ -36,6 +36,11 @@ class ParserProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def start(self) -> None:
+        """Start the child now, rather than at the first file."""
+        with self._lock:
+            self._start("")
+
     def close(self) -> None:
         """End the child. A later `parse` starts a new one."""
         with self._lock:

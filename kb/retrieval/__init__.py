@@ -206,14 +206,17 @@ class _Run:
 def _passage(run: _Run, candidate: Candidate) -> Passage:
     terms = set(candidate.chunk.terms.split())
     overlap = sum(term in terms for term in run.terms) / len(run.terms) if run.terms else 0.0
-    cosine = candidate.dense.score if candidate.dense and run.knowledge_base.index.metric == "COSINE" else 0.0
+    relevance = overlap
+    if run.weights[Route.DENSE] and run.knowledge_base.index.metric == "COSINE":
+        cosine = max(candidate.dense.score, 0.0) if candidate.dense else 0.0
+        relevance = (overlap + cosine) / 2
     return Passage(
         chunk=candidate.chunk,
         document_name=run.names[candidate.chunk.version_id],
         rank=0,
         fused=candidate.fused,
         overlap=overlap,
-        relevance=max(overlap, cosine),
+        relevance=relevance,
         dense=candidate.dense,
         lexical=candidate.lexical,
     )

@@ -29,9 +29,15 @@ PING_TIMEOUT_SECONDS = 3.0
 # One query returns at most 16,384 rows; pages of chunks stay far below.
 PAGE_ROWS = 1_000
 
-# The client's default, a ping every 10 s without calls, is more than a gRPC server takes ("too_many_pings").
-GRPC_OPTIONS = {"grpc.keepalive_time_ms": 300_000, "grpc.keepalive_permit_without_calls": False}
+GRPC_OPTIONS = {
+    # The client's default, a ping every 10 s without calls, is more than a gRPC server takes ("too_many_pings").
+    "grpc.keepalive_time_ms": 300_000,
+    "grpc.keepalive_permit_without_calls": False,
+    # Otherwise a Milvus that was away for a while is not looked for again for up to two minutes.
+    "grpc.max_reconnect_backoff_ms": 1_000,
+}
 
+NOT_THERE = 100  # Milvus' error code for a collection that does not exist
 NOT_LOADED = 101  # Milvus' error code for a collection that is there but not in memory
 
 TakeTurns = Callable[[str], AbstractContextManager[Any]]
@@ -69,6 +75,7 @@ class VectorStore:
         self._take_turns = take_turns or (lambda _collection: nullcontext())
         self._lock = threading.Lock()
         self._connected: tuple[MilvusClient, Server] | None = None
+        self._created: set[str] = set()  # Milvus collections that are known to be there
 
     # --- the server ---
 
@@ -93,21 +100,24 @@ class VectorStore:
         """Create the Milvus collection, loaded and indexed; nothing happens if it is there."""
         from kb.vectors import schema
 
+        if knowledge_base.collection in self._created:
+            return
         tokenizer = self._tokenizer()
         # Two documents of a new knowledge base may come here at once, so this takes turns on a server too.
         with _translated(), self._take_turns(knowledge_base.collection):
-            if self._client.has_collection(knowledge_base.collection, timeout=SEARCH_TIMEOUT_SECONDS):
-                return
-            self._client.create_collection(
-                knowledge_base.collection,
-                schema=schema.collection_schema(knowledge_base.dimension, tokenizer),
-                index_params=schema.index_params(knowledge_base.index, with_bm25=tokenizer is not None),
-                consistency_level="Bounded",
-                timeout=WRITE_TIMEOUT_SECONDS,
-            )
+            if not self._client.has_collection(knowledge_base.collection, timeout=SEARCH_TIMEOUT_SECONDS):
+                self._client.create_collection(
+                    knowledge_base.collection,
+                    schema=schema.collection_schema(knowledge_base.dimension, tokenizer),
+                    index_params=schema.index_params(knowledge_base.index, with_bm25=tokenizer is not None),
+                    consistency_level="Bounded",
+                    timeout=WRITE_TIMEOUT_SECONDS,
+                )
+        self._created.add(knowledge_base.collection)
 
     def drop(self, collection: str) -> None:
         """Drop the Milvus collection, if it is there."""
+        self._created.discard(collection)
         with _translated(), self._turn(collection):
             self._client.drop_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
 
@@ -216,6 +226,8 @@ class VectorStore:
             try:
                 return call()
             except MilvusException as error:
+                if error.code == NOT_THERE:
+                    self._created.discard(collection)  # dropped behind our back: the next attempt makes it anew
                 if error.code != NOT_LOADED:
                     raise
             self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)

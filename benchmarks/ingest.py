@@ -1,0 +1,126 @@
+"""How fast files become searchable: `python -m benchmarks.ingest PATH…` (files, or folders with all that is in them).
+
+The files go through the product's own ingestion. Afterwards, with the worker idle, the very same texts go through the
+embedding model alone; `ratio` is the share of that speed that the whole ingestion reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from benchmarks.installation import Installation, ready, report_failures, temporary_installation
+from benchmarks.memory import PeakMemory
+from kb.embedding import build_embedding_model
+from kb.ingestion.pipeline import embedded_text
+from kb.models import Document
+
+PAGE_CHUNKS = 1_000
+SAMPLE_TEXTS = 100
+
+
+def main() -> None:
+    arguments = _arguments()
+    files = find_files(arguments.paths)
+    if not files:
+        sys.exit("There are no files to ingest.")
+    with temporary_installation() as installation:
+        knowledge_base = installation.create_knowledge_base("ingestion")
+        try:
+            result = measure(installation, knowledge_base.id, files, arguments.timeout)
+        finally:
+            installation.clear(knowledge_base)
+    print(json.dumps(result, ensure_ascii=False))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=__doc__)
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds after which what still runs has failed")
+    return parser.parse_args()
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """The files themselves and all files below the folders, in a fixed order, without hidden ones."""
+    found: list[Path] = []
+    for path in paths:
+        below = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found += [file for file in below if file.is_file() and not file.name.startswith(".")]
+    return found
+
+
+def measure(
+    installation: Installation, knowledge_base_id: UUID, files: Sequence[Path], timeout: float
+) -> dict[str, Any]:
+    workers = {worker.pid for worker in installation.services.board.workers()}
+    with PeakMemory(workers) as memory:
+        began = time.monotonic()
+        installation.upload(knowledge_base_id, _open_all(files))
+        installation.wait_until_done(knowledge_base_id, timeout)
+        seconds = time.monotonic() - began
+    documents = installation.list_documents(knowledge_base_id)
+    chunks = sum(document.latest.chunks for document in ready(documents))
+    rate = chunks / seconds
+    limit = measure_limit(installation, documents)
+    return {
+        "files": len(files),
+        "ready": len(ready(documents)),
+        "failed": report_failures(documents),
+        "pages": sum(document.latest.pages for document in ready(documents)),
+        "chunks": chunks,
+        "seconds": round(seconds, 1),
+        "chunks_per_second": round(rate, 1),
+        "embedding_limit_chunks_per_second": round(limit, 1),
+        "ratio": round(rate / limit, 3) if limit else 0.0,
+        "peak_rss_mb": memory.own_mb,
+        "peak_rss_parsers_mb": memory.children_mb,
+        "worker_restarts": _worker_restarts(installation),
+    }
+
+
+def _open_all(files: Sequence[Path]) -> Iterator[tuple[str, BinaryIO]]:
+    for file in files:
+        with file.open("rb") as content:
+            yield file.name, content
+
+
+def measure_limit(installation: Installation, documents: Sequence[Document]) -> float:
+    """Chunks a second that the embedding model alone does with these documents' texts, at its best thread setting."""
+    texts = [text for document in ready(documents) for text in _texts(installation, document)]
+    if not texts:
+        return 0.0
+    cores = os.cpu_count() or 1
+    sample = texts[:: max(1, len(texts) // SAMPLE_TEXTS)]
+    threads = max({1, cores // 2 or 1, cores}, key=lambda count: _rate(installation, sample, count))
+    return _rate(installation, texts, threads)
+
+
+def _texts(installation: Installation, document: Document) -> Iterator[str]:
+    for first in range(0, document.latest.chunks, PAGE_CHUNKS):
+        found = installation.services.documents.chunks(installation.user_id, document.id, first, PAGE_CHUNKS)
+        yield from (embedded_text(chunk) for chunk in found)
+
+
+def _rate(installation: Installation, texts: Sequence[str], threads: int) -> float:
+    """Texts a second through a session of its own."""
+    model = build_embedding_model(installation.services.settings, threads)
+    model.embed_documents(texts[:4])  # loads it
+    began = time.perf_counter()
+    model.embed_documents(texts)
+    return len(texts) / (time.perf_counter() - began)
+
+
+def _worker_restarts(installation: Installation) -> int:
+    states = installation.local.states() if installation.local else []
+    return sum(state.restarts for state in states if state.name == "worker")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""A temporary installation to measure: a folder of its own, the services, a worker, and uploads into it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+from kb.config import Settings, load_settings
+from kb.errors import Unavailable, from_code
+from kb.local import LocalServices
+from kb.models import Document, KnowledgeBase, VersionState
+from kb.services import Services, build_services
+
+ROOT = Path(__file__).resolve().parents[1]
+# The built-in model is fetched and built once for all temporary installations.
+MODELS = ROOT / "build" / "models"
+START_SECONDS = 60.0
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Running services and the local user."""
+
+    services: Services
+    user_id: UUID
+    local: LocalServices | None = None
+
+    def create_knowledge_base(self, name: str) -> KnowledgeBase:
+        embedding = self.services.embedding
+        return self.services.knowledge_bases.create(self.user_id, name, embedding.name, embedding.dimension)
+
+    def upload(self, knowledge_base_id: UUID, files: Iterable[tuple[str, BinaryIO]]) -> list[Document]:
+        """Register files by name and content and send them to the worker, in this order."""
+        from workers.sending import send_versions  # the broker reads the addresses when it is imported
+
+        documents = []
+        for name, content in files:
+            documents.append(self.services.documents.register(self.user_id, knowledge_base_id, name, content))
+        send_versions(self.services, [document.latest.id for document in documents])
+        return documents
+
+    def list_documents(self, knowledge_base_id: UUID) -> list[Document]:
+        return self.services.documents.list(self.user_id, knowledge_base_id, limit=1_000_000)
+
+    def wait_until_done(self, knowledge_base_id: UUID, timeout_seconds: float) -> bool:
+        """Wait until every document is ready, failed or cancelled. False: the time is over."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            counts = self.services.documents.count_by_state(self.user_id, knowledge_base_id)
+            if not any(VersionState(state).is_pending and count for state, count in counts.items()):
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
+
+    def clear(self, knowledge_base: KnowledgeBase) -> None:
+        """Delete a knowledge base and what Milvus holds of it: the services may outlive the measurement."""
+        self.services.knowledge_bases.delete(self.user_id, knowledge_base.id)
+        self.services.vectors.drop(knowledge_base.collection)
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """A data folder that ends with the block and shares the built-in model with all others."""
+    MODELS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="zhiwen-benchmark-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder).resolve()
+        (home / "models").symlink_to(MODELS, target_is_directory=True)
+        yield home
+
+
+@contextmanager
+def temporary_installation() -> Iterator[Installation]:
+    """Start what no URL is set for (MILVUS_URI, REDIS_URL, DATABASE_URL), and a worker; end them with the block.
+
+    Given services are used as they are, so they should serve nobody else meanwhile.
+    """
+    with temporary_home() as home, ExitStack() as stack:
+        local = LocalServices(load_settings(zhiwen_home=home))
+        stack.callback(local.stop)
+        local.start()
+        installation = stack.enter_context(connected(local.settings, local))
+        if not any(state.name == "worker" for state in local.states()):
+            stack.enter_context(_worker())
+        wait_for_worker(installation)
+        yield installation
+
+
+@contextmanager
+def connected(settings: Settings, local: LocalServices | None = None) -> Iterator[Installation]:
+    """Connect to running services; Milvus gets its time to start."""
+    os.environ |= {
+        "ZHIWEN_HOME": str(settings.home),
+        "MILVUS_URI": settings.milvus_uri,
+        "REDIS_URL": settings.redis_url,
+    }
+    services = build_services(settings)
+    try:
+        _wait_for_milvus(services)
+        yield Installation(services, services.users.local().id, local)
+    finally:
+        services.close()
+
+
+@contextmanager
+def _worker() -> Iterator[None]:
+    """A worker beside a Redis that was given."""
+    command = (sys.executable, "-m", "workers.embedded")
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            assert process.stdin
+            process.stdin.close()  # that ends it
+
+
+def _wait_for_milvus(services: Services) -> None:
+    _wait_for(lambda: bool(services.vectors.ping()), "Milvus does not answer.")
+
+
+def wait_for_worker(installation: Installation) -> None:
+    _wait_for(lambda: bool(installation.services.board.workers()), "No worker gave a sign of life.")
+
+
+def _wait_for(sign: Callable[[], bool], complaint: str) -> None:
+    """Wait until `sign` is there; a service that is away is asked again. Ends the program when it takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(Unavailable):
+            if sign():
+                return
+        time.sleep(POLL_SECONDS)
+    sys.exit(complaint)
+
+
+def ready(documents: Sequence[Document]) -> list[Document]:
+    return [document for document in documents if document.latest.state is VersionState.READY]
+
+
+def report_failures(documents: Sequence[Document]) -> dict[str, int]:
+    """Print what a user would read about each file that is not ready; how many there are of each reason."""
+    reasons: Counter[str] = Counter()
+    for document in documents:
+        version = document.latest
+        if version.state is VersionState.READY:
+            continue
+        reason = version.error or f"unfinished_{version.state}"
+        message = from_code(version.error, version.error_values) if version.error else f"it is still {version.state}"
+        print(f"{reason}: {document.name}: {message}")
+        reasons[reason] += 1
+    return dict(reasons.most_common())

@@ -1,0 +1,199 @@
+"""What is left of an ingestion after kill -9: `python -m benchmarks.kill`.
+
+The worker, redis-server, Milvus Lite and the web process are each killed at three moments of an ingestion of 20 files.
+Afterwards every file must be ready with exactly the chunks that parsing and chunking give in this process. `lost` and
+`duplicated` count chunks; `orphaned` counts chunks that no live version has, processes and listening ports.
+A recovery lasts from the kill (of the web process: from its new start) until the last file is ready.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+
+from benchmarks.installation import Installation, connected, temporary_home, wait_for_worker
+from benchmarks.samples import write_samples
+from benchmarks.web import LAUNCHER, WebProcess, is_listening, wait_until
+from kb.chunking import chunk_document
+from kb.config import load_settings
+from kb.models import Document, KnowledgeBase, VersionState
+from kb.parsing import parse_file
+
+TARGETS = ("worker", "redis", "milvus", "web")
+MOMENTS = (VersionState.PARSING, VersionState.EMBEDDING, VersionState.INDEXING)
+MOMENT_SECONDS = 120.0
+RECOVERY_SECONDS = 300.0
+LEFTOVER_SECONDS = 10.0
+POLL_SECONDS = 0.003
+PAGE_CHUNKS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one kill did."""
+
+    recovery_seconds: float
+    lost: int
+    duplicated: int
+    orphaned: int
+
+
+def main() -> None:
+    arguments = _arguments()
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder, temporary_home() as home:
+        files = write_samples(Path(folder))
+        expected = {path.name: count_chunks(path) for path in files}
+        web = WebProcess(home, arguments.stand_in)
+        web.start()
+        try:
+            for target in arguments.targets:
+                for moment in MOMENTS:
+                    outcomes.append(run(web, target, moment, files, expected))
+                    print(f"{target} killed while {moment}: {outcomes[-1]}", flush=True)
+        finally:
+            leftovers = end(web)
+    result = {
+        "kills": len(outcomes),
+        "files": len(outcomes) * len(files),
+        "lost": sum(outcome.lost for outcome in outcomes),
+        "duplicated": sum(outcome.duplicated for outcome in outcomes),
+        "orphaned": sum(outcome.orphaned for outcome in outcomes) + leftovers,
+        "slowest_recovery_seconds": round(max(outcome.recovery_seconds for outcome in outcomes), 1),
+    }
+    print(json.dumps(result))
+    sys.exit(1 if result["lost"] or result["duplicated"] or result["orphaned"] else 0)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kill", description=__doc__)
+    parser.add_argument("targets", nargs="*", default=TARGETS, metavar="TARGET", help=f"some of: {', '.join(TARGETS)}")
+    parser.add_argument(
+        "--stand-in",
+        action="store_true",
+        default=not LAUNCHER.exists(),
+        help="in place of the pages, kill a process that only owns the services",
+    )
+    return parser.parse_args()
+
+
+def count_chunks(path: Path) -> int:
+    return len(chunk_document(parse_file(path, path.name)))
+
+
+def run(web: WebProcess, target: str, moment: VersionState, files: Sequence[Path], expected: dict[str, int]) -> Outcome:
+    """One ingestion with one kill."""
+    web.wait_for_services()
+    with _joined(web) as installation:
+        knowledge_base = installation.create_knowledge_base(f"{target} {moment}")
+        installation.upload(knowledge_base.id, ((path.name, path.open("rb")) for path in files))
+        wait_until(
+            lambda: _has_come(installation, knowledge_base.id, moment), MOMENT_SECONDS, f"nothing was ever {moment}"
+        )
+        began, victims = kill(web, target)
+    with _joined(web) as installation:  # connected anew, as another process would be
+        installation.wait_until_done(knowledge_base.id, RECOVERY_SECONDS - (time.monotonic() - began))
+        seconds = time.monotonic() - began
+        lost, duplicated, orphaned = compare(installation, knowledge_base, expected)
+        orphaned += len(_still_running(victims))
+        installation.clear(knowledge_base)
+    return Outcome(round(seconds, 1), lost, duplicated, orphaned)
+
+
+def kill(web: WebProcess, target: str) -> tuple[float, list[psutil.Process]]:
+    """Kill -9. Returns when recovery began and which processes must be gone by its end."""
+    if target != "web":
+        pid = web.service_pid(target)
+        if pid is None:
+            sys.exit(f"{target} does not run.")
+        victim = psutil.Process(pid)
+        victims = [victim, *victim.children(recursive=True)]
+        os.kill(pid, signal.SIGKILL)
+        return time.monotonic(), victims
+    victims = web.processes()
+    web.kill()
+    web.start()
+    began = time.monotonic()
+    web.wait_for_services()
+    return began, victims
+
+
+def compare(
+    installation: Installation, knowledge_base: KnowledgeBase, expected: dict[str, int]
+) -> tuple[int, int, int]:
+    """Lost, duplicated and orphaned chunks."""
+    lost = duplicated = 0
+    live: set[UUID] = set()
+    for document in installation.list_documents(knowledge_base.id):
+        count = expected[document.name]
+        if document.live_version_id is None:
+            print(f"“{document.name}” is {document.latest.state} ({document.latest.error or 'no error'})")
+            lost += count
+            continue
+        live.add(document.live_version_id)
+        stored = installation.services.vectors.count(knowledge_base.collection, document.live_version_id)
+        ordinals = Counter(_ordinals(installation, document, max(stored, count)))
+        lost += sum(ordinal not in ordinals for ordinal in range(count))
+        duplicated += max(stored, ordinals.total()) - len(set(ordinals) & set(range(count)))
+    stored = installation.services.vectors.count(knowledge_base.collection)
+    of_live = sum(installation.services.vectors.count(knowledge_base.collection, version) for version in live)
+    return lost, duplicated, stored - of_live
+
+
+def _ordinals(installation: Installation, document: Document, count: int) -> Iterator[int]:
+    for first in range(0, count, PAGE_CHUNKS):
+        found = installation.services.documents.chunks(installation.user_id, document.id, first, PAGE_CHUNKS)
+        yield from (chunk.ordinal for chunk in found)
+
+
+def end(web: WebProcess) -> int:
+    """End the web process in order; how many processes and ports are left."""
+    ports = [*web.run_state.ports.values(), web.port]
+    processes = web.processes()
+    web.stop()
+    left = _still_running(processes)
+    for process in left:
+        process.kill()
+    return len(left) + sum(is_listening(port) for port in ports)
+
+
+def _still_running(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=LEFTOVER_SECONDS)[1]
+    return alive
+
+
+@contextmanager
+def _joined(web: WebProcess) -> Iterator[Installation]:
+    """Use the services that the web process runs."""
+    state = web.run_state
+    settings = load_settings(
+        zhiwen_home=web.home, milvus_uri=state.milvus_uri, redis_url=state.redis_url, database_url=""
+    )
+    with connected(settings) as installation:
+        wait_for_worker(installation)
+        yield installation
+
+
+def _has_come(installation: Installation, knowledge_base_id: UUID, moment: VersionState) -> bool:
+    """Whether some file is at this stage; when embedding, in the middle of it."""
+    versions = [document.latest for document in installation.list_documents(knowledge_base_id)]
+    if moment is VersionState.EMBEDDING:
+        return any(version.state is moment and 0 < version.stored_chunks < version.chunks for version in versions)
+    return any(version.state is moment for version in versions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The peak memory of a process and of its children, while it works."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+MB = 1 << 20
+SAMPLE_SECONDS = 0.5
+
+
+class PeakMemory:
+    """Samples the resident memory of processes within a block; one that ends counts no more."""
+
+    def __init__(self, pids: set[int]) -> None:
+        self._pids = pids
+        self._own = self._children = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="memory", daemon=True)
+
+    @property
+    def own_mb(self) -> int:
+        """The largest one among the processes."""
+        return self._own // MB
+
+    @property
+    def children_mb(self) -> int:
+        """All children together, at their highest."""
+        return self._children // MB
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._stop.wait(SAMPLE_SECONDS):
+            own, children = [0], 0
+            for pid in self._pids:
+                with suppress(psutil.Error):
+                    process = psutil.Process(pid)
+                    own.append(process.memory_info().rss)
+                    children += sum(child.memory_info().rss for child in process.children(recursive=True))
+            self._own = max(self._own, *own)
+            self._children = max(self._children, children)

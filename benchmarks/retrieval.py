@@ -1,0 +1,166 @@
+"""How well and how fast questions find their passages: `python -m benchmarks.retrieval DIR [--limit N] [--script S]`.
+
+DIR holds `corpus.jsonl` (id, title, text) and `queries.jsonl` (id, text, answers, relevant). Each row of the corpus is
+uploaded as a text file named by its title and ingested by a real worker; the questions go through `Retriever.retrieve`.
+A document's rank is that of its first passage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from benchmarks.installation import Installation, report_failures, temporary_installation
+from benchmarks.measures import Quality, percentile, quality
+from benchmarks.question_sets import SCRIPTS, Article, Question, QuestionSet, in_script, read_question_set
+from kb import lexical
+from kb.models import KnowledgeBase, RetrievalProfile, Route
+from kb.retrieval import FOREIGN_SHARE
+
+TIMED_QUESTIONS = 500
+INGESTION_SECONDS = 3600.0
+DEFAULT = RetrievalProfile()
+# Enough passages that ten different documents are seen; no neighbours, for they change no rank.
+HYBRID = replace(DEFAULT, top_k=DEFAULT.candidates, neighbours=0)
+DENSE = replace(HYBRID, dense_weight=1.0, lexical_weight=0.0)
+LEXICAL = replace(HYBRID, dense_weight=0.0, lexical_weight=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """An ingested set: its knowledge base, and the article that each document was made of."""
+
+    installation: Installation
+    knowledge_base: KnowledgeBase
+    articles: dict[UUID, str]
+
+    def rank(self, question: Question, profile: RetrievalProfile) -> list[str]:
+        """Article ids, the best first."""
+        services, user_id = self.installation.services, self.installation.user_id
+        found = services.retriever.retrieve(user_id, self.knowledge_base.id, question.text, profile)
+        return list(dict.fromkeys(self.articles[passage.chunk.document_id] for passage in found.passages))
+
+    def measure(self, questions: Sequence[Question], profile: RetrievalProfile) -> Quality:
+        return quality((self.rank(question, profile), question.relevant) for question in questions)
+
+
+def main() -> None:
+    arguments = _arguments()
+    question_set = read_question_set(arguments.folder, arguments.limit)
+    with temporary_installation() as installation:
+        library = ingest(installation, question_set)
+        try:
+            result = run(library, question_set, arguments.script)
+        finally:
+            installation.clear(library.knowledge_base)
+    print(json.dumps(result, ensure_ascii=False))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--limit", type=int, help="ask so many questions, spread evenly over all")
+    parser.add_argument("--script", choices=SCRIPTS, help="ask again in this Chinese script, and report the loss")
+    return parser.parse_args()
+
+
+def ingest(installation: Installation, question_set: QuestionSet) -> Library:
+    """Upload every article and wait until all can be found."""
+    knowledge_base = installation.create_knowledge_base(question_set.name)
+    files = ((file_name(article), io.BytesIO(article.text.encode())) for article in question_set.articles)
+    began = time.monotonic()
+    documents = installation.upload(knowledge_base.id, files)
+    done = installation.wait_until_done(knowledge_base.id, INGESTION_SECONDS)
+    failed = report_failures(installation.list_documents(knowledge_base.id))
+    if failed or not done:
+        sys.exit(f"Not all of {len(documents)} articles became searchable: {failed}")
+    print(f"{len(documents)} articles became searchable in {time.monotonic() - began:.1f} s.", file=sys.stderr)
+    ids = (article.id for article in question_set.articles)
+    return Library(installation, knowledge_base, dict(zip((document.id for document in documents), ids, strict=True)))
+
+
+def file_name(article: Article) -> str:
+    """By the title, which retrieval then sees; an article without one goes by its id."""
+    return f"{article.title.strip() or article.id}.txt"
+
+
+def run(library: Library, question_set: QuestionSet, script: str | None) -> dict[str, Any]:
+    questions = question_set.questions
+    result: dict[str, Any] = {
+        "set": question_set.name,
+        "passages": library.installation.services.vectors.count(library.knowledge_base.collection),
+        "questions": len(questions),
+        "dense": library.measure(questions, DENSE),
+        "lexical": library.measure(questions, LEXICAL),
+        "hybrid": library.measure(questions, HYBRID),
+    }
+    timed = questions[:: max(1, len(questions) // TIMED_QUESTIONS)]
+    result |= measure_times(library, timed)
+    if script:
+        result["script"] = measure_script(library, questions, script, result["hybrid"])
+    return result
+
+
+def measure_script(library: Library, questions: list[Question], script: str, before: Quality) -> dict[str, Any]:
+    """The same questions in the other script, and how much each figure falls (a gain counts as no loss)."""
+    after = library.measure(in_script(questions, script), HYBRID)
+    loss = max(max(0.0, before[name] - after[name]) for name in before)
+    return {"to": script, "hybrid": after, "loss": round(loss, 4)}
+
+
+def measure_times(library: Library, questions: Sequence[Question]) -> dict[str, Any]:
+    """Hybrid retrieval with the default profile beside the bare search, question by question."""
+    raw = dict(_bare_searches(library))
+    route = Route.LEXICAL if all(_is_gated(library, question) for question in questions) else Route.DENSE
+    whole_ms, raw_ms = [], []
+    for question in questions:
+        search = raw[route](question)
+        raw_ms.append(_milliseconds(search))
+        whole_ms.append(_milliseconds(partial(library.rank, question, DEFAULT)))
+    return {
+        "latency_ms": {"p50": round(percentile(whole_ms, 0.5), 1), "p95": round(percentile(whole_ms, 0.95), 1)},
+        "raw_search_ms": {"p50": round(percentile(raw_ms, 0.5), 1), "route": route.value},
+    }
+
+
+def _is_gated(library: Library, question: Question) -> bool:
+    """Whether retrieval leaves the dense route out, since the model does not know the question's language."""
+    scripts = library.installation.services.embedding.scripts
+    return lexical.foreign_share(question.text, scripts) >= FOREIGN_SHARE
+
+
+def _bare_searches(library: Library) -> Iterator[tuple[Route, Callable[[Question], Callable[[], object]]]]:
+    """For each route, what makes of a question a search by pymilvus alone, its vector or terms being ready."""
+    from pymilvus import MilvusClient
+
+    services, base = library.installation.services, library.knowledge_base
+    settings = services.settings
+    client = MilvusClient(uri=settings.milvus_uri, token=settings.milvus_token.get_secret_value())
+
+    def search(field: str, data: object, parameters: dict[str, Any]) -> Callable[[], object]:
+        return lambda: client.search(
+            base.collection, data=[data], anns_field=field, limit=DEFAULT.candidates, search_params=parameters
+        )
+
+    dense = {"metric_type": base.index.metric, "params": {"ef": DEFAULT.ef}}
+    yield Route.DENSE, lambda asked: search("dense", services.embedding.embed_question(asked.text).tolist(), dense)
+    yield Route.LEXICAL, lambda asked: search("sparse", lexical.terms(asked.text), {"metric_type": "BM25"})
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The names of worker processes, and whether one that runs on this host is dead."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from uuid import uuid4
+
+
+def new_worker_id() -> str:
+    """`host:pid:namespace-random`: unlike any other process's, now or before, here or elsewhere."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_namespace()}-{uuid4().hex[:8]}"
+
+
+def is_dead(worker_id: str, own_id: str) -> bool:
+    """True if the worker ran here and its process is gone; False wherever that cannot be told.
+
+    A dead worker's leases then need not run out first. "Here" is this host and this process-id namespace: containers
+    may share the one without the other.
+    """
+    host, _, rest = worker_id.partition(":")
+    pid, _, rest = rest.partition(":")
+    if host != socket.gethostname() or rest.partition("-")[0] != _namespace() or not _namespace():
+        return False
+    if int(pid) == os.getpid():
+        return worker_id != own_id  # its process id is ours now
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _namespace() -> str:
+    """The process-id namespace's number on Linux, empty elsewhere."""
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return ""
