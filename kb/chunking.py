@@ -60,11 +60,20 @@ def chunk_document(document: ParsedDocument, size: int = 1000, overlap: int = 10
     page_starts = [page.start for page in document.pages]
     paths = _HeadingPaths(document.headings)
     spans: list[ChunkSpan] = []
+    before = 0
     for start, end in _trimmed(text, _spans(document, size, overlap)):
-        page = bisect_right(page_starts, start)
+        page = bisect_right(page_starts, _own_start(text, max(start, before), end))
+        before = end
         number = document.pages[page - 1].number if page else 0
         spans.append(ChunkSpan(len(spans), start, end, number, paths.at(start)))
     return spans
+
+
+def _own_start(text: str, start: int, end: int) -> int:
+    """Where a chunk's own text begins, behind the overlap with the chunk before: that is the page it stands on."""
+    while start < end - 1 and text[start].isspace():
+        start += 1
+    return start
 
 
 def _spans(document: ParsedDocument, size: int, overlap: int) -> Iterator[tuple[int, int]]:

@@ -113,6 +113,10 @@ class InvalidName(UserError):
     remedy = N_("Choose another name.")
 
 
+# States of a document that stand in messages as values; the others are texts of the pages as well.
+STATES = (N_("queued"), N_("parsing"))
+
+
 class WrongState(UserError):
     message = N_("“{name}” is {state}; this is not possible now.")
     remedy = N_("Reload the page and look at its state.")

@@ -18,8 +18,9 @@ def check_health(pings: Mapping[str, Callable[[], str]]) -> list[ServiceHealth]:
 
 def _check(name: str, ping: Callable[[], str]) -> ServiceHealth:
     began = time.perf_counter()
+    error: KbError | None = None
     try:
-        ok, detail = True, ping()
-    except KbError as error:
-        ok, detail = False, str(error)
-    return ServiceHealth(name, ok, detail, (time.perf_counter() - began) * 1000)
+        detail = ping()
+    except KbError as caught:
+        error, detail = caught, str(caught)
+    return ServiceHealth(name, error is None, detail, (time.perf_counter() - began) * 1000, error)

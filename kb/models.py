@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from kb.errors import KbError
+
 
 class Mode(StrEnum):
     """What a question in the chat is answered with."""
@@ -318,5 +320,6 @@ class ServiceHealth:
 
     name: str
     ok: bool
-    detail: str
+    detail: str  # its version, or what is wrong
     milliseconds: float
+    error: KbError | None = None

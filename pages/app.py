@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 def main() -> None:
     st.set_page_config(page_title="Zhiwen 知问", page_icon=str(HERE / "ui" / "icon.png"), layout="wide")
     st.html(HERE / "ui" / "style.css")
+    st.logo(HERE / "ui" / "logo.png", size="large")
     page = st.navigation(
         [
             st.Page(HERE / "chat.py", title=_("Chat"), icon=":material/forum:", default=True),

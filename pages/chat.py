@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from kb.errors import KbError, NotFound
+from kb.extracts import escape_markdown as escape
 from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, User
 from pages.ui.chat_sidebar import chosen_model, connect_help, draw_sidebar
 from pages.ui.feedback import show_error
@@ -93,7 +94,7 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
         st.write(_("Create a knowledge base, upload your files, then ask them here."))
         st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
     elif base.ready_count == 0:
-        st.write(_("“{name}” has no document that is ready yet.").format(name=base.name))
+        st.write(_("“{name}” has no document that is ready yet.").format(name=escape(base.name)))
         st.page_link(
             "knowledge_bases.py",
             label=_("Upload files"),
@@ -104,12 +105,12 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
         st.write(
             _(
                 "A question shows the passages that “{name}” finds, with every score and time. No model is called."
-            ).format(name=base.name)
+            ).format(name=escape(base.name))
         )
     else:
         st.write(
             _("Ask “{name}”. Every answer names its passages; open them to see why they were found.").format(
-                name=base.name
+                name=escape(base.name)
             )
         )
     if current.switched:

@@ -49,7 +49,10 @@ def draw_history(user: User) -> None:
 
 
 def draw_conversation(user: User, conversation: Conversation) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"conversation-{conversation.id}"):
+    row = st.container(
+        horizontal=True, vertical_alignment="center", wrap=False, border=True, key=f"conversation-{conversation.id}"
+    )
+    with row:
         st.page_link(
             "chat.py",
             label=f"**{escape(conversation.title)}**",

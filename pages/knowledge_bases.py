@@ -7,6 +7,7 @@ from uuid import UUID
 import streamlit as st
 
 from kb.errors import KbError, RedisUnavailable
+from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
 from pages.ui.documents import draw_documents
 from pages.ui.feedback import close_dialog_if, confirm, errors_flashed, show_error
@@ -64,9 +65,9 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
         _draw_new_button(user, primary=False)
         base = bases[chosen]
         with st.popover(_("More"), icon=":material/more_horiz:"):
-            st.session_state.setdefault(RENAME_KEY, base.name)
-            st.text_input(_("Name"), key=RENAME_KEY)
-            st.button(_("Rename"), key="rename", on_click=_rename, args=(user, base), width="stretch")
+            key = f"{RENAME_KEY}-{base.id}"
+            st.text_input(_("Name"), value=base.name, key=key)
+            st.button(_("Rename"), key="rename", on_click=_rename, args=(user, base, key), width="stretch")
             if st.button(_("Delete…"), key="delete_knowledge_base", icon=":material/delete:", width="stretch"):
                 _confirm_delete(user, base)
     state().knowledge_base_id = base.id
@@ -85,7 +86,6 @@ def _remember_choice() -> None:
 def _show(knowledge_base_id: UUID) -> None:
     state().knowledge_base_id = knowledge_base_id
     st.query_params["knowledge_base"] = str(knowledge_base_id)
-    st.session_state.pop(RENAME_KEY, None)
 
 
 # --- creating ---
@@ -105,9 +105,7 @@ def _draw_new_dialog(user: User) -> None:
     @st.dialog(_("New knowledge base"))
     def dialog() -> None:
         with st.form("new_knowledge_base_form", border=False):
-            st.text_input(
-                _("Name"), key=NAME_KEY, max_chars=100, placeholder=_("Any name, in any language"), required=True
-            )
+            st.text_input(_("Name"), key=NAME_KEY, max_chars=100, placeholder=_("Any name, in any language"))
             created = st.form_submit_button(
                 _("Create"), key="create_knowledge_base", type="primary", on_click=_create, args=(user,)
             )
@@ -128,9 +126,9 @@ def _create(user: User) -> None:
 # --- renaming and deleting ---
 
 
-def _rename(user: User, base: KnowledgeBase) -> None:
+def _rename(user: User, base: KnowledgeBase, key: str) -> None:
     with errors_flashed():
-        services().knowledge_bases.rename(user.id, base.id, st.session_state[RENAME_KEY])
+        services().knowledge_bases.rename(user.id, base.id, st.session_state[key])
 
 
 def _confirm_delete(user: User, base: KnowledgeBase) -> None:
@@ -138,7 +136,7 @@ def _confirm_delete(user: User, base: KnowledgeBase) -> None:
         "Delete “{name}” with its {count} document? This cannot be undone.",
         "Delete “{name}” with its {count} documents? This cannot be undone.",
         base.document_count,
-        name=base.name,
+        name=escape(base.name),
     )
     confirm(_("Delete knowledge base"), question, _("Delete"), lambda: _delete(user, base), "confirm_delete_base")
 

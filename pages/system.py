@@ -9,14 +9,14 @@ from importlib.metadata import version
 
 import streamlit as st
 
-from kb.embedding import model_status
+from kb.embedding import ModelState, model_status
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.health import check_health
 from kb.models import ServiceHealth
 from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import show_error
-from pages.ui.i18n import _, ago, number
+from pages.ui.i18n import _, ago, error_text, number
 from pages.ui.resources import local_services, services
 from workers import broker, sending
 
@@ -41,14 +41,15 @@ def main() -> None:
 
 
 def draw_services(health: Sequence[ServiceHealth]) -> None:
-    st.subheader(_("Services"), anchor=False)
+    _section(_("Services"))
     embedded = {state.name: state for state in local_services().states()}
     for service in health:
         local = embedded.get(service.name)
         is_ours = local is not None or (service.name == "sql" and not services().settings.database_url)
         where = _("embedded") if is_ours else _("external")
         restarts = _("{count} restarts").format(count=local.restarts) if local and local.restarts else ""
-        facts = [escape(service.detail), where, restarts, f"{number(service.milliseconds)} ms"]
+        detail = " ".join(error_text(service.error)) if service.error else service.detail
+        facts = [escape(detail), where, restarts, f"{number(service.milliseconds)} ms"]
         _row(service.ok, NAMES[service.name], facts)
         if local and local.detail and not service.ok:
             st.caption(escape(local.detail))
@@ -58,7 +59,7 @@ def draw_services(health: Sequence[ServiceHealth]) -> None:
 
 def draw_work() -> None:
     """Workers and queues."""
-    st.subheader(_("Workers"), anchor=False)
+    _section(_("Workers"))
     try:
         workers = services().board.workers()
         waiting = {
@@ -80,18 +81,29 @@ def draw_work() -> None:
 
 
 def draw_models() -> None:
-    st.subheader(_("Models"), anchor=False)
+    _section(_("Models"))
     settings, chat = services().settings, services().chat_models
     name = services().embedding.name
-    detail = model_status(settings).state.value if settings.embedding_model == "builtin" else ""
+    detail = _model_state(model_status(settings).state) if settings.embedding_model == "builtin" else ""
     models = [(_("Language model"), model.name, model.server) for model in chat.available()]
     _table([(_("Embedding model"), name, detail), *models])
     if not models:
         st.caption(_("No language model is connected."), help=connect_help())
 
 
+def _model_state(state: ModelState) -> str:
+    names = {
+        ModelState.ABSENT: _("not fetched yet"),
+        ModelState.DOWNLOADING: _("downloading"),
+        ModelState.BUILDING: _("being prepared"),
+        ModelState.READY: _("ready"),
+        ModelState.FAILED: _("failed"),
+    }
+    return names[state]
+
+
 def draw_data() -> None:
-    st.subheader(_("Where the data is"), anchor=False)
+    _section(_("Where the data is"))
     settings = services().settings
     embedded = {state.name for state in local_services().states()}
     sql = str(settings.sqlite_path) if not settings.database_url else _("PostgreSQL, by DATABASE_URL")
@@ -106,8 +118,12 @@ def draw_data() -> None:
 
 
 def draw_versions() -> None:
-    st.subheader(_("Versions"), anchor=False)
+    _section(_("Versions"))
     _table([("Python", platform.python_version(), ""), *((name, version(name), "") for name in PACKAGES)])
+
+
+def _section(title: str) -> None:
+    st.markdown(f"##### {title}")
 
 
 def _row(ok: bool, name: str, facts: Iterable[str]) -> None:

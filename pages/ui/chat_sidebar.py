@@ -107,7 +107,7 @@ def _draw_model() -> None:
         format_func=lambda key: labels.get(key) or _("None: show the best passages"),
         key=MODEL_KEY,
         on_change=_choose_model,
-        help=_("These models answer on this machine. Choose one to use it."),
+        help=_("These models answer on this machine. Choose one to use it.") if models[0].is_local else None,
     )
 
 

@@ -11,13 +11,16 @@ from pages.ui.i18n import _
 from pages.ui.passages import draw_passage, place
 
 _CITATION = re.compile(r"\[(\d{1,2})\](?!\()")
-_IMAGE = re.compile(r"!(?=\[)")
+# What may begin an image: one needs a target behind its text, or a definition anywhere; `vec![1]` has neither.
+_IMAGE = re.compile(r"!+(?=\[.*?\][(\[])", re.DOTALL)
+_IMAGE_BY_REFERENCE = re.compile(r"!+(?=\[)")
+_CODE = re.compile(r"^(`{3,}|~{3,}).*?(?:^\1|\Z)|(?<!`)(`+)(?!`)[^\n]+?(?<!`)\2(?!`)", re.MULTILINE | re.DOTALL)
 _LABEL_CHARACTERS = 40
 
 
 def cited(content: str, retrieval: Retrieval | None) -> list[Passage]:
     """The passages that `content` cites, in the order of their ranks."""
-    numbers = {int(match) for match in _CITATION.findall(content)}
+    numbers = {int(match) for match in _CITATION.findall(_CODE.sub(" ", content))}
     return [passage for passage in retrieval.passages if passage.rank in numbers] if retrieval else []
 
 
@@ -31,7 +34,12 @@ def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
     def mark(match: re.Match[str]) -> str:
         return f":blue-badge[{match[1]}]" if int(match[1]) in ranks else match[0]
 
-    return _CITATION.sub(mark, _IMAGE.sub("", content))
+    text = (_IMAGE_BY_REFERENCE if "]:" in content else _IMAGE).sub("", content)
+    parts, end = [], 0
+    for code in _CODE.finditer(text):  # where brackets are no citations
+        parts += [_CITATION.sub(mark, text[end : code.start()]), code[0]]
+        end = code.end()
+    return "".join(parts) + _CITATION.sub(mark, text[end:])
 
 
 def draw_citations(content: str, retrieval: Retrieval, key_suffix: str = "") -> None:

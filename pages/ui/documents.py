@@ -76,6 +76,8 @@ def _draw_summary(counts: Mapping[VersionState, int]) -> None:
         parts.append(_("{count} in progress").format(count=number(pending)))
     if failed:
         parts.append(_("{count} failed").format(count=number(failed)))
+    if cancelled := counts.get(VersionState.CANCELLED, 0):
+        parts.append(_("{count} cancelled").format(count=number(cancelled)))
     st.progress(ready / total, " · ".join(parts))
 
 
@@ -142,7 +144,7 @@ def _draw_model_status() -> None:
 def _draw_document(user: User, document: Document, activity: Activity) -> None:
     version = document.latest
     with st.container(border=True, key=f"document-{document.id}", gap="xxsmall"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, vertical_alignment="center", wrap=False):
             st.markdown(f"{ICONS[version.state]} **{escape(document.name)}**", width="stretch")
             st.caption(f"{_state_name(version)} · {size(version.size_bytes)}", width="content")
             _draw_actions(user, document)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from kb.answers import ALIVE_SECONDS, Answers
 from kb.errors import KbError, NoChatModel, RedisUnavailable, from_code
+from kb.extracts import escape_markdown as escape
 from kb.models import Message, MessageState, Mode, Role
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
@@ -38,7 +39,9 @@ def draw_messages(messages: Sequence[Message], user_id: UUID) -> None:
 def draw_notice(mode: Mode, knowledge_base: str) -> None:
     """The line that a switch leaves in the chat."""
     if knowledge_base:
-        text = _("Now: {mode} · {knowledge_base}").format(mode=mode_names()[mode], knowledge_base=knowledge_base)
+        text = _("Now: {mode} · {knowledge_base}").format(
+            mode=mode_names()[mode], knowledge_base=escape(knowledge_base)
+        )
     else:
         text = _("Now: {mode}").format(mode=mode_names()[mode])
     st.caption(f"— {text} —", text_alignment="center")
@@ -123,7 +126,7 @@ def _draw_running(message: Message, user_id: UUID) -> None:
             else:
                 text = _("Thinking…") if message.mode is Mode.LLM else _("Searching…")
                 st.markdown(f":shimmer[{text}]")
-        st.button(_("Stop"), key="stop", icon=":material/stop_circle:", on_click=_stop, args=(answers, message.id))
+            st.button(_("Stop"), key="stop", icon=":material/stop_circle:", on_click=_stop, args=(answers, message.id))
 
     follow()
 

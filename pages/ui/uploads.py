@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import streamlit as st
+import structlog
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.typing import UploadedFile
 
 from kb.errors import KbError, RedisUnavailable
+from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
 from pages.ui.feedback import flash
@@ -21,18 +23,24 @@ from workers import sending
 
 UPLOAD_KEY = "upload"
 
+log = structlog.get_logger()
+
 
 def draw_upload(user: User, base: KnowledgeBase) -> None:
     """Takes files as soon as they have arrived; nothing else is to be pressed."""
     kinds = ", ".join(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
-    # No `type=`: a file that cannot be read yet is refused by name and reason, not silently by the browser.
+    # Streamlit has no translations: its own words are hidden, and the button gets ours.
+    label = _("Choose files, or drop them here")
+    st.html(f"<style>.st-key-{UPLOAD_KEY} section button::after {{ content: '{label}' }}</style>")
+    # No types: a file that cannot be read yet is refused by name and reason, not silently by the browser.
     files = st.file_uploader(
-        _("Upload files into “{name}”").format(name=base.name),
+        _("Upload files into “{name}”").format(name=escape(base.name)),
         accept_multiple_files=True,
         key=UPLOAD_KEY,
         help=_("Readable are: {kinds}.").format(kinds=kinds),
-        # The limit belongs to the widget's identity: another one empties it, while its key stays the same.
-        max_upload_size=services().settings.max_upload_mb + state().uploads % 2,
+        max_upload_size=services().settings.max_upload_mb,
+        # The types belong to the widget's identity: others empty it, while its key stays. Both stand for any type.
+        type=[] if state().uploads % 2 else None,
     )
     if files:
         _take(user, base, files)
@@ -58,7 +66,7 @@ def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> Non
     try:
         sending.send_versions(services(), kept)
     except RedisUnavailable as error:
-        flash(error)
+        log.warning("upload.unsent", reason=error.code)  # the list of documents says that Redis is away
         st.toast(
             _("Your files are saved, and processed as soon as Redis is back."), icon=":material/save:", duration="long"
         )
