@@ -1,0 +1,111 @@
+"""A browser, and the web process as users start it, with all its embedded services."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from kb.config import load_settings
+from kb.conversations import Conversations
+from kb.database import Database
+from kb.library import KnowledgeBases
+from kb.users import Users
+from tests import real_services
+from tests.e2e.screen import OpenScreen, Screen
+from tests.e2e.web import Web
+from tests.fakes.model_server import ModelServer
+
+CHROMIUM = os.environ.get("CHROMIUM_BIN") or shutil.which("chromium") or "/usr/bin/chromium"
+# A container's or root's Chromium has no sandbox; the rest keeps it from calling home.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not Path(CHROMIUM).is_file():
+        real_services.missing(f"Chromium is not there ({CHROMIUM}); CHROMIUM_BIN may name another place.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def models() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> Iterator[Web]:
+    """LLM_MODEL is not set, so that each test chooses among the model server's models."""
+    web = Web(tmp_path_factory.mktemp("web"), OPENAI_BASE_URL=models.base_url, EMBEDDING_MODEL="openai:fake-embedding")
+    web.start()
+    yield web
+    web.stop()
+
+
+class Desk:
+    """The stored things of the one user, changed without the pages."""
+
+    def __init__(self, web: Web, models: ModelServer) -> None:
+        self._database = Database(load_settings(_env_file=None, zhiwen_home=web.home))
+        self._users = Users(self._database)
+        self._server = models.base_url.removeprefix("http://").removesuffix("/v1")
+        self.user: UUID = self._users.local().id
+
+    def clear(self) -> None:
+        knowledge_bases, conversations = KnowledgeBases(self._database), Conversations(self._database)
+        for base in knowledge_bases.list(self.user):
+            knowledge_bases.delete(self.user, base.id)
+        for conversation in conversations.search(self.user, limit=1000):
+            conversations.delete(self.user, conversation.id)
+
+    def choose_model(self, name: str) -> None:
+        self._users.choose_chat_model(self.user, f"{self._server}/{name}")
+
+    def close(self) -> None:
+        self._database.close()
+
+
+@pytest.fixture
+def desk(web: Web, models: ModelServer) -> Iterator[Desk]:
+    """Nothing there yet, and the plain model chosen."""
+    desk = Desk(web, models)
+    desk.clear()
+    desk.choose_model("fake")
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def open_screen(browser: Browser, web: Web, desk: Desk) -> Iterator[OpenScreen]:
+    """Opens tabs. Whatever the test: nothing is asked of another machine, and the browser has no complaint."""
+    screens: list[Screen] = []
+
+    def open_tab(path: str = "/", locale: str = "en-US") -> Screen:
+        page = browser.new_page(locale=locale, viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(10_000)
+        screens.append(Screen(page, web.url))
+        screens[-1].open(path)
+        return screens[-1]
+
+    yield open_tab
+    for screen in screens:
+        screen.page.close()
+    assert [url for screen in screens for url in screen.foreign] == []
+    assert [text for screen in screens for text in screen.complaints] == []

@@ -1,0 +1,96 @@
+"""What a person sees and touches, by the keys that widgets carry in every language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request, expect
+
+# The browser's own probes for a server below a longer path; Streamlit answers 404, and the browser logs that.
+PROBES = re.compile(r"/_stcore/(health|host-config)$")
+SECONDS = 1000
+
+
+class Screen:
+    """One browser tab on one web process."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.foreign: list[str] = []
+        self.complaints: list[str] = []
+        page.on("request", self._note_request)
+        page.on("console", self._note_console)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _note_request(self, request: Request) -> None:
+        schemes = ("data:", "blob:", self.url, self.url.replace("http:", "ws:"))
+        if not request.url.startswith(schemes):
+            self.foreign.append(request.url)
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not PROBES.search(message.location["url"]):
+            self.complaints.append(f"{message.text} ({message.location['url']})")
+
+    # --- finding ---
+
+    def key(self, key: str) -> Locator:
+        return self.page.locator(f".st-key-{key}")
+
+    def keys(self, prefix: str) -> Locator:
+        return self.page.locator(f"[class*='st-key-{prefix}']")
+
+    @property
+    def messages(self) -> Locator:
+        """Questions and answers, without the lines that a switch leaves."""
+        return self.page.locator("[data-testid=stChatMessage]")
+
+    @property
+    def drawer(self) -> Locator:
+        return self.page.get_by_role("dialog")
+
+    # --- doing ---
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.url + path)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until no script runs."""
+        idle = "[data-testid=stApp][data-test-script-state=notRunning]"
+        expect(self.page.locator(idle)).to_be_visible(timeout=20 * SECONDS)
+
+    def click(self, key: str) -> None:
+        self.key(key).get_by_role("button").first.click()
+
+    def go_to(self, title: str) -> None:
+        self.page.get_by_test_id("stSidebarNav").get_by_role("link", name=title, exact=True).click()
+        self.settle()
+
+    def choose(self, key: str, label: str) -> None:
+        """One of a list that opens."""
+        self.key(key).get_by_role("combobox").click()
+        self.page.get_by_role("option", name=label, exact=True).click()
+        self.settle()
+
+    def switch_mode(self, label: str) -> None:
+        self.key("mode").get_by_text(label, exact=True).click()
+        self.settle()
+
+    def ask(self, question: str) -> None:
+        box = self.key("question").get_by_role("textbox")
+        expect(box).to_be_enabled()
+        box.fill(question)
+        box.press("Enter")
+
+    def upload(self, files: Sequence[FilePayload]) -> None:
+        self.key("upload").locator("input[type=file]").set_input_files(files)
+
+    def shoot(self, folder: Path, name: str) -> None:
+        self.settle()
+        self.page.screenshot(path=folder / f"{name}.png")
+
+
+OpenScreen = Callable[..., Screen]

@@ -1,0 +1,102 @@
+"""Answers that run in the background: stopped, found again, and interrupted."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Desk
+from tests.e2e.screen import SECONDS, OpenScreen, Screen
+from tests.e2e.web import Web, is_alive
+from tests.fakes.model_server import LONG_TOKENS, ModelServer
+from tests.real_services import wait_until
+
+LAST_WORD = f"word{LONG_TOKENS - 1}"
+CONVERSATION = re.compile(r"\?conversation=[0-9a-f-]{36}$")
+
+
+def ask_at_length(screen: Screen, desk: Desk) -> None:
+    """An answer that takes eight seconds, seen to begin."""
+    desk.choose_model("long")
+    screen.switch_mode("LLM chat")
+    screen.ask("Tell me all you know")
+    expect(screen.messages.last).to_contain_text("word20", timeout=10 * SECONDS)
+    expect(screen.page).to_have_url(CONVERSATION)
+
+
+def words_shown(screen: Screen) -> int:
+    return len(re.findall(r"word\d+", screen.messages.last.inner_text()))
+
+
+def test_stop_ends_the_answer_and_keeps_what_had_arrived(
+    open_screen: OpenScreen, desk: Desk, models: ModelServer
+) -> None:
+    screen = open_screen("/")
+    ask_at_length(screen, desk)
+    screen.click("stop")
+    expect(screen.messages.last).to_contain_text("You stopped this answer.", timeout=2 * SECONDS)
+    assert 20 <= words_shown(screen) < LONG_TOKENS
+    expect(screen.key("regenerate")).to_be_visible()
+    expect(screen.key("question").get_by_role("textbox")).to_be_enabled()
+    request = models.requests[-1]
+    assert request.ended.wait(5)
+    assert request.disconnected, "the model goes on writing for nobody"
+
+
+def test_a_reload_finds_the_running_answer_again(open_screen: OpenScreen, desk: Desk, models: ModelServer) -> None:
+    screen = open_screen("/")
+    ask_at_length(screen, desk)
+    asked = len(models.requests)
+    screen.page.reload()
+    expect(screen.messages.last).to_contain_text("word20")
+    expect(screen.key("stop")).to_be_visible()
+    expect(screen.messages.last).to_contain_text(LAST_WORD, timeout=20 * SECONDS)
+    expect(screen.key("stop")).to_have_count(0)
+    assert words_shown(screen) == LONG_TOKENS
+    assert len(models.requests) == asked
+
+
+def test_an_answer_goes_on_when_its_tab_is_closed(open_screen: OpenScreen, desk: Desk, models: ModelServer) -> None:
+    screen = open_screen("/")
+    ask_at_length(screen, desk)
+    path = screen.page.url.removeprefix(screen.url)
+    screen.page.close()
+    request = models.requests[-1]
+    assert request.ended.wait(20)
+    assert not request.disconnected
+    screen = open_screen(path)
+    expect(screen.messages.last).to_contain_text(LAST_WORD)
+    assert words_shown(screen) == LONG_TOKENS
+
+
+def test_the_page_can_be_used_while_an_answer_is_written(open_screen: OpenScreen, desk: Desk) -> None:
+    screen = open_screen("/")
+    ask_at_length(screen, desk)
+    path = screen.page.url.removeprefix(screen.url)
+    screen.go_to("System")
+    expect(screen.page.get_by_role("heading", name="Services")).to_be_visible()
+    screen.go_to("Chat")
+    expect(screen.messages.last).to_contain_text("word30")
+    expect(screen.page).to_have_url(re.compile(re.escape(path) + "$"))
+    screen.click("stop")
+    expect(screen.messages.last).to_contain_text("You stopped this answer.")
+
+
+def test_an_answer_whose_web_process_is_killed_is_interrupted_and_can_be_tried_again(
+    open_screen: OpenScreen, desk: Desk, web: Web
+) -> None:
+    screen = open_screen("/")
+    ask_at_length(screen, desk)
+    path = screen.page.url.removeprefix(screen.url)
+    screen.page.close()
+    family = web.kill_alone()
+    wait_until(lambda: not any(is_alive(process) for process in family), 15, "no process left")
+    web.start()
+    screen = open_screen(path)
+    expect(screen.messages.last).to_contain_text("This answer was interrupted", timeout=15 * SECONDS)
+    assert 20 <= words_shown(screen) < LONG_TOKENS
+    desk.choose_model("fake")
+    screen.click("regenerate")
+    expect(screen.messages.last).to_have_text(re.compile(r"You asked: Tell me all you know\s*$"))
+    expect(screen.messages).to_have_count(2)

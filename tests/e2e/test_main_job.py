@@ -1,0 +1,173 @@
+"""The main job, as a new user does it, in both languages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Desk
+from tests.e2e.sample_files import text_files
+from tests.e2e.screen import SECONDS, OpenScreen, Screen
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the page says, and what is asked, in one language."""
+
+    locale: str
+    welcome: str
+    create: str
+    base: str
+    ready: str
+    empty_file: str
+    remedy: str
+    question: str
+    answer: str
+    file: str
+    page: str
+    fused: str
+    passage: str
+
+
+ENGLISH = Words(
+    locale="en-US",
+    welcome="What would you like to know?",
+    create="Create a knowledge base",
+    base="Harbour notes",
+    ready="5 of 6 ready · 1 failed",
+    empty_file="“empty.txt” is empty (0 bytes).",
+    remedy="Check the file and upload it again.",
+    question="Telescope with a copper dome: how many inches has its mirror?",
+    answer="According to the passages, Observatory Hill telescope: a mirror of forty inches under a copper dome",
+    file="observatory.pdf",
+    page="p. 1",
+    fused="Fused",
+    passage="Passage 1",
+)
+CHINESE = Words(
+    locale="zh-CN",
+    welcome="想了解什么？",
+    create="新建知识库",
+    base="海港笔记",
+    ready="6 个中 5 个就绪 · 1 个失败",
+    empty_file="“empty.txt”是空文件（0 字节）。",
+    remedy="请检查文件后重新上传。",
+    question="天文台的圆顶由谁打开？",
+    answer="根据资料，北山天文台的圆顶每天黄昏由守夜人打开",
+    file="天文台.pdf",
+    page="第 1 页",
+    fused="融合分",
+    passage="段落 1",
+)
+
+
+@pytest.mark.parametrize("words", [ENGLISH, CHINESE], ids=["english", "chinese"])
+def test_from_the_first_page_to_a_citation(words: Words, open_screen: OpenScreen, desk: Desk) -> None:
+    screen = open_screen("/", locale=words.locale)
+    create_knowledge_base(screen, words)
+    upload(screen, words)
+    desk.choose_model("slow")  # slow enough to be seen writing
+    ask(screen, words)
+    open_citation(screen, words)
+    run_test(screen, words)
+
+
+def create_knowledge_base(screen: Screen, words: Words) -> None:
+    expect(screen.page.get_by_role("heading", name=words.welcome)).to_be_visible()
+    expect(screen.key("question").get_by_role("textbox")).to_be_disabled()
+    screen.page.get_by_test_id("stMainBlockContainer").get_by_role("link", name=words.create).click()
+    screen.settle()
+    create_named(screen, words.base)
+    expect(screen.key("shown_knowledge_base").get_by_role("combobox")).to_have_value(re.compile(words.base))
+
+
+def upload(screen: Screen, words: Words) -> None:
+    files = text_files()
+    screen.upload(files)
+    documents = screen.keys("document-")
+    expect(documents).to_have_count(len(files))
+    expect(screen.page.get_by_text(words.ready)).to_be_visible(timeout=30 * SECONDS)
+    for file in files:
+        expect(screen.key("documents")).to_contain_text(file["name"])
+    failed = documents.filter(has_text="empty.txt")
+    expect(failed).to_contain_text(words.empty_file)
+    expect(failed).to_contain_text(words.remedy)
+
+
+def ask(screen: Screen, words: Words) -> None:
+    """The answer is seen while it is written, and ends with its citation."""
+    screen.page.get_by_test_id("stSidebarNav").get_by_role("link").first.click()
+    screen.settle()
+    screen.ask(words.question)
+    answer = screen.messages.last
+    expect(answer).to_contain_text(words.answer[:12], timeout=10 * SECONDS)
+    expect(answer).to_contain_text("▌")
+    expect(answer).not_to_contain_text(words.answer[-8:], timeout=1)
+    expect(answer).to_contain_text(words.answer, timeout=20 * SECONDS)
+    expect(screen.key("citation-1")).to_be_visible()
+    expect(answer).not_to_contain_text("▌")
+    expect(screen.page).to_have_url(re.compile(r"\?conversation=[0-9a-f-]{36}$"))
+
+
+def open_citation(screen: Screen, words: Words) -> None:
+    """The chunk that is cited, with its page and every score."""
+    expect(screen.key("citation-1")).to_contain_text(words.file)
+    screen.click("citation-1")
+    for text in (words.passage, words.file, words.page, words.fused, "BM25", words.answer[-8:]):
+        expect(screen.drawer).to_contain_text(text)
+    screen.page.keyboard.press("Escape")
+    expect(screen.drawer).to_have_count(0)
+
+
+def run_test(screen: Screen, words: Words) -> None:
+    screen.page.get_by_test_id("stSidebarNav").get_by_role("link").nth(2).click()
+    screen.settle()
+    screen.key("test_question").get_by_role("textbox").fill("龙泉青瓷的釉色")
+    screen.click("run_test")
+    best = screen.key("passages").locator(".st-key-passage-1")
+    for text in ("青瓷.txt", "粉青和梅子青", words.fused, "BM25", "(#1)"):
+        expect(best).to_contain_text(text)
+    expect(screen.key("passages").locator(".st-key-passage-2")).to_be_visible()
+
+
+def test_a_taken_name_is_told_in_the_dialog_and_stays_in_its_field(open_screen: OpenScreen) -> None:
+    screen = open_screen("/knowledge-bases")
+    for _ in range(2):
+        screen.click("new_knowledge_base")
+        screen.key("knowledge_base_name").get_by_role("textbox").fill("手册 one")
+        screen.click("create_knowledge_base")
+        screen.settle()
+    expect(screen.drawer).to_contain_text("There is already a knowledge base named “手册 one”.")
+    expect(screen.key("knowledge_base_name").get_by_role("textbox")).to_have_value("手册 one")
+
+
+def test_the_name_to_change_stands_in_its_field(open_screen: OpenScreen) -> None:
+    screen = open_screen("/knowledge-bases")
+    create_named(screen, "Old name")
+    screen.upload(text_files()[:1])
+    expect(screen.keys("document-")).to_have_count(1)
+    screen.settle()
+    screen.page.get_by_role("button", name="More").click()
+    field = screen.keys("rename_knowledge_base").get_by_role("textbox")
+    expect(field).to_be_visible()
+    expect(field).to_have_value("Old name", timeout=2 * SECONDS)
+
+
+def test_no_english_is_left_in_the_chinese_pages(open_screen: OpenScreen) -> None:
+    screen = open_screen("/knowledge-bases", locale="zh-CN")
+    create_named(screen, "手册")
+    expect(screen.key("upload").get_by_role("button").first).to_be_visible()
+    shown = screen.key("upload").inner_text()
+    screen.click("new_knowledge_base")
+    expect(screen.key("knowledge_base_name")).to_be_visible()
+    assert re.findall(r"Upload|per file|required", shown + screen.drawer.inner_text()) == []
+
+
+def create_named(screen: Screen, name: str) -> None:
+    screen.click("new_knowledge_base")
+    screen.key("knowledge_base_name").get_by_role("textbox").fill(name)
+    screen.click("create_knowledge_base")
+    expect(screen.drawer).to_have_count(0)

@@ -1,0 +1,94 @@
+"""The web process as users start it, on a free port and a data folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from http.client import HTTPMessage
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from kb.config import Settings
+from kb.local.run_state import RunState, read_run_state
+from tests import real_services
+
+
+class Web(real_services.Server):
+    """`streamlit run webui_st.py`; `values` are settings by their names in the environment."""
+
+    start_seconds = 40.0
+
+    def __init__(self, folder: Path, **values: str) -> None:
+        super().__init__(folder)
+        self.home = folder / "home"
+        self.home.mkdir()
+        own = {name.upper() for name in Settings.model_fields}
+        self._environment = {name: value for name, value in os.environ.items() if name not in own}
+        self._environment |= {"ZHIWEN_HOME": str(self.home), "WORKER_THREADS": "1", "OPENAI_API_KEY": "none"} | values
+
+    @property
+    def url(self) -> str:
+        return f"http://{real_services.HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    @property
+    def run_state(self) -> RunState:
+        """What the embedded services' supervisor tells of them."""
+        return read_run_state(self.home / "run" / "services.json")
+
+    def start(self, **options: object) -> None:
+        super().start(env=self._environment, **options)
+
+    def command(self) -> list[str]:
+        options = {"server.port": self.port, "server.headless": "true", "server.address": real_services.HOST}
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        return [sys.executable, "-m", "streamlit", "run", str(real_services.ROOT / "webui_st.py"), *flags]
+
+    def is_ready(self) -> bool:
+        try:
+            return self.get("/healthz")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path: str) -> tuple[int, HTTPMessage, str]:
+        """Status, headers and body, whatever the status."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=20) as reply:
+                return reply.status, reply.headers, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, error.read().decode()
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        status, _headers, body = self.get("/healthz")
+        return status, json.loads(body)
+
+    def family(self) -> list[psutil.Process]:
+        """All processes that this one has started, and theirs."""
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def kill_alone(self) -> list[psutil.Process]:
+        """SIGKILL to the web process and to nobody else; returns the processes it had started."""
+        family = self.family()
+        assert self._process
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.wait(timeout=10)
+        self._process = None
+        return family
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,180 @@
+"""The pages over real services: Redis, Milvus Lite, SQLite, and a model server over HTTP."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+import redis
+from langchain_openai.chat_models import _client_utils
+from streamlit.config import get_option, set_option
+
+from kb.models import Document, KnowledgeBase, VersionState
+from kb.services import Services, WorkerParts, build_worker_parts
+from pages.ui import resources
+from tests.fakes.embedding import HashedWords
+from tests.fakes.model_server import ModelServer, Request
+from tests.pages.visitor import Visitor
+from tests.real_services import HOST, free_port
+from workers import broker
+
+NOBODY = f"http://{HOST}:1/v1"
+
+TEA = "Green tea is steeped at eighty degrees for two minutes. Black tea is steeped in boiling water for four minutes."
+
+
+class Installation:
+    """One installation with its web process's parts, as the pages have them; `user` is who uses the pages."""
+
+    def __init__(self, environment: pytest.MonkeyPatch, embedding: HashedWords) -> None:
+        self._environment = environment
+        self._embedding = embedding
+        self._worker: WorkerParts | None = None
+
+    def set_up(self, **values: str) -> None:
+        """Change settings, as an owner does who restarts the web process."""
+        self.close()
+        for name, value in values.items():
+            self._environment.setenv(name, value)
+        if "REDIS_URL" in values:
+            self._connect_queue(values["REDIS_URL"])
+
+    def _connect_queue(self, url: str) -> None:
+        """The broker is made once for a process, from its environment; here each test has its own Redis."""
+        client = redis.Redis.from_url(url, socket_connect_timeout=1)
+        self._environment.setattr(broker, "client", client)
+        scripts = {name: client.register_script(script.script) for name, script in broker.scripts.items()}
+        self._environment.setattr(broker, "scripts", scripts)
+
+    @property
+    def services(self) -> Services:
+        return resources.services()
+
+    @property
+    def user(self) -> UUID:
+        return self.services.users.local().id
+
+    @property
+    def worker(self) -> WorkerParts:
+        if self._worker is None:
+            self._worker = build_worker_parts(self.services)
+        return self._worker
+
+    def knowledge_base(self, name: str = "Kitchen") -> KnowledgeBase:
+        return self.services.knowledge_bases.create(self.user, name, self._embedding.name, self._embedding.dimension)
+
+    def upload(self, base: KnowledgeBase, name: str = "tea.md", content: str | bytes = TEA) -> Document:
+        """A document that waits."""
+        data = content.encode() if isinstance(content, str) else content
+        return self.services.documents.register(self.user, base.id, name, io.BytesIO(data))
+
+    def ingest(self, document: Document) -> VersionState | None:
+        """Do a worker's work."""
+        return self.worker.ingestion.ingest(document.latest.id)
+
+    def filled(self, name: str = "Kitchen", files: Mapping[str, str | bytes] | None = None) -> KnowledgeBase:
+        """A knowledge base with ready documents; without `files` it knows about tea."""
+        base = self.knowledge_base(name)
+        for file, content in (files or {"tea.md": TEA}).items():
+            assert self.ingest(self.upload(base, file, content)) is VersionState.READY
+        return base
+
+    def documents(self, base: KnowledgeBase) -> list[Document]:
+        return self.services.documents.list(self.user, base.id)
+
+    def close(self) -> None:
+        if self._worker:
+            self._worker.ingestion.close()
+            self._worker = None
+        resources.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def product_options() -> Iterator[None]:
+    """Streamlit looks for its settings where it is started; a test runs elsewhere. Magic is off, as in the product."""
+    before = get_option("runner.magicEnabled")
+    set_option("runner.magicEnabled", False)
+    yield
+    set_option("runner.magicEnabled", before)
+
+
+@pytest.fixture(autouse=True)
+def no_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """LangChain keeps its HTTP client for the whole process; each test has event loops of its own."""
+    monkeypatch.setattr(_client_utils, "_DEFAULT_CONNECTION_LIMITS", httpx.Limits(max_keepalive_connections=0))
+    _client_utils._cached_async_httpx_client.cache_clear()
+    yield
+    _client_utils._cached_async_httpx_client.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def models(model_server: ModelServer) -> ModelServer:
+    """The model server, with no request so far."""
+    model_server.requests.clear()
+    return model_server
+
+
+@pytest.fixture
+def installation(
+    tmp_path: Path,
+    redis_url: str,
+    milvus_url: str,
+    models: ModelServer,
+    embedding: HashedWords,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Installation]:
+    """Everything runs, and a language model is connected."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    # Not the local models of whoever runs the tests.
+    monkeypatch.setattr("kb.llm.LOCAL_SERVERS", (("Ollama", NOBODY),))
+    # A thread that outlives the test would build the parts anew.
+    monkeypatch.setattr("pages.ui.resources.warm_up", lambda: None)
+    installation = Installation(monkeypatch, embedding)
+    installation.set_up(
+        ZHIWEN_HOME=str(tmp_path / "home"),
+        WORKER_THREADS="1",
+        REDIS_URL=redis_url,
+        MILVUS_URI=milvus_url,
+        OPENAI_BASE_URL=models.base_url,
+        OPENAI_API_KEY="good",
+        LLM_MODEL="fake",
+        LLM_TIMEOUT_SECONDS="3",
+    )
+    yield installation
+    installation.close()
+
+
+@pytest.fixture
+def without_model(installation: Installation) -> Installation:
+    installation.set_up(OPENAI_BASE_URL="", OPENAI_API_KEY="", LLM_MODEL="")
+    return installation
+
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture
+def visit(installation: Installation) -> Visit:
+    """Opens a session at the chat; `visit("zh-CN", conversation=…)`."""
+    return Visitor
+
+
+@pytest.fixture
+def dead_url() -> str:
+    return f"redis://{HOST}:{free_port()}/0"
+
+
+def chats(models: ModelServer) -> list[Request]:
+    """What a language model was asked."""
+    return [request for request in models.requests if request.path.endswith("/chat/completions")]

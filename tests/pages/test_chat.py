@@ -1,0 +1,476 @@
+"""Chat: questions, answers, citations, modes, failures, and conversations by address."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from kb.models import Message, MessageState, Mode, Role
+from tests.conftest import add_user
+from tests.fakes.model_server import ModelServer
+from tests.pages.conftest import Installation, Visit, chats
+from tests.pages.visitor import Visitor
+
+QUESTION = "How long is black tea steeped in boiling water?"
+ANSWER = "Green tea is steeped at eighty degrees for two minutes"
+
+
+def conversation_of(visitor: Visitor) -> UUID:
+    return UUID(visitor.app.query_params["conversation"])
+
+
+def messages_of(visitor: Visitor, installation: Installation) -> list[Message]:
+    return list(installation.services.conversations.messages(installation.user, conversation_of(visitor), limit=1000))
+
+
+def ask_in_llm_mode(visitor: Visitor, question: str = "What is tea?") -> None:
+    visitor.choose("mode", Mode.LLM)
+    visitor.ask(question)
+
+
+# --- before the first question ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "text"),
+    [
+        (Mode.LLM, "Ask the language model anything."),
+        (Mode.KNOWLEDGE, "Create a knowledge base, upload your files, then ask them here."),
+        (Mode.TEST, "Create a knowledge base, upload your files, then ask them here."),
+    ],
+)
+def test_without_a_knowledge_base_each_mode_says_what_to_do(mode: Mode, text: str, visit: Visit) -> None:
+    visitor = visit()
+    visitor.choose("mode", mode)
+    assert text in visitor.text()
+    assert visitor.app.chat_input(key="question").disabled == (mode is not Mode.LLM)
+    assert ("Create a knowledge base" in visitor.links) == (mode is not Mode.LLM)
+
+
+def test_a_knowledge_base_without_ready_documents_leads_to_the_upload(installation: Installation, visit: Visit) -> None:
+    installation.upload(installation.knowledge_base("Empty *one*"))
+    visitor = visit()
+    assert "“Empty *one*” has no document that is ready yet." in visitor.text()
+    assert "Upload files" in visitor.links
+
+
+@pytest.mark.parametrize(("mode", "text"), [(Mode.KNOWLEDGE, "Ask “Kitchen”."), (Mode.TEST, "No model is called.")])
+def test_a_filled_knowledge_base_invites_questions(
+    mode: Mode, text: str, installation: Installation, visit: Visit
+) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.choose("mode", mode)
+    assert text in visitor.text()
+
+
+@pytest.mark.parametrize("mode", [Mode.KNOWLEDGE, Mode.TEST])
+def test_a_knowledge_bases_name_is_shown_as_it_was_written(
+    mode: Mode, installation: Installation, visit: Visit
+) -> None:
+    installation.filled("*Menu* of $1 or $2")
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    visitor.choose("mode", mode)
+    assert visitor.text().count("*Menu* of $1 or $2") >= 2
+    as_markdown = [part.value for part in (*visitor.app.markdown, *visitor.app.caption)]
+    assert [text for text in as_markdown if "*Menu*" in text] == []
+
+
+def test_the_models_of_a_configured_endpoint_are_offered(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.set_up(LLM_MODEL="")
+    visitor = visit()
+    choice = visitor.app.selectbox(key="chat_model")
+    host = models.base_url.removeprefix("http://").removesuffix("/v1")
+    assert f"fake · {host}" in choice.options
+    assert not any("embedding" in option for option in choice.options)
+    visitor.choose("chat_model", f"{host}/rate-limited")
+    ask_in_llm_mode(visitor)
+    assert "(429)" in visitor.errors
+
+
+def test_only_local_models_are_said_to_be_on_this_machine(installation: Installation, visit: Visit) -> None:
+    installation.set_up(LLM_MODEL="")
+    assert "on this machine" not in visit().app.selectbox(key="chat_model").help
+
+
+# --- answers ---------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_cites_its_passage_and_the_citation_opens_the_chunk(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.ask(QUESTION)
+    assert f"According to the passages, {ANSWER} :blue-badge[1]." in visitor.text()
+    assert "1 · tea.md" in visitor.app.button(key="citation-1").label
+    visitor.click("citation-1")
+    drawer = visitor.text()
+    for part in ("Black tea is steeped in boiling water", "Cosine", "BM25", "(#1)"):
+        assert part in drawer
+    (asked,) = chats(models)
+    assert "Black tea is steeped in boiling water" in str(asked.body["messages"])
+
+
+def test_a_chinese_question_is_answered_in_chinese(installation: Installation, visit: Visit) -> None:
+    installation.filled(files={"茶.txt": "绿茶用八十度的水冲泡两分钟。红茶用沸水冲泡四分钟。"})
+    visitor = visit("zh-CN")
+    visitor.ask("绿茶用多少度的水？")
+    assert "根据资料，绿茶用八十度的水冲泡两分钟 :blue-badge[1]。" in visitor.text()
+    assert "检索" in visitor.text()
+
+
+def test_a_citation_without_a_passage_stays_text(installation: Installation, visit: Visit) -> None:
+    installation.filled(files={"tea.txt": "Black tea is steeped in boiling water, as [7] and [0] tell."})
+    visitor = visit()
+    visitor.ask(QUESTION)
+    assert "as [7] and [0] tell :blue-badge[1]." in visitor.text()
+    assert visitor.has("citation-1")
+    assert not visitor.has("citation-7")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "![chart](https://tracker.invalid/a.png?q=secret)",
+        "![chart][ref]",
+        "[![chart](https://tracker.invalid/a.png)](https://tracker.invalid)",
+        pytest.param("!![chart](https://tracker.invalid/a.png)"),
+    ],
+)
+def test_an_image_in_an_answer_is_never_loaded(image: str, visit: Visit) -> None:
+    visitor = visit()
+    ask_in_llm_mode(visitor, f"Show {image} please")
+    (answer,) = [part.value for part in visitor.app.markdown if "You asked" in part.value]
+    assert "![" not in answer
+    assert "[chart]" in answer
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param("`vec![1, 2]`"),
+        "`items[1]`",
+    ],
+)
+def test_code_in_an_answer_is_shown_as_it_is(code: str, visit: Visit) -> None:
+    visitor = visit()
+    ask_in_llm_mode(visitor, f"What does {code} mean?")
+    assert f"You asked: What does {code} mean?" in visitor.text()
+
+
+def test_code_in_a_knowledge_answer_is_no_citation(installation: Installation, visit: Visit) -> None:
+    installation.filled(files={"code.txt": "The first item is `items[1]` in this language of tea."})
+    visitor = visit()
+    visitor.ask("What is the first item in this language?")
+    (answer,) = [part.value for part in visitor.app.markdown if "According to" in part.value]
+    assert "The first item is `items[1]` in this language" in answer
+
+
+def test_a_question_is_shown_as_it_was_written(visit: Visit) -> None:
+    visitor = visit()
+    ask_in_llm_mode(visitor, "# *Is* `this` $text$?")
+    (question,) = visitor.app.chat_message[0].text
+    assert question.value == "# *Is* `this` $text$?"
+
+
+def test_without_a_ready_document_nothing_is_invented(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.upload(installation.knowledge_base())
+    visitor = visit()
+    visitor.ask(QUESTION)
+    assert "No document of this knowledge base is ready yet." in visitor.text()
+    assert chats(models) == []
+
+
+def test_nothing_relevant_is_said_and_not_invented(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.filled()
+    for locale, text in {"en-US": "Nothing relevant to this question was found", "zh-CN": "没有找到"}.items():
+        visitor = visit(locale)
+        visitor.ask("Zeppelin?")
+        assert text in visitor.text()
+    assert chats(models) == []
+
+
+def test_the_history_goes_to_the_model(visit: Visit, models: ModelServer) -> None:
+    visitor = visit()
+    ask_in_llm_mode(visitor, "My name is Ada.")
+    visitor.ask("What is my name?")
+    said = [message["content"] for message in chats(models)[-1].body["messages"]]
+    assert said[1:] == ["My name is Ada.", "You asked: My name is Ada.", "What is my name?"]
+
+
+# --- testing mode ----------------------------------------------------------------------------------------------
+
+
+def test_testing_mode_shows_passages_and_asks_no_model(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.choose("mode", Mode.TEST)
+    visitor.ask(QUESTION)
+    assert "Black tea is steeped in boiling water" in visitor.text("passage-1")
+    assert "Cosine" in visitor.text("passage-1")
+    assert models.requests == []
+
+
+# --- modes and knowledge bases ---------------------------------------------------------------------------------
+
+
+def test_a_switch_of_the_mode_leaves_a_line(installation: Installation, visit: Visit) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.ask(QUESTION)
+    visitor.choose("mode", Mode.LLM)
+    assert "— Now: LLM chat —" in visitor.text()
+    visitor.choose("mode", Mode.TEST)
+    assert "— Now: Knowledge-base testing · Kitchen —" in visitor.text()
+    assert "— Now: LLM chat —" not in visitor.text()
+    notices = [message for message in messages_of(visitor, installation) if message.role is Role.NOTICE]
+    assert [message.mode for message in notices] == [Mode.TEST]
+
+
+def test_a_switch_before_the_first_question_leaves_its_line_too(installation: Installation, visit: Visit) -> None:
+    visitor = visit("zh-CN")
+    visitor.choose("mode", Mode.LLM)
+    assert "— 已切换到 LLM 对话 —" in visitor.text()
+    visitor.ask("茶是什么？")
+    assert "— 已切换到 LLM 对话 —" in visitor.text()
+    roles = [message.role for message in messages_of(visitor, installation)]
+    assert roles == [Role.NOTICE, Role.USER, Role.ASSISTANT]
+
+
+def test_a_switch_of_the_knowledge_base_leaves_a_line(installation: Installation, visit: Visit) -> None:
+    garden = installation.filled("Garden", {"garden.md": "Roses are cut in March."})
+    installation.filled("Kitchen")
+    visitor = visit()
+    visitor.ask(QUESTION)
+    visitor.choose("knowledge_base", garden.id)
+    assert "— Now: Knowledge-base Q&A · Garden —" in visitor.text()
+    visitor.ask("When are roses cut?")
+    assert "Roses are cut in March" in visitor.text()
+
+
+def test_a_new_conversation_begins_empty(installation: Installation, visit: Visit) -> None:
+    visitor = visit()
+    ask_in_llm_mode(visitor)
+    first = conversation_of(visitor)
+    visitor.click("new_conversation")
+    assert "conversation" not in visitor.app.query_params
+    assert not visitor.app.chat_message
+    visitor.ask("Something else")
+    assert conversation_of(visitor) != first
+    visitor.click(f"open-{first}")
+    assert conversation_of(visitor) == first
+    assert "You asked: What is tea?" in visitor.text()
+
+
+# --- conversations by address ----------------------------------------------------------------------------------
+
+
+def test_a_conversation_is_opened_by_its_address_with_its_mode(visit: Visit) -> None:
+    visitor = visit()
+    ask_in_llm_mode(visitor)
+    again = visit(conversation=str(conversation_of(visitor)))
+    assert "You asked: What is tea?" in again.text()
+    assert again.app.radio(key="mode").value == Mode.LLM
+
+
+@pytest.mark.parametrize(
+    ("locale", "message"),
+    [
+        ("en-US", "This conversation does not exist any more, or it is not yours."),
+        ("zh-CN", "对话已不存在，或不属于你。"),
+    ],
+)
+def test_an_unknown_conversation_is_told(locale: str, message: str, visit: Visit) -> None:
+    visitor = visit(locale, conversation=str(uuid4()))
+    assert message in visitor.errors
+    assert visitor.has("question")
+    assert "conversation" not in visitor.app.query_params
+
+
+def test_somebody_elses_conversation_is_told_as_unknown(installation: Installation, visit: Visit) -> None:
+    stranger = add_user(installation.services.database, "stranger")
+    theirs = installation.services.conversations.create(stranger, "My secret", Mode.LLM, None)
+    visitor = visit(conversation=str(theirs.id))
+    assert "it is not yours" in visitor.errors
+    assert "My secret" not in visitor.text()
+
+
+def test_an_address_that_is_no_id_opens_an_empty_chat(visit: Visit) -> None:
+    visitor = visit(conversation="' or 1=1 --")
+    assert not visitor.errors
+    assert "What would you like to know?" in visitor.text()
+
+
+def test_only_the_latest_messages_are_drawn(installation: Installation, visit: Visit) -> None:
+    conversations, user = installation.services.conversations, installation.user
+    conversation = conversations.create(user, "Long", Mode.LLM, None)
+    for index in range(35):
+        answer = conversations.ask(user, conversation.id, f"question {index}")
+        conversations.finish(user, answer.id, MessageState.DONE, f"answer {index}")
+    visitor = visit(conversation=str(conversation.id))
+    assert len(visitor.app.chat_message) == 50
+    assert "question 9\n" not in visitor.text()
+    visitor.click("load_earlier")
+    assert len(visitor.app.chat_message) == 70
+    assert "question 0\n" in visitor.text()
+    assert not visitor.has("load_earlier")
+
+
+# --- stop, failures, another try -------------------------------------------------------------------------------
+
+
+def test_a_stopped_answer_keeps_what_had_arrived(installation: Installation, visit: Visit, models: ModelServer) -> None:
+    installation.set_up(LLM_MODEL="long")
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    visitor.start_asking("Tell me all")
+    visitor.wait_until(lambda: "word5" in visitor.text(), "the answer's beginning")
+    visitor.click("stop")
+    visitor.wait_for_answer()
+    assert "You stopped this answer." in visitor.text()
+    assert "word5" in visitor.text()
+    assert "word399" not in visitor.text()
+    assert chats(models)[0].ended.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("model", "english", "chinese"),
+    [
+        ("wrong", "refused the API key.", "拒绝了 API 密钥"),
+        ("unknown", "does not know the model unknown.", "没有模型 unknown"),
+        ("rate-limited", "takes no more requests at the moment (429)", "429"),
+        ("error-500", "answered with an error (HTTP 500: The GPU is on fire.)", "HTTP 500: The GPU is on fire."),
+        ("silent", "did not answer within 3 s.", "3 秒"),
+        ("broken", "broke off in the middle of the answer.", "中断"),
+    ],
+)
+def test_a_failure_is_told_the_question_is_kept_and_it_can_be_tried_again(
+    model: str, english: str, chinese: str, installation: Installation, visit: Visit
+) -> None:
+    installation.set_up(LLM_MODEL=model)
+    visitor = visit()
+    ask_in_llm_mode(visitor, "What is tea?")
+    assert english in visitor.errors
+    assert "good" not in visitor.text()
+    assert visitor.app.chat_message[0].text[0].value == "What is tea?"
+    chinese_visitor = visit("zh-CN", conversation=str(conversation_of(visitor)))
+    assert chinese in chinese_visitor.errors
+    installation.set_up(LLM_MODEL="fake")
+    visitor.click("regenerate")
+    visitor.wait_for_answer()
+    assert "You asked: What is tea?" in visitor.text()
+    assert not visitor.errors
+    assert len(visitor.app.chat_message) == 2
+
+
+def test_what_had_arrived_before_the_stream_broke_is_kept(installation: Installation, visit: Visit) -> None:
+    installation.set_up(LLM_MODEL="broken")
+    visitor = visit()
+    ask_in_llm_mode(visitor)
+    assert "You asked: What" in visitor.text()
+
+
+def test_a_model_server_that_is_away_is_told(installation: Installation, visit: Visit) -> None:
+    installation.set_up(OPENAI_BASE_URL="http://127.0.0.1:1/v1")
+    visitor = visit()
+    ask_in_llm_mode(visitor)
+    assert "127.0.0.1:1 cannot be reached." in visitor.errors
+
+
+def test_an_answer_whose_process_died_is_interrupted(installation: Installation, visit: Visit) -> None:
+    conversations, user = installation.services.conversations, installation.user
+    conversation = conversations.create(user, "Question", Mode.LLM, None)
+    conversations.ask(user, conversation.id, "Question")
+    visitor = visit(conversation=str(conversation.id))
+    assert visitor.app.chat_input(key="question").disabled
+    visitor.wait_for_answer()
+    assert "This answer was interrupted" in visitor.text()
+    visitor.click("regenerate")
+    visitor.wait_for_answer()
+    assert "You asked: Question" in visitor.text()
+
+
+# --- without a model -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("locale", "text"), [("en-US", "To connect a language model, set OPENAI_API_KEY"), ("zh-CN", "要接入大模型")]
+)
+def test_without_a_model_the_chat_says_how_to_connect_one(
+    locale: str, text: str, without_model: Installation, visit: Visit
+) -> None:
+    visitor = visit(locale)
+    visitor.choose("mode", Mode.LLM)
+    (info,) = visitor.app.info
+    assert text in info.value
+    assert "\n" not in info.value
+    visitor.ask("What is tea?")
+    (info,) = visitor.app.info
+    assert text in info.value
+    assert not visitor.errors
+
+
+def test_without_a_model_knowledge_mode_answers_with_marked_passages(without_model: Installation, visit: Visit) -> None:
+    without_model.filled()
+    visitor = visit()
+    visitor.ask(QUESTION)
+    assert "No language model is connected: these are the best passages." in visitor.text()
+    assert "**Black tea is steeped in boiling water for four minutes.** :blue-badge[1]" in visitor.text()
+    assert visitor.has("citation-1")
+    assert "<mark>Black tea is steeped" in visitor.text("passage-1")
+
+
+def test_local_models_are_offered_and_used_only_once_chosen(
+    without_model: Installation, visit: Visit, models: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kb.llm.LOCAL_SERVERS", (("Ollama", models.base_url),))
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    visitor.ask("What is tea?")
+    assert chats(models) == []
+    choice = visitor.app.selectbox(key="chat_model")
+    assert choice.options[0] == "None: show the best passages"
+    assert "fake · Ollama" in choice.options
+    host = models.base_url.removeprefix("http://").removesuffix("/v1")
+    visitor.choose("chat_model", f"{host}/fake")
+    visitor.click("regenerate")
+    visitor.wait_for_answer()
+    assert "You asked: What is tea?" in visitor.text()
+
+
+# --- services that are away ------------------------------------------------------------------------------------
+
+
+def test_while_redis_is_down_an_answer_still_comes(installation: Installation, visit: Visit, dead_url: str) -> None:
+    installation.filled()
+    installation.set_up(REDIS_URL=dead_url)
+    visitor = visit()
+    visitor.ask(QUESTION)
+    assert ANSWER in visitor.text()
+    assert not visitor.errors
+
+
+def test_milvus_that_is_down_never_looks_like_nothing_found(
+    installation: Installation, visit: Visit, dead_url: str, models: ModelServer
+) -> None:
+    installation.filled()
+    installation.set_up(MILVUS_URI=dead_url.replace("redis", "http").removesuffix("/0"))
+    for mode in (Mode.KNOWLEDGE, Mode.TEST):
+        visitor = visit()
+        visitor.choose("mode", mode)
+        visitor.ask(QUESTION)
+        assert "Milvus does not answer" in visitor.errors
+        assert "Nothing relevant" not in visitor.text()
+        assert visitor.has("regenerate")
+    assert chats(models) == []

@@ -1,0 +1,334 @@
+"""Knowledge bases: create, upload, watch, mend, delete."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from kb.errors import NotFound
+from kb.models import Progress, VersionState
+from kb.progress import WorkerInfo
+from tests.pages.conftest import TEA, Installation, Visit
+from tests.pages.visitor import Visitor
+from tests.real_services import Redis, wait_until
+from workers import broker, sending
+
+
+@pytest.fixture
+def visitor(visit: Visit) -> Visitor:
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    return visitor
+
+
+def create(visitor: Visitor, name: str) -> None:
+    visitor.click("new_knowledge_base")
+    visitor.type("knowledge_base_name", name)
+    visitor.click("create_knowledge_base")
+
+
+def announce_worker(installation: Installation) -> None:
+    installation.services.board.announce_worker(WorkerInfo("a:1:b", "a", 1, threads=2, busy=1, since=datetime.now(UTC)))
+
+
+# --- knowledge bases -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["产品手册（第二版）", "Café *menu* [1] $x$", "قاعدة", "<b>bold</b>", "🍵 お茶"])
+def test_a_knowledge_base_may_have_any_name(name: str, visitor: Visitor, installation: Installation) -> None:
+    create(visitor, name)
+    assert not visitor.errors
+    (base,) = installation.services.knowledge_bases.list(installation.user)
+    assert base.name == name
+    assert visitor.app.selectbox(key="shown_knowledge_base").value == base.id
+    assert visitor.app.query_params == {"knowledge_base": str(base.id)}
+
+
+def test_a_name_that_is_taken_is_told_and_nothing_is_lost(visitor: Visitor, installation: Installation) -> None:
+    base = installation.filled("手册")
+    visitor.run()
+    create(visitor, "手册")
+    assert "There is already a knowledge base named “手册”." in visitor.errors
+    (kept,) = installation.services.knowledge_bases.list(installation.user)
+    assert (kept.id, kept.ready_count) == (base.id, 1)
+
+
+@pytest.mark.parametrize("name", ["   ", "\u200b\u202e"])
+def test_a_name_without_anything_to_see_is_refused(name: str, visitor: Visitor, installation: Installation) -> None:
+    create(visitor, name)
+    assert "A name needs 1 to 100 characters." in visitor.errors
+    assert installation.services.knowledge_bases.list(installation.user) == []
+
+
+def test_the_knowledge_base_in_the_address_is_shown(installation: Installation, visit: Visit) -> None:
+    first, second = installation.knowledge_base("First"), installation.knowledge_base("Second")
+    visitor = visit()
+    for base in (first, second):
+        visitor.go_to("knowledge_bases")
+        visitor.app.query_params["knowledge_base"] = str(base.id)
+        visitor.run()
+        assert visitor.app.selectbox(key="shown_knowledge_base").value == base.id
+
+
+def test_another_one_is_chosen_and_remembered_by_the_chat(installation: Installation, visitor: Visitor) -> None:
+    first, second = installation.knowledge_base("First"), installation.knowledge_base("Second")
+    visitor.run()
+    for base in (first, second):
+        visitor.choose("shown_knowledge_base", base.id)
+        assert visitor.app.selectbox(key="shown_knowledge_base").value == base.id
+    visitor.choose("shown_knowledge_base", first.id)
+    visitor.go_to("chat")
+    assert visitor.app.selectbox(key="knowledge_base").value == first.id
+
+
+def test_a_knowledge_base_is_renamed(installation: Installation, visitor: Visitor) -> None:
+    installation.knowledge_base("Old")
+    visitor.run()
+    (field,) = [field for field in visitor.app.text_input if str(field.key).startswith("rename_knowledge_base")]
+    field.set_value("新的名字")
+    visitor.click("rename")
+    assert [base.name for base in installation.services.knowledge_bases.list(installation.user)] == ["新的名字"]
+    assert "新的名字 · 0 documents" in visitor.app.selectbox(key="shown_knowledge_base").options
+
+
+def test_a_knowledge_base_is_deleted_only_after_a_confirmation(installation: Installation, visitor: Visitor) -> None:
+    base = installation.filled("Gone")
+    visitor.run()
+    visitor.click("delete_knowledge_base")
+    assert "Delete “Gone” with its 1 document? This cannot be undone." in visitor.text()
+    assert installation.services.knowledge_bases.list(installation.user)
+    visitor.click("confirm_delete_base")
+    assert installation.services.knowledge_bases.list(installation.user) == []
+    assert "A knowledge base is a group of files" in visitor.text()
+    assert sending.waiting(broker, sending.MAINTENANCE_QUEUE) == 1
+    installation.worker.cleanup.clear_knowledge_base(base.id)
+
+
+def test_keeping_it_keeps_it(installation: Installation, visitor: Visitor) -> None:
+    installation.knowledge_base("Kept")
+    visitor.run()
+    visitor.click("delete_knowledge_base")
+    visitor.click("confirm_delete_base_keep")
+    assert len(installation.services.knowledge_bases.list(installation.user)) == 1
+
+
+def test_a_name_is_shown_as_it_was_written(installation: Installation, visitor: Visitor) -> None:
+    installation.knowledge_base("*Menu* of $1 or $2")
+    visitor.run()
+    visitor.click("delete_knowledge_base")
+    assert "*Menu* of $1 or $2" in visitor.text()
+    as_markdown = [visitor.app.file_uploader(key="upload").label, *(part.value for part in visitor.app.markdown)]
+    assert [text for text in as_markdown if "*Menu*" in text] == []
+
+
+# --- uploading -------------------------------------------------------------------------------------------------
+
+
+def test_uploaded_files_are_listed_and_sent_to_the_workers(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    visitor.run()
+    visitor.upload(("tea.md", TEA.encode()), ("茶.txt", "绿茶用八十度的水。".encode("gb18030")), ("empty.txt", b""))
+    documents = installation.documents(base)
+    assert {document.name for document in documents} == {"tea.md", "茶.txt", "empty.txt"}
+    assert "0 of 3 ready · 3 in progress" in visitor.text()
+    assert sending.waiting(broker, sending.INGESTION_QUEUE) == 3
+    # The uploader is empty again: what was taken is not taken twice.
+    visitor.run()
+    assert len(installation.documents(base)) == 3
+    for document in documents:
+        installation.ingest(document)
+    visitor.run()
+    assert "2 of 3 ready · 1 failed" in visitor.text()
+
+
+def test_the_limit_is_the_configured_one_after_an_upload_too(installation: Installation, visitor: Visitor) -> None:
+    installation.knowledge_base()
+    visitor.run()
+    visitor.upload(("tea.md", TEA.encode()))
+    limit = visitor.app.file_uploader(key="upload").proto.max_upload_size_mb
+    assert limit == installation.services.settings.max_upload_mb
+
+
+@pytest.mark.parametrize("name", ['../../x" or 1==1 or ".pdf', "很长" * 40 + ".txt", "a\u202etxt.exe.txt"])
+def test_a_files_name_is_only_ever_a_label(name: str, installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    visitor.run()
+    visitor.upload((name, b"Green tea."), (name, b"Black tea."))
+    first, second = installation.documents(base)
+    assert first.name == second.name == name.replace("\u202e", "")
+    assert first.name in visitor.text(f"document-{first.id}")
+    files = [path.name for path in installation.services.settings.uploads.rglob("*") if path.is_file()]
+    assert sorted(files) == sorted([first.latest.id.hex, second.latest.id.hex])
+
+
+def test_an_upload_while_redis_is_down_is_kept_and_done_later(
+    installation: Installation, own_redis: Redis, visit: Visit
+) -> None:
+    installation.set_up(REDIS_URL=own_redis.url)
+    base = installation.knowledge_base()
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    own_redis.stop()
+    visitor.upload(("tea.md", TEA.encode()))
+    assert "Redis does not answer" in visitor.errors
+    assert "tea.md" in visitor.text("documents")
+    assert [document.name for document in installation.documents(base)] == ["tea.md"]
+    own_redis.start()
+    sending.send_due(broker, installation.worker)
+    assert sending.waiting(broker, sending.INGESTION_QUEUE) == 1
+    assert installation.ingest(installation.documents(base)[0]) is VersionState.READY
+    visitor.run()
+    assert not visitor.errors
+    assert "1 of 1 ready" in visitor.text()
+
+
+# --- watching --------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_shows_its_place_and_whether_a_worker_runs(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    first, second = installation.upload(base, "first.md"), installation.upload(base, "second.md")
+    visitor.run()
+    assert "No worker is running" in visitor.text()
+    announce_worker(installation)
+    visitor.run()
+    assert "No worker is running" not in visitor.text()
+    assert "Place 1 in the queue." in visitor.text(f"document-{first.id}")
+    assert "Place 2 in the queue." in visitor.text(f"document-{second.id}")
+
+
+def test_what_runs_shows_n_of_m_the_rate_and_the_last_sign_of_life(
+    installation: Installation, visitor: Visitor
+) -> None:
+    document = installation.upload(installation.knowledge_base())
+    assert installation.worker.claims.claim(document.latest.id)
+    visitor.run()
+    assert "Reading the file… · last sign of life" in visitor.text(f"document-{document.id}")
+    progress = Progress(VersionState.PARSING, 1200, 3000, 12.5, datetime.now(UTC), "a")
+    installation.services.board.write(document.latest.id, progress)
+    visitor.run()
+    assert "Page 1,200 of 3,000 · 12.5 a second · last sign of life" in visitor.text(f"document-{document.id}")
+
+
+def test_a_document_that_waits_for_a_service_says_for_which_and_until_when(
+    installation: Installation, visitor: Visitor
+) -> None:
+    document = installation.upload(installation.knowledge_base())
+    for path in installation.services.settings.uploads.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert installation.ingest(document) is VersionState.QUEUED
+    visitor.run()
+    text = visitor.text(f"document-{document.id}")
+    assert "The stored copy of “tea.md” cannot be read" in text
+    assert "Next try in " in text
+
+
+@pytest.mark.parametrize(
+    ("locale", "message", "remedy"),
+    [
+        ("en-US", "“empty.txt” is empty (0 bytes).", "Check the file and upload it again."),
+        ("zh-CN", "“empty.txt”是空文件（0 字节）。", "请检查文件后重新上传。"),
+    ],
+)
+def test_a_failed_document_shows_the_cause_and_the_next_step(
+    locale: str, message: str, remedy: str, installation: Installation, visit: Visit
+) -> None:
+    document = installation.upload(installation.knowledge_base(), "empty.txt", "")
+    assert installation.ingest(document) is VersionState.FAILED
+    visitor = visit(locale)
+    visitor.go_to("knowledge_bases")
+    text = visitor.text(f"document-{document.id}")
+    assert message in text
+    assert remedy in text
+
+
+def test_a_file_that_is_not_what_it_says_is_refused_by_name(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    picture = installation.upload(base, "report.pdf", b"\x89PNG\r\n\x1a\n" + bytes(100))
+    assert installation.ingest(picture) is VersionState.FAILED
+    visitor.run()
+    assert "“report.pdf” is not a PDF file" in visitor.text(f"document-{picture.id}")
+
+
+# --- retry, cancel, delete, chunks -----------------------------------------------------------------------------
+
+
+def test_a_waiting_document_is_cancelled_and_tried_again(installation: Installation, visitor: Visitor) -> None:
+    document = installation.upload(installation.knowledge_base())
+    visitor.run()
+    visitor.click(f"cancel-{document.id}")
+    assert "cancelled" in visitor.text(f"document-{document.id}")
+    assert installation.ingest(document) is None
+    visitor.click(f"retry-{document.id}")
+    assert not visitor.has(f"retry-{document.id}")
+    assert sending.waiting(broker, sending.INGESTION_QUEUE) == 1
+    assert installation.ingest(document) is VersionState.READY
+
+
+def test_retry_while_redis_is_down_queues_the_document(
+    installation: Installation, visitor: Visitor, dead_url: str
+) -> None:
+    document = installation.upload(installation.knowledge_base(), "empty.txt", "")
+    installation.ingest(document)
+    installation.set_up(REDIS_URL=dead_url)
+    visitor.run()
+    visitor.click(f"retry-{document.id}")
+    assert "Redis does not answer" in visitor.errors
+    latest = installation.services.documents.get(installation.user, document.id).latest
+    assert latest.state is VersionState.QUEUED
+
+
+def test_a_click_that_comes_too_late_is_told(installation: Installation, visitor: Visitor) -> None:
+    document = installation.upload(installation.knowledge_base())
+    visitor.run()
+    installation.ingest(document)
+    visitor.click(f"cancel-{document.id}")
+    assert "“tea.md” is ready; this is not possible now." in visitor.errors
+
+
+def test_a_document_is_deleted_only_after_a_confirmation(installation: Installation, visitor: Visitor) -> None:
+    base = installation.filled()
+    (document,) = installation.documents(base)
+    visitor.run()
+    visitor.click(f"delete-{document.id}")
+    assert "Delete “tea.md” and all its chunks? This cannot be undone." in visitor.text()
+    assert installation.documents(base)
+    visitor.click("confirm_delete")
+    assert installation.documents(base) == []
+    assert not visitor.has(f"document-{document.id}")
+    assert sending.waiting(broker, sending.MAINTENANCE_QUEUE) == 1
+    installation.worker.cleanup.clear_document(document.id)
+    with pytest.raises(NotFound):
+        installation.services.documents.get(installation.user, document.id)
+
+
+def test_the_chunks_of_a_document_are_shown(installation: Installation, visitor: Visitor) -> None:
+    base = installation.filled()
+    (document,) = installation.documents(base)
+    visitor.run()
+    visitor.click(f"chunks-{document.id}")
+    text = visitor.text()
+    assert "tea.md · 1 chunk" in text
+    assert "Green tea is steeped at eighty degrees" in text
+
+
+def test_chunks_that_cannot_be_fetched_say_so(installation: Installation, visitor: Visitor, dead_url: str) -> None:
+    base = installation.filled()
+    (document,) = installation.documents(base)
+    installation.set_up(MILVUS_URI=dead_url.replace("redis", "http").removesuffix("/0"))
+    visitor.run()
+    visitor.click(f"chunks-{document.id}")
+    wait_until(lambda: "Milvus does not answer" in visitor.errors, 1)
+
+
+def test_only_a_page_of_documents_is_drawn(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    for index in range(35):
+        installation.upload(base, f"file-{index:02}.md")
+    visitor.run()
+    assert visitor.text().count(".md**") == 30
+    visitor.choose("documents_page", 2)
+    assert visitor.text().count(".md**") == 5
+    assert "file-00.md" in visitor.text("documents")

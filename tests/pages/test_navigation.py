@@ -1,0 +1,66 @@
+"""What every page shares: what an empty installation says, the language, and a start that fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pages.conftest import Installation, Visit
+
+EMPTY = {
+    "chat": ("What would you like to know?", "想了解什么？"),
+    "knowledge_bases": ("A knowledge base is a group of files", "知识库是一组可以提问的文件"),
+    "testing": ("There is no knowledge base yet.", "还没有知识库。"),
+    "history": ("You have not asked anything yet.", "还没有提过问题。"),
+    "system": ("Where the data is", "数据位置"),
+}
+
+
+@pytest.mark.parametrize("page", EMPTY)
+def test_an_empty_page_says_what_it_is_for_in_the_browsers_language(page: str, visit: Visit) -> None:
+    english, chinese = EMPTY[page]
+    for locale, text in {"en-US": english, "zh-CN": chinese, "zh-Hans-SG": chinese, "fr-FR": english}.items():
+        visitor = visit(locale)
+        visitor.go_to(page)
+        assert text in visitor.text()
+        assert not visitor.errors
+
+
+def test_the_language_chosen_in_the_sidebar_holds_on_every_page(visit: Visit) -> None:
+    visitor = visit("en-US")
+    assert visitor.app.selectbox(key="language").value == "en"
+    visitor.choose("language", "zh_CN")
+    assert "想了解什么？" in visitor.text()
+    visitor.go_to("history")
+    assert "还没有提过问题。" in visitor.text()
+    visitor.choose("language", "en")
+    visitor.go_to("chat")
+    assert "What would you like to know?" in visitor.text()
+
+
+def test_a_setting_that_is_wrong_is_told_with_its_name(installation: Installation, visit: Visit) -> None:
+    installation.set_up(WORKER_THREADS="many")
+    visitor = visit()
+    assert "WORKER_THREADS" in visitor.errors
+    installation.set_up(WORKER_THREADS="1")
+    visitor.click("start_again")
+    assert not visitor.errors
+
+
+def test_a_database_that_is_away_is_told(installation: Installation, visit: Visit, dead_url: str) -> None:
+    installation.set_up(DATABASE_URL=dead_url.replace("redis://", "postgresql://test@"))
+    visitor = visit()
+    assert "The database does not answer" in visitor.errors
+    assert visitor.has("start_again")
+
+
+@pytest.mark.parametrize("page", EMPTY)
+def test_no_page_breaks_while_redis_and_milvus_are_down(
+    page: str, installation: Installation, visit: Visit, dead_url: str
+) -> None:
+    base = installation.filled()
+    installation.upload(base, "waiting.md")
+    installation.set_up(REDIS_URL=dead_url, MILVUS_URI=dead_url.replace("redis", "http").removesuffix("/0"))
+    visitor = visit()
+    visitor.go_to(page)
+    assert ("Redis does not answer" in visitor.errors) == (page in ("knowledge_bases", "system"))
+    assert visitor.has("language")

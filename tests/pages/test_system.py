@@ -1,0 +1,80 @@
+"""System: the services, the workers, the models, and where the data is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kb.embedding import model_status
+from kb.progress import WorkerInfo
+from tests.pages.conftest import Installation, Visit
+from tests.pages.visitor import Visitor
+
+
+@pytest.fixture
+def visitor(visit: Visit) -> Visitor:
+    visitor = visit()
+    visitor.go_to("system")
+    return visitor
+
+
+def test_each_service_is_listed_with_its_version(visitor: Visitor) -> None:
+    rows = visitor.text().splitlines()
+    for name, version, where in (
+        ("SQL", "SQLite 3", "embedded"),
+        ("Redis", "Redis ", "external"),
+        ("Milvus", "milvus", "external"),
+    ):
+        (row,) = [row for row in rows if f"**{name}**" in row]
+        assert "check_circle" in row
+        assert version in row
+        assert where in row
+
+
+@pytest.mark.parametrize(("locale", "message"), [("en-US", "Redis does not answer"), ("zh-CN", "Redis 没有响应")])
+def test_a_service_that_is_down_is_marked(
+    locale: str, message: str, installation: Installation, visit: Visit, dead_url: str
+) -> None:
+    installation.set_up(REDIS_URL=dead_url, MILVUS_URI=dead_url.replace("redis", "http").removesuffix("/0"))
+    visitor = visit(locale)
+    visitor.go_to("system")
+    rows = visitor.text().splitlines()
+    assert [("error" in row) for row in rows if row.startswith(":") and "**" in row] == [False, True, True]
+    assert message in visitor.errors
+
+
+def test_workers_and_the_queue_are_shown(installation: Installation, visitor: Visitor) -> None:
+    assert "No worker is running" in visitor.text()
+    since = datetime.now(UTC) - timedelta(minutes=3)
+    installation.services.board.announce_worker(WorkerInfo("box:42:x", "box", 42, threads=4, busy=3, since=since))
+    visitor.run()
+    assert "**box (42)** · 3 of 4 threads busy · since 3 minutes ago" in visitor.text()
+    assert "In the queue: 0 documents, 0 clean-ups" in visitor.text()
+
+
+def test_models_data_and_versions_are_shown_without_secrets(installation: Installation, visitor: Visitor) -> None:
+    text = visitor.text()
+    for part in ("fake", "test", str(installation.services.settings.home), "Python", "pymilvus", "streamlit"):
+        assert part in text
+    assert "good" not in text
+
+
+def test_without_a_model_it_is_said(without_model: Installation, visitor: Visitor) -> None:
+    assert "No language model is connected." in visitor.text()
+
+
+def test_what_a_service_that_is_down_says_is_translated(
+    installation: Installation, visit: Visit, dead_url: str
+) -> None:
+    installation.set_up(REDIS_URL=dead_url)
+    visitor = visit("zh-CN")
+    visitor.go_to("system")
+    assert "Redis does not answer" not in visitor.text()
+
+
+def test_the_state_of_the_embedding_model_is_translated(installation: Installation, visit: Visit) -> None:
+    state = model_status(installation.services.settings).state.value
+    visitor = visit("zh-CN")
+    visitor.go_to("system")
+    assert f"<td>{state}</td>" not in visitor.text()

@@ -1,0 +1,125 @@
+"""Testing: passages with scores, and no model."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.sample_files import pdf_file
+from tests.fakes.model_server import ModelServer
+from tests.pages.conftest import Installation, Visit
+from tests.pages.visitor import Visitor
+
+QUESTION = "Is black tea steeped in boiling water?"
+
+
+@pytest.fixture
+def visitor(installation: Installation, visit: Visit) -> Visitor:
+    installation.filled(
+        files={
+            "tea.md": "Black tea is steeped in boiling water for four minutes. Milk is poured afterwards.",
+            "soup.md": "Soup is kept in boiling water for an hour, with black pepper.",
+        }
+    )
+    visitor = visit()
+    visitor.go_to("testing")
+    return visitor
+
+
+def run_test(visitor: Visitor, question: str) -> None:
+    visitor.type("test_question", question)
+    visitor.click("run_test")
+
+
+def test_passages_come_in_order_with_every_score_and_the_trace(visitor: Visitor) -> None:
+    run_test(visitor, QUESTION)
+    best = visitor.text("passage-1")
+    for part in ("tea.md", "Fused</b> 1", "Cosine</b> ", "BM25</b> ", "(#1)", "Shared terms</b> 100 %"):
+        assert part in best
+    assert "<mark>Black tea is steeped in boiling water for four minutes. </mark>" in best
+    assert "soup.md" in visitor.text("passage-2")
+    trace = visitor.text("passages")
+    for step in ("Dense route (HNSW)", "Lexical route (BM25)", "Fuse the scores", "top k: 5"):
+        assert step in trace
+
+
+def test_no_model_is_asked(visitor: Visitor, models: ModelServer) -> None:
+    run_test(visitor, QUESTION)
+    assert visitor.has("passage-1")
+    assert models.requests == []
+
+
+def test_the_result_stays_until_another_knowledge_base_is_chosen(visitor: Visitor, installation: Installation) -> None:
+    run_test(visitor, QUESTION)
+    visitor.run()
+    assert visitor.has("passage-1")
+    other = installation.knowledge_base("Other")
+    visitor.run()
+    visitor.choose("tested_knowledge_base", other.id)
+    assert not visitor.has("passage-1")
+
+
+def test_an_empty_question_asks_for_one(visitor: Visitor) -> None:
+    run_test(visitor, "   ")
+    assert "Enter a question first." in visitor.text()
+
+
+def test_a_knowledge_base_without_ready_documents_says_so(installation: Installation, visit: Visit) -> None:
+    installation.upload(installation.knowledge_base())
+    visitor = visit()
+    visitor.go_to("testing")
+    run_test(visitor, QUESTION)
+    assert "No document of this knowledge base is ready yet." in visitor.text("passages")
+    assert "Nothing relevant" not in visitor.text()
+
+
+@pytest.mark.parametrize(("locale", "message"), [("en-US", "Milvus does not answer"), ("zh-CN", "Milvus 没有响应")])
+def test_milvus_that_is_down_never_looks_like_nothing_found(
+    locale: str, message: str, installation: Installation, visit: Visit, dead_url: str
+) -> None:
+    installation.filled()
+    installation.set_up(MILVUS_URI=dead_url.replace("redis", "http").removesuffix("/0"))
+    visitor = visit(locale)
+    visitor.go_to("testing")
+    run_test(visitor, QUESTION)
+    assert message in visitor.errors
+    assert not visitor.has("passages")
+
+
+def test_a_knowledge_base_of_another_embedding_model_is_refused(installation: Installation, visit: Visit) -> None:
+    installation.services.knowledge_bases.create(installation.user, "Old", "another-model", 32)
+    visitor = visit()
+    visitor.go_to("testing")
+    run_test(visitor, QUESTION)
+    assert "This knowledge base was built with another-model, but test is configured." in visitor.errors
+
+
+def test_testing_works_while_redis_is_down(visitor: Visitor, installation: Installation, dead_url: str) -> None:
+    installation.set_up(REDIS_URL=dead_url)
+    run_test(visitor, QUESTION)
+    assert "tea.md" in visitor.text("passage-1")
+
+
+def test_text_of_documents_is_shown_as_it_is(installation: Installation, visit: Visit) -> None:
+    installation.filled(files={"<img src=x>.md": "Tea <script>alert(1)</script> & <b>milk</b>."})
+    visitor = visit()
+    visitor.go_to("testing")
+    run_test(visitor, "tea & milk")
+    best = visitor.text("passage-1")
+    assert "&lt;img src=x&gt;.md" in best
+    assert "&lt;script&gt;" in best
+    assert "<script>" not in best
+
+
+def test_a_passage_is_said_to_stand_on_the_page_of_its_text(installation: Installation, visit: Visit) -> None:
+    pages = (
+        "The harbour has a blue lighthouse.",
+        "The bakery sells caraway bread.",
+        "The museum shows copper kettles.",
+    )
+    installation.filled(files={"town.pdf": pdf_file(pages, hours=12)})
+    visitor = visit()
+    visitor.go_to("testing")
+    run_test(visitor, "Which museum shows copper kettles?")
+    best = visitor.text("passage-1")
+    assert "copper kettles" in best
+    assert "town.pdf · p. 3" in best

@@ -1,0 +1,140 @@
+"""Every text of the product in every language, with its placeholders, and none that the product no longer has."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+from babel.messages import Catalog, Message
+from babel.messages.pofile import read_po
+
+from kb.models import VersionState
+from pages.ui.i18n import LANGUAGES, LOCALES
+from tests.real_services import ROOT
+
+SOURCES = sorted(path for folder in ("kb", "pages") for path in (ROOT / folder).rglob("*.py"))
+MARKERS = {"_": 1, "N_": 1, "ngettext": 2}  # function → how many of its first arguments are texts
+PLACEHOLDER = re.compile(r"\{(\w*)\}")
+TRANSLATED = [code for code in LANGUAGES if code != "en"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A marked text: the message id, or both of them, and where it stands."""
+
+    ids: tuple[str, ...]
+    path: Path
+    line: int
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def marked_calls(tree: ast.AST) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MARKERS:
+            yield node
+
+
+def texts() -> list[Text]:
+    """Literals only: what is translated by a variable was marked where it was written."""
+    found = []
+    for path in SOURCES:
+        for call in marked_calls(parsed(path)):
+            assert isinstance(call.func, ast.Name)
+            arguments = call.args[: MARKERS[call.func.id]]
+            ids = [part.value for part in arguments if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            if len(ids) == MARKERS[call.func.id]:
+                found.append(Text(tuple(ids), path, call.lineno))
+    return found
+
+
+@pytest.fixture(scope="module", params=TRANSLATED)
+def catalogue(request: pytest.FixtureRequest) -> Catalog:
+    with (LOCALES / request.param / "LC_MESSAGES" / "zhiwen.po").open("rb") as file:
+        return read_po(file, locale=request.param, abort_invalid=True)
+
+
+def entries(catalogue: Catalog) -> dict[tuple[str, ...], Message]:
+    return {(message.id if isinstance(message.id, tuple) else (message.id,)): message for message in catalogue}
+
+
+def strings(message: Message) -> tuple[str, ...]:
+    return message.string if isinstance(message.string, tuple) else (message.string,)
+
+
+def where(text: Text) -> str:
+    return f"{text.path.relative_to(ROOT)}:{text.line}: {text.ids[0]!r}"
+
+
+def test_there_are_texts_to_translate() -> None:
+    assert len(texts()) > 100
+
+
+def test_every_text_is_translated(catalogue: Catalog) -> None:
+    known = entries(catalogue)
+    untranslated = [
+        where(text) for text in texts() if text.ids not in known or not all(map(str.strip, strings(known[text.ids])))
+    ]
+    assert untranslated == []
+
+
+def test_translations_keep_the_placeholders(catalogue: Catalog) -> None:
+    wrong = []
+    for ids, message in entries(catalogue).items():
+        wanted = {name for text in ids for name in PLACEHOLDER.findall(text)}
+        wrong += [text for text in strings(message) if set(PLACEHOLDER.findall(text)) != wanted]
+    assert wrong == []
+
+
+def test_no_translation_is_left_over(catalogue: Catalog) -> None:
+    used = {text.ids for text in texts()}
+    assert [ids for ids in entries(catalogue) if ids != ("",) and ids not in used] == []
+    assert list(catalogue.obsolete) == []
+
+
+def test_no_translation_is_doubtful(catalogue: Catalog) -> None:
+    assert [message.id for message in catalogue if message.id and message.fuzzy] == []
+
+
+def test_plural_forms_are_complete(catalogue: Catalog) -> None:
+    plural = [message for message in catalogue if message.pluralizable]
+    assert plural
+    assert [message.id for message in plural if len(strings(message)) != catalogue.num_plurals] == []
+
+
+def test_no_text_is_marked_inside_an_f_string() -> None:
+    """On Python 3.11 the extractor of translators' tools sees an f-string as one piece, and nothing inside it."""
+    inside = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.JoinedStr)
+        for call in marked_calls(node)
+        if isinstance(call.args[0], ast.Constant)
+    ]
+    assert inside == []
+
+
+def test_no_marked_text_is_an_f_string() -> None:
+    """It would be filled in before it is looked up, so that it is never found."""
+    marked = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in SOURCES
+        for call in marked_calls(parsed(path))
+        if any(isinstance(argument, ast.JoinedStr) for argument in call.args)
+    ]
+    assert marked == []
+
+
+def test_states_that_stand_in_messages_are_translated(catalogue: Catalog) -> None:
+    """Errors carry a document's state as a value; the page translates values as it does texts."""
+    known = entries(catalogue)
+    assert [state.value for state in VersionState if (state.value,) not in known] == []

@@ -1,0 +1,126 @@
+"""The launcher, as `streamlit run webui_st.py` starts it: health, headers, pages, and an end that leaves nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from streamlit.web.server.app_discovery import discover_asgi_app
+
+from tests.e2e.web import Web, is_alive
+from tests.real_services import ROOT, is_listening, wait_until
+
+PATHS = ("/", "/knowledge-bases", "/testing", "/history", "/system")
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    web = Web(tmp_path_factory.mktemp("web"))
+    web.start()
+    yield web
+    web.stop()
+
+
+def test_streamlit_finds_the_app() -> None:
+    found = discover_asgi_app(ROOT / "webui_st.py")
+    assert found.is_asgi_app
+    assert found.app_name == "app"
+
+
+def test_health_names_each_service(web: Web) -> None:
+    status, health = web.health()
+    assert status == 200
+    assert health["ok"] is True
+    assert {name: service["ok"] for name, service in health["services"].items()} == {
+        "sql": True,
+        "redis": True,
+        "milvus": True,
+    }
+    assert health["services"]["redis"]["detail"].startswith("Redis ")
+
+
+def test_health_is_503_and_names_the_service_that_is_down(web: Web) -> None:
+    (redis,) = [service for service in web.run_state.services if service.name == "redis"]
+    assert redis.pid
+    os.kill(redis.pid, signal.SIGSTOP)  # one that ended would be started again at once
+    try:
+        status, health = web.health()
+    finally:
+        os.kill(redis.pid, signal.SIGCONT)
+    assert status == 503
+    assert health["ok"] is False
+    assert {name: service["ok"] for name, service in health["services"].items()} == {
+        "sql": True,
+        "redis": False,
+        "milvus": True,
+    }
+    assert "Redis does not answer" in health["services"]["redis"]["detail"]
+    wait_until(lambda: web.health()[0] == 200, 10, "healthy again")
+
+
+def test_a_service_that_is_killed_is_started_again(web: Web) -> None:
+    (redis,) = [service for service in web.run_state.services if service.name == "redis"]
+    assert redis.pid
+    os.kill(redis.pid, signal.SIGKILL)
+    wait_until(lambda: _pid(web, "redis") not in (None, redis.pid), 10, "a new Redis")
+    wait_until(lambda: web.health()[0] == 200, 10, "healthy again")
+
+
+def _pid(web: Web, name: str) -> int | None:
+    return next((service.pid for service in web.run_state.services if service.name == name), None)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_page_has_an_address(path: str, web: Web) -> None:
+    status, headers, body = web.get(path)
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/html")
+    assert "<script" in body
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/healthz", "/_stcore/health", "/static/nothing.js"])
+def test_every_response_carries_the_security_headers(path: str, web: Web) -> None:
+    _status, headers, _body = web.get(path)
+    policy = headers["Content-Security-Policy"]
+    for rule in ("default-src 'self'", "img-src 'self' data: blob:", "object-src 'none'", "frame-ancestors 'none'"):
+        assert rule in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_the_policy_allows_streamlits_inline_script_and_no_other(web: Web) -> None:
+    _status, headers, body = web.get("/")
+    scripts = re.findall(r"<script>(.*?)</script>", body, re.DOTALL)
+    wanted = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
+    assert set(re.findall(r"'sha256-([^']+)'", headers["Content-Security-Policy"])) == wanted
+    assert "'unsafe-inline'" not in headers["Content-Security-Policy"].partition("style-src")[0]
+
+
+def test_only_this_machine_is_served(web: Web) -> None:
+    listening = [
+        connection.laddr.ip
+        for process in [psutil.Process(web.pid), *web.family()]
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 3
+    assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+@pytest.mark.skipif(os.name != "posix" or not os.path.isdir("/proc"), reason="as Linux does it")
+def test_after_kill_9_no_process_and_no_port_is_left(web: Web) -> None:
+    """The last one: it ends the web process that the others share."""
+    wait_until(lambda: _pid(web, "worker"), 20, "the worker's start")
+    ports = [*web.run_state.ports.values(), web.port]
+    assert all(is_listening(port) for port in ports)
+    family = web.kill_alone()
+    assert len(family) >= 4  # the supervisor, Milvus Lite, Redis, the worker
+    wait_until(lambda: not any(map(is_alive, family)), 15, "no process left")
+    assert not any(is_listening(port) for port in ports)
