@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     parsing_timeout_seconds: float = 300.0
     parsing_memory_mb: int = Field(4096, ge=256)
     max_upload_mb: int = Field(200, ge=1)
-    lease_seconds: float = Field(20.0, ge=2)
+    lease_seconds: float = Field(20.0, ge=4)  # heartbeats come every 2 s
 
     log_level: str = "INFO"
     log_format: str = "json"  # json | text

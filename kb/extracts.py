@@ -45,7 +45,7 @@ def _sentence_ends(text: str) -> list[int]:
     usual = median(len(line) for line in lines) if lines else 0.0
     ends: set[int] = set()
     start = 0
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+    for line, following in zip(lines, [*lines[1:], ""], strict=False):
         ends.update(start + match.end() for match in _STOP.finditer(line))
         start += len(line)
         if _line_ends_sentence(line.strip(), following.strip(), usual):

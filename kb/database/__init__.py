@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +18,7 @@ from kb.errors import DatabaseUnavailable
 
 # The newest migration. A test holds it equal to the scripts, so that a start need not load Alembic to know.
 HEAD = "0001"
+SQLITE_WAIT_SECONDS = 15.0
 
 
 class Database:
@@ -76,7 +79,7 @@ class Database:
 def _create_engine(url: str, is_sqlite: bool, durable: bool) -> sa.Engine:
     if not is_sqlite:
         return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=10)
-    engine = sa.create_engine(url, connect_args={"timeout": 15}, pool_size=10, max_overflow=20)
+    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_WAIT_SECONDS}, pool_size=10, max_overflow=20)
     sa.event.listen(engine, "connect", partial(_configure_sqlite, durable))
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -85,9 +88,24 @@ def _create_engine(url: str, is_sqlite: bool, durable: bool) -> sa.Engine:
 def _configure_sqlite(durable: bool, connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions of its own: `_begin_sqlite` does
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", f"synchronous={'FULL' if durable else 'NORMAL'}", "foreign_keys=ON"):
+    _enter_wal_mode(cursor)
+    for pragma in (f"synchronous={'FULL' if durable else 'NORMAL'}", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _enter_wal_mode(cursor: sqlite3.Cursor) -> None:
+    """The one statement that does not wait for a lock by itself: two processes may start on a new file at once."""
+    deadline = time.monotonic() + SQLITE_WAIT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -6,6 +6,7 @@ from kb.errors import InvalidName
 
 NAME_CHARACTERS = 100
 LABEL_CHARACTERS = 255
+_JOINERS = "\u200c\u200d"  # Persian, the Indic scripts and joined emoji are spelt with them
 
 
 def clean_name(name: str) -> str:
@@ -20,5 +21,5 @@ def clean_label(name: str) -> str:
     """A file's name for showing: control characters and those that turn the writing direction are dropped."""
     name = "".join(" " if c.isspace() else c for c in name)  # a line break still parts two words
     # Cc: control, Cf: format (bidi overrides, zero-width), Cs: lone surrogates.
-    visible = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    visible = "".join(c for c in name if c in _JOINERS or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
     return unicodedata.normalize("NFC", visible).strip()[:LABEL_CHARACTERS]

@@ -66,10 +66,14 @@ def index_params(index: IndexSettings, with_bm25: bool) -> IndexParams:
     return params
 
 
-def _build_params(index: IndexSettings) -> dict[str, int]:
+def _build_params(index: IndexSettings) -> dict[str, Any]:
+    build: dict[str, Any] = {}
     if index.index_type == "HNSW":
-        return {"M": index.m, "efConstruction": index.ef_construction}
-    return {"nlist": index.nlist} if index.index_type.startswith("IVF") else {}
+        build = {"M": index.m, "efConstruction": index.ef_construction}
+    elif index.index_type.startswith("IVF"):
+        build = {"nlist": index.nlist}
+    # pymilvus sends them one by one, which servers read; Milvus Lite reads the old way, all under `params`.
+    return build | {"params": dict(build)} if build else {}
 
 
 def search_params(index: IndexSettings, ef: int, limit: int) -> dict[str, Any]:

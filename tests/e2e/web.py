@@ -46,8 +46,8 @@ class Web(real_services.Server):
         """What the embedded services' supervisor tells of them."""
         return read_run_state(self.home / "run" / "services.json")
 
-    def start(self, **options: object) -> None:
-        super().start(env=self._environment, **options)
+    def environment(self) -> dict[str, str]:
+        return self._environment
 
     def command(self) -> list[str]:
         options = {"server.port": self.port, "server.headless": "true", "server.address": real_services.HOST}

@@ -83,7 +83,7 @@ def test_question_terms_leave_out_what_carries_nothing() -> None:
     assert question_terms("What is the index of a vector database, the index?") == ("index", "vector", "databas")
     assert question_terms("請問什麼是向量庫？") == ("向量", "量库")
     assert question_terms("茶？") == ("茶",)
-    assert question_terms("如何配置索引的参数") == (*"配置索引参数", "配置", "置索", "索引", "参数")
+    assert question_terms("如何配置索引的参数") == ("配置", "置索", "索引", "参数")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,303 @@
+"""What all tests share: an environment of their own, and the real services."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+import redis
+
+from kb.config import Settings, load_settings
+from kb.database import Database
+from kb.database.tables import UserRow
+from kb.ingestion import Claims
+from kb.library import Documents, FileStore, KnowledgeBases
+from kb.models import Document, KnowledgeBase, Version
+from kb.services import Services, WorkerParts, build_services, build_worker_parts
+from kb.vectors import VectorStore
+from tests import real_services
+from tests.fakes.embedding import HashedWords
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture(autouse=True)
+def isolated_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's own: neither from the environment nor from a `.env`."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+# --- servers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = real_services.Redis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[real_services.Redis]:
+    """One that the test may stop and start again; it keeps its data."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = real_services.Redis(folder, keep=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def quick_milvus_client() -> Iterator[None]:
+    """Milvus' client waits half a second between two looks at an index; here it looks more often."""
+    from pymilvus.client import grpc_handler
+
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, 0.02))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grpc_handler, "time", SimpleNamespace(time=time.time, sleep=sleep))
+        yield
+
+
+@pytest.fixture(scope="session")
+def milvus_url(tmp_path_factory: pytest.TempPathFactory, quick_milvus_client: None) -> Iterator[str]:
+    """Milvus Lite."""
+    server = real_services.MilvusLite(tmp_path_factory.mktemp("milvus"))
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def old_milvus_url(tmp_path_factory: pytest.TempPathFactory, quick_milvus_client: None) -> Iterator[str]:
+    """Milvus standalone 2.3.5, which has no BM25."""
+    server = real_services.OldMilvus(tmp_path_factory.mktemp("old-milvus"))
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[real_services.PostgreSQL]:
+    server = real_services.PostgreSQL()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def unkept_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """LangChain keeps connections for the process's one event loop; here each test has a loop of its own."""
+    from langchain_openai.chat_models import _client_utils
+
+    monkeypatch.setattr(_client_utils, "_DEFAULT_CONNECTION_LIMITS", httpx.Limits(max_keepalive_connections=0))
+    _client_utils._cached_async_httpx_client.cache_clear()
+    yield
+    _client_utils._cached_async_httpx_client.cache_clear()
+
+
+# --- settings and SQL ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> MakeSettings:
+    def make(**values: object) -> Settings:
+        defaults = {"_env_file": None, "zhiwen_home": tmp_path / "home", "worker_threads": 1, "embedding_model": "test"}
+        return load_settings(**defaults | values)
+
+    return make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database: "" stands for SQLite in the home folder."""
+    if request.param == "sqlite":
+        return ""
+    server: real_services.PostgreSQL = request.getfixturevalue("postgresql")
+    return server.new_database()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file to copy: migrating takes longer than most tests."""
+    settings = load_settings(_env_file=None, database_url="", zhiwen_home=tmp_path_factory.mktemp("migrated"))
+    migrated(settings).close()
+    return settings.sqlite_path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql: real_services.PostgreSQL) -> str:
+    """The name of a database to copy."""
+    url = postgresql.new_database()
+    migrated(load_settings(_env_file=None, database_url=url)).close()
+    return url.rpartition("/")[2]
+
+
+def migrated(settings: Settings) -> Database:
+    database = Database(settings)
+    database.migrate()
+    return database
+
+
+def copy_sqlite(template: Path, settings: Settings) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(template, settings.sqlite_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Iterator[Database]:
+    """A database with all tables, on SQLite and PostgreSQL in turn."""
+    if request.param == "sqlite":
+        settings = make_settings(database_url="")
+        copy_sqlite(request.getfixturevalue("migrated_sqlite"), settings)
+    else:
+        template = request.getfixturevalue("migrated_postgresql")
+        server: real_services.PostgreSQL = request.getfixturevalue("postgresql")
+        settings = make_settings(database_url=server.new_database(template))
+    database = Database(settings)
+    yield database
+    database.close()
+
+
+def add_user(database: Database, name: str) -> UUID:
+    row = UserRow(id=uuid4(), name=name)
+    with database.write() as session:
+        session.add(row)
+    return row.id
+
+
+@dataclass
+class Library:
+    """Knowledge bases and documents on SQL and the disk alone; `user` owns what the helpers make."""
+
+    database: Database
+    knowledge_bases: KnowledgeBases
+    documents: Documents
+    files: FileStore
+    uploads: Path
+    user: UUID
+    stranger: UUID
+
+    def knowledge_base(self, name: str = "Test", owner: UUID | None = None) -> KnowledgeBase:
+        return self.knowledge_bases.create(owner or self.user, name, HashedWords.name, HashedWords.dimension)
+
+    def upload(self, knowledge_base: KnowledgeBase, name: str = "a.md", text: str = "# A\n\nText.") -> Document:
+        return self.documents.register(self.user, knowledge_base.id, name, io.BytesIO(text.encode()))
+
+    def version(self, document: Document) -> Version:
+        return self.documents.get(self.user, document.id).latest
+
+
+@pytest.fixture
+def library(database: Database, make_settings: MakeSettings) -> Library:
+    """On SQLite and PostgreSQL in turn, without Milvus."""
+    settings = make_settings()
+    files = FileStore(settings.uploads)
+    return Library(
+        database=database,
+        knowledge_bases=KnowledgeBases(database),
+        documents=Documents(database, files, VectorStore(settings)),
+        files=files,
+        uploads=settings.uploads,
+        user=add_user(database, "user"),
+        stranger=add_user(database, "stranger"),
+    )
+
+
+# --- the whole core --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Core:
+    """All parts over real services, with the test's embedding model; `user` owns what the helpers make."""
+
+    services: Services
+    embedding: HashedWords
+    user: UUID
+    stranger: UUID
+
+    def knowledge_base(self, name: str = "Test") -> KnowledgeBase:
+        return self.services.knowledge_bases.create(self.user, name, self.embedding.name, self.embedding.dimension)
+
+    def upload(self, knowledge_base: KnowledgeBase, name: str, text: str | bytes) -> Document:
+        content = text.encode() if isinstance(text, str) else text
+        return self.services.documents.register(self.user, knowledge_base.id, name, io.BytesIO(content))
+
+    def document(self, document_id: UUID) -> Document:
+        return self.services.documents.get(self.user, document_id)
+
+    def count(self, document: Document) -> int:
+        """How many chunks of its newest version are in Milvus."""
+        collection = self.services.knowledge_bases.get(self.user, document.knowledge_base_id).collection
+        return self.services.vectors.count(collection, document.latest.id)
+
+
+@pytest.fixture
+def embedding(monkeypatch: pytest.MonkeyPatch) -> HashedWords:
+    """The test's embedding model in the place of the configured one."""
+    model = HashedWords()
+    monkeypatch.setattr("kb.services.build_embedding_model", lambda _settings, threads: model)
+    return model
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings, redis_url: str, milvus_url: str, migrated_sqlite: Path) -> Settings:
+    """Of an installation on SQLite, Redis and Milvus Lite."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    settings = make_settings(redis_url=redis_url, milvus_uri=milvus_url)
+    copy_sqlite(migrated_sqlite, settings)
+    return settings
+
+
+@pytest.fixture
+def core(settings: Settings, embedding: HashedWords) -> Iterator[Core]:
+    services = build_services(settings)
+    user, stranger = services.users.local().id, add_user(services.database, "stranger")
+    yield Core(services, embedding, user, stranger)
+    services.close()
+
+
+@pytest.fixture
+def worker(core: Core) -> Iterator[WorkerParts]:
+    parts = build_worker_parts(core.services)
+    yield parts
+    parts.ingestion.close()
+
+
+class Clock:
+    """A time that only moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def make_claims(database: Database, owner: str, clock: Callable[[], datetime]) -> Claims:
+    return Claims(database, owner, lease_seconds=20, clock=clock)

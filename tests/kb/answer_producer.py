@@ -1,0 +1,26 @@
+"""A web process that produces one answer, for tests that kill it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from uuid import UUID
+
+import kb.answers
+import kb.services
+from kb.config import load_settings
+from kb.llm import ChatModel
+from tests.fakes.embedding import HashedWords
+
+kb.answers.ALIVE_SECONDS = 2
+given = json.loads(sys.argv[1])
+kb.services.build_embedding_model = lambda _settings, threads: HashedWords()
+services = kb.services.build_services(
+    load_settings(
+        _env_file=None, zhiwen_home=given["home"], redis_url=given["redis_url"], milvus_uri=given["milvus_uri"]
+    )
+)
+answers = kb.services.build_answers(services)
+answers.start(UUID(given["user"]), UUID(given["message"]), ChatModel("long", given["base_url"], "test"))
+threading.Event().wait()

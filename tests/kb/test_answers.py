@@ -1,0 +1,446 @@
+"""Answers run in the background, are followed through Redis and saved in SQL, whatever goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from kb import redis as kb_redis
+from kb.answers import Answers, Update
+from kb.errors import DatabaseUnavailable, MilvusUnavailable, NotFound, RedisUnavailable
+from kb.llm import ChatModel
+from kb.models import Message, MessageState, Mode, Retrieval
+from kb.retrieval import Retriever
+from kb.services import WorkerParts, build_answers, build_services
+from tests.conftest import Core, MakeSettings, add_user
+from tests.fakes.embedding import HashedWords
+from tests.fakes.model_server import BROKEN_AFTER_TOKENS, LONG_TOKENS, ModelServer
+from tests.real_services import ROOT, Redis, free_port, wait_until
+
+pytestmark = pytest.mark.usefixtures("unkept_connections")
+
+PRODUCER = Path(__file__).parent / "answer_producer.py"
+
+
+@pytest.fixture(scope="module")
+def model_server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@dataclass
+class Chat:
+    """A user who asks, and the models that can be asked."""
+
+    core: Core
+    answers: Answers
+    server: ModelServer
+
+    def model(self, name: str) -> ChatModel:
+        return ChatModel(name, self.server.base_url, "test")
+
+    def ask(self, question: str, mode: Mode = Mode.LLM, knowledge_base: UUID | None = None) -> Message:
+        conversations = self.core.services.conversations
+        conversation = conversations.create(self.core.user, question, mode, knowledge_base)
+        return conversations.ask(self.core.user, conversation.id, question)
+
+    def start(self, question: str, model: str | None = "fake", mode: Mode = Mode.LLM, base: UUID | None = None) -> UUID:
+        message = self.ask(question, mode, base)
+        self.answers.start(self.core.user, message.id, self.model(model) if model else None)
+        return message.id
+
+    def message(self, message_id: UUID) -> Message:
+        return self.core.services.conversations.message(self.core.user, message_id)
+
+    def finished(self, message_id: UUID, seconds: float = 20) -> Message:
+        wait_until(lambda: self.message(message_id).state is not MessageState.STREAMING, seconds, "the answer's end")
+        return self.message(message_id)
+
+    def arrived(self, message_id: UUID, text: str) -> None:
+        wait_until(lambda: text in self.answers.read(message_id).text, 10, "the text's arrival")
+
+
+@pytest.fixture
+def chat(core: Core, model_server: ModelServer) -> Iterator[Chat]:
+    model_server.requests.clear()
+    answers = build_answers(core.services)
+    yield Chat(core, answers, model_server)
+    answers.close()
+
+
+@pytest.fixture
+def fruit(core: Core, worker: WorkerParts) -> UUID:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "pears.md", "# Pears\n\nA pear is green. Its tree grows slowly.")
+    worker.ingestion.ingest(document.latest.id)
+    return knowledge_base.id
+
+
+def follow(answers: Answers, message_id: UUID) -> list[Update]:
+    """As a page does: read what is new, again and again, until the end."""
+    updates, position, deadline = [], "0-0", time.monotonic() + 20
+    while not (updates and updates[-1].ended):
+        assert time.monotonic() < deadline
+        updates.append(answers.read(message_id, position))
+        position = updates[-1].position
+        time.sleep(0.02)
+    return updates
+
+
+# --- the good end ----------------------------------------------------------------------------------------------
+
+
+def test_an_answer_streams_and_is_saved(chat: Chat) -> None:
+    message_id = chat.start("What is Milvus?", "slow")
+    updates = follow(chat.answers, message_id)
+    texts = [update.text for update in updates if update.text]
+    assert len(texts) > 2
+    assert "".join(texts) == "You asked: What is Milvus?"
+    message = chat.message(message_id)  # saved before the stream says so
+    assert (message.state, message.content, message.model) == (MessageState.DONE, "".join(texts), "slow")
+    assert chat.answers.read(message_id).text == message.content  # from the start, as a new tab reads it
+
+
+def test_a_knowledge_answer_rests_on_its_passages(chat: Chat, fruit: UUID) -> None:
+    message_id = chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit)
+    updates = follow(chat.answers, message_id)
+    message = chat.message(message_id)
+    assert message.content.endswith("[1].")
+    assert message.retrieval is not None
+    assert [passage.document_name for passage in message.retrieval.passages] == ["pears.md"]
+    (seen,) = [update.retrieval for update in updates if update.retrieval]
+    assert seen.passages == message.retrieval.passages
+    prompt = chat.server.requests[-1].body["messages"]
+    assert "A pear is green." in prompt[0]["content"]
+    assert prompt[-1] == {"role": "user", "content": "What colour is a pear?"}
+
+
+def test_without_a_model_the_best_sentences_answer(chat: Chat, fruit: UUID) -> None:
+    message = chat.finished(chat.start("What colour is a green pear?", None, Mode.KNOWLEDGE, fruit))
+    assert (message.state, message.model, message.error) == (MessageState.DONE, "", "")
+    assert "**A pear is green\\.**" in message.content
+    assert message.content.endswith("[1]")
+    assert chat.server.requests == []
+
+
+def test_testing_shows_passages_and_asks_no_model(chat: Chat, fruit: UUID) -> None:
+    message = chat.finished(chat.start("What colour is a pear?", "fake", Mode.TEST, fruit))
+    assert (message.state, message.content) == (MessageState.DONE, "")
+    assert message.retrieval is not None
+    assert len(message.retrieval.passages) == 1
+    assert chat.server.requests == []
+
+
+def test_with_nothing_found_no_model_is_asked(chat: Chat) -> None:
+    empty = chat.core.knowledge_base("Empty")
+    message = chat.finished(chat.start("What colour is a pear?", "fake", Mode.KNOWLEDGE, empty.id))
+    assert (message.state, message.content) == (MessageState.DONE, "")
+    assert message.retrieval is not None
+    assert message.retrieval.passages == ()
+    assert chat.server.requests == []
+
+
+def test_the_conversation_so_far_is_told_to_the_model(chat: Chat) -> None:
+    conversations = chat.core.services.conversations
+    first = chat.finished(chat.start("First question"))
+    again = conversations.ask(chat.core.user, first.conversation_id, "Second question")
+    chat.answers.start(chat.core.user, again.id, chat.model("fake"))
+    chat.finished(again.id)
+    told = [message["content"] for message in chat.server.requests[-1].body["messages"]]
+    assert told[1:] == ["First question", "You asked: First question", "Second question"]
+
+
+def test_many_answers_run_at_once(chat: Chat) -> None:
+    began = time.monotonic()
+    ids = [chat.start(f"Question {number}", "slow") for number in range(10)]
+    messages = [chat.finished(message_id) for message_id in ids]
+    assert [message.content for message in messages] == [f"You asked: Question {number}" for number in range(10)]
+    assert time.monotonic() - began < 10 * 4 * 0.3
+
+
+def test_an_answer_that_runs_is_not_started_twice(chat: Chat) -> None:
+    message_id = chat.start("Question", "slow")
+    chat.answers.start(chat.core.user, message_id, chat.model("fake"))
+    assert chat.finished(message_id).model == "slow"
+    assert len(chat.server.requests) == 1
+
+
+# --- stop ------------------------------------------------------------------------------------------------------
+
+
+def test_stop_closes_the_request_and_keeps_what_had_arrived(chat: Chat) -> None:
+    message_id = chat.start("A long story", "long")
+    chat.arrived(message_id, "word3")
+    began = time.monotonic()
+    chat.answers.stop(message_id)
+    assert chat.server.requests[-1].ended.wait(timeout=5)
+    assert time.monotonic() - began < 1
+    message = chat.finished(message_id)
+    assert message.state is MessageState.STOPPED
+    assert message.content.startswith("word0 word1 word2 word3")
+    assert chat.server.requests[-1].tokens_sent < LONG_TOKENS
+    assert follow(chat.answers, message_id)[-1].ended
+    assert chat.answers.read(message_id).text == message.content
+
+
+def test_a_stop_that_comes_together_with_a_piece_is_heard(chat: Chat) -> None:
+    ids = [chat.start("A long story", "long") for _ in range(20)]
+    for message_id in ids:
+        chat.arrived(message_id, "word1")
+        chat.answers.stop(message_id)
+    messages = [chat.finished(message_id) for message_id in ids]
+    assert {message.state for message in messages} == {MessageState.STOPPED}
+
+
+def test_a_stopped_answer_can_be_given_again(chat: Chat) -> None:
+    message_id = chat.start("Question", "long")
+    chat.arrived(message_id, "word1")
+    chat.answers.stop(message_id)
+    chat.finished(message_id)
+    wait_until(lambda: chat.answers.read(message_id).ended)
+    chat.core.services.conversations.ask_again(chat.core.user, message_id)
+    chat.answers.start(chat.core.user, message_id, chat.model("fake"))
+    message = chat.finished(message_id)
+    assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
+    wait_until(lambda: chat.answers.read(message_id).ended)
+    assert chat.answers.read(message_id).text == "You asked: Question"
+
+
+def test_another_web_process_may_stop_and_follow(chat: Chat) -> None:
+    other = build_answers(chat.core.services)
+    message_id = chat.start("A long story", "long")
+    wait_until(lambda: "word1" in other.read(message_id).text)
+    assert not other.interrupt_if_dead(chat.core.user, message_id)
+    other.stop(message_id)
+    assert chat.finished(message_id).state is MessageState.STOPPED
+    other.close()
+
+
+# --- models that fail ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        ("wrong", "model_key_refused"),
+        ("unknown", "model_not_found"),
+        ("rate-limited", "model_rate_limited"),
+        ("error-500", "model_refused"),
+        ("broken", "model_stream_broken"),
+    ],
+)
+def test_a_model_that_fails_says_how_and_keeps_the_text(chat: Chat, model: str, code: str) -> None:
+    message_id = chat.start("What is Milvus, and why?", model)
+    message = chat.finished(message_id)
+    assert (message.state, message.error) == (MessageState.FAILED, code)
+    if model == "broken":
+        assert "You asked: What is Milvus, and why?".startswith(message.content.rstrip())
+        assert 1 <= len(message.content.split()) <= BROKEN_AFTER_TOKENS
+    else:
+        assert message.content == ""
+    assert follow(chat.answers, message_id)[-1].ended
+    assert len(chat.server.requests) == 1  # nobody waits for silent second tries
+    question, _history = chat.core.services.conversations.question_of(chat.core.user, message_id)
+    assert question.content == "What is Milvus, and why?"
+
+
+def test_a_silent_model_times_out(core: Core, model_server: ModelServer) -> None:
+    settings = core.services.settings.model_copy(update={"llm_timeout_seconds": 0.5})
+    answers = Answers(settings, core.services.redis, core.services.conversations, core.services.retriever.retrieve)
+    chat = Chat(core, answers, model_server)
+    message = chat.finished(chat.start("Question", "silent"))
+    assert (message.error, message.error_values["seconds"]) == ("model_timeout", "0.5")
+    answers.close()
+
+
+def test_a_model_that_cannot_be_reached(chat: Chat) -> None:
+    message = chat.ask("Question")
+    gone = ChatModel("fake", f"http://127.0.0.1:{free_port()}/v1", "test")
+    chat.answers.start(chat.core.user, message.id, gone)
+    assert chat.finished(message.id).error == "model_unreachable"
+
+
+def test_chat_without_a_model_says_so(chat: Chat) -> None:
+    message = chat.finished(chat.start("Question", None))
+    assert (message.state, message.error) == (MessageState.FAILED, "no_chat_model")
+
+
+def test_the_key_stands_nowhere_in_what_is_kept(core: Core, model_server: ModelServer) -> None:
+    settings = core.services.settings.model_copy(update={"openai_api_key": SecretStr("wrong")})
+    answers = Answers(settings, core.services.redis, core.services.conversations, core.services.retriever.retrieve)
+    chat = Chat(core, answers, model_server)
+    message = chat.finished(chat.start("Question", "fake"))
+    assert chat.server.requests[-1].key == "wrong"
+    assert message.error == "model_key_refused"
+    assert "wrong" not in json.dumps(message.error_values)
+    answers.close()
+
+
+# --- services that fail ----------------------------------------------------------------------------------------
+
+
+def test_a_milvus_that_is_away_fails_the_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_arguments: object) -> Retrieval:
+        raise MilvusUnavailable(detail="gone")
+
+    monkeypatch.setattr(Retriever, "retrieve", away)
+    answers = build_answers(chat.core.services)
+    own = Chat(chat.core, answers, chat.server)
+    message = own.finished(own.start("What colour is a pear?", "fake", Mode.KNOWLEDGE, fruit))
+    assert (message.state, message.error) == (MessageState.FAILED, "milvus_unavailable")
+    answers.close()
+
+
+def test_a_defect_is_a_failed_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retriever, "retrieve", lambda *_arguments: 1 / 0)
+    answers = build_answers(chat.core.services)
+    own = Chat(chat.core, answers, chat.server)
+    message = own.finished(own.start("What colour is a pear?", "fake", Mode.KNOWLEDGE, fruit))
+    assert (message.state, message.error) == (MessageState.FAILED, "unexpected_failure")
+    answers.close()
+
+
+def test_a_database_that_is_away_at_the_end_is_waited_for(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversations = chat.core.services.conversations
+    finish, tries = conversations.finish, []
+
+    def flaky(*arguments: object, **values: object) -> bool:
+        tries.append(1)
+        if len(tries) == 1:
+            raise DatabaseUnavailable(detail="locked")
+        return finish(*arguments, **values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(conversations), "finish", lambda _self, *a, **v: flaky(*a, **v))
+    message = chat.finished(chat.start("Question"))
+    assert (message.state, message.content, len(tries)) == (MessageState.DONE, "You asked: Question", 2)
+
+
+@pytest.fixture
+def own_chat(
+    own_redis: Redis, make_settings: MakeSettings, milvus_url: str, embedding: HashedWords, model_server: ModelServer
+) -> Iterator[Chat]:
+    """One whose Redis the test may take away."""
+    services = build_services(make_settings(redis_url=own_redis.url, milvus_uri=milvus_url))
+    core = Core(services, embedding, services.users.local().id, add_user(services.database, "stranger"))
+    answers = build_answers(services)
+    yield Chat(core, answers, model_server)
+    answers.close()
+    services.close()
+
+
+def test_an_answer_outlives_redis(own_chat: Chat, own_redis: Redis) -> None:
+    message_id = own_chat.start("How are you today my friend?", "slow")
+    own_chat.arrived(message_id, "You")
+    own_redis.kill()
+    with pytest.raises(RedisUnavailable):
+        own_chat.answers.read(message_id)
+    with pytest.raises(RedisUnavailable):
+        own_chat.answers.interrupt_if_dead(own_chat.core.stranger, uuid4())
+    message = own_chat.finished(message_id)
+    assert (message.state, message.content) == (MessageState.DONE, "You asked: How are you today my friend?")
+
+
+def test_an_answer_without_any_redis_is_saved(own_chat: Chat, own_redis: Redis) -> None:
+    own_redis.kill()
+    message = own_chat.finished(own_chat.start("Question"))
+    assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
+
+
+def test_what_was_held_up_arrives_when_redis_is_back(own_chat: Chat, own_redis: Redis) -> None:
+    message_id = own_chat.start("A long story", "long")
+    own_chat.arrived(message_id, "word1")
+    own_redis.kill()
+    time.sleep(0.5)
+    own_redis.start()
+    own_chat.arrived(message_id, "word60")
+    own_chat.answers.stop(message_id)
+    content = own_chat.finished(message_id).content
+    wait_until(lambda: own_chat.answers.read(message_id).ended)
+    assert content.startswith(" ".join(f"word{number}" for number in range(60)))
+    assert content.endswith(own_chat.answers.read(message_id).text)
+
+
+# --- processes that end ----------------------------------------------------------------------------------------
+
+
+def test_a_web_process_that_closes_saves_what_it_has(chat: Chat) -> None:
+    answers = build_answers(chat.core.services)
+    own = Chat(chat.core, answers, chat.server)
+    message_id = own.start("A long story", "long")
+    own.arrived(message_id, "word2")
+    answers.close()
+    message = chat.message(message_id)
+    assert message.state is MessageState.INTERRUPTED
+    assert message.content.startswith("word0 word1 word2")
+
+
+def test_an_answer_whose_process_was_killed_keeps_what_had_arrived(chat: Chat) -> None:
+    message = chat.ask("A long story")
+    settings = chat.core.services.settings
+    given = {
+        "home": str(settings.home),
+        "redis_url": settings.redis_url,
+        "milvus_uri": settings.milvus_uri,
+        "user": str(chat.core.user),
+        "message": str(message.id),
+        "base_url": chat.server.base_url,
+    }
+    producer = subprocess.Popen(
+        [sys.executable, str(PRODUCER), json.dumps(given)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    try:
+        wait_until(lambda: "word3" in chat.answers.read(message.id).text, 30, "the first words")
+        assert not chat.answers.interrupt_if_dead(chat.core.user, message.id)
+    finally:
+        producer.send_signal(signal.SIGKILL)
+        producer.wait()
+    assert chat.message(message.id).state is MessageState.STREAMING
+    wait_until(lambda: chat.answers.interrupt_if_dead(chat.core.user, message.id), 15, "the loss noticed")
+    found = chat.message(message.id)
+    assert found.state is MessageState.INTERRUPTED
+    assert found.content.startswith("word0 word1 word2 word3")
+    assert not chat.answers.interrupt_if_dead(chat.core.user, message.id)
+    again = chat.core.services.conversations.ask_again(chat.core.user, message.id)
+    chat.answers.start(chat.core.user, again.id, chat.model("fake"))
+    assert chat.finished(message.id).content == "You asked: A long story"
+
+
+def test_a_conversation_deleted_in_the_middle_harms_nothing(chat: Chat) -> None:
+    message_id = chat.start("Question", "slow")
+    conversation = chat.message(message_id).conversation_id
+    chat.core.services.conversations.delete(chat.core.user, conversation)
+    wait_until(lambda: chat.answers.read(message_id).ended)
+    assert chat.finished(chat.start("Another")).state is MessageState.DONE
+
+
+def test_another_users_answer_is_not_there(chat: Chat) -> None:
+    message = chat.ask("Question")
+    calls: list[Callable[[], object]] = [
+        lambda: chat.answers.start(chat.core.stranger, message.id, None),
+        lambda: chat.answers.interrupt_if_dead(chat.core.stranger, message.id),
+    ]
+    for call in calls:
+        with pytest.raises(NotFound):
+            call()
+    assert chat.message(message.id).state is MessageState.STREAMING
+
+
+def test_nothing_stays_in_redis_for_ever(chat: Chat) -> None:
+    message_id = chat.start("Question")
+    wait_until(lambda: chat.answers.read(message_id).ended)
+    client = chat.core.services.redis
+    keys = list(client.scan_iter(kb_redis.answer_key(message_id, "*")))
+    assert keys == [kb_redis.answer_key(message_id, "stream")]
+    assert 0 < client.ttl(keys[0]) <= 3600

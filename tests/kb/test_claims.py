@@ -1,0 +1,284 @@
+"""Who works on which version: claims, leases and what dead workers leave, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from kb.errors import Cancelled, DamagedFile, LeaseLost, MilvusUnavailable
+from kb.ingestion import Claims, new_worker_id
+from kb.ingestion.claims import LONGEST_WAIT_SECONDS, MAX_WAITS, RESEND_SECONDS, Job
+from kb.ingestion.workers import is_dead
+from kb.models import Document, VersionState
+from tests.conftest import Clock, Library, make_claims
+
+
+@pytest.fixture
+def claims(library: Library, clock: Clock) -> Claims:
+    return make_claims(library.database, "worker 1", clock)
+
+
+@pytest.fixture
+def other(library: Library, clock: Clock) -> Claims:
+    return make_claims(library.database, "worker 2", clock)
+
+
+@pytest.fixture
+def document(library: Library) -> Document:
+    return library.upload(library.knowledge_base())
+
+
+def claim(claims: Claims, document: Document) -> Job:
+    job = claims.claim(document.latest.id)
+    assert job is not None
+    return job
+
+
+def test_a_claim_brings_what_ingestion_needs(library: Library, claims: Claims, document: Document) -> None:
+    job = claim(claims, document)
+    assert (job.version_id, job.document_id, job.name) == (document.latest.id, document.id, "a.md")
+    assert (job.file_key, job.stored_chunks, job.chunks_digest) == (document.latest.file_key, 0, "")
+    assert job.knowledge_base.id == document.knowledge_base_id
+    version = library.version(document)
+    assert (version.state, version.attempts) == (VersionState.PARSING, 1)
+    assert version.started_at == version.heartbeat_at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_nothing_is_claimed_twice(claims: Claims, other: Claims, document: Document) -> None:
+    claim(claims, document)
+    assert other.claim(document.latest.id) is None
+    assert claims.claim(document.latest.id) is None
+    assert claims.claim(uuid4()) is None
+
+
+def test_of_many_at_once_one_gets_it(library: Library, clock: Clock, document: Document) -> None:
+    workers = [make_claims(library.database, f"worker {number}", clock) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        jobs = list(pool.map(lambda worker: worker.claim(document.latest.id), workers))
+    assert sum(job is not None for job in jobs) == 1
+
+
+def test_a_cancelled_version_is_not_to_be_had(library: Library, claims: Claims, document: Document) -> None:
+    library.documents.cancel(library.user, document.id)
+    assert claims.claim(document.latest.id) is None
+    assert claims.due(resend=True) == []
+
+
+def test_the_check_tells_a_cancel_from_a_lost_lease(
+    library: Library, claims: Claims, other: Claims, document: Document, clock: Clock
+) -> None:
+    job = claim(claims, document)
+    claims.check(job)
+    clock.advance(21)
+    assert other.expire() == 1
+    other.claim(document.latest.id)
+    with pytest.raises(LeaseLost):
+        claims.check(job)
+    library.documents.cancel(library.user, document.id)
+    with pytest.raises(Cancelled):
+        other.check(job)
+
+
+def test_the_heartbeat_keeps_the_lease(claims: Claims, other: Claims, document: Document, clock: Clock) -> None:
+    job = claim(claims, document)
+    for _ in range(5):
+        clock.advance(15)
+        claims.renew()
+        assert other.expire() == 0
+    claims.check(job)
+    clock.advance(20.5)
+    assert other.expire() == 1
+
+
+def test_a_heartbeat_does_not_revive_what_was_taken_away(
+    library: Library, claims: Claims, other: Claims, document: Document, clock: Clock
+) -> None:
+    job = claim(claims, document)
+    clock.advance(21)
+    other.expire()
+    claims.renew()
+    assert library.version(document).state is VersionState.QUEUED
+    with pytest.raises(LeaseLost):
+        claims.check(job)
+
+
+def test_the_loser_of_a_lease_writes_nothing_more(
+    library: Library, claims: Claims, other: Claims, document: Document, clock: Clock
+) -> None:
+    job = claim(claims, document)
+    clock.advance(21)
+    other.expire()
+    other.claim(document.latest.id)
+    before = library.version(document)
+    for write in (
+        lambda: claims.enter(job, VersionState.EMBEDDING, chunks=9),
+        lambda: claims.advance(job, 7),
+        lambda: claims.switch(job),
+        lambda: claims.fail(job, DamagedFile(name="a.md", detail="x")),
+        lambda: claims.cancel(job),
+        lambda: claims.release(job),
+        lambda: claims.postpone(job, MilvusUnavailable(detail="x")),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    assert library.version(document) == before
+    assert library.documents.get(library.user, document.id).live_version_id is None
+
+
+def test_three_deaths_without_progress_end_it(
+    library: Library, claims: Claims, document: Document, clock: Clock
+) -> None:
+    for death in range(1, 4):
+        job = claim(claims, document)
+        claims.enter(job, VersionState.EMBEDDING, chunks=9)
+        clock.advance(21)
+        assert claims.expire() == 1
+        assert library.version(document).crashes == death
+    version = library.version(document)
+    assert (version.state, version.error) == (VersionState.FAILED, "worker_died")
+    assert version.error_values == {"name": "a.md", "attempts": "3", "stage": "embedding"}
+    assert version.finished_at == clock.now
+    assert claims.claim(document.latest.id) is None
+
+
+def test_progress_clears_the_count_of_deaths(
+    library: Library, claims: Claims, document: Document, clock: Clock
+) -> None:
+    for stored in range(1, 6):
+        job = claim(claims, document)
+        assert job.stored_chunks == stored - 1
+        claims.enter(job, VersionState.EMBEDDING, chunks=9, chunks_digest="d")
+        claims.advance(job, stored)
+        clock.advance(21)
+        claims.expire()
+    version = library.version(document)
+    assert (version.state, version.crashes, version.attempts) == (VersionState.QUEUED, 1, 5)
+
+
+def test_a_worker_that_died_on_this_host_need_not_be_waited_for(
+    library: Library, document: Document, clock: Clock
+) -> None:
+    host, _, namespace = new_worker_id().split(":")
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    dead = make_claims(library.database, f"{host}:{process.pid}:{namespace}", clock)
+    successor = make_claims(library.database, new_worker_id(), clock)
+    claim(dead, document)
+    assert successor.expire() == 0
+    process.communicate()
+    assert successor.expire() == 1
+    assert successor.claim(document.latest.id)
+
+
+def test_of_a_worker_elsewhere_nobody_can_tell(library: Library, document: Document, clock: Clock) -> None:
+    _, pid, namespace = new_worker_id().split(":")
+    own = new_worker_id()
+    for number, owner in enumerate((f"elsewhere:{pid}:{namespace}", own.replace(namespace[:6], "1"), "of a test")):
+        assert not is_dead(owner, own), number
+    assert not is_dead(own, own)
+    assert is_dead(new_worker_id(), own)  # an earlier process that had the process id which is ours now
+
+
+def test_a_worker_that_died_after_a_cancel_leaves_it_cancelled(
+    library: Library, claims: Claims, document: Document, clock: Clock
+) -> None:
+    claim(claims, document)
+    library.documents.cancel(library.user, document.id)
+    clock.advance(21)
+    claims.expire()
+    assert library.version(document).state is VersionState.CANCELLED
+
+
+def test_two_reapers_count_one_death_once(
+    library: Library, claims: Claims, other: Claims, document: Document, clock: Clock
+) -> None:
+    claim(claims, document)
+    clock.advance(21)
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(lambda reaper: reaper.expire(), [claims, other]))
+    assert sorted(counts) == [0, 1]
+    assert library.version(document).crashes == 1
+
+
+def test_a_service_that_is_away_is_waited_for_a_little_longer_each_time(
+    library: Library, claims: Claims, document: Document, clock: Clock
+) -> None:
+    waits = []
+    for _ in range(MAX_WAITS):
+        job = claim(claims, document)
+        assert claims.postpone(job, MilvusUnavailable(detail="gone"))
+        version = library.version(document)
+        assert (version.state, version.error) == (VersionState.QUEUED, "milvus_unavailable")
+        assert version.retry_at is not None
+        assert claims.claim(document.latest.id) is None
+        assert claims.due(resend=True) == []
+        waits.append((version.retry_at - clock.now).total_seconds())
+        clock.advance(waits[-1])
+        assert claims.due(resend=False) == [document.latest.id]
+    assert waits[:5] == [1, 2, 4, 8, 16]
+    assert waits == sorted(waits)
+    assert max(waits) == LONGEST_WAIT_SECONDS
+    job = claim(claims, document)
+    assert not claims.postpone(job, MilvusUnavailable(detail="gone"))
+    claims.check(job)  # it is still this worker's, to fail it
+
+
+def test_progress_clears_the_count_of_waits(library: Library, claims: Claims, document: Document, clock: Clock) -> None:
+    for _ in range(MAX_WAITS + 5):
+        job = claim(claims, document)
+        claims.enter(job, VersionState.EMBEDDING)
+        claims.advance(job, 1)
+        assert claims.postpone(job, MilvusUnavailable(detail="gone"))
+        clock.advance(LONGEST_WAIT_SECONDS)
+
+
+def test_a_released_version_is_due_at_once_and_counts_no_death(
+    library: Library, claims: Claims, other: Claims, document: Document
+) -> None:
+    claims.release(claim(claims, document))
+    version = library.version(document)
+    assert (version.state, version.crashes) == (VersionState.QUEUED, 0)
+    assert other.due(resend=False) == [document.latest.id]
+    assert other.claim(document.latest.id)
+
+
+def test_what_is_due_is_given_once_until_its_message_must_be_lost(
+    library: Library, claims: Claims, clock: Clock
+) -> None:
+    knowledge_base = library.knowledge_base()
+    ids = [library.upload(knowledge_base, f"{number}.md").latest.id for number in range(3)]
+    assert claims.due(resend=False, limit=2) == ids[:2]
+    assert claims.due(resend=False) == ids[2:]
+    assert claims.due(resend=False) == claims.due(resend=True) == []
+    clock.advance(RESEND_SECONDS + 1)
+    assert claims.due(resend=False) == []
+    assert claims.due(resend=True) == ids
+    assert claims.due(resend=True) == []
+
+
+def test_the_switch_makes_the_version_the_one_that_answers(
+    library: Library, claims: Claims, document: Document
+) -> None:
+    job = claim(claims, document)
+    assert claims.switch(job) is None
+    found = library.documents.get(library.user, document.id)
+    assert (found.live_version_id, found.latest.state) == (document.latest.id, VersionState.READY)
+    with pytest.raises(LeaseLost):
+        claims.switch(job)
+
+
+def test_a_cancel_that_came_before_the_switch_holds(library: Library, claims: Claims, document: Document) -> None:
+    job = claim(claims, document)
+    library.documents.cancel(library.user, document.id)
+    with pytest.raises(Cancelled):
+        claims.switch(job)
+    claims.cancel(job)
+    with pytest.raises(LeaseLost):
+        claims.switch(job)
+    found = library.documents.get(library.user, document.id)
+    assert found.live_version_id is None
+    assert found.latest.state is VersionState.CANCELLED

@@ -1,0 +1,109 @@
+"""Clearing what SQL no longer lists. Each step may run twice, or stop in its middle."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
+from kb.errors import MilvusUnavailable
+from kb.models import Document
+from kb.services import WorkerParts
+from kb.vectors import VectorStore
+from tests.conftest import Core
+
+
+def rows(core: Core) -> list[int]:
+    with core.services.database.read() as session:
+        tables = (KnowledgeBaseRow, DocumentRow, VersionRow)
+        return [session.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables]
+
+
+@pytest.fixture
+def documents(core: Core, worker: WorkerParts) -> list[Document]:
+    """Two ready documents of one knowledge base."""
+    knowledge_base = core.knowledge_base()
+    documents = [core.upload(knowledge_base, f"{n}.md", f"# Part {n}\n\nText.") for n in range(2)]
+    for document in documents:
+        worker.ingestion.ingest(document.latest.id)
+    return documents
+
+
+def test_a_deleted_document_leaves_nothing(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
+    gone, kept = documents
+    core.services.documents.delete(core.user, gone.id)
+    assert worker.cleanup.pending() == ([], [gone.id])
+    for _ in range(2):
+        worker.cleanup.clear_document(gone.id)
+    assert (core.count(gone), core.count(kept)) == (0, 1)
+    assert not (core.services.settings.uploads / gone.latest.file_key).exists()
+    assert (core.services.settings.uploads / kept.latest.file_key).exists()
+    assert rows(core) == [1, 1, 1]
+
+
+def test_a_deleted_knowledge_base_leaves_nothing(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
+    knowledge_base = core.services.knowledge_bases.list(core.user)[0]
+    other = core.upload(core.knowledge_base("Other"), "c.md", "# C\n\nText.")
+    worker.ingestion.ingest(other.latest.id)
+    core.services.knowledge_bases.delete(core.user, knowledge_base.id)
+    core.services.documents.get(core.user, other.id)
+    assert worker.cleanup.pending() == ([knowledge_base.id], [])
+    for _ in range(2):
+        worker.cleanup.clear_knowledge_base(knowledge_base.id)
+    assert rows(core) == [1, 1, 1]
+    assert not (core.services.settings.uploads / knowledge_base.id.hex).exists()
+    assert core.count(other) == 1
+
+
+def test_one_without_a_collection_is_cleared_too(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", "x")
+    core.services.documents.delete(core.user, document.id)
+    worker.cleanup.clear_document(document.id)
+    core.services.knowledge_bases.delete(core.user, knowledge_base.id)
+    worker.cleanup.clear_knowledge_base(knowledge_base.id)
+    assert rows(core) == [0, 0, 0]
+
+
+def test_what_is_not_deleted_is_not_cleared(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
+    worker.cleanup.clear_document(documents[0].id)
+    worker.cleanup.clear_knowledge_base(documents[0].knowledge_base_id)
+    worker.cleanup.clear_version(documents[0].latest.id)
+    for unknown in (worker.cleanup.clear_document, worker.cleanup.clear_knowledge_base, worker.cleanup.clear_version):
+        unknown(uuid4())
+    assert core.count(documents[0]) == 1
+    assert rows(core) == [1, 2, 2]
+
+
+def test_the_rows_stay_until_milvus_is_cleared(
+    core: Core, worker: WorkerParts, documents: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_arguments: object) -> None:
+        raise MilvusUnavailable(detail="gone")
+
+    core.services.documents.delete(core.user, documents[0].id)
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorStore, "delete_document", away)
+        with pytest.raises(MilvusUnavailable):
+            worker.cleanup.clear_document(documents[0].id)
+    assert worker.cleanup.pending() == ([], [documents[0].id])
+    worker.cleanup.clear_document(documents[0].id)
+    assert core.count(documents[1]) == 1
+    assert rows(core) == [1, 1, 1]
+
+
+def test_chunks_of_a_failed_version_go_and_its_file_stays(core: Core, worker: WorkerParts) -> None:
+    def defect(_texts: object) -> None:
+        if core.embedding.batches:
+            raise ZeroDivisionError
+
+    core.embedding.before_batch = defect
+    text = "\n\n".join(f"# {n}\n\n" + "Some words of no interest at all. " * 20 for n in range(70))
+    document = core.upload(core.knowledge_base(), "a.md", text)
+    worker.ingestion.ingest(document.latest.id)
+    assert core.document(document.id).latest.error == "unexpected_failure"
+    assert core.count(document) == 0
+    assert worker.cleanup.stale_versions() == []
+    assert (core.services.settings.uploads / document.latest.file_key).exists()

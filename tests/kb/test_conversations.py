@@ -1,0 +1,186 @@
+"""Conversations and messages, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+from kb.conversations import Conversations
+from kb.errors import ModelTimeout, NotFound
+from kb.models import Conversation, Message, MessageState, Mode, Retrieval, RetrievalProfile, Role, Trace
+from tests.conftest import Library
+
+
+@pytest.fixture
+def conversations(library: Library) -> Conversations:
+    return Conversations(library.database)
+
+
+def start(conversations: Conversations, library: Library, question: str = "What is HNSW?") -> Conversation:
+    return conversations.create(library.user, question, Mode.LLM, None)
+
+
+def answered(conversations: Conversations, library: Library, conversation: Conversation, question: str) -> Message:
+    answer = conversations.ask(library.user, conversation.id, question)
+    conversations.finish(library.user, answer.id, MessageState.DONE, f"Answer to {question}", model="m")
+    return conversations.message(library.user, answer.id)
+
+
+def test_a_conversation_is_named_after_its_first_question(conversations: Conversations, library: Library) -> None:
+    assert start(conversations, library, "  What\nis  it? ").title == "What is it?"
+    long = start(conversations, library, "长" * 100)
+    assert (len(long.title), long.title[-1]) == (60, "…")
+    conversations.rename(library.user, long.id, "  新 名字 ")
+    conversations.rename(library.user, long.id, "   ")
+    assert conversations.get(library.user, long.id).title == "新 名字"
+
+
+def test_a_question_and_its_answer(conversations: Conversations, library: Library) -> None:
+    knowledge_base = library.knowledge_base()
+    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, knowledge_base.id)
+    answer = conversations.ask(library.user, conversation.id, "Q")
+    assert (answer.state, answer.mode, answer.knowledge_base_id) == (
+        MessageState.STREAMING,
+        Mode.KNOWLEDGE,
+        knowledge_base.id,
+    )
+    found = Retrieval("Q", (), Trace((), RetrievalProfile(), 1.0))
+    assert conversations.finish(library.user, answer.id, MessageState.DONE, "A [1]", model="m", retrieval=found)
+    question, answer = conversations.messages(library.user, conversation.id)
+    assert (question.role, question.content, question.ordinal) == (Role.USER, "Q", 0)
+    assert (answer.role, answer.content, answer.model, answer.retrieval) == (Role.ASSISTANT, "A [1]", "m", found)
+
+
+def test_an_end_is_written_once(conversations: Conversations, library: Library) -> None:
+    answer = conversations.ask(library.user, start(conversations, library).id, "Q")
+    error = ModelTimeout(host="h", model="m", seconds=60)
+    assert conversations.finish(library.user, answer.id, MessageState.FAILED, "half", error=error)
+    assert not conversations.finish(library.user, answer.id, MessageState.DONE, "whole")
+    found = conversations.message(library.user, answer.id)
+    assert (found.state, found.content, found.error) == (MessageState.FAILED, "half", "model_timeout")
+    assert found.error_values == {"host": "h", "model": "m", "seconds": "60"}
+
+
+def test_asking_again_empties_the_answer(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    answer = conversations.ask(library.user, conversation.id, "Q")
+    assert conversations.ask_again(library.user, answer.id).state is MessageState.STREAMING
+    conversations.finish(library.user, answer.id, MessageState.FAILED, "x", error=ModelTimeout())
+    again = conversations.ask_again(library.user, answer.id)
+    assert (again.id, again.state, again.content, again.error) == (answer.id, MessageState.STREAMING, "", "")
+    assert len(conversations.messages(library.user, conversation.id)) == 2
+
+
+def test_the_history_is_what_came_before_the_question(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    answered(conversations, library, conversation, "one")
+    knowledge_base = library.knowledge_base("资料")
+    conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, knowledge_base.id)
+    answer = conversations.ask(library.user, conversation.id, "two")
+    question, history = conversations.question_of(library.user, answer.id)
+    assert question.content == "two"
+    assert [message.content for message in history] == ["one", "Answer to one", "资料"]
+
+
+def test_a_switch_of_the_mode_leaves_one_line(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    answered(conversations, library, conversation, "one")
+    first, second = library.knowledge_base("First"), library.knowledge_base("Second")
+    choices = [(Mode.KNOWLEDGE, first.id), (Mode.TEST, first.id), (Mode.KNOWLEDGE, second.id)]
+    for mode, knowledge_base in [*choices, choices[-1]]:
+        conversations.choose(library.user, conversation.id, mode, knowledge_base)
+    notice = conversations.messages(library.user, conversation.id)[-1]
+    assert (notice.role, notice.mode, notice.content) == (Role.NOTICE, Mode.KNOWLEDGE, "Second")
+    assert [message.ordinal for message in conversations.messages(library.user, conversation.id)] == [0, 1, 2]
+    found = conversations.get(library.user, conversation.id)
+    assert (found.mode, found.knowledge_base_id) == (Mode.KNOWLEDGE, second.id)
+
+
+def test_messages_come_in_pages_from_the_end(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    for number in range(3):
+        answered(conversations, library, conversation, str(number))
+    last = conversations.messages(library.user, conversation.id, limit=2)
+    assert [message.ordinal for message in last] == [4, 5]
+    before = conversations.messages(library.user, conversation.id, limit=3, before=4)
+    assert [message.ordinal for message in before] == [1, 2, 3]
+
+
+def test_questions_asked_at_once_keep_their_answers(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda n: conversations.ask(library.user, conversation.id, f"question {n}"), range(8)))
+    messages = conversations.messages(library.user, conversation.id)
+    assert [message.ordinal for message in messages] == list(range(16))
+    for number, answer in enumerate(answers):
+        assert conversations.question_of(library.user, answer.id)[0].content == f"question {number}"
+
+
+def test_search_looks_into_titles_and_messages(conversations: Conversations, library: Library) -> None:
+    titled = start(conversations, library, "Milvus 索引")
+    spoken = start(conversations, library, "Other")
+    answered(conversations, library, spoken, "100% of what an INDEX costs_x")
+    search = conversations.search
+    assert [found.id for found in search(library.user, "索引")] == [titled.id]
+    assert [found.id for found in search(library.user, "index COSTS")] == [spoken.id]
+    assert [found.id for found in search(library.user, "100%")] == [spoken.id]
+    assert search(library.user, "%") == search(library.user, "100%")
+    assert search(library.user, "costs?x") == []
+    assert [found.id for found in search(library.user)] == [spoken.id, titled.id]
+    assert conversations.count(library.user) == 2
+    assert conversations.count(library.user, "索引") == 1
+    assert [found.id for found in search(library.user, offset=1, limit=1)] == [titled.id]
+
+
+def test_a_deleted_conversation_is_gone(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    answer = answered(conversations, library, conversation, "one")
+    conversations.delete(library.user, conversation.id)
+    for call in (
+        lambda: conversations.get(library.user, conversation.id),
+        lambda: conversations.message(library.user, answer.id),
+        lambda: conversations.finish(library.user, answer.id, MessageState.DONE, "late"),
+        lambda: conversations.get(library.user, uuid4()),
+    ):
+        with pytest.raises(NotFound):
+            call()
+
+
+def test_a_deleted_knowledge_base_leaves_its_conversations(conversations: Conversations, library: Library) -> None:
+    knowledge_base = library.knowledge_base()
+    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, knowledge_base.id)
+    answered(conversations, library, conversation, "one")
+    library.knowledge_bases.delete(library.user, knowledge_base.id)
+    assert len(conversations.messages(library.user, conversation.id)) == 2
+
+
+def test_everything_is_its_owners_alone(conversations: Conversations, library: Library) -> None:
+    stranger, theirs = library.stranger, library.knowledge_base("Theirs", owner=library.stranger)
+    conversation = start(conversations, library)
+    answer = conversations.ask(library.user, conversation.id, "Q")
+    calls: list[Callable[[], object]] = [
+        lambda: conversations.get(stranger, conversation.id),
+        lambda: conversations.rename(stranger, conversation.id, "Mine"),
+        lambda: conversations.delete(stranger, conversation.id),
+        lambda: conversations.choose(stranger, conversation.id, Mode.LLM, None),
+        lambda: conversations.choose(stranger, conversation.id, Mode.KNOWLEDGE, theirs.id),
+        lambda: conversations.note_choice(stranger, conversation.id),
+        lambda: conversations.messages(stranger, conversation.id),
+        lambda: conversations.message(stranger, answer.id),
+        lambda: conversations.ask(stranger, conversation.id, "Q"),
+        lambda: conversations.ask_again(stranger, answer.id),
+        lambda: conversations.question_of(stranger, answer.id),
+        lambda: conversations.finish(stranger, answer.id, MessageState.DONE, "x"),
+        lambda: conversations.create(library.user, "Q", Mode.KNOWLEDGE, theirs.id),
+        lambda: conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, theirs.id),
+    ]
+    for call in calls:
+        with pytest.raises(NotFound):
+            call()
+    assert conversations.search(stranger) == []
+    assert conversations.count(stranger) == 0
+    assert conversations.message(library.user, answer.id).state is MessageState.STREAMING
+    assert conversations.get(library.user, conversation.id).mode is Mode.LLM

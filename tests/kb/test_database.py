@@ -1,0 +1,95 @@
+"""The schema and its migrations, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from kb.config import Settings
+from kb.database import HEAD, Database
+from kb.database.migrate import alembic_config, upgrade
+from kb.database.tables import Base, UserRow
+from kb.errors import DatabaseUnavailable
+from tests.conftest import MakeSettings, add_user
+from tests.real_services import ROOT, free_port
+
+MIGRATE = """
+import sys
+from kb.config import load_settings
+from kb.database import Database
+database = Database(load_settings(_env_file=None, zhiwen_home=sys.argv[1], database_url=sys.argv[2]))
+sys.stdin.readline()
+database.migrate()
+database.close()
+"""
+
+
+def test_the_head_is_the_newest_script() -> None:
+    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD
+
+
+def test_the_migrations_make_the_tables_of_the_program(database: Database) -> None:
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    user = add_user(database, "kept")
+    database.migrate()
+    upgrade(database.engine)
+    with database.read() as session:
+        assert session.get(UserRow, user) is not None
+
+
+def test_two_processes_may_migrate_at_once(make_settings: MakeSettings, database_url: str) -> None:
+    settings = make_settings(database_url=database_url)
+    command = [sys.executable, "-c", MIGRATE, str(settings.home), database_url]
+    starters = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True) for _ in "12"
+    ]
+    for starter in starters:
+        assert starter.stdin
+        starter.stdin.write("go\n")
+        starter.stdin.flush()
+    complaints = [starter.communicate(timeout=30)[1] for starter in starters]
+    assert [starter.returncode for starter in starters] == [0, 0], complaints
+    database = Database(settings)
+    assert sa.inspect(database.engine).has_table("versions")
+    database.close()
+
+
+def test_a_failed_write_leaves_nothing(database: Database) -> None:
+    def break_off() -> None:
+        with database.write() as session:
+            session.add(UserRow(name="half"))
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+    with database.read() as session:
+        assert session.scalars(sa.select(UserRow)).all() == []
+
+
+def test_ping_names_the_server(database: Database) -> None:
+    assert database.ping().startswith("SQLite 3" if database.is_sqlite else "PostgreSQL ")
+
+
+def test_a_database_that_does_not_answer_says_so(make_settings: MakeSettings) -> None:
+    database = Database(make_settings(database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/none"))
+    for call in (database.ping, database.migrate):
+        with pytest.raises(DatabaseUnavailable):
+            call()
+    database.close()
+
+
+@pytest.mark.parametrize("prefix", ["postgres://", "postgresql://", "postgresql+psycopg://"])
+def test_postgresql_is_spoken_to_by_psycopg_3(make_settings: MakeSettings, prefix: str) -> None:
+    settings: Settings = make_settings(database_url=f"{prefix}u:p@h/d")
+    assert settings.sql_url == "postgresql+psycopg://u:p@h/d"

@@ -1,0 +1,147 @@
+"""Fusing two routes, and what goes to the model with a passage; pure."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID, uuid4
+
+import pytest
+
+from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Route, RouteHit, Step, Trace
+from kb.retrieval.context import build_contexts, estimate_tokens, neighbour_ids
+from kb.retrieval.fusion import fuse, scale
+from kb.retrieval.record import from_record, to_record
+from kb.vectors import Hit
+
+VERSION = UUID(int=7)
+EVEN = {Route.DENSE: 0.5, Route.LEXICAL: 0.5}
+
+
+def chunk(ordinal: int, text: str = "", start: int = 0, version: UUID = VERSION) -> Chunk:
+    return Chunk(
+        id=f"{version.hex}-{ordinal:06d}",
+        document_id=UUID(int=8),
+        version_id=version,
+        ordinal=ordinal,
+        start=start,
+        end=start + len(text),
+        page=1,
+        heading="",
+        text=text,
+        terms="some terms",
+    )
+
+
+def hits(**scores: float) -> list[Hit]:
+    return [Hit(chunk(int(name[1:])), score) for name, score in scores.items()]
+
+
+def passage(chunk: Chunk, rank: int = 1) -> Passage:
+    return Passage(chunk, "a.md", rank, 1.0, 1.0, 1.0, RouteHit(1, 0.9, 1.0), None)
+
+
+# --- fusion ----------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_scaled_between_the_worst_and_the_best() -> None:
+    scaled = scale(hits(c1=10.0, c2=4.0, c3=2.0))
+    assert [(hit.rank, hit.score, hit.scaled) for hit in scaled.values()] == [(1, 10, 1), (2, 4, 0.25), (3, 2, 0)]
+    assert scale([]) == {}
+    assert [hit.scaled for hit in scale(hits(c1=3.0, c2=3.0)).values()] == [1, 1]
+
+
+def test_what_both_routes_found_comes_first() -> None:
+    routes = {Route.DENSE: hits(c1=0.9, c2=0.8, c3=0.1), Route.LEXICAL: hits(c2=12.0, c4=11.0, c5=1.0)}
+    found = fuse(routes, EVEN)
+    assert [candidate.chunk.ordinal for candidate in found] == [2, 1, 4, 3, 5]
+    best = found[0]
+    assert best.dense is not None
+    assert best.lexical is not None
+    assert (best.dense.rank, best.lexical.rank) == (2, 1)
+    assert best.fused == pytest.approx((0.875 + 1) / 2)
+    assert all(0 <= candidate.fused <= 1 for candidate in found)
+
+
+def test_a_weak_route_does_not_drown_a_strong_one() -> None:
+    routes = {Route.DENSE: hits(c1=0.5, c2=0.49, c3=0.48), Route.LEXICAL: hits(c3=30.0, c1=1.0, c2=0.9)}
+    assert fuse(routes, {Route.DENSE: 0.4, Route.LEXICAL: 0.6})[0].chunk.ordinal == 3
+
+
+def test_weights_count_and_one_route_alone_keeps_its_order() -> None:
+    routes = {Route.DENSE: hits(c1=0.9, c2=0.1), Route.LEXICAL: hits(c2=9.0, c1=1.0)}
+    assert fuse(routes, {Route.DENSE: 0.9, Route.LEXICAL: 0.1})[0].chunk.ordinal == 1
+    assert fuse(routes, {Route.DENSE: 0.1, Route.LEXICAL: 0.9})[0].chunk.ordinal == 2
+    alone = fuse({Route.LEXICAL: hits(c1=5.0, c2=7.0)}, {Route.DENSE: 0.0, Route.LEXICAL: 0.55})
+    assert [(candidate.chunk.ordinal, candidate.fused) for candidate in alone] == [(2, 1.0), (1, 0.0)]
+    assert fuse({}, EVEN) == []
+
+
+def test_equal_scores_keep_one_order() -> None:
+    routes = {Route.DENSE: hits(c3=1.0, c1=1.0, c2=1.0)}
+    assert [candidate.chunk.ordinal for candidate in fuse(routes, EVEN)] == [1, 2, 3]
+
+
+# --- contexts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("word", 1), ("words", 2), ("向量", 2), ("向量 HNSW", 4)])
+def test_tokens_are_estimated(text: str, tokens: int) -> None:
+    assert estimate_tokens(text) == tokens
+
+
+def test_neighbours_stand_before_and_after_and_are_no_passages() -> None:
+    found = neighbour_ids([passage(chunk(0)), passage(chunk(2))], 2)
+    assert found == [f"{VERSION.hex}-{ordinal:06d}" for ordinal in (1, 3, 4)]
+
+
+TEXT = "aaaa bbbb cccc dddd eeee"
+PIECES = [chunk(ordinal, TEXT[ordinal * 5 : ordinal * 5 + 7], ordinal * 5) for ordinal in range(5)]
+BY_ID = {piece.id: piece for piece in PIECES}
+
+
+def test_a_context_is_the_text_around_without_repeats() -> None:
+    (context,) = build_contexts([passage(PIECES[2])], BY_ID, 1, 100)
+    assert context == TEXT[5:22]
+    (alone,) = build_contexts([passage(PIECES[2])], BY_ID, 0, 100)
+    assert alone == PIECES[2].text
+
+
+def test_a_chunk_stands_in_one_context_only() -> None:
+    contexts = build_contexts([passage(PIECES[1]), passage(PIECES[3])], {PIECES[2].id: PIECES[2]}, 1, 100)
+    assert contexts == [TEXT[5:17], PIECES[3].text]
+
+
+def test_passages_come_before_neighbours_within_the_budget() -> None:
+    passages = [passage(PIECES[0]), passage(PIECES[3])]
+    each = estimate_tokens(PIECES[0].text)
+    assert build_contexts(passages, BY_ID, 1, 2 * each) == [PIECES[0].text, PIECES[3].text]
+    first, second = build_contexts(passages, BY_ID, 1, 3 * each)
+    assert (first, second) == (TEXT[:12], PIECES[3].text)
+    assert build_contexts(passages, BY_ID, 1, each) == [PIECES[0].text, ""]
+
+
+def test_the_best_passage_is_given_even_beyond_the_budget() -> None:
+    long = chunk(0, "words " * 500)
+    assert build_contexts([passage(long), passage(PIECES[1])], {}, 1, 10) == [long.text, ""]
+
+
+def test_a_gap_between_two_chunks_is_a_line_break() -> None:
+    apart = chunk(1, "later", start=50)
+    assert build_contexts([passage(chunk(0, "early"))], {apart.id: apart}, 1, 100) == ["early\nlater"]
+
+
+# --- as JSON ---------------------------------------------------------------------------------------------------
+
+
+def test_a_retrieval_survives_its_record() -> None:
+    trace = Trace((Step("dense", 1.5, 3, "note"),), RetrievalProfile(top_k=9), 12.5, ("向量",))
+    found = Retrieval("问题？", (passage(chunk(1, "文")), passage(chunk(2, version=uuid4()), 2)), trace)
+    again = from_record(json.loads(json.dumps(to_record(found))))
+    assert [each.chunk.terms for each in again.passages] == ["", ""]  # left out: they can be computed
+    assert again.trace == trace
+    assert (again.question, again.passages[0].chunk.text, again.passages[0].dense) == (
+        "问题？",
+        "文",
+        RouteHit(1, 0.9, 1.0),
+    )
+    assert again.passages[1].chunk.version_id == found.passages[1].chunk.version_id

@@ -1,0 +1,558 @@
+"""A queued version becomes chunks that can be found, once and whole, whatever happens on the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from kb.database.tables import VersionRow, now
+from kb.errors import DatabaseUnavailable, EmbeddingUnavailable, KbError, MilvusUnavailable, RedisUnavailable
+from kb.ingestion.pipeline import BATCH_CHUNKS
+from kb.models import Document, Version, VersionState
+from kb.services import WorkerParts, build_worker_parts
+from kb.vectors import VectorStore
+from tests.conftest import Core, MakeSettings
+from tests.real_services import free_port
+
+# One chunk a section, as each is more than half of what fits into one.
+SECTION = "Sentence number {number} is about apples, pears and the long way home. " * 9
+
+
+def sections(count: int, word: str = "Part") -> str:
+    return "\n\n".join(f"# {word} {number}\n\n{SECTION.format(number=number)}" for number in range(count))
+
+
+LONG = sections(2 * BATCH_CHUNKS + 5)
+
+
+def latest(core: Core, document: Document) -> Version:
+    return core.document(document.id).latest
+
+
+def set_version(core: Core, version_id: UUID, **values: object) -> None:
+    with core.services.database.write() as session:
+        session.execute(sa.update(VersionRow).where(VersionRow.id == version_id).values(**values))
+
+
+def add_version(core: Core, document: Document, text: str) -> UUID:
+    """A newer version of a document, as replacing its file makes one."""
+    version_id = uuid4()
+    with core.services.database.write() as session:
+        key = core.services.files.key(document.knowledge_base_id, version_id)
+        (core.services.settings.uploads / key).write_text(text)
+        row = VersionRow(id=version_id, document_id=document.id, state="queued", file_key=key, size_bytes=len(text))
+        row.created_at = now() + timedelta(seconds=1)
+        session.add(row)
+    return version_id
+
+
+def stored_texts(core: Core, document: Document) -> list[str]:
+    collection = core.services.knowledge_bases.get(core.user, document.knowledge_base_id).collection
+    count = core.count(document)
+    chunks = core.services.vectors.chunks(collection, latest(core, document).id, 0, 1000)
+    assert len(chunks) == count
+    assert [chunk.ordinal for chunk in chunks] == list(range(count))
+    return [chunk.text for chunk in chunks]
+
+
+# --- the good end ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_becomes_ready_with_exactly_its_chunks(core: Core, worker: WorkerParts) -> None:
+    text = "# 苹果\n\n苹果是一种水果。\n\n# Pears\n\n" + SECTION.format(number=1) * 2
+    document = core.upload(core.knowledge_base(), "fruit.md", text)
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    found = core.document(document.id)
+    version = found.latest
+    assert (version.state, version.error, version.attempts) == (VersionState.READY, "", 1)
+    assert version.chunks == version.stored_chunks == core.count(document) > 1
+    assert found.live_version_id == version.id
+    chunks = core.services.documents.chunks(core.user, document.id, 0, 100)
+    for chunk in chunks:
+        assert chunk.text == text[chunk.start : chunk.end]
+        assert chunk.id == f"{version.id.hex}-{chunk.ordinal:06d}"
+    assert [chunk.heading for chunk in chunks][::2] == ["苹果", "Pears"]
+    assert "fruit" in chunks[0].terms.split()  # the file's name is searched too
+    assert core.services.knowledge_bases.get(core.user, found.knowledge_base_id).ready_count == 1
+    progress = core.services.board.read([version.id])[version.id]
+    assert (progress.stage, progress.done, progress.worker) == (VersionState.READY, version.chunks, worker.id)
+
+
+def test_the_heading_is_embedded_with_the_text(core: Core, worker: WorkerParts) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", "# Fruit\n\n## Pears\n\nGreen.")
+    worker.ingestion.ingest(document.latest.id)
+    assert core.embedding.batches == [["Fruit\n# Fruit\n\n## Pears\n\nGreen."]]
+
+
+def test_a_second_message_does_nothing(core: Core, worker: WorkerParts) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    worker.ingestion.ingest(document.latest.id)
+    assert worker.ingestion.ingest(document.latest.id) is None
+    assert worker.ingestion.ingest(uuid4()) is None
+    assert (core.count(document), len(core.embedding.batches)) == (1, 1)
+
+
+def test_two_workers_on_one_version_have_one_effect(core: Core, worker: WorkerParts) -> None:
+    other = build_worker_parts(core.services)
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    with ThreadPoolExecutor(2) as pool:
+        states = list(pool.map(lambda parts: parts.ingestion.ingest(document.latest.id), [worker, other]))
+    other.ingestion.close()
+    assert sorted(states, key=str) == [None, VersionState.READY]
+    assert core.count(document) == latest(core, document).chunks == 2 * BATCH_CHUNKS + 5
+
+
+def test_first_documents_of_a_new_knowledge_base_may_come_together(core: Core, worker: WorkerParts) -> None:
+    workers = [worker, *(build_worker_parts(core.services) for _ in range(2))]
+    knowledge_base = core.knowledge_base()
+    documents = [core.upload(knowledge_base, f"{number}.md", sections(5)) for number in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        jobs = zip(workers, documents, strict=True)
+        states = list(pool.map(lambda job: job[0].ingestion.ingest(job[1].latest.id), jobs))
+    for parts in workers[1:]:
+        parts.ingestion.close()
+    assert states == [VersionState.READY] * 3
+    assert [core.count(document) for document in documents] == [5, 5, 5]
+
+
+# --- files that cannot be read ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("empty.md", b"", "empty_file"),
+        ("blank.txt", b" \n\t\n ", "no_text"),
+        ("a.exe", b"MZ\x90\x00" * 50, "unsupported_format"),
+        ("not.pdf", b"\x89PNG\r\n\x1a\n" + bytes(100), "wrong_format"),
+        ("cut.pdf", b"%PDF-1.7\n1 0 obj\n<<", "damaged_file"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(
+    core: Core, worker: WorkerParts, name: str, content: bytes, code: str
+) -> None:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, name, content)
+    good = core.upload(knowledge_base, "good.md", "# Good\n\nText.")
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.FAILED
+    version = latest(core, document)
+    assert (version.state, version.error, version.error_values["name"]) == (VersionState.FAILED, code, name)
+    assert version.finished_at is not None
+    assert worker.ingestion.ingest(good.latest.id) is VersionState.READY
+
+
+@pytest.mark.parametrize("text", ["字" * 30_000, "A\x00B " + "words " * 50, "🦜" * 5_000])
+def test_odd_texts_are_stored_whole(core: Core, worker: WorkerParts, text: str) -> None:
+    document = core.upload(core.knowledge_base(), "odd.txt", text)
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    version = latest(core, document)
+    assert core.count(document) == version.chunks
+    chunks = core.services.documents.chunks(core.user, document.id, 0, 1000)
+    assert all(first.end >= second.start for first, second in pairwise(chunks))
+    assert all("\x00" not in chunk.text for chunk in chunks)
+
+
+def test_a_knowledge_base_of_another_model_is_refused(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.services.knowledge_bases.create(core.user, "Old", "builtin", 384)
+    document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.FAILED
+    assert latest(core, document).error == "embedding_mismatch"
+
+
+def test_a_defect_fails_the_document_and_not_the_worker(core: Core, worker: WorkerParts) -> None:
+    def defect(_texts: object) -> None:
+        raise ZeroDivisionError
+
+    core.embedding.before_batch = defect
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.FAILED
+    version = latest(core, document)
+    assert (version.error, version.error_values["detail"]) == ("unexpected_failure", "ZeroDivisionError")
+    core.embedding.before_batch = None
+    core.services.documents.retry(core.user, document.id)
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+
+
+# --- crashes ---------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Stands for the process's death: it is caught by nothing, and nothing more is done."""
+
+
+def die_in_batch(core: Core, worker: WorkerParts, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this worker die after it stored `number` batches, before it can say so or put anything back."""
+    upsert = core.services.vectors.upsert
+    batches = 0
+
+    def dying(*arguments: object) -> None:
+        nonlocal batches
+        batches += 1
+        upsert(*arguments)  # type: ignore[arg-type]
+        if batches > number:
+            raise Killed
+
+    monkeypatch.setattr(VectorStore, "upsert", lambda _self, *arguments: dying(*arguments))
+    monkeypatch.setattr(worker.claims, "release", lambda _job: None)
+
+
+def take_back(core: Core, document: Document, worker: WorkerParts) -> None:
+    """The dead worker's lease runs out."""
+    set_version(core, document.latest.id, lease_until=datetime(2000, 1, 1, tzinfo=UTC))
+    assert worker.claims.expire() == 1
+
+
+def test_a_killed_worker_is_followed_by_one_that_goes_on(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    with monkeypatch.context() as patch:
+        die_in_batch(core, worker, 1, patch)
+        with pytest.raises(Killed):
+            worker.ingestion.ingest(document.latest.id)
+    assert latest(core, document).stored_chunks == BATCH_CHUNKS
+    assert core.count(document) == 2 * BATCH_CHUNKS  # one batch more than was noted
+    assert core.document(document.id).live_version_id is None
+    core.embedding.batches.clear()
+    successor = build_worker_parts(core.services)
+    take_back(core, document, successor)
+    assert successor.ingestion.ingest(document.latest.id) is VersionState.READY
+    successor.ingestion.close()
+    assert [len(batch) for batch in core.embedding.batches] == [BATCH_CHUNKS, 5]
+    texts = stored_texts(core, document)
+    assert len(texts) == latest(core, document).chunks == 2 * BATCH_CHUNKS + 5
+    assert [text.splitlines()[0] for text in texts] == [f"# Part {number}" for number in range(len(texts))]
+
+
+def test_other_chunks_than_before_are_written_anew(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update of the program that chunks another way."""
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    with monkeypatch.context() as patch:
+        die_in_batch(core, worker, 1, patch)
+        with pytest.raises(Killed):
+            worker.ingestion.ingest(document.latest.id)
+    core.services.files.path(document.latest.file_key, "").write_text(sections(70, "New"))
+    successor = build_worker_parts(core.services)
+    take_back(core, document, successor)
+    assert successor.ingestion.ingest(document.latest.id) is VersionState.READY
+    successor.ingestion.close()
+    texts = stored_texts(core, document)
+    assert len(texts) == 70
+    assert all(text.startswith("# New") for text in texts)
+
+
+def test_chunks_that_got_lost_in_milvus_are_noticed_and_written_again(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", LONG)
+
+    def lose_some(texts: object) -> None:
+        if len(core.embedding.batches) == 2:
+            core.services.vectors.delete_from(knowledge_base.collection, document.latest.id, 100)
+
+    core.embedding.before_batch = lose_some
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.QUEUED
+    version = latest(core, document)
+    assert (version.error, version.stored_chunks) == ("milvus_refused", 0)
+    assert core.document(document.id).live_version_id is None
+    core.embedding.before_batch = None
+    set_version(core, version.id, retry_at=None)
+    assert worker.ingestion.ingest(version.id) is VersionState.READY
+    assert core.count(document) == 2 * BATCH_CHUNKS + 5
+
+
+def test_a_worker_that_shuts_down_puts_its_document_back(core: Core, worker: WorkerParts) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+
+    def interrupt(_texts: object) -> None:
+        raise KeyboardInterrupt
+
+    core.embedding.before_batch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        worker.ingestion.ingest(document.latest.id)
+    version = latest(core, document)
+    assert (version.state, version.crashes) == (VersionState.QUEUED, 0)
+    assert worker.claims.due(resend=False) == [version.id]
+    core.embedding.before_batch = None
+    assert worker.ingestion.ingest(version.id) is VersionState.READY
+
+
+def test_a_lease_that_is_lost_in_the_middle_ends_the_writing(core: Core, worker: WorkerParts) -> None:
+    successor = build_worker_parts(core.services)
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    stored: list[int] = []
+
+    def lose_lease(_texts: object) -> None:
+        if len(core.embedding.batches) == 1:
+            core.embedding.before_batch = None
+            take_back(core, document, successor)
+            assert successor.ingestion.ingest(document.latest.id) is VersionState.READY
+            stored.append(core.count(document))
+
+    core.embedding.before_batch = lose_lease
+    assert worker.ingestion.ingest(document.latest.id) is None
+    successor.ingestion.close()
+    assert stored == [2 * BATCH_CHUNKS + 5] == [core.count(document)]
+    assert latest(core, document).state is VersionState.READY
+    assert len(core.embedding.batches) == 4  # 1 of the first worker, 2 of the second, and 1 that was thrown away
+
+
+# --- cancel and delete -----------------------------------------------------------------------------------------
+
+
+def in_batch(core: Core, number: int, act: Callable[[], object]) -> None:
+    """Do something while batch `number` is being embedded."""
+
+    def look(_texts: object) -> None:
+        if len(core.embedding.batches) == number:
+            act()
+
+    core.embedding.before_batch = look
+
+
+def test_a_cancel_between_batches_leaves_nothing(core: Core, worker: WorkerParts) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    in_batch(core, 1, lambda: core.services.documents.cancel(core.user, document.id))
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
+    version = latest(core, document)
+    assert (version.state, version.stored_chunks, core.count(document)) == (VersionState.CANCELLED, 0, 0)
+    core.embedding.before_batch = None
+    core.services.documents.retry(core.user, document.id)
+    assert worker.ingestion.ingest(version.id) is VersionState.READY
+    assert core.count(document) == 2 * BATCH_CHUNKS + 5
+
+
+def test_a_cancel_just_before_the_switch_is_heard(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    count = VectorStore.count
+
+    def cancel_and_count(store: VectorStore, collection: str, version_id: UUID) -> int:
+        core.services.documents.cancel(core.user, document.id)
+        return count(store, collection, version_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorStore, "count", cancel_and_count)
+        assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
+    assert latest(core, document).state is VersionState.CANCELLED
+    assert core.count(document) == 0
+
+
+def test_a_document_deleted_in_the_middle_leaves_nothing(core: Core, worker: WorkerParts) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    in_batch(core, 1, lambda: core.services.documents.delete(core.user, document.id))
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
+    assert core.count(document) == 0
+    assert worker.cleanup.pending() == ([], [document.id])
+    worker.cleanup.clear_document(document.id)
+    assert worker.cleanup.pending() == ([], [])
+    assert not (core.services.settings.uploads / document.latest.file_key).exists()
+
+
+def test_a_knowledge_base_deleted_in_the_middle_leaves_nothing(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", LONG)
+    waiting = core.upload(knowledge_base, "b.md", LONG)
+    pending: list[object] = []
+
+    def delete() -> None:
+        core.services.knowledge_bases.delete(core.user, knowledge_base.id)
+        pending.append(worker.cleanup.pending())
+
+    in_batch(core, 1, delete)
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
+    assert pending == [([], [])]  # while it is being written to, it is not dropped
+    assert worker.ingestion.ingest(waiting.latest.id) is None
+    assert worker.cleanup.pending() == ([knowledge_base.id], [])
+    worker.cleanup.clear_knowledge_base(knowledge_base.id)
+    assert worker.cleanup.pending() == ([], [])
+    with pytest.raises(KbError):
+        core.services.vectors.count(knowledge_base.collection)
+
+
+# --- services that are away ------------------------------------------------------------------------------------
+
+
+def test_a_milvus_that_is_away_is_waited_for(core: Core, make_settings: MakeSettings) -> None:
+    settings = make_settings(redis_url=core.services.settings.redis_url, milvus_uri=f"http://127.0.0.1:{free_port()}")
+    away = VectorStore(settings)
+    lost = build_worker_parts(replace(core.services, vectors=away))
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    assert lost.ingestion.ingest(document.latest.id) is VersionState.QUEUED
+    version = latest(core, document)
+    assert (version.error, version.crashes) == ("milvus_unavailable", 0)
+    assert version.retry_at is not None
+    assert lost.ingestion.ingest(version.id) is None  # its time has not come
+    set_version(core, version.id, retry_at=None)
+    found = build_worker_parts(core.services)
+    assert found.ingestion.ingest(version.id) is VersionState.READY
+    assert latest(core, document).error == ""
+    for parts in (lost, found):
+        parts.ingestion.close()
+    away.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RedisUnavailable(detail="gone"), EmbeddingUnavailable(model="test", detail="loading"), MilvusUnavailable()],
+)
+def test_what_passes_by_itself_is_waited_for(core: Core, worker: WorkerParts, error: KbError) -> None:
+    def away() -> None:
+        raise error
+
+    in_batch(core, 1, away)
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.QUEUED
+    version = latest(core, document)
+    assert (version.error, version.stored_chunks) == (error.code, BATCH_CHUNKS)
+    core.embedding.before_batch = None
+    core.embedding.batches.clear()
+    set_version(core, version.id, retry_at=None)
+    assert worker.ingestion.ingest(version.id) is VersionState.READY
+    assert [len(batch) for batch in core.embedding.batches] == [BATCH_CHUNKS, 5]  # the first one was kept
+    assert core.count(document) == 2 * BATCH_CHUNKS + 5
+
+
+def test_a_file_that_is_gone_is_waited_for(core: Core, worker: WorkerParts) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    path = core.services.files.path(document.latest.file_key, "")
+    path.rename(path.with_suffix(".away"))
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.QUEUED
+    assert latest(core, document).error == "file_missing"
+
+
+def test_a_version_whose_end_could_not_be_noted_is_taken_back(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database was away just then. The heartbeat must not keep what nobody works on any more."""
+
+    def away(*_arguments: object, **_values: object) -> None:
+        raise DatabaseUnavailable(detail="locked")
+
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    with monkeypatch.context() as patch:
+        for name in ("enter", "postpone", "fail"):
+            patch.setattr(worker.claims, name, away)
+        with pytest.raises(DatabaseUnavailable):
+            worker.ingestion.ingest(document.latest.id)
+    set_version(core, document.latest.id, lease_until=datetime(2000, 1, 1, tzinfo=UTC))
+    worker.claims.renew()
+    assert worker.claims.expire() == 1
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+
+
+def test_given_up_chunks_are_removed_later_if_milvus_is_away_then(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_arguments: object) -> None:
+        raise MilvusUnavailable(detail="gone")
+
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    in_batch(core, 1, lambda: core.services.documents.cancel(core.user, document.id))
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorStore, "delete_version", away)
+        assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
+    assert core.count(document) == BATCH_CHUNKS
+    assert worker.cleanup.stale_versions() == [document.latest.id]
+    worker.cleanup.clear_version(document.latest.id)
+    assert core.count(document) == 0
+    assert worker.cleanup.stale_versions() == []
+
+
+# --- a newer version of a document -----------------------------------------------------------------------------
+
+
+def test_the_old_version_answers_until_the_new_one_is_complete(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", sections(3, "Old"))
+    worker.ingestion.ingest(document.latest.id)
+    new = add_version(core, document, sections(BATCH_CHUNKS + 5, "New"))
+    seen: list[tuple[UUID | None, set[str]]] = []
+
+    def ask() -> None:
+        found = core.services.retriever.retrieve(core.user, knowledge_base.id, "apples and pears").passages
+        words = {passage.chunk.text.split()[1] for passage in found}
+        seen.append((core.document(document.id).live_version_id, words))
+
+    in_batch(core, 2, ask)  # one batch of the new version is stored
+    assert worker.ingestion.ingest(new) is VersionState.READY
+    ask()
+    assert seen == [(document.latest.id, {"Old"}), (new, {"New"})]
+    assert core.services.vectors.count(knowledge_base.collection) == BATCH_CHUNKS + 5
+
+
+def test_a_new_version_that_fails_leaves_the_old_one_answering(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", sections(3, "Old"))
+    worker.ingestion.ingest(document.latest.id)
+    new = add_version(core, document, "  ")
+    assert worker.ingestion.ingest(new) is VersionState.FAILED
+    found = core.document(document.id)
+    assert (found.live_version_id, found.latest.error) == (document.latest.id, "no_text")
+    assert len(core.services.retriever.retrieve(core.user, knowledge_base.id, "apples").passages) == 3
+
+
+# --- around it -------------------------------------------------------------------------------------------------
+
+
+def test_a_ready_document_is_found_before_it_is_sealed_and_after(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", sections(3))
+    worker.ingestion.ingest(document.latest.id)
+    for _ in range(2):
+        found = core.services.retriever.retrieve(core.user, knowledge_base.id, "apples").passages
+        assert len(found) == 3
+        worker.ingestion.seal()
+
+
+def test_what_could_not_be_sealed_is_sealed_later(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed: list[str] = []
+
+    def flaky(_store: VectorStore, collection: str) -> None:
+        sealed.append(collection)
+        if len(sealed) == 1:
+            raise MilvusUnavailable(detail="gone")
+
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
+    worker.ingestion.ingest(document.latest.id)
+    monkeypatch.setattr(VectorStore, "flush", flaky)
+    with pytest.raises(MilvusUnavailable):
+        worker.ingestion.seal()
+    worker.ingestion.seal()
+    worker.ingestion.seal()
+    assert sealed == [knowledge_base.collection] * 2
+
+
+def test_warming_up_leaves_the_parsers_at_hand(core: Core, worker: WorkerParts) -> None:
+    worker.ingestion.warm_up()
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+
+
+# --- several at a time -----------------------------------------------------------------------------------------
+
+
+def test_one_worker_ingests_several_at_once(core: Core, make_settings: MakeSettings) -> None:
+    settings = core.services.settings.model_copy(update={"worker_threads": 3})
+    parts = build_worker_parts(replace(core.services, settings=settings))
+    documents = [core.upload(core.knowledge_base(f"{n}"), f"{n}.md", sections(3)) for n in range(3)]
+    together = threading.Barrier(3)
+    core.embedding.before_batch = lambda _texts: together.wait(timeout=20)
+    with ThreadPoolExecutor(3) as pool:
+        states = list(pool.map(lambda document: parts.ingestion.ingest(document.latest.id), documents))
+    assert states == [VersionState.READY] * 3
+    assert parts.ingestion.active == 0
+    parts.ingestion.close()

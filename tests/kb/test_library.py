@@ -1,0 +1,272 @@
+"""Knowledge bases, documents and their files, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from kb.errors import FileMissing, InvalidName, NameTaken, NotFound, WrongState
+from kb.library import FileStore
+from kb.library.names import clean_label, clean_name
+from kb.library.rows import to_profile
+from kb.models import RetrievalProfile, VersionState
+from tests.conftest import Clock, Library, make_claims
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "cleaned"),
+    [
+        ("  产品手册  ", "产品手册"),
+        ("two\nlines\tand  spaces", "two lines and spaces"),
+        ("a\u202etxt.exe", "atxt.exe"),
+        ("zero\u200bwidth\x00", "zerowidth"),
+        ("e\u0301", "é"),
+        ('../../x" or 1==1 or ".pdf', '../../x" or 1==1 or ".pdf'),
+        ("x" * 100, "x" * 100),
+        ("👩‍🚀", "👩‍🚀"),
+    ],
+)
+def test_names_are_labels_in_any_script(given: str, cleaned: str) -> None:
+    assert clean_name(given) == cleaned
+
+
+@pytest.mark.parametrize("given", ["", "   ", "\x00\u200b", "\ud800", "名" * 101])
+def test_names_that_show_nothing_or_too_much_are_refused(given: str) -> None:
+    with pytest.raises(InvalidName):
+        clean_name(given)
+
+
+def test_a_label_of_255_bytes_in_chinese_stays_whole() -> None:
+    name = "年" * 83 + ".pdf"
+    assert clean_label(name) == name
+    assert unicodedata.is_normalized("NFC", clean_label("e\u0301.md"))
+
+
+# --- knowledge bases -------------------------------------------------------------------------------------------
+
+
+def test_knowledge_bases_are_listed_by_name_with_their_counts(library: Library, clock: Clock) -> None:
+    second, first = library.knowledge_base("资料"), library.knowledge_base("Manual")
+    library.knowledge_base("Mine", owner=library.stranger)
+    documents = [library.upload(second) for _ in range(3)]
+    claims = make_claims(library.database, "worker", clock)
+    job = claims.claim(documents[0].latest.id)
+    assert job is not None
+    claims.switch(job)
+    library.documents.delete(library.user, documents[1].id)
+    found = library.knowledge_bases.list(library.user)
+    assert [(base.name, base.document_count, base.ready_count) for base in found] == [("Manual", 0, 0), ("资料", 2, 1)]
+    assert found[1] == library.knowledge_bases.get(library.user, second.id)
+    assert first.collection != second.collection
+
+
+def test_a_name_is_taken_for_its_owner_alone(library: Library) -> None:
+    library.knowledge_base("Same")
+    with pytest.raises(NameTaken):
+        library.knowledge_base(" Same ")
+    library.knowledge_base("Same", owner=library.stranger)
+    other = library.knowledge_base("Other")
+    with pytest.raises(NameTaken):
+        library.knowledge_bases.rename(library.user, other.id, "Same")
+    library.knowledge_bases.rename(library.user, other.id, "改名")
+    assert library.knowledge_bases.get(library.user, other.id).name == "改名"
+
+
+def test_of_two_at_once_one_gets_the_name(library: Library) -> None:
+    def create(_number: int) -> bool:
+        try:
+            library.knowledge_base("Same")
+        except NameTaken:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(create, range(4))) == 1
+
+
+def test_a_deleted_knowledge_base_is_gone_and_its_name_free(library: Library) -> None:
+    knowledge_base = library.knowledge_base("Again")
+    document = library.upload(knowledge_base)
+    library.knowledge_bases.delete(library.user, knowledge_base.id)
+    assert library.knowledge_bases.list(library.user) == []
+    for call in (
+        lambda: library.knowledge_bases.get(library.user, knowledge_base.id),
+        lambda: library.knowledge_bases.delete(library.user, knowledge_base.id),
+        lambda: library.documents.get(library.user, document.id),
+        lambda: library.documents.list(library.user, knowledge_base.id),
+        lambda: library.upload(knowledge_base),
+    ):
+        with pytest.raises(NotFound):
+            call()
+    library.knowledge_base("Again")
+
+
+def test_a_stored_profile_may_be_older_or_newer() -> None:
+    assert to_profile({"top_k": 9, "of_a_later_version": 1}) == RetrievalProfile(top_k=9)
+
+
+# --- documents -------------------------------------------------------------------------------------------------
+
+
+def test_an_upload_is_on_disk_and_queued(library: Library) -> None:
+    knowledge_base = library.knowledge_base()
+    document = library.documents.register(library.user, knowledge_base.id, "报告.md", io.BytesIO(b"# Hello"))
+    found = library.documents.get(library.user, document.id)
+    assert (found.name, found.latest.state, found.latest.size_bytes) == ("报告.md", VersionState.QUEUED, 7)
+    assert library.files.path(found.latest.file_key, "报告.md").read_bytes() == b"# Hello"
+    assert found.live_version_id is None
+    assert library.documents.chunks(library.user, document.id, 0, 10) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ['../../x" or 1==1 or ".pdf', "/etc/passwd", "C:\\x\\y.md", "年" * 83 + ".pdf", "a\x00b.md", ".", "..", "\ud800"],
+)
+def test_a_file_name_is_only_a_label(library: Library, name: str) -> None:
+    document = library.upload(library.knowledge_base(), name)
+    stored = files_in(library.uploads)
+    assert [path.relative_to(library.uploads).as_posix() for path in stored] == [document.latest.file_key]
+    assert library.documents.get(library.user, document.id).name == (clean_label(name) or "?")
+
+
+def test_two_files_of_one_name_are_two_documents(library: Library) -> None:
+    knowledge_base = library.knowledge_base()
+    first, second = library.upload(knowledge_base, "a.md", "one"), library.upload(knowledge_base, "a.md", "two")
+    assert [document.id for document in library.documents.list(library.user, knowledge_base.id)] == [
+        second.id,
+        first.id,
+    ]
+    assert library.files.path(first.latest.file_key, "").read_text() == "one"
+
+
+def test_documents_come_in_pages_the_newest_first(library: Library) -> None:
+    knowledge_base = library.knowledge_base()
+    ids = [library.upload(knowledge_base, f"{number}.md").id for number in range(5)]
+    pages = [library.documents.list(library.user, knowledge_base.id, offset, 2) for offset in (0, 2, 4, 6)]
+    assert [document.id for page in pages for document in page] == ids[::-1]
+    assert library.documents.count_by_state(library.user, knowledge_base.id) == {VersionState.QUEUED: 5}
+
+
+def test_the_places_in_the_queue_count_everyones(library: Library) -> None:
+    mine, theirs = library.knowledge_base(), library.knowledge_base("Theirs", owner=library.stranger)
+    first = library.upload(mine)
+    library.documents.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b"))
+    last, cancelled = library.upload(mine), library.upload(mine)
+    library.documents.cancel(library.user, cancelled.id)
+    places = library.documents.queue_places([first.latest.id, last.latest.id, cancelled.latest.id, uuid4()])
+    assert places == {first.latest.id: 1, last.latest.id: 3}
+
+
+def test_cancel_and_retry(library: Library, clock: Clock) -> None:
+    document = library.upload(library.knowledge_base())
+    with pytest.raises(WrongState):
+        library.documents.retry(library.user, document.id)
+    library.documents.cancel(library.user, document.id)
+    assert library.version(document).state is VersionState.CANCELLED
+    with pytest.raises(WrongState):
+        library.documents.cancel(library.user, document.id)
+    assert library.documents.retry(library.user, document.id) == document.latest.id
+    version = library.version(document)
+    assert (version.state, version.cancel_requested, version.finished_at) == (VersionState.QUEUED, False, None)
+    claims = make_claims(library.database, "worker", clock)
+    assert claims.due(resend=False) == [document.latest.id]
+    assert claims.claim(document.latest.id)
+    library.documents.cancel(library.user, document.id)
+    version = library.version(document)
+    assert (version.state, version.cancel_requested) == (VersionState.PARSING, True)
+
+
+def test_a_deleted_document_is_gone(library: Library, clock: Clock) -> None:
+    document = library.upload(library.knowledge_base())
+    library.documents.delete(library.user, document.id)
+    assert library.documents.list(library.user, document.knowledge_base_id) == []
+    with pytest.raises(NotFound):
+        library.documents.get(library.user, document.id)
+    assert make_claims(library.database, "worker", clock).claim(document.latest.id) is None
+
+
+def test_live_names_are_those_of_versions_that_answer(library: Library, clock: Clock) -> None:
+    knowledge_base, other = library.knowledge_base(), library.knowledge_base("Other")
+    live, queued, deleted = (library.upload(knowledge_base, f"{name}.md") for name in ("live", "queued", "deleted"))
+    claims = make_claims(library.database, "worker", clock)
+    for document in (live, deleted):
+        job = claims.claim(document.latest.id)
+        assert job is not None
+        claims.switch(job)
+    library.documents.delete(library.user, deleted.id)
+    asked = [live.latest.id, queued.latest.id, deleted.latest.id, uuid4()]
+    assert library.documents.live_names(library.user, knowledge_base.id, asked) == {live.latest.id: "live.md"}
+    assert library.documents.live_names(library.user, other.id, asked) == {}
+    assert library.documents.live_names(library.stranger, knowledge_base.id, asked) == {}
+    assert library.documents.live_names(library.user, knowledge_base.id, []) == {}
+
+
+def test_everything_is_its_owners_alone(library: Library) -> None:
+    knowledge_base = library.knowledge_base()
+    document = library.upload(knowledge_base)
+    bases, documents, stranger = library.knowledge_bases, library.documents, library.stranger
+    calls: list[Callable[[], object]] = [
+        lambda: bases.get(stranger, knowledge_base.id),
+        lambda: bases.rename(stranger, knowledge_base.id, "Mine now"),
+        lambda: bases.delete(stranger, knowledge_base.id),
+        lambda: documents.register(stranger, knowledge_base.id, "b.md", io.BytesIO(b"b")),
+        lambda: documents.list(stranger, knowledge_base.id),
+        lambda: documents.count_by_state(stranger, knowledge_base.id),
+        lambda: documents.get(stranger, document.id),
+        lambda: documents.retry(stranger, document.id),
+        lambda: documents.cancel(stranger, document.id),
+        lambda: documents.delete(stranger, document.id),
+        lambda: documents.chunks(stranger, document.id, 0, 1),
+    ]
+    for call in calls:
+        with pytest.raises(NotFound):
+            call()
+    assert bases.list(stranger) == []
+    assert library.version(document).state is VersionState.QUEUED
+    assert len(files_in(library.uploads)) == 1
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+class BrokenUpload(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError(28, "No space left on device")
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(library: Library) -> None:
+    knowledge_base = library.knowledge_base()
+    with pytest.raises(FileMissing, match="No space left"):
+        library.documents.register(library.user, knowledge_base.id, "a.md", BrokenUpload())
+    assert files_in(library.uploads) == []
+    assert library.documents.list(library.user, knowledge_base.id) == []
+
+
+def test_a_file_that_is_gone_says_which(tmp_path: Path) -> None:
+    files = FileStore(tmp_path)
+    key = files.key(uuid4(), uuid4())
+    with pytest.raises(FileMissing, match=r"report\.pdf"):
+        files.path(key, "report.pdf")
+    files.delete(key)  # nothing to do
+
+
+def test_a_knowledge_bases_files_go_with_it(tmp_path: Path) -> None:
+    files, first, second = FileStore(tmp_path), uuid4(), uuid4()
+    for knowledge_base in (first, first, second):
+        files.save(files.key(knowledge_base, uuid4()), io.BytesIO(b"x"))
+    files.delete_knowledge_base(first)
+    files.delete_knowledge_base(first)
+    assert len(files_in(tmp_path)) == 1

@@ -1,0 +1,101 @@
+"""Which chat models there are to choose from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from kb.errors import ModelStreamBroken
+from kb.llm import ChatModel, ChatModels, list_models, stream_chat
+from tests.conftest import MakeSettings
+from tests.fakes.model_server import ModelServer
+from tests.real_services import free_port
+
+pytestmark = pytest.mark.usefixtures("unkept_connections")
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+class Servers:
+    """What answers at which address; counts the looks."""
+
+    def __init__(self, **models: list[str]) -> None:
+        self.models = models
+        self.looks: list[str] = []
+
+    def __call__(self, base_url: str, key: str, timeout_seconds: float) -> list[str]:
+        self.looks.append(base_url)
+        return next((names for port, names in self.models.items() if f":{port[1:]}/" in base_url), [])
+
+
+def test_the_configured_model_is_the_only_one(make_settings: MakeSettings) -> None:
+    models = ChatModels(make_settings(openai_api_key="k", llm_model="m"), Servers())
+    (model,) = models.available()
+    assert (model.id, model.server, model.is_local) == ("api.openai.com/m", "api.openai.com", False)
+    assert models.choose("") == models.choose("of yesterday") == model
+
+
+def test_without_a_name_the_endpoint_is_asked(make_settings: MakeSettings, server: ModelServer) -> None:
+    models = ChatModels(make_settings(openai_base_url=server.base_url))
+    found = [model.name for model in models.available()]
+    assert "fake" in found
+    assert "fake-embedding" not in found
+    chosen = models.choose(models.available()[1].id)
+    assert chosen == models.available()[1]
+    assert models.choose("") == models.available()[0]
+
+
+def test_local_servers_are_offered_and_only_used_if_chosen(make_settings: MakeSettings) -> None:
+    servers = Servers(p11434=["llama", "qwen"], p8000=["vicuna"])
+    models = ChatModels(make_settings(), servers)
+    assert [(model.server, model.name) for model in models.available()] == [
+        ("Ollama", "llama"), ("Ollama", "qwen"), ("vLLM / FastChat", "vicuna")
+    ]  # fmt: skip
+    assert models.choose("") is None
+    chosen = models.choose("127.0.0.1:11434/qwen")
+    assert chosen is not None
+    assert chosen.is_local
+    assert len(servers.looks) == 2  # one look for all these calls
+
+
+def test_with_a_key_nobody_looks_for_local_servers(make_settings: MakeSettings) -> None:
+    servers = Servers(p11434=["llama"])
+    assert ChatModels(make_settings(openai_api_key="k"), servers).available() == []
+    assert servers.looks == ["https://api.openai.com/v1"]
+
+
+def test_what_is_no_model_server_has_no_models(server: ModelServer) -> None:
+    assert list_models(f"http://127.0.0.1:{free_port()}/v1", "", 1) == []
+    assert list_models(server.base_url.removesuffix("/v1"), "", 1) == []
+    assert list_models("not a URL", "", 1) == []
+
+
+def test_a_local_model_never_sees_the_key(make_settings: MakeSettings, server: ModelServer) -> None:
+    settings = make_settings(openai_api_key="secret")
+
+    async def ask(is_local: bool) -> str:
+        model = ChatModel("fake", server.base_url, "test", is_local)
+        return "".join([text async for text in stream_chat(settings, model, [("human", "Hello?")])])
+
+    for is_local in (True, False):
+        assert asyncio.run(ask(is_local)) == "You asked: Hello?"
+    assert [request.key for request in server.requests] == ["none", "secret"]
+
+
+def test_a_broken_stream_is_told_from_an_end(make_settings: MakeSettings, server: ModelServer) -> None:
+    pieces: list[str] = []
+
+    async def ask() -> None:
+        model = ChatModel("broken", server.base_url, "test")
+        async for text in stream_chat(make_settings(), model, [("human", "How are you today?")]):
+            pieces.append(text)
+
+    with pytest.raises(ModelStreamBroken):
+        asyncio.run(ask())
+    assert pieces

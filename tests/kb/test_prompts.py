@@ -1,0 +1,124 @@
+"""What the model is told, and the answer without one; pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from kb.answering import is_chinese
+from kb.extracts import ANSWER_PASSAGES, escape_markdown, extract_answer, matching_sentences, split_sentences
+from kb.lexical import question_terms
+from kb.models import Chunk, Message, MessageState, Mode, Passage, Retrieval, RetrievalProfile, Role, Trace
+from kb.prompts import HISTORY_TOKENS, chat_messages, knowledge_messages
+
+
+def passage(rank: int, text: str, page: int = 0, heading: str = "", context: str | None = None) -> Passage:
+    chunk = Chunk(str(rank), uuid4(), uuid4(), rank, 0, len(text), page, heading, text)
+    return Passage(chunk, "手册.pdf", rank, 1.0, 1.0, 1.0, None, None, text if context is None else context)
+
+
+def message(role: Role, content: str, state: MessageState = MessageState.DONE) -> Message:
+    return Message(uuid4(), uuid4(), 0, role, state, Mode.LLM, content, datetime.now(UTC))
+
+
+def found(question: str, *passages: Passage) -> Retrieval:
+    return Retrieval(question, passages, Trace((), RetrievalProfile(), 1.0, question_terms(question)))
+
+
+# --- prompts ---------------------------------------------------------------------------------------------------
+
+
+def test_passages_are_numbered_with_their_places() -> None:
+    passages = [passage(1, "One.", 12, "Part > A"), passage(2, "Two."), passage(3, "Cut.", context="")]
+    (role, system), question = knowledge_messages("Why?", [], passages, chinese=False)
+    assert role == "system"
+    assert "[1] (手册.pdf · p. 12 · Part > A)\nOne." in system
+    assert "[2] (手册.pdf)\nTwo." in system
+    assert "[3]" not in system.split("Passages:")[1]
+    assert question == ("human", "Why?")
+    assert "language of the question" in system
+
+
+def test_a_chinese_question_is_instructed_in_chinese() -> None:
+    (_, system), _ = knowledge_messages("为什么？", [], [passage(1, "因为。")], chinese=True)
+    assert "资料" in system
+    assert "Passages" not in system
+    assert chat_messages("为什么？", [], chinese=True)[0][1] != chat_messages("Why?", [], chinese=False)[0][1]
+
+
+def test_braces_in_a_passage_are_text() -> None:
+    (_, system), _ = knowledge_messages("Why?", [], [passage(1, "{passages} {0} %s")], chinese=False)
+    assert "{passages} {0} %s" in system
+
+
+def test_the_history_leaves_out_what_is_not_said() -> None:
+    history = [
+        message(Role.USER, "one"),
+        message(Role.ASSISTANT, "first"),
+        message(Role.NOTICE, "资料"),
+        message(Role.USER, "two"),
+        message(Role.ASSISTANT, "half", MessageState.FAILED),
+        message(Role.ASSISTANT, "stopped", MessageState.STOPPED),
+        message(Role.ASSISTANT, ""),
+    ]
+    told = chat_messages("three", history, chinese=False)[1:]
+    assert told == [("human", "one"), ("ai", "first"), ("human", "two"), ("ai", "stopped"), ("human", "three")]
+
+
+def test_the_history_keeps_the_latest_within_its_budget() -> None:
+    history = [message(Role.USER, f"{number} " + "字" * (HISTORY_TOKENS // 4)) for number in range(6)]
+    told = chat_messages("now", history, chinese=True)[1:-1]
+    assert [text.split()[0] for _role, text in told] == ["3", "4", "5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "chinese"), [("什么是 HNSW？", True), ("What is 向?", False), ("What is HNSW?", False), ("", False)]
+)
+def test_chinese_is_told_by_its_share(text: str, chinese: bool) -> None:
+    assert is_chinese(text) is chinese
+
+
+# --- extracts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("一。二！三？", ["一。", "二！", "三？"]),
+        ("One. Two! Three? Four", ["One. ", "Two!", " Three?", " Four"]),
+        ("Version 3.14 is out. Next", ["Version 3.14 is out. ", "Next"]),
+        ("", []),
+        ("  \n ", []),
+    ],
+)
+def test_sentences_are_split_and_nothing_is_lost(text: str, sentences: list[str]) -> None:
+    assert [sentence.text for sentence in split_sentences(text, [])] == sentences
+    for sentence in split_sentences(text, []):
+        assert text[sentence.start :].startswith(sentence.text)
+
+
+def test_the_best_sentences_come_in_the_order_of_the_text() -> None:
+    text = "A pear is green. Rivers flow. A green pear tastes sweet. Green is a colour."
+    chosen = matching_sentences(text, question_terms("sweet green pear"))
+    assert [sentence.text.strip() for sentence in chosen] == ["A pear is green.", "A green pear tastes sweet."]
+    assert matching_sentences(text, question_terms("quantum physics")) == []
+    assert matching_sentences("", ["x"]) == []
+
+
+def test_an_extract_marks_and_cites() -> None:
+    texts = ("香蕉是黄色的。河流很长。", "No match here.", "Pears.", "Never shown: 香蕉。")
+    answer = extract_answer(found("香蕉是什么颜色？", *(passage(n, text) for n, text in enumerate(texts, 1))))
+    blocks = answer.split("\n\n")
+    assert len(blocks) == ANSWER_PASSAGES
+    assert blocks[0] == "> **香蕉是黄色的。** [1]"
+    assert blocks[1] == "> No match here\\. … [2]"
+
+
+def test_a_passage_cannot_break_the_page() -> None:
+    text = "![x](http://evil/track.png) <script>alert(1)</script> $x$ `pear` # **green** [9]"
+    answer = extract_answer(found("pear", passage(1, text)))
+    for sign in ("![", "<s", "](", "$x$", "`pear`"):
+        assert sign not in answer.replace("\\", "\\ ").replace("\\ !", "").replace("\\ <", "")
+    assert escape_markdown("a*b_c[d]") == "a\\*b\\_c\\[d\\]"

@@ -1,0 +1,162 @@
+"""Turns to write, progress and workers' signs of life, on a real Redis."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+import redis
+
+from kb import redis as kb_redis
+from kb.errors import RedisUnavailable
+from kb.models import Progress, VersionState
+from kb.progress import Meter, ProgressBoard, WorkerInfo
+from tests.conftest import MakeSettings
+from tests.real_services import Redis, free_port, wait_until
+
+
+@pytest.fixture
+def client(make_settings: MakeSettings, redis_url: str) -> Iterator[redis.Redis]:
+    with kb_redis.connect(make_settings(redis_url=redis_url)) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def away(make_settings: MakeSettings) -> Iterator[redis.Redis]:
+    """A Redis that is not there."""
+    with kb_redis.connect(make_settings(redis_url=f"redis://127.0.0.1:{free_port()}")) as client:
+        yield client
+
+
+# --- turns -----------------------------------------------------------------------------------------------------
+
+
+def test_one_at_a_time_takes_its_turn(client: redis.Redis) -> None:
+    turns = kb_redis.Turns(client)
+    inside, most = 0, 0
+
+    def work(_number: int) -> None:
+        nonlocal inside, most
+        with turns.take("a"):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.01)
+            inside -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(16)))
+    assert most == 1
+
+
+def test_turns_of_two_names_are_two(client: redis.Redis) -> None:
+    turns = kb_redis.Turns(client)
+    with turns.take("a"), turns.take("b"):
+        assert len(client.keys(f"{kb_redis.PREFIX}:turn:*")) == 2
+    assert client.keys(f"{kb_redis.PREFIX}:turn:*") == []
+
+
+def test_a_turn_ends_with_an_error_too(client: redis.Redis) -> None:
+    turns = kb_redis.Turns(client)
+    with pytest.raises(ZeroDivisionError), turns.take("a"):
+        _ = 1 / 0
+    with turns.take("a"):
+        pass
+
+
+def test_a_turn_that_takes_long_is_kept(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kb_redis, "LOCK_SECONDS", 0.3)
+    turns, entered = kb_redis.Turns(client), threading.Event()
+
+    def second() -> None:
+        with turns.take("a"):
+            entered.set()
+
+    with turns.take("a"):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not entered.wait(1.0)
+    waiting.join()
+    assert entered.is_set()
+
+
+def test_a_killed_holder_blocks_nobody_for_long(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.set(f"{kb_redis.PREFIX}:turn:a", "of a dead process", px=300)
+    began = time.monotonic()
+    with kb_redis.Turns(client).take("a"):
+        assert 0.1 < time.monotonic() - began < 5
+    monkeypatch.setattr(kb_redis, "LOCK_WAIT_SECONDS", 0.2)
+    client.set(f"{kb_redis.PREFIX}:turn:a", "of a living one")
+    with pytest.raises(RedisUnavailable), kb_redis.Turns(client).take("a"):
+        pass
+
+
+def test_without_redis_nobody_writes(away: redis.Redis) -> None:
+    with pytest.raises(RedisUnavailable), kb_redis.Turns(away).take("a"):
+        pytest.fail("it was let in")
+
+
+def test_a_redis_that_freezes_is_noticed(own_redis: Redis, make_settings: MakeSettings) -> None:
+    with kb_redis.connect(make_settings(redis_url=own_redis.url)) as client:
+        assert kb_redis.ping(client).startswith("Redis ")
+        own_redis.freeze()
+        began = time.monotonic()
+        with pytest.raises(RedisUnavailable):
+            kb_redis.ping(client)
+        assert time.monotonic() - began < 12
+        own_redis.thaw()
+        wait_until(lambda: kb_redis.ping(client))
+
+
+# --- progress --------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_read_as_it_was_written(client: redis.Redis) -> None:
+    board, version = ProgressBoard(client), uuid4()
+    progress = Progress(VersionState.EMBEDDING, 64, 128, 12.34, datetime(2026, 1, 1, tzinfo=UTC), "worker")
+    board.write(version, progress)
+    assert board.read([version, uuid4()]) == {version: progress}
+    assert board.read([]) == {}
+    assert client.ttl(kb_redis.progress_key(version)) > 0
+
+
+def test_writing_progress_never_stops_the_work(away: redis.Redis) -> None:
+    board, version = ProgressBoard(away), uuid4()
+    board.write(version, Progress(VersionState.PARSING, 0, 0, 0.0, datetime.now(UTC), "worker"))
+    with pytest.raises(RedisUnavailable):  # but who looks is told
+        board.read([version])
+    with pytest.raises(RedisUnavailable):
+        board.workers()
+
+
+def test_the_meter_writes_each_stage_and_the_end(client: redis.Redis) -> None:
+    board, version = ProgressBoard(client), uuid4()
+    meter = Meter(board, version, "worker")
+    seen = []
+    for stage, done in [(VersionState.PARSING, 0), *((VersionState.EMBEDDING, n) for n in range(101))]:
+        meter.report(stage, done, 100)
+        progress = board.read([version])[version]
+        seen.append((progress.stage, progress.done))
+    assert seen[:2] == [(VersionState.PARSING, 0), (VersionState.EMBEDDING, 0)]
+    assert seen[-1] == (VersionState.EMBEDDING, 100)
+    assert len(set(seen)) < 20  # not every one
+
+
+def test_workers_are_known_while_they_give_signs_of_life(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = ProgressBoard(client)
+    workers = [
+        WorkerInfo(f"host:{number}:x", "host", number, 2, 1, datetime(2026, 1, number, tzinfo=UTC)) for number in (2, 1)
+    ]
+    for worker in workers:
+        board.announce_worker(worker)
+    assert board.workers() == workers[::-1]
+    board.withdraw_worker("host:1:x")
+    assert board.workers() == workers[:1]
+    monkeypatch.setattr("kb.progress.WORKER_SECONDS", 1)
+    board.announce_worker(workers[0])
+    wait_until(lambda: board.workers() == [], 5)

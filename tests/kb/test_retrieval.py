@@ -1,0 +1,246 @@
+"""A question → ranked passages, over real stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import redis
+
+from kb.embedding.model import normalised
+from kb.errors import EmbeddingMismatch, MilvusUnavailable, NotFound
+from kb.ingestion import mark_sent
+from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Step
+from kb.retrieval import NO_BM25, UNKNOWN_LANGUAGE, WEIGHT_ZERO, Retriever
+from kb.retrieval.langchain import KnowledgeBaseRetriever
+from kb.services import Services, WorkerParts, build_services, build_worker_parts
+from kb.vectors import VectorStore
+from tests.conftest import Core, MakeSettings, add_user
+from tests.fakes.embedding import HashedWords
+from tests.real_services import free_port
+
+FRUIT = """\
+# Apples
+
+An apple grows on a tree and is often red.
+
+# Pears
+
+A pear is green, and its tree grows slowly.
+
+# 香蕉
+
+香蕉是一种热带水果，成熟以后是黄色的。
+
+# Rivers
+
+The Danube flows through ten countries.
+"""
+ALL = RetrievalProfile(neighbours=0, threshold=0.0)
+
+
+def ingest(core: Core, worker: WorkerParts, knowledge_base: KnowledgeBase, **texts: str) -> None:
+    for name, text in texts.items():
+        document = core.upload(knowledge_base, f"{name}.md", text)
+        assert worker.ingestion.ingest(document.latest.id) == "ready"
+
+
+@pytest.fixture
+def fruit(core: Core, worker: WorkerParts) -> KnowledgeBase:
+    """Four documents of one chunk each."""
+    knowledge_base = core.knowledge_base()
+    apples, pears, bananas, rivers = (f"#{part}" for part in FRUIT.split("#")[1:])
+    ingest(core, worker, knowledge_base, apples=apples, pears=pears, bananas=bananas, rivers=rivers)
+    return knowledge_base
+
+
+def names(core: Core, knowledge_base: KnowledgeBase, question: str, **profile: object) -> list[str]:
+    chosen = replace(RetrievalProfile(), **profile)  # type: ignore[arg-type]
+    found = core.services.retriever.retrieve(core.user, knowledge_base.id, question, chosen)
+    return [passage.document_name.removesuffix(".md") for passage in found.passages]
+
+
+def step(steps: tuple[Step, ...], name: str) -> Step:
+    return next(step for step in steps if step.name == name)
+
+
+def test_the_passage_that_answers_comes_first_and_says_why(core: Core, fruit: KnowledgeBase) -> None:
+    found = core.services.retriever.retrieve(core.user, fruit.id, "Where does an apple grow?")
+    best = found.passages[0]
+    assert best.document_name == "apples.md"
+    assert [passage.rank for passage in found.passages] == list(range(1, len(found.passages) + 1))
+    assert best.dense is not None
+    assert best.lexical is not None
+    assert (best.dense.rank, best.lexical.rank, best.fused) == (1, 1, 1.0)
+    assert 0 < best.dense.score <= 1
+    assert best.lexical.score > 0
+    assert best.overlap == 1.0
+    assert "apple grows on a tree" in best.context
+    steps = [each.name for each in found.trace.steps]
+    assert set(steps) >= {
+        "analyze", "embed", "dense", "lexical", "live", "fuse", "threshold", "top_k", "neighbours", "budget"
+    }  # fmt: skip
+    assert found.trace.milliseconds >= step(found.trace.steps, "dense").milliseconds > 0
+    assert found.trace.profile == fruit.profile
+
+
+def test_a_chinese_question_finds_chinese_and_asks_no_english_vectors(core: Core, fruit: KnowledgeBase) -> None:
+    found = core.services.retriever.retrieve(core.user, fruit.id, "香蕉成熟以后是什么颜色？")
+    assert [passage.document_name for passage in found.passages] == ["bananas.md"]
+    assert step(found.trace.steps, "dense").note == UNKNOWN_LANGUAGE
+    assert found.passages[0].dense is None
+    assert found.passages[0].fused == 1.0
+    traditional = core.services.retriever.retrieve(core.user, fruit.id, "香蕉成熟以後是什麼顏色？")
+    assert [passage.chunk.id for passage in traditional.passages] == [found.passages[0].chunk.id]
+
+
+def test_a_model_of_all_languages_is_asked_for_any(core: Core, fruit: KnowledgeBase) -> None:
+    core.embedding.scripts = None
+    found = core.services.retriever.retrieve(core.user, fruit.id, "香蕉成熟以后是什么颜色？")
+    assert step(found.trace.steps, "dense").note == ""
+    assert found.passages[0].document_name == "bananas.md"
+    assert found.passages[0].dense is not None
+
+
+def test_a_route_of_weight_zero_is_not_asked(core: Core, fruit: KnowledgeBase) -> None:
+    profile = RetrievalProfile(lexical_weight=0.0)
+    found = core.services.retriever.retrieve(core.user, fruit.id, "apple tree", profile)
+    assert step(found.trace.steps, "lexical").note == WEIGHT_ZERO
+    assert {passage.lexical for passage in found.passages} == {None}
+    chinese = core.services.retriever.retrieve(core.user, fruit.id, "香蕉", profile)
+    assert step(chinese.trace.steps, "dense").note == ""  # poor vectors are better than nothing at all
+
+
+def test_the_profile_is_kept(core: Core, fruit: KnowledgeBase) -> None:
+    assert len(names(core, fruit, "a tree grows", top_k=1, threshold=0.0)) == 1
+    assert len(names(core, fruit, "a tree grows", top_k=3, threshold=0.0)) == 3
+    assert names(core, fruit, "a red apple grows", threshold=0.6) == ["apples"]
+    assert names(core, fruit, "quantum chromodynamics", threshold=0.6) == []
+
+
+def test_an_empty_question_or_one_of_signs_harms_nothing(core: Core, fruit: KnowledgeBase) -> None:
+    for question in ("?!", "\x00", "🦜", "\ud800", "x" * 10_000, '" or 1==1 or "'):
+        core.services.retriever.retrieve(core.user, fruit.id, question)
+
+
+def test_neighbours_come_along_within_the_budget(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    parts = [f"# Part {n}\n\n" + f"Topic{n} is discussed here at some length. " * 20 for n in range(5)]
+    ingest(core, worker, knowledge_base, book="\n\n".join(parts))
+    retrieve = core.services.retriever.retrieve
+    wide = retrieve(core.user, knowledge_base.id, "Topic2", RetrievalProfile(top_k=1)).passages[0]
+    assert [f"# Part {n}" in wide.context for n in range(5)] == [False, True, True, True, False]
+    alone = retrieve(core.user, knowledge_base.id, "Topic2", RetrievalProfile(top_k=1, neighbours=0)).passages[0]
+    assert alone.context == alone.chunk.text
+    small = retrieve(core.user, knowledge_base.id, "Topic2", RetrievalProfile(top_k=1, context_tokens=10)).passages[0]
+    assert small.context == small.chunk.text
+
+
+def test_chunks_of_versions_that_do_not_answer_are_never_shown(core: Core, fruit: KnowledgeBase) -> None:
+    """Left in Milvus by a worker that died, of a deleted document, or of nobody knows what."""
+    dead = uuid4()
+    text = "An apple grows on a tree and is often red."
+    chunks = [
+        Chunk(f"{dead.hex}-{n:06d}", uuid4(), dead, n, 0, len(text), 0, "Apples", text, "an appl grow on a tree red")
+        for n in range(600)
+    ]
+    noise = np.random.default_rng(1).normal(scale=0.05, size=(len(chunks), core.embedding.dimension))
+    vectors = normalised(core.embedding.embed_documents([text] * len(chunks)) + noise)
+    core.services.vectors.upsert(fruit.collection, chunks, vectors)
+    core.services.vectors.flush(fruit.collection)
+    found = core.services.retriever.retrieve(core.user, fruit.id, "apple grows on a tree", ALL)
+    assert found.passages[0].document_name == "apples.md"
+    assert {passage.chunk.version_id for passage in found.passages}.isdisjoint({dead})
+    assert len(found.passages) == 4
+
+
+def test_a_deleted_document_is_not_found_any_more(core: Core, fruit: KnowledgeBase) -> None:
+    documents = core.services.documents.list(core.user, fruit.id)
+    apples = next(document for document in documents if document.name == "apples.md")
+    assert names(core, fruit, "apple")[0] == "apples"
+    core.services.documents.delete(core.user, apples.id)
+    assert "apples" not in names(core, fruit, "apple")
+
+
+def test_an_empty_knowledge_base_finds_nothing(core: Core) -> None:
+    knowledge_base = core.knowledge_base()
+    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "apple")
+    assert found.passages == ()
+    waiting = core.upload(knowledge_base, "a.md", "# A\n\nText.")
+    mark_sent(core.services.database, [waiting.latest.id], waiting.created_at)
+    again = core.services.retriever.retrieve(core.user, knowledge_base.id, "apple")
+    assert (again.passages, again.trace.documents) == ((), 0)
+
+
+def test_a_milvus_that_is_away_is_no_empty_answer(
+    core: Core, fruit: KnowledgeBase, make_settings: MakeSettings
+) -> None:
+    store = VectorStore(make_settings(milvus_uri=f"http://127.0.0.1:{free_port()}"))
+    retriever = Retriever(core.services.knowledge_bases, core.services.documents, store, core.embedding)
+    with pytest.raises(MilvusUnavailable):
+        retriever.retrieve(core.user, fruit.id, "apple")
+    retriever.close()
+    store.close()
+
+
+def test_another_users_knowledge_base_is_not_there(core: Core, fruit: KnowledgeBase) -> None:
+    with pytest.raises(NotFound):
+        core.services.retriever.retrieve(core.stranger, fruit.id, "apple")
+    core.services.knowledge_bases.delete(core.user, fruit.id)
+    with pytest.raises(NotFound):
+        core.services.retriever.retrieve(core.user, fruit.id, "apple")
+
+
+def test_vectors_of_another_model_are_not_compared(core: Core) -> None:
+    old = core.services.knowledge_bases.create(core.user, "Old", "builtin", 384)
+    with pytest.raises(EmbeddingMismatch):
+        core.services.retriever.retrieve(core.user, old.id, "apple")
+
+
+def test_langchain_gets_the_same(core: Core, fruit: KnowledgeBase) -> None:
+    retriever = KnowledgeBaseRetriever(
+        retriever=core.services.retriever, user_id=core.user, knowledge_base_id=fruit.id, profile=ALL
+    )
+    documents = retriever.invoke("apple tree")
+    passages = core.services.retriever.retrieve(core.user, fruit.id, "apple tree", ALL).passages
+    assert [document.id for document in documents] == [passage.chunk.id for passage in passages]
+    best = documents[0]
+    assert best.page_content == passages[0].chunk.text
+    assert best.metadata["document"] == "apples.md"
+    assert best.metadata["rank"] == 1
+    assert best.metadata["heading"] == "Apples"
+    assert best.metadata["cosine"] > 0
+    assert best.metadata["bm25"] > 0
+
+
+# --- a server without BM25 -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old_services(
+    make_settings: MakeSettings, redis_url: str, old_milvus_url: str, embedding: HashedWords
+) -> Iterator[Services]:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    services = build_services(make_settings(redis_url=redis_url, milvus_uri=old_milvus_url))
+    yield services
+    services.close()
+
+
+def test_an_old_server_serves_by_vectors_alone(old_services: Services, embedding: HashedWords) -> None:
+    services = old_services
+    core = Core(services, embedding, services.users.local().id, add_user(services.database, "stranger"))
+    worker = build_worker_parts(services)
+    knowledge_base = core.knowledge_base()
+    ingest(core, worker, knowledge_base, fruit=FRUIT, rivers="# Rivers\n\nThe Danube flows through ten countries.")
+    worker.ingestion.close()
+    found = services.retriever.retrieve(core.user, knowledge_base.id, "Danube countries")
+    assert found.passages[0].document_name == "rivers.md"
+    assert step(found.trace.steps, "lexical").note == NO_BM25
+    assert {passage.lexical for passage in found.passages} == {None}
+    chinese = services.retriever.retrieve(core.user, knowledge_base.id, "香蕉是什么颜色？")
+    assert chinese.passages  # what vectors there are must do
+    services.vectors.drop(knowledge_base.collection)

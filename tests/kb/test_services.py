@@ -1,0 +1,114 @@
+"""How the parts are put together, and whether each service answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import fields
+
+import pytest
+import structlog
+
+from kb.config import load_settings
+from kb.errors import KbError, MilvusUnavailable, SetupError, fill, from_code
+from kb.health import check_health
+from kb.logs import configure_logs
+from kb.services import build_services
+from tests.conftest import Core, MakeSettings
+from tests.fakes.embedding import HashedWords
+from tests.real_services import free_port
+
+
+def test_every_service_answers(core: Core) -> None:
+    health = check_health(core.services.pings())
+    assert [(service.name, service.ok) for service in health] == [("sql", True), ("redis", True), ("milvus", True)]
+    assert [service.detail.split()[0] for service in health[:2]] == ["SQLite", "Redis"]
+    assert "milvus" in health[2].detail
+
+
+def test_those_that_do_not_are_named_within_seconds(make_settings: MakeSettings, embedding: HashedWords) -> None:
+    services = build_services(
+        make_settings(redis_url=f"redis://127.0.0.1:{free_port()}", milvus_uri=f"http://127.0.0.1:{free_port()}")
+    )
+    began = time.monotonic()
+    health = {service.name: service for service in check_health(services.pings())}
+    assert time.monotonic() - began < 10
+    assert [health[name].ok for name in ("sql", "redis", "milvus")] == [True, False, False]
+    assert "REDIS_URL" in health["redis"].detail
+    assert "MILVUS_URI" in health["milvus"].detail
+    services.close()
+
+
+def test_building_waits_for_nobody(make_settings: MakeSettings, embedding: HashedWords) -> None:
+    began = time.monotonic()
+    services = build_services(make_settings(redis_url="redis://127.0.0.1:1", milvus_uri="http://127.0.0.1:1"))
+    assert time.monotonic() - began < 3
+    assert services.users.local() == services.users.local()
+    services.close()
+
+
+def test_the_local_user_keeps_their_model(core: Core) -> None:
+    core.services.users.choose_chat_model(core.user, "127.0.0.1:11434/qwen")
+    assert core.services.users.local().chat_model == "127.0.0.1:11434/qwen"
+
+
+# --- settings and errors ---------------------------------------------------------------------------------------
+
+
+def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_THREADS", "many")
+    with pytest.raises(SetupError, match="WORKER_THREADS"):
+        load_settings()
+    monkeypatch.setenv("WORKER_THREADS", "")
+    assert load_settings().worker_threads == 2
+
+
+def test_keys_are_not_shown(make_settings: MakeSettings) -> None:
+    settings = make_settings(openai_api_key="sk-very-secret", milvus_token="root:secret")
+    assert "secret" not in repr(settings)
+
+
+def every_error() -> list[type[KbError]]:
+    return [KbError, *KbError.registry.values()]
+
+
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+def test_every_error_can_be_told_later(kind: type[KbError]) -> None:
+    again = from_code(kind.code, {"name": "a.md"})
+    assert type(again) is kind
+    assert len(kind.code) <= 60
+    assert str(kind()).strip()
+    assert "{" not in fill(kind.message, {}) + fill(kind.remedy, {})
+
+
+def test_an_unknown_code_is_still_an_error() -> None:
+    assert str(from_code("of_a_later_version", {})) == "Something went wrong."
+
+
+# --- logs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def restore_logs() -> Callable[[], None]:
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("restore_logs")
+def test_an_event_is_one_line(make_settings: MakeSettings, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs(make_settings())
+    structlog.get_logger().info("ingestion.ready", version="1", name="文\n件")
+    structlog.get_logger().debug("too.fine")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert '"event": "ingestion.ready"' in line
+    assert "文\\n件" in line
+    try:
+        raise MilvusUnavailable(detail="gone")
+    except MilvusUnavailable:
+        structlog.get_logger().exception("a.defect")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_services_hold_what_they_say(core: Core) -> None:
+    assert {field.name for field in fields(core.services)} >= {"database", "redis", "vectors", "retriever"}

@@ -1,0 +1,367 @@
+"""The contract of the vector store, on Milvus Lite and on Milvus standalone 2.3.5."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+import redis
+
+from kb import lexical
+from kb.config import load_settings
+from kb.errors import MilvusRefused, MilvusUnavailable
+from kb.models import Chunk, IndexSettings, KnowledgeBase, RetrievalProfile
+from kb.redis import Turns
+from kb.vectors import VectorStore
+from kb.vectors.filters import Filter, of_version
+from kb.vectors.schema import TEXT_BYTES, cut_bytes
+from tests.conftest import MakeSettings
+from tests.real_services import MilvusLite, free_port, wait_until
+
+DIMENSION = 4
+
+
+@pytest.fixture(scope="module", params=["lite", "2.3.5"])
+def milvus_uri(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue("milvus_url" if request.param == "lite" else "old_milvus_url"))
+
+
+@contextmanager
+def connected(uri: str, redis_url: str) -> Iterator[VectorStore]:
+    with redis.Redis.from_url(redis_url) as client:
+        store = VectorStore(load_settings(_env_file=None, milvus_uri=uri), Turns(client).take)
+        yield store
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def store(milvus_uri: str, redis_url: str) -> Iterator[VectorStore]:
+    with connected(milvus_uri, redis_url) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def lite(milvus_url: str, redis_url: str) -> Iterator[VectorStore]:
+    with connected(milvus_url, redis_url) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def collection(store: VectorStore) -> Iterator[str]:
+    """A Milvus collection that the tests share, each with versions of its own: making one takes a server seconds."""
+    knowledge_base = base()
+    store.create(knowledge_base)
+    yield knowledge_base.collection
+    store.drop(knowledge_base.collection)
+
+
+def base(index: IndexSettings | None = None) -> KnowledgeBase:
+    key = uuid4()
+    return KnowledgeBase(
+        id=key,
+        owner_id=uuid4(),
+        name="Test",
+        collection=f"kb_{key.hex}",
+        embedding_model="test",
+        dimension=DIMENSION,
+        index=index or IndexSettings(),
+        profile=RetrievalProfile(),
+        created_at=datetime.now(UTC),
+    )
+
+
+def chunk(version: UUID, ordinal: int, text: str = "", document: UUID | None = None, **values: object) -> Chunk:
+    fields = {"heading": "", "terms": lexical.terms(text), "page": 1} | values
+    return Chunk(
+        id=f"{version.hex}-{ordinal:06d}",
+        document_id=document or uuid4(),
+        version_id=version,
+        ordinal=ordinal,
+        start=ordinal * 10,
+        end=ordinal * 10 + len(text),
+        text=text or f"chunk {ordinal}",
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def vectors(*rows: tuple[float, float]) -> np.ndarray:
+    """Vectors of length 1 at these points of a plane."""
+    wide = np.array([(x, y, 0.0, 0.0) for x, y in rows], dtype=np.float32)
+    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+
+
+def some_vectors(count: int) -> np.ndarray:
+    return vectors(*((1.0, float(number)) for number in range(count)))
+
+
+def test_a_collection_is_created_once_and_dropped_once(store: VectorStore) -> None:
+    knowledge_base, version = base(), uuid4()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(store.create, [knowledge_base] * 4))
+    store.upsert(knowledge_base.collection, [chunk(version, 0)], some_vectors(1))
+    store.create(knowledge_base)
+    assert store.count(knowledge_base.collection) == 1
+    store.drop(knowledge_base.collection)
+    store.drop(knowledge_base.collection)
+    with pytest.raises(MilvusRefused):
+        store.count(knowledge_base.collection)
+
+
+def test_a_collection_that_somebody_else_dropped_is_made_anew(
+    lite: VectorStore, milvus_url: str, redis_url: str
+) -> None:
+    knowledge_base = base()
+    lite.create(knowledge_base)
+    with connected(milvus_url, redis_url) as other:
+        other.drop(knowledge_base.collection)
+    with pytest.raises(MilvusRefused):
+        lite.upsert(knowledge_base.collection, [chunk(uuid4(), 0)], some_vectors(1))
+    lite.create(knowledge_base)
+    lite.upsert(knowledge_base.collection, [chunk(uuid4(), 0)], some_vectors(1))
+    assert lite.count(knowledge_base.collection) == 1
+    lite.drop(knowledge_base.collection)
+
+
+def test_a_chunk_written_twice_is_there_once_and_counted_at_once(store: VectorStore, collection: str) -> None:
+    version = uuid4()
+    chunks = [chunk(version, ordinal) for ordinal in range(5)]
+    for _ in range(2):
+        store.upsert(collection, chunks, some_vectors(5))
+        assert store.count(collection, version) == 5
+    store.flush(collection)
+    assert store.count(collection, version) == 5
+    assert store.count(collection) >= 5
+    assert store.count(collection, uuid4()) == 0
+
+
+def test_writing_again_replaces(store: VectorStore, collection: str) -> None:
+    version = uuid4()
+    store.upsert(collection, [chunk(version, 0, "old words")], some_vectors(1))
+    store.upsert(collection, [chunk(version, 0, "new words")], some_vectors(1))
+    assert store.count(collection, version) == 1  # from here on readers see what was written
+    assert [found.text for found in store.chunks(collection, version, 0, 10)] == ["new words"]
+
+
+@pytest.mark.parametrize(("index_type", "metric"), [("HNSW", "COSINE"), ("FLAT", "IP"), ("IVF_FLAT", "L2")])
+def test_the_nearest_comes_first_and_its_score_is_the_greatest(
+    store: VectorStore, index_type: str, metric: str
+) -> None:
+    knowledge_base, version = base(IndexSettings(index_type=index_type, metric=metric, nlist=4)), uuid4()
+    name = knowledge_base.collection
+    store.create(knowledge_base)
+    points = [(-1.0, 0.2), (1.0, 0.0), (0.0, 1.0), (1.0, 0.5), *((-1.0, -0.1 * n) for n in range(1, 40))]
+    store.upsert(name, [chunk(version, ordinal) for ordinal in range(len(points))], vectors(*points))
+    store.flush(name)
+    assert store.count(name) == len(points)
+    hits = store.search_dense(name, knowledge_base.index, vectors((1.0, 0.0))[0], len(points), 64)
+    assert [hit.chunk.ordinal for hit in hits][:3] == [1, 3, 2]
+    if not index_type.startswith("IVF"):  # those look into a part of their lists only
+        assert len(hits) == len(points)
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == pytest.approx(1.0, abs=0.01)
+    best_two = store.search_dense(name, knowledge_base.index, vectors((1.0, 0.0))[0], 2, 1)
+    assert [hit.chunk.ordinal for hit in best_two] == [1, 3]
+    store.drop(name)
+
+
+def test_disabled_chunks_are_not_found(store: VectorStore, collection: str) -> None:
+    version = uuid4()
+    chunks = [chunk(version, 0, "quince"), chunk(version, 1, "quince", enabled=False)]
+    store.upsert(collection, chunks, some_vectors(2))
+    store.flush(collection)
+    assert store.count(collection, version) == 2
+    hits = store.search_dense(collection, IndexSettings(), some_vectors(2)[1], 100, 100)
+    hits += store.search_lexical(collection, lexical.terms("quince"), 5)
+    assert {hit.chunk.ordinal for hit in hits if hit.chunk.version_id == version} == {0}
+
+
+def test_lexical_scores_are_positive_and_in_order(lite: VectorStore) -> None:
+    knowledge_base, version = base(), uuid4()
+    name = knowledge_base.collection
+    lite.create(knowledge_base)
+    texts = ["banana bread", "apple tree and apple pie", "an apple", "向量数据库的索引", "no fruit here at all"]
+    lite.upsert(name, [chunk(version, ordinal, text) for ordinal, text in enumerate(texts)], some_vectors(5))
+    lite.flush(name)
+    hits = lite.search_lexical(name, lexical.terms("apple pie"), 10)
+    assert [hit.chunk.ordinal for hit in hits] == [1, 2]
+    assert hits[0].score > hits[1].score > 0
+    assert [hit.chunk.ordinal for hit in lite.search_lexical(name, lexical.terms("索引"), 10)] == [3]
+    assert lite.search_lexical(name, lexical.terms("zebra"), 10) == []
+    assert lite.search_lexical(name, "  ", 10) == []
+    lite.drop(name)
+
+
+def test_a_server_without_bm25_finds_nothing_by_words(store: VectorStore, collection: str) -> None:
+    version = uuid4()
+    store.upsert(collection, [chunk(version, 0, "persimmon")], some_vectors(1))
+    store.flush(collection)
+    assert store.count(collection, version) == 1
+    found = [hit.chunk.version_id for hit in store.search_lexical(collection, lexical.terms("persimmon"), 5)]
+    assert store.server.has_bm25 == store.server.is_lite
+    assert found == ([version] if store.server.has_bm25 else [])
+
+
+def test_versions_and_documents_are_deleted_alone(store: VectorStore, collection: str) -> None:
+    document, versions = uuid4(), [uuid4() for _ in range(3)]
+    for version in versions[:2]:
+        store.upsert(collection, [chunk(version, n, document=document) for n in range(4)], some_vectors(4))
+    store.upsert(collection, [chunk(versions[2], n) for n in range(4)], some_vectors(4))
+    store.delete_version(collection, versions[0])
+    assert [store.count(collection, version) for version in versions] == [0, 4, 4]
+    store.delete_from(collection, versions[2], 1)
+    assert store.count(collection, versions[2]) == 1
+    assert [found.ordinal for found in store.chunks(collection, versions[2], 0, 10)] == [0]
+    store.delete_document(collection, document)
+    assert [store.count(collection, version) for version in versions] == [0, 0, 1]
+    store.delete_version(collection, versions[0])  # again: no error
+
+
+def test_chunks_come_in_pages_and_in_order(store: VectorStore, collection: str) -> None:
+    version, others = uuid4(), uuid4()
+    many = [chunk(version, ordinal) for ordinal in range(30)]
+    store.upsert(collection, many[::-1], some_vectors(30))
+    store.upsert(collection, [chunk(others, 5)], some_vectors(1))
+    assert store.count(collection, version) == 30
+    pages = [store.chunks(collection, version, first, 12) for first in (0, 12, 24, 36)]
+    assert [found for page in pages for found in page] == many
+    assert [len(page) for page in pages] == [12, 12, 6, 0]
+
+
+def test_chunks_are_got_by_id(store: VectorStore, collection: str) -> None:
+    version = uuid4()
+    chunks = [chunk(version, ordinal) for ordinal in range(3)]
+    store.upsert(collection, chunks, some_vectors(3))
+    assert store.count(collection, version) == 3
+    found = store.get(collection, [chunks[2].id, "no such chunk", chunks[0].id])
+    assert sorted(found, key=lambda each: each.ordinal) == [chunks[0], chunks[2]]
+    assert store.get(collection, []) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["向量数据库 🦜 é", '" or 1==1 or "', "it's {curly} \\ and\nnew lines\ttabs", "{version}", "العربية"],
+)
+def test_any_text_comes_back_as_it_was(store: VectorStore, collection: str, text: str) -> None:
+    version = uuid4()
+    written = chunk(version, 0, text, heading=text, terms=f"{lexical.terms(text)} \" ' {{x}}")
+    store.upsert(collection, [written], some_vectors(1))
+    assert store.count(collection, version) == 1
+    assert store.chunks(collection, version, 0, 1) == [written]
+
+
+@pytest.mark.parametrize("character", ["a", "中", "🦜"])
+def test_a_text_at_the_limit_of_bytes_is_stored_and_a_longer_one_cut(
+    store: VectorStore, collection: str, character: str
+) -> None:
+    version, most = uuid4(), TEXT_BYTES // len(character.encode())
+    whole = chunk(version, 0, character * most, terms="")
+    longer = chunk(version, 1, character * (most + 9), heading="标" * 5_000, terms="词 " * 30_000)
+    store.upsert(collection, [whole, longer], some_vectors(2))
+    assert store.count(collection, version) == 2
+    first, second = store.chunks(collection, version, 0, 2)
+    assert first.text == second.text == character * most
+    assert set(second.heading) == {"标"}
+    assert len(second.terms.encode()) <= TEXT_BYTES
+
+
+def test_text_is_cut_at_a_characters_end() -> None:
+    assert cut_bytes("中文字", 7) == "中文"
+    assert cut_bytes("abc", 12) == "abc"
+    assert cut_bytes("é" * 4, 8) == "é" * 4
+
+
+def test_concurrent_writers_take_turns(lite: VectorStore) -> None:
+    knowledge_base = base()
+    lite.create(knowledge_base)
+    versions = [uuid4() for _ in range(4)]
+
+    def write(version: UUID) -> None:
+        for first in range(0, 30, 10):
+            chunks = [chunk(version, ordinal) for ordinal in range(first, first + 10)]
+            lite.upsert(knowledge_base.collection, chunks, some_vectors(10))
+        lite.flush(knowledge_base.collection)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, versions))
+    assert [lite.count(knowledge_base.collection, version) for version in versions] == [30] * 4
+    assert lite.count(knowledge_base.collection) == 120
+    lite.drop(knowledge_base.collection)
+
+
+def test_a_milvus_lite_that_was_killed_has_everything_when_it_is_back(
+    make_settings: MakeSettings, tmp_path: Path, redis_url: str
+) -> None:
+    server = MilvusLite(tmp_path)
+    server.start()
+    with connected(server.url, redis_url) as store:
+        knowledge_base, version = base(), uuid4()
+        name = knowledge_base.collection
+        store.create(knowledge_base)
+        store.upsert(name, [chunk(version, ordinal, "apple") for ordinal in range(3)], some_vectors(3))
+        server.kill()
+        with pytest.raises(MilvusUnavailable):
+            store.count(name)
+        server.start()
+        wait_until(lambda: answers(store), 10, "the connection")
+        assert len(store.search_lexical(name, lexical.terms("apple"), 5)) == 3
+        assert len(store.search_dense(name, IndexSettings(), some_vectors(1)[0], 5, 64)) == 3
+        store.upsert(name, [chunk(version, 3)], some_vectors(1))
+        assert store.count(name, version) == 4
+    server.stop()
+
+
+def answers(store: VectorStore) -> bool:
+    try:
+        return bool(store.ping())
+    except MilvusUnavailable:
+        return False
+
+
+def test_readers_do_not_wait_for_writers(make_settings: MakeSettings, milvus_url: str) -> None:
+    turn = threading.Lock()
+    store = VectorStore(make_settings(milvus_uri=milvus_url), lambda _collection: turn)
+    knowledge_base = base()
+    store.create(knowledge_base)
+    with turn:
+        assert store.count(knowledge_base.collection) == 0
+        assert store.search_dense(knowledge_base.collection, IndexSettings(), some_vectors(1)[0], 5, 64) == []
+    store.drop(knowledge_base.collection)
+    store.close()
+
+
+def test_a_milvus_that_is_not_there_says_so_within_seconds(make_settings: MakeSettings) -> None:
+    store = VectorStore(make_settings(milvus_uri=f"http://127.0.0.1:{free_port()}"))
+    began = time.monotonic()
+    with pytest.raises(MilvusUnavailable):
+        store.ping()
+    with pytest.raises(MilvusUnavailable):
+        store.count("anything")
+    assert time.monotonic() - began < 15
+    store.close()
+
+
+def test_what_milvus_refuses_is_told_apart_from_silence(store: VectorStore) -> None:
+    with pytest.raises(MilvusRefused) as refused:
+        store.upsert("no_such_collection", [chunk(uuid4(), 0)], some_vectors(1))
+    assert "no_such_collection" in str(refused.value)
+
+
+def test_filter_values_are_parameters() -> None:
+    version = uuid4()
+    chosen = of_version(version)
+    assert chosen.arguments(templates=True) == {
+        "filter": "version_id == {version}",
+        "filter_params": {"version": str(version)},
+    }
+    assert chosen.arguments(templates=False) == {"filter": f'version_id == "{version}"'}
+    with pytest.raises(TypeError):
+        Filter("name == {name}", {"name": '" or 1==1'}).arguments(templates=False)  # type: ignore[dict-item]

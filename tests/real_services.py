@@ -1,0 +1,275 @@
+"""The real servers that tests run against, each a child process on a free port of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg
+import pytest
+
+from kb.errors import SetupError
+from kb.local.redis_server import find_redis_server
+
+ROOT = Path(__file__).parents[1]
+HOST = "127.0.0.1"
+OLD_MILVUS = ROOT / "build" / "milvus-2.3.5" / "bin" / "milvus-server"
+# A fixed port of Milvus 2.3.5, so only one can run on a machine.
+OLD_MILVUS_HEALTH = "http://127.0.0.1:9091/healthz"
+
+
+def missing(reason: str, *, optional: bool = False) -> NoReturn:
+    """Skip the test for a service that is not installed; in CI that is a failure, unless it is optional."""
+    if os.environ.get("CI") and not optional:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def is_listening(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10.0, what: str = "it") -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} is not so within {seconds} s"
+        time.sleep(0.02)
+
+
+class Server:
+    """A process with a group of its own; `start` waits until `is_ready`."""
+
+    stop_signal = signal.SIGTERM
+    start_seconds = 20.0
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        return is_listening(self.port)
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def start(self, **options: object) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # type: ignore[call-overload]
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=self.environment(),
+                start_new_session=True,
+                **options,
+            )
+        wait_until(self._is_up, self.start_seconds, f"{type(self).__name__} ready ({self.folder / 'log'})")
+
+    def _is_up(self) -> bool:
+        assert self._process
+        assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]
+        return self.is_ready()
+
+    def stop(self) -> None:
+        self._end(self.stop_signal)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """It keeps its connections, but answers no more."""
+        assert self._process
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+    def _end(self, number: int) -> None:
+        if self._process is None:
+            return
+        group = self._process.pid
+        _signal_group(group, number)
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            _signal_group(group, signal.SIGKILL)
+            self._process.wait(timeout=10)
+        try:
+            wait_until(lambda: not _signal_group(group, 0), 10)
+        except AssertionError:
+            _signal_group(group, signal.SIGKILL)
+        self._process = None
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """False if nobody of the group is left."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+class Redis(Server):
+    """Keeps nothing when it is stopped, unless `keep` is set."""
+
+    def __init__(self, folder: Path, port: int | None = None, *, keep: bool = False) -> None:
+        super().__init__(folder, port)
+        self._keep = keep
+        try:
+            self._program = find_redis_server(folder)
+        except SetupError as error:
+            missing(str(error))
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}/0"
+
+    def command(self) -> list[str]:
+        kept = "yes" if self._keep else "no"
+        address = ["--bind", HOST, "--port", str(self.port)]
+        return [self._program, *address, "--dir", str(self.folder), "--save", "", "--appendonly", kept]
+
+
+class MilvusLite(Server):
+    """As the product starts it."""
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def command(self) -> list[str]:
+        address = ["--host", HOST, "--port", str(self.port)]
+        return [
+            sys.executable,
+            "-m",
+            "kb.local.milvus_server",
+            "server",
+            "--data-dir",
+            str(self.folder / "data"),
+            *address,
+        ]
+
+
+class OldMilvus(Server):
+    """Milvus standalone 2.3.5: no BM25."""
+
+    stop_signal = signal.SIGINT
+    start_seconds = 60.0
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._program = os.environ.get("MILVUS_SERVER_BIN") or str(OLD_MILVUS)
+        if not Path(self._program).is_file():
+            missing(f"Milvus 2.3.5 is not there ({self._program}); MILVUS_SERVER_BIN may name another place.")
+        if is_listening(9091):
+            missing("Another Milvus server runs on this machine (port 9091).")
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def command(self) -> list[str]:
+        return [self._program, "--data", str(self.folder / "data"), "--proxy-port", str(self.port)]
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(OLD_MILVUS_HEALTH, timeout=5) as reply:
+                return b"OK" in reply.read()
+        except OSError:
+            return False
+
+
+class PostgreSQL(Server):
+    """A cluster of its own in a temporary folder; each test gets a database of its own in it."""
+
+    stop_signal = signal.SIGINT  # "fast": it does not wait for clients
+
+    def __init__(self) -> None:
+        self._bin = _postgresql_programs()
+        super().__init__(Path(tempfile.mkdtemp(prefix="zhiwen-postgresql-")))
+        self._databases = 0
+        # PostgreSQL refuses to run as root.
+        self._user: Mapping[str, object] = {}
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "postgres", "postgres")
+            self._user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def start(self, **options: object) -> None:
+        initdb = [str(self._bin / "initdb"), "--pgdata", str(self.folder / "data"), "--username", "test"]
+        subprocess.run(  # type: ignore[call-overload]
+            [*initdb, "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C.UTF-8"],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            **self._user,
+        )
+        super().start(**self._user, **options)
+
+    def stop(self) -> None:
+        super().stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def command(self) -> list[str]:
+        settings = ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=16MB"]
+        options = [part for setting in settings for part in ("-c", setting)]
+        address = ["-h", HOST, "-p", str(self.port), "-k", str(self.folder)]
+        return [str(self._bin / "postgres"), "-D", str(self.folder / "data"), *address, *options]
+
+    def is_ready(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def url(self, database: str) -> str:
+        return f"postgresql://test@{HOST}:{self.port}/{database}"
+
+    def new_database(self, template: str = "template0") -> str:
+        """The URL of a new database, empty unless another one is the template."""
+        self._databases += 1
+        name = f"test{self._databases}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+
+def _postgresql_programs() -> Path:
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not folders:
+        missing("PostgreSQL is not installed.", optional=True)
+    return folders[-1].parent

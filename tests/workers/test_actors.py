@@ -1,0 +1,179 @@
+"""Messages and the reaper, over a real Redis and dramatiq's own worker."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from kb.database.tables import DocumentRow, KnowledgeBaseRow
+from kb.errors import RedisUnavailable
+from kb.models import VersionState
+from kb.services import build_worker_parts
+from tests.conftest import Core
+from tests.real_services import Redis, wait_until
+from tests.workers.conftest import Workers, ended
+
+TEXT = "# Part\n\nSome text."
+LONG = "\n\n".join(f"# Part {number}\n\n" + "Apples and pears. " * 35 for number in range(200))
+
+
+def rows(core: Core, table: type[KnowledgeBaseRow | DocumentRow]) -> int:
+    with core.services.database.read() as session:
+        return session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+
+def test_an_upload_becomes_ready(core: Core, workers: Workers) -> None:
+    from workers import sending
+
+    document = core.upload(core.knowledge_base(), "a.md", TEXT)
+    sending.send_versions(core.services, [document.latest.id])
+    workers.start()
+    assert ended(core, document).state is VersionState.READY
+    assert core.count(document) == 1
+
+
+def test_a_message_carries_an_id_and_nothing_else(core: Core, workers: Workers) -> None:
+    from workers import sending
+
+    document = core.upload(core.knowledge_base(), "secret-name.md", "secret text")
+    sending.send_versions(core.services, [document.latest.id])
+    (raw,) = core.services.redis.hgetall("zhiwen:queue:ingestion.msgs").values()
+    message = json.loads(raw)
+    assert (message["args"], message["kwargs"]) == ([str(document.latest.id)], {})
+    assert "secret" not in raw
+    assert sending.waiting(workers.broker, sending.INGESTION_QUEUE) == 1
+
+
+def test_a_message_that_comes_three_times_has_one_effect(core: Core, workers: Workers) -> None:
+    from workers import sending
+
+    document = core.upload(core.knowledge_base(), "a.md", TEXT)
+    sending.send_versions(core.services, [document.latest.id] * 3)
+    workers.start()
+    ended(core, document)
+    wait_until(lambda: sending.waiting(workers.broker, sending.INGESTION_QUEUE) == 0)
+    wait_until(lambda: core.services.redis.hlen("zhiwen:queue:ingestion.msgs") == 0)
+    version = core.document(document.id).latest
+    assert (version.state, version.attempts, core.count(document)) == (VersionState.READY, 1, 1)
+
+
+def test_what_was_never_sent_is_found(core: Core, workers: Workers) -> None:
+    """The web process died between the commit and the message."""
+    document = core.upload(core.knowledge_base(), "a.md", TEXT)
+    workers.start()
+    assert ended(core, document).state is VersionState.READY
+
+
+def test_a_lost_message_is_sent_again(core: Core, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workers import sending
+
+    monkeypatch.setattr("kb.ingestion.claims.RESEND_SECONDS", 0.5)
+    document = core.upload(core.knowledge_base(), "a.md", TEXT)
+    sending.send_versions(core.services, [document.latest.id])
+    core.services.redis.flushall()
+    workers.start()
+    assert ended(core, document).state is VersionState.READY
+
+
+def test_a_bad_file_does_not_hold_up_the_others(core: Core, workers: Workers) -> None:
+    knowledge_base = core.knowledge_base()
+    documents = [core.upload(knowledge_base, name, text) for name, text in (("a.pdf", b"%PDF-"), ("b.md", TEXT))]
+    workers.start()
+    assert [ended(core, document).state for document in documents] == [VersionState.FAILED, VersionState.READY]
+
+
+def test_what_a_dead_worker_left_is_taken_over(core: Core, workers: Workers) -> None:
+    dead = build_worker_parts(core.services)
+    document = core.upload(core.knowledge_base(), "a.md", TEXT)
+    dead.claims._lease *= 0
+    assert dead.claims.claim(document.latest.id)
+    dead.ingestion.close()
+    workers.start()
+    version = ended(core, document)
+    assert (version.state, version.attempts) == (VersionState.READY, 2)
+
+
+def test_a_worker_shows_that_it_lives_until_it_stops(core: Core, workers: Workers) -> None:
+    assert core.services.board.workers() == []
+    workers.start()
+    wait_until(core.services.board.workers)
+    (worker,) = core.services.board.workers()
+    assert (worker.threads, worker.busy) == (1, 0)
+    workers.stop()
+    assert core.services.board.workers() == []
+
+
+def test_a_worker_that_stops_puts_its_document_back(core: Core, workers: Workers) -> None:
+    def slowly(_texts: object) -> None:
+        for _ in range(1000):
+            time.sleep(0.005)
+
+    core.embedding.before_batch = slowly
+    document = core.upload(core.knowledge_base(), "a.md", TEXT)
+    workers.start()
+    wait_until(lambda: core.document(document.id).latest.state is VersionState.EMBEDDING)
+    workers.stop()
+    version = core.document(document.id).latest
+    assert (version.state, version.crashes, version.error) == (VersionState.QUEUED, 0, "")
+    assert core.count(document) == 0
+
+
+def test_deleted_things_are_cleared(core: Core, workers: Workers) -> None:
+    from workers import sending
+
+    kept, gone = core.knowledge_base("Kept"), core.knowledge_base("Gone")
+    documents = [core.upload(base, f"{n}.md", TEXT) for n, base in enumerate((kept, kept, gone))]
+    workers.start()
+    for document in documents:
+        ended(core, document)
+    core.services.documents.delete(core.user, documents[0].id)
+    sending.send_clear_document(documents[0].id)
+    core.services.knowledge_bases.delete(core.user, gone.id)
+    sending.send_clear_knowledge_base(gone.id)
+    wait_until(lambda: (rows(core, KnowledgeBaseRow), rows(core, DocumentRow)) == (1, 1))
+    assert core.services.vectors.count(kept.collection) == 1
+
+
+def test_deleted_things_are_cleared_without_a_message_too(core: Core, workers: Workers) -> None:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", TEXT)
+    core.services.documents.delete(core.user, document.id)
+    workers.start()
+    wait_until(lambda: rows(core, DocumentRow) == 0)
+    core.services.knowledge_bases.delete(core.user, knowledge_base.id)
+    wait_until(lambda: rows(core, KnowledgeBaseRow) == 0)
+
+
+def test_an_upload_while_redis_is_away_is_kept_for_when_it_is_back(
+    own_core: Core, own_workers: Workers, own_redis: Redis
+) -> None:
+    from workers import sending
+
+    own_redis.kill()
+    document = own_core.upload(own_core.knowledge_base(), "a.md", TEXT)
+    with pytest.raises(RedisUnavailable):
+        sending.send_versions(own_core.services, [document.latest.id])
+    assert own_core.document(document.id).latest.state is VersionState.QUEUED
+    own_redis.start()
+    own_workers.start()
+    assert ended(own_core, document).state is VersionState.READY
+
+
+def test_a_redis_that_is_killed_in_the_middle_costs_nothing(
+    own_core: Core, own_workers: Workers, own_redis: Redis
+) -> None:
+    own_core.embedding.before_batch = lambda _texts: time.sleep(0.3)
+    knowledge_base = own_core.knowledge_base()
+    documents = [own_core.upload(knowledge_base, f"{n}.md", LONG) for n in range(2)]
+    own_workers.start()
+    wait_until(lambda: own_core.document(documents[0].id).latest.stored_chunks, 15)
+    own_redis.kill()
+    time.sleep(1)
+    own_redis.start()
+    states = [ended(own_core, document, 60).state for document in documents]
+    assert states == [VersionState.READY] * 2
+    counts = [own_core.document(document.id).latest.chunks for document in documents]
+    assert [own_core.count(document) for document in documents] == counts == [200, 200]
