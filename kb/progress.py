@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ from kb.errors import RedisUnavailable
 from kb.models import Progress, VersionState
 
 PROGRESS_SECONDS = 3600
+REPORT_SECONDS = 0.5
 WORKER_SECONDS = 8
 
 log = structlog.get_logger()
@@ -98,19 +99,24 @@ class ProgressBoard:
 
 
 class Meter:
-    """Reports `done` of `total` for one stage, at most every half second, with the rate since it began."""
+    """Reports `done` of `total` for one stage, at most every half second, with the rate since it began.
 
-    def __init__(self, board: ProgressBoard, version_id: UUID, worker: str) -> None:
-        self._board, self._version_id, self._worker = board, version_id, worker
+    A short ingestion is over before the first report: nobody could read it.
+    """
+
+    def __init__(
+        self, board: ProgressBoard, version_id: UUID, worker: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._board, self._version_id, self._worker, self._clock = board, version_id, worker, clock
         self._stage = VersionState.QUEUED
-        self._began = self._written = 0.0
+        self._began = self._written = clock()
         self._first = 0
 
     def report(self, stage: VersionState, done: int, total: int) -> None:
-        moment = time.monotonic()
+        moment = self._clock()
         if stage is not self._stage:
-            self._stage, self._began, self._first, self._written = stage, moment, done, 0.0
-        if moment - self._written < 0.5 and done < total:
+            self._stage, self._began, self._first = stage, moment, done
+        if moment - self._written < REPORT_SECONDS:
             return
         self._written = moment
         rate = (done - self._first) / (moment - self._began) if moment > self._began else 0.0

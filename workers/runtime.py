@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -99,6 +100,7 @@ class WorkerRuntime(Middleware):
             if self._settings.embedding_model == BuiltinModel.name:
                 ensure_model(self._settings)
             self.parts.ingestion.warm_up()
+            gc.freeze()  # what is loaded by now will never be garbage
         except KbError as error:
             log.warning("worker.not_warm", reason=error.code, detail=str(error))  # the pages show it, too
 

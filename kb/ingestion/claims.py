@@ -130,9 +130,9 @@ class Claims:
         """Move on to the next stage. Errors: `LeaseLost`."""
         self._update(job, state=state.value, **values)
 
-    def advance(self, job: Job, stored_chunks: int) -> None:
-        """Note that so many chunks are stored. Progress clears the count of crashes."""
-        self._update(job, stored_chunks=stored_chunks, crashes=0, waits=0)
+    def advance(self, job: Job, stored_chunks: int, state: VersionState = VersionState.EMBEDDING) -> None:
+        """Note that so many chunks are stored, and the stage that follows. Progress clears the count of crashes."""
+        self._update(job, state=state.value, stored_chunks=stored_chunks, crashes=0, waits=0)
 
     def switch(self, job: Job) -> UUID | None:
         """Make the version the one that answers, in one transaction; returns the one it replaced.

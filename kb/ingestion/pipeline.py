@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from kb.vectors import VectorStore
 
 # Chunks embedded and stored at a time: a second or so of work, after which a cancel is heard.
 BATCH_CHUNKS = 64
+# At most this long new chunks are searched by brute force while ingestion goes on without a pause.
+SEAL_SECONDS = 4.0
 
 log = structlog.get_logger()
 
@@ -74,6 +77,7 @@ class Ingestion:
         self._worker_id = worker_id
         self._active: set[UUID] = set()
         self._unsealed: set[str] = set()
+        self._sealed_at = time.monotonic()
         self._parsers: SimpleQueue[ParserProcess] = SimpleQueue()
         for _ in range(settings.worker_threads):
             self._parsers.put(ParserProcess(settings.parsing_memory_mb))
@@ -85,6 +89,7 @@ class Ingestion:
             parser.start()
             self._parsers.put(parser)
         self._vectors.ping()
+        lexical.terms("warm up 預熱")
         self._embedding.embed_documents(["warm up"])
 
     def close(self) -> None:
@@ -135,11 +140,14 @@ class Ingestion:
         return VersionState.READY
 
     def seal(self) -> None:
-        """Flush the Milvus collections that were written to since the last call.
+        """Flush the Milvus collections that were written to, once there is a pause or some seconds have passed.
 
         Until then their new chunks are found as well, but by brute force on Milvus Lite; doing it for each document
         would cost more than storing it.
         """
+        if self._active and time.monotonic() - self._sealed_at < SEAL_SECONDS:
+            return
+        self._sealed_at = time.monotonic()
         while self._unsealed:
             collection = self._unsealed.pop()
             try:
@@ -156,7 +164,6 @@ class Ingestion:
         work = self._read(job)
         stored = self._begin_storing(work)
         for first in range(stored, len(work.spans), BATCH_CHUNKS):
-            self._claims.check(job)
             self._store(work, work.spans[first : first + BATCH_CHUNKS])
         self._finish(work)
 
@@ -206,14 +213,13 @@ class Ingestion:
         self._claims.check(job)  # embedding takes a while: a lost lease must not write any more
         self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)
         done = spans[-1].ordinal + 1
-        self._claims.advance(job, done)
+        self._claims.advance(job, done, VersionState.EMBEDDING if done < len(work.spans) else VersionState.INDEXING)
         work.meter.report(VersionState.EMBEDDING, done, len(work.spans))
 
     def _finish(self, work: _Work) -> None:
         """Count, switch, and clear the version that was replaced. Sealing follows, for many documents at once."""
         job, total = work.job, len(work.spans)
         collection = job.knowledge_base.collection
-        self._claims.enter(job, VersionState.INDEXING)
         work.meter.report(VersionState.INDEXING, 0, 1)
         found = self._vectors.count(collection, job.version_id)
         if found != total:

@@ -6,6 +6,7 @@ It reads requests from stdin and writes progress, documents and errors to stdout
 from __future__ import annotations
 
 import ctypes
+import importlib
 import logging
 import os
 import signal
@@ -35,6 +36,9 @@ def serve(parse: Parse = parse_file) -> None:
     answers = _take_stdout()
     _die_with(parent)
     _limit_memory(memory_mb)
+    importlib.import_module(
+        "kb.parsing.pdf"
+    )  # the slowest to load and the most wanted: before the first file, not with it
     logging.disable(logging.ERROR)  # what pypdf finds odd about a file is of no use to anybody
     while request := read_frame(sys.stdin.buffer):
         _answer(request, parse, answers, memory_mb)

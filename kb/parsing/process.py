@@ -74,7 +74,7 @@ class ParserProcess:
         """Send the request and wait for the answer. Raises `TimeoutError` at the deadline."""
         child = self._start(name)
         child.send({"path": str(path.resolve()), "name": name})
-        next_look = 0.0
+        next_look = time.monotonic() + _POLL_SECONDS
         while True:
             now = time.monotonic()
             if now >= next_look:

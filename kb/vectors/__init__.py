@@ -97,23 +97,20 @@ class VectorStore:
     # --- collections ---
 
     def create(self, knowledge_base: KnowledgeBase) -> None:
-        """Create the Milvus collection, loaded and indexed; nothing happens if it is there."""
-        from kb.vectors import schema
+        """Create the Milvus collection, loaded and indexed; nothing happens if it is there.
 
-        if knowledge_base.collection in self._created:
+        A creation that was killed halfway is completed.
+        """
+        collection = knowledge_base.collection
+        if collection in self._created:
             return
-        tokenizer = self._tokenizer()
         # Two documents of a new knowledge base may come here at once, so this takes turns on a server too.
-        with _translated(), self._take_turns(knowledge_base.collection):
-            if not self._client.has_collection(knowledge_base.collection, timeout=SEARCH_TIMEOUT_SECONDS):
-                self._client.create_collection(
-                    knowledge_base.collection,
-                    schema=schema.collection_schema(knowledge_base.dimension, tokenizer),
-                    index_params=schema.index_params(knowledge_base.index, with_bm25=tokenizer is not None),
-                    consistency_level="Bounded",
-                    timeout=WRITE_TIMEOUT_SECONDS,
-                )
-        self._created.add(knowledge_base.collection)
+        with _translated(), self._take_turns(collection):
+            if not self._client.has_collection(collection, timeout=SEARCH_TIMEOUT_SECONDS):
+                self._create_collection(knowledge_base)
+            self._create_indexes(knowledge_base)
+            self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
+        self._created.add(collection)
 
     def drop(self, collection: str) -> None:
         """Drop the Milvus collection, if it is there."""
@@ -232,6 +229,31 @@ class VectorStore:
                     raise
             self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
             return call()
+
+    def _create_collection(self, knowledge_base: KnowledgeBase) -> None:
+        from kb.vectors import schema
+
+        self._client.create_collection(
+            knowledge_base.collection,
+            schema=schema.collection_schema(knowledge_base.dimension, self._tokenizer()),
+            consistency_level="Bounded",
+            timeout=WRITE_TIMEOUT_SECONDS,
+        )
+
+    def _create_indexes(self, knowledge_base: KnowledgeBase) -> None:
+        from pymilvus.milvus_client.index import IndexParams
+
+        from kb.vectors import schema
+
+        collection = knowledge_base.collection
+        wanted = schema.index_params(knowledge_base.index, with_bm25=self.server.has_bm25)
+        there = self._client.list_indexes(collection, timeout=SEARCH_TIMEOUT_SECONDS)
+        missing = [index for index in wanted if index.field_name not in there]
+        if missing:
+            # Waiting for the indexes of an empty collection would take half a second each, for nothing.
+            chosen = IndexParams()
+            chosen.extend(missing)
+            self._client.create_index(collection, chosen, timeout=WRITE_TIMEOUT_SECONDS, sync=False)
 
     @property
     def _client(self) -> MilvusClient:

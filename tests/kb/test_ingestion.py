@@ -82,8 +82,6 @@ def test_a_file_becomes_ready_with_exactly_its_chunks(core: Core, worker: Worker
     assert [chunk.heading for chunk in chunks][::2] == ["苹果", "Pears"]
     assert "fruit" in chunks[0].terms.split()  # the file's name is searched too
     assert core.services.knowledge_bases.get(core.user, found.knowledge_base_id).ready_count == 1
-    progress = core.services.board.read([version.id])[version.id]
-    assert (progress.stage, progress.done, progress.worker) == (VersionState.READY, version.chunks, worker.id)
 
 
 def test_the_heading_is_embedded_with_the_text(core: Core, worker: WorkerParts) -> None:

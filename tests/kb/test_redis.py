@@ -134,17 +134,20 @@ def test_writing_progress_never_stops_the_work(away: redis.Redis) -> None:
         board.workers()
 
 
-def test_the_meter_writes_each_stage_and_the_end(client: redis.Redis) -> None:
-    board, version = ProgressBoard(client), uuid4()
-    meter = Meter(board, version, "worker")
+def test_the_meter_writes_twice_a_second_and_gives_the_rate_of_the_stage(client: redis.Redis) -> None:
+    board, version, now = ProgressBoard(client), uuid4(), [100.0]
+    meter = Meter(board, version, "worker", clock=lambda: now[0])
+    meter.report(VersionState.PARSING, 1, 2)
+    assert board.read([version]) == {}  # nobody can read what is over at once
     seen = []
-    for stage, done in [(VersionState.PARSING, 0), *((VersionState.EMBEDDING, n) for n in range(101))]:
-        meter.report(stage, done, 100)
-        progress = board.read([version])[version]
-        seen.append((progress.stage, progress.done))
-    assert seen[:2] == [(VersionState.PARSING, 0), (VersionState.EMBEDDING, 0)]
-    assert seen[-1] == (VersionState.EMBEDDING, 100)
-    assert len(set(seen)) < 20  # not every one
+    for done in range(101):
+        now[0] += 0.125
+        meter.report(VersionState.EMBEDDING, done, 100)
+        if progress := board.read([version]).get(version):
+            seen.append((progress.stage, progress.done))
+    assert seen[0] == (VersionState.EMBEDDING, 3)
+    assert sorted(set(seen)) == [(VersionState.EMBEDDING, done) for done in range(3, 101, 4)]
+    assert board.read([version])[version].rate == pytest.approx(8.0)
 
 
 def test_workers_are_known_while_they_give_signs_of_life(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
