@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,6 +25,9 @@ from workers import sending
 HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
 SEALER_SECONDS = 1.0
+# Embedding threads come back from native code many times a second and need the interpreter for an instant each time; by
+# default they wait up to 5 ms for a thread that analyses text or talks to SQL.
+SWITCH_SECONDS = 0.0005
 
 log = structlog.get_logger()
 
@@ -48,6 +52,7 @@ class WorkerRuntime(Middleware):
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         configure_logs(self._settings)
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._services = build_services(self._settings, durable=False)
         self._parts = build_worker_parts(self._services)
         self._since = datetime.now(UTC)
