@@ -61,6 +61,15 @@ class _Running:
     error: KbError | None = None
     stop_requested: bool = False
     finished: asyncio.Event = field(default_factory=asyncio.Event)
+    half: str = ""  # the first half of a character that a server cut in two
+
+    def add(self, piece: str) -> None:
+        """Append a piece such that every store takes the text: no lone surrogates, no NUL."""
+        piece = self.half + piece
+        self.half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
+        piece = piece.removesuffix(self.half) if self.half else piece
+        whole = piece if piece.isascii() else piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        self.text += whole.replace("\0", "")
 
 
 class Answers:
@@ -96,8 +105,9 @@ class Answers:
         )
         self._call(self._begin(user_id, message_id, question)).result(timeout=10)
 
-    def read(self, message_id: UUID, position: str = "0-0") -> Update:
-        """What has arrived since `position`. Errors: `RedisUnavailable`."""
+    def read(self, user_id: UUID, message_id: UUID, position: str = "0-0") -> Update:
+        """What has arrived since `position`. Errors: `NotFound`, `RedisUnavailable`."""
+        self._conversations.message(user_id, message_id)
         with kb_redis.translated():
             found: Any = self._client.xrange(kb_redis.answer_key(message_id, "stream"), min=f"({position}")
         text, retrieval, ended = "", None, False
@@ -108,8 +118,9 @@ class Answers:
                 retrieval = from_record(json.loads(fields["retrieval"]))
         return Update(found[-1][0] if found else position, text, retrieval, ended)
 
-    def stop(self, message_id: UUID) -> None:
-        """Ask the producer, wherever it runs, to stop. Errors: `RedisUnavailable`."""
+    def stop(self, user_id: UUID, message_id: UUID) -> None:
+        """Ask the producer, wherever it runs, to stop. Errors: `NotFound`, `RedisUnavailable`."""
+        self._conversations.message(user_id, message_id)
         with kb_redis.translated():
             self._client.set(kb_redis.answer_key(message_id, "stop"), 1, ex=STREAM_SECONDS)
 
@@ -123,7 +134,7 @@ class Answers:
         with kb_redis.translated():
             if self._client.exists(kb_redis.answer_key(message_id, "alive")):
                 return False
-        arrived = self.read(message_id)
+        arrived = self.read(user_id, message_id)
         return self._conversations.finish(
             user_id, message_id, MessageState.INTERRUPTED, arrived.text, retrieval=arrived.retrieval
         )
@@ -163,10 +174,13 @@ class Answers:
             running.state = MessageState.FAILED
             running.error = UnexpectedFailure(name=running.question.text[:40], detail=type(error).__name__)
         running.finished.set()
-        await sender
-        await asyncio.to_thread(self._save, running)
-        await self._send_end(running)
-        del self._tasks[running.message_id]
+        try:
+            await sender
+            await asyncio.to_thread(self._save, running)
+            await self._send_end(running)
+        finally:
+            # Whatever happened: from here on the message may be found dead, and be closed.
+            self._tasks.pop(running.message_id, None)
         bound.info("answer.ended", state=running.state.value, error=running.error.code if running.error else "")
 
     async def _produce(self, running: _Running) -> None:
@@ -178,7 +192,7 @@ class Answers:
             if isinstance(event, PassagesFound):
                 running.retrieval = event.retrieval
             else:
-                running.text += event.text
+                running.add(event.text)
 
     async def _send_batches(self, running: _Running, task: asyncio.Task[None] | None) -> None:
         """Every 50 ms: append what is new to the stream, give a sign of life, and look for a stop."""
@@ -258,6 +272,10 @@ class Answers:
                 threading.Event().wait(1.0)
             except NotFound:
                 return  # its conversation was deleted meanwhile
+            except Exception as error:
+                log.exception("answer.unstorable", message=str(running.message_id))
+                running.state, running.text, running.retrieval = MessageState.FAILED, "", None
+                running.error = UnexpectedFailure(name=running.question.text[:40], detail=type(error).__name__)
             else:
                 return
 

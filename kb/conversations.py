@@ -122,7 +122,7 @@ class Conversations:
     def ask_again(self, user_id: UUID, message_id: UUID) -> Message:
         """Empty an answer, to give it anew; an answer under way is returned as it is."""
         with self._database.write() as session:
-            row = _own_message(session, user_id, message_id)
+            row = _own_message(session, user_id, message_id, lock=True)
             if row.state != MessageState.STREAMING.value:
                 row.state, row.content, row.error, row.error_values = MessageState.STREAMING.value, "", "", {}
                 row.retrieval, row.model, row.created_at = None, "", now()
@@ -156,7 +156,7 @@ class Conversations:
     ) -> bool:
         """Write an answer's end. False if it had ended already, which is left as it is."""
         with self._database.write() as session:
-            row = _own_message(session, user_id, message_id)
+            row = _own_message(session, user_id, message_id, lock=True)
             if row.state != MessageState.STREAMING.value:
                 return False
             row.state, row.content, row.model = state.value, content, model
@@ -183,8 +183,8 @@ def _own(session: Session, user_id: UUID, conversation_id: UUID, lock: bool = Fa
     return row
 
 
-def _own_message(session: Session, user_id: UUID, message_id: UUID) -> MessageRow:
-    row = session.get(MessageRow, message_id)
+def _own_message(session: Session, user_id: UUID, message_id: UUID, lock: bool = False) -> MessageRow:
+    row = session.get(MessageRow, message_id, with_for_update=lock or None)
     if row is None:
         raise NotFound(what=MESSAGE)
     _own(session, user_id, row.conversation_id)

@@ -25,7 +25,8 @@ KbError
 │   ├── MilvusUnavailable
 │   ├── MilvusRefused          it answered, with an error
 │   ├── EmbeddingUnavailable
-│   └── FileMissing            the stored upload cannot be read
+│   ├── FileMissing            the stored upload cannot be read
+│   └── FileNotSaved           the upload cannot be written
 ├── ModelError                 the chat or embedding model refused or failed
 │   ├── NoChatModel
 │   ├── ModelKeyRefused
@@ -221,6 +222,11 @@ class EmbeddingUnavailable(Unavailable):
 class FileMissing(Unavailable):
     message = N_("The stored copy of “{name}” cannot be read ({detail}).")
     remedy = N_("Check the disk, or delete the document and upload it again.")
+
+
+class FileNotSaved(Unavailable):
+    message = N_("“{name}” could not be saved ({detail}).")
+    remedy = N_("Make room on the server's disk, then upload it again.")
 
 
 class ModelError(KbError):

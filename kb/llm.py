@@ -13,7 +13,15 @@ from dataclasses import dataclass
 import httpx
 
 from kb.config import Settings
-from kb.errors import ModelStreamBroken
+from kb.errors import (
+    N_,
+    ModelError,
+    ModelKeyRefused,
+    ModelRefused,
+    ModelStreamBroken,
+    ModelTimeout,
+    ModelUnreachable,
+)
 from kb.prompts import ChatMessage
 from kb.providers import OPENAI_BASE_URL, host_of, translate_openai_error
 
@@ -51,6 +59,7 @@ class ChatModels:
         self._probe = probe or list_models
         self._lock = threading.Lock()
         self._found: list[ChatModel] = []
+        self._error: ModelError | None = None
         self._found_at = float("-inf")
 
     @property
@@ -67,36 +76,73 @@ class ChatModels:
                 self._found, self._found_at = self._look(), time.monotonic()
             return self._found
 
+    @property
+    def error(self) -> ModelError | None:
+        """Why the configured endpoint could not say which models it has; None if it could, or need not."""
+        return self._error
+
     def choose(self, wanted: str) -> ChatModel | None:
-        """The model with the id `wanted`; else the configured one. A local model is only used if it was chosen."""
+        """The model with the id `wanted`; else the configured one. A local model is only used if it was chosen.
+
+        A chosen local model whose server is silent is still the chosen one: asking it says what is wrong.
+        Errors: `ModelError` when the configured endpoint does not say which models it has.
+        """
         models = self.available()
         for model in models:
             if model.id == wanted:
                 return model
-        return models[0] if models and self.is_configured else None
+        if self.is_configured:
+            if not models and self._error:
+                raise self._error
+            return models[0] if models else None
+        local = {host_of(base_url): (server, base_url) for server, base_url in LOCAL_SERVERS}
+        host, _, name = wanted.partition("/")
+        return ChatModel(name, local[host][1], local[host][0], is_local=True) if host in local and name else None
 
     def _look(self) -> list[ChatModel]:
         if self.is_configured:
             base_url = self._settings.openai_base_url or OPENAI_BASE_URL
             key = self._settings.openai_api_key.get_secret_value()
-            return [ChatModel(name, base_url, host_of(base_url)) for name in self._probe(base_url, key, LIST_SECONDS)]
+            self._error = None
+            try:
+                names = self._probe(base_url, key, LIST_SECONDS)
+            except ModelError as error:
+                self._error = error
+                return []
+            return [ChatModel(name, base_url, host_of(base_url)) for name in names]
         with ThreadPoolExecutor(len(LOCAL_SERVERS)) as pool:
-            names = pool.map(lambda server: self._probe(server[1], "", PROBE_SECONDS), LOCAL_SERVERS)
+            names_of = pool.map(lambda server: self._probe_local(server[1]), LOCAL_SERVERS)
             return [
                 ChatModel(name, base_url, server, is_local=True)
-                for (server, base_url), found in zip(LOCAL_SERVERS, names, strict=True)
+                for (server, base_url), found in zip(LOCAL_SERVERS, names_of, strict=True)
                 for name in found
             ]
 
+    def _probe_local(self, base_url: str) -> list[str]:
+        try:
+            return self._probe(base_url, "", PROBE_SECONDS)
+        except ModelError:
+            return []  # nobody said that there is a server
+
 
 def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
-    """The chat models a server offers; none if nothing answers there, or not like a model server."""
+    """The chat models a server offers. Errors: a `ModelError` that says why it does not tell."""
+    host = host_of(base_url)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         reply = httpx.get(f"{base_url.rstrip('/')}/models", headers=headers, timeout=timeout_seconds)
         names = [str(model["id"]) for model in reply.raise_for_status().json()["data"]]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        return []
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise ModelKeyRefused(host=host, model="") from error
+        raise ModelRefused(host=host, model="", detail=f"HTTP {status}, {base_url}/models") from error
+    except httpx.TimeoutException as error:
+        raise ModelTimeout(host=host, model="", seconds=f"{timeout_seconds:g}") from error
+    except httpx.HTTPError as error:
+        raise ModelUnreachable(host=host, model="") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelRefused(host=host, model="", detail=N_("it does not answer like a model server")) from error
     # Such a list names no kinds; these, by the habit of their makers, cannot chat.
     return [name for name in names if not _NO_CHAT.search(name)]
 

@@ -101,8 +101,10 @@ def _renew(lock: Any, done: threading.Event) -> None:
     while not done.wait(LOCK_SECONDS / 3):
         try:
             lock.reacquire()
-        except (LockError, RedisError):
-            return  # it is lost; the writes are upserts of deterministic ids, so the next writer does no harm
+        except LockError:
+            return  # it is lost; nothing can be done about the write under way
+        except RedisError:
+            continue  # Redis is away for a moment; the lock lasts a little longer
 
 
 def _release(lock: Any) -> None:

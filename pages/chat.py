@@ -7,7 +7,7 @@ import streamlit as st
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
 from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, User
-from pages.ui.chat_sidebar import chosen_model, connect_help, draw_sidebar
+from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice, start_answer
@@ -25,7 +25,7 @@ def main() -> None:
         settle_choices(knowledge_bases)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
-        if chosen_model() and any(base.ready_count for base in knowledge_bases):
+        if has_model() and any(base.ready_count for base in knowledge_bases):
             warm_up()
     except KbError as error:
         show_error(error)
@@ -86,7 +86,9 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
     base = next((base for base in knowledge_bases if base.id == current.knowledge_base_id), None)
     st.header(_("What would you like to know?"), anchor=False)
     if current.mode is Mode.LLM:
-        if chosen_model() is None:
+        if error := services().chat_models.error:
+            show_error(error)
+        elif not has_model():
             st.info(connect_help(), icon=":material/power_off:")
         else:
             st.write(_("Ask the language model anything. Your documents are not used in this mode."))

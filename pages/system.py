@@ -14,6 +14,7 @@ from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.health import check_health
 from kb.models import ServiceHealth
+from kb.providers import host_of
 from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _, ago, error_text, number
@@ -111,7 +112,7 @@ def draw_data() -> None:
         [
             (_("Uploads"), str(settings.uploads), ""),
             ("SQL", sql, ""),
-            ("Milvus", str(settings.home / "milvus") if "milvus" in embedded else settings.milvus_uri, ""),
+            ("Milvus", str(settings.home / "milvus") if "milvus" in embedded else host_of(settings.milvus_uri), ""),
             ("Redis", str(settings.home / "redis") if "redis" in embedded else _("by REDIS_URL"), ""),
         ]
     )

@@ -65,14 +65,15 @@ def run_test(user: User) -> None:
         return
     try:
         with st.spinner(_("Searching…")):
-            state().test = services().retriever.retrieve(user.id, st.session_state[CHOICE_KEY], question)
+            chosen = st.session_state[CHOICE_KEY]
+            state().test = chosen, services().retriever.retrieve(user.id, chosen, question)
     except KbError as error:
         show_error(error)
 
 
 def draw_result() -> None:
-    retrieval = state().test
-    if retrieval is None:
+    tested, retrieval = state().test or (None, None)
+    if retrieval is None or tested != state().knowledge_base_id:
         return
     with st.container(key="passages"):
         draw_passages(retrieval)

@@ -46,9 +46,8 @@ def send_due(broker: RedisBroker, parts: WorkerParts) -> None:
     """The reaper's part: send what SQL says is to be done and no message stands for."""
     from workers.ingestion import ingest_version
 
-    with kb_redis.translated():
-        idle = waiting(broker, INGESTION_QUEUE) == 0
-        maintenance_idle = waiting(broker, MAINTENANCE_QUEUE) == 0
+    idle = waiting(broker, INGESTION_QUEUE) == 0
+    maintenance_idle = waiting(broker, MAINTENANCE_QUEUE) == 0
     for version_id in parts.claims.due(resend=idle):
         with kb_redis.translated():
             ingest_version.send(str(version_id))
@@ -63,5 +62,6 @@ def send_due(broker: RedisBroker, parts: WorkerParts) -> None:
 
 
 def waiting(broker: RedisBroker, queue: str) -> int:
-    """How many messages wait in a queue."""
-    return int(broker.client.llen(f"{broker.namespace}:{queue}"))
+    """How many messages wait in a queue. Errors: `RedisUnavailable`."""
+    with kb_redis.translated():
+        return int(broker.client.llen(f"{broker.namespace}:{queue}"))

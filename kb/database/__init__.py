@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from kb.config import Settings
@@ -78,8 +79,12 @@ class Database:
 
 def _create_engine(url: str, is_sqlite: bool, durable: bool) -> sa.Engine:
     if not is_sqlite:
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=10)
-    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_WAIT_SECONDS}, pool_size=10, max_overflow=20)
+        return sa.create_engine(
+            url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=10
+        )
+    engine = sa.create_engine(
+        url, hide_parameters=True, connect_args={"timeout": SQLITE_WAIT_SECONDS}, pool_size=10, max_overflow=20
+    )
     sa.event.listen(engine, "connect", partial(_configure_sqlite, durable))
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -120,6 +125,8 @@ def _translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable(detail=_reason(error)) from error
+    except PoolTimeout as error:
+        raise DatabaseUnavailable(detail="all its connections are in use") from error
 
 
 def _reason(error: DBAPIError) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -24,7 +24,7 @@ from kb.library.rows import to_knowledge_base
 from kb.models import KnowledgeBase, VersionState
 
 MAX_CRASHES = 3
-MAX_WAITS = 20
+MAX_WAITS = 120  # an hour of a service's absence
 LONGEST_WAIT_SECONDS = 30.0
 # A message may be lost with Redis; it is sent again when the queue is empty and this long has passed.
 RESEND_SECONDS = 8.0
@@ -37,6 +37,7 @@ class Job:
     """A claimed version and what ingestion needs to know of it."""
 
     version_id: UUID
+    lease: str  # this claim's name: unlike any other's, of this process too
     document_id: UUID
     name: str
     file_key: str
@@ -53,11 +54,11 @@ class Claims:
         self._owner = owner
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
-        self._held: set[UUID] = set()
+        self._held: set[str] = set()
 
     def claim(self, version_id: UUID) -> Job | None:
         """Take a queued version over; None if there is nothing to do: done, cancelled, or another's already."""
-        moment = self._clock()
+        moment, lease = self._clock(), f"{self._owner}#{uuid4().hex[:8]}"
         statement = (
             sa.update(VersionRow)
             .where(
@@ -65,11 +66,13 @@ class Claims:
                 VersionRow.state == VersionState.QUEUED.value,
                 VersionRow.cancel_requested.is_(False),
                 sa.or_(VersionRow.retry_at.is_(None), VersionRow.retry_at <= moment),
+                # A lease on a queued version: what an earlier attempt stored is being cleared.
+                sa.or_(VersionRow.lease_until.is_(None), VersionRow.lease_until < moment),
             )
             .values(
                 state=VersionState.PARSING.value,
                 attempts=VersionRow.attempts + 1,
-                lease_owner=self._owner,
+                lease_owner=lease,
                 lease_until=moment + self._lease,
                 heartbeat_at=moment,
                 started_at=sa.func.coalesce(VersionRow.started_at, moment),
@@ -86,9 +89,10 @@ class Claims:
                 .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
                 .where(VersionRow.id == version_id)
             ).one()
-            self._held.add(version_id)
+            self._held.add(lease)
             return Job(
                 version_id=version.id,
+                lease=lease,
                 document_id=document.id,
                 name=document.name,
                 file_key=version.file_key,
@@ -106,13 +110,13 @@ class Claims:
         with self._database.write() as session:
             session.execute(
                 sa.update(VersionRow)
-                .where(VersionRow.id.in_(held), VersionRow.lease_owner == self._owner, VersionRow.state.in_(RUNNING))
+                .where(VersionRow.lease_owner.in_(held), VersionRow.state.in_(RUNNING))
                 .values(lease_until=moment + self._lease, heartbeat_at=moment)
             )
 
     def let_go(self, job: Job) -> None:
         """Work on it has ended; if that could not be noted (the database was away), its lease now runs out."""
-        self._held.discard(job.version_id)
+        self._held.discard(job.lease)
 
     def check(self, job: Job) -> None:
         """Raise `LeaseLost` or `Cancelled` if this worker should stop working on the version."""
@@ -121,7 +125,7 @@ class Claims:
         )
         with self._database.read() as session:
             found = session.execute(statement).one_or_none()
-        if found is None or found.lease_owner != self._owner:
+        if found is None or found.lease_owner != job.lease:
             raise LeaseLost
         if found.cancel_requested:
             raise Cancelled
@@ -150,7 +154,7 @@ class Claims:
                 waits=0,
             )
             if _changed(session, done) == 0:
-                mine = sa.exists().where(VersionRow.id == job.version_id, VersionRow.lease_owner == self._owner)
+                mine = sa.exists().where(VersionRow.id == job.version_id, VersionRow.lease_owner == job.lease)
                 raise Cancelled if session.scalar(sa.select(mine)) else LeaseLost
             document = session.get_one(DocumentRow, job.document_id)
             replaced, document.live_version_id = document.live_version_id, job.version_id
@@ -170,7 +174,10 @@ class Claims:
     def postpone(self, job: Job, error: KbError) -> bool:
         """Put the version back to be tried again later, a little longer each time; False once that was too often."""
         with self._database.read() as session:
-            waits = session.get_one(VersionRow, job.version_id).waits + 1
+            version = session.get(VersionRow, job.version_id)
+            if version is None:
+                raise LeaseLost  # deleted, and cleared already
+            waits = version.waits + 1
         if waits > MAX_WAITS:
             return False
         delay = min(2.0 ** (waits - 1), LONGEST_WAIT_SECONDS)
@@ -247,7 +254,7 @@ class Claims:
     def _of(self, job: Job, **conditions: Any) -> sa.Update:
         """An update of the version, as long as this worker holds it."""
         statement = sa.update(VersionRow).where(
-            VersionRow.id == job.version_id, VersionRow.lease_owner == self._owner, VersionRow.state.in_(RUNNING)
+            VersionRow.id == job.version_id, VersionRow.lease_owner == job.lease, VersionRow.state.in_(RUNNING)
         )
         return statement.filter_by(**conditions) if conditions else statement
 

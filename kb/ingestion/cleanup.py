@@ -6,19 +6,24 @@ goes last.
 
 from __future__ import annotations
 
-from uuid import UUID
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.orm import Session
 
 from kb.database import Database
-from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
+from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow, now
+from kb.errors import KbError
 from kb.ingestion.claims import RUNNING
 from kb.library import FileStore
 from kb.models import VersionState
 from kb.vectors import VectorStore
 
 GIVEN_UP = (VersionState.FAILED.value, VersionState.CANCELLED.value)
+CLEARING = timedelta(minutes=5)  # longer than any wait for Milvus
 
 log = structlog.get_logger()
 
@@ -58,8 +63,9 @@ class Cleanup:
         """Drop a deleted knowledge base's Milvus collection, files and rows."""
         with self._database.read() as session:
             row = session.get(KnowledgeBaseRow, knowledge_base_id)
-            if row is None or row.deleted_at is None:
-                return
+            own = DocumentRow.knowledge_base_id == knowledge_base_id
+            if row is None or row.deleted_at is None or _is_busy(session, own):
+                return  # if it is being ingested, that ends first; the reaper comes back
             collection = row.collection
         self._vectors.drop(collection)
         self._files.delete_knowledge_base(knowledge_base_id)
@@ -71,8 +77,8 @@ class Cleanup:
         """Delete a deleted document's chunks, files and rows."""
         with self._database.read() as session:
             document = session.get(DocumentRow, document_id)
-            if document is None or document.deleted_at is None:
-                return
+            if document is None or document.deleted_at is None or _is_busy(session, DocumentRow.id == document_id):
+                return  # if it is being ingested, that ends first; the reaper comes back
             collection = session.get_one(KnowledgeBaseRow, document.knowledge_base_id).collection
             versions = session.scalars(sa.select(VersionRow).where(VersionRow.document_id == document_id)).all()
         if any(version.chunks_digest for version in versions):
@@ -85,21 +91,53 @@ class Cleanup:
         log.info("document.cleared", document=str(document_id))
 
     def clear_version(self, version_id: UUID) -> None:
-        """Delete the chunks of a failed or cancelled version; its row and file stay, so that it can be retried."""
-        statement = (
-            sa.select(VersionRow.state, VersionRow.chunks_digest, KnowledgeBaseRow.collection)
-            .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-            .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
-            .where(VersionRow.id == version_id)
-        )
-        with self._database.read() as session:
-            found = session.execute(statement).one_or_none()
-        if found is None or found.state not in GIVEN_UP or not found.chunks_digest:
+        """Delete the chunks of a failed or cancelled version; its row and file stay, so that it can be retried.
+
+        Under a lease of its own: a retry that comes meanwhile waits until this is done.
+        """
+        lease = f"clearing#{uuid4().hex[:8]}"
+        collection = self._take(version_id, lease)
+        if collection is None:
             return
-        self._vectors.delete_version(found.collection, version_id)
+        try:
+            self._vectors.delete_version(collection, version_id)
+        except KbError:
+            self._give_back(version_id, lease)
+            raise
+        self._give_back(version_id, lease, stored_chunks=0, chunks_digest="")
+
+    def _give_back(self, version_id: UUID, lease: str, **values: Any) -> None:
         with self._database.write() as session:
             session.execute(
                 sa.update(VersionRow)
-                .where(VersionRow.id == version_id, VersionRow.state.in_(GIVEN_UP))
-                .values(stored_chunks=0, chunks_digest="")
+                .where(VersionRow.id == version_id, VersionRow.lease_owner == lease)
+                .values(lease_owner="", lease_until=None, **values)
             )
+
+    def _take(self, version_id: UUID, lease: str) -> str | None:
+        """Lease a given-up version with stored chunks for clearing; its Milvus collection, or None."""
+        moment = now()
+        free = sa.or_(VersionRow.lease_until.is_(None), VersionRow.lease_until < moment)
+        given_up = VersionRow.state.in_(GIVEN_UP)
+        statement = (
+            sa.update(VersionRow)
+            .where(VersionRow.id == version_id, given_up, VersionRow.chunks_digest != "", free)
+            .values(lease_owner=lease, lease_until=moment + CLEARING)
+            .execution_options(synchronize_session=False)
+        )
+        with self._database.write() as session:
+            result: Any = session.execute(statement)
+            if not result.rowcount:
+                return None
+            return session.scalar(
+                sa.select(KnowledgeBaseRow.collection)
+                .join(DocumentRow, DocumentRow.knowledge_base_id == KnowledgeBaseRow.id)
+                .join(VersionRow, VersionRow.document_id == DocumentRow.id)
+                .where(VersionRow.id == version_id)
+            )
+
+
+def _is_busy(session: Session, chosen: sa.ColumnElement[bool]) -> bool:
+    """Whether a version of the chosen documents is being ingested."""
+    statement = sa.select(VersionRow.id).join(DocumentRow).where(chosen, VersionRow.state.in_(RUNNING))
+    return session.scalar(statement.limit(1)) is not None

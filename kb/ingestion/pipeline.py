@@ -84,10 +84,9 @@ class Ingestion:
 
     def warm_up(self) -> None:
         """Start and load what the first document would wait for. Errors: `KbError`; a later call may succeed."""
-        parsers = [self._parsers.get_nowait() for _ in range(self._parsers.qsize())]
-        for parser in parsers:
-            parser.start()
-            self._parsers.put(parser)
+        for _ in range(self._settings.worker_threads):
+            with self._parser() as parser:  # they take turns, so each is started in time
+                parser.start()
         self._vectors.ping()
         lexical.terms("warm up 預熱")
         self._embedding.embed_documents(["warm up"])
@@ -191,9 +190,6 @@ class Ingestion:
         job = work.job
         self._vectors.create(job.knowledge_base)
         stored = job.stored_chunks if job.chunks_digest == work.digest else 0
-        if job.chunks_digest:
-            # What came after the last noted batch, or belongs to other chunks, is written again from scratch.
-            self._vectors.delete_from(job.knowledge_base.collection, job.version_id, stored)
         self._claims.enter(
             job,
             VersionState.EMBEDDING,
@@ -202,6 +198,9 @@ class Ingestion:
             stored_chunks=stored,
             chunks_digest=work.digest,
         )
+        if job.chunks_digest:
+            # What came after the last noted batch, or belongs to other chunks, is written again from scratch.
+            self._vectors.delete_from(job.knowledge_base.collection, job.version_id, stored)
         work.meter.report(VersionState.EMBEDDING, stored, len(work.spans))
         return stored
 

@@ -10,21 +10,23 @@ from uuid import uuid4
 
 def new_worker_id() -> str:
     """`host:pid:namespace-random`: unlike any other process's, now or before, here or elsewhere."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_namespace()}-{uuid4().hex[:8]}"
+    return f"{_host()}:{os.getpid()}:{_namespace()}-{uuid4().hex[:8]}"
 
 
 def is_dead(worker_id: str, own_id: str) -> bool:
-    """True if the worker ran here and its process is gone; False wherever that cannot be told.
+    """True if the worker (or the one whose lease this is) ran here and its process is gone.
+
+    False wherever that cannot be told.
 
     A dead worker's leases then need not run out first. "Here" is this host and this process-id namespace: containers
     may share the one without the other.
     """
     host, _, rest = worker_id.partition(":")
     pid, _, rest = rest.partition(":")
-    if host != socket.gethostname() or rest.partition("-")[0] != _namespace() or not _namespace():
+    if host != _host() or rest.partition("-")[0] != _namespace() or not _namespace():
         return False
     if int(pid) == os.getpid():
-        return worker_id != own_id  # its process id is ours now
+        return not worker_id.startswith(own_id)  # its process id is ours now
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
@@ -32,6 +34,10 @@ def is_dead(worker_id: str, own_id: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def _host() -> str:
+    return socket.gethostname()[:48]
 
 
 def _namespace() -> str:

@@ -13,16 +13,23 @@ KNOWLEDGE_BASE = N_("knowledge base")
 DOCUMENT = N_("document")
 
 
-def own_knowledge_base(session: Session, user_id: UUID, knowledge_base_id: UUID) -> KnowledgeBaseRow:
-    """The row, if `user_id` owns it and has not deleted it; else `NotFound`."""
-    row = session.get(KnowledgeBaseRow, knowledge_base_id)
+def own_knowledge_base(
+    session: Session, user_id: UUID, knowledge_base_id: UUID, lock: bool = False
+) -> KnowledgeBaseRow:
+    """The row, if `user_id` owns it and has not deleted it; else `NotFound`. `lock`: nobody changes it meanwhile."""
+    row = session.get(KnowledgeBaseRow, knowledge_base_id, with_for_update=lock or None)
     if row is None or row.owner_id != user_id or row.deleted_at is not None:
         raise NotFound(what=KNOWLEDGE_BASE)
     return row
 
 
-def own_document(session: Session, user_id: UUID, document_id: UUID) -> tuple[DocumentRow, VersionRow]:
-    """The row and its newest version, if `user_id` owns its knowledge base; else `NotFound`."""
+def own_document(
+    session: Session, user_id: UUID, document_id: UUID, lock: bool = False
+) -> tuple[DocumentRow, VersionRow]:
+    """The row and its newest version, if `user_id` owns its knowledge base; else `NotFound`.
+
+    `lock`: no worker changes the version meanwhile.
+    """
     statement = (
         sa.select(DocumentRow, VersionRow)
         .join(VersionRow, VersionRow.document_id == DocumentRow.id)
@@ -30,6 +37,8 @@ def own_document(session: Session, user_id: UUID, document_id: UUID) -> tuple[Do
         .order_by(VersionRow.created_at.desc())
         .limit(1)
     )
+    if lock:
+        statement = statement.with_for_update(of=VersionRow)
     found = session.execute(statement).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from kb.database import Database
 from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow, now
-from kb.errors import WrongState
+from kb.errors import KbError, WrongState
 from kb.library.access import own_document, own_knowledge_base
 from kb.library.files import FileStore
 from kb.library.names import clean_label
@@ -33,7 +33,7 @@ class Documents:
             own_knowledge_base(session, user_id, knowledge_base_id)
         version_id = uuid4()
         key = self._files.key(knowledge_base_id, version_id)
-        size = self._files.save(key, source)
+        size = self._files.save(key, name, source)
         document = DocumentRow(id=uuid4(), knowledge_base_id=knowledge_base_id, name=clean_label(name) or "?")
         version = VersionRow(
             id=version_id,
@@ -42,11 +42,15 @@ class Documents:
             file_key=key,
             size_bytes=size,
         )
-        with self._database.write() as session:
-            own_knowledge_base(session, user_id, knowledge_base_id)  # it may have been deleted meanwhile
-            session.add(document)
-            session.flush()
-            session.add(version)
+        try:
+            with self._database.write() as session:
+                own_knowledge_base(session, user_id, knowledge_base_id, lock=True)  # it may have been deleted meanwhile
+                session.add(document)
+                session.flush()
+                session.add(version)
+        except KbError:
+            self._files.delete(key)
+            raise
         return to_document(document, version)
 
     def get(self, user_id: UUID, document_id: UUID) -> Document:
@@ -104,7 +108,7 @@ class Documents:
     def retry(self, user_id: UUID, document_id: UUID) -> UUID:
         """Queue a failed or cancelled document again; returns its version's id. Errors: `WrongState`."""
         with self._database.write() as session:
-            document, version = own_document(session, user_id, document_id)
+            document, version = own_document(session, user_id, document_id, lock=True)
             state = VersionState(version.state)
             if state not in (VersionState.FAILED, VersionState.CANCELLED):
                 raise WrongState(name=document.name, state=state)
@@ -118,7 +122,7 @@ class Documents:
     def cancel(self, user_id: UUID, document_id: UUID) -> None:
         """A queued one is cancelled here and now, a running one at its next batch. Errors: `WrongState`."""
         with self._database.write() as session:
-            document, version = own_document(session, user_id, document_id)
+            document, version = own_document(session, user_id, document_id, lock=True)
             state = VersionState(version.state)
             if not state.is_pending:
                 raise WrongState(name=document.name, state=state)
@@ -130,7 +134,7 @@ class Documents:
     def delete(self, user_id: UUID, document_id: UUID) -> None:
         """Gone for everyone from here on; a worker then clears Milvus and the disk."""
         with self._database.write() as session:
-            document, version = own_document(session, user_id, document_id)
+            document, version = own_document(session, user_id, document_id, lock=True)
             document.deleted_at = now()
             version.cancel_requested = True
 

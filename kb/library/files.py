@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from kb.errors import FileMissing
+from kb.errors import FileMissing, FileNotSaved
 
 
 class FileStore:
@@ -20,20 +20,25 @@ class FileStore:
     def key(self, knowledge_base_id: UUID, version_id: UUID) -> str:
         return f"{knowledge_base_id.hex}/{version_id.hex}"
 
-    def save(self, key: str, source: BinaryIO) -> int:
-        """Write `source` to disk durably and return its size in bytes; nothing is left behind on failure."""
+    def save(self, key: str, name: str, source: BinaryIO) -> int:
+        """Write `source` to disk durably and return its size in bytes; nothing is left behind on failure.
+
+        Errors: `FileNotSaved`, naming the user's `name`.
+        """
         path = self._root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
                 target.flush()
                 os.fsync(target.fileno())
             partial.replace(path)
+            for folder in (path.parent, self._root):
+                _sync_folder(folder)
         except OSError as error:
             partial.unlink(missing_ok=True)
-            raise FileMissing(name=key, detail=error.strerror or error) from error
+            raise FileNotSaved(name=name, detail=error.strerror or error) from error
         return path.stat().st_size
 
     def path(self, key: str, name: str) -> Path:
@@ -48,3 +53,12 @@ class FileStore:
 
     def delete_knowledge_base(self, knowledge_base_id: UUID) -> None:
         shutil.rmtree(self._root / knowledge_base_id.hex, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new entry of the folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -74,7 +74,7 @@ class KnowledgeBases:
     def delete(self, user_id: UUID, knowledge_base_id: UUID) -> None:
         """Gone for everyone from here on; a worker then clears Milvus and the disk."""
         with self._database.write() as session:
-            row = own_knowledge_base(session, user_id, knowledge_base_id)
+            row = own_knowledge_base(session, user_id, knowledge_base_id, lock=True)
             row.deleted_at = now()
             row.name = f"{row.id}"  # its name is free again at once
             own_documents = sa.select(DocumentRow.id).where(DocumentRow.knowledge_base_id == row.id)

@@ -6,10 +6,11 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.extracts import escape_markdown as escape
 from kb.llm import ChatModel
 from kb.models import KnowledgeBase, Mode
 from pages.ui.feedback import errors_flashed, errors_shown
-from pages.ui.i18n import _
+from pages.ui.i18n import _, error_text
 from pages.ui.resources import current_user, services
 from pages.ui.state import state
 
@@ -91,6 +92,9 @@ def _switch() -> None:
 def _draw_model() -> None:
     """Which language model answers. A local one that was found is offered, and used once it is chosen."""
     models = services().chat_models.available()
+    if error := services().chat_models.error:
+        st.caption(f":red[{escape(error_text(error)[0])}]", help=escape(error_text(error)[1]))
+        return
     if not models:
         st.caption(_("No language model is connected."), help=connect_help())
         return
@@ -124,8 +128,13 @@ def connect_help() -> str:
     )
 
 
+def has_model() -> bool:
+    """Whether there is a model to ask, as far as is known."""
+    return services().chat_models.error is None and chosen_model() is not None
+
+
 def chosen_model() -> ChatModel | None:
-    """The model that answers this user's questions; None if there is none."""
+    """The model that answers this user's questions; None if there is none. Errors: `ModelError`."""
     return services().chat_models.choose(current_user().chat_model)
 
 
@@ -140,11 +149,11 @@ def _draw_recent() -> None:
             short = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
             is_open = conversation.id == state().conversation_id
             st.button(
-                short,
+                escape(short),
                 key=f"open-{conversation.id}",
                 type="secondary" if is_open else "tertiary",
                 width="stretch",
-                help=title if short != title else None,
+                help=escape(title) if short != title else None,
                 on_click=open_conversation,
                 args=(conversation.id,),
             )

@@ -17,7 +17,7 @@ from kb.progress import WorkerInfo
 from pages.ui.chunks import open_chunks
 from pages.ui.feedback import confirm, errors_flashed, errors_shown, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number, size
-from pages.ui.resources import services
+from pages.ui.resources import local_services, services
 from workers import sending
 
 PAGE_DOCUMENTS = 30
@@ -56,8 +56,8 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
         _draw_summary(current)
         with st.container(key="documents", gap="small"):
             _draw_page(user, base, sum(current.values()), current)
-        if pending and not any(state.is_pending for state in current):
-            st.rerun()  # all is done: no need to look any more, and the counts elsewhere are new
+        if bool(pending) != any(state.is_pending for state in current):
+            st.rerun()  # begin to look each second, or stop it; and the counts elsewhere are new
 
     live()
 
@@ -105,20 +105,19 @@ def _look(documents: list[Document], pending: bool) -> Activity:
         show_error(error)
         return Activity({}, [], places)
     if not activity.workers:
-        st.warning(
-            _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 2")
-            if services().settings.redis_url and not _is_embedded()
-            else _("The worker is starting…"),
-            icon=":material/engineering:",
-        )
+        st.warning(_missing_worker(), icon=":material/engineering:")
     _draw_model_status()
     return activity
 
 
-def _is_embedded() -> bool:
-    from pages.ui.resources import local_services
-
-    return bool(local_services().states())
+def _missing_worker() -> str:
+    """Why nothing is processed, and what to do."""
+    embedded = next((state for state in local_services().states() if state.name == "worker"), None)
+    if embedded is None:
+        return _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 2")
+    if embedded.restarts or not embedded.running:
+        return _("The worker does not stay up: {detail}").format(detail=escape(embedded.detail))
+    return _("The worker is starting…")
 
 
 def _draw_model_status() -> None:

@@ -73,7 +73,7 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
 def _draw_answer(message: Message, suffix: str) -> None:
     retrieval = message.retrieval
     if message.content:
-        if message.mode is Mode.KNOWLEDGE and not message.model and retrieval:
+        if message.mode is Mode.KNOWLEDGE and not message.model and retrieval and message.state is MessageState.DONE:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
         st.markdown(safe_markdown(message.content, retrieval))
     if retrieval is None:
@@ -126,7 +126,13 @@ def _draw_running(message: Message, user_id: UUID) -> None:
             else:
                 text = _("Thinking…") if message.mode is Mode.LLM else _("Searching…")
                 st.markdown(f":shimmer[{text}]")
-            st.button(_("Stop"), key="stop", icon=":material/stop_circle:", on_click=_stop, args=(answers, message.id))
+            st.button(
+                _("Stop"),
+                key="stop",
+                icon=":material/stop_circle:",
+                on_click=_stop,
+                args=(answers, user_id, message.id),
+            )
 
     follow()
 
@@ -135,7 +141,7 @@ def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -
     """Take in what has arrived; True once the answer has ended."""
     live.polls += 1
     try:
-        update = answers.read(message.id, live.position)
+        update = answers.read(user_id, message.id, live.position)
         live.position, live.text = update.position, live.text + update.text
         live.retrieval = update.retrieval or live.retrieval
         if update.ended:
@@ -156,9 +162,9 @@ def _has_ended(message: Message, user_id: UUID) -> bool:
     return resources.services().conversations.message(user_id, message.id).state is not MessageState.STREAMING
 
 
-def _stop(answers: Answers, message_id: UUID) -> None:
+def _stop(answers: Answers, user_id: UUID, message_id: UUID) -> None:
     with errors_flashed():
-        answers.stop(message_id)
+        answers.stop(user_id, message_id)
 
 
 # --- starting an answer ---

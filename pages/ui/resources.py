@@ -24,6 +24,8 @@ def local_services() -> LocalServices:
     """The embedded services, started at first use. Errors: `SetupError`."""
     local = LocalServices(load_settings())
     local.start()
+    # The broker is made from the environment, here as in a worker process that somebody starts by hand.
+    os.environ.update({"REDIS_URL": local.settings.redis_url, "MILVUS_URI": local.settings.milvus_uri})
     return local
 
 
@@ -50,9 +52,6 @@ def current_user() -> User:
 
 def start() -> None:
     """Start what is missing and connect, before the first page asks. Errors: `SetupError`, `DatabaseUnavailable`."""
-    resolved = settings()
-    # The broker is made from the environment, here as in a worker process that somebody starts by hand.
-    os.environ.update({"REDIS_URL": resolved.redis_url, "MILVUS_URI": resolved.milvus_uri})
     services()
     answers()
 

@@ -29,7 +29,7 @@ class State:
     switched: bool = False
     shown_messages: int = 50
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)
-    test: Retrieval | None = None
+    test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found
     uploads: int = 0  # how often files were taken from the uploader
 
 

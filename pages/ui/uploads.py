@@ -11,7 +11,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.typing import UploadedFile
 
-from kb.errors import KbError, RedisUnavailable
+from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
@@ -63,12 +63,16 @@ def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> Non
         _forget(file)
         bar.progress(done / len(files), label)
     bar.empty()
+    if not kept:
+        return
     try:
         sending.send_versions(services(), kept)
-    except RedisUnavailable as error:
-        log.warning("upload.unsent", reason=error.code)  # the list of documents says that Redis is away
+    except KbError as error:
+        log.warning("upload.unsent", reason=error.code)  # the list of documents says what is away
         st.toast(
-            _("Your files are saved, and processed as soon as Redis is back."), icon=":material/save:", duration="long"
+            _("Your files are saved, and processed as soon as all services are back."),
+            icon=":material/save:",
+            duration="long",
         )
     else:
         st.toast(ngettext("{count} file saved", "{count} files saved", len(kept)), icon=":material/check:")

@@ -133,7 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Silent: tests read `requests`."""
 
     def do_GET(self) -> None:
-        if self.path == "/v1/models":
+        key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if key in FAILURES:
+            self._send_error(*FAILURES[key])
+        elif self.path == "/v1/models":
             self._send_json({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
         else:
             self._send_error(404, "not_found", "Not Found")

@@ -17,7 +17,8 @@ import pytest
 from pydantic import SecretStr
 
 from kb import redis as kb_redis
-from kb.answers import Answers, Update
+from kb.answering import Question
+from kb.answers import Answers, Update, _Running
 from kb.errors import DatabaseUnavailable, MilvusUnavailable, NotFound, RedisUnavailable
 from kb.llm import ChatModel
 from kb.models import Message, MessageState, Mode, Retrieval
@@ -68,7 +69,7 @@ class Chat:
         return self.message(message_id)
 
     def arrived(self, message_id: UUID, text: str) -> None:
-        wait_until(lambda: text in self.answers.read(message_id).text, 10, "the text's arrival")
+        wait_until(lambda: text in self.answers.read(self.core.user, message_id).text, 10, "the text's arrival")
 
 
 @pytest.fixture
@@ -87,12 +88,12 @@ def fruit(core: Core, worker: WorkerParts) -> UUID:
     return knowledge_base.id
 
 
-def follow(answers: Answers, message_id: UUID) -> list[Update]:
+def follow(answers: Answers, user: UUID, message_id: UUID) -> list[Update]:
     """As a page does: read what is new, again and again, until the end."""
     updates, position, deadline = [], "0-0", time.monotonic() + 20
     while not (updates and updates[-1].ended):
         assert time.monotonic() < deadline
-        updates.append(answers.read(message_id, position))
+        updates.append(answers.read(user, message_id, position))
         position = updates[-1].position
         time.sleep(0.02)
     return updates
@@ -103,18 +104,20 @@ def follow(answers: Answers, message_id: UUID) -> list[Update]:
 
 def test_an_answer_streams_and_is_saved(chat: Chat) -> None:
     message_id = chat.start("What is Milvus?", "slow")
-    updates = follow(chat.answers, message_id)
+    updates = follow(chat.answers, chat.core.user, message_id)
     texts = [update.text for update in updates if update.text]
     assert len(texts) > 2
     assert "".join(texts) == "You asked: What is Milvus?"
     message = chat.message(message_id)  # saved before the stream says so
     assert (message.state, message.content, message.model) == (MessageState.DONE, "".join(texts), "slow")
-    assert chat.answers.read(message_id).text == message.content  # from the start, as a new tab reads it
+    assert (
+        chat.answers.read(chat.core.user, message_id).text == message.content
+    )  # from the start, as a new tab reads it
 
 
 def test_a_knowledge_answer_rests_on_its_passages(chat: Chat, fruit: UUID) -> None:
     message_id = chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit)
-    updates = follow(chat.answers, message_id)
+    updates = follow(chat.answers, chat.core.user, message_id)
     message = chat.message(message_id)
     assert message.content.endswith("[1].")
     assert message.retrieval is not None
@@ -183,22 +186,22 @@ def test_stop_closes_the_request_and_keeps_what_had_arrived(chat: Chat) -> None:
     message_id = chat.start("A long story", "long")
     chat.arrived(message_id, "word3")
     began = time.monotonic()
-    chat.answers.stop(message_id)
+    chat.answers.stop(chat.core.user, message_id)
     assert chat.server.requests[-1].ended.wait(timeout=5)
     assert time.monotonic() - began < 1
     message = chat.finished(message_id)
     assert message.state is MessageState.STOPPED
     assert message.content.startswith("word0 word1 word2 word3")
     assert chat.server.requests[-1].tokens_sent < LONG_TOKENS
-    assert follow(chat.answers, message_id)[-1].ended
-    assert chat.answers.read(message_id).text == message.content
+    assert follow(chat.answers, chat.core.user, message_id)[-1].ended
+    assert chat.answers.read(chat.core.user, message_id).text == message.content
 
 
 def test_a_stop_that_comes_together_with_a_piece_is_heard(chat: Chat) -> None:
     ids = [chat.start("A long story", "long") for _ in range(20)]
     for message_id in ids:
         chat.arrived(message_id, "word1")
-        chat.answers.stop(message_id)
+        chat.answers.stop(chat.core.user, message_id)
     messages = [chat.finished(message_id) for message_id in ids]
     assert {message.state for message in messages} == {MessageState.STOPPED}
 
@@ -206,15 +209,15 @@ def test_a_stop_that_comes_together_with_a_piece_is_heard(chat: Chat) -> None:
 def test_a_stopped_answer_can_be_given_again(chat: Chat) -> None:
     message_id = chat.start("Question", "long")
     chat.arrived(message_id, "word1")
-    chat.answers.stop(message_id)
+    chat.answers.stop(chat.core.user, message_id)
     chat.finished(message_id)
-    wait_until(lambda: chat.answers.read(message_id).ended)
+    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
     chat.core.services.conversations.ask_again(chat.core.user, message_id)
     chat.answers.start(chat.core.user, message_id, chat.model("fake"))
     message = chat.finished(message_id)
     assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
-    wait_until(lambda: chat.answers.read(message_id).ended)
-    assert chat.answers.read(message_id).text == "You asked: Question"
+    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
+    assert chat.answers.read(chat.core.user, message_id).text == "You asked: Question"
 
 
 def test_another_web_process_may_stop_and_follow(chat: Chat) -> None:
@@ -249,7 +252,7 @@ def test_a_model_that_fails_says_how_and_keeps_the_text(chat: Chat, model: str, 
         assert 1 <= len(message.content.split()) <= BROKEN_AFTER_TOKENS
     else:
         assert message.content == ""
-    assert follow(chat.answers, message_id)[-1].ended
+    assert follow(chat.answers, chat.core.user, message_id)[-1].ended
     assert len(chat.server.requests) == 1  # nobody waits for silent second tries
     question, _history = chat.core.services.conversations.question_of(chat.core.user, message_id)
     assert question.content == "What is Milvus, and why?"
@@ -339,12 +342,38 @@ def own_chat(
     services.close()
 
 
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (["a \ud83d", "\ude00 b"], "a 😀 b"),
+        (["a \ud83d", " b"], "a � b"),
+        (["nul\0 \ude00"], "nul �"),
+        (["end \ud83d"], "end "),
+    ],
+)
+def test_what_no_store_would_take_is_kept_out_of_an_answer(pieces: list[str], text: str) -> None:
+    question = Question(uuid4(), "?", Mode.LLM, None, [], None)
+    running = _Running(uuid4(), uuid4(), question)
+    for piece in pieces:
+        running.add(piece)
+    assert running.text == text
+
+
+def test_an_answer_of_somebody_else_is_not_read_or_stopped(chat: Chat) -> None:
+    message_id = chat.start("How are you today my friend?", "slow")
+    for call in (chat.answers.read, chat.answers.stop):
+        with pytest.raises(NotFound):
+            call(chat.core.stranger, message_id)
+    chat.answers.stop(chat.core.user, message_id)
+    chat.finished(message_id)
+
+
 def test_an_answer_outlives_redis(own_chat: Chat, own_redis: Redis) -> None:
     message_id = own_chat.start("How are you today my friend?", "slow")
     own_chat.arrived(message_id, "You")
     own_redis.kill()
     with pytest.raises(RedisUnavailable):
-        own_chat.answers.read(message_id)
+        own_chat.answers.read(own_chat.core.user, message_id)
     with pytest.raises(RedisUnavailable):
         own_chat.answers.interrupt_if_dead(own_chat.core.stranger, uuid4())
     message = own_chat.finished(message_id)
@@ -364,11 +393,11 @@ def test_what_was_held_up_arrives_when_redis_is_back(own_chat: Chat, own_redis: 
     time.sleep(0.5)
     own_redis.start()
     own_chat.arrived(message_id, "word60")
-    own_chat.answers.stop(message_id)
+    own_chat.answers.stop(own_chat.core.user, message_id)
     content = own_chat.finished(message_id).content
-    wait_until(lambda: own_chat.answers.read(message_id).ended)
+    wait_until(lambda: own_chat.answers.read(own_chat.core.user, message_id).ended)
     assert content.startswith(" ".join(f"word{number}" for number in range(60)))
-    assert content.endswith(own_chat.answers.read(message_id).text)
+    assert content.endswith(own_chat.answers.read(own_chat.core.user, message_id).text)
 
 
 # --- processes that end ----------------------------------------------------------------------------------------
@@ -401,7 +430,7 @@ def test_an_answer_whose_process_was_killed_keeps_what_had_arrived(chat: Chat) -
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     try:
-        wait_until(lambda: "word3" in chat.answers.read(message.id).text, 30, "the first words")
+        wait_until(lambda: "word3" in chat.answers.read(chat.core.user, message.id).text, 30, "the first words")
         assert not chat.answers.interrupt_if_dead(chat.core.user, message.id)
     finally:
         producer.send_signal(signal.SIGKILL)
@@ -421,7 +450,7 @@ def test_a_conversation_deleted_in_the_middle_harms_nothing(chat: Chat) -> None:
     message_id = chat.start("Question", "slow")
     conversation = chat.message(message_id).conversation_id
     chat.core.services.conversations.delete(chat.core.user, conversation)
-    wait_until(lambda: chat.answers.read(message_id).ended)
+    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
     assert chat.finished(chat.start("Another")).state is MessageState.DONE
 
 
@@ -439,7 +468,7 @@ def test_another_users_answer_is_not_there(chat: Chat) -> None:
 
 def test_nothing_stays_in_redis_for_ever(chat: Chat) -> None:
     message_id = chat.start("Question")
-    wait_until(lambda: chat.answers.read(message_id).ended)
+    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
     client = chat.core.services.redis
     keys = list(client.scan_iter(kb_redis.answer_key(message_id, "*")))
     assert keys == [kb_redis.answer_key(message_id, "stream")]

@@ -76,12 +76,29 @@ def test_the_check_tells_a_cancel_from_a_lost_lease(
     claims.check(job)
     clock.advance(21)
     assert other.expire() == 1
-    other.claim(document.latest.id)
+    successor = claim(other, document)
     with pytest.raises(LeaseLost):
         claims.check(job)
     library.documents.cancel(library.user, document.id)
     with pytest.raises(Cancelled):
-        other.check(job)
+        other.check(successor)
+
+
+def test_two_claims_of_one_process_are_told_apart(claims: Claims, document: Document, clock: Clock) -> None:
+    """As after a pause of the whole machine: its own reaper put the version back before its heartbeat came."""
+    first = claim(claims, document)
+    clock.advance(21)
+    assert claims.expire() == 1
+    second = claim(claims, document)
+    for stale in (claims.check, claims.switch, lambda job: claims.advance(job, 1)):
+        with pytest.raises(LeaseLost):
+            stale(first)
+    claims.let_go(first)
+    clock.advance(15)
+    claims.renew()
+    clock.advance(15)
+    assert claims.expire() == 0  # letting the first one go did not end the second one's heartbeat
+    claims.switch(second)
 
 
 def test_the_heartbeat_keeps_the_lease(claims: Claims, other: Claims, document: Document, clock: Clock) -> None:

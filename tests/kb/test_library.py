@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from kb.errors import FileMissing, InvalidName, NameTaken, NotFound, WrongState
+from kb.errors import FileMissing, FileNotSaved, InvalidName, NameTaken, NotFound, WrongState
 from kb.library import FileStore
 from kb.library.names import clean_label, clean_name
 from kb.library.rows import to_profile
@@ -249,7 +249,7 @@ class BrokenUpload(io.BytesIO):
 
 def test_an_upload_that_breaks_off_leaves_nothing(library: Library) -> None:
     knowledge_base = library.knowledge_base()
-    with pytest.raises(FileMissing, match="No space left"):
+    with pytest.raises(FileNotSaved, match=r"a\.md.*No space left"):
         library.documents.register(library.user, knowledge_base.id, "a.md", BrokenUpload())
     assert files_in(library.uploads) == []
     assert library.documents.list(library.user, knowledge_base.id) == []
@@ -266,7 +266,7 @@ def test_a_file_that_is_gone_says_which(tmp_path: Path) -> None:
 def test_a_knowledge_bases_files_go_with_it(tmp_path: Path) -> None:
     files, first, second = FileStore(tmp_path), uuid4(), uuid4()
     for knowledge_base in (first, first, second):
-        files.save(files.key(knowledge_base, uuid4()), io.BytesIO(b"x"))
+        files.save(files.key(knowledge_base, uuid4()), "a.txt", io.BytesIO(b"x"))
     files.delete_knowledge_base(first)
     files.delete_knowledge_base(first)
     assert len(files_in(tmp_path)) == 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kb.errors import ModelStreamBroken
+from kb.errors import ModelError, ModelKeyRefused, ModelRefused, ModelStreamBroken, ModelUnreachable
 from kb.llm import ChatModel, ChatModels, list_models, stream_chat
 from tests.conftest import MakeSettings
 from tests.fakes.model_server import ModelServer
@@ -70,10 +70,37 @@ def test_with_a_key_nobody_looks_for_local_servers(make_settings: MakeSettings) 
     assert servers.looks == ["https://api.openai.com/v1"]
 
 
-def test_what_is_no_model_server_has_no_models(server: ModelServer) -> None:
-    assert list_models(f"http://127.0.0.1:{free_port()}/v1", "", 1) == []
-    assert list_models(server.base_url.removesuffix("/v1"), "", 1) == []
-    assert list_models("not a URL", "", 1) == []
+@pytest.mark.parametrize(
+    ("address", "key", "kind"),
+    [
+        ("http://127.0.0.1:{free}/v1", "", ModelUnreachable),
+        ("{server}", "wrong", ModelKeyRefused),
+        ("{root}", "", ModelRefused),
+        ("not a URL", "", ModelUnreachable),
+    ],
+)
+def test_an_endpoint_that_does_not_tell_its_models_says_why(
+    make_settings: MakeSettings, server: ModelServer, address: str, key: str, kind: type[ModelError]
+) -> None:
+    root = server.base_url.removesuffix("/v1")
+    url = address.format(free=free_port(), server=server.base_url, root=root)
+    with pytest.raises(kind):
+        list_models(url, key, 1)
+    models = ChatModels(make_settings(openai_base_url=url, openai_api_key=key))
+    assert models.available() == []
+    assert isinstance(models.error, kind)
+    with pytest.raises(kind):  # not the same as no model
+        models.choose("")
+
+
+def test_a_chosen_local_model_stays_chosen_while_its_server_is_silent(make_settings: MakeSettings) -> None:
+    def silent(base_url: str, _key: str, _seconds: float) -> list[str]:
+        raise ModelUnreachable(host=base_url, model="")
+
+    models = ChatModels(make_settings(), silent)
+    assert (models.available(), models.error, models.choose("")) == ([], None, None)
+    assert models.choose("127.0.0.1:11434/qwen") == ChatModel("qwen", "http://127.0.0.1:11434/v1", "Ollama", True)
+    assert models.choose("elsewhere:1/qwen") is None
 
 
 def test_a_local_model_never_sees_the_key(make_settings: MakeSettings, server: ModelServer) -> None:
