@@ -223,9 +223,9 @@ def test_a_stopped_answer_can_be_given_again(chat: Chat) -> None:
 def test_another_web_process_may_stop_and_follow(chat: Chat) -> None:
     other = build_answers(chat.core.services)
     message_id = chat.start("A long story", "long")
-    wait_until(lambda: "word1" in other.read(message_id).text)
+    wait_until(lambda: "word1" in other.read(chat.core.user, message_id).text)
     assert not other.interrupt_if_dead(chat.core.user, message_id)
-    other.stop(message_id)
+    other.stop(chat.core.user, message_id)
     assert chat.finished(message_id).state is MessageState.STOPPED
     other.close()
 
@@ -450,7 +450,8 @@ def test_a_conversation_deleted_in_the_middle_harms_nothing(chat: Chat) -> None:
     message_id = chat.start("Question", "slow")
     conversation = chat.message(message_id).conversation_id
     chat.core.services.conversations.delete(chat.core.user, conversation)
-    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
+    alive = kb_redis.answer_key(message_id, "alive")
+    wait_until(lambda: not chat.core.services.redis.exists(alive))
     assert chat.finished(chat.start("Another")).state is MessageState.DONE
 
 
