@@ -57,7 +57,7 @@ class Retriever:
         """The best passages for `question`, by the knowledge base's own profile unless one is given.
 
         Errors: `NotFound`, `EmbeddingMismatch`, `Unavailable`, `ModelError`. No passages means that nothing relevant is
-        there, never that something failed.
+        there, or nothing ready at all (`trace.documents` is 0), never that something failed.
         """
         knowledge_base = self._knowledge_bases.get(user_id, knowledge_base_id)
         profile = profile or knowledge_base.profile
