@@ -47,7 +47,7 @@ class Installation:
         documents = []
         for name, content in files:
             documents.append(self.services.documents.register(self.user_id, knowledge_base_id, name, content))
-        send_versions(self.services, [document.latest.id for document in documents])
+            send_versions(self.services, [documents[-1].latest.id])  # as the page does
         return documents
 
     def list_documents(self, knowledge_base_id: UUID) -> list[Document]:

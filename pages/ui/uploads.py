@@ -49,8 +49,8 @@ def draw_upload(user: User, base: KnowledgeBase) -> None:
 
 
 def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> None:
-    """Keep each file, then tell the workers."""
-    kept: list[UUID] = []
+    """Keep each file, and tell the workers of it at once: they begin while the next one is saved."""
+    kept, all_sent = 0, True
     label = ngettext("Saving {count} file…", "Saving {count} files…", len(files))
     bar = st.progress(0.0, label)
     for done, file in enumerate(files, 1):
@@ -59,23 +59,28 @@ def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> Non
         except KbError as error:
             flash(error)
         else:
-            kept.append(document.latest.id)
+            kept += 1
+            all_sent = all_sent and _send(document.latest.id)  # after one failure, no more waiting
         _forget(file)
         bar.progress(done / len(files), label)
     bar.empty()
     if not kept:
         return
+    if all_sent:
+        st.toast(ngettext("{count} file saved", "{count} files saved", kept), icon=":material/check:")
+    else:
+        text = _("Your files are saved, and processed as soon as all services are back.")
+        st.toast(text, icon=":material/save:", duration="long")
+
+
+def _send(version_id: UUID) -> bool:
+    """Tell the workers; False if that cannot be done now. They find the file later by themselves."""
     try:
-        sending.send_versions(services(), kept)
+        sending.send_versions(services(), [version_id])
     except KbError as error:
         log.warning("upload.unsent", reason=error.code)  # the list of documents says what is away
-        st.toast(
-            _("Your files are saved, and processed as soon as all services are back."),
-            icon=":material/save:",
-            duration="long",
-        )
-    else:
-        st.toast(ngettext("{count} file saved", "{count} files saved", len(kept)), icon=":material/check:")
+        return False
+    return True
 
 
 def _forget(file: UploadedFile) -> None:
