@@ -172,7 +172,7 @@ class Answers:
         except Exception as error:  # noqa: BLE001 - a defect of ours must reach the user as a failed answer
             bound.exception("answer.defect")
             running.state = MessageState.FAILED
-            running.error = UnexpectedFailure(name=running.question.text[:40], detail=type(error).__name__)
+            running.error = _defect(running, error)
         running.finished.set()
         try:
             await sender
@@ -275,7 +275,7 @@ class Answers:
             except Exception as error:
                 log.exception("answer.unstorable", message=str(running.message_id))
                 running.state, running.text, running.retrieval = MessageState.FAILED, "", None
-                running.error = UnexpectedFailure(name=running.question.text[:40], detail=type(error).__name__)
+                running.error = _defect(running, error)
             else:
                 return
 
@@ -286,3 +286,7 @@ class Answers:
         if tasks:
             await asyncio.wait(tasks, timeout=5)
         await self._async_client.aclose()
+
+
+def _defect(running: _Running, error: Exception) -> UnexpectedFailure:
+    return UnexpectedFailure(name=running.question.text[:40], detail=type(error).__name__)

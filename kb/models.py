@@ -38,6 +38,11 @@ class VersionState(StrEnum):
         """Neither ready nor given up."""
         return self is VersionState.QUEUED or self.is_running
 
+    @property
+    def is_given_up(self) -> bool:
+        """Nothing goes on until its owner retries it."""
+        return self in (VersionState.FAILED, VersionState.CANCELLED)
+
 
 class Role(StrEnum):
     USER = "user"

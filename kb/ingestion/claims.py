@@ -81,7 +81,7 @@ class Claims:
             )
         )
         with self._database.write() as session:
-            if _changed(session, statement) == 0:
+            if changed_rows(session, statement) == 0:
                 return None
             version, document, knowledge_base = session.execute(
                 sa.select(VersionRow, DocumentRow, KnowledgeBaseRow)
@@ -153,7 +153,7 @@ class Claims:
                 crashes=0,
                 waits=0,
             )
-            if _changed(session, done) == 0:
+            if changed_rows(session, done) == 0:
                 mine = sa.exists().where(VersionRow.id == job.version_id, VersionRow.lease_owner == job.lease)
                 raise Cancelled if session.scalar(sa.select(mine)) else LeaseLost
             document = session.get_one(DocumentRow, job.document_id)
@@ -260,14 +260,14 @@ class Claims:
 
     def _update(self, job: Job, **values: Any) -> None:
         with self._database.write() as session:
-            if _changed(session, self._of(job).values(**values)) == 0:
+            if changed_rows(session, self._of(job).values(**values)) == 0:
                 raise LeaseLost
 
     def _end(self, job: Job, state: VersionState, **values: Any) -> None:
         self._update(job, state=state.value, finished_at=self._clock(), lease_owner="", lease_until=None, **values)
 
 
-def _changed(session: Session, statement: sa.Update) -> int:
+def changed_rows(session: Session, statement: sa.Update) -> int:
     """How many rows the update changed."""
     result: Any = session.execute(statement.execution_options(synchronize_session=False))
     return int(result.rowcount)

@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 from kb.database import Database
 from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow, now
 from kb.errors import KbError
-from kb.ingestion.claims import RUNNING
+from kb.ingestion.claims import RUNNING, changed_rows
 from kb.library import FileStore
 from kb.models import VersionState
 from kb.vectors import VectorStore
 
-GIVEN_UP = (VersionState.FAILED.value, VersionState.CANCELLED.value)
+GIVEN_UP = [state.value for state in VersionState if state.is_given_up]
 CLEARING = timedelta(minutes=5)  # longer than any wait for Milvus
 
 log = structlog.get_logger()
@@ -123,11 +123,9 @@ class Cleanup:
             sa.update(VersionRow)
             .where(VersionRow.id == version_id, given_up, VersionRow.chunks_digest != "", free)
             .values(lease_owner=lease, lease_until=moment + CLEARING)
-            .execution_options(synchronize_session=False)
         )
         with self._database.write() as session:
-            result: Any = session.execute(statement)
-            if not result.rowcount:
+            if changed_rows(session, statement) == 0:
                 return None
             return session.scalar(
                 sa.select(KnowledgeBaseRow.collection)

@@ -110,7 +110,7 @@ class Documents:
         with self._database.write() as session:
             document, version = own_document(session, user_id, document_id, lock=True)
             state = VersionState(version.state)
-            if state not in (VersionState.FAILED, VersionState.CANCELLED):
+            if not state.is_given_up:
                 raise WrongState(name=document.name, state=state)
             version.state = VersionState.QUEUED.value
             version.cancel_requested = False

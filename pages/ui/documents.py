@@ -209,7 +209,7 @@ def _draw_actions(user: User, document: Document) -> None:
         _action(
             _("Cancel"), "close", f"cancel-{document.id}", lambda: services().documents.cancel(user.id, document.id)
         )
-    if version.state in (VersionState.FAILED, VersionState.CANCELLED):
+    if version.state.is_given_up:
         _action(_("Retry"), "refresh", f"retry-{document.id}", lambda: _retry(user, document))
     if document.live_version_id and st.button(
         "", icon=":material/view_agenda:", key=f"chunks-{document.id}", type="tertiary", help=_("Show its chunks")
