@@ -26,7 +26,7 @@ import psutil
 
 from benchmarks.installation import Installation, connected, temporary_home, wait_for_worker
 from benchmarks.samples import write_samples
-from benchmarks.web import LAUNCHER, WebProcess, is_listening, wait_until
+from benchmarks.web import WebProcess, is_listening, wait_until
 from kb.chunking import chunk_document
 from kb.config import load_settings
 from kb.models import Document, KnowledgeBase, VersionState
@@ -57,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, temporary_home() as home:
         files = write_samples(Path(folder))
         expected = {path.name: count_chunks(path) for path in files}
-        web = WebProcess(home, arguments.stand_in)
+        web = WebProcess(home)
         web.start()
         try:
             for target in arguments.targets:
@@ -81,12 +81,6 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kill", description=__doc__)
     parser.add_argument("targets", nargs="*", default=TARGETS, metavar="TARGET", help=f"some of: {', '.join(TARGETS)}")
-    parser.add_argument(
-        "--stand-in",
-        action="store_true",
-        default=not LAUNCHER.exists(),
-        help="in place of the pages, kill a process that only owns the services",
-    )
     return parser.parse_args()
 
 

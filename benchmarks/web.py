@@ -1,4 +1,4 @@
-"""The web process of an installation: the real one, or a stand-in that only owns the services."""
+"""The web process of an installation."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ EMBEDDED = ("MILVUS_URI", "REDIS_URL", "DATABASE_URL")
 class WebProcess:
     """Starts, kills and starts again the web process on one data folder. Every service is an embedded one."""
 
-    def __init__(self, home: Path, stand_in: bool = False) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
         self.port = free_port()
-        self._stand_in = stand_in
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -99,8 +98,6 @@ class WebProcess:
             return False
 
     def _command(self) -> list[str]:
-        if self._stand_in:
-            return [sys.executable, "-m", "benchmarks.bare_web"]
         address = [f"--server.port={self.port}", "--server.address=127.0.0.1", "--server.headless=true"]
         return [sys.executable, "-m", "streamlit", "run", LAUNCHER.name, *address]
 
