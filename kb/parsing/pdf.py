@@ -1,4 +1,4 @@
-"""PDF: text by PDFium; outline, title and the second try by pypdf."""
+"""PDF: by PDFium, with pypdf for a second try."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import threading
 import unicodedata
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
 
 import pypdfium2
 from pypdf import PdfReader
 from pypdf.errors import DeprecationError, FileNotDecryptedError, PyPdfError, WrongPasswordError
-from pypdf.generic import Destination
 from pypdfium2.raw import FPDF_ERR_PASSWORD
 
 from kb.errors import N_, DamagedFile, PasswordProtected
@@ -46,26 +45,33 @@ _RADICALS = str.maketrans(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What a library found in a file: the text of each page, level and title of the headings by page, the title."""
+
+    pages: list[str]
+    headings: defaultdict[int, list[tuple[int, str]]]
+    title: str
+
+
 def parse(source: Source) -> ParsedDocument:
     """Text page by page; the outline's entries are the headings."""
-    pages = _read_by_pdfium(source)
-    reader = _open_by_pypdf(source)
-    if pages is None:
-        pages = _read_by_pypdf(source, reader)
-    elif not any(pages):
-        pages = _second_try(source, reader)
+    contents = _read_by_pdfium(source)
+    if contents is None:
+        contents = _read_by_pypdf(source)
+    elif not any(contents.pages):
+        contents = replace(contents, pages=_second_try(source))
     builder = TextBuilder(source.name)
-    headings = _outline(reader)
-    for number, text in enumerate(pages, start=1):
+    for number, text in enumerate(contents.pages, start=1):
         builder.start_page(number)
-        _add_page(builder, text, headings[number])
-    return builder.build(_title(reader))
+        _add_page(builder, text, contents.headings[number])
+    return builder.build(contents.title)
 
 
-def _second_try(source: Source, reader: PdfReader | None) -> list[str]:
+def _second_try(source: Source) -> list[str]:
     """What pypdf finds in a sound file without text: mostly nothing, as its pages are images."""
     try:
-        return _read_by_pypdf(source, reader)
+        return _read_by_pypdf(source).pages
     except (DamagedFile, PasswordProtected):
         return []
 
@@ -80,8 +86,11 @@ def _add_page(builder: TextBuilder, text: str, headings: list[tuple[int, str]]) 
         builder.mark_heading(start + at, level, title)
 
 
-def _read_by_pdfium(source: Source) -> list[str] | None:
-    """The text of each page; None if PDFium cannot open the file."""
+# --- PDFium ---
+
+
+def _read_by_pdfium(source: Source) -> _Contents | None:
+    """None if PDFium cannot open the file."""
     with _PDFIUM:
         try:
             document = pypdfium2.PdfDocument(source.path)
@@ -90,7 +99,11 @@ def _read_by_pdfium(source: Source) -> list[str] | None:
                 raise PasswordProtected(name=source.name) from error
             return None
         try:
-            return [_read_page(document, index, source) for index in range(len(document))]
+            return _Contents(
+                [_read_page(document, index, source) for index in range(len(document))],
+                _headings(document),
+                _clean_page(document.get_metadata_value("Title")),
+            )
         finally:
             document.close()
 
@@ -113,55 +126,40 @@ def _read_page(document: pypdfium2.PdfDocument, index: int, source: Source) -> s
     return text
 
 
-def _read_by_pypdf(source: Source, reader: PdfReader | None) -> list[str]:
-    """The second try. Raises `DamagedFile` if pypdf has no way in either."""
-    if reader is None:
-        raise DamagedFile(name=source.name, detail=N_("it cannot be opened as a PDF"))
+def _headings(document: pypdfium2.PdfDocument) -> defaultdict[int, list[tuple[int, str]]]:
+    """Level and title of each outline entry that points to a page, by the number of its page."""
+    headings: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
+    for entry in islice(document.get_toc(), _MAX_HEADINGS):
+        target = entry.get_dest()
+        index = target.get_index() if target else None
+        if index is not None:
+            headings[index + 1].append((entry.level + 1, _clean_page(entry.get_title())))
+    return headings
+
+
+# --- pypdf ---
+
+
+def _read_by_pypdf(source: Source) -> _Contents:
+    """The second try, without headings. Raises `DamagedFile` if pypdf has no way in either."""
     try:
-        return [_clean_page(page.extract_text()) for page in reader.pages]
+        reader = PdfReader(source.path)
+    except _BROKEN as error:
+        raise DamagedFile(name=source.name, detail=N_("it cannot be opened as a PDF")) from error
+    try:
+        pages = [_clean_page(page.extract_text()) for page in reader.pages]
     except (FileNotDecryptedError, WrongPasswordError) as error:
         raise PasswordProtected(name=source.name) from error
     except _BROKEN as error:
         raise DamagedFile(name=source.name, detail=N_("its pages cannot be read")) from error
-
-
-def _open_by_pypdf(source: Source) -> PdfReader | None:
-    """pypdf's view of the file, by an empty password if it has one; None if it cannot be had."""
     try:
-        return PdfReader(source.path)
+        title = reader.metadata.title if reader.metadata else ""
     except _BROKEN:
-        return None
+        title = ""
+    return _Contents(pages, defaultdict(list), _clean_page(title or ""))
 
 
-def _title(reader: PdfReader | None) -> str:
-    try:
-        title = reader.metadata.title if reader and reader.metadata else ""
-    except _BROKEN:
-        return ""
-    return _clean_page(title or "")
-
-
-def _outline(reader: PdfReader | None) -> defaultdict[int, list[tuple[int, str]]]:
-    """Level and title of each outline entry, by the number of its page. A broken outline ends where it breaks."""
-    headings: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
-    if reader is None:
-        return headings
-    try:
-        for count, (level, entry) in enumerate(_walk(reader.outline, 1)):
-            number = reader.get_destination_page_number(entry)
-            if number is not None and count < _MAX_HEADINGS:
-                headings[number + 1].append((level, _clean_page(str(entry.title or ""))))
-    except _BROKEN:
-        return headings
-    return headings
-
-
-def _walk(outline: Sequence[object], level: int) -> Iterator[tuple[int, Destination]]:
-    for entry in outline:
-        if isinstance(entry, list):
-            yield from _walk(entry, level + 1)
-        elif isinstance(entry, Destination):
-            yield level, entry
+# --- text ---
 
 
 def _find_line(text: str, title: str, begin: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import parsing_samples as samples
@@ -46,6 +47,17 @@ def test_pdf_has_pages_and_outline(tmp_path: Path) -> None:
     assert pages(document)[0] == "Leave policy"
     assert headings(document) == [(1, "Leave policy"), (1, "Sick leave")]
     assert reports == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_pdf_outline_that_bites_its_tail(tmp_path: Path) -> None:
+    # The second entry says that it is followed by itself.
+    content = samples.make_pdf(["Leave policy", "Sick leave"], [("Leave policy", 0), ("Sick leave", 1)])
+    second = re.search(rb"/Prev (\d+) 0 R", content)
+    assert second
+    last = re.search(rb"/Last (\d+ 0 R)", content)
+    assert last
+    circular = content.replace(second.group(), b"/Next " + last.group(1))
+    assert headings(parse(tmp_path, "a.pdf", circular)) == [(1, "Leave policy"), (1, "Sick leave")]
 
 
 def test_pdf_with_an_empty_user_password_opens(tmp_path: Path) -> None:
