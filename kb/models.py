@@ -109,6 +109,11 @@ class ChunkSpan:
     heading: str
 
 
+def chunk_id(version_id: UUID, ordinal: int) -> str:
+    """A chunk's id: the same at each attempt, so that storing a chunk again replaces it."""
+    return f"{version_id.hex}-{ordinal:06d}"
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A stored span of a document. `text` is what was embedded; `terms` what BM25 sees."""

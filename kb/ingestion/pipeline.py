@@ -29,7 +29,7 @@ from kb.errors import (
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.library import FileStore
-from kb.models import Chunk, ChunkSpan, ParsedDocument, VersionState
+from kb.models import Chunk, ChunkSpan, ParsedDocument, VersionState, chunk_id
 from kb.parsing import ParserProcess
 from kb.progress import Meter, ProgressBoard
 from kb.vectors import VectorStore
@@ -220,7 +220,7 @@ class Ingestion:
         job, total = work.job, len(work.spans)
         collection = job.knowledge_base.collection
         work.meter.report(VersionState.INDEXING, 0, 1)
-        found = self._vectors.count(collection, job.version_id)
+        found = self._vectors.count_first(collection, job.version_id, total)
         if found != total:
             self._claims.enter(job, VersionState.INDEXING, stored_chunks=0)  # the next attempt stores all anew
             raise MilvusRefused(detail=f"{found} of {total} chunks can be found")
@@ -282,7 +282,7 @@ def embedded_text(chunk: Chunk) -> str:
 def _chunk(job: Job, document: ParsedDocument, span: ChunkSpan) -> Chunk:
     text = document.text[span.start : span.end]
     return Chunk(
-        id=f"{job.version_id.hex}-{span.ordinal:06d}",
+        id=chunk_id(job.version_id, span.ordinal),
         document_id=job.document_id,
         version_id=job.version_id,
         ordinal=span.ordinal,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from kb.models import Chunk, Passage
+from kb.models import Chunk, Passage, chunk_id
 
 _WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]")
 
@@ -24,8 +24,8 @@ def neighbour_ids(passages: Iterable[Passage], distance: int) -> list[str]:
         own.add(passage.chunk.id)
         ordinal = passage.chunk.ordinal
         for other in range(max(0, ordinal - distance), ordinal + distance + 1):
-            wanted[f"{passage.chunk.version_id.hex}-{other:06d}"] = None
-    return [chunk_id for chunk_id in wanted if chunk_id not in own]
+            wanted[chunk_id(passage.chunk.version_id, other)] = None
+    return [other for other in wanted if other not in own]
 
 
 def build_contexts(
@@ -61,8 +61,8 @@ def build_contexts(
 def _around(chunk: Chunk, neighbours: Mapping[str, Chunk], distance: int) -> list[Chunk]:
     """Neighbours of the same version, the nearest first."""
     offsets = [sign * step for step in range(1, distance + 1) for sign in (1, -1)]
-    ids = [f"{chunk.version_id.hex}-{chunk.ordinal + offset:06d}" for offset in offsets if chunk.ordinal + offset >= 0]
-    return [neighbours[chunk_id] for chunk_id in ids if chunk_id in neighbours]
+    ids = [chunk_id(chunk.version_id, chunk.ordinal + offset) for offset in offsets if chunk.ordinal + offset >= 0]
+    return [neighbours[other] for other in ids if other in neighbours]
 
 
 def _join(chunks: Sequence[Chunk]) -> str:

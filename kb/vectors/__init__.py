@@ -17,7 +17,7 @@ import numpy as np
 
 from kb.config import Settings
 from kb.errors import MilvusRefused, MilvusUnavailable
-from kb.models import Chunk, IndexSettings, KnowledgeBase
+from kb.models import Chunk, IndexSettings, KnowledgeBase, chunk_id
 from kb.vectors import filters
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ NOT_THERE = 100  # Milvus' error code for a collection that does not exist
 NOT_LOADED = 101  # Milvus' error code for a collection that is there but not in memory
 
 TakeTurns = Callable[[str], AbstractContextManager[Any]]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class VectorStore:
 
     def delete_from(self, collection: str, version_id: UUID, ordinal: int) -> None:
         """Delete the chunks of a version from `ordinal` on."""
-        self._delete(collection, filters.of_ordinals(version_id, ordinal, 2**40))
+        self._delete(collection, filters.of_version_from(version_id, ordinal))
 
     def delete_document(self, collection: str, document_id: UUID) -> None:
         self._delete(collection, filters.of_document(document_id))
@@ -165,10 +166,19 @@ class VectorStore:
         )
         return int(result[0]["count(*)"])
 
+    def count_first(self, collection: str, version_id: UUID, total: int) -> int:
+        """How many of a version's first `total` chunks can be found, including those written just now.
+
+        By their ids, so that it costs the same in a large knowledge base; Milvus Lite filters by reading everything.
+        """
+        ids = [chunk_id(version_id, ordinal) for ordinal in range(total)]
+        pages = (ids[first : first + PAGE_ROWS] for first in range(0, total, PAGE_ROWS))
+        return sum(len(self._rows(collection, page, ["id"], consistency_level="Strong")) for page in pages)
+
     def chunks(self, collection: str, version_id: UUID, first: int, count: int) -> list[Chunk]:
         """Up to `count` chunks of a version from ordinal `first` on, in order."""
-        last = first + min(count, PAGE_ROWS) - 1
-        found = self._query(collection, filters.of_ordinals(version_id, first, last))
+        last = first + min(count, PAGE_ROWS)
+        found = self.get(collection, [chunk_id(version_id, ordinal) for ordinal in range(first, last)])
         return sorted(found, key=lambda chunk: chunk.ordinal)
 
     def get(self, collection: str, ids: Sequence[str]) -> list[Chunk]:
@@ -177,13 +187,7 @@ class VectorStore:
 
         if not ids:
             return []
-        rows = self._call(
-            collection,
-            lambda: self._client.get(
-                collection, list(ids), output_fields=schema.OUTPUT_FIELDS, timeout=SEARCH_TIMEOUT_SECONDS
-            ),
-        )
-        return [schema.to_chunk(row) for row in rows]
+        return [schema.to_chunk(row) for row in self._rows(collection, ids, schema.OUTPUT_FIELDS)]
 
     def search_dense(self, collection: str, index: IndexSettings, vector: np.ndarray, limit: int, ef: int) -> list[Hit]:
         """The `limit` nearest enabled chunks, the best first."""
@@ -295,20 +299,15 @@ class VectorStore:
                 lambda: self._client.delete(collection, timeout=WRITE_TIMEOUT_SECONDS, **arguments),
             )
 
-    def _query(self, collection: str, chosen: filters.Filter) -> list[Chunk]:
-        from kb.vectors import schema
-
-        rows = self._call(
+    def _rows(self, collection: str, ids: Sequence[str], fields: Sequence[str], **options: Any) -> Sequence[Row]:
+        """The rows with these ids, in no order; unknown ids are left out."""
+        found: Sequence[Row] = self._call(
             collection,
-            lambda: self._client.query(
-                collection,
-                output_fields=schema.OUTPUT_FIELDS,
-                limit=PAGE_ROWS,
-                timeout=SEARCH_TIMEOUT_SECONDS,
-                **self._arguments(chosen),
+            lambda: self._client.get(
+                collection, list(ids), output_fields=list(fields), timeout=SEARCH_TIMEOUT_SECONDS, **options
             ),
         )
-        return [schema.to_chunk(row) for row in rows]
+        return found
 
     def _search(self, collection: str, limit: int, score: Callable[[float], float], **search: Any) -> list[Hit]:
         from kb.vectors import schema

@@ -53,9 +53,6 @@ def of_document(document_id: UUID) -> Filter:
     return Filter("document_id == {document}", {"document": document_id})
 
 
-def of_ordinals(version_id: UUID, first: int, last: int) -> Filter:
-    """Chunks `first` to `last`, both included, of a version."""
-    return Filter(
-        "version_id == {version} and ordinal >= {first} and ordinal <= {last}",
-        {"version": version_id, "first": first, "last": last},
-    )
+def of_version_from(version_id: UUID, first: int) -> Filter:
+    """The chunks of a version from ordinal `first` on."""
+    return Filter("version_id == {version} and ordinal >= {first}", {"version": version_id, "first": first})

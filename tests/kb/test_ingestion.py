@@ -333,14 +333,14 @@ def test_a_cancel_just_before_the_switch_is_heard(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
-    count = VectorStore.count
+    count_first = VectorStore.count_first
 
-    def cancel_and_count(store: VectorStore, collection: str, version_id: UUID) -> int:
+    def cancel_and_count(store: VectorStore, collection: str, version_id: UUID, total: int) -> int:
         core.services.documents.cancel(core.user, document.id)
-        return count(store, collection, version_id)
+        return count_first(store, collection, version_id, total)
 
     with monkeypatch.context() as patch:
-        patch.setattr(VectorStore, "count", cancel_and_count)
+        patch.setattr(VectorStore, "count_first", cancel_and_count)
         assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
     assert latest(core, document).state is VersionState.CANCELLED
     assert core.count(document) == 0

@@ -135,9 +135,10 @@ def test_a_chunk_written_twice_is_there_once_and_counted_at_once(store: VectorSt
     chunks = [chunk(version, ordinal) for ordinal in range(5)]
     for _ in range(2):
         store.upsert(collection, chunks, some_vectors(5))
-        assert store.count(collection, version) == 5
+        assert store.count(collection, version) == store.count_first(collection, version, 5) == 5
     store.flush(collection)
-    assert store.count(collection, version) == 5
+    assert store.count(collection, version) == store.count_first(collection, version, 5) == 5
+    assert [store.count_first(collection, version, total) for total in (0, 3, 7)] == [0, 3, 5]
     assert store.count(collection) >= 5
     assert store.count(collection, uuid4()) == 0
 
