@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from kb.database import Database
-from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
+from kb.database.tables import Base, DocumentRow, KnowledgeBaseRow, VersionRow
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.ingestion.workers import is_dead
 from kb.library.rows import to_knowledge_base
@@ -30,6 +30,49 @@ LONGEST_WAIT_SECONDS = 30.0
 RESEND_SECONDS = 8.0
 
 RUNNING = [state.value for state in VersionState if state.is_running]
+
+# What each document needs is stated once: building these statements takes longer than executing them. `_held` is true
+# as long as a claim is: a version loses its lease's name with the claim.
+_versions, _documents = Base.metadata.tables["versions"], Base.metadata.tables["documents"]
+_held = sa.and_(
+    _versions.c.id == sa.bindparam("of_version"),
+    _versions.c.lease_owner == sa.bindparam("of_lease"),
+)
+_CLAIM = (
+    sa.update(_versions)
+    .where(
+        _versions.c.id == sa.bindparam("of_version"),
+        _versions.c.state == VersionState.QUEUED.value,
+        _versions.c.cancel_requested.is_(False),
+        sa.or_(_versions.c.retry_at.is_(None), _versions.c.retry_at <= sa.bindparam("moment")),
+        # A lease on a queued version: what an earlier attempt stored is being cleared.
+        sa.or_(_versions.c.lease_until.is_(None), _versions.c.lease_until < sa.bindparam("moment")),
+    )
+    .values(
+        state=VersionState.PARSING.value,
+        attempts=_versions.c.attempts + 1,
+        heartbeat_at=sa.bindparam("moment"),
+        started_at=sa.func.coalesce(_versions.c.started_at, sa.bindparam("moment")),
+        error="",
+        error_values={},
+    )
+)
+_CLAIMED = (
+    sa.select(VersionRow, DocumentRow, KnowledgeBaseRow)
+    .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+    .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
+    .where(VersionRow.id == sa.bindparam("of_version"))
+)
+_CHECK = sa.select(_versions.c.lease_owner, _versions.c.cancel_requested).where(
+    _versions.c.id == sa.bindparam("of_version")
+)
+_CHANGE = sa.update(_versions).where(_held)
+_CHANGE_UNLESS_CANCELLED = _CHANGE.where(_versions.c.cancel_requested.is_(False))
+_MARK = sa.update(_versions).where(_versions.c.id == sa.bindparam("of_version"))
+_LOCK_DOCUMENT = (
+    sa.select(_documents.c.live_version_id).where(_documents.c.id == sa.bindparam("of_document")).with_for_update()
+)
+_MAKE_LIVE = sa.update(_documents).where(_documents.c.id == sa.bindparam("of_document"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +102,11 @@ class Claims:
     def claim(self, version_id: UUID) -> Job | None:
         """Take a queued version over; None if there is nothing to do: done, cancelled, or another's already."""
         moment, lease = self._clock(), f"{self._owner}#{uuid4().hex[:8]}"
-        statement = (
-            sa.update(VersionRow)
-            .where(
-                VersionRow.id == version_id,
-                VersionRow.state == VersionState.QUEUED.value,
-                VersionRow.cancel_requested.is_(False),
-                sa.or_(VersionRow.retry_at.is_(None), VersionRow.retry_at <= moment),
-                # A lease on a queued version: what an earlier attempt stored is being cleared.
-                sa.or_(VersionRow.lease_until.is_(None), VersionRow.lease_until < moment),
-            )
-            .values(
-                state=VersionState.PARSING.value,
-                attempts=VersionRow.attempts + 1,
-                lease_owner=lease,
-                lease_until=moment + self._lease,
-                heartbeat_at=moment,
-                started_at=sa.func.coalesce(VersionRow.started_at, moment),
-                error="",
-                error_values={},
-            )
-        )
+        claim = {"moment": moment, "lease_owner": lease, "lease_until": moment + self._lease}
         with self._database.write() as session:
-            if changed_rows(session, statement) == 0:
+            if changed_rows(session, _CLAIM, {"of_version": version_id, **claim}) == 0:
                 return None
-            version, document, knowledge_base = session.execute(
-                sa.select(VersionRow, DocumentRow, KnowledgeBaseRow)
-                .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-                .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
-                .where(VersionRow.id == version_id)
-            ).one()
+            version, document, knowledge_base = session.execute(_CLAIMED, {"of_version": version_id}).one()
             self._held.add(lease)
             return Job(
                 version_id=version.id,
@@ -120,19 +138,13 @@ class Claims:
 
     def check(self, job: Job) -> None:
         """Raise `LeaseLost` or `Cancelled` if this worker should stop working on the version."""
-        statement = sa.select(VersionRow.lease_owner, VersionRow.cancel_requested).where(
-            VersionRow.id == job.version_id
-        )
         with self._database.read() as session:
-            found = session.execute(statement).one_or_none()
-        if found is None or found.lease_owner != job.lease:
-            raise LeaseLost
-        if found.cancel_requested:
-            raise Cancelled
+            _check(session, job)
 
     def enter(self, job: Job, state: VersionState, **values: Any) -> None:
-        """Move on to the next stage. Errors: `LeaseLost`."""
-        self._update(job, state=state.value, **values)
+        """Move on to the next stage. Errors: `LeaseLost`, `Cancelled`."""
+        with self._database.write() as session:
+            _change_unless_cancelled(session, job, {"state": state.value, **values})
 
     def advance(self, job: Job, stored_chunks: int, state: VersionState = VersionState.EMBEDDING) -> None:
         """Note that so many chunks are stored, and the stage that follows. Progress clears the count of crashes."""
@@ -144,20 +156,10 @@ class Claims:
         Errors: `LeaseLost`; `Cancelled`, as a cancel may come after the last check.
         """
         with self._database.write() as session:
-            session.execute(sa.select(DocumentRow.id).where(DocumentRow.id == job.document_id).with_for_update())
-            done = self._of(job, cancel_requested=False).values(
-                state=VersionState.READY.value,
-                finished_at=self._clock(),
-                lease_owner="",
-                lease_until=None,
-                crashes=0,
-                waits=0,
-            )
-            if changed_rows(session, done) == 0:
-                mine = sa.exists().where(VersionRow.id == job.version_id, VersionRow.lease_owner == job.lease)
-                raise Cancelled if session.scalar(sa.select(mine)) else LeaseLost
-            document = session.get_one(DocumentRow, job.document_id)
-            replaced, document.live_version_id = document.live_version_id, job.version_id
+            replaced: UUID | None = session.scalar(_LOCK_DOCUMENT, {"of_document": job.document_id})
+            done = {"state": VersionState.READY.value, "crashes": 0, "waits": 0, **self._ended()}
+            _change_unless_cancelled(session, job, done)
+            session.execute(_MAKE_LIVE, {"of_document": job.document_id, "live_version_id": job.version_id})
             return replaced if replaced != job.version_id else None
 
     def fail(self, job: Job, error: KbError) -> None:
@@ -251,29 +253,44 @@ class Claims:
         else:
             version.state = VersionState.QUEUED.value
 
-    def _of(self, job: Job, **conditions: Any) -> sa.Update:
-        """An update of the version, as long as this worker holds it."""
-        statement = sa.update(VersionRow).where(
-            VersionRow.id == job.version_id, VersionRow.lease_owner == job.lease, VersionRow.state.in_(RUNNING)
-        )
-        return statement.filter_by(**conditions) if conditions else statement
-
     def _update(self, job: Job, **values: Any) -> None:
         with self._database.write() as session:
-            if changed_rows(session, self._of(job).values(**values)) == 0:
+            if changed_rows(session, _CHANGE, _of(job) | values) == 0:
                 raise LeaseLost
 
     def _end(self, job: Job, state: VersionState, **values: Any) -> None:
-        self._update(job, state=state.value, finished_at=self._clock(), lease_owner="", lease_until=None, **values)
+        self._update(job, state=state.value, **self._ended(), **values)
+
+    def _ended(self) -> dict[str, Any]:
+        return {"finished_at": self._clock(), "lease_owner": "", "lease_until": None}
 
 
-def changed_rows(session: Session, statement: sa.Update) -> int:
+def _of(job: Job) -> dict[str, Any]:
+    """The parameters of `_held`."""
+    return {"of_version": job.version_id, "of_lease": job.lease}
+
+
+def _check(session: Session, job: Job) -> None:
+    found = session.execute(_CHECK, {"of_version": job.version_id}).one_or_none()
+    if found is None or found.lease_owner != job.lease:
+        raise LeaseLost
+    if found.cancel_requested:
+        raise Cancelled
+
+
+def _change_unless_cancelled(session: Session, job: Job, values: dict[str, Any]) -> None:
+    if changed_rows(session, _CHANGE_UNLESS_CANCELLED, _of(job) | values) == 0:
+        _check(session, job)
+        raise LeaseLost
+
+
+def changed_rows(session: Session, statement: sa.Update, parameters: dict[str, Any] | None = None) -> int:
     """How many rows the update changed."""
-    result: Any = session.execute(statement.execution_options(synchronize_session=False))
+    result: Any = session.execute(statement, parameters)
     return int(result.rowcount)
 
 
 def mark_sent(database: Database, version_ids: list[UUID], moment: datetime) -> None:
     """Note that a message for these versions was put into the queue."""
     with database.write() as session:
-        session.execute(sa.update(VersionRow).where(VersionRow.id.in_(version_ids)).values(sent_at=moment))
+        session.execute(_MARK, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])

@@ -123,6 +123,7 @@ class Cleanup:
             sa.update(VersionRow)
             .where(VersionRow.id == version_id, given_up, VersionRow.chunks_digest != "", free)
             .values(lease_owner=lease, lease_until=moment + CLEARING)
+            .execution_options(synchronize_session=False)
         )
         with self._database.write() as session:
             if changed_rows(session, statement) == 0:

@@ -179,7 +179,6 @@ class Ingestion:
                 lambda done, total: meter.report(VersionState.PARSING, done, total),
                 lambda: self._is_stopped(job),
             )
-        self._claims.check(job)
         spans = chunk_document(document)
         if not spans:
             raise NoText(name=job.name)

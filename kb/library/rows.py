@@ -1,10 +1,12 @@
 """Rows of the database as the domain's dataclasses."""
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
 from kb.models import Document, IndexSettings, KnowledgeBase, RetrievalProfile, Version, VersionState
+
+_PROFILE_SETTINGS = {field.name for field in fields(RetrievalProfile)}
 
 
 def to_knowledge_base(row: KnowledgeBaseRow, documents: int = 0, ready: int = 0) -> KnowledgeBase:
@@ -25,7 +27,7 @@ def to_knowledge_base(row: KnowledgeBaseRow, documents: int = 0, ready: int = 0)
 
 def to_profile(stored: dict[str, Any]) -> RetrievalProfile:
     """A stored profile; settings it does not name (older than they are) take their defaults."""
-    return RetrievalProfile(**{k: v for k, v in stored.items() if k in asdict(RetrievalProfile())})
+    return RetrievalProfile(**{name: value for name, value in stored.items() if name in _PROFILE_SETTINGS})
 
 
 def to_version(row: VersionRow) -> Version:
