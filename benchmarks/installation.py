@@ -53,14 +53,16 @@ class Installation:
     def list_documents(self, knowledge_base_id: UUID) -> list[Document]:
         return self.services.documents.list(self.user_id, knowledge_base_id, limit=1_000_000)
 
-    def wait_until_done(self, knowledge_base_id: UUID, timeout_seconds: float) -> bool:
+    def wait_until_done(
+        self, knowledge_base_id: UUID, timeout_seconds: float, poll_seconds: float = POLL_SECONDS
+    ) -> bool:
         """Wait until every document is ready, failed or cancelled. False: the time is over."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
             counts = self.services.documents.count_by_state(self.user_id, knowledge_base_id)
             if not any(VersionState(state).is_pending and count for state, count in counts.items()):
                 return True
-            time.sleep(POLL_SECONDS)
+            time.sleep(poll_seconds)
         return False
 
     def clear(self, knowledge_base: KnowledgeBase) -> None:
