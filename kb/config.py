@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     llm_model: str = ""
     llm_timeout_seconds: float = 60.0
 
-    worker_threads: int = Field(2, ge=1, le=64)
+    worker_threads: int = Field(3, ge=1, le=64)
     parsing_timeout_seconds: float = 300.0
     parsing_memory_mb: int = Field(4096, ge=256)
     max_upload_mb: int = Field(200, ge=1)

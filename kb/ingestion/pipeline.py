@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
+from threading import Lock
 from uuid import UUID
 
 import structlog
@@ -36,8 +38,8 @@ from kb.vectors import VectorStore
 
 # Chunks embedded and stored at a time: a second or so of work, after which a cancel is heard.
 BATCH_CHUNKS = 64
-# At most this long new chunks are searched by brute force while ingestion goes on without a pause.
-SEAL_SECONDS = 4.0
+# About as many new chunks are searched by brute force while ingestion goes on without a pause: 20 ms on Milvus Lite.
+SEAL_CHUNKS = 500
 
 log = structlog.get_logger()
 
@@ -76,15 +78,17 @@ class Ingestion:
         self._board = board
         self._worker_id = worker_id
         self._active: set[UUID] = set()
-        self._unsealed: set[str] = set()
-        self._sealed_at = time.monotonic()
+        self._unsealed: Counter[str] = Counter()  # chunks by Milvus collection
+        self._sealing = Lock()
         self._parsers: SimpleQueue[ParserProcess] = SimpleQueue()
-        for _ in range(settings.worker_threads):
+        # Reading a file is work for one core, and a parser is some 80 MB: no more of them than there are cores.
+        self._parser_count = min(settings.worker_threads, os.cpu_count() or 1)
+        for _ in range(self._parser_count):
             self._parsers.put(ParserProcess(settings.parsing_memory_mb))
 
     def warm_up(self) -> None:
         """Start and load what the first document would wait for. Errors: `KbError`; a later call may succeed."""
-        for _ in range(self._settings.worker_threads):
+        for _ in range(self._parser_count):
             with self._parser() as parser:  # they take turns, so each is started in time
                 parser.start()
         self._vectors.ping()
@@ -139,21 +143,17 @@ class Ingestion:
         return VersionState.READY
 
     def seal(self) -> None:
-        """Flush the Milvus collections that were written to, once there is a pause or some seconds have passed.
+        """Flush the Milvus collections that were written to, once there is a pause or enough was written.
 
         Until then their new chunks are found as well, but by brute force on Milvus Lite; doing it for each document
         would cost more than storing it.
         """
-        if self._active and time.monotonic() - self._sealed_at < SEAL_SECONDS:
-            return
-        self._sealed_at = time.monotonic()
-        while self._unsealed:
-            collection = self._unsealed.pop()
-            try:
+        with self._sealing:
+            due = {name: chunks for name, chunks in self._unsealed.items() if chunks >= SEAL_CHUNKS or not self._active}
+        for collection, chunks in due.items():
+            with suppress(MilvusRefused):  # its knowledge base may have been deleted
                 self._vectors.flush(collection)
-            except KbError:
-                self._unsealed.add(collection)
-                raise
+            self._note_unsealed(collection, -chunks)
 
     # --- the stages ---
 
@@ -210,6 +210,7 @@ class Ingestion:
         vectors = self._embedding.embed_documents([embedded_text(chunk) for chunk in chunks])
         self._claims.check(job)  # embedding takes a while: a lost lease must not write any more
         self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)
+        self._note_unsealed(job.knowledge_base.collection, len(chunks))
         done = spans[-1].ordinal + 1
         self._claims.advance(job, done, VersionState.EMBEDDING if done < len(work.spans) else VersionState.INDEXING)
         work.meter.report(VersionState.EMBEDDING, done, len(work.spans))
@@ -224,10 +225,14 @@ class Ingestion:
             self._claims.enter(job, VersionState.INDEXING, stored_chunks=0)  # the next attempt stores all anew
             raise MilvusRefused(detail=f"{found} of {total} chunks can be found")
         replaced = self._claims.switch(job)
-        self._unsealed.add(collection)
         work.meter.report(VersionState.READY, total, total)
         if replaced:
             self._vectors.delete_version(collection, replaced)
+
+    def _note_unsealed(self, collection: str, chunks: int) -> None:
+        with self._sealing:
+            self._unsealed[collection] += chunks
+            self._unsealed += Counter()  # drops what is at zero
 
     # --- endings ---
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from kb.database.tables import VersionRow, now
 from kb.errors import DatabaseUnavailable, EmbeddingUnavailable, KbError, MilvusUnavailable, RedisUnavailable
+from kb.ingestion import pipeline
 from kb.ingestion.pipeline import BATCH_CHUNKS
 from kb.models import Document, Version, VersionState
 from kb.services import WorkerParts, build_worker_parts
@@ -532,6 +533,32 @@ def test_what_could_not_be_sealed_is_sealed_later(
     worker.ingestion.seal()
     worker.ingestion.seal()
     assert sealed == [knowledge_base.collection] * 2
+
+
+def test_a_long_document_is_sealed_on_the_way(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = 0
+
+    def look(_texts: Sequence[str]) -> None:
+        nonlocal batches
+        worker.ingestion.seal()
+        batches += 1
+
+    sealed_at: list[int] = []
+    monkeypatch.setattr(pipeline, "SEAL_CHUNKS", 2 * BATCH_CHUNKS)
+    monkeypatch.setattr(VectorStore, "flush", lambda _store, _collection: sealed_at.append(batches))
+    core.embedding.before_batch = look
+    document = core.upload(core.knowledge_base(), "a.md", sections(3 * BATCH_CHUNKS + 5))
+    worker.ingestion.ingest(document.latest.id)
+    worker.ingestion.seal()
+    assert sealed_at == [2, 4]  # after two batches, and the rest in the pause that follows
+
+
+def test_a_deleted_knowledge_base_need_not_be_sealed(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
+    worker.ingestion.ingest(document.latest.id)
+    core.services.vectors.drop(knowledge_base.collection)
+    worker.ingestion.seal()
 
 
 def test_warming_up_leaves_the_parsers_at_hand(core: Core, worker: WorkerParts) -> None:

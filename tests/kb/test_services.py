@@ -60,7 +60,7 @@ def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SetupError, match="WORKER_THREADS"):
         load_settings()
     monkeypatch.setenv("WORKER_THREADS", "")
-    assert load_settings().worker_threads == 2
+    assert load_settings().worker_threads == 3
 
 
 def test_keys_are_not_shown(make_settings: MakeSettings) -> None:
