@@ -28,14 +28,16 @@ class FileStore:
         path = self._root / key
         partial = path.with_suffix(".partial")
         try:
+            is_first = not path.parent.is_dir()
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
                 target.flush()
                 os.fsync(target.fileno())
             partial.replace(path)
-            for folder in (path.parent, self._root):
-                _sync_folder(folder)
+            _sync_folder(path.parent)
+            if is_first:
+                _sync_folder(self._root)
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise FileNotSaved(name=name, detail=error.strerror or error) from error

@@ -271,7 +271,10 @@ class VectorStore:
 
     def _connect(self) -> tuple[MilvusClient, Server]:
         from pymilvus import MilvusClient
+        from pymilvus.client import entity_helper
 
+        # It asks of each character of a string whether it is one; `schema` keeps types and lengths.
+        entity_helper.CHECK_STR_ARRAY = False
         # It writes a traceback of its own for every error that it raises as well.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         with _translated():
