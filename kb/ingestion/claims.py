@@ -58,7 +58,10 @@ _CLAIM = (
     )
 )
 _CLAIMED = (
-    sa.select(VersionRow, DocumentRow, KnowledgeBaseRow)
+    sa.select(
+        *(VersionRow.document_id, VersionRow.file_key, VersionRow.stored_chunks, VersionRow.chunks_digest),
+        *(DocumentRow.name, KnowledgeBaseRow),
+    )
     .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
     .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
     .where(VersionRow.id == sa.bindparam("of_version"))
@@ -106,17 +109,17 @@ class Claims:
         with self._database.write() as session:
             if changed_rows(session, _CLAIM, {"of_version": version_id, **claim}) == 0:
                 return None
-            version, document, knowledge_base = session.execute(_CLAIMED, {"of_version": version_id}).one()
+            found = session.execute(_CLAIMED, {"of_version": version_id}).one()
             self._held.add(lease)
             return Job(
-                version_id=version.id,
+                version_id=version_id,
                 lease=lease,
-                document_id=document.id,
-                name=document.name,
-                file_key=version.file_key,
-                stored_chunks=version.stored_chunks,
-                chunks_digest=version.chunks_digest,
-                knowledge_base=to_knowledge_base(knowledge_base),
+                document_id=found.document_id,
+                name=found.name,
+                file_key=found.file_key,
+                stored_chunks=found.stored_chunks,
+                chunks_digest=found.chunks_digest,
+                knowledge_base=to_knowledge_base(found.KnowledgeBaseRow),
             )
 
     def renew(self) -> None:
@@ -147,8 +150,11 @@ class Claims:
             _change_unless_cancelled(session, job, {"state": state.value, **values})
 
     def advance(self, job: Job, stored_chunks: int, state: VersionState = VersionState.EMBEDDING) -> None:
-        """Note that so many chunks are stored, and the stage that follows. Progress clears the count of crashes."""
-        self._update(job, state=state.value, stored_chunks=stored_chunks, crashes=0, waits=0)
+        """Note that so many chunks are stored, and the stage that follows. Progress clears the count of crashes.
+
+        Errors: `LeaseLost`, `Cancelled`.
+        """
+        self.enter(job, state, stored_chunks=stored_chunks, crashes=0, waits=0)
 
     def switch(self, job: Job) -> UUID | None:
         """Make the version the one that answers, in one transaction; returns the one it replaced.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,8 @@ from kb.vectors import VectorStore
 
 # Chunks embedded and stored at a time: a second or so of work, after which a cancel is heard.
 BATCH_CHUNKS = 64
+# After an embedding that took longer, the claim is looked at before anything is stored; it is each time after that.
+CHECK_SECONDS = 0.5
 # About as many new chunks are searched by brute force while ingestion goes on without a pause: 20 ms on Milvus Lite.
 SEAL_CHUNKS = 500
 
@@ -207,8 +210,10 @@ class Ingestion:
         """Embed and store one batch."""
         job = work.job
         chunks = [_chunk(job, work.document, span) for span in spans]
+        began = time.monotonic()
         vectors = self._embedding.embed_documents([embedded_text(chunk) for chunk in chunks])
-        self._claims.check(job)  # embedding takes a while: a lost lease must not write any more
+        if time.monotonic() - began > CHECK_SECONDS:
+            self._claims.check(job)  # a lost lease must not write any more
         self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)
         self._note_unsealed(job.knowledge_base.collection, len(chunks))
         done = spans[-1].ordinal + 1

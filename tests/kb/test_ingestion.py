@@ -461,7 +461,7 @@ def test_given_up_chunks_are_removed_later_if_milvus_is_away_then(
     with monkeypatch.context() as patch:
         patch.setattr(VectorStore, "delete_version", away)
         assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
-    assert core.count(document) == BATCH_CHUNKS
+    assert core.count(document) == 2 * BATCH_CHUNKS
     assert worker.cleanup.stale_versions() == [document.latest.id]
     worker.cleanup.clear_version(document.latest.id)
     assert core.count(document) == 0
