@@ -8,15 +8,25 @@ retries, patience and time limits belong to the claim and the parser.
 from __future__ import annotations
 
 import dramatiq
+from dramatiq import Consumer
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.encoder import JSONEncoder
 from dramatiq.middleware import Middleware, ShutdownNotifications
 
 from kb.config import Settings, load_settings
 from workers.runtime import WorkerRuntime
+from workers.sending import INGESTION_QUEUE
 
 NAMESPACE = "zhiwen:queue"
 HEARTBEAT_TIMEOUT_MS = 60_000
+UNHURRIED_MS = 500
+
+
+class Broker(RedisBroker):
+    """Looks often for new files, and less often for the rest: clearing up can wait, and nothing is ever delayed."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5_000) -> Consumer:
+        return super().consume(queue_name, prefetch, timeout if queue_name == INGESTION_QUEUE else UNHURRIED_MS)
 
 
 def build_broker(settings: Settings) -> RedisBroker:
@@ -26,7 +36,7 @@ def build_broker(settings: Settings) -> RedisBroker:
         # Interrupts a running actor when the worker shuts down; ingestion then puts its document back.
         ShutdownNotifications(),
     ]
-    return RedisBroker(  # type: ignore[no-untyped-call]
+    return Broker(  # type: ignore[no-untyped-call]
         url=settings.redis_url or "redis://127.0.0.1:6379/0",
         namespace=NAMESPACE,
         middleware=middleware,
