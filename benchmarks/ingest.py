@@ -80,13 +80,15 @@ def measure(
     seconds = (_ended(documents) - began).total_seconds()
     chunks = sum(document.latest.chunks for document in ready(documents))
     rate = chunks / seconds
-    limit = measure_limit(installation, documents)
+    texts = [text for document in ready(documents) for text in _texts(installation, document)]
+    limit = measure_limit(installation, texts)
     return {
         "files": len(files),
         "ready": len(ready(documents)),
         "failed": report_failures(documents),
         "pages": sum(document.latest.pages for document in ready(documents)),
         "chunks": chunks,
+        "distinct_chunks": len(set(texts)),  # a worker need not embed the others again
         "seconds": round(seconds, 1),
         "chunks_per_second": round(rate, 1),
         "embedding_limit_chunks_per_second": round(limit, 1),
@@ -108,9 +110,8 @@ def _open_all(files: Sequence[Path]) -> Iterator[tuple[str, BinaryIO]]:
             yield file.name, content
 
 
-def measure_limit(installation: Installation, documents: Sequence[Document]) -> float:
-    """Chunks a second that the embedding model alone does with these documents' texts, at its best thread setting."""
-    texts = [text for document in ready(documents) for text in _texts(installation, document)]
+def measure_limit(installation: Installation, texts: Sequence[str]) -> float:
+    """Texts a second that the embedding model alone does, at its best thread setting."""
     if not texts:
         return 0.0
     cores = os.cpu_count() or 1

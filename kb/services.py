@@ -14,7 +14,7 @@ from kb.answers import Answers
 from kb.config import Settings
 from kb.conversations import Conversations
 from kb.database import Database
-from kb.embedding import EmbeddingModel, build_embedding_model
+from kb.embedding import EmbeddingCache, EmbeddingModel, build_embedding_model
 from kb.ingestion import Claims, Cleanup, Ingestion, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
@@ -112,7 +112,7 @@ def build_worker_parts(services: Services) -> WorkerParts:
         cleanup,
         services.files,
         services.vectors,
-        services.embedding,
+        EmbeddingCache(services.embedding),
         services.board,
         worker_id,
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from kb.config import Settings
 from kb.embedding.builtin import BuiltinModel, ensure_model
+from kb.embedding.cache import EmbeddingCache
 from kb.embedding.model import EmbeddingModel, Vectors
 from kb.embedding.status import ModelState, ModelStatus, model_status
 from kb.errors import SetupError
 
 __all__ = [
+    "EmbeddingCache",
     "EmbeddingModel",
     "ModelState",
     "ModelStatus",

@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 from kb import lexical
 from kb.chunking import chunk_document
 from kb.config import Settings
-from kb.embedding import EmbeddingModel
+from kb.embedding import EmbeddingCache
 from kb.errors import (
     Cancelled,
     EmbeddingMismatch,
@@ -68,7 +68,7 @@ class Ingestion:
         cleanup: Cleanup,
         files: FileStore,
         vectors: VectorStore,
-        embedding: EmbeddingModel,
+        embedding: EmbeddingCache,
         board: ProgressBoard,
         worker_id: str,
     ) -> None:

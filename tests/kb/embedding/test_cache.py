@@ -1,0 +1,43 @@
+"""What was embedded lately is not embedded again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kb.embedding import EmbeddingCache
+from kb.errors import EmbeddingUnavailable
+from tests.fakes.embedding import HashedWords
+
+
+def test_only_new_texts_reach_the_model() -> None:
+    model = HashedWords()
+    cache = EmbeddingCache(model)
+    first = cache.embed_documents(["apples", "pears", "apples"])
+    again = cache.embed_documents(["plums", "pears", "\udcff"])
+    assert model.batches == [["apples", "pears"], ["plums", "\udcff"]]
+    assert cache.name == model.name
+    np.testing.assert_array_equal(first, HashedWords().embed_documents(["apples", "pears", "apples"]))
+    np.testing.assert_array_equal(again, HashedWords().embed_documents(["plums", "pears", "\udcff"]))
+
+
+def test_what_was_longest_unused_goes_first() -> None:
+    model = HashedWords()
+    cache = EmbeddingCache(model, capacity_bytes=2 * 4 * model.dimension)
+    for text in ("apples", "pears", "apples", "plums", "apples", "pears"):
+        cache.embed_documents([text])
+    assert model.batches == [["apples"], ["pears"], ["plums"], ["pears"]]
+
+
+def test_a_failure_is_not_remembered() -> None:
+    model = HashedWords()
+    cache = EmbeddingCache(model)
+
+    def fail(_texts: object) -> None:
+        raise EmbeddingUnavailable(model="test", detail="away")
+
+    model.before_batch = fail
+    with pytest.raises(EmbeddingUnavailable):
+        cache.embed_documents(["apples"])
+    model.before_batch = None
+    assert cache.embed_documents(["apples"]).shape == (1, model.dimension)
