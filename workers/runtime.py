@@ -25,6 +25,7 @@ from workers import sending
 HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
 SEALER_SECONDS = 1.0
+SWEEPER_SECONDS = 86_400.0
 # Embedding threads come back from native code many times a second and need the interpreter for an instant each time; by
 # default they wait up to 5 ms for a thread that analyses text or talks to SQL.
 SWITCH_SECONDS = 0.0005
@@ -61,6 +62,7 @@ class WorkerRuntime(Middleware):
         self._every(HEARTBEAT_SECONDS, "heartbeat", self._beat)
         self._every(REAPER_SECONDS, "reaper", lambda: self._reap(broker))
         self._every(SEALER_SECONDS, "sealer", self.parts.ingestion.seal)
+        self._every(SWEEPER_SECONDS, "sweeper", self._sweep)
         log.info("worker.started", worker=self.parts.id, threads=self._settings.worker_threads)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -125,6 +127,11 @@ class WorkerRuntime(Middleware):
         if expired:
             log.warning("reaper.expired", versions=expired)
         sending.send_due(broker, self.parts)
+
+    def _sweep(self) -> None:
+        assert self._services is not None
+        if swept := self._services.files.delete_partial(SWEEPER_SECONDS):
+            log.info("sweeper.deleted", partial_files=swept)
 
 
 def runtime_of(broker: dramatiq.Broker) -> WorkerRuntime:

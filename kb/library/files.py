@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
 from kb.errors import FileMissing, FileNotSaved
+
+PARTIAL = ".partial"  # the suffix of a file that is being written
 
 
 class FileStore:
@@ -26,7 +30,7 @@ class FileStore:
         Errors: `FileNotSaved`, naming the user's `name`.
         """
         path = self._root / key
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(PARTIAL)
         try:
             is_first = not path.parent.is_dir()
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +56,19 @@ class FileStore:
 
     def delete(self, key: str) -> None:
         (self._root / key).unlink(missing_ok=True)
+
+    def delete_partial(self, older_than_seconds: float) -> int:
+        """Delete what uploads left that were killed in the middle; how many there were.
+
+        Whole files stay even if no row names them: the database asked may be another one than theirs.
+        """
+        deleted = 0
+        for path in self._root.glob(f"*/*{PARTIAL}"):
+            with suppress(FileNotFoundError):  # another worker may be at it
+                if time.time() - path.stat().st_mtime > older_than_seconds:
+                    path.unlink()
+                    deleted += 1
+        return deleted
 
     def delete_knowledge_base(self, knowledge_base_id: UUID) -> None:
         shutil.rmtree(self._root / knowledge_base_id.hex, ignore_errors=True)

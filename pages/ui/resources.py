@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from functools import cache
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -18,8 +20,31 @@ from kb.services import Services, build_answers, build_services
 
 log = structlog.get_logger()
 
+Part = TypeVar("Part")
+_building = threading.RLock()
 
-@cache
+
+class _Once(Generic[Part]):
+    """A part that is built at its first use. Pages that ask meanwhile wait; a failed build is tried again."""
+
+    def __init__(self, build: Callable[[], Part]) -> None:
+        self._build = build
+        self._built: list[Part] = []
+
+    def __call__(self) -> Part:
+        with _building:
+            if not self._built:
+                self._built.append(self._build())
+            return self._built[0]
+
+    def forget(self, end: Callable[[Part], None]) -> None:
+        """End the part, if it was built."""
+        with _building:
+            while self._built:
+                end(self._built.pop())
+
+
+@_Once
 def local_services() -> LocalServices:
     """The embedded services, started at first use. Errors: `SetupError`."""
     local = LocalServices(load_settings())
@@ -34,13 +59,13 @@ def settings() -> Settings:
     return local_services().settings
 
 
-@cache
+@_Once
 def services() -> Services:
     """Errors: `SetupError`, `DatabaseUnavailable`."""
     return build_services(settings())
 
 
-@cache
+@_Once
 def answers() -> Answers:
     return build_answers(services())
 
@@ -72,11 +97,6 @@ def _load_models() -> None:
 
 def close() -> None:
     """End what was started, in reverse order."""
-    if answers.cache_info().currsize:
-        answers().close()
-    if services.cache_info().currsize:
-        services().close()
-    if local_services.cache_info().currsize:
-        local_services().stop()
-    for part in (answers, services, local_services):
-        part.cache_clear()
+    answers.forget(Answers.close)
+    services.forget(Services.close)
+    local_services.forget(LocalServices.stop)

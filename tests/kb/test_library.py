@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -253,6 +254,19 @@ def test_an_upload_that_breaks_off_leaves_nothing(library: Library) -> None:
         library.documents.register(library.user, knowledge_base.id, "a.md", BrokenUpload())
     assert files_in(library.uploads) == []
     assert library.documents.list(library.user, knowledge_base.id) == []
+
+
+def test_only_old_halves_of_uploads_are_swept(tmp_path: Path) -> None:
+    files, folder = FileStore(tmp_path), tmp_path / uuid4().hex
+    folder.mkdir()
+    old, young, whole = (folder / name for name in ("old.partial", "young.partial", "whole"))
+    for path in (old, young, whole):
+        path.write_bytes(b"x")
+    for path in (old, whole):
+        os.utime(path, (0, 0))
+    assert files.delete_partial(3600) == 1
+    assert files.delete_partial(3600) == 0
+    assert sorted(files_in(tmp_path)) == sorted([young, whole])
 
 
 def test_a_file_that_is_gone_says_which(tmp_path: Path) -> None:
