@@ -5,10 +5,8 @@ pymilvus takes half a second and 100 MB to import, so it is loaded at first use.
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,26 +14,17 @@ from uuid import UUID
 import numpy as np
 
 from kb.config import Settings
-from kb.errors import MilvusRefused, MilvusUnavailable
 from kb.models import Chunk, IndexSettings, KnowledgeBase, chunk_id
 from kb.vectors import filters
+from kb.vectors.connection import Connection, Server, translated
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 SEARCH_TIMEOUT_SECONDS = 10.0
 WRITE_TIMEOUT_SECONDS = 60.0
-PING_TIMEOUT_SECONDS = 3.0
 # One query returns at most 16,384 rows; pages of chunks stay far below.
 PAGE_ROWS = 1_000
-
-GRPC_OPTIONS = {
-    # The client's default, a ping every 10 s without calls, is more than a gRPC server takes ("too_many_pings").
-    "grpc.keepalive_time_ms": 300_000,
-    "grpc.keepalive_permit_without_calls": False,
-    # Otherwise a Milvus that was away for a while is not looked for again for up to two minutes.
-    "grpc.max_reconnect_backoff_ms": 1_000,
-}
 
 NOT_THERE = 100  # Milvus' error code for a collection that does not exist
 NOT_LOADED = 101  # Milvus' error code for a collection that is there but not in memory
@@ -52,16 +41,6 @@ class Hit:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What the connected Milvus is and can do."""
-
-    version: str
-    is_lite: bool
-    has_bm25: bool
-    has_templates: bool
-
-
 class VectorStore:
     """The Milvus collections of all knowledge bases. Safe to share among threads.
 
@@ -71,29 +50,22 @@ class VectorStore:
     """
 
     def __init__(self, settings: Settings, take_turns: TakeTurns | None = None) -> None:
-        self._uri = settings.milvus_uri
-        self._token = settings.milvus_token.get_secret_value()
+        self._connection = Connection(settings.milvus_uri, settings.milvus_token.get_secret_value())
         self._take_turns = take_turns or (lambda _collection: nullcontext())
-        self._lock = threading.Lock()
-        self._connected: tuple[MilvusClient, Server] | None = None
         self._created: set[str] = set()  # Milvus collections that are known to be there
 
     # --- the server ---
 
     @property
     def server(self) -> Server:
-        return self._connection()[1]
+        return self._connection.server
 
     def ping(self) -> str:
         """The server's version; raises within seconds when it does not answer."""
-        with _translated():
-            return str(self._client.get_server_version(timeout=PING_TIMEOUT_SECONDS))
+        return self._connection.ping()
 
     def close(self) -> None:
-        with self._lock:
-            if self._connected:
-                self._connected[0].close()
-                self._connected = None
+        self._connection.close()
 
     # --- collections ---
 
@@ -106,7 +78,7 @@ class VectorStore:
         if collection in self._created:
             return
         # Two documents of a new knowledge base may come here at once, so this takes turns on a server too.
-        with _translated(), self._take_turns(collection):
+        with translated(), self._take_turns(collection):
             if not self._client.has_collection(collection, timeout=SEARCH_TIMEOUT_SECONDS):
                 self._create_collection(knowledge_base)
             self._create_indexes(knowledge_base)
@@ -116,7 +88,7 @@ class VectorStore:
     def drop(self, collection: str) -> None:
         """Drop the Milvus collection, if it is there."""
         self._created.discard(collection)
-        with _translated(), self._turn(collection):
+        with translated(), self._turn(collection):
             self._client.drop_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
 
     # --- writing ---
@@ -223,7 +195,7 @@ class VectorStore:
         """Do `call` on a Milvus collection, loading it first where it is not: a Milvus Lite that restarted forgets."""
         from pymilvus.exceptions import MilvusException
 
-        with _translated():
+        with translated():
             try:
                 return call()
             except MilvusException as error:
@@ -261,27 +233,7 @@ class VectorStore:
 
     @property
     def _client(self) -> MilvusClient:
-        return self._connection()[0]
-
-    def _connection(self) -> tuple[MilvusClient, Server]:
-        with self._lock:
-            if self._connected is None:
-                self._connected = self._connect()
-            return self._connected
-
-    def _connect(self) -> tuple[MilvusClient, Server]:
-        from pymilvus import MilvusClient
-        from pymilvus.client import entity_helper
-
-        # It asks of each character of a string whether it is one; `schema` keeps types and lengths.
-        entity_helper.CHECK_STR_ARRAY = False
-        # It writes a traceback of its own for every error that it raises as well.
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-        with _translated():
-            client = MilvusClient(
-                uri=self._uri, token=self._token, timeout=PING_TIMEOUT_SECONDS, grpc_options=GRPC_OPTIONS
-            )
-            return client, _describe(str(client.get_server_version(timeout=PING_TIMEOUT_SECONDS)))
+        return self._connection.client
 
     def _tokenizer(self) -> str | None:
         if not self.server.has_bm25:
@@ -328,31 +280,3 @@ class VectorStore:
             ),
         )
         return [Hit(schema.to_chunk(hit["entity"] | {"id": hit["id"]}), score(hit["distance"])) for hit in found[0]]
-
-
-def _describe(version: str) -> Server:
-    is_lite = version.startswith("milvus_lite")
-    numbers = tuple(int(part) for part in version.lstrip("v").split("-")[0].split(".")[:2] if part.isdigit())
-    modern = not is_lite and numbers >= (2, 5)
-    return Server(version, is_lite=is_lite, has_bm25=is_lite or modern, has_templates=modern)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    import grpc
-    from pymilvus.exceptions import ConnectError, MilvusException, MilvusUnavailableException
-
-    try:
-        yield
-    except (grpc.RpcError, grpc.FutureTimeoutError, ConnectError, MilvusUnavailableException) as error:
-        raise MilvusUnavailable(detail=_reason(error)) from error
-    except MilvusException as error:
-        # Code 2 is "cannot connect"; a gRPC status in place of a code means that no answer came.
-        silent = isinstance(error.code, grpc.StatusCode) or error.code == 2
-        kind = MilvusUnavailable if silent else MilvusRefused
-        raise kind(detail=_reason(error)) from error
-
-
-def _reason(error: BaseException) -> str:
-    text = str(getattr(error, "message", "") or error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

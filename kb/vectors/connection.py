@@ -1,0 +1,113 @@
+"""The connection to Milvus, what the server can do, and its errors in our words."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kb.errors import MilvusRefused, MilvusUnavailable
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+PING_TIMEOUT_SECONDS = 3.0
+
+GRPC_OPTIONS = {
+    # The client's default, a ping every 10 s without calls, is more than a gRPC server takes ("too_many_pings").
+    "grpc.keepalive_time_ms": 300_000,
+    "grpc.keepalive_permit_without_calls": False,
+    # Otherwise a Milvus that was away for a while is not looked for again for up to two minutes.
+    "grpc.max_reconnect_backoff_ms": 1_000,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the connected Milvus is and can do."""
+
+    version: str
+    is_lite: bool
+    has_bm25: bool
+    has_templates: bool
+
+
+class Connection:
+    """Connects at first use. Safe to share among threads. Errors: `MilvusUnavailable`, `MilvusRefused`."""
+
+    def __init__(self, uri: str, token: str) -> None:
+        self._uri = uri
+        self._token = token
+        self._lock = threading.Lock()
+        self._connected: tuple[MilvusClient, Server] | None = None
+
+    @property
+    def client(self) -> MilvusClient:
+        return self._get()[0]
+
+    @property
+    def server(self) -> Server:
+        return self._get()[1]
+
+    def ping(self) -> str:
+        """The server's version; raises within seconds when it does not answer."""
+        with translated():
+            return str(self.client.get_server_version(timeout=PING_TIMEOUT_SECONDS))
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connected:
+                self._connected[0].close()
+                self._connected = None
+
+    def _get(self) -> tuple[MilvusClient, Server]:
+        with self._lock:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
+
+    def _connect(self) -> tuple[MilvusClient, Server]:
+        from pymilvus import MilvusClient
+        from pymilvus.client import entity_helper
+
+        # It asks of each character of a string whether it is one; `schema` keeps types and lengths.
+        entity_helper.CHECK_STR_ARRAY = False
+        # It writes a traceback of its own for every error that it raises as well.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        with translated():
+            client = MilvusClient(
+                uri=self._uri, token=self._token, timeout=PING_TIMEOUT_SECONDS, grpc_options=GRPC_OPTIONS
+            )
+            return client, _describe(str(client.get_server_version(timeout=PING_TIMEOUT_SECONDS)))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the client's errors into `MilvusUnavailable` and `MilvusRefused`."""
+    import grpc
+    from pymilvus.exceptions import ConnectError, MilvusException, MilvusUnavailableException
+
+    try:
+        yield
+    except (grpc.RpcError, grpc.FutureTimeoutError, ConnectError, MilvusUnavailableException) as error:
+        raise MilvusUnavailable(detail=_reason(error)) from error
+    except MilvusException as error:
+        # Code 2 is "cannot connect"; a gRPC status in place of a code means that no answer came.
+        silent = isinstance(error.code, grpc.StatusCode) or error.code == 2
+        kind = MilvusUnavailable if silent else MilvusRefused
+        raise kind(detail=_reason(error)) from error
+
+
+def _describe(version: str) -> Server:
+    is_lite = version.startswith("milvus_lite")
+    numbers = tuple(int(part) for part in version.lstrip("v").split("-")[0].split(".")[:2] if part.isdigit())
+    modern = not is_lite and numbers >= (2, 5)
+    return Server(version, is_lite=is_lite, has_bm25=is_lite or modern, has_templates=modern)
+
+
+def _reason(error: BaseException) -> str:
+    text = str(getattr(error, "message", "") or error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
