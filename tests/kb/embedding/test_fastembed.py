@@ -1,0 +1,63 @@
+"""A FastEmbed model from a folder: a real one, if very small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from kb.embedding.fastembed import FastEmbedModel
+from kb.errors import SetupError
+
+WORDS = ["[PAD]", "[UNK]", "apples", "pears", "plums"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model that gives each word a direction of its own; the mean over a text's words is its vector."""
+    vectors = numpy_helper.from_array(np.eye(len(WORDS), dtype=np.float32), "words")
+    shape = ["texts", "words"]
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["words", "input_ids"], ["last_hidden_state"])],
+        "words",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")],
+        [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, [*shape, len(WORDS)])],
+        [vectors],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "model.onnx")
+    tokenizer = Tokenizer(WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    settings = {
+        "config.json": {"hidden_size": len(WORDS), "pad_token_id": 0},
+        "tokenizer_config.json": {"model_max_length": 128, "pad_token": "[PAD]"},
+        "special_tokens_map.json": {"pad_token": "[PAD]", "unk_token": "[UNK]"},
+    }
+    for name, content in settings.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_a_model_from_a_folder(folder: Path) -> None:
+    model = FastEmbedModel(str(folder), folder / "cache", threads=1)
+    vectors = model.embed_documents(["apples", "apples pears pears \udcff", "plums " * 20])
+    assert model.dimension == len(WORDS)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert np.argmax(vectors, axis=1).tolist() == [2, 3, 4]
+    assert np.array_equal(model.embed_question("apples"), vectors[0])
+    assert model.embed_documents([]).shape == (0, len(WORDS))
+
+
+def test_a_folder_without_a_model_says_what_it_needs(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    with pytest.raises(SetupError, match=r"no \.onnx file"):
+        FastEmbedModel(str(folder), folder / "cache", threads=1).embed_question("?")
