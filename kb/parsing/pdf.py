@@ -8,6 +8,7 @@ import threading
 import unicodedata
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
@@ -102,7 +103,7 @@ def _read_by_pdfium(source: Source) -> _Contents | None:
             return _Contents(
                 [_read_page(document, index, source) for index in range(len(document))],
                 _headings(document),
-                _clean_page(document.get_metadata_value("Title")),
+                _text_of(lambda: document.get_metadata_value("Title")),
             )
         finally:
             document.close()
@@ -133,8 +134,16 @@ def _headings(document: pypdfium2.PdfDocument) -> defaultdict[int, list[tuple[in
         target = entry.get_dest()
         index = target.get_index() if target else None
         if index is not None:
-            headings[index + 1].append((entry.level + 1, _clean_page(entry.get_title())))
+            headings[index + 1].append((entry.level + 1, _text_of(entry.get_title)))
     return headings
+
+
+def _text_of(get: Callable[[], str]) -> str:
+    """A title; empty if it is no valid text, as one that was cut in the middle of a character."""
+    try:
+        return _clean_page(get())
+    except UnicodeDecodeError:
+        return ""
 
 
 # --- pypdf ---

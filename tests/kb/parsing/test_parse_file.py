@@ -60,6 +60,16 @@ def test_pdf_outline_that_bites_its_tail(tmp_path: Path) -> None:
     assert headings(parse(tmp_path, "a.pdf", circular)) == [(1, "Leave policy"), (1, "Sick leave")]
 
 
+@pytest.mark.parametrize("title", [b"<FEFFD8350041>", b"<FEFF0041D835>"])
+def test_pdf_titles_that_were_cut_in_a_character_cost_nothing_else(tmp_path: Path, title: bytes) -> None:
+    content = samples.make_pdf(["Leave policy", "Sick leave"], [("Leave policy", 0), ("Sick leave", 1)])
+    broken = re.sub(rb"/Title \(Sick leave\)", b"/Title " + title, content)
+    assert broken != content
+    document = parse(tmp_path, "a.pdf", broken)
+    assert document.text == "Leave policy\n\nSick leave"
+    assert headings(document) == [(1, "Leave policy")]
+
+
 def test_pdf_with_an_empty_user_password_opens(tmp_path: Path) -> None:
     assert parse(tmp_path, "a.pdf", samples.make_pdf(["Open to all"], password="")).text == "Open to all"
 
