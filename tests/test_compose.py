@@ -124,7 +124,7 @@ def test_dramatiq_takes_the_workers_command() -> None:
     result = subprocess.run(
         [sys.executable, "-c", _PARSE, *command[1:]], capture_output=True, text=True, timeout=30, check=True
     )
-    assert result.stdout.split() == ["workers", "1", "2", "20000"]
+    assert result.stdout.split() == ["workers", "1", "3", "20000"]
 
 
 _PARSE = """

@@ -43,7 +43,8 @@ class FileStore:
             if is_first:
                 _sync_folder(self._root)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that takes nothing may not give anything up, either
+                partial.unlink(missing_ok=True)
             raise FileNotSaved(name=name, detail=error.strerror or error) from error
         return path.stat().st_size
 
