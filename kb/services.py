@@ -105,7 +105,7 @@ class WorkerParts:
 def build_worker_parts(services: Services) -> WorkerParts:
     worker_id = new_worker_id()
     claims = Claims(services.database, worker_id, services.settings.lease_seconds, lambda: datetime.now(UTC))
-    cleanup = Cleanup(services.database, services.vectors, services.files)
+    cleanup = Cleanup(services.database, services.vectors, services.files, worker_id)
     ingestion = Ingestion(
         services.settings,
         claims,

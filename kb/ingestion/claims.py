@@ -30,6 +30,8 @@ LONGEST_WAIT_SECONDS = 30.0
 RESEND_SECONDS = 8.0
 
 RUNNING = [state.value for state in VersionState if state.is_running]
+# A version whose stored chunks are being cleared is given up, or queued again already.
+CLEARED = [state.value for state in VersionState if state.is_given_up or state is VersionState.QUEUED]
 
 # What each document needs is stated once: building these statements takes longer than executing them. `_held` is true
 # as long as a claim is: a version loses its lease's name with the claim.
@@ -206,6 +208,7 @@ class Claims:
 
     def expire(self) -> int:
         """Put back what a dead worker left; after too many deaths without progress, fail it. Returns how many."""
+        self._end_dead_clearings()
         running = VersionRow.state.in_(RUNNING)
         with self._database.read() as session:
             owners = session.scalars(sa.select(VersionRow.lease_owner).where(running).distinct()).all()
@@ -246,6 +249,20 @@ class Claims:
         return found
 
     # --- inside ---
+
+    def _end_dead_clearings(self) -> None:
+        """Free what a dead worker was clearing: a retry of it need not wait, and somebody else clears the rest."""
+        cleared = sa.and_(VersionRow.state.in_(CLEARED), VersionRow.lease_until.is_not(None))
+        with self._database.read() as session:
+            owners = session.scalars(sa.select(VersionRow.lease_owner).where(cleared).distinct()).all()
+        dead = [owner for owner in owners if is_dead(owner, self._owner)]
+        if dead:
+            with self._database.write() as session:
+                session.execute(
+                    sa.update(VersionRow)
+                    .where(cleared, VersionRow.lease_owner.in_(dead))
+                    .values(lease_owner="", lease_until=None)
+                )
 
     def _expire(self, version: VersionRow, name: str) -> None:
         version.crashes += 1

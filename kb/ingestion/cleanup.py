@@ -29,10 +29,13 @@ log = structlog.get_logger()
 
 
 class Cleanup:
-    def __init__(self, database: Database, vectors: VectorStore, files: FileStore) -> None:
+    """Clears for one worker process, known as `owner`."""
+
+    def __init__(self, database: Database, vectors: VectorStore, files: FileStore, owner: str) -> None:
         self._database = database
         self._vectors = vectors
         self._files = files
+        self._owner = owner
 
     def pending(self) -> tuple[list[UUID], list[UUID]]:
         """Deleted knowledge bases and deleted documents that still wait to be cleared, without those being ingested."""
@@ -95,7 +98,7 @@ class Cleanup:
 
         Under a lease of its own: a retry that comes meanwhile waits until this is done.
         """
-        lease = f"clearing#{uuid4().hex[:8]}"
+        lease = f"{self._owner}#clearing-{uuid4().hex[:8]}"
         collection = self._take(version_id, lease)
         if collection is None:
             return
@@ -104,7 +107,7 @@ class Cleanup:
         except KbError:
             self._give_back(version_id, lease)
             raise
-        self._give_back(version_id, lease, stored_chunks=0, chunks_digest="")
+        self._give_back(version_id, lease, chunks_digest="")
 
     def _give_back(self, version_id: UUID, lease: str, **values: Any) -> None:
         with self._database.write() as session:
@@ -122,7 +125,8 @@ class Cleanup:
         statement = (
             sa.update(VersionRow)
             .where(VersionRow.id == version_id, given_up, VersionRow.chunks_digest != "", free)
-            .values(lease_owner=lease, lease_until=moment + CLEARING)
+            # From here on none of them can be relied upon, even if this ends in the middle.
+            .values(lease_owner=lease, lease_until=moment + CLEARING, stored_chunks=0)
             .execution_options(synchronize_session=False)
         )
         with self._database.write() as session:

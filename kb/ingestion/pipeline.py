@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock
 from uuid import UUID
 
@@ -39,7 +39,7 @@ from kb.vectors import VectorStore
 
 # Chunks embedded and stored at a time: a second or so of work, after which a cancel is heard.
 BATCH_CHUNKS = 64
-# After an embedding that took longer, the claim is looked at before anything is stored; it is each time after that.
+# After a step that took longer, the claim is looked at before anything is stored; it always is when progress is noted.
 CHECK_SECONDS = 0.5
 # About as many new chunks are searched by brute force while ingestion goes on without a pause: 20 ms on Milvus Lite.
 SEAL_CHUNKS = 500
@@ -174,7 +174,8 @@ class Ingestion:
         meter = Meter(self._board, job.version_id, self._worker_id)
         meter.report(VersionState.PARSING, 0, 0)
         path = self._files.path(job.file_key, job.name)
-        with self._parser() as parser:
+        began = time.monotonic()
+        with self._parser(lambda: self._claims.check(job)) as parser:
             document = parser.parse(
                 path,
                 job.name,
@@ -182,6 +183,8 @@ class Ingestion:
                 lambda done, total: meter.report(VersionState.PARSING, done, total),
                 lambda: self._is_stopped(job),
             )
+        if time.monotonic() - began > CHECK_SECONDS:
+            self._claims.check(job)  # it may have been cancelled, and its knowledge base be gone
         spans = chunk_document(document)
         if not spans:
             raise NoText(name=job.name)
@@ -275,8 +278,13 @@ class Ingestion:
         return False
 
     @contextmanager
-    def _parser(self) -> Iterator[ParserProcess]:
-        parser = self._parsers.get()
+    def _parser(self, check: Callable[[], None] = lambda: None) -> Iterator[ParserProcess]:
+        """A parser that is free; while others use all of them, `check` is called now and then, and may raise."""
+        while True:
+            with suppress(Empty):
+                parser = self._parsers.get(timeout=CHECK_SECONDS)
+                break
+            check()
         try:
             yield parser
         finally:

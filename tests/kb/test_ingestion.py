@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +23,7 @@ from kb.models import Document, Version, VersionState
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings
-from tests.real_services import free_port
+from tests.real_services import free_port, wait_until
 
 # One chunk a section, as each is more than half of what fits into one.
 SECTION = "Sentence number {number} is about apples, pears and the long way home. " * 9
@@ -499,6 +501,38 @@ def test_a_new_version_that_fails_leaves_the_old_one_answering(core: Core, worke
     found = core.document(document.id)
     assert (found.live_version_id, found.latest.error) == (document.latest.id, "no_text")
     assert len(core.services.retriever.retrieve(core.user, knowledge_base.id, "apples").passages) == 3
+
+
+def test_a_clearing_that_is_killed_holds_up_no_retry(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_arguments: object) -> None:
+        raise SystemExit
+
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    in_batch(core, 1, lambda: core.services.documents.cancel(core.user, document.id))
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorStore, "delete_version", killed)
+        with pytest.raises(SystemExit):
+            worker.ingestion.ingest(document.latest.id)
+    core.services.documents.retry(core.user, document.id)
+    assert worker.ingestion.ingest(document.latest.id) is None
+    host, _, namespace = worker.id.split(":")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    set_version(core, document.latest.id, lease_owner=f"{host}:{gone.pid}:{namespace}#clearing-1")
+    worker.claims.expire()
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    assert core.count(document) == latest(core, document).chunks
+
+
+def test_a_document_that_waits_for_a_parser_hears_a_cancel(core: Core, worker: WorkerParts) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    with worker.ingestion._parser(), ThreadPoolExecutor(1) as pool:  # the only one
+        ingestion = pool.submit(worker.ingestion.ingest, document.latest.id)
+        wait_until(lambda: latest(core, document).state is VersionState.PARSING)
+        core.services.documents.cancel(core.user, document.id)
+        assert ingestion.result(timeout=20) is VersionState.CANCELLED
 
 
 # --- around it -------------------------------------------------------------------------------------------------
