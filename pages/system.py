@@ -13,13 +13,13 @@ from kb.embedding import ModelState, model_status
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.health import check_health
+from kb.ingestion import queue_depth
 from kb.models import ServiceHealth
 from kb.providers import host_of
 from pages.ui.chat_sidebar import connect_help
-from pages.ui.feedback import show_error
+from pages.ui.feedback import no_worker_text, show_error
 from pages.ui.i18n import _, ago, error_text, number
 from pages.ui.resources import local_services, services
-from workers import broker, sending
 
 REFRESH_SECONDS = 5.0
 PACKAGES = ("zhiwen", "streamlit", "pymilvus", "milvus-lite", "langchain-core", "dramatiq", "redis", "pypdfium2")
@@ -63,20 +63,18 @@ def draw_work() -> None:
     _section(_("Workers"))
     try:
         workers = services().board.workers()
-        waiting = {
-            queue: sending.waiting(broker, queue) for queue in (sending.INGESTION_QUEUE, sending.MAINTENANCE_QUEUE)
-        }
+        depth = queue_depth(services().database)
     except KbError as error:
         show_error(error)
         return
     if not workers:
-        st.warning(_("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 2"))
+        st.warning(no_worker_text())
     for worker in workers:
         busy = _("{busy} of {threads} threads busy").format(busy=worker.busy, threads=worker.threads)
         _row(True, f"{worker.host} ({worker.pid})", [busy, _("since {ago}").format(ago=ago(worker.since))])
     st.caption(
         _("In the queue: {ingestion} documents, {maintenance} clean-ups").format(
-            ingestion=number(waiting[sending.INGESTION_QUEUE]), maintenance=number(waiting[sending.MAINTENANCE_QUEUE])
+            ingestion=number(depth.documents), maintenance=number(depth.clean_ups)
         )
     )
 
@@ -88,7 +86,9 @@ def draw_models() -> None:
     detail = _model_state(model_status(settings).state) if settings.embedding_model == "builtin" else ""
     models = [(_("Language model"), model.name, model.server) for model in chat.available()]
     _table([(_("Embedding model"), name, detail), *models])
-    if not models:
+    if chat.error:
+        show_error(chat.error)
+    elif not models:
         st.caption(_("No language model is connected."), help=connect_help())
 
 

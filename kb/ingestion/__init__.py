@@ -3,6 +3,7 @@
 from kb.ingestion.claims import Claims, Job, mark_sent
 from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.pipeline import Ingestion
+from kb.ingestion.queue import QueueDepth, queue_depth
 from kb.ingestion.workers import new_worker_id
 
-__all__ = ["Claims", "Cleanup", "Ingestion", "Job", "mark_sent", "new_worker_id"]
+__all__ = ["Claims", "Cleanup", "Ingestion", "Job", "QueueDepth", "mark_sent", "new_worker_id", "queue_depth"]

@@ -94,16 +94,22 @@ class Documents:
             own_knowledge_base(session, user_id, knowledge_base_id)
             return {VersionState(state): count for state, count in session.execute(statement)}
 
-    def queue_places(self, version_ids: Collection[UUID]) -> dict[UUID, int]:
-        """Which place (1 is next) each queued version has among all that wait, whoever owns them."""
+    def queue_places(self, user_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, int]:
+        """Which place (1 is next) each of the user's queued versions has among all that wait, whoever owns them."""
         statement = (
-            sa.select(VersionRow.id)
+            sa.select(VersionRow.id, KnowledgeBaseRow.owner_id)
+            .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
             .where(VersionRow.state == VersionState.QUEUED.value)
             .order_by(VersionRow.created_at)
         )
         with self._database.read() as session:
-            waiting = session.scalars(statement).all()
-        return {version_id: place for place, version_id in enumerate(waiting, 1) if version_id in version_ids}
+            waiting = session.execute(statement).all()
+        return {
+            version_id: place
+            for place, (version_id, owner_id) in enumerate(waiting, 1)
+            if owner_id == user_id and version_id in version_ids
+        }
 
     def retry(self, user_id: UUID, document_id: UUID) -> UUID:
         """Queue a failed or cancelled document again; returns its version's id. Errors: `WrongState`."""

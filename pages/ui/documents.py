@@ -15,7 +15,7 @@ from kb.extracts import escape_markdown as escape
 from kb.models import Document, KnowledgeBase, Progress, User, Version, VersionState
 from kb.progress import WorkerInfo
 from pages.ui.chunks import open_chunks
-from pages.ui.feedback import confirm, errors_flashed, errors_shown, show_error
+from pages.ui.feedback import confirm, errors_flashed, errors_shown, no_worker_text, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number, size
 from pages.ui.resources import local_services, services
 from workers import sending
@@ -85,20 +85,20 @@ def _draw_page(user: User, base: KnowledgeBase, total: int, counts: Mapping[Vers
     pages = -(-total // PAGE_DOCUMENTS)
     page = min(st.session_state.get(PAGE_KEY, 1), max(pages, 1))
     documents = services().documents.list(user.id, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS)
-    activity = _look(documents, any(state.is_pending for state in counts))
+    activity = _look(user, documents, any(state.is_pending for state in counts))
     for document in documents:
         _draw_document(user, document, activity)
     if pages > 1:
         st.pagination(pages, key=PAGE_KEY)
 
 
-def _look(documents: list[Document], pending: bool) -> Activity:
+def _look(user: User, documents: list[Document], pending: bool) -> Activity:
     """Progress, workers and queue places; says what stands in the way of the work, if anything does."""
     if not pending:
         return Activity({}, [], {})
     waiting = [document.latest.id for document in documents if document.latest.state is VersionState.QUEUED]
     running = [document.latest.id for document in documents if document.latest.state.is_running]
-    places = services().documents.queue_places(waiting) if waiting else {}
+    places = services().documents.queue_places(user.id, waiting) if waiting else {}
     try:
         activity = Activity(services().board.read(running), services().board.workers(), places)
     except RedisUnavailable as error:
@@ -114,7 +114,7 @@ def _missing_worker() -> str:
     """Why nothing is processed, and what to do."""
     embedded = next((state for state in local_services().states() if state.name == "worker"), None)
     if embedded is None:
-        return _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 2")
+        return no_worker_text()
     if embedded.restarts or not embedded.running:
         return _("The worker does not stay up: {detail}").format(detail=escape(embedded.detail))
     return _("The worker is starting…")
@@ -187,20 +187,27 @@ def _queue_text(version: Version, place: int | None) -> str:
 
 
 def _draw_progress(version: Version, progress: Progress | None) -> None:
-    """n of m, the rate, and the last sign of life."""
-    seen = _("last sign of life {ago}").format(ago=ago(version.heartbeat_at)) if version.heartbeat_at else ""
-    if progress is None or not progress.total:
-        st.progress(0.0, " · ".join(filter(None, [_("Reading the file…"), seen])))
-        return
-    texts = {
-        VersionState.PARSING: _("Page {done} of {total}"),
-        VersionState.EMBEDDING: _("Chunk {done} of {total}"),
-        VersionState.INDEXING: _("Making it searchable…"),
-    }
-    text = texts.get(progress.stage, "").format(done=number(progress.done), total=number(progress.total))
-    rate = _("{rate} a second").format(rate=number(progress.rate, 1)) if progress.rate else ""
-    seen = _("last sign of life {ago}").format(ago=ago(progress.at))
-    st.progress(min(progress.done / progress.total, 1.0), " · ".join(filter(None, [text, rate, seen])))
+    """n of m, the rate, and the last sign of life. What was reported of another stage is an earlier attempt's."""
+    if progress and progress.stage is not version.state:
+        progress = None
+    signs = [moment for moment in (version.heartbeat_at, progress.at if progress else None) if moment]
+    seen = _("last sign of life {ago}").format(ago=ago(max(signs))) if signs else ""
+    done, total = 0, 0
+    if progress:
+        done, total = progress.done, progress.total
+    elif version.state is not VersionState.PARSING:
+        done, total = version.stored_chunks, version.chunks
+    rate = _("{rate} a second").format(rate=number(progress.rate, 1)) if progress and progress.rate else ""
+    text = _progress_text(version.state, total).format(done=number(done), total=number(total))
+    st.progress(min(done / total, 1.0) if total else 0.0, " · ".join(filter(None, [text, rate, seen])))
+
+
+def _progress_text(stage: VersionState, total: int) -> str:
+    if stage is VersionState.INDEXING:
+        return _("Making it searchable…")
+    if stage is VersionState.EMBEDDING and total:
+        return _("Chunk {done} of {total}")
+    return _("Page {done} of {total}") if total else _("Reading the file…")
 
 
 def _draw_actions(user: User, document: Document) -> None:

@@ -22,6 +22,11 @@ def show_error(error: KbError) -> None:
     )
 
 
+def no_worker_text() -> str:
+    """Why nothing is processed, and what to do, where workers are not ours to start."""
+    return _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 3")
+
+
 @contextmanager
 def errors_shown() -> Iterator[None]:
     """Show a `KbError` in place of what could not be drawn."""

@@ -25,8 +25,9 @@ POLLS_PER_SIGN_OF_LIFE = int(ALIVE_SECONDS / 3 / POLL_SECONDS)
 
 def draw_messages(messages: Sequence[Message], user_id: UUID) -> None:
     """All of them, the running one last and alive."""
+    answers = [message for message in messages if message.role is Role.ASSISTANT]
     for message in messages:
-        is_last = message is messages[-1]
+        is_last = bool(answers) and message is answers[-1]
         with st.container(key=f"message-{message.id}"):
             if message.role is Role.NOTICE:
                 draw_notice(message.mode, message.content)

@@ -93,8 +93,9 @@ def draw_trace(trace: Trace) -> None:
         profile = trace.profile
         st.caption(
             _(
-                "Weights: dense {dense}, lexical {lexical} · candidates per route: {candidates} · ef: {ef} · "
-                "threshold: {threshold} · top k: {top_k} · neighbours: {neighbours} · context: {context} tokens"
+                "Settings: dense weight {dense}, lexical weight {lexical} · candidates per route: {candidates} · "
+                "ef: {ef} · threshold: {threshold} · top k: {top_k} · neighbours: {neighbours} · "
+                "context: {context} tokens"
             ).format(
                 dense=number(profile.dense_weight, 2),
                 lexical=number(profile.lexical_weight, 2),
@@ -119,6 +120,7 @@ def _scores(passage: Passage) -> list[tuple[str, str]]:
         (_("Cosine"), _route(passage.dense)),
         ("BM25", _route(passage.lexical)),
         (_("Shared terms"), f"{number(passage.overlap * 100)} %"),
+        (_("Relevance"), number(passage.relevance, 3)),
     ]
 
 

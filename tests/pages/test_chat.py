@@ -238,6 +238,17 @@ def test_a_switch_of_the_mode_leaves_a_line(installation: Installation, visit: V
     assert [message.mode for message in notices] == [Mode.TEST]
 
 
+def test_a_switch_after_a_failure_leaves_the_way_to_try_again(installation: Installation, visit: Visit) -> None:
+    installation.set_up(LLM_MODEL="rate-limited")
+    installation.filled()
+    visitor = visit()
+    visitor.ask(QUESTION)
+    visitor.choose("mode", Mode.LLM)
+    assert "— Now: LLM chat —" in visitor.text()
+    assert visitor.has("regenerate")
+    assert visitor.has("passage-1")
+
+
 def test_a_switch_before_the_first_question_leaves_its_line_too(installation: Installation, visit: Visit) -> None:
     visitor = visit("zh-CN")
     visitor.choose("mode", Mode.LLM)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -206,6 +206,10 @@ def test_what_runs_shows_n_of_m_the_rate_and_the_last_sign_of_life(
     visitor.run()
     assert "Reading the file… · last sign of life" in visitor.text(f"document-{document.id}")
     progress = Progress(VersionState.PARSING, 1200, 3000, 12.5, datetime.now(UTC), "a")
+    stale = Progress(VersionState.EMBEDDING, 7, 9, 1.0, datetime.now(UTC) - timedelta(hours=1), "a")
+    installation.services.board.write(document.latest.id, stale)  # an earlier attempt's
+    visitor.run()
+    assert "Reading the file… · last sign of life" in visitor.text(f"document-{document.id}")
     installation.services.board.write(document.latest.id, progress)
     visitor.run()
     assert "Page 1,200 of 3,000 · 12.5 a second · last sign of life" in visitor.text(f"document-{document.id}")

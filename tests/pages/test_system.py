@@ -64,6 +64,15 @@ def test_without_a_model_it_is_said(without_model: Installation, visitor: Visito
     assert "No language model is connected." in visitor.text()
 
 
+@pytest.mark.parametrize(("locale", "message"), [("en-US", "refused the API key"), ("zh-CN", "拒绝了 API 密钥")])
+def test_a_refused_key_is_no_missing_model(locale: str, message: str, installation: Installation, visit: Visit) -> None:
+    installation.set_up(LLM_MODEL="", OPENAI_API_KEY="wrong")
+    visitor = visit(locale)
+    visitor.go_to("system")
+    assert message in visitor.errors
+    assert "No language model is connected." not in visitor.text()
+
+
 def test_what_a_service_that_is_down_says_is_translated(
     installation: Installation, visit: Visit, dead_url: str
 ) -> None:

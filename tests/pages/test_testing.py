@@ -33,7 +33,15 @@ def run_test(visitor: Visitor, question: str) -> None:
 def test_passages_come_in_order_with_every_score_and_the_trace(visitor: Visitor) -> None:
     run_test(visitor, QUESTION)
     best = visitor.text("passage-1")
-    for part in ("tea.md", "Fused</b> 1", "Cosine</b> ", "BM25</b> ", "(#1)", "Shared terms</b> 100 %"):
+    for part in (
+        "tea.md",
+        "Fused</b> 1",
+        "Cosine</b> ",
+        "BM25</b> ",
+        "(#1)",
+        "Shared terms</b> 100 %",
+        "Relevance</b> ",
+    ):
         assert part in best
     assert "<mark>Black tea is steeped in boiling water for four minutes. </mark>" in best
     assert "soup.md" in visitor.text("passage-2")
