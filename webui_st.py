@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kb.config import load_settings
 from kb.errors import KbError
-from kb.health import check_health
 from kb.logs import configure_logs
 from pages.ui import resources
 
@@ -83,8 +82,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
 async def healthz(_request: Request) -> JSONResponse:
     """Each service by name; 503 when one is down."""
     try:
-        services = await asyncio.to_thread(resources.services)
-        health = await asyncio.to_thread(check_health, services.pings())
+        health = await asyncio.to_thread(resources.health)
     except KbError as error:
         return JSONResponse({"ok": False, "detail": str(error), "services": {}}, status_code=503)
     ok = all(service.ok for service in health)

@@ -35,7 +35,8 @@ from kb.parsing import parse_file
 TARGETS = ("worker", "redis", "milvus", "web")
 MOMENTS = (VersionState.PARSING, VersionState.EMBEDDING, VersionState.INDEXING)
 MOMENT_SECONDS = 120.0
-RECOVERY_SECONDS = 300.0
+RECOVERY_SECONDS = 300.0  # how long it is waited for
+BAR_SECONDS = 60.0
 LEFTOVER_SECONDS = 10.0
 POLL_SECONDS = 0.003
 PAGE_CHUNKS = 1_000
@@ -75,7 +76,8 @@ def main() -> None:
         "slowest_recovery_seconds": round(max(outcome.recovery_seconds for outcome in outcomes), 1),
     }
     print(json.dumps(result))
-    sys.exit(1 if result["lost"] or result["duplicated"] or result["orphaned"] else 0)
+    failed = result["lost"] or result["duplicated"] or result["orphaned"]
+    sys.exit(1 if failed or result["slowest_recovery_seconds"] > BAR_SECONDS else 0)
 
 
 def _arguments() -> argparse.Namespace:

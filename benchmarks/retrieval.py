@@ -97,7 +97,8 @@ def run(library: Library, question_set: QuestionSet, script: str | None) -> dict
     questions = question_set.questions
     result: dict[str, Any] = {
         "set": question_set.name,
-        "passages": library.installation.services.vectors.count(library.knowledge_base.collection),
+        "passages": len(question_set.articles),
+        "chunks": library.installation.services.vectors.count(library.knowledge_base.collection),
         "questions": len(questions),
         "dense": library.measure(questions, DENSE),
         "lexical": library.measure(questions, LEXICAL),

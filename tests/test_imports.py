@@ -42,6 +42,17 @@ def environment_reads(tree: ast.AST) -> Iterator[int]:
             yield node.lineno  # type: ignore[attr-defined]
 
 
+def test_pages_only_send_messages_to_workers() -> None:
+    taken = {
+        (node.module, alias.name)
+        for path in modules("pages")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "workers"
+        for alias in node.names
+    }
+    assert taken == {("workers", "sending")}
+
+
 @pytest.mark.parametrize("folder", FORBIDDEN)
 def test_imports_go_one_way(folder: str) -> None:
     assert modules(folder)

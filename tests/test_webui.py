@@ -41,6 +41,7 @@ def test_health_names_each_service(web: Web) -> None:
         "sql": True,
         "redis": True,
         "milvus": True,
+        "worker": True,
     }
     assert health["services"]["redis"]["detail"].startswith("Redis ")
 
@@ -59,6 +60,7 @@ def test_health_is_503_and_names_the_service_that_is_down(web: Web) -> None:
         "sql": True,
         "redis": False,
         "milvus": True,
+        "worker": True,
     }
     assert "Redis does not answer" in health["services"]["redis"]["detail"]
     wait_until(lambda: web.health()[0] == 200, 10, "healthy again")

@@ -41,7 +41,7 @@ from kb.vectors import VectorStore
 BATCH_CHUNKS = 64
 # After a step that took longer, the claim is looked at before anything is stored; it always is when progress is noted.
 CHECK_SECONDS = 0.5
-# About as many new chunks are searched by brute force while ingestion goes on without a pause: 20 ms on Milvus Lite.
+# About as many new chunks are searched by brute force while ingestion goes on without a pause.
 SEAL_CHUNKS = 500
 
 log = structlog.get_logger()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -13,9 +14,10 @@ import structlog
 from kb.answers import Answers
 from kb.config import Settings, load_settings
 from kb.errors import KbError
+from kb.health import check_health
 from kb.llm import preload
 from kb.local import LocalServices
-from kb.models import User
+from kb.models import ServiceHealth, User
 from kb.services import Services, build_answers, build_services
 
 log = structlog.get_logger()
@@ -93,6 +95,16 @@ def _load_models() -> None:
     except KbError as error:
         log.warning("warm_up.failed", reason=error.code)  # the question itself will say so to the user
     preload()
+    gc.freeze()  # as the launcher does for what is there before the first page
+
+
+def health() -> list[ServiceHealth]:
+    """Each service, and the worker where it is ours. Errors: `SetupError`, `DatabaseUnavailable`."""
+    workers = [state for state in local_services().states() if state.name == "worker"]
+    return check_health(services().pings()) + [
+        ServiceHealth(state.name, state.running, state.detail or ("running" if state.running else "not running"), 0.0)
+        for state in workers
+    ]
 
 
 def close() -> None:
