@@ -21,7 +21,7 @@ from uuid import UUID
 from benchmarks.installation import Installation, ready, report_failures, temporary_installation
 from benchmarks.memory import PeakMemory
 from kb.embedding import build_embedding_model
-from kb.ingestion.pipeline import embedded_text
+from kb.ingestion.chunks import embedded_text
 from kb.models import Document
 
 PAGE_CHUNKS = 1_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import Counter
@@ -29,10 +28,11 @@ from kb.errors import (
     NoText,
     UnexpectedFailure,
 )
+from kb.ingestion.chunks import build_chunk, digest, embedded_text
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.library import FileStore
-from kb.models import Chunk, ChunkSpan, ParsedDocument, VersionState, chunk_id
+from kb.models import ChunkSpan, ParsedDocument, VersionState
 from kb.parsing import ParserProcess
 from kb.progress import Meter, ProgressBoard
 from kb.vectors import VectorStore
@@ -188,7 +188,7 @@ class Ingestion:
         spans = chunk_document(document)
         if not spans:
             raise NoText(name=job.name)
-        return _Work(job, document, spans, _digest(self._embedding.name, document, spans), meter)
+        return _Work(job, document, spans, digest(self._embedding.name, document, spans), meter)
 
     def _begin_storing(self, work: _Work) -> int:
         """Prepare the Milvus collection; returns how many chunks an earlier attempt stored for good."""
@@ -212,7 +212,7 @@ class Ingestion:
     def _store(self, work: _Work, spans: list[ChunkSpan]) -> None:
         """Embed and store one batch."""
         job = work.job
-        chunks = [_chunk(job, work.document, span) for span in spans]
+        chunks = [build_chunk(job, work.document, span) for span in spans]
         began = time.monotonic()
         vectors = self._embedding.embed_documents([embedded_text(chunk) for chunk in chunks])
         if time.monotonic() - began > CHECK_SECONDS:
@@ -289,33 +289,3 @@ class Ingestion:
             yield parser
         finally:
             self._parsers.put(parser)
-
-
-def embedded_text(chunk: Chunk) -> str:
-    """What the embedding model sees of a chunk: its heading path belongs to its meaning."""
-    return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
-
-
-def _chunk(job: Job, document: ParsedDocument, span: ChunkSpan) -> Chunk:
-    text = document.text[span.start : span.end]
-    return Chunk(
-        id=chunk_id(job.version_id, span.ordinal),
-        document_id=job.document_id,
-        version_id=job.version_id,
-        ordinal=span.ordinal,
-        start=span.start,
-        end=span.end,
-        page=span.page,
-        heading=span.heading,
-        text=text,
-        terms=lexical.terms(job.name, document.title, span.heading, text),
-    )
-
-
-def _digest(model: str, document: ParsedDocument, spans: list[ChunkSpan]) -> str:
-    """Tells whether two attempts would store the same chunks."""
-    digest = hashlib.sha256(model.encode())
-    digest.update(document.text.encode(errors="replace"))
-    for span in spans:
-        digest.update(f"{span.start}:{span.end};".encode())
-    return digest.hexdigest()
