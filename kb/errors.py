@@ -9,6 +9,7 @@ KbError
 │   └── EmbeddingMismatch      the knowledge base was built with another model
 ├── DocumentError              this file cannot be ingested; trying again alone does not help
 │   ├── EmptyFile
+│   ├── BlankFile              white space in a file of text
 │   ├── NoText                 nothing but images, or nothing at all
 │   ├── UnsupportedFormat
 │   ├── WrongFormat            the content is not what the file's name says
@@ -138,6 +139,11 @@ class EmptyFile(DocumentError):
     remedy = N_("Check the file and upload it again.")
 
 
+class BlankFile(DocumentError):
+    message = N_("“{name}” holds no text.")
+    remedy = N_("Check the file and upload it again.")
+
+
 class NoText(DocumentError):
     message = N_("No text was found in “{name}”. It may consist of scanned images.")
     remedy = N_("Run text recognition (OCR) on it first, or upload a version with text.")
@@ -196,17 +202,17 @@ class Unavailable(KbError):
 
 class DatabaseUnavailable(Unavailable):
     message = N_("The database does not answer ({detail}).")
-    remedy = N_("Check DATABASE_URL and that the database runs; see the System page.")
+    remedy = N_("If it does not come back by itself, see the System page; DATABASE_URL says where it is, if set.")
 
 
 class RedisUnavailable(Unavailable):
     message = N_("Redis does not answer ({detail}).")
-    remedy = N_("Check REDIS_URL and that Redis runs; see the System page.")
+    remedy = N_("If it does not come back by itself, see the System page; REDIS_URL says where it is, if set.")
 
 
 class MilvusUnavailable(Unavailable):
     message = N_("Milvus does not answer ({detail}).")
-    remedy = N_("Check MILVUS_URI and that Milvus runs; see the System page.")
+    remedy = N_("If it does not come back by itself, see the System page; MILVUS_URI says where it is, if set.")
 
 
 class MilvusRefused(Unavailable):

@@ -6,6 +6,7 @@ import streamlit as st
 
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
+from kb.library import KNOWLEDGE_BASE
 from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, User
 from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
 from pages.ui.feedback import show_error
@@ -22,7 +23,7 @@ def main() -> None:
         user = current_user()
         conversation = open_conversation(user)
         knowledge_bases = services().knowledge_bases.list(user.id)
-        settle_choices(knowledge_bases)
+        is_gone = settle_choices(knowledge_bases)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
         if has_model() and any(base.ready_count for base in knowledge_bases):
@@ -32,7 +33,7 @@ def main() -> None:
         return
     if not messages:
         draw_welcome(knowledge_bases)
-    draw_question(user, conversation, knowledge_bases, messages)
+    draw_question(user, conversation, knowledge_bases, messages, is_gone)
 
 
 def open_conversation(user: User) -> Conversation | None:
@@ -56,11 +57,14 @@ def open_conversation(user: User) -> Conversation | None:
     return conversation
 
 
-def settle_choices(knowledge_bases: list[KnowledgeBase]) -> None:
-    """Where none is chosen, or the chosen one is gone, another one steps in."""
+def settle_choices(knowledge_bases: list[KnowledgeBase]) -> bool:
+    """Where none is chosen, or the chosen one is gone, another one steps in. Whether it is gone."""
     current = state()
-    if current.knowledge_base_id not in [base.id for base in knowledge_bases]:
-        current.knowledge_base_id = preferred(knowledge_bases)
+    chosen = current.knowledge_base_id
+    if chosen in [base.id for base in knowledge_bases]:
+        return False
+    current.knowledge_base_id = preferred(knowledge_bases)
+    return chosen is not None
 
 
 def draw_conversation(user: User, conversation: Conversation | None) -> list[Message]:
@@ -120,8 +124,13 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
 
 
 def draw_question(
-    user: User, conversation: Conversation | None, knowledge_bases: list[KnowledgeBase], messages: list[Message]
+    user: User,
+    conversation: Conversation | None,
+    knowledge_bases: list[KnowledgeBase],
+    messages: list[Message],
+    is_gone: bool,
 ) -> None:
+    """The field for the next question. One that was meant for a knowledge base that is gone goes to no other."""
     current = state()
     running = any(message.state is MessageState.STREAMING for message in messages)
     lacks_base = current.mode is not Mode.LLM and not knowledge_bases
@@ -132,6 +141,8 @@ def draw_question(
     if not question or not question.strip():
         return
     try:
+        if is_gone and current.mode is not Mode.LLM:
+            raise NotFound(what=KNOWLEDGE_BASE)
         ask(user, conversation, question.strip())
     except KbError as error:
         show_error(error)

@@ -62,8 +62,11 @@ def draw_conversation(user: User, conversation: Conversation) -> None:
         st.caption(f"{mode_names()[conversation.mode]} · {moment(conversation.updated_at)}", width="content")
         with st.popover("", icon=":material/edit:", type="tertiary", help=_("Rename")):
             key = f"title-{conversation.id}"
-            st.text_input(_("Title"), value=conversation.title, key=key, max_chars=200)
-            st.button(_("Rename"), key=f"rename-{conversation.id}", on_click=_rename, args=(user, conversation, key))
+            with st.form(f"rename-form-{conversation.id}", border=False):
+                st.text_input(_("Title"), value=conversation.title, key=key, max_chars=200)
+                st.form_submit_button(
+                    _("Rename"), key=f"rename-{conversation.id}", on_click=_rename, args=(user, conversation, key)
+                )
         if st.button("", icon=":material/delete:", key=f"delete-{conversation.id}", type="tertiary", help=_("Delete")):
             question = _("Delete “{name}” with all its messages? This cannot be undone.").format(
                 name=escape(conversation.title)

@@ -6,8 +6,9 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.errors import KbError, RedisUnavailable
+from kb.errors import KbError, NotFound, RedisUnavailable
 from kb.extracts import escape_markdown as escape
+from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
 from pages.ui.documents import draw_documents
 from pages.ui.feedback import close_dialog_if, confirm, errors_flashed, show_error
@@ -51,6 +52,8 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
     """The choice of the knowledge base to show, with what can be done to it."""
     bases = {base.id: base for base in knowledge_bases}
     wanted = query_id("knowledge_base") or state().knowledge_base_id
+    if wanted and wanted not in bases:
+        show_error(NotFound(what=KNOWLEDGE_BASE))
     chosen = wanted if wanted in bases else preferred(knowledge_bases)
     assert chosen is not None  # there is at least one
     st.session_state[CHOICE_KEY] = chosen
@@ -143,6 +146,7 @@ def _confirm_delete(user: User, base: KnowledgeBase) -> None:
 
 def _delete(user: User, base: KnowledgeBase) -> None:
     st.query_params.clear()
+    state().knowledge_base_id = None
     with errors_flashed():
         services().knowledge_bases.delete(user.id, base.id)
         try:

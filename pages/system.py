@@ -18,7 +18,7 @@ from kb.models import ServiceHealth
 from kb.providers import host_of
 from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import no_worker_text, show_error
-from pages.ui.i18n import _, ago, error_text, number
+from pages.ui.i18n import _, ago, error_text, ngettext, number
 from pages.ui.resources import local_services, services
 
 REFRESH_SECONDS = 5.0
@@ -48,7 +48,7 @@ def draw_services(health: Sequence[ServiceHealth]) -> None:
         local = embedded.get(service.name)
         is_ours = local is not None or (service.name == "sql" and not services().settings.database_url)
         where = _("embedded") if is_ours else _("external")
-        restarts = _("{count} restarts").format(count=local.restarts) if local and local.restarts else ""
+        restarts = ngettext("{count} restart", "{count} restarts", local.restarts) if local and local.restarts else ""
         detail = " ".join(error_text(service.error)) if service.error else service.detail
         facts = [escape(detail), where, restarts, f"{number(service.milliseconds)} ms"]
         _row(service.ok, NAMES[service.name], facts)

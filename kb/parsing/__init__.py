@@ -10,15 +10,16 @@ import zlib
 from importlib import import_module
 from pathlib import Path
 
-from kb.errors import N_, DamagedFile, FileTooLarge, KbError, NoText
+from kb.errors import N_, BlankFile, DamagedFile, FileTooLarge, KbError, NoText
 from kb.models import ParsedDocument
-from kb.parsing.kinds import PARSERS, check
+from kb.parsing.kinds import PARSERS, check, extension_of
 from kb.parsing.process import ParserProcess
 from kb.parsing.source import Report, Source, report_nothing
 
 __all__ = ["SUPPORTED_EXTENSIONS", "ParserProcess", "parse_file"]
 
 SUPPORTED_EXTENSIONS: tuple[str, ...] = tuple(PARSERS)
+TEXT_PARSERS = ("plain", "markdown", "html", "csv")  # of files that cannot consist of images
 
 
 def parse_file(path: Path, name: str, report: Report | None = None) -> ParsedDocument:
@@ -37,7 +38,7 @@ def parse_file(path: Path, name: str, report: Report | None = None) -> ParsedDoc
     except Exception as error:  # the libraries raise anything for a broken file
         raise DamagedFile(name=name, detail=_describe(error)) from error
     if not document.text:
-        raise NoText(name=name)
+        raise BlankFile(name=name) if PARSERS[extension_of(name)] in TEXT_PARSERS else NoText(name=name)
     return document
 
 

@@ -31,24 +31,24 @@ PARSERS = {
     ".tsv": "csv",
 }
 _LABELS = {
-    ".doc": "old Word, .doc",
-    ".ppt": "old PowerPoint, .ppt",
-    ".xls": "old Excel, .xls",
-    ".odt": "OpenDocument text, .odt",
-    ".ods": "OpenDocument spreadsheet, .ods",
-    ".odp": "OpenDocument presentation, .odp",
-    ".od?": "OpenDocument file",
-    ".rtf": "Rich Text, .rtf",
-    ".epub": "e-book, .epub",
-    ".msg": "Outlook message, .msg",
-    ".eml": "e-mail message, .eml",
-    ".ipynb": "Jupyter notebook, .ipynb",
+    ".doc": N_("old Word, .doc"),
+    ".ppt": N_("old PowerPoint, .ppt"),
+    ".xls": N_("old Excel, .xls"),
+    ".odt": N_("OpenDocument text, .odt"),
+    ".ods": N_("OpenDocument spreadsheet, .ods"),
+    ".odp": N_("OpenDocument presentation, .odp"),
+    ".od?": N_("OpenDocument file"),
+    ".rtf": N_("Rich Text, .rtf"),
+    ".epub": N_("e-book, .epub"),
+    ".msg": N_("Outlook message, .msg"),
+    ".eml": N_("e-mail message, .eml"),
+    ".ipynb": N_("Jupyter notebook, .ipynb"),
     ".pdf": "PDF",
     ".html": "HTML",
     ".docx": "Word (.docx)",
     ".pptx": "PowerPoint (.pptx)",
     ".xlsx": "Excel (.xlsx)",
-    ".zip": "ZIP archive",
+    ".zip": N_("ZIP archive"),
 }
 _OOXML_MAIN = {"word/document": ".docx", "ppt/presentation": ".pptx", "xl/workbook": ".xlsx"}
 _OLE_STREAMS = {"WordDocument": ".doc", "PowerPoint Document": ".ppt", "Workbook": ".xls", "Book": ".xls"}
@@ -112,7 +112,7 @@ def _check_ooxml(source: Source, extension: str) -> None:
 def _check_text(source: Source, extension: str) -> None:
     """Raise if the file is a document of another kind or binary data."""
     head = _read_head(source.path)
-    expected = "text" if PARSERS[extension] == "plain" else extension.lstrip(".").upper()
+    expected = N_("text") if PARSERS[extension] == "plain" else extension.lstrip(".").upper()
     is_page = PARSERS[extension] == "csv" and _HTML.match(head)
     if is_page or head.startswith((b"PK\x03\x04", b"%PDF-", b"{\\rtf", _OLE)) or _is_binary(head):
         raise WrongFormat(name=source.name, expected=expected, actual=_describe(source.path, head))
@@ -142,7 +142,7 @@ def _kind_of_zip(source: Source) -> str:
         size = f"{len(members)} parts, {unpacked >> 20} MB unpacked"
         raise FileTooLarge(name=source.name, size=size, limit=f"{_MAX_UNPACKED_BYTES >> 20} MB")
     if _STRICT in relations:
-        kind = "Strict Open XML; save it as an ordinary Word, PowerPoint or Excel file"
+        kind = N_("Strict Open XML; save it as an ordinary Word, PowerPoint or Excel file")
         raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(PARSERS))
     return _kind_of_members({member.filename.replace("\\", "/").lower() for member in members})
 
@@ -168,7 +168,7 @@ def _describe(path: Path, head: bytes) -> str:
     """What the content looks like, in words for the user."""
     if head.startswith(_OLE):
         found = next((ext for stream, ext in _OLE_STREAMS.items() if _holds_stream(path, stream)), "")
-        return _LABELS.get(found, "an old Office file")
+        return _LABELS.get(found, N_("an old Office file"))
     if head.startswith(b"PK"):
         return _describe_zip(path)
     if _HTML.match(head):
@@ -178,11 +178,11 @@ def _describe(path: Path, head: bytes) -> str:
     if head.startswith(b"{\\rtf"):
         return _LABELS[".rtf"]
     if not _is_binary(head):
-        return "plain text"
+        return N_("plain text")
     try:
-        return puremagic.magic_string(head)[0].name or "binary data"
+        return puremagic.magic_string(head)[0].name or N_("binary data")
     except (puremagic.PureError, ValueError, IndexError):
-        return "binary data"
+        return N_("binary data")
 
 
 def _describe_zip(path: Path) -> str:

@@ -109,5 +109,8 @@ def _describe(version: str) -> Server:
 
 
 def _reason(error: BaseException) -> str:
-    text = str(getattr(error, "message", "") or error).strip()
+    import grpc
+
+    text = error.details() if isinstance(error, grpc.Call) else getattr(error, "message", "")
+    text = str(text or error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__

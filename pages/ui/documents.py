@@ -179,8 +179,9 @@ def _draw_detail(version: Version, activity: Activity) -> None:
 def _queue_text(version: Version, place: int | None) -> str:
     if version.error and version.retry_at:
         message, _remedy = error_text(from_code(version.error, version.error_values))
-        seconds = max(0, round((version.retry_at - datetime.now(UTC)).total_seconds()))
-        return escape(message) + " " + _("Next try in {seconds} s.").format(seconds=seconds)
+        seconds = round((version.retry_at - datetime.now(UTC)).total_seconds())
+        when = _("Next try in {seconds} s.").format(seconds=seconds) if seconds > 0 else _("It is tried again soon.")
+        return f"{escape(message)} {when}"
     if place is None:
         return _("Waiting for a worker.")
     return _("Place {place} in the queue.").format(place=number(place))

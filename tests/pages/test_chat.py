@@ -270,6 +270,21 @@ def test_a_switch_of_the_knowledge_base_leaves_a_line(installation: Installation
     assert "Roses are cut in March" in visitor.text()
 
 
+def test_a_question_to_a_deleted_knowledge_base_goes_to_no_other(installation: Installation, visit: Visit) -> None:
+    installation.filled("Garden", {"garden.md": "Roses are cut in March."})
+    kitchen = installation.filled("Kitchen")
+    visitor = visit()
+    visitor.choose("knowledge_base", kitchen.id)
+    visitor.ask(QUESTION)
+    installation.services.knowledge_bases.delete(installation.user, kitchen.id)  # in another tab
+    visitor.start_asking("And how long is it kept?")
+    assert "This knowledge base does not exist any more" in visitor.errors
+    assert "And how long is it kept?" in visitor.text()
+    assert [message.role for message in messages_of(visitor, installation)] == [Role.USER, Role.ASSISTANT]
+    visitor.ask("When are roses cut?")
+    assert "Roses are cut in March" in visitor.text()
+
+
 def test_a_new_conversation_begins_empty(installation: Installation, visit: Visit) -> None:
     visitor = visit()
     ask_in_llm_mode(visitor)

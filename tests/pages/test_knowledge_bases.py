@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -196,6 +197,15 @@ def test_what_waits_shows_its_place_and_whether_a_worker_runs(installation: Inst
     assert "No worker is running" not in visitor.text()
     assert "Place 1 in the queue." in visitor.text(f"document-{first.id}")
     assert "Place 2 in the queue." in visitor.text(f"document-{second.id}")
+
+
+def test_an_address_of_a_knowledge_base_that_is_gone_says_so(installation: Installation, visitor: Visitor) -> None:
+    installation.knowledge_base()
+    visitor.app.query_params["knowledge_base"] = str(uuid4())
+    visitor.run()
+    assert "This knowledge base does not exist any more" in visitor.errors
+    visitor.run()
+    assert visitor.errors == ""
 
 
 def test_what_runs_shows_n_of_m_the_rate_and_the_last_sign_of_life(

@@ -9,6 +9,7 @@ import parsing_samples as samples
 import pytest
 
 from kb.errors import (
+    BlankFile,
     DamagedFile,
     DocumentError,
     EmptyFile,
@@ -162,16 +163,16 @@ def test_an_empty_file(tmp_path: Path, extension: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "error"),
     [
-        ("a.txt", b" \n\t\r\n"),
-        ("a.html", b"<html><body><img src=x></body></html>"),
-        ("a.pdf", samples.make_pdf([""])),
-        ("a.xlsx", samples.make_xlsx({"A": []})),
+        ("a.txt", b" \n\t\r\n", BlankFile),
+        ("a.html", b"<html><body><img src=x></body></html>", BlankFile),
+        ("a.pdf", samples.make_pdf([""]), NoText),
+        ("a.xlsx", samples.make_xlsx({"A": []}), NoText),
     ],
 )
-def test_a_file_without_text(tmp_path: Path, name: str, content: bytes) -> None:
-    with pytest.raises(NoText):
+def test_a_file_without_text(tmp_path: Path, name: str, content: bytes, error: type[DocumentError]) -> None:
+    with pytest.raises(error):
         parse(tmp_path, name, content)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import parsing_samples as samples
 import pytest
 
-from kb.errors import Cancelled, FileTooLarge, NoText, ParserCrashed, ParsingTimeout
+from kb.errors import BlankFile, Cancelled, FileTooLarge, ParserCrashed, ParsingTimeout
 from kb.parsing import ParserProcess, parse_file
 
 HERE = Path(__file__).parent
@@ -71,7 +71,7 @@ def test_same_as_in_process(parser: ParserProcess, tmp_path: Path) -> None:
 
 def test_errors_travel_with_their_values(parser: ParserProcess, tmp_path: Path) -> None:
     name = '../../x" or 1==1 or "\udcff.txt'
-    with pytest.raises(NoText) as caught:
+    with pytest.raises(BlankFile) as caught:
         parser.parse(samples.write(tmp_path, "a", " \n"), name, 30, None, never)
     assert caught.value.values == {"name": name}
 
