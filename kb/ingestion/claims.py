@@ -204,6 +204,17 @@ class Claims:
         )
         return True
 
+    def collections(self) -> list[str]:
+        """The Milvus collections of all knowledge bases that can answer."""
+        statement = (
+            sa.select(KnowledgeBaseRow.collection)
+            .join(DocumentRow, DocumentRow.knowledge_base_id == KnowledgeBaseRow.id)
+            .where(KnowledgeBaseRow.deleted_at.is_(None), DocumentRow.live_version_id.is_not(None))
+            .distinct()
+        )
+        with self._database.read() as session:
+            return list(session.scalars(statement))
+
     # --- what a dead worker left, and what was never delivered ---
 
     def expire(self) -> int:

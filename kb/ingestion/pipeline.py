@@ -97,6 +97,9 @@ class Ingestion:
         self._vectors.ping()
         lexical.terms("warm up 預熱")
         self._embedding.embed_documents(["warm up"])
+        for collection in self._claims.collections():
+            with suppress(MilvusRefused):  # it is being deleted
+                self._vectors.warm_up(collection)
 
     def close(self) -> None:
         """End the parser processes that are idle."""
@@ -156,6 +159,7 @@ class Ingestion:
         for collection, chunks in due.items():
             with suppress(MilvusRefused):  # its knowledge base may have been deleted
                 self._vectors.flush(collection)
+                self._vectors.warm_up(collection)
             self._note_unsealed(collection, -chunks)
 
     # --- the stages ---

@@ -131,7 +131,7 @@ def test_first_documents_of_a_new_knowledge_base_may_come_together(core: Core, w
     ("name", "content", "code"),
     [
         ("empty.md", b"", "empty_file"),
-        ("blank.txt", b" \n\t\n ", "no_text"),
+        ("blank.txt", b" \n\t\n ", "blank_file"),
         ("a.exe", b"MZ\x90\x00" * 50, "unsupported_format"),
         ("not.pdf", b"\x89PNG\r\n\x1a\n" + bytes(100), "wrong_format"),
         ("cut.pdf", b"%PDF-1.7\n1 0 obj\n<<", "damaged_file"),
@@ -499,7 +499,7 @@ def test_a_new_version_that_fails_leaves_the_old_one_answering(core: Core, worke
     new = add_version(core, document, "  ")
     assert worker.ingestion.ingest(new) is VersionState.FAILED
     found = core.document(document.id)
-    assert (found.live_version_id, found.latest.error) == (document.latest.id, "no_text")
+    assert (found.live_version_id, found.latest.error) == (document.latest.id, "blank_file")
     assert len(core.services.retriever.retrieve(core.user, knowledge_base.id, "apples").passages) == 3
 
 

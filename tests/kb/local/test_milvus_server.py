@@ -1,0 +1,71 @@
+"""What stands in place of Milvus Lite's own functions gives the same results, but over all segments."""
+
+from __future__ import annotations
+
+import random
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+from milvus_lite.analyzer.sparse import bytes_to_sparse, sparse_to_bytes
+from milvus_lite.index.sparse_inverted import SparseInvertedIndex
+
+from kb.local.milvus_server import CORRECTED_VERSIONS, Statistics, build_index, search_index, unpack
+
+ROWS = 300
+Row = dict[int, float]
+
+
+def some_rows(seed: int) -> list[Row]:
+    chance = random.Random(seed)
+    words = [int(2**32 * chance.random()) for _ in range(400)]
+    sizes = [chance.randint(0, 40) for _ in range(ROWS)]
+    return [*({chance.choice(words): float(chance.randint(1, 5)) for _ in range(size)} for size in sizes), {}]
+
+
+def index_of(rows: list[Row], mask: np.ndarray | None = None) -> SparseInvertedIndex:
+    index = SparseInvertedIndex(k1=1.2, b=0.75)
+    build_index(index, rows, mask)
+    return index
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_one_segment_is_scored_as_milvus_lite_does(masked: bool) -> None:
+    rows = some_rows(1)
+    built = np.array([place % 7 != 0 for place in range(len(rows))]) if masked else None
+    wanted = np.array([place % 5 != 0 for place in range(len(rows))]) if masked else None
+    queries = [dict.fromkeys(list(row)[:5], 1.0) | {7: 1.0} for row in rows[:20]] + [{}, {7: 1.0}]
+    theirs = SparseInvertedIndex(k1=1.2, b=0.75)
+    theirs.build(rows, built)
+    ids, distances = search_index(index_of(rows, built), queries, 10, wanted)
+    np.testing.assert_allclose(distances, theirs.search(queries, 10, wanted)[1], rtol=1e-5)
+    all_ids, all_distances = theirs.search(queries, len(rows), wanted)
+    for number in range(len(queries)):  # rows of one score come in any order
+        score = dict(zip(all_ids[number].tolist(), all_distances[number].tolist(), strict=True))
+        found = ids[number][ids[number] >= 0].tolist()
+        assert [score[place] for place in found] == pytest.approx(distances[number][: len(found)].tolist(), rel=1e-5)
+    assert (ids >= 0).sum() > 100
+
+
+def test_the_statistics_are_those_of_all_segments_together() -> None:
+    rows = some_rows(2)
+    terms = np.array([*list(rows[0])[:3], 7])
+    parts = [index_of(part) for part in (rows[:10], rows[10:250], rows[250:], [{}])]
+    apart, together = Statistics(parts), Statistics([index_of([*rows, {}])])
+    np.testing.assert_allclose(apart.idf(terms), together.idf(terms))
+    assert apart.average_length == pytest.approx(together.average_length)
+
+
+def test_an_empty_segment_finds_nothing() -> None:
+    for rows in ([], [{}]):
+        ids, _distances = search_index(index_of(rows), [{7: 1.0}], 3)
+        assert ids.tolist() == [[-1, -1, -1]]
+
+
+def test_vectors_are_unpacked_as_milvus_lite_does() -> None:
+    for row in some_rows(3):
+        assert unpack(sparse_to_bytes(row)) == bytes_to_sparse(sparse_to_bytes(row))
+
+
+def test_milvus_lite_is_one_of_those_that_are_corrected() -> None:
+    assert version("milvus-lite").startswith(CORRECTED_VERSIONS)
