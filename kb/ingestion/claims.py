@@ -204,13 +204,16 @@ class Claims:
         )
         return True
 
-    def collections(self) -> list[str]:
-        """The Milvus collections of all knowledge bases that can answer."""
+    def newest_collections(self, limit: int) -> list[str]:
+        """The Milvus collections of the newest knowledge bases that can answer."""
+        can_answer = sa.exists().where(
+            DocumentRow.knowledge_base_id == KnowledgeBaseRow.id, DocumentRow.live_version_id.is_not(None)
+        )
         statement = (
             sa.select(KnowledgeBaseRow.collection)
-            .join(DocumentRow, DocumentRow.knowledge_base_id == KnowledgeBaseRow.id)
-            .where(KnowledgeBaseRow.deleted_at.is_(None), DocumentRow.live_version_id.is_not(None))
-            .distinct()
+            .where(KnowledgeBaseRow.deleted_at.is_(None), can_answer)
+            .order_by(KnowledgeBaseRow.created_at.desc())
+            .limit(limit)
         )
         with self._database.read() as session:
             return list(session.scalars(statement))

@@ -43,6 +43,8 @@ BATCH_CHUNKS = 64
 CHECK_SECONDS = 0.5
 # About as many new chunks are searched by brute force while ingestion goes on without a pause.
 SEAL_CHUNKS = 500
+# Of so many knowledge bases the newest are made ready for their first question when a worker starts.
+WARM_COLLECTIONS = 10
 
 log = structlog.get_logger()
 
@@ -97,7 +99,7 @@ class Ingestion:
         self._vectors.ping()
         lexical.terms("warm up 預熱")
         self._embedding.embed_documents(["warm up"])
-        for collection in self._claims.collections():
+        for collection in self._claims.newest_collections(WARM_COLLECTIONS):
             with suppress(MilvusRefused):  # it is being deleted
                 self._vectors.warm_up(collection)
 

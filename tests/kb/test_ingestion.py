@@ -595,10 +595,22 @@ def test_a_deleted_knowledge_base_need_not_be_sealed(core: Core, worker: WorkerP
     worker.ingestion.seal()
 
 
-def test_warming_up_leaves_the_parsers_at_hand(core: Core, worker: WorkerParts) -> None:
+def test_warming_up_leaves_the_parsers_at_hand_and_asks_the_newest_collections(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker.ingestion.warm_up()
-    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
-    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    empty, older, newer = (core.knowledge_base(name) for name in ("Empty", "Older", "Newer"))
+    for base in (older, newer):
+        document = core.upload(base, "a.md", "# A\n\nText.")
+        assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    assert worker.claims.newest_collections(2) == [newer.collection, older.collection]
+    assert worker.claims.newest_collections(1) == [newer.collection]
+    core.services.knowledge_bases.delete(core.user, newer.id)
+    warmed: list[str] = []
+    monkeypatch.setattr(VectorStore, "warm_up", lambda _store, collection: warmed.append(collection))
+    worker.ingestion.warm_up()
+    assert warmed == [older.collection]
+    assert empty.collection not in warmed
 
 
 # --- several at a time -----------------------------------------------------------------------------------------
