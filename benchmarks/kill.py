@@ -26,9 +26,10 @@ import psutil
 
 from benchmarks.installation import Installation, connected, temporary_home, wait_for_worker
 from benchmarks.samples import write_samples
-from benchmarks.web import WebProcess, is_listening, wait_until
+from benchmarks.web import WebProcess, wait_until
 from kb.chunking import chunk_document
 from kb.config import load_settings
+from kb.local.ports import is_listening
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.parsing import parse_file
 

@@ -19,10 +19,10 @@ import psycopg
 import pytest
 
 from kb.errors import SetupError
+from kb.local.ports import HOST, is_listening
 from kb.local.redis_server import find_redis_server
 
 ROOT = Path(__file__).parents[1]
-HOST = "127.0.0.1"
 OLD_MILVUS = ROOT / "build" / "milvus-2.3.5" / "bin" / "milvus-server"
 # A fixed port of Milvus 2.3.5, so only one can run on a machine.
 OLD_MILVUS_HEALTH = "http://127.0.0.1:9091/healthz"
@@ -40,14 +40,6 @@ def free_port() -> int:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
         return port
-
-
-def is_listening(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10.0, what: str = "it") -> None:

@@ -13,8 +13,9 @@ import psutil
 import pytest
 from streamlit.web.server.app_discovery import discover_asgi_app
 
+from kb.local.ports import is_listening
 from tests.e2e.web import Web, is_alive
-from tests.real_services import ROOT, is_listening, wait_until
+from tests.real_services import ROOT, wait_until
 
 PATHS = ("/", "/knowledge-bases", "/testing", "/history", "/system")
 
