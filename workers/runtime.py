@@ -17,6 +17,7 @@ from kb.config import Settings
 from kb.embedding import ensure_model
 from kb.embedding.builtin import BuiltinModel
 from kb.errors import KbError
+from kb.ingestion import newest_collections
 from kb.logs import configure_logs
 from kb.progress import WorkerInfo
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
@@ -26,6 +27,8 @@ HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
 SEALER_SECONDS = 1.0
 SWEEPER_SECONDS = 86_400.0
+# Of so many knowledge bases the newest are made ready for their first question when a worker starts.
+WARM_COLLECTIONS = 10
 # Embedding threads come back from native code many times a second and need the interpreter for an instant each time; by
 # default they wait up to 5 ms for a thread that analyses text or talks to SQL.
 SWITCH_SECONDS = 0.0005
@@ -108,6 +111,9 @@ class WorkerRuntime(Middleware):
                 ensure_model(self._settings)
             self.parts.ingestion.warm_up()
             gc.freeze()  # what is loaded by now will never be garbage
+            assert self._services is not None
+            collections = newest_collections(self._services.database, WARM_COLLECTIONS)
+            self.parts.ingestion.warm_up_collections(collections)
         except KbError as error:
             log.warning("worker.not_warm", reason=error.code, detail=str(error))  # the pages show it, too
 

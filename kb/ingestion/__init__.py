@@ -2,8 +2,18 @@
 
 from kb.ingestion.claims import Claims, Job, mark_sent
 from kb.ingestion.cleanup import Cleanup
+from kb.ingestion.overview import QueueDepth, newest_collections, queue_depth
 from kb.ingestion.pipeline import Ingestion
-from kb.ingestion.queue import QueueDepth, queue_depth
 from kb.ingestion.workers import new_worker_id
 
-__all__ = ["Claims", "Cleanup", "Ingestion", "Job", "QueueDepth", "mark_sent", "new_worker_id", "queue_depth"]
+__all__ = [
+    "Claims",
+    "Cleanup",
+    "Ingestion",
+    "Job",
+    "QueueDepth",
+    "mark_sent",
+    "new_worker_id",
+    "newest_collections",
+    "queue_depth",
+]

@@ -204,20 +204,6 @@ class Claims:
         )
         return True
 
-    def newest_collections(self, limit: int) -> list[str]:
-        """The Milvus collections of the newest knowledge bases that can answer."""
-        can_answer = sa.exists().where(
-            DocumentRow.knowledge_base_id == KnowledgeBaseRow.id, DocumentRow.live_version_id.is_not(None)
-        )
-        statement = (
-            sa.select(KnowledgeBaseRow.collection)
-            .where(KnowledgeBaseRow.deleted_at.is_(None), can_answer)
-            .order_by(KnowledgeBaseRow.created_at.desc())
-            .limit(limit)
-        )
-        with self._database.read() as session:
-            return list(session.scalars(statement))
-
     # --- what a dead worker left, and what was never delivered ---
 
     def expire(self) -> int:
@@ -225,8 +211,7 @@ class Claims:
         self._end_dead_clearings()
         running = VersionRow.state.in_(RUNNING)
         with self._database.read() as session:
-            owners = session.scalars(sa.select(VersionRow.lease_owner).where(running).distinct()).all()
-            dead = [owner for owner in owners if is_dead(owner, self._owner)]
+            dead = self._dead_owners(session, running)
             abandoned = sa.or_(VersionRow.lease_until < self._clock(), VersionRow.lease_owner.in_(dead))
             statement = sa.select(VersionRow, DocumentRow.name).join(DocumentRow).where(running, abandoned)
             if not session.execute(statement.limit(1)).first():
@@ -268,8 +253,7 @@ class Claims:
         """Free what a dead worker was clearing: a retry of it need not wait, and somebody else clears the rest."""
         cleared = sa.and_(VersionRow.state.in_(CLEARED), VersionRow.lease_until.is_not(None))
         with self._database.read() as session:
-            owners = session.scalars(sa.select(VersionRow.lease_owner).where(cleared).distinct()).all()
-        dead = [owner for owner in owners if is_dead(owner, self._owner)]
+            dead = self._dead_owners(session, cleared)
         if dead:
             with self._database.write() as session:
                 session.execute(
@@ -277,6 +261,11 @@ class Claims:
                     .where(cleared, VersionRow.lease_owner.in_(dead))
                     .values(lease_owner="", lease_until=None)
                 )
+
+    def _dead_owners(self, session: Session, leased: sa.ColumnElement[bool]) -> list[str]:
+        """Those who hold such versions, but ran on this host and are gone."""
+        owners = session.scalars(sa.select(VersionRow.lease_owner).where(leased).distinct())
+        return [owner for owner in owners if is_dead(owner, self._owner)]
 
     def _expire(self, version: VersionRow, name: str) -> None:
         version.crashes += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -43,8 +43,6 @@ BATCH_CHUNKS = 64
 CHECK_SECONDS = 0.5
 # About as many new chunks are searched by brute force while ingestion goes on without a pause.
 SEAL_CHUNKS = 500
-# Of so many knowledge bases the newest are made ready for their first question when a worker starts.
-WARM_COLLECTIONS = 10
 
 log = structlog.get_logger()
 
@@ -99,7 +97,10 @@ class Ingestion:
         self._vectors.ping()
         lexical.terms("warm up 預熱")
         self._embedding.embed_documents(["warm up"])
-        for collection in self._claims.newest_collections(WARM_COLLECTIONS):
+
+    def warm_up_collections(self, collections: Sequence[str]) -> None:
+        """Make Milvus collections ready for their first question. Errors: `MilvusUnavailable`."""
+        for collection in collections:
             with suppress(MilvusRefused):  # it is being deleted
                 self._vectors.warm_up(collection)
 
@@ -189,8 +190,7 @@ class Ingestion:
                 lambda done, total: meter.report(VersionState.PARSING, done, total),
                 lambda: self._is_stopped(job),
             )
-        if time.monotonic() - began > CHECK_SECONDS:
-            self._claims.check(job)  # it may have been cancelled, and its knowledge base be gone
+        self._check_after(began, job)
         spans = chunk_document(document)
         if not spans:
             raise NoText(name=job.name)
@@ -221,8 +221,7 @@ class Ingestion:
         chunks = [build_chunk(job, work.document, span) for span in spans]
         began = time.monotonic()
         vectors = self._embedding.embed_documents([embedded_text(chunk) for chunk in chunks])
-        if time.monotonic() - began > CHECK_SECONDS:
-            self._claims.check(job)  # a lost lease must not write any more
+        self._check_after(began, job)
         self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)
         self._note_unsealed(job.knowledge_base.collection, len(chunks))
         done = spans[-1].ordinal + 1
@@ -275,6 +274,11 @@ class Ingestion:
         except KbError as error:
             bound.warning("cleanup.postponed", reason=error.code)
         return state
+
+    def _check_after(self, began: float, job: Job) -> None:
+        """After a step that took long, do not write for a claim that was lost or cancelled meanwhile."""
+        if time.monotonic() - began > CHECK_SECONDS:
+            self._claims.check(job)
 
     def _is_stopped(self, job: Job) -> bool:
         try:

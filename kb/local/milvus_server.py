@@ -37,17 +37,17 @@ class Postings:
         terms = np.fromiter(chain.from_iterable(rows), np.int64, sizes.sum())
         counts = np.fromiter(chain.from_iterable(row.values() for row in rows), np.float32, sizes.sum())
         order = np.argsort(terms, kind="stable")
-        self.terms, begins = np.unique(terms[order], return_index=True)
+        self._terms, begins = np.unique(terms[order], return_index=True)
         self._bounds = np.append(begins, len(terms))
         self._rows = np.repeat(np.arange(len(rows), dtype=np.int32), sizes)[order]
         self._counts = counts[order]
 
     def find(self, terms: np.ndarray) -> np.ndarray:
         """The place of each of `terms`, (n,); -1 where no row has it."""
-        if not len(self.terms):
+        if not len(self._terms):
             return np.full(len(terms), -1)
-        places = np.minimum(np.searchsorted(self.terms, terms), len(self.terms) - 1)
-        return np.where(self.terms[places] == terms, places, -1)
+        places = np.minimum(np.searchsorted(self._terms, terms), len(self._terms) - 1)
+        return np.where(self._terms[places] == terms, places, -1)
 
     def at(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows with the term at `place`, and how often each has it."""

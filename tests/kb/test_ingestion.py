@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from kb.database.tables import VersionRow, now
 from kb.errors import DatabaseUnavailable, EmbeddingUnavailable, KbError, MilvusUnavailable, RedisUnavailable
-from kb.ingestion import pipeline
+from kb.ingestion import newest_collections, pipeline
 from kb.ingestion.pipeline import BATCH_CHUNKS
 from kb.models import Document, Version, VersionState
 from kb.services import WorkerParts, build_worker_parts
@@ -205,6 +205,16 @@ def die_in_batch(core: Core, worker: WorkerParts, number: int, monkeypatch: pyte
     monkeypatch.setattr(worker.claims, "release", lambda _job: None)
 
 
+def upload_and_be_killed(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> Document:
+    """A long document whose worker died after its second batch, of which only the first was noted."""
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+    with monkeypatch.context() as patch:
+        die_in_batch(core, worker, 1, patch)
+        with pytest.raises(Killed):
+            worker.ingestion.ingest(document.latest.id)
+    return document
+
+
 def take_back(core: Core, document: Document, worker: WorkerParts) -> None:
     """The dead worker's lease runs out."""
     set_version(core, document.latest.id, lease_until=datetime(2000, 1, 1, tzinfo=UTC))
@@ -214,11 +224,7 @@ def take_back(core: Core, document: Document, worker: WorkerParts) -> None:
 def test_a_killed_worker_is_followed_by_one_that_goes_on(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = core.upload(core.knowledge_base(), "a.md", LONG)
-    with monkeypatch.context() as patch:
-        die_in_batch(core, worker, 1, patch)
-        with pytest.raises(Killed):
-            worker.ingestion.ingest(document.latest.id)
+    document = upload_and_be_killed(core, worker, monkeypatch)
     assert latest(core, document).stored_chunks == BATCH_CHUNKS
     assert core.count(document) == 2 * BATCH_CHUNKS  # one batch more than was noted
     assert core.document(document.id).live_version_id is None
@@ -237,11 +243,7 @@ def test_other_chunks_than_before_are_written_anew(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after an update of the program that chunks another way."""
-    document = core.upload(core.knowledge_base(), "a.md", LONG)
-    with monkeypatch.context() as patch:
-        die_in_batch(core, worker, 1, patch)
-        with pytest.raises(Killed):
-            worker.ingestion.ingest(document.latest.id)
+    document = upload_and_be_killed(core, worker, monkeypatch)
     core.services.files.path(document.latest.file_key, "").write_text(sections(70, "New"))
     successor = build_worker_parts(core.services)
     take_back(core, document, successor)
@@ -603,12 +605,13 @@ def test_warming_up_leaves_the_parsers_at_hand_and_asks_the_newest_collections(
     for base in (older, newer):
         document = core.upload(base, "a.md", "# A\n\nText.")
         assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
-    assert worker.claims.newest_collections(2) == [newer.collection, older.collection]
-    assert worker.claims.newest_collections(1) == [newer.collection]
+    database = core.services.database
+    assert newest_collections(database, 2) == [newer.collection, older.collection]
+    assert newest_collections(database, 1) == [newer.collection]
     core.services.knowledge_bases.delete(core.user, newer.id)
     warmed: list[str] = []
     monkeypatch.setattr(VectorStore, "warm_up", lambda _store, collection: warmed.append(collection))
-    worker.ingestion.warm_up()
+    worker.ingestion.warm_up_collections(newest_collections(database, 10))
     assert warmed == [older.collection]
     assert empty.collection not in warmed
 
