@@ -49,10 +49,7 @@ def draw_history(user: User) -> None:
 
 
 def draw_conversation(user: User, conversation: Conversation) -> None:
-    row = st.container(
-        horizontal=True, vertical_alignment="center", wrap=False, border=True, key=f"conversation-{conversation.id}"
-    )
-    with row:
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"conversation-{conversation.id}"):
         st.page_link(
             "chat.py",
             label=f"**{escape(conversation.title)}**",

@@ -143,7 +143,7 @@ def _draw_model_status() -> None:
 def _draw_document(user: User, document: Document, activity: Activity) -> None:
     version = document.latest
     with st.container(border=True, key=f"document-{document.id}", gap="xxsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", wrap=False, key=f"line-{document.id}"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"line-{document.id}"):
             st.markdown(f"{ICONS[version.state]} **{escape(document.name)}**", width="stretch")
             st.caption(f"{_state_name(version)} · {size(version.size_bytes)}", width="content")
             _draw_actions(user, document)
