@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -23,6 +25,12 @@ from kb.logs import configure_logs
 from pages.ui import resources
 
 log = structlog.get_logger()
+
+SCRIPT = Path(__file__).resolve().parent / "pages" / "app.py"
+# For each run of a script Streamlit puts its folder on `sys.path` and takes it off again. An import that goes along the
+# path in another thread meanwhile skips an entry, and finds no module. A folder that is there already is left alone.
+if str(SCRIPT.parent) not in sys.path:
+    sys.path.append(str(SCRIPT.parent))
 
 # Answers and documents must not load anything from elsewhere. The hash is Streamlit 1.67's one inline script.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -97,7 +105,7 @@ async def healthz(_request: Request) -> JSONResponse:
 
 
 app = st.App(
-    "pages/app.py",
+    SCRIPT,
     routes=[Route("/healthz", healthz)],
     middleware=[Middleware(SecurityHeaders)],
     lifespan=lifespan,

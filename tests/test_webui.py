@@ -6,11 +6,15 @@ import base64
 import hashlib
 import os
 import re
+import runpy
 import signal
+import sys
 from collections.abc import Iterator
 
 import psutil
 import pytest
+from streamlit import config
+from streamlit.runtime.scriptrunner.exec_code import modified_sys_path
 from streamlit.web.server.app_discovery import discover_asgi_app
 
 from kb.local.ports import is_listening
@@ -32,6 +36,16 @@ def test_streamlit_finds_the_app() -> None:
     found = discover_asgi_app(ROOT / "webui_st.py")
     assert found.is_asgi_app
     assert found.app_name == "app"
+
+
+def test_a_scripts_run_leaves_the_import_path_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import in another thread, as of LangChain before the first answer, must not lose its way."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(config, "_main_script_path", None)
+    launcher = runpy.run_path(str(ROOT / "webui_st.py"))
+    before = list(sys.path)
+    with modified_sys_path(str(launcher["SCRIPT"])):
+        assert sys.path == before
 
 
 def test_health_names_each_service(web: Web) -> None:
