@@ -23,7 +23,7 @@ from kb import redis as kb_redis
 from kb.answering import PassagesFound, Question, Retrieve, answer
 from kb.config import Settings
 from kb.conversations import Conversations
-from kb.errors import DatabaseUnavailable, KbError, NotFound, UnexpectedFailure
+from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, NotFound
 from kb.llm import ChatModel
 from kb.models import MessageState, Retrieval
 from kb.retrieval.record import from_record, to_record
@@ -172,7 +172,7 @@ class Answers:
         except Exception as error:  # noqa: BLE001 - a defect of ours must reach the user as a failed answer
             bound.exception("answer.defect")
             running.state = MessageState.FAILED
-            running.error = _defect(running, error)
+            running.error = AnswerFailed(detail=type(error).__name__)
         running.finished.set()
         try:
             await sender
@@ -275,7 +275,7 @@ class Answers:
             except Exception as error:
                 log.exception("answer.unstorable", message=str(running.message_id))
                 running.state, running.text, running.retrieval = MessageState.FAILED, "", None
-                running.error = _defect(running, error)
+                running.error = AnswerFailed(detail=type(error).__name__)
             else:
                 return
 
@@ -286,7 +286,3 @@ class Answers:
         if tasks:
             await asyncio.wait(tasks, timeout=5)
         await self._async_client.aclose()
-
-
-def _defect(running: _Running, error: Exception) -> UnexpectedFailure:
-    return UnexpectedFailure(name=running.question.text[:40], detail=type(error).__name__)

@@ -37,6 +37,7 @@ KbError
 │   ├── ModelUnreachable
 │   ├── ModelStreamBroken
 │   └── ModelRefused           any other error reply
+├── AnswerFailed               a defect of ours, while answering
 ├── Cancelled                  the user asked for it
 ├── LeaseLost                  another worker took the document over
 └── SetupError                 the installation needs a change by its owner
@@ -282,6 +283,11 @@ class ModelStreamBroken(ModelError):
 class ModelRefused(ModelError):
     message = N_("{host} answered with an error ({detail}).")
     remedy = N_("Try again; if it stays so, look at the model server's log.")
+
+
+class AnswerFailed(KbError):
+    message = N_("The answer failed in an unforeseen way ({detail}).")
+    remedy = N_("Try again; if it fails again, report it with the log of the web process.")
 
 
 class Cancelled(KbError):

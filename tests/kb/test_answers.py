@@ -310,7 +310,7 @@ def test_a_defect_is_a_failed_answer(chat: Chat, fruit: UUID, monkeypatch: pytes
     answers = build_answers(chat.core.services)
     own = Chat(chat.core, answers, chat.server)
     message = own.finished(own.start("What colour is a pear?", "fake", Mode.KNOWLEDGE, fruit))
-    assert (message.state, message.error) == (MessageState.FAILED, "unexpected_failure")
+    assert (message.state, message.error) == (MessageState.FAILED, "answer_failed")
     answers.close()
 
 
