@@ -9,7 +9,7 @@ import streamlit as st
 from kb.errors import KbError
 from pages.ui import resources
 from pages.ui.feedback import show_error, show_flash
-from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, language
+from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
 
 HERE = Path(__file__).parent
 
@@ -44,11 +44,15 @@ def main() -> None:
 
 
 def draw_language() -> None:
-    """The choice of language, at the sidebar's end. It starts with the browser's."""
-    if LANGUAGE_KEY not in st.session_state:
-        st.session_state[LANGUAGE_KEY] = language()
+    """The choice of language, at the sidebar's end. Another one than the browser's stays in the address."""
+    codes = list(LANGUAGES)
     st.sidebar.selectbox(
-        "Language · 语言", list(LANGUAGES), format_func=LANGUAGES.__getitem__, key=LANGUAGE_KEY, persist_state="session"
+        "Language · 语言",
+        codes,
+        index=codes.index(browser_language()),
+        format_func=LANGUAGES.__getitem__,
+        key=LANGUAGE_KEY,
+        bind="query-params",
     )
 
 

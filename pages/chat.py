@@ -13,7 +13,7 @@ from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice, start_answer
 from pages.ui.resources import current_user, services, warm_up
-from pages.ui.state import preferred, query_id, state
+from pages.ui.state import forget_id, preferred, query_id, state
 
 MORE_MESSAGES = 50
 
@@ -46,7 +46,7 @@ def open_conversation(user: User) -> Conversation | None:
         conversation = services().conversations.get(user.id, wanted)
     except NotFound as error:
         current.conversation_id = None
-        st.query_params.clear()
+        forget_id("conversation")
         show_error(error)
         return None
     if current.conversation_id != conversation.id:

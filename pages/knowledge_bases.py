@@ -14,7 +14,7 @@ from pages.ui.documents import draw_documents
 from pages.ui.feedback import close_dialog_if, confirm, errors_flashed, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.resources import current_user, services
-from pages.ui.state import preferred, query_id, state
+from pages.ui.state import forget_id, preferred, query_id, state
 from pages.ui.uploads import draw_upload
 from workers import sending
 
@@ -145,7 +145,7 @@ def _confirm_delete(user: User, base: KnowledgeBase) -> None:
 
 
 def _delete(user: User, base: KnowledgeBase) -> None:
-    st.query_params.clear()
+    forget_id("knowledge_base")
     state().knowledge_base_id = None
     with errors_flashed():
         services().knowledge_bases.delete(user.id, base.id)

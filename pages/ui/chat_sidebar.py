@@ -12,7 +12,7 @@ from kb.models import KnowledgeBase, Mode
 from pages.ui.feedback import errors_flashed, errors_shown
 from pages.ui.i18n import _, error_text
 from pages.ui.resources import current_user, services
-from pages.ui.state import state
+from pages.ui.state import forget_id, state
 
 MODE_KEY = "mode"
 KNOWLEDGE_BASE_KEY = "knowledge_base"
@@ -48,7 +48,7 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
 
 
 def start_new_conversation() -> None:
-    st.query_params.clear()
+    forget_id("conversation")
     state().conversation_id = None
     state().switched = False
 

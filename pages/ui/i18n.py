@@ -27,8 +27,14 @@ LANGUAGE_KEY = "language"
 def language() -> str:
     """The language code in force, a key of `LANGUAGES`."""
     chosen = st.session_state.get(LANGUAGE_KEY)
-    if chosen in LANGUAGES:
-        return str(chosen)
+    if chosen is None:  # the first run: the widget that reads the address comes at its end
+        named = st.query_params.get(LANGUAGE_KEY)
+        chosen = next((code for code, name in LANGUAGES.items() if name == named), None)
+    return str(chosen) if chosen in LANGUAGES else browser_language()
+
+
+def browser_language() -> str:
+    """The language code that the browser asks for."""
     return "zh_CN" if (st.context.locale or "").lower().startswith("zh") else "en"
 
 

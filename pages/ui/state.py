@@ -49,6 +49,12 @@ def query_id(name: str) -> UUID | None:
         return None
 
 
+def forget_id(name: str) -> None:
+    """Take the id out of the address's query; what else is there stays."""
+    if name in st.query_params:
+        del st.query_params[name]
+
+
 def preferred(knowledge_bases: list[KnowledgeBase]) -> UUID | None:
     """The knowledge base to begin with: the newest that can answer, else the newest."""
     ranked = sorted(knowledge_bases, key=lambda base: (base.ready_count > 0, base.created_at))

@@ -37,6 +37,17 @@ def test_the_language_chosen_in_the_sidebar_holds_on_every_page(visit: Visit) ->
     assert "What would you like to know?" in visitor.text()
 
 
+def test_the_language_in_the_address_goes_before_the_browsers(visit: Visit) -> None:
+    visitor = visit("en-US", language="简体中文")
+    assert "想了解什么？" in visitor.text()
+    assert visitor.app.selectbox(key="language").value == "zh_CN"
+
+
+def test_an_address_that_names_no_language_of_ours_is_no_error(visit: Visit) -> None:
+    visitor = visit("en-US", language="Klingon")
+    assert "What would you like to know?" in visitor.text()
+
+
 def test_a_setting_that_is_wrong_is_told_with_its_name(installation: Installation, visit: Visit) -> None:
     installation.set_up(WORKER_THREADS="many")
     visitor = visit()

@@ -1,0 +1,28 @@
+"""The choice of language, which lives in the address."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.e2e.screen import OpenScreen
+
+
+def test_the_language_chosen_survives_a_reload_and_other_pages(open_screen: OpenScreen) -> None:
+    screen = open_screen("/")
+    screen.choose("language", "简体中文")
+    screen.switch_mode("LLM 对话")
+    screen.ask("你好")
+    expect(screen.page).to_have_url(re.compile("conversation="))
+    screen.page.reload()
+    screen.settle()
+    expect(screen.messages.first).to_contain_text("你好")
+    expect(screen.key("new_conversation")).to_contain_text("新对话")
+    screen.go_to("系统")
+    screen.page.reload()
+    expect(screen.page.get_by_role("heading", name="服务")).to_be_visible()
+    screen.choose("language", "English")
+    screen.page.reload()
+    expect(screen.page.get_by_role("heading", name="Services")).to_be_visible()
+    expect(screen.page).not_to_have_url(re.compile("language="))
