@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from kb.database import Database
 from kb.database.tables import ConversationRow, MessageRow, now
 from kb.errors import N_, KbError, NotFound
-from kb.library.access import own_knowledge_base
+from kb.library.access import own_knowledge_base, require_knowledge_base
 from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role
 from kb.retrieval.record import from_record, to_record
 
@@ -36,7 +36,7 @@ class Conversations:
         )
         with self._database.write() as session:
             if knowledge_base_id:
-                own_knowledge_base(session, user_id, knowledge_base_id)
+                require_knowledge_base(session, user_id, knowledge_base_id)
             session.add(row)
         return _conversation(row)
 

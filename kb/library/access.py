@@ -5,12 +5,28 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
+from kb.database.tables import Base, DocumentRow, KnowledgeBaseRow, VersionRow
 from kb.errors import N_, NotFound
 
 # For the translators: what `NotFound` can be about.
 KNOWLEDGE_BASE = N_("knowledge base")
 DOCUMENT = N_("document")
+
+# Stated once, and without a row to build from it: each upload asks it twice.
+_knowledge_bases = Base.metadata.tables["knowledge_bases"]
+_OWN = sa.select(_knowledge_bases.c.id).where(
+    _knowledge_bases.c.id == sa.bindparam("of_knowledge_base"),
+    _knowledge_bases.c.owner_id == sa.bindparam("of_user"),
+    _knowledge_bases.c.deleted_at.is_(None),
+)
+_OWN_LOCKED = _OWN.with_for_update()
+
+
+def require_knowledge_base(session: Session, user_id: UUID, knowledge_base_id: UUID, lock: bool = False) -> None:
+    """`NotFound` unless `user_id` owns it and has not deleted it. `lock`: nobody changes it meanwhile."""
+    of = {"of_knowledge_base": knowledge_base_id, "of_user": user_id}
+    if session.scalar(_OWN_LOCKED if lock else _OWN, of) is None:
+        raise NotFound(what=KNOWLEDGE_BASE)
 
 
 def own_knowledge_base(
@@ -43,5 +59,5 @@ def own_document(
     if found is None:
         raise NotFound(what=DOCUMENT)
     document, version = found
-    own_knowledge_base(session, user_id, document.knowledge_base_id)
+    require_knowledge_base(session, user_id, document.knowledge_base_id)
     return document, version

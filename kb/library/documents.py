@@ -9,14 +9,18 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from kb.database import Database
-from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow, now
+from kb.database.tables import Base, DocumentRow, KnowledgeBaseRow, VersionRow, now
 from kb.errors import KbError, WrongState
-from kb.library.access import own_document, own_knowledge_base
+from kb.library.access import own_document, own_knowledge_base, require_knowledge_base
 from kb.library.files import FileStore
 from kb.library.names import clean_label
 from kb.library.rows import to_document
-from kb.models import Chunk, Document, VersionState
+from kb.models import Chunk, Document, Version, VersionState
 from kb.vectors import VectorStore
+
+# Stated once: each upload needs both.
+_ADD_DOCUMENT = sa.insert(Base.metadata.tables["documents"])
+_ADD_VERSION = sa.insert(Base.metadata.tables["versions"])
 
 
 class Documents:
@@ -30,28 +34,24 @@ class Documents:
     def register(self, user_id: UUID, knowledge_base_id: UUID, name: str, source: BinaryIO) -> Document:
         """Keep an uploaded file and queue it. When this returns, a crash of any process loses nothing of it."""
         with self._database.read() as session:
-            own_knowledge_base(session, user_id, knowledge_base_id)
-        version_id = uuid4()
+            require_knowledge_base(session, user_id, knowledge_base_id)
+        document_id, version_id = uuid4(), uuid4()
         key = self._files.key(knowledge_base_id, version_id)
         size = self._files.save(key, name, source)
-        document = DocumentRow(id=uuid4(), knowledge_base_id=knowledge_base_id, name=clean_label(name) or "?")
-        version = VersionRow(
-            id=version_id,
-            document_id=document.id,
-            state=VersionState.QUEUED.value,
-            file_key=key,
-            size_bytes=size,
-        )
+        label, moment = clean_label(name) or "?", now()
+        version = Version(version_id, document_id, VersionState.QUEUED, key, size, created_at=moment)
         try:
             with self._database.write() as session:
-                own_knowledge_base(session, user_id, knowledge_base_id, lock=True)  # it may have been deleted meanwhile
-                session.add(document)
-                session.flush()
-                session.add(version)
+                # It may have been deleted meanwhile.
+                require_knowledge_base(session, user_id, knowledge_base_id, lock=True)
+                row = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
+                session.execute(_ADD_DOCUMENT, row | {"created_at": moment})
+                row = {"id": version_id, "document_id": document_id, "state": version.state.value}
+                session.execute(_ADD_VERSION, row | {"file_key": key, "size_bytes": size, "created_at": moment})
         except KbError:
             self._files.delete(key)
             raise
-        return to_document(document, version)
+        return Document(document_id, knowledge_base_id, label, None, created_at=moment, latest=version)
 
     def get(self, user_id: UUID, document_id: UUID) -> Document:
         with self._database.read() as session:
@@ -80,7 +80,7 @@ class Documents:
             .limit(limit)
         )
         with self._database.read() as session:
-            own_knowledge_base(session, user_id, knowledge_base_id)
+            require_knowledge_base(session, user_id, knowledge_base_id)
             return [to_document(document, version) for document, version in session.execute(statement)]
 
     def count_by_state(self, user_id: UUID, knowledge_base_id: UUID) -> dict[VersionState, int]:
@@ -91,7 +91,7 @@ class Documents:
             .group_by(VersionRow.state)
         )
         with self._database.read() as session:
-            own_knowledge_base(session, user_id, knowledge_base_id)
+            require_knowledge_base(session, user_id, knowledge_base_id)
             return {VersionState(state): count for state, count in session.execute(statement)}
 
     def queue_places(self, user_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, int]:
