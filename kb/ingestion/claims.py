@@ -112,17 +112,17 @@ class Claims:
             if changed_rows(session, _CLAIM, {"of_version": version_id, **claim}) == 0:
                 return None
             found = session.execute(_CLAIMED, {"of_version": version_id}).one()
-            self._held.add(lease)
-            return Job(
-                version_id=version_id,
-                lease=lease,
-                document_id=found.document_id,
-                name=found.name,
-                file_key=found.file_key,
-                stored_chunks=found.stored_chunks,
-                chunks_digest=found.chunks_digest,
-                knowledge_base=to_knowledge_base(found.KnowledgeBaseRow),
-            )
+        self._held.add(lease)  # not before the commit: nobody would let go of a claim that was never heard of
+        return Job(
+            version_id=version_id,
+            lease=lease,
+            document_id=found.document_id,
+            name=found.name,
+            file_key=found.file_key,
+            stored_chunks=found.stored_chunks,
+            chunks_digest=found.chunks_digest,
+            knowledge_base=to_knowledge_base(found.KnowledgeBaseRow),
+        )
 
     def renew(self) -> None:
         """Prolong the leases of what this worker works on: its heartbeat."""
@@ -178,11 +178,17 @@ class Claims:
         self._end(job, VersionState.CANCELLED)
 
     def release(self, job: Job) -> None:
-        """Put the version back, untouched: this worker shuts down."""
-        self._update(job, state=VersionState.QUEUED.value, lease_owner="", lease_until=None, sent_at=None)
+        """Put the version back, untouched: this worker shuts down. Errors: `LeaseLost`."""
+        try:
+            self._put_back(job)
+        except Cancelled:
+            self.cancel(job)
 
     def postpone(self, job: Job, error: KbError) -> bool:
-        """Put the version back to be tried again later, a little longer each time; False once that was too often."""
+        """Put the version back to be tried again later, a little longer each time; False once that was too often.
+
+        Errors: `LeaseLost`, `Cancelled`.
+        """
         with self._database.read() as session:
             version = session.get(VersionRow, job.version_id)
             if version is None:
@@ -191,17 +197,8 @@ class Claims:
         if waits > MAX_WAITS:
             return False
         delay = min(2.0 ** (waits - 1), LONGEST_WAIT_SECONDS)
-        self._update(
-            job,
-            state=VersionState.QUEUED.value,
-            waits=waits,
-            retry_at=self._clock() + timedelta(seconds=delay),
-            lease_owner="",
-            lease_until=None,
-            sent_at=None,
-            error=error.code,
-            error_values=error.values,
-        )
+        retry_at = self._clock() + timedelta(seconds=delay)
+        self._put_back(job, waits=waits, retry_at=retry_at, error=error.code, error_values=error.values)
         return True
 
     # --- what a dead worker left, and what was never delivered ---
@@ -278,6 +275,10 @@ class Claims:
             version.error, version.error_values = error.code, error.values
         else:
             version.state = VersionState.QUEUED.value
+
+    def _put_back(self, job: Job, **values: Any) -> None:
+        """Queue it again, unless it was cancelled: nobody would ever take it from the queue."""
+        self.enter(job, VersionState.QUEUED, lease_owner="", lease_until=None, sent_at=None, **values)
 
     def _update(self, job: Job, **values: Any) -> None:
         with self._database.write() as session:

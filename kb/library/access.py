@@ -44,7 +44,7 @@ def own_document(
 ) -> tuple[DocumentRow, VersionRow]:
     """The row and its newest version, if `user_id` owns its knowledge base; else `NotFound`.
 
-    `lock`: no worker changes the version meanwhile.
+    `lock`: nobody changes either meanwhile.
     """
     statement = (
         sa.select(DocumentRow, VersionRow)
@@ -54,7 +54,8 @@ def own_document(
         .limit(1)
     )
     if lock:
-        statement = statement.with_for_update(of=VersionRow)
+        # The document before the version, as `Claims.switch` does: in another order the two would wait for each other.
+        statement = statement.with_for_update(of=(DocumentRow, VersionRow))
     found = session.execute(statement).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)

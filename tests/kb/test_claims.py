@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from threading import Barrier
 from uuid import uuid4
 
 import pytest
+from sqlalchemy.orm import Session
 
-from kb.errors import Cancelled, DamagedFile, LeaseLost, MilvusUnavailable
+from kb.database.tables import now
+from kb.errors import Cancelled, DamagedFile, DatabaseUnavailable, LeaseLost, MilvusUnavailable, NotFound
 from kb.ingestion import Claims, new_worker_id
 from kb.ingestion.claims import LONGEST_WAIT_SECONDS, MAX_WAITS, RESEND_SECONDS, Job
 from kb.ingestion.workers import is_dead
+from kb.library.access import own_document
 from kb.models import Document, VersionState
 from tests.conftest import Clock, Library, make_claims
 
@@ -251,6 +257,74 @@ def test_progress_clears_the_count_of_waits(library: Library, claims: Claims, do
         claims.advance(job, 1)
         assert claims.postpone(job, MilvusUnavailable(detail="gone"))
         clock.advance(LONGEST_WAIT_SECONDS)
+
+
+def test_a_version_that_was_cancelled_is_not_put_back(library: Library, claims: Claims, document: Document) -> None:
+    """In the queue it would stay for ever: nobody takes what was cancelled."""
+    job = claim(claims, document)
+    library.documents.cancel(library.user, document.id)
+    with pytest.raises(Cancelled):
+        claims.postpone(job, MilvusUnavailable(detail="gone"))
+    claims.release(job)
+    version = library.version(document)
+    assert (version.state, version.finished_at is None) == (VersionState.CANCELLED, False)
+
+
+def test_a_claim_whose_commit_was_not_heard_of_is_not_renewed(
+    library: Library, claims: Claims, other: Claims, document: Document, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = library.database.write
+
+    @contextmanager
+    def write_and_break_off() -> Iterator[Session]:
+        with write() as session:
+            yield session
+        raise DatabaseUnavailable(detail="the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library.database, "write", write_and_break_off)
+        with pytest.raises(DatabaseUnavailable):
+            claims.claim(document.latest.id)
+    assert library.version(document).state is VersionState.PARSING
+    for _ in range(3):
+        clock.advance(10)
+        claims.renew()
+    assert other.expire() == 1
+    claim(other, document)
+
+
+def test_a_switch_and_a_deletion_at_the_same_time_both_succeed(library: Library, claims: Claims) -> None:
+    knowledge_base = library.knowledge_base()
+    for number in range(20):
+        document = library.upload(knowledge_base, f"{number}.md")
+        job = claim(claims, document)
+        start = Barrier(2)
+
+        def switch(job: Job = job, start: Barrier = start) -> None:
+            start.wait()
+            with suppress(Cancelled):  # the deletion was quicker
+                claims.switch(job)
+
+        def delete(document: Document = document, start: Barrier = start) -> None:
+            start.wait()
+            library.documents.delete(library.user, document.id)
+
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(switch), pool.submit(delete)]:
+                done.result(timeout=30)
+
+
+def test_a_retry_that_waited_for_a_deletion_finds_nothing(library: Library, claims: Claims, document: Document) -> None:
+    claims.fail(claim(claims, document), DamagedFile(name="a.md", detail="broken"))
+    with ThreadPoolExecutor(1) as pool:
+        with library.database.write() as session:
+            row, version = own_document(session, library.user, document.id, lock=True)
+            retry = pool.submit(library.documents.retry, library.user, document.id)
+            wait([retry], timeout=0.3)
+            assert not retry.done()
+            row.deleted_at, version.cancel_requested = now(), True
+        with pytest.raises(NotFound):
+            retry.result(timeout=30)
 
 
 def test_a_released_version_is_due_at_once_and_counts_no_death(
