@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 from kb.database import Database
 from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow, now
 from kb.errors import KbError
-from kb.ingestion.claims import RUNNING, changed_rows
+from kb.ingestion.claims import CLEARED, RUNNING, changed_rows
 from kb.library import FileStore
 from kb.models import VersionState
 from kb.vectors import VectorStore
 
 GIVEN_UP = [state.value for state in VersionState if state.is_given_up]
 CLEARING = timedelta(minutes=5)  # longer than any wait for Milvus
+LEFTOVERS = "left over"  # in place of a digest: something may be stored, and is good for nothing
 
 log = structlog.get_logger()
 
@@ -84,7 +85,7 @@ class Cleanup:
                 return  # if it is being ingested, that ends first; the reaper comes back
             collection = session.get_one(KnowledgeBaseRow, document.knowledge_base_id).collection
             versions = session.scalars(sa.select(VersionRow).where(VersionRow.document_id == document_id)).all()
-        if any(version.chunks_digest for version in versions):
+        if any(version.started_at for version in versions):
             self._vectors.delete_document(collection, document_id)
             self._vectors.flush(collection)
         for version in versions:
@@ -108,6 +109,24 @@ class Cleanup:
             self._give_back(version_id, lease)
             raise
         self._give_back(version_id, lease, chunks_digest="")
+
+    def clear_leftovers(self, version_id: UUID, collection: str) -> None:
+        """Clear what a worker stored after it had lost the version: it was suspended for longer than its lease.
+
+        What another worker ingests now, or has ingested, has the same ids and is left alone.
+        """
+        given_back = VersionRow.state.in_(CLEARED)
+        with self._database.write() as session:
+            is_listed = session.get(VersionRow, version_id) is not None
+            session.execute(
+                sa.update(VersionRow)
+                .where(VersionRow.id == version_id, given_back, VersionRow.chunks_digest == "")
+                .values(chunks_digest=LEFTOVERS, stored_chunks=0)
+            )
+        if is_listed:
+            self.clear_version(version_id)  # one that is queued again begins by deleting
+        else:
+            self._vectors.delete_version(collection, version_id)
 
     def _give_back(self, version_id: UUID, lease: str, **values: Any) -> None:
         with self._database.write() as session:

@@ -133,10 +133,10 @@ class Ingestion:
         try:
             self._process(job)
         except LeaseLost:
-            bound.warning("ingestion.lease_lost")
+            self._lose(job, bound)
             return None
         except Cancelled:
-            return self._end(job, VersionState.CANCELLED, lambda: self._claims.cancel(job), bound)
+            return self._cancel(job, bound)
         except KbError as error:
             return self._give_up_or_wait(job, error, bound)
         except Exception as error:  # noqa: BLE001
@@ -145,8 +145,9 @@ class Ingestion:
             return self._give_up(job, UnexpectedFailure(name=job.name, detail=type(error).__name__), bound)
         except BaseException:
             # The worker shuts down in the middle of it.
-            self._claims.release(job)
-            bound.info("ingestion.released")
+            with suppress(KbError):  # what cannot be noted now, the lease's end will tell
+                self._claims.release(job)
+                bound.info("ingestion.released")
             raise
         bound.info("ingestion.ready")
         return VersionState.READY
@@ -255,9 +256,14 @@ class Ingestion:
                 bound.warning("ingestion.postponed", reason=error.code)
                 return VersionState.QUEUED
         except LeaseLost:
-            bound.warning("ingestion.lease_lost")
+            self._lose(job, bound)
             return None
+        except Cancelled:
+            return self._cancel(job, bound)
         return self._give_up(job, error, bound)
+
+    def _cancel(self, job: Job, bound: BoundLogger) -> VersionState | None:
+        return self._end(job, VersionState.CANCELLED, lambda: self._claims.cancel(job), bound)
 
     def _give_up(self, job: Job, error: KbError, bound: BoundLogger) -> VersionState | None:
         return self._end(job, VersionState.FAILED, lambda: self._claims.fail(job, error), bound.bind(reason=error.code))
@@ -269,11 +275,19 @@ class Ingestion:
             bound.info(f"ingestion.{state}")
             self._cleanup.clear_version(job.version_id)
         except LeaseLost:
-            bound.warning("ingestion.lease_lost")
+            self._lose(job, bound)
             return None
         except KbError as error:
             bound.warning("cleanup.postponed", reason=error.code)
         return state
+
+    def _lose(self, job: Job, bound: BoundLogger) -> None:
+        """Another worker or nobody has the version now; what this one stored since then must not stay."""
+        bound.warning("ingestion.lease_lost")
+        try:
+            self._cleanup.clear_leftovers(job.version_id, job.knowledge_base.collection)
+        except KbError as error:
+            bound.warning("cleanup.postponed", reason=error.code)
 
     def _check_after(self, began: float, job: Job) -> None:
         """After a step that took long, do not write for a claim that was lost or cancelled meanwhile."""

@@ -16,7 +16,7 @@ import numpy as np
 from kb.config import Settings
 from kb.models import Chunk, IndexSettings, KnowledgeBase, chunk_id
 from kb.vectors import filters
-from kb.vectors.connection import Connection, Server, translated
+from kb.vectors.connection import NOT_THERE, Connection, Server, translated, unless_missing
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -27,7 +27,6 @@ WARM_UP_TIMEOUT_SECONDS = 300.0
 # One query returns at most 16,384 rows; pages of chunks stay far below.
 PAGE_ROWS = 1_000
 
-NOT_THERE = 100  # Milvus' error code for a collection that does not exist
 NOT_LOADED = 101  # Milvus' error code for a collection that is there but not in memory
 
 TakeTurns = Callable[[str], AbstractContextManager[Any]]
@@ -109,7 +108,7 @@ class VectorStore:
         """
         if not self.server.is_lite:
             return
-        with self._turn(collection):
+        with unless_missing(), self._turn(collection):
             self._call(collection, lambda: self._client.flush(collection, timeout=WRITE_TIMEOUT_SECONDS))
 
     def warm_up(self, collection: str) -> None:
@@ -257,7 +256,7 @@ class VectorStore:
 
     def _delete(self, collection: str, chosen: filters.Filter) -> None:
         arguments = self._arguments(chosen)
-        with self._turn(collection):
+        with unless_missing(), self._turn(collection):
             self._call(
                 collection,
                 lambda: self._client.delete(collection, timeout=WRITE_TIMEOUT_SECONDS, **arguments),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 PING_TIMEOUT_SECONDS = 3.0
+NOT_THERE = 100  # Milvus' error code for a collection that does not exist
 
 GRPC_OPTIONS = {
     # The client's default, a ping every 10 s without calls, is more than a gRPC server takes ("too_many_pings").
@@ -99,6 +100,16 @@ def translated() -> Iterator[None]:
         silent = isinstance(error.code, grpc.StatusCode) or error.code == 2
         kind = MilvusUnavailable if silent else MilvusRefused
         raise kind(detail=_reason(error)) from error
+
+
+@contextmanager
+def unless_missing() -> Iterator[None]:
+    """Do what a collection that is not there does not need: it holds nothing to delete or to seal."""
+    try:
+        yield
+    except MilvusRefused as error:
+        if getattr(error.__cause__, "code", None) != NOT_THERE:
+            raise
 
 
 def _describe(version: str) -> Server:

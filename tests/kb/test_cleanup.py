@@ -67,6 +67,15 @@ def test_one_without_a_collection_is_cleared_too(core: Core, worker: WorkerParts
     assert rows(core) == [0, 0, 0]
 
 
+def test_one_whose_collection_milvus_lost_is_cleared_too(
+    core: Core, worker: WorkerParts, documents: list[Document]
+) -> None:
+    core.services.vectors.drop(core.services.knowledge_bases.list(core.user)[0].collection)
+    core.services.documents.delete(core.user, documents[0].id)
+    worker.cleanup.clear_document(documents[0].id)
+    assert worker.cleanup.pending() == ([], [])
+
+
 def test_what_is_not_deleted_is_not_cleared(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
     worker.cleanup.clear_document(documents[0].id)
     worker.cleanup.clear_knowledge_base(documents[0].knowledge_base_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -16,14 +17,15 @@ import pytest
 import sqlalchemy as sa
 
 from kb.database.tables import VersionRow, now
+from kb.embedding.model import Vectors
 from kb.errors import DatabaseUnavailable, EmbeddingUnavailable, KbError, MilvusUnavailable, RedisUnavailable
 from kb.ingestion import newest_collections, pipeline
 from kb.ingestion.pipeline import BATCH_CHUNKS
-from kb.models import Document, Version, VersionState
+from kb.models import Chunk, Document, Version, VersionState
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings
-from tests.real_services import free_port, wait_until
+from tests.real_services import ROOT, free_port, wait_until
 
 # One chunk a section, as each is more than half of what fits into one.
 SECTION = "Sentence number {number} is about apples, pears and the long way home. " * 9
@@ -307,6 +309,62 @@ def test_a_lease_that_is_lost_in_the_middle_ends_the_writing(core: Core, worker:
     assert stored == [2 * BATCH_CHUNKS + 5] == [core.count(document)]
     assert latest(core, document).state is VersionState.READY
     assert len(core.embedding.batches) == 4  # 1 of the first worker, 2 of the second, and 1 that was thrown away
+
+
+def test_what_a_suspended_worker_stores_too_late_does_not_stay(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It slept between its last look at the lease and the writing; meanwhile the document was cancelled and cleared."""
+    successor = build_worker_parts(core.services)
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", "# A\n\nA pear is green.")
+    version_id = document.latest.id
+    upsert = VectorStore.upsert
+
+    def wake_up_late(store: VectorStore, collection: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+        core.services.documents.cancel(core.user, document.id)
+        set_version(core, version_id, lease_until=now() - timedelta(seconds=1))
+        assert successor.claims.expire() == 1
+        successor.cleanup.clear_version(version_id)
+        if is_deleted:
+            core.services.documents.delete(core.user, document.id)
+            successor.cleanup.clear_document(document.id)
+        upsert(store, collection, chunks, vectors)
+
+    monkeypatch.setattr(VectorStore, "upsert", wake_up_late)
+    for is_deleted in (False, True):
+        assert worker.ingestion.ingest(version_id) is None
+        assert core.services.vectors.count(knowledge_base.collection, version_id) == 0
+        assert worker.cleanup.stale_versions() == []
+        if not is_deleted:
+            core.services.documents.retry(core.user, document.id)
+    successor.ingestion.close()
+
+
+def test_a_cancel_while_a_service_is_away_is_heard(core: Core, worker: WorkerParts) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", LONG)
+
+    def cancel_and_fail(_texts: object) -> None:
+        core.services.documents.cancel(core.user, document.id)
+        raise EmbeddingUnavailable(model="m", detail="gone")
+
+    core.embedding.before_batch = cancel_and_fail
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
+    assert latest(core, document).state is VersionState.CANCELLED
+
+
+def test_documents_that_milvus_lost_are_ingested_again_as_the_operations_say(core: Core, worker: WorkerParts) -> None:
+    """PostgreSQL and the uploads were restored, Milvus was not."""
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", "# A\n\nA pear is green.")
+    worker.ingestion.ingest(document.latest.id)
+    core.services.vectors.drop(knowledge_base.collection)
+    (statement,) = re.findall(r'--command="(UPDATE versions .*)"', (ROOT / "docs" / "operations.md").read_text())
+    with core.services.database.write() as session:
+        session.execute(sa.text(statement))
+    assert worker.claims.due(resend=False) == [document.latest.id]
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    assert core.count(document) == 1
 
 
 # --- cancel and delete -----------------------------------------------------------------------------------------
