@@ -10,6 +10,7 @@ import asyncio
 import json
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ import redis
 import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
+from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb import redis as kb_redis
 from kb.answering import PassagesFound, Question, Retrieve, answer
@@ -31,7 +33,7 @@ from kb.retrieval.record import from_record, to_record
 BATCH_SECONDS = 0.05
 ALIVE_SECONDS = 6
 STREAM_SECONDS = 3600
-SAVE_ATTEMPTS = 20
+SAVE_PAUSE_SECONDS = 1.0  # less than `ALIVE_SECONDS`
 
 log = structlog.get_logger()
 
@@ -62,6 +64,8 @@ class _Running:
     stop_requested: bool = False
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     half: str = ""  # the first half of a character that a server cut in two
+    begun: asyncio.Event = field(default_factory=asyncio.Event)  # what an earlier try left is gone
+    task: asyncio.Task[None] | None = None
 
     def add(self, piece: str) -> None:
         """Append a piece such that every store takes the text: no lone surrogates, no NUL."""
@@ -87,7 +91,7 @@ class Answers:
         self._conversations = conversations
         self._retrieve = retrieve
         self._loop = asyncio.new_event_loop()
-        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._running: dict[UUID, _Running] = {}
         self._async_client = redis.asyncio.Redis.from_url(
             settings.redis_url, decode_responses=True, socket_timeout=2, socket_connect_timeout=1
         )
@@ -129,7 +133,7 @@ class Answers:
 
         Errors: `RedisUnavailable`: without Redis there is no telling.
         """
-        if message_id in self._tasks:
+        if message_id in self._running:
             return False
         with kb_redis.translated():
             if self._client.exists(kb_redis.answer_key(message_id, "alive")):
@@ -152,16 +156,34 @@ class Answers:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     async def _begin(self, user_id: UUID, message_id: UUID, question: Question) -> None:
-        if message_id in self._tasks:
-            return
-        running = _Running(user_id, message_id, question)
-        # The sign of life comes before anybody can look for it.
-        await self._forget_earlier(running)
-        self._tasks[message_id] = self._loop.create_task(self._run(running))
+        while earlier := self._running.get(message_id):
+            if not earlier.finished.is_set():
+                return  # somebody else was quicker
+            assert earlier.task
+            await asyncio.wait([earlier.task])  # it is in SQL already, but has yet to say so
+        running = self._running[message_id] = _Running(user_id, message_id, question)
+        running.task = self._loop.create_task(self._run(running))
+        await running.begun.wait()
 
     async def _run(self, running: _Running) -> None:
         bound = log.bind(message=str(running.message_id), mode=running.question.mode.value)
         bound.info("answer.started")
+        try:
+            try:
+                # The sign of life comes before anybody can look for it.
+                await self._forget_earlier(running)
+            finally:
+                running.begun.set()
+            await self._answer(running, bound)
+            await self._save(running)
+            await self._send_end(running)
+        finally:
+            # Whatever happened: from here on the message may be found dead, and be closed.
+            del self._running[running.message_id]
+        bound.info("answer.ended", state=running.state.value, error=running.error.code if running.error else "")
+
+    async def _answer(self, running: _Running, bound: BoundLogger) -> None:
+        """Produce the answer and send it as it comes; `running` then says how it ended."""
         sender = self._loop.create_task(self._send_batches(running, asyncio.current_task()))
         try:
             await self._produce(running)
@@ -174,14 +196,7 @@ class Answers:
             running.state = MessageState.FAILED
             running.error = AnswerFailed(detail=type(error).__name__)
         running.finished.set()
-        try:
-            await sender
-            await asyncio.to_thread(self._save, running)
-            await self._send_end(running)
-        finally:
-            # Whatever happened: from here on the message may be found dead, and be closed.
-            self._tasks.pop(running.message_id, None)
-        bound.info("answer.ended", state=running.state.value, error=running.error.code if running.error else "")
+        await sender
 
     async def _produce(self, running: _Running) -> None:
         task = asyncio.current_task()
@@ -253,34 +268,45 @@ class Answers:
         except (RedisError, OSError):
             log.warning("answer.end_unsent", message=str(running.message_id))
 
-    def _save(self, running: _Running) -> None:
-        """Write the answer to SQL, waiting for a database that is away."""
-        model = running.question.model.name if running.question.model else ""
-        for attempt in range(SAVE_ATTEMPTS):
+    async def _save(self, running: _Running) -> None:
+        """Write the answer to SQL. While the database is away it is kept here, and shows that it lives."""
+        while True:
             try:
-                self._conversations.finish(
-                    running.user_id,
-                    running.message_id,
-                    running.state,
-                    running.text,
-                    model=model,
-                    retrieval=running.retrieval,
-                    error=running.error,
-                )
-            except DatabaseUnavailable:
-                log.warning("answer.unsaved", message=str(running.message_id), attempt=attempt)
-                threading.Event().wait(1.0)
-            except NotFound:
-                return  # its conversation was deleted meanwhile
-            except Exception as error:
-                log.exception("answer.unstorable", message=str(running.message_id))
-                running.state, running.text, running.retrieval = MessageState.FAILED, "", None
-                running.error = AnswerFailed(detail=type(error).__name__)
+                await asyncio.to_thread(self._write, running)
+            except DatabaseUnavailable as error:
+                log.warning("answer.unsaved", message=str(running.message_id), reason=str(error))
+                with suppress(RedisError, OSError):
+                    await self._send(running)
+                await asyncio.sleep(SAVE_PAUSE_SECONDS)
             else:
                 return
 
+    def _write(self, running: _Running) -> None:
+        model = running.question.model.name if running.question.model else ""
+        try:
+            self._conversations.finish(
+                running.user_id,
+                running.message_id,
+                running.state,
+                running.text,
+                model=model,
+                retrieval=running.retrieval,
+                error=running.error,
+            )
+        except DatabaseUnavailable:
+            raise
+        except NotFound:
+            return  # its conversation was deleted meanwhile
+        except Exception as error:
+            log.exception("answer.unstorable", message=str(running.message_id))
+            failed = AnswerFailed(detail=type(error).__name__)
+            running.state, running.text, running.retrieval, running.error = MessageState.FAILED, "", None, failed
+            self._conversations.finish(
+                running.user_id, running.message_id, running.state, running.text, model=model, error=failed
+            )
+
     async def _close(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = [running.task for running in self._running.values() if running.task]
         for task in tasks:
             task.cancel()
         if tasks:

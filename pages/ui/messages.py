@@ -146,7 +146,9 @@ def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -
         live.position, live.text = update.position, live.text + update.text
         live.retrieval = update.retrieval or live.retrieval
         if update.ended:
-            return True
+            if _has_ended(message, user_id):
+                return True
+            live.position, live.text, live.retrieval = "0-0", "", None  # that was the end of an earlier try
         if live.polls % POLLS_PER_SIGN_OF_LIFE == 0:
             return answers.interrupt_if_dead(user_id, message.id) or _has_ended(message, user_id)
     except RedisUnavailable:

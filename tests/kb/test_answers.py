@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -320,13 +323,52 @@ def test_a_database_that_is_away_at_the_end_is_waited_for(chat: Chat, monkeypatc
 
     def flaky(*arguments: object, **values: object) -> bool:
         tries.append(1)
-        if len(tries) == 1:
-            raise DatabaseUnavailable(detail="locked")
+        if len(tries) <= 30:
+            raise DatabaseUnavailable(detail="restarting")
         return finish(*arguments, **values)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(conversations), "finish", lambda _self, *a, **v: flaky(*a, **v))
-    message = chat.finished(chat.start("Question"))
-    assert (message.state, message.content, len(tries)) == (MessageState.DONE, "You asked: Question", 2)
+    monkeypatch.setattr("kb.answers.SAVE_PAUSE_SECONDS", 0.01)
+    message_id = chat.start("Question")
+    wait_until(lambda: len(tries) > 5)
+    assert not chat.answers.read(chat.core.user, message_id).ended
+    other = build_answers(chat.core.services)  # of another web process
+    assert not other.interrupt_if_dead(chat.core.user, message_id)
+    other.close()
+    message = chat.finished(message_id)
+    assert (message.state, message.content, len(tries)) == (MessageState.DONE, "You asked: Question", 31)
+
+
+def test_two_who_start_the_same_answer_get_one(chat: Chat) -> None:
+    for number in range(5):
+        message = chat.ask(f"Question {number}")
+        start = partial(chat.answers.start, chat.core.user, message.id, chat.model("fake"))
+        asked = len(chat.server.requests)
+        with ThreadPoolExecutor(2) as pool:
+            for started in [pool.submit(start), pool.submit(start)]:
+                started.result(timeout=20)
+        chat.finished(message.id)
+        wait_until(lambda message=message: chat.answers.read(chat.core.user, message.id).ended)
+        assert chat.answers.read(chat.core.user, message.id).text == f"You asked: Question {number}"
+        assert len(chat.server.requests) == asked + 1
+
+
+def test_an_answer_tried_again_before_the_last_word_of_the_first_try_is_given(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_end = Answers._send_end
+
+    async def send_late(answers: Answers, running: _Running) -> None:
+        await asyncio.sleep(0.5)
+        await send_end(answers, running)
+
+    monkeypatch.setattr(Answers, "_send_end", send_late)
+    message_id = chat.start("Question", "error-500")
+    assert chat.finished(message_id).state is MessageState.FAILED
+    chat.core.services.conversations.ask_again(chat.core.user, message_id)
+    chat.answers.start(chat.core.user, message_id, chat.model("fake"))
+    message = chat.finished(message_id)
+    assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
 
 
 @pytest.fixture
