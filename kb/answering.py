@@ -11,7 +11,7 @@ from kb import prompts
 from kb.config import Settings
 from kb.errors import NoChatModel, NotFound
 from kb.extracts import extract_answer
-from kb.lexical import foreign_share
+from kb.lexical import script_share
 from kb.llm import ChatModel, stream_chat
 from kb.models import Message, Mode, Retrieval
 
@@ -76,4 +76,5 @@ async def _chat(settings: Settings, question: Question) -> AsyncIterator[Event]:
 
 
 def is_chinese(text: str) -> bool:
-    return foreign_share(text, frozenset({"latin"})) >= 0.2
+    """By its script. Japanese has Chinese characters, too, but not without kana."""
+    return script_share(text, "han") >= 0.2 and not script_share(text, "kana")

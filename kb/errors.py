@@ -37,6 +37,7 @@ KbError
 │   ├── ModelUnreachable
 │   ├── ModelStreamBroken
 │   └── ModelRefused           any other error reply
+│       └── ModelServerError   one that the server blames on itself
 ├── AnswerFailed               a defect of ours, while answering
 ├── Cancelled                  the user asked for it
 ├── LeaseLost                  another worker took the document over
@@ -283,6 +284,10 @@ class ModelStreamBroken(ModelError):
 class ModelRefused(ModelError):
     message = N_("{host} answered with an error ({detail}).")
     remedy = N_("Try again; if it stays so, look at the model server's log.")
+
+
+class ModelServerError(ModelRefused):
+    transient = True
 
 
 class AnswerFailed(KbError):

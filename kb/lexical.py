@@ -92,9 +92,18 @@ def foreign_share(text: str, scripts: frozenset[str] | None) -> float:
     """
     if scripts is None:
         return 0.0
-    letters = [char for char in unicodedata.normalize("NFKC", text) if char.isalpha()]
-    foreign = sum(_script(letter) not in scripts for letter in letters)
-    return foreign / len(letters) if letters else 0.0
+    letters = _letters(text)
+    return sum(_script(letter) not in scripts for letter in letters) / max(len(letters), 1)
+
+
+def script_share(text: str, script: str) -> float:
+    """The share (0 to 1) of `text`'s letters that are in `script`, such as "han"."""
+    letters = _letters(text)
+    return sum(_script(letter) == script for letter in letters) / max(len(letters), 1)
+
+
+def _letters(text: str) -> list[str]:
+    return [char for char in unicodedata.normalize("NFKC", text) if char.isalpha()]
 
 
 def _normalise(text: str) -> str:

@@ -13,6 +13,7 @@ from kb.errors import (
     ModelNotFound,
     ModelRateLimited,
     ModelRefused,
+    ModelServerError,
     ModelStreamBroken,
     ModelTimeout,
     ModelUnreachable,
@@ -56,7 +57,10 @@ def translate_openai_error(
         case openai.APITimeoutError():
             return ModelTimeout(host=host, model=model, seconds=f"{timeout_seconds:g}")
         case openai.APIStatusError():
-            return ModelRefused(host=host, model=model, detail=_status_detail(error))
+            # Those that the OpenAI client itself would try again.
+            passes = error.status_code >= 500 or error.status_code in (408, 409)
+            kind = ModelServerError if passes else ModelRefused
+            return kind(host=host, model=model, detail=_status_detail(error))
         case openai.APIConnectionError():
             return _connection_error(error.__cause__, model, host, streaming)
         case openai.APIError():  # an error that arrived as an event of the stream

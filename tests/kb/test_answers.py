@@ -242,7 +242,7 @@ def test_another_web_process_may_stop_and_follow(chat: Chat) -> None:
         ("wrong", "model_key_refused"),
         ("unknown", "model_not_found"),
         ("rate-limited", "model_rate_limited"),
-        ("error-500", "model_refused"),
+        ("error-500", "model_server_error"),
         ("broken", "model_stream_broken"),
     ],
 )

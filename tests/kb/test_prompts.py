@@ -74,7 +74,16 @@ def test_the_history_keeps_the_latest_within_its_budget() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "chinese"), [("什么是 HNSW？", True), ("What is 向?", False), ("What is HNSW?", False), ("", False)]
+    ("text", "chinese"),
+    [
+        *(("什么是 HNSW？", True), ("What is 向?", False), ("What is HNSW?", False), ("", False)),
+        *(
+            ("Что такое индекс?", False),
+            ("ما هو الفهرس؟", False),
+            ("색인이란 무엇인가?", False),
+            ("索引とは何ですか？", False),
+        ),
+    ],
 )
 def test_chinese_is_told_by_its_share(text: str, chinese: bool) -> None:
     assert is_chinese(text) is chinese

@@ -16,6 +16,7 @@ from kb.errors import (
     ModelNotFound,
     ModelRateLimited,
     ModelRefused,
+    ModelServerError,
     ModelStreamBroken,
     ModelTimeout,
     ModelUnreachable,
@@ -49,7 +50,7 @@ def _error_of(base_url: str, model: str, key: str = KEY, timeout: float = 5) -> 
         ("unknown", ModelNotFound),
         ("rate-limited", ModelRateLimited),
         ("broken", ModelStreamBroken),
-        ("error-500", ModelRefused),
+        ("error-500", ModelServerError),
     ],
 )
 def test_errors_of_a_server(server: ModelServer, model: str, expected: type[KbError]) -> None:
