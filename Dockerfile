@@ -15,7 +15,8 @@ ARG PIP_INDEX_URL=
 COPY pyproject.toml constraints.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print(*project['dependencies'], *project['optional-dependencies']['postgres'], sep='\n')" > /tmp/requirements.txt \
+extras = project['optional-dependencies']; \
+print(*project['dependencies'], *extras['postgres'], *extras['fastembed'], sep='\n')" > /tmp/requirements.txt \
     && pip install --requirement /tmp/requirements.txt --constraint constraints.txt \
     && rm /tmp/requirements.txt
 
