@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from kb.errors import SetupError
+from kb.errors import N_, SetupError
 
 
 class Settings(BaseSettings):
@@ -79,4 +79,5 @@ def load_settings(**values: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
-        raise SetupError(problem=f"{name} is not valid: {first['msg']}.", solution="Correct it in .env.") from error
+        problem = N_("{setting} is not valid: {detail}.")
+        raise SetupError(problem, N_("Correct it in .env."), setting=name, detail=first["msg"]) from error

@@ -62,8 +62,8 @@ def N_(text: str) -> str:  # noqa: N802 - gettext's own name for it
 class KbError(Exception):
     """Root of the tree. `transient` says whether the same call may succeed later."""
 
-    message: ClassVar[str] = N_("Something went wrong.")
-    remedy: ClassVar[str] = ""
+    message: str = N_("Something went wrong.")
+    remedy: str = ""
     transient: ClassVar[bool] = False
     code: ClassVar[str] = "kb_error"
     registry: ClassVar[dict[str, type[KbError]]] = {}
@@ -304,5 +304,8 @@ class LeaseLost(KbError):
 
 
 class SetupError(KbError):
-    message = N_("{problem}")
-    remedy = N_("{solution}")
+    """Both texts are given where it is raised, marked by `N_`; they may name `values`."""
+
+    def __init__(self, problem: str = KbError.message, solution: str = "", **values: object) -> None:
+        super().__init__(problem=problem, solution=solution, **values)
+        self.message, self.remedy = problem, solution

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kb.errors import (
+    N_,
     KbError,
     ModelKeyRefused,
     ModelNotFound,
@@ -97,7 +98,7 @@ def _status_detail(error: openai.APIStatusError) -> str:
 
 
 def _not_json(model: str, host: str) -> KbError:
-    return ModelRefused(host=host, model=model, detail="its answer is not JSON; check the base URL")
+    return ModelRefused(host=host, model=model, detail=N_("its answer is not JSON; check the base URL"))
 
 
 def _shorten(text: str, secret: str = "") -> str:

@@ -134,6 +134,19 @@ def test_no_marked_text_is_an_f_string() -> None:
     assert marked == []
 
 
+def test_every_text_of_a_setup_error_is_marked() -> None:
+    """Both are given where it is raised: as marked literals, or by a name that stands for one."""
+    unmarked = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in SOURCES
+        for call in ast.walk(parsed(path))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "SetupError"
+        for text in call.args or [call]
+        if not (isinstance(text, ast.Name) or text in marked_calls(text))
+    ]
+    assert unmarked == []
+
+
 def test_states_that_stand_in_messages_are_translated(catalogue: Catalog) -> None:
     """Errors carry a document's state as a value; the page translates values as it does texts."""
     known = entries(catalogue)

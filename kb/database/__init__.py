@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from kb.config import Settings
-from kb.errors import DatabaseUnavailable
+from kb.errors import N_, DatabaseUnavailable
 
 # The newest migration. A test holds it equal to the scripts, so that a start need not load Alembic to know.
 HEAD = "0001"
@@ -126,7 +126,7 @@ def _translated() -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable(detail=_reason(error)) from error
     except PoolTimeout as error:
-        raise DatabaseUnavailable(detail="all its connections are in use") from error
+        raise DatabaseUnavailable(detail=N_("all its connections are in use")) from error
 
 
 def _reason(error: DBAPIError) -> str:

@@ -7,7 +7,7 @@ from kb.embedding.builtin import BuiltinModel, ensure_model
 from kb.embedding.cache import EmbeddingCache
 from kb.embedding.model import EmbeddingModel, Vectors
 from kb.embedding.status import ModelState, ModelStatus, model_status
-from kb.errors import SetupError
+from kb.errors import N_, SetupError
 
 __all__ = [
     "EmbeddingCache",
@@ -36,8 +36,9 @@ def build_embedding_model(settings: Settings, threads: int) -> EmbeddingModel:
 
         return FastEmbedModel(name, settings.models / "fastembed", threads)
     raise SetupError(
-        problem=f"EMBEDDING_MODEL is “{settings.embedding_model}”, which is no model.",
-        solution="Use builtin, openai:<name>, or fastembed:<name or local folder>.",
+        N_("EMBEDDING_MODEL is “{model}”, which is no model."),
+        N_("Use builtin, openai:<name>, or fastembed:<name or local folder>."),
+        model=settings.embedding_model,
     )
 
 
@@ -48,7 +49,8 @@ def _openai_model(settings: Settings, name: str) -> EmbeddingModel:
     key = settings.embedding_api_key if settings.embedding_api_key.get_secret_value() else settings.openai_api_key
     if not base_url and not key.get_secret_value():
         raise SetupError(
-            problem=f"EMBEDDING_MODEL is {settings.embedding_model}, but no API key and no base URL are set.",
-            solution="Set EMBEDDING_API_KEY (or OPENAI_API_KEY), or EMBEDDING_BASE_URL for a server of your own.",
+            N_("EMBEDDING_MODEL is {model}, but no API key and no base URL are set."),
+            N_("Set EMBEDDING_API_KEY (or OPENAI_API_KEY), or EMBEDDING_BASE_URL for a server of your own."),
+            model=settings.embedding_model,
         )
     return OpenAIModel(name, key, base_url, settings.llm_timeout_seconds)

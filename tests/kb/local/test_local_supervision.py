@@ -157,7 +157,7 @@ def test_who_joined_may_leave(embedded: Embedded) -> None:
 
 def test_a_folder_held_for_other_services_is_not_joined(embedded: Embedded) -> None:
     web = embedded.web("http://milvus.example:19530")
-    message = rf"held by process {web.process.pid} .* since 20.*it runs redis, worker, but milvus, redis, worker is"
+    message = rf"held by another process \(PID {web.process.pid}, .*it runs redis, worker, but milvus, redis, worker is"
     with pytest.raises(SetupError, match=message):
         embedded.started()
     assert len(web.family) == 3
@@ -172,7 +172,7 @@ def test_a_folder_held_by_what_cannot_be_seen_is_not_joined(
     write_run_state(embedded.home / "run" / "services.json", RunState(holder=holder))
     with (
         FileLock(embedded.home / "run" / "lock"),
-        pytest.raises(SetupError, match=r"held by process 4194305 .* since 2026-01-02 03:04:05 UTC"),
+        pytest.raises(SetupError, match=r"held by another process \(PID 4194305, .* 2026-01-02 03:04:05 UTC"),
     ):
         embedded.started()
 
@@ -185,5 +185,7 @@ def test_a_redis_that_cannot_be_reached_is_not_joined(embedded: Embedded, monkey
     local.start()  # it listens: it may still load its data
     local.stop()
     monkeypatch.setattr(services, "is_listening", lambda _: False)
-    with pytest.raises(SetupError, match=rf"held by process {web.process.pid} .*Redis cannot be reached from here"):
+    with pytest.raises(
+        SetupError, match=rf"held by another process \(PID {web.process.pid}, .*Redis cannot be reached from here"
+    ):
         embedded.started()
