@@ -14,13 +14,23 @@ _CITATION = re.compile(r"\[(\d{1,2})\](?!\()")
 # What may begin an image: one needs a target behind its text, or a definition anywhere; `vec![1]` has neither.
 _IMAGE = re.compile(r"!+(?=\[.*?\][(\[])", re.DOTALL)
 _IMAGE_BY_REFERENCE = re.compile(r"!+(?=\[)")
-_CODE = re.compile(r"^(`{3,}|~{3,}).*?(?:^\1|\Z)|(?<!`)(`+)(?!`)[^\n]+?(?<!`)\2(?!`)", re.MULTILINE | re.DOTALL)
+# Code and formulas, in which nothing is a citation.
+_VERBATIM = re.compile(
+    r"^(`{3,}|~{3,}).*?(?:^\1|\Z)"
+    r"|(?<!`)(`+)(?!`)[^\n]+?(?<!`)\2(?!`)"
+    r"|\$\$.+?\$\$|(?<![\\$])\$(?![\s$])[^$\n]*(?<![\s\\])\$(?!\d)",
+    re.MULTILINE | re.DOTALL,
+)
+# What Streamlit's Markdown would take for markup, and people write as text: two ranges such as 5~10 strike out what is
+# between them, and a colon makes a directive of the brackets after it. `~~` and an address (/~name) stay as they are.
+_RANGE = re.compile(r"(?<![~\\/])~(?!~)")
+_DIRECTIVE = re.compile(r"(?<!\\):(?=[\w-]*[\[{])")
 _LABEL_CHARACTERS = 40
 
 
 def cited(content: str, retrieval: Retrieval | None) -> list[Passage]:
     """The passages that `content` cites, in the order of their ranks."""
-    numbers = {int(match) for match in _CITATION.findall(_CODE.sub(" ", content))}
+    numbers = {int(match) for match in _CITATION.findall(_VERBATIM.sub(" ", content))}
     return [passage for passage in retrieval.passages if passage.rank in numbers] if retrieval else []
 
 
@@ -34,12 +44,15 @@ def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
     def mark(match: re.Match[str]) -> str:
         return f":blue-badge[{match[1]}]" if int(match[1]) in ranks else match[0]
 
+    def mark_up(prose: str) -> str:
+        return _CITATION.sub(mark, _DIRECTIVE.sub(r"\:", _RANGE.sub(r"\~", prose)))
+
     text = (_IMAGE_BY_REFERENCE if "]:" in content else _IMAGE).sub("", content)
     parts, end = [], 0
-    for code in _CODE.finditer(text):  # where brackets are no citations
-        parts += [_CITATION.sub(mark, text[end : code.start()]), code[0]]
+    for code in _VERBATIM.finditer(text):
+        parts += [mark_up(text[end : code.start()]), code[0]]
         end = code.end()
-    return "".join(parts) + _CITATION.sub(mark, text[end:])
+    return "".join(parts) + mark_up(text[end:])
 
 
 def draw_citations(content: str, retrieval: Retrieval, key_suffix: str = "") -> None:

@@ -1,0 +1,31 @@
+"""What becomes of an answer's text before it is shown."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Trace
+from pages.ui.citations import safe_markdown
+
+CHUNK = Chunk("1", uuid4(), uuid4(), 0, 0, 4, 1, "", "Text")
+PASSAGES = tuple(Passage(CHUNK, "a.md", rank, 1.0, 1.0, 1.0) for rank in (1, 2))
+RETRIEVAL = Retrieval("?", PASSAGES, Trace((), RetrievalProfile(), 0.0))
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("价格5~10元，数量20~30件", r"价格5\~10元，数量20\~30件"),
+        ("~~old~~ new, escaped \\~ already", "~~old~~ new, escaped \\~ already"),
+        ("http://a.example/~name, http://a.example:8080/x", "http://a.example/~name, http://a.example:8080/x"),
+        ("`a ~ b:[1] ~ c`\n\n```\n5~10 x:[1] 5~10\n```", "`a ~ b:[1] ~ c`\n\n```\n5~10 x:[1] 5~10\n```"),
+        ("the map $f:[0,1]$ and $$a~b:[1]~c$$", "the map $f:[0,1]$ and $$a~b:[1]~c$$"),
+        ("from $5 to $10, as follows:[1]", r"from $5 to $10, as follows\::blue-badge[1]"),
+        ("1:2[9] and :red[not red]", r"1\:2[9] and \:red[not red]"),
+        ("at 9:30[1], see: [1][2]", r"at 9\:30:blue-badge[1], see: :blue-badge[1]:blue-badge[2]"),
+    ],
+)
+def test_what_looks_like_markup_stays_text(content: str, shown: str) -> None:
+    assert safe_markdown(content, RETRIEVAL) == shown
