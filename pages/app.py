@@ -18,6 +18,7 @@ def main() -> None:
     st.set_page_config(page_title="Zhiwen 知问", page_icon=str(HERE / "ui" / "icon.png"), layout="wide")
     st.html(HERE / "ui" / "style.css")
     st.logo(HERE / "ui" / "logo.png", size="large")
+    draw_language()  # first, so that everything else is drawn in the language that the address names by now
     page = st.navigation(
         [
             st.Page(HERE / "chat.py", title=_("Chat"), icon=":material/forum:", default=True),
@@ -40,11 +41,13 @@ def main() -> None:
         st.stop()
     show_flash()
     page.run()
-    draw_language()
 
 
 def draw_language() -> None:
-    """The choice of language, at the sidebar's end. Another one than the browser's stays in the address."""
+    """The choice of language, which style.css moves to the sidebar's end.
+
+    Another one than the browser's stays in the address.
+    """
     codes = list(LANGUAGES)
     st.sidebar.selectbox(
         "Language · 语言",

@@ -27,9 +27,6 @@ LANGUAGE_KEY = "language"
 def language() -> str:
     """The language code in force, a key of `LANGUAGES`."""
     chosen = st.session_state.get(LANGUAGE_KEY)
-    if chosen is None:  # the first run: the widget that reads the address comes at its end
-        named = st.query_params.get(LANGUAGE_KEY)
-        chosen = next((code for code, name in LANGUAGES.items() if name == named), None)
     return str(chosen) if chosen in LANGUAGES else browser_language()
 
 
