@@ -10,12 +10,14 @@ from sqlalchemy.orm import Session
 
 from kb.database import Database
 from kb.database.tables import ConversationRow, MessageRow, now
-from kb.errors import N_, KbError, NotFound
+from kb.errors import N_, InvalidName, KbError, NotFound
 from kb.library.access import own_knowledge_base, require_knowledge_base
 from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role
 from kb.retrieval.record import from_record, to_record
 
-TITLE_CHARACTERS = 60
+TITLE_CHARACTERS = 60  # of a title made of the first question
+MOST_TITLE_CHARACTERS = 200
+SEARCHED_WORDS = 10
 
 CONVERSATION = N_("conversation")
 MESSAGE = N_("message")
@@ -45,7 +47,7 @@ class Conversations:
             return _conversation(_own(session, user_id, conversation_id))
 
     def search(self, user_id: UUID, search: str = "", offset: int = 0, limit: int = 20) -> list[Conversation]:
-        """The latest first; with `search`, those whose title or messages contain it."""
+        """The latest first; with `search`, those whose title or messages contain each of its words."""
         statement = (
             _matching(user_id, search)
             .order_by(ConversationRow.updated_at.desc(), ConversationRow.id)
@@ -61,11 +63,12 @@ class Conversations:
             return session.scalar(statement) or 0
 
     def rename(self, user_id: UUID, conversation_id: UUID, title: str) -> None:
-        """An empty title changes nothing."""
-        cleaned = " ".join(title.split())[:200]
+        """Errors: `InvalidName` for an empty title, or one of more than 200 characters."""
+        cleaned = " ".join(title.split())
+        if not 0 < len(cleaned) <= MOST_TITLE_CHARACTERS:
+            raise InvalidName(limit=MOST_TITLE_CHARACTERS)
         with self._database.write() as session:
-            row = _own(session, user_id, conversation_id)
-            row.title = cleaned or row.title
+            _own(session, user_id, conversation_id).title = cleaned
 
     def delete(self, user_id: UUID, conversation_id: UUID) -> None:
         with self._database.write() as session:
@@ -167,12 +170,12 @@ class Conversations:
 
 def _matching(user_id: UUID, search: str) -> sa.Select[ConversationRow]:
     statement = sa.select(ConversationRow).where(ConversationRow.owner_id == user_id)
-    if not search.strip():
-        return statement
-    hit = sa.exists().where(
-        MessageRow.conversation_id == ConversationRow.id, MessageRow.content.icontains(search.strip(), autoescape=True)
-    )
-    return statement.where(sa.or_(ConversationRow.title.icontains(search.strip(), autoescape=True), hit))
+    for word in search.split()[:SEARCHED_WORDS]:
+        hit = sa.exists().where(
+            MessageRow.conversation_id == ConversationRow.id, MessageRow.content.icontains(word, autoescape=True)
+        )
+        statement = statement.where(sa.or_(ConversationRow.title.icontains(word, autoescape=True), hit))
+    return statement
 
 
 def _own(session: Session, user_id: UUID, conversation_id: UUID, lock: bool = False) -> ConversationRow:

@@ -57,12 +57,16 @@ def draw_conversation(user: User, conversation: Conversation) -> None:
             width="stretch",
         )
         st.caption(f"{mode_names()[conversation.mode]} · {moment(conversation.updated_at)}", width="content")
-        with st.popover("", icon=":material/edit:", type="tertiary", help=_("Rename")):
+        popover = f"editing-{conversation.id}"
+        with st.popover("", icon=":material/edit:", type="tertiary", help=_("Rename"), key=popover, on_change="rerun"):
             key = f"title-{conversation.id}"
             with st.form(f"rename-form-{conversation.id}", border=False):
-                st.text_input(_("Title"), value=conversation.title, key=key, max_chars=200)
+                st.text_input(_("Title"), value=conversation.title, key=key)
                 st.form_submit_button(
-                    _("Rename"), key=f"rename-{conversation.id}", on_click=_rename, args=(user, conversation, key)
+                    _("Rename"),
+                    key=f"rename-{conversation.id}",
+                    on_click=_rename,
+                    args=(user, conversation, key, popover),
                 )
         if st.button("", icon=":material/delete:", key=f"delete-{conversation.id}", type="tertiary", help=_("Delete")):
             question = _("Delete “{name}” with all its messages? This cannot be undone.").format(
@@ -73,7 +77,8 @@ def draw_conversation(user: User, conversation: Conversation) -> None:
             )
 
 
-def _rename(user: User, conversation: Conversation, key: str) -> None:
+def _rename(user: User, conversation: Conversation, key: str, popover: str) -> None:
+    st.session_state[popover] = False
     with errors_flashed():
         services().conversations.rename(user.id, conversation.id, st.session_state[key])
 

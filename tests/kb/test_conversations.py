@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from kb.conversations import Conversations
-from kb.errors import ModelTimeout, NotFound
+from kb.errors import InvalidName, ModelTimeout, NotFound
 from kb.models import Conversation, Message, MessageState, Mode, Retrieval, RetrievalProfile, Role, Trace
 from tests.conftest import Library
 
@@ -34,7 +34,9 @@ def test_a_conversation_is_named_after_its_first_question(conversations: Convers
     long = start(conversations, library, "长" * 100)
     assert (len(long.title), long.title[-1]) == (60, "…")
     conversations.rename(library.user, long.id, "  新 名字 ")
-    conversations.rename(library.user, long.id, "   ")
+    for refused in ("   ", "x" * 201):
+        with pytest.raises(InvalidName):
+            conversations.rename(library.user, long.id, refused)
     assert conversations.get(library.user, long.id).title == "新 名字"
 
 
@@ -129,6 +131,8 @@ def test_search_looks_into_titles_and_messages(conversations: Conversations, lib
     assert [found.id for found in search(library.user, "100%")] == [spoken.id]
     assert search(library.user, "%") == search(library.user, "100%")
     assert search(library.user, "costs?x") == []
+    assert [found.id for found in search(library.user, "costs other INDEX")] == [spoken.id]  # each word somewhere
+    assert search(library.user, "costs 索引") == []
     assert [found.id for found in search(library.user)] == [spoken.id, titled.id]
     assert conversations.count(library.user) == 2
     assert conversations.count(library.user, "索引") == 1

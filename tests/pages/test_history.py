@@ -51,6 +51,10 @@ def test_a_conversation_is_renamed(installation: Installation, visitor: Visitor)
     visitor.type(f"title-{conversation.id}", "新的标题")
     visitor.click(f"rename-{conversation.id}")
     assert visitor.links == ["**新的标题**"]
+    visitor.type(f"title-{conversation.id}", " ")
+    visitor.click(f"rename-{conversation.id}")
+    assert "A name needs 1 to 200 characters." in visitor.errors
+    assert visitor.links == ["**新的标题**"]
 
 
 def test_a_conversation_is_deleted_only_after_a_confirmation(installation: Installation, visitor: Visitor) -> None:
