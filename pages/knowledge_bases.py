@@ -21,6 +21,7 @@ from workers import sending
 CHOICE_KEY = "shown_knowledge_base"
 NAME_KEY = "knowledge_base_name"
 RENAME_KEY = "rename_knowledge_base"
+MORE_KEY = "more_knowledge_base"
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
     chosen = wanted if wanted in bases else preferred(knowledge_bases)
     assert chosen is not None  # there is at least one
     st.session_state[CHOICE_KEY] = chosen
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="line-knowledge-base"):
         st.selectbox(
             _("Knowledge base"),
             list(bases),
@@ -67,11 +68,18 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
         )
         _draw_new_button(user, primary=False)
         base = bases[chosen]
-        with st.popover(_("More"), icon=":material/more_horiz:"):
+        with st.popover(_("More"), icon=":material/more_horiz:", key=MORE_KEY, on_change="rerun"):
             key = f"{RENAME_KEY}-{base.id}"
             st.text_input(_("Name"), value=base.name, key=key)
             st.button(_("Rename"), key="rename", on_click=_rename, args=(user, base, key), width="stretch")
-            if st.button(_("Delete…"), key="delete_knowledge_base", icon=":material/delete:", width="stretch"):
+            # It would stay open above the question whether to delete.
+            if st.button(
+                _("Delete…"),
+                key="delete_knowledge_base",
+                icon=":material/delete:",
+                width="stretch",
+                on_click=_close_more,
+            ):
                 _confirm_delete(user, base)
     state().knowledge_base_id = base.id
     st.query_params["knowledge_base"] = str(base.id)
@@ -108,7 +116,7 @@ def _draw_new_dialog(user: User) -> None:
     @st.dialog(_("New knowledge base"))
     def dialog() -> None:
         with st.form("new_knowledge_base_form", border=False):
-            st.text_input(_("Name"), key=NAME_KEY, max_chars=100, placeholder=_("Any name, in any language"))
+            st.text_input(_("Name"), key=NAME_KEY, placeholder=_("Any name, in any language"))
             created = st.form_submit_button(
                 _("Create"), key="create_knowledge_base", type="primary", on_click=_create, args=(user,)
             )
@@ -130,8 +138,13 @@ def _create(user: User) -> None:
 
 
 def _rename(user: User, base: KnowledgeBase, key: str) -> None:
+    _close_more()
     with errors_flashed():
         services().knowledge_bases.rename(user.id, base.id, st.session_state[key])
+
+
+def _close_more() -> None:
+    st.session_state[MORE_KEY] = False
 
 
 def _confirm_delete(user: User, base: KnowledgeBase) -> None:

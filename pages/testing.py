@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from kb.errors import KbError
+from kb.errors import KbError, NotFound
+from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _
@@ -35,6 +36,9 @@ def main() -> None:
 
 def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
     names = {base.id: base.name for base in knowledge_bases}
+    is_gone = state().knowledge_base_id is not None and state().knowledge_base_id not in names
+    if is_gone:
+        show_error(NotFound(what=KNOWLEDGE_BASE))
     if state().knowledge_base_id not in names:
         state().knowledge_base_id = preferred(knowledge_bases)
     st.session_state[CHOICE_KEY] = state().knowledge_base_id
@@ -47,7 +51,8 @@ def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
     )
     with st.form("test_form", border=False):
         st.text_input(_("Question"), key=QUESTION_KEY, placeholder=_("A question as your users would ask it"))
-        if st.form_submit_button(_("Run the test"), key="run_test", type="primary"):
+        # A question to one that was deleted meanwhile must not be answered from another.
+        if st.form_submit_button(_("Run the test"), key="run_test", type="primary") and not is_gone:
             run_test(user)
 
 

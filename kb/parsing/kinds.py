@@ -74,7 +74,7 @@ def check(source: Source) -> str:
         raise EmptyFile(name=source.name)
     extension = extension_of(source.name)
     if extension not in PARSERS:
-        kind = _LABELS.get(extension, extension or "no extension")
+        kind = _LABELS.get(extension, extension or N_("no extension"))
         raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(PARSERS))
     parser = PARSERS[extension]
     if parser == "pdf":

@@ -15,8 +15,9 @@ from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
+from pages.ui.documents import PAGE_KEY
 from pages.ui.feedback import flash
-from pages.ui.i18n import _, ngettext
+from pages.ui.i18n import _, ngettext, number
 from pages.ui.resources import services
 from pages.ui.state import state
 from workers import sending
@@ -31,20 +32,27 @@ def draw_upload(user: User, base: KnowledgeBase) -> None:
     kinds = ", ".join(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
     # Streamlit has no translations: its own words are hidden, and the button gets ours.
     label = _("Choose files, or drop them here")
-    st.html(f"<style>.st-key-{UPLOAD_KEY} section button::after {{ content: '{label}' }}</style>")
+    button = f".st-key-{UPLOAD_KEY} section button[data-testid=stBaseButton-secondary]"
+    st.html(f"<style>{button}::after {{ content: '{label}' }}</style>")
     # No types: a file that cannot be read yet is refused by name and reason, not silently by the browser.
-    files = st.file_uploader(
-        _("Upload files into “{name}”").format(name=escape(base.name)),
-        accept_multiple_files=True,
-        key=UPLOAD_KEY,
-        help=_("Readable are: {kinds}.").format(kinds=kinds),
-        max_upload_size=services().settings.max_upload_mb,
-        # The types belong to the widget's identity: others empty it, while its key stays. Both stand for any type.
-        type=[] if state().uploads % 2 else None,
-    )
+    limit = services().settings.max_upload_mb
+    with st.container(key=UPLOAD_KEY, gap="xsmall"):
+        files = st.file_uploader(
+            _("Upload files into “{name}”").format(name=escape(base.name)),
+            accept_multiple_files=True,
+            # Each knowledge base has its own: files that still arrive must not end up in the one that is shown next.
+            key=f"{UPLOAD_KEY}-{base.id}",
+            help=_("Readable are: {kinds}.").format(kinds=kinds),
+            max_upload_size=limit,
+            # The types belong to the widget's identity: others empty it, while its key stays. Both stand for any type.
+            type=[] if state().uploads % 2 else None,
+        )
+        # The browser leaves larger ones out, and the page is not told of them.
+        st.caption(_("Up to {limit} MB a file; larger ones are left out.").format(limit=number(limit)))
     if files:
         _take(user, base, files)
         state().uploads += 1
+        st.session_state[PAGE_KEY] = 1  # they are the newest
         st.rerun()
 
 

@@ -119,7 +119,7 @@ def test_a_name_is_shown_as_it_was_written(installation: Installation, visitor: 
     visitor.run()
     visitor.click("delete_knowledge_base")
     assert "*Menu* of $1 or $2" in visitor.text()
-    as_markdown = [visitor.app.file_uploader(key="upload").label, *(part.value for part in visitor.app.markdown)]
+    as_markdown = [visitor.uploader.label, *(part.value for part in visitor.app.markdown)]
     assert [text for text in as_markdown if "*Menu*" in text] == []
 
 
@@ -147,8 +147,40 @@ def test_the_limit_is_the_configured_one_after_an_upload_too(installation: Insta
     installation.knowledge_base()
     visitor.run()
     visitor.upload(("tea.md", TEA.encode()))
-    limit = visitor.app.file_uploader(key="upload").proto.max_upload_size_mb
+    limit = visitor.uploader.proto.max_upload_size_mb
     assert limit == installation.services.settings.max_upload_mb
+
+
+def test_files_that_arrive_for_a_deleted_knowledge_base_go_into_no_other(
+    installation: Installation, visitor: Visitor
+) -> None:
+    other, base = installation.knowledge_base("Other"), installation.knowledge_base("Gone")
+    visitor.run()
+    visitor.choose("shown_knowledge_base", base.id)
+    installation.services.knowledge_bases.delete(installation.user, base.id)
+    visitor.upload(("tea.md", TEA.encode()))
+    assert "knowledge base does not exist any more" in visitor.errors
+    assert installation.documents(other) == []
+
+
+def test_each_knowledge_base_has_an_uploader_of_its_own(installation: Installation, visitor: Visitor) -> None:
+    bases = [installation.knowledge_base(name) for name in ("One", "Two")]
+    keys = set()
+    for base in bases:
+        visitor.app.query_params["knowledge_base"] = str(base.id)
+        visitor.run()
+        keys.add(visitor.uploader.key)
+    assert len(keys) == 2
+
+
+def test_after_an_upload_the_newest_documents_are_shown(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    for index in range(35):
+        installation.upload(base, f"file-{index:02}.md")
+    visitor.run()
+    visitor.choose("documents_page", 2)
+    visitor.upload(("tea.md", TEA.encode()))
+    assert "tea.md" in visitor.text("documents")
 
 
 @pytest.mark.parametrize("name", ['../../x" or 1==1 or ".pdf', "很长" * 40 + ".txt", "a\u202etxt.exe.txt"])

@@ -66,6 +66,20 @@ def test_the_result_stays_until_another_knowledge_base_is_chosen(visitor: Visito
     assert not visitor.has("passage-1")
 
 
+def test_a_question_to_a_deleted_knowledge_base_is_not_answered_from_another(
+    visitor: Visitor, installation: Installation
+) -> None:
+    base = installation.knowledge_base("Gone")
+    visitor.run()
+    visitor.choose("tested_knowledge_base", base.id)
+    installation.services.knowledge_bases.delete(installation.user, base.id)
+    run_test(visitor, QUESTION)
+    assert "knowledge base does not exist any more" in visitor.errors
+    assert not visitor.has("passage-1")
+    run_test(visitor, QUESTION)
+    assert visitor.has("passage-1")
+
+
 def test_an_empty_question_asks_for_one(visitor: Visitor) -> None:
     run_test(visitor, "   ")
     assert "Enter a question first." in visitor.text()

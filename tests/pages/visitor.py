@@ -55,6 +55,11 @@ class Visitor:
     def links(self) -> list[str]:
         return [link.value for link in self.app.get("page_link")]
 
+    @property
+    def uploader(self) -> Any:
+        (uploader,) = self.app.file_uploader
+        return uploader
+
     # --- doing ---
 
     def click(self, key: str) -> None:
@@ -69,9 +74,7 @@ class Visitor:
         self.run()
 
     def upload(self, *files: tuple[str, bytes]) -> None:
-        self.app.file_uploader(key="upload").set_value(
-            [(name, content, "application/octet-stream") for name, content in files]
-        )
+        self.uploader.set_value([(name, content, "application/octet-stream") for name, content in files])
         self.run()
 
     def start_asking(self, question: str) -> None:
