@@ -38,7 +38,7 @@ def draw_page(user: User) -> None:
         draw_first_steps(user)
         return
     base = draw_choice(user, knowledge_bases)
-    draw_upload(user, base)
+    draw_upload(user, base, knowledge_bases)
     draw_documents(user, base)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -30,7 +31,8 @@ class State:
     shown_messages: int = 50
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)
     test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found
-    uploads: int = 0  # how often files were taken from the uploader
+    uploads: Counter[UUID] = field(default_factory=Counter)  # how often files were taken from each uploader
+    uploaders: list[UUID] = field(default_factory=list)  # whose uploaders were shown, in an order that stays
 
 
 def state() -> State:

@@ -27,33 +27,52 @@ UPLOAD_KEY = "upload"
 log = structlog.get_logger()
 
 
-def draw_upload(user: User, base: KnowledgeBase) -> None:
-    """Takes files as soon as they have arrived; nothing else is to be pressed."""
-    kinds = ", ".join(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
+def draw_upload(user: User, base: KnowledgeBase, knowledge_bases: Sequence[KnowledgeBase]) -> None:
+    """Takes files as soon as they have arrived; nothing else is to be pressed.
+
+    Each knowledge base that this session has shown keeps an uploader of its own, in its place, hidden but for `base`'s:
+    what still arrives when another one is chosen goes where it was dropped.
+    """
+    current = state()
+    if base.id not in current.uploaders:
+        current.uploaders.append(base.id)
+    _style_uploaders(base)
+    bases = {base.id: base for base in knowledge_bases}
+    with st.container(key=UPLOAD_KEY, gap=None):
+        for base_id in current.uploaders:
+            with st.container(key=f"{UPLOAD_KEY}-box-{base_id}", gap="xsmall"):
+                files = _draw_uploader(bases[base_id]) if base_id in bases else None
+            if files:
+                _take(user, bases[base_id], files)
+                current.uploads[base_id] += 1
+                st.session_state[PAGE_KEY] = 1  # they are the newest
+                st.rerun()
+
+
+def _style_uploaders(base: KnowledgeBase) -> None:
     # Streamlit has no translations: its own words are hidden, and the button gets ours.
     label = _("Choose files, or drop them here")
     button = f".st-key-{UPLOAD_KEY} section button[data-testid=stBaseButton-secondary]"
-    st.html(f"<style>{button}::after {{ content: '{label}' }}</style>")
-    # No types: a file that cannot be read yet is refused by name and reason, not silently by the browser.
+    others = f"[class*=st-key-{UPLOAD_KEY}-box-]:not(.st-key-{UPLOAD_KEY}-box-{base.id})"
+    st.html(f"<style>{button}::after {{ content: '{label}' }} {others} {{ display: none }}</style>")
+
+
+def _draw_uploader(base: KnowledgeBase) -> list[UploadedFile]:
+    kinds = ", ".join(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
     limit = services().settings.max_upload_mb
-    with st.container(key=UPLOAD_KEY, gap="xsmall"):
-        files = st.file_uploader(
-            _("Upload files into “{name}”").format(name=escape(base.name)),
-            accept_multiple_files=True,
-            # Each knowledge base has its own: files that still arrive must not end up in the one that is shown next.
-            key=f"{UPLOAD_KEY}-{base.id}",
-            help=_("Readable are: {kinds}.").format(kinds=kinds),
-            max_upload_size=limit,
-            # The types belong to the widget's identity: others empty it, while its key stays. Both stand for any type.
-            type=[] if state().uploads % 2 else None,
-        )
-        # The browser leaves larger ones out, and the page is not told of them.
-        st.caption(_("Up to {limit} MB a file; larger ones are left out.").format(limit=number(limit)))
-    if files:
-        _take(user, base, files)
-        state().uploads += 1
-        st.session_state[PAGE_KEY] = 1  # they are the newest
-        st.rerun()
+    # No types: a file that cannot be read yet is refused by name and reason, not silently by the browser.
+    files = st.file_uploader(
+        _("Upload files into “{name}”").format(name=escape(base.name)),
+        accept_multiple_files=True,
+        key=f"{UPLOAD_KEY}-{base.id}",
+        help=_("Readable are: {kinds}.").format(kinds=kinds),
+        max_upload_size=limit,
+        # The types belong to the widget's identity: others empty it, while its key stays. Both stand for any type.
+        type=[] if state().uploads[base.id] % 2 else None,
+    )
+    # The browser leaves larger ones out, and the page is not told of them.
+    st.caption(_("Up to {limit} MB a file; larger ones are left out.").format(limit=number(limit)))
+    return files
 
 
 def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> None:

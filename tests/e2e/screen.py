@@ -86,7 +86,7 @@ class Screen:
         box.press("Enter")
 
     def upload(self, files: Sequence[FilePayload]) -> None:
-        self.key("upload").locator("input[type=file]").set_input_files(files)
+        self.key("upload").locator("section:visible input[type=file]").set_input_files(files)
 
     def shoot(self, folder: Path, name: str) -> None:
         self.settle()

@@ -163,14 +163,20 @@ def test_files_that_arrive_for_a_deleted_knowledge_base_go_into_no_other(
     assert installation.documents(other) == []
 
 
-def test_each_knowledge_base_has_an_uploader_of_its_own(installation: Installation, visitor: Visitor) -> None:
-    bases = [installation.knowledge_base(name) for name in ("One", "Two")]
-    keys = set()
-    for base in bases:
-        visitor.app.query_params["knowledge_base"] = str(base.id)
-        visitor.run()
-        keys.add(visitor.uploader.key)
-    assert len(keys) == 2
+def test_files_that_arrive_when_another_one_is_shown_go_where_they_were_dropped(
+    installation: Installation, visitor: Visitor
+) -> None:
+    first, second = installation.knowledge_base("First"), installation.knowledge_base("Second")
+    visitor.run()
+    visitor.choose("shown_knowledge_base", first.id)
+    visitor.choose("shown_knowledge_base", second.id)
+    visitor.app.query_params["knowledge_base"] = str(first.id)
+    hidden = visitor.uploader
+    visitor.app.query_params["knowledge_base"] = str(second.id)
+    hidden.set_value([("tea.md", TEA.encode(), "text/markdown")])
+    visitor.run()
+    assert [document.name for document in installation.documents(first)] == ["tea.md"]
+    assert installation.documents(second) == []
 
 
 def test_after_an_upload_the_newest_documents_are_shown(installation: Installation, visitor: Visitor) -> None:

@@ -57,8 +57,8 @@ class Visitor:
 
     @property
     def uploader(self) -> Any:
-        (uploader,) = self.app.file_uploader
-        return uploader
+        """The one that is not hidden: that of the knowledge base in the address."""
+        return self.app.file_uploader(key=f"upload-{self.app.query_params['knowledge_base']}")
 
     # --- doing ---
 
