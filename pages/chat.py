@@ -13,7 +13,7 @@ from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice, start_answer
 from pages.ui.resources import current_user, services, warm_up
-from pages.ui.state import forget_id, preferred, query_id, state
+from pages.ui.state import forget_id, query_id, settle_choices, state
 
 MORE_MESSAGES = 50
 
@@ -55,16 +55,6 @@ def open_conversation(user: User) -> Conversation | None:
         current.shown_messages, current.switched = MORE_MESSAGES, False
     st.query_params["conversation"] = str(conversation.id)
     return conversation
-
-
-def settle_choices(knowledge_bases: list[KnowledgeBase]) -> bool:
-    """Where none is chosen, or the chosen one is gone, another one steps in. Whether it is gone."""
-    current = state()
-    chosen = current.knowledge_base_id
-    if chosen in [base.id for base in knowledge_bases]:
-        return False
-    current.knowledge_base_id = preferred(knowledge_bases)
-    return chosen is not None
 
 
 def draw_conversation(user: User, conversation: Conversation | None) -> list[Message]:

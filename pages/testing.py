@@ -11,7 +11,7 @@ from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.passages import draw_passages
 from pages.ui.resources import current_user, services
-from pages.ui.state import preferred, state
+from pages.ui.state import settle_choices, state
 
 CHOICE_KEY = "tested_knowledge_base"
 QUESTION_KEY = "test_question"
@@ -36,11 +36,9 @@ def main() -> None:
 
 def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
     names = {base.id: base.name for base in knowledge_bases}
-    is_gone = state().knowledge_base_id is not None and state().knowledge_base_id not in names
+    is_gone = settle_choices(knowledge_bases)
     if is_gone:
         show_error(NotFound(what=KNOWLEDGE_BASE))
-    if state().knowledge_base_id not in names:
-        state().knowledge_base_id = preferred(knowledge_bases)
     st.session_state[CHOICE_KEY] = state().knowledge_base_id
     st.selectbox(
         _("Knowledge base"),

@@ -61,3 +61,13 @@ def preferred(knowledge_bases: list[KnowledgeBase]) -> UUID | None:
     """The knowledge base to begin with: the newest that can answer, else the newest."""
     ranked = sorted(knowledge_bases, key=lambda base: (base.ready_count > 0, base.created_at))
     return ranked[-1].id if ranked else None
+
+
+def settle_choices(knowledge_bases: list[KnowledgeBase]) -> bool:
+    """Where none is chosen, or the chosen one is gone, another one steps in. Whether it is gone."""
+    current = state()
+    chosen = current.knowledge_base_id
+    if chosen in [base.id for base in knowledge_bases]:
+        return False
+    current.knowledge_base_id = preferred(knowledge_bases)
+    return chosen is not None
