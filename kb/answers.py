@@ -282,28 +282,28 @@ class Answers:
                 return
 
     def _write(self, running: _Running) -> None:
-        model = running.question.model.name if running.question.model else ""
         try:
-            self._conversations.finish(
-                running.user_id,
-                running.message_id,
-                running.state,
-                running.text,
-                model=model,
-                retrieval=running.retrieval,
-                error=running.error,
-            )
+            self._finish(running)
         except DatabaseUnavailable:
             raise
         except NotFound:
             return  # its conversation was deleted meanwhile
         except Exception as error:
             log.exception("answer.unstorable", message=str(running.message_id))
-            failed = AnswerFailed(detail=type(error).__name__)
-            running.state, running.text, running.retrieval, running.error = MessageState.FAILED, "", None, failed
-            self._conversations.finish(
-                running.user_id, running.message_id, running.state, running.text, model=model, error=failed
-            )
+            running.state, running.text, running.retrieval = MessageState.FAILED, "", None
+            running.error = AnswerFailed(detail=type(error).__name__)
+            self._finish(running)
+
+    def _finish(self, running: _Running) -> None:
+        self._conversations.finish(
+            running.user_id,
+            running.message_id,
+            running.state,
+            running.text,
+            model=running.question.model.name if running.question.model else "",
+            retrieval=running.retrieval,
+            error=running.error,
+        )
 
     async def _close(self) -> None:
         tasks = [running.task for running in self._running.values() if running.task]
