@@ -45,7 +45,8 @@ def draw_upload(user: User, base: KnowledgeBase, knowledge_bases: Sequence[Knowl
             if files:
                 _take(user, bases[base_id], files)
                 current.uploads[base_id] += 1
-                st.session_state[PAGE_KEY] = 1  # they are the newest
+                if base_id == base.id:
+                    st.session_state[PAGE_KEY] = 1  # they are the newest
                 st.rerun()
 
 

@@ -167,16 +167,20 @@ def test_files_that_arrive_when_another_one_is_shown_go_where_they_were_dropped(
     installation: Installation, visitor: Visitor
 ) -> None:
     first, second = installation.knowledge_base("First"), installation.knowledge_base("Second")
+    for index in range(35):
+        installation.upload(second, f"file-{index:02}.md")
     visitor.run()
     visitor.choose("shown_knowledge_base", first.id)
     visitor.choose("shown_knowledge_base", second.id)
+    visitor.choose("documents_page", 2)
     visitor.app.query_params["knowledge_base"] = str(first.id)
     hidden = visitor.uploader
     visitor.app.query_params["knowledge_base"] = str(second.id)
     hidden.set_value([("tea.md", TEA.encode(), "text/markdown")])
     visitor.run()
     assert [document.name for document in installation.documents(first)] == ["tea.md"]
-    assert installation.documents(second) == []
+    assert len(installation.documents(second)) == 35
+    assert "file-00.md" in visitor.text("documents")  # the page that was open stays
 
 
 def test_after_an_upload_the_newest_documents_are_shown(installation: Installation, visitor: Visitor) -> None:
