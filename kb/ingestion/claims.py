@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from kb.database import Database
-from kb.database.tables import Base, DocumentRow, KnowledgeBaseRow, VersionRow
+from kb.database.tables import Base, DocumentRow, VersionRow
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.ingestion.workers import is_dead
 from kb.library.rows import to_knowledge_base
@@ -35,7 +35,9 @@ CLEARED = [state.value for state in VersionState if state.is_given_up or state i
 
 # What each document needs is stated once: building these statements takes longer than executing them. `_held` is true
 # as long as a claim is: a version loses its lease's name with the claim.
-_versions, _documents = Base.metadata.tables["versions"], Base.metadata.tables["documents"]
+_versions, _documents, _knowledge_bases = (
+    Base.metadata.tables[name] for name in ("versions", "documents", "knowledge_bases")
+)
 _held = sa.and_(
     _versions.c.id == sa.bindparam("of_version"),
     _versions.c.lease_owner == sa.bindparam("of_lease"),
@@ -61,12 +63,13 @@ _CLAIM = (
 )
 _CLAIMED = (
     sa.select(
-        *(VersionRow.document_id, VersionRow.file_key, VersionRow.stored_chunks, VersionRow.chunks_digest),
-        *(DocumentRow.name, KnowledgeBaseRow),
+        *(_versions.c.document_id, _versions.c.file_key, _versions.c.stored_chunks, _versions.c.chunks_digest),
+        _documents.c.name.label("document_name"),
+        _knowledge_bases,
     )
-    .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-    .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
-    .where(VersionRow.id == sa.bindparam("of_version"))
+    .join(_documents, _documents.c.id == _versions.c.document_id)
+    .join(_knowledge_bases, _knowledge_bases.c.id == _documents.c.knowledge_base_id)
+    .where(_versions.c.id == sa.bindparam("of_version"))
 )
 _CHECK = sa.select(_versions.c.lease_owner, _versions.c.cancel_requested).where(
     _versions.c.id == sa.bindparam("of_version")
@@ -108,20 +111,20 @@ class Claims:
         """Take a queued version over; None if there is nothing to do: done, cancelled, or another's already."""
         moment, lease = self._clock(), f"{self._owner}#{uuid4().hex[:8]}"
         claim = {"moment": moment, "lease_owner": lease, "lease_until": moment + self._lease}
-        with self._database.write() as session:
-            if changed_rows(session, _CLAIM, {"of_version": version_id, **claim}) == 0:
+        with self._database.transaction() as connection:
+            if changed_rows(connection, _CLAIM, {"of_version": version_id, **claim}) == 0:
                 return None
-            found = session.execute(_CLAIMED, {"of_version": version_id}).one()
+            found = connection.execute(_CLAIMED, {"of_version": version_id}).one()
         self._held.add(lease)  # not before the commit: nobody would let go of a claim that was never heard of
         return Job(
             version_id=version_id,
             lease=lease,
             document_id=found.document_id,
-            name=found.name,
+            name=found.document_name,
             file_key=found.file_key,
             stored_chunks=found.stored_chunks,
             chunks_digest=found.chunks_digest,
-            knowledge_base=to_knowledge_base(found.KnowledgeBaseRow),
+            knowledge_base=to_knowledge_base(found),
         )
 
     def renew(self) -> None:
@@ -148,8 +151,8 @@ class Claims:
 
     def enter(self, job: Job, state: VersionState, **values: Any) -> None:
         """Move on to the next stage. Errors: `LeaseLost`, `Cancelled`."""
-        with self._database.write() as session:
-            _change_unless_cancelled(session, job, {"state": state.value, **values})
+        with self._database.transaction() as connection:
+            _change_unless_cancelled(connection, job, {"state": state.value, **values})
 
     def advance(self, job: Job, stored_chunks: int, state: VersionState = VersionState.EMBEDDING) -> None:
         """Note that so many chunks are stored, and the stage that follows. Progress clears the count of crashes.
@@ -163,11 +166,11 @@ class Claims:
 
         Errors: `LeaseLost`; `Cancelled`, as a cancel may come after the last check.
         """
-        with self._database.write() as session:
-            replaced: UUID | None = session.scalar(_LOCK_DOCUMENT, {"of_document": job.document_id})
+        with self._database.transaction() as connection:
+            replaced: UUID | None = connection.scalar(_LOCK_DOCUMENT, {"of_document": job.document_id})
             done = {"state": VersionState.READY.value, "crashes": 0, "waits": 0, **self._ended()}
-            _change_unless_cancelled(session, job, done)
-            session.execute(_MAKE_LIVE, {"of_document": job.document_id, "live_version_id": job.version_id})
+            _change_unless_cancelled(connection, job, done)
+            connection.execute(_MAKE_LIVE, {"of_document": job.document_id, "live_version_id": job.version_id})
             return replaced if replaced != job.version_id else None
 
     def fail(self, job: Job, error: KbError) -> None:
@@ -281,8 +284,8 @@ class Claims:
         self.enter(job, VersionState.QUEUED, lease_owner="", lease_until=None, sent_at=None, **values)
 
     def _update(self, job: Job, **values: Any) -> None:
-        with self._database.write() as session:
-            if changed_rows(session, _CHANGE, _of(job) | values) == 0:
+        with self._database.transaction() as connection:
+            if changed_rows(connection, _CHANGE, _of(job) | values) == 0:
                 raise LeaseLost
 
     def _end(self, job: Job, state: VersionState, **values: Any) -> None:
@@ -297,27 +300,29 @@ def _of(job: Job) -> dict[str, Any]:
     return {"of_version": job.version_id, "of_lease": job.lease}
 
 
-def _check(session: Session, job: Job) -> None:
-    found = session.execute(_CHECK, {"of_version": job.version_id}).one_or_none()
+def _check(connection: Session | sa.Connection, job: Job) -> None:
+    found = connection.execute(_CHECK, {"of_version": job.version_id}).one_or_none()
     if found is None or found.lease_owner != job.lease:
         raise LeaseLost
     if found.cancel_requested:
         raise Cancelled
 
 
-def _change_unless_cancelled(session: Session, job: Job, values: dict[str, Any]) -> None:
-    if changed_rows(session, _CHANGE_UNLESS_CANCELLED, _of(job) | values) == 0:
-        _check(session, job)
+def _change_unless_cancelled(connection: sa.Connection, job: Job, values: dict[str, Any]) -> None:
+    if changed_rows(connection, _CHANGE_UNLESS_CANCELLED, _of(job) | values) == 0:
+        _check(connection, job)
         raise LeaseLost
 
 
-def changed_rows(session: Session, statement: sa.Update, parameters: dict[str, Any] | None = None) -> int:
+def changed_rows(
+    connection: Session | sa.Connection, statement: sa.Update, parameters: dict[str, Any] | None = None
+) -> int:
     """How many rows the update changed."""
-    result: Any = session.execute(statement, parameters)
+    result: Any = connection.execute(statement, parameters)
     return int(result.rowcount)
 
 
 def mark_sent(database: Database, version_ids: list[UUID], moment: datetime) -> None:
     """Note that a message for these versions was put into the queue."""
-    with database.write() as session:
-        session.execute(_MARK, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])
+    with database.transaction() as connection:
+        connection.execute(_MARK, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])

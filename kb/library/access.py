@@ -22,10 +22,12 @@ _OWN = sa.select(_knowledge_bases.c.id).where(
 _OWN_LOCKED = _OWN.with_for_update()
 
 
-def require_knowledge_base(session: Session, user_id: UUID, knowledge_base_id: UUID, lock: bool = False) -> None:
+def require_knowledge_base(
+    connection: Session | sa.Connection, user_id: UUID, knowledge_base_id: UUID, lock: bool = False
+) -> None:
     """`NotFound` unless `user_id` owns it and has not deleted it. `lock`: nobody changes it meanwhile."""
     of = {"of_knowledge_base": knowledge_base_id, "of_user": user_id}
-    if session.scalar(_OWN_LOCKED if lock else _OWN, of) is None:
+    if connection.scalar(_OWN_LOCKED if lock else _OWN, of) is None:
         raise NotFound(what=KNOWLEDGE_BASE)
 
 

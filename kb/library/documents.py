@@ -41,13 +41,13 @@ class Documents:
         label, moment = clean_label(name) or "?", now()
         version = Version(version_id, document_id, VersionState.QUEUED, key, size, created_at=moment)
         try:
-            with self._database.write() as session:
+            with self._database.transaction() as connection:
                 # It may have been deleted meanwhile.
-                require_knowledge_base(session, user_id, knowledge_base_id, lock=True)
+                require_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
                 row = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
-                session.execute(_ADD_DOCUMENT, row | {"created_at": moment})
+                connection.execute(_ADD_DOCUMENT, row | {"created_at": moment})
                 row = {"id": version_id, "document_id": document_id, "state": version.state.value}
-                session.execute(_ADD_VERSION, row | {"file_key": key, "size_bytes": size, "created_at": moment})
+                connection.execute(_ADD_VERSION, row | {"file_key": key, "size_bytes": size, "created_at": moment})
         except KbError:
             self._files.delete(key)
             raise

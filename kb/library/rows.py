@@ -3,13 +3,15 @@
 from dataclasses import fields
 from typing import Any
 
+from sqlalchemy import Row
+
 from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
 from kb.models import Document, IndexSettings, KnowledgeBase, RetrievalProfile, Version, VersionState
 
 _PROFILE_SETTINGS = {field.name for field in fields(RetrievalProfile)}
 
 
-def to_knowledge_base(row: KnowledgeBaseRow, documents: int = 0, ready: int = 0) -> KnowledgeBase:
+def to_knowledge_base(row: KnowledgeBaseRow | Row[Any], documents: int = 0, ready: int = 0) -> KnowledgeBase:
     return KnowledgeBase(
         id=row.id,
         owner_id=row.owner_id,

@@ -12,7 +12,7 @@ from threading import Barrier
 from uuid import uuid4
 
 import pytest
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from kb.database.tables import now
 from kb.errors import Cancelled, DamagedFile, DatabaseUnavailable, LeaseLost, MilvusUnavailable, NotFound
@@ -273,16 +273,16 @@ def test_a_version_that_was_cancelled_is_not_put_back(library: Library, claims: 
 def test_a_claim_whose_commit_was_not_heard_of_is_not_renewed(
     library: Library, claims: Claims, other: Claims, document: Document, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = library.database.write
+    transaction = library.database.transaction
 
     @contextmanager
-    def write_and_break_off() -> Iterator[Session]:
-        with write() as session:
-            yield session
+    def commit_and_break_off() -> Iterator[Connection]:
+        with transaction() as connection:
+            yield connection
         raise DatabaseUnavailable(detail="the connection was lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(library.database, "write", write_and_break_off)
+        patch.setattr(library.database, "transaction", commit_and_break_off)
         with pytest.raises(DatabaseUnavailable):
             claims.claim(document.latest.id)
     assert library.version(document).state is VersionState.PARSING

@@ -77,6 +77,22 @@ def test_a_failed_write_leaves_nothing(database: Database) -> None:
         assert session.scalars(sa.select(UserRow)).all() == []
 
 
+def test_a_transaction_is_kept_whole_or_not_at_all(database: Database) -> None:
+    add = sa.insert(Base.metadata.tables["users"])
+
+    def break_off() -> None:
+        with database.transaction() as connection:
+            connection.execute(add, {"name": "half"})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+    with database.transaction() as connection:
+        connection.execute(add, {"name": "kept"})
+    with database.read() as session:
+        assert [user.name for user in session.scalars(sa.select(UserRow))] == ["kept"]
+
+
 def test_ping_names_the_server(database: Database) -> None:
     assert database.ping().startswith("SQLite 3" if database.is_sqlite else "PostgreSQL ")
 
