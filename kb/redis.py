@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
 import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import LockError, RedisError
+from redis.exceptions import RedisError
+from redis.lock import Lock
 
 from kb.config import Settings
 from kb.errors import RedisUnavailable
@@ -67,6 +69,10 @@ class Turns:
         self._client = client
         # Threads of one process queue here, where waiting costs nothing; Redis is polled for other processes only.
         self._local: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        # Most turns last milliseconds: one thread renews them all, and ends when there are none.
+        self._taken: set[Lock] = set()
+        self._guard = threading.Lock()
+        self._is_renewing = False
 
     @contextmanager
     def take(self, name: str) -> Iterator[None]:
@@ -86,29 +92,37 @@ class Turns:
         with translated():
             if not lock.acquire():
                 raise RedisConnectionError(f"the turn to write {name} did not come within {LOCK_WAIT_SECONDS:.0f} s")
-        done = threading.Event()
-        renewal = threading.Thread(target=_renew, args=(lock, done), daemon=True)
-        renewal.start()
+        self._keep(lock)
         try:
             yield
         finally:
-            done.set()
-            renewal.join()
+            with self._guard:
+                self._taken.discard(lock)
             _release(lock)
 
+    def _keep(self, lock: Lock) -> None:
+        with self._guard:
+            self._taken.add(lock)
+            if not self._is_renewing:
+                self._is_renewing = True
+                threading.Thread(target=self._renew, name="turns", daemon=True).start()
 
-def _renew(lock: Any, done: threading.Event) -> None:
-    while not done.wait(LOCK_SECONDS / 3):
-        try:
-            lock.reacquire()
-        except LockError:
-            return  # it is lost; nothing can be done about the write under way
-        except RedisError:
-            continue  # Redis is away for a moment; the lock lasts a little longer
+    def _renew(self) -> None:
+        while True:
+            time.sleep(LOCK_SECONDS / 3)
+            with self._guard:
+                taken = list(self._taken)
+                if not taken:
+                    self._is_renewing = False
+                    return
+            for lock in taken:
+                # Released or lost meanwhile: nothing can be done. Redis away for a moment: the lock lasts longer.
+                with suppress(RedisError):
+                    lock.reacquire()
 
 
 def _release(lock: Any) -> None:
     try:
         lock.release()
-    except (LockError, RedisError):
+    except RedisError:
         return  # it expires by itself
