@@ -2,6 +2,7 @@
 
 The files go through the product's own ingestion, by a worker that is warm. Afterwards, with the worker idle, the very
 same texts go through the embedding model alone; `ratio` is the share of that speed that the whole ingestion reached.
+A machine is some tenths faster in one second than in the next, so both are done in turns, several times over.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -26,8 +30,10 @@ from kb.models import Document
 
 PAGE_CHUNKS = 1_000
 SAMPLE_TEXTS = 100
-LIMIT_SECONDS = 20.0  # a machine that does other things, too, is faster in one second than in the next
+LIMIT_SECONDS = 10.0
 POLL_SECONDS = 1.0
+
+Result = dict[str, Any]
 
 
 def main() -> None:
@@ -35,21 +41,43 @@ def main() -> None:
     files = find_files(arguments.paths)
     if not files:
         sys.exit("There are no files to ingest.")
-    with temporary_installation() as installation:
-        warm_up(installation, arguments.timeout)
-        knowledge_base = installation.create_knowledge_base("ingestion")
-        try:
-            result = measure(installation, knowledge_base.id, files, arguments.timeout)
-        finally:
-            installation.clear(knowledge_base)
-    print(json.dumps(result, ensure_ascii=False))
+    # Each round has a process, an installation and a worker of its own: that one has not embedded these texts before.
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        rounds = [pool.submit(run, number, files, arguments.timeout).result() for number in range(arguments.rounds)]
+    print(json.dumps(combine(rounds), ensure_ascii=False))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=__doc__)
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    parser.add_argument("--rounds", type=int, default=5, help="how many times (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds after which what still runs has failed")
     return parser.parse_args()
+
+
+def run(number: int, files: Sequence[Path], timeout: float) -> Result:
+    """One round; what became of each file is printed by the first, number 0."""
+    with redirect_stdout(None if number else sys.stdout), temporary_installation() as installation:
+        warm_up(installation, timeout)
+        knowledge_base = installation.create_knowledge_base("ingestion")
+        try:
+            return measure(installation, knowledge_base.id, files, timeout)
+        finally:
+            installation.clear(knowledge_base)
+
+
+def combine(rounds: Sequence[Result]) -> Result:
+    """The round of the median ratio, with what came of the files in the worst of them."""
+    middle = sorted(rounds, key=lambda result: float(result["ratio"]))[(len(rounds) - 1) // 2]
+    worst = min(rounds, key=lambda result: int(result["ready"]))
+    return middle | {
+        "ready": worst["ready"],
+        "failed": worst["failed"],
+        "ratios": [result["ratio"] for result in rounds],
+        "peak_rss_mb": max(result["peak_rss_mb"] for result in rounds),
+        "peak_rss_parsers_mb": max(result["peak_rss_parsers_mb"] for result in rounds),
+        "worker_restarts": sum(result["worker_restarts"] for result in rounds),
+    }
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
@@ -69,9 +97,7 @@ def warm_up(installation: Installation, timeout: float) -> None:
     installation.clear(knowledge_base)
 
 
-def measure(
-    installation: Installation, knowledge_base_id: UUID, files: Sequence[Path], timeout: float
-) -> dict[str, Any]:
+def measure(installation: Installation, knowledge_base_id: UUID, files: Sequence[Path], timeout: float) -> Result:
     workers = {worker.pid for worker in installation.services.board.workers()}
     with PeakMemory(workers) as memory:
         began = datetime.now(UTC)
