@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from kb.database import Database
 from kb.database.tables import ConversationRow, MessageRow, now
-from kb.errors import N_, InvalidName, KbError, NotFound
+from kb.errors import N_, KbError, NotFound
 from kb.library.access import own_knowledge_base, require_knowledge_base
+from kb.library.names import clean_label, clean_name
 from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role
 from kb.retrieval.record import from_record, to_record
 
@@ -31,7 +32,7 @@ class Conversations:
 
     def create(self, user_id: UUID, first_question: str, mode: Mode, knowledge_base_id: UUID | None) -> Conversation:
         """A conversation named after its first question."""
-        title = " ".join(first_question.split())
+        title = " ".join(clean_label(first_question).split()) or "?"
         title = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
         row = ConversationRow(
             id=uuid4(), owner_id=user_id, title=title, mode=mode.value, knowledge_base_id=knowledge_base_id
@@ -64,9 +65,7 @@ class Conversations:
 
     def rename(self, user_id: UUID, conversation_id: UUID, title: str) -> None:
         """Errors: `InvalidName` for an empty title, or one of more than 200 characters."""
-        cleaned = " ".join(title.split())
-        if not 0 < len(cleaned) <= MOST_TITLE_CHARACTERS:
-            raise InvalidName(limit=MOST_TITLE_CHARACTERS)
+        cleaned = clean_name(title, MOST_TITLE_CHARACTERS)
         with self._database.write() as session:
             _own(session, user_id, conversation_id).title = cleaned
 

@@ -34,10 +34,12 @@ def test_a_conversation_is_named_after_its_first_question(conversations: Convers
     long = start(conversations, library, "长" * 100)
     assert (len(long.title), long.title[-1]) == (60, "…")
     conversations.rename(library.user, long.id, "  新 名字 ")
-    for refused in ("   ", "x" * 201):
+    for refused in ("   ", "\u200b\u202e", "x" * 201):
         with pytest.raises(InvalidName):
             conversations.rename(library.user, long.id, refused)
     assert conversations.get(library.user, long.id).title == "新 名字"
+    assert start(conversations, library, "Is \u202eexe.pdf\ud800 safe?").title == "Is exe.pdf safe?"
+    assert start(conversations, library, "\u200b").title == "?"
 
 
 def test_a_question_and_its_answer(conversations: Conversations, library: Library) -> None:
