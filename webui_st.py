@@ -23,6 +23,7 @@ from kb.config import load_settings
 from kb.errors import KbError
 from kb.logs import configure_logs
 from pages.ui import resources
+from pages.ui.arrivals import CountArrivals
 
 log = structlog.get_logger()
 
@@ -107,6 +108,6 @@ async def healthz(_request: Request) -> JSONResponse:
 app = st.App(
     SCRIPT,
     routes=[Route("/healthz", healthz)],
-    middleware=[Middleware(SecurityHeaders)],
+    middleware=[Middleware(SecurityHeaders), Middleware(CountArrivals)],
     lifespan=lifespan,
 )

@@ -32,7 +32,7 @@ class State:
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)
     test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found
     uploads: Counter[UUID] = field(default_factory=Counter)  # how often files were taken from each uploader
-    uploaders: list[UUID] = field(default_factory=list)  # whose uploaders were shown, in an order that stays
+    uploaders: list[UUID] = field(default_factory=list)  # whose uploaders are on the page, in an order that stays
 
 
 def state() -> State:

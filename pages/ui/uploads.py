@@ -7,14 +7,13 @@ from uuid import UUID
 
 import streamlit as st
 import structlog
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.typing import UploadedFile
 
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
+from pages.ui.arrivals import forget_file, has_arrivals
 from pages.ui.documents import PAGE_KEY
 from pages.ui.feedback import flash
 from pages.ui.i18n import _, ngettext, number
@@ -30,11 +29,13 @@ log = structlog.get_logger()
 def draw_upload(user: User, base: KnowledgeBase, knowledge_bases: Sequence[KnowledgeBase]) -> None:
     """Takes files as soon as they have arrived; nothing else is to be pressed.
 
-    Each knowledge base that this session has shown keeps an uploader of its own, in its place, hidden but for `base`'s:
-    what still arrives when another one is chosen goes where it was dropped.
+    While files of this session are on their way, the knowledge bases it has shown keep their uploaders, each in its
+    place and hidden: what still arrives when another one is chosen goes where it was dropped.
     """
     current = state()
-    if base.id not in current.uploaders:
+    if not has_arrivals():
+        current.uploaders = [base.id]
+    elif base.id not in current.uploaders:
         current.uploaders.append(base.id)
     _style_uploaders(base)
     bases = {base.id: base for base in knowledge_bases}
@@ -89,7 +90,7 @@ def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> Non
         else:
             kept += 1
             all_sent = all_sent and _send(document.latest.id)  # after one failure, no more waiting
-        _forget(file)
+        forget_file(file.file_id)  # it is on disk now
         bar.progress(done / len(files), label)
     bar.empty()
     if not kept:
@@ -109,10 +110,3 @@ def _send(version_id: UUID) -> bool:
         log.warning("upload.unsent", reason=error.code)  # the list of documents says what is away
         return False
     return True
-
-
-def _forget(file: UploadedFile) -> None:
-    """Free the memory that Streamlit holds for an upload: it is on disk now."""
-    context = get_script_run_ctx()
-    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)

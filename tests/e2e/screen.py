@@ -86,7 +86,12 @@ class Screen:
         box.press("Enter")
 
     def upload(self, files: Sequence[FilePayload]) -> None:
-        self.key("upload").locator("section:visible input[type=file]").set_input_files(files)
+        self.key("upload").locator("input[type=file]").set_input_files(files)
+
+    def slow_down(self, uploads: int) -> None:
+        """From here on the browser sends at most so many bytes a second."""
+        conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": uploads}
+        self.page.context.new_cdp_session(self.page).send("Network.emulateNetworkConditions", conditions)
 
     def shoot(self, folder: Path, name: str) -> None:
         self.settle()

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import FilePayload, expect
 
 from tests.e2e.conftest import Desk
 from tests.e2e.sample_files import text_files
@@ -156,6 +156,23 @@ def test_the_name_to_change_stands_in_its_field(open_screen: OpenScreen) -> None
     expect(field).to_have_value("Old name", timeout=2 * SECONDS)
 
 
+def test_an_upload_under_way_goes_where_it_was_dropped(open_screen: OpenScreen) -> None:
+    screen = open_screen("/knowledge-bases")
+    create_named(screen, "Empty")
+    create_named(screen, "Filled")
+    expect(screen.key("upload")).to_contain_text("Filled")
+    screen.slow_down(uploads=30_000)
+    with screen.page.expect_request("**/_stcore/upload_file/**"):
+        screen.upload([FilePayload(name="slow.txt", mimeType="text/plain", buffer=b"Slowly. " * 15_000)])
+    choose_shown(screen, "Empty")
+    expect(screen.key("upload")).to_contain_text("Empty")
+    choose_shown(screen, "Filled")
+    expect(screen.keys("document-")).to_have_count(1, timeout=20 * SECONDS)
+    choose_shown(screen, "Empty")
+    expect(screen.key("upload").locator("input[type=file]")).to_have_count(1)
+    expect(screen.keys("document-")).to_have_count(0)
+
+
 def test_no_english_is_left_in_the_chinese_pages(open_screen: OpenScreen) -> None:
     screen = open_screen("/knowledge-bases", locale="zh-CN")
     create_named(screen, "手册")
@@ -164,6 +181,12 @@ def test_no_english_is_left_in_the_chinese_pages(open_screen: OpenScreen) -> Non
     screen.click("new_knowledge_base")
     expect(screen.key("knowledge_base_name")).to_be_visible()
     assert re.findall(r"Upload|per file|required", shown + screen.drawer.inner_text()) == []
+
+
+def choose_shown(screen: Screen, name: str) -> None:
+    screen.key("shown_knowledge_base").get_by_role("combobox").click()
+    screen.page.get_by_role("option", name=re.compile(f"^{name}")).click()
+    screen.settle()
 
 
 def create_named(screen: Screen, name: str) -> None:

@@ -164,8 +164,9 @@ def test_files_that_arrive_for_a_deleted_knowledge_base_go_into_no_other(
 
 
 def test_files_that_arrive_when_another_one_is_shown_go_where_they_were_dropped(
-    installation: Installation, visitor: Visitor
+    installation: Installation, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pages.ui.uploads.has_arrivals", lambda: True)
     first, second = installation.knowledge_base("First"), installation.knowledge_base("Second")
     for index in range(35):
         installation.upload(second, f"file-{index:02}.md")

@@ -1,0 +1,52 @@
+"""Uploads that are on their way from the browser: Streamlit shows a file only once it is there."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+_UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/")
+
+_arriving: Counter[str] = Counter()  # requests by session
+
+
+class CountArrivals:
+    """ASGI middleware that knows which sessions' files are on their way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        upload = _UPLOAD.search(scope["path"]) if scope["type"] == "http" and scope["method"] == "PUT" else None
+        if upload is None:
+            await self._app(scope, receive, send)
+            return
+        session_id = upload[1]
+        _arriving[session_id] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            _arriving[session_id] -= 1
+            if not _arriving[session_id]:
+                del _arriving[session_id]
+
+
+def has_arrivals() -> bool:
+    """Whether files of this session are on their way, or there and not taken by a page yet."""
+    context = get_script_run_ctx()
+    if context is None:
+        return False
+    manager = context.uploaded_file_mgr
+    waiting = manager.file_storage.get(context.session_id) if isinstance(manager, MemoryUploadedFileManager) else None
+    return bool(waiting) or context.session_id in _arriving
+
+
+def forget_file(file_id: str) -> None:
+    """Free the memory that Streamlit holds for a file of this session."""
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
