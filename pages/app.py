@@ -10,8 +10,10 @@ from kb.errors import KbError
 from pages.ui import resources
 from pages.ui.feedback import show_error, show_flash
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
+from pages.ui.uploads import abandon_uploads
 
 HERE = Path(__file__).parent
+UPLOADS_PATH = "knowledge-bases"
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
                 HERE / "knowledge_bases.py",
                 title=_("Knowledge bases"),
                 icon=":material/library_books:",
-                url_path="knowledge-bases",
+                url_path=UPLOADS_PATH,
             ),
             st.Page(HERE / "testing.py", title=_("Testing"), icon=":material/experiment:", url_path="testing"),
             st.Page(HERE / "history.py", title=_("History"), icon=":material/history:", url_path="history"),
@@ -40,6 +42,11 @@ def main() -> None:
         st.button(_("Try again"), key="start_again")
         st.stop()
     show_flash()
+    if page.url_path != UPLOADS_PATH and abandon_uploads():
+        st.warning(
+            _("Files that were still on their way were lost, as you left their page. Please upload them again."),
+            icon=":material/upload:",
+        )
     page.run()
 
 

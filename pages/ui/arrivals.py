@@ -37,16 +37,27 @@ class CountArrivals:
 
 def has_arrivals() -> bool:
     """Whether files of this session are on their way, or there and not taken by a page yet."""
-    context = get_script_run_ctx()
-    if context is None:
-        return False
-    manager = context.uploaded_file_mgr
-    waiting = manager.file_storage.get(context.session_id) if isinstance(manager, MemoryUploadedFileManager) else None
-    return bool(waiting) or context.session_id in _arriving
+    manager, session_id = _files()
+    return session_id in _arriving or bool(manager and manager.file_storage.get(session_id))
 
 
 def forget_file(file_id: str) -> None:
     """Free the memory that Streamlit holds for a file of this session."""
+    manager, session_id = _files()
+    if manager:
+        manager.remove_file(session_id, file_id)
+
+
+def forget_all() -> None:
+    """Free the memory of all of them."""
+    manager, session_id = _files()
+    if manager:
+        manager.remove_session_files(session_id)
+
+
+def _files() -> tuple[MemoryUploadedFileManager | None, str]:
+    """Where Streamlit keeps the files that have arrived, and under which session."""
     context = get_script_run_ctx()
     if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
+        return context.uploaded_file_mgr, context.session_id
+    return None, ""

@@ -171,6 +171,11 @@ def test_an_upload_under_way_goes_where_it_was_dropped(open_screen: OpenScreen) 
     choose_shown(screen, "Empty")
     expect(screen.key("upload").locator("input[type=file]")).to_have_count(1)
     expect(screen.keys("document-")).to_have_count(0)
+    with screen.page.expect_request("**/_stcore/upload_file/**"):
+        screen.upload([FilePayload(name="lost.txt", mimeType="text/plain", buffer=b"Slowly. " * 15_000)])
+    screen.page.wait_for_timeout(500)
+    screen.go_to("History")
+    expect(screen.page.get_by_text("Files that were still on their way were lost")).to_be_visible()
 
 
 def test_no_english_is_left_in_the_chinese_pages(open_screen: OpenScreen) -> None:

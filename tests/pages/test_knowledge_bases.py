@@ -184,6 +184,21 @@ def test_files_that_arrive_when_another_one_is_shown_go_where_they_were_dropped(
     assert "file-00.md" in visitor.text("documents")  # the page that was open stays
 
 
+def test_leaving_the_page_says_which_files_it_costs(
+    installation: Installation, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.knowledge_base()
+    visitor.run()
+    visitor.go_to("history")
+    assert "still on their way" not in visitor.text()
+    visitor.go_to("knowledge_bases")
+    monkeypatch.setattr("pages.ui.uploads.has_arrivals", lambda: True)
+    visitor.go_to("history")
+    assert "still on their way" in visitor.text()
+    visitor.go_to("system")
+    assert "still on their way" not in visitor.text()
+
+
 def test_after_an_upload_the_newest_documents_are_shown(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     for index in range(35):
