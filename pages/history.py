@@ -58,7 +58,9 @@ def draw_conversation(user: User, conversation: Conversation) -> None:
         )
         st.caption(f"{mode_names()[conversation.mode]} · {moment(conversation.updated_at)}", width="content")
         popover = f"editing-{conversation.id}"
-        with st.popover("", icon=":material/edit:", type="tertiary", help=_("Rename"), key=popover, on_change="rerun"):
+        with st.popover(
+            _("Rename"), icon=":material/edit:", type="tertiary", help=_("Rename"), key=popover, on_change="rerun"
+        ):
             key = f"title-{conversation.id}"
             with st.form(f"rename-form-{conversation.id}", border=False):
                 st.text_input(_("Title"), value=conversation.title, key=key)
@@ -68,7 +70,9 @@ def draw_conversation(user: User, conversation: Conversation) -> None:
                     on_click=_rename,
                     args=(user, conversation, key, popover),
                 )
-        if st.button("", icon=":material/delete:", key=f"delete-{conversation.id}", type="tertiary", help=_("Delete")):
+        if st.button(
+            _("Delete"), icon=":material/delete:", key=f"delete-{conversation.id}", type="tertiary", help=_("Delete")
+        ):
             question = _("Delete “{name}” with all its messages? This cannot be undone.").format(
                 name=escape(conversation.title)
             )

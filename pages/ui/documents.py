@@ -220,10 +220,14 @@ def _draw_actions(user: User, document: Document) -> None:
     if version.state.is_given_up:
         _action(_("Retry"), "refresh", f"retry-{document.id}", lambda: _retry(user, document))
     if document.live_version_id and st.button(
-        "", icon=":material/view_agenda:", key=f"chunks-{document.id}", type="tertiary", help=_("Show its chunks")
+        _("Show its chunks"),
+        icon=":material/view_agenda:",
+        key=f"chunks-{document.id}",
+        type="tertiary",
+        help=_("Show its chunks"),
     ):
         open_chunks(user, document)
-    if st.button("", icon=":material/delete:", key=f"delete-{document.id}", type="tertiary", help=_("Delete")):
+    if st.button(_("Delete"), icon=":material/delete:", key=f"delete-{document.id}", type="tertiary", help=_("Delete")):
         question = _("Delete “{name}” and all its chunks? This cannot be undone.").format(name=escape(document.name))
         confirm(_("Delete document"), question, _("Delete"), lambda: _delete(user, document), "confirm_delete")
 
@@ -233,7 +237,7 @@ def _action(label: str, icon: str, key: str, act: Callable[[], None]) -> None:
         with errors_flashed():
             act()
 
-    st.button("", icon=f":material/{icon}:", key=key, type="tertiary", help=label, on_click=guarded)
+    st.button(label, icon=f":material/{icon}:", key=key, type="tertiary", help=label, on_click=guarded)
 
 
 def _retry(user: User, document: Document) -> None:
