@@ -76,8 +76,8 @@ class SecurityHeaders:
 @asynccontextmanager
 async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     """Start the services before the first page, and end them with the process."""
-    configure_logs(load_settings())
     try:
+        configure_logs(load_settings())
         await asyncio.to_thread(resources.start)
     except KbError as error:
         # The pages say what is wrong and how to mend it; a process that exits would only say it in a log.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kb.errors import N_, SetupError
@@ -40,6 +41,40 @@ class Settings(BaseSettings):
 
     log_level: str = "INFO"
     log_format: str = "json"  # json | text
+
+    @field_validator("milvus_uri")
+    @classmethod
+    def _check_milvus_uri(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://", "tcp://", "unix:")):
+            raise ValueError(N_("write it as http://host:19530"))
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str) -> str:
+        from redis.connection import parse_url
+
+        try:
+            parse_url(value or "redis://")  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise ValueError(N_("write it as redis://host:6379/0")) from error
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str) -> str:
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            kind = make_url(value or "sqlite://").get_backend_name()
+        except (ArgumentError, ValueError):
+            kind = ""
+        if kind not in ("sqlite", "postgresql", "postgres"):
+            raise ValueError(N_("write it as postgresql://user:password@host/database"))
+        if kind != "sqlite" and find_spec("psycopg") is None:
+            raise ValueError(N_('PostgreSQL needs a package that is not installed: pip install "psycopg[binary]"'))
+        return value
 
     @property
     def home(self) -> Path:
@@ -80,4 +115,5 @@ def load_settings(**values: object) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
         problem = N_("{setting} is not valid: {detail}.")
-        raise SetupError(problem, N_("Correct it in .env."), setting=name, detail=first["msg"]) from error
+        detail = first["msg"].removeprefix("Value error, ")
+        raise SetupError(problem, N_("Correct it in .env."), setting=name, detail=detail) from error
