@@ -12,7 +12,7 @@ class Plan:
     """The folder, the services without a configured URL, and how to start them.
 
     An empty `redis_server` or a false `milvus` means that its URL is configured and used as given. The plan goes
-    through the supervisor's standard input, never its command line: `database_url` may hold a password.
+    through the supervisor's standard input, never its command line: URLs may hold passwords.
     """
 
     home: str
@@ -21,13 +21,15 @@ class Plan:
     redis_server: str
     worker_command: tuple[str, ...]
     milvus_uri: str = ""
+    redis_url: str = ""
     database_url: str = ""
 
     @property
     def service_names(self) -> tuple[str, ...]:
-        """In the order of their start. A worker belongs to an embedded Redis; an external one brings its own."""
-        redis = ("redis", "worker") if self.redis_server else ()
-        return (("milvus",) if self.milvus else ()) + redis
+        """In the order of their start. No worker from elsewhere could reach an embedded Milvus or Redis."""
+        wanted = {"milvus": self.milvus, "redis": bool(self.redis_server)}
+        services = tuple(name for name, is_wanted in wanted.items() if is_wanted)
+        return (*services, "worker") if services else ()
 
     @property
     def folders(self) -> Folders:

@@ -153,6 +153,7 @@ def make_plan(settings: Settings, worker_command: tuple[str, ...]) -> Plan:
         web_pid=os.getpid(),
         milvus=not settings.milvus_uri,
         milvus_uri=settings.milvus_uri,
+        redis_url=settings.redis_url,
         redis_server="" if settings.redis_url else find_redis_server(folders.redis),
         database_url=settings.database_url,
         worker_command=worker_command,

