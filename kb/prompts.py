@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from kb.models import Message, MessageState, Passage, Role
 from kb.retrieval.context import estimate_tokens
@@ -66,14 +66,29 @@ def _numbered(passage: Passage) -> str:
 
 
 def _history(messages: Sequence[Message]) -> list[ChatMessage]:
-    """As many of the latest finished messages as the budget holds, the oldest first."""
+    """As many of the latest questions with their answers as the budget holds, the oldest first.
+
+    A question without an answer is left out: many models refuse two turns of the user in a row.
+    """
     chosen: list[ChatMessage] = []
     remaining = HISTORY_TOKENS
-    for message in reversed(messages):
-        if message.role is Role.NOTICE or not message.content or message.state is MessageState.FAILED:
-            continue
-        remaining -= estimate_tokens(message.content)
+    for question, answer in reversed(list(_exchanges(messages))):
+        remaining -= estimate_tokens(question.content) + estimate_tokens(answer.content)
         if remaining < 0:
             break
-        chosen.append(("human" if message.role is Role.USER else "ai", message.content))
-    return chosen[::-1]
+        chosen = [("human", question.content), ("ai", answer.content), *chosen]
+    return chosen
+
+
+def _exchanges(messages: Sequence[Message]) -> Iterator[tuple[Message, Message]]:
+    question = None
+    for message in messages:
+        if message.role is Role.USER:
+            question = message
+        elif question and _is_answer(message):
+            yield question, message
+            question = None
+
+
+def _is_answer(message: Message) -> bool:
+    return message.role is Role.ASSISTANT and bool(message.content) and message.state is not MessageState.FAILED

@@ -67,10 +67,27 @@ def test_the_history_leaves_out_what_is_not_said() -> None:
     assert told == [("human", "one"), ("ai", "first"), ("human", "two"), ("ai", "stopped"), ("human", "three")]
 
 
+def test_a_question_that_was_not_answered_is_left_out() -> None:
+    """Many models refuse two turns of the user in a row."""
+    unanswered = [
+        *(message(Role.USER, "one"), message(Role.ASSISTANT, "")),
+        *(message(Role.USER, "two"), message(Role.ASSISTANT, "", MessageState.STOPPED)),
+        *(message(Role.USER, "three"), message(Role.ASSISTANT, "half", MessageState.FAILED)),
+    ]
+    assert chat_messages("four", unanswered, chinese=False)[1:] == [("human", "four")]
+
+
 def test_the_history_keeps_the_latest_within_its_budget() -> None:
-    history = [message(Role.USER, f"{number} " + "字" * (HISTORY_TOKENS // 4)) for number in range(6)]
+    history = [
+        part
+        for number in range(6)
+        for part in (
+            message(Role.USER, f"{number} " + "字" * (HISTORY_TOKENS // 4)),
+            message(Role.ASSISTANT, f"{number}!"),
+        )
+    ]
     told = chat_messages("now", history, chinese=True)[1:-1]
-    assert [text.split()[0] for _role, text in told] == ["3", "4", "5"]
+    assert [text.split()[0] for _role, text in told] == ["3", "3!", "4", "4!", "5", "5!"]
 
 
 @pytest.mark.parametrize(
