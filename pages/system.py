@@ -17,7 +17,7 @@ from kb.ingestion import queue_depth
 from kb.models import ServiceHealth
 from kb.providers import host_of
 from pages.ui.chat_sidebar import connect_help
-from pages.ui.feedback import no_worker_text, show_error
+from pages.ui.feedback import missing_worker, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number
 from pages.ui.resources import local_services, services
 
@@ -68,7 +68,7 @@ def draw_work() -> None:
         show_error(error)
         return
     if not workers:
-        st.warning(no_worker_text())
+        st.warning(missing_worker())
     for worker in workers:
         busy = _("{busy} of {threads} threads busy").format(busy=worker.busy, threads=worker.threads)
         _row(True, f"{worker.host} ({worker.pid})", [busy, _("since {ago}").format(ago=ago(worker.since))])

@@ -15,9 +15,9 @@ from kb.extracts import escape_markdown as escape
 from kb.models import Document, KnowledgeBase, Progress, User, Version, VersionState
 from kb.progress import WorkerInfo
 from pages.ui.chunks import open_chunks
-from pages.ui.feedback import confirm, errors_flashed, errors_shown, no_worker_text, show_error
+from pages.ui.feedback import confirm, errors_flashed, errors_shown, missing_worker, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number, size
-from pages.ui.resources import local_services, services
+from pages.ui.resources import services
 from workers import sending
 
 PAGE_DOCUMENTS = 30
@@ -105,19 +105,9 @@ def _look(user: User, documents: list[Document], pending: bool) -> Activity:
         show_error(error)
         return Activity({}, [], places)
     if not activity.workers:
-        st.warning(_missing_worker(), icon=":material/engineering:")
+        st.warning(missing_worker(), icon=":material/engineering:")
     _draw_model_status()
     return activity
-
-
-def _missing_worker() -> str:
-    """Why nothing is processed, and what to do."""
-    embedded = next((state for state in local_services().states() if state.name == "worker"), None)
-    if embedded is None:
-        return no_worker_text()
-    if embedded.restarts or not embedded.running:
-        return _("The worker does not stay up: {detail}").format(detail=escape(embedded.detail))
-    return _("The worker is starting…")
 
 
 def _draw_model_status() -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from pages.ui.i18n import _, error_text
+from pages.ui.resources import local_services
 
 FLASH_KEY = "flash"
 
@@ -22,9 +23,14 @@ def show_error(error: KbError) -> None:
     )
 
 
-def no_worker_text() -> str:
-    """Why nothing is processed, and what to do, where workers are not ours to start."""
-    return _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 3")
+def missing_worker() -> str:
+    """Why nothing is processed, and what to do."""
+    embedded = next((state for state in local_services().states() if state.name == "worker"), None)
+    if embedded is None:
+        return _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 3")
+    if embedded.restarts or not embedded.running:
+        return _("The worker does not stay up: {detail}").format(detail=escape(embedded.detail))
+    return _("The worker is starting…")
 
 
 @contextmanager
