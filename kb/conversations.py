@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from kb.database import Database
 from kb.database.tables import ConversationRow, MessageRow, now
-from kb.errors import N_, KbError, NotFound
+from kb.errors import N_, AnswerRunning, KbError, NotFound
 from kb.library.access import own_knowledge_base, require_knowledge_base
 from kb.library.names import clean_label, clean_name
 from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role
@@ -114,17 +114,25 @@ class Conversations:
             return _message(_own_message(session, user_id, message_id))
 
     def ask(self, user_id: UUID, conversation_id: UUID, question: str) -> Message:
-        """Add a question and the empty answer to it, in the conversation's mode; returns the answer."""
+        """Add a question and the empty answer to it, in the conversation's mode; returns the answer.
+
+        Errors: `AnswerRunning`: one at a time.
+        """
         with self._database.write() as session:
             row = _own(session, user_id, conversation_id, lock=True)
+            _require_silence(session, conversation_id)
             row.updated_at = now()
             _add(session, row, Role.USER, MessageState.DONE, question)
             return _message(_add(session, row, Role.ASSISTANT, MessageState.STREAMING, ""))
 
     def ask_again(self, user_id: UUID, message_id: UUID) -> Message:
-        """Empty an answer, to give it anew; an answer under way is returned as it is."""
+        """Empty an answer, to give it anew; an answer under way is returned as it is.
+
+        Errors: `AnswerRunning`, if it is another one.
+        """
         with self._database.write() as session:
             row = _own_message(session, user_id, message_id, lock=True)
+            _require_silence(session, row.conversation_id, row.id)
             if row.state != MessageState.STREAMING.value:
                 row.state, row.content, row.error, row.error_values = MessageState.STREAMING.value, "", "", {}
                 row.retrieval, row.model, row.created_at = None, "", now()
@@ -191,6 +199,15 @@ def _own_message(session: Session, user_id: UUID, message_id: UUID, lock: bool =
         raise NotFound(what=MESSAGE)
     _own(session, user_id, row.conversation_id)
     return row
+
+
+def _require_silence(session: Session, conversation_id: UUID, but: UUID | None = None) -> None:
+    """`AnswerRunning` while an answer of the conversation is being written, except `but`."""
+    running = sa.select(MessageRow.id).where(
+        MessageRow.conversation_id == conversation_id, MessageRow.state == MessageState.STREAMING.value
+    )
+    if any(message_id != but for message_id in session.scalars(running)):
+        raise AnswerRunning
 
 
 def _last(session: Session, conversation_id: UUID) -> MessageRow | None:

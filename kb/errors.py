@@ -6,6 +6,7 @@ KbError
 │   ├── NameTaken
 │   ├── InvalidName
 │   ├── WrongState             the document is not in a state that allows this
+│   ├── AnswerRunning          one answer at a time in a conversation
 │   └── EmbeddingMismatch      the knowledge base was built with another model
 ├── DocumentError              this file cannot be ingested; trying again alone does not help
 │   ├── EmptyFile
@@ -124,6 +125,11 @@ STATES = (N_("queued"), N_("parsing"))
 class WrongState(UserError):
     message = N_("“{name}” is {state}; this is not possible now.")
     remedy = N_("Reload the page and look at its state.")
+
+
+class AnswerRunning(UserError):
+    message = N_("Another answer is still being written in this conversation.")
+    remedy = N_("Wait until it is there, or stop it; then ask again.")
 
 
 class EmbeddingMismatch(UserError):

@@ -16,6 +16,7 @@ from pages.ui.resources import current_user, services, warm_up
 from pages.ui.state import forget_id, query_id, settle_choices, state
 
 MORE_MESSAGES = 50
+QUESTION_KEY = "question"
 
 
 def main() -> None:
@@ -24,6 +25,8 @@ def main() -> None:
         conversation = open_conversation(user)
         knowledge_bases = services().knowledge_bases.list(user.id)
         is_gone = settle_choices(knowledge_bases)
+        if conversation and not is_gone:
+            note_other_choice(user, conversation)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
         if has_model() and any(base.ready_count for base in knowledge_bases):
@@ -55,6 +58,13 @@ def open_conversation(user: User) -> Conversation | None:
         current.shown_messages, current.switched = MORE_MESSAGES, False
     st.query_params["conversation"] = str(conversation.id)
     return conversation
+
+
+def note_other_choice(user: User, conversation: Conversation) -> None:
+    """Where another page has chosen another knowledge base meanwhile, the chat says so before the next question."""
+    current = state()
+    if current.mode is not Mode.LLM and conversation.knowledge_base_id not in (None, current.knowledge_base_id):
+        services().conversations.choose(user.id, conversation.id, current.mode, current.knowledge_base_id)
 
 
 def draw_conversation(user: User, conversation: Conversation | None) -> list[Message]:
@@ -127,7 +137,9 @@ def draw_question(
     placeholder = _("The answer is being written…") if running else _("Your question")
     if lacks_base:
         placeholder = _("Create a knowledge base first")
-    question = st.chat_input(placeholder, key="question", disabled=running or lacks_base)
+    # Disabled, the field would swallow what was sent before this tab knew of an answer under way.
+    is_sent = bool(st.session_state.get(QUESTION_KEY))
+    question = st.chat_input(placeholder, key=QUESTION_KEY, disabled=(running and not is_sent) or lacks_base)
     if not question or not question.strip():
         return
     try:

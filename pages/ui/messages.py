@@ -127,6 +127,10 @@ def _draw_running(message: Message, user_id: UUID) -> None:
             else:
                 text = _("Thinking…") if message.mode is Mode.LLM else _("Searching…")
                 st.markdown(f":shimmer[{text}]")
+            if live.is_cut_off:
+                st.warning(
+                    _("Redis does not answer. The answer goes on in the background and appears here when it is done.")
+                )
             st.button(
                 _("Stop"),
                 key="stop",
@@ -143,6 +147,7 @@ def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -
     live.polls += 1
     try:
         update = answers.read(user_id, message.id, live.position)
+        live.is_cut_off = False
         live.position, live.text = update.position, live.text + update.text
         live.retrieval = update.retrieval or live.retrieval
         if update.ended:
@@ -152,10 +157,7 @@ def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -
         if live.polls % POLLS_PER_SIGN_OF_LIFE == 0:
             return answers.interrupt_if_dead(user_id, message.id) or _has_ended(message, user_id)
     except RedisUnavailable:
-        if live.polls % POLLS_PER_SIGN_OF_LIFE == 1:
-            st.warning(
-                _("Redis does not answer. The answer goes on in the background and appears here when it is done.")
-            )
+        live.is_cut_off = True
         return _has_ended(message, user_id)
     return False
 

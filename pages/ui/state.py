@@ -19,6 +19,7 @@ class LiveAnswer:
     text: str = ""
     retrieval: Retrieval | None = None
     polls: int = 0
+    is_cut_off: bool = False  # Redis does not answer
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from kb.conversations import Conversations
-from kb.errors import InvalidName, ModelTimeout, NotFound
+from kb.errors import AnswerRunning, InvalidName, ModelTimeout, NotFound
 from kb.models import Conversation, Message, MessageState, Mode, Retrieval, RetrievalProfile, Role, Trace
 from tests.conftest import Library
 
@@ -113,14 +113,34 @@ def test_messages_come_in_pages_from_the_end(conversations: Conversations, libra
     assert [message.ordinal for message in before] == [1, 2, 3]
 
 
-def test_questions_asked_at_once_keep_their_answers(conversations: Conversations, library: Library) -> None:
+def test_of_questions_asked_at_once_one_is_taken(conversations: Conversations, library: Library) -> None:
+    """As from two tabs with the same conversation."""
     conversation = start(conversations, library)
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda n: conversations.ask(library.user, conversation.id, f"question {n}"), range(8)))
-    messages = conversations.messages(library.user, conversation.id)
-    assert [message.ordinal for message in messages] == list(range(16))
-    for number, answer in enumerate(answers):
+
+    def ask(number: int) -> Message | None:
+        try:
+            return conversations.ask(library.user, conversation.id, f"question {number}")
+        except AnswerRunning:
+            return None
+
+    for _ in range(3):
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(ask, range(8)))
+        [(number, answer)] = [(number, answer) for number, answer in enumerate(answers) if answer]
         assert conversations.question_of(library.user, answer.id)[0].content == f"question {number}"
+        conversations.finish(library.user, answer.id, MessageState.DONE, "Answer")
+    messages = conversations.messages(library.user, conversation.id)
+    assert [message.ordinal for message in messages] == list(range(6))
+
+
+def test_an_answer_is_not_given_anew_beside_another(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    first = answered(conversations, library, conversation, "one")
+    second = conversations.ask(library.user, conversation.id, "two")
+    with pytest.raises(AnswerRunning):
+        conversations.ask_again(library.user, first.id)
+    assert conversations.ask_again(library.user, second.id).id == second.id
+    assert conversations.message(library.user, first.id).content == "Answer to one"
 
 
 def test_search_looks_into_titles_and_messages(conversations: Conversations, library: Library) -> None:

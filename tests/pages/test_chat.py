@@ -270,6 +270,22 @@ def test_a_switch_of_the_knowledge_base_leaves_a_line(installation: Installation
     assert "Roses are cut in March" in visitor.text()
 
 
+def test_a_knowledge_base_chosen_on_another_page_leaves_a_line_before_the_question(
+    installation: Installation, visit: Visit
+) -> None:
+    garden = installation.filled("Garden", {"garden.md": "Roses are cut in March."})
+    installation.filled("Kitchen")
+    visitor = visit()
+    visitor.ask(QUESTION)
+    visitor.go_to("testing")
+    visitor.choose("tested_knowledge_base", garden.id)
+    visitor.go_to("chat")
+    assert "— Now: Knowledge-base Q&A · Garden —" in visitor.text()
+    visitor.run()
+    notices = [message for message in messages_of(visitor, installation) if message.role is Role.NOTICE]
+    assert len(notices) == 1
+
+
 def test_a_question_to_a_deleted_knowledge_base_goes_to_no_other(installation: Installation, visit: Visit) -> None:
     installation.filled("Garden", {"garden.md": "Roses are cut in March."})
     kitchen = installation.filled("Kitchen")
@@ -368,6 +384,24 @@ def test_a_stopped_answer_keeps_what_had_arrived(installation: Installation, vis
     assert "word5" in visitor.text()
     assert "word399" not in visitor.text()
     assert chats(models)[0].ended.wait(5)
+
+
+def test_a_question_from_another_tab_waits_for_the_answer_under_way(installation: Installation, visit: Visit) -> None:
+    installation.set_up(LLM_MODEL="long")
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    visitor.start_asking("Hello")
+    visitor.click("stop")
+    visitor.wait_for_answer()
+    other = visit(conversation=str(conversation_of(visitor)))
+    visitor.start_asking("Tell me all")
+    other.start_asking("And me?")
+    assert "Another answer is still being written" in other.errors
+    assert "And me?" in other.text()
+    visitor.click("stop")
+    visitor.wait_for_answer()
+    questions = [message.content for message in messages_of(visitor, installation) if message.role is Role.USER]
+    assert questions == ["Hello", "Tell me all"]
 
 
 @pytest.mark.parametrize(
@@ -485,6 +519,18 @@ def test_while_redis_is_down_an_answer_still_comes(installation: Installation, v
     visitor.ask(QUESTION)
     assert ANSWER in visitor.text()
     assert not visitor.errors
+
+
+def test_a_redis_that_is_down_is_told_as_long_as_the_answer_is_awaited(
+    installation: Installation, visit: Visit, dead_url: str
+) -> None:
+    installation.set_up(REDIS_URL=dead_url, LLM_MODEL="long")
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    visitor.start_asking("Tell me all")
+    for _ in range(3):
+        visitor.run()
+        assert "Redis does not answer. The answer goes on" in visitor.text()
 
 
 def test_milvus_that_is_down_never_looks_like_nothing_found(
