@@ -10,7 +10,9 @@ from kb.models import Passage, Retrieval
 from pages.ui.i18n import _
 from pages.ui.passages import draw_passage, place
 
-_CITATION = re.compile(r"\[(\d{1,2})\](?!\()")
+# As the prompt asks for it, [1], and as models write it all the same: [1, 2], 【1】, 【1†source】.
+_CITATION = re.compile(r"[\[【［]\s*(\d{1,2}(?:\s*[,，、]\s*\d{1,2})*)\s*(?:†[^\]】］\n]*)?[\]】］](?!\()")
+_NUMBER = re.compile(r"\d+")
 # What may begin an image: one needs a target behind its text, or a definition anywhere; `vec![1]` has neither.
 _IMAGE = re.compile(r"!+(?=\[.*?\][(\[])", re.DOTALL)
 _IMAGE_BY_REFERENCE = re.compile(r"!+(?=\[)")
@@ -30,7 +32,9 @@ _LABEL_CHARACTERS = 40
 
 def cited(content: str, retrieval: Retrieval | None) -> list[Passage]:
     """The passages that `content` cites, in the order of their ranks."""
-    numbers = {int(match) for match in _CITATION.findall(_VERBATIM.sub(" ", content))}
+    numbers = {
+        int(number) for match in _CITATION.findall(_VERBATIM.sub(" ", content)) for number in _NUMBER.findall(match)
+    }
     return [passage for passage in retrieval.passages if passage.rank in numbers] if retrieval else []
 
 
@@ -42,7 +46,10 @@ def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
     ranks = {passage.rank for passage in retrieval.passages} if retrieval else set()
 
     def mark(match: re.Match[str]) -> str:
-        return f":blue-badge[{match[1]}]" if int(match[1]) in ranks else match[0]
+        numbers = _NUMBER.findall(match[1])
+        if ranks.isdisjoint(map(int, numbers)):
+            return match[0]
+        return "".join(f":blue-badge[{number}]" if int(number) in ranks else f"[{number}]" for number in numbers)
 
     def mark_up(prose: str) -> str:
         return _CITATION.sub(mark, _DIRECTIVE.sub(r"\:", _RANGE.sub(r"\~", prose)))

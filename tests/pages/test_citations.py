@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Trace
-from pages.ui.citations import safe_markdown
+from pages.ui.citations import cited, safe_markdown
 
 CHUNK = Chunk("1", uuid4(), uuid4(), 0, 0, 4, 1, "", "Text")
 PASSAGES = tuple(Passage(CHUNK, "a.md", rank, 1.0, 1.0, 1.0) for rank in (1, 2))
@@ -29,3 +29,19 @@ RETRIEVAL = Retrieval("?", PASSAGES, Trace((), RetrievalProfile(), 0.0))
 )
 def test_what_looks_like_markup_stays_text(content: str, shown: str) -> None:
     assert safe_markdown(content, RETRIEVAL) == shown
+
+
+@pytest.mark.parametrize(
+    ("content", "shown", "ranks"),
+    [
+        ("so [1, 2].", "so :blue-badge[1]:blue-badge[2].", [1, 2]),
+        ("如此【2】。", "如此:blue-badge[2]。", [2]),
+        ("如此［1、2］。", "如此:blue-badge[1]:blue-badge[2]。", [1, 2]),
+        ("so【1†source】", "so:blue-badge[1]", [1]),
+        ("so [2,7] or [7, 8]", "so :blue-badge[2][7] or [7, 8]", [2]),
+        ("a [1](https://a.example) link, [1.5] and [2026]", "a [1](https://a.example) link, [1.5] and [2026]", []),
+    ],
+)
+def test_citations_are_known_in_the_forms_that_models_write(content: str, shown: str, ranks: list[int]) -> None:
+    assert safe_markdown(content, RETRIEVAL) == shown
+    assert [passage.rank for passage in cited(content, RETRIEVAL)] == ranks
