@@ -12,7 +12,7 @@ from kb.database import Database
 from kb.database.tables import ConversationRow, MessageRow, now
 from kb.errors import N_, AnswerRunning, KbError, NotFound
 from kb.library.access import own_knowledge_base, require_knowledge_base
-from kb.library.names import clean_label, clean_name
+from kb.library.names import clean_label, clean_name, clean_text
 from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role
 from kb.retrieval.record import from_record, to_record
 
@@ -122,7 +122,7 @@ class Conversations:
             row = _own(session, user_id, conversation_id, lock=True)
             _require_silence(session, conversation_id)
             row.updated_at = now()
-            _add(session, row, Role.USER, MessageState.DONE, question)
+            _add(session, row, Role.USER, MessageState.DONE, clean_text(question))
             return _message(_add(session, row, Role.ASSISTANT, MessageState.STREAMING, ""))
 
     def ask_again(self, user_id: UUID, message_id: UUID) -> Message:
@@ -169,7 +169,7 @@ class Conversations:
             row = _own_message(session, user_id, message_id, lock=True)
             if row.state != MessageState.STREAMING.value:
                 return False
-            row.state, row.content, row.model = state.value, content, model
+            row.state, row.content, row.model = state.value, clean_text(content), model
             row.retrieval = to_record(retrieval) if retrieval else None
             row.error, row.error_values = (error.code, error.values) if error else ("", {})
             return True
@@ -177,7 +177,7 @@ class Conversations:
 
 def _matching(user_id: UUID, search: str) -> sa.Select[ConversationRow]:
     statement = sa.select(ConversationRow).where(ConversationRow.owner_id == user_id)
-    for word in search.split()[:SEARCHED_WORDS]:
+    for word in clean_text(search).split()[:SEARCHED_WORDS]:
         hit = sa.exists().where(
             MessageRow.conversation_id == ConversationRow.id, MessageRow.content.icontains(word, autoescape=True)
         )

@@ -17,6 +17,11 @@ def clean_name(name: str, limit: int = NAME_CHARACTERS) -> str:
     return cleaned
 
 
+def clean_text(text: str) -> str:
+    """Without what a database takes for no text: NUL, and lone halves of characters."""
+    return text.replace("\0", "").encode(errors="ignore").decode()
+
+
 def clean_label(name: str) -> str:
     """A text to show in a line, as a file's name: no control characters, none that turn the writing direction."""
     name = "".join(" " if c.isspace() else c for c in name)  # a line break still parts two words

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from kb import lexical
-from kb.embedding import EmbeddingModel
+from kb.embedding import EmbeddingModel, Vectors
 from kb.errors import N_, EmbeddingMismatch
 from kb.library import Documents, KnowledgeBases
 from kb.models import KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Step, Trace
@@ -120,12 +120,13 @@ class Retriever:
         return {route: future.result() for route, future in asked.items()}
 
     def _search_dense(self, run: _Run, limit: int) -> list[Hit]:
-        with run.step("embed") as note:
-            vector = self._embedding.embed_question(run.question)
-            note.remaining = 1
+        if run.vector is None:
+            with run.step("embed") as note:
+                run.vector = self._embedding.embed_question(run.question)
+                note.remaining = 1
         with run.step(Route.DENSE.value) as note:
             base = run.knowledge_base
-            hits = self._vectors.search_dense(base.collection, base.index, vector, limit, run.profile.ef)
+            hits = self._vectors.search_dense(base.collection, base.index, run.vector, limit, run.profile.ef)
             note.remaining = len(hits)
         return hits
 
@@ -187,6 +188,7 @@ class _Run:
     weights: dict[Route, float] = field(default_factory=dict)
     left_out: dict[Route, str] = field(default_factory=dict)
     terms: tuple[str, ...] = ()
+    vector: Vectors | None = None
     names: dict[UUID, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)

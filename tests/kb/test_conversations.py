@@ -113,6 +113,15 @@ def test_messages_come_in_pages_from_the_end(conversations: Conversations, libra
     assert [message.ordinal for message in before] == [1, 2, 3]
 
 
+def test_what_no_database_takes_is_left_out(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library, "a\0b")
+    answer = conversations.ask(library.user, conversation.id, "What\0 is\ud800 it?")
+    conversations.finish(library.user, answer.id, MessageState.DONE, "It\0 is.")
+    messages = conversations.messages(library.user, conversation.id)
+    assert [message.content for message in messages] == ["What is it?", "It is."]
+    assert conversations.count(library.user, "Wh\0at") == 1
+
+
 def test_of_questions_asked_at_once_one_is_taken(conversations: Conversations, library: Library) -> None:
     """As from two tabs with the same conversation."""
     conversation = start(conversations, library)

@@ -154,6 +154,9 @@ def test_chunks_of_versions_that_do_not_answer_are_never_shown(core: Core, fruit
     found = core.services.retriever.retrieve(core.user, fruit.id, "apple grows on a tree", ALL)
     assert found.passages[0].document_name == "apples.md"
     assert {passage.chunk.version_id for passage in found.passages}.isdisjoint({dead})
+    steps = [step.name for step in found.trace.steps]
+    assert steps.count("dense") > 1  # it searched wider
+    assert steps.count("embed") == 1
     assert len(found.passages) == 4
 
 
