@@ -10,6 +10,7 @@ from kb.errors import KbError
 from pages.ui import resources
 from pages.ui.feedback import show_error, show_flash
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
+from pages.ui.state import state
 from pages.ui.uploads import abandon_uploads
 
 HERE = Path(__file__).parent
@@ -41,6 +42,7 @@ def main() -> None:
         show_error(error)
         st.button(_("Try again"), key="start_again")
         st.stop()
+    state().has_dialog = False
     show_flash()
     if page.url_path != UPLOADS_PATH and abandon_uploads():
         st.warning(

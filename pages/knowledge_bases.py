@@ -11,7 +11,7 @@ from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
 from pages.ui.documents import draw_documents
-from pages.ui.feedback import close_dialog_if, confirm, errors_flashed, show_error
+from pages.ui.feedback import close_dialog_if, confirm, dialog, errors_flashed, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.resources import current_user, services
 from pages.ui.state import forget_id, preferred, query_id, state
@@ -113,8 +113,8 @@ def _draw_new_button(user: User, primary: bool) -> None:
 
 
 def _draw_new_dialog(user: User) -> None:
-    @st.dialog(_("New knowledge base"))
-    def dialog() -> None:
+    @dialog(_("New knowledge base"))
+    def create() -> None:
         with st.form("new_knowledge_base_form", border=False):
             st.text_input(_("Name"), key=NAME_KEY, placeholder=_("Any name, in any language"))
             created = st.form_submit_button(
@@ -122,7 +122,7 @@ def _draw_new_dialog(user: User) -> None:
             )
         close_dialog_if(created)
 
-    dialog()
+    create()
 
 
 def _create(user: User) -> None:

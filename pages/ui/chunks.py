@@ -8,7 +8,7 @@ import streamlit as st
 
 from kb.extracts import escape_markdown as escape
 from kb.models import Chunk, Document, User
-from pages.ui.feedback import errors_shown
+from pages.ui.feedback import dialog, errors_shown
 from pages.ui.i18n import _, ngettext
 from pages.ui.resources import services
 
@@ -18,7 +18,7 @@ PAGE_CHUNKS = 20
 def open_chunks(user: User, document: Document) -> None:
     """The chunks in order, as retrieval sees them."""
 
-    @st.dialog(_("Chunks"), width="medium", position="right")
+    @dialog(_("Chunks"), width="medium", position="right")
     def drawer() -> None:
         total = document.latest.chunks
         st.caption(" · ".join([escape(document.name), ngettext("{count} chunk", "{count} chunks", total)]))

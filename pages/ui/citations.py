@@ -7,6 +7,7 @@ import re
 import streamlit as st
 
 from kb.models import Passage, Retrieval
+from pages.ui.feedback import dialog
 from pages.ui.i18n import _
 from pages.ui.passages import draw_passage, place
 
@@ -80,7 +81,7 @@ def draw_citations(content: str, retrieval: Retrieval, key_suffix: str = "") -> 
 def open_passage(passage: Passage, retrieval: Retrieval) -> None:
     """The chunk in a drawer, with what surrounds it."""
 
-    @st.dialog(_("Passage {rank}").format(rank=passage.rank), width="medium", position="right")
+    @dialog(_("Passage {rank}").format(rank=passage.rank), width="medium", position="right")
     def drawer() -> None:
         with st.container(key="drawer"):
             draw_passage(passage, retrieval.trace.terms)

@@ -15,7 +15,7 @@ from kb.extracts import escape_markdown as escape
 from kb.models import Document, KnowledgeBase, Progress, User, Version, VersionState
 from kb.progress import WorkerInfo
 from pages.ui.chunks import open_chunks
-from pages.ui.feedback import confirm, errors_flashed, errors_shown, missing_worker, show_error
+from pages.ui.feedback import confirm, errors_flashed, errors_shown, missing_worker, redraw, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number, size
 from pages.ui.resources import services
 from workers import sending
@@ -57,7 +57,7 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
         with st.container(key="documents", gap="small"):
             _draw_page(user, base, sum(current.values()), current)
         if bool(pending) != any(state.is_pending for state in current):
-            st.rerun()  # begin to look each second, or stop it; and the counts elsewhere are new
+            redraw()  # begin to look each second, or stop it; and the counts elsewhere are new
 
     live()
 

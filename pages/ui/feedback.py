@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import streamlit as st
 
@@ -11,6 +12,7 @@ from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from pages.ui.i18n import _, error_text
 from pages.ui.resources import local_services
+from pages.ui.state import state
 
 FLASH_KEY = "flash"
 
@@ -62,11 +64,32 @@ def show_flash() -> None:
         show_error(error)
 
 
+def dialog(title: str, **options: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """`st.dialog` that is noted while it is open: a run of the whole page would close it (see `redraw`)."""
+
+    def decorate(draw: Callable[[], None]) -> Callable[[], None]:
+        opened = st.dialog(title, on_dismiss="rerun", **options)(draw)
+
+        def open_it() -> None:
+            state().has_dialog = True
+            opened()
+
+        return open_it
+
+    return decorate
+
+
+def redraw() -> None:
+    """Run the whole page, unless a dialog is open: that one is finished first."""
+    if not state().has_dialog:
+        st.rerun()
+
+
 def confirm(title: str, question: str, action: str, act: Callable[[], None], key: str) -> None:
     """Ask before something is lost. `act` runs as a callback, before the next run."""
 
-    @st.dialog(title)
-    def dialog() -> None:
+    @dialog(title)
+    def ask() -> None:
         st.write(question)
         with st.container(horizontal=True, horizontal_alignment="right"):
             if st.button(_("Keep"), key=f"{key}_keep"):
@@ -75,7 +98,7 @@ def confirm(title: str, question: str, action: str, act: Callable[[], None], key
             done = st.button(action, key=key, type="primary", on_click=act)
         close_dialog_if(done)
 
-    dialog()
+    ask()
 
 
 def close_dialog_if(acted: bool) -> None:

@@ -14,7 +14,7 @@ from kb.models import Message, MessageState, Mode, Role
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
 from pages.ui.citations import draw_citations, safe_markdown
-from pages.ui.feedback import errors_flashed, errors_shown, show_error
+from pages.ui.feedback import errors_flashed, errors_shown, redraw, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.passages import draw_nothing_found, draw_passages
 from pages.ui.state import LiveAnswer, state
@@ -114,12 +114,13 @@ def _draw_running(message: Message, user_id: UUID) -> None:
     @st.fragment(run_every=POLL_SECONDS)
     @errors_shown()
     def follow() -> None:
-        if _poll(answers, message, user_id, live):
+        live.has_ended = live.has_ended or _poll(answers, message, user_id, live)
+        if live.has_ended:
             state().live.pop(message.id, None)
-            st.rerun()
+            redraw()
         with st.chat_message("assistant"):
             if live.text:
-                st.markdown(safe_markdown(live.text, live.retrieval) + " ▌")
+                st.markdown(safe_markdown(live.text, live.retrieval) + (" ▌" if not live.has_ended else ""))
             elif live.retrieval:
                 found = len(live.retrieval.passages)
                 text = ngettext("{count} passage found. Writing…", "{count} passages found. Writing…", found)

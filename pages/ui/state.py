@@ -20,6 +20,7 @@ class LiveAnswer:
     retrieval: Retrieval | None = None
     polls: int = 0
     is_cut_off: bool = False  # Redis does not answer
+    has_ended: bool = False
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class State:
     # A switch before the conversation exists; its line is drawn, and stored with the first question.
     switched: bool = False
     shown_messages: int = 50
+    has_dialog: bool = False  # since the last run of the whole page
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)
     test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found
     uploads: Counter[UUID] = field(default_factory=Counter)  # how often files were taken from each uploader

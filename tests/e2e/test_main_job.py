@@ -156,6 +156,22 @@ def test_the_name_to_change_stands_in_its_field(open_screen: OpenScreen) -> None
     expect(field).to_have_value("Old name", timeout=2 * SECONDS)
 
 
+def test_a_dialog_stays_open_when_the_last_file_is_done(open_screen: OpenScreen) -> None:
+    screen = open_screen("/knowledge-bases")
+    create_named(screen, "Manuals")
+    text = "".join(f"Part {number} of the manual has a sentence of its own.\n\n" for number in range(4_000))
+    screen.upload([FilePayload(name="manual.txt", mimeType="text/plain", buffer=text.encode())])
+    expect(screen.keys("document-")).to_have_count(1)
+    screen.click("new_knowledge_base")
+    field = screen.key("knowledge_base_name").get_by_role("textbox")
+    field.fill("Half a na")
+    expect(screen.key("documents")).to_contain_text("ready", timeout=60 * SECONDS)
+    screen.page.wait_for_timeout(1500)
+    expect(field).to_have_value("Half a na")
+    screen.page.keyboard.press("Escape")
+    expect(screen.page.get_by_text("1 of 1 ready")).to_be_visible()
+
+
 def test_an_upload_under_way_goes_where_it_was_dropped(open_screen: OpenScreen) -> None:
     screen = open_screen("/knowledge-bases")
     create_named(screen, "Empty")
