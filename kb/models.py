@@ -148,8 +148,8 @@ class RetrievalProfile:
 
     `dense_weight` and `lexical_weight` scale the min-max normalised scores; `candidates` is how many each route
     brings; `ef` is HNSW's search width; `threshold` drops passages whose relevance (0 to 1) is lower, which is the
-    share of the question's terms that they hold or, where the dense route was asked, the mean of that and the
-    cosine; `neighbours` chunks before and after each passage go to the model with it, up to `context_tokens`.
+    share of the question's terms that they hold or, where the dense route was asked by cosine, the mean of that and
+    the cosine; `neighbours` chunks before and after each passage go to the model with it, up to `context_tokens`.
     """
 
     dense_weight: float = 0.45

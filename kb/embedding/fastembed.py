@@ -65,7 +65,7 @@ class FastEmbedModel:
                 N_("EMBEDDING_MODEL is {model}, but FastEmbed is not installed."),
                 N_("Install it: {command}"),
                 model=self.name,
-                command='pip install "zhiwen[fastembed]"',
+                command='pip install -e ".[fastembed]" -c constraints.txt',
             ) from error
         folder = Path(self._model).expanduser()
         if folder.is_dir():
