@@ -8,10 +8,10 @@ import streamlit as st
 
 from kb.errors import KbError
 from pages.ui import resources
+from pages.ui.arrivals import abandon_uploads
 from pages.ui.feedback import show_error, show_flash
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
 from pages.ui.state import state
-from pages.ui.uploads import abandon_uploads
 
 HERE = Path(__file__).parent
 UPLOADS_PATH = "knowledge-bases"

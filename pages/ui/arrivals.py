@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.ui.state import state
+
 _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/")
 
 _arriving: Counter[str] = Counter()  # requests by session
@@ -41,18 +43,21 @@ def has_arrivals() -> bool:
     return session_id in _arriving or bool(manager and manager.file_storage.get(session_id))
 
 
+def abandon_uploads() -> bool:
+    """For a page without uploaders: they take along what is still on its way. Whether there was anything."""
+    is_loss = bool(state().uploaders) and has_arrivals()
+    state().uploaders.clear()
+    manager, session_id = _files()
+    if is_loss and manager:
+        manager.remove_session_files(session_id)
+    return is_loss
+
+
 def forget_file(file_id: str) -> None:
     """Free the memory that Streamlit holds for a file of this session."""
     manager, session_id = _files()
     if manager:
         manager.remove_file(session_id, file_id)
-
-
-def forget_all() -> None:
-    """Free the memory of all of them."""
-    manager, session_id = _files()
-    if manager:
-        manager.remove_session_files(session_id)
 
 
 def _files() -> tuple[MemoryUploadedFileManager | None, str]:

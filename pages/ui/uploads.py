@@ -13,7 +13,7 @@ from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
-from pages.ui.arrivals import forget_all, forget_file, has_arrivals
+from pages.ui.arrivals import forget_file, has_arrivals
 from pages.ui.documents import PAGE_KEY
 from pages.ui.feedback import flash
 from pages.ui.i18n import _, ngettext, number
@@ -49,15 +49,6 @@ def draw_upload(user: User, base: KnowledgeBase, knowledge_bases: Sequence[Knowl
                 if base_id == base.id:
                     st.session_state[PAGE_KEY] = 1  # they are the newest
                 st.rerun()
-
-
-def abandon_uploads() -> bool:
-    """For a page without uploaders: they take along what is still on its way. Whether there was anything."""
-    is_loss = bool(state().uploaders) and has_arrivals()
-    state().uploaders.clear()
-    if is_loss:
-        forget_all()
-    return is_loss
 
 
 def _style_uploaders(base: KnowledgeBase) -> None:

@@ -192,7 +192,7 @@ def test_leaving_the_page_says_which_files_it_costs(
     visitor.go_to("history")
     assert "still on their way" not in visitor.text()
     visitor.go_to("knowledge_bases")
-    monkeypatch.setattr("pages.ui.uploads.has_arrivals", lambda: True)
+    monkeypatch.setattr("pages.ui.arrivals.has_arrivals", lambda: True)
     visitor.go_to("history")
     assert "still on their way" in visitor.text()
     visitor.go_to("system")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.pages.conftest import Installation, Visit
+from tests.real_services import ROOT
 
 EMPTY = {
     "chat": ("What would you like to know?", "想了解什么？"),
@@ -75,3 +80,22 @@ def test_no_page_breaks_while_redis_and_milvus_are_down(
     visitor.go_to(page)
     assert ("Redis does not answer" in visitor.errors) == (page in ("knowledge_bases", "system"))
     assert visitor.has("language")
+
+
+FIRST_RUN = """
+import sys
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file(sys.argv[1], default_timeout=30)
+app.context = {"locale": "zh-CN", "timezone": "Asia/Shanghai"}
+app.run()
+print([error.value for error in app.exception], app.error[0].value)
+"""
+
+
+def test_an_address_that_cannot_be_used_is_told_on_the_page() -> None:
+    """In a process of its own: what the page imports must not read the settings before it can say what is wrong."""
+    environment = {**os.environ, "REDIS_URL": "localhost:6379", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-c", FIRST_RUN, str(ROOT / "pages" / "app.py")]
+    shown = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("[] ")
+    assert "请写成 redis://host:6379/0 的形式" in shown.replace("\\", "")
