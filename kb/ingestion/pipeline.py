@@ -20,6 +20,7 @@ from kb.chunking import chunk_document
 from kb.config import Settings
 from kb.embedding import EmbeddingCache
 from kb.errors import (
+    N_,
     Cancelled,
     EmbeddingMismatch,
     KbError,
@@ -237,7 +238,8 @@ class Ingestion:
         found = self._vectors.count_first(collection, job.version_id, total)
         if found != total:
             self._claims.enter(job, VersionState.INDEXING, stored_chunks=0)  # the next attempt stores all anew
-            raise MilvusRefused(detail=f"{found} of {total} chunks can be found")
+            log.warning("ingestion.chunks_missing", version=str(job.version_id), found=found, total=total)
+            raise MilvusRefused(detail=N_("not all stored chunks can be found"))
         replaced = self._claims.switch(job)
         work.meter.report(VersionState.READY, total, total)
         if replaced:

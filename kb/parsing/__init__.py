@@ -51,7 +51,7 @@ def _parse(source: Source) -> ParsedDocument:
 def _describe(error: Exception) -> str:
     """A library's exception in words for the user; the exception itself is the cause of the `DamagedFile`."""
     if isinstance(error, (zipfile.BadZipFile, zlib.error)):
-        return "its compressed data is broken"
-    if isinstance(error, OSError):
-        return f"it cannot be read: {error.strerror}"
-    return f"a part of it is missing or is not what it should be: {type(error).__name__}"
+        return N_("its compressed data is broken")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return N_("a part of it is missing or is not what it should be")

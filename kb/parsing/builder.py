@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from kb.errors import FileTooLarge
+from kb.errors import N_, FileTooLarge
 from kb.models import Heading, PageStart, ParsedDocument
 
-MAX_CHARACTERS = 300_000_000  # of one parsed document
+MAX_CHARACTERS = 300_000_000  # of one parsed document, as the error says
 _NEWLINES = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 # Control characters, lone surrogates, byte order marks and what Unicode says is no character.
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufeff\ufffe\uffff]+")
@@ -86,6 +86,7 @@ class TextBuilder:
     def _append(self, text: str) -> None:
         self.length += len(text)
         if self.length > MAX_CHARACTERS:
-            limit = f"{MAX_CHARACTERS // 1_000_000} million characters"
-            raise FileTooLarge(name=self.name, size=f"more than {limit}", limit=limit)
+            raise FileTooLarge(
+                name=self.name, size=N_("more than 300 million characters"), limit=N_("300 million characters")
+            )
         self._parts.append(text)

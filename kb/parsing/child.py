@@ -60,8 +60,8 @@ def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) ->
 
 
 def _memory_values(name: str, memory_mb: int) -> dict[str, str]:
-    limit = f"{memory_mb} MB of memory"
-    return {"name": name, "size": f"more than {limit}", "limit": limit}
+    limit = f"{memory_mb} MB"
+    return {"name": name, "size": f"> {limit}", "limit": f"{limit}, PARSING_MEMORY_MB"}
 
 
 def _reporter(answers: IO[bytes]) -> Report:

@@ -138,9 +138,10 @@ def _kind_of_zip(source: Source) -> str:
             name=source.name, detail=N_("its end is missing or its table of contents is broken")
         ) from error
     unpacked = sum(member.file_size for member in members)
-    if unpacked > _MAX_UNPACKED_BYTES or len(members) > _MAX_MEMBERS:
-        size = f"{len(members)} parts, {unpacked >> 20} MB unpacked"
-        raise FileTooLarge(name=source.name, size=size, limit=f"{_MAX_UNPACKED_BYTES >> 20} MB")
+    if unpacked > _MAX_UNPACKED_BYTES:
+        raise FileTooLarge(name=source.name, size=f"{unpacked >> 20} MB", limit=f"{_MAX_UNPACKED_BYTES >> 20} MB")
+    if len(members) > _MAX_MEMBERS:
+        raise FileTooLarge(name=source.name, size=N_("too many parts"), limit=str(_MAX_MEMBERS))
     if _STRICT in relations:
         kind = N_("Strict Open XML; save it as an ordinary Word, PowerPoint or Excel file")
         raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(PARSERS))
