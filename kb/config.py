@@ -14,7 +14,9 @@ from kb.errors import N_, SetupError
 class Settings(BaseSettings):
     """What the installation is told. Every field is an environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     zhiwen_home: Path = Path("data")  # all data of the embedded services, the uploads and the built-in model
 
@@ -67,12 +69,12 @@ class Settings(BaseSettings):
         from sqlalchemy.exc import ArgumentError
 
         try:
-            kind = make_url(value or "sqlite://").get_backend_name()
+            kind = make_url(value or "sqlite://").drivername
         except (ArgumentError, ValueError):
             kind = ""
-        if kind not in ("sqlite", "postgresql", "postgres"):
+        if not kind.startswith(("sqlite", "postgres")):
             raise ValueError(N_("write it as postgresql://user:password@host/database"))
-        if kind != "sqlite" and find_spec("psycopg") is None:
+        if kind in ("postgres", "postgresql", "postgresql+psycopg") and find_spec("psycopg") is None:
             raise ValueError(N_('PostgreSQL needs a package that is not installed: pip install "psycopg[binary]"'))
         return value
 
