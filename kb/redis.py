@@ -92,8 +92,8 @@ class Turns:
         with translated():
             if not lock.acquire():
                 raise RedisConnectionError(f"the turn to write {name} did not come within {LOCK_WAIT_SECONDS:.0f} s")
-        self._keep(lock)
         try:
+            self._keep(lock)
             yield
         finally:
             with self._guard:
@@ -104,8 +104,8 @@ class Turns:
         with self._guard:
             self._taken.add(lock)
             if not self._is_renewing:
-                self._is_renewing = True
                 threading.Thread(target=self._renew, name="turns", daemon=True).start()
+                self._is_renewing = True
 
     def _renew(self) -> None:
         while True:
@@ -117,7 +117,7 @@ class Turns:
                     return
             for lock in taken:
                 # Released or lost meanwhile: nothing can be done. Redis away for a moment: the lock lasts longer.
-                with suppress(RedisError):
+                with suppress(RedisError, OSError):
                     lock.reacquire()
 
 
