@@ -37,6 +37,9 @@ _OTHER_SERVICES = N_(
     "The folder {folder} is held by another process ({process}), and cannot be shared: it runs {running}, but {needed} "
     "is needed here."
 )
+_OTHER_ADDRESS = N_(
+    "The folder {folder} is held by another process ({process}), and cannot be shared: it was given another {setting}."
+)
 
 
 class LocalServices:
@@ -105,6 +108,12 @@ class LocalServices:
         if running != plan.service_names:
             others = {"running": _list(running), "needed": _list(plan.service_names)}
             raise _held_error(plan, state, _OTHER_SERVICES, **others)
+        for setting, ours, theirs in (
+            ("MILVUS_URI", plan.milvus_uri, state.milvus_uri),
+            ("REDIS_URL", plan.redis_url, state.redis_url),
+        ):
+            if ours and ours != theirs:  # the worker that runs would never see what is done here
+                raise _held_error(plan, state, _OTHER_ADDRESS, setting=setting)
         return state
 
     def _wait_for_redis(self, plan: Plan, state: RunState) -> None:

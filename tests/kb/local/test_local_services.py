@@ -117,4 +117,4 @@ def test_without_a_redis_server_nothing_is_started(embedded: Embedded, monkeypat
     with pytest.raises(SetupError, match=r"No redis-server was found\. Install it: "):
         local.start()
     assert local.settings.redis_url == ""
-    assert psutil.Process().children() == others
+    assert set(psutil.Process().children()) <= set(others)

@@ -160,6 +160,8 @@ def test_a_folder_held_for_other_services_is_not_joined(embedded: Embedded) -> N
     message = rf"held by another process \(PID {web.process.pid}, .*it runs redis, worker, but milvus, redis, worker is"
     with pytest.raises(SetupError, match=message):
         embedded.started()
+    with pytest.raises(SetupError, match=rf"held by another process \(PID {web.process.pid}, .*another MILVUS_URI"):
+        embedded.started(milvus_uri="http://elsewhere.example:19530")
     assert len(web.family) == 3
 
 
