@@ -12,8 +12,8 @@ from pages.ui.i18n import _
 from pages.ui.passages import draw_passage, place
 
 # As the prompt asks for it, [1], and as models write it all the same: [1, 2], 【1】, 【1†source】.
-_CITATION = re.compile(r"[\[【［]\s*(\d{1,2}(?:\s*[,，、]\s*\d{1,2})*)\s*(?:†[^\]】］\n]*)?[\]】］](?!\()")
-_NUMBER = re.compile(r"\d+")
+_NUMBERS = r"[ \t]*(\d{1,2}(?:[ \t]*[,，、][ \t]*\d{1,2})*)[ \t]*"
+_CITATION = re.compile(rf"\[{_NUMBERS}\](?!\()|[【［]{_NUMBERS}(?:†[^】］\n]*)?[】］]")
 # What may begin an image: one needs a target behind its text, or a definition anywhere; `vec![1]` has neither.
 _IMAGE = re.compile(r"!+(?=\[.*?\][(\[])", re.DOTALL)
 _IMAGE_BY_REFERENCE = re.compile(r"!+(?=\[)")
@@ -33,9 +33,8 @@ _LABEL_CHARACTERS = 40
 
 def cited(content: str, retrieval: Retrieval | None) -> list[Passage]:
     """The passages that `content` cites, in the order of their ranks."""
-    numbers = {
-        int(number) for match in _CITATION.findall(_VERBATIM.sub(" ", content)) for number in _NUMBER.findall(match)
-    }
+    ranks = _ranks(retrieval)
+    numbers = {number for match in _CITATION.finditer(_VERBATIM.sub(" ", content)) for number in _cited(match, ranks)}
     return [passage for passage in retrieval.passages if passage.rank in numbers] if retrieval else []
 
 
@@ -44,13 +43,10 @@ def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
 
     A number without a passage behind it stays plain text: it links to nothing, and must not look as if it did.
     """
-    ranks = {passage.rank for passage in retrieval.passages} if retrieval else set()
+    ranks = _ranks(retrieval)
 
     def mark(match: re.Match[str]) -> str:
-        numbers = _NUMBER.findall(match[1])
-        if ranks.isdisjoint(map(int, numbers)):
-            return match[0]
-        return "".join(f":blue-badge[{number}]" if int(number) in ranks else f"[{number}]" for number in numbers)
+        return "".join(f":blue-badge[{number}]" for number in _cited(match, ranks)) or match[0]
 
     def mark_up(prose: str) -> str:
         return _CITATION.sub(mark, _DIRECTIVE.sub(r"\:", _RANGE.sub(r"\~", prose)))
@@ -61,6 +57,16 @@ def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
         parts += [mark_up(text[end : code.start()]), code[0]]
         end = code.end()
     return "".join(parts) + mark_up(text[end:])
+
+
+def _ranks(retrieval: Retrieval | None) -> set[int]:
+    return {passage.rank for passage in retrieval.passages} if retrieval else set()
+
+
+def _cited(match: re.Match[str], ranks: set[int]) -> list[int]:
+    """The passages that a `_CITATION` names; none if one of them is not there: then it is a list of other things."""
+    numbers = [int(number) for number in re.findall(r"\d+", match[1] or match[2])]
+    return numbers if ranks.issuperset(numbers) else []
 
 
 def draw_citations(content: str, retrieval: Retrieval, key_suffix: str = "") -> None:

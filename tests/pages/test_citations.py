@@ -38,7 +38,8 @@ def test_what_looks_like_markup_stays_text(content: str, shown: str) -> None:
         ("如此【2】。", "如此:blue-badge[2]。", [2]),
         ("如此［1、2］。", "如此:blue-badge[1]:blue-badge[2]。", [1, 2]),
         ("so【1†source】", "so:blue-badge[1]", [1]),
-        ("so [2,7] or [7, 8]", "so :blue-badge[2][7] or [7, 8]", [2]),
+        ("the vectors [0, 1] and [5, 10], a[\n 1\n]", "the vectors [0, 1] and [5, 10], a[\n 1\n]", []),
+        ("如此【1】(见附录)", "如此:blue-badge[1](见附录)", [1]),
         ("a [1](https://a.example) link, [1.5] and [2026]", "a [1](https://a.example) link, [1.5] and [2026]", []),
     ],
 )
