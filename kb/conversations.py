@@ -131,6 +131,8 @@ class Conversations:
         Errors: `AnswerRunning`, if it is another one.
         """
         with self._database.write() as session:
+            # The conversation before the message, as `ask` does.
+            _own(session, user_id, _own_message(session, user_id, message_id).conversation_id, lock=True)
             row = _own_message(session, user_id, message_id, lock=True)
             _require_silence(session, row.conversation_id, row.id)
             if row.state != MessageState.STREAMING.value:
