@@ -43,7 +43,9 @@ def main() -> None:
         sys.exit("There are no files to ingest.")
     # Each round has a process, an installation and a worker of its own: that one has not embedded these texts before.
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
-        rounds = [pool.submit(run, number, files, arguments.timeout).result() for number in range(arguments.rounds)]
+        rounds = [
+            pool.submit(run, number, files, arguments.timeout).result() for number in range(max(1, arguments.rounds))
+        ]
     print(json.dumps(combine(rounds), ensure_ascii=False))
 
 
