@@ -25,10 +25,10 @@ def main() -> None:
         conversation = open_conversation(user)
         knowledge_bases = services().knowledge_bases.list(user.id)
         is_gone = settle_choices(knowledge_bases)
-        if conversation and not is_gone:
-            note_other_choice(user, conversation)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
+        if conversation and not is_gone:
+            draw_other_choice(conversation, knowledge_bases)
         if has_model() and any(base.ready_count for base in knowledge_bases):
             warm_up()
     except KbError as error:
@@ -55,16 +55,9 @@ def open_conversation(user: User) -> Conversation | None:
     if current.conversation_id != conversation.id:
         current.conversation_id, current.mode = conversation.id, conversation.mode
         current.knowledge_base_id = conversation.knowledge_base_id or current.knowledge_base_id
-        current.shown_messages, current.switched = MORE_MESSAGES, False
+        current.shown_messages, current.switched, current.refused = MORE_MESSAGES, False, None
     st.query_params["conversation"] = str(conversation.id)
     return conversation
-
-
-def note_other_choice(user: User, conversation: Conversation) -> None:
-    """Where another page has chosen another knowledge base meanwhile, the chat says so before the next question."""
-    current = state()
-    if current.mode is not Mode.LLM and conversation.knowledge_base_id not in (None, current.knowledge_base_id):
-        services().conversations.choose(user.id, conversation.id, current.mode, current.knowledge_base_id)
 
 
 def draw_conversation(user: User, conversation: Conversation | None) -> list[Message]:
@@ -82,6 +75,16 @@ def draw_conversation(user: User, conversation: Conversation | None) -> list[Mes
 
 def _show_more() -> None:
     state().shown_messages += MORE_MESSAGES
+
+
+def draw_other_choice(conversation: Conversation, knowledge_bases: list[KnowledgeBase]) -> None:
+    """Where another page has chosen another knowledge base: its line, which is stored with the next question."""
+    current = state()
+    if current.mode is Mode.LLM or conversation.knowledge_base_id in (None, current.knowledge_base_id):
+        return
+    for base in knowledge_bases:
+        if base.id == current.knowledge_base_id:
+            draw_notice(current.mode, base.name)
 
 
 def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
@@ -140,17 +143,20 @@ def draw_question(
     # Disabled, the field would swallow what was sent before this tab knew of an answer under way.
     is_sent = bool(st.session_state.get(QUESTION_KEY))
     question = st.chat_input(placeholder, key=QUESTION_KEY, disabled=(running and not is_sent) or lacks_base)
-    if not question or not question.strip():
-        return
-    try:
-        if is_gone and current.mode is not Mode.LLM:
-            raise NotFound(what=KNOWLEDGE_BASE)
-        ask(user, conversation, question.strip())
-    except KbError as error:
-        show_error(error)
-        st.text(question)  # so that it is not lost
-        return
-    st.rerun()
+    if question and question.strip():
+        try:
+            if is_gone and current.mode is not Mode.LLM:
+                raise NotFound(what=KNOWLEDGE_BASE)
+            ask(user, conversation, question.strip())
+        except KbError as error:
+            current.refused = error, question
+        else:
+            current.refused = None
+            st.rerun()
+    if current.refused:
+        reason, refused = current.refused
+        show_error(reason)
+        st.text(refused)  # so that it is not lost
 
 
 def ask(user: User, conversation: Conversation | None, question: str) -> None:

@@ -47,10 +47,14 @@ def abandon_uploads() -> bool:
     """For a page without uploaders: they take along what is still on its way. Whether there was anything."""
     is_loss = bool(state().uploaders) and has_arrivals()
     state().uploaders.clear()
-    manager, session_id = _files()
-    if is_loss and manager:
-        manager.remove_session_files(session_id)
     return is_loss
+
+
+def forget_files() -> None:
+    """Free the memory that Streamlit holds for files of this session that no page took."""
+    manager, session_id = _files()
+    if manager:
+        manager.remove_session_files(session_id)
 
 
 def forget_file(file_id: str) -> None:

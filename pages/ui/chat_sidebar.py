@@ -50,7 +50,7 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
 def start_new_conversation() -> None:
     forget_id("conversation")
     state().conversation_id = None
-    state().switched = False
+    state().switched, state().refused = False, None
 
 
 def _draw_mode() -> None:

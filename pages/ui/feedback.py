@@ -27,7 +27,7 @@ def show_error(error: KbError) -> None:
 
 def missing_worker() -> str:
     """Why nothing is processed, and what to do."""
-    embedded = next((state for state in local_services().states() if state.name == "worker"), None)
+    embedded = next((service for service in local_services().states() if service.name == "worker"), None)
     if embedded is None:
         return _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 3")
     if embedded.restarts or not embedded.running:
@@ -68,7 +68,7 @@ def dialog(title: str, **options: Any) -> Callable[[Callable[[], None]], Callabl
     """`st.dialog` that is noted while it is open: a run of the whole page would close it (see `redraw`)."""
 
     def decorate(draw: Callable[[], None]) -> Callable[[], None]:
-        opened = st.dialog(title, on_dismiss="rerun", **options)(draw)
+        opened = st.dialog(title, on_dismiss=_note_dismissal, **options)(draw)
 
         def open_it() -> None:
             state().has_dialog = True
@@ -77,6 +77,10 @@ def dialog(title: str, **options: Any) -> Callable[[Callable[[], None]], Callabl
         return open_it
 
     return decorate
+
+
+def _note_dismissal() -> None:
+    state().has_dialog = False  # what runs next may be a fragment alone
 
 
 def redraw() -> None:

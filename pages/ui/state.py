@@ -8,6 +8,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.errors import KbError
 from kb.models import KnowledgeBase, Mode, Retrieval
 
 
@@ -30,6 +31,7 @@ class State:
     knowledge_base_id: UUID | None = None
     # A switch before the conversation exists; its line is drawn, and stored with the first question.
     switched: bool = False
+    refused: tuple[KbError, str] | None = None  # the last question, if it could not be asked, and why
     shown_messages: int = 50
     has_dialog: bool = False  # since the last run of the whole page
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
-from pages.ui.arrivals import forget_file, has_arrivals
+from pages.ui.arrivals import forget_file, forget_files, has_arrivals
 from pages.ui.documents import PAGE_KEY
 from pages.ui.feedback import flash
 from pages.ui.i18n import _, ngettext, number
@@ -33,6 +33,8 @@ def draw_upload(user: User, base: KnowledgeBase, knowledge_bases: Sequence[Knowl
     place and hidden: what still arrives when another one is chosen goes where it was dropped.
     """
     current = state()
+    if not current.uploaders:
+        forget_files()  # that came after their page was left
     if not has_arrivals():
         current.uploaders = [base.id]
     elif base.id not in current.uploaders:
