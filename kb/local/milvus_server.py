@@ -7,13 +7,16 @@ by the statistics of all of them, as a Milvus server does.
 It also keeps a Python object for each word of each chunk, 60 kB for a chunk of Chinese text. Here they are arrays, that
 take a tenth of it, and are built and searched faster. And it numbers the same words again and again, byte by byte in
 Python; here the commonest are remembered.
+
+While it seals what was written (a flush), a read that is under way finds the new rows neither among the unsealed nor
+among the sealed. Here sealing is one step for all that read.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, wraps
 from importlib.metadata import version
 from itertools import chain
 from typing import Any
@@ -82,6 +85,7 @@ class Statistics:
 
 _searching = threading.local()
 _search_sparse = Collection._search_sparse
+_trigger_flush = Collection._trigger_flush
 
 
 def search_collection(self: Any, query_vectors: list[Any], vector_field: str, **search: Any) -> Any:
@@ -142,9 +146,33 @@ def search_index(
     return ids, distances
 
 
+def seal(self: Any) -> None:
+    """`Collection._trigger_flush`, so that nobody sees what was sealed taken away before it is put back."""
+    with self._maintenance_lock:
+        _trigger_flush(self)
+
+
+def read_whole(read: Callable[..., Any]) -> Callable[..., Any]:
+    """A read that is done again if what is not sealed yet was sealed in the middle of it."""
+
+    @wraps(read)
+    def read_again(self: Any, *values: Any, **options: Any) -> Any:
+        unsealed = self._memtable
+        found = read(self, *values, **options)
+        if self._memtable is unsealed:
+            return found
+        with self._maintenance_lock:  # nothing is sealed meanwhile
+            return read(self, *values, **options)
+
+    return read_again
+
+
 def correct() -> None:
     """Put the functions in place of Milvus Lite's own, whose names belong to the versions this was written for."""
     Collection._search_sparse = search_collection
+    Collection._trigger_flush = seal
+    for read in ("get", "query", "search", "_num_entities"):
+        setattr(Collection, read, read_whole(getattr(Collection, read)))
     protocol.term_to_id = lru_cache(REMEMBERED_TERMS)(protocol.term_to_id)
     sparse.bytes_to_sparse = unpack
     SparseInvertedIndex.build = build_index

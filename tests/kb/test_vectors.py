@@ -298,6 +298,34 @@ def test_concurrent_writers_take_turns(lite: VectorStore) -> None:
     lite.drop(knowledge_base.collection)
 
 
+def test_what_is_being_sealed_is_found(lite: VectorStore) -> None:
+    """By itself, Milvus Lite finds it neither among the unsealed nor among the sealed, for some milliseconds."""
+    knowledge_base, version, ended = base(), uuid4(), threading.Event()
+    collection = knowledge_base.collection
+    lite.create(knowledge_base)
+    chunks = [chunk(version, ordinal, "sealed") for ordinal in range(10)]
+    found: dict[str, set[int]] = {way: set() for way in ("by id", "counted", "dense", "lexical")}
+
+    def read() -> None:
+        while not ended.is_set():
+            found["by id"].add(lite.count_first(collection, version, 10))
+            found["counted"].add(lite.count(collection, version))
+            found["dense"].add(len(lite.search_dense(collection, knowledge_base.index, some_vectors(1)[0], 10, 10)))
+            found["lexical"].add(len(lite.search_lexical(collection, lexical.terms("sealed"), 10)))
+
+    lite.upsert(collection, chunks, some_vectors(10))
+    with ThreadPoolExecutor(2) as pool:
+        reading = [pool.submit(read) for _ in range(2)]
+        for _ in range(30):
+            lite.flush(collection)
+            lite.upsert(collection, chunks, some_vectors(10))
+        ended.set()
+        for future in reading:
+            future.result()
+    assert found == {way: {10} for way in found}
+    lite.drop(collection)
+
+
 def test_a_milvus_lite_that_was_killed_has_everything_when_it_is_back(
     make_settings: MakeSettings, tmp_path: Path, redis_url: str
 ) -> None:
