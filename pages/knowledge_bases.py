@@ -10,7 +10,7 @@ from kb.errors import KbError, NotFound, RedisUnavailable
 from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
-from pages.ui.documents import draw_documents
+from pages.ui.documents import draw_documents, show_newest
 from pages.ui.feedback import close_dialog_if, confirm, dialog, errors_flashed, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.resources import current_user, services
@@ -95,6 +95,7 @@ def _remember_choice() -> None:
 
 
 def _show(knowledge_base_id: UUID) -> None:
+    show_newest()
     state().knowledge_base_id = knowledge_base_id
     st.query_params["knowledge_base"] = str(knowledge_base_id)
 

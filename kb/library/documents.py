@@ -57,8 +57,15 @@ class Documents:
         with self._database.read() as session:
             return to_document(*own_document(session, user_id, document_id))
 
-    def list(self, user_id: UUID, knowledge_base_id: UUID, offset: int = 0, limit: int = 50) -> list[Document]:
-        """The newest first."""
+    def list(
+        self,
+        user_id: UUID,
+        knowledge_base_id: UUID,
+        offset: int = 0,
+        limit: int = 50,
+        states: Collection[VersionState] = tuple(VersionState),
+    ) -> list[Document]:
+        """Those in one of `states`, the newest first."""
         newest = (
             sa.select(VersionRow.document_id, sa.func.max(VersionRow.created_at).label("created_at"))
             .group_by(VersionRow.document_id)
@@ -74,7 +81,11 @@ class Documents:
                     VersionRow.created_at == newest.c.created_at,
                 ),
             )
-            .where(DocumentRow.knowledge_base_id == knowledge_base_id, DocumentRow.deleted_at.is_(None))
+            .where(
+                DocumentRow.knowledge_base_id == knowledge_base_id,
+                DocumentRow.deleted_at.is_(None),
+                VersionRow.state.in_([state.value for state in states]),
+            )
             .order_by(DocumentRow.created_at.desc(), DocumentRow.id)
             .offset(offset)
             .limit(limit)

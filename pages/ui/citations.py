@@ -74,7 +74,7 @@ def draw_citations(content: str, retrieval: Retrieval, key_suffix: str = "") -> 
     passages = cited(content, retrieval)
     if not passages:
         return
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key=f"cited{key_suffix}"):
         for passage in passages:
             label = place(passage)
             if len(label) > _LABEL_CHARACTERS:

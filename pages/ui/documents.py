@@ -23,6 +23,7 @@ from workers import sending
 PAGE_DOCUMENTS = 30
 POLL_SECONDS = 1.0
 PAGE_KEY = "documents_page"
+GROUP_KEY = "documents_group"
 
 ICONS = {
     VersionState.QUEUED: ":gray[:material/schedule:]",
@@ -32,6 +33,15 @@ ICONS = {
     VersionState.READY: ":green[:material/check_circle:]",
     VersionState.FAILED: ":red[:material/error:]",
     VersionState.CANCELLED: ":gray[:material/cancel:]",
+}
+
+
+# What a list that is longer than a page can be narrowed to.
+ALL, PENDING, GIVEN_UP = "all", "pending", "given_up"
+GROUPS = {
+    ALL: tuple(VersionState),
+    PENDING: tuple(state for state in VersionState if state.is_pending),
+    GIVEN_UP: tuple(state for state in VersionState if state.is_given_up),
 }
 
 
@@ -55,7 +65,7 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
         current = services().documents.count_by_state(user.id, base.id)
         _draw_summary(current)
         with st.container(key="documents", gap="small"):
-            _draw_page(user, base, sum(current.values()), current)
+            _draw_page(user, base, current)
         if bool(pending) != any(state.is_pending for state in current):
             redraw()  # begin to look each second, or stop it; and the counts elsewhere are new
 
@@ -81,15 +91,44 @@ def _draw_summary(counts: Mapping[VersionState, int]) -> None:
     st.progress(ready / total, " · ".join(parts))
 
 
-def _draw_page(user: User, base: KnowledgeBase, total: int, counts: Mapping[VersionState, int]) -> None:
-    pages = -(-total // PAGE_DOCUMENTS)
+def _draw_page(user: User, base: KnowledgeBase, counts: Mapping[VersionState, int]) -> None:
+    states = _draw_groups() if sum(counts.values()) > PAGE_DOCUMENTS else tuple(VersionState)
+    pages = -(-sum(counts.get(state, 0) for state in states) // PAGE_DOCUMENTS)
     page = min(st.session_state.get(PAGE_KEY, 1), max(pages, 1))
-    documents = services().documents.list(user.id, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS)
+    documents = services().documents.list(user.id, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS, states)
     activity = _look(user, documents, any(state.is_pending for state in counts))
     for document in documents:
         _draw_document(user, document, activity)
+    if counts and not documents:
+        st.caption(_("No document is in this state."))
     if pages > 1:
         st.pagination(pages, key=PAGE_KEY)
+
+
+def _draw_groups() -> tuple[VersionState, ...]:
+    """Which documents to show: one that failed must not be looked for page by page."""
+    names = {ALL: _("All"), PENDING: _("In progress"), GIVEN_UP: _("Failed or cancelled")}
+    group = st.segmented_control(
+        _("Show"),
+        list(GROUPS),
+        default=ALL,
+        required=True,
+        format_func=names.__getitem__,
+        key=GROUP_KEY,
+        label_visibility="collapsed",
+        on_change=_show_first_page,
+    )
+    return GROUPS[group]
+
+
+def _show_first_page() -> None:
+    st.session_state[PAGE_KEY] = 1
+
+
+def show_newest() -> None:
+    """Begin the list anew: at its first page, with all documents."""
+    _show_first_page()
+    st.session_state[GROUP_KEY] = ALL
 
 
 def _look(user: User, documents: list[Document], pending: bool) -> Activity:
@@ -134,7 +173,8 @@ def _draw_document(user: User, document: Document, activity: Activity) -> None:
     version = document.latest
     with st.container(border=True, key=f"document-{document.id}", gap="xxsmall"):
         with st.container(horizontal=True, vertical_alignment="center", key=f"line-{document.id}"):
-            st.markdown(f"{ICONS[version.state]} **{escape(document.name)}**", width="stretch")
+            # A no-break space: a long name must not leave its icon alone on the line.
+            st.markdown(f"{ICONS[version.state]}\N{NO-BREAK SPACE}**{escape(document.name)}**", width="stretch")
             st.caption(f"{_state_name(version)} · {size(version.size_bytes)}", width="content")
             _draw_actions(user, document)
         _draw_detail(version, activity)

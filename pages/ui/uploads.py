@@ -14,7 +14,7 @@ from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
 from pages.ui.arrivals import forget_file, forget_files, has_arrivals
-from pages.ui.documents import PAGE_KEY
+from pages.ui.documents import show_newest
 from pages.ui.feedback import flash
 from pages.ui.i18n import _, ngettext, number
 from pages.ui.resources import services
@@ -49,7 +49,7 @@ def draw_upload(user: User, base: KnowledgeBase, knowledge_bases: Sequence[Knowl
                 _take(user, bases[base_id], files)
                 current.uploads[base_id] += 1
                 if base_id == base.id:
-                    st.session_state[PAGE_KEY] = 1  # they are the newest
+                    show_newest()
                 st.rerun()
 
 

@@ -161,6 +161,17 @@ def test_documents_come_in_pages_the_newest_first(library: Library) -> None:
     assert library.documents.count_by_state(library.user, knowledge_base.id) == {VersionState.QUEUED: 5}
 
 
+def test_documents_are_listed_by_state(library: Library) -> None:
+    knowledge_base = library.knowledge_base()
+    queued, cancelled = library.upload(knowledge_base), library.upload(knowledge_base)
+    library.documents.cancel(library.user, cancelled.id)
+    found = {
+        state: [document.id for document in library.documents.list(library.user, knowledge_base.id, states=[state])]
+        for state in (VersionState.QUEUED, VersionState.CANCELLED, VersionState.READY)
+    }
+    assert list(found.values()) == [[queued.id], [cancelled.id], []]
+
+
 def test_the_places_in_the_queue_count_everyones(library: Library) -> None:
     mine, theirs = library.knowledge_base(), library.knowledge_base("Theirs", owner=library.stranger)
     first = library.upload(mine)

@@ -404,3 +404,28 @@ def test_only_a_page_of_documents_is_drawn(installation: Installation, visitor: 
     visitor.choose("documents_page", 2)
     assert visitor.text().count(".md**") == 5
     assert "file-00.md" in visitor.text("documents")
+
+
+def test_in_a_long_list_the_documents_that_failed_are_found(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    installation.ingest(installation.upload(base, "empty.md", ""))
+    for index in range(35):
+        installation.upload(base, f"file-{index:02}.md")
+    visitor.run()
+    assert "empty.md" not in visitor.text("documents")
+    visitor.choose("documents_page", 2)
+    visitor.choose("documents_group", "given_up")
+    assert "“empty.md” is empty" in visitor.text("documents")
+    assert visitor.text("documents").count(".md**") == 1
+    visitor.choose("documents_group", "pending")
+    assert visitor.text("documents").count(".md**") == 30
+    visitor.choose("documents_group", "given_up")
+    visitor.upload(("tea.md", TEA.encode()))
+    assert "tea.md" in visitor.text("documents")
+
+
+def test_a_list_of_one_page_needs_no_choice_of_states(installation: Installation, visitor: Visitor) -> None:
+    installation.ingest(installation.upload(installation.knowledge_base(), "empty.md", ""))
+    visitor.run()
+    assert "“empty.md” is empty" in visitor.text("documents")
+    assert not visitor.has("documents_group")
