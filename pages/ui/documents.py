@@ -173,8 +173,7 @@ def _draw_document(user: User, document: Document, activity: Activity) -> None:
     version = document.latest
     with st.container(border=True, key=f"document-{document.id}", gap="xxsmall"):
         with st.container(horizontal=True, vertical_alignment="center", key=f"line-{document.id}"):
-            # A no-break space: a long name must not leave its icon alone on the line.
-            st.markdown(f"{ICONS[version.state]}\N{NO-BREAK SPACE}**{escape(document.name)}**", width="stretch")
+            st.markdown(f"{ICONS[version.state]} **{escape(document.name)}**", width="stretch")
             st.caption(f"{_state_name(version)} · {size(version.size_bytes)}", width="content")
             _draw_actions(user, document)
         _draw_detail(version, activity)
