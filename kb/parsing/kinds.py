@@ -59,6 +59,10 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError)
 _FEW_CONTROLS = 8
 _HEAD_BYTES = 64 * 1024
+_PDF_END_BYTES = 4 * 1024  # some programs append a little of their own
+_LINEARIZED_BYTES = 1024  # ISO 32000-1, annex F: its dictionary stands in the first 1,024 bytes
+_LINEARIZED = re.compile(rb"<<[^>]*/Linearized\b[^>]*>>")
+_LENGTH = re.compile(rb"/L\s+(\d+)")
 _MAX_UNPACKED_BYTES = 1 << 30
 _MAX_MEMBERS = 100_000
 
@@ -87,12 +91,27 @@ def check(source: Source) -> str:
 
 
 def _check_pdf(source: Source) -> None:
+    """Raise unless `source` begins as a PDF and ends as one: PDFium reads what is there of one that was cut off."""
     head = _read_head(source.path)
     if b"%PDF-" in head[:1024]:
+        if _is_cut_off(source.path, head):
+            raise DamagedFile(name=source.name, detail=N_("its end is missing"))
         return
     if not head.strip(b"\0"):
         raise DamagedFile(name=source.name, detail=N_("it begins with nothing but zero bytes"))
     raise WrongFormat(name=source.name, expected="PDF", actual=_describe(source.path, head))
+
+
+def _is_cut_off(path: Path, head: bytes) -> bool:
+    """Whether a PDF lacks its end mark, or the length that it gives for itself (one made for the web has two ends)."""
+    size = path.stat().st_size
+    linearized = _LINEARIZED.search(head[:_LINEARIZED_BYTES])
+    length = _LENGTH.search(linearized[0]) if linearized else None
+    if length and size < int(length[1]):
+        return True
+    with path.open("rb") as file:
+        file.seek(max(0, size - _PDF_END_BYTES))
+        return b"%%EOF" not in file.read()
 
 
 def _check_ooxml(source: Source, extension: str) -> None:

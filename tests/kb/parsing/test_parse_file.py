@@ -225,6 +225,7 @@ def test_a_password(tmp_path: Path, name: str, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
+        ("a.pdf", samples.make_pdf(["Some words"])[:-20]),
         ("a.pdf", b"%PDF-1.7\n1 0 obj << /Type /Catalog"),
         ("a.pdf", bytes(5000)),
         ("a.docx", samples.make_docx()[:-2000]),
@@ -238,6 +239,22 @@ def test_a_damaged_file(tmp_path: Path, name: str, content: bytes) -> None:
     with pytest.raises(DamagedFile) as caught:
         parse(tmp_path, name, content)
     assert "\n" not in caught.value.values["detail"]
+
+
+@pytest.mark.parametrize("order", ["/Linearized 1 /L %05d /N 1", "/L\n%05d /N 1 /Linearized 1"])
+def test_a_pdf_made_for_the_web_tells_its_length(tmp_path: Path, order: str) -> None:
+    """Its first page has an end mark of its own, so PDFium reads that page of a download that broke off."""
+    begin, rest = samples.make_pdf(["Some words"]).split(b"\n", 1)
+
+    def linearized(length: int) -> bytes:
+        return begin + b"\n999 0 obj\n<< " + (order % length).encode() + b" >>\nendobj\n" + rest
+
+    size = len(linearized(10_000))
+    assert size < 10_000
+    with pytest.raises(DamagedFile, match="its end is missing"):
+        parse(tmp_path, "a.pdf", linearized(10_000))
+    assert parse(tmp_path, "a.pdf", linearized(size)).text == "Some words"
+    assert parse(tmp_path, "a.pdf", linearized(10)).text == "Some words"  # corrected later, by an appendix
 
 
 def test_a_damaged_middle_ends_in_a_document_error_or_text(tmp_path: Path) -> None:
