@@ -29,7 +29,7 @@ def main() -> None:
         messages = draw_conversation(user, conversation)
         if conversation and not is_gone:
             draw_other_choice(conversation, knowledge_bases)
-        if has_model() and any(base.ready_count for base in knowledge_bases):
+        if state().mode is not Mode.TEST and has_model() and any(base.ready_count for base in knowledge_bases):
             warm_up()
     except KbError as error:
         show_error(error)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.errors import ModelError
 from kb.extracts import escape_markdown as escape
 from kb.llm import ChatModel
 from kb.models import KnowledgeBase, Mode
@@ -130,7 +131,10 @@ def connect_help() -> str:
 
 def has_model() -> bool:
     """Whether there is a model to ask, as far as is known."""
-    return services().chat_models.error is None and chosen_model() is not None
+    try:
+        return chosen_model() is not None
+    except ModelError:
+        return False
 
 
 def chosen_model() -> ChatModel | None:

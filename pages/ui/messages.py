@@ -186,6 +186,7 @@ def start_answer(user_id: UUID, message: Message) -> None:
     """Have `message` written in the background; if that cannot begin, it says why and can be tried again."""
     state().live.pop(message.id, None)
     try:
-        resources.answers().start(user_id, message.id, chosen_model())
+        model = None if message.mode is Mode.TEST else chosen_model()
+        resources.answers().start(user_id, message.id, model)
     except KbError as error:
         resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, "", error=error)

@@ -222,6 +222,22 @@ def test_testing_mode_shows_passages_and_asks_no_model(
     assert models.requests == []
 
 
+def test_testing_mode_needs_no_model_that_can_be_asked(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.choose("mode", Mode.TEST)
+    visitor.ask(QUESTION)
+    conversation = str(conversation_of(visitor))
+    installation.set_up(OPENAI_API_KEY="wrong", LLM_MODEL="")
+    visitor = visit(conversation=conversation)
+    visitor.ask(QUESTION)
+    assert visitor.text().count("Black tea is steeped in boiling water") >= 2
+    assert not visitor.errors
+    assert models.requests == []
+
+
 # --- modes and knowledge bases ---------------------------------------------------------------------------------
 
 
