@@ -18,9 +18,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import config
 
 from kb.config import load_settings
-from kb.errors import KbError
+from kb.errors import DatabaseUnavailable, KbError
 from kb.logs import configure_logs
 from pages.ui import resources
 from pages.ui.arrivals import CountArrivals
@@ -73,11 +74,18 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
+def take_uploads_of(limit_mb: int) -> None:
+    """Streamlit's route for uploads has a limit of its own, which the uploader's does not change."""
+    config.set_option("server.maxUploadSize", limit_mb)
+
+
 @asynccontextmanager
 async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     """Start the services before the first page, and end them with the process."""
     try:
-        configure_logs(load_settings())
+        settings = load_settings()
+        configure_logs(settings)
+        take_uploads_of(settings.max_upload_mb)
         await asyncio.to_thread(resources.start)
     except KbError as error:
         # The pages say what is wrong and how to mend it; a process that exits would only say it in a log.
@@ -93,7 +101,9 @@ async def healthz(_request: Request) -> JSONResponse:
     try:
         health = await asyncio.to_thread(resources.health)
     except KbError as error:
-        return JSONResponse({"ok": False, "detail": str(error), "services": {}}, status_code=503)
+        # Nothing could be connected yet: SQL comes first, and everything else is asked once it is there.
+        down = {"sql": {"ok": False, "detail": str(error)}} if isinstance(error, DatabaseUnavailable) else {}
+        return JSONResponse({"ok": False, "detail": str(error), "services": down}, status_code=503)
     ok = all(service.ok for service in health)
     body = {
         "ok": ok,

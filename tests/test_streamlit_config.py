@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from streamlit import config
 
-from kb.config import Settings
-
 PATH = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 TEXT = PATH.read_text(encoding="utf-8")
 TABLES = tomllib.loads(TEXT)
@@ -60,10 +58,6 @@ def test_private_by_default() -> None:
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
     assert not re.search(r"^[^#]*\w+://", TEXT, re.MULTILINE)
-
-
-def test_the_upload_limits_agree() -> None:
-    assert OPTIONS["server.maxUploadSize"] == Settings.model_fields["max_upload_mb"].default
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

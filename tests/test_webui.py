@@ -10,6 +10,7 @@ import runpy
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -19,7 +20,7 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 
 from kb.local.ports import is_listening
 from tests.e2e.web import Web, is_alive
-from tests.real_services import ROOT, wait_until
+from tests.real_services import HOST, ROOT, free_port, wait_until
 
 PATHS = ("/", "/knowledge-bases", "/testing", "/history", "/system")
 
@@ -46,6 +47,30 @@ def test_a_scripts_run_leaves_the_import_path_alone(monkeypatch: pytest.MonkeyPa
     before = list(sys.path)
     with modified_sys_path(str(launcher["SCRIPT"])):
         assert sys.path == before
+
+
+def test_streamlits_route_for_uploads_takes_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = config.get_option("server.maxUploadSize")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(config, "_main_script_path", None)
+    try:
+        runpy.run_path(str(ROOT / "webui_st.py"))["take_uploads_of"](321)
+        assert config.get_option("server.maxUploadSize") == 321
+    finally:
+        config.set_option("server.maxUploadSize", before)
+
+
+def test_health_names_a_database_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Web(tmp_path, DATABASE_URL=f"postgresql://nobody@{HOST}:{free_port()}/none")
+    monkeypatch.setattr(web, "is_ready", lambda: is_listening(web.port))
+    web.start()
+    try:
+        status, health = web.health()
+    finally:
+        web.stop()
+    assert status == 503
+    assert health["ok"] is False
+    assert "The database does not answer" in health["services"]["sql"]["detail"]
 
 
 def test_health_names_each_service(web: Web) -> None:

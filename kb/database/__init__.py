@@ -15,11 +15,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from kb.config import Settings
-from kb.errors import N_, DatabaseUnavailable
+from kb.errors import N_, DatabaseUnavailable, SetupError
 
 # The newest migration. A test holds it equal to the scripts, so that a start need not load Alembic to know.
 HEAD = "0001"
 SQLITE_WAIT_SECONDS = 15.0
+# A host that answers nothing at all is given up after seconds; by default that takes the system's minutes.
+POSTGRESQL_WAITS = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
 
 
 class Database:
@@ -58,13 +66,23 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Bring the schema to the newest version; several processes may call this at once."""
-        with _translated():
-            if self._revision() == HEAD:
-                return
-            from kb.database.migrate import upgrade  # Alembic is only loaded when there is something to do
+        """Bring the schema to the newest version; several processes may call this at once.
 
-            upgrade(self.engine)
+        Errors: `DatabaseUnavailable`; `SetupError` if it answers but cannot be used.
+        """
+        try:
+            with _translated():
+                if self._revision() == HEAD:
+                    return
+                from kb.database.migrate import upgrade  # Alembic is only loaded when there is something to do
+
+                upgrade(self.engine)
+        except DBAPIError as error:
+            raise SetupError(
+                N_("The database cannot be used ({detail})."),
+                N_("Check that it is the right one (DATABASE_URL, if set), and that its user may create tables in it."),
+                detail=_reason(error),
+            ) from error
 
     def ping(self) -> str:
         """The server's name and version; raises `DatabaseUnavailable`."""
@@ -87,7 +105,13 @@ class Database:
 def _create_engine(url: str, is_sqlite: bool, durable: bool) -> sa.Engine:
     if not is_sqlite:
         return sa.create_engine(
-            url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=10
+            url,
+            hide_parameters=True,
+            connect_args=POSTGRESQL_WAITS,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=20,
+            pool_timeout=10,
         )
     engine = sa.create_engine(
         url, hide_parameters=True, connect_args={"timeout": SQLITE_WAIT_SECONDS}, pool_size=10, max_overflow=20

@@ -5,6 +5,9 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
+
+from kb.errors import N_, SetupError
 
 
 def alembic_config() -> Config:
@@ -14,10 +17,20 @@ def alembic_config() -> Config:
 
 
 def upgrade(engine: sa.Engine) -> None:
-    """Bring the schema to its newest version. Starters take turns; the later ones find nothing to do."""
+    """Bring the schema to its newest version. Starters take turns; the later ones find nothing to do.
+
+    Errors: `SetupError` for a schema that no script here leads to.
+    """
     config = alembic_config()
     with engine.execution_options(writes=True).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(7265)"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise SetupError(
+                N_("The database belongs to another version of Zhiwen ({detail})."),
+                N_("Start that version, or a newer one."),
+                detail=error,
+            ) from error

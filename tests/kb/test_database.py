@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.engine import make_url
 
 from kb.config import Settings
 from kb.database import HEAD, Database
 from kb.database.migrate import alembic_config, upgrade
 from kb.database.tables import Base, UserRow
-from kb.errors import DatabaseUnavailable
+from kb.errors import DatabaseUnavailable, SetupError
+from tests import real_services
 from tests.conftest import MakeSettings, add_user
 from tests.real_services import ROOT, free_port
 
@@ -103,6 +107,46 @@ def test_a_database_that_does_not_answer_says_so(make_settings: MakeSettings) ->
         with pytest.raises(DatabaseUnavailable):
             call()
     database.close()
+
+
+def test_a_host_that_answers_nothing_is_given_up_within_seconds(make_settings: MakeSettings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(make_settings(database_url=f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"))
+        with pytest.raises(DatabaseUnavailable):
+            database.ping()
+        database.close()
+
+
+def test_a_file_that_is_no_database_says_so(make_settings: MakeSettings) -> None:
+    settings = make_settings(database_url="")
+    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.sqlite_path.write_text("This is no database. " * 100)
+    database = Database(settings)
+    with pytest.raises(SetupError, match="file is not a database"):
+        database.migrate()
+    database.close()
+
+
+def test_a_schema_of_another_version_says_so(make_settings: MakeSettings, database_url: str) -> None:
+    database = Database(make_settings(database_url=database_url))
+    database.migrate()
+    with database.transaction() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SetupError, match="another version of Zhiwen"):
+        database.migrate()
+    database.close()
+
+
+def test_a_user_who_may_not_create_tables_is_told_so(
+    make_settings: MakeSettings, postgresql: real_services.PostgreSQL
+) -> None:
+    url = make_url(postgresql.new_database())
+    with psycopg.connect(url.render_as_string(False), autocommit=True) as connection:
+        connection.execute("CREATE ROLE guest LOGIN")
+    guest = Database(make_settings(database_url=url.set(username="guest").render_as_string(False)))
+    with pytest.raises(SetupError, match="permission denied for schema public"):
+        guest.migrate()
+    guest.close()
 
 
 @pytest.mark.parametrize("prefix", ["postgres://", "postgresql://", "postgresql+psycopg://"])
