@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,6 +19,8 @@ from kb.errors import N_, EmbeddingUnavailable, SetupError
 
 _BATCH = 16
 _PROBE_SECONDS = 3.0
+_ENGLISH = re.compile(r"\benglish\b|-en\b|all-minilm", re.IGNORECASE)
+_OTHERS = re.compile(r"multi-?lingual|chinese|mixed", re.IGNORECASE)
 
 
 class FastEmbedModel:
@@ -30,15 +34,24 @@ class FastEmbedModel:
         self._lock = Lock()
         self._loaded: Any = None
 
-    @property
+    @cached_property
     def dimension(self) -> int:
+        """By what is written of it: a page must not load the model to create a knowledge base."""
+        if listed := self._listed:
+            return int(listed["dim"])
         return int(self._load().embedding_size)
 
-    @property
+    @cached_property
     def scripts(self) -> frozenset[str] | None:
-        """English models say so in their names."""
-        name = self._model.lower()
-        return frozenset({"latin"}) if "-en" in name or "all-minilm" in name else None
+        """As FastEmbed describes it; a folder with an English model says so in its name."""
+        described = str(self._listed["description"] if self._listed else self._model)
+        return frozenset({"latin"}) if _ENGLISH.search(described) and not _OTHERS.search(described) else None
+
+    @cached_property
+    def _listed(self) -> dict[str, Any]:
+        """What FastEmbed's list says of the model; empty for a folder."""
+        models = _text_embedding(self.name).list_supported_models()
+        return next((model for model in models if model["model"].lower() == self._model.lower()), {})
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """(n, dimension), in the order of `texts`."""
@@ -58,25 +71,17 @@ class FastEmbedModel:
             return self._loaded
 
     def _open(self) -> Any:
-        try:
-            from fastembed import TextEmbedding
-        except ImportError as error:
-            raise SetupError(
-                N_("EMBEDDING_MODEL is {model}, but FastEmbed is not installed."),
-                N_("Install it: {command}"),
-                model=self.name,
-                command='pip install -e ".[fastembed]" -c constraints.txt',
-            ) from error
+        text_embedding = _text_embedding(self.name)
         folder = Path(self._model).expanduser()
         if folder.is_dir():
-            return self._open_folder(TextEmbedding, folder)
-        if self._model.lower() not in {model["model"].lower() for model in TextEmbedding.list_supported_models()}:
+            return self._open_folder(text_embedding, folder)
+        if not self._listed:
             raise SetupError(
                 N_("FastEmbed knows no model “{model}”, and there is no such folder."),
                 N_("Give EMBEDDING_MODEL a model that FastEmbed lists, or a folder with an ONNX model."),
                 model=self._model,
             )
-        return self._open_named(TextEmbedding)
+        return self._open_named(text_embedding)
 
     def _open_named(self, text_embedding: Any) -> Any:
         """From the cache, else from the hub; a hub that cannot be reached is asked only once, and briefly."""
@@ -108,6 +113,20 @@ class FastEmbedModel:
                 folder=folder,
                 detail=_first_line(error),
             ) from error
+
+
+def _text_embedding(model: str) -> Any:
+    """FastEmbed's class, imported at first use."""
+    try:
+        from fastembed import TextEmbedding
+    except ImportError as error:
+        raise SetupError(
+            N_("EMBEDDING_MODEL is {model}, but FastEmbed is not installed."),
+            N_("Install it: {command}"),
+            model=model,
+            command='pip install -e ".[fastembed]" -c constraints.txt',
+        ) from error
+    return TextEmbedding
 
 
 def _register(text_embedding: Any, name: str, folder: Path) -> None:

@@ -8,6 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kb.errors import EmbeddingMismatch
+from kb.models import KnowledgeBase
+
 Vectors = NDArray[np.float32]
 
 
@@ -35,6 +38,18 @@ class EmbeddingModel(Protocol):
 
     def embed_question(self, text: str) -> Vectors:
         """(dimension,)"""
+
+
+def require_same(knowledge_base: KnowledgeBase, model: str, dimension: int | None = None) -> None:
+    """Raise `EmbeddingMismatch` unless `model` (and the length of its vectors, if known) is the knowledge base's own.
+
+    Behind another address, a model of the same name may be another one.
+    """
+    if model != knowledge_base.embedding_model:
+        raise EmbeddingMismatch(stored=knowledge_base.embedding_model, configured=model)
+    if dimension not in (None, knowledge_base.dimension):
+        stored = f"{model} ({knowledge_base.dimension})"
+        raise EmbeddingMismatch(stored=stored, configured=f"{model} ({dimension})")
 
 
 def normalised(vectors: object) -> Vectors:

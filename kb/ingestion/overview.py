@@ -21,7 +21,9 @@ class QueueDepth:
 
 def queue_depth(database: Database) -> QueueDepth:
     """What waits for a worker; a message in the queue only says that there is something to do."""
-    queued = sa.select(sa.func.count()).where(VersionRow.state == VersionState.QUEUED.value)
+    queued = sa.select(sa.func.count()).where(
+        VersionRow.state == VersionState.QUEUED.value, VersionRow.cancel_requested.is_(False)
+    )
     deleted = [sa.select(sa.func.count()).where(row.deleted_at.is_not(None)) for row in (DocumentRow, KnowledgeBaseRow)]
     with database.read() as session:
         documents, *clean_ups = (session.scalar(statement) or 0 for statement in (queued, *deleted))

@@ -18,11 +18,10 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 from kb import lexical
 from kb.chunking import chunk_document
 from kb.config import Settings
-from kb.embedding import EmbeddingCache
+from kb.embedding import EmbeddingCache, require_same
 from kb.errors import (
     N_,
     Cancelled,
-    EmbeddingMismatch,
     KbError,
     LeaseLost,
     MilvusRefused,
@@ -170,8 +169,7 @@ class Ingestion:
     # --- the stages ---
 
     def _process(self, job: Job) -> None:
-        if job.knowledge_base.embedding_model != self._embedding.name:
-            raise EmbeddingMismatch(stored=job.knowledge_base.embedding_model, configured=self._embedding.name)
+        require_same(job.knowledge_base, self._embedding.name)
         work = self._read(job)
         stored = self._begin_storing(work)
         for first in range(stored, len(work.spans), BATCH_CHUNKS):
@@ -223,6 +221,7 @@ class Ingestion:
         chunks = [build_chunk(job, work.document, span) for span in spans]
         began = time.monotonic()
         vectors = self._embedding.embed_documents([embedded_text(chunk) for chunk in chunks])
+        require_same(job.knowledge_base, self._embedding.name, vectors.shape[1])
         self._check_after(began, job)
         self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)
         self._note_unsealed(job.knowledge_base.collection, len(chunks))

@@ -111,7 +111,7 @@ class Documents:
             sa.select(VersionRow.id, KnowledgeBaseRow.owner_id)
             .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
             .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
-            .where(VersionRow.state == VersionState.QUEUED.value)
+            .where(VersionRow.state == VersionState.QUEUED.value, VersionRow.cancel_requested.is_(False))
             .order_by(VersionRow.created_at)
         )
         with self._database.read() as session:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from kb import lexical
-from kb.embedding import EmbeddingModel, Vectors
-from kb.errors import N_, EmbeddingMismatch
+from kb.embedding import EmbeddingModel, Vectors, require_same
+from kb.errors import N_
 from kb.library import Documents, KnowledgeBases
 from kb.models import KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Step, Trace
 from kb.retrieval.context import build_contexts, neighbour_ids
@@ -61,8 +61,7 @@ class Retriever:
         """
         knowledge_base = self._knowledge_bases.get(user_id, knowledge_base_id)
         profile = profile or knowledge_base.profile
-        if knowledge_base.embedding_model != self._embedding.name:
-            raise EmbeddingMismatch(stored=knowledge_base.embedding_model, configured=self._embedding.name)
+        require_same(knowledge_base, self._embedding.name)
         run = _Run(user_id, knowledge_base, question, profile)
         with run.step(DOCUMENTS) as note:
             note.remaining = knowledge_base.ready_count
@@ -124,8 +123,9 @@ class Retriever:
             with run.step("embed") as note:
                 run.vector = self._embedding.embed_question(run.question)
                 note.remaining = 1
+        base = run.knowledge_base
+        require_same(base, self._embedding.name, len(run.vector))
         with run.step(Route.DENSE.value) as note:
-            base = run.knowledge_base
             hits = self._vectors.search_dense(base.collection, base.index, run.vector, limit, run.profile.ef)
             note.remaining = len(hits)
         return hits

@@ -189,6 +189,8 @@ def _state_name(version: Version) -> str:
         VersionState.FAILED: _("failed"),
         VersionState.CANCELLED: _("cancelled"),
     }
+    if version.state.is_running and version.cancel_requested:
+        return _("being cancelled…")
     if version.state is VersionState.READY:
         return " · ".join([names[version.state], ngettext("{count} chunk", "{count} chunks", version.chunks)])
     return names[version.state]
@@ -242,7 +244,7 @@ def _progress_text(stage: VersionState, total: int) -> str:
 
 def _draw_actions(user: User, document: Document) -> None:
     version = document.latest
-    if version.state.is_pending:
+    if version.state.is_pending and not version.cancel_requested:
         _action(
             _("Cancel"), "close", f"cancel-{document.id}", lambda: services().documents.cancel(user.id, document.id)
         )

@@ -170,6 +170,13 @@ def test_a_knowledge_base_of_another_model_is_refused(core: Core, worker: Worker
     assert latest(core, document).error == "embedding_mismatch"
 
 
+def test_a_model_of_the_same_name_and_another_dimension_is_refused(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.services.knowledge_bases.create(core.user, "Other", core.embedding.name, 33)
+    document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.FAILED
+    assert latest(core, document).error_values == {"stored": "test (33)", "configured": "test (32)"}
+
+
 def test_a_defect_fails_the_document_and_not_the_worker(core: Core, worker: WorkerParts) -> None:
     def defect(_texts: object) -> None:
         raise ZeroDivisionError

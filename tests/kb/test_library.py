@@ -178,6 +178,7 @@ def test_the_places_in_the_queue_count_everyones(library: Library) -> None:
     library.documents.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b"))
     last, cancelled = library.upload(mine), library.upload(mine)
     library.documents.cancel(library.user, cancelled.id)
+    library.documents.delete(library.user, library.upload(mine).id)
     other = library.documents.register(library.stranger, theirs.id, "c.md", io.BytesIO(b"c"))
     ids = [first.latest.id, last.latest.id, cancelled.latest.id, other.latest.id, uuid4()]
     assert library.documents.queue_places(library.user, ids) == {first.latest.id: 1, last.latest.id: 3}

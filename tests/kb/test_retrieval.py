@@ -203,6 +203,14 @@ def test_vectors_of_another_model_are_not_compared(core: Core) -> None:
         core.services.retriever.retrieve(core.user, old.id, "apple")
 
 
+def test_a_question_by_a_model_of_another_dimension_is_refused(
+    core: Core, fruit: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.embedding, "embed_question", lambda _text: np.ones(33, np.float32))
+    with pytest.raises(EmbeddingMismatch, match=r"test \(33\)"):
+        core.services.retriever.retrieve(core.user, fruit.id, "apple")
+
+
 def test_langchain_gets_the_same(core: Core, fruit: KnowledgeBase) -> None:
     retriever = KnowledgeBaseRetriever(
         retriever=core.services.retriever, user_id=core.user, knowledge_base_id=fruit.id, profile=ALL

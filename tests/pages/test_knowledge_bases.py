@@ -360,6 +360,15 @@ def test_a_click_that_comes_too_late_is_told(installation: Installation, visitor
     assert "“tea.md” is ready; this is not possible now." in visitor.errors
 
 
+def test_a_cancel_that_is_not_heard_yet_is_shown(installation: Installation, visitor: Visitor) -> None:
+    document = installation.upload(installation.knowledge_base())
+    assert installation.worker.claims.claim(document.latest.id)
+    visitor.run()
+    visitor.click(f"cancel-{document.id}")
+    assert "being cancelled…" in visitor.text(f"document-{document.id}")
+    assert not visitor.has(f"cancel-{document.id}")
+
+
 def test_a_document_is_deleted_only_after_a_confirmation(installation: Installation, visitor: Visitor) -> None:
     base = installation.filled()
     (document,) = installation.documents(base)

@@ -59,7 +59,7 @@ def test_fastembed_says_at_once_what_it_cannot_have(tmp_path: Path, model: str, 
 import sys; from pathlib import Path
 from kb.embedding.fastembed import FastEmbedModel
 from kb.errors import {error.__name__}
-try: FastEmbedModel({model!r}, Path({str(tmp_path)!r}), 1).dimension
+try: FastEmbedModel({model!r}, Path({str(tmp_path)!r}), 1).embed_question('?')
 except {error.__name__}: sys.exit(7)
 """
     env = {"HF_ENDPOINT": "http://127.0.0.1:9", "PATH": "/usr/bin:/bin"}

@@ -61,3 +61,23 @@ def test_a_folder_without_a_model_says_what_it_needs(folder: Path) -> None:
     (folder / "model.onnx").unlink()
     with pytest.raises(SetupError, match=r"no \.onnx file"):
         FastEmbedModel(str(folder), folder / "cache", threads=1).embed_question("?")
+
+
+@pytest.mark.parametrize(
+    ("name", "dimension", "scripts"),
+    [
+        ("thenlper/gte-base", 768, {"latin"}),
+        ("BAAI/bge-small-en-v1.5", 384, {"latin"}),
+        ("nomic-ai/nomic-embed-text-v1.5", 768, {"latin"}),
+        ("BAAI/bge-small-zh-v1.5", 512, None),
+        ("jinaai/jina-embeddings-v2-base-zh", 768, None),
+        ("sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2", 384, None),
+        ("jinaai/jina-embeddings-v3", 1024, None),
+    ],
+)
+def test_what_is_listed_of_a_model_is_known_without_loading_it(
+    name: str, dimension: int, scripts: set[str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = FastEmbedModel(name, tmp_path, threads=1)
+    monkeypatch.setattr(model, "_load", lambda: pytest.fail("it was loaded"))
+    assert (model.dimension, model.scripts) == (dimension, scripts and frozenset(scripts))
