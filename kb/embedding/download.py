@@ -61,7 +61,7 @@ def _download(into: Path, report: Callable[[int, int], None]) -> None:
     if process.returncode:
         # The first is the cause: a refused connection, after which pip finds "no matching distribution".
         detail = reasons[0] if reasons else f"pip did not answer for {_STALLED_SECONDS:.0f} s"
-        raise EmbeddingUnavailable(model=MODEL_NAME, detail=f"downloading {PACKAGE} failed: {detail}")
+        raise EmbeddingUnavailable(model=MODEL_NAME, detail=detail)
 
 
 def _command(requirements: Path, into: Path) -> list[str]:

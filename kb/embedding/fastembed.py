@@ -156,7 +156,7 @@ def _probe_hub(model: str) -> None:
 
     address = urlsplit(constants.ENDPOINT)
     if constants.HF_HUB_OFFLINE:
-        raise EmbeddingUnavailable(model=model, detail="it is not in the cache, and HF_HUB_OFFLINE is set")
+        raise EmbeddingUnavailable(model=model, detail=N_("it is not in the cache, and HF_HUB_OFFLINE is set"))
     port = address.port or (80 if address.scheme == "http" else 443)
     try:
         socket.create_connection((address.hostname or "", port), timeout=_PROBE_SECONDS).close()

