@@ -136,7 +136,7 @@ def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
         status = error.response.status_code
         if status in (401, 403):
             raise ModelKeyRefused(host=host, model="") from error
-        raise ModelRefused(host=host, model="", detail=f"HTTP {status}, {base_url}/models") from error
+        raise ModelRefused(host=host, model="", detail=f"HTTP {status}, {error.request.url.path}") from error
     except httpx.TimeoutException as error:
         raise ModelTimeout(host=host, model="", seconds=f"{timeout_seconds:g}") from error
     except httpx.HTTPError as error:

@@ -93,6 +93,13 @@ def test_an_endpoint_that_does_not_tell_its_models_says_why(
         models.choose("")
 
 
+def test_a_password_in_the_address_is_in_no_message(server: ModelServer) -> None:
+    url = server.base_url.replace("http://", "http://user:sekret@") + "/nowhere"
+    with pytest.raises(ModelRefused, match="HTTP 404, /v1/nowhere/models") as raised:
+        list_models(url, "", 1)
+    assert "sekret" not in str(raised.value)
+
+
 def test_a_chosen_local_model_stays_chosen_while_its_server_is_silent(make_settings: MakeSettings) -> None:
     def silent(base_url: str, _key: str, _seconds: float) -> list[str]:
         raise ModelUnreachable(host=base_url, model="")
