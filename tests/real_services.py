@@ -60,6 +60,11 @@ class Server:
         self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def command(self) -> list[str]:
         raise NotImplementedError
 

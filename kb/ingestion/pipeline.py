@@ -26,6 +26,7 @@ from kb.errors import (
     LeaseLost,
     MilvusRefused,
     NoText,
+    Unavailable,
     UnexpectedFailure,
 )
 from kb.ingestion.chunks import build_chunk, digest, embedded_text
@@ -161,10 +162,14 @@ class Ingestion:
         with self._sealing:
             due = {name: chunks for name, chunks in self._unsealed.items() if chunks >= SEAL_CHUNKS or not self._active}
         for collection, chunks in due.items():
-            with suppress(MilvusRefused):  # its knowledge base may have been deleted
+            try:
                 self._vectors.flush(collection)
-                self._vectors.warm_up(collection)
+            except Unavailable as error:
+                log.warning("ingestion.not_sealed", collection=collection, reason=str(error))
+                continue  # it is tried again the next time
             self._note_unsealed(collection, -chunks)
+            with suppress(MilvusRefused):  # its knowledge base may have been deleted
+                self._vectors.warm_up(collection)
 
     # --- the stages ---
 

@@ -1,185 +1,20 @@
-"""Milvus Lite with a better BM25 index: `python -m kb.local.milvus_server server …`.
+"""Milvus Lite, corrected: `python -m kb.local.milvus_server server …`.
 
-Milvus Lite 3.2 scores every segment by that segment's own statistics (its source says so, as a TODO). What was uploaded
-last stands alone in a small segment, where no word is rare, and so is hardly ever found. Here all segments are scored
-by the statistics of all of them, as a Milvus server does.
-
-It also keeps a Python object for each word of each chunk, 60 kB for a chunk of Chinese text. Here they are arrays, that
-take a tenth of it, and are built and searched faster. And it numbers the same words again and again, byte by byte in
-Python; here the commonest are remembered.
-
-While it seals what was written (a flush), a read that is under way finds the new rows neither among the unsealed nor
-among the sealed. Here sealing is one step for all that read.
+The corrections stand in place of its private functions, whose names belong to the versions they were written for.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, wraps
 from importlib.metadata import version
-from itertools import chain
-from typing import Any
 
-import numpy as np
-from milvus_lite.analyzer import protocol, sparse
 from milvus_lite.cmdline import main
-from milvus_lite.engine.collection import Collection
-from milvus_lite.index.sparse_common import empty_results, validate_mask
-from milvus_lite.index.sparse_inverted import SparseInvertedIndex
+
+from kb.local import milvus_bm25, milvus_storage
 
 CORRECTED_VERSIONS = "3.2."
-REMEMBERED_TERMS = 1 << 16  # some 13 MB
-
-Counts = Mapping[int, float]  # term → how often
-
-
-class Postings:
-    """Which rows hold which term how often, by ascending term and row."""
-
-    def __init__(self, rows: Sequence[Counts]) -> None:
-        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-        terms = np.fromiter(chain.from_iterable(rows), np.int64, sizes.sum())
-        counts = np.fromiter(chain.from_iterable(row.values() for row in rows), np.float32, sizes.sum())
-        order = np.argsort(terms, kind="stable")
-        self._terms, begins = np.unique(terms[order], return_index=True)
-        self._bounds = np.append(begins, len(terms))
-        self._rows = np.repeat(np.arange(len(rows), dtype=np.int32), sizes)[order]
-        self._counts = counts[order]
-
-    def find(self, terms: np.ndarray) -> np.ndarray:
-        """The place of each of `terms`, (n,); -1 where no row has it."""
-        if not len(self._terms):
-            return np.full(len(terms), -1)
-        places = np.minimum(np.searchsorted(self._terms, terms), len(self._terms) - 1)
-        return np.where(self._terms[places] == terms, places, -1)
-
-    def at(self, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """The rows with the term at `place`, and how often each has it."""
-        chosen = slice(self._bounds[place], self._bounds[place + 1])
-        return self._rows[chosen], self._counts[chosen]
-
-    def frequencies(self, places: np.ndarray) -> np.ndarray:
-        """How many rows have the term at each of `places`, (n,); 0 for a place of -1."""
-        return np.where(places < 0, 0, self._bounds[places + 1] - self._bounds[places])
-
-
-class Statistics:
-    """What BM25 needs to know of a collection."""
-
-    def __init__(self, indexes: Iterable[Any]) -> None:
-        self._indexes = [index for index in indexes if index.doc_count]
-        self._documents = sum(index.doc_count for index in self._indexes)
-        length = sum(index.avgdl * index.doc_count for index in self._indexes)
-        self.average_length = length / self._documents if length else 1.0
-        self._known: dict[bytes, np.ndarray] = {}
-
-    def idf(self, terms: np.ndarray) -> np.ndarray:
-        """(n,); counted once for all segments, which ask one after the other."""
-        key = terms.tobytes()
-        if key not in self._known:
-            frequencies = sum(index.postings.frequencies(index.postings.find(terms)) for index in self._indexes)
-            self._known[key] = np.log((self._documents - frequencies + 0.5) / (frequencies + 0.5) + 1.0)
-        return self._known[key]
-
-
-_searching = threading.local()
-_search_sparse = Collection._search_sparse
-_trigger_flush = Collection._trigger_flush
-
-
-def search_collection(self: Any, query_vectors: list[Any], vector_field: str, **search: Any) -> Any:
-    """`Collection._search_sparse` with the statistics of all its segments at hand."""
-    if search["metric_type"] != "BM25":
-        return _search_sparse(self, query_vectors, vector_field, **search)
-    segments, _ = self._read_snapshot()
-    indexes = [segment.sparse_indexes.get(vector_field) for segment in segments if segment.table is not None]
-    if not all(isinstance(index, SparseInvertedIndex) for index in indexes):
-        _search_sparse(self, query_vectors, vector_field, **search)  # builds the indexes that are missing
-        indexes = [segment.sparse_indexes.get(vector_field) for segment in segments]
-    known = [index for index in indexes if isinstance(index, SparseInvertedIndex)]
-    _searching.statistics = Statistics(known) if known else None
-    try:
-        return _search_sparse(self, query_vectors, vector_field, **search)
-    finally:
-        _searching.statistics = None
-
-
-def unpack(packed: bytes) -> dict[int, float]:
-    """`bytes_to_sparse`, all pairs at once."""
-    pairs = np.frombuffer(packed, [("term", "<u4"), ("count", "<f4")])
-    return dict(zip(pairs["term"].tolist(), pairs["count"].tolist(), strict=True))
-
-
-def build_index(self: Any, sparse_vectors: list[Counts], valid_mask: np.ndarray | None = None) -> None:
-    """`SparseInvertedIndex.build`, into arrays."""
-    mask = validate_mask(valid_mask, len(sparse_vectors))
-    rows = [row if mask is None or mask[place] else {} for place, row in enumerate(sparse_vectors)]
-    self.postings = Postings(rows)
-    self.doc_count = len(rows) if mask is None else int(mask.sum())
-    self._doc_lengths = np.fromiter((sum(row.values()) for row in rows), np.float32, len(rows))
-    self.avgdl = float(self._doc_lengths.sum()) / self.doc_count if self.doc_count else 0.0
-
-
-def search_index(
-    self: Any, queries: Sequence[Counts], top_k: int, valid_mask: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """`SparseInvertedIndex.search`, by the collection's statistics; what is not in a segment yet, by its own."""
-    mask = validate_mask(valid_mask, len(self._doc_lengths))
-    ids, distances = empty_results(len(queries), top_k)
-    statistics: Statistics = getattr(_searching, "statistics", None) or Statistics([self])
-    relative_lengths = self._doc_lengths / statistics.average_length
-    for number, query in enumerate(queries):
-        terms = np.fromiter(query, np.int64, len(query))
-        weights = statistics.idf(terms) * np.fromiter(query.values(), np.float64, len(query))
-        scores = np.zeros(len(self._doc_lengths))
-        for weight, place in zip(weights, self.postings.find(terms), strict=True):
-            if place >= 0:
-                rows, counts = self.postings.at(place)
-                damping = self.k1 * (1.0 - self.b + self.b * relative_lengths[rows])
-                scores[rows] += weight * counts * (self.k1 + 1.0) / (counts + damping)
-        if mask is not None:
-            scores[~mask] = 0.0
-        found = np.flatnonzero(scores)
-        best = found[np.argsort(-scores[found], kind="stable")][:top_k]
-        ids[number, : len(best)], distances[number, : len(best)] = best, -scores[best]
-    return ids, distances
-
-
-def seal(self: Any) -> None:
-    """`Collection._trigger_flush`, so that nobody sees what was sealed taken away before it is put back."""
-    with self._maintenance_lock:
-        _trigger_flush(self)
-
-
-def read_whole(read: Callable[..., Any]) -> Callable[..., Any]:
-    """A read that is done again if what is not sealed yet was sealed in the middle of it."""
-
-    @wraps(read)
-    def read_again(self: Any, *values: Any, **options: Any) -> Any:
-        unsealed = self._memtable
-        found = read(self, *values, **options)
-        if self._memtable is unsealed:
-            return found
-        with self._maintenance_lock:  # nothing is sealed meanwhile
-            return read(self, *values, **options)
-
-    return read_again
-
-
-def correct() -> None:
-    """Put the functions in place of Milvus Lite's own, whose names belong to the versions this was written for."""
-    Collection._search_sparse = search_collection
-    Collection._trigger_flush = seal
-    for read in ("get", "query", "search", "_num_entities"):
-        setattr(Collection, read, read_whole(getattr(Collection, read)))
-    protocol.term_to_id = lru_cache(REMEMBERED_TERMS)(protocol.term_to_id)
-    sparse.bytes_to_sparse = unpack
-    SparseInvertedIndex.build = build_index
-    SparseInvertedIndex.search = search_index
-
 
 if __name__ == "__main__":
     if version("milvus-lite").startswith(CORRECTED_VERSIONS):
-        correct()
+        milvus_bm25.correct()
+        milvus_storage.correct()
     raise SystemExit(main())

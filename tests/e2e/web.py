@@ -37,11 +37,6 @@ class Web(real_services.Server):
         return f"http://{real_services.HOST}:{self.port}"
 
     @property
-    def pid(self) -> int:
-        assert self._process
-        return self._process.pid
-
-    @property
     def run_state(self) -> RunState:
         """What the embedded services' supervisor tells of them."""
         return read_run_state(self.home / "run" / "services.json")

@@ -18,7 +18,14 @@ import sqlalchemy as sa
 
 from kb.database.tables import VersionRow, now
 from kb.embedding.model import Vectors
-from kb.errors import DatabaseUnavailable, EmbeddingUnavailable, KbError, MilvusUnavailable, RedisUnavailable
+from kb.errors import (
+    DatabaseUnavailable,
+    EmbeddingUnavailable,
+    KbError,
+    MilvusRefused,
+    MilvusUnavailable,
+    RedisUnavailable,
+)
 from kb.ingestion import newest_collections, pipeline
 from kb.ingestion.pipeline import BATCH_CHUNKS
 from kb.models import Chunk, Document, Version, VersionState
@@ -615,24 +622,23 @@ def test_a_ready_document_is_found_before_it_is_sealed_and_after(core: Core, wor
         worker.ingestion.seal()
 
 
+@pytest.mark.parametrize("failure", [MilvusUnavailable(detail="gone"), MilvusRefused(detail="no space")])
 def test_what_could_not_be_sealed_is_sealed_later(
-    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+    failure: Exception, core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sealed: list[str] = []
 
     def flaky(_store: VectorStore, collection: str) -> None:
         sealed.append(collection)
         if len(sealed) == 1:
-            raise MilvusUnavailable(detail="gone")
+            raise failure
 
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
     worker.ingestion.ingest(document.latest.id)
     monkeypatch.setattr(VectorStore, "flush", flaky)
-    with pytest.raises(MilvusUnavailable):
+    for _ in range(3):
         worker.ingestion.seal()
-    worker.ingestion.seal()
-    worker.ingestion.seal()
     assert sealed == [knowledge_base.collection] * 2
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from importlib.metadata import version
 
 import numpy as np
 import pytest
 from milvus_lite.analyzer.sparse import bytes_to_sparse, sparse_to_bytes
 from milvus_lite.index.sparse_inverted import SparseInvertedIndex
 
-from kb.local.milvus_server import CORRECTED_VERSIONS, Statistics, build_index, search_index, unpack
+from kb.local.milvus_bm25 import Statistics, build_index, search_index, unpack
 
 ROWS = 300
 Row = dict[int, float]
@@ -65,7 +64,3 @@ def test_an_empty_segment_finds_nothing() -> None:
 def test_vectors_are_unpacked_as_milvus_lite_does() -> None:
     for row in some_rows(3):
         assert unpack(sparse_to_bytes(row)) == bytes_to_sparse(sparse_to_bytes(row))
-
-
-def test_milvus_lite_is_one_of_those_that_are_corrected() -> None:
-    assert version("milvus-lite").startswith(CORRECTED_VERSIONS)

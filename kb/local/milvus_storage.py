@@ -1,0 +1,114 @@
+"""Storage of the embedded Milvus Lite that neither loses nor hides what it has taken.
+
+Milvus Lite 3.2, by itself:
+- while it seals what was written (a flush), a read that is under way finds the new rows neither among the unsealed nor
+  among the sealed. Here sealing is one step for all that read.
+- if sealing fails (a full disk), it forgets the rows, and deletes their only copy when it next succeeds; after a write
+  that failed halfway it appends to what recovery cannot read past. Here the process ends at once: its write-ahead log
+  has everything that was acknowledged, and the supervisor starts it again.
+- leaves writing to the system's leisure, so that a power cut takes seconds of what already reads "ready". Here a call
+  returns once the disk has it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from milvus_lite.engine import collection, compaction, flush
+from milvus_lite.engine.collection import Collection
+from milvus_lite.storage.wal import WAL
+
+_trigger_flush = Collection._trigger_flush
+
+
+class DurableLog(WAL):  # type: ignore[misc]
+    """A write-ahead log whose writes are on the disk when they return."""
+
+    def __init__(self, *values: Any, **options: Any) -> None:
+        super().__init__(*values, **options, sync_mode="batch")
+
+    def write_insert(self, record_batch: Any) -> None:
+        is_new = self.data_path is None
+        with ending_after(OSError):
+            super().write_insert(record_batch)
+            if is_new:
+                sync(Path(self.wal_dir))
+
+    def write_delete(self, record_batch: Any) -> None:
+        is_new = self.delta_path is None
+        with ending_after(OSError):
+            super().write_delete(record_batch)
+            if is_new:
+                sync(Path(self.wal_dir))
+
+
+@contextmanager
+def ending_after(failure: type[Exception]) -> Iterator[None]:
+    """End this process after such a failure: what is in memory is no longer what is on the disk."""
+    try:
+        yield
+    except failure as error:
+        traceback.print_exc()
+        print(f"Milvus Lite cannot write: {error}", file=sys.stderr, flush=True)  # the last line is shown to users
+        os._exit(1)
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the entries of a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def synced(write: Callable[..., str]) -> Callable[..., str]:
+    """A write of a data or delta file that is on the disk when it returns: the manifest that names it follows."""
+
+    @wraps(write)
+    def write_through(table: Any, partition_dir: str, *values: Any, **options: Any) -> str:
+        name = write(table, partition_dir, *values, **options)
+        path = Path(partition_dir, name)
+        sync(path)
+        sync(path.parent)
+        return name
+
+    return write_through
+
+
+def seal(self: Any) -> None:
+    """`Collection._trigger_flush`, so that nobody sees what was sealed taken away before it is put back."""
+    with self._maintenance_lock, ending_after(Exception):
+        _trigger_flush(self)
+
+
+def read_whole(read: Callable[..., Any]) -> Callable[..., Any]:
+    """A read that is done again if what is not sealed yet was sealed in the middle of it."""
+
+    @wraps(read)
+    def read_again(self: Any, *values: Any, **options: Any) -> Any:
+        unsealed = self._memtable
+        found = read(self, *values, **options)
+        if self._memtable is unsealed:
+            return found
+        with self._maintenance_lock:  # nothing is sealed meanwhile
+            return read(self, *values, **options)
+
+    return read_again
+
+
+def correct() -> None:
+    """Put the functions in place of Milvus Lite's own."""
+    collection.WAL = DurableLog
+    for module, name in ((flush, "write_data_file"), (flush, "write_delta_file"), (compaction, "write_data_file")):
+        setattr(module, name, synced(getattr(module, name)))
+    Collection._trigger_flush = seal
+    for name in ("get", "query", "search", "_num_entities"):
+        setattr(Collection, name, read_whole(getattr(Collection, name)))

@@ -1,0 +1,128 @@
+"""The embedded Milvus Lite keeps what it acknowledged, also when its disk fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+import psutil
+import pytest
+
+from kb.config import load_settings
+from kb.errors import MilvusUnavailable, Unavailable
+from kb.local.milvus_server import CORRECTED_VERSIONS
+from kb.models import Chunk, IndexSettings, KnowledgeBase, RetrievalProfile, chunk_id
+from kb.vectors import VectorStore
+from tests.real_services import MilvusLite, wait_until
+
+DIMENSION = 384
+BATCH = 64
+
+
+def test_milvus_lite_is_one_of_those_that_are_corrected() -> None:
+    assert version("milvus-lite").startswith(CORRECTED_VERSIONS)
+
+
+class Shelf:
+    """A Milvus Lite with one collection, and a version whose chunks are stored batch by batch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = MilvusLite(folder)
+        self.base = knowledge_base()
+        self.version = uuid4()
+        self.acknowledged = 0
+
+    def start(self) -> None:
+        self.server.start()
+        self.store = VectorStore(load_settings(_env_file=None, milvus_uri=self.server.url))
+        wait_until(self.is_answering, 10, "an answer")
+        self.store.create(self.base)
+
+    def is_answering(self) -> bool:
+        try:
+            self.store.ping()
+        except MilvusUnavailable:
+            return False
+        return True
+
+    def restart(self) -> None:
+        """As the supervisor does after its end."""
+        self.store.close()
+        self.server.kill()
+        self.start()
+
+    def add(self, batches: int = 1) -> None:
+        for _ in range(batches):
+            ordinals = range(self.acknowledged, self.acknowledged + BATCH)
+            vectors = np.random.default_rng(1).random((BATCH, DIMENSION), np.float32)
+            self.store.upsert(self.base.collection, [chunk(self.version, ordinal) for ordinal in ordinals], vectors)
+            self.acknowledged += BATCH
+
+    def found(self) -> int:
+        return self.store.count_first(self.base.collection, self.version, self.acknowledged)
+
+
+def knowledge_base() -> KnowledgeBase:
+    key = uuid4()
+    index, profile = IndexSettings(index_type="FLAT"), RetrievalProfile()
+    return KnowledgeBase(key, uuid4(), "Test", f"kb_{key.hex}", "test", DIMENSION, index, profile, datetime.now(UTC))
+
+
+def chunk(version_id: UUID, ordinal: int) -> Chunk:
+    text = f"chunk {ordinal} " + "word " * 50
+    return Chunk(chunk_id(version_id, ordinal), version_id, version_id, ordinal, 0, len(text), 1, "", text, text)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    shelf = Shelf(tmp_path)
+    yield shelf
+    shelf.store.close()
+    shelf.server.kill()
+
+
+@contextmanager
+def full_disk(process: psutil.Process, size_bytes: int) -> Iterator[None]:
+    """No file grows beyond this size."""
+    process.rlimit(psutil.RLIMIT_FSIZE, (size_bytes, psutil.RLIM_INFINITY))
+    yield
+    with suppress(psutil.NoSuchProcess):
+        process.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, no process's limits can be changed")
+def test_after_a_write_that_failed_halfway_nothing_is_lost(shelf: Shelf) -> None:
+    """What comes after it would be behind a torn record, which nothing can read past."""
+    shelf.start()
+    with full_disk(psutil.Process(shelf.server.pid), 333_333), pytest.raises(Unavailable):
+        shelf.add(batches=100)
+    assert 0 < shelf.acknowledged < 100 * BATCH
+    if not shelf.is_answering():
+        shelf.restart()
+    shelf.add(batches=3)
+    shelf.restart()
+    assert shelf.found() == shelf.acknowledged
+
+
+def test_after_sealing_that_failed_nothing_is_lost(shelf: Shelf) -> None:
+    shelf.start()
+    shelf.add(batches=2)
+    in_its_way = shelf.server.folder / "data" / "collections" / shelf.base.collection / "partitions"
+    in_its_way.write_text("not a folder")
+    with pytest.raises(Unavailable):
+        shelf.store.flush(shelf.base.collection)
+    wait_until(lambda: not shelf.is_answering(), 5, "its end")
+    in_its_way.unlink()
+    shelf.restart()
+    assert shelf.found() == shelf.acknowledged
+    shelf.add()
+    shelf.store.flush(shelf.base.collection)
+    assert shelf.found() == shelf.acknowledged
+    shelf.restart()
+    assert shelf.found() == shelf.acknowledged
