@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -16,7 +17,7 @@ from dramatiq.middleware import Middleware
 from kb.config import Settings
 from kb.embedding import ensure_model
 from kb.embedding.builtin import BuiltinModel
-from kb.errors import KbError
+from kb.errors import KbError, Unavailable
 from kb.ingestion import newest_collections
 from kb.logs import configure_logs
 from kb.progress import WorkerInfo
@@ -27,6 +28,7 @@ HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
 SEALER_SECONDS = 1.0
 SWEEPER_SECONDS = 86_400.0
+CONNECT_SECONDS = 20.0
 # Of so many knowledge bases the newest are made ready for their first question when a worker starts.
 WARM_COLLECTIONS = 10
 # Embedding threads come back from native code many times a second and need the interpreter for an instant each time; by
@@ -57,7 +59,7 @@ class WorkerRuntime(Middleware):
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         configure_logs(self._settings)
         sys.setswitchinterval(SWITCH_SECONDS)
-        self._services = build_services(self._settings, durable=False)
+        self._services = self._connect()
         self._parts = build_worker_parts(self._services)
         self._since = datetime.now(UTC)
         assert isinstance(broker, RedisBroker)
@@ -67,6 +69,22 @@ class WorkerRuntime(Middleware):
         self._every(SEALER_SECONDS, "sealer", self.parts.ingestion.seal)
         self._every(SWEEPER_SECONDS, "sweeper", self._sweep)
         log.info("worker.started", worker=self.parts.id, threads=self._settings.worker_threads)
+
+    def _connect(self) -> Services:
+        """Wait a while for the database. What else stands in the way ends the process, to be started again.
+
+        Dramatiq swallows errors here, and would take messages that this worker can do nothing for.
+        """
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                return build_services(self._settings, durable=False)
+            except Exception as error:
+                if not isinstance(error, Unavailable) or time.monotonic() > deadline:
+                    log.exception("worker.not_started")
+                    raise SystemExit(f"The worker cannot start: {error}") from error
+                log.warning("worker.waits", reason=error.code, detail=str(error))
+                time.sleep(1)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._stopping.set()

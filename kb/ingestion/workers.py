@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,8 +19,8 @@ def is_dead(worker_id: str, own_id: str) -> bool:
 
     False wherever that cannot be told.
 
-    A dead worker's leases then need not run out first. "Here" is this host and this process-id namespace: containers
-    may share the one without the other.
+    A dead worker's leases then need not run out first. "Here" is this host, since it was started, and this process-id
+    namespace: containers may share the one without the other.
     """
     host, _, rest = worker_id.partition(":")
     pid, _, rest = rest.partition(":")
@@ -37,12 +38,17 @@ def is_dead(worker_id: str, own_id: str) -> bool:
 
 
 def _host() -> str:
-    return socket.gethostname()[:48]
+    return socket.gethostname()[:40]
 
 
+@cache
 def _namespace() -> str:
-    """The process-id namespace's number on Linux, empty elsewhere."""
+    """What tells this run of the machine, and the process-id namespace, from all others; empty where Linux is not.
+
+    Names of hosts and numbers of namespaces repeat: those of cloned machines are the same.
+    """
     try:
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return ""
