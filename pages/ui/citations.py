@@ -13,14 +13,13 @@ from pages.ui.passages import draw_passage, place
 
 # As the prompt asks for it, [1], and as models write it all the same: [1, 2], 【1】, 【1†source】.
 _NUMBERS = r"[ \t]*(\d{1,2}(?:[ \t]*[,，、][ \t]*\d{1,2})*)[ \t]*"
-_CITATION = re.compile(rf"\[{_NUMBERS}\](?!\()|[【［]{_NUMBERS}(?:†[^】］\n]*)?[】］]")
-# What may begin an image: one needs a target behind its text, or a definition anywhere; `vec![1]` has neither.
-_IMAGE = re.compile(r"!+(?=\[.*?\][(\[])", re.DOTALL)
-_IMAGE_BY_REFERENCE = re.compile(r"!+(?=\[)")
+_CITATION = re.compile(rf"\[{_NUMBERS}\](?!\()|[【［]{_NUMBERS}(?:†[^】］\n]{{0,200}})?[】］]")
+# What begins an image. Looked for from the start of a run only: models that go astray write thousands of them.
+_IMAGE = re.compile(r"(?<!!)!++(?=\[)")
 # Code and formulas, in which nothing is a citation.
 _VERBATIM = re.compile(
-    r"^(`{3,}|~{3,}).*?(?:^\1|\Z)"
-    r"|(?<!`)(`+)(?!`)[^\n]+?(?<!`)\2(?!`)"
+    r"^ {0,3}(`{3,}|~{3,}).*?(?:^ {0,3}\1|\Z)"
+    r"|(?<![`\\])(`+)(?!`)[^\n]+?(?<!`)\2(?!`)"
     r"|\$\$.+?\$\$|(?<![\\$])\$(?![\s$])[^$\n]*(?<![\s\\])\$(?!\d)",
     re.MULTILINE | re.DOTALL,
 )
@@ -39,7 +38,7 @@ def cited(content: str, retrieval: Retrieval | None) -> list[Passage]:
 
 
 def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
-    """An answer for showing: no image is loaded (it becomes a link), and citations that hold are marked.
+    """An answer for showing: no image is loaded (it becomes a link), and citations that hold are marked. Code stays.
 
     A number without a passage behind it stays plain text: it links to nothing, and must not look as if it did.
     """
@@ -49,14 +48,17 @@ def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
         return "".join(f":blue-badge[{number}]" for number in _cited(match, ranks)) or match[0]
 
     def mark_up(prose: str) -> str:
-        return _CITATION.sub(mark, _DIRECTIVE.sub(r"\:", _RANGE.sub(r"\~", prose)))
+        return _CITATION.sub(mark, _DIRECTIVE.sub(r"\:", _RANGE.sub(r"\~", _IMAGE.sub("", prose))))
 
-    text = (_IMAGE_BY_REFERENCE if "]:" in content else _IMAGE).sub("", content)
     parts, end = [], 0
-    for code in _VERBATIM.finditer(text):
-        parts += [mark_up(text[end : code.start()]), code[0]]
-        end = code.end()
-    return "".join(parts) + mark_up(text[end:])
+    for verbatim in _VERBATIM.finditer(content):
+        is_formula = verbatim[0].startswith("$")
+        parts += [
+            mark_up(content[end : verbatim.start()]),
+            _IMAGE.sub("", verbatim[0]) if is_formula else verbatim[0],
+        ]
+        end = verbatim.end()
+    return "".join(parts) + mark_up(content[end:])
 
 
 def _ranks(retrieval: Retrieval | None) -> set[int]:

@@ -155,6 +155,7 @@ def test_an_image_in_an_answer_is_never_loaded(image: str, visit: Visit) -> None
     [
         pytest.param("`vec![1, 2]`"),
         "`items[1]`",
+        "`vec![0; n]`, see [docs](https://rust.invalid/),",
     ],
 )
 def test_code_in_an_answer_is_shown_as_it_is(code: str, visit: Visit) -> None:

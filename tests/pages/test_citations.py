@@ -46,3 +46,27 @@ def test_what_looks_like_markup_stays_text(content: str, shown: str) -> None:
 def test_citations_are_known_in_the_forms_that_models_write(content: str, shown: str, ranks: list[int]) -> None:
     assert safe_markdown(content, RETRIEVAL) == shown
     assert [passage.rank for passage in cited(content, RETRIEVAL)] == ranks
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "```rust\nlet a = vec![1, 2];\nlet b = a[0][1];\n```\n",
+        "   ```\n![1](https://x.invalid/a.png)\n   ```\n",
+        "`![1](https://x.invalid/a.png)`",
+    ],
+)
+def test_code_is_shown_as_it_is(code: str) -> None:
+    content = f"Look\n\n{code}\n\n[docs]\n"
+    assert safe_markdown(content) == content
+
+
+@pytest.mark.parametrize("text", ["\\`![a](https://x.invalid/a.png)`", "$![a](https://x.invalid/a.png)$", "!![a][b]"])
+def test_what_only_looks_like_code_loads_no_image(text: str) -> None:
+    assert "![" not in safe_markdown(f"{text}\n\n[b]: https://x.invalid/a.png")
+
+
+@pytest.mark.parametrize("piece", ["!", "![", "【1†", "[1, ", "`", "$", "~~~", ":"])
+def test_a_model_that_goes_astray_holds_up_nobody(piece: str) -> None:
+    """Its answer is drawn many times a second: a pattern that takes the square of its length would not end."""
+    assert len(safe_markdown(piece * 100_000, RETRIEVAL)) >= 100_000
