@@ -12,6 +12,7 @@ import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -54,6 +55,7 @@ class _Running:
 
     user_id: UUID
     message_id: UUID
+    since: datetime  # when this try was asked for
     question: Question
     text: str = ""
     sent: int = 0  # characters of `text` that are in the stream
@@ -107,7 +109,7 @@ class Answers:
         question = Question(
             user_id, asked.content, answer_message.mode, answer_message.knowledge_base_id, history, model
         )
-        self._call(self._begin(user_id, message_id, question)).result(timeout=10)
+        self._call(self._begin(user_id, message_id, answer_message.created_at, question)).result(timeout=10)
 
     def read(self, user_id: UUID, message_id: UUID, position: str = "0-0") -> Update:
         """What has arrived since `position`. Errors: `NotFound`, `RedisUnavailable`."""
@@ -155,13 +157,13 @@ class Answers:
     def _call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-    async def _begin(self, user_id: UUID, message_id: UUID, question: Question) -> None:
+    async def _begin(self, user_id: UUID, message_id: UUID, since: datetime, question: Question) -> None:
         while earlier := self._running.get(message_id):
             if not earlier.finished.is_set():
                 return  # somebody else was quicker
             assert earlier.task
             await asyncio.wait([earlier.task])  # it is in SQL already, but has yet to say so
-        running = self._running[message_id] = _Running(user_id, message_id, question)
+        running = self._running[message_id] = _Running(user_id, message_id, since, question)
         running.task = self._loop.create_task(self._run(running))
         await running.begun.wait()
 
@@ -303,6 +305,7 @@ class Answers:
             model=running.question.model.name if running.question.model else "",
             retrieval=running.retrieval,
             error=running.error,
+            begun=running.since,
         )
 
     async def _close(self) -> None:

@@ -98,7 +98,10 @@ class Settings(BaseSettings):
     def sql_url(self) -> str:
         """SQLAlchemy's URL of the database; PostgreSQL is always spoken to through psycopg 3."""
         if not self.database_url:
-            return f"sqlite:///{self.sqlite_path}"
+            from sqlalchemy.engine import URL
+
+            # By its parts: a folder's name may hold a question mark.
+            return URL.create("sqlite", database=str(self.sqlite_path)).render_as_string(hide_password=False)
         for prefix in ("postgresql://", "postgres://"):
             if self.database_url.startswith(prefix):
                 return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -125,19 +126,21 @@ class Conversations:
             _add(session, row, Role.USER, MessageState.DONE, clean_text(question))
             return _message(_add(session, row, Role.ASSISTANT, MessageState.STREAMING, ""))
 
-    def ask_again(self, user_id: UUID, message_id: UUID) -> Message:
-        """Empty an answer, to give it anew; an answer under way is returned as it is.
+    def ask_again(self, user_id: UUID, message_id: UUID) -> Message | None:
+        """Empty an answer that did not come to its end, to give it anew.
 
-        Errors: `AnswerRunning`, if it is another one.
+        None if there is nothing to do: it is being given, or is complete by now. Errors: `AnswerRunning`, if another
+        one is being given.
         """
         with self._database.write() as session:
             # The conversation before the message, as `ask` does.
             _own(session, user_id, _own_message(session, user_id, message_id).conversation_id, lock=True)
             row = _own_message(session, user_id, message_id, lock=True)
             _require_silence(session, row.conversation_id, row.id)
-            if row.state != MessageState.STREAMING.value:
-                row.state, row.content, row.error, row.error_values = MessageState.STREAMING.value, "", "", {}
-                row.retrieval, row.model, row.created_at = None, "", now()
+            if row.state in (MessageState.STREAMING.value, MessageState.DONE.value):
+                return None
+            row.state, row.content, row.error, row.error_values = MessageState.STREAMING.value, "", "", {}
+            row.retrieval, row.model, row.created_at = None, "", now()
             return _message(row)
 
     def question_of(self, user_id: UUID, message_id: UUID) -> tuple[Message, list[Message]]:
@@ -165,11 +168,16 @@ class Conversations:
         model: str = "",
         retrieval: Retrieval | None = None,
         error: KbError | None = None,
+        begun: datetime | None = None,
     ) -> bool:
-        """Write an answer's end. False if it had ended already, which is left as it is."""
+        """Write an answer's end. False if it had ended already, which is left as it is.
+
+        Its producer, who knows when the answer was `begun`, also corrects those who took it for dead.
+        """
         with self._database.write() as session:
             row = _own_message(session, user_id, message_id, lock=True)
-            if row.state != MessageState.STREAMING.value:
+            is_mistaken = row.state == MessageState.INTERRUPTED.value and row.created_at == begun
+            if row.state != MessageState.STREAMING.value and not is_mistaken:
                 return False
             row.state, row.content, row.model = state.value, clean_text(content), model
             row.retrieval = to_record(retrieval) if retrieval else None

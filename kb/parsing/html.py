@@ -46,8 +46,10 @@ def parse(source: Source) -> ParsedDocument:
 def _decode(data: bytes) -> str:
     """By what the page declares, if its bytes agree, else by detection."""
     declared = _CHARSET.search(data[:4096])
-    if declared and not data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        encoding = declared.group(1).decode("ascii").lower()
+    encoding = declared.group(1).decode("ascii").lower() if declared else ""
+    # What can be read byte by byte is in neither UTF-16 nor UTF-32, whatever it says; .NET writes such pages.
+    is_wide = encoding.startswith(("utf-16", "utf16", "utf-32", "utf32", "ucs", "unicode"))
+    if encoding and not is_wide and not data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         try:
             return data.decode({"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252"}.get(encoding, encoding))
         except (LookupError, ValueError):

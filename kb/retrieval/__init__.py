@@ -77,7 +77,7 @@ class Retriever:
     # --- both routes ---
 
     def _find(self, run: _Run) -> dict[Route, list[Hit]]:
-        """The live hits of both routes; searches wider where dead versions crowd out live ones."""
+        """The best live hits of both routes; searches wider where dead versions crowd out live ones."""
         with run.step("analyze") as note:
             run.terms = lexical.question_terms(run.question)
             note.remaining = len(run.terms)
@@ -89,7 +89,8 @@ class Retriever:
             crowded = any(len(live[route]) < len(routes[route]) for route in routes)
             short = any(len(hits) < run.profile.candidates for hits in live.values())
             if not (crowded and short) or limit >= MOST_CANDIDATES:
-                return live
+                # No more than without the dead ones: scores are scaled between the best and the worst of them.
+                return {route: hits[: run.profile.candidates] for route, hits in live.items()}
             limit = min(limit * 4, MOST_CANDIDATES)
 
     def _weights(self, run: _Run) -> dict[Route, float]:

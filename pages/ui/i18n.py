@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gettext
 import io
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -57,8 +57,11 @@ def number(value: float, digits: int = 0) -> str:
 
 
 def moment(value: datetime) -> str:
-    """A date and time in the browser's time zone."""
-    zone = get_timezone(st.context.timezone or "UTC")
+    """A date and time in the browser's time zone; in UTC where it tells none that is known."""
+    try:
+        zone = get_timezone(st.context.timezone or "UTC")
+    except LookupError:
+        zone = UTC
     return str(format_datetime(value, "short", tzinfo=zone, locale=language()))
 
 

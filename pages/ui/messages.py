@@ -177,9 +177,10 @@ def _stop(answers: Answers, user_id: UUID, message_id: UUID) -> None:
 
 
 def answer_again(user_id: UUID, message_id: UUID) -> None:
-    """Give an answer anew. For callbacks."""
+    """Give an answer anew, unless somebody else had that done already. For callbacks."""
     with errors_flashed():
-        start_answer(user_id, resources.services().conversations.ask_again(user_id, message_id))
+        if message := resources.services().conversations.ask_again(user_id, message_id):
+            start_answer(user_id, message)
 
 
 def start_answer(user_id: UUID, message: Message) -> None:

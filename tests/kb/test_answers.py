@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -395,7 +396,7 @@ def own_chat(
 )
 def test_what_no_store_would_take_is_kept_out_of_an_answer(pieces: list[str], text: str) -> None:
     question = Question(uuid4(), "?", Mode.LLM, None, [], None)
-    running = _Running(uuid4(), uuid4(), question)
+    running = _Running(uuid4(), uuid4(), datetime.now(UTC), question)
     for piece in pieces:
         running.add(piece)
     assert running.text == text
@@ -483,9 +484,25 @@ def test_an_answer_whose_process_was_killed_keeps_what_had_arrived(chat: Chat) -
     assert found.state is MessageState.INTERRUPTED
     assert found.content.startswith("word0 word1 word2 word3")
     assert not chat.answers.interrupt_if_dead(chat.core.user, message.id)
-    again = chat.core.services.conversations.ask_again(chat.core.user, message.id)
-    chat.answers.start(chat.core.user, again.id, chat.model("fake"))
+    assert chat.core.services.conversations.ask_again(chat.core.user, message.id)
+    chat.answers.start(chat.core.user, message.id, chat.model("fake"))
     assert chat.finished(message.id).content == "You asked: A long story"
+
+
+def test_an_answer_without_a_sign_of_life_for_a_while_is_not_lost(chat: Chat) -> None:
+    """Redis started again without its data, say, while another web process looked."""
+    message_id = chat.start("A long story", "slow")
+    chat.arrived(message_id, "You")
+    other = build_answers(chat.core.services)
+
+    def is_taken_for_dead() -> bool:
+        chat.core.services.redis.flushall()
+        return other.interrupt_if_dead(chat.core.user, message_id)
+
+    wait_until(is_taken_for_dead, 10, "the mistake")
+    other.close()
+    wait_until(lambda: chat.message(message_id).state is MessageState.DONE, 20, "the whole answer")
+    assert chat.message(message_id).content == "You asked: A long story"
 
 
 def test_a_conversation_deleted_in_the_middle_harms_nothing(chat: Chat) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -71,9 +72,10 @@ def test_an_end_is_written_once(conversations: Conversations, library: Library) 
 def test_asking_again_empties_the_answer(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answer = conversations.ask(library.user, conversation.id, "Q")
-    assert conversations.ask_again(library.user, answer.id).state is MessageState.STREAMING
+    assert conversations.ask_again(library.user, answer.id) is None
     conversations.finish(library.user, answer.id, MessageState.FAILED, "x", error=ModelTimeout())
     again = conversations.ask_again(library.user, answer.id)
+    assert again
     assert (again.id, again.state, again.content, again.error) == (answer.id, MessageState.STREAMING, "", "")
     assert len(conversations.messages(library.user, conversation.id)) == 2
 
@@ -148,8 +150,39 @@ def test_an_answer_is_not_given_anew_beside_another(conversations: Conversations
     second = conversations.ask(library.user, conversation.id, "two")
     with pytest.raises(AnswerRunning):
         conversations.ask_again(library.user, first.id)
-    assert conversations.ask_again(library.user, second.id).id == second.id
+    assert conversations.ask_again(library.user, second.id) is None
     assert conversations.message(library.user, first.id).content == "Answer to one"
+
+
+def test_an_answer_that_is_complete_is_not_given_anew(conversations: Conversations, library: Library) -> None:
+    """A tab that still shows its failure does not know that another one had it given anew."""
+    answer = answered(conversations, library, start(conversations, library), "one")
+    assert conversations.ask_again(library.user, answer.id) is None
+    assert conversations.message(library.user, answer.id).content == "Answer to one"
+
+
+def test_an_answer_that_was_taken_for_dead_is_written_all_the_same(
+    conversations: Conversations, library: Library
+) -> None:
+    conversation = start(conversations, library)
+    answer = conversations.ask(library.user, conversation.id, "Q")
+    end = partial(conversations.finish, library.user, answer.id, MessageState.DONE, begun=answer.created_at)
+    assert conversations.finish(library.user, answer.id, MessageState.INTERRUPTED, "half")
+    assert end("whole")
+    assert not end("once more")
+    found = conversations.message(library.user, answer.id)
+    assert (found.state, found.content) == (MessageState.DONE, "whole")
+
+
+def test_the_end_of_an_earlier_try_is_not_written(conversations: Conversations, library: Library) -> None:
+    answer = conversations.ask(library.user, start(conversations, library).id, "Q")
+    conversations.finish(library.user, answer.id, MessageState.INTERRUPTED, "half")
+    assert conversations.ask_again(library.user, answer.id)
+    conversations.finish(library.user, answer.id, MessageState.INTERRUPTED, "another half")
+    assert not conversations.finish(
+        library.user, answer.id, MessageState.DONE, "the first try's", begun=answer.created_at
+    )
+    assert conversations.message(library.user, answer.id).content == "another half"
 
 
 def test_search_looks_into_titles_and_messages(conversations: Conversations, library: Library) -> None:

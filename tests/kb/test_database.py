@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -125,6 +126,15 @@ def test_a_file_that_is_no_database_says_so(make_settings: MakeSettings) -> None
     with pytest.raises(SetupError, match="file is not a database"):
         database.migrate()
     database.close()
+
+
+@pytest.mark.parametrize("name", ["what?", "100 %25 数据", "a#b&c"])
+def test_a_folder_may_have_any_name(make_settings: MakeSettings, tmp_path: Path, name: str) -> None:
+    settings = make_settings(database_url="", zhiwen_home=tmp_path / name)
+    database = Database(settings)
+    database.migrate()
+    database.close()
+    assert settings.sqlite_path.is_file()
 
 
 def test_a_schema_of_another_version_says_so(make_settings: MakeSettings, database_url: str) -> None:

@@ -158,6 +158,9 @@ def test_chunks_of_versions_that_do_not_answer_are_never_shown(core: Core, fruit
     assert steps.count("dense") > 1  # it searched wider
     assert steps.count("embed") == 1
     assert len(found.passages) == 4
+    few = core.services.retriever.retrieve(core.user, fruit.id, "apple grows on a tree", replace(ALL, candidates=2))
+    ranks = [hit.rank for passage in few.passages for hit in (passage.dense, passage.lexical) if hit]
+    assert sorted(ranks) == [1, 1, 2, 2]  # as without the dead ones
 
 
 def test_a_deleted_document_is_not_found_any_more(core: Core, fruit: KnowledgeBase) -> None:

@@ -96,3 +96,11 @@ def test_many_conversations_come_in_pages(installation: Installation, visitor: V
     assert visitor.links == ["**Question 2**", "**Question 1**", "**Question 0**"]
     visitor.choose("history_search", "Question 32")
     assert visitor.links == ["**Question 32**"]
+
+
+def test_a_browser_whose_time_zone_is_unknown_gets_utc(installation: Installation, visit: Visit) -> None:
+    installation.services.conversations.create(installation.user, "Tea", Mode.LLM, None)
+    visitor = visit()
+    visitor.app.context = {"locale": "en-US", "timezone": "Etc/Unknown"}
+    visitor.go_to("history")
+    assert "Tea" in visitor.links[0]

@@ -101,6 +101,16 @@ def test_markdown_headings_are_not_in_code(tmp_path: Path) -> None:
     assert document.title == "手册"
 
 
+@pytest.mark.parametrize("padding", ["", "."])
+@pytest.mark.parametrize(
+    "declaration", ['<meta charset="utf-16">', '<meta http-equiv="Content-Type" content="text/html; charset=utf-16">']
+)
+def test_html_is_not_in_utf_16_because_it_says_so(tmp_path: Path, declaration: str, padding: str) -> None:
+    page = f"<html><head>{declaration}</head><body>Revenue rose, 收入增长{padding}</body></html>"
+    assert parse(tmp_path, "a.html", page.encode()).text == f"Revenue rose, 收入增长{padding}"
+    assert parse(tmp_path, "a.html", page.encode("utf-16")).text == f"Revenue rose, 收入增长{padding}"
+
+
 def test_html(tmp_path: Path) -> None:
     page = """<html><head><title>标题</title><meta charset="gbk"><style>p{}</style></head><body><nav>Home</nav>
       <h1>请假 <b>制度</b></h1><p>提前<b>三天</b>申请。<br>See below.</p><script>alert(1)</script>
@@ -264,6 +274,13 @@ def test_a_damaged_middle_ends_in_a_document_error_or_text(tmp_path: Path) -> No
                 parse(tmp_path, name, content[:at] + bytes(40) + content[at + 40 :])
             except DocumentError:
                 continue
+
+
+def test_comments_before_what_is_no_html_hold_up_nobody(tmp_path: Path) -> None:
+    comments = "<!-- a -->\n" * 2_000
+    assert parse(tmp_path, "a.csv", comments + "x,y\n1,2").text.endswith("2")
+    with pytest.raises(WrongFormat):
+        parse(tmp_path, "a.csv", comments + "<html><body>x</body></html>")
 
 
 def test_a_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
