@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
+from kb.disk import sync
 from kb.errors import N_, FileMissing, FileNotSaved
 
 PARTIAL = ".partial"  # the suffix of a file that is being written
@@ -39,9 +40,9 @@ class FileStore:
                 target.flush()
                 os.fsync(target.fileno())
             partial.replace(path)
-            _sync_folder(path.parent)
+            sync(path.parent)
             if is_first:
-                _sync_folder(self._root)
+                sync(self._root)
         except OSError as error:
             with suppress(OSError):  # a disk that takes nothing may not give anything up, either
                 partial.unlink(missing_ok=True)
@@ -73,12 +74,3 @@ class FileStore:
 
     def delete_knowledge_base(self, knowledge_base_id: UUID) -> None:
         shutil.rmtree(self._root / knowledge_base_id.hex, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new entry of the folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -25,6 +25,8 @@ from milvus_lite.engine import collection, compaction, flush
 from milvus_lite.engine.collection import Collection
 from milvus_lite.storage.wal import WAL
 
+from kb.disk import sync
+
 _trigger_flush = Collection._trigger_flush
 
 
@@ -58,15 +60,6 @@ def ending_after(failure: type[Exception]) -> Iterator[None]:
         traceback.print_exc()
         print(f"Milvus Lite cannot write: {error}", file=sys.stderr, flush=True)  # the last line is shown to users
         os._exit(1)
-
-
-def sync(path: Path) -> None:
-    """Make a file, or the entries of a folder, survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def synced(write: Callable[..., str]) -> Callable[..., str]:
