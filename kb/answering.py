@@ -9,7 +9,7 @@ from uuid import UUID
 
 from kb import prompts
 from kb.config import Settings
-from kb.errors import NoChatModel, NotFound
+from kb.errors import ModelError, NoChatModel, NotFound
 from kb.extracts import extract_answer
 from kb.lexical import script_share
 from kb.llm import ChatModel, stream_chat
@@ -18,14 +18,18 @@ from kb.models import Message, Mode, Retrieval
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be answered, how, and for whom."""
+    """What is to be answered, how, and for whom; in place of a model, why none can be asked."""
 
     user_id: UUID
     text: str
     mode: Mode
     knowledge_base_id: UUID | None
     history: Sequence[Message]
-    model: ChatModel | None
+    model: ChatModel | ModelError | None
+
+    @property
+    def model_name(self) -> str:
+        return self.model.name if isinstance(self.model, ChatModel) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +67,21 @@ async def answer(settings: Settings, retrieve: Retrieve, question: Question) -> 
     messages = prompts.knowledge_messages(
         question.text, question.history, retrieval.passages, is_chinese(question.text)
     )
-    async for text in stream_chat(settings, question.model, messages):
+    async for text in stream_chat(settings, _required(question.model), messages):
         yield TextPiece(text)
 
 
 async def _chat(settings: Settings, question: Question) -> AsyncIterator[Event]:
-    if question.model is None:
-        raise NoChatModel
+    model = _required(question.model)
     messages = prompts.chat_messages(question.text, question.history, is_chinese(question.text))
-    async for text in stream_chat(settings, question.model, messages):
+    async for text in stream_chat(settings, model, messages):
         yield TextPiece(text)
+
+
+def _required(model: ChatModel | ModelError | None) -> ChatModel:
+    if isinstance(model, ChatModel):
+        return model
+    raise model or NoChatModel
 
 
 def is_chinese(text: str) -> bool:

@@ -26,7 +26,7 @@ from kb import redis as kb_redis
 from kb.answering import PassagesFound, Question, Retrieve, answer
 from kb.config import Settings
 from kb.conversations import Conversations
-from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, NotFound
+from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, ModelError, NotFound
 from kb.llm import ChatModel
 from kb.models import MessageState, Retrieval
 from kb.retrieval.record import from_record, to_record
@@ -102,8 +102,11 @@ class Answers:
 
     # --- for the pages ---
 
-    def start(self, user_id: UUID, message_id: UUID, model: ChatModel | None) -> None:
-        """Produce the answer `message_id` to the question before it; returns at once."""
+    def start(self, user_id: UUID, message_id: UUID, model: ChatModel | ModelError | None) -> None:
+        """Produce the answer `message_id` to the question before it; returns at once.
+
+        With an error in place of the model, it ends in that, but the passages are found all the same.
+        """
         answer_message = self._conversations.message(user_id, message_id)
         asked, history = self._conversations.question_of(user_id, message_id)
         question = Question(
@@ -302,7 +305,7 @@ class Answers:
             running.message_id,
             running.state,
             running.text,
-            model=running.question.model.name if running.question.model else "",
+            model=running.question.model_name,
             retrieval=running.retrieval,
             error=running.error,
             begun=running.since,

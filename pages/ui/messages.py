@@ -8,8 +8,9 @@ from uuid import UUID
 import streamlit as st
 
 from kb.answers import ALIVE_SECONDS, Answers
-from kb.errors import KbError, NoChatModel, RedisUnavailable, from_code
+from kb.errors import KbError, ModelError, NoChatModel, RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
+from kb.llm import ChatModel
 from kb.models import Message, MessageState, Mode, Role
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
@@ -187,7 +188,14 @@ def start_answer(user_id: UUID, message: Message) -> None:
     """Have `message` written in the background; if that cannot begin, it says why and can be tried again."""
     state().live.pop(message.id, None)
     try:
-        model = None if message.mode is Mode.TEST else chosen_model()
-        resources.answers().start(user_id, message.id, model)
+        resources.answers().start(user_id, message.id, _model_for(message))
     except KbError as error:
         resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, "", error=error)
+
+
+def _model_for(message: Message) -> ChatModel | ModelError | None:
+    """Whom to ask; in testing mode nobody is, not even for the models' names."""
+    try:
+        return None if message.mode is Mode.TEST else chosen_model()
+    except ModelError as error:
+        return error

@@ -424,6 +424,18 @@ def test_a_question_from_another_tab_waits_for_the_answer_under_way(installation
     assert questions == ["Hello", "Tell me all"]
 
 
+def test_what_a_model_that_cannot_be_asked_would_have_been_told_is_shown(
+    installation: Installation, visit: Visit
+) -> None:
+    installation.filled()
+    installation.set_up(OPENAI_API_KEY="wrong", LLM_MODEL="")
+    visitor = visit()
+    visitor.ask(QUESTION)
+    assert "refused the API key" in visitor.errors
+    assert "Black tea is steeped in boiling water" in visitor.text("passage-1")
+    assert visitor.has("regenerate")
+
+
 @pytest.mark.parametrize(
     ("model", "english", "chinese"),
     [
