@@ -104,10 +104,11 @@ class Database:
 
 def _create_engine(url: str, is_sqlite: bool, durable: bool) -> sa.Engine:
     if not is_sqlite:
+        given = sa.make_url(url).query  # what the address itself says goes first
         return sa.create_engine(
             url,
             hide_parameters=True,
-            connect_args=POSTGRESQL_WAITS,
+            connect_args={name: value for name, value in POSTGRESQL_WAITS.items() if name not in given},
             pool_pre_ping=True,
             pool_size=10,
             max_overflow=20,
