@@ -163,7 +163,8 @@ class Answers:
     async def _begin(self, user_id: UUID, message_id: UUID, since: datetime, question: Question) -> None:
         while earlier := self._running.get(message_id):
             if not earlier.finished.is_set():
-                return  # somebody else was quicker
+                earlier.since = since  # somebody else was quicker, or a page took it for dead: it is this try's answer
+                return
             assert earlier.task
             await asyncio.wait([earlier.task])  # it is in SQL already, but has yet to say so
         running = self._running[message_id] = _Running(user_id, message_id, since, question)

@@ -172,11 +172,14 @@ class Conversations:
     ) -> bool:
         """Write an answer's end. False if it had ended already, which is left as it is.
 
-        Its producer, who knows when the answer was `begun`, also corrects those who took it for dead.
+        Its producer, who knows when this try was `begun`, also corrects those who took it for dead, and leaves a later
+        try alone.
         """
         with self._database.write() as session:
             row = _own_message(session, user_id, message_id, lock=True)
-            is_mistaken = row.state == MessageState.INTERRUPTED.value and row.created_at == begun
+            if begun and row.created_at != begun:
+                return False
+            is_mistaken = begun is not None and row.state == MessageState.INTERRUPTED.value
             if row.state != MessageState.STREAMING.value and not is_mistaken:
                 return False
             row.state, row.content, row.model = state.value, clean_text(content), model

@@ -55,6 +55,7 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
     wanted = query_id("knowledge_base") or state().knowledge_base_id
     if wanted and wanted not in bases:
         show_error(NotFound(what=KNOWLEDGE_BASE))
+        show_newest()
     chosen = wanted if wanted in bases else preferred(knowledge_bases)
     assert chosen is not None  # there is at least one
     st.session_state[CHOICE_KEY] = chosen
@@ -160,6 +161,7 @@ def _confirm_delete(user: User, base: KnowledgeBase) -> None:
 
 def _delete(user: User, base: KnowledgeBase) -> None:
     forget_id("knowledge_base")
+    show_newest()
     state().knowledge_base_id = None
     with errors_flashed():
         services().knowledge_bases.delete(user.id, base.id)

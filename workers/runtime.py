@@ -29,6 +29,7 @@ REAPER_SECONDS = 2.0
 SEALER_SECONDS = 1.0
 SWEEPER_SECONDS = 86_400.0
 CONNECT_SECONDS = 20.0
+CONNECT_PAUSE_SECONDS = 1.0
 # Of so many knowledge bases the newest are made ready for their first question when a worker starts.
 WARM_COLLECTIONS = 10
 # Embedding threads come back from native code many times a second and need the interpreter for an instant each time; by
@@ -84,7 +85,7 @@ class WorkerRuntime(Middleware):
                     log.exception("worker.not_started")
                     raise SystemExit(f"The worker cannot start: {error}") from error
                 log.warning("worker.waits", reason=error.code, detail=str(error))
-                time.sleep(1)
+                self._stopping.wait(CONNECT_PAUSE_SECONDS)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._stopping.set()

@@ -44,6 +44,8 @@ BATCH_CHUNKS = 64
 CHECK_SECONDS = 0.5
 # About as many new chunks are searched by brute force while ingestion goes on without a pause.
 SEAL_CHUNKS = 500
+# After sealing that failed; where the disk is full, each try costs Milvus Lite a restart.
+SEAL_PAUSE_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -84,6 +86,7 @@ class Ingestion:
         self._active: set[UUID] = set()
         self._unsealed: Counter[str] = Counter()  # chunks by Milvus collection
         self._sealing = Lock()
+        self._seal_at = 0.0  # not before, by the monotonic clock
         self._parsers: SimpleQueue[ParserProcess] = SimpleQueue()
         # Reading a file is work for one core, and a parser is some 80 MB: no more of them than there are cores.
         self._parser_count = min(settings.worker_threads, os.cpu_count() or 1)
@@ -159,6 +162,8 @@ class Ingestion:
         Until then their new chunks are found as well, but by brute force on Milvus Lite; doing it for each document
         would cost more than storing it.
         """
+        if time.monotonic() < self._seal_at:
+            return
         with self._sealing:
             due = {name: chunks for name, chunks in self._unsealed.items() if chunks >= SEAL_CHUNKS or not self._active}
         for collection, chunks in due.items():
@@ -166,7 +171,8 @@ class Ingestion:
                 self._vectors.flush(collection)
             except Unavailable as error:
                 log.warning("ingestion.not_sealed", collection=collection, reason=str(error))
-                continue  # it is tried again the next time
+                self._seal_at = time.monotonic() + SEAL_PAUSE_SECONDS
+                return  # all that is not sealed is tried again then
             self._note_unsealed(collection, -chunks)
             with suppress(MilvusRefused):  # its knowledge base may have been deleted
                 self._vectors.warm_up(collection)

@@ -8,12 +8,17 @@ Milvus Lite 3.2, by itself:
   has everything that was acknowledged, and the supervisor starts it again.
 - leaves writing to the system's leisure, so that a power cut takes seconds of what already reads "ready". Here a call
   returns once the disk has it.
+- opens a collection twice if two calls come at once after a start, and the one copy empties the other's log. Here calls
+  that open, create or drop take turns.
+- trusts an index file that was half written when a process ended, and then refuses every search. Here it is written
+  aside, and one that cannot be read is built anew.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,13 +26,23 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from milvus_lite.db import MilvusLite
 from milvus_lite.engine import collection, compaction, flush
 from milvus_lite.engine.collection import Collection
+from milvus_lite.index.brute_force import BruteForceIndex
+from milvus_lite.index.faiss_hnsw import FaissHnswIndex
+from milvus_lite.index.faiss_hnsw_sq import FaissHnswSqIndex
+from milvus_lite.index.faiss_ivf_flat import FaissIvfFlatIndex
+from milvus_lite.index.faiss_ivf_sq8 import FaissIvfSq8Index
+from milvus_lite.storage.segment import Segment
 from milvus_lite.storage.wal import WAL
 
 from kb.disk import sync
 
 _trigger_flush = Collection._trigger_flush
+_attach_index = Segment.build_or_load_index
+INDEXES = (BruteForceIndex, FaissHnswIndex, FaissHnswSqIndex, FaissIvfFlatIndex, FaissIvfSq8Index)
+_opening = threading.RLock()
 
 
 class DurableLog(WAL):  # type: ignore[misc]
@@ -97,9 +112,51 @@ def read_whole(read: Callable[..., Any]) -> Callable[..., Any]:
     return read_again
 
 
+def in_turn(call: Callable[..., Any]) -> Callable[..., Any]:
+    """One call at a time of all that open, create or drop a collection."""
+
+    @wraps(call)
+    def wait_and_call(*values: Any, **options: Any) -> Any:
+        with _opening:
+            return call(*values, **options)
+
+    return wait_and_call
+
+
+def saved_whole(save: Callable[..., None]) -> Callable[..., None]:
+    """An index that is saved whole or not at all."""
+
+    @wraps(save)
+    def save_aside(self: Any, path: str) -> None:
+        aside = Path(f"{path}.partial")
+        save(self, str(aside))
+        sync(aside)
+        aside.replace(path)
+
+    return save_aside
+
+
+def attach_index(self: Any, spec: Any, index_dir: str) -> None:
+    """`Segment.build_or_load_index`; a saved index that cannot be loaded is built anew."""
+    try:
+        _attach_index(self, spec, index_dir)
+    except Exception:
+        saved = Path(self.index_file_path(index_dir, spec.index_type, spec.field_name))
+        if not saved.exists():
+            raise
+        traceback.print_exc()
+        saved.unlink()
+        _attach_index(self, spec, index_dir)
+
+
 def correct() -> None:
     """Put the functions in place of Milvus Lite's own."""
     collection.WAL = DurableLog
+    Segment.build_or_load_index = attach_index
+    for kind in INDEXES:
+        kind.save = saved_whole(kind.save)
+    for name in ("get_collection", "create_collection", "drop_collection"):
+        setattr(MilvusLite, name, in_turn(getattr(MilvusLite, name)))
     for module, name in ((flush, "write_data_file"), (flush, "write_delta_file"), (compaction, "write_data_file")):
         setattr(module, name, synced(getattr(module, name)))
     Collection._trigger_flush = seal

@@ -94,7 +94,9 @@ def _draw_summary(counts: Mapping[VersionState, int]) -> None:
 def _draw_page(user: User, base: KnowledgeBase, counts: Mapping[VersionState, int]) -> None:
     states = _draw_groups() if sum(counts.values()) > PAGE_DOCUMENTS else tuple(VersionState)
     pages = -(-sum(counts.get(state, 0) for state in states) // PAGE_DOCUMENTS)
-    page = min(st.session_state.get(PAGE_KEY, 1), max(pages, 1))
+    if st.session_state.get(PAGE_KEY, 1) > max(pages, 1):
+        st.session_state[PAGE_KEY] = max(pages, 1)  # the list has become shorter
+    page = st.session_state.get(PAGE_KEY, 1)
     documents = services().documents.list(user.id, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS, states)
     activity = _look(user, documents, any(state.is_pending for state in counts))
     for document in documents:

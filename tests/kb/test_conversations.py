@@ -177,12 +177,12 @@ def test_an_answer_that_was_taken_for_dead_is_written_all_the_same(
 def test_the_end_of_an_earlier_try_is_not_written(conversations: Conversations, library: Library) -> None:
     answer = conversations.ask(library.user, start(conversations, library).id, "Q")
     conversations.finish(library.user, answer.id, MessageState.INTERRUPTED, "half")
-    assert conversations.ask_again(library.user, answer.id)
-    conversations.finish(library.user, answer.id, MessageState.INTERRUPTED, "another half")
-    assert not conversations.finish(
-        library.user, answer.id, MessageState.DONE, "the first try's", begun=answer.created_at
-    )
-    assert conversations.message(library.user, answer.id).content == "another half"
+    again = conversations.ask_again(library.user, answer.id)
+    assert again
+    end = partial(conversations.finish, library.user, answer.id, MessageState.DONE)
+    assert not end("the first try's", begun=answer.created_at)
+    assert end("the second try's", begun=again.created_at)
+    assert conversations.message(library.user, answer.id).content == "the second try's"
 
 
 def test_search_looks_into_titles_and_messages(conversations: Conversations, library: Library) -> None:

@@ -20,7 +20,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, workers: Workers, *failures: Except
 
     runtime = workers.package.runtime
     monkeypatch.setattr(runtime, "build_services", build)
-    monkeypatch.setattr(runtime.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(runtime, "CONNECT_PAUSE_SECONDS", 0.0)
     return left
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -38,11 +40,12 @@ class Shelf:
         self.version = uuid4()
         self.acknowledged = 0
 
-    def start(self) -> None:
+    def start(self, create: bool = True) -> None:
         self.server.start()
         self.store = VectorStore(load_settings(_env_file=None, milvus_uri=self.server.url))
         wait_until(self.is_answering, 10, "an answer")
-        self.store.create(self.base)
+        if create:
+            self.store.create(self.base)
 
     def is_answering(self) -> bool:
         try:
@@ -51,11 +54,11 @@ class Shelf:
             return False
         return True
 
-    def restart(self) -> None:
+    def restart(self, create: bool = True) -> None:
         """As the supervisor does after its end."""
         self.store.close()
         self.server.kill()
-        self.start()
+        self.start(create)
 
     def add(self, batches: int = 1) -> None:
         for _ in range(batches):
@@ -70,7 +73,7 @@ class Shelf:
 
 def knowledge_base() -> KnowledgeBase:
     key = uuid4()
-    index, profile = IndexSettings(index_type="FLAT"), RetrievalProfile()
+    index, profile = IndexSettings(), RetrievalProfile()
     return KnowledgeBase(key, uuid4(), "Test", f"kb_{key.hex}", "test", DIMENSION, index, profile, datetime.now(UTC))
 
 
@@ -126,3 +129,30 @@ def test_after_sealing_that_failed_nothing_is_lost(shelf: Shelf) -> None:
     assert shelf.found() == shelf.acknowledged
     shelf.restart()
     assert shelf.found() == shelf.acknowledged
+
+
+def test_an_index_that_was_half_written_is_built_anew(shelf: Shelf) -> None:
+    shelf.start()
+    shelf.add()
+    shelf.store.flush(shelf.base.collection)
+    folder = shelf.server.folder / "data" / "collections" / shelf.base.collection
+    wait_until(lambda: list(folder.rglob("*.idx")), 10, "a saved index")
+    (saved,) = folder.rglob("*.idx")
+    saved.write_bytes(saved.read_bytes()[:100])
+    shelf.restart()
+    vector = np.ones(DIMENSION, np.float32)
+    assert len(shelf.store.search_dense(shelf.base.collection, shelf.base.index, vector, 5, 50)) == 5
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_calls_that_come_at_once_after_a_start_open_one_collection(shelf: Shelf) -> None:
+    shelf.start()
+    shelf.add(batches=8)
+    vector = np.ones(DIMENSION, np.float32)
+    for _ in range(4):
+        shelf.restart(create=False)
+        with ThreadPoolExecutor(3) as pool:
+            search = partial(shelf.store.search_dense, shelf.base.collection, shelf.base.index, vector, 5, 50)
+            for call in [pool.submit(search), pool.submit(shelf.add), pool.submit(search)]:
+                call.result()
+        assert shelf.found() == shelf.acknowledged

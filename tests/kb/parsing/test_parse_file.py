@@ -251,6 +251,11 @@ def test_a_damaged_file(tmp_path: Path, name: str, content: bytes) -> None:
     assert "\n" not in caught.value.values["detail"]
 
 
+@pytest.mark.parametrize("tail", [b"\0" * 5_000, b"\n" * 5_000, b"% a comment of a web server\n" * 300])
+def test_what_follows_a_pdf_is_no_harm(tmp_path: Path, tail: bytes) -> None:
+    assert parse(tmp_path, "a.pdf", samples.make_pdf(["Some words"]) + tail).text == "Some words"
+
+
 @pytest.mark.parametrize("order", ["/Linearized 1 /L %05d /N 1", "/L\n%05d /N 1 /Linearized 1"])
 def test_a_pdf_made_for_the_web_tells_its_length(tmp_path: Path, order: str) -> None:
     """Its first page has an end mark of its own, so PDFium reads that page of a download that broke off."""
