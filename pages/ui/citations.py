@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import streamlit as st
+from markdown_it import MarkdownIt
 
 from kb.models import Passage, Retrieval
 from pages.ui.feedback import dialog
@@ -18,8 +19,8 @@ _CITATION = re.compile(rf"\[{_NUMBERS}\](?!\()|[【［]{_NUMBERS}(?:†[^】］\
 _IMAGE = re.compile(r"(?<!!)!++(?=\[)")
 # Code and formulas, in which nothing is a citation.
 _VERBATIM = re.compile(
-    r"^ {0,3}(`{3,}|~{3,}).*?(?:^ {0,3}\1|\Z)"
-    r"|(?<![`\\])(`+)(?!`)[^\n]+?(?<!`)\2(?!`)"
+    r"^[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?:(`{3,})[^`\n]*|(~{3,})[^\n]*)(?:\n.*?^[ \t]*(?:\1|\2)|.*\Z)"
+    r"|(?<![`\\])(`+)(?!`)[^\n]+?(?<!`)\3(?!`)"
     r"|\$\$.+?\$\$|(?<![\\$])\$(?![\s$])[^$\n]*(?<![\s\\])\$(?!\d)",
     re.MULTILINE | re.DOTALL,
 )
@@ -28,6 +29,7 @@ _VERBATIM = re.compile(
 _RANGE = re.compile(r"(?<![~\\/])~(?!~)")
 _DIRECTIVE = re.compile(r"(?<!\\):(?=[\w-]*[\[{])")
 _LABEL_CHARACTERS = 40
+_MARKDOWN = MarkdownIt().enable("table")
 
 
 def cited(content: str, retrieval: Retrieval | None) -> list[Passage]:
@@ -58,7 +60,16 @@ def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
             _IMAGE.sub("", verbatim[0]) if is_formula else verbatim[0],
         ]
         end = verbatim.end()
-    return "".join(parts) + mark_up(content[end:])
+    shown = "".join(parts) + mark_up(content[end:])
+    return _IMAGE.sub("", shown) if _holds_image(shown) else shown
+
+
+def _holds_image(text: str) -> bool:
+    """Whether Markdown finds an image in what was taken for code."""
+    if not _IMAGE.search(text):
+        return False
+    blocks = _MARKDOWN.parse(text)
+    return any(inline.type == "image" for block in blocks for inline in block.children or ())
 
 
 def _ranks(retrieval: Retrieval | None) -> set[int]:

@@ -54,6 +54,8 @@ def test_citations_are_known_in_the_forms_that_models_write(content: str, shown:
         "```rust\nlet a = vec![1, 2];\nlet b = a[0][1];\n```\n",
         "   ```\n![1](https://x.invalid/a.png)\n   ```\n",
         "`![1](https://x.invalid/a.png)`",
+        "- ```python\n  b = a[1]\n  ```\n",
+        "10. First:\n\n      ```\n      b = a[1]\n      ```\n",
     ],
 )
 def test_code_is_shown_as_it_is(code: str) -> None:
@@ -61,7 +63,18 @@ def test_code_is_shown_as_it_is(code: str) -> None:
     assert safe_markdown(content) == content
 
 
-@pytest.mark.parametrize("text", ["\\`![a](https://x.invalid/a.png)`", "$![a](https://x.invalid/a.png)$", "!![a][b]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\`![a](https://x.invalid/a.png)`",
+        "$![a](https://x.invalid/a.png)$",
+        "!![a][b]",
+        "```x``` ![a](https://x.invalid/a.png)",
+        "| a | b | c |\n|---|---|---|\n| ` | ![a](https://x.invalid/a.png) | ` |",
+        "<https://a.invalid/`c> ![a](https://x.invalid/a.png) `d",
+        "- ```\n  x\n\n![a](https://x.invalid/a.png)",
+    ],
+)
 def test_what_only_looks_like_code_loads_no_image(text: str) -> None:
     assert "![" not in safe_markdown(f"{text}\n\n[b]: https://x.invalid/a.png")
 
@@ -70,3 +83,9 @@ def test_what_only_looks_like_code_loads_no_image(text: str) -> None:
 def test_a_model_that_goes_astray_holds_up_nobody(piece: str) -> None:
     """Its answer is drawn many times a second: a pattern that takes the square of its length would not end."""
     assert len(safe_markdown(piece * 100_000, RETRIEVAL)) >= 100_000
+
+
+def test_after_a_fence_in_a_list_citations_are_marked() -> None:
+    content = "1. Do:\n\n   ```\n   x\n    ```\n\nSee [1]."
+    assert safe_markdown(content, RETRIEVAL).endswith("See :blue-badge[1].")
+    assert [passage.rank for passage in cited(content, RETRIEVAL)] == [1]

@@ -438,3 +438,19 @@ def test_a_list_of_one_page_needs_no_choice_of_states(installation: Installation
     visitor.run()
     assert "“empty.md” is empty" in visitor.text("documents")
     assert not visitor.has("documents_group")
+
+
+def test_a_filtered_list_that_becomes_shorter_shows_the_page_it_names(
+    installation: Installation, visitor: Visitor
+) -> None:
+    base = installation.knowledge_base()
+    documents = [installation.upload(base, f"file-{index:02}.md") for index in range(65)]
+    visitor.run()
+    visitor.choose("documents_group", "pending")
+    visitor.choose("documents_page", 3)
+    for document in documents[-10:]:
+        installation.services.documents.cancel(installation.user, document.id)
+    for _ in range(2):
+        visitor.run()
+        assert visitor.app.session_state["documents_page"] == 2
+        assert visitor.text("documents").count(".md**") == 25
