@@ -80,7 +80,10 @@ def _require_built(settings: Settings) -> None:
         return
     if not _preparing.locked():
         Thread(target=_prepare, args=(settings,), name="embedding-model", daemon=True).start()
-    raise preparation_failure(settings) or EmbeddingUnavailable(model=MODEL_NAME, detail=_describe(read_status(folder)))
+    status = read_status(folder)
+    if status.state is ModelState.FAILED:
+        raise _not_fetched(settings, status.detail)
+    raise EmbeddingUnavailable(model=MODEL_NAME, detail=_describe(status))
 
 
 def _prepare(settings: Settings) -> None:

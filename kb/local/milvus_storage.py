@@ -52,17 +52,19 @@ class DurableLog(WAL):  # type: ignore[misc]
         super().__init__(*values, **options, sync_mode="batch")
 
     def write_insert(self, record_batch: Any) -> None:
-        is_new = self.data_path is None
-        with ending_after(OSError):
+        with self._durably(self.data_path):
             super().write_insert(record_batch)
-            if is_new:
-                sync(Path(self.wal_dir))
 
     def write_delete(self, record_batch: Any) -> None:
-        is_new = self.delta_path is None
-        with ending_after(OSError):
+        with self._durably(self.delta_path):
             super().write_delete(record_batch)
-            if is_new:
+
+    @contextmanager
+    def _durably(self, path: str | None) -> Iterator[None]:
+        """Write to the file at `path`; where there is none yet, its entry in the folder must last, too."""
+        with ending_after(OSError):
+            yield
+            if path is None:
                 sync(Path(self.wal_dir))
 
 
