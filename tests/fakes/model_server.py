@@ -3,6 +3,7 @@
 `python -m tests.fakes.model_server --port N`, or `with ModelServer() as server:` in a test. What it answers depends
 on the request alone: a sentence of passage [1] if the prompt holds numbered passages, else the question again, in the
 question's language. A failure is asked for by the name of the model or by the API key; see `FAILURES` and `PACES`.
+What a test has to see unfinished is held (`ModelServer.held`): no pace is slow enough for every machine.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import re
 import select
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
 
+EMBEDDINGS, CHAT = "/v1/embeddings", "/v1/chat/completions"
 DIMENSION = 64
 # Model or key → status, code and message of the refusal.
 FAILURES = {
@@ -64,6 +67,7 @@ class ModelServer:
     def __init__(self, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.closing = Event()
+        self.held_paths: set[str] = set()
         self._server = _Server(("127.0.0.1", port), _Handler, bind_and_activate=True)
         self._server.owner = self
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -86,6 +90,15 @@ class ModelServer:
     def wait(self) -> None:
         """Serve until stopped."""
         self._thread.join()
+
+    @contextmanager
+    def held(self, path: str) -> Iterator[None]:
+        """Inside, requests for `EMBEDDINGS` wait, and answers to `CHAT` stop at their half; afterwards they go on."""
+        self.held_paths.add(path)
+        try:
+            yield
+        finally:
+            self.held_paths.discard(path)
 
     def __enter__(self) -> ModelServer:
         self.start()
@@ -161,9 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
             while self._pause(request, 0.05):
                 pass
             self.close_connection = True
-        elif self.path == "/v1/embeddings":
+        elif self.path == EMBEDDINGS:
             self._embed(request)
-        elif self.path == "/v1/chat/completions":
+        elif self.path == CHAT:
             self._chat(request)
         else:
             self._send_error(404, "not_found", "Not Found")
@@ -174,6 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_error(
                 400, "invalid_request", f"batch size is invalid, it should not be larger than {SMALL_BATCH}"
             )
+            return
+        if not self._wait_while_held(request):
+            self.close_connection = True
             return
         as_base64 = request.body.get("encoding_format") == "base64"
         data = [
@@ -204,7 +220,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._send_event(request, {"role": "assistant", "content": ""})
         for token in tokens:
-            if not self._pause(request, PACES.get(request.behaviour, 0)):
+            may_go_on = request.tokens_sent < len(tokens) // 2 or self._wait_while_held(request)
+            if not (may_go_on and self._pause(request, PACES.get(request.behaviour, 0))):
                 self.close_connection = True
                 return
             if request.behaviour == "broken" and request.tokens_sent == BROKEN_AFTER_TOKENS:
@@ -226,6 +243,13 @@ class _Handler(BaseHTTPRequestHandler):
             request.disconnected = not self.server.owner.closing.is_set()
             return False
         return not self.server.owner.closing.wait(seconds)
+
+    def _wait_while_held(self, request: Request) -> bool:
+        """False as `_pause`."""
+        while request.path in self.server.owner.held_paths:
+            if not self._pause(request, 0.02):
+                return False
+        return True
 
     def _send_event(self, request: Request, delta: dict[str, str], finish: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.fakes.model_server import BROKEN_AFTER_TOKENS, LONG_TOKENS, ModelServer, answer, embed
+from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, EMBEDDINGS, LONG_TOKENS, ModelServer, answer, embed
 
 
 @pytest.fixture
@@ -104,6 +104,24 @@ def test_a_stream_that_the_client_closes_is_noticed(server: ModelServer, client:
     assert request.ended.wait(5)
     assert request.disconnected
     assert request.tokens_sent < LONG_TOKENS
+
+
+def test_a_held_answer_stops_at_its_half_and_goes_on(server: ModelServer, client: openai.OpenAI) -> None:
+    tokens = _stream(client, "long")
+    with server.held(CHAT):
+        half = [next(tokens) for _ in range(LONG_TOKENS // 2)]
+        assert not server.requests[0].ended.wait(0.2)
+        assert server.requests[0].tokens_sent == len(half)
+    assert len(half) + len(list(tokens)) == LONG_TOKENS
+
+
+def test_held_embeddings_wait(server: ModelServer, client: openai.OpenAI) -> None:
+    impatient = client.with_options(timeout=0.3)
+    with server.held(EMBEDDINGS), pytest.raises(openai.APITimeoutError):
+        impatient.embeddings.create(model="fake-embedding", input=["text"])
+    assert server.requests[0].ended.wait(5)
+    assert server.requests[0].disconnected
+    assert client.embeddings.create(model="fake-embedding", input=["text"]).data
 
 
 def test_stopping_the_server_ends_requests_that_run() -> None:
