@@ -42,7 +42,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0, what: str = "it") -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 20.0, what: str = "it") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} is not so within {seconds} s"

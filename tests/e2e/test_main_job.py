@@ -153,7 +153,7 @@ def test_the_name_to_change_stands_in_its_field(open_screen: OpenScreen) -> None
     screen.page.get_by_role("button", name="More").click()
     field = screen.keys("rename_knowledge_base").get_by_role("textbox")
     expect(field).to_be_visible()
-    expect(field).to_have_value("Old name", timeout=2 * SECONDS)
+    expect(field).to_have_value("Old name", timeout=10 * SECONDS)
 
 
 def test_a_dialog_stays_open_when_the_last_file_is_done(open_screen: OpenScreen, models: ModelServer) -> None:

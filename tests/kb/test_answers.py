@@ -30,7 +30,7 @@ from kb.retrieval import Retriever
 from kb.services import WorkerParts, build_answers, build_services
 from tests.conftest import Core, MakeSettings, add_user
 from tests.fakes.embedding import HashedWords
-from tests.fakes.model_server import BROKEN_AFTER_TOKENS, LONG_TOKENS, ModelServer
+from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, LONG_TOKENS, ModelServer
 from tests.real_services import ROOT, Redis, free_port, wait_until
 
 pytestmark = pytest.mark.usefixtures("unkept_connections")
@@ -74,6 +74,13 @@ class Chat:
 
     def arrived(self, message_id: UUID, text: str) -> None:
         wait_until(lambda: text in self.answers.read(self.core.user, message_id).text, 10, "the text's arrival")
+
+
+@pytest.fixture
+def held(model_server: ModelServer) -> Iterator[None]:
+    """No answer gets further than its half."""
+    with model_server.held(CHAT):
+        yield
 
 
 @pytest.fixture
@@ -169,16 +176,18 @@ def test_the_conversation_so_far_is_told_to_the_model(chat: Chat) -> None:
 
 
 def test_many_answers_run_at_once(chat: Chat) -> None:
-    began = time.monotonic()
-    ids = [chat.start(f"Question {number}", "slow") for number in range(10)]
+    with chat.server.held(CHAT):
+        ids = [chat.start(f"Question {number}") for number in range(10)]
+        for message_id in ids:
+            chat.arrived(message_id, "You")
     messages = [chat.finished(message_id) for message_id in ids]
     assert [message.content for message in messages] == [f"You asked: Question {number}" for number in range(10)]
-    assert time.monotonic() - began < 10 * 4 * 0.3
 
 
 def test_an_answer_that_runs_is_not_started_twice(chat: Chat) -> None:
-    message_id = chat.start("Question", "slow")
-    chat.answers.start(chat.core.user, message_id, chat.model("fake"))
+    with chat.server.held(CHAT):
+        message_id = chat.start("Question", "slow")
+        chat.answers.start(chat.core.user, message_id, chat.model("fake"))
     assert chat.finished(message_id).model == "slow"
     assert len(chat.server.requests) == 1
 
@@ -186,13 +195,12 @@ def test_an_answer_that_runs_is_not_started_twice(chat: Chat) -> None:
 # --- stop ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("held")
 def test_stop_closes_the_request_and_keeps_what_had_arrived(chat: Chat) -> None:
     message_id = chat.start("A long story", "long")
     chat.arrived(message_id, "word3")
-    began = time.monotonic()
     chat.answers.stop(chat.core.user, message_id)
-    assert chat.server.requests[-1].ended.wait(timeout=5)
-    assert time.monotonic() - began < 1
+    assert chat.server.requests[-1].ended.wait(timeout=10)
     message = chat.finished(message_id)
     assert message.state is MessageState.STOPPED
     assert message.content.startswith("word0 word1 word2 word3")
@@ -201,6 +209,7 @@ def test_stop_closes_the_request_and_keeps_what_had_arrived(chat: Chat) -> None:
     assert chat.answers.read(chat.core.user, message_id).text == message.content
 
 
+@pytest.mark.usefixtures("held")
 def test_a_stop_that_comes_together_with_a_piece_is_heard(chat: Chat) -> None:
     ids = [chat.start("A long story", "long") for _ in range(20)]
     for message_id in ids:
@@ -211,10 +220,11 @@ def test_a_stop_that_comes_together_with_a_piece_is_heard(chat: Chat) -> None:
 
 
 def test_a_stopped_answer_can_be_given_again(chat: Chat) -> None:
-    message_id = chat.start("Question", "long")
-    chat.arrived(message_id, "word1")
-    chat.answers.stop(chat.core.user, message_id)
-    chat.finished(message_id)
+    with chat.server.held(CHAT):
+        message_id = chat.start("Question", "long")
+        chat.arrived(message_id, "word1")
+        chat.answers.stop(chat.core.user, message_id)
+        chat.finished(message_id)
     wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
     chat.core.services.conversations.ask_again(chat.core.user, message_id)
     chat.answers.start(chat.core.user, message_id, chat.model("fake"))
@@ -224,6 +234,7 @@ def test_a_stopped_answer_can_be_given_again(chat: Chat) -> None:
     assert chat.answers.read(chat.core.user, message_id).text == "You asked: Question"
 
 
+@pytest.mark.usefixtures("held")
 def test_another_web_process_may_stop_and_follow(chat: Chat) -> None:
     other = build_answers(chat.core.services)
     message_id = chat.start("A long story", "long")
@@ -402,6 +413,7 @@ def test_what_no_store_would_take_is_kept_out_of_an_answer(pieces: list[str], te
     assert running.text == text
 
 
+@pytest.mark.usefixtures("held")
 def test_an_answer_of_somebody_else_is_not_read_or_stopped(chat: Chat) -> None:
     message_id = chat.start("How are you today my friend?", "slow")
     for call in (chat.answers.read, chat.answers.stop):
@@ -412,9 +424,10 @@ def test_an_answer_of_somebody_else_is_not_read_or_stopped(chat: Chat) -> None:
 
 
 def test_an_answer_outlives_redis(own_chat: Chat, own_redis: Redis) -> None:
-    message_id = own_chat.start("How are you today my friend?", "slow")
-    own_chat.arrived(message_id, "You")
-    own_redis.kill()
+    with own_chat.server.held(CHAT):
+        message_id = own_chat.start("How are you today my friend?")
+        own_chat.arrived(message_id, "You")
+        own_redis.kill()
     with pytest.raises(RedisUnavailable):
         own_chat.answers.read(own_chat.core.user, message_id)
     with pytest.raises(RedisUnavailable):
@@ -429,6 +442,7 @@ def test_an_answer_without_any_redis_is_saved(own_chat: Chat, own_redis: Redis) 
     assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
 
 
+@pytest.mark.usefixtures("held")
 def test_what_was_held_up_arrives_when_redis_is_back(own_chat: Chat, own_redis: Redis) -> None:
     message_id = own_chat.start("A long story", "long")
     own_chat.arrived(message_id, "word1")
@@ -446,6 +460,7 @@ def test_what_was_held_up_arrives_when_redis_is_back(own_chat: Chat, own_redis: 
 # --- processes that end ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("held")
 def test_a_web_process_that_closes_saves_what_it_has(chat: Chat) -> None:
     answers = build_answers(chat.core.services)
     own = Chat(chat.core, answers, chat.server)

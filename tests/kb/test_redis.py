@@ -92,7 +92,7 @@ def test_a_killed_holder_blocks_nobody_for_long(client: redis.Redis, monkeypatch
     client.set(f"{kb_redis.PREFIX}:turn:a", "of a dead process", px=300)
     began = time.monotonic()
     with kb_redis.Turns(client).take("a"):
-        assert 0.1 < time.monotonic() - began < 5
+        assert 0.1 < time.monotonic() - began < 20
     monkeypatch.setattr(kb_redis, "LOCK_WAIT_SECONDS", 0.2)
     client.set(f"{kb_redis.PREFIX}:turn:a", "of a living one")
     with pytest.raises(RedisUnavailable), kb_redis.Turns(client).take("a"):
@@ -111,7 +111,7 @@ def test_a_redis_that_freezes_is_noticed(own_redis: Redis, make_settings: MakeSe
         began = time.monotonic()
         with pytest.raises(RedisUnavailable):
             kb_redis.ping(client)
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < 20
         own_redis.thaw()
         wait_until(lambda: kb_redis.ping(client))
 

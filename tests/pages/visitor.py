@@ -96,7 +96,7 @@ class Visitor:
             self.run()
             return condition()
 
-        wait_until(look, 20, what)
+        wait_until(look, 40, what)
 
 
 def read(nodes: Iterable[Any]) -> Iterator[str]:

@@ -42,7 +42,7 @@ def test_no_process_has_no_identity() -> None:
 
 def test_a_leftover_is_ended(sleeper: subprocess.Popen[bytes]) -> None:
     processes.end_process(sleeper.pid, processes.identity(sleeper.pid), grace_seconds=2)
-    assert sleeper.wait(timeout=1) < 0
+    assert sleeper.wait(timeout=10) < 0
 
 
 def test_a_leftover_that_ignores_sigterm_is_killed() -> None:
@@ -51,7 +51,7 @@ def test_a_leftover_that_ignores_sigterm_is_killed() -> None:
         assert process.stdout
         process.stdout.readline()
         processes.end_process(process.pid, processes.identity(process.pid), grace_seconds=0.2)
-        assert process.wait(timeout=1) == -9
+        assert process.wait(timeout=10) == -9
 
 
 def test_another_process_with_the_id_of_a_leftover_is_left_alone(sleeper: subprocess.Popen[bytes]) -> None:

@@ -39,7 +39,7 @@ def test_a_killed_redis_comes_back_with_its_data(embedded: Embedded) -> None:
     time.sleep(1.1)  # the append-only file is synced every second
     state = kill_service(local, "redis")
     assert "SIGKILL" in state.detail
-    wait_until(lambda: is_listening(ports(embedded)[1]), 2)
+    wait_until(lambda: is_listening(ports(embedded)[1]), 20)
     assert client.get("key") == "value"
 
 
@@ -50,7 +50,7 @@ def test_a_killed_milvus_comes_back_with_its_data(embedded: Embedded) -> None:
     client.create_collection("things", dimension=4)
     client.insert("things", [{"id": 7, "vector": [0.1, 0.2, 0.3, 0.4]}])
     kill_service(local, "milvus")
-    wait_until(lambda: is_listening(ports(embedded)[0]), 4)
+    wait_until(lambda: is_listening(ports(embedded)[0]), 20)
     client.close()
     client = MilvusClient(uri=local.settings.milvus_uri)
     client.load_collection("things")
@@ -69,7 +69,7 @@ def test_nothing_outlives_a_killed_web(embedded: Embedded) -> None:
     family = web.family
     assert len(family) == 4
     web.kill()
-    wait_until(lambda: all_gone(family), 6)
+    wait_until(lambda: all_gone(family), 20)
     assert all(is_free(port) for port in ports(embedded))
 
 
@@ -128,7 +128,7 @@ def test_leftovers_of_a_killed_supervisor_are_ended_by_the_next(embedded: Embedd
         state = RunState(services=(service,), identities={leftover.pid: identity(leftover.pid)})
         write_run_state(embedded.home / "run" / "services.json", state)
         embedded.started()
-        assert leftover.wait(timeout=1) == -signal.SIGTERM
+        assert leftover.wait(timeout=10) == -signal.SIGTERM
 
 
 def test_a_second_start_joins_and_takes_over(embedded: Embedded) -> None:

@@ -43,7 +43,7 @@ class Shelf:
     def start(self, create: bool = True) -> None:
         self.server.start()
         self.store = VectorStore(load_settings(_env_file=None, milvus_uri=self.server.url))
-        wait_until(self.is_answering, 10, "an answer")
+        wait_until(self.is_answering, 20, "an answer")
         if create:
             self.store.create(self.base)
 
@@ -136,7 +136,7 @@ def test_an_index_that_was_half_written_is_built_anew(shelf: Shelf) -> None:
     shelf.add()
     shelf.store.flush(shelf.base.collection)
     folder = shelf.server.folder / "data" / "collections" / shelf.base.collection
-    wait_until(lambda: list(folder.rglob("*.idx")), 10, "a saved index")
+    wait_until(lambda: list(folder.rglob("*.idx")), 20, "a saved index")
     (saved,) = folder.rglob("*.idx")
     saved.write_bytes(saved.read_bytes()[:100])
     shelf.restart()

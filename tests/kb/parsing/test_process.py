@@ -41,7 +41,7 @@ def run(parser: ParserProcess, name: str, timeout_seconds: float = 30) -> str:
     return parser.parse(HERE / "parsing_samples.py", name, timeout_seconds, None, never).text
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -153,4 +153,4 @@ def test_ends_with_a_killed_parent(tmp_path: Path, state: str) -> None:
         time.sleep(0.3)
         assert is_running(pid)
         parent.kill()
-    assert wait_for(lambda: not is_running(pid), seconds=3)
+    assert wait_for(lambda: not is_running(pid), seconds=10)
