@@ -173,13 +173,15 @@ class Answers:
 
     async def _run(self, running: _Running) -> None:
         bound = log.bind(message=str(running.message_id), mode=running.question.mode.value)
-        bound.info("answer.started")
         try:
             try:
+                if not await self._is_awaited(running):
+                    return
                 # The sign of life comes before anybody can look for it.
                 await self._forget_earlier(running)
             finally:
                 running.begun.set()
+            bound.info("answer.started")
             await self._answer(running, bound)
             await self._save(running)
             await self._send_end(running)
@@ -187,6 +189,20 @@ class Answers:
             # Whatever happened: from here on the message may be found dead, and be closed.
             del self._running[running.message_id]
         bound.info("answer.ended", state=running.state.value, error=running.error.code if running.error else "")
+
+    async def _is_awaited(self, running: _Running) -> bool:
+        """Whether the answer is still to be given: somebody else may have given it since the caller looked."""
+        while True:
+            since = running.since
+            try:
+                message = await asyncio.to_thread(self._conversations.message, running.user_id, running.message_id)
+                awaited = message.state is MessageState.STREAMING
+            except NotFound:
+                awaited = False
+            except DatabaseUnavailable:
+                awaited = True  # as the caller found it a moment ago
+            if awaited or running.since == since:  # else it was asked for again while we looked
+                return awaited
 
     async def _answer(self, running: _Running, bound: BoundLogger) -> None:
         """Produce the answer and send it as it comes; `running` then says how it ended."""

@@ -365,6 +365,17 @@ def test_two_who_start_the_same_answer_get_one(chat: Chat) -> None:
         assert len(chat.server.requests) == asked + 1
 
 
+def test_an_answer_that_was_given_meanwhile_is_not_given_again(chat: Chat) -> None:
+    message_id = chat.start("Question")
+    chat.finished(message_id)
+    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
+    asked = len(chat.server.requests)
+    chat.answers.start(chat.core.user, message_id, chat.model("fake"))
+    answer = chat.answers.read(chat.core.user, message_id)
+    assert (answer.text, answer.ended) == ("You asked: Question", True)
+    assert len(chat.server.requests) == asked
+
+
 def test_an_answer_tried_again_before_the_last_word_of_the_first_try_is_given(
     chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
