@@ -27,7 +27,7 @@ PATHS = ("/", "/knowledge-bases", "/testing", "/history", "/system")
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    web = Web(tmp_path_factory.mktemp("web"))
+    web = Web(tmp_path_factory.mktemp("web"), EMBEDDING_MODEL="openai:none")  # else its worker fetches the built-in one
     web.start()
     yield web
     web.stop()
@@ -103,15 +103,15 @@ def test_health_is_503_and_names_the_service_that_is_down(web: Web) -> None:
         "worker": True,
     }
     assert "Redis does not answer" in health["services"]["redis"]["detail"]
-    wait_until(lambda: web.health()[0] == 200, 10, "healthy again")
+    wait_until(lambda: web.health()[0] == 200, 30, "healthy again")
 
 
 def test_a_service_that_is_killed_is_started_again(web: Web) -> None:
     (redis,) = [service for service in web.run_state.services if service.name == "redis"]
     assert redis.pid
     os.kill(redis.pid, signal.SIGKILL)
-    wait_until(lambda: _pid(web, "redis") not in (None, redis.pid), 10, "a new Redis")
-    wait_until(lambda: web.health()[0] == 200, 10, "healthy again")
+    wait_until(lambda: _pid(web, "redis") not in (None, redis.pid), 30, "a new Redis")
+    wait_until(lambda: web.health()[0] == 200, 30, "healthy again")
 
 
 def _pid(web: Web, name: str) -> int | None:
@@ -159,10 +159,10 @@ def test_only_this_machine_is_served(web: Web) -> None:
 @pytest.mark.skipif(os.name != "posix" or not os.path.isdir("/proc"), reason="as Linux does it")
 def test_after_kill_9_no_process_and_no_port_is_left(web: Web) -> None:
     """The last one: it ends the web process that the others share."""
-    wait_until(lambda: _pid(web, "worker"), 20, "the worker's start")
+    wait_until(lambda: _pid(web, "worker"), 30, "the worker's start")
     ports = [*web.run_state.ports.values(), web.port]
     assert all(is_listening(port) for port in ports)
     family = web.kill_alone()
     assert len(family) >= 4  # the supervisor, Milvus Lite, Redis, the worker
-    wait_until(lambda: not any(map(is_alive, family)), 15, "no process left")
+    wait_until(lambda: not any(map(is_alive, family)), 30, "no process left")
     assert not any(is_listening(port) for port in ports)

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from kb.config import load_settings
 from kb.conversations import Conversations
@@ -17,7 +17,7 @@ from kb.database import Database
 from kb.library import KnowledgeBases
 from kb.users import Users
 from tests import real_services
-from tests.e2e.screen import OpenScreen, Screen
+from tests.e2e.screen import SECONDS, OpenScreen, Screen
 from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer
 
@@ -38,6 +38,7 @@ ARGUMENTS = [
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).is_file():
         real_services.missing(f"Chromium is not there ({CHROMIUM}); CHROMIUM_BIN may name another place.")
+    expect.set_options(timeout=20 * SECONDS)  # for a busy machine; what holds is seen at once
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
@@ -99,7 +100,7 @@ def open_screen(browser: Browser, web: Web, desk: Desk) -> Iterator[OpenScreen]:
 
     def open_tab(path: str = "/", locale: str = "en-US") -> Screen:
         page = browser.new_page(locale=locale, viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30 * SECONDS)
         screens.append(Screen(page, web.url))
         screens[-1].open(path)
         return screens[-1]

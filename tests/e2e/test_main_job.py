@@ -103,10 +103,10 @@ def ask(screen: Screen, words: Words, models: ModelServer) -> None:
     answer = screen.messages.last
     with models.held(CHAT):
         screen.ask(words.question)
-        expect(answer).to_contain_text(words.answer[:8], timeout=20 * SECONDS)
+        expect(answer).to_contain_text(words.answer[:8])
         expect(answer).to_contain_text("▌")
         expect(answer).not_to_contain_text(words.answer[-8:])
-    expect(answer).to_contain_text(words.answer, timeout=20 * SECONDS)
+    expect(answer).to_contain_text(words.answer)
     expect(screen.key("citation-1")).to_be_visible()
     expect(answer).not_to_contain_text("▌")
     expect(screen.page).to_have_url(re.compile(r"\?conversation=[0-9a-f-]{36}$"))
@@ -153,7 +153,7 @@ def test_the_name_to_change_stands_in_its_field(open_screen: OpenScreen) -> None
     screen.page.get_by_role("button", name="More").click()
     field = screen.keys("rename_knowledge_base").get_by_role("textbox")
     expect(field).to_be_visible()
-    expect(field).to_have_value("Old name", timeout=10 * SECONDS)
+    expect(field).to_have_value("Old name")
 
 
 def test_a_dialog_stays_open_when_the_last_file_is_done(open_screen: OpenScreen, models: ModelServer) -> None:
@@ -185,7 +185,7 @@ def test_after_a_dialog_was_dismissed_progress_is_followed_again(open_screen: Op
     expect(screen.drawer).to_have_count(0)
     screen.keys("retry-").get_by_role("button").click()
     screen.page.wait_for_timeout(500)
-    expect(screen.keys("retry-")).to_have_count(1, timeout=10 * SECONDS)
+    expect(screen.keys("retry-")).to_have_count(1)
 
 
 def test_an_upload_under_way_goes_where_it_was_dropped(open_screen: OpenScreen) -> None:
@@ -199,7 +199,7 @@ def test_an_upload_under_way_goes_where_it_was_dropped(open_screen: OpenScreen) 
     choose_shown(screen, "Empty")
     expect(screen.key("upload")).to_contain_text("Empty")
     choose_shown(screen, "Filled")
-    expect(screen.keys("document-")).to_have_count(1, timeout=20 * SECONDS)
+    expect(screen.keys("document-")).to_have_count(1)
     choose_shown(screen, "Empty")
     expect(screen.key("upload").locator("input[type=file]")).to_have_count(1)
     expect(screen.keys("document-")).to_have_count(0)

@@ -76,6 +76,11 @@ class ModelServer:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
+    @property
+    def chats(self) -> list[Request]:
+        """What a language model was asked."""
+        return [request for request in self.requests if request.path == CHAT]
+
     def start(self) -> None:
         self._thread.start()
 

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, EMBEDDINGS, LONG_TOKENS, ModelServer, answer, embed
+from tests.real_services import wait_until
 
 
 @pytest.fixture
@@ -92,6 +93,7 @@ def test_the_broken_stream_breaks_off(server: ModelServer, client: openai.OpenAI
 def test_the_silent_model_never_answers(server: ModelServer, client: openai.OpenAI) -> None:
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.3).chat.completions.create(model="silent", messages=_ask("?"))
+    wait_until(lambda: server.requests)
     assert server.requests[0].ended.wait(5)
     assert server.requests[0].disconnected
 
@@ -111,14 +113,16 @@ def test_a_held_answer_stops_at_its_half_and_goes_on(server: ModelServer, client
     with server.held(CHAT):
         half = [next(tokens) for _ in range(LONG_TOKENS // 2)]
         assert not server.requests[0].ended.wait(0.2)
-        assert server.requests[0].tokens_sent == len(half)
+        wait_until(lambda: server.requests[0].tokens_sent == len(half))
     assert len(half) + len(list(tokens)) == LONG_TOKENS
 
 
 def test_held_embeddings_wait(server: ModelServer, client: openai.OpenAI) -> None:
     impatient = client.with_options(timeout=0.3)
-    with server.held(EMBEDDINGS), pytest.raises(openai.APITimeoutError):
-        impatient.embeddings.create(model="fake-embedding", input=["text"])
+    with server.held(EMBEDDINGS):
+        with pytest.raises(openai.APITimeoutError):
+            impatient.embeddings.create(model="fake-embedding", input=["text"])
+        wait_until(lambda: server.requests)
     assert server.requests[0].ended.wait(5)
     assert server.requests[0].disconnected
     assert client.embeddings.create(model="fake-embedding", input=["text"]).data

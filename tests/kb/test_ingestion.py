@@ -467,6 +467,7 @@ def test_a_milvus_that_is_away_is_waited_for(core: Core, make_settings: MakeSett
     version = latest(core, document)
     assert (version.error, version.crashes) == ("milvus_unavailable", 0)
     assert version.retry_at is not None
+    set_version(core, version.id, retry_at=now() + timedelta(minutes=1))
     assert lost.ingestion.ingest(version.id) is None  # its time has not come
     set_version(core, version.id, retry_at=None)
     found = build_worker_parts(core.services)
@@ -536,6 +537,7 @@ def test_given_up_chunks_are_removed_later_if_milvus_is_away_then(
     in_batch(core, 1, lambda: core.services.documents.cancel(core.user, document.id))
     with monkeypatch.context() as patch:
         patch.setattr(VectorStore, "delete_version", away)
+        patch.setattr(pipeline, "CHECK_SECONDS", 60)  # the cancel is heard after its batch
         assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
     assert core.count(document) == 2 * BATCH_CHUNKS
     assert worker.cleanup.stale_versions() == [document.latest.id]
@@ -699,7 +701,7 @@ def test_one_worker_ingests_several_at_once(core: Core, make_settings: MakeSetti
     parts = build_worker_parts(replace(core.services, settings=settings))
     documents = [core.upload(core.knowledge_base(f"{n}"), f"{n}.md", sections(3)) for n in range(3)]
     together = threading.Barrier(3)
-    core.embedding.before_batch = lambda _texts: together.wait(timeout=20)
+    core.embedding.before_batch = lambda _texts: together.wait(timeout=60)
     with ThreadPoolExecutor(3) as pool:
         states = list(pool.map(lambda document: parts.ingestion.ingest(document.latest.id), documents))
     assert states == [VersionState.READY] * 3

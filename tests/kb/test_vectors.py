@@ -340,7 +340,7 @@ def test_a_milvus_lite_that_was_killed_has_everything_when_it_is_back(
         with pytest.raises(MilvusUnavailable):
             store.count(name)
         server.start()
-        wait_until(lambda: answers(store), 10, "the connection")
+        wait_until(lambda: answers(store), 30, "the connection")
         assert len(store.search_lexical(name, lexical.terms("apple"), 5)) == 3
         assert len(store.search_dense(name, IndexSettings(), some_vectors(1)[0], 5, 64)) == 3
         store.upsert(name, [chunk(version, 3)], some_vectors(1))

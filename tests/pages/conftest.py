@@ -17,7 +17,7 @@ from kb.models import Document, KnowledgeBase, VersionState
 from kb.services import Services, WorkerParts, build_worker_parts
 from pages.ui import resources
 from tests.fakes.embedding import HashedWords
-from tests.fakes.model_server import ModelServer, Request
+from tests.fakes.model_server import ModelServer
 from tests.pages.visitor import Visitor
 from tests.real_services import HOST, free_port
 from workers import broker
@@ -173,8 +173,3 @@ def visit(installation: Installation) -> Visit:
 @pytest.fixture
 def dead_url() -> str:
     return f"redis://{HOST}:{free_port()}/0"
-
-
-def chats(models: ModelServer) -> list[Request]:
-    """What a language model was asked."""
-    return [request for request in models.requests if request.path.endswith("/chat/completions")]

@@ -9,7 +9,7 @@ import pytest
 from kb.models import Message, MessageState, Mode, Role
 from tests.conftest import add_user
 from tests.fakes.model_server import CHAT, ModelServer
-from tests.pages.conftest import Installation, Visit, chats
+from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
 QUESTION = "How long is black tea steeped in boiling water?"
@@ -112,7 +112,7 @@ def test_an_answer_cites_its_passage_and_the_citation_opens_the_chunk(
     drawer = visitor.text()
     for part in ("Black tea is steeped in boiling water", "Cosine", "BM25", "(#1)"):
         assert part in drawer
-    (asked,) = chats(models)
+    (asked,) = models.chats
     assert "Black tea is steeped in boiling water" in str(asked.body["messages"])
 
 
@@ -186,7 +186,7 @@ def test_without_a_ready_document_nothing_is_invented(
     visitor = visit()
     visitor.ask(QUESTION)
     assert "No document of this knowledge base is ready yet." in visitor.text()
-    assert chats(models) == []
+    assert models.chats == []
 
 
 def test_nothing_relevant_is_said_and_not_invented(
@@ -197,14 +197,14 @@ def test_nothing_relevant_is_said_and_not_invented(
         visitor = visit(locale)
         visitor.ask("Zeppelin?")
         assert text in visitor.text()
-    assert chats(models) == []
+    assert models.chats == []
 
 
 def test_the_history_goes_to_the_model(visit: Visit, models: ModelServer) -> None:
     visitor = visit()
     ask_in_llm_mode(visitor, "My name is Ada.")
     visitor.ask("What is my name?")
-    said = [message["content"] for message in chats(models)[-1].body["messages"]]
+    said = [message["content"] for message in models.chats[-1].body["messages"]]
     assert said[1:] == ["My name is Ada.", "You asked: My name is Ada.", "What is my name?"]
 
 
@@ -392,7 +392,7 @@ def test_only_the_latest_messages_are_drawn(installation: Installation, visit: V
 
 
 def test_a_stopped_answer_keeps_what_had_arrived(installation: Installation, visit: Visit, models: ModelServer) -> None:
-    installation.set_up(LLM_MODEL="long")
+    installation.set_up(LLM_MODEL="long", LLM_TIMEOUT_SECONDS="60")
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
     with models.held(CHAT):
@@ -403,13 +403,13 @@ def test_a_stopped_answer_keeps_what_had_arrived(installation: Installation, vis
     assert "You stopped this answer." in visitor.text()
     assert "word5" in visitor.text()
     assert "word399" not in visitor.text()
-    assert chats(models)[0].ended.wait(10)
+    assert models.chats[0].ended.wait(10)
 
 
 def test_a_question_from_another_tab_waits_for_the_answer_under_way(
     installation: Installation, visit: Visit, models: ModelServer
 ) -> None:
-    installation.set_up(LLM_MODEL="long")
+    installation.set_up(LLM_MODEL="long", LLM_TIMEOUT_SECONDS="60")
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
     visitor.start_asking("Hello")
@@ -531,10 +531,11 @@ def test_local_models_are_offered_and_used_only_once_chosen(
     without_model: Installation, visit: Visit, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kb.llm.LOCAL_SERVERS", (("Ollama", models.base_url),))
+    monkeypatch.setattr("kb.llm.PROBE_SECONDS", 10)
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
     visitor.ask("What is tea?")
-    assert chats(models) == []
+    assert models.chats == []
     choice = visitor.app.selectbox(key="chat_model")
     assert choice.options[0] == "None: show the best passages"
     assert "fake · Ollama" in choice.options
@@ -558,15 +559,16 @@ def test_while_redis_is_down_an_answer_still_comes(installation: Installation, v
 
 
 def test_a_redis_that_is_down_is_told_as_long_as_the_answer_is_awaited(
-    installation: Installation, visit: Visit, dead_url: str
+    installation: Installation, visit: Visit, dead_url: str, models: ModelServer
 ) -> None:
-    installation.set_up(REDIS_URL=dead_url, LLM_MODEL="long")
+    installation.set_up(REDIS_URL=dead_url, LLM_MODEL="long", LLM_TIMEOUT_SECONDS="60")
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
-    visitor.start_asking("Tell me all")
-    for _ in range(3):
-        visitor.run()
-        assert "Redis does not answer. The answer goes on" in visitor.text()
+    with models.held(CHAT):
+        visitor.start_asking("Tell me all")
+        for _ in range(3):
+            visitor.run()
+            assert "Redis does not answer. The answer goes on" in visitor.text()
 
 
 def test_milvus_that_is_down_never_looks_like_nothing_found(
@@ -581,4 +583,4 @@ def test_milvus_that_is_down_never_looks_like_nothing_found(
         assert "Milvus does not answer" in visitor.errors
         assert "Nothing relevant" not in visitor.text()
         assert visitor.has("regenerate")
-    assert chats(models) == []
+    assert models.chats == []

@@ -106,12 +106,11 @@ def start_process(core: Core, tmp_path: Path) -> Iterator[StartProcess]:
     """Starts embedded workers as child processes; all are ended after the test."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(seconds_a_batch: float = 0.0) -> subprocess.Popen[bytes]:
-        settings = core.services.settings.model_copy(update={"lease_seconds": 4.0})
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
         with (tmp_path / "worker.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, str(EMBEDDED), str(seconds_a_batch)],
-                env=os.environ | environment(settings) | {"PYTHONPATH": str(ROOT)},
+                [sys.executable, str(EMBEDDED), *arguments],
+                env=os.environ | environment(core.services.settings) | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -127,7 +126,7 @@ def start_process(core: Core, tmp_path: Path) -> Iterator[StartProcess]:
         process.stdin.close()
 
 
-def ended(core: Core, document: Document, seconds: float = 30) -> Version:
+def ended(core: Core, document: Document, seconds: float = 60) -> Version:
     """Its version, once it is ready or given up."""
     wait_until(lambda: not core.document(document.id).latest.state.is_pending, seconds, "the end")
     return core.document(document.id).latest

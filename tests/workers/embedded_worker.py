@@ -1,15 +1,27 @@
-"""The embedded worker with the test's embedding model, slowed down: `embedded_worker.py SECONDS-A-BATCH`."""
+"""The embedded worker with the test's embedding model; with the argument `hold` it never ends a second batch."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 
 import kb.services
 from tests.fakes.embedding import HashedWords
 
+batches = 0
+
+
+def hold(texts: Sequence[str]) -> None:
+    global batches
+    batches += len(texts) > 1  # a single text is the worker's warming up
+    while batches > 1:
+        time.sleep(0.02)
+
+
 model = HashedWords()
-model.before_batch = lambda _texts: time.sleep(float(sys.argv[1]))
+if "hold" in sys.argv:
+    model.before_batch = hold
 kb.services.build_embedding_model = lambda _settings, threads: model
 
 if __name__ == "__main__":

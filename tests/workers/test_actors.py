@@ -169,7 +169,7 @@ def test_a_redis_that_is_killed_in_the_middle_costs_nothing(
     knowledge_base = own_core.knowledge_base()
     documents = [own_core.upload(knowledge_base, f"{n}.md", LONG) for n in range(2)]
     own_workers.start()
-    wait_until(lambda: own_core.document(documents[0].id).latest.stored_chunks, 15)
+    wait_until(lambda: own_core.document(documents[0].id).latest.stored_chunks, 30)
     own_redis.kill()
     time.sleep(1)
     own_redis.start()

@@ -8,6 +8,7 @@ import psutil
 
 from kb.models import VersionState
 from tests.conftest import Core
+from tests.e2e.web import is_alive
 from tests.real_services import wait_until
 from tests.workers.conftest import StartProcess, ended
 
@@ -18,12 +19,12 @@ LONG = "\n\n".join(f"# Part {number}\n\n" + "Apples and pears. " * 35 for number
 def test_what_a_killed_worker_had_begun_is_finished_by_the_next(core: Core, start_process: StartProcess) -> None:
     knowledge_base = core.knowledge_base()
     documents = [core.upload(knowledge_base, f"{number}.md", LONG) for number in range(2)]
-    first = start_process(0.5)
+    first = start_process("hold")
     wait_until(lambda: core.document(documents[0].id).latest.stored_chunks, 30, "a batch stored")
     parser = psutil.Process(first.pid).children()
     first.kill()
     first.wait()
-    wait_until(lambda: not any(child.is_running() for child in parser), 5, "its parser's end")
+    wait_until(lambda: not any(map(is_alive, parser)), what="its parser's end")
     stopped = core.document(documents[0].id).latest
     assert stopped.state is VersionState.EMBEDDING
     assert 0 < stopped.stored_chunks < PARTS
@@ -40,16 +41,16 @@ def test_a_worker_ends_when_its_parent_does(core: Core, start_process: StartProc
     wait_until(core.services.board.workers, 30, "a sign of life")
     assert worker.stdin
     worker.stdin.close()
-    assert worker.wait(timeout=10) == 0
+    assert worker.wait(timeout=30) == 0
     assert core.services.board.workers() == []
 
 
 def test_a_worker_that_is_told_to_stop_puts_its_document_back(core: Core, start_process: StartProcess) -> None:
     document = core.upload(core.knowledge_base(), "a.md", LONG)
-    worker = start_process(0.3)
+    worker = start_process("hold")
     wait_until(lambda: core.document(document.id).latest.stored_chunks, 30, "a batch stored")
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=10) == 0
+    assert worker.wait(timeout=30) == 0
     version = core.document(document.id).latest
     assert (version.state, version.crashes) == (VersionState.QUEUED, 0)
     assert 0 < version.stored_chunks < PARTS

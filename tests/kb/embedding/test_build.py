@@ -59,7 +59,7 @@ def test_a_question_does_not_wait_for_the_download(settings: Settings, monkeypat
         write_status(folder, ModelStatus(ModelState.DOWNLOADING, 40, 100))
         with pytest.raises(EmbeddingUnavailable, match="being downloaded"):
             builtin.BuiltinModel(settings, threads=1).embed_question("?")
-    assert began.wait(5)
+    assert began.wait(20)
 
 
 def test_a_wheel_laid_beside_the_model_is_checked(settings: Settings) -> None:

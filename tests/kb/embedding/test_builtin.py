@@ -12,6 +12,8 @@ from kb.embedding import build_embedding_model
 from kb.embedding.builtin import BuiltinModel
 from kb.errors import EmbeddingUnavailable
 
+pytestmark = pytest.mark.timeout(900)  # the first test has the model fetched and built
+
 PASSAGE = "The committee met on Tuesday to discuss the budget for the new railway line. " * 12  # about 190 tokens
 
 

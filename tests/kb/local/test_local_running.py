@@ -87,5 +87,5 @@ def test_no_command_line_and_no_file_shows_the_password(running: Running) -> Non
 
 def test_each_service_has_a_log(running: Running) -> None:
     embedded, _ = running
-    assert "worker is up" in (embedded.home / "logs" / "worker.log").read_text()
+    wait_until(lambda: "worker is up" in (embedded.home / "logs" / "worker.log").read_text())
     assert "Ready to accept connections" in (embedded.home / "logs" / "redis.log").read_text()

@@ -32,6 +32,11 @@ def all_gone(processes: list[psutil.Process]) -> bool:
     return all(is_gone(process) for process in processes)
 
 
+def is_holder(embedded: Embedded, supervisor: psutil.Process) -> bool:
+    holder = read_run_state(embedded.home / "run" / "services.json").holder
+    return holder is not None and holder.pid == supervisor.pid
+
+
 def test_a_killed_redis_comes_back_with_its_data(embedded: Embedded) -> None:
     local = embedded.started()
     client = embedded.redis(local)
@@ -78,8 +83,8 @@ def test_a_start_right_after_the_kill_of_a_web_succeeds(embedded: Embedded) -> N
     web.kill()
     local = embedded.started()
     assert local.settings.redis_url == web.urls["redis_url"]
-    wait_until(lambda: state_of(local, "redis").running)
-    assert supervisor_of(local).pid == read_run_state(embedded.home / "run" / "services.json").holder.pid  # type: ignore[union-attr]
+    wait_until(lambda: is_holder(embedded, supervisor_of(local)))
+    wait_until(lambda: is_listening(ports(embedded)[1]))
     assert embedded.redis(local).ping()
 
 
@@ -145,7 +150,7 @@ def test_a_second_start_joins_and_takes_over(embedded: Embedded) -> None:
     wait_until(lambda: len(supervisor_of(local).children()) == 3)
     wait_until(lambda: is_listening(ports(embedded)[1]))
     assert client.get("key") == "value"
-    assert [state.running for state in local.states()] == [True] * 3
+    wait_until(lambda: [state.running for state in local.states()] == [True] * 3)
 
 
 def test_who_joined_may_leave(embedded: Embedded) -> None:

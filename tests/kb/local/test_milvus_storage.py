@@ -120,7 +120,7 @@ def test_after_sealing_that_failed_nothing_is_lost(shelf: Shelf) -> None:
     in_its_way.write_text("not a folder")
     with pytest.raises(Unavailable):
         shelf.store.flush(shelf.base.collection)
-    wait_until(lambda: not shelf.is_answering(), 5, "its end")
+    wait_until(lambda: not shelf.is_answering(), 20, "its end")
     in_its_way.unlink()
     shelf.restart()
     assert shelf.found() == shelf.acknowledged
