@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import redis
@@ -34,9 +35,13 @@ from kb.retrieval.record import from_record, to_record
 BATCH_SECONDS = 0.05
 ALIVE_SECONDS = 6
 STREAM_SECONDS = 3600
+START_SECONDS = 10.0
+RETRIEVALS = 64  # at once; one that a silent service holds up keeps its thread until the service's timeout
 SAVE_PAUSE_SECONDS = 1.0  # less than `ALIVE_SECONDS`
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,9 @@ class Answers:
         self._conversations = conversations
         self._retrieve = retrieve
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(RETRIEVALS, thread_name_prefix="answers"))
+        # Of its own: starting and saving an answer must not wait behind retrievals.
+        self._sql = ThreadPoolExecutor(4, thread_name_prefix="answers-sql")
         self._running: dict[UUID, _Running] = {}
         self._async_client = redis.asyncio.Redis.from_url(
             settings.redis_url, decode_responses=True, socket_timeout=2, socket_connect_timeout=1
@@ -106,13 +114,18 @@ class Answers:
         """Produce the answer `message_id` to the question before it; returns at once.
 
         With an error in place of the model, it ends in that, but the passages are found all the same.
+        Errors: `NotFound`, `DatabaseUnavailable`.
         """
         answer_message = self._conversations.message(user_id, message_id)
         asked, history = self._conversations.question_of(user_id, message_id)
         question = Question(
             user_id, asked.content, answer_message.mode, answer_message.knowledge_base_id, history, model
         )
-        self._call(self._begin(user_id, message_id, answer_message.created_at, question)).result(timeout=10)
+        begin = self._call(self._begin(user_id, message_id, answer_message.created_at, question))
+        try:
+            begin.result(START_SECONDS)
+        except TimeoutError as error:
+            raise DatabaseUnavailable(detail=f"no answer within {START_SECONDS:.0f} s") from error
 
     def read(self, user_id: UUID, message_id: UUID, position: str = "0-0") -> Update:
         """What has arrived since `position`. Errors: `NotFound`, `RedisUnavailable`."""
@@ -154,11 +167,15 @@ class Answers:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
+        self._sql.shutdown(wait=False)
 
     # --- on the loop ---
 
     def _call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def _in_sql_thread(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return self._loop.run_in_executor(self._sql, function, *arguments)
 
     async def _begin(self, user_id: UUID, message_id: UUID, since: datetime, question: Question) -> None:
         while earlier := self._running.get(message_id):
@@ -195,7 +212,7 @@ class Answers:
         while True:
             since = running.since
             try:
-                message = await asyncio.to_thread(self._conversations.message, running.user_id, running.message_id)
+                message = await self._in_sql_thread(self._conversations.message, running.user_id, running.message_id)
                 awaited = message.state is MessageState.STREAMING
             except NotFound:
                 awaited = False
@@ -294,7 +311,7 @@ class Answers:
         """Write the answer to SQL. While the database is away it is kept here, and shows that it lives."""
         while True:
             try:
-                await asyncio.to_thread(self._write, running)
+                await self._in_sql_thread(self._write, running)
             except DatabaseUnavailable as error:
                 log.warning("answer.unsaved", message=str(running.message_id), reason=str(error))
                 with suppress(RedisError, OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,6 +51,28 @@ class Settings(BaseSettings):
         if value and not value.startswith(("http://", "https://", "tcp://", "unix:")):
             raise ValueError(N_("write it as http://host:19530"))
         return value
+
+    @field_validator("openai_base_url", "embedding_base_url")
+    @classmethod
+    def _check_base_url(cls, value: str) -> str:
+        import httpx
+
+        try:
+            url = httpx.URL(value)
+            is_address = urlsplit(value).scheme in ("http", "https") and bool(url.host)
+        except (ValueError, httpx.InvalidURL):
+            is_address = False
+        if value and not is_address:
+            raise ValueError(N_("write it as https://host/v1"))
+        return value
+
+    @field_validator("openai_api_key", "embedding_api_key")
+    @classmethod
+    def _check_key(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value().strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError(N_("it holds a character that no key has; look for curly quotes"))
+        return SecretStr(key)
 
     @field_validator("redis_url")
     @classmethod

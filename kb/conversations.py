@@ -80,6 +80,8 @@ class Conversations:
             row = _own(session, user_id, conversation_id, lock=True)
             if (row.mode, row.knowledge_base_id) == (mode.value, knowledge_base_id):
                 return
+            if knowledge_base_id:
+                require_knowledge_base(session, user_id, knowledge_base_id)
             row.mode, row.knowledge_base_id = mode.value, knowledge_base_id
             last = _last(session, conversation_id)
             if last and last.role == Role.NOTICE.value:

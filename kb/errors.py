@@ -29,7 +29,8 @@ KbError
 │   ├── EmbeddingUnavailable
 │   │   └── ModelNotFetched    the built-in model cannot be fetched or built
 │   ├── FileMissing            the stored upload cannot be read
-│   └── FileNotSaved           the upload cannot be written
+│   ├── FileNotSaved           the upload cannot be written
+│   └── UploadsLost            the database was away when they came
 ├── ModelError                 the chat or embedding model refused or failed
 │   ├── NoChatModel
 │   ├── ModelKeyRefused
@@ -38,6 +39,7 @@ KbError
 │   ├── ModelTimeout
 │   ├── ModelUnreachable
 │   ├── ModelStreamBroken
+│   ├── ModelStopped           it ended in good order, but before its answer did
 │   └── ModelRefused           any other error reply
 │       └── ModelServerError   one that the server blames on itself
 ├── AnswerFailed               a defect of ours, while answering
@@ -251,6 +253,11 @@ class FileNotSaved(Unavailable):
     remedy = N_("Make room on the server's disk, then upload it again.")
 
 
+class UploadsLost(Unavailable):
+    message = N_("Not saved, as the database does not answer ({detail}): {names}.")
+    remedy = N_("Upload them again when it is back; the System page shows that.")
+
+
 class ModelError(KbError):
     message = N_("The model {model} failed ({detail}).")
     remedy = N_("Try again.")
@@ -293,6 +300,11 @@ class ModelStreamBroken(ModelError):
     message = N_("The connection to {host} broke off in the middle of the answer.")
     remedy = N_("What had arrived is kept. Try again.")
     transient = True
+
+
+class ModelStopped(ModelError):
+    message = N_("{model} ended the answer early ({detail}).")
+    remedy = N_("What had arrived is kept. Try again, ask in another way, or choose another model.")
 
 
 class ModelRefused(ModelError):

@@ -18,6 +18,7 @@ from kb.errors import (
     ModelError,
     ModelKeyRefused,
     ModelRefused,
+    ModelStopped,
     ModelStreamBroken,
     ModelTimeout,
     ModelUnreachable,
@@ -30,6 +31,8 @@ LOCAL_SERVERS = (("Ollama", "http://127.0.0.1:11434/v1"), ("vLLM / FastChat", "h
 PROBE_SECONDS = 0.5
 LIST_SECONDS = 3.0
 FRESH_SECONDS = 20.0
+# Reasons to finish that leave the answer without its end.
+_EARLY_ENDS = {"length": N_("at its limit of length"), "content_filter": N_("by its content filter")}
 _NO_CHAT = re.compile(r"embed|rerank|\bbge-|whisper|tts-|dall-e", re.IGNORECASE)
 
 
@@ -168,17 +171,20 @@ async def stream_chat(settings: Settings, model: ChatModel, messages: Sequence[C
         max_retries=0,
         stream_usage=False,
     )
-    began = ended = False
+    began, reason = False, ""
     try:
         async for piece in chat.astream(list(messages)):
-            ended = ended or bool(piece.response_metadata.get("finish_reason"))
+            reason = piece.response_metadata.get("finish_reason") or reason
             if text := piece.text:
-                began = True
+                began = began or not text.isspace()
                 yield str(text)
     except Exception as error:
         raise translate_openai_error(
             error, model.name, model.host, timeout_seconds=settings.llm_timeout_seconds, streaming=began
         ) from error
-    if not ended:
+    if not reason:
         # The server closed the connection in good order, but never said that the answer is complete.
         raise ModelStreamBroken(host=model.host, model=model.name)
+    if reason in _EARLY_ENDS or not began:
+        detail = _EARLY_ENDS.get(reason, N_("without any text"))
+        raise ModelStopped(host=model.host, model=model.name, detail=detail)

@@ -17,6 +17,7 @@ from pages.ui.state import forget_id, query_id, settle_choices, state
 
 MORE_MESSAGES = 50
 QUESTION_KEY = "question"
+ASK_REFUSED_KEY = "ask_refused"
 
 
 def main() -> None:
@@ -32,7 +33,12 @@ def main() -> None:
         if state().mode is not Mode.TEST and has_model() and any(base.ready_count for base in knowledge_bases):
             warm_up()
     except KbError as error:
-        show_error(error)
+        question = st.session_state.get(QUESTION_KEY) or _asked_again()
+        if question:
+            state().refused = error, question
+        else:
+            show_error(error)
+        draw_refused()
         return
     if not messages:
         draw_welcome(knowledge_bases)
@@ -143,6 +149,7 @@ def draw_question(
     # Disabled, the field would swallow what was sent before this tab knew of an answer under way.
     is_sent = bool(st.session_state.get(QUESTION_KEY))
     question = st.chat_input(placeholder, key=QUESTION_KEY, disabled=(running and not is_sent) or lacks_base)
+    question = question or _asked_again()
     if question and question.strip():
         try:
             if is_gone and current.mode is not Mode.LLM:
@@ -153,10 +160,23 @@ def draw_question(
         else:
             current.refused = None
             st.rerun()
-    if current.refused:
-        reason, refused = current.refused
+    draw_refused()
+
+
+def draw_refused() -> None:
+    """A question that could not be asked, so that it is not lost."""
+    if refused := state().refused:
+        reason, question = refused
         show_error(reason)
-        st.text(refused)  # so that it is not lost
+        st.text(question)
+        if not isinstance(reason, NotFound):  # else it would go to another knowledge base
+            st.button(_("Try again"), key=ASK_REFUSED_KEY, icon=":material/refresh:")
+
+
+def _asked_again() -> str | None:
+    """The question that could not be asked before, if it is to be tried again now."""
+    refused = state().refused
+    return refused[1] if refused and st.session_state.get(ASK_REFUSED_KEY) else None
 
 
 def ask(user: User, conversation: Conversation | None, question: str) -> None:

@@ -15,6 +15,7 @@ from pages.ui.state import state
 
 PAGE_CONVERSATIONS = 30
 SEARCH_KEY = "history_search"
+PAGE_KEY = "history_page"
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def draw_history(user: User) -> None:
         type="search",
         placeholder=_("Words from a title or a message"),
         icon=":material/search:",
+        on_change=_show_first_page,
     )
     total = services().conversations.count(user.id, search or "")
     if not total:
@@ -40,12 +42,16 @@ def draw_history(user: User) -> None:
             st.page_link("chat.py", label=_("Ask your first question"), icon=":material/forum:")
         return
     pages = -(-total // PAGE_CONVERSATIONS)
-    page = st.pagination(pages, key="history_page") if pages > 1 else 1
+    page = st.pagination(pages, key=PAGE_KEY) if pages > 1 else 1
     found = services().conversations.search(
         user.id, search or "", offset=(page - 1) * PAGE_CONVERSATIONS, limit=PAGE_CONVERSATIONS
     )
     for conversation in found:
         draw_conversation(user, conversation)
+
+
+def _show_first_page() -> None:
+    st.session_state[PAGE_KEY] = 1  # of what another search finds
 
 
 def draw_conversation(user: User, conversation: Conversation) -> None:

@@ -10,6 +10,7 @@ from kb.errors import KbError, NotFound, RedisUnavailable
 from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
+from pages.ui.arrivals import abandon_uploads
 from pages.ui.documents import draw_documents, show_newest
 from pages.ui.feedback import close_dialog_if, confirm, dialog, errors_flashed, show_error
 from pages.ui.i18n import _, ngettext
@@ -30,6 +31,8 @@ def main() -> None:
         draw_page(current_user())
     except KbError as error:
         show_error(error)
+        if abandon_uploads():  # the page has no uploaders now
+            st.warning(_("Files that were still on their way were lost. Please upload them again."))
 
 
 def draw_page(user: User) -> None:

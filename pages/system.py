@@ -109,7 +109,8 @@ def draw_data() -> None:
     _section(_("Where the data is"))
     settings = services().settings
     embedded = {state.name for state in local_services().states()}
-    sql = str(settings.sqlite_path) if not settings.database_url else _("PostgreSQL, by DATABASE_URL")
+    kind = "SQLite" if services().database.is_sqlite else "PostgreSQL"
+    sql = _("{kind}, by DATABASE_URL").format(kind=kind) if settings.database_url else str(settings.sqlite_path)
     _table(
         [
             (_("Uploads"), str(settings.uploads), ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,11 @@ class Plan:
         wanted = {"milvus": self.milvus, "redis": bool(self.redis_server)}
         services = tuple(name for name, is_wanted in wanted.items() if is_wanted)
         return (*services, "worker") if services else ()
+
+    @property
+    def database_digest(self) -> str:
+        """Tells databases apart, and holds no password; empty for the one in the folder."""
+        return hashlib.sha256(self.database_url.encode()).hexdigest() if self.database_url else ""
 
     @property
     def folders(self) -> Folders:

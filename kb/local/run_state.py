@@ -42,6 +42,7 @@ class RunState:
     milvus_uri: str = ""
     redis_url: str = ""
     redis_password: str = ""
+    database_digest: str = ""
     ports: dict[str, int] = field(default_factory=dict)
     services: tuple[ServiceState, ...] = ()
     identities: dict[int, str] = field(default_factory=dict)

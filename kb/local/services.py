@@ -114,6 +114,8 @@ class LocalServices:
         ):
             if ours and ours != theirs:  # the worker that runs would never see what is done here
                 raise _held_error(plan, state, _OTHER_ADDRESS, setting=setting)
+        if plan.database_digest != state.database_digest:
+            raise _held_error(plan, state, _OTHER_ADDRESS, setting="DATABASE_URL")
         return state
 
     def _wait_for_redis(self, plan: Plan, state: RunState) -> None:

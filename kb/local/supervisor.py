@@ -94,6 +94,7 @@ def prepare(plan: Plan) -> RunState:
         milvus_uri=f"http://{HOST}:{ports['milvus']}" if plan.milvus else plan.milvus_uri,
         redis_url=f"redis://:{password}@{HOST}:{ports['redis']}/0" if plan.redis_server else plan.redis_url,
         redis_password=password,
+        database_digest=plan.database_digest,
         ports=ports,
     )
 

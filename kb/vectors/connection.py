@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Connection:
         self._token = token
         self._lock = threading.Lock()
         self._connected: tuple[MilvusClient, Server] | None = None
+        self._failed: tuple[float, MilvusUnavailable | MilvusRefused] | None = None  # when, and how
 
     @property
     def client(self) -> MilvusClient:
@@ -65,10 +67,21 @@ class Connection:
                 self._connected = None
 
     def _get(self) -> tuple[MilvusClient, Server]:
+        asked_at = time.monotonic()
         with self._lock:
             if self._connected is None:
-                self._connected = self._connect()
+                if self._failed and self._failed[0] > asked_at:
+                    # Who waited for that attempt has waited enough.
+                    raise type(self._failed[1])(**self._failed[1].values)
+                self._connected = self._try_to_connect()
             return self._connected
+
+    def _try_to_connect(self) -> tuple[MilvusClient, Server]:
+        try:
+            return self._connect()
+        except (MilvusUnavailable, MilvusRefused) as error:
+            self._failed = time.monotonic(), error
+            raise
 
     def _connect(self) -> tuple[MilvusClient, Server]:
         from pymilvus import MilvusClient

@@ -64,6 +64,12 @@ def show_flash() -> None:
         show_error(error)
 
 
+def show_flash_from_fragment() -> None:
+    """For a fragment: what its callback left to say has its place at the top, which only a whole run draws."""
+    if FLASH_KEY in st.session_state:
+        redraw()
+
+
 def dialog(title: str, **options: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """`st.dialog` that is noted while it is open: a run of the whole page would close it (see `redraw`)."""
 

@@ -9,7 +9,7 @@ import streamlit as st
 import structlog
 from streamlit.typing import UploadedFile
 
-from kb.errors import KbError
+from kb.errors import DatabaseUnavailable, KbError, UploadsLost
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
@@ -22,6 +22,7 @@ from pages.ui.state import state
 from workers import sending
 
 UPLOAD_KEY = "upload"
+NAMES_SHOWN = 5
 
 log = structlog.get_logger()
 
@@ -82,19 +83,28 @@ def _draw_uploader(base: KnowledgeBase) -> list[UploadedFile]:
 def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> None:
     """Keep each file, and tell the workers of it at once: they begin while the next one is saved."""
     kept, all_sent = 0, True
+    away: DatabaseUnavailable | None = None
+    lost: list[str] = []
     label = ngettext("Saving {count} file…", "Saving {count} files…", len(files))
     bar = st.progress(0.0, label)
     for done, file in enumerate(files, 1):
         try:
+            if away:
+                raise away  # after one failure, no more waiting
             document = services().documents.register(user.id, base.id, file.name, file)
+        except DatabaseUnavailable as error:
+            away = error
+            lost.append(file.name)
         except KbError as error:
             flash(error)
         else:
             kept += 1
-            all_sent = all_sent and _send(document.latest.id)  # after one failure, no more waiting
+            all_sent = all_sent and _send(document.latest.id)  # here as well
         forget_file(file.file_id)  # it is on disk now
         bar.progress(done / len(files), label)
     bar.empty()
+    if away:
+        flash(UploadsLost(detail=away.values.get("detail", ""), names=_listed(lost)))
     if not kept:
         return
     if all_sent:
@@ -102,6 +112,12 @@ def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> Non
     else:
         text = _("Your files are saved, and processed as soon as all services are back.")
         st.toast(text, icon=":material/save:", duration="long")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" … (+{more})" if more > 0 else "")
 
 
 def _send(version_id: UUID) -> bool:

@@ -2,8 +2,8 @@
 
 `python -m tests.fakes.model_server --port N`, or `with ModelServer() as server:` in a test. What it answers depends
 on the request alone: a sentence of passage [1] if the prompt holds numbered passages, else the question again, in the
-question's language. A failure is asked for by the name of the model or by the API key; see `FAILURES` and `PACES`.
-What a test has to see unfinished is held (`ModelServer.held`): no pace is slow enough for every machine.
+question's language. A failure is asked for by the name of the model or by the API key; see `FAILURES`, `PACES` and
+`EARLY_ENDS`. What a test has to see unfinished is held (`ModelServer.held`): no pace is slow enough for every machine.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ FAILURES = {
 PACES = {"slow": 0.3, "long": 0.02}
 LONG_TOKENS = 400
 BROKEN_AFTER_TOKENS = 3
+# Model or key → how many tokens come, and the reason to finish that is given.
+EARLY_ENDS = {"cut-off": (3, "length"), "filtered": (0, "content_filter"), "speechless": (0, "stop")}
 SMALL_BATCH = 10  # what the model "small-batches" embeds at once
-MODELS = ("fake", "fake-embedding", "silent", "broken", "small-batches", *FAILURES, *PACES)
+MODELS = ("fake", "fake-embedding", "silent", "broken", "small-batches", *FAILURES, *PACES, *EARLY_ENDS)
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _PASSAGE = re.compile(r"^\s*\[(\d+)\][ \t]*(.*?)(?=^\s*\[\d+\]|\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -224,7 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self._send_event(request, {"role": "assistant", "content": ""})
-        for token in tokens:
+        count, reason = EARLY_ENDS.get(request.behaviour, (len(tokens), "stop"))
+        for token in tokens[:count]:
             may_go_on = request.tokens_sent < len(tokens) // 2 or self._wait_while_held(request)
             if not (may_go_on and self._pause(request, PACES.get(request.behaviour, 0))):
                 self.close_connection = True
@@ -234,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self._send_event(request, {"content": token})
             request.tokens_sent += 1
-        self._send_event(request, {}, finish="stop")
+        self._send_event(request, {}, finish=reason)
         if (request.body.get("stream_options") or {}).get("include_usage"):
             last = _completion(request, "chat.completion.chunk", []) | {"usage": _usage(1, len(tokens))}
             self._send_chunk(f"data: {json.dumps(last)}\n\n")

@@ -274,6 +274,41 @@ def test_a_model_that_fails_says_how_and_keeps_the_text(chat: Chat, model: str, 
     assert question.content == "What is Milvus, and why?"
 
 
+@pytest.mark.parametrize(
+    ("model", "text", "detail"),
+    [
+        ("cut-off", "You asked:", "at its limit of length"),
+        ("filtered", "", "by its content filter"),
+        ("speechless", "", "without any text"),
+    ],
+)
+def test_an_answer_that_its_model_ended_early_is_not_complete(chat: Chat, model: str, text: str, detail: str) -> None:
+    message = chat.finished(chat.start("What is Milvus, and why?", model))
+    assert (message.state, message.error) == (MessageState.FAILED, "model_stopped")
+    assert message.error_values["detail"] == detail
+    assert message.content.startswith(text)
+    assert bool(message.content) == bool(text)
+
+
+def test_answers_are_started_and_saved_while_many_retrievals_wait(
+    chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, retrieve = threading.Event(), Retriever.retrieve
+
+    def wait(*arguments: object) -> Retrieval:
+        assert goes_on.wait(60)
+        return retrieve(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Retriever, "retrieve", wait)
+    answers = build_answers(chat.core.services)
+    own = Chat(chat.core, answers, chat.server)
+    waiting = [own.start("What colour is a pear?", None, Mode.KNOWLEDGE, fruit) for _ in range(40)]
+    assert own.finished(own.start("Question")).content == "You asked: Question"
+    goes_on.set()
+    assert {own.finished(message_id).state for message_id in waiting} == {MessageState.DONE}
+    answers.close()
+
+
 def test_a_silent_model_times_out(core: Core, model_server: ModelServer) -> None:
     settings = core.services.settings.model_copy(update={"llm_timeout_seconds": 0.5})
     answers = Answers(settings, core.services.redis, core.services.conversations, core.services.retriever.retrieve)

@@ -21,6 +21,12 @@ from kb.errors import SetupError
         ("DATABASE_URL", "zhiwen.db", "postgresql://user"),
         ("DATABASE_URL", "mysql://localhost/zhiwen", "postgresql://user"),
         ("DATABASE_URL", "postgresql://secret@localhost:port/zhiwen", "postgresql://user"),
+        ("OPENAI_BASE_URL", "http://localhost:abc/v1", "https://host/v1"),
+        ("OPENAI_BASE_URL", "http://host:11434:80/v1", "https://host/v1"),
+        ("OPENAI_BASE_URL", "http://[::1/v1", "https://host/v1"),
+        ("EMBEDDING_BASE_URL", "api.example/v1", "https://host/v1"),
+        ("OPENAI_API_KEY", "“sk-secret”", "curly quotes"),
+        ("EMBEDDING_API_KEY", "sk-secret\tb", "curly quotes"),
         ("WORKER_THREADS", "many", "integer"),
     ],
 )
@@ -45,6 +51,9 @@ def test_usual_addresses_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILVUS_URI", "https://milvus.example:443")
     monkeypatch.setenv("REDIS_URL", "rediss://:word@redis.example:6380/1")
     monkeypatch.setenv("DATABASE_URL", "postgres://user:word@sql.example/zhiwen")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://user:word@[::1]:11434/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-key\n")
     settings = load_settings(_env_file=None)
+    assert settings.openai_api_key.get_secret_value() == "sk-key"
     assert not settings.needs_embedded_services
     assert settings.sql_url == "postgresql+psycopg://user:word@sql.example/zhiwen"

@@ -225,6 +225,14 @@ def test_a_deleted_knowledge_base_leaves_its_conversations(conversations: Conver
     assert len(conversations.messages(library.user, conversation.id)) == 2
 
 
+def test_a_knowledge_base_that_is_gone_cannot_be_chosen(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    for gone in (uuid4(), library.knowledge_base("Theirs", owner=library.stranger).id):
+        with pytest.raises(NotFound):
+            conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, gone)
+    assert conversations.get(library.user, conversation.id).knowledge_base_id is None
+
+
 def test_everything_is_its_owners_alone(conversations: Conversations, library: Library) -> None:
     stranger, theirs = library.stranger, library.knowledge_base("Theirs", owner=library.stranger)
     conversation = start(conversations, library)

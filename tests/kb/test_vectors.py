@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -21,6 +22,7 @@ from kb.errors import MilvusRefused, MilvusUnavailable
 from kb.models import Chunk, IndexSettings, KnowledgeBase, RetrievalProfile
 from kb.redis import Turns
 from kb.vectors import VectorStore
+from kb.vectors.connection import Connection
 from kb.vectors.filters import Filter, of_version
 from kb.vectors.schema import TEXT_BYTES, cut_bytes
 from tests.conftest import MakeSettings
@@ -375,6 +377,30 @@ def test_a_milvus_that_is_not_there_says_so_within_seconds(make_settings: MakeSe
     with pytest.raises(MilvusUnavailable):
         store.count("anything")
     assert time.monotonic() - began < 30
+    store.close()
+
+
+def test_who_waits_for_a_silent_milvus_waits_for_one_attempt(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = VectorStore(make_settings(milvus_uri=f"http://127.0.0.1:{free_port()}"))
+    together, attempts = threading.Barrier(4), []
+
+    def connect(_self: Connection) -> NoReturn:
+        attempts.append(1)
+        time.sleep(0.5)  # so that the others come meanwhile
+        raise MilvusUnavailable(detail="silent")
+
+    def count(_number: int) -> str:
+        together.wait()
+        with pytest.raises(MilvusUnavailable, match="silent"):
+            store.count("anything")
+        return "told"
+
+    monkeypatch.setattr(Connection, "_connect", connect)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(count, range(4))) == ["told"] * 4
+    assert len(attempts) < 4
     store.close()
 
 

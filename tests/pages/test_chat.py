@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NoReturn
 from uuid import UUID, uuid4
 
 import pytest
 
+from kb.errors import DatabaseUnavailable
+from kb.library import KnowledgeBases
 from kb.models import Message, MessageState, Mode, Role
 from tests.conftest import add_user
 from tests.fakes.model_server import CHAT, ModelServer
@@ -426,6 +430,46 @@ def test_a_question_from_another_tab_waits_for_the_answer_under_way(
     assert "And me?" in other.text()  # and stays to be copied
     questions = [message.content for message in messages_of(visitor, installation) if message.role is Role.USER]
     assert questions == ["Hello", "Tell me all"]
+
+
+def test_a_question_that_comes_while_the_database_is_away_is_kept_and_tried_again(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    with monkeypatch.context() as away:
+        away.setattr(KnowledgeBases, "list", raising(DatabaseUnavailable(detail="restarting")))
+        visitor.start_asking("What is tea?")
+        assert "What is tea?" in visitor.text()
+        assert visitor.errors.count("The database does not answer (restarting).") == 1
+        visitor.click("ask_refused")
+        assert "What is tea?" in visitor.text()
+        assert visitor.errors.count("The database does not answer (restarting).") == 1
+    visitor.click("ask_refused")
+    visitor.wait_for_answer()
+    assert "You asked: What is tea?" in visitor.text()
+    assert not visitor.errors
+    assert not visitor.has("ask_refused")
+
+
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    def fail(*_arguments: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("model", "detail"), [("filtered", "by its content filter"), ("speechless", "without any text")]
+)
+def test_a_model_that_says_nothing_is_told_and_can_be_tried_again(
+    model: str, detail: str, installation: Installation, visit: Visit
+) -> None:
+    installation.set_up(LLM_MODEL=model)
+    visitor = visit()
+    ask_in_llm_mode(visitor)
+    assert f"{model} ended the answer early ({detail})." in visitor.errors
+    assert visitor.has("regenerate")
 
 
 def test_what_a_model_that_cannot_be_asked_would_have_been_told_is_shown(

@@ -96,6 +96,10 @@ def test_many_conversations_come_in_pages(installation: Installation, visitor: V
     assert visitor.links == ["**Question 2**", "**Question 1**", "**Question 0**"]
     visitor.choose("history_search", "Question 32")
     assert visitor.links == ["**Question 32**"]
+    visitor.choose("history_search", "")
+    visitor.choose("history_page", 2)
+    visitor.choose("history_search", "Question")  # as many pages, but another list
+    assert visitor.links[0] == "**Question 32**"
 
 
 def test_a_browser_whose_time_zone_is_unknown_gets_utc(installation: Installation, visit: Visit) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from kb.errors import NotFound
-from kb.models import Progress, VersionState
+from kb.errors import DatabaseUnavailable, NotFound
+from kb.library import Documents
+from kb.models import Document, Progress, VersionState
 from kb.progress import WorkerInfo
 from tests.pages.conftest import TEA, Installation, Visit
 from tests.pages.visitor import Visitor
@@ -351,6 +353,26 @@ def test_retry_while_redis_is_down_queues_the_document(
     assert "Redis does not answer" in visitor.errors
     latest = installation.services.documents.get(installation.user, document.id).latest
     assert latest.state is VersionState.QUEUED
+
+
+def test_files_that_come_while_the_database_is_away_are_named(
+    installation: Installation, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = installation.knowledge_base()
+    visitor.run()
+    register, calls = Documents.register, []
+
+    def go_away(*arguments: Any) -> Document:
+        calls.append(1)
+        if len(calls) > 1:
+            raise DatabaseUnavailable(detail="restarting")
+        return register(*arguments)
+
+    monkeypatch.setattr(Documents, "register", go_away)
+    visitor.upload(*[(f"{number}.md", b"Text.") for number in range(8)])
+    assert [document.name for document in installation.documents(base)] == ["0.md"]
+    assert "(restarting): 1.md, 2.md, 3.md, 4.md, 5.md … (+2)." in visitor.errors
+    assert len(calls) == 2  # no more waiting after one failure
 
 
 def test_a_click_that_comes_too_late_is_told(installation: Installation, visitor: Visitor) -> None:

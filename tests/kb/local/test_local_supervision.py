@@ -167,6 +167,8 @@ def test_a_folder_held_for_other_services_is_not_joined(embedded: Embedded) -> N
         embedded.started()
     with pytest.raises(SetupError, match=rf"held by another process \(PID {web.process.pid}, .*another MILVUS_URI"):
         embedded.started(milvus_uri="http://elsewhere.example:19530")
+    with pytest.raises(SetupError, match=r"another DATABASE_URL"):
+        embedded.started(milvus_uri="http://milvus.example:19530", database_url="sqlite:///elsewhere.db")
     assert len(web.family) == 3
 
 
