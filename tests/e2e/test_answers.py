@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -10,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import Desk
-from tests.e2e.screen import OpenScreen, Screen
+from tests.e2e.screen import SECONDS, OpenScreen, Screen
 from tests.e2e.web import Web, is_alive
 from tests.fakes.model_server import CHAT, LONG_TOKENS, ModelServer
 from tests.real_services import wait_until
@@ -54,6 +56,20 @@ def test_stop_ends_the_answer_and_keeps_what_had_arrived(
     request = models.chats[-1]
     assert request.ended.wait(20)
     assert request.disconnected, "the model goes on writing for nobody"
+
+
+@pytest.mark.usefixtures("held")
+def test_a_stop_that_redis_does_not_hear_says_so_at_once(open_screen: OpenScreen, desk: Desk, web: Web) -> None:
+    screen = open_screen("/")
+    ask_at_length(screen, desk)
+    (redis,) = [service.pid for service in web.run_state.services if service.name == "redis"]
+    assert redis
+    os.kill(redis, signal.SIGSTOP)
+    try:
+        screen.click("stop")
+        expect(screen.page.get_by_text("REDIS_URL says where it is")).to_be_visible(timeout=40 * SECONDS)
+    finally:
+        os.kill(redis, signal.SIGCONT)
 
 
 def test_a_reload_finds_the_running_answer_again(
