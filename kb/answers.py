@@ -27,7 +27,7 @@ from kb import redis as kb_redis
 from kb.answering import PassagesFound, Question, Retrieve, answer
 from kb.config import Settings
 from kb.conversations import Conversations
-from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, ModelError, NotFound
+from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, ModelError, NotFound
 from kb.llm import ChatModel
 from kb.models import MessageState, Retrieval
 from kb.retrieval.record import from_record, to_record
@@ -125,7 +125,7 @@ class Answers:
         try:
             begin.result(START_SECONDS)
         except TimeoutError as error:
-            raise DatabaseUnavailable(detail=f"no answer within {START_SECONDS:.0f} s") from error
+            raise DatabaseUnavailable(detail=N_("it takes too long")) from error
 
     def read(self, user_id: UUID, message_id: UUID, position: str = "0-0") -> Update:
         """What has arrived since `position`. Errors: `NotFound`, `RedisUnavailable`."""
@@ -194,7 +194,6 @@ class Answers:
             try:
                 if not await self._is_awaited(running):
                     return
-                # The sign of life comes before anybody can look for it.
                 await self._forget_earlier(running)
             finally:
                 running.begun.set()
@@ -208,12 +207,16 @@ class Answers:
         bound.info("answer.ended", state=running.state.value, error=running.error.code if running.error else "")
 
     async def _is_awaited(self, running: _Running) -> bool:
-        """Whether the answer is still to be given: somebody else may have given it since the caller looked."""
+        """Whether the answer is still to be given: somebody else may have given it since the caller looked.
+
+        One that a page took for dead before the first sign of life is: see `Conversations.finish`.
+        """
         while True:
             since = running.since
             try:
                 message = await self._in_sql_thread(self._conversations.message, running.user_id, running.message_id)
-                awaited = message.state is MessageState.STREAMING
+                is_open = message.state in (MessageState.STREAMING, MessageState.INTERRUPTED)
+                awaited = is_open and message.created_at == since
             except NotFound:
                 awaited = False
             except DatabaseUnavailable:

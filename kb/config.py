@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     def _check_base_url(cls, value: str) -> str:
         import httpx
 
+        value = value.strip()
         try:
             url = httpx.URL(value)
             is_address = urlsplit(value).scheme in ("http", "https") and bool(url.host)

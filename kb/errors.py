@@ -304,7 +304,7 @@ class ModelStreamBroken(ModelError):
 
 class ModelStopped(ModelError):
     message = N_("{model} ended the answer early ({detail}).")
-    remedy = N_("What had arrived is kept. Try again, ask in another way, or choose another model.")
+    remedy = N_("Ask it to go on or in another way, try again, or choose another model.")
 
 
 class ModelRefused(ModelError):

@@ -6,9 +6,10 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -31,8 +32,21 @@ LOCAL_SERVERS = (("Ollama", "http://127.0.0.1:11434/v1"), ("vLLM / FastChat", "h
 PROBE_SECONDS = 0.5
 LIST_SECONDS = 3.0
 FRESH_SECONDS = 20.0
-# Reasons to finish that leave the answer without its end.
-_EARLY_ENDS = {"length": N_("at its limit of length"), "content_filter": N_("by its content filter")}
+_AT_LIMIT, _FILTERED, _GAVE_UP = N_("at its limit of length"), N_("by its content filter"), N_("as its server gave up")
+# Reasons to finish that leave the answer without its end: OpenAI's, and those that others have added.
+_EARLY_ENDS = {
+    "length": _AT_LIMIT,
+    "max_tokens": _AT_LIMIT,
+    "max_output_tokens": _AT_LIMIT,
+    "model_length": _AT_LIMIT,
+    "model_context_window_exceeded": _AT_LIMIT,
+    "content_filter": _FILTERED,
+    "sensitive": _FILTERED,
+    "insufficient_system_resource": _GAVE_UP,
+    "network_error": _GAVE_UP,
+    "error": _GAVE_UP,
+    "abort": _GAVE_UP,
+}
 _NO_CHAT = re.compile(r"embed|rerank|\bbge-|whisper|tts-|dall-e", re.IGNORECASE)
 
 
@@ -170,11 +184,13 @@ async def stream_chat(settings: Settings, model: ChatModel, messages: Sequence[C
         timeout=settings.llm_timeout_seconds,
         max_retries=0,
         stream_usage=False,
+        # Some model names make the client speak OpenAI's newer protocol, which hardly any other server knows.
+        use_responses_api=None if model.host == host_of("") else False,
     )
     began, reason = False, ""
     try:
         async for piece in chat.astream(list(messages)):
-            reason = piece.response_metadata.get("finish_reason") or reason
+            reason = _reason_to_finish(piece.response_metadata) or reason
             if text := piece.text:
                 began = began or not text.isspace()
                 yield str(text)
@@ -188,3 +204,10 @@ async def stream_chat(settings: Settings, model: ChatModel, messages: Sequence[C
     if reason in _EARLY_ENDS or not began:
         detail = _EARLY_ENDS.get(reason, N_("without any text"))
         raise ModelStopped(host=model.host, model=model.name, detail=detail)
+
+
+def _reason_to_finish(metadata: Mapping[str, Any]) -> str:
+    """Why the model ends its answer; empty as long as it does not say so."""
+    if metadata.get("status") == "incomplete":  # in OpenAI's newer protocol
+        return str((metadata.get("incomplete_details") or {}).get("reason") or "length")
+    return str(metadata.get("finish_reason") or ("stop" if metadata.get("status") == "completed" else ""))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from kb.errors import KbError, NotFound
@@ -13,7 +15,7 @@ from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice, start_answer
 from pages.ui.resources import current_user, services, warm_up
-from pages.ui.state import forget_id, query_id, settle_choices, state
+from pages.ui.state import Refused, forget_id, query_id, settle_choices, state
 
 MORE_MESSAGES = 50
 QUESTION_KEY = "question"
@@ -33,9 +35,11 @@ def main() -> None:
         if state().mode is not Mode.TEST and has_model() and any(base.ready_count for base in knowledge_bases):
             warm_up()
     except KbError as error:
-        question = st.session_state.get(QUESTION_KEY) or _asked_again()
+        question = st.session_state.get(QUESTION_KEY)
         if question:
-            state().refused = error, question
+            refuse(question, error)
+        elif refused := state().refused:
+            state().refused = replace(refused, reason=error)
         else:
             show_error(error)
         draw_refused()
@@ -149,14 +153,14 @@ def draw_question(
     # Disabled, the field would swallow what was sent before this tab knew of an answer under way.
     is_sent = bool(st.session_state.get(QUESTION_KEY))
     question = st.chat_input(placeholder, key=QUESTION_KEY, disabled=(running and not is_sent) or lacks_base)
-    question = question or _asked_again()
+    question = question or (None if lacks_base else _asked_again())
     if question and question.strip():
         try:
             if is_gone and current.mode is not Mode.LLM:
                 raise NotFound(what=KNOWLEDGE_BASE)
             ask(user, conversation, question.strip())
         except KbError as error:
-            current.refused = error, question
+            refuse(question, error)
         else:
             current.refused = None
             st.rerun()
@@ -166,17 +170,31 @@ def draw_question(
 def draw_refused() -> None:
     """A question that could not be asked, so that it is not lost."""
     if refused := state().refused:
-        reason, question = refused
-        show_error(reason)
-        st.text(question)
-        if not isinstance(reason, NotFound):  # else it would go to another knowledge base
+        show_error(refused.reason)
+        st.text(refused.question)
+        if _may_try_again(refused):
             st.button(_("Try again"), key=ASK_REFUSED_KEY, icon=":material/refresh:")
+
+
+def refuse(question: str, reason: KbError) -> None:
+    """Keep the question. Where its knowledge base is gone, it is meant for none."""
+    current = state()
+    base_id = None if isinstance(reason, NotFound) else current.knowledge_base_id
+    current.refused = Refused(question, reason, current.mode, base_id)
+
+
+def _may_try_again(refused: Refused) -> bool:
+    """Not if it would go to another mode, or another knowledge base, than it was meant for."""
+    current = state()
+    is_same_base = current.mode is Mode.LLM or current.knowledge_base_id == refused.knowledge_base_id
+    return current.mode is refused.mode and is_same_base
 
 
 def _asked_again() -> str | None:
     """The question that could not be asked before, if it is to be tried again now."""
     refused = state().refused
-    return refused[1] if refused and st.session_state.get(ASK_REFUSED_KEY) else None
+    is_wanted = refused and st.session_state.get(ASK_REFUSED_KEY) and _may_try_again(refused)
+    return refused.question if refused and is_wanted else None
 
 
 def ask(user: User, conversation: Conversation | None, question: str) -> None:

@@ -48,7 +48,7 @@ def ngettext(singular: str, plural: str, count: int, **values: str) -> str:
 def error_text(error: KbError) -> tuple[str, str]:
     """What happened, and what to do next."""
     # Some values are words of ours (what, state, detail …); a user's own names are not translated.
-    values = {key: value if key == "name" else _(value) for key, value in error.values.items()}
+    values = {key: value if key in ("name", "names") else _(value) for key, value in error.values.items()}
     return fill(_(error.message), values), fill(_(error.remedy), values)
 
 

@@ -191,7 +191,8 @@ def start_answer(user_id: UUID, message: Message) -> None:
     try:
         resources.answers().start(user_id, message.id, _model_for(message))
     except KbError as error:
-        resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, "", error=error)
+        with errors_flashed():  # where even that cannot be written, it is found interrupted
+            resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, "", error=error)
 
 
 def _model_for(message: Message) -> ChatModel | ModelError | None:

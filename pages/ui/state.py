@@ -24,6 +24,16 @@ class LiveAnswer:
     has_ended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A question that could not be asked, why, and whom it was meant for."""
+
+    question: str
+    reason: KbError
+    mode: Mode
+    knowledge_base_id: UUID | None
+
+
 @dataclass(slots=True)
 class State:
     mode: Mode = Mode.KNOWLEDGE
@@ -31,7 +41,7 @@ class State:
     knowledge_base_id: UUID | None = None
     # A switch before the conversation exists; its line is drawn, and stored with the first question.
     switched: bool = False
-    refused: tuple[KbError, str] | None = None  # the last question, if it could not be asked, and why
+    refused: Refused | None = None  # the last question, if it could not be asked
     shown_messages: int = 50
     has_dialog: bool = False  # since the last run of the whole page
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)

@@ -413,6 +413,14 @@ def test_an_answer_that_was_given_meanwhile_is_not_given_again(chat: Chat) -> No
     assert len(chat.server.requests) == asked
 
 
+def test_an_answer_that_is_taken_for_dead_before_it_begins_is_given(chat: Chat) -> None:
+    message = chat.ask("Question")
+    chat.core.services.conversations.finish(chat.core.user, message.id, MessageState.INTERRUPTED, "")
+    chat.answers.start(chat.core.user, message.id, chat.model("fake"))
+    wait_until(lambda: chat.message(message.id).state is MessageState.DONE)
+    assert chat.message(message.id).content == "You asked: Question"
+
+
 def test_an_answer_tried_again_before_the_last_word_of_the_first_try_is_given(
     chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

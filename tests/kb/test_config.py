@@ -51,9 +51,10 @@ def test_usual_addresses_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILVUS_URI", "https://milvus.example:443")
     monkeypatch.setenv("REDIS_URL", "rediss://:word@redis.example:6380/1")
     monkeypatch.setenv("DATABASE_URL", "postgres://user:word@sql.example/zhiwen")
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://user:word@[::1]:11434/v1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://user:word@[::1]:11434/v1\n")
     monkeypatch.setenv("OPENAI_API_KEY", " sk-key\n")
     settings = load_settings(_env_file=None)
+    assert settings.openai_base_url == "http://user:word@[::1]:11434/v1"
     assert settings.openai_api_key.get_secret_value() == "sk-key"
     assert not settings.needs_embedded_services
     assert settings.sql_url == "postgresql+psycopg://user:word@sql.example/zhiwen"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from kb.errors import ModelError, ModelKeyRefused, ModelRefused, ModelStreamBroken, ModelUnreachable
-from kb.llm import ChatModel, ChatModels, list_models, stream_chat
+from kb.llm import ChatModel, ChatModels, _reason_to_finish, list_models, stream_chat
 from tests.conftest import MakeSettings
 from tests.fakes.model_server import ModelServer
 from tests.real_services import free_port
@@ -119,6 +120,30 @@ def test_a_local_model_never_sees_the_key(make_settings: MakeSettings, server: M
     for is_local in (True, False):
         assert asyncio.run(ask(is_local)) == "You asked: Hello?"
     assert [request.key for request in server.requests] == ["none", "secret"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({}, ""),
+        ({"finish_reason": None}, ""),
+        ({"finish_reason": "stop"}, "stop"),
+        ({"status": "completed"}, "stop"),
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "max_output_tokens"),
+        ({"status": "incomplete", "incomplete_details": None}, "length"),
+        ({"status": "in_progress"}, ""),
+    ],
+)
+def test_why_an_answer_ends_is_understood_in_both_protocols(metadata: dict[str, Any], reason: str) -> None:
+    assert _reason_to_finish(metadata) == reason
+
+
+def test_a_models_name_does_not_choose_the_protocol(make_settings: MakeSettings, server: ModelServer) -> None:
+    async def ask() -> str:
+        model = ChatModel("codex-7b-instruct", server.base_url, "test")
+        return "".join([text async for text in stream_chat(make_settings(), model, [("human", "Hello?")])])
+
+    assert asyncio.run(ask()) == "You asked: Hello?"
 
 
 def test_a_broken_stream_is_told_from_an_end(make_settings: MakeSettings, server: ModelServer) -> None:

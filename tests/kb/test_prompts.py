@@ -59,7 +59,7 @@ def test_the_history_leaves_out_what_is_not_said() -> None:
         message(Role.ASSISTANT, "first"),
         message(Role.NOTICE, "资料"),
         message(Role.USER, "two"),
-        message(Role.ASSISTANT, "half", MessageState.FAILED),
+        message(Role.ASSISTANT, "", MessageState.FAILED),
         message(Role.ASSISTANT, "stopped", MessageState.STOPPED),
         message(Role.ASSISTANT, ""),
     ]
@@ -67,12 +67,17 @@ def test_the_history_leaves_out_what_is_not_said() -> None:
     assert told == [("human", "one"), ("ai", "first"), ("human", "two"), ("ai", "stopped"), ("human", "three")]
 
 
+def test_an_answer_that_broke_off_can_be_gone_on_with() -> None:
+    half = [message(Role.USER, "one"), message(Role.ASSISTANT, "half", MessageState.FAILED)]
+    assert chat_messages("Go on", half, chinese=False)[1:] == [("human", "one"), ("ai", "half"), ("human", "Go on")]
+
+
 def test_a_question_that_was_not_answered_is_left_out() -> None:
     """Many models refuse two turns of the user in a row."""
     unanswered = [
         *(message(Role.USER, "one"), message(Role.ASSISTANT, "")),
         *(message(Role.USER, "two"), message(Role.ASSISTANT, "", MessageState.STOPPED)),
-        *(message(Role.USER, "three"), message(Role.ASSISTANT, "half", MessageState.FAILED)),
+        *(message(Role.USER, "three"), message(Role.ASSISTANT, "", MessageState.FAILED)),
     ]
     assert chat_messages("four", unanswered, chinese=False)[1:] == [("human", "four")]
 

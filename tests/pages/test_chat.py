@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from kb.answers import Answers
+from kb.conversations import Conversations
 from kb.errors import DatabaseUnavailable
 from kb.library import KnowledgeBases
 from kb.models import Message, MessageState, Mode, Role
@@ -452,8 +454,45 @@ def test_a_question_that_comes_while_the_database_is_away_is_kept_and_tried_agai
     assert not visitor.has("ask_refused")
 
 
+def test_a_refused_question_is_not_tried_again_in_another_mode(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    with monkeypatch.context() as away:
+        away.setattr(KnowledgeBases, "list", raising(DatabaseUnavailable(detail="restarting")))
+        visitor.start_asking("What is tea?")
+        visitor.run()
+        assert visitor.errors.count("The database does not answer (restarting).") == 1
+    visitor.run()
+    visitor.choose("mode", Mode.KNOWLEDGE)
+    assert not visitor.has("ask_refused")
+    visitor.choose("mode", Mode.LLM)
+    visitor.click("ask_refused")
+    visitor.wait_for_answer()
+    assert "You asked: What is tea?" in visitor.text()
+
+
+def test_an_answer_that_can_neither_be_started_nor_closed_is_asked_for_once(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    with monkeypatch.context() as away:
+        for owner, name in ((Answers, "start"), (Conversations, "finish")):
+            away.setattr(owner, name, raising(DatabaseUnavailable(detail="restarting")))
+        visitor.start_asking("What is tea?")
+    assert "(restarting)" in visitor.errors
+    assert not visitor.has("ask_refused")
+    visitor.wait_for_answer()
+    assert "This answer was interrupted" in visitor.text()
+    assert visitor.has("regenerate")
+    questions = [message.content for message in messages_of(visitor, installation) if message.role is Role.USER]
+    assert questions == ["What is tea?"]
+
+
 def raising(error: Exception) -> Callable[..., NoReturn]:
-    def fail(*_arguments: object) -> NoReturn:
+    def fail(*_arguments: object, **_values: object) -> NoReturn:
         raise error
 
     return fail
