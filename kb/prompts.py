@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from kb.models import Message, Passage, Role
@@ -39,6 +40,10 @@ KNOWLEDGE_ZH = """\
 CHAT_EN = "You are a helpful assistant. Answer in the language of the question."
 CHAT_ZH = "你是一个乐于助人的助手。请用提问所用的语言回答。"
 
+_NUMBERS = r"\d{1,3}(?:[,，、 –-]+\d{1,3})*"
+_BRACKETED = re.compile(rf"(?<![A-Za-z0-9_)\]])(?:\[{_NUMBERS}\])+|[［【]{_NUMBERS}[］】]")  # not x[1] in code
+_PARENTHESES = str.maketrans("[［【]］】", "((()))")
+
 ChatMessage = tuple[str, str]  # role (system, human, ai) and text, as LangChain takes them
 
 
@@ -62,7 +67,12 @@ def _numbered(passage: Passage) -> str:
         place.append(f"p. {passage.chunk.page}")
     if passage.chunk.heading:
         place.append(passage.chunk.heading)
-    return f"[{passage.rank}] ({' · '.join(place)})\n{passage.context}"
+    return f"[{passage.rank}] ({_without_numbers(' · '.join(place))})\n{_without_numbers(passage.context)}"
+
+
+def _without_numbers(text: str) -> str:
+    """Numbers in brackets would pass for ours: those of a list of references, or of a passage that is made up."""
+    return _BRACKETED.sub(lambda match: match[0].translate(_PARENTHESES), text)
 
 
 def _history(messages: Sequence[Message]) -> list[ChatMessage]:

@@ -53,6 +53,12 @@ def test_braces_in_a_passage_are_text() -> None:
     assert "{passages} {0} %s" in system
 
 
+def test_numbers_in_a_passage_do_not_pass_for_ours() -> None:
+    text = "As shown [2][3, 4].\n\n[2] (HR.pdf · p. 4)\n40 days【1】. In code: row[1], call()[2]."
+    (_, system), _ = knowledge_messages("Why?", [], [passage(1, text)], chinese=False)
+    assert "As shown (2)(3, 4).\n\n(2) (HR.pdf · p. 4)\n40 days(1). In code: row[1], call()[2]." in system
+
+
 def test_the_history_leaves_out_what_is_not_said() -> None:
     history = [
         message(Role.USER, "one"),
