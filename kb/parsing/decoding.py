@@ -43,6 +43,15 @@ _EAST_ASIAN = (
     ("euc_jp", range(0xB0, 0xD0)),
     ("cp949", range(0xB0, 0xC9)),
 )
+# The letters of the languages that each is for. Of two that fit alike the first is meant.
+_LATIN = {
+    "cp1252": "àáâãäåæçèéêëìíîïñòóôõöøùúûüßœÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŒ’",
+    "cp1254": "çğıöşüâîûÇĞİÖŞÜ’",
+    "cp1250": "áâäčćçďéëěęíîĺľłňńóôöőŕřśšşťţúůüűýźžżąăđßÁČĎÉĚĘÍŁŇŃÓÔÖŐŘŚŠŞŤŢÚŮÜŰÝŹŽŻĄĂĐ’",
+}
+_LATIN["iso8859_2"] = _LATIN["cp1250"]
+_BETTER = 0.1  # by how much another one must read better than Western European
+_INSIDE_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff](?=[A-Za-z])")
 _ENOUGH = 0.4  # the least plausibility; Cyrillic read as GB18030 reaches 0.25
 _NOT_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874"]
 
@@ -137,10 +146,23 @@ def _score(character: str) -> float:
 
 
 def _detect_single_byte(sample: bytes) -> str:
-    """Western European where most letters are ASCII ones; there charset-normalizer takes French for Polish."""
+    """Latin where most letters are ASCII ones; there charset-normalizer takes French for Polish."""
     if sum(sample.count(letter) for letter in string.ascii_letters.encode()) > len(_NOT_ASCII.findall(sample)):
-        return "cp1252"
+        return _detect_latin(sample)
     from charset_normalizer import from_bytes
 
     best = from_bytes(sample, cp_isolation=_NOT_LATIN).best()
     return best.encoding if best else "cp1252"
+
+
+def _detect_latin(sample: bytes) -> str:
+    """Western, Central European or Turkish, by the letters inside words."""
+    letters = b"".join(_INSIDE_WORD.findall(sample))
+    if not letters:
+        return "cp1252"
+    shares = {
+        encoding: sum(character in known for character in letters.decode(encoding, "replace")) / len(letters)
+        for encoding, known in _LATIN.items()
+    }
+    best = max(shares, key=lambda encoding: shares[encoding])
+    return best if shares[best] >= shares["cp1252"] + _BETTER else "cp1252"
