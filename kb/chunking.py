@@ -1,15 +1,15 @@
 """Parsed document → chunks. Pure: the same text always gives the same spans.
 
 Sections (from one heading to the next) are kept whole and joined while they fit; a longer one is split at the
-best place there is: paragraph, line, sentence, clause, word. Length counts columns, of which a Han character
-takes two, so that a chunk says about as much in Chinese as in English.
+best place there is: paragraph, line, sentence, clause, word. Slides and sheets are not joined. Length counts
+columns, of which a Han character takes two, so that a chunk says about as much in Chinese as in English.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -52,7 +52,8 @@ def columns(text: str) -> int:
 def chunk_document(document: ParsedDocument, size: int = 1000, overlap: int = 100) -> list[ChunkSpan]:
     """Cut `document` into chunks of at most `size` columns; those of one section share up to `overlap` columns.
 
-    Every character but white space stands in a chunk. `heading` is the path of headings in force at its start.
+    Every character but white space stands in a chunk. `heading` is the path of headings in force at its start; those
+    of another slide or sheet are not.
     """
     size = max(_MIN_COLUMNS, min(size, _MAX_COLUMNS))
     overlap = max(0, min(overlap, size // 2))
@@ -65,7 +66,8 @@ def chunk_document(document: ParsedDocument, size: int = 1000, overlap: int = 10
         page = bisect_right(page_starts, _own_start(text, max(start, before), end))
         before = end
         number = document.pages[page - 1].number if page else 0
-        spans.append(ChunkSpan(len(spans), start, end, number, paths.at(start)))
+        since = page_starts[page - 1] if page and document.has_whole_pages else 0
+        spans.append(ChunkSpan(len(spans), start, end, number, paths.at(start, since)))
     return spans
 
 
@@ -77,7 +79,8 @@ def _own_start(text: str, start: int, end: int) -> int:
 
 
 def _spans(document: ParsedDocument, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    for group in _group(_sections(document), size):
+    groups = (group for sections in _wholes(document) for group in _group(sections, size))
+    for group in groups:
         start, end = group[0].start, group[-1].end
         if sum(section.columns for section in group) <= size:
             yield start, end
@@ -85,9 +88,21 @@ def _spans(document: ParsedDocument, size: int, overlap: int) -> Iterator[tuple[
             yield from _split(document.text, start, end, size, overlap)
 
 
-def _sections(document: ParsedDocument) -> Iterator[_Section]:
+def _wholes(document: ParsedDocument) -> Iterator[list[_Section]]:
+    """The sections that chunks may hold together: those of a slide or sheet, else all."""
+    starts = {page.start for page in document.pages} if document.has_whole_pages else set()
+    whole: list[_Section] = []
+    for section in _sections(document, starts):
+        if section.start in starts and whole:
+            yield whole
+            whole = []
+        whole.append(section)
+    yield whole
+
+
+def _sections(document: ParsedDocument, page_starts: Collection[int]) -> Iterator[_Section]:
     text = document.text
-    starts = {0: 0} | {heading.start: heading.level for heading in document.headings}
+    starts = dict.fromkeys([0, *page_starts], 0) | {heading.start: heading.level for heading in document.headings}
     bounds = [*sorted(starts), len(text)]
     for start, end in pairwise(bounds):
         body = text[start:end]
@@ -222,12 +237,17 @@ class _HeadingPaths:
         self._open: list[Heading] = []
         self._path = ""
 
-    def at(self, position: int) -> str:
-        """The path "A > B > C" at `position`."""
+    def at(self, position: int, since: int = 0) -> str:
+        """The path "A > B > C" at `position`, of the headings from `since` on."""
         while self._coming and self._coming[-1].start <= position:
             heading = self._coming.pop()
             while self._open and self._open[-1].level >= heading.level:
                 self._open.pop()
             self._open.append(heading)
+            self._path = ""
+        if self._open and self._open[0].start < since:
+            self._open = [heading for heading in self._open if heading.start >= since]
+            self._path = ""
+        if self._open and not self._path:
             self._path = " > ".join(entry.title for entry in self._open)[:_MAX_HEADING_PATH]
         return self._path

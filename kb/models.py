@@ -89,13 +89,15 @@ class Heading:
 class ParsedDocument:
     """A file's text with its page and heading positions, all as character offsets into `text`.
 
-    `pages` is empty for formats without pages; both tuples are in order of `start`.
+    `pages` is empty for formats without pages; both tuples are in order of `start`. Pages are whole where each is a
+    thing of its own, as slides and sheets are: none goes on with the one before.
     """
 
     text: str
     pages: tuple[PageStart, ...] = ()
     headings: tuple[Heading, ...] = ()
     title: str = ""
+    has_whole_pages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

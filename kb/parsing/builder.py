@@ -29,8 +29,9 @@ def clean_title(text: str) -> str:
 class TextBuilder:
     """Collects pieces of text with the pages and headings they begin."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, has_whole_pages: bool = False) -> None:
         self.name = name
+        self._has_whole_pages = has_whole_pages
         self.length = 0
         self._parts: list[str] = []
         self._pages: list[PageStart] = []
@@ -58,10 +59,10 @@ class TextBuilder:
         return start
 
     def add_heading(self, level: int, title: str) -> None:
-        """Append `title` as a heading line of its own."""
-        title = clean_title(title)
-        if title:
-            self._headings.append(Heading(self.add_clean(title, gap=2), level, title))
+        """Append `title`, all of it, as a heading line of its own."""
+        line = " ".join(clean(title).split())
+        if line:
+            self._headings.append(Heading(self.add_clean(line, gap=2), level, clean_title(line)))
 
     def mark_heading(self, start: int, level: int, title: str) -> None:
         """Say that the line at `start` of the text so far is a heading."""
@@ -81,7 +82,8 @@ class TextBuilder:
     def build(self, title: str = "") -> ParsedDocument:
         """The document. Headings come in order of their position."""
         headings = tuple(sorted(self._headings, key=lambda heading: heading.start))
-        return ParsedDocument("".join(self._parts), tuple(self._pages), headings, clean_title(title))
+        text = "".join(self._parts)
+        return ParsedDocument(text, tuple(self._pages), headings, clean_title(title), self._has_whole_pages)
 
     def _append(self, text: str) -> None:
         self.length += len(text)

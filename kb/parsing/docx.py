@@ -15,13 +15,13 @@ from kb.parsing.source import Source
 from kb.parsing.tables import join_cells
 
 _P, _TBL, _TR, _TC, _STYLE = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc"), qn("w:pStyle")
-_OUTLINE, _VAL, _FOOTNOTE = qn("w:outlineLvl"), qn("w:val"), qn("w:footnote")
+_OUTLINE, _VAL, _NOTES = qn("w:outlineLvl"), qn("w:val"), (qn("w:footnote"), qn("w:endnote"))
 _TEXT = {qn("w:t"), "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"}
 _SPACING = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
 # A text box stands twice, for new and for old programs; properties hold tab stops, not tabs.
 _SKIPPED = {
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
-    *(qn("w:pPr"), qn("w:rPr"), qn("w:tblPr"), qn("w:del"), qn("w:sectPr")),
+    *(qn("w:pPr"), qn("w:rPr"), qn("w:tblPr"), qn("w:del"), qn("w:moveFrom"), qn("w:sectPr")),
 }
 _BODY_LEVEL = 9  # Word's outline level for text that is no heading
 _MAX_STYLE_CHAIN = 20
@@ -30,7 +30,7 @@ Element = Any  # lxml gives no types
 
 
 def parse(source: Source) -> ParsedDocument:
-    """Headers and footers are left out, footnotes come last."""
+    """Headers and footers are left out, footnotes and endnotes come last."""
     document = docx.Document(str(source.path))
     builder = TextBuilder(source.name)
     levels = _style_levels(document)
@@ -41,7 +41,7 @@ def parse(source: Source) -> ParsedDocument:
             builder.add_heading(level, _text(block))
         else:
             builder.add(_text(block), gap=1 if _is_list_item(block) else 2)
-    _add_footnotes(builder, document)
+    _add_notes(builder, document)
     return builder.build(document.core_properties.title or "")
 
 
@@ -134,9 +134,9 @@ def _is_list_item(paragraph: Element) -> bool:
     return paragraph.pPr is not None and paragraph.pPr.numPr is not None
 
 
-def _add_footnotes(builder: TextBuilder, document: Any) -> None:
+def _add_notes(builder: TextBuilder, document: Any) -> None:
     builder.break_paragraph()
     for relation in document.part.rels.values():
-        if relation.reltype.endswith("/footnotes") and not relation.is_external:
-            for note in parse_xml(relation.target_part.blob).iterchildren(_FOOTNOTE):
+        if relation.reltype.endswith(("/footnotes", "/endnotes")) and not relation.is_external:
+            for note in parse_xml(relation.target_part.blob).iterchildren(*_NOTES):
                 builder.add(_text(note))

@@ -41,6 +41,7 @@ def document_frame(document: ParsedDocument) -> Frame:
         "pages": [(page.start, page.number) for page in document.pages],
         "headings": [(heading.start, heading.level, heading.title) for heading in document.headings],
         "title": document.title,
+        "whole": document.has_whole_pages,
     }
 
 
@@ -48,4 +49,4 @@ def read_document(frame: Frame) -> ParsedDocument:
     """The document of such a message."""
     pages = tuple(PageStart(start, number) for start, number in frame["pages"])
     headings = tuple(Heading(start, level, title) for start, level, title in frame["headings"])
-    return ParsedDocument(frame["text"], pages, headings, frame["title"])
+    return ParsedDocument(frame["text"], pages, headings, frame["title"], frame["whole"])

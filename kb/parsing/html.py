@@ -84,11 +84,11 @@ class _Walker:
             return []
         if name in _HEADINGS:
             self._end_line()
-            self.builder.add_heading(_HEADINGS[name], tag.get_text(" "))
+            self.builder.add_heading(_HEADINGS[name], _inline_text(tag, " "))
             return []
         if name == "pre":
             self._end_line()
-            self.builder.add(tag.get_text(), gap=2)
+            self.builder.add(_inline_text(tag, "\n"), gap=2)
             return []
         if name == "tr" and not tag.find("table") and not tag.find(list(_HEADINGS)):
             self._end_line()
@@ -116,4 +116,25 @@ def _is_hidden(tag: Tag) -> bool:
 
 
 def _cells(row: Tag) -> Iterable[str]:
-    return (cell.get_text(" ") for cell in row.find_all(["td", "th"], recursive=False))
+    return (_inline_text(cell, " ") for cell in row.find_all(["td", "th"], recursive=False))
+
+
+def _inline_text(root: Tag, gap: str) -> str:
+    """The text inside `root` as one piece, as written; `gap` stands for a line break and between blocks."""
+    pieces: list[str] = []
+    stack: list[object] = list(reversed(root.contents))
+    while stack:
+        node = stack.pop()
+        if node is None:
+            if pieces and not pieces[-1].endswith(gap):
+                pieces.append(gap)
+        elif isinstance(node, Tag):
+            name = node.name.lower()
+            if name == "br":
+                pieces.append(gap)
+            elif name not in _HIDDEN and not _is_hidden(node):
+                children = reversed(node.contents)
+                stack.extend([None, *children, None] if name in _BLOCKS or name in ("td", "th") else children)
+        elif isinstance(node, NavigableString) and not isinstance(node, PreformattedString):
+            pieces.append(str(node))
+    return "".join(pieces)

@@ -1,4 +1,4 @@
-"""Markdown: the text as written, with the positions of its headings."""
+"""Markdown: the text as written, but for pictures that it holds itself, with the positions of its headings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kb.parsing.decoding import decode
 from kb.parsing.source import Source
 
 _MAX_TOKENIZED = 20_000_000  # characters; the tokens of more would fill the memory, so it has no headings
+_EMBEDDED = re.compile(r"data:[\w.+/-]{3,80}(?:;[\w.=-]{1,40}){0,3},[\w+/=%-]{200,}")
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
@@ -23,7 +24,7 @@ _MARKUP = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)|<[^>]{0,200}>|[ \t]+\{#[^}]*\}$"
 def parse(source: Source) -> ParsedDocument:
     """Headings are CommonMark's, so a `#` in a code fence is none; the title is the first one."""
     builder = TextBuilder(source.name)
-    text = clean(decode(source.path.read_bytes())).strip("\n")
+    text = _EMBEDDED.sub("data:…", clean(decode(source.path.read_bytes())).strip("\n"))
     builder.add_clean(text)
     front = _FRONT_MATTER.match(text)
     found = _FRONT_TITLE.search(front.group()) if front else None

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
+from typing import Any
 
 import pypdfium2
 from pypdf import PdfReader
@@ -29,7 +30,7 @@ _BROKEN = (
     *(RuntimeError, TypeError, ValueError, struct.error, zlib.error),
 )
 _MAX_HEADINGS = 5_000
-_LINE_BREAK_HYPHEN = re.compile("\ufffe[\r\n]*")
+_LINE_END_HYPHEN = re.compile("[\x02\ufffe][\r\n]*")  # PDFium's marks
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 _ONE_HAN = re.compile(f"[{_HAN}]")
 _ENDS_IN_HAN = re.compile(f"[{_HAN}，、] ?$")
@@ -48,11 +49,12 @@ _RADICALS = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What a library found in a file: the text of each page, level and title of the headings by page, the title."""
+    """What a library found in a file: the text of each page; by page, level and title of its headings; the title."""
 
     pages: list[str]
     headings: defaultdict[int, list[tuple[int, str]]]
     title: str
+    filled_in: defaultdict[int, list[str]]  # the form's fields
 
 
 def parse(source: Source) -> ParsedDocument:
@@ -66,6 +68,7 @@ def parse(source: Source) -> ParsedDocument:
     for number, text in enumerate(contents.pages, start=1):
         builder.start_page(number)
         _add_page(builder, text, contents.headings[number])
+        builder.add("\n".join(contents.filled_in[number]), gap=2)
     return builder.build(contents.title)
 
 
@@ -104,6 +107,7 @@ def _read_by_pdfium(source: Source) -> _Contents | None:
                 [_read_page(document, index, source) for index in range(len(document))],
                 _headings(document),
                 _text_of(lambda: document.get_metadata_value("Title")),
+                _filled_in(source) if document.get_formtype() else defaultdict(list),
             )
         finally:
             document.close()
@@ -165,7 +169,31 @@ def _read_by_pypdf(source: Source) -> _Contents:
         title = reader.metadata.title if reader.metadata else ""
     except _BROKEN:
         title = ""
-    return _Contents(pages, defaultdict(list), _clean_page(title or ""))
+    return _Contents(pages, defaultdict(list), _clean_page(title or ""), defaultdict(list))
+
+
+def _filled_in(source: Source) -> defaultdict[int, list[str]]:
+    """What was entered into a form's fields, as `name: value` by page; the page's own text does not hold it."""
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    try:
+        for number, page in enumerate(PdfReader(source.path).pages, start=1):
+            for annotation in page.annotations or ():
+                if line := _field(annotation.get_object()):
+                    found[number].append(line)
+    except _BROKEN:
+        return found  # what could be read of it
+    return found
+
+
+def _field(widget: Any) -> str:
+    """A text field or a choice; empty for all else."""
+    if widget.get("/Subtype") != "/Widget":
+        return ""
+    field = widget if "/T" in widget else widget["/Parent"].get_object()
+    value = field.get("/V")
+    if field.get("/FT") not in ("/Tx", "/Ch") or not isinstance(value, str) or not value.strip():
+        return ""
+    return f"{field.get('/TU') or field.get('/T', '')}: {value}"
 
 
 # --- text ---
@@ -187,9 +215,15 @@ def _find_line(text: str, title: str, begin: int) -> int:
 
 def _clean_page(text: str) -> str:
     """PDFium's text as one would type it."""
-    text = clean(_LINE_BREAK_HYPHEN.sub("", text)).translate(_RADICALS)
+    text = clean(_LINE_END_HYPHEN.sub(_mended, text)).translate(_RADICALS)
     text = _DOUBLES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
     return _join_han_lines(_GAP_IN_HAN.sub("", text)).strip("\n")
+
+
+def _mended(hyphen: re.Match[str]) -> str:
+    """Between small letters it broke a word; elsewhere it is a minus, or belongs to a number or a name."""
+    before, after = hyphen.string[: hyphen.start()][-1:], hyphen.string[hyphen.end() :][:1]
+    return "" if before.islower() and after.islower() else "-"
 
 
 def _join_han_lines(text: str) -> str:

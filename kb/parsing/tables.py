@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 
 Row = Sequence[str]
+_ADDRESS = re.compile(r"\S@\S+\.\S|https?://")
+_EXACT = 2.0**53  # up to here a float holds each whole number
+_WRITTEN_OUT = 1e21
 _MAX_HEADER_CELL = 80  # characters; longer ones are prose
+
+
+def number_text(value: float) -> str:
+    """3 rather than 3.0; else all the 15 digits that Office keeps, written out."""
+    if value.is_integer() and abs(value) < _EXACT:
+        return str(int(value))
+    return format(Decimal(f"{value:.15g}"), "f") if abs(value) < _WRITTEN_OUT else f"{value:.15g}"
 
 
 def join_cells(cells: Iterable[str]) -> str:
@@ -14,20 +26,24 @@ def join_cells(cells: Iterable[str]) -> str:
     return " | ".join(texts) if any(texts) else ""
 
 
-def table_lines(rows: Iterable[Row], *, repeat_header: bool = True) -> Iterator[str]:
-    """The lines of a sheet. Every row under a header reads `header: value; …`, so that it is found by itself.
+def table_lines(rows: Iterable[Row], *, repeat_header: bool = True, is_sheet: bool = False) -> Iterator[str]:
+    """The lines of a table. Every row under a header reads `header: value; …`, so that it is found by itself.
 
-    An empty row ends a table; lines of a single cell above its header stay what they are.
+    An empty row ends a table; lines of a single cell above its header stay what they are. On a sheet, where anything
+    may stand, a first row is taken for a header with more care: a wrong label says what is not true.
     """
     table: list[list[str]] = []
+    width = 0
     for raw in rows:
         row = _trim(raw)
         if row:
             table.append(row)
         elif table:
-            yield from _block_lines(table, repeat_header)
-            table = []
-    yield from _block_lines(table, repeat_header)
+            block = _Block(table)
+            yield from block.lines(repeat_header and (not is_sheet or block.may_have_header(width)))
+            table, width = [], block.width
+    block = _Block(table)
+    yield from block.lines(repeat_header and (not is_sheet or block.may_have_header(width)))
 
 
 def _trim(row: Row) -> list[str]:
@@ -38,15 +54,26 @@ def _trim(row: Row) -> list[str]:
     return cells
 
 
-def _block_lines(table: list[list[str]], repeat_header: bool) -> Iterator[str]:
-    """The lines of rows that stand together."""
-    first = next((index for index, row in enumerate(table) if _filled(row) > 1), len(table))
-    yield from (join_cells(filter(None, row)) for row in table[:first])
-    rows = table[first:]
-    if repeat_header and len(rows) > 1 and _is_header(rows[0]):
-        yield from (_labelled(rows[0], row) for row in rows[1:])
-    else:
-        yield from (" | ".join(row) for row in rows)
+class _Block:
+    """Rows of a table that stand together: first lines of a single cell, then the rest."""
+
+    def __init__(self, table: list[list[str]]) -> None:
+        first = next((index for index, row in enumerate(table) if _filled(row) > 1), len(table))
+        self._titles, self._rows = table[:first], table[first:]
+        self.width = max(map(len, self._rows), default=0)
+
+    def may_have_header(self, width_before: int) -> bool:
+        """Not if it may go on with the table before, as wide as this one, or if it is a list of names and values."""
+        if self.width == width_before and not self._titles:
+            return False
+        return self.width > 2 or all(_is_number(row[-1]) for row in self._rows[1:] if len(row) == self.width)
+
+    def lines(self, with_labels: bool) -> Iterator[str]:
+        yield from (join_cells(filter(None, row)) for row in self._titles)
+        if with_labels and len(self._rows) > 1 and _is_header(self._rows[0]):
+            yield from (_labelled(self._rows[0], row) for row in self._rows[1:])
+        else:
+            yield from (" | ".join(row) for row in self._rows)
 
 
 def _filled(row: Row) -> int:
@@ -54,9 +81,14 @@ def _filled(row: Row) -> int:
 
 
 def _is_header(row: Row) -> bool:
-    """Whether the cells are names: short, different, and none of them a number."""
+    """Whether the cells are names: short, different, and none of them a number, a date or an address."""
     cells = [cell for cell in row if cell]
-    return len(set(cells)) == len(cells) and all(len(c) <= _MAX_HEADER_CELL and not _is_number(c) for c in cells)
+    return len(set(cells)) == len(cells) and all(len(c) <= _MAX_HEADER_CELL and not _is_value(c) for c in cells)
+
+
+def _is_value(cell: str) -> bool:
+    digits = sum(map(str.isdigit, cell))
+    return _is_number(cell) or 2 * digits > len(cell) or bool(_ADDRESS.search(cell))
 
 
 def _is_number(cell: str) -> bool:

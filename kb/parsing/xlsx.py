@@ -13,14 +13,14 @@ from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
 from kb.parsing.builder import TextBuilder, clean
 from kb.parsing.source import Source
-from kb.parsing.tables import table_lines
+from kb.parsing.tables import number_text, table_lines
 
 _BATCH = 5_000  # rows
 
 
 def parse(source: Source) -> ParsedDocument:
     """Sheets in their order. A sheet without cells, as one that holds a chart only, is a page without text."""
-    builder = TextBuilder(source.name)
+    builder = TextBuilder(source.name, has_whole_pages=True)
     try:
         with CalamineWorkbook.from_path(source.path) as workbook:
             _add_sheets(builder, workbook, source)
@@ -35,7 +35,7 @@ def _add_sheets(builder: TextBuilder, workbook: CalamineWorkbook, source: Source
     names = workbook.sheet_names
     for number, name in enumerate(names, start=1):
         builder.start_page(number)
-        lines = table_lines(_read_rows(workbook, name))
+        lines = table_lines(_read_rows(workbook, name), is_sheet=True)
         first = next(lines, None)
         if first is not None:
             builder.add_heading(1, name)
@@ -59,7 +59,7 @@ def _format(cell: Any) -> str:
     if isinstance(cell, bool):
         return "TRUE" if cell else "FALSE"
     if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else f"{cell:.10g}"
+        return number_text(cell)
     if isinstance(cell, datetime):
         return cell.isoformat(" ").removesuffix(" 00:00:00")
     if isinstance(cell, date | time):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -43,6 +44,21 @@ def sectioned(*sections: tuple[int, str, str]) -> ParsedDocument:
         headings.append(Heading(len(text), level, title))
         text += f"{title}\n{body}\n" if body else f"{title}\n"
     return ParsedDocument(text, headings=tuple(headings))
+
+
+def test_slides_are_not_joined_and_know_their_own_headings() -> None:
+    slides = ["Topic 1\nOne point.", "No title here.", "Topic 3", "Topic 4\nLast point."]
+    text, pages, headings = "", [], []
+    for number, slide in enumerate(slides, 1):
+        pages.append(PageStart(len(text), number))
+        if slide.startswith("Topic"):
+            headings.append(Heading(len(text), 1, slide.split("\n")[0]))
+        text += slide + "\n\n"
+    document = ParsedDocument(text, tuple(pages), tuple(headings), has_whole_pages=True)
+    spans = check(document)
+    assert spans_text(document, spans) == slides
+    assert [(span.page, span.heading) for span in spans] == [(1, "Topic 1"), (2, ""), (3, "Topic 3"), (4, "Topic 4")]
+    assert len(check(replace(document, has_whole_pages=False))) == 1
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -9,7 +9,25 @@ from pathlib import Path
 
 import docx
 import pptx
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from docx.oxml import parse_xml as parse_docx_xml
+from docx.oxml.ns import nsdecls
+from pptx.chart.data import CategoryChartData
+from pptx.enum.chart import XL_CHART_TYPE
+from pptx.opc.package import Part as PptxPart
+from pptx.opc.packuri import PackURI as PptxPackURI
+from pptx.oxml import parse_xml as parse_pptx_xml
+from pptx.oxml.ns import nsdecls as nsdecls_pptx
 from pypdf import PdfReader, PdfWriter
+from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NumberObject, TextStringObject
+
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_MATH = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+_COMPATIBILITY = "http://schemas.openxmlformats.org/markup-compatibility/2006"
+_DIAGRAM = "http://schemas.openxmlformats.org/drawingml/2006/diagram"
+_DIAGRAM_DATA = "application/vnd.openxmlformats-officedocument.drawingml.diagramData+xml"
+_ENDNOTES = "application/vnd.openxmlformats-officedocument.wordprocessingml.endnotes+xml"
 
 
 def write(folder: Path, name: str, content: bytes | str) -> Path:
@@ -56,11 +74,43 @@ def _plain_pdf(pages: Sequence[str]) -> bytes:
     return bytes(out + f"startxref\n{out.index(b'xref')}\n%%EOF\n".encode())
 
 
-def make_docx() -> bytes:
+def make_form(name: str, value: str) -> bytes:
+    """A PDF with one text field that is filled in."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf(["Application"]))))
+    field = DictionaryObject(
+        {
+            NameObject("/Type"): NameObject("/Annot"),
+            NameObject("/Subtype"): NameObject("/Widget"),
+            NameObject("/FT"): NameObject("/Tx"),
+            NameObject("/T"): TextStringObject(name),
+            NameObject("/V"): TextStringObject(value),
+            NameObject("/Rect"): ArrayObject([NumberObject(n) for n in (72, 600, 300, 620)]),
+        }
+    )
+    reference = writer._add_object(field)
+    writer.pages[0][NameObject("/Annots")] = ArrayObject([reference])
+    form = DictionaryObject({NameObject("/Fields"): ArrayObject([reference])})
+    writer.root_object[NameObject("/AcroForm")] = writer._add_object(form)
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue()
+
+
+def make_docx_with(runs: str, endnote: str) -> bytes:
+    """One paragraph of `runs`, and an endnote."""
+    document = docx.Document()
+    document.add_paragraph()._p.append(parse_docx_xml(f"<w:sdt {nsdecls('w')}>{runs}</w:sdt>"))
+    notes = f"<w:endnotes {nsdecls('w')}><w:endnote><w:p><w:r><w:t>{endnote}</w:t></w:r></w:p></w:endnote></w:endnotes>"
+    part = Part(PackURI("/word/endnotes.xml"), _ENDNOTES, notes.encode(), document.part.package)
+    document.part.relate_to(part, f"{_OFFICE}/endnotes")
+    return _saved(document)
+
+
+def make_docx(heading: str = "第一章 请假") -> bytes:
     """Headings, a paragraph, a table, a paragraph after it."""
     document = docx.Document()
     document.core_properties.title = "员工手册"
-    document.add_heading("第一章 请假", level=1)
+    document.add_heading(heading, level=1)
     document.add_paragraph("请假须提前三天提交申请。")
     document.add_heading("病假", level=2)
     table = document.add_table(rows=2, cols=2)
@@ -70,10 +120,49 @@ def make_docx() -> bytes:
     return _saved(document)
 
 
-def make_pptx() -> bytes:
+def make_rich_pptx() -> bytes:
+    """A slide with a chart, a box that stands in two forms, and a diagram."""
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    data = CategoryChartData()
+    data.categories = ["North", "South"]
+    data.add_series("2025", (1234567.25, None))
+    data.add_series("2026", (3, 4))
+    chart = slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, 0, 0, 100, 100, data).chart
+    chart.has_title = True
+    chart.chart_title.text_frame.text = "Sales by region"
+    tree = slide.shapes._spTree
+    box = f"<a:p><a:r><a:t>The energy is </a:t></a:r><m:oMath xmlns:m='{_MATH}'><m:t>42</m:t></m:oMath>"
+    box += "<a:r><a:t> joules</a:t></a:r></a:p>"
+    tree.append(
+        parse_pptx_xml(
+            f"<mc:AlternateContent xmlns:mc='{_COMPATIBILITY}' {nsdecls_pptx('a', 'p')}>"
+            f"<mc:Choice Requires='a14'><p:sp><p:txBody>{box}</p:txBody></p:sp></mc:Choice>"
+            "<mc:Fallback><p:sp><p:txBody><a:p><a:r><a:t>old</a:t></a:r></a:p></p:txBody></p:sp></mc:Fallback>"
+            "</mc:AlternateContent>"
+        )
+    )
+    points = "".join(
+        f"<dgm:pt><dgm:t><a:p><a:r><a:t>{t} step</a:t></a:r></a:p></dgm:t></dgm:pt>" for t in ("first", "second")
+    )
+    blob = f"<dgm:dataModel xmlns:dgm='{_DIAGRAM}' {nsdecls_pptx('a')}><dgm:ptLst>{points}</dgm:ptLst></dgm:dataModel>"
+    part = PptxPart(PptxPackURI("/ppt/diagrams/data1.xml"), _DIAGRAM_DATA, presentation.part.package, blob.encode())
+    relation = slide.part.relate_to(part, f"{_OFFICE}/diagramData")
+    tree.append(
+        parse_pptx_xml(
+            f"<p:graphicFrame {nsdecls_pptx('a', 'p', 'r')}><p:nvGraphicFramePr><p:cNvPr id='9' name='D'/>"
+            "<p:cNvGraphicFramePr/><p:nvPr/></p:nvGraphicFramePr><a:graphic><a:graphicData "
+            f"uri='{_DIAGRAM}'><dgm:relIds xmlns:dgm='{_DIAGRAM}' r:dm='{relation}'/></a:graphicData></a:graphic>"
+            "</p:graphicFrame>"
+        )
+    )
+    return _saved(presentation)
+
+
+def make_pptx(first_title: str = "First slide") -> bytes:
     """Two slides with titles; the second has notes."""
     presentation = pptx.Presentation()
-    for title, body in (("First slide", "Point one"), ("第二页", "要点")):
+    for title, body in ((first_title, "Point one"), ("第二页", "要点")):
         slide = presentation.slides.add_slide(presentation.slide_layouts[1])
         slide.shapes.title.text = title
         slide.placeholders[1].text = body
@@ -89,7 +178,6 @@ def _saved(document: object) -> bytes:
 
 _SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
-_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 
 
 def make_xlsx(sheets: dict[str, list[list[str | float]]]) -> bytes:

@@ -81,6 +81,9 @@ def test_pdf_with_an_empty_user_password_opens(tmp_path: Path) -> None:
         ("⼈⼯智能 ⻓期", "人工智能长期"),
         ("中 文 PDF 文 本，ｆｉｎａｌ ﬁx", "中文 PDF 文本，final fix"),
         ("exam\ufffe\r\nple", "example"),
+        ("exam\x02ple", "example"),
+        ("同比\x0264.9%", "同比-64.9%"),
+        ("COVID\x02\r\n19, Tie\x02Yan", "COVID-19, Tie-Yan"),
         ("一" * 30 + "重大\n遗漏" + "二" * 28 + "\n后", "一" * 30 + "重大遗漏" + "二" * 28 + "后"),
         ("姓名\n年龄", "姓名\n年龄"),
         ("费用 1,234,567,890.00 增加所致" * 2 + "\n收入", "费用 1,234,567,890.00 增加所致" * 2 + "\n收入"),
@@ -135,6 +138,58 @@ def test_docx(tmp_path: Path) -> None:
     assert lines[2:] == ["病假", "类别 | 天数", "病假 | 15", "After the table."]
 
 
+def test_docx_has_its_endnotes_and_what_was_moved_once(tmp_path: Path) -> None:
+    moved = "<w:moveFrom><w:r><w:t>Moved.</w:t></w:r></w:moveFrom><w:moveTo><w:r><w:t>Moved.</w:t></w:r></w:moveTo>"
+    document = parse(tmp_path, "a.docx", samples.make_docx_with(moved, endnote="Smith 2019."))
+    assert document.text == "Moved.\n\nSmith 2019."
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.html", "a.pptx"])
+def test_a_clause_that_is_styled_as_a_heading_is_read_whole(name: str, tmp_path: Path) -> None:
+    clause = "The contractor pays for each day of delay, " * 8 + "seven percent."
+    content: bytes | str = f"<h2>{clause}</h2>"
+    if name == "a.docx":
+        content = samples.make_docx(clause)
+    elif name == "a.pptx":
+        content = samples.make_pptx(clause)
+    document = parse(tmp_path, name, content)
+    assert clause in document.text
+    assert max(len(heading.title) for heading in document.headings) == 200
+
+
+def test_html_cuts_no_word(tmp_path: Path) -> None:
+    page = """<h2>知<em>文</em>系统<b>部</b>署</h2><table><tr><td>Data<b>base</b></td><td>1<span>,</span>234</td>
+      <td><p>a</p><p>b</p></td></tr></table><pre>npm install<br>npm run <b>build</b></pre>
+      <pre><div>x</div><div>y</div></pre>"""
+    lines = parse(tmp_path, "a.html", page).text.split("\n")
+    assert [line for line in lines if line] == [
+        *("知文系统部署", "Database | 1,234 | a b"),
+        *("npm install", "npm run build", "x", "y"),
+    ]
+
+
+def test_pictures_inside_markdown_are_left_out(tmp_path: Path) -> None:
+    data = "data:image/png;base64," + "iVBORw0KGgo" * 1000
+    text = f'Before ![A cat]({data}) after.\n\n<img src="{data}">\n\n[1]: {data}\n'
+    document = parse(tmp_path, "a.md", text)
+    assert document.text == text.replace(data, "data:…").strip()
+
+
+def test_pdf_has_what_was_filled_in(tmp_path: Path) -> None:
+    assert parse(tmp_path, "a.pdf", samples.make_form("Full name", "Ada Lovelace")).text == (
+        "Application\n\nFull name: Ada Lovelace"
+    )
+
+
+def test_pptx_has_charts_diagrams_and_boxes_with_formulas(tmp_path: Path) -> None:
+    text = parse(tmp_path, "a.pptx", samples.make_rich_pptx()).text
+    assert text.split("\n\n") == [
+        "Sales by region",
+        " | 2025 | 2026\nNorth | 1234567.25 | 3\nSouth |  | 4",
+        "The energy is 42 joules\nfirst step\nsecond step",
+    ]
+
+
 def test_pptx(tmp_path: Path) -> None:
     document = parse(tmp_path, "a.pptx", samples.make_pptx())
     assert headings(document) == [(1, "First slide"), (1, "第二页")]
@@ -146,6 +201,48 @@ def test_xlsx_rows_name_their_columns(tmp_path: Path) -> None:
     document = parse(tmp_path, "a.xlsx", samples.make_xlsx({"请假": rows, "空": [], "B": [["x"]]}))
     assert pages(document) == ["请假\n报表\n姓名: 张三; 天数: 3\n姓名: 李四; 天数: 2.5\n注", "", "B\nx"]
     assert headings(document) == [(1, "请假"), (1, "B")]
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        (170360448123.45, "170360448123.45"),
+        (123456789.99, "123456789.99"),
+        (1234567890123456, "1234567890123456"),
+        (0.30000000000000004, "0.3"),
+        (1.5e-7, "0.00000015"),
+        (1e300, "1e+300"),
+    ],
+)
+def test_xlsx_numbers_keep_their_digits(stored: float, shown: str, tmp_path: Path) -> None:
+    assert parse(tmp_path, "a.xlsx", samples.make_xlsx({"S": [[stored]]})).text == f"S\n{shown}"
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        ([["负责人", "张三"], ["建设单位", "某公司"]], ["负责人 | 张三", "建设单位 | 某公司"]),
+        ([["Name", "Age"], ["Ann", 3], ["Bob", 4]], ["Name: Ann; Age: 3", "Name: Bob; Age: 4"]),
+        (
+            [["Name", "Dept", "City"], ["Ann", "IT", "Rome"], [], ["Bob", "HR", "Berlin"], ["Eve", "Legal", "Madrid"]],
+            ["Name: Ann; Dept: IT; City: Rome", "Bob | HR | Berlin", "Eve | Legal | Madrid"],
+        ),
+        (
+            [["A", "B", "C"], ["1", "2", "3"], [], ["Second table"], ["D", "E", "F"], ["4", "5", "6"]],
+            ["A: 1; B: 2; C: 3", "Second table", "D: 4; E: 5; F: 6"],
+        ),
+    ],
+)
+def test_xlsx_labels_no_row_by_another_row_of_data(
+    rows: list[list[str | float]], lines: list[str], tmp_path: Path
+) -> None:
+    assert parse(tmp_path, "a.xlsx", samples.make_xlsx({"S": rows})).text.split("\n")[1:] == lines
+
+
+@pytest.mark.parametrize("value", ["2024-01-05", "+1 555 0100", "ann@mail.example", "https://a.example"])
+def test_csv_without_a_header(value: str, tmp_path: Path) -> None:
+    rows = f"Ann,Paris,{value}\nBob,Rome,{value}"
+    assert parse(tmp_path, "a.csv", rows).text == rows.replace(",", " | ")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
