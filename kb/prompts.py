@@ -41,7 +41,8 @@ CHAT_EN = "You are a helpful assistant. Answer in the language of the question."
 CHAT_ZH = "你是一个乐于助人的助手。请用提问所用的语言回答。"
 
 _NUMBERS = r"\d{1,3}(?:[,，、 –-]+\d{1,3})*"
-_BRACKETED = re.compile(rf"(?<![A-Za-z0-9_)\]])(?:\[{_NUMBERS}\])+|[［【]{_NUMBERS}[］】]")  # not x[1] in code
+# Not the brackets of code: x[1], y = [1, 2], "ids": [5], [[1], [2]].
+_BRACKETED = re.compile(rf"(?<![A-Za-z0-9_)\]=:\[,])(?<![=:,] )(?:\[{_NUMBERS}\])+(?!\])|[［【]{_NUMBERS}[］】]")
 _PARENTHESES = str.maketrans("[［【]］】", "((()))")
 
 ChatMessage = tuple[str, str]  # role (system, human, ai) and text, as LangChain takes them
@@ -57,22 +58,29 @@ def knowledge_messages(
 ) -> list[ChatMessage]:
     """The passages, numbered by rank, the conversation so far, and the question."""
     template = KNOWLEDGE_ZH if chinese else KNOWLEDGE_EN
-    system = template.replace("{passages}", "\n\n".join(_numbered(p) for p in passages if p.context))
+    shown = [passage for passage in passages if passage.context]
+    last = max((passage.rank for passage in shown), default=0)
+    system = template.replace("{passages}", "\n\n".join(_numbered(passage, last) for passage in shown))
     return [("system", system), *_history(history), ("human", question)]
 
 
-def _numbered(passage: Passage) -> str:
+def _numbered(passage: Passage, last: int) -> str:
     place = [passage.document_name]
     if passage.chunk.page:
         place.append(f"p. {passage.chunk.page}")
     if passage.chunk.heading:
         place.append(passage.chunk.heading)
-    return f"[{passage.rank}] ({_without_numbers(' · '.join(place))})\n{_without_numbers(passage.context)}"
+    return f"[{passage.rank}] ({_without_numbers(' · '.join(place), last)})\n{_without_numbers(passage.context, last)}"
 
 
-def _without_numbers(text: str) -> str:
-    """Numbers in brackets would pass for ours: those of a list of references, or of a passage that is made up."""
-    return _BRACKETED.sub(lambda match: match[0].translate(_PARENTHESES), text)
+def _without_numbers(text: str, last: int) -> str:
+    """Numbers of passages (1 to `last`) in brackets would pass for ours: those of a list of references, say."""
+
+    def replace(match: re.Match[str]) -> str:
+        numbers = [int(number) for number in re.findall(r"\d+", match[0])]
+        return match[0].translate(_PARENTHESES) if all(1 <= number <= last for number in numbers) else match[0]
+
+    return _BRACKETED.sub(replace, text)
 
 
 def _history(messages: Sequence[Message]) -> list[ChatMessage]:

@@ -49,6 +49,8 @@ _LATIN = {
     "cp1254": "çğıöşüâîûÇĞİÖŞÜ’",
     "cp1250": "áâäčćçďéëěęíîĺľłňńóôöőŕřśšşťţúůüűýźžżąăđßÁČĎÉĚĘÍŁŇŃÓÔÖŐŘŚŠŞŤŢÚŮÜŰÝŹŽŻĄĂĐ’",
 }
+_ICELANDIC = "áéíóúýöæðþøåÁÉÍÓÚÝÖÆÐÞØÅ"  # Western European, too; its letters are others' in the other encodings
+_NOT_TURKISH = frozenset("áéíóúæ")
 _LATIN["iso8859_2"] = _LATIN["cp1250"]
 _BETTER = 0.1  # by how much another one must read better than Western European
 _INSIDE_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff](?=[A-Za-z])")
@@ -164,5 +166,8 @@ def _detect_latin(sample: bytes) -> str:
         encoding: sum(character in known for character in letters.decode(encoding, "replace")) / len(letters)
         for encoding, known in _LATIN.items()
     }
+    if not _NOT_TURKISH.isdisjoint(sample.decode("cp1252", "replace")):
+        western = letters.decode("cp1252", "replace")
+        shares["cp1252"] = max(shares["cp1252"], sum(letter in _ICELANDIC for letter in western) / len(western))
     best = max(shares, key=lambda encoding: shares[encoding])
     return best if shares[best] >= shares["cp1252"] + _BETTER else "cp1252"

@@ -26,6 +26,7 @@ _BLOCKS = frozenset((
     "main", "menu", "ol", "p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead", "tr", "ul",
 ))
 # fmt: on
+_HIDDEN_INSIDE = _HIDDEN - {"button"}  # questions that unfold and columns that sort are buttons
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _CHARSET = re.compile(
     rb"""<(?:meta\b[^>]{0,200}?charset|\?xml\b[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w-]{2,40})""", re.I
@@ -132,7 +133,7 @@ def _inline_text(root: Tag, gap: str) -> str:
             name = node.name.lower()
             if name == "br":
                 pieces.append(gap)
-            elif name not in _HIDDEN and not _is_hidden(node):
+            elif name not in _HIDDEN_INSIDE and not _is_hidden(node):
                 children = reversed(node.contents)
                 stack.extend([None, *children, None] if name in _BLOCKS or name in ("td", "th") else children)
         elif isinstance(node, NavigableString) and not isinstance(node, PreformattedString):

@@ -9,6 +9,7 @@ import unicodedata
 import zlib
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import Any
@@ -30,6 +31,8 @@ _BROKEN = (
     *(RuntimeError, TypeError, ValueError, struct.error, zlib.error),
 )
 _MAX_HEADINGS = 5_000
+_MAX_FIELD_DEPTH = 20
+_PASSWORD = 1 << 13  # a text field's flag
 _LINE_END_HYPHEN = re.compile("[\x02\ufffe][\r\n]*")  # PDFium's marks
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 _ONE_HAN = re.compile(f"[{_HAN}]")
@@ -175,25 +178,27 @@ def _read_by_pypdf(source: Source) -> _Contents:
 def _filled_in(source: Source) -> defaultdict[int, list[str]]:
     """What was entered into a form's fields, as `name: value` by page; the page's own text does not hold it."""
     found: defaultdict[int, list[str]] = defaultdict(list)
-    try:
+    with suppress(*_BROKEN):  # then what could be read of it
         for number, page in enumerate(PdfReader(source.path).pages, start=1):
             for annotation in page.annotations or ():
-                if line := _field(annotation.get_object()):
-                    found[number].append(line)
-    except _BROKEN:
-        return found  # what could be read of it
+                with suppress(*_BROKEN):
+                    found[number] += _field(annotation.get_object())
     return found
 
 
-def _field(widget: Any) -> str:
-    """A text field or a choice; empty for all else."""
+def _field(widget: Any) -> list[str]:
+    """The line of a text field or a choice; none for all else, passwords too."""
     if widget.get("/Subtype") != "/Widget":
-        return ""
-    field = widget if "/T" in widget else widget["/Parent"].get_object()
-    value = field.get("/V")
-    if field.get("/FT") not in ("/Tx", "/Ch") or not isinstance(value, str) or not value.strip():
-        return ""
-    return f"{field.get('/TU') or field.get('/T', '')}: {value}"
+        return []
+    nodes = [widget]
+    while "/Parent" in nodes[-1] and len(nodes) < _MAX_FIELD_DEPTH:
+        nodes.append(nodes[-1]["/Parent"].get_object())
+    kind, value, flags, label, name = (
+        next((node[key] for node in nodes if key in node), None) for key in ("/FT", "/V", "/Ff", "/TU", "/T")
+    )
+    if kind not in ("/Tx", "/Ch") or not isinstance(value, str) or not value.strip() or int(flags or 0) & _PASSWORD:
+        return []
+    return [f"{label or name or ''}: {value}"]
 
 
 # --- text ---
@@ -221,9 +226,10 @@ def _clean_page(text: str) -> str:
 
 
 def _mended(hyphen: re.Match[str]) -> str:
-    """Between small letters it broke a word; elsewhere it is a minus, or belongs to a number or a name."""
-    before, after = hyphen.string[: hyphen.start()][-1:], hyphen.string[hyphen.end() :][:1]
-    return "" if before.islower() and after.islower() else "-"
+    """Between letters of one case it broke a word; elsewhere it is a minus, or belongs to a number or a name."""
+    text, start, end = hyphen.string, hyphen.start(), hyphen.end()
+    before, after = text[max(0, start - 1) : start], text[end : end + 1]
+    return "" if (before.islower() and after.islower()) or (before.isupper() and after.isupper()) else "-"
 
 
 def _join_han_lines(text: str) -> str:

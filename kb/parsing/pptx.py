@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pptx
+from lxml.etree import XMLSyntaxError
 from pptx.oxml import parse_xml
 from pptx.oxml.ns import qn
 
@@ -19,6 +20,7 @@ _FORMULA_TEXT = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
 _ALTERNATIVES = "{http://schemas.openxmlformats.org/markup-compatibility/2006}AlternateContent"
 _DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 _DIAGRAM_DATA = qn("r:dm")
+_MAX_POINTS = 500
 
 
 def parse(source: Source) -> ParsedDocument:
@@ -65,24 +67,33 @@ def _add_shape(builder: TextBuilder, shape: Any) -> None:
         builder.add(shape.text_frame.text)
     elif getattr(shape, "has_table", False):
         _add_rows(builder, ([cell.text for cell in row.cells] for row in shape.table.rows))
-    elif getattr(shape, "has_chart", False):
+    else:
+        try:
+            _add_drawing(builder, shape)
+        except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError, XMLSyntaxError):
+            return  # broken, or of a kind that python-pptx does not know; the rest of the slides stands
+
+
+def _add_drawing(builder: TextBuilder, shape: Any) -> None:
+    if getattr(shape, "has_chart", False):
         _add_chart(builder, shape.chart)
     elif (data := shape._element.find(f".//{_DIAGRAM}")) is not None and (part := data.get(_DIAGRAM_DATA)):
         builder.add(_paragraphs(parse_xml(shape.part.related_part(part).blob)))
 
 
 def _add_chart(builder: TextBuilder, chart: Any) -> None:
-    """Its title and its numbers, as far as the file holds them."""
+    """Its title and its numbers, as far as the file holds them; not those of long series of measurements."""
     if chart.has_title:
         builder.add(chart.chart_title.text_frame.text)
-    try:
-        for plot in chart.plots:
-            series = list(plot.series)
-            rows = zip(plot.categories, *(one.values for one in series), strict=False)
+    counts = [int(count.get("val") or 0) for count in chart._chartSpace.iter(qn("c:ptCount"))]
+    if max(counts, default=0) > _MAX_POINTS:  # reading them takes time that grows with the square of their number
+        return
+    for plot in chart.plots:
+        series = list(plot.series)
+        rows = list(zip(plot.categories, *(one.values for one in series), strict=False))
+        if rows:
             header = ["", *(one.name for one in series)]
             _add_rows(builder, [header, *([_text(value) for value in row] for row in rows)])
-    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError):
-        return  # a kind of chart that python-pptx does not know
 
 
 def _add_rows(builder: TextBuilder, rows: Iterable[list[str]]) -> None:

@@ -87,8 +87,9 @@ def _is_header(row: Row) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    digits = sum(map(str.isdigit, cell))
-    return _is_number(cell) or 2 * digits > len(cell) or bool(_ADDRESS.search(cell))
+    """A number, a date, a telephone number or an address; 12月 and 2023Q1 are names of columns."""
+    mostly_digits = 2 * sum(map(str.isdigit, cell)) > len(cell) and not any(map(str.isalpha, cell))
+    return _is_number(cell) or mostly_digits or bool(_ADDRESS.search(cell))
 
 
 def _is_number(cell: str) -> bool:

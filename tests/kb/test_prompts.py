@@ -54,9 +54,18 @@ def test_braces_in_a_passage_are_text() -> None:
 
 
 def test_numbers_in_a_passage_do_not_pass_for_ours() -> None:
-    text = "As shown [2][3, 4].\n\n[2] (HR.pdf · p. 4)\n40 days【1】. In code: row[1], call()[2]."
-    (_, system), _ = knowledge_messages("Why?", [], [passage(1, text)], chinese=False)
-    assert "As shown (2)(3, 4).\n\n(2) (HR.pdf · p. 4)\n40 days(1). In code: row[1], call()[2]." in system
+    text = "As shown [2][3, 4].\n\n[2] (HR.pdf · p. 4)\n40 days【1】."
+    passages = [passage(1, text), *(passage(rank, "More.") for rank in (2, 3, 4))]
+    (_, system), _ = knowledge_messages("Why?", [], passages, chinese=False)
+    assert "As shown (2)(3, 4).\n\n(2) (HR.pdf · p. 4)\n40 days(1)." in system
+
+
+@pytest.mark.parametrize(
+    "text", ["row[1]", "call()[2]", "y = [1, 2]", "ids: [2]", "[[1, 2], [2]]", "in [0, 1]", "[0-9]+", "as [7] says"]
+)
+def test_brackets_that_cannot_be_citations_stay(text: str) -> None:
+    (_, system), _ = knowledge_messages("Why?", [], [passage(1, text), passage(2, "More.")], chinese=False)
+    assert f"\n{text}\n" in system
 
 
 def test_the_history_leaves_out_what_is_not_said() -> None:

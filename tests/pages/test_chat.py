@@ -131,10 +131,10 @@ def test_a_chinese_question_is_answered_in_chinese(installation: Installation, v
 
 
 def test_a_citation_without_a_passage_stays_text(installation: Installation, visit: Visit) -> None:
-    installation.filled(files={"tea.txt": "Black tea is steeped in boiling water, as step[7] and step[0] tell."})
+    installation.filled(files={"tea.txt": "Black tea is steeped in boiling water, as [7] and [0] tell."})
     visitor = visit()
     visitor.ask(QUESTION)
-    assert "as step[7] and step[0] tell :blue-badge[1]." in visitor.text()
+    assert "as [7] and [0] tell :blue-badge[1]." in visitor.text()
     assert visitor.has("citation-1")
     assert not visitor.has("citation-7")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,8 +75,8 @@ def _plain_pdf(pages: Sequence[str]) -> bytes:
     return bytes(out + f"startxref\n{out.index(b'xref')}\n%%EOF\n".encode())
 
 
-def make_form(name: str, value: str) -> bytes:
-    """A PDF with one text field that is filled in."""
+def make_form(name: str, value: str, flags: int = 0) -> bytes:
+    """A PDF with one text field that is filled in, and a widget that belongs to no field."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf(["Application"]))))
     field = DictionaryObject(
         {
@@ -84,11 +85,13 @@ def make_form(name: str, value: str) -> bytes:
             NameObject("/FT"): NameObject("/Tx"),
             NameObject("/T"): TextStringObject(name),
             NameObject("/V"): TextStringObject(value),
+            NameObject("/Ff"): NumberObject(flags),
             NameObject("/Rect"): ArrayObject([NumberObject(n) for n in (72, 600, 300, 620)]),
         }
     )
     reference = writer._add_object(field)
-    writer.pages[0][NameObject("/Annots")] = ArrayObject([reference])
+    orphan = DictionaryObject({NameObject("/Subtype"): NameObject("/Widget")})
+    writer.pages[0][NameObject("/Annots")] = ArrayObject([writer._add_object(orphan), reference])
     form = DictionaryObject({NameObject("/Fields"): ArrayObject([reference])})
     writer.root_object[NameObject("/AcroForm")] = writer._add_object(form)
     buffer = io.BytesIO()
@@ -157,6 +160,15 @@ def make_rich_pptx() -> bytes:
         )
     )
     return _saved(presentation)
+
+
+def without_relation(content: bytes, kind: str) -> bytes:
+    """A PowerPoint file whose first slide has lost what its relation of this kind led to."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    name = "ppt/slides/_rels/slide1.xml.rels"
+    parts[name] = re.sub(rb"<Relationship [^>]*" + kind.encode() + rb'"[^>]*/>', b"", parts[name])
+    return make_zip(dict(parts))
 
 
 def make_pptx(first_title: str = "First slide") -> bytes:

@@ -83,6 +83,7 @@ def test_pdf_with_an_empty_user_password_opens(tmp_path: Path) -> None:
         ("exam\ufffe\r\nple", "example"),
         ("exam\x02ple", "example"),
         ("同比\x0264.9%", "同比-64.9%"),
+        ("INTRODUC\x02\r\nTION", "INTRODUCTION"),
         ("COVID\x02\r\n19, Tie\x02Yan", "COVID-19, Tie-Yan"),
         ("一" * 30 + "重大\n遗漏" + "二" * 28 + "\n后", "一" * 30 + "重大遗漏" + "二" * 28 + "后"),
         ("姓名\n年龄", "姓名\n年龄"),
@@ -168,6 +169,14 @@ def test_html_cuts_no_word(tmp_path: Path) -> None:
     ]
 
 
+def test_html_keeps_the_buttons_of_headings_and_columns(tmp_path: Path) -> None:
+    page = """<h2><button>How do I return it?</button></h2><p>By post.</p>
+      <table><tr><th><button>Name</button></th></tr></table>"""
+    document = parse(tmp_path, "a.html", page)
+    assert document.text.split() == ["How", "do", "I", "return", "it?", "By", "post.", "Name"]
+    assert [heading.title for heading in document.headings] == ["How do I return it?"]
+
+
 def test_pictures_inside_markdown_are_left_out(tmp_path: Path) -> None:
     data = "data:image/png;base64," + "iVBORw0KGgo" * 1000
     text = f'Before ![A cat]({data}) after.\n\n<img src="{data}">\n\n[1]: {data}\n'
@@ -179,6 +188,18 @@ def test_pdf_has_what_was_filled_in(tmp_path: Path) -> None:
     assert parse(tmp_path, "a.pdf", samples.make_form("Full name", "Ada Lovelace")).text == (
         "Application\n\nFull name: Ada Lovelace"
     )
+
+
+@pytest.mark.parametrize("part", ["/chart", "/diagramData"])
+def test_a_broken_drawing_costs_only_itself(part: str, tmp_path: Path) -> None:
+    text = parse(tmp_path, "a.pptx", samples.without_relation(samples.make_rich_pptx(), part)).text
+    assert "The energy is 42 joules" in text
+    assert ("first step" in text) == (part == "/chart")
+
+
+@pytest.mark.parametrize(("flags", "is_read"), [(0, True), (1 << 13, False)])
+def test_pdf_passwords_in_forms_are_left_out(flags: int, is_read: bool, tmp_path: Path) -> None:
+    assert ("1234" in parse(tmp_path, "a.pdf", samples.make_form("PIN", "1234", flags)).text) == is_read
 
 
 def test_pptx_has_charts_diagrams_and_boxes_with_formulas(tmp_path: Path) -> None:
@@ -223,6 +244,8 @@ def test_xlsx_numbers_keep_their_digits(stored: float, shown: str, tmp_path: Pat
     [
         ([["负责人", "张三"], ["建设单位", "某公司"]], ["负责人 | 张三", "建设单位 | 某公司"]),
         ([["Name", "Age"], ["Ann", 3], ["Bob", 4]], ["Name: Ann; Age: 3", "Name: Bob; Age: 4"]),
+        ([["产品", "1月", "12月"], ["茶", 3, 4]], ["产品: 茶; 1月: 3; 12月: 4"]),
+        ([["Item", "2023Q1", "2023Q2"], ["Tea", 3, 4]], ["Item: Tea; 2023Q1: 3; 2023Q2: 4"]),
         (
             [["Name", "Dept", "City"], ["Ann", "IT", "Rome"], [], ["Bob", "HR", "Berlin"], ["Eve", "Legal", "Madrid"]],
             ["Name: Ann; Dept: IT; City: Rome", "Bob | HR | Berlin", "Eve | Legal | Madrid"],
