@@ -10,7 +10,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
 
@@ -57,7 +57,7 @@ class _Contents:
     pages: list[str]
     headings: defaultdict[int, list[tuple[int, str]]]
     title: str
-    filled_in: defaultdict[int, list[str]]  # the form's fields
+    filled_in: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # the form's fields
 
 
 def parse(source: Source) -> ParsedDocument:
@@ -172,7 +172,7 @@ def _read_by_pypdf(source: Source) -> _Contents:
         title = reader.metadata.title if reader.metadata else ""
     except _BROKEN:
         title = ""
-    return _Contents(pages, defaultdict(list), _clean_page(title or ""), defaultdict(list))
+    return _Contents(pages, defaultdict(list), _clean_page(title or ""))
 
 
 def _filled_in(source: Source) -> defaultdict[int, list[str]]:

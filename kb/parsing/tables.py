@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from itertools import groupby
 
 Row = Sequence[str]
 _ADDRESS = re.compile(r"\S@\S+\.\S|https?://")
@@ -32,18 +33,12 @@ def table_lines(rows: Iterable[Row], *, repeat_header: bool = True, is_sheet: bo
     An empty row ends a table; lines of a single cell above its header stay what they are. On a sheet, where anything
     may stand, a first row is taken for a header with more care: a wrong label says what is not true.
     """
-    table: list[list[str]] = []
     width = 0
-    for raw in rows:
-        row = _trim(raw)
-        if row:
-            table.append(row)
-        elif table:
-            block = _Block(table)
+    for has_cells, together in groupby(map(_trim, rows), key=bool):
+        if has_cells:
+            block = _Block(list(together))
             yield from block.lines(repeat_header and (not is_sheet or block.may_have_header(width)))
-            table, width = [], block.width
-    block = _Block(table)
-    yield from block.lines(repeat_header and (not is_sheet or block.may_have_header(width)))
+            width = block.width
 
 
 def _trim(row: Row) -> list[str]:

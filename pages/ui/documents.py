@@ -15,15 +15,7 @@ from kb.extracts import escape_markdown as escape
 from kb.models import Document, KnowledgeBase, Progress, User, Version, VersionState
 from kb.progress import WorkerInfo
 from pages.ui.chunks import open_chunks
-from pages.ui.feedback import (
-    confirm,
-    errors_flashed,
-    errors_shown,
-    missing_worker,
-    redraw,
-    show_error,
-    show_flash_from_fragment,
-)
+from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number, size
 from pages.ui.resources import services
 from workers import sending
@@ -67,10 +59,8 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
     counts = services().documents.count_by_state(user.id, base.id)
     pending = sum(count for state, count in counts.items() if state.is_pending)
 
-    @st.fragment(run_every=POLL_SECONDS if pending else None)
-    @errors_shown()
+    @live_fragment(POLL_SECONDS if pending else None)
     def live() -> None:
-        show_flash_from_fragment()
         current = services().documents.count_by_state(user.id, base.id)
         _draw_summary(current)
         with st.container(key="documents", gap="small"):

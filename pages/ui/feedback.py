@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import streamlit as st
@@ -64,10 +65,21 @@ def show_flash() -> None:
         show_error(error)
 
 
-def show_flash_from_fragment() -> None:
-    """For a fragment: what its callback left to say has its place at the top, which only a whole run draws."""
-    if FLASH_KEY in st.session_state:
-        redraw()
+def live_fragment(run_every: float | None) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """`st.fragment` that shows its errors; for what its callbacks left to say, it has the whole page drawn."""
+
+    def decorate(draw: Callable[[], None]) -> Callable[[], None]:
+        @st.fragment(run_every=run_every)
+        @errors_shown()
+        @wraps(draw)
+        def draw_it() -> None:
+            if FLASH_KEY in st.session_state:
+                redraw()
+            draw()
+
+        return draw_it
+
+    return decorate
 
 
 def dialog(title: str, **options: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:

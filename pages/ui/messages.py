@@ -15,7 +15,7 @@ from kb.models import Message, MessageState, Mode, Role
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
 from pages.ui.citations import draw_citations, safe_markdown
-from pages.ui.feedback import errors_flashed, errors_shown, redraw, show_error, show_flash_from_fragment
+from pages.ui.feedback import errors_flashed, live_fragment, redraw, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.passages import draw_nothing_found, draw_passages
 from pages.ui.state import LiveAnswer, state
@@ -112,10 +112,8 @@ def _draw_running(message: Message, user_id: UUID) -> None:
     answers = resources.answers()
 
     # A fragment that polls, not a loop: the page stays usable, and a stop is heard at once.
-    @st.fragment(run_every=POLL_SECONDS)
-    @errors_shown()
+    @live_fragment(POLL_SECONDS)
     def follow() -> None:
-        show_flash_from_fragment()
         live.has_ended = live.has_ended or _poll(answers, message, user_id, live)
         if live.has_ended:
             state().live.pop(message.id, None)

@@ -83,18 +83,17 @@ def _draw_uploader(base: KnowledgeBase) -> list[UploadedFile]:
 def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> None:
     """Keep each file, and tell the workers of it at once: they begin while the next one is saved."""
     kept, all_sent = 0, True
-    away: DatabaseUnavailable | None = None
-    lost: list[str] = []
     label = ngettext("Saving {count} file…", "Saving {count} files…", len(files))
     bar = st.progress(0.0, label)
     for done, file in enumerate(files, 1):
         try:
-            if away:
-                raise away  # after one failure, no more waiting
             document = services().documents.register(user.id, base.id, file.name, file)
         except DatabaseUnavailable as error:
-            away = error
-            lost.append(file.name)
+            lost = files[done - 1 :]
+            flash(UploadsLost(detail=error.values.get("detail", ""), names=_listed([file.name for file in lost])))
+            for file in lost:
+                forget_file(file.file_id)
+            break  # after one failure, no more waiting
         except KbError as error:
             flash(error)
         else:
@@ -103,8 +102,6 @@ def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> Non
         forget_file(file.file_id)  # it is on disk now
         bar.progress(done / len(files), label)
     bar.empty()
-    if away:
-        flash(UploadsLost(detail=away.values.get("detail", ""), names=_listed(lost)))
     if not kept:
         return
     if all_sent:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 from uuid import UUID, uuid4
 
@@ -19,6 +20,7 @@ from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
 QUESTION = "How long is black tea steeped in boiling water?"
+RESTARTING = "The database does not answer (restarting)."
 ANSWER = "Green tea is steeped at eighty degrees for two minutes"
 
 
@@ -439,14 +441,13 @@ def test_a_question_that_comes_while_the_database_is_away_is_kept_and_tried_agai
 ) -> None:
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
-    with monkeypatch.context() as away:
-        away.setattr(KnowledgeBases, "list", raising(DatabaseUnavailable(detail="restarting")))
+    with restarting(monkeypatch, (KnowledgeBases, "list")):
         visitor.start_asking("What is tea?")
         assert "What is tea?" in visitor.text()
-        assert visitor.errors.count("The database does not answer (restarting).") == 1
+        assert visitor.errors.count(RESTARTING) == 1
         visitor.click("ask_refused")
         assert "What is tea?" in visitor.text()
-        assert visitor.errors.count("The database does not answer (restarting).") == 1
+        assert visitor.errors.count(RESTARTING) == 1
     visitor.click("ask_refused")
     visitor.wait_for_answer()
     assert "You asked: What is tea?" in visitor.text()
@@ -459,11 +460,10 @@ def test_a_refused_question_is_not_tried_again_in_another_mode(
 ) -> None:
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
-    with monkeypatch.context() as away:
-        away.setattr(KnowledgeBases, "list", raising(DatabaseUnavailable(detail="restarting")))
+    with restarting(monkeypatch, (KnowledgeBases, "list")):
         visitor.start_asking("What is tea?")
         visitor.run()
-        assert visitor.errors.count("The database does not answer (restarting).") == 1
+        assert visitor.errors.count(RESTARTING) == 1
     visitor.run()
     visitor.choose("mode", Mode.KNOWLEDGE)
     assert not visitor.has("ask_refused")
@@ -478,9 +478,7 @@ def test_an_answer_that_can_neither_be_started_nor_closed_is_asked_for_once(
 ) -> None:
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
-    with monkeypatch.context() as away:
-        for owner, name in ((Answers, "start"), (Conversations, "finish")):
-            away.setattr(owner, name, raising(DatabaseUnavailable(detail="restarting")))
+    with restarting(monkeypatch, (Answers, "start"), (Conversations, "finish")):
         visitor.start_asking("What is tea?")
     assert "(restarting)" in visitor.errors
     assert not visitor.has("ask_refused")
@@ -491,11 +489,17 @@ def test_an_answer_that_can_neither_be_started_nor_closed_is_asked_for_once(
     assert questions == ["What is tea?"]
 
 
-def raising(error: Exception) -> Callable[..., NoReturn]:
-    def fail(*_arguments: object, **_values: object) -> NoReturn:
-        raise error
+@contextmanager
+def restarting(monkeypatch: pytest.MonkeyPatch, *methods: tuple[type, str]) -> Iterator[None]:
+    """The database is away for these methods."""
 
-    return fail
+    def fail(*_arguments: object, **_values: object) -> NoReturn:
+        raise DatabaseUnavailable(detail="restarting")
+
+    with monkeypatch.context() as patch:
+        for owner, name in methods:
+            patch.setattr(owner, name, fail)
+        yield
 
 
 @pytest.mark.parametrize(
