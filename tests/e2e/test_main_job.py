@@ -140,7 +140,7 @@ def test_a_taken_name_is_told_in_the_dialog_and_stays_in_its_field(open_screen: 
         screen.key("knowledge_base_name").get_by_role("textbox").fill("手册 one")
         screen.click("create_knowledge_base")
         screen.settle()
-    expect(screen.drawer).to_contain_text("There is already a knowledge base named “手册 one”.")
+    expect(screen.drawer).to_contain_text("A knowledge base named “手册 one” already exists.")
     expect(screen.key("knowledge_base_name").get_by_role("textbox")).to_have_value("手册 one")
 
 

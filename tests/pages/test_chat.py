@@ -20,7 +20,7 @@ from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
 QUESTION = "How long is black tea steeped in boiling water?"
-RESTARTING = "The database does not answer (restarting)."
+RESTARTING = "The database is not responding (restarting)."
 ANSWER = "Green tea is steeped at eighty degrees for two minutes"
 
 
@@ -356,8 +356,8 @@ def test_a_conversation_is_opened_by_its_address_with_its_mode(visit: Visit) -> 
 @pytest.mark.parametrize(
     ("locale", "message"),
     [
-        ("en-US", "This conversation does not exist any more, or it is not yours."),
-        ("zh-CN", "对话已不存在，或不属于你。"),
+        ("en-US", "This conversation no longer exists, or you do not have access to it."),
+        ("zh-CN", "该对话不存在，或你无权访问。"),
     ],
 )
 def test_an_unknown_conversation_is_told(locale: str, message: str, visit: Visit) -> None:
@@ -371,7 +371,7 @@ def test_somebody_elses_conversation_is_told_as_unknown(installation: Installati
     stranger = add_user(installation.services.database, "stranger")
     theirs = installation.services.conversations.create(stranger, "My secret", Mode.LLM, None)
     visitor = visit(conversation=str(theirs.id))
-    assert "it is not yours" in visitor.errors
+    assert "no longer exists" in visitor.errors
     assert "My secret" not in visitor.text()
 
 
@@ -531,11 +531,11 @@ def test_what_a_model_that_cannot_be_asked_would_have_been_told_is_shown(
     ("model", "english", "chinese"),
     [
         ("wrong", "refused the API key.", "拒绝了 API 密钥"),
-        ("unknown", "does not know the model unknown.", "没有模型 unknown"),
-        ("rate-limited", "takes no more requests at the moment (429)", "429"),
-        ("error-500", "answered with an error (HTTP 500: The GPU is on fire.)", "HTTP 500: The GPU is on fire."),
+        ("unknown", "has no model named unknown.", "没有模型 unknown"),
+        ("rate-limited", "is rate limiting requests (429)", "429"),
+        ("error-500", "returned an error (HTTP 500: The GPU is on fire.)", "HTTP 500: The GPU is on fire."),
         ("silent", "did not answer within 3 s.", "3 秒"),
-        ("broken", "broke off in the middle of the answer.", "中断"),
+        ("broken", "was lost during the answer.", "中断"),
     ],
 )
 def test_a_failure_is_told_the_question_is_kept_and_it_can_be_tried_again(
@@ -667,7 +667,7 @@ def test_milvus_that_is_down_never_looks_like_nothing_found(
         visitor = visit()
         visitor.choose("mode", mode)
         visitor.ask(QUESTION)
-        assert "Milvus does not answer" in visitor.errors
+        assert "Milvus is not responding" in visitor.errors
         assert "Nothing relevant" not in visitor.text()
         assert visitor.has("regenerate")
     assert models.chats == []

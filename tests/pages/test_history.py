@@ -53,7 +53,7 @@ def test_a_conversation_is_renamed(installation: Installation, visitor: Visitor)
     assert visitor.links == ["**新的标题**"]
     visitor.type(f"title-{conversation.id}", " ")
     visitor.click(f"rename-{conversation.id}")
-    assert "A name needs 1 to 200 characters." in visitor.errors
+    assert "A name must have 1 to 200 characters." in visitor.errors
     assert visitor.links == ["**新的标题**"]
 
 

@@ -52,7 +52,7 @@ def test_a_name_that_is_taken_is_told_and_nothing_is_lost(visitor: Visitor, inst
     base = installation.filled("手册")
     visitor.run()
     create(visitor, "手册")
-    assert "There is already a knowledge base named “手册”." in visitor.errors
+    assert "A knowledge base named “手册” already exists." in visitor.errors
     (kept,) = installation.services.knowledge_bases.list(installation.user)
     assert (kept.id, kept.ready_count) == (base.id, 1)
 
@@ -60,7 +60,7 @@ def test_a_name_that_is_taken_is_told_and_nothing_is_lost(visitor: Visitor, inst
 @pytest.mark.parametrize("name", ["   ", "\u200b\u202e"])
 def test_a_name_without_anything_to_see_is_refused(name: str, visitor: Visitor, installation: Installation) -> None:
     create(visitor, name)
-    assert "A name needs 1 to 100 characters." in visitor.errors
+    assert "A name must have 1 to 100 characters." in visitor.errors
     assert installation.services.knowledge_bases.list(installation.user) == []
 
 
@@ -232,7 +232,7 @@ def test_an_upload_while_redis_is_down_is_kept_and_done_later(
     visitor.go_to("knowledge_bases")
     own_redis.stop()
     visitor.upload(("tea.md", TEA.encode()))
-    assert "Redis does not answer" in visitor.errors
+    assert "Redis is not responding" in visitor.errors
     assert "tea.md" in visitor.text("documents")
     assert [document.name for document in installation.documents(base)] == ["tea.md"]
     own_redis.start()
@@ -350,7 +350,7 @@ def test_retry_while_redis_is_down_queues_the_document(
     installation.set_up(REDIS_URL=dead_url)
     visitor.run()
     visitor.click(f"retry-{document.id}")
-    assert "Redis does not answer" in visitor.errors
+    assert "Redis is not responding" in visitor.errors
     latest = installation.services.documents.get(installation.user, document.id).latest
     assert latest.state is VersionState.QUEUED
 
@@ -380,7 +380,7 @@ def test_a_click_that_comes_too_late_is_told(installation: Installation, visitor
     visitor.run()
     installation.ingest(document)
     visitor.click(f"cancel-{document.id}")
-    assert "“tea.md” is ready; this is not possible now." in visitor.errors
+    assert "This is not possible while “tea.md” is ready." in visitor.errors
 
 
 def test_a_cancel_that_is_not_heard_yet_is_shown(installation: Installation, visitor: Visitor) -> None:
@@ -424,7 +424,7 @@ def test_chunks_that_cannot_be_fetched_say_so(installation: Installation, visito
     installation.set_up(MILVUS_URI=dead_url.replace("redis", "http").removesuffix("/0"))
     visitor.run()
     visitor.click(f"chunks-{document.id}")
-    wait_until(lambda: "Milvus does not answer" in visitor.errors, 1)
+    wait_until(lambda: "Milvus is not responding" in visitor.errors, 1)
 
 
 def test_only_a_page_of_documents_is_drawn(installation: Installation, visitor: Visitor) -> None:

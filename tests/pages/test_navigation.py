@@ -65,7 +65,7 @@ def test_a_setting_that_is_wrong_is_told_with_its_name(installation: Installatio
 def test_a_database_that_is_away_is_told(installation: Installation, visit: Visit, dead_url: str) -> None:
     installation.set_up(DATABASE_URL=dead_url.replace("redis://", "postgresql://test@"))
     visitor = visit()
-    assert "The database does not answer" in visitor.errors
+    assert "The database is not responding" in visitor.errors
     assert visitor.has("start_again")
 
 
@@ -78,7 +78,7 @@ def test_no_page_breaks_while_redis_and_milvus_are_down(
     installation.set_up(REDIS_URL=dead_url, MILVUS_URI=dead_url.replace("redis", "http").removesuffix("/0"))
     visitor = visit()
     visitor.go_to(page)
-    assert ("Redis does not answer" in visitor.errors) == (page in ("knowledge_bases", "system"))
+    assert ("Redis is not responding" in visitor.errors) == (page in ("knowledge_bases", "system"))
     assert visitor.has("language")
 
 

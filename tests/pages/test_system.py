@@ -34,7 +34,7 @@ def test_each_service_is_listed_with_its_version(visitor: Visitor) -> None:
         assert where in row
 
 
-@pytest.mark.parametrize(("locale", "message"), [("en-US", "Redis does not answer"), ("zh-CN", "Redis 没有响应")])
+@pytest.mark.parametrize(("locale", "message"), [("en-US", "Redis is not responding"), ("zh-CN", "Redis 没有响应")])
 def test_a_service_that_is_down_is_marked(
     locale: str, message: str, installation: Installation, visit: Visit, dead_url: str
 ) -> None:
@@ -81,7 +81,7 @@ def test_what_a_service_that_is_down_says_is_translated(
     installation.set_up(REDIS_URL=dead_url)
     visitor = visit("zh-CN")
     visitor.go_to("system")
-    assert "Redis does not answer" not in visitor.text()
+    assert "Redis is not responding" not in visitor.text()
 
 
 def test_the_state_of_the_embedding_model_is_translated(installation: Installation, visit: Visit) -> None:

@@ -94,7 +94,7 @@ def test_a_knowledge_base_without_ready_documents_says_so(installation: Installa
     assert "Nothing relevant" not in visitor.text()
 
 
-@pytest.mark.parametrize(("locale", "message"), [("en-US", "Milvus does not answer"), ("zh-CN", "Milvus 没有响应")])
+@pytest.mark.parametrize(("locale", "message"), [("en-US", "Milvus is not responding"), ("zh-CN", "Milvus 没有响应")])
 def test_milvus_that_is_down_never_looks_like_nothing_found(
     locale: str, message: str, installation: Installation, visit: Visit, dead_url: str
 ) -> None:
@@ -112,7 +112,10 @@ def test_a_knowledge_base_of_another_embedding_model_is_refused(installation: In
     visitor = visit()
     visitor.go_to("testing")
     run_test(visitor, QUESTION)
-    assert "This knowledge base was built with another-model, but test is configured." in visitor.errors
+    assert (
+        "This knowledge base was built with the embedding model another-model, but test is configured."
+        in visitor.errors
+    )
 
 
 def test_testing_works_while_redis_is_down(visitor: Visitor, installation: Installation, dead_url: str) -> None:

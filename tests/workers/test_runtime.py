@@ -44,5 +44,5 @@ def test_a_worker_that_cannot_be_built_ends(
 def test_a_worker_does_not_wait_for_ever(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, workers, *[DatabaseUnavailable(detail="gone")] * 3)
     monkeypatch.setattr(workers.package.runtime, "CONNECT_SECONDS", -1.0)
-    with pytest.raises(SystemExit, match="The database does not answer"):
+    with pytest.raises(SystemExit, match="The database is not responding"):
         workers.start()
