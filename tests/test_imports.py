@@ -15,7 +15,13 @@ FORBIDDEN = {
     "pages": {"dramatiq", "pymilvus", "sqlalchemy", "webui_st", "tests"},
 }
 # Only kb/config reads settings; these hand the environment on, to child processes or to the broker.
-HANDS_ON = ("kb/local/", "kb/parsing/process.py", "kb/embedding/builtin.py", "pages/ui/resources.py")
+HANDS_ON = (
+    "kb/local/",
+    "kb/parsing/process.py",
+    "kb/embedding/builtin.py",
+    "kb/embedding/runtime.py",
+    "pages/ui/resources.py",
+)
 
 
 def modules(folder: str) -> list[Path]:

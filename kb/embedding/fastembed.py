@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from kb.embedding.model import Vectors, encodable, normalised
+from kb.embedding.runtime import import_fastembed
 from kb.errors import N_, EmbeddingUnavailable, SetupError
 
 _BATCH = 16
@@ -118,7 +119,7 @@ class FastEmbedModel:
 def _text_embedding(model: str) -> Any:
     """FastEmbed's class, imported at first use."""
     try:
-        from fastembed import TextEmbedding
+        return import_fastembed().TextEmbedding
     except ImportError as error:
         raise SetupError(
             N_("EMBEDDING_MODEL is {model}, but FastEmbed is not installed."),
@@ -126,7 +127,6 @@ def _text_embedding(model: str) -> Any:
             model=model,
             command='pip install -e ".[fastembed]" -c constraints.txt',
         ) from error
-    return TextEmbedding
 
 
 def _register(text_embedding: Any, name: str, folder: Path) -> None:
