@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from kb.config import Settings
+from kb.config import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -32,14 +32,14 @@ def test_a_copy_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     (tmp_path / ".env").write_text(TEXT, encoding="utf-8")
-    assert Settings(_env_file=tmp_path / ".env") == Settings(_env_file=None)
+    assert load_settings(_env_file=tmp_path / ".env") == load_settings(_env_file=None)
 
 
 def test_a_copy_with_every_line_uncommented_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z_]+=)", "", TEXT, flags=re.MULTILINE), encoding="utf-8")
-    assert Settings(_env_file=tmp_path / ".env") == Settings(_env_file=None)
+    assert load_settings(_env_file=tmp_path / ".env") == load_settings(_env_file=None)
 
 
 def test_every_variable_has_a_comment_above_it() -> None:

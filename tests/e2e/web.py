@@ -8,13 +8,14 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from http.client import HTTPMessage
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from kb.config import Settings
+from kb.local.ports import HOST
 from kb.local.run_state import RunState, read_run_state
 from tests import real_services
 
@@ -34,7 +35,7 @@ class Web(real_services.Server):
 
     @property
     def url(self) -> str:
-        return f"http://{real_services.HOST}:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
     @property
     def run_state(self) -> RunState:
@@ -45,7 +46,7 @@ class Web(real_services.Server):
         return self._environment
 
     def command(self) -> list[str]:
-        options = {"server.port": self.port, "server.headless": "true", "server.address": real_services.HOST}
+        options = {"server.port": self.port, "server.headless": "true", "server.address": HOST}
         flags = [f"--{name}={value}" for name, value in options.items()]
         return [sys.executable, "-m", "streamlit", "run", str(real_services.ROOT / "webui_st.py"), *flags]
 
@@ -55,7 +56,7 @@ class Web(real_services.Server):
         except OSError:
             return False
 
-    def get(self, path: str) -> tuple[int, HTTPMessage, str]:
+    def get(self, path: str) -> tuple[int, Message, str]:
         """Status, headers and body, whatever the status."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=20) as reply:

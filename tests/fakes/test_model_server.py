@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, EMBEDDINGS, LONG_TOKENS, ModelServer, answer, embed
 from tests.real_services import wait_until
@@ -24,11 +25,11 @@ def client(server: ModelServer) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def _ask(text: str) -> list[dict[str, str]]:
+def _ask(text: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "user", "content": text}]
 
 
-def _stream(client: openai.OpenAI, model: str, text: str = "What is Milvus?") -> Iterator[str]:
+def _stream(client: openai.OpenAI, model: str, text: str = "What is Milvus?") -> Generator[str]:
     with client.chat.completions.create(model=model, messages=_ask(text), stream=True) as stream:
         for event in stream:
             if event.choices and event.choices[0].delta.content:
@@ -48,9 +49,9 @@ def test_the_question_is_echoed_in_its_language(client: openai.OpenAI, question:
 
 def test_numbered_passages_are_quoted_and_cited() -> None:
     prompt = "Passages:\n\n[1] guide.pdf, page 3\nHNSW is a graph. It is fast.\n[2] other.md\nNo.\n\nWhat is HNSW?"
-    assert answer(_ask(prompt)) == "According to the passages, HNSW is a graph [1]."
+    assert answer([{"role": "user", "content": prompt}]) == "According to the passages, HNSW is a graph [1]."
     system = {"role": "system", "content": "[1] 索引是图。速度快。"}
-    assert answer([system, *_ask("什么是索引？")]) == "根据资料，索引是图 [1]。"
+    assert answer([system, {"role": "user", "content": "什么是索引？"}]) == "根据资料，索引是图 [1]。"
 
 
 def test_embeddings_of_texts_that_share_words_are_near(client: openai.OpenAI) -> None:

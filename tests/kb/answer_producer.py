@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from unittest.mock import patch
 from uuid import UUID
 
 import kb.answers
@@ -15,7 +16,7 @@ from tests.fakes.embedding import HashedWords
 
 kb.answers.ALIVE_SECONDS = 2
 given = json.loads(sys.argv[1])
-kb.services.build_embedding_model = lambda _settings, threads: HashedWords()
+patch("kb.services.build_embedding_model", lambda _settings, threads: HashedWords()).start()
 services = kb.services.build_services(
     load_settings(
         _env_file=None, zhiwen_home=given["home"], redis_url=given["redis_url"], milvus_uri=given["milvus_uri"]

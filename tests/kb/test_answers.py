@@ -102,7 +102,8 @@ def fruit(core: Core, worker: WorkerParts) -> UUID:
 
 def follow(answers: Answers, user: UUID, message_id: UUID) -> list[Update]:
     """As a page does: read what is new, again and again, until the end."""
-    updates, position, deadline = [], "0-0", time.monotonic() + 20
+    updates: list[Update] = []
+    position, deadline = "0-0", time.monotonic() + 20
     while not (updates and updates[-1].ended):
         assert time.monotonic() < deadline
         updates.append(answers.read(user, message_id, position))
@@ -397,7 +398,7 @@ def test_two_who_start_the_same_answer_get_one(chat: Chat) -> None:
             for started in [pool.submit(start), pool.submit(start)]:
                 started.result(timeout=20)
         chat.finished(message.id)
-        wait_until(lambda message=message: chat.answers.read(chat.core.user, message.id).ended)
+        follow(chat.answers, chat.core.user, message.id)
         assert chat.answers.read(chat.core.user, message.id).text == f"You asked: Question {number}"
         assert len(chat.server.requests) == asked + 1
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from kb.errors import (
     KbError,
@@ -35,7 +36,7 @@ def server() -> Iterator[ModelServer]:
 
 def _error_of(base_url: str, model: str, key: str = KEY, timeout: float = 5) -> KbError:
     with openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=timeout) as client:
-        messages = [{"role": "user", "content": "What is it that you do?"}]
+        messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is it that you do?"}]
         try:
             list(client.chat.completions.create(model=model, messages=messages, stream=True))
         except (openai.OpenAIError, httpx.HTTPError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import fields
 
 import pytest
@@ -89,7 +89,7 @@ def test_an_unknown_code_is_still_an_error() -> None:
 
 
 @pytest.fixture
-def restore_logs() -> Callable[[], None]:
+def restore_logs() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)

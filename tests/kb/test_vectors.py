@@ -97,7 +97,8 @@ def chunk(version: UUID, ordinal: int, text: str = "", document: UUID | None = N
 def vectors(*rows: tuple[float, float]) -> np.ndarray:
     """Vectors of length 1 at these points of a plane."""
     wide = np.array([(x, y, 0.0, 0.0) for x, y in rows], dtype=np.float32)
-    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    unit: np.ndarray = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    return unit
 
 
 def some_vectors(count: int) -> np.ndarray:

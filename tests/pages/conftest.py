@@ -13,13 +13,14 @@ import redis
 from langchain_openai.chat_models import _client_utils
 from streamlit.config import get_option, set_option
 
+from kb.local.ports import HOST
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.services import Services, WorkerParts, build_worker_parts
 from pages.ui import resources
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import ModelServer
 from tests.pages.visitor import Visitor
-from tests.real_services import HOST, free_port
+from tests.real_services import free_port
 from workers import broker
 
 NOBODY = f"http://{HOST}:1/v1"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Element
 
 from tests.real_services import ROOT, wait_until
 
@@ -53,7 +54,7 @@ class Visitor:
 
     @property
     def links(self) -> list[str]:
-        return [link.value for link in self.app.get("page_link")]
+        return [link.value for link in self.app.get("page_link") if isinstance(link, Element)]
 
     @property
     def uploader(self) -> Any:
@@ -70,7 +71,8 @@ class Visitor:
         self.app.text_input(key=key).set_value(text)
 
     def choose(self, key: str, value: Any) -> None:
-        self.app.get_by_key(key).set_value(value)
+        widget: Any = self.app.get_by_key(key)
+        widget.set_value(value)
         self.run()
 
     def upload(self, *files: tuple[str, bytes]) -> None:

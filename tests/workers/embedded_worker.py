@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from unittest.mock import patch
 
-import kb.services
 from tests.fakes.embedding import HashedWords
 
 batches = 0
@@ -22,7 +22,7 @@ def hold(texts: Sequence[str]) -> None:
 model = HashedWords()
 if "hold" in sys.argv:
     model.before_batch = hold
-kb.services.build_embedding_model = lambda _settings, threads: model
+patch("kb.services.build_embedding_model", lambda _settings, threads: model).start()
 
 if __name__ == "__main__":
     from workers.embedded import main

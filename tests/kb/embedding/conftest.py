@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kb.config import Settings
+from kb.config import Settings, load_settings
 from kb.embedding import ensure_model
 from kb.embedding.builtin import BuiltinModel
 from kb.errors import EmbeddingUnavailable
@@ -18,7 +18,7 @@ _HOME = os.environ.get("ZHIWEN_TEST_HOME") or Path(__file__).parents[3] / "build
 @pytest.fixture(scope="session")
 def model_settings() -> Settings:
     """Settings whose models folder holds the built-in model; where it cannot be had, skipped, but failed in CI."""
-    settings = Settings(_env_file=None, zhiwen_home=Path(_HOME))
+    settings = load_settings(_env_file=None, zhiwen_home=Path(_HOME))
     try:
         ensure_model(settings)
     except EmbeddingUnavailable as error:

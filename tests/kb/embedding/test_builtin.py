@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from kb.config import Settings
+from kb.config import Settings, load_settings
 from kb.embedding import build_embedding_model
 from kb.embedding.builtin import BuiltinModel
 from kb.errors import EmbeddingUnavailable
@@ -67,7 +67,7 @@ def test_threads_share_the_model(model_settings: Settings) -> None:
 def test_a_damaged_model_says_which_folder_to_delete(
     tmp_path_factory: pytest.TempPathFactory, model_settings: Settings
 ) -> None:
-    settings = Settings(_env_file=None, zhiwen_home=tmp_path_factory.mktemp("home"))
+    settings = load_settings(_env_file=None, zhiwen_home=tmp_path_factory.mktemp("home"))
     folder = settings.models / "all-MiniLM-L6-v2-int8"
     folder.mkdir(parents=True)
     whole = model_settings.models / folder.name

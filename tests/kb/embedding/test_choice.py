@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from kb.config import Settings
+from kb.config import Settings, load_settings
 from kb.embedding import build_embedding_model
 from kb.embedding.fastembed import FastEmbedModel
 from kb.errors import EmbeddingUnavailable, SetupError
 
 
 def _settings(model: str, **values: object) -> Settings:
-    return Settings(_env_file=None, embedding_model=model, zhiwen_home="/nowhere", **values)
+    return load_settings(_env_file=None, embedding_model=model, zhiwen_home="/nowhere", **values)
 
 
 @pytest.mark.parametrize(

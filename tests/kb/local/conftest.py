@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from embedded_harness import Embedded
 
 from kb.errors import SetupError
 from kb.local import LocalServices
 from kb.local.redis_server import find_redis_server
+from tests.kb.local.embedded_harness import Embedded
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,7 @@ class Embedded:
         self._ends.append(web.end)
         return web
 
-    def redis(self, local: LocalServices) -> redis.Redis[str]:
+    def redis(self, local: LocalServices) -> redis.Redis:
         client = redis.Redis.from_url(local.settings.redis_url, decode_responses=True)
         self._ends.append(client.close)
         return client

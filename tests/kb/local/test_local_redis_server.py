@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from embedded_harness import Embedded
 
 from kb.errors import SetupError
 from kb.local import redis_server
 from kb.local.redis_server import find_redis_server, write_configuration
+from tests.kb.local.embedded_harness import Embedded
 
 
 @pytest.fixture

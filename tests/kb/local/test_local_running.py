@@ -2,15 +2,16 @@
 
 import json
 import stat
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import redis
-from embedded_harness import Embedded, ports_of, wait_until
 from pymilvus import MilvusClient
 
 from kb.local import LocalServices
 from kb.local.ports import HOST, is_listening
+from tests.kb.local.embedded_harness import Embedded, ports_of, wait_until
 
 Running = tuple[Embedded, LocalServices]
 
@@ -76,7 +77,8 @@ def test_nothing_listens_beyond_the_loopback_interface(running: Running) -> None
 
 def test_no_command_line_and_no_file_shows_the_password(running: Running) -> None:
     embedded, local = running
-    password = redis.connection.parse_url(local.settings.redis_url)["password"]
+    password = urlsplit(local.settings.redis_url).password
+    assert password
     for process in psutil.Process().children(recursive=True):
         assert password not in " ".join(process.cmdline())
     for file in (file for file in embedded.home.rglob("*") if file.is_file()):

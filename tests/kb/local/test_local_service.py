@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from embedded_harness import HERE, is_gone, wait_until
 
 from kb.local.ports import HOST
 from kb.local.service import Service
 from kb.local.specs import ServiceSpec
+from tests.kb.local.embedded_harness import HERE, is_gone, wait_until
 
 
 @dataclass

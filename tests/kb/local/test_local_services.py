@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from embedded_harness import Embedded, ports_of, state_of, wait_until
 
 from kb.errors import SetupError
 from kb.local.ports import HOST, is_free
+from tests.kb.local.embedded_harness import Embedded, ports_of, state_of, wait_until
 
 
 def test_stop_ends_everything_and_frees_the_ports(embedded: Embedded) -> None:

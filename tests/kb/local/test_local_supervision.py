@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import psutil
 import pytest
-from embedded_harness import Embedded, is_gone, kill_service, state_of, wait_until
 from filelock import FileLock
 from pymilvus import MilvusClient
 
@@ -17,6 +16,7 @@ from kb.local import LocalServices, ServiceState, services
 from kb.local.ports import is_free, is_listening
 from kb.local.processes import identity
 from kb.local.run_state import Holder, RunState, read_run_state, write_run_state
+from tests.kb.local.embedded_harness import Embedded, is_gone, kill_service, state_of, wait_until
 
 
 def supervisor_of(local: LocalServices) -> psutil.Process:

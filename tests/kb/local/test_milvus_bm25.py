@@ -9,20 +9,19 @@ import pytest
 from milvus_lite.analyzer.sparse import bytes_to_sparse, sparse_to_bytes
 from milvus_lite.index.sparse_inverted import SparseInvertedIndex
 
-from kb.local.milvus_bm25 import Statistics, build_index, search_index, unpack
+from kb.local.milvus_bm25 import Counts, Statistics, build_index, search_index, unpack
 
 ROWS = 300
-Row = dict[int, float]
 
 
-def some_rows(seed: int) -> list[Row]:
+def some_rows(seed: int) -> list[Counts]:
     chance = random.Random(seed)
     words = [int(2**32 * chance.random()) for _ in range(400)]
     sizes = [chance.randint(0, 40) for _ in range(ROWS)]
     return [*({chance.choice(words): float(chance.randint(1, 5)) for _ in range(size)} for size in sizes), {}]
 
 
-def index_of(rows: list[Row], mask: np.ndarray | None = None) -> SparseInvertedIndex:
+def index_of(rows: list[Counts], mask: np.ndarray | None = None) -> SparseInvertedIndex:
     index = SparseInvertedIndex(k1=1.2, b=0.75)
     build_index(index, rows, mask)
     return index
@@ -49,14 +48,16 @@ def test_one_segment_is_scored_as_milvus_lite_does(masked: bool) -> None:
 def test_the_statistics_are_those_of_all_segments_together() -> None:
     rows = some_rows(2)
     terms = np.array([*list(rows[0])[:3], 7])
-    parts = [index_of(part) for part in (rows[:10], rows[10:250], rows[250:], [{}])]
+    segments: list[list[Counts]] = [rows[:10], rows[10:250], rows[250:], [{}]]
+    parts = [index_of(segment) for segment in segments]
     apart, together = Statistics(parts), Statistics([index_of([*rows, {}])])
     np.testing.assert_allclose(apart.idf(terms), together.idf(terms))
     assert apart.average_length == pytest.approx(together.average_length)
 
 
 def test_an_empty_segment_finds_nothing() -> None:
-    for rows in ([], [{}]):
+    empty: list[list[Counts]] = [[], [{}]]
+    for rows in empty:
         ids, _distances = search_index(index_of(rows), [{7: 1.0}], 3)
         assert ids.tolist() == [[-1, -1, -1]]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -153,6 +154,7 @@ def test_calls_that_come_at_once_after_a_start_open_one_collection(shelf: Shelf)
         shelf.restart(create=False)
         with ThreadPoolExecutor(3) as pool:
             search = partial(shelf.store.search_dense, shelf.base.collection, shelf.base.index, vector, 5, 50)
-            for call in [pool.submit(search), pool.submit(shelf.add), pool.submit(search)]:
+            calls: list[Future[Any]] = [pool.submit(search), pool.submit(shelf.add), pool.submit(search)]
+            for call in calls:
                 call.result()
         assert shelf.found() == shelf.acknowledged

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import docx
 import pptx
@@ -127,7 +128,7 @@ def make_rich_pptx() -> bytes:
     """A slide with a chart, a box that stands in two forms, and a diagram."""
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[6])
-    data = CategoryChartData()
+    data: Any = CategoryChartData()  # type: ignore[no-untyped-call]
     data.categories = ["North", "South"]
     data.add_series("2025", (1234567.25, None))
     data.add_series("2026", (3, 4))
@@ -225,7 +226,7 @@ def _rows(rows: list[list[str | float]]) -> str:
     )
 
 
-def make_zip(parts: dict[str, str | bytes]) -> bytes:
+def make_zip(parts: Mapping[str, str | bytes]) -> bytes:
     """A ZIP of `parts` by their names."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import parsing_samples as samples
 import pytest
 
 from kb.errors import (
@@ -22,6 +21,7 @@ from kb.errors import (
 from kb.models import ParsedDocument
 from kb.parsing import SUPPORTED_EXTENSIONS, kinds, parse_file
 from kb.parsing.builder import clean
+from tests.kb.parsing import parsing_samples as samples
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
 
@@ -382,7 +382,8 @@ def test_a_pdf_made_for_the_web_tells_its_length(tmp_path: Path, order: str) -> 
     begin, rest = samples.make_pdf(["Some words"]).split(b"\n", 1)
 
     def linearized(length: int) -> bytes:
-        return begin + b"\n999 0 obj\n<< " + (order % length).encode() + b" >>\nendobj\n" + rest
+        dictionary = (order % length).encode()
+        return begin + b"\n999 0 obj\n<< " + dictionary + b" >>\nendobj\n" + rest
 
     size = len(linearized(10_000))
     assert size < 10_000

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import parsing_samples as samples
 import pytest
 
 from kb.errors import BlankFile, Cancelled, FileTooLarge, ParserCrashed, ParsingTimeout
 from kb.parsing import ParserProcess, parse_file
+from tests.kb.parsing import parsing_samples as samples
 
 HERE = Path(__file__).parent
 
