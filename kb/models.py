@@ -44,6 +44,16 @@ class VersionState(StrEnum):
         return self in (VersionState.FAILED, VersionState.CANCELLED)
 
 
+class DocumentOrder(StrEnum):
+    """How a list of documents is sorted; what is equal comes newest first."""
+
+    ACTIVITY = "activity"  # in progress first, then waiting, then the rest
+    NEWEST = "newest"
+    NAME = "name"
+    LARGEST = "largest"
+    STATE = "state"  # what needs attention first
+
+
 class Role(StrEnum):
     USER = "user"
     ASSISTANT = "assistant"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -13,9 +13,9 @@ from kb.database.tables import Base, DocumentRow, KnowledgeBaseRow, VersionRow, 
 from kb.errors import KbError, WrongState
 from kb.library.access import own_document, own_knowledge_base, require_knowledge_base
 from kb.library.files import FileStore
-from kb.library.names import clean_label
+from kb.library.names import clean_label, clean_text
 from kb.library.rows import to_document
-from kb.models import Chunk, Document, Version, VersionState
+from kb.models import Chunk, Document, DocumentOrder, Version, VersionState
 from kb.vectors import VectorStore
 
 # Stated once: each upload needs both.
@@ -64,35 +64,27 @@ class Documents:
         offset: int = 0,
         limit: int = 50,
         states: Collection[VersionState] = tuple(VersionState),
+        search: str = "",
+        order: DocumentOrder = DocumentOrder.ACTIVITY,
     ) -> list[Document]:
-        """Those in one of `states`, the newest first."""
-        newest = (
-            sa.select(VersionRow.document_id, sa.func.max(VersionRow.created_at).label("created_at"))
-            .group_by(VersionRow.document_id)
-            .subquery()
-        )
-        statement = (
-            sa.select(DocumentRow, VersionRow)
-            .join(newest, newest.c.document_id == DocumentRow.id)
-            .join(
-                VersionRow,
-                sa.and_(
-                    VersionRow.document_id == DocumentRow.id,
-                    VersionRow.created_at == newest.c.created_at,
-                ),
-            )
-            .where(
-                DocumentRow.knowledge_base_id == knowledge_base_id,
-                DocumentRow.deleted_at.is_(None),
-                VersionRow.state.in_([state.value for state in states]),
-            )
-            .order_by(DocumentRow.created_at.desc(), DocumentRow.id)
-            .offset(offset)
-            .limit(limit)
-        )
+        """Those in one of `states` whose name contains every word of `search`, in whatever case."""
         with self._database.read() as session:
             require_knowledge_base(session, user_id, knowledge_base_id)
+            statement = _listed(knowledge_base_id, states, search).order_by(*_ORDERS[order]).offset(offset).limit(limit)
             return [to_document(document, version) for document, version in session.execute(statement)]
+
+    def count(
+        self,
+        user_id: UUID,
+        knowledge_base_id: UUID,
+        states: Collection[VersionState] = tuple(VersionState),
+        search: str = "",
+    ) -> int:
+        """How many documents `list` would find in all."""
+        with self._database.read() as session:
+            require_knowledge_base(session, user_id, knowledge_base_id)
+            found = _listed(knowledge_base_id, states, search).subquery()
+            return session.scalar(sa.select(sa.func.count()).select_from(found)) or 0
 
     def count_by_state(self, user_id: UUID, knowledge_base_id: UUID) -> dict[VersionState, int]:
         statement = (
@@ -178,3 +170,59 @@ class Documents:
         )
         with self._database.read() as session:
             return {version: name for version, name in session.execute(statement) if version}
+
+
+_NEWEST_FIRST = (DocumentRow.created_at.desc(), DocumentRow.id.desc())
+_RUNNING = [state.value for state in VersionState if state.is_running]
+_ORDERS: dict[DocumentOrder, tuple[sa.ColumnElement[Any], ...]] = {
+    DocumentOrder.ACTIVITY: (
+        sa.case(
+            (VersionRow.state.in_(_RUNNING), 0),
+            (VersionRow.state == VersionState.QUEUED.value, 1),
+            else_=2,
+        ),
+        *_NEWEST_FIRST,
+    ),
+    DocumentOrder.NEWEST: _NEWEST_FIRST,
+    DocumentOrder.NAME: (sa.func.lower(DocumentRow.name), *_NEWEST_FIRST),
+    DocumentOrder.LARGEST: (VersionRow.size_bytes.desc(), *_NEWEST_FIRST),
+    DocumentOrder.STATE: (
+        sa.case(
+            {
+                VersionState.FAILED.value: 0,
+                VersionState.CANCELLED.value: 1,
+                VersionState.QUEUED.value: 3,
+                VersionState.READY.value: 4,
+            },
+            value=VersionRow.state,
+            else_=2,
+        ),
+        *_NEWEST_FIRST,
+    ),
+}
+
+
+def _listed(
+    knowledge_base_id: UUID, states: Collection[VersionState], search: str
+) -> sa.Select[DocumentRow, VersionRow]:
+    newest = (
+        sa.select(VersionRow.document_id, sa.func.max(VersionRow.created_at).label("created_at"))
+        .group_by(VersionRow.document_id)
+        .subquery()
+    )
+    statement = (
+        sa.select(DocumentRow, VersionRow)
+        .join(newest, newest.c.document_id == DocumentRow.id)
+        .join(
+            VersionRow,
+            sa.and_(VersionRow.document_id == DocumentRow.id, VersionRow.created_at == newest.c.created_at),
+        )
+        .where(
+            DocumentRow.knowledge_base_id == knowledge_base_id,
+            DocumentRow.deleted_at.is_(None),
+            VersionRow.state.in_([state.value for state in states]),
+        )
+    )
+    for word in clean_text(search).split():
+        statement = statement.where(DocumentRow.name.icontains(word, autoescape=True))
+    return statement

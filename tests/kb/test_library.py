@@ -16,7 +16,7 @@ from kb.errors import FileMissing, FileNotSaved, InvalidName, NameTaken, NotFoun
 from kb.library import FileStore
 from kb.library.names import clean_label, clean_name
 from kb.library.rows import to_profile
-from kb.models import RetrievalProfile, VersionState
+from kb.models import DocumentOrder, RetrievalProfile, VersionState
 from tests.conftest import Clock, Library, make_claims
 
 
@@ -170,6 +170,32 @@ def test_documents_are_listed_by_state(library: Library) -> None:
         for state in (VersionState.QUEUED, VersionState.CANCELLED, VersionState.READY)
     }
     assert list(found.values()) == [[queued.id], [cancelled.id], []]
+
+
+def test_documents_are_sorted_and_searched(library: Library, clock: Clock) -> None:
+    knowledge_base = library.knowledge_base()
+    texts = {"Report 2.md": "long " * 9, "annual REPORT.md": "a", "Budget.md": "medium"}
+    uploaded = {name: library.upload(knowledge_base, name, text) for name, text in texts.items()}
+    claims = make_claims(library.database, "worker", clock)
+    assert claims.claim(uploaded["Budget.md"].latest.id)
+    library.documents.cancel(library.user, uploaded["annual REPORT.md"].id)
+
+    def names(search: str = "", order: DocumentOrder = DocumentOrder.ACTIVITY) -> list[str]:
+        found = library.documents.list(library.user, knowledge_base.id, search=search, order=order)
+        return [document.name for document in found]
+
+    first, second, third = texts
+    assert names() == [third, first, second]
+    assert names(order=DocumentOrder.NEWEST) == [third, second, first]
+    assert names(order=DocumentOrder.NAME) == [second, third, first]
+    assert names(order=DocumentOrder.LARGEST) == [first, third, second]
+    assert names(order=DocumentOrder.STATE) == [second, third, first]
+    assert names("report") == [first, second]
+    assert names("rep annual") == [second]
+    assert names("%") == []
+    count = library.documents.count
+    assert count(library.user, knowledge_base.id, search="report") == 2
+    assert count(library.user, knowledge_base.id, [VersionState.CANCELLED], "report") == 1
 
 
 def test_the_places_in_the_queue_count_everyones(library: Library) -> None:
