@@ -30,9 +30,14 @@ from tests.fakes.embedding import HashedWords
 MakeSettings = Callable[..., Settings]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser's tests last: its event loop and processes stay to the end, and other tests want none about them."""
-    items.sort(key=lambda item: "e2e" in item.path.parts)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that passed only when they were run again."""
+    rerun = {report.nodeid for report in terminalreporter.getreports("rerun")}
+    flaky = sorted(rerun & {report.nodeid for report in terminalreporter.getreports("passed")})
+    if flaky:
+        terminalreporter.section("flaky tests: failed once, then passed", yellow=True)
+        for name in flaky:
+            terminalreporter.line(f"FLAKY {name}")
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import psycopg
 import pytest
+from filelock import FileLock, Timeout
 
 from kb.errors import SetupError
 from kb.local.ports import HOST, is_listening
@@ -24,13 +25,15 @@ from kb.local.redis_server import find_redis_server
 
 ROOT = Path(__file__).parents[1]
 OLD_MILVUS = ROOT / "build" / "milvus-2.3.5" / "bin" / "milvus-server"
-# A fixed port of Milvus 2.3.5, so only one can run on a machine.
-OLD_MILVUS_HEALTH = "http://127.0.0.1:9091/healthz"
+# Milvus 2.3.5 always listens on this port, too, so only one can run on a machine.
+OLD_MILVUS_PORT = 9091
+OLD_MILVUS_WAIT_SECONDS = 100
+ONE_OLD_MILVUS = pytest.mark.xdist_group("milvus-2.3.5")
 
 
-def missing(reason: str, *, optional: bool = False) -> NoReturn:
-    """Skip the test for a service that is not installed; in CI that is a failure, unless it is optional."""
-    if os.environ.get("CI") and not optional:
+def missing(reason: str) -> NoReturn:
+    """Skip the test because a service is not installed; in CI, fail it."""
+    if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
 
@@ -186,19 +189,33 @@ class OldMilvus(Server):
         self._program = os.environ.get("MILVUS_SERVER_BIN") or str(OLD_MILVUS)
         if not Path(self._program).is_file():
             missing(f"Milvus 2.3.5 is not there ({self._program}); MILVUS_SERVER_BIN may name another place.")
-        if is_listening(9091):
-            missing("Another Milvus server runs on this machine (port 9091).")
+        self._lock = FileLock(Path(tempfile.gettempdir()) / "zhiwen-tests-milvus-9091.lock", mode=0o666)
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
+
+    def start(self, **options: object) -> None:
+        """Wait for the tests of another clone on this machine to end theirs."""
+        try:
+            self._lock.acquire(timeout=OLD_MILVUS_WAIT_SECONDS)
+        except Timeout:
+            missing(f"Other tests have been using Milvus 2.3.5 for {OLD_MILVUS_WAIT_SECONDS} s on this machine.")
+        if is_listening(OLD_MILVUS_PORT):
+            self._lock.release()
+            missing(f"Another program listens on port {OLD_MILVUS_PORT}, which Milvus 2.3.5 needs.")
+        super().start(**options)
+
+    def stop(self) -> None:
+        super().stop()
+        self._lock.release()
 
     def command(self) -> list[str]:
         return [self._program, "--data", str(self.folder / "data"), "--proxy-port", str(self.port)]
 
     def is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(OLD_MILVUS_HEALTH, timeout=5) as reply:
+            with urllib.request.urlopen(f"http://{HOST}:{OLD_MILVUS_PORT}/healthz", timeout=5) as reply:
                 return b"OK" in reply.read()
         except OSError:
             return False
@@ -268,5 +285,5 @@ def _postgresql_programs() -> Path:
         return Path(found).parent
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not folders:
-        missing("PostgreSQL is not installed.", optional=True)
+        missing("PostgreSQL is not installed.")
     return folders[-1].parent

@@ -22,6 +22,8 @@ from kb.local.ports import HOST, is_listening
 from tests.e2e.web import Web, is_alive
 from tests.real_services import ROOT, free_port, wait_until
 
+pytestmark = pytest.mark.xdist_group("webui")  # one web process, which the last test kills
+
 PATHS = ("/", "/knowledge-bases", "/testing", "/history", "/system")
 
 

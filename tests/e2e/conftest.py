@@ -34,7 +34,19 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker runs all browser tests. A failed one runs once more, and the summary names it if it passes then."""
+    for item in items:
+        if item.path.is_relative_to(FOLDER):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+# Package scope: the browser's event loop must be gone when other tests of this process run.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).is_file():
         real_services.missing(f"Chromium is not there ({CHROMIUM}); CHROMIUM_BIN may name another place.")
@@ -45,13 +57,13 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def models() -> Iterator[ModelServer]:
     with ModelServer() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def web(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> Iterator[Web]:
     """LLM_MODEL is not set, so that each test chooses among the model server's models."""
     web = Web(tmp_path_factory.mktemp("web"), OPENAI_BASE_URL=models.base_url, EMBEDDING_MODEL="openai:fake-embedding")

@@ -20,7 +20,7 @@ from kb.services import Services, WorkerParts, build_services, build_worker_part
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings, add_user
 from tests.fakes.embedding import HashedWords
-from tests.real_services import free_port
+from tests.real_services import ONE_OLD_MILVUS, free_port
 
 FRUIT = """\
 # Apples
@@ -244,6 +244,7 @@ def old_services(
     services.close()
 
 
+@ONE_OLD_MILVUS
 def test_an_old_server_serves_by_vectors_alone(old_services: Services, embedding: HashedWords) -> None:
     services = old_services
     core = Core(services, embedding, services.users.local().id, add_user(services.database, "stranger"))

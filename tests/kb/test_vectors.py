@@ -26,12 +26,12 @@ from kb.vectors.connection import Connection
 from kb.vectors.filters import Filter, of_version
 from kb.vectors.schema import TEXT_BYTES, cut_bytes
 from tests.conftest import MakeSettings
-from tests.real_services import MilvusLite, free_port, wait_until
+from tests.real_services import ONE_OLD_MILVUS, MilvusLite, free_port, wait_until
 
 DIMENSION = 4
 
 
-@pytest.fixture(scope="module", params=["lite", "2.3.5"])
+@pytest.fixture(scope="module", params=["lite", pytest.param("2.3.5", marks=ONE_OLD_MILVUS)])
 def milvus_uri(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("milvus_url" if request.param == "lite" else "old_milvus_url"))
 

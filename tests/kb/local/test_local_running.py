@@ -13,6 +13,8 @@ from kb.local import LocalServices
 from kb.local.ports import HOST, is_listening
 from tests.kb.local.embedded_harness import Embedded, ports_of, wait_until
 
+pytestmark = pytest.mark.xdist_group("running")  # the services start once
+
 Running = tuple[Embedded, LocalServices]
 
 
