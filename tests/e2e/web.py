@@ -73,6 +73,15 @@ class Web(real_services.Server):
         """All processes that this one has started, and theirs."""
         return psutil.Process(self.pid).children(recursive=True)
 
+    def listening_addresses(self) -> set[str]:
+        """The local addresses on which this process and its children accept connections."""
+        return {
+            connection.laddr.ip.removeprefix("::ffff:")
+            for process in [psutil.Process(self.pid), *self.family()]
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+
     def kill_alone(self) -> list[psutil.Process]:
         """SIGKILL to the web process and to nobody else; returns the processes it had started."""
         family = self.family()

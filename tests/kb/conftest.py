@@ -13,7 +13,7 @@ from kb.embedding.builtin import BuiltinModel
 from kb.errors import EmbeddingUnavailable
 from tests.real_services import missing
 
-_HOME = os.environ.get("ZHIWEN_TEST_HOME") or Path(__file__).parents[3] / "build"
+_HOME = os.environ.get("ZHIWEN_TEST_HOME") or Path(__file__).parents[2] / "build"
 
 
 @pytest.fixture(scope="session")
