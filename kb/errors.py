@@ -2,6 +2,8 @@
 
 KbError
 ├── UserError                  the request itself is wrong; repeating it does not help
+│   ├── PageClosed             the page that sent the request is not open any more
+│   ├── UploadTooLarge
 │   ├── NotFound               it does not exist, or belongs to somebody else
 │   ├── NameTaken
 │   ├── InvalidName
@@ -30,7 +32,8 @@ KbError
 │   │   └── ModelNotFetched    the built-in model cannot be fetched or built
 │   ├── FileMissing            the stored upload cannot be read
 │   ├── FileNotSaved           the upload cannot be written
-│   └── UploadsLost            the database was down when they arrived
+│   ├── UploadsLost            the database was down when they arrived
+│   └── UploadStalled          the browser stopped sending
 ├── ModelError                 the chat or embedding model refused or failed
 │   ├── NoChatModel
 │   ├── ModelKeyRefused
@@ -64,11 +67,15 @@ def N_(text: str) -> str:  # noqa: N802 - gettext's convention
 
 
 class KbError(Exception):
-    """Root of the tree. `transient`: the same call may succeed later."""
+    """Root of the tree.
+
+    `transient`: the same call may succeed later, so workers try again. `retry_helps`: pages offer Retry.
+    """
 
     message: str = N_("Something went wrong.")
     remedy: str = ""
     transient: ClassVar[bool] = False
+    retry_helps: ClassVar[bool] = True
     code: ClassVar[str] = "kb_error"
     registry: ClassVar[dict[str, type[KbError]]] = {}
 
@@ -104,6 +111,17 @@ def from_code(code: str, values: dict[str, str]) -> KbError:
 
 class UserError(KbError):
     message = N_("This is not possible.")
+    retry_helps = False
+
+
+class PageClosed(UserError):
+    message = N_("This request does not come from a page that is open.")
+    remedy = N_("Reload the page, then try again.")
+
+
+class UploadTooLarge(UserError):
+    message = N_("“{name}” is larger than {limit} MB.")
+    remedy = N_("Split it into smaller files, or raise MAX_UPLOAD_MB.")
 
 
 class NotFound(UserError):
@@ -143,6 +161,7 @@ class EmbeddingMismatch(UserError):
 class DocumentError(KbError):
     message = N_("“{name}” could not be read.")
     remedy = N_("Check the file and upload it again.")
+    retry_helps = False
 
 
 class EmptyFile(DocumentError):
@@ -188,6 +207,7 @@ class FileTooLarge(DocumentError):
 class ParsingTimeout(DocumentError):
     message = N_("Reading “{name}” took longer than {seconds} s and was stopped.")
     remedy = N_("Split it into smaller files, or raise PARSING_TIMEOUT_SECONDS.")
+    retry_helps = True
 
 
 class ParserCrashed(DocumentError):
@@ -198,11 +218,13 @@ class ParserCrashed(DocumentError):
 class WorkerDied(DocumentError):
     message = N_("The worker crashed {attempts} times in a row while processing “{name}” (stage: {stage}).")
     remedy = N_("Check the worker's log and memory, then press Retry.")
+    retry_helps = True
 
 
 class UnexpectedFailure(DocumentError):
     message = N_("An unexpected error occurred while processing “{name}” ({detail}).")
     remedy = N_("Press Retry. If it fails again, report it together with the worker's log.")
+    retry_helps = True
 
 
 class Unavailable(KbError):
@@ -262,6 +284,11 @@ class FileNotSaved(Unavailable):
 class UploadsLost(Unavailable):
     message = N_("The database is not responding ({detail}), so these files were not saved: {names}.")
     remedy = N_("Upload them again once the System page shows that the database is back.")
+
+
+class UploadStalled(Unavailable):
+    message = N_("“{name}” stopped arriving for {seconds} s.")
+    remedy = N_("Check the connection, then upload it again.")
 
 
 class ModelError(KbError):

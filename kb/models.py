@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from kb.errors import KbError
+from kb.errors import KbError, from_code
 
 
 class Mode(StrEnum):
@@ -210,7 +210,15 @@ class Version:
     heartbeat_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    sent_at: datetime | None = None  # when the workers were told of it
     cancel_requested: bool = False
+
+    @property
+    def can_retry(self) -> bool:
+        """Whether its owner may queue it again, and that can help."""
+        if self.state is VersionState.FAILED:
+            return from_code(self.error, self.error_values).retry_helps
+        return self.state is VersionState.CANCELLED
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The uploaded files on disk, under names of our own: a user's file name is only ever a label."""
+"""The uploaded files on disk. We choose their names; a user's file name is only a label."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 from uuid import UUID
 
 from kb.disk import sync
 from kb.errors import N_, FileMissing, FileNotSaved
 
 PARTIAL = ".partial"  # the suffix of a file that is being written
+BLOCK_BYTES = 1 << 20
+
+
+class Source(Protocol):
+    """Where a file's content comes from: a file, or a request that is still arriving."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        ...
 
 
 class FileStore:
@@ -25,10 +34,10 @@ class FileStore:
     def key(self, knowledge_base_id: UUID, version_id: UUID) -> str:
         return f"{knowledge_base_id.hex}/{version_id.hex}"
 
-    def save(self, key: str, name: str, source: BinaryIO) -> int:
-        """Write `source` to disk durably and return its size in bytes; nothing is left behind on failure.
+    def save(self, key: str, name: str, source: Source) -> int:
+        """Write `source` to disk durably, block by block, and return its size in bytes.
 
-        Errors: `FileNotSaved`, naming the user's `name`.
+        Errors: `FileNotSaved`, naming the user's `name`; whatever `source` raises. Neither leaves anything on disk.
         """
         path = self._root / key
         partial = path.with_suffix(PARTIAL)
@@ -36,21 +45,24 @@ class FileStore:
             is_first = not path.parent.is_dir()
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+                while block := source.read(BLOCK_BYTES):
+                    target.write(block)
                 target.flush()
                 os.fsync(target.fileno())
             partial.replace(path)
             sync(path.parent)
             if is_first:
                 sync(self._root)
-        except OSError as error:
-            with suppress(OSError):  # a disk that takes nothing may not give anything up, either
+        except BaseException as error:
+            with suppress(OSError):  # a full or broken disk may refuse this, too
                 partial.unlink(missing_ok=True)
-            raise FileNotSaved(name=name, detail=error.strerror or error) from error
+            if isinstance(error, OSError):
+                raise FileNotSaved(name=name, detail=error.strerror or error) from error
+            raise
         return path.stat().st_size
 
     def path(self, key: str, name: str) -> Path:
-        """Where the file is; `FileMissing` (naming the user's `name`) if it is not there."""
+        """Where the file is. Errors: `FileMissing`, naming the user's `name`."""
         path = self._root / key
         if not path.is_file():
             raise FileMissing(name=name, detail=N_("it is not on this machine's disk"))
@@ -60,13 +72,13 @@ class FileStore:
         (self._root / key).unlink(missing_ok=True)
 
     def delete_partial(self, older_than_seconds: float) -> int:
-        """Delete what uploads left that were killed in the middle; how many there were.
+        """Delete what interrupted uploads left behind; returns how many files that were.
 
-        Whole files stay even if no row names them: the database asked may be another one than theirs.
+        Complete files stay even if no row names them: this database may not be the one that they belong to.
         """
         deleted = 0
         for path in self._root.glob(f"*/*{PARTIAL}"):
-            with suppress(FileNotFoundError):  # another worker may be at it
+            with suppress(FileNotFoundError):  # another worker deleted it first
                 if time.time() - path.stat().st_mtime > older_than_seconds:
                     path.unlink()
                     deleted += 1

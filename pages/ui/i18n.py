@@ -45,11 +45,17 @@ def ngettext(singular: str, plural: str, count: int, **values: str) -> str:
     return _translations(language()).ngettext(singular, plural, count).format(count=number(count), **values)
 
 
-def error_text(error: KbError) -> tuple[str, str]:
-    """What happened, and what to do next."""
+def error_text(error: KbError, code: str | None = None) -> tuple[str, str]:
+    """What happened, and what to do next; in the language `code` where no page is being drawn."""
+    catalogue = _translations(code if code in LANGUAGES else language())
     # Some values are words of ours (what, state, detail …); a user's own names are not translated.
-    values = {key: value if key in ("name", "names") else _(value) for key, value in error.values.items()}
-    return fill(_(error.message), values), fill(_(error.remedy), values)
+    values = {
+        key: value if key in ("name", "names") or not value else catalogue.gettext(value)
+        for key, value in error.values.items()
+    }
+    texts = (error.message, error.remedy)
+    message, remedy = (fill(catalogue.gettext(text), values) if text else "" for text in texts)
+    return message, remedy
 
 
 def number(value: float, digits: int = 0) -> str:

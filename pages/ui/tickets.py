@@ -1,0 +1,65 @@
+"""Tickets: they let a plain HTTP request act for the page that sent it.
+
+A page hands its browser a ticket; a route accepts it for the session, the knowledge base and the action it was issued
+for, and only while that session is open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from enum import StrEnum
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import streamlit as st
+from streamlit.runtime import Runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from kb.errors import PageClosed
+
+_KEY = secrets.token_bytes(32)  # tickets end with the process, as its sessions do
+
+
+class Action(StrEnum):
+    UPLOAD = "upload"
+    DOWNLOAD = "download"
+
+
+def issue(action: Action, user_id: UUID, knowledge_base_id: UUID) -> str:
+    """A ticket for the session whose page is being drawn."""
+    context = get_script_run_ctx()
+    session_id = context.session_id if context else ""
+    origin = _page_origin() if action is Action.UPLOAD else ""  # browsers follow a link without stating an origin
+    return f"{user_id.hex}.{session_id}.{_sign(action, user_id, knowledge_base_id, session_id, origin)}"
+
+
+def _page_origin() -> str:
+    """As the browser knows it: a proxy may have changed the scheme, the host and the port since."""
+    address = urlsplit(st.context.url or "")
+    return f"{address.scheme}://{address.netloc}"
+
+
+def check(ticket: str, action: Action, knowledge_base_id: UUID, origin: str = "") -> UUID:
+    """The user for whom the ticket was issued. `origin` of an upload is the request's.
+
+    Errors: `PageClosed`, whatever is wrong with the ticket.
+    """
+    user, _, rest = ticket.partition(".")
+    session_id, _, signature = rest.rpartition(".")
+    try:
+        user_id = UUID(hex=user)
+    except ValueError:
+        raise PageClosed from None
+    expected = _sign(action, user_id, knowledge_base_id, session_id, origin)
+    if not hmac.compare_digest(signature.encode(errors="replace"), expected.encode()):
+        raise PageClosed
+    if not (Runtime.exists() and Runtime.instance().is_active_session(session_id)):
+        raise PageClosed
+    return user_id
+
+
+def _sign(action: Action, user_id: UUID, knowledge_base_id: UUID, session_id: str, origin: str) -> str:
+    claim = "\n".join((action, user_id.hex, knowledge_base_id.hex, session_id, origin))
+    return hmac.new(_KEY, claim.encode(errors="replace"), hashlib.sha256).hexdigest()

@@ -1,0 +1,364 @@
+"""The upload and download routes, called as an ASGI server calls them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+import pytest
+from starlette.applications import Starlette
+from starlette.types import Message
+
+from kb.errors import DatabaseUnavailable, SetupError
+from kb.models import KnowledgeBase
+from kb.services import Services
+from pages.ui import tickets
+from pages.ui.tickets import Action
+from tests.conftest import Library
+from web import uploads
+
+ORIGIN = "http://127.0.0.1:8501"
+MEGABYTE = 1 << 20
+
+
+@dataclass
+class Reply:
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", json.loads(self.body))
+
+
+class Server:
+    """The routes, and the session that is open in a browser."""
+
+    def __init__(self, library: Library) -> None:
+        settings = SimpleNamespace(max_upload_mb=1)
+        self.library = library
+        self.services = SimpleNamespace(settings=settings, documents=library.documents, files=library.files)
+        self.open_sessions = {"session-1"}
+        self.app = Starlette(routes=uploads.file_routes(lambda: cast("Services", self.services)))
+
+    def is_active_session(self, session_id: str) -> bool:
+        return session_id in self.open_sessions
+
+    def ticket(self, base: KnowledgeBase, user: UUID | None = None, action: Action = Action.UPLOAD) -> str:
+        return tickets.issue(action, user or self.library.user, base.id)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        messages: Iterable[Message] = (),
+    ) -> Reply:
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "path": path,
+            "query_string": urlencode(query or {}, errors="surrogatepass").encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        }
+        reply, incoming = Reply(), iter(messages)
+
+        async def receive() -> Message:
+            message = next(incoming, None)
+            if message is None:
+                await asyncio.Event().wait()  # nothing more arrives
+            return cast("Message", message)
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                reply.status = message["status"]
+                reply.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            else:
+                reply.body += message.get("body", b"")
+
+        asyncio.run(self.app(scope, receive, send))
+        return reply
+
+    def upload(
+        self, base: KnowledgeBase, name: str = "tea.md", content: bytes = b"Green tea.", **headers: str | None
+    ) -> Reply:
+        sent = {"origin": ORIGIN, "x-ticket": self.ticket(base)} | {
+            key.replace("_", "-"): value for key, value in headers.items()
+        }
+        return self.call(
+            "PUT",
+            f"/api/uploads/{base.id}",
+            {"name": name, "language": "en"},
+            {key: value for key, value in sent.items() if value is not None},
+            body(content),
+        )
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in self.library.uploads.rglob("*") if path.is_file()]
+
+
+def body(content: bytes, chunk: int = 64 * 1024) -> Iterator[Message]:
+    """As a server hands it on: in chunks, the last of which says so."""
+    for start in range(0, max(len(content), 1), chunk):
+        more = start + chunk < len(content)
+        yield {"type": "http.request", "body": content[start : start + chunk], "more_body": more}
+
+
+@pytest.fixture
+def server(library: Library, monkeypatch: pytest.MonkeyPatch) -> Server:
+    server = Server(library)
+    monkeypatch.setattr(tickets, "get_script_run_ctx", lambda: SimpleNamespace(session_id="session-1"))
+    monkeypatch.setattr(tickets, "_page_origin", lambda: ORIGIN)
+    monkeypatch.setattr(tickets, "Runtime", SimpleNamespace(exists=lambda: True, instance=lambda: server))
+    return server
+
+
+@pytest.fixture
+def base(library: Library) -> KnowledgeBase:
+    return library.knowledge_base()
+
+
+# --- uploads ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, MEGABYTE - 1, MEGABYTE])
+def test_upload_is_saved_and_registered(server: Server, base: KnowledgeBase, size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    reply = server.upload(base, "报告.md", content)
+    assert reply.status == 201
+    document = server.library.documents.get(server.library.user, UUID(reply.json["id"]))
+    assert (document.name, document.knowledge_base_id, document.latest.size_bytes) == ("报告.md", base.id, size)
+    assert server.library.files.path(document.latest.file_key, "").read_bytes() == content
+
+
+def test_routes_answer_below_a_base_path(server: Server, base: KnowledgeBase) -> None:
+    headers = {"origin": ORIGIN, "x-ticket": server.ticket(base)}
+    reply = server.call("PUT", f"/docs/zhiwen/api/uploads/{base.id}", {"name": "a.md"}, headers, body(b"x"))
+    assert reply.status == 201
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "",
+        "null",
+        "http://127.0.0.1",
+        "http://127.0.0.1:8502",
+        "https://127.0.0.1:8501",
+        "http://localhost:8501",
+        "http://127.0.0.1:8501.evil.example",
+        "http://127.0.0.1:8501/",
+    ],
+)
+def test_other_origins_are_refused(server: Server, base: KnowledgeBase, origin: str | None) -> None:
+    reply = server.upload(base, origin=origin)
+    assert (reply.status, reply.json["code"], reply.json["can_retry"]) == (403, "page_closed", False)
+    assert server.files == []
+
+
+def test_forged_tickets_are_refused(server: Server, base: KnowledgeBase) -> None:
+    other = server.library.knowledge_base("Other")
+    good = server.ticket(base)
+    user, session, signature = good.split(".")
+    forged = [
+        None,
+        "",
+        "..",
+        "é",
+        good[:-1],
+        good + "0",
+        f"{server.library.stranger.hex}.{session}.{signature}",
+        f"{user}.session-2.{signature}",
+        f"{user}.{session}.{'0' * 64}",
+        server.ticket(other),
+        server.ticket(base, action=Action.DOWNLOAD),
+    ]
+    server.open_sessions.add("session-2")
+    assert [server.upload(base, x_ticket=ticket).status for ticket in forged] == [403] * len(forged)
+    assert server.files == []
+    assert server.upload(base, x_ticket=good).status == 201
+
+
+def test_ticket_ends_with_its_session(server: Server, base: KnowledgeBase) -> None:
+    server.open_sessions.clear()
+    reply = server.upload(base)
+    assert (reply.status, reply.json["code"]) == (403, "page_closed")
+    assert server.files == []
+
+
+def test_upload_into_a_strangers_knowledge_base_is_refused(server: Server) -> None:
+    theirs = server.library.knowledge_base("Theirs", owner=server.library.stranger)
+    reply = server.upload(theirs)
+    assert (reply.status, reply.json["code"]) == (404, "not_found")
+    assert server.files == []
+
+
+def test_upload_into_a_deleted_knowledge_base_is_refused(server: Server, base: KnowledgeBase) -> None:
+    server.library.knowledge_bases.delete(server.library.user, base.id)
+    assert server.upload(base).status == 404
+    assert server.files == []
+
+
+@pytest.mark.parametrize("announced", [str(MEGABYTE + 1), None])
+def test_larger_files_are_refused(server: Server, base: KnowledgeBase, announced: str | None) -> None:
+    reply = server.upload(base, "big.bin", bytes(MEGABYTE + 1), content_length=announced)
+    assert (reply.status, reply.json["can_retry"]) == (413, False)
+    assert reply.json["message"] == "“big.bin” is larger than 1 MB."
+    assert server.files == []
+    assert server.library.documents.list(server.library.user, base.id) == []
+
+
+def test_endless_body_is_cut_off(server: Server, base: KnowledgeBase) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Message]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield {"type": "http.request", "body": bytes(64 * 1024), "more_body": True}
+
+    headers = {"origin": ORIGIN, "x-ticket": server.ticket(base)}
+    assert server.call("PUT", f"/api/uploads/{base.id}", {"name": "a"}, headers, endless()).status == 413
+    assert taken <= 17
+    assert server.files == []
+
+
+def test_cancelled_upload_leaves_nothing(server: Server, base: KnowledgeBase) -> None:
+    messages: list[Message] = [
+        {"type": "http.request", "body": bytes(64 * 1024), "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    headers = {"origin": ORIGIN, "x-ticket": server.ticket(base)}
+    server.call("PUT", f"/api/uploads/{base.id}", {"name": "a.md"}, headers, messages)
+    assert server.files == []
+    assert server.library.documents.list(server.library.user, base.id) == []
+
+
+def test_stalled_upload_ends(server: Server, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "STALL_SECONDS", 0.05)
+    first = next(body(bytes(128 * 1024)))
+    headers = {"origin": ORIGIN, "x-ticket": server.ticket(base)}
+    reply = server.call("PUT", f"/api/uploads/{base.id}", {"name": "a.md"}, headers, [first])
+    assert (reply.status, reply.json["can_retry"]) == (408, True)
+    assert server.files == []
+
+
+@pytest.mark.parametrize("name", ['../../x" or 1==1 or ".pdf', "/etc/passwd", "C:\\x\\y.md", "a\x00b.md", "..", ""])
+def test_file_name_is_only_a_label(server: Server, base: KnowledgeBase, name: str) -> None:
+    assert server.upload(base, name).status == 201
+    (document,) = server.library.documents.list(server.library.user, base.id)
+    stored = [path.relative_to(server.library.uploads).as_posix() for path in server.files]
+    assert stored == [document.latest.file_key]
+
+
+def test_database_down_is_told_and_leaves_nothing(
+    server: Server, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_arguments: object) -> None:
+        raise DatabaseUnavailable(detail="restarting")
+
+    monkeypatch.setattr(server.library.database, "transaction", away)
+    reply = server.upload(base)
+    assert (reply.status, reply.json["can_retry"]) == (503, True)
+    assert "(restarting)" in reply.json["message"]
+    assert server.files == []
+    monkeypatch.setattr(server.library.database, "read", away)
+    assert server.upload(base).status == 503
+
+
+def test_process_that_cannot_serve_yet_says_so(server: Server, base: KnowledgeBase) -> None:
+    def not_ready() -> Services:
+        raise SetupError("Redis did not start.", "See its log.")
+
+    ticket = server.ticket(base)
+    server.app = Starlette(routes=uploads.file_routes(not_ready))
+    reply = server.upload(base, x_ticket=ticket)
+    assert reply.status == 503
+    assert "Redis did not start." in reply.json["message"]
+
+
+def test_full_disk_is_told_and_leaves_nothing(
+    server: Server, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kb.library.files.os.fsync", full)
+    reply = server.upload(base)
+    assert (reply.status, reply.json["can_retry"]) == (507, True)
+    assert "No space left on device" in reply.json["message"]
+    assert server.files == []
+
+
+def test_refusal_is_in_the_pages_language(server: Server, base: KnowledgeBase) -> None:
+    query = {"name": "大.bin", "language": "zh_CN"}
+    headers = {"origin": ORIGIN, "x-ticket": server.ticket(base), "content-length": str(2 * MEGABYTE)}
+    reply = server.call("PUT", f"/api/uploads/{base.id}", query, headers)
+    assert reply.json["message"] == "“大.bin”超过了 1 MB。"
+
+
+def test_only_a_block_of_the_body_is_held(server: Server, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.services.settings.max_upload_mb = 40
+    held: list[int] = []
+    read = uploads.Body.read
+
+    def watch(self: uploads.Body, size: int, /) -> bytes:
+        block = read(self, size)
+        held.append(len(block) + len(self._buffer))
+        return block
+
+    monkeypatch.setattr(uploads.Body, "read", watch)
+    assert server.upload(base, "big.bin", bytes(20 * MEGABYTE)).status == 201
+    assert max(held) <= MEGABYTE + 64 * 1024
+
+
+# --- originals -------------------------------------------------------------------------------------------------
+
+
+def download(server: Server, base: KnowledgeBase, document_id: str, ticket: str) -> Reply:
+    return server.call("GET", f"/api/originals/{base.id}/{document_id}", {"ticket": ticket, "language": "en"})
+
+
+def test_original_is_downloaded_under_its_name(server: Server, base: KnowledgeBase) -> None:
+    document_id = server.upload(base, 'a "b"\r\n报告.html', b"<script>").json["id"]
+    reply = download(server, base, document_id, server.ticket(base, action=Action.DOWNLOAD))
+    assert (reply.status, reply.body) == (200, b"<script>")
+    assert reply.headers["content-type"] == "application/octet-stream"
+    assert reply.headers["content-disposition"] == (
+        "attachment; filename*=UTF-8''a%20%22b%22%20%20%E6%8A%A5%E5%91%8A.html"
+    )
+
+
+def test_downloads_need_the_right_ticket(server: Server, base: KnowledgeBase) -> None:
+    library = server.library
+    document_id = server.upload(base).json["id"]
+    other = library.knowledge_base("Other")
+    for ticket in ("", server.ticket(base), server.ticket(other, action=Action.DOWNLOAD)):
+        assert download(server, base, document_id, ticket).status == 403
+    stranger = server.ticket(base, library.stranger, Action.DOWNLOAD)
+    assert download(server, base, document_id, stranger).status == 404
+    # The ticket of one knowledge base does not open another one's documents.
+    assert download(server, other, document_id, server.ticket(other, action=Action.DOWNLOAD)).status == 404
+    assert download(server, base, str(uuid4()), server.ticket(base, action=Action.DOWNLOAD)).status == 404
+
+
+def test_missing_original_is_told(server: Server, base: KnowledgeBase) -> None:
+    document_id = server.upload(base).json["id"]
+    for path in server.files:
+        path.unlink()
+    reply = download(server, base, document_id, server.ticket(base, action=Action.DOWNLOAD))
+    assert reply.status == 503
+    assert "tea.md" in reply.body.decode()

@@ -1,0 +1,158 @@
+"""The routes for files: an upload streams to disk, and the original of a document can be downloaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import quote
+from uuid import UUID
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from kb.errors import (
+    FileNotSaved,
+    KbError,
+    NotFound,
+    PageClosed,
+    SetupError,
+    Unavailable,
+    UploadStalled,
+    UploadTooLarge,
+)
+from kb.library.access import DOCUMENT
+from kb.models import Document
+from kb.services import Services
+from pages.ui import tickets
+from pages.ui.i18n import error_text
+from pages.ui.tickets import Action
+
+STALL_SECONDS = 60.0
+# Each upload occupies a thread and a block of memory. Further uploads wait; TCP holds back what their browsers send.
+UPLOADS_AT_ONCE = 16
+
+STATUS: dict[type[KbError], HTTPStatus] = {
+    PageClosed: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UploadStalled: HTTPStatus.REQUEST_TIMEOUT,
+    FileNotSaved: HTTPStatus.INSUFFICIENT_STORAGE,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    SetupError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+class Body:
+    """A request's body as a file, for a worker thread. It holds one block of it in memory.
+
+    Errors: `UploadTooLarge`, `UploadStalled`; `ClientDisconnect` when the browser cancels.
+    """
+
+    def __init__(self, request: Request, name: str, limit_bytes: int) -> None:
+        self._receive = request.receive
+        self._name = name
+        self._limit_bytes = limit_bytes
+        self._total = 0
+        self._buffer = bytearray()
+        self._is_complete = False
+
+    def read(self, size: int, /) -> bytes:
+        return anyio.from_thread.run(self._read, size)
+
+    async def _read(self, size: int) -> bytes:
+        while len(self._buffer) < size and not self._is_complete:
+            try:
+                message = await asyncio.wait_for(self._receive(), STALL_SECONDS)
+            except TimeoutError:
+                raise UploadStalled(name=self._name, seconds=round(STALL_SECONDS)) from None
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk = message.get("body", b"")
+            self._total += len(chunk)
+            if self._total > self._limit_bytes:
+                raise _too_large(self._name, self._limit_bytes)
+            self._buffer += chunk
+            self._is_complete = not message.get("more_body", False)
+        block = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return block
+
+
+def file_routes(services: Callable[[], Services]) -> list[Route]:
+    """The routes over `services`, which may raise a `KbError` while the process cannot serve yet."""
+    limiter = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+
+    async def upload(request: Request) -> Response:
+        try:
+            document = await _save(request, await asyncio.to_thread(services), limiter)
+        except KbError as error:
+            return _refusal(error, request)
+        except ClientDisconnect:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+        body = {"id": str(document.id), "name": document.name, "workers_told": document.latest.sent_at is not None}
+        return JSONResponse(body, HTTPStatus.CREATED)
+
+    async def download(request: Request) -> Response:
+        try:
+            document, path = await asyncio.to_thread(lambda: _find_original(request, services()))
+        except KbError as error:
+            message, remedy = error_text(error, request.query_params.get("language"))
+            return Response(f"{message}\n{remedy}\n", _status(error), media_type="text/plain")
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name, safe='')}",
+            "Cache-Control": "private, no-store",
+        }
+        return FileResponse(path, headers=headers, media_type="application/octet-stream")
+
+    # Streamlit's own routes move below server.baseUrlPath; ours answer there as well.
+    return [
+        Route("/{base_path:path}api/uploads/{knowledge_base_id:uuid}", upload, methods=["PUT"]),
+        Route("/{base_path:path}api/originals/{knowledge_base_id:uuid}/{document_id:uuid}", download, methods=["GET"]),
+    ]
+
+
+def _find_original(request: Request, services: Services) -> tuple[Document, Path]:
+    knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
+    ticket = request.query_params.get("ticket", "")
+    user_id = tickets.check(ticket, Action.DOWNLOAD, knowledge_base_id)
+    document = services.documents.get(user_id, request.path_params["document_id"])
+    if document.knowledge_base_id != knowledge_base_id:
+        raise NotFound(what=DOCUMENT)
+    return document, services.files.path(document.latest.file_key, document.name)
+
+
+async def _save(request: Request, services: Services, limiter: anyio.CapacityLimiter) -> Document:
+    knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
+    origin = request.headers.get("origin", "")
+    user_id = tickets.check(request.headers.get("x-ticket", ""), Action.UPLOAD, knowledge_base_id, origin)
+    name = request.query_params.get("name", "")
+    limit_bytes = services.settings.max_upload_mb << 20
+    if int(request.headers.get("content-length", "0")) > limit_bytes:
+        raise _too_large(name, limit_bytes)
+    body = Body(request, name, limit_bytes)
+    source = cast("BinaryIO", body)  # only `read` is used
+    register = partial(services.documents.register, user_id, knowledge_base_id, name, source)
+    return await anyio.to_thread.run_sync(register, limiter=limiter)
+
+
+def _too_large(name: str, limit_bytes: int) -> UploadTooLarge:
+    return UploadTooLarge(name=name, limit=limit_bytes >> 20)
+
+
+def _refusal(error: KbError, request: Request) -> Response:
+    message, remedy = error_text(error, request.query_params.get("language"))
+    body = {"code": error.code, "message": message, "remedy": remedy, "can_retry": error.retry_helps}
+    # What is left of the body is not read, so the connection cannot serve another request.
+    return JSONResponse(body, _status(error), {"Connection": "close"})
+
+
+def _status(error: KbError) -> HTTPStatus:
+    return next((status for kind, status in STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
