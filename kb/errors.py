@@ -29,7 +29,7 @@ KbError
 │   ├── MilvusUnavailable
 │   ├── MilvusRefused          it returned an error
 │   ├── EmbeddingUnavailable
-│   │   └── ModelNotFetched    the built-in model cannot be fetched or built
+│   │   └── ModelNotFetched    the built-in model cannot be downloaded
 │   ├── FileMissing            the stored upload cannot be read
 │   ├── FileNotSaved           the upload cannot be written
 │   ├── UploadsLost            the database was down when they arrived

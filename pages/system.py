@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import streamlit as st
 
-from kb.embedding import ModelState, model_status, preparation_failure
+from kb.embedding import ModelState, model_status
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.health import check_health
@@ -83,11 +83,12 @@ def draw_models() -> None:
     _section(_("Models"))
     settings, chat = services().settings, services().chat_models
     name = services().embedding.name
-    detail = _model_state(model_status(settings).state) if settings.embedding_model == "builtin" else ""
+    status = model_status(settings)
+    detail = _model_state(status.state) if status else ""
     models = [(_("Language model"), model.name, model.server) for model in chat.available()]
     _table([(_("Embedding model"), name, detail), *models])
-    if settings.embedding_model == "builtin" and (failure := preparation_failure(settings)):
-        show_error(failure)
+    if status and status.failure:
+        show_error(status.failure)
     if chat.error:
         show_error(chat.error)
     elif not models:
@@ -97,8 +98,7 @@ def draw_models() -> None:
 def _model_state(state: ModelState) -> str:
     names = {
         ModelState.ABSENT: _("not fetched yet"),
-        ModelState.DOWNLOADING: _("downloading"),
-        ModelState.BUILDING: _("being prepared"),
+        ModelState.FETCHING: _("downloading"),
         ModelState.READY: _("ready"),
         ModelState.FAILED: _("failed"),
     }

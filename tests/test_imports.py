@@ -18,7 +18,6 @@ FORBIDDEN = {
 HANDS_ON = (
     "kb/local/",
     "kb/parsing/process.py",
-    "kb/embedding/builtin.py",
     "kb/embedding/runtime.py",
     "pages/ui/resources.py",
 )

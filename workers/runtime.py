@@ -16,7 +16,6 @@ from dramatiq.middleware import Middleware
 
 from kb.config import Settings
 from kb.embedding import ensure_model
-from kb.embedding.builtin import BuiltinModel
 from kb.errors import KbError, Unavailable
 from kb.ingestion import newest_collections
 from kb.logs import configure_logs
@@ -126,8 +125,7 @@ class WorkerRuntime(Middleware):
     def _warm_up(self) -> None:
         """Fetch the built-in model and load everything before the first document needs it."""
         try:
-            if self._settings.embedding_model == BuiltinModel.name:
-                ensure_model(self._settings)
+            ensure_model(self._settings)
             self.parts.ingestion.warm_up()
             gc.freeze()  # what is loaded by now will never be garbage
             assert self._services is not None

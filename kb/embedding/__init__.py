@@ -1,12 +1,12 @@
-"""Texts → vectors: the built-in model, an OpenAI-compatible endpoint, or a FastEmbed model."""
+"""Texts → vectors: a built-in model, an OpenAI-compatible endpoint, or a FastEmbed model."""
 
 from __future__ import annotations
 
 from kb.config import Settings
-from kb.embedding.builtin import BuiltinModel, ensure_model, preparation_failure
+from kb.embedding.builtin import BUILTIN_MODELS, BuiltinModel, ensure_model, model_status
 from kb.embedding.cache import EmbeddingCache
+from kb.embedding.fetching import ModelState, ModelStatus
 from kb.embedding.model import EmbeddingModel, Vectors, require_same
-from kb.embedding.status import ModelState, ModelStatus, model_status
 from kb.errors import N_, SetupError
 
 __all__ = [
@@ -18,19 +18,18 @@ __all__ = [
     "build_embedding_model",
     "ensure_model",
     "model_status",
-    "preparation_failure",
     "require_same",
 ]
 
 
 def build_embedding_model(settings: Settings, threads: int) -> EmbeddingModel:
-    """The model that `settings.embedding_model` names; nothing is loaded or asked before its first use.
+    """The model that `settings.embedding_model` names. It loads, and connects to, nothing before its first use.
 
-    Raises `SetupError` for a name that means nothing here.
+    Raises `SetupError` for an unknown name.
     """
+    if builtin := BUILTIN_MODELS.get(settings.embedding_model):
+        return BuiltinModel(builtin, settings, threads)
     kind, _, name = settings.embedding_model.partition(":")
-    if settings.embedding_model == "builtin":
-        return BuiltinModel(settings, threads)
     if kind == "openai" and name:
         return _openai_model(settings, name)
     if kind == "fastembed" and name:
@@ -38,7 +37,7 @@ def build_embedding_model(settings: Settings, threads: int) -> EmbeddingModel:
 
         return FastEmbedModel(name, settings.models / "fastembed", threads)
     raise SetupError(
-        N_("EMBEDDING_MODEL is “{model}”, which is no model."),
+        N_("Unknown EMBEDDING_MODEL “{model}”."),
         N_("Use builtin, openai:<name>, or fastembed:<name or local folder>."),
         model=settings.embedding_model,
     )

