@@ -24,10 +24,14 @@ EMBEDDED = ("MILVUS_URI", "REDIS_URL", "DATABASE_URL")
 
 
 class WebProcess:
-    """Starts, kills and starts again the web process on one data folder. Every service is an embedded one."""
+    """Starts, kills and starts again the web process on one data folder. Every service is an embedded one.
 
-    def __init__(self, home: Path) -> None:
+    `settings` are further settings by their names in the environment.
+    """
+
+    def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
+        self._settings = settings
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -54,7 +58,7 @@ class WebProcess:
         self._process = subprocess.Popen(
             self._command(),
             cwd=ROOT,
-            env={**environment, "ZHIWEN_HOME": str(self.home)},
+            env={**environment, **self._settings, "ZHIWEN_HOME": str(self.home)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -14,10 +14,10 @@ from kb.llm import ChatModel
 from kb.models import Message, MessageState, Mode, Role
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
-from pages.ui.citations import draw_citations, safe_markdown
+from pages.ui.citations import safe_markdown
 from pages.ui.feedback import errors_flashed, live_fragment, redraw, show_error
 from pages.ui.i18n import _, ngettext
-from pages.ui.passages import draw_nothing_found, draw_passages
+from pages.ui.passages import draw_citations, draw_nothing_found, draw_passages
 from pages.ui.state import LiveAnswer, state
 
 POLL_SECONDS = 0.15

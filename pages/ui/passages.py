@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 
 import streamlit as st
@@ -10,7 +11,11 @@ import streamlit as st
 from kb.errors import N_
 from kb.extracts import split_sentences
 from kb.models import Passage, Retrieval, RouteHit, Trace
+from pages.ui.citations import cited
+from pages.ui.feedback import dialog
 from pages.ui.i18n import _, ngettext, number
+
+_LABEL_CHARACTERS = 40
 
 STEP_NAMES = {
     "documents": N_("Documents that are ready"),
@@ -77,6 +82,39 @@ def marked(text: str, terms: Sequence[str]) -> str:
         parts.append(f"<mark>{piece}</mark>" if best and sentence.matches * 2 >= best else piece)
         end = sentence.start + len(sentence.text)
     return "".join(parts) + html.escape(text[end:])
+
+
+def draw_citations(content: str, retrieval: Retrieval, key_suffix: str = "") -> None:
+    """A button for each cited passage; a click opens the chunk."""
+    passages = cited(content, retrieval)
+    if not passages:
+        return
+    with st.container(horizontal=True, gap="small", key=f"cited{key_suffix}"):
+        for passage in passages:
+            label = place(passage)
+            if len(label) > _LABEL_CHARACTERS:
+                label = label[: _LABEL_CHARACTERS - 12] + "…" + label[-11:]
+            text = f"{passage.rank} · {label}"
+            if st.button(_escape_label(text), key=f"citation-{passage.rank}{key_suffix}", type="tertiary"):
+                open_passage(passage, retrieval)
+
+
+def open_passage(passage: Passage, retrieval: Retrieval) -> None:
+    """The chunk in a drawer, with what surrounds it."""
+
+    @dialog(_("Passage {rank}").format(rank=passage.rank), width="medium", position="right")
+    def drawer() -> None:
+        with st.container(key="drawer"):
+            draw_passage(passage, retrieval.trace.terms)
+        if passage.context and passage.context != passage.chunk.text:
+            with st.expander(_("With the text around it, as the model saw it")):
+                st.text(passage.context)
+
+    drawer()
+
+
+def _escape_label(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]~$:])", r"\\\1", text)
 
 
 def draw_trace(trace: Trace) -> None:
