@@ -20,6 +20,7 @@ from kb.errors import Unavailable, from_code
 from kb.local import LocalServices
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.services import Services, build_services
+from workers.broker import DramatiqQueue, build_broker
 
 ROOT = Path(__file__).resolve().parents[1]
 # The built-in model is fetched and built once for all temporary installations.
@@ -41,14 +42,9 @@ class Installation:
         return self.services.knowledge_bases.create(self.user_id, name, embedding.name, embedding.dimension)
 
     def upload(self, knowledge_base_id: UUID, files: Iterable[tuple[str, BinaryIO]]) -> list[Document]:
-        """Register files by name and content and send them to the worker, in this order."""
-        from workers.sending import send_versions  # the broker reads the addresses when it is imported
-
-        documents = []
-        for name, content in files:
-            documents.append(self.services.documents.register(self.user_id, knowledge_base_id, name, content))
-            send_versions(self.services, [documents[-1].latest.id])  # as the page does
-        return documents
+        """Register files by name and content, in this order."""
+        register = self.services.documents.register
+        return [register(self.user_id, knowledge_base_id, name, content) for name, content in files]
 
     def list_documents(self, knowledge_base_id: UUID) -> list[Document]:
         return self.services.documents.list(self.user_id, knowledge_base_id, limit=1_000_000)
@@ -93,7 +89,7 @@ def temporary_installation() -> Iterator[Installation]:
         local.start()
         installation = stack.enter_context(connected(local.settings, local))
         if not any(state.name == "worker" for state in local.states()):
-            stack.enter_context(_worker())
+            stack.enter_context(_worker(local.settings))
         wait_for_worker(installation)
         yield installation
 
@@ -101,24 +97,24 @@ def temporary_installation() -> Iterator[Installation]:
 @contextmanager
 def connected(settings: Settings, local: LocalServices | None = None) -> Iterator[Installation]:
     """Connect to running services; Milvus gets its time to start."""
-    os.environ |= {
-        "ZHIWEN_HOME": str(settings.home),
-        "MILVUS_URI": settings.milvus_uri,
-        "REDIS_URL": settings.redis_url,
-    }
-    services = build_services(settings)
+    queue = DramatiqQueue(build_broker(settings))
+    services = build_services(settings, queue)
     try:
         _wait_for_milvus(services)
         yield Installation(services, services.users.local().id, local)
     finally:
         services.close()
+        queue.close()
 
 
 @contextmanager
-def _worker() -> Iterator[None]:
+def _worker(settings: Settings) -> Iterator[None]:
     """A worker beside a Redis that was given."""
     command = (sys.executable, "-m", "workers.embedded")
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+    own = {"ZHIWEN_HOME": str(settings.home), "MILVUS_URI": settings.milvus_uri, "REDIS_URL": settings.redis_url}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | own, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
         try:
             yield
         finally:

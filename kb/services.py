@@ -19,6 +19,7 @@ from kb.ingestion import Claims, Cleanup, Ingestion, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
 from kb.progress import ProgressBoard
+from kb.queue import Queue
 from kb.retrieval import Retriever
 from kb.users import Users
 from kb.vectors import VectorStore
@@ -57,10 +58,10 @@ class Services:
         self.database.close()
 
 
-def build_services(settings: Settings, durable: bool = True) -> Services:
-    """Connect everything lazily: nothing here waits for a service, except that the schema is brought up to date.
+def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Services:
+    """Build the parts. Nothing here waits for a service, except that the database's schema is brought up to date.
 
-    `durable`: see `Database`; a worker goes without.
+    `queue` tells the workers of new work. `durable`: see `Database`; a worker goes without.
     """
     database = Database(settings, durable)
     database.migrate()
@@ -68,8 +69,8 @@ def build_services(settings: Settings, durable: bool = True) -> Services:
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
     files = FileStore(settings.uploads)
     embedding = build_embedding_model(settings, threads=os.cpu_count() or 1)
-    knowledge_bases = KnowledgeBases(database)
-    documents = Documents(database, files, vectors)
+    knowledge_bases = KnowledgeBases(database, queue)
+    documents = Documents(database, files, vectors, queue)
     return Services(
         settings=settings,
         database=database,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.errors import KbError, NotFound, RedisUnavailable
+from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
@@ -17,7 +17,6 @@ from pages.ui.i18n import _, ngettext
 from pages.ui.resources import current_user, services
 from pages.ui.state import forget_id, preferred, query_id, state
 from pages.ui.uploads import draw_upload
-from workers import sending
 
 CHOICE_KEY = "shown_knowledge_base"
 NAME_KEY = "knowledge_base_name"
@@ -168,10 +167,6 @@ def _delete(user: User, base: KnowledgeBase) -> None:
     state().knowledge_base_id = None
     with errors_flashed():
         services().knowledge_bases.delete(user.id, base.id)
-        try:
-            sending.send_clear_knowledge_base(base.id)
-        except RedisUnavailable:
-            return  # it is gone for the user; a worker clears up once Redis is back
 
 
 main()

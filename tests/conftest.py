@@ -6,6 +6,7 @@ import io
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from kb.services import Services, WorkerParts, build_services, build_worker_part
 from kb.vectors import VectorStore
 from tests import real_services
 from tests.fakes.embedding import HashedWords
+from tests.fakes.queue import RecordingQueue
 
 MakeSettings = Callable[..., Settings]
 
@@ -197,6 +199,7 @@ class Library:
     """Knowledge bases and documents on SQL and the disk alone; `user` owns what the helpers make."""
 
     database: Database
+    queue: RecordingQueue
     knowledge_bases: KnowledgeBases
     documents: Documents
     files: FileStore
@@ -218,11 +221,12 @@ class Library:
 def library(database: Database, make_settings: MakeSettings) -> Library:
     """On SQLite and PostgreSQL in turn, without Milvus."""
     settings = make_settings()
-    files = FileStore(settings.uploads)
+    files, queue = FileStore(settings.uploads), RecordingQueue()
     return Library(
         database=database,
-        knowledge_bases=KnowledgeBases(database),
-        documents=Documents(database, files, VectorStore(settings)),
+        queue=queue,
+        knowledge_bases=KnowledgeBases(database, queue),
+        documents=Documents(database, files, VectorStore(settings), queue),
         files=files,
         uploads=settings.uploads,
         user=add_user(database, "user"),
@@ -238,6 +242,7 @@ class Core:
     """All parts over real services, with the test's embedding model; `user` owns what the helpers make."""
 
     services: Services
+    queue: RecordingQueue
     embedding: HashedWords
     user: UUID
     stranger: UUID
@@ -276,12 +281,20 @@ def settings(make_settings: MakeSettings, redis_url: str, milvus_url: str, migra
     return settings
 
 
+@contextmanager
+def open_core(settings: Settings, embedding: HashedWords) -> Iterator[Core]:
+    queue = RecordingQueue()
+    services = build_services(settings, queue)
+    try:
+        yield Core(services, queue, embedding, services.users.local().id, add_user(services.database, "stranger"))
+    finally:
+        services.close()
+
+
 @pytest.fixture
 def core(settings: Settings, embedding: HashedWords) -> Iterator[Core]:
-    services = build_services(settings)
-    user, stranger = services.users.local().id, add_user(services.database, "stranger")
-    yield Core(services, embedding, user, stranger)
-    services.close()
+    with open_core(settings, embedding) as core:
+        yield core
 
 
 @pytest.fixture

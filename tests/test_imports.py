@@ -1,26 +1,27 @@
-"""The direction of imports: the launcher → pages → kb, workers → kb, and nothing back."""
+"""The direction of imports: webui_st → web → pages → kb and web → workers → kb, nothing back, and no circle."""
 
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
-    "kb": {"streamlit", "dramatiq", "pages", "workers", "webui_st", "tests"},
-    "workers": {"streamlit", "pages", "webui_st", "tests"},
-    "pages": {"dramatiq", "pymilvus", "sqlalchemy", "webui_st", "tests"},
+    "kb": {"streamlit", "dramatiq", "starlette", "fastapi", "web", "pages", "workers", "webui_st", "tests"},
+    "workers": {"streamlit", "starlette", "web", "pages", "webui_st", "tests"},
+    "pages": {"dramatiq", "pymilvus", "sqlalchemy", "web", "workers", "webui_st", "tests"},
+    "web": {"pymilvus", "sqlalchemy", "webui_st", "tests"},
 }
-# Only kb/config reads settings; these hand the environment on, to child processes or to the broker.
-HANDS_ON = (
-    "kb/local/",
-    "kb/parsing/process.py",
-    "kb/embedding/runtime.py",
-    "pages/ui/resources.py",
-)
+PACKAGES = tuple(FORBIDDEN)
+# Only kb/config reads settings; these hand the environment on to child processes.
+HANDS_ON = ("kb/local/", "kb/parsing/process.py", "kb/embedding/runtime.py")
 
 
 def modules(folder: str) -> list[Path]:
@@ -47,17 +48,6 @@ def environment_reads(tree: ast.AST) -> Iterator[int]:
             yield node.lineno  # type: ignore[attr-defined]
 
 
-def test_pages_only_send_messages_to_workers() -> None:
-    taken = {
-        (node.module, alias.name)
-        for path in modules("pages")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "workers"
-        for alias in node.names
-    }
-    assert taken == {("workers", "sending")}
-
-
 @pytest.mark.parametrize("folder", FORBIDDEN)
 def test_imports_go_one_way(folder: str) -> None:
     assert modules(folder)
@@ -73,7 +63,7 @@ def test_imports_go_one_way(folder: str) -> None:
 def test_milvus_is_spoken_to_in_one_place() -> None:
     importers = {
         path.relative_to(ROOT).parts[:2]
-        for folder in ("kb", "workers", "pages")
+        for folder in PACKAGES
         for path in modules(folder)
         if "pymilvus" in imported(ast.parse(path.read_text(encoding="utf-8")))
     }
@@ -83,10 +73,65 @@ def test_milvus_is_spoken_to_in_one_place() -> None:
 def test_the_environment_is_read_in_one_place() -> None:
     readers = [
         f"{name}:{line}"
-        for folder in ("kb", "workers", "pages")
+        for folder in PACKAGES
         for path in modules(folder)
         for name in [path.relative_to(ROOT).as_posix()]
         if name != "kb/config.py" and not name.startswith(HANDS_ON)
         for line in environment_reads(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert readers == []
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_at_import(path: Path, known: set[str]) -> set[str]:
+    """Our own modules that importing `path` loads; imports inside functions and for type checkers do not count."""
+    found: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, (ast.Module, ast.ClassDef, ast.Try, ast.With)) or (
+            isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test)
+        ):
+            nodes.extend(ast.iter_child_nodes(node))
+    name = module_name(path)
+    # A package's face imports its own modules, and they may import one another without it.
+    return {other for other in found & known if other != name and not name.startswith(f"{other}.")}
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    paths = {module_name(path): path for folder in PACKAGES for path in modules(folder)}
+    graph = {name: imports_at_import(path, set(paths)) for name, path in paths.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, naming the circle
+
+
+def test_importing_connects_to_nothing_and_reads_no_setting() -> None:
+    """In a fresh interpreter, with settings that cannot be read: whoever looks at them fails."""
+    names = [module_name(path) for folder in PACKAGES for path in modules(folder) if is_importable(path)]
+    program = f"""
+import importlib, socket, sys
+def refuse(*_values):
+    raise AssertionError("connected at import")
+socket.socket.connect = refuse
+import streamlit
+for name in {names!r}:
+    importlib.import_module(name)
+"""
+    environment = {**os.environ, "WORKER_THREADS": "not a number", "DATABASE_URL": "nonsense", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def is_importable(path: Path) -> bool:
+    """Pages run when they are imported, as Streamlit's scripts do; so do programs and migrations."""
+    parts = path.relative_to(ROOT).parts
+    is_script = parts[0] == "pages" and parts[1] != "ui" and parts[-1] != "__init__.py"
+    is_program = path.name == "__main__.py" or "migrations" in parts
+    return not (is_script or is_program)

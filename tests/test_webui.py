@@ -20,6 +20,7 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 from kb.local.ports import HOST, is_listening
 from tests.e2e.web import Web, is_alive
 from tests.real_services import ROOT, free_port, wait_until
+from web.app import take_uploads_of
 
 pytestmark = pytest.mark.xdist_group("webui")  # one web process, which the last test kills
 
@@ -50,12 +51,10 @@ def test_a_scripts_run_leaves_the_import_path_alone(monkeypatch: pytest.MonkeyPa
         assert sys.path == before
 
 
-def test_streamlits_route_for_uploads_takes_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streamlits_route_for_uploads_takes_what_the_page_says() -> None:
     before = config.get_option("server.maxUploadSize")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(config, "_main_script_path", None)
     try:
-        runpy.run_path(str(ROOT / "webui_st.py"))["take_uploads_of"](321)
+        take_uploads_of(321)
         assert config.get_option("server.maxUploadSize") == 321
     finally:
         config.set_option("server.maxUploadSize", before)

@@ -1,51 +1,78 @@
-"""The broker and its middleware.
+"""The Dramatiq broker, and the core's `Queue` on it.
 
-The queue is never the truth: SQL is. A message only says that there is something to do, so it carries ids alone, may be
-lost (the reaper sends it again) and may come twice (the claim fails). Hence no Retries, no AgeLimit and no TimeLimit:
-retries, patience and time limits belong to the claim and the parser.
+SQL is the truth, never the queue: a message only says that there is something to do. So there are no Retries, AgeLimit
+or TimeLimit middleware; retries, patience and time limits belong to the claim and the parser.
 """
 
 from __future__ import annotations
 
-import dramatiq
-from dramatiq import Consumer
-from dramatiq.brokers.redis import RedisBroker
-from dramatiq.encoder import JSONEncoder
-from dramatiq.middleware import Middleware, ShutdownNotifications
+from collections.abc import Sequence
+from uuid import UUID
 
-from kb.config import Settings, load_settings
-from workers.runtime import WorkerRuntime
-from workers.sending import INGESTION_QUEUE
+from dramatiq import Consumer, Message
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import Middleware
+
+from kb import redis as kb_redis
+from kb.config import Settings
 
 NAMESPACE = "zhiwen:queue"
+INGESTION_QUEUE = "ingestion"
+MAINTENANCE_QUEUE = "maintenance"
+INGEST_VERSION = "ingest_version"
+CLEAR_DOCUMENT = "clear_document"
+CLEAR_KNOWLEDGE_BASE = "clear_knowledge_base"
 HEARTBEAT_TIMEOUT_MS = 60_000
-UNHURRIED_MS = 500
+MAINTENANCE_POLL_MS = 500
 
 
 class Broker(RedisBroker):
-    """Looks often for new files, and less often for the rest: clearing up can wait, and nothing is ever delayed."""
+    """A Redis broker that polls the maintenance queue less often: clean-ups can wait."""
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5_000) -> Consumer:
-        return super().consume(queue_name, prefetch, timeout if queue_name == INGESTION_QUEUE else UNHURRIED_MS)
+        poll_ms = timeout if queue_name == INGESTION_QUEUE else MAINTENANCE_POLL_MS
+        return super().consume(queue_name, prefetch, poll_ms)
 
 
-def build_broker(settings: Settings) -> RedisBroker:
-    middleware: list[Middleware] = [
-        # First, so that the parts exist before any message is taken, and are closed after the last one.
-        WorkerRuntime(settings),
-        # Interrupts a running actor when the worker shuts down; ingestion then puts its document back.
-        ShutdownNotifications(),
-    ]
+def build_broker(settings: Settings, middleware: Sequence[Middleware] = ()) -> RedisBroker:
+    """A broker on `settings.redis_url`. Nothing is connected before its first use."""
     return Broker(  # type: ignore[no-untyped-call]
-        url=settings.redis_url or "redis://127.0.0.1:6379/0",
+        url=settings.redis_url,
         namespace=NAMESPACE,
-        middleware=middleware,
+        middleware=list(middleware),
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         # What a killed worker had fetched comes back within the heartbeat time; by default it takes hours.
         maintenance_chance=1_000_000,
     )
 
 
-broker = build_broker(load_settings())
-dramatiq.set_encoder(JSONEncoder())
-dramatiq.set_broker(broker)
+class DramatiqQueue:
+    """`kb.queue.Queue` over Dramatiq. Messages name their actor, so a sender needs no actors of its own."""
+
+    def __init__(self, broker: RedisBroker) -> None:
+        self._broker = broker
+
+    def send_version(self, version_id: UUID) -> None:
+        self._send(INGESTION_QUEUE, INGEST_VERSION, version_id)
+
+    def send_clear_document(self, document_id: UUID) -> None:
+        self._send(MAINTENANCE_QUEUE, CLEAR_DOCUMENT, document_id)
+
+    def send_clear_knowledge_base(self, knowledge_base_id: UUID) -> None:
+        self._send(MAINTENANCE_QUEUE, CLEAR_KNOWLEDGE_BASE, knowledge_base_id)
+
+    def waiting(self, queue_name: str) -> int:
+        """How many messages wait in a queue. Errors: `RedisUnavailable`."""
+        with kb_redis.translated():
+            return int(self._broker.client.llen(f"{self._broker.namespace}:{queue_name}"))
+
+    def close(self) -> None:
+        self._broker.close()
+        self._broker.client.close()
+
+    def _send(self, queue_name: str, actor_name: str, subject: UUID) -> None:
+        message: Message[None] = Message(
+            queue_name=queue_name, actor_name=actor_name, args=(str(subject),), kwargs={}, options={}
+        )
+        with kb_redis.translated():
+            self._broker.enqueue(message)

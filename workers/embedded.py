@@ -9,7 +9,7 @@ import threading
 from dramatiq import Worker
 
 from kb.config import load_settings
-from workers import broker
+from workers import build_worker
 
 POLL_MS = 100
 STOP_TIMEOUT_MS = 5_000
@@ -20,8 +20,10 @@ def main() -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
+    settings = load_settings()
+    broker = build_worker(settings)
     broker.emit_after("process_boot")
-    worker = Worker(broker, worker_threads=load_settings().worker_threads, worker_timeout=POLL_MS)
+    worker = Worker(broker, worker_threads=settings.worker_threads, worker_timeout=POLL_MS)
     worker.start()
     stop.wait()
     worker.stop(timeout=STOP_TIMEOUT_MS)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import dramatiq
 import structlog
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, ShutdownNotifications
 
 from kb.config import Settings
 from kb.embedding import ensure_model
@@ -21,7 +21,7 @@ from kb.ingestion import newest_collections
 from kb.logs import configure_logs
 from kb.progress import WorkerInfo
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
-from workers import sending
+from workers.broker import INGESTION_QUEUE, MAINTENANCE_QUEUE, DramatiqQueue
 
 HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
@@ -39,14 +39,34 @@ log = structlog.get_logger()
 
 
 class WorkerRuntime(Middleware):
-    """Builds the parts when a worker process boots, and ends them when it stops."""
+    """Builds the parts when a worker process boots, and closes them when it stops."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._queue: DramatiqQueue | None = None
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._services: Services | None = None
         self._parts: WorkerParts | None = None
+
+    @property
+    def middleware(self) -> tuple[Middleware, ...]:
+        """The broker's middleware.
+
+        This comes first, so that the parts exist before any message is taken and are closed after the last one. The
+        other interrupts a running actor when the worker shuts down; ingestion then puts its document back.
+        """
+        return (self, ShutdownNotifications())
+
+    def attach(self, broker: RedisBroker) -> None:
+        """Send this process's own messages through `broker`."""
+        self._queue = DramatiqQueue(broker)
+
+    @property
+    def queue(self) -> DramatiqQueue:
+        if self._queue is None:
+            raise RuntimeError("no broker is attached")
+        return self._queue
 
     @property
     def parts(self) -> WorkerParts:
@@ -62,10 +82,9 @@ class WorkerRuntime(Middleware):
         self._services = self._connect()
         self._parts = build_worker_parts(self._services)
         self._since = datetime.now(UTC)
-        assert isinstance(broker, RedisBroker)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._every(HEARTBEAT_SECONDS, "heartbeat", self._beat)
-        self._every(REAPER_SECONDS, "reaper", lambda: self._reap(broker))
+        self._every(REAPER_SECONDS, "reaper", self._reap)
         self._every(SEALER_SECONDS, "sealer", self.parts.ingestion.seal)
         self._every(SWEEPER_SECONDS, "sweeper", self._sweep)
         log.info("worker.started", worker=self.parts.id, threads=self._settings.worker_threads)
@@ -78,7 +97,7 @@ class WorkerRuntime(Middleware):
         deadline = time.monotonic() + CONNECT_SECONDS
         while True:
             try:
-                return build_services(self._settings, durable=False)
+                return build_services(self._settings, self.queue, durable=False)
             except Exception as error:
                 if not isinstance(error, Unavailable) or time.monotonic() > deadline:
                     log.exception("worker.not_started")
@@ -144,19 +163,25 @@ class WorkerRuntime(Middleware):
         info = WorkerInfo(worker_id, host, int(pid), threads, self.parts.ingestion.active, self._since)
         self._services.board.announce_worker(info)
 
-    def _reap(self, broker: RedisBroker) -> None:
+    def _reap(self) -> None:
         """Put back what a dead worker left, and send what was never sent or got lost."""
-        expired = self.parts.claims.expire()
-        if expired:
+        if expired := self.parts.claims.expire():
             log.warning("reaper.expired", versions=expired)
-        sending.send_due(broker, self.parts)
+        for version_id in self.parts.claims.due(resend=self.queue.waiting(INGESTION_QUEUE) == 0):
+            self.queue.send_version(version_id)
+        if self.queue.waiting(MAINTENANCE_QUEUE) == 0:
+            self._send_clean_ups()
+
+    def _send_clean_ups(self) -> None:
+        knowledge_bases, documents = self.parts.cleanup.pending()
+        for document_id in documents:
+            self.queue.send_clear_document(document_id)
+        for knowledge_base_id in knowledge_bases:
+            self.queue.send_clear_knowledge_base(knowledge_base_id)
+        for version_id in self.parts.cleanup.stale_versions():
+            self.parts.cleanup.clear_version(version_id)
 
     def _sweep(self) -> None:
         assert self._services is not None
         if swept := self._services.files.delete_partial(SWEEPER_SECONDS):
             log.info("sweeper.deleted", partial_files=swept)
-
-
-def runtime_of(broker: dramatiq.Broker) -> WorkerRuntime:
-    """The broker's own runtime."""
-    return next(part for part in broker.middleware if isinstance(part, WorkerRuntime))

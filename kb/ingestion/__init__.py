@@ -1,6 +1,6 @@
 """Ingestion: from a queued version to chunks that can be found."""
 
-from kb.ingestion.claims import Claims, Job, mark_sent
+from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.overview import QueueDepth, newest_collections, queue_depth
 from kb.ingestion.pipeline import Ingestion
@@ -12,7 +12,6 @@ __all__ = [
     "Ingestion",
     "Job",
     "QueueDepth",
-    "mark_sent",
     "new_worker_id",
     "newest_collections",
     "queue_depth",

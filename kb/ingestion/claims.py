@@ -20,6 +20,7 @@ from kb.database import Database
 from kb.database.tables import Base, DocumentRow, VersionRow
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.ingestion.workers import is_dead
+from kb.library import mark_sent
 from kb.library.rows import to_knowledge_base
 from kb.models import KnowledgeBase, VersionState
 
@@ -76,7 +77,6 @@ _CHECK = sa.select(_versions.c.lease_owner, _versions.c.cancel_requested).where(
 )
 _CHANGE = sa.update(_versions).where(_held)
 _CHANGE_UNLESS_CANCELLED = _CHANGE.where(_versions.c.cancel_requested.is_(False))
-_MARK = sa.update(_versions).where(_versions.c.id == sa.bindparam("of_version"))
 _LOCK_DOCUMENT = (
     sa.select(_documents.c.live_version_id).where(_documents.c.id == sa.bindparam("of_document")).with_for_update()
 )
@@ -320,9 +320,3 @@ def changed_rows(
     """How many rows the update changed."""
     result: Any = connection.execute(statement, parameters)
     return int(result.rowcount)
-
-
-def mark_sent(database: Database, version_ids: list[UUID], moment: datetime) -> None:
-    """Note that a message for these versions was put into the queue."""
-    with database.transaction() as connection:
-        connection.execute(_MARK, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, BinaryIO
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
+import structlog
 
 from kb.database import Database
 from kb.database.tables import Base, DocumentRow, KnowledgeBaseRow, VersionRow, now
-from kb.errors import KbError, WrongState
+from kb.errors import KbError, RedisUnavailable, WrongState
 from kb.library.access import own_document, own_knowledge_base, require_knowledge_base
 from kb.library.files import FileStore
 from kb.library.names import clean_label, clean_text
 from kb.library.rows import to_document
 from kb.models import Chunk, Document, DocumentOrder, Version, VersionState
+from kb.queue import Queue
 from kb.vectors import VectorStore
 
-# Stated once: each upload needs both.
+log = structlog.get_logger()
+
+# Stated once: each upload needs all of them.
+_versions = Base.metadata.tables["versions"]
 _ADD_DOCUMENT = sa.insert(Base.metadata.tables["documents"])
-_ADD_VERSION = sa.insert(Base.metadata.tables["versions"])
+_ADD_VERSION = sa.insert(_versions)
+_MARK_SENT = sa.update(_versions).where(_versions.c.id == sa.bindparam("of_version"))
 
 
 class Documents:
     """The documents of each user's knowledge bases."""
 
-    def __init__(self, database: Database, files: FileStore, vectors: VectorStore) -> None:
+    def __init__(self, database: Database, files: FileStore, vectors: VectorStore, queue: Queue) -> None:
         self._database = database
         self._files = files
         self._vectors = vectors
+        self._queue = queue
 
     def register(self, user_id: UUID, knowledge_base_id: UUID, name: str, source: BinaryIO) -> Document:
-        """Keep an uploaded file and queue it. When this returns, a crash of any process loses nothing of it."""
+        """Keep an uploaded file, queue it and tell the workers. When this returns, no crash loses anything of it.
+
+        `latest.sent_at` is None if the workers could not be told now; they find the file once all services are back.
+        """
         with self._database.read() as session:
             require_knowledge_base(session, user_id, knowledge_base_id)
         document_id, version_id = uuid4(), uuid4()
@@ -51,6 +63,7 @@ class Documents:
         except KbError:
             self._files.delete(key)
             raise
+        version = replace(version, sent_at=self._send(version_id))
         return Document(document_id, knowledge_base_id, label, None, created_at=moment, latest=version)
 
     def get(self, user_id: UUID, document_id: UUID) -> Document:
@@ -115,7 +128,10 @@ class Documents:
         }
 
     def retry(self, user_id: UUID, document_id: UUID) -> UUID:
-        """Queue a failed or cancelled document again; returns its version's id. Errors: `WrongState`."""
+        """Queue a failed or cancelled document again, and tell the workers; returns its version's id.
+
+        Errors: `WrongState`.
+        """
         with self._database.write() as session:
             document, version = own_document(session, user_id, document_id, lock=True)
             state = VersionState(version.state)
@@ -126,7 +142,9 @@ class Documents:
             version.attempts = version.crashes = version.waits = 0
             version.retry_at = version.sent_at = version.finished_at = None
             version.error, version.error_values = "", {}
-            return version.id
+            version_id = version.id
+        self._send(version_id)
+        return version_id
 
     def cancel(self, user_id: UUID, document_id: UUID) -> None:
         """A queued one is cancelled here and now, a running one at its next batch. Errors: `WrongState`."""
@@ -146,6 +164,21 @@ class Documents:
             document, version = own_document(session, user_id, document_id, lock=True)
             document.deleted_at = now()
             version.cancel_requested = True
+        try:
+            self._queue.send_clear_document(document_id)
+        except RedisUnavailable as error:
+            log.warning("clear_document.unsent", document=str(document_id), reason=str(error))  # the reaper sends it
+
+    def _send(self, version_id: UUID) -> datetime | None:
+        """Tell the workers of a queued version; when, or None if that cannot be done now: the reaper sends it later."""
+        moment = now()
+        try:
+            self._queue.send_version(version_id)
+            mark_sent(self._database, [version_id], moment)
+        except KbError as error:
+            log.warning("version.unsent", version=str(version_id), reason=str(error))
+            return None
+        return moment
 
     def chunks(self, user_id: UUID, document_id: UUID, first: int, count: int) -> Sequence[Chunk]:
         """Chunks of the version that answers, in order; none while there is no such version."""
@@ -170,6 +203,12 @@ class Documents:
         )
         with self._database.read() as session:
             return {version: name for version, name in session.execute(statement) if version}
+
+
+def mark_sent(database: Database, version_ids: Sequence[UUID], moment: datetime) -> None:
+    """Note that a message for these versions was put into the queue."""
+    with database.transaction() as connection:
+        connection.execute(_MARK_SENT, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])
 
 
 _NEWEST_FIRST = (DocumentRow.created_at.desc(), DocumentRow.id.desc())

@@ -6,23 +6,28 @@ from dataclasses import asdict
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from kb.database import Database
 from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow, now
-from kb.errors import NameTaken
+from kb.errors import NameTaken, RedisUnavailable
 from kb.library.access import own_knowledge_base
 from kb.library.names import clean_name
 from kb.library.rows import to_knowledge_base
 from kb.models import IndexSettings, KnowledgeBase, RetrievalProfile
+from kb.queue import Queue
+
+log = structlog.get_logger()
 
 
 class KnowledgeBases:
     """The knowledge bases of each user."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, queue: Queue) -> None:
         self._database = database
+        self._queue = queue
 
     def create(self, user_id: UUID, name: str, embedding_model: str, dimension: int) -> KnowledgeBase:
         """A new, empty knowledge base. Errors: `InvalidName`, `NameTaken`."""
@@ -81,6 +86,10 @@ class KnowledgeBases:
             session.execute(
                 sa.update(VersionRow).where(VersionRow.document_id.in_(own_documents)).values(cancel_requested=True)
             )
+        try:
+            self._queue.send_clear_knowledge_base(knowledge_base_id)
+        except RedisUnavailable as error:  # the reaper sends it
+            log.warning("clear_knowledge_base.unsent", knowledge_base=str(knowledge_base_id), reason=str(error))
 
 
 def _counts(session: Session, ids: list[UUID]) -> dict[UUID, tuple[int, int]]:

@@ -51,6 +51,7 @@ def to_version(row: VersionRow) -> Version:
         heartbeat_at=row.heartbeat_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        sent_at=row.sent_at,
         cancel_requested=row.cancel_requested,
     )
 

@@ -18,7 +18,6 @@ from pages.ui.chunks import open_chunks
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number, size
 from pages.ui.resources import services
-from workers import sending
 
 PAGE_DOCUMENTS = 30
 POLL_SECONDS = 1.0
@@ -246,7 +245,7 @@ def _draw_actions(user: User, document: Document) -> None:
             _("Cancel"), "close", f"cancel-{document.id}", lambda: services().documents.cancel(user.id, document.id)
         )
     if version.state.is_given_up:
-        _action(_("Retry"), "refresh", f"retry-{document.id}", lambda: _retry(user, document))
+        _action(_("Retry"), "refresh", f"retry-{document.id}", lambda: services().documents.retry(user.id, document.id))
     if document.live_version_id and st.button(
         _("Show its chunks"),
         icon=":material/view_agenda:",
@@ -260,7 +259,7 @@ def _draw_actions(user: User, document: Document) -> None:
         confirm(_("Delete document"), question, _("Delete"), lambda: _delete(user, document), "confirm_delete")
 
 
-def _action(label: str, icon: str, key: str, act: Callable[[], None]) -> None:
+def _action(label: str, icon: str, key: str, act: Callable[[], object]) -> None:
     def guarded() -> None:
         with errors_flashed():
             act()
@@ -268,18 +267,6 @@ def _action(label: str, icon: str, key: str, act: Callable[[], None]) -> None:
     st.button(label, icon=f":material/{icon}:", key=key, type="tertiary", help=label, on_click=guarded)
 
 
-def _retry(user: User, document: Document) -> None:
-    version_id = services().documents.retry(user.id, document.id)
-    try:
-        sending.send_versions(services(), [version_id])
-    except RedisUnavailable:
-        return  # it is queued; a worker finds it once Redis is back, and the page says that Redis is away
-
-
 def _delete(user: User, document: Document) -> None:
     with errors_flashed():
         services().documents.delete(user.id, document.id)
-        try:
-            sending.send_clear_document(document.id)
-        except RedisUnavailable:
-            return  # it is gone for the user; a worker clears up once Redis is back

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 import streamlit as st
-import structlog
 from streamlit.typing import UploadedFile
 
 from kb.errors import DatabaseUnavailable, KbError, UploadsLost
@@ -19,12 +17,9 @@ from pages.ui.feedback import flash
 from pages.ui.i18n import _, ngettext, number
 from pages.ui.resources import services
 from pages.ui.state import state
-from workers import sending
 
 UPLOAD_KEY = "upload"
 NAMES_SHOWN = 5
-
-log = structlog.get_logger()
 
 
 def draw_upload(user: User, base: KnowledgeBase, knowledge_bases: Sequence[KnowledgeBase]) -> None:
@@ -98,7 +93,7 @@ def _take(user: User, base: KnowledgeBase, files: Sequence[UploadedFile]) -> Non
             flash(error)
         else:
             kept += 1
-            all_sent = all_sent and _send(document.latest.id)  # here as well
+            all_sent = all_sent and document.latest.sent_at is not None
         forget_file(file.file_id)  # it is on disk now
         bar.progress(done / len(files), label)
     bar.empty()
@@ -115,13 +110,3 @@ def _listed(names: Sequence[str]) -> str:
     """The first of many names, and how many more there are."""
     more = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" … (+{more})" if more > 0 else "")
-
-
-def _send(version_id: UUID) -> bool:
-    """Tell the workers; False if that cannot be done now. They find the file later by themselves."""
-    try:
-        sending.send_versions(services(), [version_id])
-    except KbError as error:
-        log.warning("upload.unsent", reason=error.code)  # the list of documents says what is away
-        return False
-    return True

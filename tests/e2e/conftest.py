@@ -20,6 +20,7 @@ from tests import real_services
 from tests.e2e.screen import SECONDS, OpenScreen, Screen
 from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer
+from tests.fakes.queue import RecordingQueue
 
 CHROMIUM = os.environ.get("CHROMIUM_BIN") or shutil.which("chromium") or "/usr/bin/chromium"
 # A container's or root's Chromium has no sandbox; the rest keeps it from calling home.
@@ -82,7 +83,7 @@ class Desk:
         self.user: UUID = self._users.local().id
 
     def clear(self) -> None:
-        knowledge_bases, conversations = KnowledgeBases(self._database), Conversations(self._database)
+        knowledge_bases, conversations = KnowledgeBases(self._database, RecordingQueue()), Conversations(self._database)
         for base in knowledge_bases.list(self.user):
             knowledge_bases.delete(self.user, base.id)
         for conversation in conversations.search(self.user, limit=1000):

@@ -13,6 +13,7 @@ import kb.services
 from kb.config import load_settings
 from kb.llm import ChatModel
 from tests.fakes.embedding import HashedWords
+from tests.fakes.queue import RecordingQueue
 
 kb.answers.ALIVE_SECONDS = 2
 given = json.loads(sys.argv[1])
@@ -20,7 +21,8 @@ patch("kb.services.build_embedding_model", lambda _settings, threads: HashedWord
 services = kb.services.build_services(
     load_settings(
         _env_file=None, zhiwen_home=given["home"], redis_url=given["redis_url"], milvus_uri=given["milvus_uri"]
-    )
+    ),
+    RecordingQueue(),
 )
 answers = kb.services.build_answers(services)
 answers.start(UUID(given["user"]), UUID(given["message"]), ChatModel("long", given["base_url"], "test"))

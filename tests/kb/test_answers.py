@@ -28,8 +28,8 @@ from kb.errors import DatabaseUnavailable, MilvusUnavailable, NotFound, RedisUna
 from kb.llm import ChatModel
 from kb.models import Message, MessageState, Mode, Retrieval
 from kb.retrieval import Retriever
-from kb.services import WorkerParts, build_answers, build_services
-from tests.conftest import Core, MakeSettings, add_user
+from kb.services import WorkerParts, build_answers
+from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, LONG_TOKENS, ModelServer
 from tests.real_services import ROOT, Redis, free_port, wait_until
@@ -445,12 +445,10 @@ def own_chat(
     own_redis: Redis, make_settings: MakeSettings, milvus_url: str, embedding: HashedWords, model_server: ModelServer
 ) -> Iterator[Chat]:
     """One whose Redis the test may take away."""
-    services = build_services(make_settings(redis_url=own_redis.url, milvus_uri=milvus_url))
-    core = Core(services, embedding, services.users.local().id, add_user(services.database, "stranger"))
-    answers = build_answers(services)
-    yield Chat(core, answers, model_server)
-    answers.close()
-    services.close()
+    with open_core(make_settings(redis_url=own_redis.url, milvus_uri=milvus_url), embedding) as core:
+        answers = build_answers(core.services)
+        yield Chat(core, answers, model_server)
+        answers.close()
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,7 @@ def test_a_released_version_is_due_at_once_and_counts_no_death(
 def test_what_is_due_is_given_once_until_its_message_must_be_lost(
     library: Library, claims: Claims, clock: Clock
 ) -> None:
+    library.queue.is_away = True
     knowledge_base = library.knowledge_base()
     ids = [library.upload(knowledge_base, f"{number}.md").latest.id for number in range(3)]
     assert claims.due(resend=False, limit=2) == ids[:2]

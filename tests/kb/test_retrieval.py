@@ -12,13 +12,13 @@ import redis
 
 from kb.embedding.model import normalised
 from kb.errors import EmbeddingMismatch, MilvusUnavailable, NotFound
-from kb.ingestion import mark_sent
+from kb.library import mark_sent
 from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Step
 from kb.retrieval import NO_BM25, UNKNOWN_LANGUAGE, WEIGHT_ZERO, Retriever
 from kb.retrieval.langchain import KnowledgeBaseRetriever
-from kb.services import Services, WorkerParts, build_services, build_worker_parts
+from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
-from tests.conftest import Core, MakeSettings, add_user
+from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
 from tests.real_services import ONE_OLD_MILVUS, free_port
 
@@ -234,20 +234,18 @@ def test_langchain_gets_the_same(core: Core, fruit: KnowledgeBase) -> None:
 
 
 @pytest.fixture
-def old_services(
+def old_core(
     make_settings: MakeSettings, redis_url: str, old_milvus_url: str, embedding: HashedWords
-) -> Iterator[Services]:
+) -> Iterator[Core]:
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
-    services = build_services(make_settings(redis_url=redis_url, milvus_uri=old_milvus_url))
-    yield services
-    services.close()
+    with open_core(make_settings(redis_url=redis_url, milvus_uri=old_milvus_url), embedding) as core:
+        yield core
 
 
 @ONE_OLD_MILVUS
-def test_an_old_server_serves_by_vectors_alone(old_services: Services, embedding: HashedWords) -> None:
-    services = old_services
-    core = Core(services, embedding, services.users.local().id, add_user(services.database, "stranger"))
+def test_an_old_server_serves_by_vectors_alone(old_core: Core) -> None:
+    core, services = old_core, old_core.services
     worker = build_worker_parts(services)
     knowledge_base = core.knowledge_base()
     ingest(core, worker, knowledge_base, fruit=FRUIT, rivers="# Rivers\n\nThe Danube flows through ten countries.")

@@ -18,6 +18,7 @@ from benchmarks.retrieval import DENSE, HYBRID, LEXICAL, file_name
 from kb.config import Settings, load_settings
 from kb.models import RetrievalProfile, VersionState
 from kb.services import build_services, build_worker_parts
+from tests.fakes.queue import RecordingQueue
 
 SET = read_question_set(Path(__file__).parent / "question_set")
 ENGLISH = [question for question in SET.questions if question.text.isascii()]
@@ -38,7 +39,7 @@ def settings(
 @pytest.fixture(scope="module")
 def measure(settings: Settings) -> Iterator[Measure]:
     """Ingests all articles once."""
-    services = build_services(settings)
+    services = build_services(settings, RecordingQueue())
     services.database.migrate()
     worker = build_worker_parts(services)
     user = services.users.local().id

@@ -16,6 +16,7 @@ from kb.logs import configure_logs
 from kb.services import build_services
 from tests.conftest import Core, MakeSettings
 from tests.fakes.embedding import HashedWords
+from tests.fakes.queue import RecordingQueue
 from tests.real_services import free_port
 
 
@@ -28,7 +29,8 @@ def test_every_service_answers(core: Core) -> None:
 
 def test_those_that_do_not_are_named_within_seconds(make_settings: MakeSettings, embedding: HashedWords) -> None:
     services = build_services(
-        make_settings(redis_url=f"redis://127.0.0.1:{free_port()}", milvus_uri=f"http://127.0.0.1:{free_port()}")
+        make_settings(redis_url=f"redis://127.0.0.1:{free_port()}", milvus_uri=f"http://127.0.0.1:{free_port()}"),
+        RecordingQueue(),
     )
     began = time.monotonic()
     health = {service.name: service for service in check_health(services.pings())}
@@ -41,7 +43,9 @@ def test_those_that_do_not_are_named_within_seconds(make_settings: MakeSettings,
 
 def test_building_waits_for_nobody(make_settings: MakeSettings, embedding: HashedWords) -> None:
     began = time.monotonic()
-    services = build_services(make_settings(redis_url="redis://127.0.0.1:1", milvus_uri="http://127.0.0.1:1"))
+    services = build_services(
+        make_settings(redis_url="redis://127.0.0.1:1", milvus_uri="http://127.0.0.1:1"), RecordingQueue()
+    )
     assert time.monotonic() - began < 10
     assert services.users.local() == services.users.local()
     services.close()

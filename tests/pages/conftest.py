@@ -13,6 +13,7 @@ import redis
 from langchain_openai.chat_models import _client_utils
 from streamlit.config import get_option, set_option
 
+from kb.config import load_settings
 from kb.local.ports import HOST
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.services import Services, WorkerParts, build_worker_parts
@@ -21,7 +22,8 @@ from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import ModelServer
 from tests.pages.visitor import Visitor
 from tests.real_services import free_port
-from workers import broker
+from web.app import build_web
+from workers.broker import NAMESPACE
 
 NOBODY = f"http://{HOST}:1/v1"
 
@@ -41,15 +43,7 @@ class Installation:
         self.close()
         for name, value in values.items():
             self._environment.setenv(name, value)
-        if "REDIS_URL" in values:
-            self._connect_queue(values["REDIS_URL"])
-
-    def _connect_queue(self, url: str) -> None:
-        """The broker is made once for a process, from its environment; here each test has its own Redis."""
-        client = redis.Redis.from_url(url, socket_connect_timeout=1)
-        self._environment.setattr(broker, "client", client)
-        scripts = {name: client.register_script(script.script) for name, script in broker.scripts.items()}
-        self._environment.setattr(broker, "scripts", scripts)
+        resources.provide(lambda: build_web(load_settings()))
 
     @property
     def services(self) -> Services:
@@ -86,6 +80,10 @@ class Installation:
 
     def documents(self, base: KnowledgeBase) -> list[Document]:
         return self.services.documents.list(self.user, base.id)
+
+    def waiting(self, queue_name: str) -> int:
+        """How many messages wait for the workers."""
+        return int(self.services.redis.llen(f"{NAMESPACE}:{queue_name}"))
 
     def close(self) -> None:
         if self._worker:
@@ -140,7 +138,7 @@ def installation(
     # Not the local models of whoever runs the tests.
     monkeypatch.setattr("kb.llm.LOCAL_SERVERS", (("Ollama", NOBODY),))
     # A thread that outlives the test would build the parts anew.
-    monkeypatch.setattr("pages.ui.resources.warm_up", lambda: None)
+    monkeypatch.setattr("web.app.Web.warm_up", lambda self: None)
     installation = Installation(monkeypatch, embedding)
     installation.set_up(
         ZHIWEN_HOME=str(tmp_path / "home"),

@@ -15,7 +15,7 @@ from kb.progress import WorkerInfo
 from tests.pages.conftest import TEA, Installation, Visit
 from tests.pages.visitor import Visitor
 from tests.real_services import Redis, wait_until
-from workers import broker, sending
+from workers.broker import INGESTION_QUEUE, MAINTENANCE_QUEUE
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_knowledge_base_is_deleted_only_after_a_confirmation(installation: Ins
     visitor.click("confirm_delete_base")
     assert installation.services.knowledge_bases.list(installation.user) == []
     assert "A knowledge base is a group of files" in visitor.text()
-    assert sending.waiting(broker, sending.MAINTENANCE_QUEUE) == 1
+    assert installation.waiting(MAINTENANCE_QUEUE) == 1
     installation.worker.cleanup.clear_knowledge_base(base.id)
 
 
@@ -135,7 +135,7 @@ def test_uploaded_files_are_listed_and_sent_to_the_workers(installation: Install
     documents = installation.documents(base)
     assert {document.name for document in documents} == {"tea.md", "茶.txt", "empty.txt"}
     assert "0 of 3 ready · 3 in progress" in visitor.text()
-    assert sending.waiting(broker, sending.INGESTION_QUEUE) == 3
+    assert installation.waiting(INGESTION_QUEUE) == 3
     # The uploader is empty again: what was taken is not taken twice.
     visitor.run()
     assert len(installation.documents(base)) == 3
@@ -236,8 +236,7 @@ def test_an_upload_while_redis_is_down_is_kept_and_done_later(
     assert "tea.md" in visitor.text("documents")
     assert [document.name for document in installation.documents(base)] == ["tea.md"]
     own_redis.start()
-    sending.send_due(broker, installation.worker)
-    assert sending.waiting(broker, sending.INGESTION_QUEUE) == 1
+    assert installation.worker.claims.due(resend=False) == [installation.documents(base)[0].latest.id]
     assert installation.ingest(installation.documents(base)[0]) is VersionState.READY
     visitor.run()
     assert not visitor.errors
@@ -338,7 +337,7 @@ def test_a_waiting_document_is_cancelled_and_tried_again(installation: Installat
     assert installation.ingest(document) is None
     visitor.click(f"retry-{document.id}")
     assert not visitor.has(f"retry-{document.id}")
-    assert sending.waiting(broker, sending.INGESTION_QUEUE) == 1
+    assert installation.waiting(INGESTION_QUEUE) == 2  # one of the upload, one of the retry
     assert installation.ingest(document) is VersionState.READY
 
 
@@ -402,7 +401,7 @@ def test_a_document_is_deleted_only_after_a_confirmation(installation: Installat
     visitor.click("confirm_delete")
     assert installation.documents(base) == []
     assert not visitor.has(f"document-{document.id}")
-    assert sending.waiting(broker, sending.MAINTENANCE_QUEUE) == 1
+    assert installation.waiting(MAINTENANCE_QUEUE) == 1
     installation.worker.cleanup.clear_document(document.id)
     with pytest.raises(NotFound):
         installation.services.documents.get(installation.user, document.id)

@@ -74,7 +74,7 @@ def test_a_question_to_a_deleted_knowledge_base_is_not_answered_from_another(
     visitor.choose("tested_knowledge_base", base.id)
     installation.services.knowledge_bases.delete(installation.user, base.id)
     run_test(visitor, QUESTION)
-    assert "knowledge base does not exist any more" in visitor.errors
+    assert "knowledge base no longer exists" in visitor.errors
     assert not visitor.has("passage-1")
     run_test(visitor, QUESTION)
     assert visitor.has("passage-1")

@@ -6,20 +6,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import structlog
 from dramatiq import Worker
-from dramatiq.brokers.redis import RedisBroker
 
 from kb.config import Settings
+from kb.library import mark_sent
 from kb.models import Document, Version
-from kb.services import build_services
-from tests.conftest import Core, MakeSettings, add_user
+from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
 from tests.real_services import ROOT, Redis, wait_until
+from workers import build_worker
+from workers.broker import DramatiqQueue
 
 EMBEDDED = Path(__file__).parent / "embedded_worker.py"
 
@@ -45,12 +46,17 @@ def patient_logs() -> Iterator[None]:
 
 
 class Workers:
-    """The workers package as a process imports it, and worker threads on its broker."""
+    """A worker of this process: the broker as `build_worker` makes it, and one thread on it."""
 
-    def __init__(self, package: ModuleType) -> None:
-        self.package = package
-        self.broker: RedisBroker = package.broker
+    def __init__(self, settings: Settings) -> None:
+        self.broker = build_worker(settings)
+        self.queue = DramatiqQueue(self.broker)
         self._worker: Worker | None = None
+
+    def send(self, core: Core, document: Document) -> None:
+        """Send the message of a document that waits, as registering it does where there is a queue."""
+        self.queue.send_version(document.latest.id)
+        mark_sent(core.services.database, [document.latest.id], datetime.now(UTC))
 
     def start(self) -> None:
         self.broker.emit_after("process_boot")
@@ -62,40 +68,32 @@ class Workers:
             self._worker.stop(timeout=5_000)
             self._worker = None
 
-
-def import_workers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
-    """Import the package anew, since its broker is made from the environment when it is imported."""
-    for name, value in environment(settings).items():
-        monkeypatch.setenv(name, value)
-    earlier = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "workers"}
-    import workers
-
-    running = Workers(workers)
-    yield running
-    running.stop()
-    running.broker.close()
-    running.broker.client.close()
-    for name in [name for name in sys.modules if name.split(".")[0] == "workers"]:
-        del sys.modules[name]
-    sys.modules.update(earlier)
+    def close(self) -> None:
+        self.stop()
+        self.queue.close()
 
 
 @pytest.fixture
-def workers(core: Core, monkeypatch: pytest.MonkeyPatch, patient_logs: None) -> Iterator[Workers]:
-    yield from import_workers(core.services.settings, monkeypatch)
+def workers(core: Core, patient_logs: None) -> Iterator[Workers]:
+    core.queue.is_away = True  # the tests send messages themselves
+    running = Workers(core.services.settings)
+    yield running
+    running.close()
 
 
 @pytest.fixture
 def own_core(own_redis: Redis, make_settings: MakeSettings, milvus_url: str, embedding: HashedWords) -> Iterator[Core]:
     """One whose Redis the test may take away."""
-    services = build_services(make_settings(redis_url=own_redis.url, milvus_uri=milvus_url))
-    yield Core(services, embedding, services.users.local().id, add_user(services.database, "stranger"))
-    services.close()
+    with open_core(make_settings(redis_url=own_redis.url, milvus_uri=milvus_url), embedding) as core:
+        yield core
 
 
 @pytest.fixture
-def own_workers(own_core: Core, monkeypatch: pytest.MonkeyPatch, patient_logs: None) -> Iterator[Workers]:
-    yield from import_workers(own_core.services.settings, monkeypatch)
+def own_workers(own_core: Core, patient_logs: None) -> Iterator[Workers]:
+    own_core.queue.is_away = True
+    running = Workers(own_core.services.settings)
+    yield running
+    running.close()
 
 
 StartProcess = Callable[..., "subprocess.Popen[bytes]"]

@@ -15,6 +15,7 @@ from kb.services import build_worker_parts
 from tests.conftest import Core
 from tests.real_services import Redis, wait_until
 from tests.workers.conftest import Workers, ended
+from workers.broker import INGESTION_QUEUE
 
 TEXT = "# Part\n\nSome text."
 LONG = "\n\n".join(f"# Part {number}\n\n" + "Apples and pears. " * 35 for number in range(200))
@@ -26,35 +27,30 @@ def rows(core: Core, table: type[KnowledgeBaseRow | DocumentRow]) -> int:
 
 
 def test_an_upload_becomes_ready(core: Core, workers: Workers) -> None:
-    from workers import sending
-
     document = core.upload(core.knowledge_base(), "a.md", TEXT)
-    sending.send_versions(core.services, [document.latest.id])
+    workers.send(core, document)
     workers.start()
     assert ended(core, document).state is VersionState.READY
     assert core.count(document) == 1
 
 
 def test_a_message_carries_an_id_and_nothing_else(core: Core, workers: Workers) -> None:
-    from workers import sending
-
     document = core.upload(core.knowledge_base(), "secret-name.md", "secret text")
-    sending.send_versions(core.services, [document.latest.id])
+    workers.send(core, document)
     (raw,) = core.services.redis.hgetall("zhiwen:queue:ingestion.msgs").values()
     message = json.loads(raw)
     assert (message["args"], message["kwargs"]) == ([str(document.latest.id)], {})
     assert "secret" not in raw
-    assert sending.waiting(workers.broker, sending.INGESTION_QUEUE) == 1
+    assert workers.queue.waiting(INGESTION_QUEUE) == 1
 
 
 def test_a_message_that_comes_three_times_has_one_effect(core: Core, workers: Workers) -> None:
-    from workers import sending
-
     document = core.upload(core.knowledge_base(), "a.md", TEXT)
-    sending.send_versions(core.services, [document.latest.id] * 3)
+    for _ in range(3):
+        workers.send(core, document)
     workers.start()
     ended(core, document)
-    wait_until(lambda: sending.waiting(workers.broker, sending.INGESTION_QUEUE) == 0)
+    wait_until(lambda: workers.queue.waiting(INGESTION_QUEUE) == 0)
     wait_until(lambda: core.services.redis.hlen("zhiwen:queue:ingestion.msgs") == 0)
     version = core.document(document.id).latest
     assert (version.state, version.attempts, core.count(document)) == (VersionState.READY, 1, 1)
@@ -68,11 +64,9 @@ def test_what_was_never_sent_is_found(core: Core, workers: Workers) -> None:
 
 
 def test_a_lost_message_is_sent_again(core: Core, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workers import sending
-
     monkeypatch.setattr("kb.ingestion.claims.RESEND_SECONDS", 0.5)
     document = core.upload(core.knowledge_base(), "a.md", TEXT)
-    sending.send_versions(core.services, [document.latest.id])
+    workers.send(core, document)
     core.services.redis.flushall()
     workers.start()
     assert ended(core, document).state is VersionState.READY
@@ -122,17 +116,15 @@ def test_a_worker_that_stops_puts_its_document_back(core: Core, workers: Workers
 
 
 def test_deleted_things_are_cleared(core: Core, workers: Workers) -> None:
-    from workers import sending
-
     kept, gone = core.knowledge_base("Kept"), core.knowledge_base("Gone")
     documents = [core.upload(base, f"{n}.md", TEXT) for n, base in enumerate((kept, kept, gone))]
     workers.start()
     for document in documents:
         ended(core, document)
     core.services.documents.delete(core.user, documents[0].id)
-    sending.send_clear_document(documents[0].id)
+    workers.queue.send_clear_document(documents[0].id)
     core.services.knowledge_bases.delete(core.user, gone.id)
-    sending.send_clear_knowledge_base(gone.id)
+    workers.queue.send_clear_knowledge_base(gone.id)
     wait_until(lambda: (rows(core, KnowledgeBaseRow), rows(core, DocumentRow)) == (1, 1))
     assert core.services.vectors.count(kept.collection) == 1
 
@@ -150,12 +142,10 @@ def test_deleted_things_are_cleared_without_a_message_too(core: Core, workers: W
 def test_an_upload_while_redis_is_away_is_kept_for_when_it_is_back(
     own_core: Core, own_workers: Workers, own_redis: Redis
 ) -> None:
-    from workers import sending
-
     own_redis.kill()
     document = own_core.upload(own_core.knowledge_base(), "a.md", TEXT)
     with pytest.raises(RedisUnavailable):
-        sending.send_versions(own_core.services, [document.latest.id])
+        own_workers.queue.send_version(document.latest.id)
     assert own_core.document(document.id).latest.state is VersionState.QUEUED
     own_redis.start()
     own_workers.start()

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import pytest
 
+from kb.config import Settings
 from kb.errors import DatabaseUnavailable, SetupError
+from kb.queue import Queue
 from kb.services import Services, build_services
+from tests.conftest import Core
+from tests.real_services import wait_until
 from tests.workers.conftest import Workers
+from workers import runtime
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, workers: Workers, *failures: Exception) -> list[Exception]:
+def failing(monkeypatch: pytest.MonkeyPatch, *failures: Exception) -> list[Exception]:
     """Have connecting fail so often first; what has not failed yet."""
     left = list(failures)
 
-    def build(settings: object, durable: bool) -> Services:
+    def build(settings: Settings, queue: Queue, durable: bool) -> Services:
         if left:
             raise left.pop(0)
-        return build_services(settings, durable)  # type: ignore[arg-type]
+        return build_services(settings, queue, durable)
 
-    runtime = workers.package.runtime
     monkeypatch.setattr(runtime, "build_services", build)
     monkeypatch.setattr(runtime, "CONNECT_PAUSE_SECONDS", 0.0)
     return left
 
 
-def test_a_worker_waits_for_the_database(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = failing(monkeypatch, workers, *[DatabaseUnavailable(detail="it starts")] * 3)
+def test_a_worker_waits_for_the_database(core: Core, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = failing(monkeypatch, *[DatabaseUnavailable(detail="it starts")] * 3)
     workers.start()
     assert left == []
-    assert workers.package.runtime.runtime_of(workers.broker).parts.id
+    wait_until(core.services.board.workers)
 
 
 @pytest.mark.parametrize("failure", [SetupError("EMBEDDING_MODEL is no model."), ZeroDivisionError("a defect")])
@@ -36,13 +40,13 @@ def test_a_worker_that_cannot_be_built_ends(
     failure: Exception, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dramatiq swallows what fails at boot; without its parts the worker would fail every document."""
-    failing(monkeypatch, workers, failure)
+    failing(monkeypatch, failure)
     with pytest.raises(SystemExit, match=str(failure)):
         workers.start()
 
 
 def test_a_worker_does_not_wait_for_ever(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, workers, *[DatabaseUnavailable(detail="gone")] * 3)
-    monkeypatch.setattr(workers.package.runtime, "CONNECT_SECONDS", -1.0)
+    failing(monkeypatch, *[DatabaseUnavailable(detail="gone")] * 3)
+    monkeypatch.setattr(runtime, "CONNECT_SECONDS", -1.0)
     with pytest.raises(SystemExit, match="The database is not responding"):
         workers.start()

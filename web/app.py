@@ -1,0 +1,163 @@
+"""The composition root of the web process: the embedded services, the core's parts, and when they start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Any
+
+import structlog
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from streamlit import config
+
+from kb.answers import Answers
+from kb.config import Settings, load_settings
+from kb.errors import DatabaseUnavailable, KbError
+from kb.health import check_health
+from kb.llm import preload
+from kb.local import LocalServices
+from kb.logs import configure_logs
+from kb.models import ServiceHealth
+from kb.services import Services, build_answers, build_services
+from pages.ui import resources
+from pages.ui.arrivals import CountArrivals
+from web.security import SecurityHeaders
+from workers.broker import DramatiqQueue, build_broker
+
+log = structlog.get_logger()
+
+
+class Web:
+    """The parts of one web process. `start` builds what is missing; after a failure it can be called again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.local = LocalServices(settings)
+        self._lock = threading.RLock()
+        self._closers: list[Callable[[], None]] = []
+
+    @property
+    def settings(self) -> Settings:
+        """The settings with the embedded services' addresses filled in."""
+        return self.local.settings
+
+    @cached_property
+    def services(self) -> Services:
+        queue = DramatiqQueue(build_broker(self.settings))
+        self._closers.append(queue.close)
+        services = build_services(self.settings, queue)
+        self._closers.append(services.close)
+        return services
+
+    @cached_property
+    def answers(self) -> Answers:
+        answers = build_answers(self.services)
+        self._closers.append(answers.close)
+        return answers
+
+    def start(self) -> Web:
+        """Start the embedded services that are needed, then connect. Callers wait for one another.
+
+        Errors: `SetupError`, `DatabaseUnavailable`. What was built stays, so that trying again costs little.
+        """
+        with self._lock:
+            self.local.start()
+            _ = self.services, self.answers
+        return self
+
+    @cached_property
+    def _warming(self) -> threading.Thread:
+        thread = threading.Thread(target=self._load_models, name="warm-up", daemon=True)
+        thread.start()
+        return thread
+
+    def warm_up(self) -> None:
+        """In the background, load what the first question would wait for; once a process."""
+        with self._lock:
+            _ = self._warming
+
+    def _load_models(self) -> None:
+        try:
+            self.services.embedding.embed_question("warm up")
+        except KbError as error:
+            log.warning("warm_up.failed", reason=error.code)  # the question itself will say so to the user
+        preload()
+        gc.freeze()
+
+    def health(self) -> list[ServiceHealth]:
+        """Each service, and the worker where it is ours."""
+        workers = [state for state in self.local.states() if state.name == "worker"]
+        return check_health(self.services.pings()) + [
+            ServiceHealth(
+                state.name, state.running, state.detail or ("running" if state.running else "not running"), 0.0
+            )
+            for state in workers
+        ]
+
+    def close(self) -> None:
+        """End what was started, in reverse order."""
+        with self._lock:
+            while self._closers:
+                self._closers.pop()()
+            self.local.stop()
+
+
+def build_web(settings: Settings) -> Web:
+    """The web process's parts, not started yet."""
+    return Web(settings)
+
+
+@asynccontextmanager
+async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
+    """Start the services before the first page, and end them with the process."""
+    resources.provide(_open_web)
+    try:
+        await asyncio.to_thread(resources.web)
+    except KbError as error:
+        # The pages say what is wrong and how to mend it; a process that exits would only say it in a log.
+        log.error("web.not_ready", reason=error.code, detail=str(error))
+    # Streamlit collects garbage after every run; what is imported by now will never be garbage.
+    gc.freeze()
+    yield {}
+    await asyncio.to_thread(resources.close)
+
+
+def _open_web() -> Web:
+    settings = load_settings()
+    configure_logs(settings)
+    take_uploads_of(settings.max_upload_mb)
+    return build_web(settings)
+
+
+def take_uploads_of(limit_mb: int) -> None:
+    """Streamlit's route for uploads has a limit of its own, which the uploader's does not change."""
+    config.set_option("server.maxUploadSize", limit_mb)
+
+
+async def healthz(_request: Request) -> JSONResponse:
+    """Each service by name; 503 when one is down."""
+    try:
+        health = await asyncio.to_thread(lambda: resources.web().health())
+    except KbError as error:
+        # Nothing could be connected yet: SQL comes first, and everything else is asked once it is there.
+        down = {"sql": {"ok": False, "detail": str(error)}} if isinstance(error, DatabaseUnavailable) else {}
+        return JSONResponse({"ok": False, "detail": str(error), "services": down}, status_code=503)
+    ok = all(service.ok for service in health)
+    body = {
+        "ok": ok,
+        "services": {
+            service.name: {"ok": service.ok, "detail": service.detail, "milliseconds": round(service.milliseconds, 1)}
+            for service in health
+        },
+    }
+    return JSONResponse(body, status_code=200 if ok else 503)
+
+
+ROUTES = [Route("/healthz", healthz)]
+MIDDLEWARE = [Middleware(SecurityHeaders), Middleware(CountArrivals)]

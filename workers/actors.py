@@ -1,0 +1,30 @@
+"""The actors. Each looks up what its message's id stands for and calls one function of the core."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from workers.broker import CLEAR_DOCUMENT, CLEAR_KNOWLEDGE_BASE, INGEST_VERSION, INGESTION_QUEUE, MAINTENANCE_QUEUE
+from workers.runtime import WorkerRuntime
+
+
+def declare_actors(broker: RedisBroker, runtime: WorkerRuntime) -> None:
+    """Declare all actors on `broker`. Clean-ups have a queue of their own, so they do not wait for long ingestions."""
+
+    @dramatiq.actor(broker=broker, actor_name=INGEST_VERSION, queue_name=INGESTION_QUEUE, notify_shutdown=True)
+    def ingest_version(version_id: str) -> None:
+        """Parse, chunk, embed and index one version."""
+        runtime.parts.ingestion.ingest(UUID(version_id))
+
+    @dramatiq.actor(broker=broker, actor_name=CLEAR_DOCUMENT, queue_name=MAINTENANCE_QUEUE)
+    def clear_document(document_id: str) -> None:
+        """Delete a deleted document's chunks, files and rows."""
+        runtime.parts.cleanup.clear_document(UUID(document_id))
+
+    @dramatiq.actor(broker=broker, actor_name=CLEAR_KNOWLEDGE_BASE, queue_name=MAINTENANCE_QUEUE)
+    def clear_knowledge_base(knowledge_base_id: str) -> None:
+        """Drop a deleted knowledge base's Milvus collection, files and rows."""
+        runtime.parts.cleanup.clear_knowledge_base(UUID(knowledge_base_id))
