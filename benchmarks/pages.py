@@ -46,6 +46,7 @@ from kb.models import (
 )
 from kb.users import Users
 from tests.fakes.model_server import ModelServer
+from tests.fakes.queue import RecordingQueue
 
 BARS = {"first_paint_s": 3.0, "rerun_ms": 400, "bubble_ms": 400, "drawer_ms": 400, "earlier_ms": 1000, "stop_s": 0.4}
 PASSAGES = 5
@@ -139,7 +140,9 @@ def store_conversation(home: Path, count: int) -> UUID:
     """`count` messages, half of them answers with passages."""
     database = Database(load_settings(_env_file=None, zhiwen_home=home))
     user = Users(database).local().id
-    base = KnowledgeBases(database).create(user, f"Harbour {uuid4().hex[:6]}", "openai:fake-embedding", 64)
+    base = KnowledgeBases(database, RecordingQueue()).create(
+        user, f"Harbour {uuid4().hex[:6]}", "openai:fake-embedding", 64
+    )
     conversations = Conversations(database)
     conversation = conversations.create(user, f"{count} messages", Mode.KNOWLEDGE, base.id)
     for index in range(count // 2):
