@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from uuid import UUID
 from benchmarks.installation import Installation, ready, report_failures, temporary_installation
 from benchmarks.memory import PeakMemory
 from kb.embedding import build_embedding_model
+from kb.environment import available_cpus
 from kb.ingestion.chunks import embedded_text
 from kb.models import Document
 
@@ -143,7 +143,7 @@ def measure_limit(installation: Installation, texts: Sequence[str]) -> float:
     """Texts a second that the embedding model alone does, at its best thread setting."""
     if not texts:
         return 0.0
-    cores = os.cpu_count() or 1
+    cores = available_cpus()
     sample = texts[:: max(1, len(texts) // SAMPLE_TEXTS)]
     threads = max({1, cores // 2 or 1, cores}, key=lambda count: _rate(installation, sample, count))
     return _rate(installation, texts, threads, LIMIT_SECONDS)

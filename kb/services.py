@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from kb.config import Settings
 from kb.conversations import Conversations
 from kb.database import Database
 from kb.embedding import EmbeddingCache, EmbeddingModel, build_embedding_model
+from kb.environment import available_cpus, bypass_proxies
 from kb.ingestion import Claims, Cleanup, Ingestion, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
@@ -63,12 +63,13 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
 
     `queue` tells the workers of new work. `durable`: see `Database`; a worker goes without.
     """
+    bypass_proxies(settings)
     database = Database(settings, durable)
     database.migrate()
     client = kb_redis.connect(settings)
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
     files = FileStore(settings.uploads)
-    embedding = build_embedding_model(settings, threads=os.cpu_count() or 1)
+    embedding = build_embedding_model(settings, threads=available_cpus())
     knowledge_bases = KnowledgeBases(database, queue)
     documents = Documents(database, files, vectors, queue)
     return Services(

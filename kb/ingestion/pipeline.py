@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from kb import lexical
 from kb.chunking import chunk_document
 from kb.config import Settings
 from kb.embedding import EmbeddingCache, require_same
+from kb.environment import available_cpus
 from kb.errors import (
     N_,
     Cancelled,
@@ -89,7 +89,7 @@ class Ingestion:
         self._seal_at = 0.0  # not before, by the monotonic clock
         self._parsers: SimpleQueue[ParserProcess] = SimpleQueue()
         # Reading a file is work for one core, and a parser is some 80 MB: no more of them than there are cores.
-        self._parser_count = min(settings.worker_threads, os.cpu_count() or 1)
+        self._parser_count = min(settings.worker_threads, available_cpus())
         for _ in range(self._parser_count):
             self._parsers.put(ParserProcess(settings.parsing_memory_mb))
 

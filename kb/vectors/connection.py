@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from kb.environment import is_local
 from kb.errors import MilvusRefused, MilvusUnavailable
 
 if TYPE_CHECKING:
@@ -91,10 +93,10 @@ class Connection:
         entity_helper.CHECK_STR_ARRAY = False
         # It writes a traceback of its own for every error that it raises as well.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        host = urlsplit(self._uri).hostname or ""
+        options = {**GRPC_OPTIONS, "grpc.enable_http_proxy": not is_local(host)}
         with translated():
-            client = MilvusClient(
-                uri=self._uri, token=self._token, timeout=PING_TIMEOUT_SECONDS, grpc_options=GRPC_OPTIONS
-            )
+            client = MilvusClient(uri=self._uri, token=self._token, timeout=PING_TIMEOUT_SECONDS, grpc_options=options)
             return client, _describe(str(client.get_server_version(timeout=PING_TIMEOUT_SECONDS)))
 
 

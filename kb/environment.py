@@ -1,0 +1,78 @@
+"""What the process's surroundings impose: proxies in its environment, and the CPUs it may use."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
+
+from kb.config import Settings
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+def bypass_proxies(settings: Settings) -> None:
+    """Complete `no_proxy` so that local hosts are reached directly. All others keep their proxy.
+
+    Call it once, before the first connection. Child processes inherit the result.
+    """
+    proxies = getproxies_environment()
+    exempt = [host.strip() for host in proxies.pop("no", "").split(",") if host.strip()]
+    if not proxies or "*" in exempt:
+        return
+    addresses = (settings.milvus_uri, settings.openai_base_url, settings.embedding_base_url)
+    configured = [host for address in addresses if is_local(host := urlsplit(address).hostname or "")]
+    exempt += [host for host in dict.fromkeys((*LOCAL_HOSTS, *configured)) if host not in exempt]
+    os.environ |= {"no_proxy": ",".join(exempt), "NO_PROXY": ",".join(exempt)}
+    for name, value in os.environ.items():
+        if name.lower().endswith("_proxy") and value.startswith("socks://"):
+            os.environ[name] = value.replace("socks", "socks5", 1)  # GNOME's spelling, which HTTP clients refuse
+
+
+def is_local(host: str) -> bool:
+    """Whether no proxy could reach `host`: loopback, a name without a dot, or the machine around a container."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith((".localhost", ".docker.internal")))
+    return address.is_loopback or address.is_unspecified
+
+
+def available_cpus(process: Path = Path("/proc/self/cgroup"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many CPUs this process may use at a time: those it is bound to, within its container's quota."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([bound, *(math.ceil(quota) for quota in _quotas(process, cgroups))]))
+
+
+def _quotas(process: Path, cgroups: Path) -> Iterator[float]:
+    """The CPU quotas of the process's control group and the groups around it, in CPUs."""
+    try:
+        lines = process.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = cgroups / controllers
+        # A container may be told its group's path as the host sees it; its own mount then begins at that group.
+        for folder in (root / group.lstrip("/"), *(root / group.lstrip("/")).parents):
+            if folder.is_relative_to(root):
+                yield from _quota(folder, is_v2=not controllers)
+
+
+def _quota(folder: Path, *, is_v2: bool) -> Iterator[float]:
+    try:
+        if is_v2:
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text()
+            period = (folder / "cpu.cfs_period_us").read_text()
+        if float(quota) > 0 and float(period) > 0:
+            yield float(quota) / float(period)
+    except (OSError, ValueError):  # not there, or "max": no quota
+        return

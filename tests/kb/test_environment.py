@@ -1,0 +1,219 @@
+"""Proxies in the environment, and the CPUs of a container."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+
+from kb.embedding.openai import OpenAIModel
+from kb.environment import available_cpus, bypass_proxies, is_local
+from kb.errors import ModelError
+from kb.llm import ChatModel, list_models, stream_chat
+from kb.vectors.connection import Connection
+from tests.conftest import MakeSettings
+from tests.fakes.model_server import ModelServer
+from tests.fakes.proxy import DeadProxy
+
+EXTERNAL = "http://model.example/v1"
+
+
+@pytest.fixture
+def proxy() -> Iterator[DeadProxy]:
+    with DeadProxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without proxies, put back as it was after the test."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        for spelling in (name, name.upper()):
+            monkeypatch.setenv(spelling, "")
+            monkeypatch.delenv(spelling)
+
+
+def exempt() -> list[str]:
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"]
+    return os.environ["no_proxy"].split(",")
+
+
+def request_models(base_url: str) -> None:
+    list_models(base_url, "", 5.0)
+
+
+def request_vectors(base_url: str) -> None:
+    with closing(OpenAIModel("fake-embedding", SecretStr("good"), base_url, 5.0)) as model:
+        model.embed_question("hello")
+
+
+# --- proxies ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names", [["http_proxy", "https_proxy"], ["HTTP_PROXY", "HTTPS_PROXY"], ["all_proxy"], ["ALL_PROXY"]]
+)
+@pytest.mark.parametrize("request_something", [request_models, request_vectors])
+def test_local_models_bypass_the_proxy_and_external_ones_use_it(
+    request_something: Callable[[str], None],
+    names: list[str],
+    proxy: DeadProxy,
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in names:
+        monkeypatch.setenv(name, proxy.url)
+    with ModelServer() as server:
+        bypass_proxies(make_settings(openai_base_url=server.base_url))
+        request_something(server.base_url)
+        request_something(server.base_url.replace("127.0.0.1", "localhost"))
+    assert proxy.asked == []
+    with pytest.raises(ModelError):
+        request_something(EXTERNAL)
+    assert [address.startswith(EXTERNAL) for address in proxy.asked] == [True]
+
+
+@pytest.mark.usefixtures("unkept_connections")
+def test_a_chat_with_a_local_model_bypasses_the_proxy(
+    proxy: DeadProxy, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def chat(base_url: str) -> str:
+        model = ChatModel("fake", base_url, "a server")
+        return "".join([text async for text in stream_chat(settings, model, [("user", "hello")])])
+
+    # Behind a proxy LangChain leaves the connections to the OpenAI client.
+    monkeypatch.setattr("openai._base_client.DEFAULT_CONNECTION_LIMITS", httpx2.Limits(max_keepalive_connections=0))
+    monkeypatch.setenv("http_proxy", proxy.url)
+    with ModelServer() as server:
+        settings = make_settings(openai_base_url=server.base_url)
+        bypass_proxies(settings)
+        assert asyncio.run(chat(server.base_url))
+    assert proxy.asked == []
+    with pytest.raises(ModelError):
+        asyncio.run(chat(EXTERNAL))
+    assert proxy.asked
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "grpc_proxy"])
+def test_a_local_milvus_bypasses_the_proxy(
+    name: str, milvus_url: str, proxy: DeadProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, proxy.url)
+    with closing(Connection(milvus_url, "")) as connection:
+        assert "milvus" in connection.ping()
+    assert proxy.asked == []
+
+
+def test_configured_local_hosts_are_exempt(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    bypass_proxies(
+        make_settings(
+            milvus_uri="http://milvus:19530",
+            openai_base_url="http://127.0.0.5:8000/v1",
+            embedding_base_url="https://api.example/v1",
+        )
+    )
+    assert exempt() == ["localhost", "127.0.0.1", "::1", "milvus", "127.0.0.5"]
+
+
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_exemptions_of_the_user_are_kept(
+    name: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv(name, "localhost, .corp.example")
+    bypass_proxies(make_settings())
+    bypass_proxies(make_settings())
+    assert exempt() == ["localhost", ".corp.example", "127.0.0.1", "::1"]
+
+
+def test_without_a_proxy_nothing_changes(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    bypass_proxies(make_settings())
+    assert not {"no_proxy", "NO_PROXY"} & set(os.environ)
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "*")
+    bypass_proxies(make_settings())
+    assert os.environ["no_proxy"] == "*"
+
+
+@pytest.mark.parametrize("scheme", ["socks", "socks5", "socks5h"])
+def test_socks_proxy_does_not_keep_local_models_away(
+    scheme: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("all_proxy", f"{scheme}://127.0.0.1:9/")
+    with ModelServer() as server:
+        bypass_proxies(make_settings(openai_base_url=server.base_url))
+        request_models(server.base_url)
+        request_vectors(server.base_url)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("0.0.0.0", True),
+        ("milvus", True),
+        ("host.docker.internal", True),
+        ("10.0.0.1", False),
+        ("api.openai.com", False),
+        ("2001:db8::1", False),
+        ("", False),
+    ],
+)
+def test_local_hosts(host: str, expected: bool) -> None:
+    assert is_local(host) is expected
+
+
+# --- CPUs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+
+
+@pytest.mark.usefixtures("eight_cpus")
+@pytest.mark.parametrize(
+    ("group", "files", "expected"),
+    [
+        ("0::/", {"cpu.max": "200000 100000"}, 2),
+        ("0::/", {"cpu.max": "150000 100000"}, 2),
+        ("0::/", {"cpu.max": "10000 100000"}, 1),
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("0::/", {"cpu.max": "3200000 100000"}, 8),
+        ("0::/a.slice/b", {"a.slice/cpu.max": "300000 100000", "a.slice/b/cpu.max": "max 100000"}, 3),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        (
+            "3:memory:/\n4:cpu,cpuacct:/docker/x",
+            {"cpu,cpuacct/cpu.cfs_quota_us": "100000\n", "cpu,cpuacct/cpu.cfs_period_us": "50000\n"},
+            2,
+        ),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ("4:cpuset:/", {"cpuset/cpu.cfs_quota_us": "1", "cpuset/cpu.cfs_period_us": "1"}, 8),
+        ("", {}, 8),
+    ],
+)
+def test_cpu_quota_of_a_container_is_respected(
+    group: str, files: dict[str, str], expected: int, tmp_path: Path
+) -> None:
+    process = tmp_path / "self-cgroup"
+    process.write_text(group)
+    for name, text in files.items():
+        path = tmp_path / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert available_cpus(process, tmp_path / "cgroup") == expected
+
+
+@pytest.mark.usefixtures("eight_cpus")
+def test_affinity_counts_where_there_are_no_control_groups(tmp_path: Path) -> None:
+    assert available_cpus(tmp_path / "missing", tmp_path) == 8
