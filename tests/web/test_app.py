@@ -1,0 +1,65 @@
+"""The web process's parts: built once, and again after a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kb.errors import DatabaseUnavailable
+from pages.ui import resources
+from tests.conftest import MakeSettings
+from tests.fakes.embedding import HashedWords
+from tests.real_services import free_port
+from web.app import Web, build_web
+
+
+@pytest.fixture
+def closed_afterwards() -> Iterator[None]:
+    resources.close()
+    yield
+    resources.close()
+
+
+def test_nothing_is_started_before_start(make_settings: MakeSettings, tmp_path: Path) -> None:
+    build_web(make_settings())
+    assert not (tmp_path / "home").exists()
+
+
+def test_failed_start_can_be_repeated(
+    make_settings: MakeSettings, embedding: HashedWords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = build_web(make_settings(redis_url=f"redis://127.0.0.1:{free_port()}", milvus_uri="http://127.0.0.1:1"))
+    failures = [DatabaseUnavailable(detail="away")]
+
+    def migrate(_database: object) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr("kb.database.Database.migrate", migrate)
+    with pytest.raises(DatabaseUnavailable):
+        web.start()
+    web.start()
+    assert web.services is web.services
+    web.close()
+
+
+@pytest.mark.usefixtures("closed_afterwards")
+def test_pages_open_the_parts_once_and_again_after_a_failure(
+    make_settings: MakeSettings, embedding: HashedWords
+) -> None:
+    opened: list[Web] = []
+
+    def open_web() -> Web:
+        if not opened:
+            opened.append(build_web(make_settings()))
+            raise DatabaseUnavailable(detail="away")
+        opened.append(build_web(make_settings(redis_url="redis://127.0.0.1:1", milvus_uri="http://127.0.0.1:1")))
+        return opened[-1]
+
+    resources.provide(open_web)
+    with pytest.raises(DatabaseUnavailable):
+        resources.services()
+    assert resources.services() is resources.services()
+    assert len(opened) == 2
