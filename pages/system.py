@@ -14,8 +14,10 @@ from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.health import check_health
 from kb.ingestion import queue_depth
+from kb.local.milvus_server import TESTED_VERSION, lost_without_patches
 from kb.models import ServiceHealth
 from kb.providers import host_of
+from kb.vectors.connection import Server
 from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import missing_worker, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number
@@ -54,8 +56,24 @@ def draw_services(health: Sequence[ServiceHealth]) -> None:
         _row(service.ok, NAMES[service.name], facts)
         if local and local.detail and not service.ok:
             st.caption(escape(local.detail))
-    if any(service.name == "milvus" and service.ok for service in health) and not services().vectors.server.has_bm25:
+    if any(service.name == "milvus" and service.ok for service in health):
+        draw_milvus_limits(services().vectors.server)
+
+
+def draw_milvus_limits(server: Server) -> None:
+    """What this version of Milvus cannot do."""
+    if not server.has_bm25:
         st.info(_("This Milvus server has no BM25 (it came with 2.5): retrieval uses the dense route only."))
+    if server.is_lite and (lost := lost_without_patches(server.version)):
+        warning = _("Zhiwen's patches are for Milvus Lite {tested}; this is {installed}, which runs without them:")
+        remedy = _("Install the tested version: {command}")
+        lines = [
+            warning.format(tested=TESTED_VERSION, installed=escape(server.version)),
+            *(f"- {_(sentence)}" for sentence in lost),
+            "",
+            remedy.format(command=f"`pip install milvus-lite=={TESTED_VERSION}`"),
+        ]
+        st.warning("\n".join(lines), icon=":material/warning:")
 
 
 def draw_work() -> None:

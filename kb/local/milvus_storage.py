@@ -1,17 +1,18 @@
-"""Storage of the embedded Milvus Lite that neither loses nor hides what it has taken.
+"""Patches of Milvus Lite's storage, so that it neither loses nor hides what it has acknowledged.
 
-Milvus Lite 3.2, by itself:
-- while it seals what was written (a flush), a read that is under way finds the new rows neither among the unsealed nor
-  among the sealed. Here sealing is one step for all that read.
-- if sealing fails (a full disk), it forgets the rows, and deletes their only copy when it next succeeds; after a write
-  that failed halfway it appends to what recovery cannot read past. Here the process ends at once: its write-ahead log
-  has everything that was acknowledged, and the supervisor starts it again.
-- leaves writing to the system's leisure, so that a power cut takes seconds of what already reads "ready". Here a call
-  returns once the disk has it.
-- opens a collection twice if two calls come at once after a start, and the one copy empties the other's log. Here calls
-  that open, create or drop take turns.
-- trusts an index file that was half written when a process ended, and then refuses every search. Here it is written
-  aside, and one that cannot be read is built anew.
+No upstream issue covers these; each function names what it replaces.
+
+- A read that runs while new rows are sealed (flushed) finds them neither among the unsealed rows nor among the sealed
+  ones. Here sealing is one step for readers.
+- If sealing fails (a full disk), it forgets the rows, and deletes their only copy the next time it succeeds. After a
+  write that failed halfway, it appends to a log that recovery cannot read beyond that point. Here the process ends at
+  once: its write-ahead log contains everything acknowledged, and the supervisor starts it again.
+- It leaves writing to the operating system, so a power cut loses seconds of what already reads "ready". Here a call
+  returns when the data is on the disk.
+- It opens a collection twice if two calls arrive at the same time after a start, and one copy empties the other's log.
+  Here calls that open, create or drop a collection take turns.
+- It trusts an index file that was half written when the process ended, and then refuses every search. Here index files
+  are written aside and renamed, and one that cannot be read is built again.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _opening = threading.RLock()
 
 
 class DurableLog(WAL):  # type: ignore[misc]
-    """A write-ahead log whose writes are on the disk when they return."""
+    """Replaces `milvus_lite.storage.wal.WAL`, whose `sync_mode` is "close": writes are on the disk when they return."""
 
     def __init__(self, *values: Any, **options: Any) -> None:
         super().__init__(*values, **options, sync_mode="batch")
@@ -61,7 +62,7 @@ class DurableLog(WAL):  # type: ignore[misc]
 
     @contextmanager
     def _durably(self, path: str | None) -> Iterator[None]:
-        """Write to the file at `path`; where there is none yet, its entry in the folder must last, too."""
+        """Write to the file at `path`. If there is none yet, sync the folder as well, for the new file's entry."""
         with ending_after(OSError):
             yield
             if path is None:
@@ -70,17 +71,20 @@ class DurableLog(WAL):  # type: ignore[misc]
 
 @contextmanager
 def ending_after(failure: type[Exception]) -> Iterator[None]:
-    """End this process after such a failure: what is in memory is no longer what is on the disk."""
+    """End this process after such a failure: the memory no longer agrees with the disk."""
     try:
         yield
     except failure as error:
         traceback.print_exc()
-        print(f"Milvus Lite cannot write: {error}", file=sys.stderr, flush=True)  # the last line is shown to users
+        print(f"Milvus Lite cannot write: {error}", file=sys.stderr, flush=True)  # pages show the last line
         os._exit(1)
 
 
 def synced(write: Callable[..., str]) -> Callable[..., str]:
-    """A write of a data or delta file that is on the disk when it returns: the manifest that names it follows."""
+    """Replaces `write_data_file` and `write_delta_file` in `milvus_lite.engine.flush` and `compaction`.
+
+    The file is on the disk before the manifest that names it is written.
+    """
 
     @wraps(write)
     def write_through(table: Any, partition_dir: str, *values: Any, **options: Any) -> str:
@@ -94,13 +98,13 @@ def synced(write: Callable[..., str]) -> Callable[..., str]:
 
 
 def seal(self: Any) -> None:
-    """`Collection._trigger_flush`, so that nobody sees what was sealed taken away before it is put back."""
+    """Replaces `milvus_lite.engine.collection.Collection._trigger_flush`: readers can wait for its end."""
     with self._maintenance_lock, ending_after(Exception):
         _trigger_flush(self)
 
 
 def read_whole(read: Callable[..., Any]) -> Callable[..., Any]:
-    """A read that is done again if what is not sealed yet was sealed in the middle of it."""
+    """Replaces the reads of `milvus_lite.engine.collection.Collection`: repeats one during which rows were sealed."""
 
     @wraps(read)
     def read_again(self: Any, *values: Any, **options: Any) -> Any:
@@ -115,7 +119,7 @@ def read_whole(read: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def in_turn(call: Callable[..., Any]) -> Callable[..., Any]:
-    """One call at a time of all that open, create or drop a collection."""
+    """Replaces the calls of `milvus_lite.db.MilvusLite` that open, create or drop a collection: one at a time."""
 
     @wraps(call)
     def wait_and_call(*values: Any, **options: Any) -> Any:
@@ -126,7 +130,7 @@ def in_turn(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def saved_whole(save: Callable[..., None]) -> Callable[..., None]:
-    """An index that is saved whole or not at all."""
+    """Replaces `save` of the classes in `milvus_lite.index`: the file appears complete or not at all."""
 
     @wraps(save)
     def save_aside(self: Any, path: str) -> None:
@@ -139,7 +143,7 @@ def saved_whole(save: Callable[..., None]) -> Callable[..., None]:
 
 
 def attach_index(self: Any, spec: Any, index_dir: str) -> None:
-    """`Segment.build_or_load_index`; a saved index that cannot be loaded is built anew."""
+    """Replaces `milvus_lite.storage.segment.Segment.build_or_load_index`: builds an unreadable index again."""
     try:
         _attach_index(self, spec, index_dir)
     except Exception:
@@ -151,16 +155,16 @@ def attach_index(self: Any, spec: Any, index_dir: str) -> None:
         _attach_index(self, spec, index_dir)
 
 
-def correct() -> None:
-    """Put the functions in place of Milvus Lite's own."""
-    collection.WAL = DurableLog
-    Segment.build_or_load_index = attach_index
+def patches() -> Iterator[tuple[Any, str, Any]]:
+    """The owner, the name and the replacement of each function."""
+    yield collection, "WAL", DurableLog
+    yield Segment, "build_or_load_index", attach_index
+    yield Collection, "_trigger_flush", seal
     for kind in INDEXES:
-        kind.save = saved_whole(kind.save)
+        yield kind, "save", saved_whole(kind.save)
     for name in ("get_collection", "create_collection", "drop_collection"):
-        setattr(MilvusLite, name, in_turn(getattr(MilvusLite, name)))
+        yield MilvusLite, name, in_turn(getattr(MilvusLite, name))
     for module, name in ((flush, "write_data_file"), (flush, "write_delta_file"), (compaction, "write_data_file")):
-        setattr(module, name, synced(getattr(module, name)))
-    Collection._trigger_flush = seal
+        yield module, name, synced(getattr(module, name))
     for name in ("get", "query", "search", "_num_entities"):
-        setattr(Collection, name, read_whole(getattr(Collection, name)))
+        yield Collection, name, read_whole(getattr(Collection, name))

@@ -9,6 +9,7 @@ import pytest
 from kb.embedding import ensure_model, model_status
 from kb.embedding.builtin import MINILM
 from kb.errors import ModelNotFetched
+from kb.local import milvus_server
 from kb.progress import WorkerInfo
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -44,6 +45,22 @@ def test_a_service_that_is_down_is_marked(
     rows = visitor.text().splitlines()
     assert [("error" in row) for row in rows if row.startswith(":") and "**" in row] == [False, True, True]
     assert message in visitor.errors
+
+
+@pytest.mark.parametrize(
+    ("locale", "message"),
+    [("en-US", "New documents rank too low in lexical search"), ("zh-CN", "新上传的文档在关键词检索中排名偏低")],
+)
+def test_untested_milvus_lite_warns_what_is_lost(
+    locale: str, message: str, installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visit(locale)
+    visitor.go_to("system")
+    assert message not in visitor.text()
+    monkeypatch.setattr(milvus_server, "TESTED_VERSION", "3.2.999")
+    visitor.run()
+    assert message in visitor.text()
+    assert "pip install milvus-lite==" in visitor.text()
 
 
 def test_workers_and_the_queue_are_shown(installation: Installation, visitor: Visitor) -> None:

@@ -1,4 +1,4 @@
-"""What stands in place of Milvus Lite's own functions gives the same results, but over all segments."""
+"""The patched BM25 gives the same scores as Milvus Lite, but with the statistics of all segments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def index_of(rows: list[Counts], mask: np.ndarray | None = None) -> SparseInvert
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_one_segment_is_scored_as_milvus_lite_does(masked: bool) -> None:
+def test_one_segment_scores_as_in_milvus_lite(masked: bool) -> None:
     rows = some_rows(1)
     built = np.array([place % 7 != 0 for place in range(len(rows))]) if masked else None
     wanted = np.array([place % 5 != 0 for place in range(len(rows))]) if masked else None
@@ -38,14 +38,14 @@ def test_one_segment_is_scored_as_milvus_lite_does(masked: bool) -> None:
     ids, distances = search_index(index_of(rows, built), queries, 10, wanted)
     np.testing.assert_allclose(distances, theirs.search(queries, 10, wanted)[1], rtol=1e-5)
     all_ids, all_distances = theirs.search(queries, len(rows), wanted)
-    for number in range(len(queries)):  # rows of one score come in any order
+    for number in range(len(queries)):  # rows with the same score come in any order
         score = dict(zip(all_ids[number].tolist(), all_distances[number].tolist(), strict=True))
         found = ids[number][ids[number] >= 0].tolist()
         assert [score[place] for place in found] == pytest.approx(distances[number][: len(found)].tolist(), rel=1e-5)
     assert (ids >= 0).sum() > 100
 
 
-def test_the_statistics_are_those_of_all_segments_together() -> None:
+def test_statistics_cover_all_segments() -> None:
     rows = some_rows(2)
     terms = np.array([*list(rows[0])[:3], 7])
     segments: list[list[Counts]] = [rows[:10], rows[10:250], rows[250:], [{}]]
@@ -55,13 +55,13 @@ def test_the_statistics_are_those_of_all_segments_together() -> None:
     assert apart.average_length == pytest.approx(together.average_length)
 
 
-def test_an_empty_segment_finds_nothing() -> None:
+def test_empty_segment_finds_nothing() -> None:
     empty: list[list[Counts]] = [[], [{}]]
     for rows in empty:
         ids, _distances = search_index(index_of(rows), [{7: 1.0}], 3)
         assert ids.tolist() == [[-1, -1, -1]]
 
 
-def test_vectors_are_unpacked_as_milvus_lite_does() -> None:
+def test_unpacking_equals_milvus_lite() -> None:
     for row in some_rows(3):
         assert unpack(sparse_to_bytes(row)) == bytes_to_sparse(sparse_to_bytes(row))

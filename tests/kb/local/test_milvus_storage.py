@@ -1,4 +1,4 @@
-"""The embedded Milvus Lite keeps what it acknowledged, also when its disk fails."""
+"""The embedded Milvus Lite keeps everything it acknowledged, even if its disk fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,17 +18,12 @@ import pytest
 
 from kb.config import load_settings
 from kb.errors import MilvusUnavailable, Unavailable
-from kb.local.milvus_server import CORRECTED_VERSIONS
 from kb.models import Chunk, IndexSettings, KnowledgeBase, RetrievalProfile, chunk_id
 from kb.vectors import VectorStore
 from tests.real_services import MilvusLite, wait_until
 
 DIMENSION = 384
 BATCH = 64
-
-
-def test_milvus_lite_is_one_of_those_that_are_corrected() -> None:
-    assert version("milvus-lite").startswith(CORRECTED_VERSIONS)
 
 
 class Shelf:
@@ -56,7 +50,7 @@ class Shelf:
         return True
 
     def restart(self, create: bool = True) -> None:
-        """As the supervisor does after its end."""
+        """As the supervisor does when it has ended."""
         self.store.close()
         self.server.kill()
         self.start(create)
@@ -93,16 +87,16 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 
 @contextmanager
 def full_disk(process: psutil.Process, size_bytes: int) -> Iterator[None]:
-    """No file grows beyond this size."""
+    """No file can grow beyond this size."""
     process.rlimit(psutil.RLIMIT_FSIZE, (size_bytes, psutil.RLIM_INFINITY))
     yield
     with suppress(psutil.NoSuchProcess):
         process.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, no process's limits can be changed")
-def test_after_a_write_that_failed_halfway_nothing_is_lost(shelf: Shelf) -> None:
-    """What comes after it would be behind a torn record, which nothing can read past."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can change the limits of another process")
+def test_failed_write_loses_nothing(shelf: Shelf) -> None:
+    """Recovery cannot read beyond a torn record, so nothing may be written after it."""
     shelf.start()
     with full_disk(psutil.Process(shelf.server.pid), 333_333), pytest.raises(Unavailable):
         shelf.add(batches=100)
@@ -114,15 +108,15 @@ def test_after_a_write_that_failed_halfway_nothing_is_lost(shelf: Shelf) -> None
     assert shelf.found() == shelf.acknowledged
 
 
-def test_after_sealing_that_failed_nothing_is_lost(shelf: Shelf) -> None:
+def test_failed_sealing_loses_nothing(shelf: Shelf) -> None:
     shelf.start()
     shelf.add(batches=2)
-    in_its_way = shelf.server.folder / "data" / "collections" / shelf.base.collection / "partitions"
-    in_its_way.write_text("not a folder")
+    obstacle = shelf.server.folder / "data" / "collections" / shelf.base.collection / "partitions"
+    obstacle.write_text("not a folder")
     with pytest.raises(Unavailable):
         shelf.store.flush(shelf.base.collection)
-    wait_until(lambda: not shelf.is_answering(), 20, "its end")
-    in_its_way.unlink()
+    wait_until(lambda: not shelf.is_answering(), 20, "the end of the process")
+    obstacle.unlink()
     shelf.restart()
     assert shelf.found() == shelf.acknowledged
     shelf.add()
@@ -132,7 +126,7 @@ def test_after_sealing_that_failed_nothing_is_lost(shelf: Shelf) -> None:
     assert shelf.found() == shelf.acknowledged
 
 
-def test_an_index_that_was_half_written_is_built_anew(shelf: Shelf) -> None:
+def test_half_written_index_is_built_again(shelf: Shelf) -> None:
     shelf.start()
     shelf.add()
     shelf.store.flush(shelf.base.collection)
@@ -146,7 +140,7 @@ def test_an_index_that_was_half_written_is_built_anew(shelf: Shelf) -> None:
     assert not list(folder.rglob("*.partial"))
 
 
-def test_calls_that_come_at_once_after_a_start_open_one_collection(shelf: Shelf) -> None:
+def test_simultaneous_calls_after_a_start_open_one_collection(shelf: Shelf) -> None:
     shelf.start()
     shelf.add(batches=8)
     vector = np.ones(DIMENSION, np.float32)
