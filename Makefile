@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MILVUS := build/milvus-2.3.5
+WHOLE_SUITE := --numprocesses=logical --maxprocesses=4 --dist=loadgroup --cov
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -17,8 +18,8 @@ run: packages ## Set up if needed and start Zhiwen: http://localhost:8501 (optio
 	@$(BIN)/python -m kb.embedding
 	$(BIN)/streamlit run webui_st.py $(ARGS)
 
-test: dev-packages milvus ## Set up if needed and run the tests (a part of them: ARGS="tests/kb -k chunk")
-	$(BIN)/python -m pytest $(ARGS)
+test: dev-packages milvus ## Set up if needed and run the tests, side by side (a part, one by one: ARGS="tests/kb -k chunk")
+	$(BIN)/python -m pytest $(or $(ARGS),$(WHOLE_SUITE))
 
 lint: dev-packages ## Check style (ruff) and types (mypy)
 	$(BIN)/ruff check .
