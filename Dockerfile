@@ -21,7 +21,7 @@ print(*project['dependencies'], *extras['postgres'], *extras['fastembed'], sep='
     && rm /tmp/requirements.txt
 
 COPY . .
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --editable . && python -m compileall -q kb pages workers
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --editable . && python -m compileall -q kb pages web workers
 
 # The built-in model is fetched at the first start, into the volume: once for all containers.
 USER zhiwen

@@ -39,11 +39,12 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs all browser tests. A failed one runs once more, and the summary names it if it passes then."""
+    """One worker runs the browser tests. A failed one runs once more, and the summary names it if it passes then."""
     for item in items:
         if item.path.is_relative_to(FOLDER):
-            item.add_marker(pytest.mark.xdist_group("browser"))
             item.add_marker(pytest.mark.flaky(reruns=1))
+            if not item.get_closest_marker("xdist_group"):
+                item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 # Package scope: the browser's event loop must be gone when other tests of this process run.

@@ -321,7 +321,7 @@ def test_a_question_to_a_deleted_knowledge_base_goes_to_no_other(installation: I
     visitor.ask(QUESTION)
     installation.services.knowledge_bases.delete(installation.user, kitchen.id)  # in another tab
     visitor.start_asking("And how long is it kept?")
-    assert "This knowledge base does not exist any more" in visitor.errors
+    assert "This knowledge base no longer exists" in visitor.errors
     assert "And how long is it kept?" in visitor.text()
     assert [message.role for message in messages_of(visitor, installation)] == [Role.USER, Role.ASSISTANT]
     visitor.ask("When are roses cut?")

@@ -161,7 +161,7 @@ def test_files_that_arrive_for_a_deleted_knowledge_base_go_into_no_other(
     visitor.choose("shown_knowledge_base", base.id)
     installation.services.knowledge_bases.delete(installation.user, base.id)
     visitor.upload(("tea.md", TEA.encode()))
-    assert "knowledge base does not exist any more" in visitor.errors
+    assert "knowledge base no longer exists" in visitor.errors
     assert installation.documents(other) == []
 
 
@@ -262,7 +262,7 @@ def test_an_address_of_a_knowledge_base_that_is_gone_says_so(installation: Insta
     installation.knowledge_base()
     visitor.app.query_params["knowledge_base"] = str(uuid4())
     visitor.run()
-    assert "This knowledge base does not exist any more" in visitor.errors
+    assert "This knowledge base no longer exists" in visitor.errors
     visitor.run()
     assert visitor.errors == ""
 
@@ -370,7 +370,7 @@ def test_files_that_come_while_the_database_is_away_are_named(
     monkeypatch.setattr(Documents, "register", go_away)
     visitor.upload(*[(f"{number}.md", b"Text.") for number in range(8)])
     assert [document.name for document in installation.documents(base)] == ["0.md"]
-    assert "(restarting): 1.md, 2.md, 3.md, 4.md, 5.md … (+2)." in visitor.errors
+    assert "so these files were not saved: 1.md, 2.md, 3.md, 4.md, 5.md … (+2)." in visitor.errors
     assert len(calls) == 2  # no more waiting after one failure
 
 
