@@ -1,4 +1,4 @@
-"""The one place where the parts are put together."""
+"""Builds the core's parts from the settings, for the web process and for workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The launcher, as `streamlit run webui_st.py` starts it: health, headers, pages, and an end that leaves nothing."""
+"""The launcher, started with `streamlit run webui_st.py`: health, headers, pages, and a clean end."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_streamlit_finds_the_app() -> None:
     assert found.app_name == "app"
 
 
-def test_a_scripts_run_leaves_the_import_path_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An import in another thread, as of LangChain before the first answer, must not lose its way."""
+def test_script_run_keeps_the_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise an import in another thread, such as LangChain's before the first answer, can miss its module."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(config, "_main_script_path", None)
     launcher = runpy.run_path(str(ROOT / "webui_st.py"))
@@ -60,7 +60,7 @@ def test_streamlits_route_for_uploads_takes_what_the_page_says() -> None:
         config.set_option("server.maxUploadSize", before)
 
 
-def test_health_names_a_database_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_names_an_unavailable_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     web = Web(tmp_path, DATABASE_URL=f"postgresql://nobody@{HOST}:{free_port()}/none")
     monkeypatch.setattr(web, "is_ready", lambda: is_listening(web.port))
     web.start()
@@ -86,7 +86,7 @@ def test_health_names_each_service(web: Web) -> None:
     assert health["services"]["redis"]["detail"].startswith("Redis ")
 
 
-def test_health_is_503_and_names_the_service_that_is_down(web: Web) -> None:
+def test_health_is_503_when_a_service_is_down(web: Web) -> None:
     (redis,) = [service for service in web.run_state.services if service.name == "redis"]
     assert redis.pid
     os.kill(redis.pid, signal.SIGSTOP)  # one that ended would be started again at once
@@ -106,7 +106,7 @@ def test_health_is_503_and_names_the_service_that_is_down(web: Web) -> None:
     wait_until(lambda: web.health()[0] == 200, 30, "healthy again")
 
 
-def test_a_service_that_is_killed_is_started_again(web: Web) -> None:
+def test_killed_service_is_restarted(web: Web) -> None:
     (redis,) = [service for service in web.run_state.services if service.name == "redis"]
     assert redis.pid
     os.kill(redis.pid, signal.SIGKILL)
@@ -119,7 +119,7 @@ def _pid(web: Web, name: str) -> int | None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_page_has_an_address(path: str, web: Web) -> None:
+def test_every_page_has_an_address(path: str, web: Web) -> None:
     status, headers, body = web.get(path)
     assert status == 200
     assert headers["Content-Type"].startswith("text/html")
@@ -127,7 +127,7 @@ def test_each_page_has_an_address(path: str, web: Web) -> None:
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/healthz", "/_stcore/health", "/static/nothing.js"])
-def test_every_response_carries_the_security_headers(path: str, web: Web) -> None:
+def test_every_response_has_security_headers(path: str, web: Web) -> None:
     _status, headers, _body = web.get(path)
     policy = headers["Content-Security-Policy"]
     for rule in ("default-src 'self'", "img-src 'self' data: blob:", "object-src 'none'", "frame-ancestors 'none'"):
@@ -137,7 +137,7 @@ def test_every_response_carries_the_security_headers(path: str, web: Web) -> Non
     assert headers["Referrer-Policy"] == "same-origin"
 
 
-def test_the_policy_allows_streamlits_inline_script_and_no_other(web: Web) -> None:
+def test_policy_allows_only_streamlits_inline_script(web: Web) -> None:
     _status, headers, body = web.get("/")
     scripts = re.findall(r"<script>(.*?)</script>", body, re.DOTALL)
     wanted = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
@@ -145,13 +145,13 @@ def test_the_policy_allows_streamlits_inline_script_and_no_other(web: Web) -> No
     assert "'unsafe-inline'" not in headers["Content-Security-Policy"].partition("style-src")[0]
 
 
-def test_only_this_machine_is_served(web: Web) -> None:
+def test_listens_on_loopback_only(web: Web) -> None:
     assert web.listening_addresses() == {HOST}
 
 
 @pytest.mark.skipif(os.name != "posix" or not os.path.isdir("/proc"), reason="as Linux does it")
-def test_after_kill_9_no_process_and_no_port_is_left(web: Web) -> None:
-    """The last one: it ends the web process that the others share."""
+def test_kill_9_leaves_no_process_and_no_port(web: Web) -> None:
+    """This must be the last test: it kills the web process that the others share."""
     wait_until(lambda: _pid(web, "worker"), 30, "the worker's start")
     ports = [*web.run_state.ports.values(), web.port]
     assert all(is_listening(port) for port in ports)

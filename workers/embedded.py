@@ -1,4 +1,4 @@
-"""The embedded worker: `python -m workers.embedded`. Ends when its standard input closes, so never an orphan."""
+"""The embedded worker: `python -m workers.embedded`. It ends when its standard input closes."""
 
 from __future__ import annotations
 

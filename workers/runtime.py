@@ -29,10 +29,10 @@ SEALER_SECONDS = 1.0
 SWEEPER_SECONDS = 86_400.0
 CONNECT_SECONDS = 20.0
 CONNECT_PAUSE_SECONDS = 1.0
-# Of so many knowledge bases the newest are made ready for their first question when a worker starts.
+# When a worker starts, it warms up the collections of this many newest knowledge bases.
 WARM_COLLECTIONS = 10
-# Embedding threads come back from native code many times a second and need the interpreter for an instant each time; by
-# default they wait up to 5 ms for a thread that analyses text or talks to SQL.
+# Embedding threads return from native code many times a second and need the interpreter briefly each time. By default
+# they would wait up to 5 ms for a thread that analyses text or talks to SQL.
 SWITCH_SECONDS = 0.0005
 
 log = structlog.get_logger()
@@ -90,9 +90,9 @@ class WorkerRuntime(Middleware):
         log.info("worker.started", worker=self.parts.id, threads=self._settings.worker_threads)
 
     def _connect(self) -> Services:
-        """Wait a while for the database. What else stands in the way ends the process, to be started again.
+        """Wait for the database for a while. Any other failure ends the process, and its supervisor restarts it.
 
-        Dramatiq swallows errors here, and would take messages that this worker can do nothing for.
+        Dramatiq swallows errors here, and would then take messages that this worker cannot process.
         """
         deadline = time.monotonic() + CONNECT_SECONDS
         while True:
@@ -124,7 +124,7 @@ class WorkerRuntime(Middleware):
     # --- its threads ---
 
     def _every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
-        """Do `work` again and again; a service that is away is tried again the next time."""
+        """Repeat `work` in a thread until the worker stops. When a service is down, the next round tries again."""
 
         def repeat() -> None:
             while True:
@@ -151,10 +151,10 @@ class WorkerRuntime(Middleware):
             collections = newest_collections(self._services.database, WARM_COLLECTIONS)
             self.parts.ingestion.warm_up_collections(collections)
         except KbError as error:
-            log.warning("worker.not_warm", reason=error.code, detail=str(error))  # the pages show it, too
+            log.warning("worker.not_warm", reason=error.code, detail=str(error))  # the pages show this, too
 
     def _beat(self) -> None:
-        """Prolong the leases and show that this worker lives."""
+        """Renew the leases and announce this worker."""
         assert self._services is not None
         self.parts.claims.renew()
         worker_id = self.parts.id
@@ -164,7 +164,7 @@ class WorkerRuntime(Middleware):
         self._services.board.announce_worker(info)
 
     def _reap(self) -> None:
-        """Put back what a dead worker left, and send what was never sent or got lost."""
+        """Requeue what dead workers left, and send messages that were never sent or got lost."""
         if expired := self.parts.claims.expire():
             log.warning("reaper.expired", versions=expired)
         for version_id in self.parts.claims.due(resend=self.queue.waiting(INGESTION_QUEUE) == 0):

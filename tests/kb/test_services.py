@@ -1,4 +1,4 @@
-"""How the parts are put together, and whether each service answers."""
+"""Building the services, health checks, settings, errors and logs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_every_service_answers(core: Core) -> None:
     assert "milvus" in health[2].detail
 
 
-def test_those_that_do_not_are_named_within_seconds(make_settings: MakeSettings, embedding: HashedWords) -> None:
+def test_unreachable_services_are_named_within_seconds(make_settings: MakeSettings, embedding: HashedWords) -> None:
     services = build_services(
         make_settings(redis_url=f"redis://127.0.0.1:{free_port()}", milvus_uri=f"http://127.0.0.1:{free_port()}"),
         RecordingQueue(),
@@ -41,7 +41,7 @@ def test_those_that_do_not_are_named_within_seconds(make_settings: MakeSettings,
     services.close()
 
 
-def test_building_waits_for_nobody(make_settings: MakeSettings, embedding: HashedWords) -> None:
+def test_building_waits_for_no_service(make_settings: MakeSettings, embedding: HashedWords) -> None:
     began = time.monotonic()
     services = build_services(
         make_settings(redis_url="redis://127.0.0.1:1", milvus_uri="http://127.0.0.1:1"), RecordingQueue()
@@ -51,7 +51,7 @@ def test_building_waits_for_nobody(make_settings: MakeSettings, embedding: Hashe
     services.close()
 
 
-def test_the_local_user_keeps_their_model(core: Core) -> None:
+def test_local_user_keeps_the_chosen_model(core: Core) -> None:
     core.services.users.choose_chat_model(core.user, "127.0.0.1:11434/qwen")
     assert core.services.users.local().chat_model == "127.0.0.1:11434/qwen"
 
@@ -59,7 +59,7 @@ def test_the_local_user_keeps_their_model(core: Core) -> None:
 # --- settings and errors ---------------------------------------------------------------------------------------
 
 
-def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKER_THREADS", "many")
     with pytest.raises(SetupError, match="WORKER_THREADS"):
         load_settings()
@@ -67,7 +67,7 @@ def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().worker_threads == 3
 
 
-def test_keys_are_not_shown(make_settings: MakeSettings) -> None:
+def test_repr_hides_keys(make_settings: MakeSettings) -> None:
     settings = make_settings(openai_api_key="sk-very-secret", milvus_token="root:secret")
     assert "secret" not in repr(settings)
 
@@ -77,7 +77,7 @@ def every_error() -> list[type[KbError]]:
 
 
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
-def test_every_error_can_be_told_later(kind: type[KbError]) -> None:
+def test_every_error_survives_storage(kind: type[KbError]) -> None:
     again = from_code(kind.code, {"name": "a.md"})
     assert type(again) is kind
     assert len(kind.code) <= 60
@@ -85,7 +85,7 @@ def test_every_error_can_be_told_later(kind: type[KbError]) -> None:
     assert "{" not in fill(kind.message, {}) + fill(kind.remedy, {})
 
 
-def test_an_unknown_code_is_still_an_error() -> None:
+def test_unknown_code_gives_a_plain_error() -> None:
     assert str(from_code("of_a_later_version", {})) == "Something went wrong."
 
 
@@ -100,7 +100,7 @@ def restore_logs() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("restore_logs")
-def test_an_event_is_one_line(make_settings: MakeSettings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_event_is_one_line(make_settings: MakeSettings, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs(make_settings())
     structlog.get_logger().info("ingestion.ready", version="1", name="文\n件")
     structlog.get_logger().debug("too.fine")

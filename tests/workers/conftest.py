@@ -1,4 +1,4 @@
-"""Workers as the tests run them: in threads of this process, or as child processes that can be killed."""
+"""Workers for the tests: in threads of this process, or as child processes that can be killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EMBEDDED = Path(__file__).parent / "embedded_worker.py"
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What tells a process of `settings`."""
+    """The environment variables that give a process these settings."""
     return {
         "ZHIWEN_HOME": str(settings.home),
         "REDIS_URL": settings.redis_url,
@@ -39,14 +39,14 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @pytest.fixture
 def patient_logs() -> Iterator[None]:
-    """A worker that boots in this process sets up the logs; they are put back, as its stream ends with the test."""
+    """Restore the log configuration, which a worker that boots in this process changes."""
     before = structlog.get_config()
     yield
     structlog.configure(**before)
 
 
 class Workers:
-    """A worker of this process: the broker as `build_worker` makes it, and one thread on it."""
+    """A worker in this process: the broker that `build_worker` makes, and one thread on it."""
 
     def __init__(self, settings: Settings) -> None:
         self.broker = build_worker(settings)
@@ -54,7 +54,7 @@ class Workers:
         self._worker: Worker | None = None
 
     def send(self, core: Core, document: Document) -> None:
-        """Send the message of a document that waits, as registering it does where there is a queue."""
+        """Send a queued document's message, as registering it does in the product."""
         self.queue.send_version(document.latest.id)
         mark_sent(core.services.database, [document.latest.id], datetime.now(UTC))
 
@@ -83,7 +83,7 @@ def workers(core: Core, patient_logs: None) -> Iterator[Workers]:
 
 @pytest.fixture
 def own_core(own_redis: Redis, make_settings: MakeSettings, milvus_url: str, embedding: HashedWords) -> Iterator[Core]:
-    """One whose Redis the test may take away."""
+    """A core whose Redis the test may stop."""
     with open_core(make_settings(redis_url=own_redis.url, milvus_uri=milvus_url), embedding) as core:
         yield core
 
@@ -125,6 +125,6 @@ def start_process(core: Core, tmp_path: Path) -> Iterator[StartProcess]:
 
 
 def ended(core: Core, document: Document, seconds: float = 60) -> Version:
-    """Its version, once it is ready or given up."""
+    """The document's version, once it is ready or given up."""
     wait_until(lambda: not core.document(document.id).latest.state.is_pending, seconds, "the end")
     return core.document(document.id).latest

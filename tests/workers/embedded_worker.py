@@ -1,4 +1,4 @@
-"""The embedded worker with the test's embedding model; with the argument `hold` it never ends a second batch."""
+"""The embedded worker with the test's embedding model; with the argument `hold` it never finishes its second batch."""
 
 from __future__ import annotations
 

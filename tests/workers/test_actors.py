@@ -1,4 +1,4 @@
-"""Messages and the reaper, over a real Redis and dramatiq's own worker."""
+"""Messages and the reaper, over a real Redis and Dramatiq's own worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows(core: Core, table: type[KnowledgeBaseRow | DocumentRow]) -> int:
         return session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
 
 
-def test_an_upload_becomes_ready(core: Core, workers: Workers) -> None:
+def test_upload_becomes_ready(core: Core, workers: Workers) -> None:
     document = core.upload(core.knowledge_base(), "a.md", TEXT)
     workers.send(core, document)
     workers.start()
@@ -34,7 +34,7 @@ def test_an_upload_becomes_ready(core: Core, workers: Workers) -> None:
     assert core.count(document) == 1
 
 
-def test_a_message_carries_an_id_and_nothing_else(core: Core, workers: Workers) -> None:
+def test_message_holds_only_an_id(core: Core, workers: Workers) -> None:
     document = core.upload(core.knowledge_base(), "secret-name.md", "secret text")
     workers.send(core, document)
     (raw,) = core.services.redis.hgetall("zhiwen:queue:ingestion.msgs").values()
@@ -44,7 +44,7 @@ def test_a_message_carries_an_id_and_nothing_else(core: Core, workers: Workers) 
     assert workers.queue.waiting(INGESTION_QUEUE) == 1
 
 
-def test_a_message_that_comes_three_times_has_one_effect(core: Core, workers: Workers) -> None:
+def test_duplicate_messages_have_one_effect(core: Core, workers: Workers) -> None:
     document = core.upload(core.knowledge_base(), "a.md", TEXT)
     for _ in range(3):
         workers.send(core, document)
@@ -56,14 +56,14 @@ def test_a_message_that_comes_three_times_has_one_effect(core: Core, workers: Wo
     assert (version.state, version.attempts, core.count(document)) == (VersionState.READY, 1, 1)
 
 
-def test_what_was_never_sent_is_found(core: Core, workers: Workers) -> None:
+def test_reaper_finds_unsent_versions(core: Core, workers: Workers) -> None:
     """The web process died between the commit and the message."""
     document = core.upload(core.knowledge_base(), "a.md", TEXT)
     workers.start()
     assert ended(core, document).state is VersionState.READY
 
 
-def test_a_lost_message_is_sent_again(core: Core, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reaper_resends_lost_messages(core: Core, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kb.ingestion.claims.RESEND_SECONDS", 0.5)
     document = core.upload(core.knowledge_base(), "a.md", TEXT)
     workers.send(core, document)
@@ -72,14 +72,14 @@ def test_a_lost_message_is_sent_again(core: Core, workers: Workers, monkeypatch:
     assert ended(core, document).state is VersionState.READY
 
 
-def test_a_bad_file_does_not_hold_up_the_others(core: Core, workers: Workers) -> None:
+def test_bad_file_does_not_block_others(core: Core, workers: Workers) -> None:
     knowledge_base = core.knowledge_base()
     documents = [core.upload(knowledge_base, name, text) for name, text in (("a.pdf", b"%PDF-"), ("b.md", TEXT))]
     workers.start()
     assert [ended(core, document).state for document in documents] == [VersionState.FAILED, VersionState.READY]
 
 
-def test_what_a_dead_worker_left_is_taken_over(core: Core, workers: Workers) -> None:
+def test_expired_lease_is_taken_over(core: Core, workers: Workers) -> None:
     dead = build_worker_parts(core.services)
     document = core.upload(core.knowledge_base(), "a.md", TEXT)
     dead.claims._lease *= 0
@@ -90,7 +90,7 @@ def test_what_a_dead_worker_left_is_taken_over(core: Core, workers: Workers) -> 
     assert (version.state, version.attempts) == (VersionState.READY, 2)
 
 
-def test_a_worker_shows_that_it_lives_until_it_stops(core: Core, workers: Workers) -> None:
+def test_worker_is_listed_until_it_stops(core: Core, workers: Workers) -> None:
     assert core.services.board.workers() == []
     workers.start()
     wait_until(core.services.board.workers)
@@ -100,7 +100,7 @@ def test_a_worker_shows_that_it_lives_until_it_stops(core: Core, workers: Worker
     assert core.services.board.workers() == []
 
 
-def test_a_worker_that_stops_puts_its_document_back(core: Core, workers: Workers) -> None:
+def test_stopping_worker_requeues_its_document(core: Core, workers: Workers) -> None:
     def slowly(_texts: object) -> None:
         for _ in range(1000):
             time.sleep(0.005)
@@ -115,7 +115,7 @@ def test_a_worker_that_stops_puts_its_document_back(core: Core, workers: Workers
     assert core.count(document) == 0
 
 
-def test_deleted_things_are_cleared(core: Core, workers: Workers) -> None:
+def test_deleted_items_are_cleared(core: Core, workers: Workers) -> None:
     kept, gone = core.knowledge_base("Kept"), core.knowledge_base("Gone")
     documents = [core.upload(base, f"{n}.md", TEXT) for n, base in enumerate((kept, kept, gone))]
     workers.start()
@@ -129,7 +129,7 @@ def test_deleted_things_are_cleared(core: Core, workers: Workers) -> None:
     assert core.services.vectors.count(kept.collection) == 1
 
 
-def test_deleted_things_are_cleared_without_a_message_too(core: Core, workers: Workers) -> None:
+def test_reaper_clears_deleted_items_without_a_message(core: Core, workers: Workers) -> None:
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", TEXT)
     core.services.documents.delete(core.user, document.id)
@@ -139,9 +139,7 @@ def test_deleted_things_are_cleared_without_a_message_too(core: Core, workers: W
     wait_until(lambda: rows(core, KnowledgeBaseRow) == 0)
 
 
-def test_an_upload_while_redis_is_away_is_kept_for_when_it_is_back(
-    own_core: Core, own_workers: Workers, own_redis: Redis
-) -> None:
+def test_upload_while_redis_is_down_is_ingested_later(own_core: Core, own_workers: Workers, own_redis: Redis) -> None:
     own_redis.kill()
     document = own_core.upload(own_core.knowledge_base(), "a.md", TEXT)
     with pytest.raises(RedisUnavailable):
@@ -152,9 +150,7 @@ def test_an_upload_while_redis_is_away_is_kept_for_when_it_is_back(
     assert ended(own_core, document).state is VersionState.READY
 
 
-def test_a_redis_that_is_killed_in_the_middle_costs_nothing(
-    own_core: Core, own_workers: Workers, own_redis: Redis
-) -> None:
+def test_ingestion_survives_a_redis_kill(own_core: Core, own_workers: Workers, own_redis: Redis) -> None:
     own_core.embedding.before_batch = lambda _texts: time.sleep(0.3)
     knowledge_base = own_core.knowledge_base()
     documents = [own_core.upload(knowledge_base, f"{n}.md", LONG) for n in range(2)]

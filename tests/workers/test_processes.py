@@ -16,7 +16,7 @@ PARTS = 200
 LONG = "\n\n".join(f"# Part {number}\n\n" + "Apples and pears. " * 35 for number in range(PARTS))
 
 
-def test_what_a_killed_worker_had_begun_is_finished_by_the_next(core: Core, start_process: StartProcess) -> None:
+def test_next_worker_resumes_after_kill_9(core: Core, start_process: StartProcess) -> None:
     knowledge_base = core.knowledge_base()
     documents = [core.upload(knowledge_base, f"{number}.md", LONG) for number in range(2)]
     first = start_process("hold")
@@ -36,7 +36,7 @@ def test_what_a_killed_worker_had_begun_is_finished_by_the_next(core: Core, star
     assert core.services.vectors.count(knowledge_base.collection) == 2 * PARTS
 
 
-def test_a_worker_ends_when_its_parent_does(core: Core, start_process: StartProcess) -> None:
+def test_worker_ends_with_its_parent(core: Core, start_process: StartProcess) -> None:
     worker = start_process()
     wait_until(core.services.board.workers, 30, "a sign of life")
     assert worker.stdin
@@ -45,7 +45,7 @@ def test_a_worker_ends_when_its_parent_does(core: Core, start_process: StartProc
     assert core.services.board.workers() == []
 
 
-def test_a_worker_that_is_told_to_stop_puts_its_document_back(core: Core, start_process: StartProcess) -> None:
+def test_sigterm_requeues_the_document(core: Core, start_process: StartProcess) -> None:
     document = core.upload(core.knowledge_base(), "a.md", LONG)
     worker = start_process("hold")
     wait_until(lambda: core.document(document.id).latest.stored_chunks, 30, "a batch stored")

@@ -15,7 +15,7 @@ from workers import runtime
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, *failures: Exception) -> list[Exception]:
-    """Have connecting fail so often first; what has not failed yet."""
+    """Make the first attempts to connect fail; returns the failures that are still to come."""
     left = list(failures)
 
     def build(settings: Settings, queue: Queue, durable: bool) -> Services:
@@ -28,7 +28,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, *failures: Exception) -> list[Excep
     return left
 
 
-def test_a_worker_waits_for_the_database(core: Core, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_waits_for_the_database(core: Core, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     left = failing(monkeypatch, *[DatabaseUnavailable(detail="it starts")] * 3)
     workers.start()
     assert left == []
@@ -36,16 +36,16 @@ def test_a_worker_waits_for_the_database(core: Core, workers: Workers, monkeypat
 
 
 @pytest.mark.parametrize("failure", [SetupError("EMBEDDING_MODEL is no model."), ZeroDivisionError("a defect")])
-def test_a_worker_that_cannot_be_built_ends(
+def test_worker_exits_when_it_cannot_start(
     failure: Exception, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dramatiq swallows what fails at boot; without its parts the worker would fail every document."""
+    """Dramatiq swallows errors at boot; without its parts the worker would fail every document."""
     failing(monkeypatch, failure)
     with pytest.raises(SystemExit, match=str(failure)):
         workers.start()
 
 
-def test_a_worker_does_not_wait_for_ever(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_stops_waiting_for_the_database(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, *[DatabaseUnavailable(detail="gone")] * 3)
     monkeypatch.setattr(runtime, "CONNECT_SECONDS", -1.0)
     with pytest.raises(SystemExit, match="The database is not responding"):
