@@ -26,6 +26,7 @@ KbError
 ├── Unavailable                a service is not responding; a retry may help
 │   ├── DatabaseUnavailable
 │   ├── RedisUnavailable
+│   ├── RedisTooOld
 │   ├── MilvusUnavailable
 │   ├── MilvusRefused          it returned an error
 │   ├── EmbeddingUnavailable
@@ -245,6 +246,11 @@ class RedisUnavailable(Unavailable):
     remedy = N_(
         "Zhiwen reconnects automatically. If this persists, check the System page, and REDIS_URL if you set it."
     )
+
+
+class RedisTooOld(Unavailable):
+    message = N_("Redis {version} is too old: Zhiwen needs {needed} or later.")
+    remedy = N_("Upgrade the server that REDIS_URL names, or remove REDIS_URL to use the embedded Redis.")
 
 
 class MilvusUnavailable(Unavailable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import defaultdict
@@ -16,7 +17,8 @@ from redis.exceptions import RedisError
 from redis.lock import Lock
 
 from kb.config import Settings
-from kb.errors import RedisUnavailable
+from kb.errors import RedisTooOld, RedisUnavailable
+from kb.local.redis_server import OLDEST
 
 PREFIX = "zhiwen"
 LOCK_SECONDS = 15.0
@@ -53,10 +55,13 @@ def translated() -> Iterator[None]:
 
 
 def ping(client: redis.Redis) -> str:
-    """The server's version; raises `RedisUnavailable`."""
+    """The server's version. Errors: `RedisUnavailable`, `RedisTooOld`."""
     with translated():
         info: Any = client.info("server")
-    return f"Redis {info['redis_version']}"
+    version = str(info["redis_version"])
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
+        raise RedisTooOld(version=version, needed=".".join(map(str, OLDEST)))
+    return f"Redis {version}"
 
 
 class Turns:

@@ -38,7 +38,7 @@ class Web:
     """The parts of one web process. `start` builds what is missing; after a failure it can be called again."""
 
     def __init__(self, settings: Settings) -> None:
-        self.local = LocalServices(settings)
+        self.local = LocalServices(settings, own_url())
         self._lock = threading.RLock()
         self._closers: list[Callable[[], None]] = []
 
@@ -133,6 +133,15 @@ def _open_web() -> Web:
     configure_logs(settings)
     take_uploads_of(settings.max_upload_mb)
     return build_web(settings)
+
+
+def own_url() -> str:
+    """The address of this web process, as a browser on this machine would open it."""
+    scheme = "https" if config.get_option("server.sslCertFile") else "http"
+    host = config.get_option("server.address") or "localhost"
+    host = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    path = str(config.get_option("server.baseUrlPath")).strip("/")
+    return f"{scheme}://{host}:{config.get_option('server.port')}/{path}"
 
 
 def take_uploads_of(limit_mb: int) -> None:

@@ -1,23 +1,30 @@
-"""What the web process asks its supervisor to run."""
+"""What the web process asks its supervisor to run: the data folders, the services and their commands."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from kb.local.ports import HOST
+from kb.local.run_state import RunState
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The folder, the services without a configured URL, and how to start them.
+    """One web process's order to its supervisor. `token` is unique to that web process.
 
-    An empty `redis_server` or a false `milvus` means that its URL is configured and used as given. The plan goes
-    through the supervisor's standard input, never its command line: URLs may hold passwords.
+    An empty `redis_server`, or `milvus` being False, means that this service has a configured URL. The plan travels
+    through the supervisor's standard input, never its command line: URLs may contain passwords.
     """
 
+    token: str
     home: str
     web_pid: int
+    web_started: float
+    url: str
     milvus: bool
     redis_server: str
     worker_command: tuple[str, ...]
@@ -27,15 +34,10 @@ class Plan:
 
     @property
     def service_names(self) -> tuple[str, ...]:
-        """In the order of their start. No worker from elsewhere could reach an embedded Milvus or Redis."""
+        """The services to run, in start order. A worker elsewhere could not reach an embedded Milvus or Redis."""
         wanted = {"milvus": self.milvus, "redis": bool(self.redis_server)}
         services = tuple(name for name, is_wanted in wanted.items() if is_wanted)
         return (*services, "worker") if services else ()
-
-    @property
-    def database_digest(self) -> str:
-        """Tells databases apart, and holds no password; empty for the one in the folder."""
-        return hashlib.sha256(self.database_url.encode()).hexdigest() if self.database_url else ""
 
     @property
     def folders(self) -> Folders:
@@ -53,7 +55,7 @@ def plan_from_json(text: str) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where things are below the home folder."""
+    """The layout of the home folder."""
 
     home: Path
 
@@ -85,7 +87,60 @@ class Folders:
         return self.home / "logs" / f"{name}.log"
 
     def create(self) -> None:
-        """Make them all. `run` is the owner's alone, since it holds the password of Redis."""
+        """Create all folders. Only the owner can open `run`, which holds the Redis password."""
         for folder in (self.home, self.redis, self.milvus, self.home / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
         self.run.mkdir(mode=0o700, exist_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """How to run one service. `env` extends the supervisor's environment; `port` is None if it does not listen."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    port: int | None = None
+    grace_seconds: float = 1.0  # between SIGTERM and SIGKILL
+
+
+def build_specs(plan: Plan, state: RunState) -> list[ServiceSpec]:
+    """The services of `plan` at the addresses in `state`, in start order."""
+    makers = {"milvus": _milvus, "redis": _redis, "worker": _worker}
+    return [makers[name](plan, state) for name in plan.service_names]
+
+
+def _milvus(plan: Plan, state: RunState) -> ServiceSpec:
+    port = state.ports["milvus"]
+    data = ("--data-dir", str(plan.folders.milvus))
+    address = ("--host", HOST, "--port", str(port))  # by default it listens on all interfaces
+    return ServiceSpec(
+        name="milvus",
+        command=(sys.executable, "-m", "kb.local.milvus_server", "server", *data, *address),
+        log=plan.folders.log("milvus"),
+        env={"PYTHONUNBUFFERED": "1"},
+        port=port,
+    )
+
+
+def _redis(plan: Plan, state: RunState) -> ServiceSpec:
+    return ServiceSpec(
+        name="redis",
+        command=(plan.redis_server, str(plan.folders.redis_config)),
+        log=plan.folders.log("redis"),
+        port=state.ports["redis"],
+    )
+
+
+def _worker(plan: Plan, state: RunState) -> ServiceSpec:
+    env = {"ZHIWEN_HOME": plan.home, "MILVUS_URI": state.milvus_uri, "REDIS_URL": state.redis_url}
+    if plan.database_url:
+        env["DATABASE_URL"] = plan.database_url
+    return ServiceSpec(
+        name="worker",
+        command=plan.worker_command,
+        log=plan.folders.log("worker"),
+        env={**env, "PYTHONUNBUFFERED": "1"},
+        grace_seconds=3.0,
+    )

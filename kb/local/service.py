@@ -1,23 +1,36 @@
-"""One supervised process: started, missed when it dies, and started again with a growing delay."""
+"""One supervised process: its start, its log, its end, and its restart after a growing delay."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
 
-from kb.local import logs
+import psutil
+
+from kb.local.plan import ServiceSpec
 from kb.local.ports import is_free
-from kb.local.processes import end_with_parent, kill_group
 from kb.local.run_state import ServiceState
-from kb.local.specs import ServiceSpec
 
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 10.0
-STABLE_SECONDS = 10.0  # who lived this long starts again without a delay that earlier deaths built up
+STABLE_SECONDS = 10.0  # a process that lived this long restarts without the delay that earlier deaths built up
+POLL_SECONDS = 0.02
+
+LOG_LIMIT_BYTES = 10 * 1024 * 1024
+TAIL_BYTES = 8192
+LINE_CHARACTERS = 500
+
+PR_SET_PDEATHSIG = 1
 
 
 class Service:
@@ -44,11 +57,11 @@ class Service:
 
     @property
     def seconds_until_due(self) -> float | None:
-        """How long until it must be started again; None while it runs."""
+        """How long until the next start; None while it runs."""
         return None if self._process else max(self._due - self._clock(), 0.0)
 
     def tick(self) -> bool:
-        """Start it when that is due, notice its end. True if its state changed."""
+        """Start it when due, notice its end. True if its state changed."""
         if self._process:
             return self._note_end(self._process) if self._process.poll() is not None else self._note_stability()
         if self._clock() < self._due:
@@ -57,7 +70,7 @@ class Service:
         return True
 
     def stop(self) -> None:
-        """End it within its grace, with all that it started."""
+        """End it and everything it started, by SIGKILL once its grace is over."""
         if not (process := self._process):
             return
         process.terminate()
@@ -85,23 +98,23 @@ class Service:
         self._since = datetime.now(UTC)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        with logs.open_log(self.spec.log) as log:
+        with open_log(self.spec.log) as log:
             self._log_start = log.seek(0, os.SEEK_END)
             return subprocess.Popen(
                 self.spec.command,
                 env={**os.environ, **self.spec.env},
-                stdin=subprocess.PIPE,  # its end tells the worker that nobody supervises it any more
+                stdin=subprocess.PIPE,  # when it closes, the worker knows that its supervisor is gone
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a Ctrl-C at the terminal is for the web process; also: a group to end
-                preexec_fn=end_with_parent(),  # safe: the supervisor has one thread
+                start_new_session=True,  # Ctrl-C in the terminal is for the web process; also makes a group to kill
+                preexec_fn=_end_with_parent(),  # safe: the supervisor has one thread
             )
 
     def _note_end(self, process: subprocess.Popen[bytes]) -> bool:
         _close_stdin(process)
         kill_group(process.pid)
         self._process = None
-        said = logs.last_line(self.spec.log, self._log_start)
+        said = last_line(self.spec.log, self._log_start)
         self._fail(f"{_describe(process.returncode)}: {said}" if said else _describe(process.returncode))
         return True
 
@@ -112,7 +125,7 @@ class Service:
         return True
 
     def _fail(self, detail: str) -> None:
-        """Set the next start: at once-ish after a stable life, else twice as late as the last time."""
+        """Schedule the next start: soon after a stable life, else after twice the previous delay."""
         self._detail = detail
         if self._clock() - self._started >= STABLE_SECONDS:
             self._delay = FIRST_DELAY_SECONDS
@@ -132,3 +145,96 @@ def _describe(returncode: int) -> str:
         return f"ended by {signal.Signals(-returncode).name}"
     except ValueError:
         return f"ended by signal {-returncode}"
+
+
+# --- processes by pid ------------------------------------------------------------------------------------------
+
+
+def start_time(pid: int) -> float:
+    """When process `pid` started (Unix time); 0 if it does not run. With the pid it identifies the process."""
+    try:
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return 0.0
+
+
+def is_running(pid: int, started: float) -> bool:
+    """Whether `pid` is still the process that started at `started`, as given by `start_time`."""
+    # On Linux the start is counted from boot, whose time moves a little when the clock is adjusted.
+    return started > 0 and abs(start_time(pid) - started) < 1.0
+
+
+def end_process(pid: int, started: float, grace_seconds: float) -> None:
+    """End a process that is not our child, with its group: SIGTERM, then SIGKILL once the grace is over."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not is_running(pid, started):
+            return
+        if number == signal.SIGKILL:
+            kill_group(pid)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + grace_seconds
+        while is_running(pid, started) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+
+def kill_group(leader: int) -> None:
+    """SIGKILL whatever is left of the group of `leader`; every service leads its own group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS reports the latter for a group of zombies
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """A hook for a new child: the kernel sends it SIGTERM when this process dies, even by kill -9.
+
+    The signal comes when the *thread* that started the child ends, so start children from the main thread. None
+    where the system has no such signal: there the next start ends the leftovers.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: nothing may be loaded between fork and exec
+    parent = os.getpid()
+
+    def ask_for_signal() -> None:
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+
+    return ask_for_signal
+
+
+# --- logs ------------------------------------------------------------------------------------------------------
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a log to append to, after bounding it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bound_log(path)
+    return path.open("ab", buffering=0)
+
+
+def bound_log(path: Path) -> None:
+    """Move a log over the limit to `<name>.1`.
+
+    Copy and truncate it in place: the running service keeps the file open, and appends at the new end.
+    """
+    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+        try:
+            shutil.copyfile(path, path.with_name(path.name + ".1"))
+        finally:  # especially when the disk is full
+            os.truncate(path, 0)
+
+
+def last_line(path: Path, since: int = 0) -> str:
+    """The last line after byte `since` that is not blank; empty if there is none or the file cannot be read."""
+    try:
+        with path.open("rb") as log:
+            end = log.seek(0, 2)
+            log.seek(max(since if since <= end else 0, end - TAIL_BYTES))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:LINE_CHARACTERS] if lines else ""

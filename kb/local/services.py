@@ -2,157 +2,114 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import secrets
+import subprocess
 import sys
+import threading
 import time
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import kb
 from kb.errors import N_, SetupError
 from kb.local.plan import Folders, Plan
-from kb.local.ports import is_listening
-from kb.local.processes import is_same_process
 from kb.local.redis_server import find_redis_server, is_ready, start_failure
-from kb.local.run_state import RunState, ServiceState, read_run_state
-from kb.local.supervisor_process import SupervisorProcess
+from kb.local.run_state import Holder, RunState, ServiceState, read_run_state
+from kb.local.service import (
+    FIRST_DELAY_SECONDS,
+    LONGEST_DELAY_SECONDS,
+    is_running,
+    last_line,
+    open_log,
+    start_time,
+)
 
 if TYPE_CHECKING:
     from kb.config import Settings  # at run time the supervisor would load it, too
 
 WORKER_COMMAND = (sys.executable, "-m", "workers.embedded")
-HOLDER_SECONDS = 10.0  # to wait for whoever holds the folder: our supervisor's start, or another one's end
+SUPERVISOR_COMMAND = (sys.executable, "-m", "kb.local.supervisor")
+HOLD_SECONDS = 10.0  # how long a start waits for the folder, which the services of a killed web process may still hold
 REDIS_SECONDS = 3.0
+STOP_SECONDS = 5.5  # a little more than the graces of all services
 POLL_SECONDS = 0.01
 
-# Why a folder that another process holds cannot be shared.
-_UNSEEN = N_(
-    "The folder {folder} is held by another process ({process}), and cannot be shared: its processes cannot "
-    "be seen from here."
+_IN_USE = N_("Zhiwen already runs on the data folder {folder}: {url} (process {pid}).")
+_LOCKED = N_(
+    "The data folder {folder} is locked by a process that cannot be seen from here, perhaps in another container: "
+    "{url} (process {pid} there)."
 )
-_UNREACHABLE = N_(
-    "The folder {folder} is held by another process ({process}), and cannot be shared: its Redis cannot be "
-    "reached from here."
+_IN_USE_REMEDY = N_(
+    "Open that address. Or end that process and reload this page; or set ZHIWEN_HOME to another folder for a second "
+    "installation."
 )
-_OTHER_SERVICES = N_(
-    "The folder {folder} is held by another process ({process}), and cannot be shared: it runs {running}, but {needed} "
-    "is needed here."
-)
-_OTHER_ADDRESS = N_(
-    "The folder {folder} is held by another process ({process}), and cannot be shared: it was given another {setting}."
-)
+
+logger = logging.getLogger(__name__)
 
 
 class LocalServices:
-    """Starts what `settings` name no URL for, or joins what runs on the same folder already.
+    """Starts the services that `settings` name no URL for; one web process at a time on one home folder.
 
     After `start`, `settings` hold the URLs of all services. With every URL configured nothing is ever started.
+    `url` is the web process's own address, which a second one on the same folder is told.
     """
 
-    def __init__(self, settings: Settings, worker_command: tuple[str, ...] = WORKER_COMMAND) -> None:
+    def __init__(self, settings: Settings, url: str = "", worker_command: tuple[str, ...] = WORKER_COMMAND) -> None:
         self.settings = settings
         self._given = settings
+        self._url = url
         self._worker_command = worker_command
         self._plan: Plan | None = None
-        self._supervisor: SupervisorProcess | None = None
+        self._supervisor: _Supervisor | None = None
 
     def start(self) -> None:
         """Return once the addresses are known and Redis accepts connections; Milvus may take a second more.
 
-        Raises `SetupError` when that cannot be: no redis-server, a folder that cannot be written or is held by
-        somebody whom this process cannot join, services that do not stay up.
+        Errors: `SetupError` when there is no usable redis-server, the folder cannot be written or belongs to another
+        web process, or the services do not stay up.
         """
         if self._supervisor or not self._given.needs_embedded_services:
             return
-        self._plan = plan = make_plan(self._given, self._worker_command)
-        self._supervisor = _start_supervisor(plan)
+        self._plan = plan = make_plan(self._given, self._url, self._worker_command)
         try:
-            state = self._wait_for_holder(plan, self._supervisor)
+            self._supervisor = _Supervisor(plan)
+        except OSError as error:
+            raise _folder_error(plan.folders, error) from error
+        try:
+            state = _wait_for_folder(plan, self._supervisor)
             if plan.redis_server:
-                self._wait_for_redis(plan, state)
+                _wait_for_redis(plan, state)
         except BaseException:
             self.stop()
             raise
-        self.settings = self._given.model_copy(update=_urls(plan, state))
+        urls = {"milvus_uri": state.milvus_uri, "redis_url": state.redis_url}
+        self.settings = self._given.model_copy(update=urls)
 
     def stop(self) -> None:
-        """End the services, unless other web processes go on with them. Takes 5 s at most; may be called twice."""
+        """End the services. Takes 5 s at most; may be called twice."""
         if self._supervisor:
             self._supervisor.stop()
             self._supervisor = None
 
     def states(self) -> list[ServiceState]:
-        """The state of each embedded service; empty where all are external."""
+        """The state of each embedded service; empty if all are external."""
         if not self._plan:
             return []
         state = read_run_state(self._plan.folders.run_state)
-        known = {service.name: service for service in state.services}
-        if not self._is_held(state):
-            detail = "waiting for the supervisor to start it" if self._supervisor else "stopped"
-            return [_down(name, known.get(name), detail) for name in self._plan.service_names]
-        return [self._with_address(service, state) for service in state.services]
-
-    def _wait_for_holder(self, plan: Plan, supervisor: SupervisorProcess) -> RunState:
-        deadline = time.monotonic() + HOLDER_SECONDS
-        while not self._is_held(state := read_run_state(plan.folders.run_state)):
-            if supervisor.deaths:
-                raise SetupError(
-                    N_("The embedded services cannot be started: {detail}"),
-                    N_("Look at {log}."),
-                    detail=supervisor.last_words,
-                    log=plan.folders.log("supervisor"),
-                )
-            if time.monotonic() > deadline:
-                raise _held_error(plan, state, _UNSEEN)
-            time.sleep(POLL_SECONDS)
-        running = tuple(service.name for service in state.services)
-        if running != plan.service_names:
-            others = {"running": _list(running), "needed": _list(plan.service_names)}
-            raise _held_error(plan, state, _OTHER_SERVICES, **others)
-        for setting, ours, theirs in (
-            ("MILVUS_URI", plan.milvus_uri, state.milvus_uri),
-            ("REDIS_URL", plan.redis_url, state.redis_url),
-        ):
-            if ours and ours != theirs:  # the worker that runs would never see what is done here
-                raise _held_error(plan, state, _OTHER_ADDRESS, setting=setting)
-        if plan.database_digest != state.database_digest:
-            raise _held_error(plan, state, _OTHER_ADDRESS, setting="DATABASE_URL")
-        return state
-
-    def _wait_for_redis(self, plan: Plan, state: RunState) -> None:
-        """A Redis that takes longer, since it loads much, goes on without us; one that died twice is an error."""
-        deadline = time.monotonic() + REDIS_SECONDS
-        while not is_ready(state.ports["redis"], state.redis_password):
-            current = read_run_state(plan.folders.run_state)
-            for service in current.services:
-                if service.name == "redis" and service.restarts and not service.running:
-                    raise start_failure(service.detail, plan.folders.redis, plan.folders.log("redis"))
-            if time.monotonic() > deadline:
-                if not self._is_ours(state) and not is_listening(state.ports["redis"]):
-                    raise _held_error(plan, state, _UNREACHABLE)
-                return
-            time.sleep(POLL_SECONDS)
-
-    def _is_ours(self, state: RunState) -> bool:
-        return bool(state.holder and self._supervisor and state.holder.pid == self._supervisor.pid)
-
-    def _is_held(self, state: RunState) -> bool:
-        """Whether the supervisor that wrote `state` runs: ours, or another web's."""
-        if not state.holder:
-            return False
-        pid = state.holder.pid
-        return is_same_process(pid, state.identities.get(pid, ""))
-
-    def _with_address(self, service: ServiceState, state: RunState) -> ServiceState:
-        """A service that another program's port made move says so: this process still talks to the old address."""
-        ours = {"milvus": self.settings.milvus_uri, "redis": self.settings.redis_url}
-        theirs = {"milvus": state.milvus_uri, "redis": state.redis_url}
-        if ours.get(service.name) == theirs.get(service.name):
-            return service
-        return replace(service, detail=f"moved to port {state.ports[service.name]}: restart this web process")
+        if self._supervisor and self._supervisor.holds(state):
+            return list(state.services)
+        detail = "waiting for the supervisor to start it" if self._supervisor else "stopped"
+        restarts = {service.name: service.restarts for service in state.services}
+        return [
+            ServiceState(name, None, False, restarts.get(name, 0), None, detail) for name in self._plan.service_names
+        ]
 
 
-def make_plan(settings: Settings, worker_command: tuple[str, ...]) -> Plan:
-    """What to run for `settings`, once the folders exist and can be written."""
+def make_plan(settings: Settings, url: str, worker_command: tuple[str, ...]) -> Plan:
+    """What to run for `settings`. Creates the folders, and checks that they can be written."""
     folders = Folders(settings.home)
     try:
         folders.create()
@@ -160,31 +117,17 @@ def make_plan(settings: Settings, worker_command: tuple[str, ...]) -> Plan:
     except OSError as error:
         raise _folder_error(folders, error) from error
     return Plan(
+        token=secrets.token_hex(8),
         home=str(settings.home),
         web_pid=os.getpid(),
+        web_started=start_time(os.getpid()),
+        url=url,
         milvus=not settings.milvus_uri,
         milvus_uri=settings.milvus_uri,
         redis_url=settings.redis_url,
         redis_server="" if settings.redis_url else find_redis_server(folders.redis),
         database_url=settings.database_url,
         worker_command=worker_command,
-    )
-
-
-def _start_supervisor(plan: Plan) -> SupervisorProcess:
-    try:
-        return SupervisorProcess(plan)
-    except OSError as error:
-        raise _folder_error(plan.folders, error) from error
-
-
-def _folder_error(folders: Folders, error: OSError) -> SetupError:
-    return SetupError(
-        N_("The data folder {folder} cannot be written: {detail} ({path})."),
-        N_("Make room in it and let this user write it, or set ZHIWEN_HOME to another folder."),
-        folder=folders.home,
-        detail=error.strerror or error,
-        path=error.filename,
     )
 
 
@@ -196,22 +139,136 @@ def _try_writing(folders: Folders) -> None:
         probe.unlink(missing_ok=True)
 
 
-def _urls(plan: Plan, state: RunState) -> dict[str, str]:
-    urls = {"milvus_uri": state.milvus_uri} if plan.milvus else {}
-    return {**urls, "redis_url": state.redis_url} if plan.redis_server else urls
+def _folder_error(folders: Folders, error: OSError) -> SetupError:
+    return SetupError(
+        N_("The data folder {folder} cannot be written: {detail} ({path})."),
+        N_("Free some space, give this user write access, or set ZHIWEN_HOME to another folder."),
+        folder=folders.home,
+        detail=error.strerror or error,
+        path=error.filename,
+    )
 
 
-def _down(name: str, last: ServiceState | None, detail: str) -> ServiceState:
-    return ServiceState(name, None, False, last.restarts if last else 0, None, detail)
+def _wait_for_folder(plan: Plan, supervisor: _Supervisor) -> RunState:
+    """Wait until our supervisor holds the folder. Errors: `SetupError` at once if another web process does."""
+    deadline = time.monotonic() + HOLD_SECONDS
+    while True:
+        state = read_run_state(plan.folders.run_state)
+        holder = state.holder
+        if holder and holder.token == plan.token:
+            return state
+        if holder and is_running(holder.web_pid, holder.web_started):
+            raise _held_error(plan, holder, _IN_USE)
+        if supervisor.deaths:
+            raise SetupError(
+                N_("The embedded services cannot be started: {detail}"),
+                N_("See {log}."),
+                detail=supervisor.last_words,
+                log=plan.folders.log("supervisor"),
+            )
+        if time.monotonic() > deadline:
+            raise _held_error(plan, holder, _LOCKED)
+        time.sleep(POLL_SECONDS)
 
 
-def _held_error(plan: Plan, state: RunState, problem: str, **values: str) -> SetupError:
-    process = "PID ?"
-    if holder := state.holder:
-        process = f"PID {holder.web_pid}, supervisor {holder.pid}, {holder.since:%Y-%m-%d %H:%M:%S} UTC"
-    solution = N_("End that process, or set ZHIWEN_HOME to another folder.")
-    return SetupError(problem, solution, folder=plan.home, process=process, **values)
+def _held_error(plan: Plan, holder: Holder | None, problem: str) -> SetupError:
+    url, pid = (holder.url, holder.web_pid) if holder else ("", "?")
+    return SetupError(problem, _IN_USE_REMEDY, folder=plan.home, url=url or "?", pid=pid)
 
 
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "nothing"
+def _wait_for_redis(plan: Plan, state: RunState) -> None:
+    """Wait a few seconds for Redis. If it is still loading its data, go on without; if it died twice, raise."""
+    deadline = time.monotonic() + REDIS_SECONDS
+    while not is_ready(state.ports["redis"], state.redis_password):
+        for service in read_run_state(plan.folders.run_state).services:
+            if service.name == "redis" and service.restarts and not service.running:
+                raise start_failure(service.detail, plan.folders.redis, plan.folders.log("redis"))
+        if time.monotonic() > deadline:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+class _Supervisor:
+    """The supervisor's process, tied to this one by a pipe, and a thread that restarts it when it dies."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._stopping = threading.Event()
+        self._guard = threading.Lock()  # for starting and stopping
+        self._process = self._spawn()
+        self.deaths = 0
+        self._watcher = threading.Thread(target=self._watch, name="supervisor-watch", daemon=True)
+        self._watcher.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def holds(self, state: RunState) -> bool:
+        """Whether this supervisor wrote `state`, and still runs."""
+        holder = state.holder
+        return holder is not None and holder.pid == self.pid and self._process.poll() is None
+
+    @property
+    def last_words(self) -> str:
+        return last_line(self._plan.folders.log("supervisor"), self._log_start) or "no message"
+
+    def stop(self) -> None:
+        """Close the pipe, and wait until the services and the supervisor have ended."""
+        with self._guard:
+            self._stopping.set()
+            _close_stdin(self._process)
+        self._watcher.join(STOP_SECONDS)
+        if self._watcher.is_alive():
+            self._process.kill()
+            self._watcher.join()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with open_log(self._plan.folders.log("supervisor")) as log:
+            self._log_start = log.seek(0, os.SEEK_END)
+            process = subprocess.Popen(
+                SUPERVISOR_COMMAND,
+                env={**os.environ, "PYTHONPATH": _python_path()},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in the terminal is for the web process, which stops it in order
+            )
+        assert process.stdin
+        with contextlib.suppress(BrokenPipeError):  # it is dead already; the watcher takes care of that
+            process.stdin.write(self._plan.to_json().encode() + b"\n")
+            process.stdin.flush()
+        return process
+
+    def _watch(self) -> None:
+        delay = FIRST_DELAY_SECONDS
+        while True:
+            code = self._process.wait()
+            self.deaths += 1
+            _close_stdin(self._process)
+            if self._stopping.wait(delay):
+                return
+            logger.warning("The supervisor ended with code %s (%s); starting it again.", code, self.last_words)
+            delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+            self._restart()
+
+    def _restart(self) -> None:
+        with self._guard:
+            if self._stopping.is_set():
+                return
+            try:
+                self._process = self._spawn()
+            except OSError as error:
+                logger.warning("The supervisor cannot be started: %s", error)
+
+
+def _python_path() -> str:
+    """Where to find `kb` and `workers`, whichever folder the web process was started in."""
+    root = str(Path(kb.__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+
+
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()

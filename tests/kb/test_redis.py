@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from kb import redis as kb_redis
-from kb.errors import RedisUnavailable
+from kb.errors import RedisTooOld, RedisUnavailable
 from kb.models import Progress, VersionState
 from kb.progress import Meter, ProgressBoard, WorkerInfo
 from tests.conftest import MakeSettings
@@ -114,6 +114,30 @@ def test_a_redis_that_freezes_is_noticed(own_redis: Redis, make_settings: MakeSe
         assert time.monotonic() - began < 20
         own_redis.thaw()
         wait_until(lambda: kb_redis.ping(client))
+
+
+class OldServer(redis.Redis):
+    def __init__(self, version: str) -> None:
+        super().__init__()
+        self._version = version
+
+    def info(self, *_: object, **__: object) -> dict[str, str]:
+        return {"redis_version": self._version}
+
+
+@pytest.mark.parametrize("version", ["6.0.16", "5.0.14"])
+def test_server_below_the_floor_is_reported_with_its_version(version: str) -> None:
+    with (
+        OldServer(version) as client,
+        pytest.raises(RedisTooOld, match=rf"Redis {version} is too old: .* 6\.2 or later"),
+    ):
+        kb_redis.ping(client)
+
+
+@pytest.mark.parametrize("version", ["6.2.0", "7.2.4", "8.0.1", "255.255.255"])
+def test_server_at_or_above_the_floor_is_accepted(version: str) -> None:
+    with OldServer(version) as client:
+        assert kb_redis.ping(client) == f"Redis {version}"
 
 
 # --- progress --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The embedded services as the tests see them: real servers and a stub worker."""
+"""Embedded services for the tests: real servers and a stub worker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def embedded(tmp_path: Path, redis_server: str) -> Iterator[Embedded]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, redis_server: str) -> Iterator[tuple[Embedded, LocalServices]]:
-    """Services that several tests look at, and none of them disturbs."""
+    """Services that several tests read and none changes."""
     embedded = Embedded(tmp_path_factory.mktemp("running") / "home of two words")
     yield embedded, embedded.started()
     embedded.end()

@@ -1,4 +1,4 @@
-"""What the tests drive the embedded services with: web processes that can be killed, and everything ended after."""
+"""Tools to drive the embedded services: web processes to kill, and a clean-up of everything that was started."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = HERE.parents[2]
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
         time.sleep(0.02)
 
 
@@ -34,7 +34,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 class Web:
-    """A web process beside the test's own, with all that it started."""
+    """A separate web process, with everything that it started."""
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -83,7 +83,7 @@ class Embedded:
         )
 
     def services(self, **values: object) -> LocalServices:
-        local = LocalServices(self.settings(**values), (sys.executable, self.worker))
+        local = LocalServices(self.settings(**values), worker_command=(sys.executable, self.worker))
         self._ends.append(local.stop)
         return local
 
@@ -118,7 +118,7 @@ def state_of(local: LocalServices, name: str) -> ServiceState:
 
 
 def kill_service(local: LocalServices, name: str) -> ServiceState:
-    """Kill -9 a service, wait until another one runs, and return the new state."""
+    """Kill a service with -9, wait until it runs again, and return its new state."""
     before = state_of(local, name)
     assert before.pid
     os.kill(before.pid, signal.SIGKILL)

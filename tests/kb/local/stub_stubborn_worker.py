@@ -1,4 +1,4 @@
-"""A worker of the tests that ends for nothing but SIGKILL, and has a child that does neither."""
+"""A worker for the tests that only SIGKILL ends, with a child that outlives it."""
 
 import signal
 import subprocess

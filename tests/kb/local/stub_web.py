@@ -1,4 +1,4 @@
-"""A web process of the tests: starts the services on a folder, says so, and ends them when it reads a line."""
+"""A web process for the tests: starts the services on a folder, reports it, and stops them when it reads a line."""
 
 import json
 import os
@@ -9,12 +9,14 @@ from pathlib import Path
 from kb.config import load_settings
 from kb.local import LocalServices
 
+URL = "http://localhost:8501/"
+
 home, worker, *external = sys.argv[1:]
 settings = load_settings(zhiwen_home=Path(home), milvus_uri="".join(external), redis_url="", _env_file=None)
-local = LocalServices(settings, (sys.executable, worker))
+local = LocalServices(settings, URL, (sys.executable, worker))
 local.start()
 if "LEAVE_A_CHILD" in os.environ and os.fork() == 0:
-    time.sleep(60)  # with a copy of the pipe to the supervisor
+    time.sleep(60)  # holding a copy of the pipe to the supervisor
     os._exit(0)
 print(json.dumps({"milvus_uri": local.settings.milvus_uri, "redis_url": local.settings.redis_url}), flush=True)
 sys.stdin.readline()

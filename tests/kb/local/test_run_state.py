@@ -1,0 +1,62 @@
+"""The file that says what runs and where."""
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kb.local.run_state import Holder, RunState, ServiceState, read_run_state, write_run_state
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+STATE = RunState(
+    holder=Holder(12, 11, 1.5, "http://localhost:8501/", "token"),
+    milvus_uri="http://127.0.0.1:20001",
+    redis_url="redis://:secret@127.0.0.1:20002/0",
+    redis_password="secret",
+    ports={"milvus": 20001, "redis": 20002},
+    services=(ServiceState("redis", 13, True, 1, NOW, "why"), ServiceState("milvus", None, False, 0, None)),
+    started={13: 2.5},
+)
+
+
+def test_state_survives_a_round_trip(tmp_path: Path) -> None:
+    write_run_state(tmp_path / "services.json", STATE)
+    assert read_run_state(tmp_path / "services.json") == STATE
+
+
+def test_only_the_owner_can_read_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "services.json"
+    path.touch(mode=0o644)
+    write_run_state(path, STATE)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"holder": 1}', '{"services": [{}]}'])
+def test_damaged_file_is_read_as_an_empty_state(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "services.json"
+    path.write_text(text)
+    assert read_run_state(path) == RunState()
+
+
+def test_missing_file_is_read_as_an_empty_state(tmp_path: Path) -> None:
+    assert read_run_state(tmp_path / "services.json") == RunState()
+
+
+def test_addresses_and_password_outlive_the_processes() -> None:
+    kept = STATE.without_processes()
+    assert (kept.holder, kept.services, kept.started) == (None, (), {})
+    assert (kept.ports, kept.redis_password) == (STATE.ports, "secret")
+
+
+def test_file_of_another_version_is_read_as_far_as_possible(tmp_path: Path) -> None:
+    text = (
+        '{"holder": {"pid": 12, "web_pid": 11, "since": "2026-01-02T03:04:05+00:00"}, "database_digest": "", '
+        '"ports": {"redis": 20002}, "identities": {"12": "a"}, "redis_password": "secret", '
+        '"services": [{"name": "redis", "pid": 13, "running": true, "restarts": 1, "since": null, "new": 1}]}'
+    )
+    (tmp_path / "services.json").write_text(text)
+    state = read_run_state(tmp_path / "services.json")
+    assert state.holder == Holder(12, 11)
+    assert (state.ports, state.redis_password) == ({"redis": 20002}, "secret")
+    assert state.services == (ServiceState("redis", 13, True, 1, None),)
