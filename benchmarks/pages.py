@@ -191,8 +191,8 @@ def measure(browser: Browser, url: str, conversation: UUID) -> Figures:
         drawer = _time(page, IS_VISIBLE, "[role=dialog] .zw-text", lambda: page.click(".st-key-citation-1 button"))
         page.keyboard.press("Escape")
         page.wait_for_selector("[role=dialog]", state="detached")
-        rerun = _time_rerun(page, lambda: page.locator(".st-key-mode label").nth(0).click())
-        _time_rerun(page, lambda: page.locator(".st-key-mode label").nth(1).click())
+        rerun = _time_rerun(page, lambda: page.locator(".st-key-mode").get_by_text("LLM chat", exact=True).click())
+        _time_rerun(page, lambda: page.locator(".st-key-mode").get_by_text("Knowledge-base Q&A", exact=True).click())
         page.fill(QUESTION, "How is the last valve checked?")
         bubble = _time(page, HAS_TEXT, "How is the last valve checked?", lambda: page.press(QUESTION, "Enter"))
         page.wait_for_selector(".st-key-stop", state="detached")
@@ -211,7 +211,7 @@ def measure(browser: Browser, url: str, conversation: UUID) -> Figures:
 def measure_stop(browser: Browser, url: str) -> float:
     page = _open(browser, url)
     try:
-        page.locator(".st-key-mode label").nth(0).click()
+        page.locator(".st-key-mode").get_by_text("LLM chat", exact=True).click()
         page.wait_for_function(IS_AT_REST)
         page.fill(QUESTION, "Tell me all about valves, seals, relief pressures and the harbour office at some length")
         page.press(QUESTION, "Enter")

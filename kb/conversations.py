@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from kb.database import Database
 from kb.database.tables import ConversationRow, MessageRow, now
 from kb.errors import N_, AnswerRunning, KbError, NotFound
 from kb.library.access import own_knowledge_base, require_knowledge_base
 from kb.library.names import clean_label, clean_name, clean_text
-from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role
-from kb.retrieval.record import from_record, to_record
+from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role, Sources
+from kb.retrieval.record import from_record, sources_from, to_record
 
 TITLE_CHARACTERS = 60  # of a title made of the first question
 MOST_TITLE_CHARACTERS = 200
 SEARCHED_WORDS = 10
+MOST_SOURCES = 10_000  # answers whose sources are kept in memory
 
 CONVERSATION = N_("conversation")
 MESSAGE = N_("message")
@@ -28,6 +30,7 @@ MESSAGE = N_("message")
 class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._sources: dict[tuple[UUID, MessageState, datetime], Sources | None] = {}
 
     # --- conversations ---
 
@@ -97,20 +100,50 @@ class Conversations:
     # --- messages ---
 
     def messages(
-        self, user_id: UUID, conversation_id: UUID, limit: int = 50, before: int | None = None
+        self,
+        user_id: UUID,
+        conversation_id: UUID,
+        limit: int = 50,
+        before: int | None = None,
+        after: int | None = None,
     ) -> Sequence[Message]:
-        """The last `limit` messages (before ordinal `before`), the oldest first."""
+        """The last `limit` messages (between the ordinals `after` and `before`), the oldest first.
+
+        They have `sources` in place of their retrievals.
+        """
         statement = (
             sa.select(MessageRow)
             .where(MessageRow.conversation_id == conversation_id)
+            .options(defer(MessageRow.retrieval))
             .order_by(MessageRow.ordinal.desc())
             .limit(limit)
         )
         if before is not None:
             statement = statement.where(MessageRow.ordinal < before)
+        if after is not None:
+            statement = statement.where(MessageRow.ordinal > after)
         with self._database.read() as session:
             _own(session, user_id, conversation_id)
-            return [_message(row) for row in session.scalars(statement)][::-1]
+            messages = [_listed(row) for row in session.scalars(statement)][::-1]
+            sources = self._sources_of(session, messages)
+        return [replace(message, sources=sources.get(message.id)) for message in messages]
+
+    def _sources_of(self, session: Session, messages: Sequence[Message]) -> dict[UUID, Sources]:
+        """Read once for each answer: 50 answers with five passages each are megabytes of JSON."""
+        ended = {
+            message.id: (message.id, message.state, message.created_at)
+            for message in messages
+            if message.role is Role.ASSISTANT and message.state is not MessageState.STREAMING
+        }
+        missing = [message_id for message_id, key in ended.items() if key not in self._sources]
+        if missing:
+            statement = sa.select(MessageRow.id, MessageRow.retrieval).where(MessageRow.id.in_(missing))
+            for message_id, record in session.execute(statement):
+                self._sources[ended[message_id]] = sources_from(record) if record else None
+        found = {message_id: self._sources.get(key) for message_id, key in ended.items()}
+        if len(self._sources) > MOST_SOURCES:
+            self._sources.clear()
+        return {message_id: sources for message_id, sources in found.items() if sources}
 
     def message(self, user_id: UUID, message_id: UUID) -> Message:
         with self._database.read() as session:
@@ -152,10 +185,11 @@ class Conversations:
             statement = (
                 sa.select(MessageRow)
                 .where(MessageRow.conversation_id == answer.conversation_id, MessageRow.ordinal < answer.ordinal)
+                .options(defer(MessageRow.retrieval))
                 .order_by(MessageRow.ordinal.desc())
                 .limit(30)
             )
-            earlier = [_message(row) for row in session.scalars(statement)]
+            earlier = [_listed(row) for row in session.scalars(statement)]
         for index, message in enumerate(earlier):
             if message.role is Role.USER:
                 return message, earlier[index + 1 :][::-1]
@@ -270,6 +304,11 @@ def _conversation(row: ConversationRow) -> Conversation:
 
 
 def _message(row: MessageRow) -> Message:
+    return replace(_listed(row), retrieval=from_record(row.retrieval) if row.retrieval else None)
+
+
+def _listed(row: MessageRow) -> Message:
+    """Without the retrieval, which is not read."""
     return Message(
         id=row.id,
         conversation_id=row.conversation_id,
@@ -283,5 +322,4 @@ def _message(row: MessageRow) -> Message:
         model=row.model,
         error=row.error,
         error_values=row.error_values,
-        retrieval=from_record(row.retrieval) if row.retrieval else None,
     )

@@ -1,48 +1,104 @@
-"""Sentences of a passage that match a question: the answer without a language model, and the marks in every passage."""
+"""Passages as answers: which parts of a text match a question, and the answer without a language model."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from itertools import groupby
 from statistics import median
 
 from kb import lexical
 from kb.models import Passage, Retrieval
 
-# Within a line of text: after a full stop of either kind. A line's end is looked at in `_line_ends_sentence`.
-_STOP = re.compile(r"(?<=[。！？；!?])|(?<=[.;])\s+")
-_SHORT_LINE = 0.6
 ANSWER_PASSAGES = 3
 ANSWER_SENTENCES = 2
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:])")
+SHOWN_ROWS = 6
+SHOWN_ITEMS = 6
+_SENTENCE_CHARACTERS = 500
+
+# --- the parts of a text ---------------------------------------------------------------------------------------
+
+
+class Part(Enum):
+    """What a stretch of text is. Headings say where an answer stands; they are never the answer."""
+
+    PROSE = "prose"
+    HEADING = "heading"
+    ITEM = "item"  # of a list
+    ROW = "row"  # of a table
+    RULE = "rule"  # the line below a table's header, or across the page
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence, where it begins in its text, and how many of the question's terms it holds."""
+    """A sentence, row or item, where it begins in its text, and how many of the question's terms it holds."""
 
     start: int
     text: str
     matches: int
+    part: Part = Part.PROSE
+
+    @property
+    def is_answer(self) -> bool:
+        return self.part not in (Part.HEADING, Part.RULE)
 
 
-def split_sentences(text: str, terms: Sequence[str]) -> list[Sentence]:
-    """The sentences of `text`, Chinese or English, with their matches."""
-    wanted = set(terms)
-    sentences, start = [], 0
-    for end in _sentence_ends(text):
-        piece = text[start:end]
-        if piece.strip():
-            sentences.append(Sentence(start, piece, len(wanted.intersection(lexical.analyze(piece)))))
-        start = end
+# Within a line of prose: after a full stop of either kind. A line's end is looked at in `_line_ends_sentence`.
+_STOP = re.compile(r"(?<=[。！？；!?])|(?<=[.;])\s+")
+_SHORT_LINE = 0.6
+_HEADING = re.compile(r"#{1,6}(?:\s|(?=[\u3400-\u9fff]))")
+_RULE = re.compile(r"[\s|:=*_-]*(?:---|===|\*\*\*|___|-\|)[\s|:=*_-]*")
+_ITEM = re.compile(
+    r"(?:[-*+•·▪◦‣–]\s|\(?\d{1,3}[.)]\s|\d{1,3}[、．]|[（(][\d一二三四五六七八九十]{1,3}[)）]|[a-zA-Z][.)]\s)\s*(?=\S)"
+)
+_ITEM_NUMBER = re.compile(r"(?:(\d{1,3})[.)]\s+|[-*+•·▪◦‣–]\s+)?(.*)", re.DOTALL)
+# Rows as the parsers write them: `header: value; header: value`, or cells with ` | ` between them.
+_LABEL = re.compile(r"(?:^|; )([^:;]{1,80}): ")
+_PIPED = re.compile(r"^\||\s\|\s")
+_LABEL_WORDS = 6
+
+
+def split_sentences(text: str, terms: Sequence[str], heading: str = "") -> list[Sentence]:
+    """The parts of `text`, Chinese or English, with their matches; `heading` is the path of headings it stands under.
+
+    Nothing is lost but white space between the parts. Headings and rules match nothing.
+    """
+    wanted, titles = set(terms), {title.strip() for title in heading.split(" > ") if title.strip()}
+    sentences: list[Sentence] = []
+    start = 0
+    for part, group in groupby(text.splitlines(keepends=True), lambda line: _part(line.strip(), titles)):
+        lines = list(group)
+        for piece in _sentences(lines) if part is Part.PROSE else lines:
+            if piece.strip():
+                is_counted = part not in (Part.HEADING, Part.RULE)
+                matches = len(wanted.intersection(lexical.analyze(piece))) if is_counted else 0
+                sentences.append(Sentence(start, piece, matches, part))
+            start += len(piece)
     return sentences
 
 
-def _sentence_ends(text: str) -> list[int]:
-    """Where sentences end, the last one at the end of `text`."""
-    lines = text.splitlines(keepends=True)
-    usual = median(len(line) for line in lines) if lines else 0.0
+def _part(line: str, titles: set[str]) -> Part:
+    if line in titles or _HEADING.match(line):
+        return Part.HEADING
+    if _RULE.fullmatch(line):
+        return Part.RULE
+    if _PIPED.search(line) or len(_labels(line)) > 1:
+        return Part.ROW
+    return Part.ITEM if _ITEM.match(line) else Part.PROSE
+
+
+def _labels(line: str) -> list[str]:
+    """The names of columns in a row that reads `name: value; name: value`; none if it is prose."""
+    labels = _LABEL.findall(line)
+    is_row = bool(_LABEL.match(line)) and all(len(label.split()) <= _LABEL_WORDS for label in labels)
+    return labels if is_row else []
+
+
+def _sentences(lines: Sequence[str]) -> Iterator[str]:
+    """The sentences of lines of prose."""
+    usual = median(len(line) for line in lines)
     ends: set[int] = set()
     start = 0
     for line, following in zip(lines, [*lines[1:], ""], strict=False):
@@ -50,37 +106,214 @@ def _sentence_ends(text: str) -> list[int]:
         start += len(line)
         if _line_ends_sentence(line.strip(), following.strip(), usual):
             ends.add(start)
-    return sorted(ends | {len(text)})
+    text, begin = "".join(lines), 0
+    for end in sorted(ends | {len(text)}):
+        yield text[begin:end]
+        begin = end
 
 
 def _line_ends_sentence(line: str, following: str, usual: float) -> bool:
-    """Whether a line's end is more than a wrap: a heading, a short line, a blank one, or rows that begin alike."""
-    return line.startswith("#") or len(line) < _SHORT_LINE * usual or not following or line[:4] == following[:4]
+    """Whether a line's end is more than a wrap: a short line, a blank one, or lines that begin alike."""
+    return len(line) < _SHORT_LINE * usual or not following or line[:4] == following[:4]
 
 
-def matching_sentences(text: str, terms: Sequence[str], limit: int = ANSWER_SENTENCES) -> list[Sentence]:
+def matching_sentences(sentences: Sequence[Sentence], limit: int = ANSWER_SENTENCES) -> list[Sentence]:
     """The `limit` sentences that match best (at least half as well as the best one), in order of the text."""
-    found = sorted(split_sentences(text, terms), key=lambda sentence: -sentence.matches)
+    found = sorted((sentence for sentence in sentences if sentence.is_answer), key=lambda sentence: -sentence.matches)
     if not found or not found[0].matches:
         return []
     chosen = [sentence for sentence in found[:limit] if sentence.matches * 2 >= found[0].matches]
     return sorted(chosen, key=lambda sentence: sentence.start)
 
 
+# --- the answer without a language model -----------------------------------------------------------------------
+
+
 def extract_answer(retrieval: Retrieval) -> str:
-    """The best passages' matching sentences as Markdown, each with its citation."""
-    return "\n\n".join(_quote(passage, retrieval.trace.terms) for passage in retrieval.passages[:ANSWER_PASSAGES])
+    """The best passages as Markdown: of each what matches, marked, with what stands around it, and its citation.
+
+    Rows of a table keep their header; a heading stands above the answer, never for it. A passage that matches less
+    than half as well as the best one, or says the same, is left out.
+    """
+    quotes: list[str] = []
+    bodies: set[str] = set()
+    most = 0
+    for passage in retrieval.passages[:ANSWER_PASSAGES]:
+        sentences = split_sentences(passage.chunk.text, retrieval.trace.terms, passage.chunk.heading)
+        matches = max((sentence.matches for sentence in sentences), default=0)
+        most = max(most, matches)
+        body = _excerpt(sentences, retrieval.trace.terms)
+        if not body or body in bodies or (quotes and matches * 2 < most):
+            continue
+        bodies.add(body)
+        quotes.append(_quote(passage, body))
+    return "\n\n".join(quotes) or _quote(retrieval.passages[0], _as_text(retrieval.passages[0].chunk.text))
 
 
-def _quote(passage: Passage, terms: Sequence[str]) -> str:
-    sentences = matching_sentences(passage.chunk.text, terms)
-    if sentences:
-        text = " … ".join(f"**{escape_markdown(' '.join(sentence.text.split()))}**" for sentence in sentences)
-    else:
-        text = escape_markdown(" ".join(passage.chunk.text[:200].split())) + " …"
-    return f"> {text} [{passage.rank}]"
+def _quote(passage: Passage, body: str) -> str:
+    """A quotation with the headings above it and the citation below its end."""
+    title = _as_text(passage.chunk.heading.replace(" > ", " › "))
+    is_table = body.rpartition("\n")[2].startswith("|")
+    text = f"*{title}*\n\n{body}" if title else body
+    text += f"\n\n[{passage.rank}]" if is_table else f" [{passage.rank}]"
+    return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
+
+
+def _excerpt(sentences: Sequence[Sentence], terms: Sequence[str]) -> str:
+    """What surrounds the best match: rows of its table, items of its list, or sentences of its paragraph.
+
+    Empty if there are headings only.
+    """
+    answers = [index for index, sentence in enumerate(sentences) if sentence.is_answer]
+    if not answers:
+        return ""
+    best = max(answers, key=lambda index: (sentences[index].matches, -index))
+    match sentences[best].part:
+        case Part.ROW:
+            return _table(sentences, best)
+        case Part.ITEM:
+            return "\n".join(_items(sentences, best))
+    after = best + 1
+    if sentences[best].text.rstrip().endswith((":", "：")) and after < len(sentences):
+        # The answer is what this line announces.
+        announcement = f"**{_as_text(sentences[best].text)}**\n\n"
+        if sentences[after].part is Part.ITEM:
+            return announcement + "\n".join(_items(sentences, after))
+        if sentences[after].part is Part.ROW:
+            return announcement + _table(sentences, after)
+    return _paragraph(sentences, answers, answers.index(best), matching_sentences(sentences), terms)
+
+
+def _paragraph(
+    sentences: Sequence[Sentence], answers: Sequence[int], place: int, marked: Sequence[Sentence], terms: Sequence[str]
+) -> str:
+    """The sentences before and after the best one, as far as they are prose, and those that match as well."""
+    shown = [
+        sentences[index]
+        for index in answers[max(0, place - 1) : place + 2]
+        if sentences[index].part is Part.PROSE or index == answers[place]
+    ]
+    shown = sorted({*shown, *(sentence for sentence in marked if sentence.part is Part.PROSE)}, key=lambda s: s.start)
+    pieces = ["…"] if shown[0] is not sentences[answers[0]] else []
+    for before, sentence in zip([None, *shown], shown, strict=False):
+        if before and sentence.start > before.start + len(before.text) + 1:
+            pieces.append("…")
+        text = _as_text(_shortened(sentence.text, terms))
+        pieces.append(f"**{text}**" if sentence in marked else text)
+    if shown[-1] is not sentences[answers[-1]]:
+        pieces.append("…")
+    return _joined(pieces)
+
+
+def _joined(pieces: Sequence[str]) -> str:
+    """With spaces between sentences, but not between Chinese ones."""
+    text = pieces[0]
+    for piece in pieces[1:]:
+        text += piece if text.rstrip("*").endswith(("。", "！", "？", "；")) and piece != "…" else f" {piece}"
+    return text
+
+
+def _shortened(text: str, terms: Sequence[str]) -> str:
+    """A sentence without end, such as a page without full stops: what stands around its first term."""
+    text = " ".join(text.split())
+    if len(text) <= _SENTENCE_CHARACTERS:
+        return text
+    found = [place for term in terms if (place := text.lower().find(term)) >= 0]
+    start = max(0, min(found, default=0) - _SENTENCE_CHARACTERS // 3)
+    end = start + _SENTENCE_CHARACTERS
+    return f"{'…' if start else ''}{text[start:end].strip()}{'…' if end < len(text) else ''}"
+
+
+def _items(sentences: Sequence[Sentence], best: int) -> Iterator[str]:
+    """The items of the list around the best one."""
+    first, last = _together(sentences, best, (Part.ITEM,))
+    start = max(first, min(best - 1, last - SHOWN_ITEMS))
+    end = min(last, start + SHOWN_ITEMS)
+    if start > first:
+        yield "- …"
+    for sentence in sentences[start:end]:
+        number, text = _ITEM_NUMBER.match(sentence.text.strip()).groups()  # type: ignore[union-attr]  # matches all
+        text = f"**{_as_text(text)}**" if 0 < sentence.matches == sentences[best].matches else _as_text(text)
+        yield f"{number}. {text}" if number else f"- {text}"
+    if end < last:
+        yield "- …"
+
+
+def _together(sentences: Sequence[Sentence], index: int, parts: Sequence[Part]) -> tuple[int, int]:
+    """The stretch around `index` that holds nothing but `parts`."""
+    first = last = index
+    while first > 0 and sentences[first - 1].part in parts:
+        first -= 1
+    while last < len(sentences) and sentences[last].part in parts:
+        last += 1
+    return first, last
+
+
+def _table(sentences: Sequence[Sentence], best: int) -> str:
+    """The rows around the best one with their header; those that match as well are marked."""
+    first, last = _together(sentences, best, (Part.ROW, Part.RULE))
+    rows = sentences[first:last]
+    header: list[str] = []
+    if len(rows) > 1 and rows[1].part is Part.RULE:
+        header, rows = _cells(rows[0].text), rows[2:]
+    rows = [row for row in rows if row.part is Part.ROW]
+    if not rows:  # the best match is in the header: there is no row that could be an answer
+        rows, header = [sentences[best]], []
+    labelled = not header and len(_labels(" ".join(rows[0].text.split()))) > 1
+    values = [dict(_labelled(row.text) if labelled else _numbered(row.text)) for row in rows]
+    place = rows.index(sentences[best]) if sentences[best] in rows else 0
+    start = 0 if len(rows) <= SHOWN_ROWS else max(0, min(place - 2, len(rows) - SHOWN_ROWS))
+    shown = range(start, min(start + SHOWN_ROWS, len(rows)))
+    names = list(dict.fromkeys(name for index in shown for name in values[index]))
+    titles = names if labelled else [header[int(name)] if int(name) < len(header) else "" for name in names]
+    lines = [_row(titles), "|" + "---|" * len(names)]
+    most = sentences[best].matches
+    for index in shown:
+        cells = [values[index].get(name, "") for name in names]
+        lines.append(_row(cells, is_marked=most > 0 and rows[index].matches == most))
+    gap = _row(["…"] + [""] * (len(names) - 1))
+    before, after = [gap] * (start > 0), [gap] * (shown.stop < len(rows))
+    return "\n".join([*lines[:2], *before, *lines[2:], *after])
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))]
+
+
+def _numbered(line: str) -> Iterator[tuple[str, str]]:
+    """The values of a row that does not name its columns."""
+    return ((str(place), cell) for place, cell in enumerate(_cells(line)))
+
+
+def _labelled(line: str) -> Iterator[tuple[str, str]]:
+    """The columns and values of a row that reads `name: value; name: value`."""
+    line = " ".join(line.split())
+    labels = list(_LABEL.finditer(line))
+    for label, following in zip(labels, [*labels[1:], None], strict=True):
+        yield label[1], line[label.end() : following.start() if following else len(line)]
+
+
+def _row(cells: Sequence[str], is_marked: bool = False) -> str:
+    texts = [_as_text(cell) for cell in cells]
+    return "| " + " | ".join(f"**{text}**" if is_marked and text and text != "…" else text for text in texts) + " |"
+
+
+# --- text in Markdown ------------------------------------------------------------------------------------------
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:])")
+# Here a bracket is closed without a backslash: a pair of escaped brackets is a formula in an answer.
+_INLINE = re.compile(r"[\\`*_\[<~$|]|&(?=#?\w+;)|:(?=[\w+-]+:|[\w-]*[\[{])|^(?:[#>+=-]|\d+(?=[.)]))")
 
 
 def escape_markdown(text: str) -> str:
     """`text` such that Markdown shows it as it is."""
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def _as_text(text: str) -> str:
+    """A line of a passage for an answer, which may still be read and searched as text."""
+    return _INLINE.sub(_escaped, " ".join(text.split()))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}"

@@ -328,7 +328,25 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A passage of an answer by its name, without its text and scores."""
+
+    rank: int
+    document_name: str
+    page: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The passages of an answer, as a list of messages tells them; see `Conversations.message` for the retrieval."""
+
+    passages: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
+    """A message. In a list of messages `sources` stands in for the bulky `retrieval`, which is None there."""
+
     id: UUID
     conversation_id: UUID
     ordinal: int
@@ -342,6 +360,7 @@ class Message:
     error: str = ""
     error_values: dict[str, str] = field(default_factory=dict)
     retrieval: Retrieval | None = None
+    sources: Sources | None = None
 
 
 @dataclass(frozen=True, slots=True)

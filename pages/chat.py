@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
-from kb.library import KNOWLEDGE_BASE
 from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, User
 from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
-from pages.ui.feedback import show_error
+from pages.ui.feedback import live_fragment, show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice, start_answer
 from pages.ui.resources import current_user, services, warm_up
 from pages.ui.state import Refused, forget_id, query_id, settle_choices, state
 
-MORE_MESSAGES = 50
+MORE_MESSAGES = 20
 QUESTION_KEY = "question"
 ASK_REFUSED_KEY = "ask_refused"
 
@@ -30,15 +30,10 @@ def main() -> None:
         is_gone = settle_choices(knowledge_bases)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
-        if conversation and not is_gone:
-            draw_other_choice(conversation, knowledge_bases)
         if state().mode is not Mode.TEST and has_model() and any(base.ready_count for base in knowledge_bases):
             warm_up()
     except KbError as error:
-        question = st.session_state.get(QUESTION_KEY)
-        if question:
-            refuse(question, error)
-        elif refused := state().refused:
+        if refused := state().refused:
             state().refused = replace(refused, reason=error)
         else:
             show_error(error)
@@ -46,7 +41,7 @@ def main() -> None:
         return
     if not messages:
         draw_welcome(knowledge_bases)
-    draw_question(user, conversation, knowledge_bases, messages, is_gone)
+    draw_end(user, conversation, knowledge_bases, messages, is_gone)
 
 
 def open_conversation(user: User) -> Conversation | None:
@@ -136,34 +131,39 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
         draw_notice(current.mode, base.name if base and current.mode is not Mode.LLM else "")
 
 
-def draw_question(
+def draw_end(
     user: User,
     conversation: Conversation | None,
     knowledge_bases: list[KnowledgeBase],
     messages: list[Message],
     is_gone: bool,
 ) -> None:
-    """The field for the next question. One that was meant for a knowledge base that is gone goes to no other."""
-    current = state()
-    running = any(message.state is MessageState.STREAMING for message in messages)
-    lacks_base = current.mode is not Mode.LLM and not knowledge_bases
+    """What follows the messages: the next question and its answer. A fragment, so that asking draws nothing else."""
+    last = messages[-1].ordinal if messages else -1
+
+    @live_fragment(None)
+    def draw() -> None:
+        following: Sequence[Message] = ()
+        if conversation:
+            following = services().conversations.messages(user.id, conversation.id, after=last)
+            draw_messages(following, user.id)
+            if not is_gone and not following:
+                draw_other_choice(conversation, knowledge_bases)
+        running = any(message.state is MessageState.STREAMING for message in (*messages, *following))
+        draw_question(running, knowledge_bases)
+
+    draw()
+
+
+def draw_question(running: bool, knowledge_bases: list[KnowledgeBase]) -> None:
+    """The field for the next question, and one that could not be asked."""
+    lacks_base = state().mode is not Mode.LLM and not knowledge_bases
     placeholder = _("The answer is being written…") if running else _("Your question")
     if lacks_base:
         placeholder = _("Create a knowledge base first")
-    # Disabled, the field would swallow what was sent before this tab knew of an answer under way.
-    is_sent = bool(st.session_state.get(QUESTION_KEY))
-    question = st.chat_input(placeholder, key=QUESTION_KEY, disabled=(running and not is_sent) or lacks_base)
-    question = question or (None if lacks_base else _asked_again())
-    if question and question.strip():
-        try:
-            if is_gone and current.mode is not Mode.LLM:
-                raise NotFound(what=KNOWLEDGE_BASE)
-            ask(user, conversation, question.strip())
-        except KbError as error:
-            refuse(question, error)
-        else:
-            current.refused = None
-            st.rerun()
+    with st.bottom:
+        # Asked in the callback: a run that only took the question in would be drawn for nothing.
+        st.chat_input(placeholder, key=QUESTION_KEY, disabled=running or lacks_base, on_submit=_ask_written)
     draw_refused()
 
 
@@ -173,14 +173,7 @@ def draw_refused() -> None:
         show_error(refused.reason)
         st.text(refused.question)
         if _may_try_again(refused):
-            st.button(_("Try again"), key=ASK_REFUSED_KEY, icon=":material/refresh:")
-
-
-def refuse(question: str, reason: KbError) -> None:
-    """Keep the question. Where its knowledge base is gone, it is meant for none."""
-    current = state()
-    base_id = None if isinstance(reason, NotFound) else current.knowledge_base_id
-    current.refused = Refused(question, reason, current.mode, base_id)
+            st.button(_("Try again"), key=ASK_REFUSED_KEY, icon=":material/refresh:", on_click=_ask_refused)
 
 
 def _may_try_again(refused: Refused) -> bool:
@@ -190,28 +183,53 @@ def _may_try_again(refused: Refused) -> bool:
     return current.mode is refused.mode and is_same_base
 
 
-def _asked_again() -> str | None:
-    """The question that could not be asked before, if it is to be tried again now."""
+# --- asking, in callbacks ---
+
+
+def _ask_written() -> None:
+    question = st.session_state[QUESTION_KEY]
+    if question and question.strip():
+        _ask(question.strip())
+
+
+def _ask_refused() -> None:
     refused = state().refused
-    is_wanted = refused and st.session_state.get(ASK_REFUSED_KEY) and _may_try_again(refused)
-    return refused.question if refused and is_wanted else None
+    if refused and _may_try_again(refused):
+        _ask(refused.question)
 
 
-def ask(user: User, conversation: Conversation | None, question: str) -> None:
-    """Store the question and start its answer."""
+def _ask(question: str) -> None:
+    """Ask, or keep the question with the reason why that failed. Where its knowledge base is gone, it is for none."""
+    current = state()
+    is_first = current.conversation_id is None
+    try:
+        ask(current_user(), question)
+    except KbError as error:
+        base_id = None if isinstance(error, NotFound) else current.knowledge_base_id
+        current.refused = Refused(question, error, current.mode, base_id)
+    else:
+        current.refused = None
+        if is_first:
+            st.rerun()  # the whole page: the greeting goes, and the sidebar has a new conversation
+
+
+def ask(user: User, question: str) -> None:
+    """Store the question in the open conversation, or in a new one, and start its answer."""
     current = state()
     knowledge_base_id = None if current.mode is Mode.LLM else current.knowledge_base_id
     conversations = services().conversations
-    if conversation is None:
+    if knowledge_base_id:
+        services().knowledge_bases.get(user.id, knowledge_base_id)  # deleted meanwhile, it raises `NotFound`
+    if current.conversation_id is None:
         conversation = conversations.create(user.id, question, current.mode, knowledge_base_id)
         current.conversation_id = conversation.id
         if current.switched:
             conversations.note_choice(user.id, conversation.id)
             current.switched = False
     else:
-        conversations.choose(user.id, conversation.id, current.mode, knowledge_base_id)
-    message = conversations.ask(user.id, conversation.id, question)
-    st.query_params["conversation"] = str(conversation.id)
+        conversations.choose(user.id, current.conversation_id, current.mode, knowledge_base_id)
+    message = conversations.ask(user.id, current.conversation_id, question)
+    st.query_params["conversation"] = str(current.conversation_id)
     start_answer(user.id, message)
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
-from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, RouteHit, Step, Trace
+from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, RouteHit, Source, Sources, Step, Trace
 
 
 def to_record(retrieval: Retrieval) -> dict[str, Any]:
@@ -34,6 +34,12 @@ def from_record(record: dict[str, Any]) -> Retrieval:
             terms=tuple(trace["terms"]),
         ),
     )
+
+
+def sources_from(record: dict[str, Any]) -> Sources:
+    """The passages' names alone."""
+    passages = record.get("passages", ())
+    return Sources(tuple(Source(p["rank"], p["document_name"], p["chunk"].get("page", 0)) for p in passages))
 
 
 def _passage(record: dict[str, Any]) -> Passage:

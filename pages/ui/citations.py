@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from markdown_it import MarkdownIt
 
-from kb.models import Passage, Retrieval
+# --- the passages that can be cited ----------------------------------------------------------------------------
+
+
+class Ranked(Protocol):
+    @property
+    def rank(self) -> int: ...
+
+
+Cited = TypeVar("Cited", bound=Ranked, covariant=True)
+
+
+class Found(Protocol[Cited]):
+    """A retrieval, or the names of its passages."""
+
+    @property
+    def passages(self) -> Sequence[Cited]: ...
+
 
 # --- what is not prose: code and formulas ----------------------------------------------------------------------
 
@@ -30,7 +47,7 @@ _LINE_END = re.compile(r"[ \t]*$", re.MULTILINE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _ENDS_OPEN = re.compile(r"[/,;:(\-–—、，；：。]$")
 _HAN = re.compile(r"[\u2e80-\u9fff\uff00-\uffef]")
-# A number in escaped brackets is a citation that was escaped; it is no formula.
+# Numbers in escaped brackets are text that was escaped.
 _ESCAPED_NUMBERS = re.compile(r"[\s\d,，;；、–~-]+")
 
 # --- citations -------------------------------------------------------------------------------------------------
@@ -47,7 +64,7 @@ _SPOT = r"(?::\d{1,3})?(?:†[^】］\]【［\[\n]{0,100})?"  # 【1†source】
 _BODY = rf"{_GAP}\^?{_GAP}(?P<NAME>{_LIST})(?P<NAME_page>{_PAGE})\^?{_SPOT}{_GAP}"
 _CITATION = re.compile(
     rf"""
-      (?:<sup>)?\\?(?P<double>\[{_GAP})?\[{_BODY.replace("NAME", "square")}\\?\](?(double){_GAP}\])(?:</sup>)?
+      (?:<sup>)?(?<!\\)(?P<double>\[{_GAP})?\[{_BODY.replace("NAME", "square")}\](?(double){_GAP}\])(?:</sup>)?
         (?!\((?:https?:|mailto:|www\.))(?:\(\#[^()\s]{{0,80}}\))?
     | [【［〔]{_BODY.replace("NAME", "wide")}[】］〕]
     | [(（]{_GAP}(?P<round>(?:{_NAMES}){_GAP}[:：#]?{_GAP}{_LIST}){_GAP}[)）]
@@ -76,40 +93,42 @@ _BREAK = re.compile(r"[ \t]*</?br[ \t]*/?>[ \t]*", re.IGNORECASE)
 _MARKDOWN = MarkdownIt().enable("table")
 
 
-def cited(content: str, retrieval: Retrieval | None) -> list[Passage]:
+def cited(content: str, found: Found[Cited] | None) -> list[Cited]:
     """The passages that `content` cites, in the order of their ranks."""
-    ranks = _ranks(retrieval)
-    if not retrieval or not ranks:
+    ranks = _ranks(found)
+    if not found or not ranks:
         return []
     numbers: set[int] = set()
     for verbatim, text in _parts(content):
         if verbatim is None:
             numbers.update(number for match in _citations(text) for number in _named(match, ranks))
-    return [passage for passage in retrieval.passages if passage.rank in numbers.intersection(ranks)]
+    return [passage for passage in found.passages if passage.rank in numbers.intersection(ranks)]
 
 
-def safe_markdown(content: str, retrieval: Retrieval | None = None) -> str:
+def safe_markdown(content: str, found: Found[Ranked] | None = None, has_formulas: bool = True) -> str:
     """An answer for showing: citations that hold are marked, formulas and money are told apart, images become links.
 
-    Code stays as it is. A number without a passage behind it stays plain text: it links to nothing, and must not look
-    as if it did. Takes time in proportion to the length, also for text that breaks off anywhere.
+    Code stays as it is. Our own quotations have no formulas, but escaped brackets, which look like some. A number
+    without a passage behind it stays plain text: it links to nothing, and must not look as if it did. Takes time in
+    proportion to the length, also for text that breaks off anywhere.
     """
-    ranks = _ranks(retrieval)
+    ranks = _ranks(found)
     shown = "".join(
-        _prose(text, ranks) if verbatim is None else _formula_or_code(verbatim) for verbatim, text in _parts(content)
+        _prose(text, ranks) if verbatim is None else _formula_or_code(verbatim)
+        for verbatim, text in _parts(content, has_formulas)
     )
     return _IMAGE.sub("", shown) if _holds_image(shown) else shown
 
 
-def _ranks(retrieval: Retrieval | None) -> set[int]:
-    return {passage.rank for passage in retrieval.passages} if retrieval else set()
+def _ranks(found: Found[Ranked] | None) -> set[int]:
+    return {passage.rank for passage in found.passages} if found else set()
 
 
-def _parts(content: str) -> Iterator[tuple[re.Match[str] | None, str]]:
+def _parts(content: str, has_formulas: bool = True) -> Iterator[tuple[re.Match[str] | None, str]]:
     """The text in its order: code and formulas with their match, prose without one."""
     begin = position = 0
     while match := _VERBATIM.search(content, position):
-        if _is_prose(match):
+        if _is_prose(match, has_formulas):
             position = match.start() + 1
             continue
         if match.start() > begin:
@@ -120,8 +139,10 @@ def _parts(content: str) -> Iterator[tuple[re.Match[str] | None, str]]:
         yield None, content[begin:]
 
 
-def _is_prose(match: re.Match[str]) -> bool:
+def _is_prose(match: re.Match[str], has_formulas: bool) -> bool:
     """Whether dollars, or escaped brackets, do not hold a formula: amounts of money, names of variables, a citation."""
+    if not has_formulas:
+        return match["fence"] is match["tilde"] is match["ticks"] is None
     if (square := match["square"]) is not None:
         return bool(_ESCAPED_NUMBERS.fullmatch(square))
     if (inline := match["inline"]) is None:

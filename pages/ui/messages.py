@@ -8,16 +8,17 @@ from uuid import UUID
 import streamlit as st
 
 from kb.answers import ALIVE_SECONDS, Answers
-from kb.errors import KbError, ModelError, NoChatModel, RedisUnavailable, from_code
+from kb.conversations import MESSAGE
+from kb.errors import KbError, ModelError, NoChatModel, NotFound, RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
 from kb.llm import ChatModel
-from kb.models import Message, MessageState, Mode, Role
+from kb.models import Message, MessageState, Mode, Retrieval, Role
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
-from pages.ui.citations import safe_markdown
+from pages.ui.citations import cited, safe_markdown
 from pages.ui.feedback import errors_flashed, live_fragment, redraw, show_error
 from pages.ui.i18n import _, ngettext
-from pages.ui.passages import draw_citations, draw_nothing_found, draw_passages
+from pages.ui.passages import draw_citations, draw_passages, open_passage
 from pages.ui.state import LiveAnswer, state
 
 POLL_SECONDS = 0.15
@@ -32,6 +33,8 @@ def draw_messages(messages: Sequence[Message], user_id: UUID) -> None:
         with st.container(key=f"message-{message.id}"):
             if message.role is Role.NOTICE:
                 draw_notice(message.mode, message.content)
+            elif message.role is Role.USER:
+                _draw_question(message)
             elif message.state is MessageState.STREAMING:
                 _draw_running(message, user_id)
             else:
@@ -49,47 +52,63 @@ def draw_notice(mode: Mode, knowledge_base: str) -> None:
     st.caption(f"— {text} —", text_alignment="center")
 
 
+def _draw_question(message: Message) -> None:
+    with st.chat_message("user"):
+        st.text(message.content)
+
+
 def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
-    if message.role is Role.USER:
-        with st.chat_message("user"):
-            st.text(message.content)
-        return
+    """An answer as a fragment: what is opened in it draws nothing else anew."""
     # Only the latest answer's citations and passages have the plain keys; keys are unique in a page.
     suffix = "" if is_last else f"-{message.id}"
-    with st.chat_message("assistant"):
-        if message.mode is Mode.TEST and message.retrieval:
-            draw_passages(message.retrieval, suffix)
-        else:
-            _draw_answer(message, suffix)
-        _draw_ending(message)
-        if is_last and message.state is not MessageState.DONE:
-            st.button(
-                _("Try again"),
-                key="regenerate",
-                icon=":material/refresh:",
-                on_click=answer_again,
-                args=(user_id, message.id),
-            )
+
+    @live_fragment(None)
+    def draw() -> None:
+        with st.chat_message("assistant"):
+            _draw_answer(message, user_id, suffix)
+            _draw_ending(message)
+            if is_last and message.state is not MessageState.DONE:
+                st.button(
+                    _("Try again"),
+                    key="regenerate",
+                    icon=":material/refresh:",
+                    on_click=answer_again,
+                    args=(user_id, message.id),
+                )
+
+    draw()
 
 
-def _draw_answer(message: Message, suffix: str) -> None:
-    retrieval = message.retrieval
+def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
+    sources = message.sources
     if message.content:
-        if message.mode is Mode.KNOWLEDGE and not message.model and retrieval and message.state is MessageState.DONE:
+        is_quoted = message.mode is Mode.KNOWLEDGE and not message.model and message.content.startswith(">")
+        if is_quoted and message.state is MessageState.DONE:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
-        st.markdown(safe_markdown(message.content, retrieval))
+        st.markdown(safe_markdown(message.content, sources, has_formulas=not is_quoted))
+    if sources is None:
+        return
+    if not sources.passages:
+        if message.state is MessageState.DONE:
+            draw_passages(_retrieval_of(message, user_id), suffix)
+        return
+    if message.mode is Mode.TEST and not suffix:
+        draw_passages(_retrieval_of(message, user_id), suffix)
+        return
+    if rank := draw_citations(cited(message.content, sources), suffix):
+        open_passage(_retrieval_of(message, user_id), rank)
+    label = ngettext("{count} passage with its scores", "{count} passages with their scores", len(sources.passages))
+    with st.expander(label, icon=":material/plagiarism:", key=f"passages-of-{message.id}", on_change="rerun") as body:
+        if body.open:
+            draw_passages(_retrieval_of(message, user_id), suffix)
+
+
+def _retrieval_of(message: Message, user_id: UUID) -> Retrieval:
+    """Read only where it is shown. Errors: `NotFound`, if it went with its conversation."""
+    retrieval = resources.services().conversations.message(user_id, message.id).retrieval
     if retrieval is None:
-        return
-    if not retrieval.passages and message.state is MessageState.DONE:
-        draw_nothing_found(retrieval)
-        return
-    draw_citations(message.content, retrieval, suffix)
-    if retrieval.passages:
-        label = ngettext(
-            "{count} passage with its scores", "{count} passages with their scores", len(retrieval.passages)
-        )
-        with st.expander(label, icon=":material/plagiarism:"):
-            draw_passages(retrieval, suffix)
+        raise NotFound(what=MESSAGE)
+    return retrieval
 
 
 def _draw_ending(message: Message) -> None:

@@ -10,12 +10,12 @@ import streamlit as st
 
 from kb.errors import N_
 from kb.extracts import split_sentences
-from kb.models import Passage, Retrieval, RouteHit, Trace
-from pages.ui.citations import cited
+from kb.models import Passage, Retrieval, RouteHit, Source, Trace
 from pages.ui.feedback import dialog
 from pages.ui.i18n import _, ngettext, number
 
 _LABEL_CHARACTERS = 40
+_FOLDED_CHARACTERS = 600  # above a match; less than the box shows
 
 STEP_NAMES = {
     "documents": N_("Documents that are ready"),
@@ -32,12 +32,9 @@ STEP_NAMES = {
 }
 
 
-def place(passage: Passage) -> str:
-    """Where the passage stands, for a label: document, page, heading."""
-    parts = [passage.document_name]
-    if passage.chunk.page:
-        parts.append(_("p. {page}").format(page=passage.chunk.page))
-    return " · ".join(parts)
+def place(document_name: str, page: int) -> str:
+    """Where a passage stands."""
+    return " · ".join((document_name, _("p. {page}").format(page=page))) if page else document_name
 
 
 def draw_nothing_found(retrieval: Retrieval) -> None:
@@ -56,59 +53,75 @@ def draw_passages(retrieval: Retrieval, key_suffix: str = "") -> None:
     for passage in retrieval.passages:
         with st.container(border=True, key=f"passage-{passage.rank}{key_suffix}"):
             draw_passage(passage, retrieval.trace.terms)
-    draw_trace(retrieval.trace)
+    draw_trace(retrieval.trace, f"trace{key_suffix}")
 
 
 def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
-    """One passage: where it stands, its scores, its text with the sentences that match marked."""
-    title = html.escape(place(passage))
-    heading = f"<div class='zw-heading'>{html.escape(passage.chunk.heading)}</div>" if passage.chunk.heading else ""
+    """One passage: where it stands, its scores, its text with the sentences that match marked and in view."""
+    chunk = passage.chunk
+    title = html.escape(place(passage.document_name, chunk.page))
+    heading = f"<div class='zw-heading'>{html.escape(chunk.heading)}</div>" if chunk.heading else ""
     scores = "".join(f"<span><b>{html.escape(name)}</b> {value}</span>" for name, value in _scores(passage))
     st.html(
         f"<div class='zw-passage'><div class='zw-place'><span class='zw-rank'>{passage.rank}</span>{title}</div>"
         f"{heading}<div class='zw-scores'>{scores}</div>"
-        f"<div class='zw-text'>{marked(passage.chunk.text, terms)}</div></div>"
+        f"<div class='zw-text'>{marked(chunk.text, terms, chunk.heading)}</div></div>"
     )
 
 
-def marked(text: str, terms: Sequence[str]) -> str:
-    """`text` as HTML, with the sentences that hold at least half as many of the terms as the best one marked."""
-    sentences = split_sentences(text, terms)
-    best = max((sentence.matches for sentence in sentences), default=0)
-    parts, end = [], 0
+def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
+    """`text` as HTML, with the sentences that hold at least half as many of the terms as the best one marked.
+
+    What stands far above the first of the best ones is folded, so that it is in view.
+    """
+    sentences = split_sentences(text, terms, heading)
+    most = max((sentence.matches for sentence in sentences), default=0)
+    first = next((index for index, sentence in enumerate(sentences) if most and sentence.matches == most), 0)
+    fold = sentences[first - 1].start if first and sentences[first].start > _FOLDED_CHARACTERS else 0
+    before: list[str] = []
+    after: list[str] = []
+    end = 0
     for sentence in sentences:
-        parts.append(html.escape(text[end : sentence.start]))
+        parts = before if sentence.start < fold else after
         piece = html.escape(sentence.text)
-        parts.append(f"<mark>{piece}</mark>" if best and sentence.matches * 2 >= best else piece)
+        is_match = most > 0 and sentence.matches * 2 >= most
+        parts += [html.escape(text[end : sentence.start]), f"<mark>{piece}</mark>" if is_match else piece]
         end = sentence.start + len(sentence.text)
-    return "".join(parts) + html.escape(text[end:])
+    if before:
+        above = html.escape(_("The text above"))
+        after.insert(0, f"<details><summary>{above}</summary>{''.join(before)}</details>")
+    return "".join(after) + html.escape(text[end:])
 
 
-def draw_citations(content: str, retrieval: Retrieval, key_suffix: str = "") -> None:
-    """A button for each cited passage; a click opens the chunk."""
-    passages = cited(content, retrieval)
-    if not passages:
-        return
-    with st.container(horizontal=True, gap="small", key=f"cited{key_suffix}"):
-        for passage in passages:
-            label = place(passage)
-            if len(label) > _LABEL_CHARACTERS:
-                label = label[: _LABEL_CHARACTERS - 12] + "…" + label[-11:]
-            text = f"{passage.rank} · {label}"
-            if st.button(_escape_label(text), key=f"citation-{passage.rank}{key_suffix}", type="tertiary"):
-                open_passage(passage, retrieval)
+def draw_citations(sources: Sequence[Source], key_suffix: str = "") -> int:
+    """A button for each cited passage; returns the rank of the one that was clicked, else 0."""
+    clicked = 0
+    if sources:
+        with st.container(horizontal=True, gap="small", key=f"cited{key_suffix}"):
+            for source in sources:
+                label = place(source.document_name, source.page)
+                if len(label) > _LABEL_CHARACTERS:
+                    label = label[: _LABEL_CHARACTERS - 12] + "…" + label[-11:]
+                text = _escape_label(f"{source.rank} · {label}")
+                if st.button(text, key=f"citation-{source.rank}{key_suffix}", type="tertiary"):
+                    clicked = source.rank
+    return clicked
 
 
-def open_passage(passage: Passage, retrieval: Retrieval) -> None:
+def open_passage(retrieval: Retrieval, rank: int) -> None:
     """The chunk in a drawer, with what surrounds it."""
+    passage = next(passage for passage in retrieval.passages if passage.rank == rank)
 
-    @dialog(_("Passage {rank}").format(rank=passage.rank), width="medium", position="right")
+    @dialog(_("Passage {rank}").format(rank=rank), width="medium", position="right")
     def drawer() -> None:
         with st.container(key="drawer"):
             draw_passage(passage, retrieval.trace.terms)
         if passage.context and passage.context != passage.chunk.text:
-            with st.expander(_("With the text around it, as the model saw it")):
-                st.text(passage.context)
+            with st.expander(
+                _("With the text around it, as the model saw it"), key="drawer_context", on_change="rerun"
+            ) as context:
+                if context.open:
+                    st.text(passage.context)
 
     drawer()
 
@@ -117,34 +130,39 @@ def _escape_label(text: str) -> str:
     return re.sub(r"([\\`*_\[\]~$:])", r"\\\1", text)
 
 
-def draw_trace(trace: Trace) -> None:
+def draw_trace(trace: Trace, key: str) -> None:
     """What each step left and how long it took."""
-    label = _("How these were found · {milliseconds} ms").format(milliseconds=number(trace.milliseconds))
-    with st.expander(label, icon=":material/timeline:"):
-        rows = "".join(
-            f"<tr><td>{html.escape(_(STEP_NAMES.get(step.name, step.name)))}</td>"
-            f"<td class='zw-number'>{number(step.milliseconds, 1)} ms</td>"
-            f"<td class='zw-number'>{html.escape(_left(step.remaining, step.note))}</td></tr>"
-            for step in trace.steps
+    label = _("How the search went · {milliseconds} ms").format(milliseconds=number(trace.milliseconds))
+    with st.expander(label, icon=":material/timeline:", key=key, on_change="rerun") as body:
+        if body.open:
+            _draw_steps(trace)
+
+
+def _draw_steps(trace: Trace) -> None:
+    rows = "".join(
+        f"<tr><td>{html.escape(_(STEP_NAMES.get(step.name, step.name)))}</td>"
+        f"<td class='zw-number'>{number(step.milliseconds, 1)} ms</td>"
+        f"<td class='zw-number'>{html.escape(_left(step.remaining, step.note))}</td></tr>"
+        for step in trace.steps
+    )
+    st.html(f"<table class='zw-trace'>{rows}</table>")
+    profile = trace.profile
+    st.caption(
+        _(
+            "Settings: dense weight {dense}, lexical weight {lexical} · candidates per route: {candidates} · "
+            "ef: {ef} · threshold: {threshold} · top k: {top_k} · neighbours: {neighbours} · "
+            "context: {context} tokens"
+        ).format(
+            dense=number(profile.dense_weight, 2),
+            lexical=number(profile.lexical_weight, 2),
+            candidates=profile.candidates,
+            ef=profile.ef,
+            threshold=number(profile.threshold, 2),
+            top_k=profile.top_k,
+            neighbours=profile.neighbours,
+            context=number(profile.context_tokens),
         )
-        st.html(f"<table class='zw-trace'>{rows}</table>")
-        profile = trace.profile
-        st.caption(
-            _(
-                "Settings: dense weight {dense}, lexical weight {lexical} · candidates per route: {candidates} · "
-                "ef: {ef} · threshold: {threshold} · top k: {top_k} · neighbours: {neighbours} · "
-                "context: {context} tokens"
-            ).format(
-                dense=number(profile.dense_weight, 2),
-                lexical=number(profile.lexical_weight, 2),
-                candidates=profile.candidates,
-                ef=profile.ef,
-                threshold=number(profile.threshold, 2),
-                top_k=profile.top_k,
-                neighbours=profile.neighbours,
-                context=number(profile.context_tokens),
-            )
-        )
+    )
 
 
 def _left(remaining: int, note: str) -> str:

@@ -42,7 +42,7 @@ class State:
     # A switch before the conversation exists; its line is drawn, and stored with the first question.
     switched: bool = False
     refused: Refused | None = None  # the last question, if it could not be asked
-    shown_messages: int = 50
+    shown_messages: int = 20
     has_dialog: bool = False  # since the last run of the whole page
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)
     test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found

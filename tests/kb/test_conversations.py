@@ -56,7 +56,8 @@ def test_a_question_and_its_answer(conversations: Conversations, library: Librar
     assert conversations.finish(library.user, answer.id, MessageState.DONE, "A [1]", model="m", retrieval=found)
     question, answer = conversations.messages(library.user, conversation.id)
     assert (question.role, question.content, question.ordinal) == (Role.USER, "Q", 0)
-    assert (answer.role, answer.content, answer.model, answer.retrieval) == (Role.ASSISTANT, "A [1]", "m", found)
+    assert (answer.role, answer.content, answer.model, answer.retrieval) == (Role.ASSISTANT, "A [1]", "m", None)
+    assert conversations.message(library.user, answer.id).retrieval == found
 
 
 def test_an_end_is_written_once(conversations: Conversations, library: Library) -> None:

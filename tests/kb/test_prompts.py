@@ -1,4 +1,4 @@
-"""What the model is told, and the answer without one; pure."""
+"""What the model is told; pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from uuid import uuid4
 import pytest
 
 from kb.answering import is_chinese
-from kb.extracts import ANSWER_PASSAGES, escape_markdown, extract_answer, matching_sentences, split_sentences
-from kb.lexical import question_terms
-from kb.models import Chunk, Message, MessageState, Mode, Passage, Retrieval, RetrievalProfile, Role, Trace
+from kb.models import Chunk, Message, MessageState, Mode, Passage, Role
 from kb.prompts import HISTORY_TOKENS, chat_messages, knowledge_messages
 
 
@@ -21,10 +19,6 @@ def passage(rank: int, text: str, page: int = 0, heading: str = "", context: str
 
 def message(role: Role, content: str, state: MessageState = MessageState.DONE) -> Message:
     return Message(uuid4(), uuid4(), 0, role, state, Mode.LLM, content, datetime.now(UTC))
-
-
-def found(question: str, *passages: Passage) -> Retrieval:
-    return Retrieval(question, passages, Trace((), RetrievalProfile(), 1.0, question_terms(question)))
 
 
 # --- prompts ---------------------------------------------------------------------------------------------------
@@ -124,47 +118,3 @@ def test_the_history_keeps_the_latest_within_its_budget() -> None:
 )
 def test_chinese_is_told_by_its_share(text: str, chinese: bool) -> None:
     assert is_chinese(text) is chinese
-
-
-# --- extracts --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "sentences"),
-    [
-        ("一。二！三？", ["一。", "二！", "三？"]),
-        ("One. Two! Three? Four", ["One. ", "Two!", " Three?", " Four"]),
-        ("Version 3.14 is out. Next", ["Version 3.14 is out. ", "Next"]),
-        ("", []),
-        ("  \n ", []),
-    ],
-)
-def test_sentences_are_split_and_nothing_is_lost(text: str, sentences: list[str]) -> None:
-    assert [sentence.text for sentence in split_sentences(text, [])] == sentences
-    for sentence in split_sentences(text, []):
-        assert text[sentence.start :].startswith(sentence.text)
-
-
-def test_the_best_sentences_come_in_the_order_of_the_text() -> None:
-    text = "A pear is green. Rivers flow. A green pear tastes sweet. Green is a colour."
-    chosen = matching_sentences(text, question_terms("sweet green pear"))
-    assert [sentence.text.strip() for sentence in chosen] == ["A pear is green.", "A green pear tastes sweet."]
-    assert matching_sentences(text, question_terms("quantum physics")) == []
-    assert matching_sentences("", ["x"]) == []
-
-
-def test_an_extract_marks_and_cites() -> None:
-    texts = ("香蕉是黄色的。河流很长。", "No match here.", "Pears.", "Never shown: 香蕉。")
-    answer = extract_answer(found("香蕉是什么颜色？", *(passage(n, text) for n, text in enumerate(texts, 1))))
-    blocks = answer.split("\n\n")
-    assert len(blocks) == ANSWER_PASSAGES
-    assert blocks[0] == "> **香蕉是黄色的。** [1]"
-    assert blocks[1] == "> No match here\\. … [2]"
-
-
-def test_a_passage_cannot_break_the_page() -> None:
-    text = "![x](http://evil/track.png) <script>alert(1)</script> $x$ `pear` # **green** [9]"
-    answer = extract_answer(found("pear", passage(1, text)))
-    for sign in ("![", "<s", "](", "$x$", "`pear`"):
-        assert sign not in answer.replace("\\", "\\ ").replace("\\ !", "").replace("\\ <", "")
-    assert escape_markdown("a*b_c[d]") == "a\\*b\\_c\\[d\\]"

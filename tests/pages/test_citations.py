@@ -46,7 +46,6 @@ def ranks_cited(content: str) -> list[int]:
         ("[1, 2-3]", [1, 2, 3]),
         ("[[1]]", [1]),
         ("[[1], [2]]", [1, 2]),
-        (r"\[1\]", [1]),
         ("[^1]", [1]),
         ("[^1^]", [1]),
         ("[^1][^3]", [1, 3]),
@@ -124,6 +123,8 @@ def test_forms_of_citations(form: str, ranks: list[int], sentence: str) -> None:
         "- [x] done",
         "[1](https://a.example)",
         "[7] and [0]",
+        r"\[1\]",
+        r"\[1]",
     ],
 )
 def test_other_brackets_cite_nothing(text: str) -> None:
@@ -203,6 +204,11 @@ def test_text_that_breaks_off_stays_as_it_is(half: str) -> None:
 def test_a_dollar_that_breaks_off_is_no_formula() -> None:
     assert safe_markdown("so $E = mc", RETRIEVAL) == r"so \$E = mc"
     assert safe_markdown("so\n\n$$\nE = mc", RETRIEVAL) == "so\n\n\\$\\$\nE = mc"
+
+
+def test_quotations_of_our_own_hold_no_formulas() -> None:
+    content = r"5 \(g\), \[see below\] and `x`"
+    assert safe_markdown(content, RETRIEVAL, has_formulas=False) == content
 
 
 # --- line breaks, code, images ---------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ def test_passages_come_in_order_with_every_score_and_the_trace(visitor: Visitor)
         assert part in best
     assert "<mark>Black tea is steeped in boiling water for four minutes. </mark>" in best
     assert "soup.md" in visitor.text("passage-2")
+    visitor.app.session_state["trace"] = True
+    visitor.run()
     trace = visitor.text("passages")
     for step in ("Dense route (HNSW)", "Lexical route (BM25)", "Fuse the scores", "top k: 5"):
         assert step in trace

@@ -1,0 +1,230 @@
+"""The answer without a language model: which parts of a passage match, and how they are quoted; pure."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from markdown_it import MarkdownIt
+
+from kb.extracts import ANSWER_PASSAGES, Part, escape_markdown, extract_answer, matching_sentences, split_sentences
+from kb.lexical import question_terms
+from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Trace
+
+STOCK = "\n".join(
+    f"Part number: SP-{number}; Name: Gasket kit size {number}; Weight (g): {number // 5}; Place: C{number % 9}"
+    for number in range(1040, 1060)
+)
+
+
+def passage(rank: int, text: str, heading: str = "") -> Passage:
+    chunk = Chunk(str(rank), uuid4(), uuid4(), rank, 0, len(text), 0, heading, text)
+    return Passage(chunk, "手册.pdf", rank, 1.0, 1.0, 1.0, None, None, text)
+
+
+def extract(question: str, *passages: Passage) -> str:
+    return extract_answer(Retrieval(question, passages, Trace((), RetrievalProfile(), 1.0, question_terms(question))))
+
+
+def quoted(question: str, text: str, heading: str = "") -> list[str]:
+    """The lines of the one passage's quotation, without its sign."""
+    lines = extract(question, passage(1, text, heading)).split("\n")
+    assert all(line.startswith(">") for line in lines)
+    return [line.removeprefix(">").removeprefix(" ") for line in lines]
+
+
+# --- the parts of a text ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("一。二！三？", ["一。", "二！", "三？"]),
+        ("One. Two! Three? Four", ["One. ", "Two!", " Three?", " Four"]),
+        ("Version 3.14 is out. Next", ["Version 3.14 is out. ", "Next"]),
+        ("Key: a; Place: b\nKey: c; Place: d", ["Key: a; Place: b\n", "Key: c; Place: d"]),
+        ("", []),
+        ("  \n ", []),
+    ],
+)
+def test_sentences_are_split_and_nothing_is_lost(text: str, sentences: list[str]) -> None:
+    assert [sentence.text for sentence in split_sentences(text, [])] == sentences
+    for sentence in split_sentences(text, []):
+        assert text[sentence.start :].startswith(sentence.text)
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("# Title", Part.HEADING),
+        ("#标题", Part.HEADING),
+        ("Yearly checks", Part.HEADING),  # it stands in the path
+        ("#1 of the list wins.", Part.PROSE),
+        ("|---|:--:|", Part.RULE),
+        ("---", Part.RULE),
+        ("| a | b |", Part.ROW),
+        ("Anna | Berlin | Carl", Part.ROW),
+        ("地区: 一线城市; 职级: 主管; 标准: 500", Part.ROW),
+        ("Note: check the valve and close it.", Part.PROSE),
+        ("- a seal", Part.ITEM),
+        ("• 护照", Part.ITEM),
+        ("12. Open the valve.", Part.ITEM),
+        ("3、关闭阀门", Part.ITEM),
+        ("（二）罚款", Part.ITEM),
+        ("1.5 bar is enough.", Part.PROSE),
+        ("-5 degrees", Part.PROSE),
+    ],
+)
+def test_lines_are_told_apart(line: str, part: Part) -> None:
+    (sentence,) = split_sentences(line, [], "Maintenance > Yearly checks")
+    assert sentence.part is part
+
+
+def test_headings_match_nothing() -> None:
+    sentences = split_sentences("# 迟到\n迟到扣款。", question_terms("迟到"), "考勤 > 迟到")
+    assert [sentence.matches for sentence in sentences] == [0, 1]
+
+
+def test_the_best_sentences_come_in_the_order_of_the_text() -> None:
+    terms = question_terms("sweet green pear")
+    text = "A pear is green. Rivers flow. A green pear tastes sweet. Green is a colour."
+    chosen = matching_sentences(split_sentences(text, terms))
+    assert [sentence.text.strip() for sentence in chosen] == ["A pear is green.", "A green pear tastes sweet."]
+    assert matching_sentences(split_sentences(text, question_terms("quantum physics"))) == []
+    assert matching_sentences([]) == []
+
+
+# --- prose -----------------------------------------------------------------------------------------------------
+
+
+def test_the_match_is_marked_between_its_neighbours() -> None:
+    text = "Rivers are long. Apples are red. Bananas are yellow. Pears are green. Plums are blue."
+    assert quoted("What colour are bananas?", text) == [
+        "… Apples are red. **Bananas are yellow.** Pears are green. … [1]"
+    ]
+
+
+def test_chinese_sentences_stand_without_spaces() -> None:
+    assert quoted("香蕉是什么颜色？", "香蕉是黄色的。河流很长。") == ["**香蕉是黄色的。**河流很长。 [1]"]
+
+
+def test_headings_stand_above_the_answer() -> None:
+    text = "# 考勤制度\n\n## 迟到\n\n迟到一次扣 50 元。早退同样处理。"
+    assert quoted("迟到扣多少钱？", text, "考勤制度 > 迟到") == [
+        "*考勤制度 › 迟到*",
+        "",
+        "**迟到一次扣 50 元。**早退同样处理。 [1]",
+    ]
+
+
+def test_a_chunk_of_headings_is_no_answer() -> None:
+    answer = extract("What is a pear?", passage(1, "# What is a pear?"), passage(2, "A pear is a fruit."))
+    assert answer == "> **A pear is a fruit.** [2]"
+
+
+def test_without_a_match_the_beginning_is_quoted() -> None:
+    assert quoted("quantum", "Nothing here. At all. Never.") == ["Nothing here. At all. … [1]"]
+
+
+def test_a_sentence_without_end_is_cut_around_the_match() -> None:
+    (line,) = quoted("pear", "word " * 300 + "pear " + "word " * 300)
+    assert "pear" in line
+    assert len(line) < 600
+
+
+# --- tables and lists ------------------------------------------------------------------------------------------
+
+
+def test_a_row_is_quoted_with_its_header_and_its_neighbours() -> None:
+    lines = quoted("What is the weight of SP-1050?", STOCK)
+    assert lines[:3] == [
+        "| Part number | Name | Weight (g) | Place |",
+        "|---|---|---|---|",
+        "| … |  |  |  |",
+    ]
+    assert "| **SP-1050** | **Gasket kit size 1050** | **210** | **C6** |" in lines
+    assert "| SP-1051 | Gasket kit size 1051 | 210 | C7 |" in lines
+    assert sum("**" in line for line in lines) == 1
+    assert lines[-3:] == ["| … |  |  |  |", "", "[1]"]
+
+
+def test_a_row_of_a_markdown_table_keeps_its_header() -> None:
+    text = "| 地区 | 职级 | 标准 |\n|---|---|---|\n| 一线城市 | 主管 | 500 |\n| 一线城市 | 员工 | 400 |"
+    assert quoted("一线城市员工的标准是多少？", text) == [
+        "| 地区 | 职级 | 标准 |",
+        "|---|---|---|",
+        "| 一线城市 | 主管 | 500 |",
+        "| **一线城市** | **员工** | **400** |",
+        "",
+        "[1]",
+    ]
+
+
+def test_rows_without_a_header_stay_a_table() -> None:
+    lines = quoted("Where does Bob live?", "Anna | Berlin | Carl\nBob | Paris | Dora")
+    assert lines[:4] == [
+        "|  |  |  |",
+        "|---|---|---|",
+        "| Anna | Berlin | Carl |",
+        "| **Bob** | **Paris** | **Dora** |",
+    ]
+
+
+def test_rows_with_other_columns_share_a_table() -> None:
+    lines = quoted("Bob", "Name: Anna; Town: Berlin\nName: Bob; Age: 4")
+    assert lines[:2] == ["| Name | Town | Age |", "|---|---|---|"]
+    assert lines[3] == "| **Bob** |  | **4** |"
+
+
+def test_an_item_is_quoted_with_its_neighbours() -> None:
+    text = "\n".join(f"{number}. Step {number} of opening." for number in range(1, 20)) + "\n20. The tower."
+    lines = quoted("tower", text)
+    assert lines[0] == "- …"
+    assert lines[-1] == "20. **The tower.** [1]"
+    assert len(lines) <= 8
+
+
+def test_an_announced_list_is_the_answer() -> None:
+    text = "For a visa, these documents are needed:\n- a passport\n- a photograph\n\nThe fee is 5."
+    assert quoted("Which documents are needed for a visa?", text) == [
+        "**For a visa, these documents are needed:**",
+        "",
+        "- a passport",
+        "- a photograph [1]",
+    ]
+
+
+# --- the whole answer ------------------------------------------------------------------------------------------
+
+
+def test_the_best_passages_are_quoted_each_with_its_citation() -> None:
+    texts = ("Green pears.", "Pears are green.", "Pears.", "Never shown: green pears.")
+    answer = extract("Are pears green?", *(passage(rank, text) for rank, text in enumerate(texts, 1)))
+    assert [block[-3:] for block in answer.split("\n\n")] == [f"[{rank}]" for rank in range(1, ANSWER_PASSAGES + 1)]
+
+
+def test_passages_that_match_much_less_or_say_the_same_are_left_out() -> None:
+    texts = ("Sweet green pears grow here.", "Rivers flow.", "Sweet green pears grow here.")
+    answer = extract("Where do sweet green pears grow?", *(passage(rank, text) for rank, text in enumerate(texts, 1)))
+    assert answer == "> **Sweet green pears grow here.** [1]"
+
+
+@pytest.mark.parametrize(
+    "template", ["{} pear", "| {} | pear |\n|---|---|\n| {} | pear |", "- {} pear", "Key: {}; Name: pear"]
+)
+def test_a_passage_cannot_break_the_page(template: str) -> None:
+    text = "a ![x](http://evil/track.png) <script>alert(1)</script> $x$ `code` **green** [9] &lt; :red[x] :tada: a|b"
+    answer = extract("pear", passage(1, template.replace("{}", text)))
+    tokens = [
+        token
+        for block in MarkdownIt("gfm-like", {"linkify": False, "html": True}).parse(answer)
+        for token in [block, *(block.children or ())]
+    ]
+    assert {"image", "link_open", "html_inline", "html_block", "code_inline"}.isdisjoint(token.type for token in tokens)
+    shown = "".join(token.content for token in tokens if token.type in ("text", "text_special"))
+    for sign in ("[x](http", "<script>", "$x$", "`code`", "**green**", "[9]", "&lt;", ":red[x]"):
+        assert sign in shown
+
+
+def test_escaped_text_is_shown_as_it_is() -> None:
+    assert escape_markdown("a*b_c[d]") == "a\\*b\\_c\\[d\\]"
