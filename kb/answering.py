@@ -9,27 +9,25 @@ from uuid import UUID
 
 from kb import prompts
 from kb.config import Settings
-from kb.errors import ModelError, NoChatModel, NotFound
+from kb.errors import NoChatModel, NotFound
 from kb.extracts import extract_answer
 from kb.lexical import script_share
+from kb.library.access import KNOWLEDGE_BASE
 from kb.llm import ChatModel, stream_chat
 from kb.models import Message, Mode, Retrieval
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be answered, how, and for whom; in place of a model, why none can be asked."""
+    """What to answer, how, and for whom."""
 
     user_id: UUID
     text: str
     mode: Mode
     knowledge_base_id: UUID | None
     history: Sequence[Message]
-    model: ChatModel | ModelError | None
-
-    @property
-    def model_name(self) -> str:
-        return self.model.name if isinstance(self.model, ChatModel) else ""
+    # The model to ask; None if there is none. May wait for a list of models. Raises `ModelError`.
+    find_model: Callable[[], ChatModel | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,16 @@ class PassagesFound:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChosen:
+    model: ChatModel
+
+
+@dataclass(frozen=True, slots=True)
 class TextPiece:
     text: str
 
 
-Event = PassagesFound | TextPiece
+Event = PassagesFound | ModelChosen | TextPiece
 Retrieve = Callable[[UUID, UUID, str], Retrieval]
 
 
@@ -51,39 +54,29 @@ async def answer(settings: Settings, retrieve: Retrieve, question: Question) -> 
 
     No text at all after `PassagesFound` means: nothing relevant was found, or the mode is to show passages only.
     """
+    chinese = is_chinese(question.text)
     if question.mode is Mode.LLM:
-        async for piece in _chat(settings, question):
-            yield piece
-        return
-    if question.knowledge_base_id is None:
-        raise NotFound(what="knowledge base")
-    retrieval = await asyncio.to_thread(retrieve, question.user_id, question.knowledge_base_id, question.text)
-    yield PassagesFound(retrieval)
-    if question.mode is Mode.TEST or not retrieval.passages:
-        return
-    if question.model is None:
-        yield TextPiece(extract_answer(retrieval))
-        return
-    messages = prompts.knowledge_messages(
-        question.text, question.history, retrieval.passages, is_chinese(question.text)
-    )
-    async for text in stream_chat(settings, _required(question.model), messages):
-        yield TextPiece(text)
-
-
-async def _chat(settings: Settings, question: Question) -> AsyncIterator[Event]:
-    model = _required(question.model)
-    messages = prompts.chat_messages(question.text, question.history, is_chinese(question.text))
+        model = await asyncio.to_thread(question.find_model)
+        if model is None:
+            raise NoChatModel
+        messages = prompts.chat_messages(question.text, question.history, chinese)
+    else:
+        if question.knowledge_base_id is None:
+            raise NotFound(what=KNOWLEDGE_BASE)
+        retrieval = await asyncio.to_thread(retrieve, question.user_id, question.knowledge_base_id, question.text)
+        yield PassagesFound(retrieval)
+        if question.mode is Mode.TEST or not retrieval.passages:
+            return
+        model = await asyncio.to_thread(question.find_model)
+        if model is None:
+            yield TextPiece(extract_answer(retrieval))
+            return
+        messages = prompts.knowledge_messages(question.text, question.history, retrieval.passages, chinese)
+    yield ModelChosen(model)
     async for text in stream_chat(settings, model, messages):
         yield TextPiece(text)
 
 
-def _required(model: ChatModel | ModelError | None) -> ChatModel:
-    if isinstance(model, ChatModel):
-        return model
-    raise model or NoChatModel
-
-
 def is_chinese(text: str) -> bool:
-    """By its script. Japanese has Chinese characters, too, but not without kana."""
+    """Whether the text is mostly Chinese, by its script: Japanese has Han characters, too, but also kana."""
     return script_share(text, "han") >= 0.2 and not script_share(text, "kana")

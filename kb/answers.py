@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -24,10 +25,10 @@ from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb import redis as kb_redis
-from kb.answering import PassagesFound, Question, Retrieve, answer
+from kb.answering import ModelChosen, PassagesFound, Question, Retrieve, TextPiece, answer
 from kb.config import Settings
 from kb.conversations import Conversations
-from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, ModelError, NotFound
+from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, NotFound
 from kb.llm import ChatModel
 from kb.models import MessageState, Retrieval
 from kb.retrieval.record import from_record, to_record
@@ -42,6 +43,7 @@ SAVE_PAUSE_SECONDS = 1.0  # less than `ALIVE_SECONDS`
 log = structlog.get_logger()
 
 T = TypeVar("T")
+FindModel = Callable[[str], ChatModel | None]  # by the id that the user chose; see `ChatModels.resolve`
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class _Running:
     question: Question
     text: str = ""
     sent: int = 0  # characters of `text` that are in the stream
+    model: str = ""
     retrieval: Retrieval | None = None
     retrieval_sent: bool = False
     state: MessageState = MessageState.DONE
@@ -92,11 +95,13 @@ class Answers:
         client: redis.Redis,
         conversations: Conversations,
         retrieve: Retrieve,
+        find_model: FindModel,
     ) -> None:
         self._settings = settings
         self._client = client
         self._conversations = conversations
         self._retrieve = retrieve
+        self._find_model = find_model
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(RETRIEVALS, thread_name_prefix="answers"))
         # Of its own: starting and saving an answer must not wait behind retrievals.
@@ -110,16 +115,20 @@ class Answers:
 
     # --- for the pages ---
 
-    def start(self, user_id: UUID, message_id: UUID, model: ChatModel | ModelError | None) -> None:
+    def start(self, user_id: UUID, message_id: UUID, wanted_model: str = "") -> None:
         """Produce the answer `message_id` to the question before it; returns at once.
 
-        With an error in place of the model, it ends in that, but the passages are found all the same.
-        Errors: `NotFound`, `DatabaseUnavailable`.
+        `wanted_model` is the id of the model that the user chose. Errors: `NotFound`, `DatabaseUnavailable`.
         """
         answer_message = self._conversations.message(user_id, message_id)
         asked, history = self._conversations.question_of(user_id, message_id)
         question = Question(
-            user_id, asked.content, answer_message.mode, answer_message.knowledge_base_id, history, model
+            user_id,
+            asked.content,
+            answer_message.mode,
+            answer_message.knowledge_base_id,
+            history,
+            partial(self._find_model, wanted_model),
         )
         begin = self._call(self._begin(user_id, message_id, answer_message.created_at, question))
         try:
@@ -246,10 +255,13 @@ class Answers:
             if task and task.cancelling():
                 # Up to Python 3.11, `wait_for` (LangChain uses it) loses a cancel that comes together with a piece.
                 raise asyncio.CancelledError
-            if isinstance(event, PassagesFound):
-                running.retrieval = event.retrieval
-            else:
-                running.add(event.text)
+            match event:
+                case PassagesFound():
+                    running.retrieval = event.retrieval
+                case ModelChosen():
+                    running.model = event.model.name
+                case TextPiece():
+                    running.add(event.text)
 
     async def _send_batches(self, running: _Running, task: asyncio.Task[None] | None) -> None:
         """Every 50 ms: append what is new to the stream, give a sign of life, and look for a stop."""
@@ -342,7 +354,7 @@ class Answers:
             running.message_id,
             running.state,
             running.text,
-            model=running.question.model_name,
+            model=running.model,
             retrieval=running.retrieval,
             error=running.error,
             begun=running.since,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -25,13 +25,14 @@ from kb.errors import (
     ModelUnreachable,
 )
 from kb.prompts import ChatMessage
-from kb.providers import OPENAI_BASE_URL, host_of, translate_openai_error
+from kb.providers import OPENAI_BASE_URL, host_of, is_loopback, translate_openai_error
 
 # Servers of local models that answer like OpenAI, at their default ports on this machine.
 LOCAL_SERVERS = (("Ollama", "http://127.0.0.1:11434/v1"), ("vLLM / FastChat", "http://127.0.0.1:8000/v1"))
 PROBE_SECONDS = 0.5
 LIST_SECONDS = 3.0
 FRESH_SECONDS = 20.0
+RESOLVE_SECONDS = 10.0
 _AT_LIMIT, _FILTERED, _GAVE_UP = N_("at its limit of length"), N_("by its content filter"), N_("as its server gave up")
 # Reasons to finish that leave the answer without its end: OpenAI's, and those that others have added.
 _EARLY_ENDS = {
@@ -68,72 +69,134 @@ class ChatModel:
         return host_of(self.base_url)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownModels:
+    """What the last look at the servers found. `seen_at` is None until the first look has ended."""
+
+    models: tuple[ChatModel, ...] = ()
+    error: ModelError | None = None
+    seen_at: datetime | None = None
+
+
 class ChatModels:
-    """The models of the configured endpoint or, where none is set, of local servers that answer."""
+    """The models of the configured endpoint or, where none is set, of local servers that answer.
+
+    A thread of its own looks at the servers, so that a silent one delays no page. `known` never blocks: it returns the
+    last result and, if that is old, asks the thread for a new one.
+    """
 
     def __init__(self, settings: Settings, probe: Callable[[str, str, float], list[str]] | None = None) -> None:
         self._settings = settings
         self._probe = probe or list_models
-        self._lock = threading.Lock()
-        self._found: list[ChatModel] = []
-        self._error: ModelError | None = None
-        self._found_at = float("-inf")
+        self._base_url = settings.openai_base_url or OPENAI_BASE_URL
+        self._host = host_of(self._base_url)
+        self._known = KnownModels()
+        self._looks = 0
+        self._looked = threading.Condition()
+        self._wake = threading.Event()
+        self._closing = False
+        if self.is_named:
+            model = ChatModel(settings.llm_model, self._base_url, self._host)
+            self._known = KnownModels((model,), seen_at=datetime.now(UTC))
 
     @property
     def is_configured(self) -> bool:
         return bool(self._settings.openai_base_url or self._settings.openai_api_key.get_secret_value())
 
-    def available(self) -> list[ChatModel]:
-        """The models to choose from; looks at the servers again after some seconds."""
-        if self.is_configured and self._settings.llm_model:
-            base_url = self._settings.openai_base_url or OPENAI_BASE_URL
-            return [ChatModel(self._settings.llm_model, base_url, host_of(base_url))]
-        with self._lock:
-            if time.monotonic() - self._found_at > FRESH_SECONDS:
-                self._found, self._found_at = self._look(), time.monotonic()
-            return self._found
-
     @property
-    def error(self) -> ModelError | None:
-        """Why the configured endpoint could not say which models it has; None if it could, or need not."""
-        return self._error
+    def is_named(self) -> bool:
+        """Whether the settings name the one model, so that no server has to be asked for its list."""
+        return self.is_configured and bool(self._settings.llm_model)
+
+    def start(self) -> None:
+        """Start the thread and its first look."""
+        if not self.is_named:
+            self._wake.set()
+            threading.Thread(target=self._look_when_woken, name="chat-models", daemon=True).start()
+
+    def close(self) -> None:
+        """End the thread; a look under way ends by its own timeout."""
+        self._closing = True
+        self._wake.set()
+
+    def known(self) -> KnownModels:
+        """What the last look found; starts a new look if that is old."""
+        known = self._known
+        if known.seen_at and not self.is_named and (datetime.now(UTC) - known.seen_at).total_seconds() > FRESH_SECONDS:
+            self._wake.set()
+        return known
+
+    def look_again(self) -> None:
+        """Forget the last result and have the thread look at the servers now."""
+        if not self.is_named:
+            self._known = KnownModels()
+            self._wake.set()
 
     def choose(self, wanted: str) -> ChatModel | None:
         """The model with the id `wanted`; else the configured one. A local model is only used if it was chosen.
 
-        A chosen local model whose server is silent is still the chosen one: asking it says what is wrong.
-        Errors: `ModelError` when the configured endpoint does not say which models it has.
+        Decides from what is known. A chosen model whose server is silent is still the chosen one: asking it says what
+        is wrong. Errors: `ModelError` when the configured endpoint does not list its models.
         """
-        models = self.available()
-        for model in models:
+        known = self.known()
+        for model in known.models:
             if model.id == wanted:
                 return model
-        if self.is_configured:
-            if not models and self._error:
-                raise self._error
-            return models[0] if models else None
-        local = {host_of(base_url): (server, base_url) for server, base_url in LOCAL_SERVERS}
+        if known.models and self.is_configured:
+            return known.models[0]
+        if remembered := self._remembered(wanted):
+            return remembered
+        if known.error:
+            raise known.error
+        return None
+
+    def resolve(self, wanted: str) -> ChatModel | None:
+        """As `choose`, but waits for a look where nothing is known. For background threads. Errors: `ModelError`."""
+        if self.is_configured and not self._known.models and not self._remembered(wanted):
+            with self._looked:
+                looks = self._looks
+                self._wake.set()
+                if not self._looked.wait_for(lambda: self._looks > looks, RESOLVE_SECONDS):
+                    raise ModelTimeout(host=self._host, model="", seconds=f"{RESOLVE_SECONDS:g}")
+        return self.choose(wanted)
+
+    def refresh(self) -> None:
+        """Look at the servers, and wait for their replies."""
+        models, error = self._look()
+        with self._looked:
+            self._known = KnownModels(tuple(models), error, datetime.now(UTC))
+            self._looks += 1
+            self._looked.notify_all()
+
+    def _look_when_woken(self) -> None:
+        while self._wake.wait() and not self._closing:
+            self._wake.clear()
+            self.refresh()
+
+    def _remembered(self, wanted: str) -> ChatModel | None:
+        """The model that the id names, although no list holds it at the moment."""
         host, _, name = wanted.partition("/")
+        if self.is_configured:
+            return ChatModel(name, self._base_url, self._host) if host == self._host and name else None
+        local = {host_of(base_url): (server, base_url) for server, base_url in LOCAL_SERVERS}
         return ChatModel(name, local[host][1], local[host][0], is_local=True) if host in local and name else None
 
-    def _look(self) -> list[ChatModel]:
+    def _look(self) -> tuple[list[ChatModel], ModelError | None]:
         if self.is_configured:
-            base_url = self._settings.openai_base_url or OPENAI_BASE_URL
             key = self._settings.openai_api_key.get_secret_value()
-            self._error = None
             try:
-                names = self._probe(base_url, key, LIST_SECONDS)
+                names = self._probe(self._base_url, key, LIST_SECONDS)
             except ModelError as error:
-                self._error = error
-                return []
-            return [ChatModel(name, base_url, host_of(base_url)) for name in names]
+                return [], error
+            return [ChatModel(name, self._base_url, self._host) for name in names], None
         with ThreadPoolExecutor(len(LOCAL_SERVERS)) as pool:
             names_of = pool.map(lambda server: self._probe_local(server[1]), LOCAL_SERVERS)
-            return [
+            found = [
                 ChatModel(name, base_url, server, is_local=True)
-                for (server, base_url), found in zip(LOCAL_SERVERS, names_of, strict=True)
-                for name in found
+                for (server, base_url), names in zip(LOCAL_SERVERS, names_of, strict=True)
+                for name in names
             ]
+            return found, None
 
     def _probe_local(self, base_url: str) -> list[str]:
         try:
@@ -147,7 +210,12 @@ def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
     host = host_of(base_url)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        reply = httpx.get(f"{base_url.rstrip('/')}/models", headers=headers, timeout=timeout_seconds)
+        reply = httpx.get(
+            f"{base_url.rstrip('/')}/models",
+            headers=headers,
+            timeout=timeout_seconds,
+            trust_env=not is_loopback(base_url),
+        )
         names = [str(model["id"]) for model in reply.raise_for_status().json()["data"]]
     except httpx.HTTPStatusError as error:
         status = error.response.status_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -35,6 +36,15 @@ _BROKEN_OFF = frozenset({"ReadError", "RemoteProtocolError", "WriteError", "Clos
 def host_of(base_url: str) -> str:
     """host:port of the base URL (empty: OpenAI's own), without any user or password in it."""
     return urlsplit(base_url or OPENAI_BASE_URL).netloc.rpartition("@")[2]
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether the server is on this machine; no proxy is asked for it, whatever the environment says."""
+    name = urlsplit(base_url).hostname or ""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
 
 
 def translate_openai_error(

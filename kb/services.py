@@ -52,6 +52,7 @@ class Services:
         }
 
     def close(self) -> None:
+        self.chat_models.close()
         self.retriever.close()
         self.vectors.close()
         self.redis.close()
@@ -91,7 +92,13 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
 
 def build_answers(services: Services) -> Answers:
     """The answers' background loop, for web processes."""
-    return Answers(services.settings, services.redis, services.conversations, services.retriever.retrieve)
+    return Answers(
+        services.settings,
+        services.redis,
+        services.conversations,
+        services.retriever.retrieve,
+        services.chat_models.resolve,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,16 +99,18 @@ def draw_work() -> None:
 
 def draw_models() -> None:
     _section(_("Models"))
-    settings, chat = services().settings, services().chat_models
+    settings, known = services().settings, services().chat_models.known()
     name = services().embedding.name
     status = model_status(settings)
     detail = _model_state(status.state) if status else ""
-    models = [(_("Language model"), model.name, model.server) for model in chat.available()]
+    models = [(_("Language model"), model.name, model.server) for model in known.models]
     _table([(_("Embedding model"), name, detail), *models])
     if status and status.failure:
         show_error(status.failure)
-    if chat.error:
-        show_error(chat.error)
+    if known.error:
+        show_error(known.error)
+    elif known.seen_at is None:
+        st.caption(_("Looking for language models…"))
     elif not models:
         st.caption(_("No language model is connected."), help=connect_help())
 

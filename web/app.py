@@ -53,6 +53,7 @@ class Web:
         self._closers.append(queue.close)
         services = build_services(self.settings, queue)
         self._closers.append(services.close)
+        services.chat_models.start()
         return services
 
     @cached_property

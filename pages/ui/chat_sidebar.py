@@ -8,9 +8,8 @@ import streamlit as st
 
 from kb.errors import ModelError
 from kb.extracts import escape_markdown as escape
-from kb.llm import ChatModel
 from kb.models import KnowledgeBase, Mode
-from pages.ui.feedback import errors_flashed, errors_shown
+from pages.ui.feedback import errors_flashed, errors_shown, live_fragment, redraw
 from pages.ui.i18n import _, error_text
 from pages.ui.resources import current_user, services
 from pages.ui.state import forget_id, state
@@ -19,6 +18,7 @@ MODE_KEY = "mode"
 KNOWLEDGE_BASE_KEY = "knowledge_base"
 MODEL_KEY = "chat_model"
 RECENT = 12
+LOOK_SECONDS = 0.5
 TITLE_CHARACTERS = 24
 
 
@@ -91,19 +91,25 @@ def _switch() -> None:
 
 
 def _draw_model() -> None:
-    """Which language model answers. A local one that was found is offered, and used once it is chosen."""
-    models = services().chat_models.available()
-    if error := services().chat_models.error:
-        st.caption(f":red[{escape(error_text(error)[0])}]", help=escape(error_text(error)[1]))
+    """The language model that answers. Local models are offered, and used only once chosen."""
+    known = services().chat_models.known()
+    if known.seen_at is None:
+        _await_models()
         return
-    if not models:
+    if known.error:
+        message, remedy = error_text(known.error)
+        st.caption(f":red[{escape(message)}]", help=escape(remedy))
+        st.button(_("Look again"), key="look_again", type="tertiary", icon=":material/refresh:", on_click=_look_again)
+        return
+    if not known.models:
         st.caption(_("No language model is connected."), help=connect_help())
         return
-    if services().chat_models.is_configured and len(models) == 1:
+    models, is_configured = known.models, services().chat_models.is_configured
+    if is_configured and len(models) == 1:
         st.caption(_("Language model: {name} ({server})").format(name=models[0].name, server=models[0].server))
         return
     labels = {model.id: f"{model.name} · {model.server}" for model in models}
-    options = list(labels) if services().chat_models.is_configured else ["", *labels]
+    options = list(labels) if is_configured else ["", *labels]
     chosen = current_user().chat_model
     st.session_state[MODEL_KEY] = chosen if chosen in options else options[0]
     st.selectbox(
@@ -114,6 +120,18 @@ def _draw_model() -> None:
         on_change=_choose_model,
         help=_("These models answer on this machine. Choose one to use it.") if models[0].is_local else None,
     )
+
+
+@live_fragment(LOOK_SECONDS)
+def _await_models() -> None:
+    """Shown until the first look at the servers has ended."""
+    if services().chat_models.known().seen_at:
+        redraw()
+    st.caption(_("Looking for language models…"))
+
+
+def _look_again() -> None:
+    services().chat_models.look_again()
 
 
 def _choose_model() -> None:
@@ -132,14 +150,9 @@ def connect_help() -> str:
 def has_model() -> bool:
     """Whether there is a model to ask, as far as is known."""
     try:
-        return chosen_model() is not None
+        return services().chat_models.choose(current_user().chat_model) is not None
     except ModelError:
         return False
-
-
-def chosen_model() -> ChatModel | None:
-    """The model that answers this user's questions; None if there is none. Errors: `ModelError`."""
-    return services().chat_models.choose(current_user().chat_model)
 
 
 def _draw_recent() -> None:

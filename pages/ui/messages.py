@@ -9,12 +9,11 @@ import streamlit as st
 
 from kb.answers import ALIVE_SECONDS, Answers
 from kb.conversations import MESSAGE
-from kb.errors import KbError, ModelError, NoChatModel, NotFound, RedisUnavailable, from_code
+from kb.errors import KbError, NoChatModel, NotFound, RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
-from kb.llm import ChatModel
 from kb.models import Message, MessageState, Mode, Retrieval, Role
 from pages.ui import resources
-from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
+from pages.ui.chat_sidebar import connect_help, mode_names
 from pages.ui.citations import cited, safe_markdown
 from pages.ui.feedback import errors_flashed, live_fragment, redraw, show_error
 from pages.ui.i18n import _, ngettext
@@ -206,15 +205,7 @@ def start_answer(user_id: UUID, message: Message) -> None:
     """Have `message` written in the background; if that cannot begin, it says why and can be tried again."""
     state().live.pop(message.id, None)
     try:
-        resources.answers().start(user_id, message.id, _model_for(message))
+        resources.answers().start(user_id, message.id, resources.current_user().chat_model)
     except KbError as error:
         with errors_flashed():  # where even that cannot be written, it is found interrupted
             resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, "", error=error)
-
-
-def _model_for(message: Message) -> ChatModel | ModelError | None:
-    """Whom to ask; in testing mode nobody is, not even for the models' names."""
-    try:
-        return None if message.mode is Mode.TEST else chosen_model()
-    except ModelError as error:
-        return error

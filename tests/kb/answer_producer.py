@@ -11,7 +11,7 @@ from uuid import UUID
 import kb.answers
 import kb.services
 from kb.config import load_settings
-from kb.llm import ChatModel
+from kb.providers import host_of
 from tests.fakes.embedding import HashedWords
 from tests.fakes.queue import RecordingQueue
 
@@ -20,10 +20,14 @@ given = json.loads(sys.argv[1])
 patch("kb.services.build_embedding_model", lambda _settings, threads: HashedWords()).start()
 services = kb.services.build_services(
     load_settings(
-        _env_file=None, zhiwen_home=given["home"], redis_url=given["redis_url"], milvus_uri=given["milvus_uri"]
+        _env_file=None,
+        zhiwen_home=given["home"],
+        redis_url=given["redis_url"],
+        milvus_uri=given["milvus_uri"],
+        openai_base_url=given["base_url"],
     ),
     RecordingQueue(),
 )
 answers = kb.services.build_answers(services)
-answers.start(UUID(given["user"]), UUID(given["message"]), ChatModel("long", given["base_url"], "test"))
+answers.start(UUID(given["user"]), UUID(given["message"]), f"{host_of(given['base_url'])}/long")
 threading.Event().wait()

@@ -24,11 +24,11 @@ from pydantic import SecretStr
 from kb import redis as kb_redis
 from kb.answering import Question
 from kb.answers import Answers, Update, _Running
-from kb.errors import DatabaseUnavailable, MilvusUnavailable, NotFound, RedisUnavailable
+from kb.errors import DatabaseUnavailable, MilvusUnavailable, ModelUnreachable, NotFound, RedisUnavailable
 from kb.llm import ChatModel
 from kb.models import Message, MessageState, Mode, Retrieval
 from kb.retrieval import Retriever
-from kb.services import WorkerParts, build_answers
+from kb.services import Services, WorkerParts
 from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, LONG_TOKENS, ModelServer
@@ -45,6 +45,17 @@ def model_server() -> Iterator[ModelServer]:
         yield server
 
 
+def build_answers(services: Services, server: ModelServer, **settings: object) -> Answers:
+    """A web process's answers; the id that is wanted names a model of `server`, and nothing means none."""
+    return Answers(
+        services.settings.model_copy(update=settings),
+        services.redis,
+        services.conversations,
+        services.retriever.retrieve,
+        lambda wanted: ChatModel(wanted, server.base_url, "test") if wanted else None,
+    )
+
+
 @dataclass
 class Chat:
     """A user who asks, and the models that can be asked."""
@@ -53,17 +64,14 @@ class Chat:
     answers: Answers
     server: ModelServer
 
-    def model(self, name: str) -> ChatModel:
-        return ChatModel(name, self.server.base_url, "test")
-
     def ask(self, question: str, mode: Mode = Mode.LLM, knowledge_base: UUID | None = None) -> Message:
         conversations = self.core.services.conversations
         conversation = conversations.create(self.core.user, question, mode, knowledge_base)
         return conversations.ask(self.core.user, conversation.id, question)
 
-    def start(self, question: str, model: str | None = "fake", mode: Mode = Mode.LLM, base: UUID | None = None) -> UUID:
+    def start(self, question: str, model: str = "fake", mode: Mode = Mode.LLM, base: UUID | None = None) -> UUID:
         message = self.ask(question, mode, base)
-        self.answers.start(self.core.user, message.id, self.model(model) if model else None)
+        self.answers.start(self.core.user, message.id, model)
         return message.id
 
     def message(self, message_id: UUID) -> Message:
@@ -87,7 +95,7 @@ def held(model_server: ModelServer) -> Iterator[None]:
 @pytest.fixture
 def chat(core: Core, model_server: ModelServer) -> Iterator[Chat]:
     model_server.requests.clear()
-    answers = build_answers(core.services)
+    answers = build_answers(core.services, model_server)
     yield Chat(core, answers, model_server)
     answers.close()
 
@@ -143,7 +151,7 @@ def test_a_knowledge_answer_rests_on_its_passages(chat: Chat, fruit: UUID) -> No
 
 
 def test_without_a_model_the_best_sentences_answer(chat: Chat, fruit: UUID) -> None:
-    message = chat.finished(chat.start("What colour is a green pear?", None, Mode.KNOWLEDGE, fruit))
+    message = chat.finished(chat.start("What colour is a green pear?", "", Mode.KNOWLEDGE, fruit))
     assert (message.state, message.model, message.error) == (MessageState.DONE, "", "")
     assert "**A pear is green\\.**" in message.content
     assert message.content.endswith("[1]")
@@ -171,7 +179,7 @@ def test_the_conversation_so_far_is_told_to_the_model(chat: Chat) -> None:
     conversations = chat.core.services.conversations
     first = chat.finished(chat.start("First question"))
     again = conversations.ask(chat.core.user, first.conversation_id, "Second question")
-    chat.answers.start(chat.core.user, again.id, chat.model("fake"))
+    chat.answers.start(chat.core.user, again.id, "fake")
     chat.finished(again.id)
     told = [message["content"] for message in chat.server.requests[-1].body["messages"]]
     assert told[1:] == ["First question", "You asked: First question", "Second question"]
@@ -189,7 +197,7 @@ def test_many_answers_run_at_once(chat: Chat) -> None:
 def test_an_answer_that_runs_is_not_started_twice(chat: Chat) -> None:
     with chat.server.held(CHAT):
         message_id = chat.start("Question", "slow")
-        chat.answers.start(chat.core.user, message_id, chat.model("fake"))
+        chat.answers.start(chat.core.user, message_id, "fake")
     assert chat.finished(message_id).model == "slow"
     assert len(chat.server.requests) == 1
 
@@ -229,7 +237,7 @@ def test_a_stopped_answer_can_be_given_again(chat: Chat) -> None:
         chat.finished(message_id)
     wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
     chat.core.services.conversations.ask_again(chat.core.user, message_id)
-    chat.answers.start(chat.core.user, message_id, chat.model("fake"))
+    chat.answers.start(chat.core.user, message_id, "fake")
     message = chat.finished(message_id)
     assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
     wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
@@ -238,7 +246,7 @@ def test_a_stopped_answer_can_be_given_again(chat: Chat) -> None:
 
 @pytest.mark.usefixtures("held")
 def test_another_web_process_may_stop_and_follow(chat: Chat) -> None:
-    other = build_answers(chat.core.services)
+    other = build_answers(chat.core.services, chat.server)
     message_id = chat.start("A long story", "long")
     wait_until(lambda: "word1" in other.read(chat.core.user, message_id).text)
     assert not other.interrupt_if_dead(chat.core.user, message_id)
@@ -301,9 +309,9 @@ def test_answers_are_started_and_saved_while_many_retrievals_wait(
         return retrieve(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Retriever, "retrieve", wait)
-    answers = build_answers(chat.core.services)
+    answers = build_answers(chat.core.services, chat.server)
     own = Chat(chat.core, answers, chat.server)
-    waiting = [own.start("What colour is a pear?", None, Mode.KNOWLEDGE, fruit) for _ in range(40)]
+    waiting = [own.start("What colour is a pear?", "", Mode.KNOWLEDGE, fruit) for _ in range(40)]
     assert own.finished(own.start("Question")).content == "You asked: Question"
     goes_on.set()
     assert {own.finished(message_id).state for message_id in waiting} == {MessageState.DONE}
@@ -311,29 +319,45 @@ def test_answers_are_started_and_saved_while_many_retrievals_wait(
 
 
 def test_a_silent_model_times_out(core: Core, model_server: ModelServer) -> None:
-    settings = core.services.settings.model_copy(update={"llm_timeout_seconds": 0.5})
-    answers = Answers(settings, core.services.redis, core.services.conversations, core.services.retriever.retrieve)
+    answers = build_answers(core.services, model_server, llm_timeout_seconds=0.5)
     chat = Chat(core, answers, model_server)
     message = chat.finished(chat.start("Question", "silent"))
     assert (message.error, message.error_values["seconds"]) == ("model_timeout", "0.5")
     answers.close()
 
 
-def test_a_model_that_cannot_be_reached(chat: Chat) -> None:
-    message = chat.ask("Question")
-    gone = ChatModel("fake", f"http://127.0.0.1:{free_port()}/v1", "test")
-    chat.answers.start(chat.core.user, message.id, gone)
-    assert chat.finished(message.id).error == "model_unreachable"
+def test_model_that_cannot_be_reached(core: Core, model_server: ModelServer) -> None:
+    services, gone = core.services, ChatModel("fake", f"http://127.0.0.1:{free_port()}/v1", "test")
+    answers = Answers(
+        services.settings, services.redis, services.conversations, services.retriever.retrieve, lambda _: gone
+    )
+    chat = Chat(core, answers, model_server)
+    assert chat.finished(chat.start("Question")).error == "model_unreachable"
+    answers.close()
+
+
+def test_model_list_that_fails_costs_no_passages(core: Core, fruit: UUID, model_server: ModelServer) -> None:
+    services = core.services
+
+    def fail(_wanted: str) -> ChatModel | None:
+        raise ModelUnreachable(host="box", model="")
+
+    answers = Answers(services.settings, services.redis, services.conversations, services.retriever.retrieve, fail)
+    chat = Chat(core, answers, model_server)
+    message = chat.finished(chat.start("What colour is a pear?", "", Mode.KNOWLEDGE, fruit))
+    assert (message.state, message.error) == (MessageState.FAILED, "model_unreachable")
+    assert message.retrieval is not None
+    assert len(message.retrieval.passages) == 1
+    answers.close()
 
 
 def test_chat_without_a_model_says_so(chat: Chat) -> None:
-    message = chat.finished(chat.start("Question", None))
+    message = chat.finished(chat.start("Question", ""))
     assert (message.state, message.error) == (MessageState.FAILED, "no_chat_model")
 
 
 def test_the_key_stands_nowhere_in_what_is_kept(core: Core, model_server: ModelServer) -> None:
-    settings = core.services.settings.model_copy(update={"openai_api_key": SecretStr("wrong")})
-    answers = Answers(settings, core.services.redis, core.services.conversations, core.services.retriever.retrieve)
+    answers = build_answers(core.services, model_server, openai_api_key=SecretStr("wrong"))
     chat = Chat(core, answers, model_server)
     message = chat.finished(chat.start("Question", "fake"))
     assert chat.server.requests[-1].key == "wrong"
@@ -350,7 +374,7 @@ def test_a_milvus_that_is_away_fails_the_answer(chat: Chat, fruit: UUID, monkeyp
         raise MilvusUnavailable(detail="gone")
 
     monkeypatch.setattr(Retriever, "retrieve", away)
-    answers = build_answers(chat.core.services)
+    answers = build_answers(chat.core.services, chat.server)
     own = Chat(chat.core, answers, chat.server)
     message = own.finished(own.start("What colour is a pear?", "fake", Mode.KNOWLEDGE, fruit))
     assert (message.state, message.error) == (MessageState.FAILED, "milvus_unavailable")
@@ -359,7 +383,7 @@ def test_a_milvus_that_is_away_fails_the_answer(chat: Chat, fruit: UUID, monkeyp
 
 def test_a_defect_is_a_failed_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retriever, "retrieve", lambda *_arguments: 1 / 0)
-    answers = build_answers(chat.core.services)
+    answers = build_answers(chat.core.services, chat.server)
     own = Chat(chat.core, answers, chat.server)
     message = own.finished(own.start("What colour is a pear?", "fake", Mode.KNOWLEDGE, fruit))
     assert (message.state, message.error) == (MessageState.FAILED, "answer_failed")
@@ -381,7 +405,7 @@ def test_a_database_that_is_away_at_the_end_is_waited_for(chat: Chat, monkeypatc
     message_id = chat.start("Question")
     wait_until(lambda: len(tries) > 5)
     assert not chat.answers.read(chat.core.user, message_id).ended
-    other = build_answers(chat.core.services)  # of another web process
+    other = build_answers(chat.core.services, chat.server)  # of another web process
     assert not other.interrupt_if_dead(chat.core.user, message_id)
     other.close()
     is_back.set()
@@ -392,7 +416,7 @@ def test_a_database_that_is_away_at_the_end_is_waited_for(chat: Chat, monkeypatc
 def test_two_who_start_the_same_answer_get_one(chat: Chat) -> None:
     for number in range(5):
         message = chat.ask(f"Question {number}")
-        start = partial(chat.answers.start, chat.core.user, message.id, chat.model("fake"))
+        start = partial(chat.answers.start, chat.core.user, message.id, "fake")
         asked = len(chat.server.requests)
         with ThreadPoolExecutor(2) as pool:
             for started in [pool.submit(start), pool.submit(start)]:
@@ -408,7 +432,7 @@ def test_an_answer_that_was_given_meanwhile_is_not_given_again(chat: Chat) -> No
     chat.finished(message_id)
     wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
     asked = len(chat.server.requests)
-    chat.answers.start(chat.core.user, message_id, chat.model("fake"))
+    chat.answers.start(chat.core.user, message_id, "fake")
     answer = chat.answers.read(chat.core.user, message_id)
     assert (answer.text, answer.ended) == ("You asked: Question", True)
     assert len(chat.server.requests) == asked
@@ -417,7 +441,7 @@ def test_an_answer_that_was_given_meanwhile_is_not_given_again(chat: Chat) -> No
 def test_an_answer_that_is_taken_for_dead_before_it_begins_is_given(chat: Chat) -> None:
     message = chat.ask("Question")
     chat.core.services.conversations.finish(chat.core.user, message.id, MessageState.INTERRUPTED, "")
-    chat.answers.start(chat.core.user, message.id, chat.model("fake"))
+    chat.answers.start(chat.core.user, message.id, "fake")
     wait_until(lambda: chat.message(message.id).state is MessageState.DONE)
     assert chat.message(message.id).content == "You asked: Question"
 
@@ -435,7 +459,7 @@ def test_an_answer_tried_again_before_the_last_word_of_the_first_try_is_given(
     message_id = chat.start("Question", "error-500")
     assert chat.finished(message_id).state is MessageState.FAILED
     chat.core.services.conversations.ask_again(chat.core.user, message_id)
-    chat.answers.start(chat.core.user, message_id, chat.model("fake"))
+    chat.answers.start(chat.core.user, message_id, "fake")
     message = chat.finished(message_id)
     assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
 
@@ -446,7 +470,7 @@ def own_chat(
 ) -> Iterator[Chat]:
     """One whose Redis the test may take away."""
     with open_core(make_settings(redis_url=own_redis.url, milvus_uri=milvus_url), embedding) as core:
-        answers = build_answers(core.services)
+        answers = build_answers(core.services, model_server)
         yield Chat(core, answers, model_server)
         answers.close()
 
@@ -461,7 +485,7 @@ def own_chat(
     ],
 )
 def test_what_no_store_would_take_is_kept_out_of_an_answer(pieces: list[str], text: str) -> None:
-    question = Question(uuid4(), "?", Mode.LLM, None, [], None)
+    question = Question(uuid4(), "?", Mode.LLM, None, [], lambda: None)
     running = _Running(uuid4(), uuid4(), datetime.now(UTC), question)
     for piece in pieces:
         running.add(piece)
@@ -517,7 +541,7 @@ def test_what_was_held_up_arrives_when_redis_is_back(own_chat: Chat, own_redis: 
 
 @pytest.mark.usefixtures("held")
 def test_a_web_process_that_closes_saves_what_it_has(chat: Chat) -> None:
-    answers = build_answers(chat.core.services)
+    answers = build_answers(chat.core.services, chat.server)
     own = Chat(chat.core, answers, chat.server)
     message_id = own.start("A long story", "long")
     own.arrived(message_id, "word2")
@@ -555,13 +579,13 @@ def test_an_answer_whose_process_was_killed_keeps_what_had_arrived(chat: Chat) -
     assert found.content.startswith("word0 word1 word2 word3")
     assert not chat.answers.interrupt_if_dead(chat.core.user, message.id)
     assert chat.core.services.conversations.ask_again(chat.core.user, message.id)
-    chat.answers.start(chat.core.user, message.id, chat.model("fake"))
+    chat.answers.start(chat.core.user, message.id, "fake")
     assert chat.finished(message.id).content == "You asked: A long story"
 
 
 def test_an_answer_without_a_sign_of_life_for_a_while_is_not_lost(chat: Chat) -> None:
     """Redis started again without its data, say, while another web process looked."""
-    other = build_answers(chat.core.services)
+    other = build_answers(chat.core.services, chat.server)
 
     def is_taken_for_dead() -> bool:
         chat.core.services.redis.flushall()
@@ -588,7 +612,7 @@ def test_a_conversation_deleted_in_the_middle_harms_nothing(chat: Chat) -> None:
 def test_another_users_answer_is_not_there(chat: Chat) -> None:
     message = chat.ask("Question")
     calls: list[Callable[[], object]] = [
-        lambda: chat.answers.start(chat.core.stranger, message.id, None),
+        lambda: chat.answers.start(chat.core.stranger, message.id),
         lambda: chat.answers.interrupt_if_dead(chat.core.stranger, message.id),
     ]
     for call in calls:

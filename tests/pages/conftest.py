@@ -21,7 +21,7 @@ from pages.ui import resources
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import ModelServer
 from tests.pages.visitor import Visitor
-from tests.real_services import free_port
+from tests.real_services import free_port, wait_until
 from web.app import build_web
 from workers.broker import NAMESPACE
 
@@ -165,8 +165,13 @@ Visit = Callable[..., Visitor]
 
 @pytest.fixture
 def visit(installation: Installation) -> Visit:
-    """Opens a session at the chat; `visit("zh-CN", conversation=…)`."""
-    return Visitor
+    """Opens a session at the chat, once the models are known; `visit("zh-CN", conversation=…)`."""
+
+    def open_session(locale: str = "en-US", **query: str) -> Visitor:
+        wait_until(lambda: resources.services().chat_models.known().seen_at, what="the list of models")
+        return Visitor(locale, **query)
+
+    return open_session
 
 
 @pytest.fixture
