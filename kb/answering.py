@@ -1,4 +1,4 @@
-"""A question with its history → events: the passages, pieces of text. Failures are raised."""
+"""A question with its history → events: the passages, pieces of text and of reasoning. Failures are raised."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from kb import prompts
-from kb.config import Settings
+from kb.completions import ChatClient, Piece, TextPiece
 from kb.errors import NoChatModel, NotFound
 from kb.extracts import extract_answer
 from kb.lexical import script_share
 from kb.library.access import KNOWLEDGE_BASE
-from kb.llm import ChatModel, stream_chat
+from kb.llm import ChatModel
 from kb.models import Message, Mode, Retrieval
 
 
@@ -40,16 +40,11 @@ class ModelChosen:
     model: ChatModel
 
 
-@dataclass(frozen=True, slots=True)
-class TextPiece:
-    text: str
-
-
-Event = PassagesFound | ModelChosen | TextPiece
+Event = PassagesFound | ModelChosen | Piece
 Retrieve = Callable[[UUID, UUID, str], Retrieval]
 
 
-async def answer(settings: Settings, retrieve: Retrieve, question: Question) -> AsyncIterator[Event]:
+async def answer(chat: ChatClient, retrieve: Retrieve, question: Question) -> AsyncIterator[Event]:
     """Answer in the question's mode. Errors: those of retrieval and of the model; `NoChatModel`.
 
     No text at all after `PassagesFound` means: nothing relevant was found, or the mode is to show passages only.
@@ -73,8 +68,8 @@ async def answer(settings: Settings, retrieve: Retrieve, question: Question) -> 
             return
         messages = prompts.knowledge_messages(question.text, question.history, retrieval.passages, chinese)
     yield ModelChosen(model)
-    async for text in stream_chat(settings, model, messages):
-        yield TextPiece(text)
+    async for piece in chat.stream(model, messages):
+        yield piece
 
 
 def is_chinese(text: str) -> bool:

@@ -14,30 +14,29 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import redis
-import redis.asyncio
 import structlog
-from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger as BoundLogger
 
-from kb import redis as kb_redis
-from kb.answering import ModelChosen, PassagesFound, Question, Retrieve, TextPiece, answer
+from kb.answer_stream import START, AnswerStreams, Update
+from kb.answering import Event, ModelChosen, PassagesFound, Question, Retrieve, answer
+from kb.completions import ChatClient, Reasoning, TextPiece, TextWasReasoning
 from kb.config import Settings
 from kb.conversations import Conversations
-from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, NotFound
+from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
 from kb.llm import ChatModel
 from kb.models import MessageState, Retrieval
-from kb.retrieval.record import from_record, to_record
+from kb.retrieval.record import to_record
 
 BATCH_SECONDS = 0.05
-ALIVE_SECONDS = 6
-STREAM_SECONDS = 3600
 START_SECONDS = 10.0
-RETRIEVALS = 64  # at once; one that a silent service holds up keeps its thread until the service's timeout
+RETRIEVALS = 64  # at once; a silent service keeps a thread until its timeout
+KNOWN_OWNERS = 10_000
+REAP_SECONDS = 3.0
 SAVE_PAUSE_SECONDS = 1.0  # less than `ALIVE_SECONDS`
 
 log = structlog.get_logger()
@@ -46,14 +45,25 @@ T = TypeVar("T")
 FindModel = Callable[[str], ChatModel | None]  # by the id that the user chose; see `ChatModels.resolve`
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What has arrived of an answer since `position` was last given."""
+@dataclass(slots=True)
+class _Text:
+    """Text that arrives in pieces, and how much of it is in the stream."""
 
-    position: str
-    text: str
-    retrieval: Retrieval | None
-    ended: bool
+    whole: str = ""
+    sent: int = 0
+    half: str = ""  # the first half of a character that a server cut in two
+
+    def add(self, piece: str) -> None:
+        """Append a piece, without lone surrogates and NUL, which the stores refuse."""
+        piece = self.half + piece
+        self.half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
+        piece = piece.removesuffix(self.half) if self.half else piece
+        clean = piece if piece.isascii() else piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        self.whole += clean.replace("\0", "")
+
+    @property
+    def unsent(self) -> str:
+        return self.whole[self.sent :]
 
 
 @dataclass(slots=True)
@@ -62,10 +72,11 @@ class _Running:
 
     user_id: UUID
     message_id: UUID
-    since: datetime  # when this try was asked for
+    since: datetime  # when the user asked for this try
     question: Question
-    text: str = ""
-    sent: int = 0  # characters of `text` that are in the stream
+    text: _Text = field(default_factory=_Text)
+    reasoning: _Text = field(default_factory=_Text)
+    restarts: bool = False  # the text in the stream is void, and the stream does not say so yet
     model: str = ""
     retrieval: Retrieval | None = None
     retrieval_sent: bool = False
@@ -73,17 +84,35 @@ class _Running:
     error: KbError | None = None
     stop_requested: bool = False
     finished: asyncio.Event = field(default_factory=asyncio.Event)
-    half: str = ""  # the first half of a character that a server cut in two
-    begun: asyncio.Event = field(default_factory=asyncio.Event)  # what an earlier try left is gone
+    begun: asyncio.Event = field(default_factory=asyncio.Event)  # remains of an earlier try are removed
     task: asyncio.Task[None] | None = None
 
-    def add(self, piece: str) -> None:
-        """Append a piece such that every store takes the text: no lone surrogates, no NUL."""
-        piece = self.half + piece
-        self.half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
-        piece = piece.removesuffix(self.half) if self.half else piece
-        whole = piece if piece.isascii() else piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        self.text += whole.replace("\0", "")
+    def take(self, event: Event) -> None:
+        match event:
+            case PassagesFound():
+                self.retrieval = event.retrieval
+            case ModelChosen():
+                self.model = event.model.name
+            case TextPiece():
+                self.text.add(event.text)
+            case Reasoning():
+                self.reasoning.add(event.text)
+            case TextWasReasoning():
+                # New objects, so that a batch on its way marks only the old ones as sent.
+                self.reasoning, self.text, self.restarts = _Text(self.reasoning.whole + self.text.whole), _Text(), True
+
+    def unsent(self) -> dict[str, str]:
+        """What the stream lacks, as the fields of one entry."""
+        fields: dict[str, str] = {}
+        if self.retrieval and not self.retrieval_sent:
+            fields["retrieval"] = json.dumps(to_record(self.retrieval))
+        if self.restarts:
+            fields["restarts"] = "1"
+        if self.reasoning.unsent:
+            fields["reasoning"] = self.reasoning.unsent
+        if self.text.unsent:
+            fields["text"] = self.text.unsent
+        return fields
 
 
 class Answers:
@@ -97,19 +126,19 @@ class Answers:
         retrieve: Retrieve,
         find_model: FindModel,
     ) -> None:
-        self._settings = settings
-        self._client = client
         self._conversations = conversations
         self._retrieve = retrieve
+        self._chat = ChatClient(settings)
+        # A page reads several times a second, and the owner of a message never changes: SQL is asked once.
+        self._require_own = lru_cache(KNOWN_OWNERS)(conversations.state)
         self._find_model = find_model
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(RETRIEVALS, thread_name_prefix="answers"))
-        # Of its own: starting and saving an answer must not wait behind retrievals.
+        # A pool of its own, so that starting and saving an answer never wait behind retrievals.
         self._sql = ThreadPoolExecutor(4, thread_name_prefix="answers-sql")
         self._running: dict[UUID, _Running] = {}
-        self._async_client = redis.asyncio.Redis.from_url(
-            settings.redis_url, decode_responses=True, socket_timeout=2, socket_connect_timeout=1
-        )
+        self._streams = AnswerStreams(settings, client)
+        self._reaper: Future[None] | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="answers", daemon=True)
         self._thread.start()
 
@@ -136,42 +165,24 @@ class Answers:
         except TimeoutError as error:
             raise DatabaseUnavailable(detail=N_("it takes too long")) from error
 
-    def read(self, user_id: UUID, message_id: UUID, position: str = "0-0") -> Update:
+    def read(self, user_id: UUID, message_id: UUID, position: str = START) -> Update:
         """What has arrived since `position`. Errors: `NotFound`, `RedisUnavailable`."""
-        self._conversations.message(user_id, message_id)
-        with kb_redis.translated():
-            found: Any = self._client.xrange(kb_redis.answer_key(message_id, "stream"), min=f"({position}")
-        text, retrieval, ended = "", None, False
-        for _, fields in found:
-            text += fields.get("text", "")
-            ended = ended or "end" in fields
-            if "retrieval" in fields:
-                retrieval = from_record(json.loads(fields["retrieval"]))
-        return Update(found[-1][0] if found else position, text, retrieval, ended)
+        self._require_own(user_id, message_id)
+        return self._streams.read(message_id, position)
 
     def stop(self, user_id: UUID, message_id: UUID) -> None:
         """Ask the producer, wherever it runs, to stop. Errors: `NotFound`, `RedisUnavailable`."""
-        self._conversations.message(user_id, message_id)
-        with kb_redis.translated():
-            self._client.set(kb_redis.answer_key(message_id, "stop"), 1, ex=STREAM_SECONDS)
+        self._require_own(user_id, message_id)
+        self._streams.request_stop(message_id)
 
-    def interrupt_if_dead(self, user_id: UUID, message_id: UUID) -> bool:
-        """Close an answer whose producer died, keeping what had arrived. True if that was so.
-
-        Errors: `RedisUnavailable`: without Redis there is no telling.
-        """
-        if message_id in self._running:
-            return False
-        with kb_redis.translated():
-            if self._client.exists(kb_redis.answer_key(message_id, "alive")):
-                return False
-        arrived = self.read(user_id, message_id)
-        return self._conversations.finish(
-            user_id, message_id, MessageState.INTERRUPTED, arrived.text, retrieval=arrived.retrieval
-        )
+    def watch_for_dead(self) -> None:
+        """Start the reaper, which closes answers whose producer died, in this or any other web process."""
+        self._reaper = self._call(self._reap())
 
     def close(self) -> None:
         """End all running answers as interrupted, saving what they have."""
+        if self._reaper:
+            self._reaper.cancel()
         self._call(self._close()).result(timeout=10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
@@ -189,10 +200,10 @@ class Answers:
     async def _begin(self, user_id: UUID, message_id: UUID, since: datetime, question: Question) -> None:
         while earlier := self._running.get(message_id):
             if not earlier.finished.is_set():
-                earlier.since = since  # somebody else was quicker, or a page took it for dead: it is this try's answer
+                earlier.since = since  # a run is under way: its answer counts as that of this try
                 return
             assert earlier.task
-            await asyncio.wait([earlier.task])  # it is in SQL already, but has yet to say so
+            await asyncio.wait([earlier.task])  # saved, but its stream does not say so yet
         running = self._running[message_id] = _Running(user_id, message_id, since, question)
         running.task = self._loop.create_task(self._run(running))
         await running.begun.wait()
@@ -203,7 +214,7 @@ class Answers:
             try:
                 if not await self._is_awaited(running):
                     return
-                await self._forget_earlier(running)
+                await self._begin_stream(running)
             finally:
                 running.begun.set()
             bound.info("answer.started")
@@ -211,14 +222,20 @@ class Answers:
             await self._save(running)
             await self._send_end(running)
         finally:
-            # Whatever happened: from here on the message may be found dead, and be closed.
+            # Whatever happened: from now on the reaper may close the message.
             del self._running[running.message_id]
         bound.info("answer.ended", state=running.state.value, error=running.error.code if running.error else "")
 
-    async def _is_awaited(self, running: _Running) -> bool:
-        """Whether the answer is still to be given: somebody else may have given it since the caller looked.
+    async def _begin_stream(self, running: _Running) -> None:
+        try:
+            await self._streams.begin(running.message_id)
+        except RedisUnavailable:
+            log.warning("answer.redis_away", message=str(running.message_id))
 
-        One that a page took for dead before the first sign of life is: see `Conversations.finish`.
+    async def _is_awaited(self, running: _Running) -> bool:
+        """Whether this run should still produce the answer: another process may have done so since the caller looked.
+
+        An answer that the reaper closed before its first sign of life is still produced; see `Conversations.finish`.
         """
         while True:
             since = running.since
@@ -229,12 +246,12 @@ class Answers:
             except NotFound:
                 awaited = False
             except DatabaseUnavailable:
-                awaited = True  # as the caller found it a moment ago
-            if awaited or running.since == since:  # else it was asked for again while we looked
+                awaited = True  # the caller saw it a moment ago
+            if awaited or running.since == since:  # else the user asked again meanwhile
                 return awaited
 
     async def _answer(self, running: _Running, bound: BoundLogger) -> None:
-        """Produce the answer and send it as it comes; `running` then says how it ended."""
+        """Produce and stream the answer; afterwards `running` tells how it ended."""
         sender = self._loop.create_task(self._send_batches(running, asyncio.current_task()))
         try:
             await self._produce(running)
@@ -242,7 +259,7 @@ class Answers:
             running.state = MessageState.STOPPED if running.stop_requested else MessageState.INTERRUPTED
         except KbError as error:
             running.state, running.error = MessageState.FAILED, error
-        except Exception as error:  # noqa: BLE001 - a defect of ours must reach the user as a failed answer
+        except Exception as error:  # noqa: BLE001 - a defect must reach the user as a failed answer
             bound.exception("answer.defect")
             running.state = MessageState.FAILED
             running.error = AnswerFailed(detail=type(error).__name__)
@@ -251,25 +268,19 @@ class Answers:
 
     async def _produce(self, running: _Running) -> None:
         task = asyncio.current_task()
-        async for event in answer(self._settings, self._retrieve, running.question):
+        async for event in answer(self._chat, self._retrieve, running.question):
             if task and task.cancelling():
-                # Up to Python 3.11, `wait_for` (LangChain uses it) loses a cancel that comes together with a piece.
+                # A library between here and the socket may lose a cancel that comes together with a piece.
                 raise asyncio.CancelledError
-            match event:
-                case PassagesFound():
-                    running.retrieval = event.retrieval
-                case ModelChosen():
-                    running.model = event.model.name
-                case TextPiece():
-                    running.add(event.text)
+            running.take(event)
 
     async def _send_batches(self, running: _Running, task: asyncio.Task[None] | None) -> None:
-        """Every 50 ms: append what is new to the stream, give a sign of life, and look for a stop."""
+        """Every 50 ms: append new text to the stream, give a sign of life, and check for a stop."""
         while not running.finished.is_set():
             try:
                 stopped = await self._send(running)
-            except (RedisError, OSError):
-                await asyncio.sleep(0.5)  # the answer goes on; what is not sent waits, and SQL gets it all the same
+            except RedisUnavailable:
+                await asyncio.sleep(0.5)  # the answer goes on, and SQL will have all of it
                 stopped = False
             if stopped and task and not running.stop_requested and not running.finished.is_set():
                 running.stop_requested = True
@@ -280,56 +291,32 @@ class Answers:
                 continue
 
     async def _send(self, running: _Running) -> bool:
-        """Append what is not yet in the stream; returns whether a stop was asked for."""
-        stream, until = kb_redis.answer_key(running.message_id, "stream"), len(running.text)
-        fields: dict[str, str] = {}
-        if running.retrieval and not running.retrieval_sent:
-            fields["retrieval"] = json.dumps(to_record(running.retrieval))
-        if until > running.sent:
-            fields["text"] = running.text[running.sent : until]
-        pipeline = self._async_client.pipeline(transaction=False)
-        if fields:
-            pipeline.xadd(stream, fields)  # type: ignore[arg-type]
-            pipeline.expire(stream, STREAM_SECONDS)
-        pipeline.set(kb_redis.answer_key(running.message_id, "alive"), 1, ex=ALIVE_SECONDS)
-        pipeline.exists(kb_redis.answer_key(running.message_id, "stop"))
-        replies = await pipeline.execute()
-        running.sent = until
-        running.retrieval_sent = running.retrieval is not None
-        return bool(replies[-1])
-
-    async def _forget_earlier(self, running: _Running) -> None:
-        """Remove what an earlier try at the same answer left in Redis, and give the first sign of life."""
-        parts = (kb_redis.answer_key(running.message_id, part) for part in ("stream", "stop"))
-        try:
-            pipeline = self._async_client.pipeline()
-            pipeline.delete(*parts)
-            pipeline.set(kb_redis.answer_key(running.message_id, "alive"), 1, ex=ALIVE_SECONDS)
-            await pipeline.execute()
-        except (RedisError, OSError):
-            log.warning("answer.redis_away", message=str(running.message_id))
+        """Append what is not yet in the stream; returns whether a stop was requested."""
+        fields = running.unsent()
+        text, reasoning, has_retrieval = running.text, running.reasoning, running.retrieval is not None
+        lengths = len(text.whole), len(reasoning.whole)
+        is_stop_requested = await self._streams.append(running.message_id, fields)
+        text.sent, reasoning.sent = lengths
+        running.retrieval_sent = has_retrieval
+        running.restarts = running.restarts and running.text is not text
+        return is_stop_requested
 
     async def _send_end(self, running: _Running) -> None:
-        stream = kb_redis.answer_key(running.message_id, "stream")
         try:
-            if running.sent < len(running.text) or (running.retrieval and not running.retrieval_sent):
+            if running.unsent():
                 await self._send(running)
-            pipeline = self._async_client.pipeline()
-            pipeline.xadd(stream, {"end": running.state.value})
-            pipeline.expire(stream, STREAM_SECONDS)
-            pipeline.delete(kb_redis.answer_key(running.message_id, "alive"))
-            await pipeline.execute()
-        except (RedisError, OSError):
+            await self._streams.end(running.message_id, running.state)
+        except RedisUnavailable:
             log.warning("answer.end_unsent", message=str(running.message_id))
 
     async def _save(self, running: _Running) -> None:
-        """Write the answer to SQL. While the database is away it is kept here, and shows that it lives."""
+        """Write the answer to SQL. While the database is down, keep it in memory and go on giving signs of life."""
         while True:
             try:
                 await self._in_sql_thread(self._write, running)
             except DatabaseUnavailable as error:
                 log.warning("answer.unsaved", message=str(running.message_id), reason=str(error))
-                with suppress(RedisError, OSError):
+                with suppress(RedisUnavailable):
                     await self._send(running)
                 await asyncio.sleep(SAVE_PAUSE_SECONDS)
             else:
@@ -344,7 +331,8 @@ class Answers:
             return  # its conversation was deleted meanwhile
         except Exception as error:
             log.exception("answer.unstorable", message=str(running.message_id))
-            running.state, running.text, running.retrieval = MessageState.FAILED, "", None
+            running.state, running.retrieval = MessageState.FAILED, None
+            running.text, running.reasoning = _Text(), _Text()
             running.error = AnswerFailed(detail=type(error).__name__)
             self._finish(running)
 
@@ -353,12 +341,40 @@ class Answers:
             running.user_id,
             running.message_id,
             running.state,
-            running.text,
+            running.text.whole,
             model=running.model,
             retrieval=running.retrieval,
             error=running.error,
             begun=running.since,
         )
+
+    # --- answers whose producer died ---
+
+    async def _reap(self) -> None:
+        """Close dead answers, every few seconds. Two looks must miss the sign of life, as Redis may lose its keys."""
+        suspects: set[UUID] = set()
+        while True:
+            try:
+                streaming = await self._in_sql_thread(self._conversations.streaming)
+                user_of = {each.id: each.user_id for each in streaming if each.id not in self._running}
+                silent = await self._streams.silent(user_of)
+                for message_id in silent & suspects:
+                    await self._close_dead(user_of[message_id], message_id)
+                suspects = silent
+            except (DatabaseUnavailable, RedisUnavailable):
+                suspects = set()  # without both nothing can be judged
+            except Exception:
+                log.exception("reaper.defect")
+            await asyncio.sleep(REAP_SECONDS)
+
+    async def _close_dead(self, user_id: UUID, message_id: UUID) -> None:
+        """Save the text that had arrived, and tell the pages that follow the stream."""
+        arrived = await self._in_sql_thread(self._streams.read, message_id)
+        finish = partial(self._conversations.finish, retrieval=arrived.retrieval)
+        with suppress(NotFound):  # deleted meanwhile
+            if await self._in_sql_thread(finish, user_id, message_id, MessageState.INTERRUPTED, arrived.text):
+                log.warning("answer.interrupted", message=str(message_id))
+                await self._streams.end(message_id, MessageState.INTERRUPTED)
 
     async def _close(self) -> None:
         tasks = [running.task for running in self._running.values() if running.task]
@@ -366,4 +382,5 @@ class Answers:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=5)
-        await self._async_client.aclose()
+        await self._chat.close()
+        await self._streams.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -25,6 +25,14 @@ MOST_SOURCES = 10_000  # answers whose sources are kept in memory
 
 CONVERSATION = N_("conversation")
 MESSAGE = N_("message")
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """An answer that is being written, for those who look after all users' answers."""
+
+    id: UUID
+    user_id: UUID
 
 
 class Conversations:
@@ -148,6 +156,29 @@ class Conversations:
     def message(self, user_id: UUID, message_id: UUID) -> Message:
         with self._database.read() as session:
             return _message(_own_message(session, user_id, message_id))
+
+    def state(self, user_id: UUID, message_id: UUID) -> MessageState:
+        """How far a message is, without what it holds: for those who ask often."""
+        statement = (
+            sa.select(MessageRow.state)
+            .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
+            .where(MessageRow.id == message_id, ConversationRow.owner_id == user_id)
+        )
+        with self._database.read() as session:
+            state = session.scalar(statement)
+        if state is None:
+            raise NotFound(what=MESSAGE)
+        return MessageState(state)
+
+    def streaming(self) -> list[Streaming]:
+        """The answers of all users that are being written."""
+        statement = (
+            sa.select(MessageRow.id, ConversationRow.owner_id)
+            .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
+            .where(MessageRow.state == MessageState.STREAMING.value)
+        )
+        with self._database.read() as session:
+            return [Streaming(*row) for row in session.execute(statement)]
 
     def ask(self, user_id: UUID, conversation_id: UUID, question: str) -> Message:
         """Add a question and the empty answer to it, in the conversation's mode; returns the answer.

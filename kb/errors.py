@@ -45,6 +45,7 @@ KbError
 │   ├── ModelStreamBroken
 │   ├── ModelStopped           it ended normally, but before the answer was complete
 │   └── ModelRefused           any other error response
+│       ├── ModelContextExceeded  the question with its passages and history is too long for the model
 │       └── ModelServerError   an error on the server's side
 ├── AnswerFailed               a bug in Zhiwen, while answering
 ├── Cancelled                  by the user
@@ -308,17 +309,17 @@ class NoChatModel(ModelError):
 
 
 class ModelKeyRefused(ModelError):
-    message = N_("{host} refused the API key.")
+    message = N_("{host} refused the API key ({detail}).")
     remedy = N_("Check the key in .env (OPENAI_API_KEY or EMBEDDING_API_KEY) and restart.")
 
 
 class ModelNotFound(ModelError):
-    message = N_("{host} has no model named {model}.")
+    message = N_("{host} has no model named {model} ({detail}).")
     remedy = N_("Check the model's name in .env (LLM_MODEL or EMBEDDING_MODEL) and restart.")
 
 
 class ModelRateLimited(ModelError):
-    message = N_("{host} is rate limiting requests (429).")
+    message = N_("{host} is rate limiting requests (429): {detail}")
     remedy = N_("Wait a moment and try again. If this persists, check your quota.")
     transient = True
 
@@ -351,6 +352,11 @@ class ModelStopped(ModelError):
 class ModelRefused(ModelError):
     message = N_("{host} returned an error ({detail}).")
     remedy = N_("Try again. If it keeps failing, check the model server's log.")
+
+
+class ModelContextExceeded(ModelRefused):
+    message = N_("The question, with its passages and the conversation so far, is too long for {model} ({detail}).")
+    remedy = N_("Ask a shorter question, start a new conversation, or lower the context budget.")
 
 
 class ModelServerError(ModelRefused):

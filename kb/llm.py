@@ -1,31 +1,19 @@
-"""Chat models: which there are, and their answers as a stream of text."""
+"""Chat models: which ones there are to choose from."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 
 from kb.config import Settings
-from kb.errors import (
-    N_,
-    ModelError,
-    ModelKeyRefused,
-    ModelRefused,
-    ModelStopped,
-    ModelStreamBroken,
-    ModelTimeout,
-    ModelUnreachable,
-)
-from kb.prompts import ChatMessage
-from kb.providers import OPENAI_BASE_URL, host_of, is_loopback, translate_openai_error
+from kb.errors import N_, ModelError, ModelRefused, ModelTimeout, ModelUnreachable
+from kb.providers import OPENAI_BASE_URL, error_of_reply, host_of
 
 # Servers of local models that answer like OpenAI, at their default ports on this machine.
 LOCAL_SERVERS = (("Ollama", "http://127.0.0.1:11434/v1"), ("vLLM / FastChat", "http://127.0.0.1:8000/v1"))
@@ -33,21 +21,6 @@ PROBE_SECONDS = 0.5
 LIST_SECONDS = 3.0
 FRESH_SECONDS = 20.0
 RESOLVE_SECONDS = 10.0
-_AT_LIMIT, _FILTERED, _GAVE_UP = N_("at its limit of length"), N_("by its content filter"), N_("as its server gave up")
-# Reasons to finish that leave the answer without its end: OpenAI's, and those that others have added.
-_EARLY_ENDS = {
-    "length": _AT_LIMIT,
-    "max_tokens": _AT_LIMIT,
-    "max_output_tokens": _AT_LIMIT,
-    "model_length": _AT_LIMIT,
-    "model_context_window_exceeded": _AT_LIMIT,
-    "content_filter": _FILTERED,
-    "sensitive": _FILTERED,
-    "insufficient_system_resource": _GAVE_UP,
-    "network_error": _GAVE_UP,
-    "error": _GAVE_UP,
-    "abort": _GAVE_UP,
-}
 _NO_CHAT = re.compile(r"embed|rerank|\bbge-|whisper|tts-|dall-e", re.IGNORECASE)
 
 
@@ -206,22 +179,16 @@ class ChatModels:
 
 
 def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
-    """The chat models a server offers. Errors: a `ModelError` that says why it does not tell."""
+    """The chat models a server offers. Errors: `ModelError`."""
     host = host_of(base_url)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        reply = httpx.get(
-            f"{base_url.rstrip('/')}/models",
-            headers=headers,
-            timeout=timeout_seconds,
-            trust_env=not is_loopback(base_url),
-        )
+        reply = httpx.get(f"{base_url.rstrip('/')}/models", headers=headers, timeout=timeout_seconds)
         names = [str(model["id"]) for model in reply.raise_for_status().json()["data"]]
     except httpx.HTTPStatusError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise ModelKeyRefused(host=host, model="") from error
-        raise ModelRefused(host=host, model="", detail=f"HTTP {status}, {error.request.url.path}") from error
+        raise error_of_reply(
+            error.response.status_code, error.response.text, "", host, path=error.request.url.path, key=key
+        ) from error
     except httpx.TimeoutException as error:
         raise ModelTimeout(host=host, model="", seconds=f"{timeout_seconds:g}") from error
     except httpx.HTTPError as error:
@@ -230,52 +197,3 @@ def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
         raise ModelRefused(host=host, model="", detail=N_("it does not answer like a model server")) from error
     # Such a list names no kinds; these, by the habit of their makers, cannot chat.
     return [name for name in names if not _NO_CHAT.search(name)]
-
-
-def preload() -> None:
-    """Import what a first answer needs: LangChain and the OpenAI client take a second or more, and 80 MB."""
-    from langchain.chat_models import init_chat_model  # noqa: F401
-    from langchain_openai import ChatOpenAI  # noqa: F401
-
-
-async def stream_chat(settings: Settings, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncIterator[str]:
-    """The model's answer, piece by piece. Errors: `ModelError`."""
-    await asyncio.to_thread(preload)  # an import on the event loop would hold up all other answers
-    from langchain.chat_models import init_chat_model
-
-    key = settings.openai_api_key.get_secret_value() if not model.is_local else ""
-    chat = init_chat_model(
-        model.name,
-        model_provider="openai",
-        base_url=model.base_url,
-        api_key=key or "none",  # local servers want none, but the client insists on one
-        timeout=settings.llm_timeout_seconds,
-        max_retries=0,
-        stream_usage=False,
-        # Some model names make the client speak OpenAI's newer protocol, which hardly any other server knows.
-        use_responses_api=None if model.host == host_of("") else False,
-    )
-    began, reason = False, ""
-    try:
-        async for piece in chat.astream(list(messages)):
-            reason = _reason_to_finish(piece.response_metadata) or reason
-            if text := piece.text:
-                began = began or not text.isspace()
-                yield str(text)
-    except Exception as error:
-        raise translate_openai_error(
-            error, model.name, model.host, timeout_seconds=settings.llm_timeout_seconds, streaming=began
-        ) from error
-    if not reason:
-        # The server closed the connection in good order, but never said that the answer is complete.
-        raise ModelStreamBroken(host=model.host, model=model.name)
-    if reason in _EARLY_ENDS or not began:
-        detail = _EARLY_ENDS.get(reason, N_("without any text"))
-        raise ModelStopped(host=model.host, model=model.name, detail=detail)
-
-
-def _reason_to_finish(metadata: Mapping[str, Any]) -> str:
-    """Why the model ends its answer; empty as long as it does not say so."""
-    if metadata.get("status") == "incomplete":  # in OpenAI's newer protocol
-        return str((metadata.get("incomplete_details") or {}).get("reason") or "length")
-    return str(metadata.get("finish_reason") or ("stop" if metadata.get("status") == "completed" else ""))

@@ -1,4 +1,4 @@
-"""What the language model is told; pure."""
+"""The prompts for the language model; pure functions."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _NUMBERS = r"\d{1,3}(?:[,，、 –-]+\d{1,3})*"
 _BRACKETED = re.compile(rf"(?<![A-Za-z0-9_)\]=:\[,])(?<![=:,] )(?:\[{_NUMBERS}\])+(?!\])|[［【]{_NUMBERS}[］】]")
 _PARENTHESES = str.maketrans("[［【]］】", "((()))")
 
-ChatMessage = tuple[str, str]  # role (system, human, ai) and text, as LangChain takes them
+ChatMessage = tuple[str, str]  # role (system, user, assistant) and text
 
 
 def chat_messages(question: str, history: Sequence[Message], chinese: bool) -> list[ChatMessage]:
     """A plain chat: the conversation so far, and the question."""
-    return [("system", CHAT_ZH if chinese else CHAT_EN), *_history(history), ("human", question)]
+    return [("system", CHAT_ZH if chinese else CHAT_EN), *_history(history), ("user", question)]
 
 
 def knowledge_messages(
@@ -61,7 +61,7 @@ def knowledge_messages(
     shown = [passage for passage in passages if passage.context]
     last = max((passage.rank for passage in shown), default=0)
     system = template.replace("{passages}", "\n\n".join(_numbered(passage, last) for passage in shown))
-    return [("system", system), *_history(history), ("human", question)]
+    return [("system", system), *_history(history), ("user", question)]
 
 
 def _numbered(passage: Passage, last: int) -> str:
@@ -74,7 +74,7 @@ def _numbered(passage: Passage, last: int) -> str:
 
 
 def _without_numbers(text: str, last: int) -> str:
-    """Numbers of passages (1 to `last`) in brackets would pass for ours: those of a list of references, say."""
+    """The text with (1) for [1], up to `last`: the model would take a passage's own references for our citations."""
 
     def replace(match: re.Match[str]) -> str:
         numbers = [int(number) for number in re.findall(r"\d+", match[0])]
@@ -84,9 +84,9 @@ def _without_numbers(text: str, last: int) -> str:
 
 
 def _history(messages: Sequence[Message]) -> list[ChatMessage]:
-    """As many of the latest questions with their answers as the budget holds, the oldest first.
+    """The latest questions and answers that fit the budget, the oldest first.
 
-    A question without an answer is left out: many models refuse two turns of the user in a row.
+    A question without an answer is left out, because many models refuse two user turns in a row.
     """
     chosen: list[ChatMessage] = []
     remaining = HISTORY_TOKENS
@@ -94,7 +94,7 @@ def _history(messages: Sequence[Message]) -> list[ChatMessage]:
         remaining -= estimate_tokens(question.content) + estimate_tokens(answer.content)
         if remaining < 0:
             break
-        chosen = [("human", question.content), ("ai", answer.content), *chosen]
+        chosen = [("user", question.content), ("assistant", answer.content), *chosen]
     return chosen
 
 
@@ -109,5 +109,5 @@ def _exchanges(messages: Sequence[Message]) -> Iterator[tuple[Message, Message]]
 
 
 def _is_answer(message: Message) -> bool:
-    """Also one that broke off: its reader can ask to go on."""
+    """Whether it has text. An incomplete answer counts: the user can ask the model to continue."""
     return message.role is Role.ASSISTANT and bool(message.content)

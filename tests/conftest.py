@@ -13,7 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 import redis
 
@@ -111,17 +110,6 @@ def postgresql() -> Iterator[real_services.PostgreSQL]:
     server.start()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def unkept_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """LangChain keeps connections for the process's one event loop; here each test has a loop of its own."""
-    from langchain_openai.chat_models import _client_utils
-
-    monkeypatch.setattr(_client_utils, "_DEFAULT_CONNECTION_LIMITS", httpx.Limits(max_keepalive_connections=0))
-    _client_utils._cached_async_httpx_client.cache_clear()
-    yield
-    _client_utils._cached_async_httpx_client.cache_clear()
 
 
 # --- settings and SQL ------------------------------------------------------------------------------------------

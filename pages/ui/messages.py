@@ -7,7 +7,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.answers import ALIVE_SECONDS, Answers
+from kb.answers import Answers
 from kb.conversations import MESSAGE
 from kb.errors import KbError, NoChatModel, NotFound, RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
@@ -21,7 +21,7 @@ from pages.ui.passages import draw_citations, draw_passages, open_passage
 from pages.ui.state import LiveAnswer, state
 
 POLL_SECONDS = 0.15
-POLLS_PER_SIGN_OF_LIFE = int(ALIVE_SECONDS / 3 / POLL_SECONDS)
+POLLS_PER_LOOK_AT_SQL = 15
 
 
 def draw_messages(messages: Sequence[Message], user_id: UUID) -> None:
@@ -167,14 +167,18 @@ def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -
     try:
         update = answers.read(user_id, message.id, live.position)
         live.is_cut_off = False
-        live.position, live.text = update.position, live.text + update.text
+        if update.restarts:
+            live.text = live.reasoning = ""
+        live.position = update.position
+        live.text, live.reasoning = live.text + update.text, live.reasoning + update.reasoning
         live.retrieval = update.retrieval or live.retrieval
         if update.ended:
             if _has_ended(message, user_id):
                 return True
-            live.position, live.text, live.retrieval = "0-0", "", None  # that was the end of an earlier try
-        if live.polls % POLLS_PER_SIGN_OF_LIFE == 0:
-            return answers.interrupt_if_dead(user_id, message.id) or _has_ended(message, user_id)
+            # That was the end of an earlier try.
+            live.position, live.text, live.reasoning, live.retrieval = "0-0", "", "", None
+        if live.polls % POLLS_PER_LOOK_AT_SQL == 0:
+            return _has_ended(message, user_id)
     except RedisUnavailable:
         live.is_cut_off = True
         return _has_ended(message, user_id)
@@ -183,7 +187,7 @@ def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -
 
 def _has_ended(message: Message, user_id: UUID) -> bool:
     """SQL is the truth, whatever the stream says."""
-    return resources.services().conversations.message(user_id, message.id).state is not MessageState.STREAMING
+    return resources.services().conversations.state(user_id, message.id) is not MessageState.STREAMING
 
 
 def _stop(answers: Answers, user_id: UUID, message_id: UUID) -> None:

@@ -18,6 +18,7 @@ class LiveAnswer:
 
     position: str = "0-0"
     text: str = ""
+    reasoning: str = ""
     retrieval: Retrieval | None = None
     polls: int = 0
     is_cut_off: bool = False  # Redis does not answer

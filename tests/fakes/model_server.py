@@ -2,8 +2,9 @@
 
 `python -m tests.fakes.model_server --port N`, or `with ModelServer() as server:` in a test. What it answers depends
 on the request alone: a sentence of passage [1] if the prompt holds numbered passages, else the question again, in the
-question's language. A failure is asked for by the name of the model or by the API key; see `FAILURES`, `PACES` and
-`EARLY_ENDS`. What a test has to see unfinished is held (`ModelServer.held`): no pace is slow enough for every machine.
+question's language. The name of the model or the API key asks for a failure or an odd reply; see `FAILURES`, `PACES`,
+`EARLY_ENDS` and `model_scripts`. What a test has to see unfinished is held (`ModelServer.held`): no pace is slow enough
+for every machine.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
 
-EMBEDDINGS, CHAT = "/v1/embeddings", "/v1/chat/completions"
+from tests.fakes.model_scripts import REPLIES, RESPONSES, STREAMS
+
+EMBEDDINGS, CHAT, RESPONSES_PATH = "/v1/embeddings", "/v1/chat/completions", "/v1/responses"
 DIMENSION = 64
 # Model or key → status, code and message of the refusal.
 FAILURES = {
@@ -39,7 +42,18 @@ BROKEN_AFTER_TOKENS = 3
 # Model or key → how many tokens come, and the reason to finish that is given.
 EARLY_ENDS = {"cut-off": (3, "length"), "filtered": (0, "content_filter"), "speechless": (0, "stop")}
 SMALL_BATCH = 10  # what the model "small-batches" embeds at once
-MODELS = ("fake", "fake-embedding", "silent", "broken", "small-batches", *FAILURES, *PACES, *EARLY_ENDS)
+MODELS = (
+    "fake",
+    "fake-embedding",
+    "silent",
+    "broken",
+    "small-batches",
+    *FAILURES,
+    *PACES,
+    *EARLY_ENDS,
+    *STREAMS,
+    *REPLIES,
+)
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _PASSAGE = re.compile(r"^\s*\[(\d+)\][ \t]*(.*?)(?=^\s*\[\d+\]|\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -183,6 +197,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif self.path == EMBEDDINGS:
             self._embed(request)
+        elif self.path == RESPONSES_PATH and request.behaviour in RESPONSES:
+            self._play(RESPONSES[request.behaviour])
+        elif self.path == CHAT and request.behaviour in REPLIES:
+            status, content_type, body = REPLIES[request.behaviour]
+            self._send(status, content_type, body.encode())
+        elif self.path == CHAT and request.behaviour in STREAMS:
+            self._play(STREAMS[request.behaviour])
         elif self.path == CHAT:
             self._chat(request)
         else:
@@ -220,11 +241,21 @@ class _Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "".join(tokens)}}
         self._send_json(_completion(request, "chat.completion", [choice]) | {"usage": _usage(1, len(tokens))})
 
-    def _stream(self, request: Request, tokens: list[str]) -> None:
+    def _play(self, events: list[str]) -> None:
+        """Send the events one by one, and close the connection in good order."""
+        self._begin_stream()
+        for event in events:
+            self._send_chunk(event)
+        self._send_chunk("")
+
+    def _begin_stream(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+
+    def _stream(self, request: Request, tokens: list[str]) -> None:
+        self._begin_stream()
         self._send_event(request, {"role": "assistant", "content": ""})
         count, reason = EARLY_ENDS.get(request.behaviour, (len(tokens), "stop"))
         for token in tokens[:count]:
@@ -272,9 +303,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_json({"error": {"message": message, "type": "error", "param": None, "code": code}}, status)
 
     def _send_json(self, value: object, status: int = 200) -> None:
-        data = json.dumps(value, ensure_ascii=False).encode()
+        self._send(status, "application/json", json.dumps(value, ensure_ascii=False).encode())
+
+    def _send(self, status: int, content_type: str, data: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

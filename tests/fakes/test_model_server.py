@@ -36,12 +36,12 @@ def _stream(client: openai.OpenAI, model: str, text: str = "What is Milvus?") ->
                 yield event.choices[0].delta.content
 
 
-def test_the_models_are_listed(client: openai.OpenAI) -> None:
+def test_models_are_listed(client: openai.OpenAI) -> None:
     assert "fake" in [model.id for model in client.models.list()]
 
 
 @pytest.mark.parametrize(("question", "start"), [("What is Milvus?", "You asked: "), ("什么是向量？", "你问的是：")])
-def test_the_question_is_echoed_in_its_language(client: openai.OpenAI, question: str, start: str) -> None:
+def test_question_is_echoed_in_its_language(client: openai.OpenAI, question: str, start: str) -> None:
     whole = client.chat.completions.create(model="fake", messages=_ask(question)).choices[0].message.content
     assert whole == start + question
     assert "".join(_stream(client, "fake", question)) == whole
@@ -54,7 +54,7 @@ def test_numbered_passages_are_quoted_and_cited() -> None:
     assert answer([system, {"role": "user", "content": "什么是索引？"}]) == "根据资料，索引是图 [1]。"
 
 
-def test_embeddings_of_texts_that_share_words_are_near(client: openai.OpenAI) -> None:
+def test_texts_that_share_words_have_close_embeddings(client: openai.OpenAI) -> None:
     data = client.embeddings.create(model="fake-embedding", input=["red apple", "green apple", "配置文件"]).data
     red, green, chinese = ([*item.embedding] for item in data)
     assert red == pytest.approx(embed("red apple"), abs=1e-6)
@@ -74,7 +74,7 @@ def _dot(left: list[float], right: list[float]) -> float:
         ("error-500", openai.InternalServerError),
     ],
 )
-def test_a_failure_is_asked_for_by_model_or_key(
+def test_model_or_key_chooses_the_failure(
     server: ModelServer, client: openai.OpenAI, name: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -84,14 +84,14 @@ def test_a_failure_is_asked_for_by_model_or_key(
     assert [request.key for request in server.requests] == ["good", name]
 
 
-def test_the_broken_stream_breaks_off(server: ModelServer, client: openai.OpenAI) -> None:
+def test_broken_stream_ends_early(server: ModelServer, client: openai.OpenAI) -> None:
     with pytest.raises(openai.APIConnectionError):
         list(_stream(client, "broken"))
     assert server.requests[0].tokens_sent == BROKEN_AFTER_TOKENS
     assert not server.requests[0].disconnected
 
 
-def test_the_silent_model_never_answers(server: ModelServer, client: openai.OpenAI) -> None:
+def test_silent_model_never_answers(server: ModelServer, client: openai.OpenAI) -> None:
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.3).chat.completions.create(model="silent", messages=_ask("?"))
     wait_until(lambda: server.requests)
@@ -99,7 +99,7 @@ def test_the_silent_model_never_answers(server: ModelServer, client: openai.Open
     assert server.requests[0].disconnected
 
 
-def test_a_stream_that_the_client_closes_is_noticed(server: ModelServer, client: openai.OpenAI) -> None:
+def test_disconnected_client_is_recorded(server: ModelServer, client: openai.OpenAI) -> None:
     tokens = _stream(client, "long")
     assert next(tokens) == "word0 "
     tokens.close()
@@ -109,7 +109,7 @@ def test_a_stream_that_the_client_closes_is_noticed(server: ModelServer, client:
     assert request.tokens_sent < LONG_TOKENS
 
 
-def test_a_held_answer_stops_at_its_half_and_goes_on(server: ModelServer, client: openai.OpenAI) -> None:
+def test_held_answer_stops_halfway_and_continues(server: ModelServer, client: openai.OpenAI) -> None:
     tokens = _stream(client, "long")
     with server.held(CHAT):
         half = [next(tokens) for _ in range(LONG_TOKENS // 2)]
@@ -129,7 +129,7 @@ def test_held_embeddings_wait(server: ModelServer, client: openai.OpenAI) -> Non
     assert client.embeddings.create(model="fake-embedding", input=["text"]).data
 
 
-def test_stopping_the_server_ends_requests_that_run() -> None:
+def test_stopping_the_server_ends_running_requests() -> None:
     server = ModelServer()
     server.start()
     with openai.OpenAI(base_url=server.base_url, api_key="good", max_retries=0) as client:

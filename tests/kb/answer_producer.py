@@ -8,14 +8,14 @@ import threading
 from unittest.mock import patch
 from uuid import UUID
 
-import kb.answers
+import kb.answer_stream
 import kb.services
 from kb.config import load_settings
 from kb.providers import host_of
 from tests.fakes.embedding import HashedWords
 from tests.fakes.queue import RecordingQueue
 
-kb.answers.ALIVE_SECONDS = 2
+kb.answer_stream.ALIVE_SECONDS = 2
 given = json.loads(sys.argv[1])
 patch("kb.services.build_embedding_model", lambda _settings, threads: HashedWords()).start()
 services = kb.services.build_services(

@@ -12,18 +12,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
 
 from kb import redis as kb_redis
+from kb.answer_stream import Update
 from kb.answering import Question
-from kb.answers import Answers, Update, _Running
+from kb.answers import Answers, _Running, _Text
+from kb.completions import Reasoning, TextPiece, TextWasReasoning
+from kb.conversations import Conversations, Streaming
+from kb.database import Database
 from kb.errors import DatabaseUnavailable, MilvusUnavailable, ModelUnreachable, NotFound, RedisUnavailable
 from kb.llm import ChatModel
 from kb.models import Message, MessageState, Mode, Retrieval
@@ -31,10 +37,9 @@ from kb.retrieval import Retriever
 from kb.services import Services, WorkerParts
 from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
+from tests.fakes.model_scripts import ANSWER
 from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, LONG_TOKENS, ModelServer
 from tests.real_services import ROOT, Redis, free_port, wait_until
-
-pytestmark = pytest.mark.usefixtures("unkept_connections")
 
 PRODUCER = Path(__file__).parent / "answer_producer.py"
 
@@ -82,7 +87,12 @@ class Chat:
         return self.message(message_id)
 
     def arrived(self, message_id: UUID, text: str) -> None:
-        wait_until(lambda: text in self.answers.read(self.core.user, message_id).text, 30, "the text's arrival")
+        def is_there() -> bool:
+            with suppress(RedisUnavailable):  # a Redis that has just started may still be loading
+                return text in self.answers.read(self.core.user, message_id).text
+            return False
+
+        wait_until(is_there, 30, "the text's arrival")
 
 
 @pytest.fixture
@@ -120,10 +130,29 @@ def follow(answers: Answers, user: UUID, message_id: UUID) -> list[Update]:
     return updates
 
 
+@pytest.fixture(autouse=True)
+def quick_reaper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kb.answers.REAP_SECONDS", 0.1)
+
+
+@pytest.fixture
+def reaper_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often a reaper has looked."""
+    looks: list[int] = []
+    streaming = Conversations.streaming
+
+    def see(conversations: Conversations) -> list[Streaming]:
+        looks.append(1)
+        return streaming(conversations)
+
+    monkeypatch.setattr(Conversations, "streaming", see)
+    return lambda: len(looks)
+
+
 # --- the good end ----------------------------------------------------------------------------------------------
 
 
-def test_an_answer_streams_and_is_saved(chat: Chat) -> None:
+def test_answer_streams_and_is_saved(chat: Chat) -> None:
     message_id = chat.start("What is Milvus?", "slow")
     updates = follow(chat.answers, chat.core.user, message_id)
     texts = [update.text for update in updates if update.text]
@@ -136,7 +165,7 @@ def test_an_answer_streams_and_is_saved(chat: Chat) -> None:
     )  # from the start, as a new tab reads it
 
 
-def test_a_knowledge_answer_rests_on_its_passages(chat: Chat, fruit: UUID) -> None:
+def test_knowledge_answer_is_given_from_its_passages(chat: Chat, fruit: UUID) -> None:
     message_id = chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit)
     updates = follow(chat.answers, chat.core.user, message_id)
     message = chat.message(message_id)
@@ -150,7 +179,7 @@ def test_a_knowledge_answer_rests_on_its_passages(chat: Chat, fruit: UUID) -> No
     assert prompt[-1] == {"role": "user", "content": "What colour is a pear?"}
 
 
-def test_without_a_model_the_best_sentences_answer(chat: Chat, fruit: UUID) -> None:
+def test_without_a_model_the_answer_is_the_best_sentences(chat: Chat, fruit: UUID) -> None:
     message = chat.finished(chat.start("What colour is a green pear?", "", Mode.KNOWLEDGE, fruit))
     assert (message.state, message.model, message.error) == (MessageState.DONE, "", "")
     assert "**A pear is green\\.**" in message.content
@@ -158,7 +187,7 @@ def test_without_a_model_the_best_sentences_answer(chat: Chat, fruit: UUID) -> N
     assert chat.server.requests == []
 
 
-def test_testing_shows_passages_and_asks_no_model(chat: Chat, fruit: UUID) -> None:
+def test_testing_mode_asks_no_model(chat: Chat, fruit: UUID) -> None:
     message = chat.finished(chat.start("What colour is a pear?", "fake", Mode.TEST, fruit))
     assert (message.state, message.content) == (MessageState.DONE, "")
     assert message.retrieval is not None
@@ -166,7 +195,7 @@ def test_testing_shows_passages_and_asks_no_model(chat: Chat, fruit: UUID) -> No
     assert chat.server.requests == []
 
 
-def test_with_nothing_found_no_model_is_asked(chat: Chat) -> None:
+def test_nothing_found_asks_no_model(chat: Chat) -> None:
     empty = chat.core.knowledge_base("Empty")
     message = chat.finished(chat.start("What colour is a pear?", "fake", Mode.KNOWLEDGE, empty.id))
     assert (message.state, message.content) == (MessageState.DONE, "")
@@ -175,7 +204,7 @@ def test_with_nothing_found_no_model_is_asked(chat: Chat) -> None:
     assert chat.server.requests == []
 
 
-def test_the_conversation_so_far_is_told_to_the_model(chat: Chat) -> None:
+def test_model_gets_the_conversation_so_far(chat: Chat) -> None:
     conversations = chat.core.services.conversations
     first = chat.finished(chat.start("First question"))
     again = conversations.ask(chat.core.user, first.conversation_id, "Second question")
@@ -194,7 +223,7 @@ def test_many_answers_run_at_once(chat: Chat) -> None:
     assert [message.content for message in messages] == [f"You asked: Question {number}" for number in range(10)]
 
 
-def test_an_answer_that_runs_is_not_started_twice(chat: Chat) -> None:
+def test_running_answer_is_not_started_twice(chat: Chat) -> None:
     with chat.server.held(CHAT):
         message_id = chat.start("Question", "slow")
         chat.answers.start(chat.core.user, message_id, "fake")
@@ -206,7 +235,7 @@ def test_an_answer_that_runs_is_not_started_twice(chat: Chat) -> None:
 
 
 @pytest.mark.usefixtures("held")
-def test_stop_closes_the_request_and_keeps_what_had_arrived(chat: Chat) -> None:
+def test_stop_closes_the_request_and_keeps_the_text(chat: Chat) -> None:
     message_id = chat.start("A long story", "long")
     chat.arrived(message_id, "word3")
     chat.answers.stop(chat.core.user, message_id)
@@ -220,7 +249,7 @@ def test_stop_closes_the_request_and_keeps_what_had_arrived(chat: Chat) -> None:
 
 
 @pytest.mark.usefixtures("held")
-def test_a_stop_that_comes_together_with_a_piece_is_heard(chat: Chat) -> None:
+def test_stop_during_a_piece_is_not_lost(chat: Chat) -> None:
     ids = [chat.start("A long story", "long") for _ in range(20)]
     for message_id in ids:
         chat.arrived(message_id, "word1")
@@ -229,7 +258,7 @@ def test_a_stop_that_comes_together_with_a_piece_is_heard(chat: Chat) -> None:
     assert {message.state for message in messages} == {MessageState.STOPPED}
 
 
-def test_a_stopped_answer_can_be_given_again(chat: Chat) -> None:
+def test_stopped_answer_can_be_regenerated(chat: Chat) -> None:
     with chat.server.held(CHAT):
         message_id = chat.start("Question", "long")
         chat.arrived(message_id, "word1")
@@ -245,11 +274,10 @@ def test_a_stopped_answer_can_be_given_again(chat: Chat) -> None:
 
 
 @pytest.mark.usefixtures("held")
-def test_another_web_process_may_stop_and_follow(chat: Chat) -> None:
+def test_another_web_process_can_follow_and_stop(chat: Chat) -> None:
     other = build_answers(chat.core.services, chat.server)
     message_id = chat.start("A long story", "long")
     wait_until(lambda: "word1" in other.read(chat.core.user, message_id).text)
-    assert not other.interrupt_if_dead(chat.core.user, message_id)
     other.stop(chat.core.user, message_id)
     assert chat.finished(message_id).state is MessageState.STOPPED
     other.close()
@@ -268,7 +296,7 @@ def test_another_web_process_may_stop_and_follow(chat: Chat) -> None:
         ("broken", "model_stream_broken"),
     ],
 )
-def test_a_model_that_fails_says_how_and_keeps_the_text(chat: Chat, model: str, code: str) -> None:
+def test_model_failure_is_reported_and_keeps_the_text(chat: Chat, model: str, code: str) -> None:
     message_id = chat.start("What is Milvus, and why?", model)
     message = chat.finished(message_id)
     assert (message.state, message.error) == (MessageState.FAILED, code)
@@ -286,12 +314,12 @@ def test_a_model_that_fails_says_how_and_keeps_the_text(chat: Chat, model: str, 
 @pytest.mark.parametrize(
     ("model", "text", "detail"),
     [
-        ("cut-off", "You asked:", "at its limit of length"),
-        ("filtered", "", "by its content filter"),
-        ("speechless", "", "without any text"),
+        ("cut-off", "You asked:", "length limit reached"),
+        ("filtered", "", "content filter"),
+        ("speechless", "", "no text"),
     ],
 )
-def test_an_answer_that_its_model_ended_early_is_not_complete(chat: Chat, model: str, text: str, detail: str) -> None:
+def test_answer_that_ended_early_is_failed(chat: Chat, model: str, text: str, detail: str) -> None:
     message = chat.finished(chat.start("What is Milvus, and why?", model))
     assert (message.state, message.error) == (MessageState.FAILED, "model_stopped")
     assert message.error_values["detail"] == detail
@@ -299,9 +327,7 @@ def test_an_answer_that_its_model_ended_early_is_not_complete(chat: Chat, model:
     assert bool(message.content) == bool(text)
 
 
-def test_answers_are_started_and_saved_while_many_retrievals_wait(
-    chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_retrievals_do_not_block_other_answers(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     goes_on, retrieve = threading.Event(), Retriever.retrieve
 
     def wait(*arguments: object) -> Retrieval:
@@ -318,7 +344,7 @@ def test_answers_are_started_and_saved_while_many_retrievals_wait(
     answers.close()
 
 
-def test_a_silent_model_times_out(core: Core, model_server: ModelServer) -> None:
+def test_silent_model_times_out(core: Core, model_server: ModelServer) -> None:
     answers = build_answers(core.services, model_server, llm_timeout_seconds=0.5)
     chat = Chat(core, answers, model_server)
     message = chat.finished(chat.start("Question", "silent"))
@@ -326,7 +352,7 @@ def test_a_silent_model_times_out(core: Core, model_server: ModelServer) -> None
     answers.close()
 
 
-def test_model_that_cannot_be_reached(core: Core, model_server: ModelServer) -> None:
+def test_unreachable_model_fails_the_answer(core: Core, model_server: ModelServer) -> None:
     services, gone = core.services, ChatModel("fake", f"http://127.0.0.1:{free_port()}/v1", "test")
     answers = Answers(
         services.settings, services.redis, services.conversations, services.retriever.retrieve, lambda _: gone
@@ -336,7 +362,7 @@ def test_model_that_cannot_be_reached(core: Core, model_server: ModelServer) -> 
     answers.close()
 
 
-def test_model_list_that_fails_costs_no_passages(core: Core, fruit: UUID, model_server: ModelServer) -> None:
+def test_failed_model_list_keeps_the_passages(core: Core, fruit: UUID, model_server: ModelServer) -> None:
     services = core.services
 
     def fail(_wanted: str) -> ChatModel | None:
@@ -351,12 +377,12 @@ def test_model_list_that_fails_costs_no_passages(core: Core, fruit: UUID, model_
     answers.close()
 
 
-def test_chat_without_a_model_says_so(chat: Chat) -> None:
+def test_chat_without_a_model_fails(chat: Chat) -> None:
     message = chat.finished(chat.start("Question", ""))
     assert (message.state, message.error) == (MessageState.FAILED, "no_chat_model")
 
 
-def test_the_key_stands_nowhere_in_what_is_kept(core: Core, model_server: ModelServer) -> None:
+def test_api_key_is_not_stored_with_the_error(core: Core, model_server: ModelServer) -> None:
     answers = build_answers(core.services, model_server, openai_api_key=SecretStr("wrong"))
     chat = Chat(core, answers, model_server)
     message = chat.finished(chat.start("Question", "fake"))
@@ -369,7 +395,7 @@ def test_the_key_stands_nowhere_in_what_is_kept(core: Core, model_server: ModelS
 # --- services that fail ----------------------------------------------------------------------------------------
 
 
-def test_a_milvus_that_is_away_fails_the_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_milvus_fails_the_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_arguments: object) -> Retrieval:
         raise MilvusUnavailable(detail="gone")
 
@@ -381,7 +407,7 @@ def test_a_milvus_that_is_away_fails_the_answer(chat: Chat, fruit: UUID, monkeyp
     answers.close()
 
 
-def test_a_defect_is_a_failed_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defect_fails_the_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retriever, "retrieve", lambda *_arguments: 1 / 0)
     answers = build_answers(chat.core.services, chat.server)
     own = Chat(chat.core, answers, chat.server)
@@ -390,7 +416,9 @@ def test_a_defect_is_a_failed_answer(chat: Chat, fruit: UUID, monkeypatch: pytes
     answers.close()
 
 
-def test_a_database_that_is_away_at_the_end_is_waited_for(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_waits_for_the_database(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, reaper_looks: Callable[[], int]
+) -> None:
     conversations = chat.core.services.conversations
     finish, tries, is_back = conversations.finish, [], threading.Event()
 
@@ -406,14 +434,16 @@ def test_a_database_that_is_away_at_the_end_is_waited_for(chat: Chat, monkeypatc
     wait_until(lambda: len(tries) > 5)
     assert not chat.answers.read(chat.core.user, message_id).ended
     other = build_answers(chat.core.services, chat.server)  # of another web process
-    assert not other.interrupt_if_dead(chat.core.user, message_id)
+    other.watch_for_dead()
+    wait_until(lambda: reaper_looks() > 3, what="the looks")
+    assert chat.message(message_id).state is MessageState.STREAMING
     other.close()
     is_back.set()
     message = chat.finished(message_id)
     assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
 
 
-def test_two_who_start_the_same_answer_get_one(chat: Chat) -> None:
+def test_two_starts_of_an_answer_ask_the_model_once(chat: Chat) -> None:
     for number in range(5):
         message = chat.ask(f"Question {number}")
         start = partial(chat.answers.start, chat.core.user, message.id, "fake")
@@ -427,7 +457,7 @@ def test_two_who_start_the_same_answer_get_one(chat: Chat) -> None:
         assert len(chat.server.requests) == asked + 1
 
 
-def test_an_answer_that_was_given_meanwhile_is_not_given_again(chat: Chat) -> None:
+def test_finished_answer_is_not_produced_again(chat: Chat) -> None:
     message_id = chat.start("Question")
     chat.finished(message_id)
     wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
@@ -438,7 +468,7 @@ def test_an_answer_that_was_given_meanwhile_is_not_given_again(chat: Chat) -> No
     assert len(chat.server.requests) == asked
 
 
-def test_an_answer_that_is_taken_for_dead_before_it_begins_is_given(chat: Chat) -> None:
+def test_answer_marked_interrupted_before_it_began_is_produced(chat: Chat) -> None:
     message = chat.ask("Question")
     chat.core.services.conversations.finish(chat.core.user, message.id, MessageState.INTERRUPTED, "")
     chat.answers.start(chat.core.user, message.id, "fake")
@@ -446,9 +476,7 @@ def test_an_answer_that_is_taken_for_dead_before_it_begins_is_given(chat: Chat) 
     assert chat.message(message.id).content == "You asked: Question"
 
 
-def test_an_answer_tried_again_before_the_last_word_of_the_first_try_is_given(
-    chat: Chat, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retry_before_the_first_try_has_ended_is_produced(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     send_end = Answers._send_end
 
     async def send_late(answers: Answers, running: _Running) -> None:
@@ -484,16 +512,54 @@ def own_chat(
         (["end \ud83d"], "end "),
     ],
 )
-def test_what_no_store_would_take_is_kept_out_of_an_answer(pieces: list[str], text: str) -> None:
-    question = Question(uuid4(), "?", Mode.LLM, None, [], lambda: None)
-    running = _Running(uuid4(), uuid4(), datetime.now(UTC), question)
+def test_text_that_no_store_accepts_is_replaced(pieces: list[str], text: str) -> None:
+    taken = _Text()
     for piece in pieces:
-        running.add(piece)
-    assert running.text == text
+        taken.add(piece)
+    assert taken.whole == text
+
+
+@pytest.mark.parametrize("model", ["think", "think-no-opening", "reasoning-content"])
+def test_reasoning_is_streamed_apart_from_the_answer(chat: Chat, model: str) -> None:
+    message_id = chat.start("Question", model)
+    text = reasoning = ""
+    for update in follow(chat.answers, chat.core.user, message_id):
+        if update.restarts:
+            text = reasoning = ""
+        text, reasoning = text + update.text, reasoning + update.reasoning
+    assert text == chat.message(message_id).content == ANSWER
+    assert " ".join(reasoning.split()) == "The user asks about refunds. Passage [2] is not relevant."
+
+
+def test_reasoning_is_not_sent_back_to_the_model(chat: Chat) -> None:
+    first = chat.finished(chat.start("First question", "think"))
+    again = chat.core.services.conversations.ask(chat.core.user, first.conversation_id, "Second question")
+    chat.answers.start(chat.core.user, again.id, "fake")
+    chat.finished(again.id)
+    told = [message["content"] for message in chat.server.requests[-1].body["messages"]]
+    assert told[1:] == ["First question", ANSWER, "Second question"]
+
+
+def test_text_that_turns_out_to_be_reasoning_is_sent_again() -> None:
+    running = _Running(uuid4(), uuid4(), datetime.now(UTC), Question(uuid4(), "?", Mode.LLM, None, [], lambda: None))
+    running.take(Reasoning("a"))
+    running.take(TextPiece("b"))
+    running.text.sent, running.reasoning.sent = 1, 1
+    assert running.unsent() == {}
+    running.take(TextWasReasoning())
+    running.take(TextPiece("c"))
+    assert running.unsent() == {"restarts": "1", "reasoning": "ab", "text": "c"}
+
+
+def test_reading_asks_sql_once(chat: Chat) -> None:
+    message_id = chat.start("Question")
+    follow(chat.answers, chat.core.user, message_id)
+    with patch.object(Database, "read", side_effect=AssertionError):
+        assert chat.answers.read(chat.core.user, message_id).ended
 
 
 @pytest.mark.usefixtures("held")
-def test_an_answer_of_somebody_else_is_not_read_or_stopped(chat: Chat) -> None:
+def test_other_users_cannot_read_or_stop_an_answer(chat: Chat) -> None:
     message_id = chat.start("How are you today my friend?", "slow")
     for call in (chat.answers.read, chat.answers.stop):
         with pytest.raises(NotFound):
@@ -502,27 +568,25 @@ def test_an_answer_of_somebody_else_is_not_read_or_stopped(chat: Chat) -> None:
     chat.finished(message_id)
 
 
-def test_an_answer_outlives_redis(own_chat: Chat, own_redis: Redis) -> None:
+def test_answer_survives_the_loss_of_redis(own_chat: Chat, own_redis: Redis) -> None:
     with own_chat.server.held(CHAT):
         message_id = own_chat.start("How are you today my friend?")
         own_chat.arrived(message_id, "You")
         own_redis.kill()
     with pytest.raises(RedisUnavailable):
         own_chat.answers.read(own_chat.core.user, message_id)
-    with pytest.raises(RedisUnavailable):
-        own_chat.answers.interrupt_if_dead(own_chat.core.stranger, uuid4())
     message = own_chat.finished(message_id)
     assert (message.state, message.content) == (MessageState.DONE, "You asked: How are you today my friend?")
 
 
-def test_an_answer_without_any_redis_is_saved(own_chat: Chat, own_redis: Redis) -> None:
+def test_answer_is_saved_without_redis(own_chat: Chat, own_redis: Redis) -> None:
     own_redis.kill()
     message = own_chat.finished(own_chat.start("Question"))
     assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
 
 
 @pytest.mark.usefixtures("held")
-def test_what_was_held_up_arrives_when_redis_is_back(own_chat: Chat, own_redis: Redis) -> None:
+def test_text_is_streamed_once_redis_is_back(own_chat: Chat, own_redis: Redis) -> None:
     message_id = own_chat.start("A long story", "long")
     own_chat.arrived(message_id, "word1")
     own_redis.kill()
@@ -540,7 +604,7 @@ def test_what_was_held_up_arrives_when_redis_is_back(own_chat: Chat, own_redis: 
 
 
 @pytest.mark.usefixtures("held")
-def test_a_web_process_that_closes_saves_what_it_has(chat: Chat) -> None:
+def test_closing_saves_running_answers(chat: Chat) -> None:
     answers = build_answers(chat.core.services, chat.server)
     own = Chat(chat.core, answers, chat.server)
     message_id = own.start("A long story", "long")
@@ -551,7 +615,7 @@ def test_a_web_process_that_closes_saves_what_it_has(chat: Chat) -> None:
     assert message.content.startswith("word0 word1 word2")
 
 
-def test_an_answer_whose_process_was_killed_keeps_what_had_arrived(chat: Chat) -> None:
+def test_answer_of_a_killed_process_is_closed_with_its_text(chat: Chat) -> None:
     message = chat.ask("A long story")
     settings = chat.core.services.settings
     given = {
@@ -568,39 +632,90 @@ def test_an_answer_whose_process_was_killed_keeps_what_had_arrived(chat: Chat) -
     )
     try:
         wait_until(lambda: "word3" in chat.answers.read(chat.core.user, message.id).text, 30, "the first words")
-        assert not chat.answers.interrupt_if_dead(chat.core.user, message.id)
+        chat.answers.watch_for_dead()
+        assert chat.message(message.id).state is MessageState.STREAMING
     finally:
         producer.send_signal(signal.SIGKILL)
         producer.wait()
-    assert chat.message(message.id).state is MessageState.STREAMING
-    wait_until(lambda: chat.answers.interrupt_if_dead(chat.core.user, message.id), 15, "the loss noticed")
-    found = chat.message(message.id)
+    found = chat.finished(message.id)
     assert found.state is MessageState.INTERRUPTED
     assert found.content.startswith("word0 word1 word2 word3")
-    assert not chat.answers.interrupt_if_dead(chat.core.user, message.id)
+    assert follow(chat.answers, chat.core.user, message.id)[-1].ended  # a page that follows the stream hears of it
     assert chat.core.services.conversations.ask_again(chat.core.user, message.id)
     chat.answers.start(chat.core.user, message.id, "fake")
     assert chat.finished(message.id).content == "You asked: A long story"
 
 
-def test_an_answer_without_a_sign_of_life_for_a_while_is_not_lost(chat: Chat) -> None:
-    """Redis started again without its data, say, while another web process looked."""
+def test_many_processes_may_close_dead_answers(chat: Chat) -> None:
+    messages = [chat.ask(f"Question {number}") for number in range(5)]  # nobody produces their answers
+    others = [build_answers(chat.core.services, chat.server) for _ in range(3)]
+    for answers in [chat.answers, *others]:
+        answers.watch_for_dead()
+    for message in messages:
+        assert chat.finished(message.id).state is MessageState.INTERRUPTED
+    for answers in others:
+        answers.close()
+
+
+@pytest.mark.usefixtures("held")
+def test_live_answers_are_not_closed(chat: Chat, reaper_looks: Callable[[], int]) -> None:
+    message_id = chat.start("A long story", "long")
+    chat.arrived(message_id, "word3")
     other = build_answers(chat.core.services, chat.server)
+    other.watch_for_dead()
+    wait_until(lambda: reaper_looks() > 5, what="the looks")
+    assert chat.message(message_id).state is MessageState.STREAMING
+    other.close()
+    chat.answers.stop(chat.core.user, message_id)
+    chat.finished(message_id)
 
-    def is_taken_for_dead() -> bool:
-        chat.core.services.redis.flushall()
-        return other.interrupt_if_dead(chat.core.user, message_id)
 
+def test_one_missed_sign_of_life_closes_nothing(chat: Chat, reaper_looks: Callable[[], int]) -> None:
+    """Redis may have started again without its data."""
+    alive = kb_redis.answer_key((message := chat.ask("Question")).id, "alive")
+    other = build_answers(chat.core.services, chat.server)
+    streaming, looks = chat.core.services.conversations.streaming, 0
+
+    def see() -> list[Streaming]:
+        nonlocal looks
+        looks += 1
+        if looks % 2:  # a sign of life at every other look
+            chat.core.services.redis.delete(alive)
+        else:
+            chat.core.services.redis.set(alive, 1)
+        return streaming()
+
+    with patch.object(chat.core.services.conversations, "streaming", see):
+        other.watch_for_dead()
+        wait_until(lambda: looks > 8, what="the looks")
+        assert chat.message(message.id).state is MessageState.STREAMING
+        other.close()
+
+
+def test_nothing_is_closed_while_redis_is_down(
+    own_chat: Chat, own_redis: Redis, reaper_looks: Callable[[], int]
+) -> None:
+    message = own_chat.ask("Question")
+    own_redis.kill()
+    own_chat.answers.watch_for_dead()
+    wait_until(lambda: reaper_looks() > 5, what="the looks")
+    assert own_chat.message(message.id).state is MessageState.STREAMING
+    own_redis.start()
+    assert own_chat.finished(message.id).state is MessageState.INTERRUPTED
+
+
+def test_producer_corrects_a_mistaken_interruption(chat: Chat) -> None:
+    """Redis loses the signs of life for long enough, say; the producer knows better."""
+    conversations = chat.core.services.conversations
     with chat.server.held(CHAT):
         message_id = chat.start("A long story")
         chat.arrived(message_id, "You")
-        wait_until(is_taken_for_dead, what="the mistake")
-    other.close()
+        assert conversations.finish(chat.core.user, message_id, MessageState.INTERRUPTED, "You")
     wait_until(lambda: chat.message(message_id).state is MessageState.DONE, 20, "the whole answer")
     assert chat.message(message_id).content == "You asked: A long story"
 
 
-def test_a_conversation_deleted_in_the_middle_harms_nothing(chat: Chat) -> None:
+def test_deleting_the_conversation_ends_its_answer(chat: Chat) -> None:
     message_id = chat.start("Question", "slow")
     conversation = chat.message(message_id).conversation_id
     chat.core.services.conversations.delete(chat.core.user, conversation)
@@ -609,11 +724,12 @@ def test_a_conversation_deleted_in_the_middle_harms_nothing(chat: Chat) -> None:
     assert chat.finished(chat.start("Another")).state is MessageState.DONE
 
 
-def test_another_users_answer_is_not_there(chat: Chat) -> None:
+def test_answer_of_another_user_is_not_found(chat: Chat) -> None:
     message = chat.ask("Question")
     calls: list[Callable[[], object]] = [
         lambda: chat.answers.start(chat.core.stranger, message.id),
-        lambda: chat.answers.interrupt_if_dead(chat.core.stranger, message.id),
+        lambda: chat.answers.read(chat.core.stranger, message.id),
+        lambda: chat.answers.stop(chat.core.stranger, message.id),
     ]
     for call in calls:
         with pytest.raises(NotFound):
@@ -621,7 +737,7 @@ def test_another_users_answer_is_not_there(chat: Chat) -> None:
     assert chat.message(message.id).state is MessageState.STREAMING
 
 
-def test_nothing_stays_in_redis_for_ever(chat: Chat) -> None:
+def test_redis_keys_expire(chat: Chat) -> None:
     message_id = chat.start("Question")
     wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
     client = chat.core.services.redis

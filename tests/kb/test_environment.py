@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import httpx2
 import pytest
 from pydantic import SecretStr
 
+from kb.completions import ChatClient
 from kb.embedding.openai import OpenAIModel
 from kb.environment import available_cpus, bypass_proxies, is_local
 from kb.errors import ModelError
-from kb.llm import ChatModel, list_models, stream_chat
+from kb.llm import ChatModel, list_models
 from kb.vectors.connection import Connection
 from tests.conftest import MakeSettings
 from tests.fakes.model_server import ModelServer
@@ -79,16 +79,16 @@ def test_local_models_bypass_the_proxy_and_external_ones_use_it(
     assert [address.startswith(EXTERNAL) for address in proxy.asked] == [True]
 
 
-@pytest.mark.usefixtures("unkept_connections")
 def test_a_chat_with_a_local_model_bypasses_the_proxy(
     proxy: DeadProxy, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def chat(base_url: str) -> str:
-        model = ChatModel("fake", base_url, "a server")
-        return "".join([text async for text in stream_chat(settings, model, [("user", "hello")])])
+        client, model = ChatClient(settings), ChatModel("fake", base_url, "a server")
+        try:
+            return "".join([str(piece) async for piece in client.stream(model, [("user", "hello")])])
+        finally:
+            await client.close()
 
-    # Behind a proxy LangChain leaves the connections to the OpenAI client.
-    monkeypatch.setattr("openai._base_client.DEFAULT_CONNECTION_LIMITS", httpx2.Limits(max_keepalive_connections=0))
     monkeypatch.setenv("http_proxy", proxy.url)
     with ModelServer() as server:
         settings = make_settings(openai_base_url=server.base_url)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -15,17 +13,13 @@ from kb.errors import (
     ModelError,
     ModelKeyRefused,
     ModelRefused,
-    ModelStreamBroken,
     ModelTimeout,
     ModelUnreachable,
 )
-from kb.llm import ChatModel, ChatModels, KnownModels, _reason_to_finish, list_models, stream_chat
-from kb.providers import is_loopback
+from kb.llm import ChatModel, ChatModels, KnownModels, list_models
 from tests.conftest import MakeSettings
 from tests.fakes.model_server import ModelServer
 from tests.real_services import free_port, wait_until
-
-pytestmark = pytest.mark.usefixtures("unkept_connections")
 
 
 @pytest.fixture
@@ -195,32 +189,9 @@ def test_endpoint_that_does_not_list_its_models_says_why(
         models.choose("")
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://127.0.0.1:1/v1", True),
-        ("http://127.5.0.1/v1", True),
-        ("http://[::1]:1/v1", True),
-        ("http://localhost:1/v1", True),
-        ("http://10.0.0.1/v1", False),
-        ("https://api.openai.com/v1", False),
-        ("http://localhost.example.com/v1", False),
-    ],
-)
-def test_loopback_addresses_are_known(url: str, expected: bool) -> None:
-    assert is_loopback(url) is expected
-
-
-def test_proxy_is_not_asked_for_a_server_on_this_machine(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
-    monkeypatch.delenv("no_proxy", raising=False)
-    assert "fake" in list_models(server.base_url, "", 10)
-
-
-def test_a_password_in_the_address_is_in_no_message(server: ModelServer) -> None:
+def test_password_in_the_address_is_in_no_message(server: ModelServer) -> None:
     url = server.base_url.replace("http://", "http://user:sekret@") + "/nowhere"
-    with pytest.raises(ModelRefused, match="HTTP 404, /v1/nowhere/models") as raised:
+    with pytest.raises(ModelRefused, match="HTTP 404: no /v1/nowhere/models there") as raised:
         list_models(url, "", 10)
     assert "sekret" not in str(raised.value)
 
@@ -234,52 +205,3 @@ def test_chosen_local_model_stays_chosen_while_its_server_is_silent(make_setting
     assert (models.known().models, models.known().error, models.choose("")) == ((), None, None)
     assert models.choose("127.0.0.1:11434/qwen") == ChatModel("qwen", "http://127.0.0.1:11434/v1", "Ollama", True)
     assert models.choose("elsewhere:1/qwen") is None
-
-
-def test_a_local_model_never_sees_the_key(make_settings: MakeSettings, server: ModelServer) -> None:
-    settings = make_settings(openai_api_key="secret")
-
-    async def ask(is_local: bool) -> str:
-        model = ChatModel("fake", server.base_url, "test", is_local)
-        return "".join([text async for text in stream_chat(settings, model, [("human", "Hello?")])])
-
-    for is_local in (True, False):
-        assert asyncio.run(ask(is_local)) == "You asked: Hello?"
-    assert [request.key for request in server.requests] == ["none", "secret"]
-
-
-@pytest.mark.parametrize(
-    ("metadata", "reason"),
-    [
-        ({}, ""),
-        ({"finish_reason": None}, ""),
-        ({"finish_reason": "stop"}, "stop"),
-        ({"status": "completed"}, "stop"),
-        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "max_output_tokens"),
-        ({"status": "incomplete", "incomplete_details": None}, "length"),
-        ({"status": "in_progress"}, ""),
-    ],
-)
-def test_why_an_answer_ends_is_understood_in_both_protocols(metadata: dict[str, Any], reason: str) -> None:
-    assert _reason_to_finish(metadata) == reason
-
-
-def test_a_models_name_does_not_choose_the_protocol(make_settings: MakeSettings, server: ModelServer) -> None:
-    async def ask() -> str:
-        model = ChatModel("codex-7b-instruct", server.base_url, "test")
-        return "".join([text async for text in stream_chat(make_settings(), model, [("human", "Hello?")])])
-
-    assert asyncio.run(ask()) == "You asked: Hello?"
-
-
-def test_a_broken_stream_is_told_from_an_end(make_settings: MakeSettings, server: ModelServer) -> None:
-    pieces: list[str] = []
-
-    async def ask() -> None:
-        model = ChatModel("broken", server.base_url, "test")
-        async for text in stream_chat(make_settings(), model, [("human", "How are you today?")]):
-            pieces.append(text)
-
-    with pytest.raises(ModelStreamBroken):
-        asyncio.run(ask())
-    assert pieces

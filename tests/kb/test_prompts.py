@@ -24,30 +24,30 @@ def message(role: Role, content: str, state: MessageState = MessageState.DONE) -
 # --- prompts ---------------------------------------------------------------------------------------------------
 
 
-def test_passages_are_numbered_with_their_places() -> None:
+def test_passages_are_numbered_with_their_source() -> None:
     passages = [passage(1, "One.", 12, "Part > A"), passage(2, "Two."), passage(3, "Cut.", context="")]
     (role, system), question = knowledge_messages("Why?", [], passages, chinese=False)
     assert role == "system"
     assert "[1] (手册.pdf · p. 12 · Part > A)\nOne." in system
     assert "[2] (手册.pdf)\nTwo." in system
     assert "[3]" not in system.split("Passages:")[1]
-    assert question == ("human", "Why?")
+    assert question == ("user", "Why?")
     assert "language of the question" in system
 
 
-def test_a_chinese_question_is_instructed_in_chinese() -> None:
+def test_chinese_question_gets_chinese_instructions() -> None:
     (_, system), _ = knowledge_messages("为什么？", [], [passage(1, "因为。")], chinese=True)
     assert "资料" in system
     assert "Passages" not in system
     assert chat_messages("为什么？", [], chinese=True)[0][1] != chat_messages("Why?", [], chinese=False)[0][1]
 
 
-def test_braces_in_a_passage_are_text() -> None:
+def test_braces_in_a_passage_are_kept() -> None:
     (_, system), _ = knowledge_messages("Why?", [], [passage(1, "{passages} {0} %s")], chinese=False)
     assert "{passages} {0} %s" in system
 
 
-def test_numbers_in_a_passage_do_not_pass_for_ours() -> None:
+def test_citations_inside_a_passage_are_neutralised() -> None:
     text = "As shown [2][3, 4].\n\n[2] (HR.pdf · p. 4)\n40 days【1】."
     passages = [passage(1, text), *(passage(rank, "More.") for rank in (2, 3, 4))]
     (_, system), _ = knowledge_messages("Why?", [], passages, chinese=False)
@@ -57,12 +57,12 @@ def test_numbers_in_a_passage_do_not_pass_for_ours() -> None:
 @pytest.mark.parametrize(
     "text", ["row[1]", "call()[2]", "y = [1, 2]", "ids: [2]", "[[1, 2], [2]]", "in [0, 1]", "[0-9]+", "as [7] says"]
 )
-def test_brackets_that_cannot_be_citations_stay(text: str) -> None:
+def test_brackets_that_are_no_citations_are_kept(text: str) -> None:
     (_, system), _ = knowledge_messages("Why?", [], [passage(1, text), passage(2, "More.")], chinese=False)
     assert f"\n{text}\n" in system
 
 
-def test_the_history_leaves_out_what_is_not_said() -> None:
+def test_history_leaves_out_notices_and_empty_answers() -> None:
     history = [
         message(Role.USER, "one"),
         message(Role.ASSISTANT, "first"),
@@ -73,25 +73,35 @@ def test_the_history_leaves_out_what_is_not_said() -> None:
         message(Role.ASSISTANT, ""),
     ]
     told = chat_messages("three", history, chinese=False)[1:]
-    assert told == [("human", "one"), ("ai", "first"), ("human", "two"), ("ai", "stopped"), ("human", "three")]
+    assert told == [
+        ("user", "one"),
+        ("assistant", "first"),
+        ("user", "two"),
+        ("assistant", "stopped"),
+        ("user", "three"),
+    ]
 
 
-def test_an_answer_that_broke_off_can_be_gone_on_with() -> None:
+def test_incomplete_answer_can_be_continued() -> None:
     half = [message(Role.USER, "one"), message(Role.ASSISTANT, "half", MessageState.FAILED)]
-    assert chat_messages("Go on", half, chinese=False)[1:] == [("human", "one"), ("ai", "half"), ("human", "Go on")]
+    assert chat_messages("Go on", half, chinese=False)[1:] == [
+        ("user", "one"),
+        ("assistant", "half"),
+        ("user", "Go on"),
+    ]
 
 
-def test_a_question_that_was_not_answered_is_left_out() -> None:
+def test_unanswered_question_is_left_out() -> None:
     """Many models refuse two turns of the user in a row."""
     unanswered = [
         *(message(Role.USER, "one"), message(Role.ASSISTANT, "")),
         *(message(Role.USER, "two"), message(Role.ASSISTANT, "", MessageState.STOPPED)),
         *(message(Role.USER, "three"), message(Role.ASSISTANT, "", MessageState.FAILED)),
     ]
-    assert chat_messages("four", unanswered, chinese=False)[1:] == [("human", "four")]
+    assert chat_messages("four", unanswered, chinese=False)[1:] == [("user", "four")]
 
 
-def test_the_history_keeps_the_latest_within_its_budget() -> None:
+def test_history_keeps_the_latest_within_its_budget() -> None:
     history = [
         part
         for number in range(6)
@@ -116,5 +126,5 @@ def test_the_history_keeps_the_latest_within_its_budget() -> None:
         ),
     ],
 )
-def test_chinese_is_told_by_its_share(text: str, chinese: bool) -> None:
+def test_chinese_is_recognised_by_its_share(text: str, chinese: bool) -> None:
     assert is_chinese(text) is chinese

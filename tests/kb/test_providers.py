@@ -54,7 +54,7 @@ def _error_of(base_url: str, model: str, key: str = KEY, timeout: float = 5) -> 
         ("error-500", ModelServerError),
     ],
 )
-def test_errors_of_a_server(server: ModelServer, model: str, expected: type[KbError]) -> None:
+def test_server_errors_are_translated(server: ModelServer, model: str, expected: type[KbError]) -> None:
     error = _error_of(server.base_url, model)
     assert type(error) is expected
     assert error.values["host"] == host_of(server.base_url)
@@ -62,23 +62,23 @@ def test_errors_of_a_server(server: ModelServer, model: str, expected: type[KbEr
     assert "…" not in str(error)
 
 
-def test_the_servers_own_words_are_told(server: ModelServer) -> None:
+def test_error_includes_the_servers_own_words(server: ModelServer) -> None:
     assert "HTTP 500: The GPU is on fire." in str(_error_of(server.base_url, "error-500"))
 
 
-def test_a_server_that_is_silent_is_a_timeout(server: ModelServer) -> None:
+def test_silent_server_times_out(server: ModelServer) -> None:
     error = _error_of(server.base_url, "silent", timeout=0.2)
     assert isinstance(error, ModelTimeout)
     assert "0.2 s" in str(error)
 
 
-def test_a_wrong_path_is_told_apart_from_a_wrong_model(server: ModelServer) -> None:
+def test_wrong_path_is_not_a_wrong_model(server: ModelServer) -> None:
     error = _error_of(server.base_url.removesuffix("/v1"), "fake")
     assert isinstance(error, ModelRefused)
     assert "/chat/completions" in str(error)
 
 
-def test_a_server_that_is_not_there_is_unreachable() -> None:
+def test_missing_server_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert isinstance(_error_of(f"http://127.0.0.1:{port}/v1", "fake"), ModelUnreachable)

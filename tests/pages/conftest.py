@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from uuid import UUID
 
-import httpx
 import pytest
 import redis
-from langchain_openai.chat_models import _client_utils
 from streamlit.config import get_option, set_option
 
 from kb.config import load_settings
@@ -99,15 +97,6 @@ def product_options() -> Iterator[None]:
     set_option("runner.magicEnabled", False)
     yield
     set_option("runner.magicEnabled", before)
-
-
-@pytest.fixture(autouse=True)
-def no_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """LangChain keeps its HTTP client for the whole process; each test has event loops of its own."""
-    monkeypatch.setattr(_client_utils, "_DEFAULT_CONNECTION_LIMITS", httpx.Limits(max_keepalive_connections=0))
-    _client_utils._cached_async_httpx_client.cache_clear()
-    yield
-    _client_utils._cached_async_httpx_client.cache_clear()
 
 
 @pytest.fixture(scope="session")

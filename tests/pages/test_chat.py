@@ -553,9 +553,7 @@ def restarting(monkeypatch: pytest.MonkeyPatch, *methods: tuple[type, str]) -> I
         yield
 
 
-@pytest.mark.parametrize(
-    ("model", "detail"), [("filtered", "by its content filter"), ("speechless", "without any text")]
-)
+@pytest.mark.parametrize(("model", "detail"), [("filtered", "content filter"), ("speechless", "no text")])
 def test_a_model_that_says_nothing_is_told_and_can_be_tried_again(
     model: str, detail: str, installation: Installation, visit: Visit
 ) -> None:
@@ -582,8 +580,8 @@ def test_what_a_model_that_cannot_be_asked_would_have_been_told_is_shown(
 @pytest.mark.parametrize(
     ("model", "english", "chinese"),
     [
-        ("wrong", "refused the API key.", "拒绝了 API 密钥"),
-        ("unknown", "has no model named unknown.", "没有模型 unknown"),
+        ("wrong", "refused the API key", "拒绝了 API 密钥"),
+        ("unknown", "has no model named unknown", "没有模型 unknown"),
         ("rate-limited", "is rate limiting requests (429)", "429"),
         ("error-500", "returned an error (HTTP 500: The GPU is on fire.)", "HTTP 500: The GPU is on fire."),
         ("silent", "did not answer within 3 s.", "3 秒"),

@@ -1,0 +1,274 @@
+"""Answers of chat models, as OpenAI-compatible servers really give them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import pytest
+
+from kb.completions import ChatClient, Piece, Reasoning, TextPiece, TextWasReasoning, Thoughts
+from kb.errors import (
+    ModelContextExceeded,
+    ModelError,
+    ModelKeyRefused,
+    ModelNotFound,
+    ModelRateLimited,
+    ModelRefused,
+    ModelServerError,
+    ModelStopped,
+    ModelStreamBroken,
+    ModelTimeout,
+)
+from kb.llm import ChatModel
+from tests.conftest import MakeSettings
+from tests.fakes.model_scripts import ANSWER, REPLIES, STREAMS
+from tests.fakes.model_server import ModelServer
+
+QUESTION = "What is it that you do?"
+KEY = "sk-secret-0123456789"
+THOUGHTS = "The user asks about refunds. Passage [2] is not relevant."
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+class Reply:
+    """What came of a question: the answer, the reasoning, and the error at the end."""
+
+    def __init__(self, pieces: Sequence[Piece], error: ModelError | None = None) -> None:
+        self.text = self.reasoning = ""
+        self.error = error
+        for piece in pieces:
+            match piece:
+                case TextPiece(text):
+                    self.text += text
+                case Reasoning(text):
+                    self.reasoning += text
+                case TextWasReasoning():
+                    self.text, self.reasoning = "", self.reasoning + self.text
+
+
+class Asker:
+    def __init__(self, make_settings: MakeSettings, base_url: str) -> None:
+        self._settings = make_settings(openai_api_key=KEY, llm_timeout_seconds=10)
+        self._base_url = base_url
+
+    def ask(self, *names: str, is_local: bool = False) -> list[Reply]:
+        """Ask each model, one after the other, with one client."""
+
+        async def ask_all() -> list[Reply]:
+            client = ChatClient(self._settings)
+            replies = [await self._ask(client, ChatModel(name, self._base_url, "test", is_local)) for name in names]
+            await client.close()
+            return replies
+
+        return asyncio.run(ask_all())
+
+    def reply(self, name: str) -> Reply:
+        (reply,) = self.ask(name)
+        return reply
+
+    @staticmethod
+    async def _ask(client: ChatClient, model: ChatModel) -> Reply:
+        pieces: list[Piece] = []
+        try:
+            async for piece in client.stream(model, [("user", QUESTION)]):
+                pieces.append(piece)
+        except ModelError as error:
+            return Reply(pieces, error)
+        return Reply(pieces)
+
+
+@pytest.fixture
+def asker(make_settings: MakeSettings, server: ModelServer) -> Asker:
+    server.requests.clear()
+    return Asker(make_settings, server.base_url)
+
+
+# --- answers that are complete ---
+
+WITH_REASONING = [
+    *("think", "think-cut-tags", "think-by-letter", "think-no-opening", "think-twice"),
+    *("reasoning-content", "reasoning-field", "reasoning-details", "reasoning-twice", "reasoning-parts"),
+    *("200-json-think", "200-json-reasoning", "responses-only"),
+]
+WITHOUT_REASONING = [
+    *("think-empty", "no-finish", "empty-finish", "no-done", "finish-eos", "finish-null", "stop-each"),
+    *("azure", "usage", "usage-null-choices", "keepalive", "crlf", "no-space", "delta-null", "content-list", "refusal"),
+    *("200-json", "200-json-as-stream", "200-stream-as-json"),
+]
+
+
+@pytest.mark.parametrize("name", WITH_REASONING)
+def test_reasoning_is_kept_apart_from_the_answer(asker: Asker, name: str) -> None:
+    reply = asker.reply(name)
+    assert reply.error is None
+    assert reply.text == ANSWER
+    assert " ".join(reply.reasoning.split()) == THOUGHTS
+
+
+@pytest.mark.parametrize("name", WITHOUT_REASONING)
+def test_complete_answer_is_no_error(asker: Asker, name: str) -> None:
+    reply = asker.reply(name)
+    assert reply.error is None
+    assert reply.text == ANSWER
+    assert reply.reasoning.strip() == ""
+
+
+def test_line_separators_of_unicode_stay_in_the_text(asker: Asker) -> None:
+    assert asker.reply("line-separators").text == "One\u2028two\x85three. " + ANSWER
+
+
+def test_tags_in_code_are_text(asker: Asker) -> None:
+    reply = asker.reply("think-quoted")
+    assert reply.text == "The tag `</think>` ends it:\n```\n<think>\n</think>\n```\n" + ANSWER
+    assert reply.reasoning == ""
+
+
+# --- errors, and ends that come too early ---
+
+FAILING: list[tuple[str, type[ModelError], str]] = [
+    ("neither-end", ModelStreamBroken, ""),
+    ("cut-event", ModelStreamBroken, ""),
+    ("think-broken", ModelStreamBroken, ""),
+    ("broken", ModelStreamBroken, ""),
+    ("think-cut-off", ModelStopped, "length limit reached"),
+    ("cut-off", ModelStopped, "length limit reached"),
+    ("responses-cut-off", ModelStopped, "length limit reached"),
+    ("filtered", ModelStopped, "content filter"),
+    ("speechless", ModelStopped, "no text"),
+    ("tool-call", ModelStopped, "no text"),
+    ("error-event", ModelRateLimited, "Rate limit reached for tokens per minute"),
+    ("error-first", ModelRefused, "insufficient quota"),
+    ("error-text", ModelRefused, "llama runner process has terminated"),
+    ("error-vllm", ModelServerError, "CUDA out of memory"),
+    ("error-fastchat", ModelRefused, "The worker has no free slot"),
+    ("responses-failed", ModelRefused, "No capacity"),
+    ("200-error-json", ModelRefused, "No available channel for model gpt-4o"),
+    ("200-code-msg", ModelRefused, "余额不足"),
+    ("200-html", ModelRefused, "its answer is not JSON; check the base URL"),
+    ("200-other-json", ModelRefused, "its answer is not JSON; check the base URL"),
+    ("200-empty", ModelStreamBroken, ""),
+    ("400-plain", ModelRefused, "HTTP 400: System role not supported"),
+    ("400-context", ModelContextExceeded, "maximum context length is 4096 tokens"),
+    ("400-vllm", ModelContextExceeded, "maximum context length is 2048 tokens"),
+    ("400-llama-cpp", ModelContextExceeded, "exceeds the available context size"),
+    ("400-qwen", ModelContextExceeded, "Range of input length should be [1, 30720]"),
+    ("401-json", ModelKeyRefused, "HTTP 401: Incorrect API key provided: …"),
+    ("401-empty", ModelKeyRefused, "HTTP 401: Unauthorized"),
+    ("402", ModelRefused, "HTTP 402: Insufficient Balance"),
+    ("403-region", ModelRefused, "HTTP 403: Country, region, or territory not supported"),
+    ("403-key", ModelKeyRefused, "HTTP 403: The API key is disabled"),
+    ("403-empty", ModelRefused, "HTTP 403: Forbidden"),
+    ("404-deployment", ModelRefused, "HTTP 404: The API deployment for this resource does not exist."),
+    ("404-ollama", ModelNotFound, "HTTP 404: model '404-ollama' not found, try pulling it first"),
+    ("404-fastapi", ModelRefused, "HTTP 404: no /v1/chat/completions there; check the base URL"),
+    ("404-html", ModelRefused, "HTTP 404: no /v1/chat/completions there; check the base URL"),
+    ("413-html", ModelRefused, "HTTP 413: Request Entity Too Large"),
+    ("422-detail", ModelRefused, "HTTP 422: messages.0.role: unexpected value; permitted: 'user', 'assistant'"),
+    ("429-quota", ModelRateLimited, "You exceeded your current quota, please check your plan."),
+    ("500-text", ModelServerError, "HTTP 500: model requires more system memory (9.1 GiB) than is available (3.2 GiB)"),
+    ("500-message", ModelServerError, "HTTP 500: Internal error in worker 3"),
+    ("502-html", ModelServerError, "HTTP 502: Bad Gateway"),
+    ("502-openrouter", ModelServerError, "HTTP 502: Provider returned error: Upstream is overloaded"),
+    ("503-loading", ModelServerError, "HTTP 503: Loading model"),
+    ("529-unknown", ModelServerError, "HTTP 529: Overloaded"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "words"), FAILING)
+def test_errors_are_told_in_the_servers_own_words(asker: Asker, name: str, kind: type[ModelError], words: str) -> None:
+    reply = asker.reply(name)
+    assert type(reply.error) is kind
+    assert words in str(reply.error)
+    assert KEY not in str(reply.error)
+    assert "\n" not in str(reply.error)
+
+
+def test_too_long_context_says_what_to_do(asker: Asker) -> None:
+    advice = str(asker.reply("400-vllm").error)
+    assert "Ask a shorter question, start a new conversation, or lower the context budget." in advice
+
+
+def test_text_that_arrived_before_an_error_is_kept(asker: Asker) -> None:
+    assert asker.reply("error-event").text == "Half"
+    assert asker.reply("cut-event").text == "The refund"
+    assert asker.reply("broken").text
+    cut_off = asker.reply("think-cut-off")
+    assert (cut_off.text, cut_off.reasoning) == ("", "The user asks about refunds")
+
+
+def test_silent_server_times_out(make_settings: MakeSettings, server: ModelServer) -> None:
+    asker = Asker(lambda **values: make_settings(**values | {"llm_timeout_seconds": 0.3}), server.base_url)
+    error = asker.reply("silent").error
+    assert isinstance(error, ModelTimeout)
+    assert "0.3 s" in str(error)
+
+
+# --- what is sent ---
+
+
+def test_local_model_never_sees_the_key(asker: Asker, server: ModelServer) -> None:
+    asker.ask("fake", is_local=True)
+    asker.ask("fake")
+    assert [request.key for request in server.requests] == ["none", KEY]
+
+
+@pytest.mark.parametrize("name", ["codex-7b-instruct", "gpt-5-pro"])
+def test_name_of_a_model_does_not_choose_the_protocol(asker: Asker, server: ModelServer, name: str) -> None:
+    assert asker.reply(name).text == f"You asked: {QUESTION}"
+    assert [request.path for request in server.requests] == ["/v1/chat/completions"]
+
+
+def test_model_for_responses_only_is_asked_there(asker: Asker, server: ModelServer) -> None:
+    asker.ask("responses-only")
+    assert [request.path for request in server.requests] == ["/v1/chat/completions", "/v1/responses"]
+    assert server.requests[-1].body["input"] == [{"role": "user", "content": QUESTION}]
+    assert server.requests[-1].body["store"] is False
+
+
+def test_one_client_asks_many_times(asker: Asker) -> None:
+    replies = asker.ask("no-finish", "200-json", "broken", "400-plain", "think", "fake")
+    assert [reply.text for reply in replies if not reply.error] == [ANSWER, ANSWER, ANSWER, f"You asked: {QUESTION}"]
+
+
+# --- reasoning inside the text, without a server ---
+
+TAGGED = [
+    ("<think>a\n</think>\n\nb", "a\n", "b"),
+    ("  \n<think>a</think>b", "a", "b"),
+    ("<thinking>a</thinking>b <think>c</think>", "a", "b <think>c</think>"),
+    ("<reasoning>a</reasoning>b", "a", "b"),
+    ("<think>a</think><think>c</think>b", "ac", "b"),
+    ("a\n</think>\nb", "a\n", "b"),
+    ("<think>a", "a", ""),
+    ("<think>", "", ""),
+    ("<thin", "", "<thin"),
+    ("a < b, </thi", "", "a < b, </thi"),
+    ("<p>a</p>", "", "<p>a</p>"),
+    ("use `</think>` b", "", "use `</think>` b"),
+    ("```\n</think>\n```", "", "```\n</think>\n```"),
+    ("a <think> b", "", "a <think> b"),
+    ("    indented", "", "    indented"),
+    ("", "", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "reasoning", "answer"), TAGGED)
+def test_thoughts_are_found_however_the_text_is_cut(text: str, reasoning: str, answer: str) -> None:
+    cuts = [[0, len(text)], list(range(len(text) + 1)), *([0, at, len(text)] for at in range(len(text)))]
+    for cut in cuts:
+        thoughts = Thoughts()
+        pieces = [piece for start, end in pairwise(cut) for piece in thoughts.split(text[start:end])]
+        reply = Reply([*pieces, *thoughts.end()])
+        assert (reply.reasoning, reply.text) == (reasoning, answer), cut
+
+
+def test_every_script_is_asked_for_by_a_test() -> None:
+    asked = {*WITH_REASONING, *WITHOUT_REASONING, *(name for name, *_ in FAILING), "line-separators", "think-quoted"}
+    assert {*STREAMS, *REPLIES} <= asked
