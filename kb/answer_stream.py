@@ -83,7 +83,7 @@ class AnswerStreams:
         stream = _key(message_id, "stream")
         pipeline = self._async_client.pipeline(transaction=False)
         if fields:
-            pipeline.xadd(stream, dict(fields))
+            pipeline.xadd(stream, dict(fields))  # type: ignore[arg-type]
             pipeline.expire(stream, STREAM_SECONDS)
         pipeline.set(_key(message_id, "alive"), 1, ex=ALIVE_SECONDS)
         pipeline.exists(_key(message_id, "stop"))

@@ -6,6 +6,7 @@ import html
 import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 
@@ -41,6 +42,8 @@ PACKAGES = (
 )
 NAMES = {"sql": "SQL", "redis": "Redis", "milvus": "Milvus"}
 OLDEST_REDIS = (6, 2)
+SHOWN_MODELS = 5
+GOOD, BAD, UNKNOWN = "#1a7f37", "#cf222e", "#8c959f"
 
 
 def main() -> None:
@@ -138,20 +141,23 @@ def draw_services(health: Sequence[ServiceHealth]) -> None:
     _section(_("Services"))
     found = {service.name: service for service in health}
     embedded = {state.name: state for state in local_services().states()}
+    rows = []
     for name, label in NAMES.items():
         service, local = found.get(name), embedded.get(name)
         is_ours = local is not None or (name == "sql" and not services().settings.database_url)
-        where = _("embedded") if is_ours else _("external")
+        facts = [_("embedded") if is_ours else _("external")]
+        if local and local.restarts:
+            facts.append(ngettext("{count} restart", "{count} restarts", local.restarts))
         if service is None:
-            _row(None, label, [_("checking…"), where])
+            rows.append(_Row(label, _("checking…"), facts, UNKNOWN))
             continue
-        restarts = ngettext("{count} restart", "{count} restarts", local.restarts) if local and local.restarts else ""
-        detail = _("does not answer") if service.error else service.detail
-        took = _("{milliseconds} ms").format(milliseconds=number(service.milliseconds))
-        checked = _("checked {ago}").format(ago=ago(service.checked_at))
-        _row(service.ok, label, [escape(detail), where, restarts, took, checked])
+        facts.append(_("{milliseconds} ms").format(milliseconds=number(service.milliseconds)))
+        facts.append(_("checked {ago}").format(ago=ago(service.checked_at)))
         if local and local.detail and not service.ok:
-            st.caption(escape(local.detail))
+            facts.append(local.detail)
+        detail = _("does not answer") if service.error else service.detail
+        rows.append(_Row(label, detail, facts, GOOD if service.ok else BAD))
+    _table(rows)
 
 
 def draw_work() -> None:
@@ -164,8 +170,7 @@ def draw_work() -> None:
         return
     if not workers:
         st.warning(missing_worker(), icon=":material/engineering:")
-    for worker in workers:
-        draw_worker(worker)
+    _table([_worker(worker) for worker in workers])
     st.caption(
         _("In the queue: {ingestion} documents, {maintenance} clean-ups").format(
             ingestion=number(depth.documents), maintenance=number(depth.clean_ups)
@@ -173,17 +178,22 @@ def draw_work() -> None:
     )
 
 
-def draw_worker(worker: WorkerInfo) -> None:
+def _worker(worker: WorkerInfo) -> _Row:
     busy = _("{busy} of {threads} threads busy").format(busy=worker.busy, threads=worker.threads)
-    _row(True, f"{worker.host} ({worker.pid})", [busy, _("started {ago}").format(ago=ago(worker.since))])
+    started = _("started {ago}").format(ago=ago(worker.since))
+    return _Row(f"{worker.host} ({worker.pid})", busy, [started], GOOD)
 
 
 def draw_models() -> None:
     _section(_("Models"))
     known, status = services().chat_models.known(), model_status(services().settings)
     detail = _model_state(status.state) if status else ""
-    models = [(_("Language model"), model.name, model.server) for model in known.models]
-    _table([(_("Embedding model"), services().embedding.name, detail), *models])
+    embedding = _Row(_("Embedding model"), services().embedding.name, [detail])
+    shown = [_Row(_("Language model"), model.name, [model.server]) for model in known.models[:SHOWN_MODELS]]
+    _table([embedding, *shown])
+    if hidden := known.models[SHOWN_MODELS:]:
+        with st.expander(ngettext("{count} more language model", "{count} more language models", len(hidden))):
+            st.html(f"<code>{html.escape(', '.join(model.name for model in hidden))}</code>")
     if services().chat_models.is_named:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -228,17 +238,17 @@ def draw_data() -> None:
     sql = _("{kind}, by DATABASE_URL").format(kind=kind) if settings.database_url else str(settings.sqlite_path)
     _table(
         [
-            (_("Uploads"), str(settings.uploads), ""),
-            ("SQL", sql, ""),
-            ("Milvus", str(settings.home / "milvus") if "milvus" in embedded else host_of(settings.milvus_uri), ""),
-            ("Redis", str(settings.home / "redis") if "redis" in embedded else _("by REDIS_URL"), ""),
+            _Row(_("Uploads"), str(settings.uploads)),
+            _Row("SQL", sql),
+            _Row("Milvus", str(settings.home / "milvus") if "milvus" in embedded else host_of(settings.milvus_uri)),
+            _Row("Redis", str(settings.home / "redis") if "redis" in embedded else _("by REDIS_URL")),
         ]
     )
 
 
 def draw_versions() -> None:
     _section(_("Versions"))
-    _table([("Python", platform.python_version(), ""), *((name, _version(name), "") for name in PACKAGES)])
+    _table([_Row("Python", platform.python_version()), *(_Row(name, _version(name)) for name in PACKAGES)])
 
 
 @cache
@@ -250,18 +260,25 @@ def _section(title: str) -> None:
     st.markdown(f"##### {title}")
 
 
-def _row(ok: bool | None, name: str, facts: Iterable[str]) -> None:
-    """One line; `ok` is None while that is not known."""
-    icon = {True: ":green[:material/check_circle:]", False: ":red[:material/error:]", None: ":gray[:material/pending:]"}
-    st.markdown(f"{icon[ok]} **{escape(name)}** · {' · '.join(filter(None, facts))}")
+@dataclass(frozen=True)
+class _Row:
+    """A line of a table; `mark` is the colour of a dot in front of it, or empty."""
+
+    name: str
+    value: str
+    facts: Sequence[str] = ()
+    mark: str = ""
+
+    def html(self) -> str:
+        dot = f"<span style='color: {self.mark}'>●</span> " if self.mark else ""
+        facts = " · ".join(filter(None, self.facts))
+        cells = (dot + html.escape(self.name), f"<code>{html.escape(self.value)}</code>", html.escape(facts))
+        return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def _table(rows: Iterable[tuple[str, str, str]]) -> None:
-    cells = "".join(
-        f"<tr><td>{html.escape(name)}</td><td><code>{html.escape(value)}</code></td><td>{html.escape(detail)}</td></tr>"
-        for name, value, detail in rows
-    )
-    st.html(f"<table class='zw-trace'>{cells}</table>")
+def _table(rows: Iterable[_Row]) -> None:
+    if lines := "".join(row.html() for row in rows):
+        st.html(f"<table class='zw-trace'>{lines}</table>")
 
 
 main()
