@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kb.errors import N_, SetupError
 
+SOURCE = Path(__file__).resolve().parents[1]
+# Files that only a data folder of ours contains.
+OUR_DATA = ("zhiwen.db", "run/services.json")
+
 
 class Settings(BaseSettings):
-    """What the installation is told. Every field is an environment variable of the same name in capitals."""
+    """The settings of an installation. Every field is an environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     zhiwen_home: Path = Path("data")  # all data of the embedded services, the uploads and the built-in model
 
@@ -137,12 +141,34 @@ class Settings(BaseSettings):
 
 
 def load_settings(**values: object) -> Settings:
-    """Read the environment and `.env`; `values` go before both. A bad value raises `SetupError` naming it."""
+    """Read the environment and `.env`; `values` override both. Errors: `SetupError` that names a bad setting."""
+    file = find_env_file()
+    if home := os.environ.get("ZHIWEN_HOME"):
+        values = {"zhiwen_home": Path(home).expanduser().absolute(), **values}  # a shell's relative path is its own
     try:
-        return Settings(**values)  # type: ignore[arg-type]
+        settings = Settings(**{"_env_file": file, **values})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]).upper()
-        problem = N_("{setting} is not valid: {detail}.")
-        detail = first["msg"].removeprefix("Value error, ")
-        raise SetupError(problem, N_("Correct it in .env."), setting=name, detail=detail) from error
+        raise SetupError(
+            N_("{setting} is not valid: {detail}."),
+            N_("Correct it in the environment or in {file}, then restart."),
+            setting=str(first["loc"][0]).upper(),
+            detail=first["msg"].removeprefix("Value error, "),
+            file=file,
+        ) from error
+    return settings.model_copy(update={"zhiwen_home": file.parent / settings.zhiwen_home.expanduser()})
+
+
+def find_env_file() -> Path:
+    """The `.env` to read, which need not exist. A relative ZHIWEN_HOME in it counts from its folder.
+
+    `.env` and `data` lie side by side: in the current folder if that has data of ours already, else in the source
+    folder, and for an installed package in the user's data folder. ZHIWEN_ENV_FILE names another file.
+    """
+    if given := os.environ.get("ZHIWEN_ENV_FILE"):
+        return Path(given).expanduser().resolve()
+    if any(Path("data", name).exists() for name in OUR_DATA):
+        return Path.cwd() / ".env"
+    if (SOURCE / "pyproject.toml").is_file() and SOURCE.name not in ("site-packages", "dist-packages"):
+        return SOURCE / ".env"
+    return user_data_path("zhiwen") / ".env"

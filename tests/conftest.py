@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +47,8 @@ def isolated_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """No setting of the developer's own: neither from the environment nor from a `.env`."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("ZHIWEN_ENV_FILE", os.devnull)
+    monkeypatch.setenv("ZHIWEN_HOME", str(tmp_path / "home"))
     folder = tmp_path / "empty"
     folder.mkdir()
     monkeypatch.chdir(folder)

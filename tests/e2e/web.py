@@ -31,7 +31,8 @@ class Web(real_services.Server):
         self.home.mkdir()
         own = {name.upper() for name in Settings.model_fields}
         self._environment = {name: value for name, value in os.environ.items() if name not in own}
-        self._environment |= {"ZHIWEN_HOME": str(self.home), "WORKER_THREADS": "1", "OPENAI_API_KEY": "none"} | values
+        self._environment |= {"ZHIWEN_HOME": str(self.home), "ZHIWEN_ENV_FILE": os.devnull}
+        self._environment |= {"WORKER_THREADS": "1", "OPENAI_API_KEY": "none"} | values
 
     @property
     def url(self) -> str:

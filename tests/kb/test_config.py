@@ -1,12 +1,15 @@
-"""Settings from the environment."""
+"""Settings from the environment and `.env`, and where these and the data are."""
 
 from __future__ import annotations
 
+import os
 import traceback
+from pathlib import Path
 
 import pytest
 
-from kb.config import load_settings
+from kb import config
+from kb.config import find_env_file, load_settings
 from kb.errors import SetupError
 
 
@@ -30,9 +33,7 @@ from kb.errors import SetupError
         ("WORKER_THREADS", "many", "integer"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named(
-    name: str, value: str, advice: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invalid_value_is_named(name: str, value: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SetupError) as caught:
         load_settings(_env_file=None)
@@ -41,13 +42,13 @@ def test_a_value_that_cannot_be_used_is_named(
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_postgresql_without_its_driver_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_without_its_driver_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kb.config.find_spec", lambda _name: None)
     with pytest.raises(SetupError, match=r"pip install .*psycopg"):
         load_settings(_env_file=None, database_url="postgresql://localhost/zhiwen")
 
 
-def test_usual_addresses_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usual_addresses_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILVUS_URI", "https://milvus.example:443")
     monkeypatch.setenv("REDIS_URL", "rediss://:word@redis.example:6380/1")
     monkeypatch.setenv("DATABASE_URL", "postgres://user:word@sql.example/zhiwen")
@@ -58,3 +59,88 @@ def test_usual_addresses_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.openai_api_key.get_secret_value() == "sk-key"
     assert not settings.needs_embedded_services
     assert settings.sql_url == "postgresql+psycopg://user:word@sql.example/zhiwen"
+
+
+# --- where `.env` and the data are -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
+    """A source folder, a folder elsewhere, which is the current one, and the user's data folder."""
+    monkeypatch.delenv("ZHIWEN_ENV_FILE")
+    monkeypatch.delenv("ZHIWEN_HOME")
+    source, elsewhere, user = (tmp_path / name for name in ("source", "elsewhere", "user"))
+    for folder in (source, elsewhere, user):
+        folder.mkdir()
+    (source / "pyproject.toml").touch()
+    monkeypatch.setattr(config, "SOURCE", source)
+    monkeypatch.setattr(config, "user_data_path", lambda name: user / name)
+    monkeypatch.chdir(elsewhere)
+    return source, elsewhere, user
+
+
+def test_source_folder_is_used_from_any_working_directory(
+    places: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, elsewhere, _user = places
+    (source / ".env").write_text("LLM_MODEL=ours\n")
+    (elsewhere / ".env").write_text("LLM_MODEL=of another program\n")
+    for folder in (source, elsewhere):
+        monkeypatch.chdir(folder)
+        settings = load_settings()
+        assert (settings.llm_model, settings.home) == ("ours", source / "data")
+
+
+@pytest.mark.parametrize("name", ["site-packages", "no pyproject.toml"])
+def test_installed_package_uses_the_data_folder_of_the_user(
+    name: str, places: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _source, _elsewhere, user = places
+    monkeypatch.setattr(config, "SOURCE", tmp_path / name)
+    if name == "site-packages":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").touch()  # some package's mistake
+    (user / "zhiwen").mkdir()
+    (user / "zhiwen" / ".env").write_text("LLM_MODEL=ours\n")
+    settings = load_settings()
+    assert (settings.llm_model, settings.home) == ("ours", user / "zhiwen" / "data")
+
+
+@pytest.mark.parametrize("name", config.OUR_DATA)
+def test_existing_data_in_the_working_directory_stays_in_use(name: str, places: tuple[Path, Path, Path]) -> None:
+    _source, elsewhere, _user = places
+    (elsewhere / "data" / name).parent.mkdir(parents=True)
+    (elsewhere / "data" / name).touch()
+    (elsewhere / ".env").write_text("LLM_MODEL=ours\n")
+    settings = load_settings()
+    assert (settings.llm_model, settings.home) == ("ours", elsewhere / "data")
+
+
+def test_data_folder_of_another_program_is_left_alone(places: tuple[Path, Path, Path]) -> None:
+    source, elsewhere, _user = places
+    (elsewhere / "data" / "uploads").mkdir(parents=True)
+    assert find_env_file() == source / ".env"
+
+
+def test_relative_home_counts_from_the_file_or_the_shell_that_names_it(
+    places: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, elsewhere, _user = places
+    (source / ".env").write_text("ZHIWEN_HOME=below\n")
+    assert load_settings().home == source / "below"
+    monkeypatch.setenv("ZHIWEN_HOME", "below")
+    assert load_settings().home == elsewhere / "below"
+    monkeypatch.setenv("ZHIWEN_HOME", "~/below")
+    assert load_settings().home == Path.home() / "below"
+
+
+def test_another_file_can_be_named(places: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    _source, elsewhere, user = places
+    (user / "settings").write_text("LLM_MODEL=ours\n")
+    monkeypatch.setenv("ZHIWEN_ENV_FILE", os.path.relpath(user / "settings"))
+    settings = load_settings()
+    assert (settings.llm_model, settings.home) == ("ours", user / "data")
+    (user / "settings").write_text("LLM_TIMEOUT_SECONDS=soon\n")
+    with pytest.raises(SetupError, match=rf"LLM_TIMEOUT_SECONDS is not valid: .*{user / 'settings'}"):
+        load_settings()
+    assert list(elsewhere.iterdir()) == []
