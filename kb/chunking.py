@@ -1,8 +1,8 @@
 """Parsed document → chunks. Pure: the same text always gives the same spans.
 
-Sections (from one heading to the next) are kept whole and joined while they fit; a longer one is split at the
-best place there is: paragraph, line, sentence, clause, word. Slides and sheets are not joined. Length counts
-columns, of which a Han character takes two, so that a chunk says about as much in Chinese as in English.
+A section reaches from one heading to the next. Sections stay whole and are joined while they fit; a longer one is
+split at the best place available: paragraph, line, sentence, clause, word. Slides and sheets are not joined. Length is
+measured in columns. A Han character takes two, so that a chunk contains about as much in Chinese as in English.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from langchain_text_splitters import RecursiveCharacterTextSplitter
 from kb.models import ChunkSpan, Heading, ParsedDocument
 
 MAX_CHUNK_BYTES = 60_000
-_MAX_COLUMNS = MAX_CHUNK_BYTES // 4  # a character takes at least one column and at most four bytes
-_MIN_COLUMNS = 8  # less could not hold a wide character beside its overlap
-_WINDOW = 200_000  # characters that the splitter sees at once
+_MAX_COLUMNS = MAX_CHUNK_BYTES // 4  # a character has at least one column and at most four bytes
+_MIN_COLUMNS = 8  # enough for a wide character and its overlap
+_WINDOW = 200_000  # characters per call of the splitter
 _MAX_HEADING_PATH = 500
 _WIDE = re.compile(
     "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6"
@@ -28,20 +28,20 @@ _WIDE = re.compile(
 )
 _SENTENCE_END = r"(?:[。！？!?…]+[”’」』）》\"')]*|(?<=[^\s.])\.+[”\"')]*(?=\s))\s*"
 _SEPARATORS = (r"\n\s*\n", r"\n", _SENTENCE_END, r"[；;]\s*", r"[，、：,:]\s*", r"\s+")
-# Where an overlap may begin: after the end of a sentence or clause, or a space; anywhere between Han characters.
+# Where an overlap can begin: after a sentence, a clause or a space, and anywhere between Han characters.
 _OVERLAP_START = re.compile(r"[。！？!?…；;\n]\s*|(?<=\w)[.,，、]\s+|[，、]")
 _WORD_START = re.compile(r"\s+|(?<=[\u3400-\u9fff])(?=[\u3400-\u9fff])")
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """From a heading (level 0: the text before the first one) to the next."""
+    """From a heading to the next; level 0 is the text before the first heading."""
 
     start: int
     end: int
     level: int
     columns: int
-    is_bare: bool  # nothing but the heading's own line
+    is_bare: bool  # only the heading line
 
 
 def columns(text: str) -> int:
@@ -50,10 +50,10 @@ def columns(text: str) -> int:
 
 
 def chunk_document(document: ParsedDocument, size: int = 1000, overlap: int = 100) -> list[ChunkSpan]:
-    """Cut `document` into chunks of at most `size` columns; those of one section share up to `overlap` columns.
+    """Cut `document` into chunks of at most `size` columns; neighbours in a section share up to `overlap` columns.
 
-    Every character but white space stands in a chunk. `heading` is the path of headings in force at its start; those
-    of another slide or sheet are not.
+    Each character except white space is in a chunk. A chunk's `heading` is the path of headings at its start, without
+    those of other slides or sheets.
     """
     size = max(_MIN_COLUMNS, min(size, _MAX_COLUMNS))
     overlap = max(0, min(overlap, size // 2))
@@ -72,7 +72,7 @@ def chunk_document(document: ParsedDocument, size: int = 1000, overlap: int = 10
 
 
 def _own_start(text: str, start: int, end: int) -> int:
-    """Where a chunk's own text begins, behind the overlap with the chunk before: that is the page it stands on."""
+    """Where a chunk's own text begins, after the overlap with the previous chunk. This decides its page."""
     while start < end - 1 and text[start].isspace():
         start += 1
     return start
@@ -89,7 +89,7 @@ def _spans(document: ParsedDocument, size: int, overlap: int) -> Iterator[tuple[
 
 
 def _wholes(document: ParsedDocument) -> Iterator[list[_Section]]:
-    """The sections that chunks may hold together: those of a slide or sheet, else all."""
+    """The sections that may share chunks: those of one slide or sheet, else all."""
     starts = {page.start for page in document.pages} if document.has_whole_pages else set()
     whole: list[_Section] = []
     for section in _sections(document, starts):
@@ -111,7 +111,7 @@ def _sections(document: ParsedDocument, page_starts: Collection[int]) -> Iterato
 
 
 def _group(sections: Iterable[_Section], size: int) -> Iterator[list[_Section]]:
-    """Join neighbours while they fit. A heading without text of its own stays with what follows it."""
+    """Join neighbours while they fit. A heading without text stays with what follows."""
     group: list[_Section] = []
     width = 0
     for unit in _units(sections):
@@ -127,7 +127,7 @@ def _group(sections: Iterable[_Section], size: int) -> Iterator[list[_Section]]:
 
 
 def _units(sections: Iterable[_Section]) -> Iterator[list[_Section]]:
-    """Each section with the bare headings above it."""
+    """Each section, together with the bare headings above it."""
     unit: list[_Section] = []
     for section in sections:
         if unit and section.level <= unit[-1].level:
@@ -142,11 +142,11 @@ def _units(sections: Iterable[_Section]) -> Iterator[list[_Section]]:
 
 
 def _split(text: str, start: int, end: int, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """Split a section that is too long; each part but the first begins with the end of the one before it."""
+    """Split a section that is too long; each part after the first begins with the end of the previous one."""
     before: tuple[int, int] | None = None
     for part_start, part_end in _parts(text, start, end, size - overlap):
         part = (_overlap_start(text, start, part_start, overlap), part_end)
-        if before and part[0] > before[0]:  # else it is so short that this one holds it all
+        if before and part[0] > before[0]:  # else this part contains all of the previous one
             yield before
         before = part
     if before:
@@ -154,7 +154,7 @@ def _split(text: str, start: int, end: int, size: int, overlap: int) -> Iterator
 
 
 def _parts(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Cut a stretch into parts of at most `limit` columns that follow each other without a gap."""
+    """Cut a stretch into adjacent parts of at most `limit` columns."""
     splitter = _splitter(limit)
     for at, window_end in _windows(text, start, end):
         pieces = splitter.split_text(text[at:window_end])
@@ -164,8 +164,8 @@ def _parts(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, i
 
 
 def _splitter(limit: int) -> RecursiveCharacterTextSplitter:
-    """One whose pieces, put together, are the text again: that is what makes the offsets exact."""
-    by_count = rf"(?s:.{{{max(1, limit // 4)}}})"  # for a text without any white space or punctuation
+    """A splitter whose pieces add up to the text again, which makes the offsets exact."""
+    by_count = rf"(?s:.{{{max(1, limit // 4)}}})"  # for text without white space or punctuation
     return RecursiveCharacterTextSplitter(
         separators=[*_SEPARATORS, by_count],
         is_separator_regex=True,
@@ -178,7 +178,7 @@ def _splitter(limit: int) -> RecursiveCharacterTextSplitter:
 
 
 def _windows(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut a long stretch where a paragraph or at least a line ends, as the splitter's lists are many times its size."""
+    """Cut a long stretch after paragraphs or lines, because the splitter needs many times the memory of its text."""
     while end - start > _WINDOW:
         for separator in ("\n\n", "\n", "。", " "):
             cut = text.rfind(separator, start + _WINDOW // 2, start + _WINDOW)
@@ -191,7 +191,7 @@ def _windows(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _join_small(pieces: Sequence[tuple[int, int]], limit: int) -> Iterator[int]:
-    """The splitter leaves small pieces beside large ones: join (length, columns) while they fit; lengths."""
+    """Join the splitter's small pieces, given as (length, columns), while they fit; yields lengths."""
     length = width = 0
     for piece_length, piece_width in pieces:
         if length and width + piece_width > limit:
@@ -204,7 +204,7 @@ def _join_small(pieces: Sequence[tuple[int, int]], limit: int) -> Iterator[int]:
 
 
 def _overlap_start(text: str, first: int, at: int, overlap: int) -> int:
-    """Where the part that begins at `at` starts with its overlap: at a sentence or clause, else at a word."""
+    """Where the overlap of the part at `at` begins: at a sentence or clause, else at a word."""
     begin = at
     while begin > first and overlap - (width := columns(text[begin - 1])) >= 0:
         begin -= 1
@@ -219,7 +219,7 @@ def _overlap_start(text: str, first: int, at: int, overlap: int) -> int:
 
 
 def _trimmed(text: str, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The spans without white space around them, and without those that add nothing but white space."""
+    """The spans without surrounding white space, and without those that add only white space."""
     covered = 0
     for start, end in spans:
         body = text[start:end]
@@ -230,7 +230,7 @@ def _trimmed(text: str, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int,
 
 
 class _HeadingPaths:
-    """Answers for positions in rising order which headings are in force there."""
+    """Finds the headings that apply at positions, which must be asked in ascending order."""
 
     def __init__(self, headings: Sequence[Heading]) -> None:
         self._coming = list(reversed(headings))
@@ -238,7 +238,7 @@ class _HeadingPaths:
         self._path = ""
 
     def at(self, position: int, since: int = 0) -> str:
-        """The path "A > B > C" at `position`, of the headings from `since` on."""
+        """The path "A > B > C" at `position`, ignoring headings before `since`."""
         while self._coming and self._coming[-1].start <= position:
             heading = self._coming.pop()
             while self._open and self._open[-1].level >= heading.level:

@@ -1,8 +1,8 @@
 """Text → search terms for BM25, the same for questions and chunks.
 
-Chinese, Japanese and Korean runs become single characters and bigrams, which needs no dictionary. Other words are
-lower-cased, English ones stemmed, and identifiers kept whole and in parts. Every term is one `\\w+` token, so that a
-tokenizer that splits on white space and one that splits on non-word characters see the same terms.
+Chinese, Japanese and Korean runs become single characters and bigrams, so no dictionary is needed. Other words are
+lower-cased and English ones stemmed; identifiers are kept both whole and in parts. Each term is one `\\w+` token, so
+that tokenizers that split at white space and at non-word characters see the same terms.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _ACRONYMS = re.compile(r"[A-Z]{2,}s")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*$")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
 _FRACTION = re.compile("(?=[¼-¾⅐-⅞])")
-_LONGEST_TERM = 64  # characters; what is longer is data, not a word
+_LONGEST_TERM = 64  # characters; anything longer is data, not a word
 _MOST_PARTS = 8
 
-# What carries nothing in a question. English as stemmed; a Chinese bigram with one of these characters goes too.
+# Words without meaning for a question. English is stemmed; Chinese bigrams with one of the characters are dropped, too.
 _ENGLISH = """
 a about an and ani are as at be been but by can could did do doe for from give had has have how i if in into is it
 its me my of on or our pleas shall should show so tell than that the their them there these they this those to
@@ -55,11 +55,11 @@ class _Stemmer(Protocol):
 
 
 _stemmer: _Stemmer = snowballstemmer.stemmer("english")
-_stemmer_lock = Lock()  # a stemmer keeps the word it works on
+_stemmer_lock = Lock()  # a stemmer has state
 
 
 def analyze(text: str) -> list[str]:
-    """The search terms of `text`, repeats included, in no order that matters beyond the words' own."""
+    """The search terms of `text` in the order of its words, including repeats."""
     found: list[str] = []
     for run, token in _TOKEN.findall(_normalise(text)):
         if run:
@@ -71,14 +71,14 @@ def analyze(text: str) -> list[str]:
 
 
 def terms(*texts: str) -> str:
-    """The search terms of all `texts`, joined with spaces: what Milvus indexes and what it is asked for."""
+    """The search terms of all `texts`, joined with spaces: for Milvus to index, and to search for."""
     return " ".join(term for text in texts for term in analyze(text))
 
 
 def question_terms(text: str) -> tuple[str, ...]:
-    """The distinct terms of a question that carry meaning, in order; for explaining what a passage matched.
+    """The distinct meaningful terms of a question, in order; used to explain what a passage matched.
 
-    Single characters of Chinese stand in nearly every text: they only count where the question has nothing longer.
+    Single Chinese characters occur in nearly every text, so they only count if the question has nothing longer.
     """
     asked = _ASKING.sub(" ", _normalise(text))
     terms = tuple(term for term in dict.fromkeys(analyze(asked)) if not _is_stop(term))
@@ -88,7 +88,7 @@ def question_terms(text: str) -> tuple[str, ...]:
 def foreign_share(text: str, scripts: frozenset[str] | None) -> float:
     """The share (0 to 1) of `text`'s letters that are in none of `scripts`, such as "latin", "han" or "kana".
 
-    `None` stands for every script; a text without letters has none that is foreign.
+    `None` means all scripts. The share of a text without letters is 0.
     """
     if scripts is None:
         return 0.0
@@ -107,11 +107,11 @@ def _letters(text: str) -> list[str]:
 
 
 def _normalise(text: str) -> str:
-    """NFKC and Simplified characters; case stays, because identifiers are split by it."""
+    """NFKC and Simplified characters. Case is kept, because it separates the parts of identifiers."""
     if text.isascii():
         return text
-    text = text.encode("utf-8", "ignore").decode()  # lone surrogates: OpenCC cannot take them
-    text = _FRACTION.sub(" ", text)  # NFKC would make 61⁄2 of 6½
+    text = text.encode("utf-8", "ignore").decode()  # OpenCC does not accept lone surrogates
+    text = _FRACTION.sub(" ", text)  # NFKC would turn 6½ into 61⁄2
     return str(_simplifier().convert(unicodedata.normalize("NFKC", text)))
 
 
@@ -122,7 +122,7 @@ def _simplifier() -> OpenCC:
 
 @lru_cache(maxsize=32768)
 def _token_terms(token: str) -> tuple[str, ...]:
-    """The terms of one non-CJK token; cached, because stemming is slow and words repeat."""
+    """The terms of a non-CJK token; cached, because stemming is slow and words repeat."""
     if token[-1] in "+#":
         return (token[0].lower() + ("plusplus" if token[-1] == "+" else "sharp"),)
     if "." in token or "," in token:
@@ -148,7 +148,7 @@ def _dotted_terms(token: str) -> tuple[str, ...]:
 
 def _word_terms(word: str) -> list[str]:
     """`running` → run; `HTTPServer` → httpserv, http, server; `foo_bar` → foo_bar, foo, bar; `gpt4` → gpt4, gpt, 4."""
-    if _ACRONYMS.fullmatch(word):  # PDFs: neither a stemmer's plural nor camel case
+    if _ACRONYMS.fullmatch(word):  # "PDFs" is neither a plural for the stemmer nor camel case
         return [word[:-1].lower()]
     whole = [_stem(word)]
     parts = (_PART if word.isascii() else _FOREIGN_PART).findall(word) if "'" not in word else []
@@ -158,7 +158,7 @@ def _word_terms(word: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    """Lower case, without accents on Latin letters, stemmed where it is a word; always `\\w*`."""
+    """Lower case, without accents on Latin letters, stemmed if it is a word; always matches `\\w*`."""
     word = word[:_LONGEST_TERM].lower()
     if not word.isascii():
         word = _without_accents(word)
@@ -169,7 +169,7 @@ def _stem(word: str) -> str:
 
 
 def _without_accents(word: str) -> str:
-    if word[0] > "\u024f":  # not Latin: there, marks can be vowels
+    if word[0] > "\u024f":  # not Latin; in other scripts, marks can be vowels
         return word
     return "".join(char for char in unicodedata.normalize("NFKD", word) if not unicodedata.combining(char))
 

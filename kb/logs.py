@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, with ids; never a key or a document's text."""
+"""Structured logs: one line per event, with ids, and never an API key or a document's text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUIET = ("httpx", "httpx2", "openai", "alembic", "pymilvus", "dramatiq.worker.Co
 
 
 def configure_logs(settings: Settings) -> None:
-    """Write events to standard error, as JSON or (LOG_FORMAT=text) for people. Call once, at a process's start."""
+    """Write events to stderr, as JSON or (LOG_FORMAT=text) for people. Call once, when the process starts."""
     level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

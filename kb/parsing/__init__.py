@@ -1,6 +1,6 @@
 """A file → its text with page and heading positions.
 
-`parse_file` works in this process, `ParserProcess` in a child that may crash, hang or run out of memory.
+`parse_file` parses in this process, `ParserProcess` in a child that may crash, hang or run out of memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kb.parsing.source import Report, Source, report_nothing
 __all__ = ["SUPPORTED_EXTENSIONS", "ParserProcess", "parse_file"]
 
 SUPPORTED_EXTENSIONS: tuple[str, ...] = tuple(PARSERS)
-TEXT_PARSERS = ("plain", "markdown", "html", "csv")  # of files that cannot consist of images
+TEXT_PARSERS = ("plain", "markdown", "html", "csv")  # for formats that cannot consist of images
 
 
 def parse_file(path: Path, name: str, report: Report | None = None) -> ParsedDocument:
@@ -30,12 +30,10 @@ def parse_file(path: Path, name: str, report: Report | None = None) -> ParsedDoc
     except KbError:
         raise
     except MemoryError as error:
-        raise FileTooLarge(
-            name=name, size=N_("more than fits into memory"), limit=N_("the memory for parsing")
-        ) from error
+        raise FileTooLarge(name=name, size=N_("too large for memory"), limit=N_("the memory for parsing")) from error
     except RecursionError as error:
-        raise DamagedFile(name=name, detail=N_("its parts are nested too deeply")) from error
-    except Exception as error:  # the libraries raise anything for a broken file
+        raise DamagedFile(name=name, detail=N_("its content is nested too deeply")) from error
+    except Exception as error:  # the libraries raise all kinds of exceptions for a broken file
         raise DamagedFile(name=name, detail=_describe(error)) from error
     if not document.text:
         raise BlankFile(name=name) if PARSERS[extension_of(name)] in TEXT_PARSERS else NoText(name=name)
@@ -43,15 +41,15 @@ def parse_file(path: Path, name: str, report: Report | None = None) -> ParsedDoc
 
 
 def _parse(source: Source) -> ParsedDocument:
-    module = import_module(f"kb.parsing.{check(source)}")  # only the library that is needed
+    module = import_module(f"kb.parsing.{check(source)}")  # imports only the needed library
     document: ParsedDocument = module.parse(source)
     return document
 
 
 def _describe(error: Exception) -> str:
-    """A library's exception in words for the user; the exception itself is the cause of the `DamagedFile`."""
+    """What to tell the user about a library's exception, which becomes the cause of the `DamagedFile`."""
     if isinstance(error, (zipfile.BadZipFile, zlib.error)):
-        return N_("its compressed data is broken")
+        return N_("its compressed data is corrupt")
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return N_("a part of it is missing or is not what it should be")
+    return N_("part of it is missing or invalid")

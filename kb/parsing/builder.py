@@ -1,4 +1,4 @@
-"""Builds a `ParsedDocument` from cleaned pieces, so that every offset is one into the final text."""
+"""Builds a `ParsedDocument` from cleaned pieces, so that every offset refers to the final text."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import re
 from kb.errors import N_, FileTooLarge
 from kb.models import Heading, PageStart, ParsedDocument
 
-MAX_CHARACTERS = 300_000_000  # of one parsed document, as the error says
+MAX_CHARACTERS = 300_000_000  # per document; the error message repeats the number
 _NEWLINES = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Control characters, lone surrogates, byte order marks and what Unicode says is no character.
+# Control characters, lone surrogates, byte order marks and Unicode noncharacters.
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufeff\ufffe\uffff]+")
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*+\n){3,}+")
 _MAX_TITLE = 200
 
 
 def clean(text: str) -> str:
-    """Drop what no text holds (NUL, control characters, lone surrogates); at most two blank lines in a row."""
+    """Remove NULs, control characters and lone surrogates; keep at most two blank lines in a row."""
     text = _NEWLINES.sub("\n", text)
     return _BLANK_LINES.sub("\n\n\n", _UNWANTED.sub("", text))
 
 
 def clean_title(text: str) -> str:
-    """A title as one short line."""
+    """The title as one short line."""
     return " ".join(clean(text).split())[:_MAX_TITLE]
 
 
 class TextBuilder:
-    """Collects pieces of text with the pages and headings they begin."""
+    """Collects pieces of text, and where pages and headings begin."""
 
     def __init__(self, name: str, *, has_whole_pages: bool = False) -> None:
         self.name = name
@@ -36,15 +36,15 @@ class TextBuilder:
         self._parts: list[str] = []
         self._pages: list[PageStart] = []
         self._headings: list[Heading] = []
-        self._waiting: list[int] = []  # numbers of pages whose first text has not come yet
+        self._waiting: list[int] = []  # pages without text so far
         self._gap = 1
 
     def add(self, text: str, *, gap: int = 1) -> int:
-        """Append a block on lines of its own, `gap` newlines after the one before; return where it begins."""
+        """Append a block, `gap` newlines after the previous one; return where it begins."""
         return self.add_clean(clean(text), gap=gap)
 
     def add_clean(self, text: str, *, gap: int = 1) -> int:
-        """`add` for a text that went through `clean` already."""
+        """Like `add`, for text that is already clean."""
         text = text.strip("\n")
         if not text or text.isspace():
             return self.length
@@ -59,28 +59,28 @@ class TextBuilder:
         return start
 
     def add_heading(self, level: int, title: str) -> None:
-        """Append `title`, all of it, as a heading line of its own."""
+        """Append the whole `title` as a line that is a heading."""
         line = " ".join(clean(title).split())
         if line:
             self._headings.append(Heading(self.add_clean(line, gap=2), level, clean_title(line)))
 
     def mark_heading(self, start: int, level: int, title: str) -> None:
-        """Say that the line at `start` of the text so far is a heading."""
+        """Mark the line at `start` of the text so far as a heading."""
         title = clean_title(title)
         if title:
             self._headings.append(Heading(start, level, title))
 
     def start_page(self, number: int) -> None:
-        """The text that comes next stands on page `number`."""
+        """The next text is on page `number`."""
         self._waiting.append(number)
         self.break_paragraph()
 
     def break_paragraph(self) -> None:
-        """Put a blank line before the next piece."""
+        """Leave a blank line before the next piece."""
         self._gap = 2
 
     def build(self, title: str = "") -> ParsedDocument:
-        """The document. Headings come in order of their position."""
+        """The document, with its headings ordered by position."""
         headings = tuple(sorted(self._headings, key=lambda heading: heading.start))
         text = "".join(self._parts)
         return ParsedDocument(text, tuple(self._pages), headings, clean_title(title), self._has_whole_pages)

@@ -1,4 +1,4 @@
-"""The process that parses: `python -m kb.parsing.child <parent's pid> <memory limit in MB>`.
+"""The process that parses files: `python -m kb.parsing.child <parent's pid> <memory limit in MB>`.
 
 It reads requests from stdin and writes progress, documents and errors to stdout until stdin ends.
 """
@@ -36,10 +36,8 @@ def serve(parse: Parse = parse_file) -> None:
     answers = _take_stdout()
     _die_with(parent)
     _limit_memory(memory_mb)
-    importlib.import_module(
-        "kb.parsing.pdf"
-    )  # the slowest to load and the most wanted: before the first file, not with it
-    logging.disable(logging.ERROR)  # what pypdf finds odd about a file is of no use to anybody
+    importlib.import_module("kb.parsing.pdf")  # the slowest import and the commonest format, so load it early
+    logging.disable(logging.ERROR)  # pypdf's remarks on a file help nobody
     while request := read_frame(sys.stdin.buffer):
         _answer(request, parse, answers, memory_mb)
 
@@ -65,7 +63,7 @@ def _memory_values(name: str, memory_mb: int) -> dict[str, str]:
 
 
 def _reporter(answers: IO[bytes]) -> Report:
-    """A `Report` that sends a message at most every tenth of a second, and the last one always."""
+    """A `Report` that sends at most ten messages a second, but always the last one."""
     last_sent = 0.0
 
     def report(done: int, total: int) -> None:
@@ -79,16 +77,16 @@ def _reporter(answers: IO[bytes]) -> Report:
 
 
 def _take_stdout() -> IO[bytes]:
-    """The pipe to the parent; whatever a library prints goes to stderr from now on."""
+    """The pipe to the parent; from now on, everything that libraries print goes to stderr."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers
 
 
 def _die_with(parent: int) -> None:
-    """End at once when the parent ends, whatever way.
+    """End as soon as the parent ends, however it ends.
 
-    The kernel does it on Linux, even while C code holds the interpreter; elsewhere a thread looks.
+    On Linux the kernel sees to it, even while C code holds the interpreter; elsewhere a thread watches the parent.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -104,7 +102,7 @@ def _watch(parent: int) -> None:
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Let allocations beyond the limit fail, and leave no core dump; where the system has such limits."""
+    """Make allocations beyond the limit fail and disable core dumps, where the system has such limits."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

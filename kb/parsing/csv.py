@@ -19,12 +19,12 @@ from kb.parsing.tables import table_lines
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 50
 _MAX_FIELD = 10_000_000
-_MAX_REPEATED = 20_000_000  # characters; in a larger file the header stands only once
+_MAX_REPEATED = 20_000_000  # characters; a larger file has the header only once
 _BATCH = 5_000  # rows
 
 
 def parse(source: Source) -> ParsedDocument:
-    """One line a row, with the header's names before the values."""
+    """One line per row, with the header's names before the values."""
     text = clean(decode(source.path.read_bytes())).strip("\n")
     delimiter = "\t" if extension_of(source.name) == ".tsv" else _detect_delimiter(text)
     builder = TextBuilder(source.name)
@@ -34,7 +34,7 @@ def parse(source: Source) -> ParsedDocument:
         while batch := list(islice(lines, _BATCH)):
             builder.add_clean("\n".join(batch))
     except csv.Error as error:
-        raise DamagedFile(name=source.name, detail=N_("a quotation mark is opened and never closed")) from error
+        raise DamagedFile(name=source.name, detail=N_("a quotation mark is never closed")) from error
     return builder.build()
 
 
@@ -48,7 +48,7 @@ def _read_rows(text: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def _detect_delimiter(text: str) -> str:
-    """The one that cuts the first rows into the same number of cells most often."""
+    """The delimiter that most often gives the first rows the same number of cells."""
     return max(_DELIMITERS, key=lambda delimiter: _regularity(text[:100_000], delimiter))
 
 

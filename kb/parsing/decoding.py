@@ -1,8 +1,8 @@
 """Bytes of a text file → text, whatever its encoding.
 
-UTF by its byte order mark or its validity; then the East Asian encodings, by how many of the characters are
-ones that their language really uses (charset-normalizer confuses GBK and Big5 in short texts); then
-charset-normalizer for the single-byte ones. Bytes that are invalid stay visible as U+FFFD.
+We recognise UTF by its byte order mark or by being valid. Next come the East Asian encodings, by the share of
+characters that are common in their language (charset-normalizer confuses GBK and Big5 in short texts). The single-byte
+encodings are left to charset-normalizer. Invalid bytes show as U+FFFD.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import string
 from collections.abc import Iterable
 
 _SAMPLE_BYTES = 64 * 1024
-_BOMS = (  # UTF-32's little-endian mark begins with UTF-16's
+_BOMS = (  # UTF-32 first, because its little-endian mark begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -35,7 +35,7 @@ _COMMON_HAN = (
 )
 _COMMON_HANGUL = "이다는을를에의가은고한하지로기도그사나어아서자리대인시라만일해수있정보안녕세요습니까입"
 _COMMON = frozenset(_COMMON_HAN + _COMMON_HANGUL + "，。、；：？！“”（）《》「」『』【】—…　・ー")
-# The encoding and the lead bytes of its everyday characters.
+# Each encoding with the lead bytes of its everyday characters.
 _EAST_ASIAN = (
     ("gb18030", range(0xB0, 0xD8)),
     ("big5hkscs", range(0xA4, 0xC7)),
@@ -43,23 +43,23 @@ _EAST_ASIAN = (
     ("euc_jp", range(0xB0, 0xD0)),
     ("cp949", range(0xB0, 0xC9)),
 )
-# The letters of the languages that each is for. Of two that fit alike the first is meant.
+# The letters of the languages that each encoding is for. If two fit equally well, the first one wins.
 _LATIN = {
     "cp1252": "àáâãäåæçèéêëìíîïñòóôõöøùúûüßœÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŒ’",
     "cp1254": "çğıöşüâîûÇĞİÖŞÜ’",
     "cp1250": "áâäčćçďéëěęíîĺľłňńóôöőŕřśšşťţúůüűýźžżąăđßÁČĎÉĚĘÍŁŇŃÓÔÖŐŘŚŠŞŤŢÚŮÜŰÝŹŽŻĄĂĐ’",
 }
-_ICELANDIC = "áéíóúýöæðþøåÁÉÍÓÚÝÖÆÐÞØÅ"  # Western European, too; its letters are others' in the other encodings
+_ICELANDIC = "áéíóúýöæðþøåÁÉÍÓÚÝÖÆÐÞØÅ"  # also Western European; in the other encodings its bytes are other letters
 _NOT_TURKISH = frozenset("áéíóúæ")
 _LATIN["iso8859_2"] = _LATIN["cp1250"]
-_BETTER = 0.1  # by how much another one must read better than Western European
+_BETTER = 0.1  # how much better than Western European another encoding must fit
 _INSIDE_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff](?=[A-Za-z])")
-_ENOUGH = 0.4  # the least plausibility; Cyrillic read as GB18030 reaches 0.25
+_ENOUGH = 0.4  # minimum plausibility; Cyrillic read as GB18030 reaches 0.25
 _NOT_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874"]
 
 
 def decode(data: bytes) -> str:
-    """The text of `data`. Never raises for bad bytes."""
+    """The text of `data`; never raises for invalid bytes."""
     for bom, encoding in _BOMS:
         if data.startswith(bom):
             return data[len(bom) :].decode(encoding, "replace")
@@ -73,14 +73,14 @@ def decode(data: bytes) -> str:
 
 
 def _sample(data: bytes) -> bytes:
-    """The stretch around the first byte that is not ASCII; a head of pure ASCII says nothing."""
+    """The stretch around the first non-ASCII byte, because pure ASCII says nothing about the encoding."""
     first = _NOT_ASCII.search(data)
     start = max(0, first.start() - 64) if first else 0
     return data[start : start + _SAMPLE_BYTES]
 
 
 def detect_wide(sample: bytes) -> str:
-    """UTF-16 or UTF-32 without a mark; empty if it is neither."""
+    """The name of UTF-16 or UTF-32 without a byte order mark; empty for other encodings."""
     if b"\0" not in sample:
         return ""
     for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
@@ -112,7 +112,7 @@ def _detect_narrow(sample: bytes) -> str:
 
 
 def _is_mostly_utf8(sample: bytes) -> bool:
-    """Whether the few invalid places are damage rather than another encoding."""
+    """Whether the few invalid bytes are damage rather than another encoding."""
     text = sample.decode("utf-8", "replace")
     bad = text.count("\ufffd")
     good = sum(1 for c in text if c > "\x7f") - bad
@@ -120,8 +120,8 @@ def _is_mostly_utf8(sample: bytes) -> bool:
 
 
 def _plausibility(sample: bytes, encoding: str, leads: range) -> float:
-    """How much of the text reads as the language that `encoding` is for: 1 is all of it."""
-    decoder = codecs.getincrementaldecoder(encoding)("replace")  # a character cut at the end is no error
+    """How well the text reads in the language that `encoding` is for; 1 is perfect."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")  # a character that is cut at the end is not an error
     others = [c for c in decoder.decode(sample) if c > "\x7f"]
     if not others:
         return 0.0
@@ -130,7 +130,7 @@ def _plausibility(sample: bytes, encoding: str, leads: range) -> float:
 
 
 def _share_of_common(characters: Iterable[str]) -> float:
-    """Between -1 (all nonsense) and 1 (all very common)."""
+    """From -1 (all nonsense) to 1 (all very common)."""
     scores = [_score(character) for character in characters]
     return sum(scores) / len(scores)
 
@@ -148,7 +148,7 @@ def _score(character: str) -> float:
 
 
 def _detect_single_byte(sample: bytes) -> str:
-    """Latin where most letters are ASCII ones; there charset-normalizer takes French for Polish."""
+    """Latin if most letters are ASCII, where charset-normalizer would mistake French for Polish."""
     if sum(sample.count(letter) for letter in string.ascii_letters.encode()) > len(_NOT_ASCII.findall(sample)):
         return _detect_latin(sample)
     from charset_normalizer import from_bytes

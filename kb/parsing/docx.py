@@ -1,4 +1,4 @@
-"""Word documents: paragraphs and tables in their order, headings by style or outline level."""
+"""Word documents: paragraphs and tables in order, headings by style or outline level."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _P, _TBL, _TR, _TC, _STYLE = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc"), qn(
 _OUTLINE, _VAL, _NOTES = qn("w:outlineLvl"), qn("w:val"), (qn("w:footnote"), qn("w:endnote"))
 _TEXT = {qn("w:t"), "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"}
 _SPACING = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
-# A text box stands twice, for new and for old programs; properties hold tab stops, not tabs.
+# A text box occurs twice, for new and for old programs. Properties contain tab stops, not tabs.
 _SKIPPED = {
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
     *(qn("w:pPr"), qn("w:rPr"), qn("w:tblPr"), qn("w:del"), qn("w:moveFrom"), qn("w:sectPr")),
 }
-_BODY_LEVEL = 9  # Word's outline level for text that is no heading
+_BODY_LEVEL = 9  # Word's outline level for body text
 _MAX_STYLE_CHAIN = 20
 
 Element = Any  # lxml gives no types
 
 
 def parse(source: Source) -> ParsedDocument:
-    """Headers and footers are left out, footnotes and endnotes come last."""
+    """Without headers and footers; footnotes and endnotes come last."""
     document = docx.Document(str(source.path))
     builder = TextBuilder(source.name)
     levels = _style_levels(document)
@@ -46,7 +46,7 @@ def parse(source: Source) -> ParsedDocument:
 
 
 def _blocks(parent: Element) -> Iterator[Element]:
-    """Paragraphs and tables, also those inside content controls and the like."""
+    """Paragraphs and tables, including those inside content controls and similar elements."""
     for child in parent.iterchildren():
         if child.tag in (_P, _TBL):
             yield child
@@ -55,7 +55,7 @@ def _blocks(parent: Element) -> Iterator[Element]:
 
 
 def _text(element: Element) -> str:
-    """All text under `element`; each paragraph of a text box on a line of its own."""
+    """All text under `element`, with each paragraph of a text box on its own line."""
     pieces: list[str] = []
     _collect(element, pieces)
     return "".join(pieces).strip()
@@ -81,7 +81,7 @@ def _add_table(builder: TextBuilder, table: Element) -> None:
 
 
 def _inside(parent: Element, tag: str) -> Iterator[Element]:
-    """The `tag` elements of this table or row; those of a table within it belong to their cell."""
+    """The `tag` elements of this table or row, but not those of tables inside its cells."""
     for child in parent.iterchildren():
         if child.tag == tag:
             yield child
@@ -90,7 +90,7 @@ def _inside(parent: Element, tag: str) -> Iterator[Element]:
 
 
 def _level(paragraph: Element, levels: dict[str, int]) -> int:
-    """The paragraph's own outline level, else its style's; 0 if it is no heading."""
+    """The paragraph's own outline level, else its style's; 0 for body text."""
     properties = paragraph.pPr
     if properties is None:
         return 0
@@ -107,7 +107,7 @@ def _outline_level(element: Element) -> int:
 
 
 def _style_levels(document: Any) -> dict[str, int]:
-    """Heading level by style id. Word names its own styles in English in the file, whatever its language."""
+    """Heading level by style id. In the file, Word's built-in styles have English names in every language."""
     styles = {style.get(qn("w:styleId")): style for style in document.styles.element.iterchildren(qn("w:style"))}
     return {style_id: level for style_id, style in styles.items() if (level := _style_level(style, styles))}
 

@@ -1,4 +1,4 @@
-"""JSON messages with their length before them, over a pipe."""
+"""JSON messages over a pipe, each preceded by its length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Frame = dict[str, Any]
 
 
 def write_frame(stream: IO[bytes], frame: Frame) -> None:
-    """Send one message. A user's file name may hold lone surrogates, so they pass."""
+    """Send one message. Lone surrogates are allowed, because file names can contain them."""
     payload = json.dumps(frame, ensure_ascii=False).encode("utf-8", "surrogatepass")
     stream.write(_LENGTH.pack(len(payload)))
     stream.write(payload)
@@ -21,7 +21,7 @@ def write_frame(stream: IO[bytes], frame: Frame) -> None:
 
 
 def read_frame(stream: IO[bytes]) -> Frame | None:
-    """The next message; None when the other side is gone."""
+    """The next message; None if the other side has gone."""
     length = stream.read(_LENGTH.size)
     if len(length) < _LENGTH.size:
         return None
@@ -46,7 +46,7 @@ def document_frame(document: ParsedDocument) -> Frame:
 
 
 def read_document(frame: Frame) -> ParsedDocument:
-    """The document of such a message."""
+    """The document in a message of `document_frame`."""
     pages = tuple(PageStart(start, number) for start, number in frame["pages"])
     headings = tuple(Heading(start, level, title) for start, level, title in frame["headings"])
     return ParsedDocument(frame["text"], pages, headings, frame["title"], frame["whole"])

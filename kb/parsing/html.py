@@ -1,4 +1,4 @@
-"""HTML: what a reader of the page sees, with h1–h6 as headings and rows of tables as lines."""
+"""HTML: the visible text, with h1–h6 as headings and table rows as lines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BLOCKS = frozenset((
     "main", "menu", "ol", "p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead", "tr", "ul",
 ))
 # fmt: on
-_HIDDEN_INSIDE = _HIDDEN - {"button"}  # questions that unfold and columns that sort are buttons
+_HIDDEN_INSIDE = _HIDDEN - {"button"}  # collapsible questions and sortable columns are buttons
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _CHARSET = re.compile(
     rb"""<(?:meta\b[^>]{0,200}?charset|\?xml\b[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w-]{2,40})""", re.I
@@ -35,7 +35,7 @@ _SPACES = re.compile(r"[ \t\r\n\f\u00a0]+")
 
 
 def parse(source: Source) -> ParsedDocument:
-    """The page's text. Nothing that it refers to is fetched."""
+    """The page's text; nothing that the page refers to is loaded."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
         soup = BeautifulSoup(_decode(source.path.read_bytes()), "lxml")
@@ -45,10 +45,10 @@ def parse(source: Source) -> ParsedDocument:
 
 
 def _decode(data: bytes) -> str:
-    """By what the page declares, if its bytes agree, else by detection."""
+    """Decode as the page declares if its bytes agree, else detect the encoding."""
     declared = _CHARSET.search(data[:4096])
     encoding = declared.group(1).decode("ascii").lower() if declared else ""
-    # What can be read byte by byte is in neither UTF-16 nor UTF-32, whatever it says; .NET writes such pages.
+    # A declaration that we can read byte by byte is not in UTF-16 or UTF-32. Pages from .NET say so anyway.
     is_wide = encoding.startswith(("utf-16", "utf16", "utf-32", "utf32", "ucs", "unicode"))
     if encoding and not is_wide and not data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         try:
@@ -59,14 +59,14 @@ def _decode(data: bytes) -> str:
 
 
 class _Walker:
-    """Goes through the tree in the page's order and hands lines to the builder."""
+    """Walks the tree in document order and passes lines to the builder."""
 
     def __init__(self, builder: TextBuilder) -> None:
         self.builder = builder
         self._line: list[str] = []
 
     def walk(self, root: Tag) -> None:
-        """Every node once, by a stack of its own: pages nest deeper than Python does."""
+        """Visit every node once. Uses its own stack, because pages nest deeper than Python allows."""
         stack: list[object] = [root]
         while stack:
             node = stack.pop()
@@ -79,7 +79,7 @@ class _Walker:
         self._end_line()
 
     def _enter(self, tag: Tag) -> list[object]:
-        """What to do next for `tag`, the last first; None stands for the end of a line."""
+        """The nodes to visit next for `tag`, in reverse; None ends a line."""
         name = tag.name.lower()
         if name in _HIDDEN or _is_hidden(tag):
             return []
@@ -121,7 +121,7 @@ def _cells(row: Tag) -> Iterable[str]:
 
 
 def _inline_text(root: Tag, gap: str) -> str:
-    """The text inside `root` as one piece, as written; `gap` stands for a line break and between blocks."""
+    """The text inside `root` as written; `gap` replaces line breaks and separates blocks."""
     pieces: list[str] = []
     stack: list[object] = list(reversed(root.contents))
     while stack:

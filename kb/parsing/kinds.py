@@ -1,4 +1,4 @@
-"""What a file is by its name and what it is by its content; where they disagree, the user is told both."""
+"""Compares a file's extension with its content; if they disagree, the error names both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import puremagic
 from kb.errors import N_, DamagedFile, EmptyFile, FileTooLarge, PasswordProtected, UnsupportedFormat, WrongFormat
 from kb.parsing.source import Source
 
-# Each readable extension, and the module of this package that reads it.
+# Each supported extension and the module in this package that reads it.
 PARSERS = {
     ".pdf": "pdf",
     ".md": "markdown",
@@ -59,8 +59,8 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError)
 _FEW_CONTROLS = 8
 _HEAD_BYTES = 64 * 1024
-_PDF_END_BYTES = 64 * 1024  # some programs append something of their own, or fill a block with zeros
-_LINEARIZED_BYTES = 1024  # ISO 32000-1, annex F: its dictionary stands in the first 1,024 bytes
+_PDF_END_BYTES = 64 * 1024  # some programs append data of their own or pad with zeros
+_LINEARIZED_BYTES = 1024  # ISO 32000-1, annex F: its dictionary is in the first 1,024 bytes
 _LINEARIZED = re.compile(rb"<<[^>]*/Linearized\b[^>]*>>")
 _LENGTH = re.compile(rb"/L\s+(\d+)")
 _MAX_UNPACKED_BYTES = 1 << 30
@@ -68,12 +68,12 @@ _MAX_MEMBERS = 100_000
 
 
 def extension_of(name: str) -> str:
-    """The extension of a user's file name, in lower case; empty if there is none."""
+    """The extension of a file name in lower case; empty if there is none."""
     return PurePosixPath(name.replace("\\", "/").strip()).suffix.lower()
 
 
 def check(source: Source) -> str:
-    """The name of the module that reads `source`; its content has been held against its extension."""
+    """The name of the module that reads `source`, after checking that its content matches its extension."""
     if source.path.stat().st_size == 0:
         raise EmptyFile(name=source.name)
     extension = extension_of(source.name)
@@ -91,19 +91,19 @@ def check(source: Source) -> str:
 
 
 def _check_pdf(source: Source) -> None:
-    """Raise unless `source` begins as a PDF and ends as one: PDFium reads what is there of one that was cut off."""
+    """Raise unless `source` begins and ends as a PDF. PDFium would read a truncated file without an error."""
     head = _read_head(source.path)
     if b"%PDF-" in head[:1024]:
         if _is_cut_off(source.path, head):
             raise DamagedFile(name=source.name, detail=N_("its end is missing"))
         return
     if not head.strip(b"\0"):
-        raise DamagedFile(name=source.name, detail=N_("it begins with nothing but zero bytes"))
+        raise DamagedFile(name=source.name, detail=N_("it starts with zero bytes only"))
     raise WrongFormat(name=source.name, expected="PDF", actual=_describe(source.path, head))
 
 
 def _is_cut_off(path: Path, head: bytes) -> bool:
-    """Whether a PDF lacks its end mark, or the length that it gives for itself (one made for the web has two ends)."""
+    """Whether a PDF lacks its end mark, or is shorter than it says (a linearized PDF has two end marks)."""
     size = path.stat().st_size
     linearized = _LINEARIZED.search(head[:_LINEARIZED_BYTES])
     length = _LENGTH.search(linearized[0]) if linearized else None
@@ -115,7 +115,7 @@ def _is_cut_off(path: Path, head: bytes) -> bool:
 
 
 def _check_ooxml(source: Source, extension: str) -> None:
-    """Raise unless `source` is a sound ZIP that holds the main part of such a document."""
+    """Raise unless `source` is a valid ZIP with the main part of such a document."""
     head = _read_head(source.path)
     if head.startswith(_OLE):
         if _holds_stream(source.path, "EncryptedPackage"):
@@ -124,12 +124,12 @@ def _check_ooxml(source: Source, extension: str) -> None:
         if _kind_of_zip(source) == extension:
             return
     elif not head.strip(b"\0"):
-        raise DamagedFile(name=source.name, detail=N_("it begins with nothing but zero bytes"))
+        raise DamagedFile(name=source.name, detail=N_("it starts with zero bytes only"))
     raise WrongFormat(name=source.name, expected=_LABELS[extension], actual=_describe(source.path, head))
 
 
 def _check_text(source: Source, extension: str) -> None:
-    """Raise if the file is a document of another kind or binary data."""
+    """Raise if the file is another kind of document, or binary data."""
     head = _read_head(source.path)
     expected = N_("text") if PARSERS[extension] == "plain" else extension.lstrip(".").upper()
     is_page = PARSERS[extension] == "csv" and _HTML.match(head)
@@ -138,7 +138,7 @@ def _check_text(source: Source, extension: str) -> None:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Whether so many bytes are control characters that this is no text in any encoding; a few NULs are."""
+    """Whether there are too many control characters for text in any encoding; a few NULs are fine."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
         return False
     from kb.parsing.decoding import detect_wide
@@ -147,28 +147,26 @@ def _is_binary(head: bytes) -> bool:
 
 
 def _kind_of_zip(source: Source) -> str:
-    """The extension that the members of the ZIP speak for. Raises for a broken one and for a ZIP bomb."""
+    """The extension that fits the members of the ZIP. Raises for a broken ZIP and for a ZIP bomb."""
     try:
         with zipfile.ZipFile(source.path) as archive:
             members = archive.infolist()
             relations = _read_relations(archive)
     except _BROKEN_ZIP as error:
-        raise DamagedFile(
-            name=source.name, detail=N_("its end is missing or its table of contents is broken")
-        ) from error
+        raise DamagedFile(name=source.name, detail=N_("its end is missing or its directory is corrupt")) from error
     unpacked = sum(member.file_size for member in members)
     if unpacked > _MAX_UNPACKED_BYTES:
         raise FileTooLarge(name=source.name, size=f"{unpacked >> 20} MB", limit=f"{_MAX_UNPACKED_BYTES >> 20} MB")
     if len(members) > _MAX_MEMBERS:
         raise FileTooLarge(name=source.name, size=N_("too many parts"), limit=str(_MAX_MEMBERS))
     if _STRICT in relations:
-        kind = N_("Strict Open XML; save it as an ordinary Word, PowerPoint or Excel file")
+        kind = N_("Strict Open XML; save it as a regular Word, PowerPoint or Excel file")
         raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(PARSERS))
     return _kind_of_members({member.filename.replace("\\", "/").lower() for member in members})
 
 
 def _read_relations(archive: zipfile.ZipFile) -> bytes:
-    """The head of the part that says which dialect this is; empty if there is none."""
+    """The start of the part that tells the dialect; empty if there is none."""
     if "_rels/.rels" not in archive.namelist():
         return b""
     with archive.open("_rels/.rels") as part:
@@ -185,7 +183,7 @@ def _kind_of_members(names: set[str]) -> str:
 
 
 def _describe(path: Path, head: bytes) -> str:
-    """What the content looks like, in words for the user."""
+    """What the content looks like, in words for users."""
     if head.startswith(_OLE):
         found = next((ext for stream, ext in _OLE_STREAMS.items() if _holds_stream(path, stream)), "")
         return _LABELS.get(found, N_("an old Office file"))
@@ -220,7 +218,7 @@ def _read_head(path: Path) -> bytes:
 
 
 def _holds_stream(path: Path, stream: str) -> bool:
-    """Whether the directory of an OLE file names `stream`. It may stand anywhere in the file."""
+    """Whether the directory of an OLE file names `stream`. The directory can be anywhere in the file."""
     entry = stream.encode("utf-16-le") + b"\0\0"
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(entry) >= 0

@@ -1,4 +1,4 @@
-"""Markdown: the text as written, but for pictures that it holds itself, with the positions of its headings."""
+"""Markdown: the text as written, without embedded images, and the positions of its headings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kb.parsing.builder import TextBuilder, clean
 from kb.parsing.decoding import decode
 from kb.parsing.source import Source
 
-_MAX_TOKENIZED = 20_000_000  # characters; the tokens of more would fill the memory, so it has no headings
+_MAX_TOKENIZED = 20_000_000  # characters; a larger file gets no headings, because its tokens would fill the memory
 _EMBEDDED = re.compile(r"data:[\w.+/-]{3,80}(?:;[\w.=-]{1,40}){0,3},[\w+/=%-]{200,}")
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.MULTILINE)
@@ -22,7 +22,7 @@ _MARKUP = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)|<[^>]{0,200}>|[ \t]+\{#[^}]*\}$"
 
 
 def parse(source: Source) -> ParsedDocument:
-    """Headings are CommonMark's, so a `#` in a code fence is none; the title is the first one."""
+    """Headings follow CommonMark, so a `#` in a code block is not one. The first heading is the title."""
     builder = TextBuilder(source.name)
     text = _EMBEDDED.sub("data:…", clean(decode(source.path.read_bytes())).strip("\n"))
     builder.add_clean(text)
@@ -38,7 +38,7 @@ def parse(source: Source) -> ParsedDocument:
 
 
 def _find_headings(text: str, begin: int) -> Iterator[tuple[int, int, str]]:
-    """Start, level and title of each heading after `begin`."""
+    """The start, level and title of each heading after `begin`."""
     body = text[begin:]
     line_starts = [
         begin,
@@ -51,7 +51,7 @@ def _find_headings(text: str, begin: int) -> Iterator[tuple[int, int, str]]:
 
 
 def _block_parser() -> MarkdownIt:
-    """CommonMark without the inline rules: where blocks begin is all that is asked."""
+    """CommonMark without the inline rules, because we need only where blocks begin."""
     parser = MarkdownIt("commonmark")
     parser.core.ruler.enableOnly(["normalize", "block"])
     return parser

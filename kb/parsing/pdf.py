@@ -1,4 +1,4 @@
-"""PDF: by PDFium, with pypdf for a second try."""
+"""PDF files, read by PDFium, or by pypdf if that fails."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import TextBuilder, clean
 from kb.parsing.source import Source
 
-_PDFIUM = threading.Lock()  # it is not thread-safe, not even for two documents
-# What pypdf raises for a broken file, beside its own errors.
+_PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
+# pypdf raises these for a broken file, besides its own errors.
 _BROKEN = (
     *(PyPdfError, DeprecationError, ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError),
     *(RuntimeError, TypeError, ValueError, struct.error, zlib.error),
 )
 _MAX_HEADINGS = 5_000
 _MAX_FIELD_DEPTH = 20
-_PASSWORD = 1 << 13  # a text field's flag
+_PASSWORD = 1 << 13  # flag of a text field
 _LINE_END_HYPHEN = re.compile("[\x02\ufffe][\r\n]*")  # PDFium's marks
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 _ONE_HAN = re.compile(f"[{_HAN}]")
 _ENDS_IN_HAN = re.compile(f"[{_HAN}，、] ?$")
 _MIN_FULL_LINE = 40  # columns
 _GAP_IN_HAN = re.compile(f"(?<=[{_HAN}])[ \u00a0]+(?=[{_HAN}])")
-# Radicals and other doubles that stand for ordinary characters. Not the full-width punctuation of Chinese text.
+# Radicals and other duplicates of ordinary characters, without the full-width punctuation of Chinese text.
 _DOUBLES = re.compile(
     "[\u2f00-\u2fdf\uf900-\ufaff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0002f800-\U0002fa1f]"
 )
-# Radicals that Unicode gives no equivalent for, though fonts map everyday characters to them.
+# Radicals without a Unicode equivalent, although fonts map everyday characters to them.
 _RADICALS = str.maketrans(
     "⺁⺆⺌⺍⺎⺏⺒⺓⺗⺟⺠⺡⺣⺩⺪⺫⺬⺮⺲⺴⺶⺷⺼⺾⻁⻂⻃⻄⻅⻆⻇⻈⻉⻋⻌⻍⻎⻑⻓⻔⻕⻗⻘⻙⻚⻛⻜⻝⻞⻟⻠⻢⻣⻤⻥⻦⻧⻨⻩⻪⻫⻬⻭⻮⻯⻰⻱⻲⻳",
     "厂冂小小尣尣巳幺心母民水火王疋网示竹网网羊羊肉艹虎衣西西见角角讠贝车辶辶辶長长门阝雨青韦页风飞食食飠饣马骨鬼鱼鸟卤麦黄黾斉齐歯齿竜龙龜亀龟",
@@ -52,16 +52,16 @@ _RADICALS = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What a library found in a file: the text of each page; by page, level and title of its headings; the title."""
+    """The text of each page, the level and title of the headings by page, and the title of the document."""
 
     pages: list[str]
     headings: defaultdict[int, list[tuple[int, str]]]
     title: str
-    filled_in: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # the form's fields
+    filled_in: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # form fields, by page
 
 
 def parse(source: Source) -> ParsedDocument:
-    """Text page by page; the outline's entries are the headings."""
+    """Text page by page; the entries of the outline are the headings."""
     contents = _read_by_pdfium(source)
     if contents is None:
         contents = _read_by_pypdf(source)
@@ -76,7 +76,7 @@ def parse(source: Source) -> ParsedDocument:
 
 
 def _second_try(source: Source) -> list[str]:
-    """What pypdf finds in a sound file without text: mostly nothing, as its pages are images."""
+    """pypdf's text of a valid file in which PDFium finds none: usually nothing, because the pages are images."""
     try:
         return _read_by_pypdf(source).pages
     except (DamagedFile, PasswordProtected):
@@ -117,7 +117,7 @@ def _read_by_pdfium(source: Source) -> _Contents | None:
 
 
 def _read_page(document: pypdfium2.PdfDocument, index: int, source: Source) -> str:
-    """The text of one page; a page that cannot be loaded has none."""
+    """The text of one page; empty if the page cannot be loaded."""
     try:
         page = document[index]
     except pypdfium2.PdfiumError:
@@ -135,7 +135,7 @@ def _read_page(document: pypdfium2.PdfDocument, index: int, source: Source) -> s
 
 
 def _headings(document: pypdfium2.PdfDocument) -> defaultdict[int, list[tuple[int, str]]]:
-    """Level and title of each outline entry that points to a page, by the number of its page."""
+    """The level and title of each outline entry that points to a page, by page number."""
     headings: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
     for entry in islice(document.get_toc(), _MAX_HEADINGS):
         target = entry.get_dest()
@@ -146,7 +146,7 @@ def _headings(document: pypdfium2.PdfDocument) -> defaultdict[int, list[tuple[in
 
 
 def _text_of(get: Callable[[], str]) -> str:
-    """A title; empty if it is no valid text, as one that was cut in the middle of a character."""
+    """A title; empty if it is invalid, for example cut in the middle of a character."""
     try:
         return _clean_page(get())
     except UnicodeDecodeError:
@@ -157,7 +157,7 @@ def _text_of(get: Callable[[], str]) -> str:
 
 
 def _read_by_pypdf(source: Source) -> _Contents:
-    """The second try, without headings. Raises `DamagedFile` if pypdf has no way in either."""
+    """The second try, without headings. Raises `DamagedFile` if pypdf fails, too."""
     try:
         reader = PdfReader(source.path)
     except _BROKEN as error:
@@ -176,9 +176,9 @@ def _read_by_pypdf(source: Source) -> _Contents:
 
 
 def _filled_in(source: Source) -> defaultdict[int, list[str]]:
-    """What was entered into a form's fields, as `name: value` by page; the page's own text does not hold it."""
+    """The values of form fields as `name: value`, by page; the text of the page does not contain them."""
     found: defaultdict[int, list[str]] = defaultdict(list)
-    with suppress(*_BROKEN):  # then what could be read of it
+    with suppress(*_BROKEN):  # keep what was read so far
         for number, page in enumerate(PdfReader(source.path).pages, start=1):
             for annotation in page.annotations or ():
                 with suppress(*_BROKEN):
@@ -187,7 +187,7 @@ def _filled_in(source: Source) -> defaultdict[int, list[str]]:
 
 
 def _field(widget: Any) -> list[str]:
-    """The line of a text field or a choice; none for all else, passwords too."""
+    """The line of a text field or a choice; empty for anything else, including passwords."""
     if widget.get("/Subtype") != "/Widget":
         return []
     nodes = [widget]
@@ -205,7 +205,7 @@ def _field(widget: Any) -> list[str]:
 
 
 def _find_line(text: str, title: str, begin: int) -> int:
-    """Where the line with the heading begins, from `begin` on; spaces may differ. `begin` if it is not there."""
+    """Where the line with the heading begins, ignoring spaces; `begin` if it is not found after `begin`."""
     words = title.split()
     if not words:
         return begin
@@ -219,21 +219,21 @@ def _find_line(text: str, title: str, begin: int) -> int:
 
 
 def _clean_page(text: str) -> str:
-    """PDFium's text as one would type it."""
+    """PDFium's text as a person would type it."""
     text = clean(_LINE_END_HYPHEN.sub(_mended, text)).translate(_RADICALS)
     text = _DOUBLES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
     return _join_han_lines(_GAP_IN_HAN.sub("", text)).strip("\n")
 
 
 def _mended(hyphen: re.Match[str]) -> str:
-    """Between letters of one case it broke a word; elsewhere it is a minus, or belongs to a number or a name."""
+    """Drop a hyphen that broke a word, between letters of the same case; elsewhere it is a minus or part of a name."""
     text, start, end = hyphen.string, hyphen.start(), hyphen.end()
     before, after = text[max(0, start - 1) : start], text[end : end + 1]
     return "" if (before.islower() and after.islower()) or (before.isupper() and after.isupper()) else "-"
 
 
 def _join_han_lines(text: str) -> str:
-    """Put together what only the page's width broke: a word of two characters must be found across lines."""
+    """Join lines that only the page's width broke, so that a word that runs across lines is found."""
     lines = text.split("\n")
     full = max(_MIN_FULL_LINE, 0.85 * max(map(_width, lines)))
     joined = lines[:1]
@@ -246,10 +246,10 @@ def _join_han_lines(text: str) -> str:
 
 
 def _is_prose(line: str) -> bool:
-    """Whether the line is running Chinese text that stops in the middle, and no row of a table."""
+    """Whether the line is running Chinese text that stops mid-sentence, rather than a table row."""
     return bool(_ENDS_IN_HAN.search(line)) and len(_ONE_HAN.findall(line)) >= 0.7 * len(line)
 
 
 def _width(line: str) -> int:
-    """The columns of `line`: GB18030 takes two bytes for a Chinese character."""
+    """The width of `line` in columns: GB18030 uses two bytes for a Chinese character."""
     return len(line.encode("gb18030"))

@@ -9,7 +9,7 @@ from kb.parsing.source import Source
 
 
 def parse(source: Source) -> ParsedDocument:
-    """The text as it stands; nothing in it is a heading."""
+    """The text as it is, without headings."""
     builder = TextBuilder(source.name)
     builder.add(decode(source.path.read_bytes()))
     return builder.build()

@@ -24,7 +24,7 @@ _MAX_POINTS = 500
 
 
 def parse(source: Source) -> ParsedDocument:
-    """Slides in their order, hidden ones too."""
+    """Slides in order, including hidden ones."""
     presentation = pptx.Presentation(str(source.path))
     builder = TextBuilder(source.name, has_whole_pages=True)
     slides = list(presentation.slides)
@@ -49,10 +49,10 @@ def _add_slide(builder: TextBuilder, slide: Any) -> None:
 
 
 def _leaves(shapes: Any) -> Iterator[Any]:
-    """The shapes, those inside groups in place of the groups; of those that python-pptx does not know, the text."""
+    """The shapes, with groups expanded; shapes that python-pptx does not know come as text."""
     known = {shape._element: shape for shape in shapes}
     for element in shapes._element.iterchildren():
-        if element.tag == _ALTERNATIVES:  # for new and for old programs; new ones write formulas so
+        if element.tag == _ALTERNATIVES:  # for new and old programs; new ones write formulas this way
             yield _paragraphs(element[0]) if len(element) else ""
         elif (shape := known.get(element)) is None:
             continue
@@ -71,7 +71,7 @@ def _add_shape(builder: TextBuilder, shape: Any) -> None:
         try:
             _add_drawing(builder, shape)
         except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError, XMLSyntaxError):
-            return  # broken, or of a kind that python-pptx does not know; the rest of the slides stands
+            return  # broken, or unknown to python-pptx; keep the rest of the slides
 
 
 def _add_drawing(builder: TextBuilder, shape: Any) -> None:
@@ -82,11 +82,11 @@ def _add_drawing(builder: TextBuilder, shape: Any) -> None:
 
 
 def _add_chart(builder: TextBuilder, chart: Any) -> None:
-    """Its title and its numbers, as far as the file holds them; not those of long series of measurements."""
+    """The title and the numbers that the file contains, except for very long series."""
     if chart.has_title:
         builder.add(chart.chart_title.text_frame.text)
     counts = [int(count.get("val") or 0) for count in chart._chartSpace.iter(qn("c:ptCount"))]
-    if max(counts, default=0) > _MAX_POINTS:  # reading them takes time that grows with the square of their number
+    if max(counts, default=0) > _MAX_POINTS:  # reading them takes quadratic time
         return
     for plot in chart.plots:
         series = list(plot.series)
@@ -110,7 +110,7 @@ def _text(value: Any) -> str:
 
 
 def _paragraphs(element: Any) -> str:
-    """The text of all paragraphs under `element`, one a line."""
+    """The text of all paragraphs under `element`, one per line."""
     return "\n".join(
         "".join(node.text or "" for node in paragraph.iter(_TEXT, _FORMULA_TEXT))
         for paragraph in element.iter(_PARAGRAPH)

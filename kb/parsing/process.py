@@ -1,4 +1,4 @@
-"""Parsing in a child process: a crash, a hang or a memory bomb ends the child and nothing else."""
+"""Parses in a child process, so that a crash, a hang or a memory bomb ends only the child."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from kb.models import ParsedDocument
 from kb.parsing.frames import Frame, read_document, read_frame, write_frame
 
 _POLL_SECONDS = 0.2
-_ROOT = Path(__file__).resolve().parents[2]  # where the child finds `kb`, whatever its working directory
+_ROOT = Path(__file__).resolve().parents[2]  # so that the child finds `kb` in any working directory
 _Progress = Callable[[int, int], None]
 
 
 class ParserProcess:
-    """One child that parses one file at a time; started when first needed and again after it was killed."""
+    """A child that parses one file at a time; started at first use, and again after it was killed."""
 
     def __init__(self, memory_mb: int, *, module: str = "kb.parsing.child") -> None:
         self._memory_mb = memory_mb
@@ -37,12 +37,12 @@ class ParserProcess:
         self.close()
 
     def start(self) -> None:
-        """Start the child now, rather than at the first file."""
+        """Start the child now instead of at the first file."""
         with self._lock:
             self._start("")
 
     def close(self) -> None:
-        """End the child. A later `parse` starts a new one."""
+        """End the child; a later `parse` starts a new one."""
         with self._lock:
             self._stop()
 
@@ -54,7 +54,7 @@ class ParserProcess:
         on_progress: _Progress | None,
         is_cancelled: Callable[[], bool],
     ) -> ParsedDocument:
-        """`parse_file` in the child. Raises also `Cancelled`, `ParsingTimeout` and `ParserCrashed`."""
+        """Run `parse_file` in the child. Also raises `Cancelled`, `ParsingTimeout` and `ParserCrashed`."""
         with self._lock:
             try:
                 frame = self._ask(path, name, time.monotonic() + timeout_seconds, on_progress, is_cancelled)
@@ -62,7 +62,7 @@ class ParserProcess:
                 self._stop()
                 raise ParsingTimeout(name=name, seconds=f"{timeout_seconds:g}") from error
             except BaseException:
-                self._stop()  # it is in the middle of a file that nobody wants any more
+                self._stop()  # it is busy with a file that nobody needs any more
                 raise
         if frame["kind"] == "error":
             raise from_code(frame["code"], frame["values"])
@@ -110,10 +110,10 @@ class ParserProcess:
 
 
 class _Child:
-    """The process with a thread that starts it and collects what it says.
+    """The process, and a thread that starts it and collects its messages.
 
-    That one thread does both, because on Linux the child dies with the thread that started it (see
-    `child._die_with`), and this one lives as long as the child.
+    The same thread does both: on Linux the child dies with the thread that started it (see `child._die_with`), so that
+    thread must live as long as the child.
     """
 
     def __init__(self, module: str, memory_mb: int) -> None:
@@ -132,7 +132,7 @@ class _Child:
         return self._thread.is_alive() and self._process.poll() is None
 
     def send(self, frame: Frame) -> None:
-        """Hand a request over. A child that is gone is noticed by `receive`."""
+        """Send a request. If the child has died, `receive` reports it."""
         assert self._process.stdin
         try:
             write_frame(self._process.stdin, frame)
@@ -140,7 +140,7 @@ class _Child:
             return
 
     def receive(self, timeout_seconds: float) -> Frame | None:
-        """The next message, or None if there is none in time."""
+        """The next message, or None at the timeout."""
         try:
             return self._frames.get(timeout=max(timeout_seconds, 0.001))
         except queue.Empty:
@@ -155,7 +155,7 @@ class _Child:
         try:
             self._process.stdin.close()
         except OSError:
-            return  # the rest of a request that it will not read
+            return  # the child did not read the whole request
 
     def _run(self, command: list[str], started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError]) -> None:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -166,7 +166,7 @@ class _Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,
-                start_new_session=True,  # Ctrl+C in the terminal is for the parent alone
+                start_new_session=True,  # Ctrl+C in the terminal must reach only the parent
             )
         except OSError as error:
             started.put(error)

@@ -1,4 +1,4 @@
-"""What a parser is given."""
+"""The input of a parser."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Report = Callable[[int, int], None]
 
 
 def report_nothing(done: int, total: int) -> None:
-    """A `Report` for nobody."""
+    """A `Report` that does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The file at `path`; `name` is the user's label for it; `report(done, total)` counts pages, slides, sheets."""
+    """The file at `path`; `name` is the user's file name; `report(done, total)` counts pages, slides or sheets."""
 
     path: Path
     name: str

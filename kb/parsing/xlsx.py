@@ -1,4 +1,4 @@
-"""Excel: each sheet is a page and a heading; each row a line that names its columns."""
+"""Excel: each sheet is a page with a heading, each row a line that names its columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH = 5_000  # rows
 
 
 def parse(source: Source) -> ParsedDocument:
-    """Sheets in their order. A sheet without cells, as one that holds a chart only, is a page without text."""
+    """Sheets in order. A sheet without cells, for example with only a chart, is a page without text."""
     builder = TextBuilder(source.name, has_whole_pages=True)
     try:
         with CalamineWorkbook.from_path(source.path) as workbook:
@@ -48,14 +48,14 @@ def _add_sheets(builder: TextBuilder, workbook: CalamineWorkbook, source: Source
 def _read_rows(workbook: CalamineWorkbook, name: str) -> Iterator[list[str]]:
     try:
         sheet = workbook.get_sheet_by_name(name)
-    except WorksheetNotFound:  # a chart or a dialog
+    except WorksheetNotFound:  # a chart sheet or a dialog
         return
     for row in sheet.to_python(skip_empty_area=True):
         yield [_format(cell) for cell in row]
 
 
 def _format(cell: Any) -> str:
-    """A cell's value as text: 3 rather than 3.0, dates in ISO's way."""
+    """The value of a cell as text: 3 instead of 3.0, dates in ISO format."""
     if isinstance(cell, bool):
         return "TRUE" if cell else "FALSE"
     if isinstance(cell, float):
