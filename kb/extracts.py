@@ -132,8 +132,8 @@ def matching_sentences(sentences: Sequence[Sentence], limit: int = ANSWER_SENTEN
 def extract_answer(retrieval: Retrieval) -> str:
     """The best passages as Markdown: of each what matches, marked, with what stands around it, and its citation.
 
-    Rows of a table keep their header; a heading stands above the answer, never for it. A passage that matches less
-    than half as well as the best one, or says the same, is left out.
+    Rows of a table keep their header; a heading stands above the answer, never for it. A passage that matches no
+    more than half as well as the best one, or says the same, is left out.
     """
     quotes: list[str] = []
     bodies: set[str] = set()
@@ -143,7 +143,7 @@ def extract_answer(retrieval: Retrieval) -> str:
         matches = max((sentence.matches for sentence in sentences), default=0)
         most = max(most, matches)
         body = _excerpt(sentences, retrieval.trace.terms)
-        if not body or body in bodies or (quotes and matches * 2 < most):
+        if not body or body in bodies or (quotes and matches * 2 <= most):
             continue
         bodies.add(body)
         quotes.append(_quote(passage, body))
@@ -267,10 +267,11 @@ def _table(sentences: Sequence[Sentence], best: int) -> str:
     names = list(dict.fromkeys(name for index in shown for name in values[index]))
     titles = names if labelled else [header[int(name)] if int(name) < len(header) else "" for name in names]
     lines = [_row(titles), "|" + "---|" * len(names)]
-    most = sentences[best].matches
+    matching = [index for index in shown if 0 < rows[index].matches == sentences[best].matches]
+    if len(rows) > 1 and len(matching) == len(shown):
+        matching = []  # a term that stands in every row singles none out
     for index in shown:
-        cells = [values[index].get(name, "") for name in names]
-        lines.append(_row(cells, is_marked=most > 0 and rows[index].matches == most))
+        lines.append(_row([values[index].get(name, "") for name in names], is_marked=index in matching))
     gap = _row(["…"] + [""] * (len(names) - 1))
     before, after = [gap] * (start > 0), [gap] * (shown.stop < len(rows))
     return "\n".join([*lines[:2], *before, *lines[2:], *after])

@@ -164,9 +164,8 @@ def draw_question(running: bool, knowledge_bases: list[KnowledgeBase]) -> None:
     placeholder = _("The answer is being written…") if running else _("Your question")
     if lacks_base:
         placeholder = _("Create a knowledge base first")
-    with st.bottom:
-        # Asked in the callback: a run that only took the question in would be drawn for nothing.
-        st.chat_input(placeholder, key=QUESTION_KEY, disabled=running or lacks_base, on_submit=_ask_written)
+    # Asked in the callback: a run that only took the question in would be drawn for nothing.
+    st.chat_input(placeholder, key=QUESTION_KEY, disabled=running or lacks_base, on_submit=_ask_written)
     draw_refused()
 
 

@@ -15,6 +15,7 @@ from kb.config import load_settings
 from kb.conversations import Conversations
 from kb.database import Database
 from kb.library import KnowledgeBases
+from kb.models import MessageState, Mode, Retrieval
 from kb.users import Users
 from tests import real_services
 from tests.e2e.screen import SECONDS, OpenScreen, Screen
@@ -89,6 +90,15 @@ class Desk:
             knowledge_bases.delete(self.user, base.id)
         for conversation in conversations.search(self.user, limit=1000):
             conversations.delete(self.user, conversation.id)
+
+    def store_conversation(self, *exchanges: tuple[str, str], retrieval: Retrieval | None = None) -> str:
+        """A conversation of these questions and answers, each with the retrieval; returns its address."""
+        conversations = Conversations(self._database)
+        conversation = conversations.create(self.user, "Stored", Mode.LLM, None)
+        for question, answer in exchanges:
+            message = conversations.ask(self.user, conversation.id, question)
+            conversations.finish(self.user, message.id, MessageState.DONE, answer, model="m", retrieval=retrieval)
+        return f"/?conversation={conversation.id}"
 
     def choose_model(self, name: str) -> None:
         self._users.choose_chat_model(self.user, f"{self._server}/{name}")

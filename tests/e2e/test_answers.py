@@ -7,10 +7,12 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import expect
 
+from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Trace
 from tests.e2e.conftest import Desk
 from tests.e2e.screen import SECONDS, OpenScreen, Screen
 from tests.e2e.web import Web, is_alive
@@ -43,9 +45,7 @@ def words_shown(screen: Screen) -> int:
 
 
 @pytest.mark.usefixtures("held")
-def test_stop_ends_the_answer_and_keeps_what_had_arrived(
-    open_screen: OpenScreen, desk: Desk, models: ModelServer
-) -> None:
+def test_stop_ends_the_answer_and_keeps_its_text(open_screen: OpenScreen, desk: Desk, models: ModelServer) -> None:
     screen = open_screen("/")
     ask_at_length(screen, desk)
     screen.click("stop")
@@ -59,7 +59,7 @@ def test_stop_ends_the_answer_and_keeps_what_had_arrived(
 
 
 @pytest.mark.usefixtures("held")
-def test_a_stop_that_redis_does_not_hear_says_so_at_once(open_screen: OpenScreen, desk: Desk, web: Web) -> None:
+def test_failed_stop_shows_an_error(open_screen: OpenScreen, desk: Desk, web: Web) -> None:
     screen = open_screen("/")
     ask_at_length(screen, desk)
     (redis,) = [service.pid for service in web.run_state.services if service.name == "redis"]
@@ -72,7 +72,7 @@ def test_a_stop_that_redis_does_not_hear_says_so_at_once(open_screen: OpenScreen
         os.kill(redis, signal.SIGCONT)
 
 
-def test_a_reload_finds_the_running_answer_again(
+def test_reload_follows_the_running_answer(
     open_screen: OpenScreen, desk: Desk, models: ModelServer, held: ExitStack
 ) -> None:
     screen = open_screen("/")
@@ -88,7 +88,7 @@ def test_a_reload_finds_the_running_answer_again(
     assert len(models.chats) == asked
 
 
-def test_an_answer_goes_on_when_its_tab_is_closed(
+def test_answer_survives_a_closed_tab(
     open_screen: OpenScreen, desk: Desk, models: ModelServer, held: ExitStack
 ) -> None:
     screen = open_screen("/")
@@ -105,7 +105,7 @@ def test_an_answer_goes_on_when_its_tab_is_closed(
 
 
 @pytest.mark.usefixtures("held")
-def test_the_page_can_be_used_while_an_answer_is_written(open_screen: OpenScreen, desk: Desk) -> None:
+def test_other_pages_work_during_an_answer(open_screen: OpenScreen, desk: Desk) -> None:
     screen = open_screen("/")
     ask_at_length(screen, desk)
     path = screen.page.url.removeprefix(screen.url)
@@ -118,7 +118,7 @@ def test_the_page_can_be_used_while_an_answer_is_written(open_screen: OpenScreen
     expect(screen.messages.last).to_contain_text("You stopped this answer.")
 
 
-def test_an_answer_whose_web_process_is_killed_is_interrupted_and_can_be_tried_again(
+def test_killed_web_process_interrupts_its_answer(
     open_screen: OpenScreen, desk: Desk, web: Web, held: ExitStack
 ) -> None:
     screen = open_screen("/")
@@ -136,3 +136,45 @@ def test_an_answer_whose_web_process_is_killed_is_interrupted_and_can_be_tried_a
     screen.click("regenerate")
     expect(screen.messages.last).to_have_text(re.compile(r"You asked: Tell me all you know\s*$"))
     expect(screen.messages).to_have_count(2)
+
+
+def test_formulas_money_and_line_breaks_are_rendered(open_screen: OpenScreen, desk: Desk) -> None:
+    answer = (
+        "It costs $5 and $10, and \\(E = mc^2\\).\n\n\\[ x^2 \\]\n\n"
+        "| gate | state |\n|---|---|\n| north | Open<br>Close |\n\n`$5 <br> \\(x\\)`"
+    )
+    message = open_screen(desk.store_conversation(("How much?", answer))).messages.last
+    expect(message).to_contain_text("It costs $5 and $10")
+    expect(message.locator(".katex")).to_have_count(2)
+    expect(message.locator(".katex-display")).to_have_count(1)
+    cell = message.get_by_role("cell", name="Open")
+    assert cell.inner_text().split("\n") == ["Open", "Close"]
+    expect(message.locator("code")).to_have_text("$5 <br> \\(x\\)")
+
+
+def test_citations_of_every_answer_open(open_screen: OpenScreen, desk: Desk) -> None:
+    chunk = Chunk("1", uuid4(), uuid4(), 0, 0, 4, 7, "Gates", "The north gate opens at nine.")
+    passage = Passage(chunk, "gates.pdf", 1, 1.0, 1.0, 1.0, context="The north gate opens at nine. It closes at ten.")
+    retrieval = Retrieval("When?", (passage,), Trace((), RetrievalProfile(), 3.0, ("gate", "open")))
+    exchanges = [(f"When is gate {number} open?", f"Gate {number}: at nine [1].") for number in range(2)]
+    screen = open_screen(desk.store_conversation(*exchanges, retrieval=retrieval))
+    for citation in (screen.keys("citation-1-").first, screen.key("citation-1")):
+        citation.get_by_role("button").click()
+        expect(screen.drawer).to_contain_text("The north gate opens at nine.")
+        screen.page.keyboard.press("Escape")
+        expect(screen.drawer).to_have_count(0)
+    expect(screen.key("passage-1")).to_have_count(0)
+    screen.messages.last.get_by_text("1 passage with its scores").click()
+    expect(screen.key("passage-1")).to_contain_text("The north gate opens at nine.")
+
+
+def test_page_scrolls_to_a_new_question(open_screen: OpenScreen, desk: Desk) -> None:
+    lines = "\n\n".join(f"Line {number}" for number in range(30))
+    screen = open_screen(desk.store_conversation(*((f"Question {number}", lines) for number in range(3))))
+    screen.ask("And what is the last one?")
+    answer = screen.page.get_by_text("You asked: And what is the last one?")
+    expect(answer).to_be_in_viewport()
+    expect(screen.messages).to_have_count(8)
+    screen.ask("And another one?")
+    expect(screen.page.get_by_text("You asked: And another one?")).to_be_in_viewport()
+    expect(screen.messages).to_have_count(10)

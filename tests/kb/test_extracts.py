@@ -47,7 +47,7 @@ def quoted(question: str, text: str, heading: str = "") -> list[str]:
         ("  \n ", []),
     ],
 )
-def test_sentences_are_split_and_nothing_is_lost(text: str, sentences: list[str]) -> None:
+def test_sentences_keep_all_text(text: str, sentences: list[str]) -> None:
     assert [sentence.text for sentence in split_sentences(text, [])] == sentences
     for sentence in split_sentences(text, []):
         assert text[sentence.start :].startswith(sentence.text)
@@ -75,7 +75,7 @@ def test_sentences_are_split_and_nothing_is_lost(text: str, sentences: list[str]
         ("-5 degrees", Part.PROSE),
     ],
 )
-def test_lines_are_told_apart(line: str, part: Part) -> None:
+def test_line_kinds(line: str, part: Part) -> None:
     (sentence,) = split_sentences(line, [], "Maintenance > Yearly checks")
     assert sentence.part is part
 
@@ -85,7 +85,7 @@ def test_headings_match_nothing() -> None:
     assert [sentence.matches for sentence in sentences] == [0, 1]
 
 
-def test_the_best_sentences_come_in_the_order_of_the_text() -> None:
+def test_best_sentences_keep_text_order() -> None:
     terms = question_terms("sweet green pear")
     text = "A pear is green. Rivers flow. A green pear tastes sweet. Green is a colour."
     chosen = matching_sentences(split_sentences(text, terms))
@@ -97,18 +97,18 @@ def test_the_best_sentences_come_in_the_order_of_the_text() -> None:
 # --- prose -----------------------------------------------------------------------------------------------------
 
 
-def test_the_match_is_marked_between_its_neighbours() -> None:
+def test_match_is_marked_with_its_neighbours() -> None:
     text = "Rivers are long. Apples are red. Bananas are yellow. Pears are green. Plums are blue."
     assert quoted("What colour are bananas?", text) == [
         "… Apples are red. **Bananas are yellow.** Pears are green. … [1]"
     ]
 
 
-def test_chinese_sentences_stand_without_spaces() -> None:
+def test_chinese_sentences_are_joined_without_spaces() -> None:
     assert quoted("香蕉是什么颜色？", "香蕉是黄色的。河流很长。") == ["**香蕉是黄色的。**河流很长。 [1]"]
 
 
-def test_headings_stand_above_the_answer() -> None:
+def test_headings_are_shown_above_the_answer() -> None:
     text = "# 考勤制度\n\n## 迟到\n\n迟到一次扣 50 元。早退同样处理。"
     assert quoted("迟到扣多少钱？", text, "考勤制度 > 迟到") == [
         "*考勤制度 › 迟到*",
@@ -117,16 +117,16 @@ def test_headings_stand_above_the_answer() -> None:
     ]
 
 
-def test_a_chunk_of_headings_is_no_answer() -> None:
+def test_headings_alone_are_no_answer() -> None:
     answer = extract("What is a pear?", passage(1, "# What is a pear?"), passage(2, "A pear is a fruit."))
     assert answer == "> **A pear is a fruit.** [2]"
 
 
-def test_without_a_match_the_beginning_is_quoted() -> None:
+def test_no_match_quotes_the_beginning() -> None:
     assert quoted("quantum", "Nothing here. At all. Never.") == ["Nothing here. At all. … [1]"]
 
 
-def test_a_sentence_without_end_is_cut_around_the_match() -> None:
+def test_long_sentence_is_cut_around_the_match() -> None:
     (line,) = quoted("pear", "word " * 300 + "pear " + "word " * 300)
     assert "pear" in line
     assert len(line) < 600
@@ -135,7 +135,7 @@ def test_a_sentence_without_end_is_cut_around_the_match() -> None:
 # --- tables and lists ------------------------------------------------------------------------------------------
 
 
-def test_a_row_is_quoted_with_its_header_and_its_neighbours() -> None:
+def test_row_is_quoted_with_header_and_neighbours() -> None:
     lines = quoted("What is the weight of SP-1050?", STOCK)
     assert lines[:3] == [
         "| Part number | Name | Weight (g) | Place |",
@@ -148,7 +148,7 @@ def test_a_row_is_quoted_with_its_header_and_its_neighbours() -> None:
     assert lines[-3:] == ["| … |  |  |  |", "", "[1]"]
 
 
-def test_a_row_of_a_markdown_table_keeps_its_header() -> None:
+def test_markdown_table_keeps_its_header() -> None:
     text = "| 地区 | 职级 | 标准 |\n|---|---|---|\n| 一线城市 | 主管 | 500 |\n| 一线城市 | 员工 | 400 |"
     assert quoted("一线城市员工的标准是多少？", text) == [
         "| 地区 | 职级 | 标准 |",
@@ -160,7 +160,7 @@ def test_a_row_of_a_markdown_table_keeps_its_header() -> None:
     ]
 
 
-def test_rows_without_a_header_stay_a_table() -> None:
+def test_rows_without_header_are_a_table() -> None:
     lines = quoted("Where does Bob live?", "Anna | Berlin | Carl\nBob | Paris | Dora")
     assert lines[:4] == [
         "|  |  |  |",
@@ -170,13 +170,13 @@ def test_rows_without_a_header_stay_a_table() -> None:
     ]
 
 
-def test_rows_with_other_columns_share_a_table() -> None:
+def test_rows_with_different_columns_share_a_table() -> None:
     lines = quoted("Bob", "Name: Anna; Town: Berlin\nName: Bob; Age: 4")
     assert lines[:2] == ["| Name | Town | Age |", "|---|---|---|"]
     assert lines[3] == "| **Bob** |  | **4** |"
 
 
-def test_an_item_is_quoted_with_its_neighbours() -> None:
+def test_list_item_is_quoted_with_neighbours() -> None:
     text = "\n".join(f"{number}. Step {number} of opening." for number in range(1, 20)) + "\n20. The tower."
     lines = quoted("tower", text)
     assert lines[0] == "- …"
@@ -184,7 +184,7 @@ def test_an_item_is_quoted_with_its_neighbours() -> None:
     assert len(lines) <= 8
 
 
-def test_an_announced_list_is_the_answer() -> None:
+def test_announced_list_is_quoted() -> None:
     text = "For a visa, these documents are needed:\n- a passport\n- a photograph\n\nThe fee is 5."
     assert quoted("Which documents are needed for a visa?", text) == [
         "**For a visa, these documents are needed:**",
@@ -197,13 +197,13 @@ def test_an_announced_list_is_the_answer() -> None:
 # --- the whole answer ------------------------------------------------------------------------------------------
 
 
-def test_the_best_passages_are_quoted_each_with_its_citation() -> None:
-    texts = ("Green pears.", "Pears are green.", "Pears.", "Never shown: green pears.")
+def test_each_quote_has_its_citation() -> None:
+    texts = ("Green pears.", "Pears are green.", "A green pear.", "Never shown: green pears.")
     answer = extract("Are pears green?", *(passage(rank, text) for rank, text in enumerate(texts, 1)))
     assert [block[-3:] for block in answer.split("\n\n")] == [f"[{rank}]" for rank in range(1, ANSWER_PASSAGES + 1)]
 
 
-def test_passages_that_match_much_less_or_say_the_same_are_left_out() -> None:
+def test_weak_and_duplicate_passages_are_left_out() -> None:
     texts = ("Sweet green pears grow here.", "Rivers flow.", "Sweet green pears grow here.")
     answer = extract("Where do sweet green pears grow?", *(passage(rank, text) for rank, text in enumerate(texts, 1)))
     assert answer == "> **Sweet green pears grow here.** [1]"
@@ -212,7 +212,7 @@ def test_passages_that_match_much_less_or_say_the_same_are_left_out() -> None:
 @pytest.mark.parametrize(
     "template", ["{} pear", "| {} | pear |\n|---|---|\n| {} | pear |", "- {} pear", "Key: {}; Name: pear"]
 )
-def test_a_passage_cannot_break_the_page(template: str) -> None:
+def test_passage_text_is_not_read_as_markdown(template: str) -> None:
     text = "a ![x](http://evil/track.png) <script>alert(1)</script> $x$ `code` **green** [9] &lt; :red[x] :tada: a|b"
     answer = extract("pear", passage(1, template.replace("{}", text)))
     tokens = [
@@ -226,5 +226,5 @@ def test_a_passage_cannot_break_the_page(template: str) -> None:
         assert sign in shown
 
 
-def test_escaped_text_is_shown_as_it_is() -> None:
+def test_escape_markdown() -> None:
     assert escape_markdown("a*b_c[d]") == "a\\*b\\_c\\[d\\]"

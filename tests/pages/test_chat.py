@@ -55,7 +55,7 @@ def ask_in_llm_mode(visitor: Visitor, question: str = "What is tea?") -> None:
         (Mode.TEST, "Create a knowledge base, upload your files, then ask them here."),
     ],
 )
-def test_without_a_knowledge_base_each_mode_says_what_to_do(mode: Mode, text: str, visit: Visit) -> None:
+def test_empty_chat_says_what_to_do_in_each_mode(mode: Mode, text: str, visit: Visit) -> None:
     visitor = visit()
     visitor.choose("mode", mode)
     assert text in visitor.text()
@@ -63,7 +63,7 @@ def test_without_a_knowledge_base_each_mode_says_what_to_do(mode: Mode, text: st
     assert ("Create a knowledge base" in visitor.links) == (mode is not Mode.LLM)
 
 
-def test_a_knowledge_base_without_ready_documents_leads_to_the_upload(installation: Installation, visit: Visit) -> None:
+def test_empty_knowledge_base_links_to_upload(installation: Installation, visit: Visit) -> None:
     installation.upload(installation.knowledge_base("Empty *one*"))
     visitor = visit()
     assert "“Empty *one*” has no document that is ready yet." in visitor.text()
@@ -71,7 +71,7 @@ def test_a_knowledge_base_without_ready_documents_leads_to_the_upload(installati
 
 
 @pytest.mark.parametrize(("mode", "text"), [(Mode.KNOWLEDGE, "Ask “Kitchen”."), (Mode.TEST, "No model is called.")])
-def test_a_filled_knowledge_base_invites_questions(
+def test_filled_knowledge_base_invites_questions(
     mode: Mode, text: str, installation: Installation, visit: Visit
 ) -> None:
     installation.filled()
@@ -81,9 +81,7 @@ def test_a_filled_knowledge_base_invites_questions(
 
 
 @pytest.mark.parametrize("mode", [Mode.KNOWLEDGE, Mode.TEST])
-def test_a_knowledge_bases_name_is_shown_as_it_was_written(
-    mode: Mode, installation: Installation, visit: Visit
-) -> None:
+def test_knowledge_base_name_is_not_read_as_markdown(mode: Mode, installation: Installation, visit: Visit) -> None:
     installation.filled("*Menu* of $1 or $2")
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
@@ -93,9 +91,7 @@ def test_a_knowledge_bases_name_is_shown_as_it_was_written(
     assert [text for text in as_markdown if "*Menu*" in text] == []
 
 
-def test_the_models_of_a_configured_endpoint_are_offered(
-    installation: Installation, visit: Visit, models: ModelServer
-) -> None:
+def test_endpoint_models_are_offered(installation: Installation, visit: Visit, models: ModelServer) -> None:
     installation.set_up(LLM_MODEL="")
     visitor = visit()
     choice = visitor.app.selectbox(key="chat_model")
@@ -107,7 +103,7 @@ def test_the_models_of_a_configured_endpoint_are_offered(
     assert "(429)" in visitor.errors
 
 
-def test_only_local_models_are_said_to_be_on_this_machine(installation: Installation, visit: Visit) -> None:
+def test_only_local_models_are_called_local(installation: Installation, visit: Visit) -> None:
     installation.set_up(LLM_MODEL="")
     assert "on this machine" not in visit().app.selectbox(key="chat_model").help
 
@@ -115,9 +111,7 @@ def test_only_local_models_are_said_to_be_on_this_machine(installation: Installa
 # --- answers ---------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_cites_its_passage_and_the_citation_opens_the_chunk(
-    installation: Installation, visit: Visit, models: ModelServer
-) -> None:
+def test_citation_opens_its_chunk(installation: Installation, visit: Visit, models: ModelServer) -> None:
     installation.filled()
     visitor = visit()
     visitor.ask(QUESTION)
@@ -131,7 +125,7 @@ def test_an_answer_cites_its_passage_and_the_citation_opens_the_chunk(
     assert "Black tea is steeped in boiling water" in str(asked.body["messages"])
 
 
-def test_a_chinese_question_is_answered_in_chinese(installation: Installation, visit: Visit) -> None:
+def test_chinese_question_gets_chinese_answer(installation: Installation, visit: Visit) -> None:
     installation.filled(files={"茶.txt": "绿茶用八十度的水冲泡两分钟。红茶用沸水冲泡四分钟。"})
     visitor = visit("zh-CN")
     visitor.ask("绿茶用多少度的水？")
@@ -140,7 +134,7 @@ def test_a_chinese_question_is_answered_in_chinese(installation: Installation, v
     assert "检索过程" in visitor.text()
 
 
-def test_a_citation_without_a_passage_stays_text(installation: Installation, visit: Visit) -> None:
+def test_number_without_passage_stays_text(installation: Installation, visit: Visit) -> None:
     installation.filled(files={"tea.txt": "Black tea is steeped in boiling water, as [7] and [0] tell."})
     visitor = visit()
     visitor.ask(QUESTION)
@@ -158,7 +152,7 @@ def test_a_citation_without_a_passage_stays_text(installation: Installation, vis
         pytest.param("!![chart](https://tracker.invalid/a.png)"),
     ],
 )
-def test_an_image_in_an_answer_is_never_loaded(image: str, visit: Visit) -> None:
+def test_images_are_not_loaded(image: str, visit: Visit) -> None:
     visitor = visit()
     ask_in_llm_mode(visitor, f"Show {image} please")
     (answer,) = [part.value for part in visitor.app.markdown if "You asked" in part.value]
@@ -174,13 +168,13 @@ def test_an_image_in_an_answer_is_never_loaded(image: str, visit: Visit) -> None
         "`vec![0; n]`, see [docs](https://rust.invalid/),",
     ],
 )
-def test_code_in_an_answer_is_shown_as_it_is(code: str, visit: Visit) -> None:
+def test_code_is_shown_verbatim(code: str, visit: Visit) -> None:
     visitor = visit()
     ask_in_llm_mode(visitor, f"What does {code} mean?")
     assert f"You asked: What does {code} mean?" in visitor.text()
 
 
-def test_code_in_a_knowledge_answer_is_no_citation(installation: Installation, visit: Visit) -> None:
+def test_code_holds_no_citations(installation: Installation, visit: Visit) -> None:
     installation.filled(files={"code.txt": "The first item is `items[1]` in this language of tea."})
     visitor = visit()
     visitor.ask("What is the first item in this language?")
@@ -188,16 +182,14 @@ def test_code_in_a_knowledge_answer_is_no_citation(installation: Installation, v
     assert "The first item is `items[1]` in this language" in answer
 
 
-def test_a_question_is_shown_as_it_was_written(visit: Visit) -> None:
+def test_question_is_shown_verbatim(visit: Visit) -> None:
     visitor = visit()
     ask_in_llm_mode(visitor, "# *Is* `this` $text$?")
     (question,) = visitor.app.chat_message[0].text
     assert question.value == "# *Is* `this` $text$?"
 
 
-def test_without_a_ready_document_nothing_is_invented(
-    installation: Installation, visit: Visit, models: ModelServer
-) -> None:
+def test_no_ready_document_asks_no_model(installation: Installation, visit: Visit, models: ModelServer) -> None:
     installation.upload(installation.knowledge_base())
     visitor = visit()
     visitor.ask(QUESTION)
@@ -205,9 +197,7 @@ def test_without_a_ready_document_nothing_is_invented(
     assert models.chats == []
 
 
-def test_nothing_relevant_is_said_and_not_invented(
-    installation: Installation, visit: Visit, models: ModelServer
-) -> None:
+def test_nothing_relevant_asks_no_model(installation: Installation, visit: Visit, models: ModelServer) -> None:
     installation.filled()
     for locale, text in {"en-US": "Nothing relevant to this question was found", "zh-CN": "没有找到"}.items():
         visitor = visit(locale)
@@ -216,7 +206,7 @@ def test_nothing_relevant_is_said_and_not_invented(
     assert models.chats == []
 
 
-def test_the_history_goes_to_the_model(visit: Visit, models: ModelServer) -> None:
+def test_history_is_sent_to_the_model(visit: Visit, models: ModelServer) -> None:
     visitor = visit()
     ask_in_llm_mode(visitor, "My name is Ada.")
     visitor.ask("What is my name?")
@@ -224,7 +214,7 @@ def test_the_history_goes_to_the_model(visit: Visit, models: ModelServer) -> Non
     assert said[1:] == ["My name is Ada.", "You asked: My name is Ada.", "What is my name?"]
 
 
-def test_what_is_closed_is_not_drawn(installation: Installation, visit: Visit) -> None:
+def test_closed_passages_are_not_drawn(installation: Installation, visit: Visit) -> None:
     installation.filled()
     visitor = visit()
     visitor.ask(QUESTION)
@@ -239,7 +229,7 @@ def test_what_is_closed_is_not_drawn(installation: Installation, visit: Visit) -
     assert "Fuse the scores" in visitor.text()
 
 
-def test_only_the_latest_test_shows_its_passages_unfolded(installation: Installation, visit: Visit) -> None:
+def test_only_the_latest_test_result_is_open(installation: Installation, visit: Visit) -> None:
     installation.filled()
     visitor = visit()
     visitor.choose("mode", Mode.TEST)
@@ -249,9 +239,7 @@ def test_only_the_latest_test_shows_its_passages_unfolded(installation: Installa
     assert "1 passage with its scores" in visitor.text()
 
 
-def test_a_question_for_which_nothing_is_found_shows_how_the_search_went(
-    installation: Installation, visit: Visit
-) -> None:
+def test_nothing_found_shows_the_trace(installation: Installation, visit: Visit) -> None:
     installation.filled()
     visitor = visit()
     visitor.ask("Zeppelin?")
@@ -265,7 +253,7 @@ def test_a_question_for_which_nothing_is_found_shows_how_the_search_went(
 # --- testing mode ----------------------------------------------------------------------------------------------
 
 
-def test_testing_mode_shows_passages_and_asks_no_model(
+def test_testing_mode_shows_passages_without_a_model(
     installation: Installation, visit: Visit, models: ModelServer
 ) -> None:
     installation.filled()
@@ -277,9 +265,7 @@ def test_testing_mode_shows_passages_and_asks_no_model(
     assert models.requests == []
 
 
-def test_testing_mode_needs_no_model_that_can_be_asked(
-    installation: Installation, visit: Visit, models: ModelServer
-) -> None:
+def test_testing_mode_works_with_a_refused_key(installation: Installation, visit: Visit, models: ModelServer) -> None:
     installation.filled()
     visitor = visit()
     visitor.choose("mode", Mode.TEST)
@@ -296,7 +282,7 @@ def test_testing_mode_needs_no_model_that_can_be_asked(
 # --- modes and knowledge bases ---------------------------------------------------------------------------------
 
 
-def test_a_switch_of_the_mode_leaves_a_line(installation: Installation, visit: Visit) -> None:
+def test_mode_switch_leaves_a_notice(installation: Installation, visit: Visit) -> None:
     installation.filled()
     visitor = visit()
     visitor.ask(QUESTION)
@@ -309,7 +295,7 @@ def test_a_switch_of_the_mode_leaves_a_line(installation: Installation, visit: V
     assert [message.mode for message in notices] == [Mode.TEST]
 
 
-def test_a_switch_after_a_failure_leaves_the_way_to_try_again(installation: Installation, visit: Visit) -> None:
+def test_mode_switch_keeps_the_retry_button(installation: Installation, visit: Visit) -> None:
     installation.set_up(LLM_MODEL="rate-limited")
     installation.filled()
     visitor = visit()
@@ -321,7 +307,7 @@ def test_a_switch_after_a_failure_leaves_the_way_to_try_again(installation: Inst
     assert visitor.has("passage-1")
 
 
-def test_a_switch_before_the_first_question_leaves_its_line_too(installation: Installation, visit: Visit) -> None:
+def test_mode_switch_before_the_first_question_leaves_a_notice(installation: Installation, visit: Visit) -> None:
     visitor = visit("zh-CN")
     visitor.choose("mode", Mode.LLM)
     assert "— 已切换到 LLM 对话 —" in visitor.text()
@@ -331,7 +317,7 @@ def test_a_switch_before_the_first_question_leaves_its_line_too(installation: In
     assert roles == [Role.NOTICE, Role.USER, Role.ASSISTANT]
 
 
-def test_a_switch_of_the_knowledge_base_leaves_a_line(installation: Installation, visit: Visit) -> None:
+def test_knowledge_base_switch_leaves_a_notice(installation: Installation, visit: Visit) -> None:
     garden = installation.filled("Garden", {"garden.md": "Roses are cut in March."})
     installation.filled("Kitchen")
     visitor = visit()
@@ -342,9 +328,7 @@ def test_a_switch_of_the_knowledge_base_leaves_a_line(installation: Installation
     assert "Roses are cut in March" in visitor.text()
 
 
-def test_a_knowledge_base_chosen_on_another_page_leaves_a_line_before_the_question(
-    installation: Installation, visit: Visit
-) -> None:
+def test_knowledge_base_switch_on_another_page_leaves_a_notice(installation: Installation, visit: Visit) -> None:
     garden = installation.filled("Garden", {"garden.md": "Roses are cut in March."})
     installation.filled("Kitchen")
     visitor = visit()
@@ -360,7 +344,7 @@ def test_a_knowledge_base_chosen_on_another_page_leaves_a_line_before_the_questi
     assert roles == [Role.USER, Role.ASSISTANT, Role.NOTICE, Role.USER, Role.ASSISTANT]
 
 
-def test_a_question_to_a_deleted_knowledge_base_goes_to_no_other(installation: Installation, visit: Visit) -> None:
+def test_question_to_deleted_knowledge_base_is_refused(installation: Installation, visit: Visit) -> None:
     installation.filled("Garden", {"garden.md": "Roses are cut in March."})
     kitchen = installation.filled("Kitchen")
     visitor = visit()
@@ -375,7 +359,7 @@ def test_a_question_to_a_deleted_knowledge_base_goes_to_no_other(installation: I
     assert "Roses are cut in March" in visitor.text()
 
 
-def test_a_new_conversation_begins_empty(installation: Installation, visit: Visit) -> None:
+def test_new_conversation_starts_empty(installation: Installation, visit: Visit) -> None:
     visitor = visit()
     ask_in_llm_mode(visitor)
     first = conversation_of(visitor)
@@ -392,7 +376,7 @@ def test_a_new_conversation_begins_empty(installation: Installation, visit: Visi
 # --- conversations by address ----------------------------------------------------------------------------------
 
 
-def test_a_conversation_is_opened_by_its_address_with_its_mode(visit: Visit) -> None:
+def test_address_opens_conversation_in_its_mode(visit: Visit) -> None:
     visitor = visit()
     ask_in_llm_mode(visitor)
     again = visit(conversation=str(conversation_of(visitor)))
@@ -407,14 +391,14 @@ def test_a_conversation_is_opened_by_its_address_with_its_mode(visit: Visit) -> 
         ("zh-CN", "该对话不存在，或你无权访问。"),
     ],
 )
-def test_an_unknown_conversation_is_told(locale: str, message: str, visit: Visit) -> None:
+def test_unknown_conversation_shows_an_error(locale: str, message: str, visit: Visit) -> None:
     visitor = visit(locale, conversation=str(uuid4()))
     assert message in visitor.errors
     assert visitor.has("question")
     assert "conversation" not in visitor.app.query_params
 
 
-def test_somebody_elses_conversation_is_told_as_unknown(installation: Installation, visit: Visit) -> None:
+def test_conversation_of_another_user_looks_unknown(installation: Installation, visit: Visit) -> None:
     stranger = add_user(installation.services.database, "stranger")
     theirs = installation.services.conversations.create(stranger, "My secret", Mode.LLM, None)
     visitor = visit(conversation=str(theirs.id))
@@ -422,13 +406,13 @@ def test_somebody_elses_conversation_is_told_as_unknown(installation: Installati
     assert "My secret" not in visitor.text()
 
 
-def test_an_address_that_is_no_id_opens_an_empty_chat(visit: Visit) -> None:
+def test_malformed_address_opens_an_empty_chat(visit: Visit) -> None:
     visitor = visit(conversation="' or 1=1 --")
     assert not visitor.errors
     assert "What would you like to know?" in visitor.text()
 
 
-def test_only_the_latest_messages_are_drawn(installation: Installation, visit: Visit) -> None:
+def test_earlier_messages_are_loaded_on_request(installation: Installation, visit: Visit) -> None:
     conversations, user = installation.services.conversations, installation.user
     conversation = conversations.create(user, "Long", Mode.LLM, None)
     for index in range(35):
@@ -450,7 +434,7 @@ def test_only_the_latest_messages_are_drawn(installation: Installation, visit: V
 # --- stop, failures, another try -------------------------------------------------------------------------------
 
 
-def test_a_stopped_answer_keeps_what_had_arrived(installation: Installation, visit: Visit, models: ModelServer) -> None:
+def test_stopped_answer_keeps_its_text(installation: Installation, visit: Visit, models: ModelServer) -> None:
     installation.set_up(LLM_MODEL="long", LLM_TIMEOUT_SECONDS="60")
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
@@ -465,7 +449,7 @@ def test_a_stopped_answer_keeps_what_had_arrived(installation: Installation, vis
     assert models.chats[0].ended.wait(10)
 
 
-def test_a_question_from_another_tab_waits_for_the_answer_under_way(
+def test_second_question_during_an_answer_is_refused(
     installation: Installation, visit: Visit, models: ModelServer
 ) -> None:
     installation.set_up(LLM_MODEL="long", LLM_TIMEOUT_SECONDS="60")
@@ -487,7 +471,7 @@ def test_a_question_from_another_tab_waits_for_the_answer_under_way(
     assert questions == ["Hello", "Tell me all"]
 
 
-def test_a_question_that_comes_while_the_database_is_away_is_kept_and_tried_again(
+def test_question_during_database_outage_can_be_retried(
     installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visitor = visit()
@@ -506,7 +490,7 @@ def test_a_question_that_comes_while_the_database_is_away_is_kept_and_tried_agai
     assert not visitor.has("ask_refused")
 
 
-def test_a_refused_question_is_not_tried_again_in_another_mode(
+def test_refused_question_is_not_retried_in_another_mode(
     installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visitor = visit()
@@ -524,7 +508,7 @@ def test_a_refused_question_is_not_tried_again_in_another_mode(
     assert "You asked: What is tea?" in visitor.text()
 
 
-def test_an_answer_that_can_neither_be_started_nor_closed_is_asked_for_once(
+def test_answer_that_cannot_start_is_stored_once(
     installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visitor = visit()
@@ -554,7 +538,7 @@ def restarting(monkeypatch: pytest.MonkeyPatch, *methods: tuple[type, str]) -> I
 
 
 @pytest.mark.parametrize(("model", "detail"), [("filtered", "content filter"), ("speechless", "no text")])
-def test_a_model_that_says_nothing_is_told_and_can_be_tried_again(
+def test_empty_reply_shows_an_error_and_can_be_retried(
     model: str, detail: str, installation: Installation, visit: Visit
 ) -> None:
     installation.set_up(LLM_MODEL=model)
@@ -564,9 +548,7 @@ def test_a_model_that_says_nothing_is_told_and_can_be_tried_again(
     assert visitor.has("regenerate")
 
 
-def test_what_a_model_that_cannot_be_asked_would_have_been_told_is_shown(
-    installation: Installation, visit: Visit
-) -> None:
+def test_passages_are_shown_when_the_model_refuses(installation: Installation, visit: Visit) -> None:
     installation.filled()
     installation.set_up(OPENAI_API_KEY="wrong", LLM_MODEL="")
     visitor = visit()
@@ -588,7 +570,7 @@ def test_what_a_model_that_cannot_be_asked_would_have_been_told_is_shown(
         ("broken", "was lost during the answer.", "中断"),
     ],
 )
-def test_a_failure_is_told_the_question_is_kept_and_it_can_be_tried_again(
+def test_failure_shows_its_reason_and_can_be_retried(
     model: str, english: str, chinese: str, installation: Installation, visit: Visit
 ) -> None:
     installation.set_up(LLM_MODEL=model)
@@ -607,21 +589,21 @@ def test_a_failure_is_told_the_question_is_kept_and_it_can_be_tried_again(
     assert len(visitor.app.chat_message) == 2
 
 
-def test_what_had_arrived_before_the_stream_broke_is_kept(installation: Installation, visit: Visit) -> None:
+def test_broken_stream_keeps_its_text(installation: Installation, visit: Visit) -> None:
     installation.set_up(LLM_MODEL="broken")
     visitor = visit()
     ask_in_llm_mode(visitor)
     assert "You asked: What" in visitor.text()
 
 
-def test_a_model_server_that_is_away_is_told(installation: Installation, visit: Visit) -> None:
+def test_unreachable_model_server_shows_an_error(installation: Installation, visit: Visit) -> None:
     installation.set_up(OPENAI_BASE_URL="http://127.0.0.1:1/v1")
     visitor = visit()
     ask_in_llm_mode(visitor)
     assert "127.0.0.1:1 cannot be reached." in visitor.errors
 
 
-def test_an_answer_whose_process_died_is_interrupted(installation: Installation, visit: Visit) -> None:
+def test_answer_of_a_dead_process_is_interrupted(installation: Installation, visit: Visit) -> None:
     conversations, user = installation.services.conversations, installation.user
     conversation = conversations.create(user, "Question", Mode.LLM, None)
     conversations.ask(user, conversation.id, "Question")
@@ -640,9 +622,7 @@ def test_an_answer_whose_process_died_is_interrupted(installation: Installation,
 @pytest.mark.parametrize(
     ("locale", "text"), [("en-US", "To connect a language model, set OPENAI_API_KEY"), ("zh-CN", "要接入大模型")]
 )
-def test_without_a_model_the_chat_says_how_to_connect_one(
-    locale: str, text: str, without_model: Installation, visit: Visit
-) -> None:
+def test_no_model_says_how_to_connect_one(locale: str, text: str, without_model: Installation, visit: Visit) -> None:
     visitor = visit(locale)
     visitor.choose("mode", Mode.LLM)
     (info,) = visitor.app.info
@@ -654,7 +634,7 @@ def test_without_a_model_the_chat_says_how_to_connect_one(
     assert not visitor.errors
 
 
-def test_without_a_model_knowledge_mode_answers_with_marked_passages(without_model: Installation, visit: Visit) -> None:
+def test_no_model_answers_with_marked_passages(without_model: Installation, visit: Visit) -> None:
     without_model.filled()
     visitor = visit()
     visitor.ask(QUESTION)
@@ -665,7 +645,7 @@ def test_without_a_model_knowledge_mode_answers_with_marked_passages(without_mod
     assert "<mark>Black tea is steeped" in visitor.text("passage-1")
 
 
-def test_local_models_are_offered_and_used_only_once_chosen(
+def test_local_models_are_used_only_once_chosen(
     without_model: Installation, visit: Visit, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kb.llm.LOCAL_SERVERS", (("Ollama", models.base_url),))
@@ -687,7 +667,7 @@ def test_local_models_are_offered_and_used_only_once_chosen(
 # --- services that are away ------------------------------------------------------------------------------------
 
 
-def test_while_redis_is_down_an_answer_still_comes(installation: Installation, visit: Visit, dead_url: str) -> None:
+def test_answer_arrives_while_redis_is_down(installation: Installation, visit: Visit, dead_url: str) -> None:
     installation.filled()
     installation.set_up(REDIS_URL=dead_url)
     visitor = visit()
@@ -696,7 +676,7 @@ def test_while_redis_is_down_an_answer_still_comes(installation: Installation, v
     assert not visitor.errors
 
 
-def test_a_redis_that_is_down_is_told_as_long_as_the_answer_is_awaited(
+def test_redis_outage_is_shown_during_an_answer(
     installation: Installation, visit: Visit, dead_url: str, models: ModelServer
 ) -> None:
     installation.set_up(REDIS_URL=dead_url, LLM_MODEL="long", LLM_TIMEOUT_SECONDS="60")
@@ -709,7 +689,7 @@ def test_a_redis_that_is_down_is_told_as_long_as_the_answer_is_awaited(
             assert "Redis does not answer. The answer goes on" in visitor.text()
 
 
-def test_milvus_that_is_down_never_looks_like_nothing_found(
+def test_milvus_outage_shows_an_error(
     installation: Installation, visit: Visit, dead_url: str, models: ModelServer
 ) -> None:
     installation.filled()

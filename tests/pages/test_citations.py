@@ -145,7 +145,7 @@ def test_other_brackets_cite_nothing(text: str) -> None:
         ("at 9:30[1], see: [1][2]", r"at 9\:30:blue-badge[1], see: :blue-badge[1]:blue-badge[2]"),
     ],
 )
-def test_citations_look_alike_in_every_form(content: str, shown: str) -> None:
+def test_every_form_is_shown_as_badges(content: str, shown: str) -> None:
     assert safe_markdown(content, RETRIEVAL) == shown
 
 
@@ -192,21 +192,21 @@ def test_formulas_are_drawn(content: str, shown: str) -> None:
         "$5,000 (or $6,000)",
     ],
 )
-def test_money_keeps_its_signs_and_spaces(content: str) -> None:
+def test_money_keeps_dollar_signs(content: str) -> None:
     assert safe_markdown(content, RETRIEVAL) == content.replace("$", r"\$")
 
 
 @pytest.mark.parametrize("half", [r"so \(E = mc", "so\n\n\\[\n\\frac{1}{3", "so `x[1", "so [1, ", "| a<b"])
-def test_text_that_breaks_off_stays_as_it_is(half: str) -> None:
+def test_unfinished_markup_is_left_alone(half: str) -> None:
     assert safe_markdown(half, RETRIEVAL) == half
 
 
-def test_a_dollar_that_breaks_off_is_no_formula() -> None:
+def test_unfinished_formula_is_text() -> None:
     assert safe_markdown("so $E = mc", RETRIEVAL) == r"so \$E = mc"
     assert safe_markdown("so\n\n$$\nE = mc", RETRIEVAL) == "so\n\n\\$\\$\nE = mc"
 
 
-def test_quotations_of_our_own_hold_no_formulas() -> None:
+def test_quotes_hold_no_formulas() -> None:
     content = r"5 \(g\), \[see below\] and `x`"
     assert safe_markdown(content, RETRIEVAL, has_formulas=False) == content
 
@@ -232,7 +232,7 @@ def test_br_is_a_line_break(br: str) -> None:
         ("1:2[9] and :red[not red]", r"1\:2[9] and \:red[not red]"),
     ],
 )
-def test_what_looks_like_markup_stays_text(content: str, shown: str) -> None:
+def test_accidental_markup_stays_text(content: str, shown: str) -> None:
     assert safe_markdown(content, RETRIEVAL) == shown
 
 
@@ -297,7 +297,7 @@ def test_long_repetitions_take_linear_time(piece: str) -> None:
     assert len(safe_markdown(piece * 20_000, RETRIEVAL)) >= 20_000
 
 
-def test_after_a_fence_in_a_list_citations_are_marked() -> None:
+def test_citations_after_a_fence_in_a_list() -> None:
     content = "1. Do:\n\n   ```\n   x\n    ```\n\nSee [1]."
     assert safe_markdown(content, RETRIEVAL).endswith("See :blue-badge[1].")
     assert ranks_cited(content) == [1]
