@@ -108,17 +108,9 @@ class Conversations:
     # --- messages ---
 
     def messages(
-        self,
-        user_id: UUID,
-        conversation_id: UUID,
-        limit: int = 50,
-        before: int | None = None,
-        after: int | None = None,
+        self, user_id: UUID, conversation_id: UUID, limit: int = 50, before: int | None = None
     ) -> Sequence[Message]:
-        """The last `limit` messages (between the ordinals `after` and `before`), the oldest first.
-
-        They have `sources` in place of their retrievals.
-        """
+        """The last `limit` messages (before ordinal `before`), the oldest first, with `sources` but no retrieval."""
         statement = (
             sa.select(MessageRow)
             .where(MessageRow.conversation_id == conversation_id)
@@ -128,8 +120,6 @@ class Conversations:
         )
         if before is not None:
             statement = statement.where(MessageRow.ordinal < before)
-        if after is not None:
-            statement = statement.where(MessageRow.ordinal > after)
         with self._database.read() as session:
             _own(session, user_id, conversation_id)
             messages = [_listed(row) for row in session.scalars(statement)][::-1]

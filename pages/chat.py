@@ -1,8 +1,7 @@
-"""Chat: a question, an answer, and the passages it was given from."""
+"""Chat: questions, answers, and the passages behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
@@ -11,7 +10,7 @@ from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
 from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, User
 from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
-from pages.ui.feedback import live_fragment, show_error
+from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice, start_answer
 from pages.ui.resources import current_user, services, warm_up
@@ -30,6 +29,8 @@ def main() -> None:
         is_gone = settle_choices(knowledge_bases)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
+        if conversation and not is_gone:
+            draw_other_choice(conversation, knowledge_bases)
         if state().mode is not Mode.TEST and has_model() and any(base.ready_count for base in knowledge_bases):
             warm_up()
     except KbError as error:
@@ -41,11 +42,11 @@ def main() -> None:
         return
     if not messages:
         draw_welcome(knowledge_bases)
-    draw_end(user, conversation, knowledge_bases, messages, is_gone)
+    draw_question(messages, knowledge_bases)
 
 
 def open_conversation(user: User) -> Conversation | None:
-    """The one in the address; without one there, the one this session had open."""
+    """The conversation in the address, else the one this session had open."""
     current = state()
     wanted = query_id("conversation") or current.conversation_id
     if wanted is None:
@@ -66,7 +67,7 @@ def open_conversation(user: User) -> Conversation | None:
 
 
 def draw_conversation(user: User, conversation: Conversation | None) -> list[Message]:
-    """The latest messages, with a way to the earlier ones."""
+    """Draw the latest messages and a button for earlier ones."""
     current = state()
     if conversation is None:
         return []
@@ -83,7 +84,7 @@ def _show_more() -> None:
 
 
 def draw_other_choice(conversation: Conversation, knowledge_bases: list[KnowledgeBase]) -> None:
-    """Where another page has chosen another knowledge base: its line, which is stored with the next question."""
+    """Note that another page chose another knowledge base. The note is stored with the next question."""
     current = state()
     if current.mode is Mode.LLM or conversation.knowledge_base_id in (None, current.knowledge_base_id):
         return
@@ -93,7 +94,7 @@ def draw_other_choice(conversation: Conversation, knowledge_bases: list[Knowledg
 
 
 def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
-    """What an empty chat says: what can be done here, or what is missing for it."""
+    """Say what can be done here, or what is missing."""
     current = state()
     base = next((base for base in knowledge_bases if base.id == current.knowledge_base_id), None)
     st.header(_("What would you like to know?"), anchor=False)
@@ -134,43 +135,20 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
         draw_notice(current.mode, base.name if base and current.mode is not Mode.LLM else "")
 
 
-def draw_end(
-    user: User,
-    conversation: Conversation | None,
-    knowledge_bases: list[KnowledgeBase],
-    messages: list[Message],
-    is_gone: bool,
-) -> None:
-    """What follows the messages: the next question and its answer. A fragment, so that asking draws nothing else."""
-    last = messages[-1].ordinal if messages else -1
-
-    @live_fragment(None)
-    def draw() -> None:
-        following: Sequence[Message] = ()
-        if conversation:
-            following = services().conversations.messages(user.id, conversation.id, after=last)
-            draw_messages(following, user.id)
-            if not is_gone and not following:
-                draw_other_choice(conversation, knowledge_bases)
-        running = any(message.state is MessageState.STREAMING for message in (*messages, *following))
-        draw_question(running, knowledge_bases)
-
-    draw()
-
-
-def draw_question(running: bool, knowledge_bases: list[KnowledgeBase]) -> None:
-    """The field for the next question, and one that could not be asked."""
+def draw_question(messages: list[Message], knowledge_bases: list[KnowledgeBase]) -> None:
+    """Draw the input field, and the last question if it was refused."""
+    running = any(message.state is MessageState.STREAMING for message in messages)
     lacks_base = state().mode is not Mode.LLM and not knowledge_bases
     placeholder = _("The answer is being written…") if running else _("Your question")
     if lacks_base:
         placeholder = _("Create a knowledge base first")
-    # Asked in the callback: a run that only took the question in would be drawn for nothing.
+    # The callback asks before the page is drawn; otherwise each question would draw the page twice.
     st.chat_input(placeholder, key=QUESTION_KEY, disabled=running or lacks_base, on_submit=_ask_written)
     draw_refused()
 
 
 def draw_refused() -> None:
-    """A question that could not be asked, so that it is not lost."""
+    """Show a refused question with its reason, so that its text is not lost."""
     if refused := state().refused:
         show_error(refused.reason)
         st.text(refused.question)
@@ -179,7 +157,7 @@ def draw_refused() -> None:
 
 
 def _may_try_again(refused: Refused) -> bool:
-    """Not if it would go to another mode, or another knowledge base, than it was meant for."""
+    """Whether a retry would go to the mode and knowledge base that the question was meant for."""
     current = state()
     is_same_base = current.mode is Mode.LLM or current.knowledge_base_id == refused.knowledge_base_id
     return current.mode is refused.mode and is_same_base
@@ -201,27 +179,25 @@ def _ask_refused() -> None:
 
 
 def _ask(question: str) -> None:
-    """Ask, or keep the question with the reason why that failed. Where its knowledge base is gone, it is for none."""
+    """Ask, or keep the question with the reason for the refusal."""
     current = state()
-    is_first = current.conversation_id is None
     try:
         ask(current_user(), question)
     except KbError as error:
+        # A question whose knowledge base was deleted must not go to another one.
         base_id = None if isinstance(error, NotFound) else current.knowledge_base_id
         current.refused = Refused(question, error, current.mode, base_id)
     else:
         current.refused = None
-        if is_first:
-            st.rerun()  # the whole page: the greeting goes, and the sidebar has a new conversation
 
 
 def ask(user: User, question: str) -> None:
-    """Store the question in the open conversation, or in a new one, and start its answer."""
+    """Add the question to the open conversation, or to a new one, and start its answer."""
     current = state()
     knowledge_base_id = None if current.mode is Mode.LLM else current.knowledge_base_id
     conversations = services().conversations
     if knowledge_base_id:
-        services().knowledge_bases.get(user.id, knowledge_base_id)  # deleted meanwhile, it raises `NotFound`
+        services().knowledge_bases.get(user.id, knowledge_base_id)  # raises `NotFound` if it was deleted
     if current.conversation_id is None:
         conversation = conversations.create(user.id, question, current.mode, knowledge_base_id)
         current.conversation_id = conversation.id

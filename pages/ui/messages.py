@@ -1,4 +1,4 @@
-"""The messages of a conversation, finished and running."""
+"""The messages of a conversation: finished ones, and the answer that is being written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POLLS_PER_LOOK_AT_SQL = 15
 
 
 def draw_messages(messages: Sequence[Message], user_id: UUID) -> None:
-    """All of them, the running one last and alive."""
+    """Draw messages. A running answer follows its stream."""
     answers = [message for message in messages if message.role is Role.ASSISTANT]
     for message in messages:
         is_last = bool(answers) and message is answers[-1]
@@ -41,7 +41,7 @@ def draw_messages(messages: Sequence[Message], user_id: UUID) -> None:
 
 
 def draw_notice(mode: Mode, knowledge_base: str) -> None:
-    """The line that a switch leaves in the chat."""
+    """Draw the note that a switch of mode or knowledge base leaves."""
     if knowledge_base:
         text = _("Now: {mode} · {knowledge_base}").format(
             mode=mode_names()[mode], knowledge_base=escape(knowledge_base)
@@ -57,7 +57,7 @@ def _draw_question(message: Message) -> None:
 
 
 def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
-    """An answer as a fragment: what is opened in it draws nothing else anew."""
+    """Draw an answer as a fragment, so that opening a part of it redraws nothing else."""
     # Only the latest answer's citations and passages have the plain keys; keys are unique in a page.
     suffix = "" if is_last else f"-{message.id}"
 
@@ -103,7 +103,7 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
 
 
 def _retrieval_of(message: Message, user_id: UUID) -> Retrieval:
-    """Read only where it is shown. Errors: `NotFound`, if it went with its conversation."""
+    """Load a retrieval where it is shown. Errors: `NotFound` if the message was deleted."""
     retrieval = resources.services().conversations.message(user_id, message.id).retrieval
     if retrieval is None:
         raise NotFound(what=MESSAGE)
@@ -129,7 +129,7 @@ def _draw_running(message: Message, user_id: UUID) -> None:
     live = state().live.setdefault(message.id, LiveAnswer())
     answers = resources.answers()
 
-    # A fragment that polls, not a loop: the page stays usable, and a stop is heard at once.
+    # Poll in a fragment; a loop would block the page and its stop button.
     @live_fragment(POLL_SECONDS)
     def follow() -> None:
         live.has_ended = live.has_ended or _poll(answers, message, user_id, live)
@@ -148,7 +148,7 @@ def _draw_running(message: Message, user_id: UUID) -> None:
                 st.markdown(f":shimmer[{text}]")
             if live.is_cut_off:
                 st.warning(
-                    _("Redis does not answer. The answer goes on in the background and appears here when it is done.")
+                    _("Redis does not answer. The answer continues in the background and appears here when it is done.")
                 )
             st.button(
                 _("Stop"),
@@ -162,7 +162,7 @@ def _draw_running(message: Message, user_id: UUID) -> None:
 
 
 def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -> bool:
-    """Take in what has arrived; True once the answer has ended."""
+    """Read what has arrived; True once the answer has ended."""
     live.polls += 1
     try:
         update = answers.read(user_id, message.id, live.position)
@@ -175,7 +175,7 @@ def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -
         if update.ended:
             if _has_ended(message, user_id):
                 return True
-            # That was the end of an earlier try.
+            # The end of an earlier try.
             live.position, live.text, live.reasoning, live.retrieval = "0-0", "", "", None
         if live.polls % POLLS_PER_LOOK_AT_SQL == 0:
             return _has_ended(message, user_id)
@@ -186,7 +186,7 @@ def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -
 
 
 def _has_ended(message: Message, user_id: UUID) -> bool:
-    """SQL is the truth, whatever the stream says."""
+    """Whether SQL says that the answer has ended; the stream may be stale."""
     return resources.services().conversations.state(user_id, message.id) is not MessageState.STREAMING
 
 
@@ -199,17 +199,17 @@ def _stop(answers: Answers, user_id: UUID, message_id: UUID) -> None:
 
 
 def answer_again(user_id: UUID, message_id: UUID) -> None:
-    """Give an answer anew, unless somebody else had that done already. For callbacks."""
+    """Regenerate, unless another tab already did. For callbacks."""
     with errors_flashed():
         if message := resources.services().conversations.ask_again(user_id, message_id):
             start_answer(user_id, message)
 
 
 def start_answer(user_id: UUID, message: Message) -> None:
-    """Have `message` written in the background; if that cannot begin, it says why and can be tried again."""
+    """Start writing `message` in the background. If that fails, the message shows why and can be retried."""
     state().live.pop(message.id, None)
     try:
         resources.answers().start(user_id, message.id, resources.current_user().chat_model)
     except KbError as error:
-        with errors_flashed():  # where even that cannot be written, it is found interrupted
+        with errors_flashed():  # if SQL fails too, the reaper closes the answer
             resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, "", error=error)

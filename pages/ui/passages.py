@@ -1,4 +1,4 @@
-"""Passages with their scores and times, alike in the chat, in testing and in the drawer of a citation."""
+"""Passages with their scores and times, for the chat, the testing page and the drawer of a citation."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ STEP_NAMES = {
 
 
 def place(document_name: str, page: int) -> str:
-    """Where a passage stands."""
+    """A passage's document and page, as a label."""
     return " · ".join((document_name, _("p. {page}").format(page=page))) if page else document_name
 
 
 def draw_nothing_found(retrieval: Retrieval) -> None:
-    """Why there are no passages: nothing to search, or nothing relevant in it."""
+    """Say why there are no passages: nothing to search, or nothing relevant."""
     if retrieval.trace.documents:
         st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
         return
@@ -47,7 +47,7 @@ def draw_nothing_found(retrieval: Retrieval) -> None:
 
 
 def draw_passages(retrieval: Retrieval, key_suffix: str = "") -> None:
-    """All passages, the best first, then the trace."""
+    """Draw all passages, the best first, and the trace."""
     if not retrieval.passages:
         draw_nothing_found(retrieval)
     for passage in retrieval.passages:
@@ -57,7 +57,7 @@ def draw_passages(retrieval: Retrieval, key_suffix: str = "") -> None:
 
 
 def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
-    """One passage: where it stands, its scores, its text with the sentences that match marked and in view."""
+    """Draw a passage: its place, its scores, and its text with the matching sentences marked and in view."""
     chunk = passage.chunk
     title = html.escape(place(passage.document_name, chunk.page))
     heading = f"<div class='zw-heading'>{html.escape(chunk.heading)}</div>" if chunk.heading else ""
@@ -70,9 +70,9 @@ def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
 
 
 def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
-    """`text` as HTML, with the sentences that hold at least half as many of the terms as the best one marked.
+    """`text` as HTML; sentences with at least half as many of the terms as the best one are marked.
 
-    What stands far above the first of the best ones is folded, so that it is in view.
+    Text far above the best sentence is folded, so that the sentence is in view.
     """
     sentences = split_sentences(text, terms, heading)
     most = max((sentence.matches for sentence in sentences), default=0)
@@ -94,7 +94,7 @@ def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
 
 
 def draw_citations(sources: Sequence[Source], key_suffix: str = "") -> int:
-    """A button for each cited passage; returns the rank of the one that was clicked, else 0."""
+    """Draw a button for each cited passage; returns the rank of the clicked one, else 0."""
     clicked = 0
     if sources:
         with st.container(horizontal=True, gap="small", key=f"cited{key_suffix}"):
@@ -109,7 +109,7 @@ def draw_citations(sources: Sequence[Source], key_suffix: str = "") -> int:
 
 
 def open_passage(retrieval: Retrieval, rank: int) -> None:
-    """The chunk in a drawer, with what surrounds it."""
+    """Show a passage in a drawer, with its context."""
     passage = next(passage for passage in retrieval.passages if passage.rank == rank)
 
     @dialog(_("Passage {rank}").format(rank=rank), width="medium", position="right")
@@ -131,7 +131,7 @@ def _escape_label(text: str) -> str:
 
 
 def draw_trace(trace: Trace, key: str) -> None:
-    """What each step left and how long it took."""
+    """Draw what each step left and how long it took, once it is opened."""
     label = _("How the search went · {milliseconds} ms").format(milliseconds=number(trace.milliseconds))
     with st.expander(label, icon=":material/timeline:", key=key, on_change="rerun") as body:
         if body.open:
@@ -170,7 +170,7 @@ def _left(remaining: int, note: str) -> str:
 
 
 def _scores(passage: Passage) -> list[tuple[str, str]]:
-    """Every score with its name; a route that did not find the passage says so."""
+    """Every score by its name; “–” for a route that did not find the passage."""
     return [
         (_("Fused"), number(passage.fused, 3)),
         (_("Cosine"), _route(passage.dense)),

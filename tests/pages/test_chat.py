@@ -686,7 +686,7 @@ def test_redis_outage_is_shown_during_an_answer(
         visitor.start_asking("Tell me all")
         for _ in range(3):
             visitor.run()
-            assert "Redis does not answer. The answer goes on" in visitor.text()
+            assert "Redis does not answer. The answer continues" in visitor.text()
 
 
 def test_milvus_outage_shows_an_error(
