@@ -278,7 +278,11 @@ def _table(sentences: Sequence[Sentence], best: int) -> str:
 
 
 def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))]
+    """The cells of a row, written as in Markdown or with bars between them alone: a first cell may be empty."""
+    text = line.strip()
+    if text.startswith("|") and text.endswith("|"):
+        text = text.strip("|")
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", text)]
 
 
 def _numbered(line: str) -> Iterator[tuple[str, str]]:

@@ -170,6 +170,11 @@ def test_rows_without_header_are_a_table() -> None:
     ]
 
 
+def test_empty_first_cell_is_kept() -> None:
+    lines = quoted("staff", "North | manager | 500\n | staff | 400")
+    assert lines[2:4] == ["| North | manager | 500 |", "|  | **staff** | **400** |"]
+
+
 def test_rows_with_different_columns_share_a_table() -> None:
     lines = quoted("Bob", "Name: Anna; Town: Berlin\nName: Bob; Age: 4")
     assert lines[:2] == ["| Name | Town | Age |", "|---|---|---|"]
