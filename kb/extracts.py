@@ -48,7 +48,13 @@ class Sentence:
 # Within a line of prose: after a full stop of either kind. A line's end is looked at in `_line_ends_sentence`.
 _STOP = re.compile(r"(?<=[。！？；!?])|(?<=[.;])\s+")
 _SHORT_LINE = 0.6
-_HEADING = re.compile(r"#{1,6}(?:\s|(?=[\u3400-\u9fff]))")
+_HEADING = re.compile(
+    r"#{1,6}(?:\s|(?=[\u3400-\u9fff])).*"
+    r"|第[〇一二三四五六七八九十百\d]{1,5}[编篇部章节](?:\s.{0,40})?"
+    r"|(?:chapter|section|part)\s[\dIVX]{1,5}\b.{0,60}(?<![.!?;,])"
+    r"|\d{1,2}(?:\.\d{1,2}){1,3}\.?\s[^\W\d].{0,60}(?<![.!?;,:。！？；，：])",
+    re.IGNORECASE,
+)
 _RULE = re.compile(r"[\s|:=*_-]*(?:---|===|\*\*\*|___|-\|)[\s|:=*_-]*")
 _ITEM = re.compile(
     r"(?:[-*+•·▪◦‣–]\s|\(?\d{1,3}[.)]\s|\d{1,3}[、．]|[（(][\d一二三四五六七八九十]{1,3}[)）]|[a-zA-Z][.)]\s)\s*(?=\S)"
@@ -80,7 +86,7 @@ def split_sentences(text: str, terms: Sequence[str], heading: str = "") -> list[
 
 
 def _part(line: str, titles: set[str]) -> Part:
-    if line in titles or _HEADING.match(line):
+    if line in titles or _HEADING.fullmatch(line):
         return Part.HEADING
     if _RULE.fullmatch(line):
         return Part.RULE
@@ -181,7 +187,12 @@ def _excerpt(sentences: Sequence[Sentence], terms: Sequence[str]) -> str:
             return announcement + "\n".join(_items(sentences, after))
         if sentences[after].part is Part.ROW:
             return announcement + _table(sentences, after)
-    return _paragraph(sentences, answers, answers.index(best), matching_sentences(sentences), terms)
+    marked = matching_sentences(sentences)
+    place = answers.index(best)
+    if sentences[best].text.rstrip().endswith(("?", "？")) and place + 1 < len(answers):
+        # A question that is asked in the text, too: what follows answers it.
+        marked = [sentence for sentence in marked if sentence is not sentences[best]] + [sentences[answers[place + 1]]]
+    return _paragraph(sentences, answers, place, marked, terms)
 
 
 def _paragraph(

@@ -102,6 +102,15 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
             draw_passages(_retrieval_of(message, user_id), suffix)
 
 
+def _draw_thoughts(reasoning: str, message: Message) -> None:
+    """Draw the model's reasoning, folded. It cites nothing."""
+    if reasoning:
+        label, key = _("Thoughts"), f"thoughts-{message.id}"
+        with st.expander(label, icon=":material/psychology:", key=key, on_change="rerun") as body:
+            if body.open:
+                st.markdown(safe_markdown(reasoning))
+
+
 def _retrieval_of(message: Message, user_id: UUID) -> Retrieval:
     """Load a retrieval where it is shown. Errors: `NotFound` if the message was deleted."""
     retrieval = resources.services().conversations.message(user_id, message.id).retrieval
@@ -137,6 +146,7 @@ def _draw_running(message: Message, user_id: UUID) -> None:
             state().live.pop(message.id, None)
             redraw()
         with st.chat_message("assistant"):
+            _draw_thoughts(live.reasoning, message)
             if live.text:
                 st.markdown(safe_markdown(live.text, live.retrieval) + (" ▌" if not live.has_ended else ""))
             elif live.retrieval:

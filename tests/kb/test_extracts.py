@@ -59,7 +59,12 @@ def test_sentences_keep_all_text(text: str, sentences: list[str]) -> None:
         ("# Title", Part.HEADING),
         ("#标题", Part.HEADING),
         ("Yearly checks", Part.HEADING),  # it stands in the path
+        ("第二章 考勤", Part.HEADING),
+        ("Chapter 3: Yearly tasks", Part.HEADING),
+        ("3.2 Oil and filters", Part.HEADING),
         ("#1 of the list wins.", Part.PROSE),
+        ("第二条 迟到三次扣款。", Part.PROSE),
+        ("Part 2 describes the pump.", Part.PROSE),
         ("|---|:--:|", Part.RULE),
         ("---", Part.RULE),
         ("| a | b |", Part.ROW),
@@ -120,6 +125,11 @@ def test_headings_are_shown_above_the_answer() -> None:
 def test_headings_alone_are_no_answer() -> None:
     answer = extract("What is a pear?", passage(1, "# What is a pear?"), passage(2, "A pear is a fruit."))
     assert answer == "> **A pear is a fruit.** [2]"
+
+
+def test_a_question_in_the_text_is_answered_by_what_follows() -> None:
+    text = "Q: How do I reset my password? Click on the link. It is valid for a day. Coffee is hot."
+    assert quoted("How to reset my password?", text) == ["Q: How do I reset my password? **Click on the link.** … [1]"]
 
 
 def test_no_match_quotes_the_beginning() -> None:
