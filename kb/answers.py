@@ -149,17 +149,16 @@ class Answers:
 
         `wanted_model` is the id of the model that the user chose. Errors: `NotFound`, `DatabaseUnavailable`.
         """
-        answer_message = self._conversations.message(user_id, message_id)
-        asked, history = self._conversations.question_of(user_id, message_id)
+        asked = self._conversations.asked(user_id, message_id)
         question = Question(
             user_id,
-            asked.content,
-            answer_message.mode,
-            answer_message.knowledge_base_id,
-            history,
+            asked.question.content,
+            asked.answer.mode,
+            asked.answer.knowledge_base_id,
+            asked.history,
             partial(self._find_model, wanted_model),
         )
-        begin = self._call(self._begin(user_id, message_id, answer_message.created_at, question))
+        begin = self._call(self._begin(user_id, message_id, asked.answer.created_at, question))
         try:
             begin.result(START_SECONDS)
         except TimeoutError as error:

@@ -5,26 +5,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, defer
+import structlog
 
 from kb.database import Database
-from kb.database.tables import ConversationRow, MessageRow, now
+from kb.database.tables import conversations, message_texts, messages, now
 from kb.errors import N_, AnswerRunning, KbError, NotFound
-from kb.library.access import own_knowledge_base, require_knowledge_base
-from kb.library.names import clean_label, clean_name, clean_text
+from kb.formats import Unreadable
+from kb.library.access import own_knowledge_base
 from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role, Sources
+from kb.names import clean_label, clean_name, clean_text, fold
 from kb.retrieval.record import from_record, sources_from, to_record
 
 TITLE_CHARACTERS = 60  # of a title made of the first question
 MOST_TITLE_CHARACTERS = 200
 SEARCHED_WORDS = 10
 MOST_SOURCES = 10_000  # answers whose sources are kept in memory
+HISTORY_MESSAGES = 30  # that are looked at for a question and what was said before it
 
 CONVERSATION = N_("conversation")
 MESSAGE = N_("message")
+
+log = structlog.get_logger()
+
+_OF_USER = conversations.c.owner_id == sa.bindparam("of_user")
+_CONVERSATION = sa.select(conversations).where(conversations.c.id == sa.bindparam("of_conversation"), _OF_USER)
+_CONVERSATION_LOCKED = _CONVERSATION.with_for_update()
+_MESSAGE = (
+    sa.select(messages)
+    .join(conversations, conversations.c.id == messages.c.conversation_id)
+    .where(messages.c.id == sa.bindparam("of_message"), _OF_USER)
+)
+_WITHOUT_RETRIEVAL = [column for column in messages.c if column is not messages.c.retrieval]
+# The last ordinal of a conversation, and whether an answer in it is being written.
+_in_conversation = messages.c.conversation_id == sa.bindparam("of_conversation")
+_STATE = sa.select(
+    sa.select(sa.func.max(messages.c.ordinal)).where(_in_conversation).scalar_subquery().label("last"),
+    sa.select(messages.c.id)
+    .where(_in_conversation, messages.c.state == MessageState.STREAMING.value)
+    .limit(1)
+    .scalar_subquery()
+    .label("streaming"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +60,25 @@ class Streaming:
     user_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An answer's message, the question it belongs to, and the messages before that, the oldest first."""
+
+    answer: Message
+    question: Message
+    history: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptSources:
+    sources: Sources | None = None
+    are_lost: bool = False
+
+
 class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sources: dict[tuple[UUID, MessageState, datetime], Sources | None] = {}
+        self._sources: dict[tuple[UUID, MessageState, datetime], _KeptSources] = {}
 
     # --- conversations ---
 
@@ -46,64 +86,75 @@ class Conversations:
         """A conversation named after its first question."""
         title = " ".join(clean_label(first_question).split()) or "?"
         title = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
-        row = ConversationRow(
-            id=uuid4(), owner_id=user_id, title=title, mode=mode.value, knowledge_base_id=knowledge_base_id
-        )
-        with self._database.write() as session:
+        moment = now()
+        created = Conversation(uuid4(), user_id, title, mode, knowledge_base_id, moment, moment)
+        row = {"id": created.id, "owner_id": user_id, "title": title, "folded_title": fold(title)}
+        row |= {"mode": mode.value, "knowledge_base_id": knowledge_base_id}
+        row |= {"created_at": moment, "updated_at": moment}
+        with self._database.write() as connection:
             if knowledge_base_id:
-                require_knowledge_base(session, user_id, knowledge_base_id)
-            session.add(row)
-        return _conversation(row)
+                own_knowledge_base(connection, user_id, knowledge_base_id)
+            connection.execute(sa.insert(conversations), row)
+        return created
 
     def get(self, user_id: UUID, conversation_id: UUID) -> Conversation:
-        with self._database.read() as session:
-            return _conversation(_own(session, user_id, conversation_id))
+        with self._database.read() as connection:
+            return _conversation(_own(connection, user_id, conversation_id))
 
     def search(self, user_id: UUID, search: str = "", offset: int = 0, limit: int = 20) -> list[Conversation]:
-        """The latest first; with `search`, those whose title or messages contain each of its words."""
+        """The latest first; with `search`, those whose title or messages contain each of its words, in any case."""
         statement = (
             _matching(user_id, search)
-            .order_by(ConversationRow.updated_at.desc(), ConversationRow.id)
+            .order_by(conversations.c.updated_at.desc(), conversations.c.id)
             .offset(offset)
             .limit(limit)
         )
-        with self._database.read() as session:
-            return [_conversation(row) for row in session.scalars(statement)]
+        with self._database.read() as connection:
+            return [_conversation(row) for row in connection.execute(statement)]
 
     def count(self, user_id: UUID, search: str = "") -> int:
         statement = sa.select(sa.func.count()).select_from(_matching(user_id, search).subquery())
-        with self._database.read() as session:
-            return session.scalar(statement) or 0
+        with self._database.read() as connection:
+            return connection.scalar(statement) or 0
 
     def rename(self, user_id: UUID, conversation_id: UUID, title: str) -> None:
         """Errors: `InvalidName` for an empty title, or one of more than 200 characters."""
         cleaned = clean_name(title, MOST_TITLE_CHARACTERS)
-        with self._database.write() as session:
-            _own(session, user_id, conversation_id).title = cleaned
+        with self._database.write() as connection:
+            _own(connection, user_id, conversation_id, lock=True)
+            connection.execute(_change(conversation_id).values(title=cleaned, folded_title=fold(cleaned)))
 
     def delete(self, user_id: UUID, conversation_id: UUID) -> None:
-        with self._database.write() as session:
-            session.delete(_own(session, user_id, conversation_id))
+        with self._database.write() as connection:
+            _own(connection, user_id, conversation_id, lock=True)
+            connection.execute(sa.delete(conversations).where(conversations.c.id == conversation_id))
 
     def choose(self, user_id: UUID, conversation_id: UUID, mode: Mode, knowledge_base_id: UUID | None) -> None:
         """Answer what follows in another mode or from another knowledge base, and leave a line saying so."""
-        with self._database.write() as session:
-            row = _own(session, user_id, conversation_id, lock=True)
+        with self._database.write() as connection:
+            row = _own(connection, user_id, conversation_id, lock=True)
             if (row.mode, row.knowledge_base_id) == (mode.value, knowledge_base_id):
                 return
-            if knowledge_base_id:
-                require_knowledge_base(session, user_id, knowledge_base_id)
-            row.mode, row.knowledge_base_id = mode.value, knowledge_base_id
-            last = _last(session, conversation_id)
-            if last and last.role == Role.NOTICE.value:
-                session.delete(last)  # only the latest of several switches in a row matters
-                session.flush()
-            _add_notice(session, row)
+            name = own_knowledge_base(connection, user_id, knowledge_base_id).name if knowledge_base_id else ""
+            connection.execute(_change(conversation_id).values(mode=mode.value, knowledge_base_id=knowledge_base_id))
+            # Only the latest of several switches in a row matters.
+            last = sa.select(sa.func.max(messages.c.ordinal)).where(messages.c.conversation_id == conversation_id)
+            connection.execute(
+                sa.delete(messages).where(
+                    messages.c.conversation_id == conversation_id,
+                    messages.c.ordinal == last.scalar_subquery(),
+                    messages.c.role == Role.NOTICE.value,
+                )
+            )
+            _add_notice(connection, conversation_id, mode, knowledge_base_id, name)
 
     def note_choice(self, user_id: UUID, conversation_id: UUID) -> None:
         """Leave a line that says in which mode, and from which knowledge base, the conversation is answered."""
-        with self._database.write() as session:
-            _add_notice(session, _own(session, user_id, conversation_id, lock=True))
+        with self._database.write() as connection:
+            row = _own(connection, user_id, conversation_id, lock=True)
+            base_id = row.knowledge_base_id
+            name = own_knowledge_base(connection, user_id, base_id).name if base_id else ""
+            _add_notice(connection, conversation_id, Mode(row.mode), base_id, name)
 
     # --- messages ---
 
@@ -112,50 +163,48 @@ class Conversations:
     ) -> Sequence[Message]:
         """The last `limit` messages (before ordinal `before`), the oldest first, with `sources` but no retrieval."""
         statement = (
-            sa.select(MessageRow)
-            .where(MessageRow.conversation_id == conversation_id)
-            .options(defer(MessageRow.retrieval))
-            .order_by(MessageRow.ordinal.desc())
+            sa.select(*_WITHOUT_RETRIEVAL)
+            .where(messages.c.conversation_id == conversation_id)
+            .order_by(messages.c.ordinal.desc())
             .limit(limit)
         )
         if before is not None:
-            statement = statement.where(MessageRow.ordinal < before)
-        with self._database.read() as session:
-            _own(session, user_id, conversation_id)
-            messages = [_listed(row) for row in session.scalars(statement)][::-1]
-            sources = self._sources_of(session, messages)
-        return [replace(message, sources=sources.get(message.id)) for message in messages]
+            statement = statement.where(messages.c.ordinal < before)
+        with self._database.read() as connection:
+            _own(connection, user_id, conversation_id)
+            found = [_listed(row) for row in connection.execute(statement)][::-1]
+            return self._with_sources(connection, found)
 
-    def _sources_of(self, session: Session, messages: Sequence[Message]) -> dict[UUID, Sources]:
+    def _with_sources(self, connection: sa.Connection, found: Sequence[Message]) -> Sequence[Message]:
         """Read once for each answer: 50 answers with five passages each are megabytes of JSON."""
         ended = {
             message.id: (message.id, message.state, message.created_at)
-            for message in messages
+            for message in found
             if message.role is Role.ASSISTANT and message.state is not MessageState.STREAMING
         }
         missing = [message_id for message_id, key in ended.items() if key not in self._sources]
         if missing:
-            statement = sa.select(MessageRow.id, MessageRow.retrieval).where(MessageRow.id.in_(missing))
-            for message_id, record in session.execute(statement):
-                self._sources[ended[message_id]] = sources_from(record) if record else None
-        found = {message_id: self._sources.get(key) for message_id, key in ended.items()}
+            statement = sa.select(messages.c.id, messages.c.retrieval).where(messages.c.id.in_(missing))
+            for message_id, record in connection.execute(statement):
+                self._sources[ended[message_id]] = _read_sources(message_id, record)
+        kept = {message_id: self._sources.get(key, _KeptSources()) for message_id, key in ended.items()}
         if len(self._sources) > MOST_SOURCES:
             self._sources.clear()
-        return {message_id: sources for message_id, sources in found.items() if sources}
+        none = _KeptSources()
+        return [
+            replace(message, sources=sources.sources, has_lost_passages=sources.are_lost)
+            for message, sources in ((message, kept.get(message.id, none)) for message in found)
+        ]
 
     def message(self, user_id: UUID, message_id: UUID) -> Message:
-        with self._database.read() as session:
-            return _message(_own_message(session, user_id, message_id))
+        with self._database.read() as connection:
+            return _message(_own_message(connection, user_id, message_id))
 
     def state(self, user_id: UUID, message_id: UUID) -> MessageState:
         """How far a message is, without what it holds: for those who ask often."""
-        statement = (
-            sa.select(MessageRow.state)
-            .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
-            .where(MessageRow.id == message_id, ConversationRow.owner_id == user_id)
-        )
-        with self._database.read() as session:
-            state = session.scalar(statement)
+        statement = _MESSAGE.with_only_columns(messages.c.state)
+        with self._database.read() as connection:
+            state = connection.scalar(statement, {"of_message": message_id, "of_user": user_id})
         if state is None:
             raise NotFound(what=MESSAGE)
         return MessageState(state)
@@ -163,57 +212,80 @@ class Conversations:
     def streaming(self) -> list[Streaming]:
         """The answers of all users that are being written."""
         statement = (
-            sa.select(MessageRow.id, ConversationRow.owner_id)
-            .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
-            .where(MessageRow.state == MessageState.STREAMING.value)
+            sa.select(messages.c.id, conversations.c.owner_id)
+            .join(conversations, conversations.c.id == messages.c.conversation_id)
+            .where(messages.c.state == MessageState.STREAMING.value)
         )
-        with self._database.read() as session:
-            return [Streaming(*row) for row in session.execute(statement)]
+        with self._database.read() as connection:
+            return [Streaming(*row) for row in connection.execute(statement)]
 
     def ask(self, user_id: UUID, conversation_id: UUID, question: str) -> Message:
         """Add a question and the empty answer to it, in the conversation's mode; returns the answer.
 
         Errors: `AnswerRunning`: one at a time.
         """
-        with self._database.write() as session:
-            row = _own(session, user_id, conversation_id, lock=True)
-            _require_silence(session, conversation_id)
-            row.updated_at = now()
-            _add(session, row, Role.USER, MessageState.DONE, clean_text(question))
-            return _message(_add(session, row, Role.ASSISTANT, MessageState.STREAMING, ""))
+        with self._database.write() as connection:
+            row = _own(connection, user_id, conversation_id, lock=True)
+            found = connection.execute(_STATE, {"of_conversation": conversation_id}).one()
+            if found.streaming:
+                raise AnswerRunning
+            mode, base_id = Mode(row.mode), row.knowledge_base_id
+            first = 0 if found.last is None else found.last + 1
+            cleaned = clean_text(question)
+            asked = _new(conversation_id, first, Role.USER, MessageState.DONE, mode, cleaned, base_id)
+            answer = _new(conversation_id, first + 1, Role.ASSISTANT, MessageState.STREAMING, mode, "", base_id)
+            connection.execute(sa.insert(messages), [_row(asked), _row(answer)])
+            texts = [
+                {"message_id": message.id, "conversation_id": conversation_id, "text": fold(message.content)}
+                for message in (asked, answer)
+            ]
+            connection.execute(sa.insert(message_texts), texts)
+            connection.execute(_change(conversation_id).values(updated_at=now()))
+        return answer
 
     def ask_again(self, user_id: UUID, message_id: UUID) -> Message | None:
-        """Empty an answer that did not come to its end, to give it anew.
+        """Empty an answer that did not come to its end, so that it is given again.
 
         None if there is nothing to do: it is being given, or is complete by now. Errors: `AnswerRunning`, if another
         one is being given.
         """
-        with self._database.write() as session:
+        with self._database.write() as connection:
             # The conversation before the message, as `ask` does.
-            _own(session, user_id, _own_message(session, user_id, message_id).conversation_id, lock=True)
-            row = _own_message(session, user_id, message_id, lock=True)
-            _require_silence(session, row.conversation_id, row.id)
+            conversation_id = _own_message(connection, user_id, message_id).conversation_id
+            _own(connection, user_id, conversation_id, lock=True)
+            row = _own_message(connection, user_id, message_id, lock=True)
+            streaming = connection.execute(_STATE, {"of_conversation": conversation_id}).one().streaming
+            if streaming not in (None, message_id):
+                raise AnswerRunning
             if row.state in (MessageState.STREAMING.value, MessageState.DONE.value):
                 return None
-            row.state, row.content, row.error, row.error_values = MessageState.STREAMING.value, "", "", {}
-            row.retrieval, row.model, row.created_at = None, "", now()
-            return _message(row)
+            empty: dict[str, Any] = {
+                "state": MessageState.STREAMING.value,
+                "content": "",
+                "error": "",
+                "error_values": {},
+            }
+            empty |= {"retrieval": None, "model": "", "created_at": now()}
+            connection.execute(sa.update(messages).where(messages.c.id == message_id).values(empty))
+            return _message(_own_message(connection, user_id, message_id))
 
-    def question_of(self, user_id: UUID, message_id: UUID) -> tuple[Message, list[Message]]:
-        """The question an answer belongs to, and the messages before that question, the oldest first."""
-        with self._database.read() as session:
-            answer = _own_message(session, user_id, message_id)
+    def asked(self, user_id: UUID, message_id: UUID) -> Asked:
+        """What the answer `message_id` is to be given to. Errors: `NotFound`."""
+        with self._database.read() as connection:
+            answer = _message(_own_message(connection, user_id, message_id))
             statement = (
-                sa.select(MessageRow)
-                .where(MessageRow.conversation_id == answer.conversation_id, MessageRow.ordinal < answer.ordinal)
-                .options(defer(MessageRow.retrieval))
-                .order_by(MessageRow.ordinal.desc())
-                .limit(30)
+                sa.select(*_WITHOUT_RETRIEVAL)
+                .where(
+                    messages.c.conversation_id == answer.conversation_id,
+                    messages.c.ordinal < answer.ordinal,
+                )
+                .order_by(messages.c.ordinal.desc())
+                .limit(HISTORY_MESSAGES)
             )
-            earlier = [_listed(row) for row in session.scalars(statement)]
+            earlier = [_listed(row) for row in connection.execute(statement)]
         for index, message in enumerate(earlier):
             if message.role is Role.USER:
-                return message, earlier[index + 1 :][::-1]
+                return Asked(answer, message, earlier[index + 1 :][::-1])
         raise NotFound(what=MESSAGE)
 
     def finish(
@@ -232,103 +304,122 @@ class Conversations:
         Its producer, who knows when this try was `begun`, also corrects those who took it for dead, and leaves a later
         try alone.
         """
-        with self._database.write() as session:
-            row = _own_message(session, user_id, message_id, lock=True)
-            if begun and row.created_at != begun:
+        cleaned = clean_text(content)
+        values: dict[str, Any] = {"state": state.value, "content": cleaned, "model": model}
+        values["retrieval"] = to_record(retrieval) if retrieval else None
+        values |= {"error": error.code if error else "", "error_values": error.values if error else {}}
+        open_states = [MessageState.STREAMING.value, *([MessageState.INTERRUPTED.value] if begun else [])]
+        own = sa.select(conversations.c.id).where(conversations.c.owner_id == user_id)
+        end = sa.update(messages).where(
+            messages.c.id == message_id, messages.c.conversation_id.in_(own), messages.c.state.in_(open_states)
+        )
+        if begun:
+            end = end.where(messages.c.created_at == begun)
+        fold_text = sa.update(message_texts).where(message_texts.c.message_id == message_id)
+        with self._database.write() as connection:
+            if connection.execute(end.values(values)).rowcount == 0:
+                _own_message(connection, user_id, message_id)
                 return False
-            is_mistaken = begun is not None and row.state == MessageState.INTERRUPTED.value
-            if row.state != MessageState.STREAMING.value and not is_mistaken:
-                return False
-            row.state, row.content, row.model = state.value, clean_text(content), model
-            row.retrieval = to_record(retrieval) if retrieval else None
-            row.error, row.error_values = (error.code, error.values) if error else ("", {})
+            connection.execute(fold_text.values(text=fold(cleaned)))
             return True
 
 
-def _matching(user_id: UUID, search: str) -> sa.Select[ConversationRow]:
-    statement = sa.select(ConversationRow).where(ConversationRow.owner_id == user_id)
-    for word in clean_text(search).split()[:SEARCHED_WORDS]:
+def _matching(user_id: UUID, search: str) -> sa.Select[Any]:
+    statement = sa.select(conversations).where(conversations.c.owner_id == user_id)
+    for word in fold(clean_text(search)).split()[:SEARCHED_WORDS]:
         hit = sa.exists().where(
-            MessageRow.conversation_id == ConversationRow.id, MessageRow.content.icontains(word, autoescape=True)
+            message_texts.c.conversation_id == conversations.c.id, message_texts.c.text.contains(word, autoescape=True)
         )
-        statement = statement.where(sa.or_(ConversationRow.title.icontains(word, autoescape=True), hit))
+        statement = statement.where(sa.or_(conversations.c.folded_title.contains(word, autoescape=True), hit))
     return statement
 
 
-def _own(session: Session, user_id: UUID, conversation_id: UUID, lock: bool = False) -> ConversationRow:
-    """The row, if it is the user's; with `lock`, no other session adds messages meanwhile."""
-    row = session.get(ConversationRow, conversation_id, with_for_update=lock or None)
-    if row is None or row.owner_id != user_id:
+def _own(connection: sa.Connection, user_id: UUID, conversation_id: UUID, lock: bool = False) -> sa.Row[Any]:
+    """The row, if it is the user's; with `lock`, nobody else adds messages meanwhile."""
+    of = {"of_conversation": conversation_id, "of_user": user_id}
+    found = connection.execute(_CONVERSATION_LOCKED if lock else _CONVERSATION, of).one_or_none()
+    if found is None:
         raise NotFound(what=CONVERSATION)
-    return row
+    return found
 
 
-def _own_message(session: Session, user_id: UUID, message_id: UUID, lock: bool = False) -> MessageRow:
-    row = session.get(MessageRow, message_id, with_for_update=lock or None)
-    if row is None:
+def _own_message(connection: sa.Connection, user_id: UUID, message_id: UUID, lock: bool = False) -> sa.Row[Any]:
+    statement = _MESSAGE.with_for_update(of=messages) if lock else _MESSAGE
+    found = connection.execute(statement, {"of_message": message_id, "of_user": user_id}).one_or_none()
+    if found is None:
         raise NotFound(what=MESSAGE)
-    _own(session, user_id, row.conversation_id)
-    return row
+    return found
 
 
-def _require_silence(session: Session, conversation_id: UUID, but: UUID | None = None) -> None:
-    """`AnswerRunning` while an answer of the conversation is being written, except `but`."""
-    running = sa.select(MessageRow.id).where(
-        MessageRow.conversation_id == conversation_id, MessageRow.state == MessageState.STREAMING.value
-    )
-    if any(message_id != but for message_id in session.scalars(running)):
-        raise AnswerRunning
+def _change(conversation_id: UUID) -> sa.Update:
+    return sa.update(conversations).where(conversations.c.id == conversation_id)
 
 
-def _last(session: Session, conversation_id: UUID) -> MessageRow | None:
-    statement = sa.select(MessageRow).where(MessageRow.conversation_id == conversation_id)
-    return session.scalar(statement.order_by(MessageRow.ordinal.desc()).limit(1))
+def _new(
+    conversation_id: UUID,
+    ordinal: int,
+    role: Role,
+    state: MessageState,
+    mode: Mode,
+    content: str,
+    knowledge_base_id: UUID | None,
+) -> Message:
+    return Message(uuid4(), conversation_id, ordinal, role, state, mode, content, now(), knowledge_base_id)
 
 
-def _add(session: Session, row: ConversationRow, role: Role, state: MessageState, content: str) -> MessageRow:
-    last = _last(session, row.id)
-    message = MessageRow(
-        id=uuid4(),
-        conversation_id=row.id,
-        ordinal=last.ordinal + 1 if last else 0,
-        role=role.value,
-        state=state.value,
-        mode=row.mode,
-        content=content,
-        knowledge_base_id=row.knowledge_base_id,
-        model="",
-        error="",
-        error_values={},
-        created_at=now(),
-    )
-    session.add(message)
-    session.flush()
-    return message
+def _row(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "conversation_id": message.conversation_id,
+        "ordinal": message.ordinal,
+        "role": message.role.value,
+        "state": message.state.value,
+        "mode": message.mode.value,
+        "content": message.content,
+        "knowledge_base_id": message.knowledge_base_id,
+        "created_at": message.created_at,
+    }
 
 
-def _add_notice(session: Session, row: ConversationRow) -> None:
-    knowledge_base_id = row.knowledge_base_id
-    name = own_knowledge_base(session, row.owner_id, knowledge_base_id).name if knowledge_base_id else ""
-    _add(session, row, Role.NOTICE, MessageState.DONE, name)
+def _add_notice(
+    connection: sa.Connection, conversation_id: UUID, mode: Mode, knowledge_base_id: UUID | None, name: str
+) -> None:
+    last = connection.execute(_STATE, {"of_conversation": conversation_id}).one().last
+    ordinal = 0 if last is None else last + 1
+    notice = _new(conversation_id, ordinal, Role.NOTICE, MessageState.DONE, mode, name, knowledge_base_id)
+    connection.execute(sa.insert(messages), _row(notice))
 
 
-def _conversation(row: ConversationRow) -> Conversation:
+def _conversation(row: sa.Row[Any]) -> Conversation:
     return Conversation(
         id=row.id,
         owner_id=row.owner_id,
         title=row.title,
         mode=Mode(row.mode),
         knowledge_base_id=row.knowledge_base_id,
-        created_at=row.created_at or now(),
-        updated_at=row.updated_at or now(),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
     )
 
 
-def _message(row: MessageRow) -> Message:
-    return replace(_listed(row), retrieval=from_record(row.retrieval) if row.retrieval else None)
+def _message(row: sa.Row[Any]) -> Message:
+    message = _listed(row)
+    try:
+        return replace(message, retrieval=from_record(row.retrieval) if row.retrieval else None)
+    except Unreadable as error:
+        log.warning("message.passages_unreadable", message=str(row.id), detail=str(error))
+        return replace(message, has_lost_passages=True)
 
 
-def _listed(row: MessageRow) -> Message:
+def _read_sources(message_id: UUID, record: dict[str, Any] | None) -> _KeptSources:
+    try:
+        return _KeptSources(sources_from(record) if record else None)
+    except Unreadable as error:
+        log.warning("message.passages_unreadable", message=str(message_id), detail=str(error))
+        return _KeptSources(are_lost=True)
+
+
+def _listed(row: sa.Row[Any]) -> Message:
     """Without the retrieval, which is not read."""
     return Message(
         id=row.id,

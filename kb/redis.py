@@ -34,6 +34,9 @@ def progress_key(version_id: UUID) -> str:
     return f"{PREFIX}:progress:{version_id.hex}"
 
 
+WORKERS = f"{PREFIX}:workers"  # the ids of workers; those whose `worker_key` has expired are gone
+
+
 def worker_key(worker_id: str) -> str:
     return f"{PREFIX}:worker:{worker_id}"
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from kb.database import Database
-from kb.database.tables import UserRow
+from kb.database.tables import users
 from kb.errors import NotFound
 from kb.models import User
 
@@ -25,21 +25,20 @@ class Users:
 
     def choose_chat_model(self, user_id: UUID, chat_model: str) -> None:
         """Remember which language model this user wants; empty: the configured one."""
-        with self._database.write() as session:
-            row = session.get(UserRow, user_id)
-            if row is None:
+        statement = sa.update(users).where(users.c.id == user_id).values(chat_model=chat_model)
+        with self._database.write() as connection:
+            if connection.execute(statement).rowcount == 0:
                 raise NotFound(what="user")
-            row.chat_model = chat_model
 
     def _find_local(self) -> User | None:
-        with self._database.read() as session:
-            row = session.scalar(sa.select(UserRow).where(UserRow.name == LOCAL_USER))
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(users).where(users.c.name == LOCAL_USER)).one_or_none()
             return User(row.id, row.name, row.chat_model) if row else None
 
     def _create_local(self) -> User:
         try:
-            with self._database.write() as session:
-                session.add(UserRow(name=LOCAL_USER))
+            with self._database.write() as connection:
+                connection.execute(sa.insert(users), {"name": LOCAL_USER})
         except IntegrityError:
             pass  # another process was faster
         user = self._find_local()

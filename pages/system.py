@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 
@@ -15,7 +16,7 @@ import streamlit as st
 from kb.embedding import ModelState, model_status
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
-from kb.ingestion import queue_depth
+from kb.ingestion import FailingCleanUp, failing_clean_ups, queue_depth
 from kb.llm import KnownModels
 from kb.local.milvus_server import TESTED_VERSION, lost_without_patches
 from kb.models import ServiceHealth
@@ -165,6 +166,7 @@ def draw_work() -> None:
     try:
         workers = services().board.workers()
         depth = queue_depth(services().database)
+        failing = failing_clean_ups(services().database)
     except KbError as error:
         show_error(error)
         return
@@ -176,6 +178,17 @@ def draw_work() -> None:
             ingestion=number(depth.documents), maintenance=number(depth.clean_ups)
         )
     )
+    _table([_failing(clean_up) for clean_up in failing])
+
+
+def _failing(clean_up: FailingCleanUp) -> _Row:
+    name = clean_up.document or _("a deleted knowledge base")
+    seconds = max(0, round((clean_up.retry_at - datetime.now(UTC)).total_seconds()))
+    facts = [
+        ngettext("failed {count} time", "failed {count} times", clean_up.failures),
+        _("next try in {seconds} s").format(seconds=number(seconds)),
+    ]
+    return _Row(_("Clearing “{name}”").format(name=name), " ".join(error_text(clean_up.error)), facts, BAD)
 
 
 def _worker(worker: WorkerInfo) -> _Row:

@@ -16,10 +16,11 @@ from uuid import UUID, uuid4
 
 import pytest
 import redis
+import sqlalchemy as sa
 
 from kb.config import Settings, load_settings
 from kb.database import Database
-from kb.database.tables import UserRow
+from kb.database.tables import users
 from kb.ingestion import Claims
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.models import Document, KnowledgeBase, Version
@@ -179,10 +180,10 @@ def database(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Ite
 
 
 def add_user(database: Database, name: str) -> UUID:
-    row = UserRow(id=uuid4(), name=name)
-    with database.write() as session:
-        session.add(row)
-    return row.id
+    user_id = uuid4()
+    with database.write() as connection:
+        connection.execute(sa.insert(users), {"id": user_id, "name": name})
+    return user_id
 
 
 @dataclass

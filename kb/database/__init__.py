@@ -1,4 +1,4 @@
-"""Engine, migrations and session scope."""
+"""The engine, its connections and the migrations. Statements are written with SQLAlchemy Core throughout."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session, sessionmaker
 
 from kb.config import Settings
 from kb.errors import N_, DatabaseUnavailable, SetupError
 
 # The newest migration. A test holds it equal to the scripts, so that a start need not load Alembic to know.
-HEAD = "0001"
+HEAD = "0002"
 SQLITE_WAIT_SECONDS = 15.0
-# A host that answers nothing at all is given up after seconds; by default that takes the system's minutes.
+# Give up on a silent host after seconds; by default the system waits for minutes.
 POSTGRESQL_WAITS = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
@@ -31,7 +30,7 @@ POSTGRESQL_WAITS = {
 
 
 class Database:
-    """The connection pool, and sessions on it. Safe to share among threads."""
+    """The connection pool. Safe to share among threads."""
 
     def __init__(self, settings: Settings, durable: bool = True) -> None:
         """`durable`: what was committed also survives a power cut; a crash of the process never loses anything.
@@ -43,25 +42,17 @@ class Database:
         if self.is_sqlite:
             settings.home.mkdir(parents=True, exist_ok=True)
         self.engine = _create_engine(self.url, self.is_sqlite, durable)
-        self._reading = sessionmaker(self.engine, expire_on_commit=False)
         self._writer = self.engine.execution_options(writes=True)
-        self._writing = sessionmaker(self._writer, expire_on_commit=False)
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A session for reading."""
-        with _translated(), self._reading() as session:
-            yield session
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection for reading."""
+        with _translated(), self.engine.connect() as connection:
+            yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A session whose changes are committed when the block ends without an error."""
-        with _translated(), self._writing() as session, session.begin():
-            yield session
-
-    @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """`write` without the ORM, for what every document needs: it costs half as much."""
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction: committed when the block ends without an error, else rolled back."""
         with _translated(), self._writer.begin() as connection:
             yield connection
 

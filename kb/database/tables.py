@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
     DateTime,
     Dialect,
     ForeignKey,
     Index,
+    Integer,
     MetaData,
+    SmallInteger,
     String,
+    Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    Uuid,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 def now() -> datetime:
@@ -40,117 +46,168 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, dict[str, str]: JSON}  # noqa: RUF012
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("chat_model", String(300), nullable=False, default=""),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+)
 
-class UserRow(Base):
-    __tablename__ = "users"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    name: Mapped[str] = mapped_column(String(100), unique=True)
-    chat_model: Mapped[str] = mapped_column(String(300), default="")
-    created_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class KnowledgeBaseRow(Base):
-    __tablename__ = "knowledge_bases"
-    __table_args__ = (UniqueConstraint("owner_id", "name"),)
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
-    name: Mapped[str] = mapped_column(String(400))
-    collection: Mapped[str] = mapped_column(String(100))
-    embedding_model: Mapped[str] = mapped_column(String(300))
-    dimension: Mapped[int]
-    index_settings: Mapped[dict[str, Any]]
-    profile: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime] = mapped_column(default=now)
+knowledge_bases = Table(
+    "knowledge_bases",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("owner_id", ForeignKey("users.id"), nullable=False),
+    Column("name", String(400), nullable=False),
+    Column("collection", String(100), nullable=False),
+    Column("embedding_model", String(300), nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("index_settings", JSON, nullable=False),
+    Column("profile", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
     # Set when its owner deleted it: it is gone for everyone, and a worker drops what Milvus and the disk hold.
-    deleted_at: Mapped[datetime | None]
+    Column("deleted_at", UtcDateTime),
+    UniqueConstraint("owner_id", "name"),
+)
 
+# How many documents a knowledge base has, by the state of their newest version: see `kb.library.counts`.
+# Running ones are counted where they are listed: there are never more of them than threads of workers.
+document_counts = Table(
+    "document_counts",
+    metadata,
+    Column("knowledge_base_id", ForeignKey("knowledge_bases.id", ondelete="CASCADE"), primary_key=True),
+    Column("documents", Integer, nullable=False, default=0),
+    Column("answering", Integer, nullable=False, default=0),  # those with a live version
+    Column("queued", Integer, nullable=False, default=0),
+    Column("ready", Integer, nullable=False, default=0),
+    Column("failed", Integer, nullable=False, default=0),
+    Column("cancelled", Integer, nullable=False, default=0),
+)
 
-class DocumentRow(Base):
-    __tablename__ = "documents"
-    __table_args__ = (Index("ix_documents_knowledge_base_created", "knowledge_base_id", "created_at"),)
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    knowledge_base_id: Mapped[UUID] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"))
-    name: Mapped[str] = mapped_column(Text)
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("knowledge_base_id", ForeignKey("knowledge_bases.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
     # No foreign key: versions point to documents already, and a circle of constraints helps nobody.
-    live_version_id: Mapped[UUID | None] = mapped_column(index=True)
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    deleted_at: Mapped[datetime | None]
+    Column("live_version_id", Uuid, index=True),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    Column("deleted_at", UtcDateTime, index=True),
+    Column("folded_name", Text, nullable=False, server_default=""),  # for searching and sorting: `kb.names.fold`
+    Index("ix_documents_knowledge_base_created", "knowledge_base_id", "created_at"),
+)
 
+# Running versions 2, waiting ones 1, the others 0: lists show them in this order.
+ACTIVITY = (
+    "CASE state WHEN 'parsing' THEN 2 WHEN 'embedding' THEN 2 WHEN 'indexing' THEN 2 WHEN 'queued' THEN 1 ELSE 0 END"
+)
 
-class VersionRow(Base):
-    __tablename__ = "versions"
-    __table_args__ = (Index("ix_versions_state_lease", "state", "lease_until"),)
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), index=True)
-    state: Mapped[str] = mapped_column(String(20))
-    file_key: Mapped[str] = mapped_column(String(200))
-    size_bytes: Mapped[int]
-    pages: Mapped[int] = mapped_column(default=0)
-    chunks: Mapped[int] = mapped_column(default=0)
-    stored_chunks: Mapped[int] = mapped_column(default=0)
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("document_id", ForeignKey("documents.id", ondelete="CASCADE"), nullable=False, index=True),
+    # The knowledge base whose list shows this version: the newest one of a document that is not deleted.
+    Column("listed_in", Uuid),
+    Column("state", String(20), nullable=False),
+    # Derived by the database, so that no statement that moves the state can forget it.
+    Column("activity", SmallInteger, Computed(ACTIVITY, persisted=True), nullable=False),
+    Column("file_key", String(200), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("pages", Integer, nullable=False, default=0),
+    Column("chunks", Integer, nullable=False, default=0),
+    Column("stored_chunks", Integer, nullable=False, default=0),
     # What `stored_chunks` counts is only good for the same chunks: their digest.
-    chunks_digest: Mapped[str] = mapped_column(String(64), default="")
-    attempts: Mapped[int] = mapped_column(default=0)
+    Column("chunks_digest", String(64), nullable=False, default=""),
+    Column("attempts", Integer, nullable=False, default=0),
     # Attempts in a row that ended with the worker's death and stored nothing new.
-    crashes: Mapped[int] = mapped_column(default=0)
+    Column("crashes", Integer, nullable=False, default=0),
     # Attempts in a row that ended because a service did not answer.
-    waits: Mapped[int] = mapped_column(default=0)
-    retry_at: Mapped[datetime | None]
-    lease_owner: Mapped[str] = mapped_column(String(100), default="")
-    lease_until: Mapped[datetime | None]
-    heartbeat_at: Mapped[datetime | None]
-    sent_at: Mapped[datetime | None]
-    cancel_requested: Mapped[bool] = mapped_column(default=False)
-    error: Mapped[str] = mapped_column(String(60), default="")
-    error_values: Mapped[dict[str, str]] = mapped_column(default=dict)
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
+    Column("waits", Integer, nullable=False, default=0),
+    Column("retry_at", UtcDateTime),
+    Column("lease_owner", String(100), nullable=False, default=""),
+    Column("lease_until", UtcDateTime),
+    Column("heartbeat_at", UtcDateTime),
+    Column("sent_at", UtcDateTime),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("error", String(60), nullable=False, default=""),
+    Column("error_values", JSON, nullable=False, default=dict),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Index("ix_versions_state_lease", "state", "lease_until"),
+    # A list reads the ids of one page from one of these two; the queue reads its first places from the third.
+    Index("ix_versions_listed_activity", "listed_in", "activity", "created_at", "id"),
+    Index("ix_versions_listed_state", "listed_in", "state", "created_at", "id"),
+    Index("ix_versions_queue", "state", "cancel_requested", "created_at", "id"),
+)
 
+# A clean-up that failed: how often, why, and when it is tried again. The row goes once it succeeds.
+clean_ups = Table(
+    "clean_ups",
+    metadata,
+    # What is to be cleared: a knowledge base, a document of it, or a version of that.
+    Column("target_id", Uuid, primary_key=True),
+    Column("knowledge_base_id", ForeignKey("knowledge_bases.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("document_id", ForeignKey("documents.id", ondelete="CASCADE"), index=True),
+    Column("failures", Integer, nullable=False),
+    Column("retry_at", UtcDateTime, nullable=False),
+    Column("error", String(60), nullable=False),
+    Column("error_values", JSON, nullable=False, default=dict),
+)
 
-class ConversationRow(Base):
-    __tablename__ = "conversations"
-    __table_args__ = (Index("ix_conversations_owner_updated", "owner_id", "updated_at"),)
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("owner_id", ForeignKey("users.id"), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("mode", String(20), nullable=False),
+    Column("knowledge_base_id", ForeignKey("knowledge_bases.id", ondelete="SET NULL")),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    Column("updated_at", UtcDateTime, nullable=False, default=now),
+    Column("folded_title", Text, nullable=False, server_default=""),  # for searching: `kb.names.fold`
+    Index("ix_conversations_owner_updated", "owner_id", "updated_at"),
+)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
-    title: Mapped[str] = mapped_column(String(200))
-    mode: Mapped[str] = mapped_column(String(20))
-    knowledge_base_id: Mapped[UUID | None] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="SET NULL"))
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    updated_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class MessageRow(Base):
-    __tablename__ = "messages"
-    __table_args__ = (UniqueConstraint("conversation_id", "ordinal"),)
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
-    ordinal: Mapped[int]
-    role: Mapped[str] = mapped_column(String(20))
-    state: Mapped[str] = mapped_column(String(20), index=True)
-    mode: Mapped[str] = mapped_column(String(20))
-    content: Mapped[str] = mapped_column(Text)
-    knowledge_base_id: Mapped[UUID | None]
-    model: Mapped[str] = mapped_column(String(300), default="")
-    error: Mapped[str] = mapped_column(String(60), default="")
-    error_values: Mapped[dict[str, str]] = mapped_column(default=dict)
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("state", String(20), nullable=False, index=True),
+    Column("mode", String(20), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("knowledge_base_id", Uuid),
+    Column("model", String(300), nullable=False, default=""),
+    Column("error", String(60), nullable=False, default=""),
+    Column("error_values", JSON, nullable=False, default=dict),
     # The passages and the trace the answer was given from, as they were then.
-    retrieval: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    created_at: Mapped[datetime] = mapped_column(default=now)
+    Column("retrieval", JSON(none_as_null=True)),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    UniqueConstraint("conversation_id", "ordinal"),
+)
+
+# A message's text folded for searching (`kb.names.fold`). In a table of its own: a search then need not read past the
+# passages that messages hold.
+message_texts = Table(
+    "message_texts",
+    metadata,
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
+    Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("text", Text, nullable=False),
+)

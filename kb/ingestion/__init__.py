@@ -2,16 +2,18 @@
 
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
-from kb.ingestion.overview import QueueDepth, newest_collections, queue_depth
+from kb.ingestion.overview import FailingCleanUp, QueueDepth, failing_clean_ups, newest_collections, queue_depth
 from kb.ingestion.pipeline import Ingestion
 from kb.ingestion.workers import new_worker_id
 
 __all__ = [
     "Claims",
     "Cleanup",
+    "FailingCleanUp",
     "Ingestion",
     "Job",
     "QueueDepth",
+    "failing_clean_ups",
     "new_worker_id",
     "newest_collections",
     "queue_depth",

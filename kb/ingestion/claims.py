@@ -14,13 +14,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from kb.database import Database
-from kb.database.tables import Base, DocumentRow, VersionRow
+from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.ingestion.workers import is_dead
 from kb.library import mark_sent
+from kb.library.counts import RUNNING, count_answering, count_move
 from kb.library.rows import to_knowledge_base
 from kb.models import KnowledgeBase, VersionState
 
@@ -30,57 +30,54 @@ LONGEST_WAIT_SECONDS = 30.0
 # A message may be lost with Redis; it is sent again when the queue is empty and this long has passed.
 RESEND_SECONDS = 8.0
 
-RUNNING = [state.value for state in VersionState if state.is_running]
 # A version whose stored chunks are being cleared is given up, or queued again already.
 CLEARED = [state.value for state in VersionState if state.is_given_up or state is VersionState.QUEUED]
 
-# What each document needs is stated once: building these statements takes longer than executing them. `_held` is true
-# as long as a claim is: a version loses its lease's name with the claim.
-_versions, _documents, _knowledge_bases = (
-    Base.metadata.tables[name] for name in ("versions", "documents", "knowledge_bases")
-)
-_held = sa.and_(
-    _versions.c.id == sa.bindparam("of_version"),
-    _versions.c.lease_owner == sa.bindparam("of_lease"),
+# Each document needs these statements, and building them takes longer than executing them. `_HELD` is true as long as
+# a claim is: a version loses its lease's name with the claim.
+_HELD = sa.and_(
+    versions.c.id == sa.bindparam("of_version"),
+    versions.c.lease_owner == sa.bindparam("of_lease"),
 )
 _CLAIM = (
-    sa.update(_versions)
+    sa.update(versions)
     .where(
-        _versions.c.id == sa.bindparam("of_version"),
-        _versions.c.state == VersionState.QUEUED.value,
-        _versions.c.cancel_requested.is_(False),
-        sa.or_(_versions.c.retry_at.is_(None), _versions.c.retry_at <= sa.bindparam("moment")),
+        versions.c.id == sa.bindparam("of_version"),
+        versions.c.state == VersionState.QUEUED.value,
+        versions.c.cancel_requested.is_(False),
+        sa.or_(versions.c.retry_at.is_(None), versions.c.retry_at <= sa.bindparam("moment")),
         # A lease on a queued version: what an earlier attempt stored is being cleared.
-        sa.or_(_versions.c.lease_until.is_(None), _versions.c.lease_until < sa.bindparam("moment")),
+        sa.or_(versions.c.lease_until.is_(None), versions.c.lease_until < sa.bindparam("moment")),
     )
     .values(
         state=VersionState.PARSING.value,
-        attempts=_versions.c.attempts + 1,
+        attempts=versions.c.attempts + 1,
         heartbeat_at=sa.bindparam("moment"),
-        started_at=sa.func.coalesce(_versions.c.started_at, sa.bindparam("moment")),
+        started_at=sa.func.coalesce(versions.c.started_at, sa.bindparam("moment")),
         error="",
         error_values={},
     )
 )
 _CLAIMED = (
     sa.select(
-        *(_versions.c.document_id, _versions.c.file_key, _versions.c.stored_chunks, _versions.c.chunks_digest),
-        _documents.c.name.label("document_name"),
-        _knowledge_bases,
+        *(versions.c.document_id, versions.c.file_key, versions.c.stored_chunks, versions.c.chunks_digest),
+        documents.c.name.label("document_name"),
+        knowledge_bases,
     )
-    .join(_documents, _documents.c.id == _versions.c.document_id)
-    .join(_knowledge_bases, _knowledge_bases.c.id == _documents.c.knowledge_base_id)
-    .where(_versions.c.id == sa.bindparam("of_version"))
+    .join(documents, documents.c.id == versions.c.document_id)
+    .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+    .where(versions.c.id == sa.bindparam("of_version"))
 )
-_CHECK = sa.select(_versions.c.lease_owner, _versions.c.cancel_requested).where(
-    _versions.c.id == sa.bindparam("of_version")
+_CHECK = sa.select(versions.c.lease_owner, versions.c.cancel_requested).where(
+    versions.c.id == sa.bindparam("of_version")
 )
-_CHANGE = sa.update(_versions).where(_held)
-_CHANGE_UNLESS_CANCELLED = _CHANGE.where(_versions.c.cancel_requested.is_(False))
+_CHANGE = sa.update(versions).where(_HELD)
+_CHANGE_UNLESS_CANCELLED = _CHANGE.where(versions.c.cancel_requested.is_(False))
+_MARK = sa.update(versions).where(versions.c.id == sa.bindparam("of_version"))
 _LOCK_DOCUMENT = (
-    sa.select(_documents.c.live_version_id).where(_documents.c.id == sa.bindparam("of_document")).with_for_update()
+    sa.select(documents.c.live_version_id).where(documents.c.id == sa.bindparam("of_document")).with_for_update()
 )
-_MAKE_LIVE = sa.update(_documents).where(_documents.c.id == sa.bindparam("of_document"))
+_MAKE_LIVE = sa.update(documents).where(documents.c.id == sa.bindparam("of_document"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +108,11 @@ class Claims:
         """Take a queued version over; None if there is nothing to do: done, cancelled, or another's already."""
         moment, lease = self._clock(), f"{self._owner}#{uuid4().hex[:8]}"
         claim = {"moment": moment, "lease_owner": lease, "lease_until": moment + self._lease}
-        with self._database.transaction() as connection:
-            if changed_rows(connection, _CLAIM, {"of_version": version_id, **claim}) == 0:
+        with self._database.write() as connection:
+            if connection.execute(_CLAIM, {"of_version": version_id, **claim}).rowcount == 0:
                 return None
             found = connection.execute(_CLAIMED, {"of_version": version_id}).one()
+            count_move(connection, version_id, VersionState.QUEUED, VersionState.PARSING)
         self._held.add(lease)  # not before the commit: nobody would let go of a claim that was never heard of
         return Job(
             version_id=version_id,
@@ -133,12 +131,13 @@ class Claims:
         if not held:
             return
         moment = self._clock()
-        with self._database.write() as session:
-            session.execute(
-                sa.update(VersionRow)
-                .where(VersionRow.lease_owner.in_(held), VersionRow.state.in_(RUNNING))
-                .values(lease_until=moment + self._lease, heartbeat_at=moment)
-            )
+        statement = (
+            sa.update(versions)
+            .where(versions.c.lease_owner.in_(held), versions.c.state.in_(RUNNING))
+            .values(lease_until=moment + self._lease, heartbeat_at=moment)
+        )
+        with self._database.write() as connection:
+            connection.execute(statement)
 
     def let_go(self, job: Job) -> None:
         """Work on it has ended; if that could not be noted (the database was away), its lease now runs out."""
@@ -146,12 +145,12 @@ class Claims:
 
     def check(self, job: Job) -> None:
         """Raise `LeaseLost` or `Cancelled` if this worker should stop working on the version."""
-        with self._database.read() as session:
-            _check(session, job)
+        with self._database.read() as connection:
+            _check(connection, job)
 
     def enter(self, job: Job, state: VersionState, **values: Any) -> None:
-        """Move on to the next stage. Errors: `LeaseLost`, `Cancelled`."""
-        with self._database.transaction() as connection:
+        """Move on to the next running stage. Errors: `LeaseLost`, `Cancelled`."""
+        with self._database.write() as connection:
             _change_unless_cancelled(connection, job, {"state": state.value, **values})
 
     def advance(self, job: Job, stored_chunks: int, state: VersionState = VersionState.EMBEDDING) -> None:
@@ -166,11 +165,14 @@ class Claims:
 
         Errors: `LeaseLost`; `Cancelled`, as a cancel may come after the last check.
         """
-        with self._database.transaction() as connection:
+        with self._database.write() as connection:
             replaced: UUID | None = connection.scalar(_LOCK_DOCUMENT, {"of_document": job.document_id})
             done = {"state": VersionState.READY.value, "crashes": 0, "waits": 0, **self._ended()}
             _change_unless_cancelled(connection, job, done)
             connection.execute(_MAKE_LIVE, {"of_document": job.document_id, "live_version_id": job.version_id})
+            count_move(connection, job.version_id, VersionState.INDEXING, VersionState.READY)
+            if replaced is None:
+                count_answering(connection, job.knowledge_base.id, 1)
             return replaced if replaced != job.version_id else None
 
     def fail(self, job: Job, error: KbError) -> None:
@@ -192,11 +194,11 @@ class Claims:
 
         Errors: `LeaseLost`, `Cancelled`.
         """
-        with self._database.read() as session:
-            version = session.get(VersionRow, job.version_id)
-            if version is None:
-                raise LeaseLost  # deleted, and cleared already
-            waits = version.waits + 1
+        with self._database.read() as connection:
+            waited = connection.scalar(sa.select(versions.c.waits).where(versions.c.id == job.version_id))
+        if waited is None:
+            raise LeaseLost  # deleted, and cleared already
+        waits = waited + 1
         if waits > MAX_WAITS:
             return False
         delay = min(2.0 ** (waits - 1), LONGEST_WAIT_SECONDS)
@@ -209,17 +211,22 @@ class Claims:
     def expire(self) -> int:
         """Put back what a dead worker left; after too many deaths without progress, fail it. Returns how many."""
         self._end_dead_clearings()
-        running = VersionRow.state.in_(RUNNING)
-        with self._database.read() as session:
-            dead = self._dead_owners(session, running)
-            abandoned = sa.or_(VersionRow.lease_until < self._clock(), VersionRow.lease_owner.in_(dead))
-            statement = sa.select(VersionRow, DocumentRow.name).join(DocumentRow).where(running, abandoned)
-            if not session.execute(statement.limit(1)).first():
+        running = versions.c.state.in_(RUNNING)
+        with self._database.read() as connection:
+            dead = self._dead_owners(connection, running)
+            abandoned = sa.or_(versions.c.lease_until < self._clock(), versions.c.lease_owner.in_(dead))
+            statement = (
+                sa.select(versions, documents.c.name.label("document_name"))
+                .join(documents, documents.c.id == versions.c.document_id)
+                .where(running, abandoned)
+                .order_by(documents.c.knowledge_base_id)  # reapers that change counters at once do so in one order
+            )
+            if not connection.execute(statement.limit(1)).first():
                 return 0  # the usual case takes no write lock
-        with self._database.write() as session:
-            expired = session.execute(statement.with_for_update(of=VersionRow, skip_locked=True)).all()
-            for version, name in expired:
-                self._expire(version, name)
+        with self._database.write() as connection:
+            expired = connection.execute(statement.with_for_update(of=versions, skip_locked=True)).all()
+            for version in expired:
+                self._expire(connection, version)
             return len(expired)
 
     def due(self, resend: bool, limit: int = 100) -> list[UUID]:
@@ -228,21 +235,21 @@ class Claims:
         With `resend` (nothing waits in the queue) also those whose message was sent some seconds ago: it was lost.
         """
         moment = self._clock()
-        unsent = VersionRow.sent_at.is_(None)
-        lost = sa.or_(unsent, VersionRow.sent_at < moment - timedelta(seconds=RESEND_SECONDS))
+        unsent = versions.c.sent_at.is_(None)
+        lost = sa.or_(unsent, versions.c.sent_at < moment - timedelta(seconds=RESEND_SECONDS))
         statement = (
-            sa.select(VersionRow.id)
+            sa.select(versions.c.id)
             .where(
-                VersionRow.state == VersionState.QUEUED.value,
-                VersionRow.cancel_requested.is_(False),
-                sa.or_(VersionRow.retry_at.is_(None), VersionRow.retry_at <= moment),
+                versions.c.state == VersionState.QUEUED.value,
+                versions.c.cancel_requested.is_(False),
+                sa.or_(versions.c.retry_at.is_(None), versions.c.retry_at <= moment),
                 lost if resend else unsent,
             )
-            .order_by(VersionRow.created_at)
+            .order_by(versions.c.created_at)
             .limit(limit)
         )
-        with self._database.read() as session:
-            found = list(session.scalars(statement))
+        with self._database.read() as connection:
+            found = list(connection.scalars(statement))
         if found:
             mark_sent(self._database, found, moment)
         return found
@@ -251,56 +258,56 @@ class Claims:
 
     def _end_dead_clearings(self) -> None:
         """Free what a dead worker was clearing: a retry of it need not wait, and somebody else clears the rest."""
-        cleared = sa.and_(VersionRow.state.in_(CLEARED), VersionRow.lease_until.is_not(None))
-        with self._database.read() as session:
-            dead = self._dead_owners(session, cleared)
+        cleared = sa.and_(versions.c.state.in_(CLEARED), versions.c.lease_until.is_not(None))
+        with self._database.read() as connection:
+            dead = self._dead_owners(connection, cleared)
         if dead:
-            with self._database.write() as session:
-                session.execute(
-                    sa.update(VersionRow)
-                    .where(cleared, VersionRow.lease_owner.in_(dead))
-                    .values(lease_owner="", lease_until=None)
-                )
+            statement = sa.update(versions).where(cleared, versions.c.lease_owner.in_(dead))
+            with self._database.write() as connection:
+                connection.execute(statement.values(lease_owner="", lease_until=None))
 
-    def _dead_owners(self, session: Session, leased: sa.ColumnElement[bool]) -> list[str]:
+    def _dead_owners(self, connection: sa.Connection, leased: sa.ColumnElement[bool]) -> list[str]:
         """Those who hold such versions, but ran on this host and are gone."""
-        owners = session.scalars(sa.select(VersionRow.lease_owner).where(leased).distinct())
+        owners = connection.scalars(sa.select(versions.c.lease_owner).where(leased).distinct())
         return [owner for owner in owners if is_dead(owner, self._owner)]
 
-    def _expire(self, version: VersionRow, name: str) -> None:
-        version.crashes += 1
-        version.lease_owner, version.lease_until, version.sent_at = "", None, None
+    def _expire(self, connection: sa.Connection, version: sa.Row[Any]) -> None:
+        crashes = version.crashes + 1
+        state, values = VersionState.QUEUED, dict[str, Any]()
         if version.cancel_requested:
-            version.state, version.finished_at = VersionState.CANCELLED.value, self._clock()
-        elif version.crashes >= MAX_CRASHES:
-            error = WorkerDied(name=name, attempts=version.crashes, stage=version.state)
-            version.state, version.finished_at = VersionState.FAILED.value, self._clock()
-            version.error, version.error_values = error.code, error.values
-        else:
-            version.state = VersionState.QUEUED.value
+            state, values = VersionState.CANCELLED, {"finished_at": self._clock()}
+        elif crashes >= MAX_CRASHES:
+            error = WorkerDied(name=version.document_name, attempts=crashes, stage=version.state)
+            state = VersionState.FAILED
+            values = {"finished_at": self._clock(), "error": error.code, "error_values": error.values}
+        values |= {"crashes": crashes, "lease_owner": "", "lease_until": None, "sent_at": None}
+        connection.execute(_MARK, {"of_version": version.id, "state": state.value, **values})
+        count_move(connection, version.id, VersionState(version.state), state)
 
     def _put_back(self, job: Job, **values: Any) -> None:
         """Queue it again, unless it was cancelled: nobody would ever take it from the queue."""
-        self.enter(job, VersionState.QUEUED, lease_owner="", lease_until=None, sent_at=None, **values)
-
-    def _update(self, job: Job, **values: Any) -> None:
-        with self._database.transaction() as connection:
-            if changed_rows(connection, _CHANGE, _of(job) | values) == 0:
-                raise LeaseLost
+        free = {"lease_owner": "", "lease_until": None, "sent_at": None}
+        with self._database.write() as connection:
+            _change_unless_cancelled(connection, job, {"state": VersionState.QUEUED.value, **free, **values})
+            count_move(connection, job.version_id, VersionState.PARSING, VersionState.QUEUED)
 
     def _end(self, job: Job, state: VersionState, **values: Any) -> None:
-        self._update(job, state=state.value, **self._ended(), **values)
+        with self._database.write() as connection:
+            change = {"state": state.value, **self._ended(), **values}
+            if connection.execute(_CHANGE, _of(job) | change).rowcount == 0:
+                raise LeaseLost
+            count_move(connection, job.version_id, VersionState.PARSING, state)
 
     def _ended(self) -> dict[str, Any]:
         return {"finished_at": self._clock(), "lease_owner": "", "lease_until": None}
 
 
 def _of(job: Job) -> dict[str, Any]:
-    """The parameters of `_held`."""
+    """The parameters of `_HELD`."""
     return {"of_version": job.version_id, "of_lease": job.lease}
 
 
-def _check(connection: Session | sa.Connection, job: Job) -> None:
+def _check(connection: sa.Connection, job: Job) -> None:
     found = connection.execute(_CHECK, {"of_version": job.version_id}).one_or_none()
     if found is None or found.lease_owner != job.lease:
         raise LeaseLost
@@ -309,14 +316,6 @@ def _check(connection: Session | sa.Connection, job: Job) -> None:
 
 
 def _change_unless_cancelled(connection: sa.Connection, job: Job, values: dict[str, Any]) -> None:
-    if changed_rows(connection, _CHANGE_UNLESS_CANCELLED, _of(job) | values) == 0:
+    if connection.execute(_CHANGE_UNLESS_CANCELLED, _of(job) | values).rowcount == 0:
         _check(connection, job)
         raise LeaseLost
-
-
-def changed_rows(
-    connection: Session | sa.Connection, statement: sa.Update, parameters: dict[str, Any] | None = None
-) -> int:
-    """How many rows the update changed."""
-    result: Any = connection.execute(statement, parameters)
-    return int(result.rowcount)

@@ -1,97 +1,125 @@
 """Clearing what SQL no longer lists: chunks in Milvus and files on disk.
 
 Each step may run twice, or after a crash in its middle: what is to be cleared is read from SQL, and the row
-goes last.
+goes last. One that fails is tried again after a while, later each time, and the System page shows why.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import IntegrityError
 
 from kb.database import Database
-from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow, now
-from kb.errors import KbError
-from kb.ingestion.claims import CLEARED, RUNNING, changed_rows
+from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
+from kb.errors import CleanUpFailed, KbError
+from kb.ingestion.claims import CLEARED
 from kb.library import FileStore
+from kb.library.counts import RUNNING
 from kb.models import VersionState
 from kb.vectors import VectorStore
 
 GIVEN_UP = [state.value for state in VersionState if state.is_given_up]
 CLEARING = timedelta(minutes=5)  # longer than any wait for Milvus
 LEFTOVERS = "left over"  # in place of a digest: something may be stored, and is good for nothing
+FIRST_PAUSE_SECONDS = 4.0
+LONGEST_PAUSE_SECONDS = 3600.0
 
 log = structlog.get_logger()
 
 
 class Cleanup:
-    """Clears for one worker process, known as `owner`."""
+    """Clears for one worker process, known as `owner`. `clock` gives the time in UTC."""
 
-    def __init__(self, database: Database, vectors: VectorStore, files: FileStore, owner: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vectors: VectorStore,
+        files: FileStore,
+        owner: str,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
         self._database = database
         self._vectors = vectors
         self._files = files
         self._owner = owner
+        self._clock = clock
 
     def pending(self) -> tuple[list[UUID], list[UUID]]:
-        """Deleted knowledge bases and deleted documents that still wait to be cleared, without those being ingested."""
-        busy = sa.select(VersionRow.document_id).where(VersionRow.state.in_(RUNNING))
-        busy_bases = sa.select(DocumentRow.knowledge_base_id).where(DocumentRow.id.in_(busy))
-        bases = sa.select(KnowledgeBaseRow.id).where(
-            KnowledgeBaseRow.deleted_at.is_not(None), KnowledgeBaseRow.id.not_in(busy_bases)
+        """Deleted knowledge bases and deleted documents whose turn it is to be cleared."""
+        bases = sa.select(knowledge_bases.c.id).where(
+            knowledge_bases.c.deleted_at.is_not(None), knowledge_bases.c.id.not_in(self._postponed())
         )
-        documents = (
-            sa.select(DocumentRow.id)
-            .join(KnowledgeBaseRow)
+        gone = (
+            sa.select(documents.c.id)
+            .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
-                DocumentRow.deleted_at.is_not(None),
-                DocumentRow.id.not_in(busy),
-                KnowledgeBaseRow.deleted_at.is_(None),
+                documents.c.deleted_at.is_not(None),
+                documents.c.id.not_in(self._postponed()),
+                knowledge_bases.c.deleted_at.is_(None),
             )
         )
-        with self._database.read() as session:
-            return list(session.scalars(bases)), list(session.scalars(documents))
+        with self._database.read() as connection:
+            return list(connection.scalars(bases)), list(connection.scalars(gone))
 
     def stale_versions(self) -> list[UUID]:
-        """Given-up versions of which chunks may still be stored."""
-        statement = sa.select(VersionRow.id).where(VersionRow.state.in_(GIVEN_UP), VersionRow.chunks_digest != "")
-        with self._database.read() as session:
-            return list(session.scalars(statement))
+        """Given-up versions of which chunks may still be stored, and whose turn it is."""
+        statement = sa.select(versions.c.id).where(
+            versions.c.state.in_(GIVEN_UP), versions.c.chunks_digest != "", versions.c.id.not_in(self._postponed())
+        )
+        with self._database.read() as connection:
+            return list(connection.scalars(statement))
 
     def clear_knowledge_base(self, knowledge_base_id: UUID) -> None:
         """Drop a deleted knowledge base's Milvus collection, files and rows."""
-        with self._database.read() as session:
-            row = session.get(KnowledgeBaseRow, knowledge_base_id)
-            own = DocumentRow.knowledge_base_id == knowledge_base_id
-            if row is None or row.deleted_at is None or _is_busy(session, own):
-                return  # if it is being ingested, that ends first; the reaper comes back
-            collection = row.collection
-        self._vectors.drop(collection)
-        self._files.delete_knowledge_base(knowledge_base_id)
-        with self._database.write() as session:
-            session.execute(sa.delete(KnowledgeBaseRow).where(KnowledgeBaseRow.id == knowledge_base_id))
+        statement = sa.select(knowledge_bases.c.collection).where(
+            knowledge_bases.c.id == knowledge_base_id,
+            knowledge_bases.c.deleted_at.is_not(None),
+            knowledge_bases.c.id.not_in(self._postponed()),
+            ~_is_ingested(documents.c.knowledge_base_id == knowledge_base_id),
+        )
+        with self._database.read() as connection:
+            collection = connection.scalar(statement)
+        if collection is None:
+            return  # if it is being ingested, that ends first; the reaper comes back
+        with self._backing_off(knowledge_base_id, knowledge_base_id):
+            self._vectors.drop(collection)
+            self._files.delete_knowledge_base(knowledge_base_id)
+        with self._database.write() as connection:
+            connection.execute(sa.delete(knowledge_bases).where(knowledge_bases.c.id == knowledge_base_id))
         log.info("knowledge_base.cleared", knowledge_base=str(knowledge_base_id))
 
     def clear_document(self, document_id: UUID) -> None:
         """Delete a deleted document's chunks, files and rows."""
-        with self._database.read() as session:
-            document = session.get(DocumentRow, document_id)
-            if document is None or document.deleted_at is None or _is_busy(session, DocumentRow.id == document_id):
-                return  # if it is being ingested, that ends first; the reaper comes back
-            collection = session.get_one(KnowledgeBaseRow, document.knowledge_base_id).collection
-            versions = session.scalars(sa.select(VersionRow).where(VersionRow.document_id == document_id)).all()
-        if any(version.started_at for version in versions):
-            self._vectors.delete_document(collection, document_id)
-            self._vectors.flush(collection)
-        for version in versions:
-            self._files.delete(version.file_key)
-        with self._database.write() as session:
-            session.execute(sa.delete(DocumentRow).where(DocumentRow.id == document_id))
+        statement = (
+            sa.select(documents.c.knowledge_base_id, knowledge_bases.c.collection)
+            .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+            .where(
+                documents.c.id == document_id,
+                documents.c.deleted_at.is_not(None),
+                documents.c.id.not_in(self._postponed()),
+                ~_is_ingested(documents.c.id == document_id),
+            )
+        )
+        stored = sa.select(versions.c.file_key, versions.c.started_at).where(versions.c.document_id == document_id)
+        with self._database.read() as connection:
+            found = connection.execute(statement).one_or_none()
+            files = connection.execute(stored).all()
+        if found is None:
+            return  # if it is being ingested, that ends first; the reaper comes back
+        with self._backing_off(document_id, found.knowledge_base_id, document_id):
+            if any(started for _key, started in files):
+                self._vectors.delete_document(found.collection, document_id)
+                self._vectors.flush(found.collection)
+            for key, _started in files:
+                self._files.delete(key)
+        with self._database.write() as connection:
+            connection.execute(sa.delete(documents).where(documents.c.id == document_id))
         log.info("document.cleared", document=str(document_id))
 
     def clear_version(self, version_id: UUID) -> None:
@@ -100,66 +128,115 @@ class Cleanup:
         Under a lease of its own: a retry that comes meanwhile waits until this is done.
         """
         lease = f"{self._owner}#clearing-{uuid4().hex[:8]}"
-        collection = self._take(version_id, lease)
-        if collection is None:
+        taken = self._take(version_id, lease)
+        if taken is None:
             return
+        document_id, knowledge_base_id, collection = taken
         try:
-            self._vectors.delete_version(collection, version_id)
+            with self._backing_off(version_id, knowledge_base_id, document_id):
+                self._vectors.delete_version(collection, version_id)
         except KbError:
             self._give_back(version_id, lease)
             raise
         self._give_back(version_id, lease, chunks_digest="")
+        with self._database.write() as connection:
+            connection.execute(sa.delete(clean_ups).where(clean_ups.c.target_id == version_id))
 
     def clear_leftovers(self, version_id: UUID, collection: str) -> None:
         """Clear what a worker stored after it had lost the version: it was suspended for longer than its lease.
 
         What another worker ingests now, or has ingested, has the same ids and is left alone.
         """
-        given_back = VersionRow.state.in_(CLEARED)
-        with self._database.write() as session:
-            is_listed = session.get(VersionRow, version_id) is not None
-            session.execute(
-                sa.update(VersionRow)
-                .where(VersionRow.id == version_id, given_back, VersionRow.chunks_digest == "")
-                .values(chunks_digest=LEFTOVERS, stored_chunks=0)
-            )
+        version = versions.c.id == version_id
+        mark = (
+            sa.update(versions)
+            .where(version, versions.c.state.in_(CLEARED), versions.c.chunks_digest == "")
+            .values(chunks_digest=LEFTOVERS, stored_chunks=0)
+        )
+        with self._database.write() as connection:
+            is_listed = connection.scalar(sa.select(versions.c.id).where(version)) is not None
+            connection.execute(mark)
         if is_listed:
             self.clear_version(version_id)  # one that is queued again begins by deleting
         else:
             self._vectors.delete_version(collection, version_id)
 
-    def _give_back(self, version_id: UUID, lease: str, **values: Any) -> None:
-        with self._database.write() as session:
-            session.execute(
-                sa.update(VersionRow)
-                .where(VersionRow.id == version_id, VersionRow.lease_owner == lease)
-                .values(lease_owner="", lease_until=None, **values)
-            )
+    # --- inside ---
 
-    def _take(self, version_id: UUID, lease: str) -> str | None:
-        """Lease a given-up version with stored chunks for clearing; its Milvus collection, or None."""
-        moment = now()
-        free = sa.or_(VersionRow.lease_until.is_(None), VersionRow.lease_until < moment)
-        given_up = VersionRow.state.in_(GIVEN_UP)
+    def _postponed(self) -> sa.Select[tuple[UUID]]:
+        """What failed a while ago and is to be tried again later."""
+        return sa.select(clean_ups.c.target_id).where(clean_ups.c.retry_at > self._clock())
+
+    @contextmanager
+    def _backing_off(self, target_id: UUID, knowledge_base_id: UUID, document_id: UUID | None = None) -> Iterator[None]:
+        """Note a failure, and when to try again: twice as late as the last time, up to an hour."""
+        try:
+            yield
+        except Exception as error:
+            known = error if isinstance(error, KbError) else CleanUpFailed(detail=f"{type(error).__name__}: {error}")
+            # Where even that cannot be noted, or all of it is gone by now, the reaper comes back soon.
+            with suppress(KbError, IntegrityError):
+                self._note_failure(target_id, knowledge_base_id, document_id, known)
+            if known is error:
+                raise
+            raise known from error
+
+    def _note_failure(self, target_id: UUID, knowledge_base_id: UUID, document_id: UUID | None, error: KbError) -> None:
+        target = clean_ups.c.target_id == target_id
+        with self._database.write() as connection:
+            failures = (connection.scalar(sa.select(clean_ups.c.failures).where(target)) or 0) + 1
+            pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 20), LONGEST_PAUSE_SECONDS)
+            values = {
+                "failures": failures,
+                "retry_at": self._clock() + timedelta(seconds=pause),
+                "error": error.code,
+                "error_values": error.values,
+            }
+            if failures > 1:
+                connection.execute(sa.update(clean_ups).where(target).values(values))
+                return
+            owners = {"target_id": target_id, "knowledge_base_id": knowledge_base_id, "document_id": document_id}
+            connection.execute(sa.insert(clean_ups), owners | values)
+
+    def _give_back(self, version_id: UUID, lease: str, **values: str) -> None:
+        statement = sa.update(versions).where(versions.c.id == version_id, versions.c.lease_owner == lease)
+        with self._database.write() as connection:
+            connection.execute(statement.values(lease_owner="", lease_until=None, **values))
+
+    def _take(self, version_id: UUID, lease: str) -> tuple[UUID, UUID, str] | None:
+        """Lease a given-up version with stored chunks; its document, knowledge base and collection, or None."""
+        moment = self._clock()
         statement = (
-            sa.update(VersionRow)
-            .where(VersionRow.id == version_id, given_up, VersionRow.chunks_digest != "", free)
+            sa.update(versions)
+            .where(
+                versions.c.id == version_id,
+                versions.c.state.in_(GIVEN_UP),
+                versions.c.chunks_digest != "",
+                versions.c.id.not_in(self._postponed()),
+                sa.or_(versions.c.lease_until.is_(None), versions.c.lease_until < moment),
+            )
             # From here on none of them can be relied upon, even if this ends in the middle.
             .values(lease_owner=lease, lease_until=moment + CLEARING, stored_chunks=0)
-            .execution_options(synchronize_session=False)
         )
-        with self._database.write() as session:
-            if changed_rows(session, statement) == 0:
+        found = (
+            sa.select(documents.c.id, knowledge_bases.c.id, knowledge_bases.c.collection)
+            .join(versions, versions.c.document_id == documents.c.id)
+            .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+            .where(versions.c.id == version_id)
+        )
+        with self._database.write() as connection:
+            if connection.execute(statement).rowcount == 0:
                 return None
-            return session.scalar(
-                sa.select(KnowledgeBaseRow.collection)
-                .join(DocumentRow, DocumentRow.knowledge_base_id == KnowledgeBaseRow.id)
-                .join(VersionRow, VersionRow.document_id == DocumentRow.id)
-                .where(VersionRow.id == version_id)
-            )
+            document_id, knowledge_base_id, collection = connection.execute(found).one()
+            return document_id, knowledge_base_id, collection
 
 
-def _is_busy(session: Session, chosen: sa.ColumnElement[bool]) -> bool:
+def _is_ingested(chosen: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Whether a version of the chosen documents is being ingested."""
-    statement = sa.select(VersionRow.id).join(DocumentRow).where(chosen, VersionRow.state.in_(RUNNING))
-    return session.scalar(statement.limit(1)) is not None
+    return (
+        sa.select(versions.c.id)
+        .join(documents, documents.c.id == versions.c.document_id)
+        .where(chosen, versions.c.state.in_(RUNNING))
+        .correlate(None)
+        .exists()
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from kb.database import Database
-from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
-from kb.models import VersionState
+from kb.database.tables import clean_ups, document_counts, documents, knowledge_bases
+from kb.errors import KbError, from_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,27 +20,55 @@ class QueueDepth:
     clean_ups: int
 
 
+@dataclass(frozen=True, slots=True)
+class FailingCleanUp:
+    """A clean-up that failed so far; `document` is empty where a whole knowledge base is to be cleared."""
+
+    document: str
+    failures: int
+    error: KbError
+    retry_at: datetime
+
+
 def queue_depth(database: Database) -> QueueDepth:
     """What waits for a worker; a message in the queue only says that there is something to do."""
-    queued = sa.select(sa.func.count()).where(
-        VersionRow.state == VersionState.QUEUED.value, VersionRow.cancel_requested.is_(False)
+    queued = (
+        sa.select(sa.func.sum(document_counts.c.queued))
+        .join(knowledge_bases, knowledge_bases.c.id == document_counts.c.knowledge_base_id)
+        .where(knowledge_bases.c.deleted_at.is_(None))
     )
-    deleted = [sa.select(sa.func.count()).where(row.deleted_at.is_not(None)) for row in (DocumentRow, KnowledgeBaseRow)]
-    with database.read() as session:
-        documents, *clean_ups = (session.scalar(statement) or 0 for statement in (queued, *deleted))
-    return QueueDepth(documents, sum(clean_ups))
+    deleted = [
+        sa.select(sa.func.count()).select_from(table).where(table.c.deleted_at.is_not(None))
+        for table in (documents, knowledge_bases)
+    ]
+    with database.read() as connection:
+        waiting, *cleared = (connection.scalar(statement) or 0 for statement in (queued, *deleted))
+    return QueueDepth(waiting, sum(cleared))
+
+
+def failing_clean_ups(database: Database, limit: int = 20) -> list[FailingCleanUp]:
+    """The clean-ups that failed and are tried again later, the most often failed first."""
+    statement = (
+        sa.select(clean_ups, documents.c.name)
+        .outerjoin(documents, documents.c.id == clean_ups.c.document_id)
+        .order_by(clean_ups.c.failures.desc(), clean_ups.c.retry_at)
+        .limit(limit)
+    )
+    with database.read() as connection:
+        return [
+            FailingCleanUp(row.name or "", row.failures, from_code(row.error, row.error_values), row.retry_at)
+            for row in connection.execute(statement)
+        ]
 
 
 def newest_collections(database: Database, limit: int) -> list[str]:
     """The Milvus collections of the newest knowledge bases that can answer."""
-    can_answer = sa.exists().where(
-        DocumentRow.knowledge_base_id == KnowledgeBaseRow.id, DocumentRow.live_version_id.is_not(None)
-    )
     statement = (
-        sa.select(KnowledgeBaseRow.collection)
-        .where(KnowledgeBaseRow.deleted_at.is_(None), can_answer)
-        .order_by(KnowledgeBaseRow.created_at.desc())
+        sa.select(knowledge_bases.c.collection)
+        .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
+        .where(knowledge_bases.c.deleted_at.is_(None), document_counts.c.answering > 0)
+        .order_by(knowledge_bases.c.created_at.desc())
         .limit(limit)
     )
-    with database.read() as session:
-        return list(session.scalars(statement))
+    with database.read() as connection:
+        return list(connection.scalars(statement))

@@ -1,66 +1,55 @@
 """Who may see what: every statement on a user's things starts here."""
 
+from __future__ import annotations
+
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
-from kb.database.tables import Base, DocumentRow, KnowledgeBaseRow, VersionRow
+from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import N_, NotFound
+from kb.library.rows import DOCUMENT_COLUMNS
 
 # For the translators: what `NotFound` can be about.
 KNOWLEDGE_BASE = N_("knowledge base")
 DOCUMENT = N_("document")
 
-# Stated once, and without a row to build from it: each upload asks it twice.
-_knowledge_bases = Base.metadata.tables["knowledge_bases"]
-_OWN = sa.select(_knowledge_bases.c.id).where(
-    _knowledge_bases.c.id == sa.bindparam("of_knowledge_base"),
-    _knowledge_bases.c.owner_id == sa.bindparam("of_user"),
-    _knowledge_bases.c.deleted_at.is_(None),
+# Built once: each upload and each question needs them.
+_OF_USER = sa.and_(knowledge_bases.c.owner_id == sa.bindparam("of_user"), knowledge_bases.c.deleted_at.is_(None))
+_KNOWLEDGE_BASE: sa.Select[Any] = sa.select(knowledge_bases).where(
+    knowledge_bases.c.id == sa.bindparam("of_knowledge_base"), _OF_USER
 )
-_OWN_LOCKED = _OWN.with_for_update()
-
-
-def require_knowledge_base(
-    connection: Session | sa.Connection, user_id: UUID, knowledge_base_id: UUID, lock: bool = False
-) -> None:
-    """`NotFound` unless `user_id` owns it and has not deleted it. `lock`: nobody changes it meanwhile."""
-    of = {"of_knowledge_base": knowledge_base_id, "of_user": user_id}
-    if connection.scalar(_OWN_LOCKED if lock else _OWN, of) is None:
-        raise NotFound(what=KNOWLEDGE_BASE)
+_KNOWLEDGE_BASE_LOCKED = _KNOWLEDGE_BASE.with_for_update()
+_DOCUMENT: sa.Select[Any] = (
+    sa.select(*DOCUMENT_COLUMNS, knowledge_bases.c.collection)
+    .select_from(documents)
+    .join(versions, sa.and_(versions.c.document_id == documents.c.id, versions.c.listed_in.is_not(None)))
+    .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+    .where(documents.c.id == sa.bindparam("of_document"), documents.c.deleted_at.is_(None), _OF_USER)
+)
+# The document before the version, as `Claims.switch` does: in another order the two would wait for each other.
+_DOCUMENT_LOCKED = _DOCUMENT.with_for_update(of=(documents, versions))
 
 
 def own_knowledge_base(
-    session: Session, user_id: UUID, knowledge_base_id: UUID, lock: bool = False
-) -> KnowledgeBaseRow:
+    connection: sa.Connection, user_id: UUID, knowledge_base_id: UUID, lock: bool = False
+) -> sa.Row[Any]:
     """The row, if `user_id` owns it and has not deleted it; else `NotFound`. `lock`: nobody changes it meanwhile."""
-    row = session.get(KnowledgeBaseRow, knowledge_base_id, with_for_update=lock or None)
-    if row is None or row.owner_id != user_id or row.deleted_at is not None:
+    of = {"of_knowledge_base": knowledge_base_id, "of_user": user_id}
+    found = connection.execute(_KNOWLEDGE_BASE_LOCKED if lock else _KNOWLEDGE_BASE, of).one_or_none()
+    if found is None:
         raise NotFound(what=KNOWLEDGE_BASE)
-    return row
+    return found
 
 
-def own_document(
-    session: Session, user_id: UUID, document_id: UUID, lock: bool = False
-) -> tuple[DocumentRow, VersionRow]:
-    """The row and its newest version, if `user_id` owns its knowledge base; else `NotFound`.
+def own_document(connection: sa.Connection, user_id: UUID, document_id: UUID, lock: bool = False) -> sa.Row[Any]:
+    """The document with its newest version and its collection, if `user_id` owns its knowledge base; else `NotFound`.
 
     `lock`: nobody changes either meanwhile.
     """
-    statement = (
-        sa.select(DocumentRow, VersionRow)
-        .join(VersionRow, VersionRow.document_id == DocumentRow.id)
-        .where(DocumentRow.id == document_id, DocumentRow.deleted_at.is_(None))
-        .order_by(VersionRow.created_at.desc())
-        .limit(1)
-    )
-    if lock:
-        # The document before the version, as `Claims.switch` does: in another order the two would wait for each other.
-        statement = statement.with_for_update(of=(DocumentRow, VersionRow))
-    found = session.execute(statement).one_or_none()
+    of = {"of_document": document_id, "of_user": user_id}
+    found = connection.execute(_DOCUMENT_LOCKED if lock else _DOCUMENT, of).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)
-    document, version = found
-    require_knowledge_base(session, user_id, document.knowledge_base_id)
-    return document, version
+    return found

@@ -12,23 +12,42 @@ import sqlalchemy as sa
 import structlog
 
 from kb.database import Database
-from kb.database.tables import Base, DocumentRow, KnowledgeBaseRow, VersionRow, now
+from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
 from kb.errors import KbError, RedisUnavailable, WrongState
-from kb.library.access import own_document, own_knowledge_base, require_knowledge_base
+from kb.library.access import own_document, own_knowledge_base
+from kb.library.counts import count_answering, count_by_state, count_document, count_move
 from kb.library.files import FileStore
-from kb.library.names import clean_label, clean_text
-from kb.library.rows import to_document
+from kb.library.rows import DOCUMENT_COLUMNS, to_document
 from kb.models import Chunk, Document, DocumentOrder, Version, VersionState
+from kb.names import clean_label, clean_text, fold
 from kb.queue import Queue
 from kb.vectors import VectorStore
 
 log = structlog.get_logger()
 
-# Stated once: each upload needs all of them.
-_versions = Base.metadata.tables["versions"]
-_ADD_DOCUMENT = sa.insert(Base.metadata.tables["documents"])
-_ADD_VERSION = sa.insert(_versions)
-_MARK_SENT = sa.update(_versions).where(_versions.c.id == sa.bindparam("of_version"))
+# How far `Documents.queue_places` looks.
+QUEUE_PLACES = 1_000
+
+_MARK_SENT = sa.update(versions).where(versions.c.id == sa.bindparam("of_version"))
+
+_NEWEST_FIRST = (versions.c.created_at.desc(), versions.c.id.desc())
+_ATTENTION = [
+    VersionState.FAILED,
+    VersionState.CANCELLED,
+    VersionState.PARSING,
+    VersionState.EMBEDDING,
+    VersionState.INDEXING,
+    VersionState.QUEUED,
+    VersionState.READY,
+]
+_BY_ATTENTION = sa.case({state.value: place for place, state in enumerate(_ATTENTION)}, value=versions.c.state)
+_ORDERS: dict[DocumentOrder, tuple[sa.ColumnElement[Any], ...]] = {
+    DocumentOrder.ACTIVITY: (versions.c.activity.desc(), *_NEWEST_FIRST),
+    DocumentOrder.NEWEST: _NEWEST_FIRST,
+    DocumentOrder.NAME: (documents.c.folded_name, *_NEWEST_FIRST),
+    DocumentOrder.LARGEST: (versions.c.size_bytes.desc(), *_NEWEST_FIRST),
+    DocumentOrder.STATE: (_BY_ATTENTION, *_NEWEST_FIRST),
+}
 
 
 class Documents:
@@ -45,21 +64,24 @@ class Documents:
 
         `latest.sent_at` is None if the workers could not be told now; they find the file once all services are back.
         """
-        with self._database.read() as session:
-            require_knowledge_base(session, user_id, knowledge_base_id)
+        with self._database.read() as connection:
+            own_knowledge_base(connection, user_id, knowledge_base_id)
         document_id, version_id = uuid4(), uuid4()
         key = self._files.key(knowledge_base_id, version_id)
         size = self._files.save(key, name, source)
         label, moment = clean_label(name) or "?", now()
         version = Version(version_id, document_id, VersionState.QUEUED, key, size, created_at=moment)
+        document = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
+        document |= {"folded_name": fold(label), "created_at": moment}
+        newest: dict[str, Any] = {"id": version_id, "document_id": document_id, "listed_in": knowledge_base_id}
+        newest |= {"state": version.state.value, "file_key": key, "size_bytes": size, "created_at": moment}
         try:
-            with self._database.transaction() as connection:
+            with self._database.write() as connection:
                 # It may have been deleted meanwhile.
-                require_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
-                row = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
-                connection.execute(_ADD_DOCUMENT, row | {"created_at": moment})
-                row = {"id": version_id, "document_id": document_id, "state": version.state.value}
-                connection.execute(_ADD_VERSION, row | {"file_key": key, "size_bytes": size, "created_at": moment})
+                own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
+                connection.execute(sa.insert(documents), document)
+                connection.execute(sa.insert(versions), newest)
+                count_document(connection, knowledge_base_id, version.state, 1)
         except KbError:
             self._files.delete(key)
             raise
@@ -67,8 +89,8 @@ class Documents:
         return Document(document_id, knowledge_base_id, label, None, created_at=moment, latest=version)
 
     def get(self, user_id: UUID, document_id: UUID) -> Document:
-        with self._database.read() as session:
-            return to_document(*own_document(session, user_id, document_id))
+        with self._database.read() as connection:
+            return to_document(own_document(connection, user_id, document_id))
 
     def list(
         self,
@@ -80,11 +102,27 @@ class Documents:
         search: str = "",
         order: DocumentOrder = DocumentOrder.ACTIVITY,
     ) -> list[Document]:
-        """Those in one of `states` whose name contains every word of `search`, in whatever case."""
-        with self._database.read() as session:
-            require_knowledge_base(session, user_id, knowledge_base_id)
-            statement = _listed(knowledge_base_id, states, search).order_by(*_ORDERS[order]).offset(offset).limit(limit)
-            return [to_document(document, version) for document, version in session.execute(statement)]
+        """Those in one of `states` whose name contains every word of `search`, in whatever case.
+
+        Without a search and in the order of activity, the cost is that of the page, however many documents there are.
+        """
+        if not states:
+            return []
+        if search or order is not DocumentOrder.ACTIVITY:
+            found = _matching(knowledge_base_id, states, search).order_by(*_ORDERS[order]).offset(offset).limit(limit)
+        else:
+            found = _page(knowledge_base_id, states, offset, limit)
+        page = found.subquery()
+        statement = (
+            sa.select(*DOCUMENT_COLUMNS)
+            .select_from(page)
+            .join(versions, versions.c.id == page.c.id)
+            .join(documents, documents.c.id == versions.c.document_id)
+            .order_by(*_ORDERS[order])
+        )
+        with self._database.read() as connection:
+            own_knowledge_base(connection, user_id, knowledge_base_id)
+            return [to_document(row) for row in connection.execute(statement)]
 
     def count(
         self,
@@ -94,80 +132,117 @@ class Documents:
         search: str = "",
     ) -> int:
         """How many documents `list` would find in all."""
-        with self._database.read() as session:
-            require_knowledge_base(session, user_id, knowledge_base_id)
-            found = _listed(knowledge_base_id, states, search).subquery()
-            return session.scalar(sa.select(sa.func.count()).select_from(found)) or 0
+        with self._database.read() as connection:
+            own_knowledge_base(connection, user_id, knowledge_base_id)
+            if not search:
+                counts = count_by_state(connection, knowledge_base_id)
+                return sum(count for state, count in counts.items() if state in states)
+            found = _matching(knowledge_base_id, states, search).subquery()
+            return connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0
 
     def count_by_state(self, user_id: UUID, knowledge_base_id: UUID) -> dict[VersionState, int]:
-        statement = (
-            sa.select(VersionRow.state, sa.func.count())
-            .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-            .where(DocumentRow.knowledge_base_id == knowledge_base_id, DocumentRow.deleted_at.is_(None))
-            .group_by(VersionRow.state)
-        )
-        with self._database.read() as session:
-            require_knowledge_base(session, user_id, knowledge_base_id)
-            return {VersionState(state): count for state, count in session.execute(statement)}
+        with self._database.read() as connection:
+            own_knowledge_base(connection, user_id, knowledge_base_id)
+            return count_by_state(connection, knowledge_base_id)
 
     def queue_places(self, user_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, int]:
-        """Which place (1 is next) each of the user's queued versions has among all that wait, whoever owns them."""
-        statement = (
-            sa.select(VersionRow.id, KnowledgeBaseRow.owner_id)
-            .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-            .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
-            .where(VersionRow.state == VersionState.QUEUED.value, VersionRow.cancel_requested.is_(False))
-            .order_by(VersionRow.created_at)
+        """Which place (1 is next) each of the user's queued versions has among all that wait, whoever owns them.
+
+        Versions behind the first `QUEUE_PLACES` are left out.
+        """
+        first = (
+            sa.select(versions.c.id, versions.c.created_at)
+            .where(versions.c.state == VersionState.QUEUED.value, versions.c.cancel_requested.is_(False))
+            .order_by(versions.c.created_at, versions.c.id)
+            .limit(QUEUE_PLACES)
+            .subquery()
         )
-        with self._database.read() as session:
-            waiting = session.execute(statement).all()
-        return {
-            version_id: place
-            for place, (version_id, owner_id) in enumerate(waiting, 1)
-            if owner_id == user_id and version_id in version_ids
-        }
+        place = sa.func.row_number().over(order_by=(first.c.created_at, first.c.id)).label("place")
+        places = sa.select(first.c.id, place).subquery()
+        statement = (
+            sa.select(places.c.id, places.c.place)
+            .join(versions, versions.c.id == places.c.id)
+            .join(knowledge_bases, knowledge_bases.c.id == versions.c.listed_in)
+            .where(places.c.id.in_(version_ids), knowledge_bases.c.owner_id == user_id)
+        )
+        with self._database.read() as connection:
+            return dict(connection.execute(statement).all())
 
     def retry(self, user_id: UUID, document_id: UUID) -> UUID:
         """Queue a failed or cancelled document again, and tell the workers; returns its version's id.
 
         Errors: `WrongState`.
         """
-        with self._database.write() as session:
-            document, version = own_document(session, user_id, document_id, lock=True)
-            state = VersionState(version.state)
+        with self._database.write() as connection:
+            document = to_document(own_document(connection, user_id, document_id, lock=True))
+            version_id, state = document.latest.id, document.latest.state
             if not state.is_given_up:
                 raise WrongState(name=document.name, state=state)
-            version.state = VersionState.QUEUED.value
-            version.cancel_requested = False
-            version.attempts = version.crashes = version.waits = 0
-            version.retry_at = version.sent_at = version.finished_at = None
-            version.error, version.error_values = "", {}
-            version_id = version.id
+            again = {"state": VersionState.QUEUED.value, "cancel_requested": False}
+            again |= dict.fromkeys(("attempts", "crashes", "waits"), 0)
+            again |= dict.fromkeys(("retry_at", "sent_at", "finished_at"))
+            again |= {"error": "", "error_values": {}}
+            connection.execute(sa.update(versions).where(versions.c.id == version_id).values(again))
+            # What could not be cleared of the last attempt, the next one replaces.
+            connection.execute(sa.delete(clean_ups).where(clean_ups.c.target_id == version_id))
+            count_move(connection, version_id, state, VersionState.QUEUED)
         self._send(version_id)
         return version_id
 
     def cancel(self, user_id: UUID, document_id: UUID) -> None:
         """A queued one is cancelled here and now, a running one at its next batch. Errors: `WrongState`."""
-        with self._database.write() as session:
-            document, version = own_document(session, user_id, document_id, lock=True)
-            state = VersionState(version.state)
+        with self._database.write() as connection:
+            document = to_document(own_document(connection, user_id, document_id, lock=True))
+            version_id, state = document.latest.id, document.latest.state
             if not state.is_pending:
                 raise WrongState(name=document.name, state=state)
-            version.cancel_requested = True
+            change = sa.update(versions).where(versions.c.id == version_id).values(cancel_requested=True)
             if state is VersionState.QUEUED:
-                version.state = VersionState.CANCELLED.value
-                version.finished_at = now()
+                change = change.values(state=VersionState.CANCELLED.value, finished_at=now())
+            connection.execute(change)
+            if state is VersionState.QUEUED:
+                count_move(connection, version_id, state, VersionState.CANCELLED)
 
     def delete(self, user_id: UUID, document_id: UUID) -> None:
         """Gone for everyone from here on; a worker then clears Milvus and the disk."""
-        with self._database.write() as session:
-            document, version = own_document(session, user_id, document_id, lock=True)
-            document.deleted_at = now()
-            version.cancel_requested = True
+        with self._database.write() as connection:
+            document = to_document(own_document(connection, user_id, document_id, lock=True))
+            connection.execute(sa.update(documents).where(documents.c.id == document_id).values(deleted_at=now()))
+            connection.execute(
+                sa.update(versions)
+                .where(versions.c.document_id == document_id)
+                .values(cancel_requested=True, listed_in=None)
+            )
+            count_document(connection, document.knowledge_base_id, document.latest.state, -1)
+            if document.live_version_id:
+                count_answering(connection, document.knowledge_base_id, -1)
         try:
             self._queue.send_clear_document(document_id)
         except RedisUnavailable as error:
             log.warning("clear_document.unsent", document=str(document_id), reason=str(error))  # the reaper sends it
+
+    def chunks(self, user_id: UUID, document_id: UUID, first: int, count: int) -> Sequence[Chunk]:
+        """Chunks of the version that answers, in order; none while there is no such version."""
+        with self._database.read() as connection:
+            row = own_document(connection, user_id, document_id)
+        live = row.document_live_version_id
+        return self._vectors.chunks(row.collection, live, first, count) if live else []
+
+    def live_names(self, user_id: UUID, knowledge_base_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, str]:
+        """Which of `version_ids` are live in this knowledge base, with their documents' names."""
+        statement = (
+            sa.select(documents.c.live_version_id, documents.c.name)
+            .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+            .where(
+                documents.c.live_version_id.in_(version_ids),
+                documents.c.knowledge_base_id == knowledge_base_id,
+                documents.c.deleted_at.is_(None),
+                knowledge_bases.c.owner_id == user_id,
+                knowledge_bases.c.deleted_at.is_(None),
+            )
+        )
+        with self._database.read() as connection:
+            return dict(connection.execute(statement).all())
 
     def _send(self, version_id: UUID) -> datetime | None:
         """Tell the workers of a queued version; when, or None if that cannot be done now: the reaper sends it later."""
@@ -180,88 +255,40 @@ class Documents:
             return None
         return moment
 
-    def chunks(self, user_id: UUID, document_id: UUID, first: int, count: int) -> Sequence[Chunk]:
-        """Chunks of the version that answers, in order; none while there is no such version."""
-        with self._database.read() as session:
-            document, _version = own_document(session, user_id, document_id)
-            knowledge_base = own_knowledge_base(session, user_id, document.knowledge_base_id)
-            live, collection = document.live_version_id, knowledge_base.collection
-        return self._vectors.chunks(collection, live, first, count) if live else []
-
-    def live_names(self, user_id: UUID, knowledge_base_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, str]:
-        """Which of `version_ids` are live in this knowledge base, with their documents' names."""
-        statement = (
-            sa.select(DocumentRow.live_version_id, DocumentRow.name)
-            .join(KnowledgeBaseRow, KnowledgeBaseRow.id == DocumentRow.knowledge_base_id)
-            .where(
-                DocumentRow.live_version_id.in_(version_ids),
-                DocumentRow.knowledge_base_id == knowledge_base_id,
-                DocumentRow.deleted_at.is_(None),
-                KnowledgeBaseRow.owner_id == user_id,
-                KnowledgeBaseRow.deleted_at.is_(None),
-            )
-        )
-        with self._database.read() as session:
-            return {version: name for version, name in session.execute(statement) if version}
-
 
 def mark_sent(database: Database, version_ids: Sequence[UUID], moment: datetime) -> None:
     """Note that a message for these versions was put into the queue."""
-    with database.transaction() as connection:
+    with database.write() as connection:
         connection.execute(_MARK_SENT, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])
 
 
-_NEWEST_FIRST = (DocumentRow.created_at.desc(), DocumentRow.id.desc())
-_RUNNING = [state.value for state in VersionState if state.is_running]
-_ORDERS: dict[DocumentOrder, tuple[sa.ColumnElement[Any], ...]] = {
-    DocumentOrder.ACTIVITY: (
-        sa.case(
-            (VersionRow.state.in_(_RUNNING), 0),
-            (VersionRow.state == VersionState.QUEUED.value, 1),
-            else_=2,
-        ),
-        *_NEWEST_FIRST,
-    ),
-    DocumentOrder.NEWEST: _NEWEST_FIRST,
-    DocumentOrder.NAME: (sa.func.lower(DocumentRow.name), *_NEWEST_FIRST),
-    DocumentOrder.LARGEST: (VersionRow.size_bytes.desc(), *_NEWEST_FIRST),
-    DocumentOrder.STATE: (
-        sa.case(
-            {
-                VersionState.FAILED.value: 0,
-                VersionState.CANCELLED.value: 1,
-                VersionState.QUEUED.value: 3,
-                VersionState.READY.value: 4,
-            },
-            value=VersionRow.state,
-            else_=2,
-        ),
-        *_NEWEST_FIRST,
-    ),
-}
+def _page(knowledge_base_id: UUID, states: Collection[VersionState], offset: int, limit: int) -> sa.Select[Any]:
+    """The ids of one page in the order of activity, read from an index alone."""
+    columns = (versions.c.id, versions.c.activity, versions.c.created_at)
+    listed = sa.select(*columns).where(versions.c.listed_in == knowledge_base_id)
+    if set(states) >= set(VersionState):
+        return listed.order_by(*_ORDERS[DocumentOrder.ACTIVITY]).offset(offset).limit(limit)
+    # The first ones of each state: one statement for all would read past every document in another state.
+    firsts = [
+        sa.select(
+            listed.where(versions.c.state == state.value).order_by(*_NEWEST_FIRST).limit(offset + limit).subquery()
+        )
+        for state in states
+    ]
+    found = sa.union_all(*firsts).subquery()
+    order = (found.c.activity.desc(), found.c.created_at.desc(), found.c.id.desc())
+    return sa.select(found).order_by(*order).offset(offset).limit(limit)
 
 
-def _listed(
-    knowledge_base_id: UUID, states: Collection[VersionState], search: str
-) -> sa.Select[DocumentRow, VersionRow]:
-    newest = (
-        sa.select(VersionRow.document_id, sa.func.max(VersionRow.created_at).label("created_at"))
-        .group_by(VersionRow.document_id)
-        .subquery()
-    )
+def _matching(knowledge_base_id: UUID, states: Collection[VersionState], search: str) -> sa.Select[Any]:
     statement = (
-        sa.select(DocumentRow, VersionRow)
-        .join(newest, newest.c.document_id == DocumentRow.id)
-        .join(
-            VersionRow,
-            sa.and_(VersionRow.document_id == DocumentRow.id, VersionRow.created_at == newest.c.created_at),
-        )
+        sa.select(versions.c.id)
+        .join(documents, documents.c.id == versions.c.document_id)
         .where(
-            DocumentRow.knowledge_base_id == knowledge_base_id,
-            DocumentRow.deleted_at.is_(None),
-            VersionRow.state.in_([state.value for state in states]),
+            versions.c.listed_in == knowledge_base_id,
+            versions.c.state.in_([state.value for state in states]),
         )
     )
-    for word in clean_text(search).split():
-        statement = statement.where(DocumentRow.name.icontains(word, autoescape=True))
+    for word in fold(clean_text(search)).split():
+        statement = statement.where(documents.c.folded_name.contains(word, autoescape=True))
     return statement

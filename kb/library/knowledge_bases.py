@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from kb.database import Database
-from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow, now
-from kb.errors import NameTaken, RedisUnavailable
-from kb.library.access import own_knowledge_base
-from kb.library.names import clean_name
+from kb.database.tables import document_counts, documents, knowledge_bases, now, versions
+from kb.errors import NameTaken, NotFound, RedisUnavailable
+from kb.formats import to_json
+from kb.library.access import KNOWLEDGE_BASE, own_knowledge_base
 from kb.library.rows import to_knowledge_base
 from kb.models import IndexSettings, KnowledgeBase, RetrievalProfile
+from kb.names import clean_name
 from kb.queue import Queue
 
 log = structlog.get_logger()
+
+_OWN = (
+    sa.select(knowledge_bases, document_counts.c.documents, document_counts.c.answering)
+    .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
+    .where(knowledge_bases.c.owner_id == sa.bindparam("of_user"), knowledge_bases.c.deleted_at.is_(None))
+)
+_ONE = _OWN.where(knowledge_bases.c.id == sa.bindparam("of_knowledge_base"))
+_ALL = _OWN.order_by(knowledge_bases.c.name)
 
 
 class KnowledgeBases:
@@ -31,60 +38,70 @@ class KnowledgeBases:
 
     def create(self, user_id: UUID, name: str, embedding_model: str, dimension: int) -> KnowledgeBase:
         """A new, empty knowledge base. Errors: `InvalidName`, `NameTaken`."""
-        knowledge_base_id = uuid4()
-        row = KnowledgeBaseRow(
+        knowledge_base_id, cleaned = uuid4(), clean_name(name)
+        created = KnowledgeBase(
             id=knowledge_base_id,
             owner_id=user_id,
-            name=clean_name(name),
+            name=cleaned,
             collection=f"kb_{knowledge_base_id.hex}",
             embedding_model=embedding_model,
             dimension=dimension,
-            index_settings=asdict(IndexSettings()),
-            profile=asdict(RetrievalProfile()),
+            index=IndexSettings(),
+            profile=RetrievalProfile(),
+            created_at=now(),
         )
+        row = {
+            "id": created.id,
+            "owner_id": created.owner_id,
+            "name": created.name,
+            "collection": created.collection,
+            "embedding_model": created.embedding_model,
+            "dimension": created.dimension,
+            "index_settings": to_json(created.index),
+            "profile": to_json(created.profile),
+            "created_at": created.created_at,
+        }
         try:
-            with self._database.write() as session:
-                session.add(row)
+            with self._database.write() as connection:
+                connection.execute(sa.insert(knowledge_bases), row)
+                connection.execute(sa.insert(document_counts), {"knowledge_base_id": knowledge_base_id})
         except IntegrityError as error:
-            raise NameTaken(name=row.name) from error
-        return to_knowledge_base(row)
+            raise NameTaken(name=cleaned) from error
+        return created
 
     def get(self, user_id: UUID, knowledge_base_id: UUID) -> KnowledgeBase:
-        with self._database.read() as session:
-            row = own_knowledge_base(session, user_id, knowledge_base_id)
-            counts = _counts(session, [row.id])
-            return to_knowledge_base(row, *counts.get(row.id, (0, 0)))
+        with self._database.read() as connection:
+            of = {"of_user": user_id, "of_knowledge_base": knowledge_base_id}
+            row = connection.execute(_ONE, of).one_or_none()
+        if row is None:
+            raise NotFound(what=KNOWLEDGE_BASE)
+        return to_knowledge_base(row, row.documents, row.answering)
 
     def list(self, user_id: UUID) -> list[KnowledgeBase]:
         """All of a user's, by name."""
-        statement = (
-            sa.select(KnowledgeBaseRow)
-            .where(KnowledgeBaseRow.owner_id == user_id, KnowledgeBaseRow.deleted_at.is_(None))
-            .order_by(KnowledgeBaseRow.name)
-        )
-        with self._database.read() as session:
-            rows = session.scalars(statement).all()
-            counts = _counts(session, [row.id for row in rows])
-            return [to_knowledge_base(row, *counts.get(row.id, (0, 0))) for row in rows]
+        with self._database.read() as connection:
+            rows = connection.execute(_ALL, {"of_user": user_id}).all()
+        return [to_knowledge_base(row, row.documents, row.answering) for row in rows]
 
     def rename(self, user_id: UUID, knowledge_base_id: UUID, name: str) -> None:
         """Errors: `NotFound`, `InvalidName`, `NameTaken`."""
         cleaned = clean_name(name)
         try:
-            with self._database.write() as session:
-                own_knowledge_base(session, user_id, knowledge_base_id).name = cleaned
+            with self._database.write() as connection:
+                own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
+                connection.execute(_change(knowledge_base_id).values(name=cleaned))
         except IntegrityError as error:
             raise NameTaken(name=cleaned) from error
 
     def delete(self, user_id: UUID, knowledge_base_id: UUID) -> None:
         """Gone for everyone from here on; a worker then clears Milvus and the disk."""
-        with self._database.write() as session:
-            row = own_knowledge_base(session, user_id, knowledge_base_id, lock=True)
-            row.deleted_at = now()
-            row.name = f"{row.id}"  # its name is free again at once
-            own_documents = sa.select(DocumentRow.id).where(DocumentRow.knowledge_base_id == row.id)
-            session.execute(
-                sa.update(VersionRow).where(VersionRow.document_id.in_(own_documents)).values(cancel_requested=True)
+        own_documents = sa.select(documents.c.id).where(documents.c.knowledge_base_id == knowledge_base_id)
+        with self._database.write() as connection:
+            own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
+            # Its name is free again at once.
+            connection.execute(_change(knowledge_base_id).values(deleted_at=now(), name=str(knowledge_base_id)))
+            connection.execute(
+                sa.update(versions).where(versions.c.document_id.in_(own_documents)).values(cancel_requested=True)
             )
         try:
             self._queue.send_clear_knowledge_base(knowledge_base_id)
@@ -92,12 +109,5 @@ class KnowledgeBases:
             log.warning("clear_knowledge_base.unsent", knowledge_base=str(knowledge_base_id), reason=str(error))
 
 
-def _counts(session: Session, ids: list[UUID]) -> dict[UUID, tuple[int, int]]:
-    """Documents, and those that answer questions, of each knowledge base."""
-    ready = sa.func.count(DocumentRow.live_version_id)
-    statement = (
-        sa.select(DocumentRow.knowledge_base_id, sa.func.count(), ready)
-        .where(DocumentRow.knowledge_base_id.in_(ids), DocumentRow.deleted_at.is_(None))
-        .group_by(DocumentRow.knowledge_base_id)
-    )
-    return {key: (total, live) for key, total, live in session.execute(statement)}
+def _change(knowledge_base_id: UUID) -> sa.Update:
+    return sa.update(knowledge_bases).where(knowledge_bases.c.id == knowledge_base_id)

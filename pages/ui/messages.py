@@ -85,6 +85,8 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
         if is_quoted and message.state is MessageState.DONE:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
         st.markdown(safe_markdown(message.content, sources, has_formulas=not is_quoted))
+    if message.has_lost_passages:
+        st.caption(_("The passages of this answer were saved by another version of Zhiwen and cannot be shown."))
     if sources is None:
         return
     if not sources.passages:

@@ -307,7 +307,7 @@ def test_model_failure_is_reported_and_keeps_the_text(chat: Chat, model: str, co
         assert message.content == ""
     assert follow(chat.answers, chat.core.user, message_id)[-1].ended
     assert len(chat.server.requests) == 1  # nobody waits for silent second tries
-    question, _history = chat.core.services.conversations.question_of(chat.core.user, message_id)
+    question = chat.core.services.conversations.asked(chat.core.user, message_id).question
     assert question.content == "What is Milvus, and why?"
 
 

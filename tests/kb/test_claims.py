@@ -12,9 +12,10 @@ from threading import Barrier
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kb.database.tables import now
+from kb.database.tables import documents, now
 from kb.errors import Cancelled, DamagedFile, DatabaseUnavailable, LeaseLost, MilvusUnavailable, NotFound
 from kb.ingestion import Claims, new_worker_id
 from kb.ingestion.claims import LONGEST_WAIT_SECONDS, MAX_WAITS, RESEND_SECONDS, Job
@@ -273,16 +274,16 @@ def test_a_version_that_was_cancelled_is_not_put_back(library: Library, claims: 
 def test_a_claim_whose_commit_was_not_heard_of_is_not_renewed(
     library: Library, claims: Claims, other: Claims, document: Document, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transaction = library.database.transaction
+    write = library.database.write
 
     @contextmanager
     def commit_and_break_off() -> Iterator[Connection]:
-        with transaction() as connection:
+        with write() as connection:
             yield connection
         raise DatabaseUnavailable(detail="the connection was lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(library.database, "transaction", commit_and_break_off)
+        patch.setattr(library.database, "write", commit_and_break_off)
         with pytest.raises(DatabaseUnavailable):
             claims.claim(document.latest.id)
     assert library.version(document).state is VersionState.PARSING
@@ -317,12 +318,12 @@ def test_a_switch_and_a_deletion_at_the_same_time_both_succeed(library: Library,
 def test_a_retry_that_waited_for_a_deletion_finds_nothing(library: Library, claims: Claims, document: Document) -> None:
     claims.fail(claim(claims, document), DamagedFile(name="a.md", detail="broken"))
     with ThreadPoolExecutor(1) as pool:
-        with library.database.write() as session:
-            row, version = own_document(session, library.user, document.id, lock=True)
+        with library.database.write() as connection:
+            own_document(connection, library.user, document.id, lock=True)
             retry = pool.submit(library.documents.retry, library.user, document.id)
             wait([retry], timeout=0.3)
             assert not retry.done()
-            row.deleted_at, version.cancel_requested = now(), True
+            connection.execute(sa.update(documents).where(documents.c.id == document.id).values(deleted_at=now()))
         with pytest.raises(NotFound):
             retry.result(timeout=30)
 

@@ -7,18 +7,22 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from kb.database.tables import DocumentRow, KnowledgeBaseRow, VersionRow
-from kb.errors import MilvusUnavailable
+from kb.database.tables import documents as documents_table
+from kb.database.tables import knowledge_bases, versions
+from kb.errors import CleanUpFailed, MilvusUnavailable
+from kb.ingestion import Cleanup, failing_clean_ups
+from kb.ingestion.cleanup import LONGEST_PAUSE_SECONDS
+from kb.library import FileStore
 from kb.models import Document
 from kb.services import WorkerParts
 from kb.vectors import VectorStore
-from tests.conftest import Core
+from tests.conftest import Clock, Core
 
 
 def rows(core: Core) -> list[int]:
-    with core.services.database.read() as session:
-        tables = (KnowledgeBaseRow, DocumentRow, VersionRow)
-        return [session.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables]
+    with core.services.database.read() as connection:
+        tables = (knowledge_bases, documents_table, versions)
+        return [connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables]
 
 
 @pytest.fixture
@@ -86,21 +90,91 @@ def test_what_is_not_deleted_is_not_cleared(core: Core, worker: WorkerParts, doc
     assert rows(core) == [1, 2, 2]
 
 
-def test_the_rows_stay_until_milvus_is_cleared(
+def test_failed_clean_up_backs_off_and_is_listed(
+    core: Core, documents: list[Document], monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    def away(*_arguments: object) -> None:
+        raise MilvusUnavailable(detail="gone")
+
+    services, gone = core.services, documents[0]
+    cleanup = Cleanup(services.database, services.vectors, services.files, "worker", clock)
+    services.documents.delete(core.user, gone.id)
+    pauses = []
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorStore, "delete_document", away)
+        for failures in range(1, 15):
+            assert cleanup.pending() == ([], [gone.id])
+            with pytest.raises(MilvusUnavailable):
+                cleanup.clear_document(gone.id)
+            [failing] = failing_clean_ups(services.database)
+            assert (failing.document, failing.failures, failing.error.code) == ("0.md", failures, "milvus_unavailable")
+            assert failing.error.values == {"detail": "gone"}
+            assert cleanup.pending() == ([], [])
+            cleanup.clear_document(gone.id)  # a message that comes meanwhile changes nothing
+            pauses.append((failing.retry_at - clock.now).total_seconds())
+            clock.now = failing.retry_at
+    assert pauses[:4] == [4, 8, 16, 32]
+    assert pauses[-1] == LONGEST_PAUSE_SECONDS
+    assert rows(core) == [1, 2, 2]
+    cleanup.clear_document(gone.id)
+    assert (core.count(gone), core.count(documents[1])) == (0, 1)
+    assert rows(core) == [1, 1, 1]
+    assert failing_clean_ups(services.database) == []
+
+
+def test_failed_clean_up_of_a_knowledge_base_is_listed(
+    core: Core, worker: WorkerParts, documents: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    base_id = documents[0].knowledge_base_id
+    core.services.knowledge_bases.delete(core.user, base_id)
+    monkeypatch.setattr(FileStore, "delete_knowledge_base", refuse)
+    with pytest.raises(CleanUpFailed, match="Permission denied"):
+        worker.cleanup.clear_knowledge_base(base_id)
+    [failing] = failing_clean_ups(core.services.database)
+    assert (failing.document, failing.error.code) == ("", "clean_up_failed")
+    assert worker.cleanup.pending() == ([], [])
+
+
+def test_retry_ends_the_wait_for_a_failed_clean_up(
     core: Core, worker: WorkerParts, documents: list[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_arguments: object) -> None:
         raise MilvusUnavailable(detail="gone")
 
-    core.services.documents.delete(core.user, documents[0].id)
+    failed = documents[0]
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(versions).where(versions.c.id == failed.latest.id).values(state="failed"))
     with monkeypatch.context() as patch:
-        patch.setattr(VectorStore, "delete_document", away)
+        patch.setattr(VectorStore, "delete_version", away)
         with pytest.raises(MilvusUnavailable):
-            worker.cleanup.clear_document(documents[0].id)
-    assert worker.cleanup.pending() == ([], [documents[0].id])
-    worker.cleanup.clear_document(documents[0].id)
-    assert core.count(documents[1]) == 1
-    assert rows(core) == [1, 1, 1]
+            worker.cleanup.clear_version(failed.latest.id)
+    assert len(failing_clean_ups(core.services.database)) == 1
+    core.services.documents.retry(core.user, failed.id)
+    assert failing_clean_ups(core.services.database) == []
+    assert worker.ingestion.ingest(failed.latest.id) == "ready"
+    assert core.count(failed) == 1
+
+
+def test_nothing_is_cleared_while_it_is_ingested(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
+    """Its worker would go on to store chunks that nobody clears then."""
+    busy, other = documents
+    base_id = busy.knowledge_base_id
+    running = sa.update(versions).where(versions.c.id == busy.latest.id)
+    with core.services.database.write() as connection:
+        connection.execute(running.values(state="embedding"))
+    core.services.documents.delete(core.user, busy.id)
+    worker.cleanup.clear_document(busy.id)
+    core.services.knowledge_bases.delete(core.user, base_id)
+    worker.cleanup.clear_knowledge_base(base_id)
+    assert rows(core) == [1, 2, 2]
+    assert core.count(other) == 1
+    with core.services.database.write() as connection:
+        connection.execute(running.values(state="cancelled"))
+    worker.cleanup.clear_knowledge_base(base_id)
+    assert rows(core) == [0, 0, 0]
 
 
 def test_chunks_of_a_failed_version_go_and_its_file_stays(core: Core, worker: WorkerParts) -> None:

@@ -87,7 +87,8 @@ def test_the_history_is_what_came_before_the_question(conversations: Conversatio
     knowledge_base = library.knowledge_base("资料")
     conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, knowledge_base.id)
     answer = conversations.ask(library.user, conversation.id, "two")
-    question, history = conversations.question_of(library.user, answer.id)
+    asked = conversations.asked(library.user, answer.id)
+    question, history = asked.question, asked.history
     assert question.content == "two"
     assert [message.content for message in history] == ["one", "Answer to one", "资料"]
 
@@ -139,7 +140,7 @@ def test_of_questions_asked_at_once_one_is_taken(conversations: Conversations, l
         with ThreadPoolExecutor(4) as pool:
             answers = list(pool.map(ask, range(8)))
         [(number, answer)] = [(number, answer) for number, answer in enumerate(answers) if answer]
-        assert conversations.question_of(library.user, answer.id)[0].content == f"question {number}"
+        assert conversations.asked(library.user, answer.id).question.content == f"question {number}"
         conversations.finish(library.user, answer.id, MessageState.DONE, "Answer")
     messages = conversations.messages(library.user, conversation.id)
     assert [message.ordinal for message in messages] == list(range(6))
@@ -249,7 +250,7 @@ def test_everything_is_its_owners_alone(conversations: Conversations, library: L
         lambda: conversations.message(stranger, answer.id),
         lambda: conversations.ask(stranger, conversation.id, "Q"),
         lambda: conversations.ask_again(stranger, answer.id),
-        lambda: conversations.question_of(stranger, answer.id),
+        lambda: conversations.asked(stranger, answer.id),
         lambda: conversations.finish(stranger, answer.id, MessageState.DONE, "x"),
         lambda: conversations.create(library.user, "Q", Mode.KNOWLEDGE, theirs.id),
         lambda: conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, theirs.id),

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from kb.database.tables import VersionRow, now
+from kb.database.tables import now, versions
 from kb.embedding.model import Vectors
 from kb.errors import (
     DatabaseUnavailable,
@@ -26,7 +26,8 @@ from kb.errors import (
     MilvusUnavailable,
     RedisUnavailable,
 )
-from kb.ingestion import newest_collections, pipeline
+from kb.ingestion import failing_clean_ups, newest_collections, pipeline
+from kb.ingestion.cleanup import FIRST_PAUSE_SECONDS
 from kb.ingestion.pipeline import BATCH_CHUNKS
 from kb.models import Chunk, Document, Version, VersionState
 from kb.services import WorkerParts, build_worker_parts
@@ -50,19 +51,20 @@ def latest(core: Core, document: Document) -> Version:
 
 
 def set_version(core: Core, version_id: UUID, **values: object) -> None:
-    with core.services.database.write() as session:
-        session.execute(sa.update(VersionRow).where(VersionRow.id == version_id).values(**values))
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(versions).where(versions.c.id == version_id).values(**values))
 
 
 def add_version(core: Core, document: Document, text: str) -> UUID:
     """A newer version of a document, as replacing its file makes one."""
     version_id = uuid4()
-    with core.services.database.write() as session:
-        key = core.services.files.key(document.knowledge_base_id, version_id)
-        (core.services.settings.uploads / key).write_text(text)
-        row = VersionRow(id=version_id, document_id=document.id, state="queued", file_key=key, size_bytes=len(text))
-        row.created_at = now() + timedelta(seconds=1)
-        session.add(row)
+    key = core.services.files.key(document.knowledge_base_id, version_id)
+    (core.services.settings.uploads / key).write_text(text)
+    row = {"id": version_id, "document_id": document.id, "state": "queued", "file_key": key, "size_bytes": len(text)}
+    row |= {"listed_in": document.knowledge_base_id, "created_at": now() + timedelta(seconds=1)}
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(versions).where(versions.c.document_id == document.id).values(listed_in=None))
+        connection.execute(sa.insert(versions), row)
     return version_id
 
 
@@ -374,8 +376,8 @@ def test_documents_that_milvus_lost_are_ingested_again_as_the_operations_say(cor
     worker.ingestion.ingest(document.latest.id)
     core.services.vectors.drop(knowledge_base.collection)
     (statement,) = re.findall(r'--command="(UPDATE versions .*)"', (ROOT / "docs" / "operations.md").read_text())
-    with core.services.database.write() as session:
-        session.execute(sa.text(statement))
+    with core.services.database.write() as connection:
+        connection.execute(sa.text(statement))
     assert worker.claims.due(resend=False) == [document.latest.id]
     assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
     assert core.count(document) == 1
@@ -438,15 +440,16 @@ def test_a_knowledge_base_deleted_in_the_middle_leaves_nothing(core: Core, worke
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", LONG)
     waiting = core.upload(knowledge_base, "b.md", LONG)
-    pending: list[object] = []
+    kept: list[int] = []
 
     def delete() -> None:
         core.services.knowledge_bases.delete(core.user, knowledge_base.id)
-        pending.append(worker.cleanup.pending())
+        worker.cleanup.clear_knowledge_base(knowledge_base.id)
+        kept.append(core.services.vectors.count(knowledge_base.collection))
 
     in_batch(core, 1, delete)
     assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
-    assert pending == [([], [])]  # while it is being written to, it is not dropped
+    assert kept == [BATCH_CHUNKS]  # while it is being written to, it is not dropped
     assert worker.ingestion.ingest(waiting.latest.id) is None
     assert worker.cleanup.pending() == ([knowledge_base.id], [])
     worker.cleanup.clear_knowledge_base(knowledge_base.id)
@@ -540,10 +543,13 @@ def test_given_up_chunks_are_removed_later_if_milvus_is_away_then(
         patch.setattr(pipeline, "CHECK_SECONDS", 60)  # the cancel is heard after its batch
         assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
     assert core.count(document) == 2 * BATCH_CHUNKS
+    assert worker.cleanup.stale_versions() == []  # not at once again
+    monkeypatch.setattr(worker.cleanup, "_clock", lambda: now() + timedelta(seconds=FIRST_PAUSE_SECONDS))
     assert worker.cleanup.stale_versions() == [document.latest.id]
     worker.cleanup.clear_version(document.latest.id)
     assert core.count(document) == 0
     assert worker.cleanup.stale_versions() == []
+    assert failing_clean_ups(core.services.database) == []
 
 
 # --- a newer version of a document -----------------------------------------------------------------------------

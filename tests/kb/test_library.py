@@ -14,9 +14,8 @@ import pytest
 
 from kb.errors import FileMissing, FileNotSaved, InvalidName, NameTaken, NotFound, WrongState
 from kb.library import FileStore
-from kb.library.names import clean_label, clean_name
-from kb.library.rows import to_profile
-from kb.models import DocumentOrder, RetrievalProfile, VersionState
+from kb.models import DocumentOrder, VersionState
+from kb.names import clean_label, clean_name
 from tests.conftest import Clock, Library, make_claims
 
 
@@ -113,10 +112,6 @@ def test_a_deleted_knowledge_base_is_gone_and_its_name_free(library: Library) ->
         with pytest.raises(NotFound):
             call()
     library.knowledge_base("Again")
-
-
-def test_a_stored_profile_may_be_older_or_newer() -> None:
-    assert to_profile({"top_k": 9, "of_a_later_version": 1}) == RetrievalProfile(top_k=9)
 
 
 # --- documents -------------------------------------------------------------------------------------------------

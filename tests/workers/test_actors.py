@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from kb.database.tables import DocumentRow, KnowledgeBaseRow
+from kb.database import tables
 from kb.errors import RedisUnavailable
 from kb.models import VersionState
 from kb.services import build_worker_parts
@@ -21,9 +22,9 @@ TEXT = "# Part\n\nSome text."
 LONG = "\n\n".join(f"# Part {number}\n\n" + "Apples and pears. " * 35 for number in range(200))
 
 
-def rows(core: Core, table: type[KnowledgeBaseRow | DocumentRow]) -> int:
-    with core.services.database.read() as session:
-        return session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+def rows(core: Core, table: sa.Table[Any]) -> int:
+    with core.services.database.read() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
 
 
 def test_upload_becomes_ready(core: Core, workers: Workers) -> None:
@@ -125,7 +126,7 @@ def test_deleted_items_are_cleared(core: Core, workers: Workers) -> None:
     workers.queue.send_clear_document(documents[0].id)
     core.services.knowledge_bases.delete(core.user, gone.id)
     workers.queue.send_clear_knowledge_base(gone.id)
-    wait_until(lambda: (rows(core, KnowledgeBaseRow), rows(core, DocumentRow)) == (1, 1))
+    wait_until(lambda: (rows(core, tables.knowledge_bases), rows(core, tables.documents)) == (1, 1))
     assert core.services.vectors.count(kept.collection) == 1
 
 
@@ -134,9 +135,9 @@ def test_reaper_clears_deleted_items_without_a_message(core: Core, workers: Work
     document = core.upload(knowledge_base, "a.md", TEXT)
     core.services.documents.delete(core.user, document.id)
     workers.start()
-    wait_until(lambda: rows(core, DocumentRow) == 0)
+    wait_until(lambda: rows(core, tables.documents) == 0)
     core.services.knowledge_bases.delete(core.user, knowledge_base.id)
-    wait_until(lambda: rows(core, KnowledgeBaseRow) == 0)
+    wait_until(lambda: rows(core, tables.knowledge_bases) == 0)
 
 
 def test_upload_while_redis_is_down_is_ingested_later(own_core: Core, own_workers: Workers, own_redis: Redis) -> None:

@@ -2,10 +2,10 @@
 
 from alembic import context
 
-from kb.database.tables import Base
+from kb.database.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(
-    connection=connection, target_metadata=Base.metadata, render_as_batch=True, transaction_per_migration=False
+    connection=connection, target_metadata=metadata, render_as_batch=True, transaction_per_migration=False
 )
 context.run_migrations()

@@ -1,4 +1,4 @@
-"""Names that users give: labels in any script, never paths."""
+"""Names and texts that users give, in any script: cleaned to be kept and shown, folded to be searched."""
 
 import unicodedata
 
@@ -28,3 +28,13 @@ def clean_label(name: str) -> str:
     # Cc: control, Cf: format (bidi overrides, zero-width), Cs: lone surrogates.
     visible = "".join(c for c in name if c in _JOINERS or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
     return unicodedata.normalize("NFC", visible).strip()[:LABEL_CHARACTERS]
+
+
+def fold(text: str) -> str:
+    """The text as searches and sorting see it: without case, and with one spelling for each character.
+
+    Folds full-width forms, ligatures and combining accents (NFKC), but keeps accents: é is not e. The Turkish ı and İ
+    count as i, so that a search finds a word whichever way its capital I was written.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return folded.replace("i\u0307", "i").replace("\u0131", "i")

@@ -1,0 +1,44 @@
+"""JSON that is kept (in SQL, Redis or files) and read by other releases than the one that wrote it.
+
+What is written carries the number of its format. What is read may be older or newer: fields that are unknown here are
+ignored, and missing ones take the defaults of their dataclass. So a new field needs a default, and a field that
+changes its meaning needs a new name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+FORMAT = "format"
+NUMBER = 1
+
+T = TypeVar("T")
+
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+class Unreadable(ValueError):
+    """Kept JSON that lacks what nothing can stand in for, or holds values of other types."""
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """A dataclass as JSON's types, with the number of the format."""
+    return {FORMAT: NUMBER, **_adapter(type(value)).dump_python(value, mode="json")}
+
+
+def from_json(kind: type[T], kept: Mapping[str, Any]) -> T:
+    """The dataclass `kind` from what some release's `to_json` wrote. Errors: `Unreadable`."""
+    try:
+        read: T = _adapter(kind).validate_python(kept)
+    except ValidationError as error:
+        raise Unreadable(f"{kind.__name__}: {error.error_count()} fields cannot be read") from error
+    return read
+
+
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]

@@ -1,0 +1,94 @@
+"""How many documents a knowledge base has, by state.
+
+Counters change in the transaction that changes what they count, so that a page reads one row however many documents
+there are. On PostgreSQL a transaction changes them last: they are the rows that writers of one knowledge base share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from kb.database.tables import document_counts, documents, versions
+from kb.models import VersionState
+
+RUNNING = [state.value for state in VersionState if state.is_running]
+_STATES = [state.value for state in VersionState if not state.is_running]
+_COLUMNS = ["documents", "answering", *_STATES]
+
+_change = sa.update(document_counts).values(
+    {name: document_counts.c[name] + sa.bindparam(f"more_{name}") for name in _COLUMNS}
+)
+_CHANGE = _change.where(document_counts.c.knowledge_base_id == sa.bindparam("of_knowledge_base"))
+_CHANGE_WHERE_LISTED = _change.where(
+    document_counts.c.knowledge_base_id
+    == sa.select(versions.c.listed_in).where(versions.c.id == sa.bindparam("of_version")).scalar_subquery()
+)
+_RUNNING = (
+    sa.select(versions.c.state, sa.func.count())
+    .where(versions.c.listed_in == sa.bindparam("of_knowledge_base"), versions.c.state.in_(RUNNING))
+    .group_by(versions.c.state)
+)
+_COUNTS = sa.select(document_counts).where(document_counts.c.knowledge_base_id == sa.bindparam("of_knowledge_base"))
+
+
+def count_document(connection: sa.Connection, knowledge_base_id: UUID, state: VersionState, more: int) -> None:
+    """Count a document that was added to a list in this `state` (`more` is 1) or taken from it (-1)."""
+    changes = {"documents": more, state.value: more}
+    connection.execute(_CHANGE, {"of_knowledge_base": knowledge_base_id, **_parameters(changes)})
+
+
+def count_answering(connection: sa.Connection, knowledge_base_id: UUID, more: int) -> None:
+    """Count a document that begins to answer questions (`more` is 1) or ends to (-1)."""
+    connection.execute(_CHANGE, {"of_knowledge_base": knowledge_base_id, **_parameters({"answering": more})})
+
+
+def count_move(connection: sa.Connection, version_id: UUID, before: VersionState, after: VersionState) -> None:
+    """Count a version that went from one state to another; one that no list shows is not counted."""
+    changes = Counter({after.value: 1})
+    changes[before.value] -= 1
+    connection.execute(_CHANGE_WHERE_LISTED, {"of_version": version_id, **_parameters(changes)})
+
+
+def count_by_state(connection: sa.Connection, knowledge_base_id: UUID) -> dict[VersionState, int]:
+    """The documents in each state that any document is in."""
+    of = {"of_knowledge_base": knowledge_base_id}
+    row = connection.execute(_COUNTS, of).mappings().one()
+    running: dict[str, int] = dict(connection.execute(_RUNNING, of).all())
+    counts = {name: row[name] for name in _STATES} | running
+    return {state: counts[state] for state in VersionState if counts.get(state)}
+
+
+def recount(connection: sa.Connection, knowledge_base_id: UUID) -> dict[str, int]:
+    """Count everything anew and correct the counters; returns what they were wrong by.
+
+    Nobody else changes them meanwhile: writers wait for the row.
+    """
+    of = {"of_knowledge_base": knowledge_base_id}
+    stored = connection.execute(_COUNTS.with_for_update(), of).mappings().one()
+    counted = (
+        connection.execute(
+            sa.select(
+                sa.func.count().label("documents"),
+                sa.func.count(documents.c.live_version_id).label("answering"),
+                *(sa.func.count(sa.case((versions.c.state == state, 1))).label(state) for state in _STATES),
+            )
+            .select_from(versions)
+            .join(documents, documents.c.id == versions.c.document_id)
+            .where(versions.c.listed_in == sa.bindparam("of_knowledge_base")),
+            of,
+        )
+        .mappings()
+        .one()
+    )
+    wrong = {name: counted[name] - stored[name] for name in _COLUMNS if counted[name] != stored[name]}
+    if wrong:
+        connection.execute(_CHANGE, of | _parameters(wrong))
+    return wrong
+
+
+def _parameters(changes: dict[str, int]) -> dict[str, int]:
+    """The parameters of `_change`; running states have no counter."""
+    return {f"more_{name}": changes.get(name, 0) for name in _COLUMNS}
