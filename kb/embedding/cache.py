@@ -1,4 +1,4 @@
-"""The vectors of the texts that were embedded last."""
+"""The vectors of recently embedded texts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cachetools import LRUCache
 
 from kb.embedding.model import EmbeddingModel, Vectors
 
-CAPACITY_BYTES = 16 << 20  # some 10,000 vectors of the built-in model
+CAPACITY_BYTES = 16 << 20  # about 10,000 vectors of the built-in model
 
 
 class EmbeddingCache:
-    """Embeds the chunks of documents, but not again what came lately.
+    """Embeds the chunks of documents, except those that it has embedded recently.
 
-    A file that is uploaded to another knowledge base, or again after a correction, costs only what is new in it.
-    Safe to share among threads; a text that two of them have at the same time is embedded by both.
+    If a file is uploaded to another knowledge base, or again after a correction, only its new parts are embedded.
+    Safe to share among threads; if two have the same text at the same time, both embed it.
     """
 
     def __init__(self, model: EmbeddingModel, capacity_bytes: int = CAPACITY_BYTES) -> None:
@@ -38,7 +38,9 @@ class EmbeddingCache:
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
             vectors = self._model.embed_documents(list(new.values()))
-            added = {key: vector.copy() for key, vector in zip(new, vectors, strict=True)}  # a view keeps the batch
+            added = {
+                key: vector.copy() for key, vector in zip(new, vectors, strict=True)
+            }  # a view would keep the whole batch
             with self._lock:
                 self._vectors.update(added)
             known |= added

@@ -1,4 +1,4 @@
-"""A FastEmbed model, by name from the Hugging Face hub or from a local ONNX folder. An extra."""
+"""A FastEmbed model, from the Hugging Face hub by name or from a local ONNX folder. Needs the extra `fastembed`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OTHERS = re.compile(r"multi-?lingual|chinese|mixed", re.IGNORECASE)
 
 
 class FastEmbedModel:
-    """`model` is a name FastEmbed lists, or a folder with an ONNX model; loaded at first use."""
+    """`model` is a name that FastEmbed lists or a folder with an ONNX model. Loaded at first use."""
 
     def __init__(self, model: str, cache: Path, threads: int) -> None:
         self.name = f"fastembed:{model}"
@@ -37,20 +37,20 @@ class FastEmbedModel:
 
     @cached_property
     def dimension(self) -> int:
-        """By what is written of it: a page must not load the model to create a knowledge base."""
+        """From the list if possible, because a page must not load the model to create a knowledge base."""
         if listed := self._listed:
             return int(listed["dim"])
         return int(self._load().embedding_size)
 
     @cached_property
     def scripts(self) -> frozenset[str] | None:
-        """As FastEmbed describes it; a folder with an English model says so in its name."""
+        """From FastEmbed's description, or from the name of the folder."""
         described = str(self._listed["description"] if self._listed else self._model)
         return frozenset({"latin"}) if _ENGLISH.search(described) and not _OTHERS.search(described) else None
 
     @cached_property
     def _listed(self) -> dict[str, Any]:
-        """What FastEmbed's list says of the model; empty for a folder."""
+        """The model's entry in FastEmbed's list; empty for a folder."""
         models = _text_embedding(self.name).list_supported_models()
         return next((model for model in models if model["model"].lower() == self._model.lower()), {})
 
@@ -62,7 +62,7 @@ class FastEmbedModel:
         return normalised(list(model.embed([encodable(text) for text in texts], batch_size=_BATCH)))
 
     def embed_question(self, text: str) -> Vectors:
-        """(dimension,); some models put an instruction before a question."""
+        """(dimension,); some models prepend an instruction to a question."""
         return normalised(next(iter(self._load().query_embed(encodable(text)))))
 
     def _load(self) -> Any:
@@ -78,18 +78,18 @@ class FastEmbedModel:
             return self._open_folder(text_embedding, folder)
         if not self._listed:
             raise SetupError(
-                N_("FastEmbed knows no model “{model}”, and there is no such folder."),
-                N_("Give EMBEDDING_MODEL a model that FastEmbed lists, or a folder with an ONNX model."),
+                N_("“{model}” is neither a FastEmbed model nor a folder."),
+                N_("Set EMBEDDING_MODEL to a model that FastEmbed lists, or to a folder with an ONNX model."),
                 model=self._model,
             )
         return self._open_named(text_embedding)
 
     def _open_named(self, text_embedding: Any) -> Any:
-        """From the cache, else from the hub; a hub that cannot be reached is asked only once, and briefly."""
+        """From the cache, else from the hub, after a short probe whether the hub can be reached."""
         options = {"cache_dir": str(self._cache), "threads": self._threads, "enable_cpu_mem_arena": False}
         try:
             return text_embedding(self._model, local_files_only=True, **options)
-        except Exception:  # noqa: BLE001 — whatever keeps the cached one from loading, the hub's copy may mend
+        except Exception:  # noqa: BLE001 — whatever is wrong with the cached copy, a new one may fix it
             _probe_hub(self.name)
         try:
             return text_embedding(self._model, **options)
@@ -130,7 +130,7 @@ def _text_embedding(model: str) -> Any:
 
 
 def _register(text_embedding: Any, name: str, folder: Path) -> None:
-    """Tell FastEmbed of a local model, with what its own files say of pooling and dimension."""
+    """Register a local model with FastEmbed; its files tell the pooling and the dimension."""
     from fastembed.common.model_description import ModelSource, PoolingType
 
     if any(model["model"] == name for model in text_embedding.list_supported_models()):
@@ -151,7 +151,7 @@ def _register(text_embedding: Any, name: str, folder: Path) -> None:
 
 
 def _probe_hub(model: str) -> None:
-    """Raise within seconds where the hub cannot be reached: its own client would try for 40."""
+    """Raise within seconds if the hub cannot be reached; its own client would try for 40 s."""
     from huggingface_hub import constants
 
     address = urlsplit(constants.ENDPOINT)

@@ -1,4 +1,4 @@
-"""What an embedding model is."""
+"""The protocol of embedding models."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Vectors = NDArray[np.float32]
 class EmbeddingModel(Protocol):
     """Texts → L2-normalised float32 vectors. Safe to share among threads.
 
-    A model that is not there raises `EmbeddingUnavailable` or a `ModelError` at first use; a question within seconds,
-    while documents wait for a built-in model that is on its way.
+    A missing model raises `EmbeddingUnavailable` or a `ModelError` at first use. Questions fail within seconds;
+    documents wait for a built-in model that is being downloaded.
     """
 
     @property
     def name(self) -> str:
-        """As in EMBEDDING_MODEL; a knowledge base stores it."""
+        """As in EMBEDDING_MODEL; knowledge bases store it."""
 
     @property
     def dimension(self) -> int:
-        """The vectors' length; finding it out may call the model once."""
+        """The length of the vectors; the first access may call the model."""
 
     @property
     def scripts(self) -> frozenset[str] | None:
-        """The scripts it knows, in the words of `kb.lexical.foreign_share`; `None`: any."""
+        """The scripts that it knows, named as in `kb.lexical.foreign_share`; None means all."""
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """(n, dimension), in the order of `texts`."""
@@ -41,9 +41,9 @@ class EmbeddingModel(Protocol):
 
 
 def require_same(knowledge_base: KnowledgeBase, model: str, dimension: int | None = None) -> None:
-    """Raise `EmbeddingMismatch` unless `model` (and the length of its vectors, if known) is the knowledge base's own.
+    """Raise `EmbeddingMismatch` unless the knowledge base was built with `model`, and this dimension if known.
 
-    Behind another address, a model of the same name may be another one.
+    The length matters, because another server may offer a different model under the same name.
     """
     if model != knowledge_base.embedding_model:
         raise EmbeddingMismatch(stored=knowledge_base.embedding_model, configured=model)
@@ -53,12 +53,12 @@ def require_same(knowledge_base: KnowledgeBase, model: str, dimension: int | Non
 
 
 def normalised(vectors: object) -> Vectors:
-    """float32 rows of length 1; a zero row stays zero."""
+    """The rows as float32 of length 1; a zero row stays zero."""
     rows = np.asarray(vectors, dtype=np.float32)
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def encodable(text: str) -> str:
-    """`text` without lone surrogates, which neither tokenizers nor JSON endpoints take."""
+    """`text` without lone surrogates, which tokenizers and JSON endpoints reject."""
     return text if text.isascii() else text.encode("utf-8", "ignore").decode()

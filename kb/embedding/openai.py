@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import httpx2
     from langchain_openai import OpenAIEmbeddings
 
-_BATCH = 64  # texts a request; halved for an endpoint that takes fewer (some take 10)
+_BATCH = 64  # texts per request; halved for endpoints that accept fewer (some accept 10)
 
 
 class OpenAIModel:
-    """Asks for vectors over HTTP; raises `ModelError`s. `dimension` costs one request if nothing was embedded yet."""
+    """Requests vectors over HTTP; raises `ModelError`s. `dimension` costs one request."""
 
     scripts: frozenset[str] | None = None
 
@@ -52,7 +52,7 @@ class OpenAIModel:
         return normalised(self._request([encodable(text)])[0])
 
     def close(self) -> None:
-        """Close the connections; the model can be used again."""
+        """Close the connections; the model can be used afterwards."""
         if self.__dict__.pop("_client", None):
             self.__dict__.pop("_http").close()
 
@@ -73,8 +73,8 @@ class OpenAIModel:
             base_url=self._base_url,
             http_client=self._http,
             timeout=self._http.timeout,
-            max_retries=0,  # a 429 is told at once; the caller decides about waiting
-            check_embedding_ctx_length=False,  # sends text, not OpenAI's token numbers
+            max_retries=0,  # report a 429 at once; the caller decides whether to wait
+            check_embedding_ctx_length=False,  # send text, not OpenAI's token numbers
             chunk_size=_BATCH,
         )
 
@@ -95,7 +95,7 @@ class OpenAIModel:
         return vectors
 
     def _request_halves(self, texts: list[str]) -> list[list[float]]:
-        """A refused batch may be too long for the endpoint; a text that it refuses by itself ends the search."""
+        """Split a refused batch, which may be too long for the endpoint; a text that is refused alone raises."""
         half = (len(texts) + 1) // 2
         vectors = self._request(texts[:half]) + self._request(texts[half:])
         self._batch = min(self._batch, half)

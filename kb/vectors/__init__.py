@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 SEARCH_TIMEOUT_SECONDS = 10.0
 WRITE_TIMEOUT_SECONDS = 60.0
 WARM_UP_TIMEOUT_SECONDS = 300.0
-# One query returns at most 16,384 rows; pages of chunks stay far below.
+# A query returns at most 16,384 rows; our pages stay far below.
 PAGE_ROWS = 1_000
 
-NOT_LOADED = 101  # Milvus' error code for a collection that is there but not in memory
+NOT_LOADED = 101  # Milvus' error code for a collection that exists but is not loaded
 
 TakeTurns = Callable[[str], AbstractContextManager[Any]]
 Row = dict[str, Any]
@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk one route found. `score` grows with relevance, whatever the metric."""
+    """A chunk that a route found. `score` grows with relevance for every metric."""
 
     chunk: Chunk
     score: float
@@ -44,15 +44,15 @@ class Hit:
 class VectorStore:
     """The Milvus collections of all knowledge bases. Safe to share among threads.
 
-    `take_turns(collection)` is held while the collection is created, and during each write where concurrent writers
-    are not safe (Milvus Lite).
-    Errors: `MilvusUnavailable` when it does not answer, `MilvusRefused` when it answers with an error.
+    `take_turns(collection)` is held while the collection is created, and on Milvus Lite, where concurrent writes are
+    not safe, during each write.
+    Errors: `MilvusUnavailable` if there is no answer, `MilvusRefused` if the answer is an error.
     """
 
     def __init__(self, settings: Settings, take_turns: TakeTurns | None = None) -> None:
         self._connection = Connection(settings.milvus_uri, settings.milvus_token.get_secret_value())
         self._take_turns = take_turns or (lambda _collection: nullcontext())
-        self._created: set[str] = set()  # Milvus collections that are known to be there
+        self._created: set[str] = set()  # Milvus collections that we know to exist
 
     # --- the server ---
 
@@ -61,7 +61,7 @@ class VectorStore:
         return self._connection.server
 
     def ping(self) -> str:
-        """The server's version; raises within seconds when it does not answer."""
+        """The server's version; raises within seconds if there is no answer."""
         return self._connection.ping()
 
     def close(self) -> None:
@@ -70,14 +70,14 @@ class VectorStore:
     # --- collections ---
 
     def create(self, knowledge_base: KnowledgeBase) -> None:
-        """Create the Milvus collection, loaded and indexed; nothing happens if it is there.
+        """Create the Milvus collection, indexed and loaded, unless it exists.
 
-        A creation that was killed halfway is completed.
+        Completes a creation that was killed halfway.
         """
         collection = knowledge_base.collection
         if collection in self._created:
             return
-        # Two documents of a new knowledge base may come here at once, so this takes turns on a server too.
+        # Two documents of a new knowledge base can get here together, so this takes turns on a server, too.
         with translated(), self._take_turns(collection):
             if not self._client.has_collection(collection, timeout=SEARCH_TIMEOUT_SECONDS):
                 self._create_collection(knowledge_base)
@@ -86,7 +86,7 @@ class VectorStore:
         self._created.add(collection)
 
     def drop(self, collection: str) -> None:
-        """Drop the Milvus collection, if it is there."""
+        """Drop the Milvus collection if it exists."""
         self._created.discard(collection)
         with translated(), self._turn(collection):
             self._client.drop_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
@@ -94,7 +94,7 @@ class VectorStore:
     # --- writing ---
 
     def upsert(self, collection: str, chunks: Sequence[Chunk], vectors: np.ndarray) -> None:
-        """Store `chunks` with their `vectors` (n, dimension); a chunk with a known id is replaced."""
+        """Store `chunks` with their `vectors` (n, dimension); replaces chunks with the same id."""
         from kb.vectors import schema
 
         data = schema.rows(chunks, vectors)
@@ -102,9 +102,9 @@ class VectorStore:
             self._call(collection, lambda: self._client.upsert(collection, data, timeout=WRITE_TIMEOUT_SECONDS))
 
     def flush(self, collection: str) -> None:
-        """Seal what was written: unflushed rows are searched by brute force on Milvus Lite.
+        """Seal the written rows, because Milvus Lite searches unsealed ones by brute force.
 
-        A server seals by itself, and a flush for each document would leave it with many tiny segments.
+        A server seals by itself; a flush for each document would leave it with many tiny segments.
         """
         if not self.server.is_lite:
             return
@@ -112,7 +112,7 @@ class VectorStore:
             self._call(collection, lambda: self._client.flush(collection, timeout=WRITE_TIMEOUT_SECONDS))
 
     def warm_up(self, collection: str) -> None:
-        """Have the BM25 index built, which Milvus Lite does at the first search: .2 to .4 s for 1,000 chunks."""
+        """Make Milvus Lite build the BM25 index now, instead of at the first search (0.2 to 0.4 s for 1,000 chunks)."""
         if self.server.is_lite:
             self.search_lexical(collection, "a", 1, WARM_UP_TIMEOUT_SECONDS)
 
@@ -129,7 +129,7 @@ class VectorStore:
     # --- reading ---
 
     def count(self, collection: str, version_id: UUID | None = None) -> int:
-        """How many chunks of a version (or in all) can be found, including those written just now."""
+        """How many chunks of a version (or in total) can be found, including those just written."""
         chosen = filters.of_version(version_id) if version_id else filters.Filter("")
         result = self._call(
             collection,
@@ -144,22 +144,22 @@ class VectorStore:
         return int(result[0]["count(*)"])
 
     def count_first(self, collection: str, version_id: UUID, total: int) -> int:
-        """How many of a version's first `total` chunks can be found, including those written just now.
+        """How many of a version's first `total` chunks can be found, including those just written.
 
-        By their ids, so that it costs the same in a large knowledge base; Milvus Lite filters by reading everything.
+        Looks them up by id, which costs the same in a large knowledge base; Milvus Lite filters by reading all rows.
         """
         ids = [chunk_id(version_id, ordinal) for ordinal in range(total)]
         pages = (ids[first : first + PAGE_ROWS] for first in range(0, total, PAGE_ROWS))
         return sum(len(self._rows(collection, page, ["id"], consistency_level="Strong")) for page in pages)
 
     def chunks(self, collection: str, version_id: UUID, first: int, count: int) -> list[Chunk]:
-        """Up to `count` chunks of a version from ordinal `first` on, in order."""
+        """Up to `count` chunks of a version, in order, starting at ordinal `first`."""
         last = first + min(count, PAGE_ROWS)
         found = self.get(collection, [chunk_id(version_id, ordinal) for ordinal in range(first, last)])
         return sorted(found, key=lambda chunk: chunk.ordinal)
 
     def get(self, collection: str, ids: Sequence[str]) -> list[Chunk]:
-        """The chunks with these ids, in no order; unknown ids are left out."""
+        """The chunks with these ids, in any order; unknown ids are skipped."""
         from kb.vectors import schema
 
         if not ids:
@@ -167,7 +167,7 @@ class VectorStore:
         return [schema.to_chunk(row) for row in self._rows(collection, ids, schema.OUTPUT_FIELDS)]
 
     def search_dense(self, collection: str, index: IndexSettings, vector: np.ndarray, limit: int, ef: int) -> list[Hit]:
-        """The `limit` nearest enabled chunks, the best first."""
+        """The `limit` nearest enabled chunks, best first."""
         from kb.vectors import schema
 
         return self._search(
@@ -182,10 +182,10 @@ class VectorStore:
     def search_lexical(
         self, collection: str, terms: str, limit: int, timeout: float = SEARCH_TIMEOUT_SECONDS
     ) -> list[Hit]:
-        """The `limit` best enabled chunks by BM25 over `terms`; empty where the server has no BM25."""
+        """The `limit` best enabled chunks by BM25 over `terms`; empty if the server has no BM25."""
         if not self.server.has_bm25 or not terms.strip():
             return []
-        # Milvus Lite gives BM25 as a distance, the best the most negative; a server as a score.
+        # Milvus Lite returns BM25 as a distance (the best is the most negative), a server as a score.
         sign = -1.0 if self.server.is_lite else 1.0
         return self._search(
             collection,
@@ -200,7 +200,7 @@ class VectorStore:
     # --- inside ---
 
     def _call(self, collection: str, call: Callable[[], Any]) -> Any:
-        """Do `call` on a Milvus collection, loading it first where it is not: a Milvus Lite that restarted forgets."""
+        """Run `call` on a Milvus collection; load it first if needed, because Milvus Lite forgets that at a restart."""
         from pymilvus.exceptions import MilvusException
 
         with translated():
@@ -208,7 +208,7 @@ class VectorStore:
                 return call()
             except MilvusException as error:
                 if error.code == NOT_THERE:
-                    self._created.discard(collection)  # dropped behind our back: the next attempt makes it anew
+                    self._created.discard(collection)  # another process dropped it; the next attempt creates it again
                 if error.code != NOT_LOADED:
                     raise
             self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
@@ -234,7 +234,7 @@ class VectorStore:
         there = self._client.list_indexes(collection, timeout=SEARCH_TIMEOUT_SECONDS)
         missing = [index for index in wanted if index.field_name not in there]
         if missing:
-            # Waiting for the indexes of an empty collection would take half a second each, for nothing.
+            # Waiting for the indexes of an empty collection would take half a second each.
             chosen = IndexParams()
             chosen.extend(missing)
             self._client.create_index(collection, chosen, timeout=WRITE_TIMEOUT_SECONDS, sync=False)
@@ -263,7 +263,7 @@ class VectorStore:
             )
 
     def _rows(self, collection: str, ids: Sequence[str], fields: Sequence[str], **options: Any) -> Sequence[Row]:
-        """The rows with these ids, in no order; unknown ids are left out."""
+        """The rows with these ids, in any order; unknown ids are skipped."""
         found: Sequence[Row] = self._call(
             collection,
             lambda: self._client.get(

@@ -1,4 +1,4 @@
-"""The connection to Milvus, what the server can do, and its errors in our words."""
+"""The connection to Milvus, what the server can do, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 PING_TIMEOUT_SECONDS = 3.0
-NOT_THERE = 100  # Milvus' error code for a collection that does not exist
+NOT_THERE = 100  # Milvus' error code for a missing collection
 
 GRPC_OPTIONS = {
-    # The client's default, a ping every 10 s without calls, is more than a gRPC server takes ("too_many_pings").
+    # By default the client pings every 10 s even without calls, which gRPC servers refuse ("too_many_pings").
     "grpc.keepalive_time_ms": 300_000,
     "grpc.keepalive_permit_without_calls": False,
-    # Otherwise a Milvus that was away for a while is not looked for again for up to two minutes.
+    # Otherwise it takes up to two minutes to reconnect to a Milvus that was down for a while.
     "grpc.max_reconnect_backoff_ms": 1_000,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What the connected Milvus is and can do."""
+    """The version and the abilities of the connected Milvus."""
 
     version: str
     is_lite: bool
@@ -47,7 +47,7 @@ class Connection:
         self._token = token
         self._lock = threading.Lock()
         self._connected: tuple[MilvusClient, Server] | None = None
-        self._failed: tuple[float, MilvusUnavailable | MilvusRefused] | None = None  # when, and how
+        self._failed: tuple[float, MilvusUnavailable | MilvusRefused] | None = None  # when and why
 
     @property
     def client(self) -> MilvusClient:
@@ -58,7 +58,7 @@ class Connection:
         return self._get()[1]
 
     def ping(self) -> str:
-        """The server's version; raises within seconds when it does not answer."""
+        """The server's version; raises within seconds if there is no answer."""
         with translated():
             return str(self.client.get_server_version(timeout=PING_TIMEOUT_SECONDS))
 
@@ -73,7 +73,7 @@ class Connection:
         with self._lock:
             if self._connected is None:
                 if self._failed and self._failed[0] > asked_at:
-                    # Who waited for that attempt has waited enough.
+                    # Threads that queued behind a failed connect fail, too, instead of retrying in turn.
                     raise type(self._failed[1])(**self._failed[1].values)
                 self._connected = self._try_to_connect()
             return self._connected
@@ -89,9 +89,9 @@ class Connection:
         from pymilvus import MilvusClient
         from pymilvus.client import entity_helper
 
-        # It asks of each character of a string whether it is one; `schema` keeps types and lengths.
+        # Skip its check of each character of each string; `schema` ensures types and lengths.
         entity_helper.CHECK_STR_ARRAY = False
-        # It writes a traceback of its own for every error that it raises as well.
+        # It logs a traceback for every error that it raises.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         host = urlsplit(self._uri).hostname or ""
         options = {**GRPC_OPTIONS, "grpc.enable_http_proxy": not is_local(host)}
@@ -102,7 +102,7 @@ class Connection:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the client's errors into `MilvusUnavailable` and `MilvusRefused`."""
+    """Translate the client's errors to `MilvusUnavailable` and `MilvusRefused`."""
     import grpc
     from pymilvus.exceptions import ConnectError, MilvusException, MilvusUnavailableException
 
@@ -111,7 +111,7 @@ def translated() -> Iterator[None]:
     except (grpc.RpcError, grpc.FutureTimeoutError, ConnectError, MilvusUnavailableException) as error:
         raise MilvusUnavailable(detail=_reason(error)) from error
     except MilvusException as error:
-        # Code 2 is "cannot connect"; a gRPC status in place of a code means that no answer came.
+        # Code 2 is "cannot connect". A gRPC status instead of a code means that there was no answer.
         silent = isinstance(error.code, grpc.StatusCode) or error.code == 2
         kind = MilvusUnavailable if silent else MilvusRefused
         raise kind(detail=_reason(error)) from error
@@ -119,7 +119,7 @@ def translated() -> Iterator[None]:
 
 @contextmanager
 def unless_missing() -> Iterator[None]:
-    """Do what a collection that is not there does not need: it holds nothing to delete or to seal."""
+    """Ignore that a collection does not exist: then there is nothing to delete or to seal."""
     try:
         yield
     except MilvusRefused as error:

@@ -1,4 +1,4 @@
-"""Milvus filter expressions. A value is a parameter, never part of the expression's text."""
+"""Milvus filter expressions. Values are parameters, never part of the text of an expression."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Value = UUID | int | bool
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """An expression with `{name}` for each value."""
+    """An expression with a `{name}` for each value."""
 
     expression: str
     values: dict[str, Value] = field(default_factory=dict)
@@ -19,8 +19,8 @@ class Filter:
     def arguments(self, templates: bool) -> dict[str, Any]:
         """Keyword arguments for pymilvus.
 
-        Servers before 2.5 and Milvus Lite do not know templates (`templates=False`). For them the values are written
-        out here, and only types that cannot hold a quote are taken.
+        Servers before 2.5 and Milvus Lite do not support templates (`templates=False`). For them we write out the
+        values, and accept only types that cannot contain a quote.
         """
         if templates:
             return {"filter": self.expression, "filter_params": {k: _plain(v) for k, v in self.values.items()}}
@@ -54,5 +54,5 @@ def of_document(document_id: UUID) -> Filter:
 
 
 def of_version_from(version_id: UUID, first: int) -> Filter:
-    """The chunks of a version from ordinal `first` on."""
+    """The chunks of a version, starting at ordinal `first`."""
     return Filter("version_id == {version} and ordinal >= {first}", {"version": version_id, "first": first})

@@ -31,7 +31,7 @@ OUTPUT_FIELDS = [
 
 
 def collection_schema(dimension: int, tokenizer: str | None) -> CollectionSchema:
-    """The fields of a chunk; `tokenizer` splits `terms` at its spaces, None leaves BM25 out."""
+    """The fields of a chunk. `tokenizer` splits `terms` at spaces; None leaves BM25 out."""
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
     schema.add_field("document_id", DataType.VARCHAR, max_length=36)
@@ -72,12 +72,12 @@ def _build_params(index: IndexSettings) -> dict[str, Any]:
         build = {"M": index.m, "efConstruction": index.ef_construction}
     elif index.index_type.startswith("IVF"):
         build = {"nlist": index.nlist}
-    # pymilvus sends them one by one, which servers read; Milvus Lite reads the old way, all under `params`.
+    # Servers read the values that pymilvus sends one by one; Milvus Lite reads the older form under `params`.
     return build | {"params": dict(build)} if build else {}
 
 
 def search_params(index: IndexSettings, ef: int, limit: int) -> dict[str, Any]:
-    """Parameters of a dense search; HNSW refuses an `ef` below `limit`."""
+    """The parameters of a dense search; HNSW refuses an `ef` below `limit`."""
     if index.index_type == "HNSW":
         return {"metric_type": index.metric, "params": {"ef": max(ef, limit)}}
     nprobe = {"nprobe": min(index.nlist, max(8, index.nlist // 4))} if index.index_type.startswith("IVF") else {}
@@ -118,7 +118,7 @@ def to_chunk(row: Mapping[str, Any]) -> Chunk:
 
 
 def cut_bytes(text: str, limit: int) -> str:
-    """`text`, cut to at most `limit` bytes of UTF-8 at a character's end."""
+    """`text`, cut between characters to at most `limit` bytes of UTF-8."""
     return text if len(text) * 4 <= limit else text.encode()[:limit].decode(errors="ignore")
 
 

@@ -1,4 +1,4 @@
-"""Chunks are exact spans, lose nothing, keep to their size and know their page and headings."""
+"""Chunks are exact spans, lose nothing, respect the size, and know their page and headings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def spans_text(document: ParsedDocument, spans: list[ChunkSpan]) -> list[str]:
 
 
 def check(document: ParsedDocument, size: int = 1000, overlap: int = 100) -> list[ChunkSpan]:
-    """Chunk and hold what must hold for every text."""
+    """Chunk a document and check what must hold for every text."""
     text = document.text
     spans = chunk_document(document, size, overlap)
     covered = 0
@@ -46,7 +46,7 @@ def sectioned(*sections: tuple[int, str, str]) -> ParsedDocument:
     return ParsedDocument(text, headings=tuple(headings))
 
 
-def test_slides_are_not_joined_and_know_their_own_headings() -> None:
+def test_slides_are_not_joined_and_have_their_own_headings() -> None:
     slides = ["Topic 1\nOne point.", "No title here.", "Topic 3", "Topic 4\nLast point."]
     text, pages, headings = "", [], []
     for number, slide in enumerate(slides, 1):
@@ -76,19 +76,19 @@ def test_nothing_is_lost_in_random_texts(seed: int) -> None:
 @pytest.mark.parametrize(
     "text", ["知" * 30_000, "x" * 30_000, "😀" * 9_000, "ก" * 30_000, "ab " * 10_000, "。" * 5_000, "\n" * 5_000, ""]
 )
-def test_texts_without_a_good_place_to_split(text: str) -> None:
+def test_texts_without_good_places_to_split(text: str) -> None:
     check(ParsedDocument(text))
     check(ParsedDocument(text), size=10**9)
 
 
-def test_a_chunk_holds_about_500_han_or_1000_latin_characters() -> None:
+def test_chunk_size_is_500_han_or_1000_latin_characters() -> None:
     chinese = check(ParsedDocument("知识库检索系统。" * 2_000))
     english = check(ParsedDocument("Some plain words. " * 2_000))
     assert {span.end - span.start for span in chinese[1:-1]} <= set(range(430, 501))
     assert {span.end - span.start for span in english[1:-1]} <= set(range(860, 1001))
 
 
-def test_splits_at_sentences_and_overlaps_by_them() -> None:
+def test_splits_and_overlaps_at_sentences() -> None:
     text = "".join(f"第{n}条规定员工须提前三天提交申请。" for n in range(100))
     document = ParsedDocument(text)
     chunks = spans_text(document, check(document, size=300, overlap=60))
@@ -110,13 +110,13 @@ def test_sections_are_kept_whole() -> None:
     assert [span.heading for span in spans] == ["A", "A > B", "A > C", "D"]
 
 
-def test_a_bare_heading_stays_with_what_follows() -> None:
+def test_bare_heading_stays_with_what_follows() -> None:
     document = sectioned((1, "A", "a " * 300), (1, "B", ""), (2, "C", "c " * 300))
     chunks = spans_text(document, check(document))
     assert [chunk[:5] for chunk in chunks] == ["A\na a", "B\nC\nc"]
 
 
-def test_a_page_is_that_of_the_start() -> None:
+def test_page_is_where_the_chunk_starts() -> None:
     text = "first page\n\n" + "word " * 300 + "\n\nlast"
     pages = (PageStart(0, 1), PageStart(12, 2), PageStart(12, 3), PageStart(text.index("last"), 4))
     spans = check(ParsedDocument(text, pages=pages))
@@ -124,6 +124,6 @@ def test_a_page_is_that_of_the_start() -> None:
     assert chunk_document(ParsedDocument("no pages"))[0].page == 0
 
 
-def test_a_long_text_takes_windows() -> None:
+def test_long_text_is_split_in_windows() -> None:
     document = ParsedDocument("知识库的检索。\n" * 100_000)
     assert len(chunk_document(document)) > 1_500

@@ -1,4 +1,4 @@
-"""Terms: what BM25 sees of a text."""
+"""The terms that BM25 indexes and searches."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from kb.lexical import analyze, foreign_share, question_terms, terms
         ("", ""),
     ],
 )
-def test_terms_of(text: str, expected: str) -> None:
+def test_terms(text: str, expected: str) -> None:
     assert terms(text) == expected
 
 
@@ -54,11 +54,11 @@ def test_several_texts_are_joined() -> None:
     assert terms("title", "", "標題") == "titl 标 题 标题"
 
 
-def test_both_scripts_of_chinese_give_the_same_terms() -> None:
+def test_traditional_and_simplified_chinese_give_the_same_terms() -> None:
     assert analyze("後端開發與資料庫檢索") == analyze("后端开发与资料库检索")
 
 
-def test_every_term_is_one_word_token_that_lower_case_leaves_alone() -> None:
+def test_each_term_is_one_lower_case_word_token() -> None:
     assigned = (chr(code) for code in range(32, 0x20000) if not 0xD800 <= code < 0xE000)
     text = " ".join(f"{char}x {char}" for char in assigned) + " a" * 3 + "\ud800 İstanbul ﬁ ß ǅ e\u0301e"
     wrong = [term for term in analyze(text) if not re.fullmatch(r"\w+", term) or re.findall(r"\w+", term) != [term]]
@@ -69,7 +69,7 @@ def test_long_data_is_cut() -> None:
     assert max(map(len, analyze("A1b2" * 1000 + " " + "1." * 500 + "1"))) <= 64
 
 
-def test_threads_agree() -> None:
+def test_threads_get_the_same_terms() -> None:
     texts = [
         f"generalizations{number} 後端開發 national connections running word{'ing' * (number % 5)}"
         for number in range(400)
@@ -79,7 +79,7 @@ def test_threads_agree() -> None:
         assert list(pool.map(analyze, texts)) == expected
 
 
-def test_question_terms_leave_out_what_carries_nothing() -> None:
+def test_question_terms_skip_meaningless_words() -> None:
     assert question_terms("What is the index of a vector database, the index?") == ("index", "vector", "databas")
     assert question_terms("請問什麼是向量庫？") == ("向量", "量库")
     assert question_terms("茶？") == ("茶",)
@@ -101,6 +101,6 @@ def test_foreign_share(text: str, share: float) -> None:
     assert foreign_share(text, frozenset({"latin"})) == pytest.approx(share)
 
 
-def test_scripts_are_told_apart() -> None:
+def test_foreign_share_knows_each_script() -> None:
     assert foreign_share("索引と한국 Ж", frozenset({"han", "kana", "hangul", "cyrillic"})) == 0
     assert foreign_share("什么", None) == 0

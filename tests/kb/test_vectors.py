@@ -58,7 +58,7 @@ def lite(milvus_url: str, redis_url: str) -> Iterator[VectorStore]:
 
 @pytest.fixture(scope="module")
 def collection(store: VectorStore) -> Iterator[str]:
-    """A Milvus collection that the tests share, each with versions of its own: making one takes a server seconds."""
+    """A shared Milvus collection, because a server takes seconds to create one; each test uses its own versions."""
     knowledge_base = base()
     store.create(knowledge_base)
     yield knowledge_base.collection
@@ -95,7 +95,7 @@ def chunk(version: UUID, ordinal: int, text: str = "", document: UUID | None = N
 
 
 def vectors(*rows: tuple[float, float]) -> np.ndarray:
-    """Vectors of length 1 at these points of a plane."""
+    """Unit vectors to these points of a plane."""
     wide = np.array([(x, y, 0.0, 0.0) for x, y in rows], dtype=np.float32)
     unit: np.ndarray = wide / np.linalg.norm(wide, axis=1, keepdims=True)
     return unit
@@ -105,7 +105,7 @@ def some_vectors(count: int) -> np.ndarray:
     return vectors(*((1.0, float(number)) for number in range(count)))
 
 
-def test_a_collection_is_created_once_and_dropped_once(store: VectorStore) -> None:
+def test_create_and_drop_can_be_repeated(store: VectorStore) -> None:
     knowledge_base, version = base(), uuid4()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(store.create, [knowledge_base] * 4))
@@ -118,7 +118,7 @@ def test_a_collection_is_created_once_and_dropped_once(store: VectorStore) -> No
         store.count(knowledge_base.collection)
 
 
-def test_a_collection_that_somebody_else_dropped_is_made_anew(
+def test_collection_that_another_process_dropped_is_created_again(
     lite: VectorStore, milvus_url: str, redis_url: str
 ) -> None:
     knowledge_base = base()
@@ -133,7 +133,7 @@ def test_a_collection_that_somebody_else_dropped_is_made_anew(
     lite.drop(knowledge_base.collection)
 
 
-def test_a_chunk_written_twice_is_there_once_and_counted_at_once(store: VectorStore, collection: str) -> None:
+def test_chunk_written_twice_is_counted_once(store: VectorStore, collection: str) -> None:
     version = uuid4()
     chunks = [chunk(version, ordinal) for ordinal in range(5)]
     for _ in range(2):
@@ -146,18 +146,16 @@ def test_a_chunk_written_twice_is_there_once_and_counted_at_once(store: VectorSt
     assert store.count(collection, uuid4()) == 0
 
 
-def test_writing_again_replaces(store: VectorStore, collection: str) -> None:
+def test_upsert_replaces(store: VectorStore, collection: str) -> None:
     version = uuid4()
     store.upsert(collection, [chunk(version, 0, "old words")], some_vectors(1))
     store.upsert(collection, [chunk(version, 0, "new words")], some_vectors(1))
-    assert store.count(collection, version) == 1  # from here on readers see what was written
+    assert store.count(collection, version) == 1  # reads with strong consistency, so later reads see the writes
     assert [found.text for found in store.chunks(collection, version, 0, 10)] == ["new words"]
 
 
 @pytest.mark.parametrize(("index_type", "metric"), [("HNSW", "COSINE"), ("FLAT", "IP"), ("IVF_FLAT", "L2")])
-def test_the_nearest_comes_first_and_its_score_is_the_greatest(
-    store: VectorStore, index_type: str, metric: str
-) -> None:
+def test_nearest_hit_comes_first_with_the_highest_score(store: VectorStore, index_type: str, metric: str) -> None:
     knowledge_base, version = base(IndexSettings(index_type=index_type, metric=metric, nlist=4)), uuid4()
     name = knowledge_base.collection
     store.create(knowledge_base)
@@ -167,7 +165,7 @@ def test_the_nearest_comes_first_and_its_score_is_the_greatest(
     assert store.count(name) == len(points)
     hits = store.search_dense(name, knowledge_base.index, vectors((1.0, 0.0))[0], len(points), 64)
     assert [hit.chunk.ordinal for hit in hits][:3] == [1, 3, 2]
-    if not index_type.startswith("IVF"):  # those look into a part of their lists only
+    if not index_type.startswith("IVF"):  # IVF searches only some of its lists
         assert len(hits) == len(points)
     scores = [hit.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
@@ -204,7 +202,7 @@ def test_lexical_scores_are_positive_and_in_order(lite: VectorStore) -> None:
     lite.drop(name)
 
 
-def test_a_server_without_bm25_finds_nothing_by_words(store: VectorStore, collection: str) -> None:
+def test_lexical_search_is_empty_without_bm25(store: VectorStore, collection: str) -> None:
     version = uuid4()
     store.upsert(collection, [chunk(version, 0, "persimmon")], some_vectors(1))
     store.flush(collection)
@@ -214,7 +212,7 @@ def test_a_server_without_bm25_finds_nothing_by_words(store: VectorStore, collec
     assert found == ([version] if store.server.has_bm25 else [])
 
 
-def test_versions_and_documents_are_deleted_alone(store: VectorStore, collection: str) -> None:
+def test_delete_affects_only_its_version_or_document(store: VectorStore, collection: str) -> None:
     document, versions = uuid4(), [uuid4() for _ in range(3)]
     for version in versions[:2]:
         store.upsert(collection, [chunk(version, n, document=document) for n in range(4)], some_vectors(4))
@@ -229,7 +227,7 @@ def test_versions_and_documents_are_deleted_alone(store: VectorStore, collection
     store.delete_version(collection, versions[0])  # again: no error
 
 
-def test_chunks_come_in_pages_and_in_order(store: VectorStore, collection: str) -> None:
+def test_chunks_are_paged_in_order(store: VectorStore, collection: str) -> None:
     version, others = uuid4(), uuid4()
     many = [chunk(version, ordinal) for ordinal in range(30)]
     store.upsert(collection, many[::-1], some_vectors(30))
@@ -240,7 +238,7 @@ def test_chunks_come_in_pages_and_in_order(store: VectorStore, collection: str) 
     assert [len(page) for page in pages] == [12, 12, 6, 0]
 
 
-def test_chunks_are_got_by_id(store: VectorStore, collection: str) -> None:
+def test_get_by_id(store: VectorStore, collection: str) -> None:
     version = uuid4()
     chunks = [chunk(version, ordinal) for ordinal in range(3)]
     store.upsert(collection, chunks, some_vectors(3))
@@ -254,7 +252,7 @@ def test_chunks_are_got_by_id(store: VectorStore, collection: str) -> None:
     "text",
     ["向量数据库 🦜 é", '" or 1==1 or "', "it's {curly} \\ and\nnew lines\ttabs", "{version}", "العربية"],
 )
-def test_any_text_comes_back_as_it_was(store: VectorStore, collection: str, text: str) -> None:
+def test_any_text_is_returned_unchanged(store: VectorStore, collection: str, text: str) -> None:
     version = uuid4()
     written = chunk(version, 0, text, heading=text, terms=f"{lexical.terms(text)} \" ' {{x}}")
     store.upsert(collection, [written], some_vectors(1))
@@ -263,9 +261,7 @@ def test_any_text_comes_back_as_it_was(store: VectorStore, collection: str, text
 
 
 @pytest.mark.parametrize("character", ["a", "中", "🦜"])
-def test_a_text_at_the_limit_of_bytes_is_stored_and_a_longer_one_cut(
-    store: VectorStore, collection: str, character: str
-) -> None:
+def test_text_is_stored_up_to_the_byte_limit(store: VectorStore, collection: str, character: str) -> None:
     version, most = uuid4(), TEXT_BYTES // len(character.encode())
     whole = chunk(version, 0, character * most, terms="")
     longer = chunk(version, 1, character * (most + 9), heading="标" * 5_000, terms="词 " * 30_000)
@@ -277,7 +273,7 @@ def test_a_text_at_the_limit_of_bytes_is_stored_and_a_longer_one_cut(
     assert len(second.terms.encode()) <= TEXT_BYTES
 
 
-def test_text_is_cut_at_a_characters_end() -> None:
+def test_text_is_cut_between_characters() -> None:
     assert cut_bytes("中文字", 7) == "中文"
     assert cut_bytes("abc", 12) == "abc"
     assert cut_bytes("é" * 4, 8) == "é" * 4
@@ -301,8 +297,8 @@ def test_concurrent_writers_take_turns(lite: VectorStore) -> None:
     lite.drop(knowledge_base.collection)
 
 
-def test_what_is_being_sealed_is_found(lite: VectorStore) -> None:
-    """By itself, Milvus Lite finds it neither among the unsealed nor among the sealed, for some milliseconds."""
+def test_rows_are_found_while_they_are_sealed(lite: VectorStore) -> None:
+    """Unpatched, Milvus Lite misses them for some milliseconds."""
     knowledge_base, version, ended = base(), uuid4(), threading.Event()
     collection = knowledge_base.collection
     lite.create(knowledge_base)
@@ -329,9 +325,7 @@ def test_what_is_being_sealed_is_found(lite: VectorStore) -> None:
     lite.drop(collection)
 
 
-def test_a_milvus_lite_that_was_killed_has_everything_when_it_is_back(
-    make_settings: MakeSettings, tmp_path: Path, redis_url: str
-) -> None:
+def test_killed_milvus_lite_loses_nothing(make_settings: MakeSettings, tmp_path: Path, redis_url: str) -> None:
     server = MilvusLite(tmp_path)
     server.start()
     with connected(server.url, redis_url) as store:
@@ -370,7 +364,7 @@ def test_readers_do_not_wait_for_writers(make_settings: MakeSettings, milvus_url
     store.close()
 
 
-def test_a_milvus_that_is_not_there_says_so_within_seconds(make_settings: MakeSettings) -> None:
+def test_missing_milvus_fails_within_seconds(make_settings: MakeSettings) -> None:
     store = VectorStore(make_settings(milvus_uri=f"http://127.0.0.1:{free_port()}"))
     began = time.monotonic()
     with pytest.raises(MilvusUnavailable):
@@ -381,15 +375,13 @@ def test_a_milvus_that_is_not_there_says_so_within_seconds(make_settings: MakeSe
     store.close()
 
 
-def test_who_waits_for_a_silent_milvus_waits_for_one_attempt(
-    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_threads_share_one_failed_connect(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     store = VectorStore(make_settings(milvus_uri=f"http://127.0.0.1:{free_port()}"))
     together, attempts = threading.Barrier(4), []
 
     def connect(_self: Connection) -> NoReturn:
         attempts.append(1)
-        time.sleep(0.5)  # so that the others come meanwhile
+        time.sleep(0.5)  # so that the others queue up meanwhile
         raise MilvusUnavailable(detail="silent")
 
     def count(_number: int) -> str:
@@ -405,7 +397,7 @@ def test_who_waits_for_a_silent_milvus_waits_for_one_attempt(
     store.close()
 
 
-def test_what_milvus_refuses_is_told_apart_from_silence(store: VectorStore) -> None:
+def test_refused_request_raises_milvus_refused(store: VectorStore) -> None:
     with pytest.raises(MilvusRefused) as refused:
         store.upsert("no_such_collection", [chunk(uuid4(), 0)], some_vectors(1))
     assert "no_such_collection" in str(refused.value)

@@ -1,4 +1,4 @@
-"""The built-in model as it is downloaded and built."""
+"""The built-in model, as users download it."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from kb.embedding import build_embedding_model
 from kb.embedding.builtin import MINILM, BuiltinModel
 from kb.errors import EmbeddingUnavailable
 
-pytestmark = pytest.mark.timeout(900)  # the first test has the model fetched and built
+pytestmark = pytest.mark.timeout(900)  # the first test downloads the model
 
 PASSAGE = "The committee met on Tuesday to discuss the budget for the new railway line. " * 12  # about 190 tokens
 
 
-def test_vectors_have_length_one_and_the_order_of_the_texts(builtin: BuiltinModel) -> None:
+def test_vectors_have_length_one_and_keep_the_order(builtin: BuiltinModel) -> None:
     texts = ["short", PASSAGE, "a question of middling length about nothing", "", "short"]
     vectors = builtin.embed_documents(texts)
     assert vectors.shape == (5, builtin.dimension)
     assert vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     for text, vector in zip(texts, vectors, strict=True):
-        assert np.array_equal(builtin.embed_question(text), vector)  # whatever it was embedded with
+        assert np.array_equal(builtin.embed_question(text), vector)  # independent of its neighbours
 
 
 def test_no_texts_give_no_vectors(builtin: BuiltinModel) -> None:
     assert builtin.embed_documents([]).shape == (0, 384)
 
 
-def test_the_vector_is_the_published_models(builtin: BuiltinModel) -> None:
-    """The first four numbers that its authors' own software gives; int8 moves each a little."""
+def test_vector_is_that_of_the_published_model(builtin: BuiltinModel) -> None:
+    """The first four numbers from the authors' own software; int8 changes them slightly."""
     published = [0.0677, 0.0635, 0.0487, 0.0793]
     assert builtin.embed_question("This is an example sentence")[:4] == pytest.approx(published, abs=0.015)
 
 
-def test_paraphrases_are_near_and_unrelated_texts_are_not(builtin: BuiltinModel) -> None:
+def test_paraphrases_are_closer_than_unrelated_texts(builtin: BuiltinModel) -> None:
     cat, same, other = builtin.embed_documents(
         ["A cat sleeps on the sofa.", "A kitten is napping on the couch.", "Interest rates rose by half a percent."]
     )
@@ -45,15 +45,15 @@ def test_paraphrases_are_near_and_unrelated_texts_are_not(builtin: BuiltinModel)
     assert cat @ other < 0.2
 
 
-def test_the_second_half_of_a_long_text_counts(builtin: BuiltinModel) -> None:
-    """Its tokenizer's own settings would cut it at 128 tokens."""
+def test_second_half_of_a_long_text_counts(builtin: BuiltinModel) -> None:
+    """The tokenizer file would truncate at 128 tokens."""
     sea, law = builtin.embed_documents(
         [PASSAGE[:900] + "Whales dive deep for squid.", PASSAGE[:900] + "The court upheld the verdict."]
     )
     assert sea @ law < 0.995
 
 
-def test_lone_surrogates_do_no_harm(builtin: BuiltinModel) -> None:
+def test_lone_surrogates_are_accepted(builtin: BuiltinModel) -> None:
     assert builtin.embed_question("a\ud800b").shape == (384,)
 
 
@@ -64,7 +64,7 @@ def test_threads_share_the_model(model_settings: Settings) -> None:
     assert np.allclose(vectors, vectors[0], atol=1e-6)
 
 
-def test_a_damaged_model_says_which_folder_to_delete(
+def test_damaged_model_names_the_folder_to_delete(
     tmp_path_factory: pytest.TempPathFactory, model_settings: Settings
 ) -> None:
     settings = load_settings(_env_file=None, zhiwen_home=tmp_path_factory.mktemp("home"))

@@ -1,4 +1,4 @@
-"""What was embedded lately is not embedded again."""
+"""Recently embedded texts are not embedded again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_only_new_texts_reach_the_model() -> None:
     np.testing.assert_array_equal(again, HashedWords().embed_documents(["plums", "pears", "\udcff"]))
 
 
-def test_what_was_longest_unused_goes_first() -> None:
+def test_least_recently_used_is_evicted_first() -> None:
     model = HashedWords()
     cache = EmbeddingCache(model, capacity_bytes=2 * 4 * model.dimension)
     for text in ("apples", "pears", "apples", "plums", "apples", "pears"):
@@ -29,7 +29,7 @@ def test_what_was_longest_unused_goes_first() -> None:
     assert model.batches == [["apples"], ["pears"], ["plums"], ["pears"]]
 
 
-def test_a_failure_is_not_remembered() -> None:
+def test_failure_is_not_cached() -> None:
     model = HashedWords()
     cache = EmbeddingCache(model)
 

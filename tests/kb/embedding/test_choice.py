@@ -1,4 +1,4 @@
-"""EMBEDDING_MODEL → a model, and what is imported for it."""
+"""EMBEDDING_MODEL chooses the model and what is imported."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def _settings(model: str, **values: object) -> Settings:
         ("fastembed:BAAI/bge-small-en-v1.5", {"latin"}),
     ],
 )
-def test_the_model_is_the_one_named(model: str, scripts: set[str] | None) -> None:
+def test_each_name_gives_its_model(model: str, scripts: set[str] | None) -> None:
     built = build_embedding_model(_settings(model, openai_api_key="k"), threads=1)
     assert built.name == model
     assert built.scripts == scripts
 
 
 @pytest.mark.parametrize("model", ["bge", "openai:", "hub:x", "builtin:x"])
-def test_an_unknown_model_is_a_mistake_in_the_setup(model: str) -> None:
+def test_unknown_model_is_a_setup_error(model: str) -> None:
     with pytest.raises(SetupError, match="EMBEDDING_MODEL"):
         build_embedding_model(_settings(model), threads=1)
 
 
-def test_openai_needs_a_key_or_a_server_of_ones_own() -> None:
+def test_openai_needs_a_key_or_a_base_url() -> None:
     with pytest.raises(SetupError, match="EMBEDDING_API_KEY"):
         build_embedding_model(_settings("openai:m"), threads=1)
     build_embedding_model(_settings("openai:m", embedding_base_url="http://127.0.0.1:1/v1"), threads=1)
 
 
-def test_fastembed_not_installed_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_fastembed_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastembed", None)
     with pytest.raises(SetupError, match=r"\.\[fastembed\]"):
         FastEmbedModel("BAAI/bge-small-zh-v1.5", tmp_path, 1).embed_question("?")
@@ -54,7 +54,7 @@ def test_fastembed_not_installed_names_the_extra(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("model", "error"), [("BAAI/bge-small-zh-v1.5", EmbeddingUnavailable), ("no-such-model", SetupError)]
 )
-def test_fastembed_says_at_once_what_it_cannot_have(tmp_path: Path, model: str, error: type[Exception]) -> None:
+def test_fastembed_fails_fast_without_the_hub(tmp_path: Path, model: str, error: type[Exception]) -> None:
     probe = f"""
 import sys; from pathlib import Path
 from kb.embedding.fastembed import FastEmbedModel
@@ -66,7 +66,7 @@ except {error.__name__}: sys.exit(7)
     assert subprocess.run([sys.executable, "-c", probe], env=env, timeout=30, check=False).returncode == 7
 
 
-def test_choosing_a_model_imports_no_heavy_package() -> None:
+def test_choosing_a_model_imports_no_heavy_packages() -> None:
     probe = (
         "import sys; from kb.config import Settings; from kb.embedding import build_embedding_model as build\n"
         "for model in ('builtin', 'openai:m', 'fastembed:m'):\n"

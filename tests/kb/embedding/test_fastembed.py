@@ -1,4 +1,4 @@
-"""A FastEmbed model from a folder: a real one, if very small."""
+"""A FastEmbed model from a folder: real, but very small."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = ["[PAD]", "[UNK]", "apples", "pears", "plums"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A model that gives each word a direction of its own; the mean over a text's words is its vector."""
+    """A model with one direction per word; the vector of a text is the mean over its words."""
     vectors = numpy_helper.from_array(np.eye(len(WORDS), dtype=np.float32), "words")
     shape = ["texts", "words"]
     graph = helper.make_graph(
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_model_from_a_folder(folder: Path) -> None:
+def test_model_from_a_folder(folder: Path) -> None:
     model = FastEmbedModel(str(folder), folder / "cache", threads=1)
     vectors = model.embed_documents(["apples", "apples pears pears \udcff", "plums " * 20])
     assert model.dimension == len(WORDS)
@@ -57,7 +57,7 @@ def test_a_model_from_a_folder(folder: Path) -> None:
     assert model.embed_documents([]).shape == (0, len(WORDS))
 
 
-def test_a_folder_without_a_model_says_what_it_needs(folder: Path) -> None:
+def test_folder_without_a_model_says_what_it_needs(folder: Path) -> None:
     (folder / "model.onnx").unlink()
     with pytest.raises(SetupError, match=r"no \.onnx file"):
         FastEmbedModel(str(folder), folder / "cache", threads=1).embed_question("?")
@@ -75,7 +75,7 @@ def test_a_folder_without_a_model_says_what_it_needs(folder: Path) -> None:
         ("jinaai/jina-embeddings-v3", 1024, None),
     ],
 )
-def test_what_is_listed_of_a_model_is_known_without_loading_it(
+def test_listed_properties_need_no_loading(
     name: str, dimension: int, scripts: set[str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = FastEmbedModel(name, tmp_path, threads=1)

@@ -25,7 +25,7 @@ def server() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def connect(server: ModelServer) -> Iterator[Connect]:
-    """A model of the server's by name; its connections are closed at the end."""
+    """Builds a model of the server by name; closes its connections at the end."""
     with ExitStack() as stack:
 
         def connect(name: str = "fake-embedding", timeout: float = 5) -> OpenAIModel:
@@ -34,7 +34,7 @@ def connect(server: ModelServer) -> Iterator[Connect]:
         yield connect
 
 
-def test_vectors_come_in_the_order_of_the_texts(server: ModelServer, connect: Connect) -> None:
+def test_vectors_keep_the_order_of_the_texts(server: ModelServer, connect: Connect) -> None:
     texts = [f"text number {number}" for number in range(150)]
     vectors = connect().embed_documents(texts)
     assert vectors.dtype == np.float32
@@ -49,14 +49,14 @@ def test_raw_text_is_sent_with_the_key(server: ModelServer, connect: Connect) ->
     assert request.key == "good"
 
 
-def test_the_dimension_is_asked_for_once(server: ModelServer, connect: Connect) -> None:
+def test_dimension_is_requested_once(server: ModelServer, connect: Connect) -> None:
     model = connect()
     assert (model.name, model.dimension, model.dimension) == ("openai:fake-embedding", DIMENSION, DIMENSION)
     assert model.embed_documents([]).shape == (0, DIMENSION)
     assert len(server.requests) == 1
 
 
-def test_an_endpoint_that_takes_few_texts_is_found_out_once(server: ModelServer, connect: Connect) -> None:
+def test_small_batch_limit_is_discovered_once(server: ModelServer, connect: Connect) -> None:
     model = connect("small-batches")
     texts = [f"text {number}" for number in range(70)]
     assert np.allclose(model.embed_documents(texts), [embed(text) for text in texts], atol=1e-6)
@@ -69,18 +69,18 @@ def test_an_endpoint_that_takes_few_texts_is_found_out_once(server: ModelServer,
     ("name", "error"),
     [("wrong", ModelKeyRefused), ("unknown", ModelNotFound), ("rate-limited", ModelRateLimited)],
 )
-def test_refusals(server: ModelServer, connect: Connect, name: str, error: type[Exception]) -> None:
+def test_error_responses(server: ModelServer, connect: Connect, name: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         connect(name).embed_question("?")
-    assert len(server.requests) == 1  # nothing is tried again behind the caller's back
+    assert len(server.requests) == 1  # no hidden retries
 
 
-def test_a_silent_server_is_a_timeout(server: ModelServer, connect: Connect) -> None:
+def test_silent_server_times_out(server: ModelServer, connect: Connect) -> None:
     with pytest.raises(ModelTimeout):
         connect("silent", timeout=0.2).embed_documents(["?"])
 
 
-def test_a_server_that_is_not_there() -> None:
+def test_unreachable_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     model = OpenAIModel("fake", SecretStr(""), f"http://127.0.0.1:{port}/v1", 5)

@@ -33,14 +33,14 @@ _ENDNOTES = "application/vnd.openxmlformats-officedocument.wordprocessingml.endn
 
 
 def write(folder: Path, name: str, content: bytes | str) -> Path:
-    """A file in `folder` that holds `content`, text as UTF-8."""
+    """Write `content` to a file in `folder`, text as UTF-8."""
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
 def make_pdf(pages: Sequence[str], outline: Sequence[tuple[str, int]] = (), password: str | None = None) -> bytes:
-    """A PDF with a line of text a page, bookmarks of (title, page index), and a user password if not None."""
+    """A PDF with one line of text per page, bookmarks as (title, page index), and an optional user password."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf(pages))))
     for title, page in outline:
         writer.add_outline_item(title=title, page_number=page)
@@ -77,7 +77,7 @@ def _plain_pdf(pages: Sequence[str]) -> bytes:
 
 
 def make_form(name: str, value: str, flags: int = 0) -> bytes:
-    """A PDF with one text field that is filled in, and a widget that belongs to no field."""
+    """A PDF with a filled-in text field and a widget without a field."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf(["Application"]))))
     field = DictionaryObject(
         {
@@ -111,7 +111,7 @@ def make_docx_with(runs: str, endnote: str) -> bytes:
 
 
 def make_docx(heading: str = "第一章 请假") -> bytes:
-    """Headings, a paragraph, a table, a paragraph after it."""
+    """Headings, a paragraph, a table and another paragraph."""
     document = docx.Document()
     document.core_properties.title = "员工手册"
     document.add_heading(heading, level=1)
@@ -125,7 +125,7 @@ def make_docx(heading: str = "第一章 请假") -> bytes:
 
 
 def make_rich_pptx() -> bytes:
-    """A slide with a chart, a box that stands in two forms, and a diagram."""
+    """A slide with a chart, a text box in an old and a new form, and a diagram."""
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[6])
     data: Any = CategoryChartData()  # type: ignore[no-untyped-call]
@@ -164,7 +164,7 @@ def make_rich_pptx() -> bytes:
 
 
 def without_relation(content: bytes, kind: str) -> bytes:
-    """A PowerPoint file whose first slide has lost what its relation of this kind led to."""
+    """A PowerPoint file whose first slide lacks its relations of this kind."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     name = "ppt/slides/_rels/slide1.xml.rels"
@@ -227,7 +227,7 @@ def _rows(rows: list[list[str | float]]) -> str:
 
 
 def make_zip(parts: Mapping[str, str | bytes]) -> bytes:
-    """A ZIP of `parts` by their names."""
+    """A ZIP of `parts`, named by their keys."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():

@@ -1,4 +1,4 @@
-"""Text files come out right in the encodings that people really have."""
+"""Text files are decoded correctly in the encodings that people use."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def test_japanese(text: str, encoding: str) -> None:
         ("대한민국은 민주공화국이다.", "cp949"),
     ],
 )
-def test_others(text: str, encoding: str) -> None:
+def test_other_languages(text: str, encoding: str) -> None:
     assert decode(text.encode(encoding)) == text
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("text", ["Hello, world\r\n", "员工请假须提前三天。\r\n提交申请。\r\n"])
-def test_wide_encodings_without_a_mark(text: str, encoding: str) -> None:
+def test_wide_encodings_without_byte_order_mark(text: str, encoding: str) -> None:
     assert decode(text.encode(encoding)) == text
 
 
-def test_invalid_bytes_late_in_a_file_cost_only_themselves() -> None:
+def test_late_invalid_bytes_do_not_change_the_encoding() -> None:
     text = "员工请假须提前三天提交申请。\n" * 1000
     for encoding in ("utf-8", "gb18030"):
         decoded = decode(text.encode(encoding) + b"\xff\xff\n" + "结束".encode(encoding))
@@ -64,10 +64,10 @@ def test_invalid_bytes_late_in_a_file_cost_only_themselves() -> None:
         assert decoded.endswith("结束")
 
 
-def test_chinese_after_a_long_english_head() -> None:
+def test_chinese_after_a_long_english_start() -> None:
     text = "plain words\n" * 20_000 + "员工请假须提前三天提交申请。"
     assert decode(text.encode("gb18030")) == text
 
 
-def test_a_few_nul_bytes_do_not_make_text_wide() -> None:
+def test_few_nul_bytes_do_not_mean_utf_16() -> None:
     assert decode("员工\0手册 and more".encode()) == "员工\0手册 and more"

@@ -1,4 +1,4 @@
-"""Each format comes out as text with positions, and what cannot be read says why."""
+"""Each format gives text with positions; unreadable files say why."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse(folder: Path, name: str, content: bytes | str) -> ParsedDocument:
 
 
 def headings(document: ParsedDocument) -> list[tuple[int, str]]:
-    """Level and line of each heading, the line taken from the text at its position."""
+    """The level and the line of each heading; the line comes from the text at its position."""
     return [(h.level, document.text[h.start :].split("\n", 1)[0]) for h in document.headings]
 
 
@@ -62,7 +62,7 @@ def test_pdf_outline_that_bites_its_tail(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("title", [b"<FEFFD8350041>", b"<FEFF0041D835>"])
-def test_pdf_titles_that_were_cut_in_a_character_cost_nothing_else(tmp_path: Path, title: bytes) -> None:
+def test_pdf_with_truncated_title_is_read(tmp_path: Path, title: bytes) -> None:
     content = samples.make_pdf(["Leave policy", "Sick leave"], [("Leave policy", 0), ("Sick leave", 1)])
     broken = re.sub(rb"/Title \(Sick leave\)", b"/Title " + title, content)
     assert broken != content
@@ -109,7 +109,7 @@ def test_markdown_headings_are_not_in_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "declaration", ['<meta charset="utf-16">', '<meta http-equiv="Content-Type" content="text/html; charset=utf-16">']
 )
-def test_html_is_not_in_utf_16_because_it_says_so(tmp_path: Path, declaration: str, padding: str) -> None:
+def test_html_that_wrongly_declares_utf_16(tmp_path: Path, declaration: str, padding: str) -> None:
     page = f"<html><head>{declaration}</head><body>Revenue rose, 收入增长{padding}</body></html>"
     assert parse(tmp_path, "a.html", page.encode()).text == f"Revenue rose, 收入增长{padding}"
     assert parse(tmp_path, "a.html", page.encode("utf-16")).text == f"Revenue rose, 收入增长{padding}"
@@ -139,14 +139,14 @@ def test_docx(tmp_path: Path) -> None:
     assert lines[2:] == ["病假", "类别 | 天数", "病假 | 15", "After the table."]
 
 
-def test_docx_has_its_endnotes_and_what_was_moved_once(tmp_path: Path) -> None:
+def test_docx_endnotes_and_moved_text(tmp_path: Path) -> None:
     moved = "<w:moveFrom><w:r><w:t>Moved.</w:t></w:r></w:moveFrom><w:moveTo><w:r><w:t>Moved.</w:t></w:r></w:moveTo>"
     document = parse(tmp_path, "a.docx", samples.make_docx_with(moved, endnote="Smith 2019."))
     assert document.text == "Moved.\n\nSmith 2019."
 
 
 @pytest.mark.parametrize("name", ["a.docx", "a.html", "a.pptx"])
-def test_a_clause_that_is_styled_as_a_heading_is_read_whole(name: str, tmp_path: Path) -> None:
+def test_long_heading_is_kept_whole(name: str, tmp_path: Path) -> None:
     clause = "The contractor pays for each day of delay, " * 8 + "seven percent."
     content: bytes | str = f"<h2>{clause}</h2>"
     if name == "a.docx":
@@ -158,7 +158,7 @@ def test_a_clause_that_is_styled_as_a_heading_is_read_whole(name: str, tmp_path:
     assert max(len(heading.title) for heading in document.headings) == 200
 
 
-def test_html_cuts_no_word(tmp_path: Path) -> None:
+def test_html_inline_tags_do_not_split_words(tmp_path: Path) -> None:
     page = """<h2>知<em>文</em>系统<b>部</b>署</h2><table><tr><td>Data<b>base</b></td><td>1<span>,</span>234</td>
       <td><p>a</p><p>b</p></td></tr></table><pre>npm install<br>npm run <b>build</b></pre>
       <pre><div>x</div><div>y</div></pre>"""
@@ -169,7 +169,7 @@ def test_html_cuts_no_word(tmp_path: Path) -> None:
     ]
 
 
-def test_html_keeps_the_buttons_of_headings_and_columns(tmp_path: Path) -> None:
+def test_html_keeps_buttons_in_headings_and_columns(tmp_path: Path) -> None:
     page = """<h2><button>How do I return it?</button></h2><p>By post.</p>
       <table><tr><th><button>Name</button></th></tr></table>"""
     document = parse(tmp_path, "a.html", page)
@@ -177,32 +177,32 @@ def test_html_keeps_the_buttons_of_headings_and_columns(tmp_path: Path) -> None:
     assert [heading.title for heading in document.headings] == ["How do I return it?"]
 
 
-def test_pictures_inside_markdown_are_left_out(tmp_path: Path) -> None:
+def test_markdown_drops_embedded_images(tmp_path: Path) -> None:
     data = "data:image/png;base64," + "iVBORw0KGgo" * 1000
     text = f'Before ![A cat]({data}) after.\n\n<img src="{data}">\n\n[1]: {data}\n'
     document = parse(tmp_path, "a.md", text)
     assert document.text == text.replace(data, "data:…").strip()
 
 
-def test_pdf_has_what_was_filled_in(tmp_path: Path) -> None:
+def test_pdf_form_values_are_read(tmp_path: Path) -> None:
     assert parse(tmp_path, "a.pdf", samples.make_form("Full name", "Ada Lovelace")).text == (
         "Application\n\nFull name: Ada Lovelace"
     )
 
 
 @pytest.mark.parametrize("part", ["/chart", "/diagramData"])
-def test_a_broken_drawing_costs_only_itself(part: str, tmp_path: Path) -> None:
+def test_pptx_with_broken_drawing_keeps_the_rest(part: str, tmp_path: Path) -> None:
     text = parse(tmp_path, "a.pptx", samples.without_relation(samples.make_rich_pptx(), part)).text
     assert "The energy is 42 joules" in text
     assert ("first step" in text) == (part == "/chart")
 
 
 @pytest.mark.parametrize(("flags", "is_read"), [(0, True), (1 << 13, False)])
-def test_pdf_passwords_in_forms_are_left_out(flags: int, is_read: bool, tmp_path: Path) -> None:
+def test_pdf_form_passwords_are_dropped(flags: int, is_read: bool, tmp_path: Path) -> None:
     assert ("1234" in parse(tmp_path, "a.pdf", samples.make_form("PIN", "1234", flags)).text) == is_read
 
 
-def test_pptx_has_charts_diagrams_and_boxes_with_formulas(tmp_path: Path) -> None:
+def test_pptx_charts_diagrams_and_formulas(tmp_path: Path) -> None:
     text = parse(tmp_path, "a.pptx", samples.make_rich_pptx()).text
     assert text.split("\n\n") == [
         "Sales by region",
@@ -217,7 +217,7 @@ def test_pptx(tmp_path: Path) -> None:
     assert pages(document) == ["First slide\nPoint one", "第二页\n要点\n\nSpeak slowly"]
 
 
-def test_xlsx_rows_name_their_columns(tmp_path: Path) -> None:
+def test_xlsx_rows_are_labelled(tmp_path: Path) -> None:
     rows: list[list[str | float]] = [["报表"], ["姓名", "天数"], ["张三", 3.0], ["李四", 2.5], [], ["注"]]
     document = parse(tmp_path, "a.xlsx", samples.make_xlsx({"请假": rows, "空": [], "B": [["x"]]}))
     assert pages(document) == ["请假\n报表\n姓名: 张三; 天数: 3\n姓名: 李四; 天数: 2.5\n注", "", "B\nx"]
@@ -256,7 +256,7 @@ def test_xlsx_numbers_keep_their_digits(stored: float, shown: str, tmp_path: Pat
         ),
     ],
 )
-def test_xlsx_labels_no_row_by_another_row_of_data(
+def test_xlsx_data_rows_are_not_used_as_headers(
     rows: list[list[str | float]], lines: list[str], tmp_path: Path
 ) -> None:
     assert parse(tmp_path, "a.xlsx", samples.make_xlsx({"S": rows})).text.split("\n")[1:] == lines
@@ -277,7 +277,7 @@ def test_csv(tmp_path: Path, delimiter: str, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("name", ['../../x" or 1==1 or ".pdf', "..\\a.PDF ", "文档\udcff.pdf", "a\0.pdf"])
-def test_a_name_is_only_a_label(tmp_path: Path, name: str) -> None:
+def test_file_name_is_only_a_label(tmp_path: Path, name: str) -> None:
     assert parse(tmp_path, name, samples.make_pdf(["Hello"])).text == "Hello"
 
 
@@ -287,7 +287,7 @@ def test_text_is_cleaned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", SUPPORTED_EXTENSIONS)
-def test_an_empty_file(tmp_path: Path, extension: str) -> None:
+def test_empty_file(tmp_path: Path, extension: str) -> None:
     with pytest.raises(EmptyFile):
         parse(tmp_path, f"a{extension}", b"")
 
@@ -301,7 +301,7 @@ def test_an_empty_file(tmp_path: Path, extension: str) -> None:
         ("a.xlsx", samples.make_xlsx({"A": []}), NoText),
     ],
 )
-def test_a_file_without_text(tmp_path: Path, name: str, content: bytes, error: type[DocumentError]) -> None:
+def test_file_without_text(tmp_path: Path, name: str, content: bytes, error: type[DocumentError]) -> None:
     with pytest.raises(error):
         parse(tmp_path, name, content)
 
@@ -309,7 +309,7 @@ def test_a_file_without_text(tmp_path: Path, name: str, content: bytes, error: t
 @pytest.mark.parametrize(
     "name", ["a.doc", "a.xls", "a.odt", "a.rtf", "a.epub", "a.png", "a.ipynb", "a", "a.exe", ".pdf"]
 )
-def test_an_unsupported_kind(tmp_path: Path, name: str) -> None:
+def test_unsupported_format(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnsupportedFormat) as caught:
         parse(tmp_path, name, b"anything")
     assert ".docx" in str(caught.value)
@@ -333,7 +333,7 @@ def test_an_unsupported_kind(tmp_path: Path, name: str) -> None:
         ("a.csv", b"<html><body>Not found</body></html>", "HTML"),
     ],
 )
-def test_content_that_is_not_what_the_name_says(tmp_path: Path, name: str, content: bytes, actual: str) -> None:
+def test_content_that_contradicts_the_extension(tmp_path: Path, name: str, content: bytes, actual: str) -> None:
     with pytest.raises(WrongFormat) as caught:
         parse(tmp_path, name, content)
     assert actual.lower() in caught.value.values["actual"].lower()
@@ -347,7 +347,7 @@ def test_content_that_is_not_what_the_name_says(tmp_path: Path, name: str, conte
         ("a.xlsx", OLE + "EncryptedPackage".encode("utf-16-le") + bytes(100)),
     ],
 )
-def test_a_password(tmp_path: Path, name: str, content: bytes) -> None:
+def test_password_protected_file(tmp_path: Path, name: str, content: bytes) -> None:
     with pytest.raises(PasswordProtected):
         parse(tmp_path, name, content)
 
@@ -365,20 +365,20 @@ def test_a_password(tmp_path: Path, name: str, content: bytes) -> None:
         ("a.xlsx", samples.make_zip({"xl/workbook.xml": "<workbook"})),
     ],
 )
-def test_a_damaged_file(tmp_path: Path, name: str, content: bytes) -> None:
+def test_damaged_file(tmp_path: Path, name: str, content: bytes) -> None:
     with pytest.raises(DamagedFile) as caught:
         parse(tmp_path, name, content)
     assert "\n" not in caught.value.values["detail"]
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 5_000, b"\n" * 5_000, b"% a comment of a web server\n" * 300])
-def test_what_follows_a_pdf_is_no_harm(tmp_path: Path, tail: bytes) -> None:
+def test_pdf_with_trailing_bytes(tmp_path: Path, tail: bytes) -> None:
     assert parse(tmp_path, "a.pdf", samples.make_pdf(["Some words"]) + tail).text == "Some words"
 
 
 @pytest.mark.parametrize("order", ["/Linearized 1 /L %05d /N 1", "/L\n%05d /N 1 /Linearized 1"])
-def test_a_pdf_made_for_the_web_tells_its_length(tmp_path: Path, order: str) -> None:
-    """Its first page has an end mark of its own, so PDFium reads that page of a download that broke off."""
+def test_truncated_linearized_pdf_is_damaged(tmp_path: Path, order: str) -> None:
+    """The first page has its own end mark, so PDFium would read that page of an incomplete download."""
     begin, rest = samples.make_pdf(["Some words"]).split(b"\n", 1)
 
     def linearized(length: int) -> bytes:
@@ -390,10 +390,10 @@ def test_a_pdf_made_for_the_web_tells_its_length(tmp_path: Path, order: str) -> 
     with pytest.raises(DamagedFile, match="its end is missing"):
         parse(tmp_path, "a.pdf", linearized(10_000))
     assert parse(tmp_path, "a.pdf", linearized(size)).text == "Some words"
-    assert parse(tmp_path, "a.pdf", linearized(10)).text == "Some words"  # corrected later, by an appendix
+    assert parse(tmp_path, "a.pdf", linearized(10)).text == "Some words"  # a later change was appended
 
 
-def test_a_damaged_middle_ends_in_a_document_error_or_text(tmp_path: Path) -> None:
+def test_damaged_middle_gives_text_or_a_document_error(tmp_path: Path) -> None:
     for content, name in ((samples.make_pdf(["Some words"] * 3), "a.pdf"), (samples.make_docx(), "a.docx")):
         for at in range(20, len(content) - 60, len(content) // 25):
             try:
@@ -402,14 +402,14 @@ def test_a_damaged_middle_ends_in_a_document_error_or_text(tmp_path: Path) -> No
                 continue
 
 
-def test_comments_before_what_is_no_html_hold_up_nobody(tmp_path: Path) -> None:
+def test_many_leading_comments_are_handled_quickly(tmp_path: Path) -> None:
     comments = "<!-- a -->\n" * 2_000
     assert parse(tmp_path, "a.csv", comments + "x,y\n1,2").text.endswith("2")
     with pytest.raises(WrongFormat):
         parse(tmp_path, "a.csv", comments + "<html><body>x</body></html>")
 
 
-def test_a_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "_MAX_UNPACKED_BYTES", 10_000)
     with pytest.raises(FileTooLarge):
         parse(tmp_path, "a.docx", samples.make_zip({"word/document.xml": "x" * 20_000}))

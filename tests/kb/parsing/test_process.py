@@ -1,4 +1,4 @@
-"""Whatever happens in the child, the parent goes on and says what happened."""
+"""The parent survives whatever happens in the child and reports it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def is_running(pid: int) -> bool:
     return ") Z " not in stat
 
 
-def test_same_as_in_process(parser: ParserProcess, tmp_path: Path) -> None:
+def test_result_equals_parse_file(parser: ParserProcess, tmp_path: Path) -> None:
     pdf = samples.write(tmp_path, "a", samples.make_pdf(["One", "Two"], [("Two", 1)]))
     progress: list[tuple[int, int]] = []
     document = parser.parse(pdf, "a.pdf", 30, lambda *done: progress.append(done), never)
@@ -69,7 +69,7 @@ def test_same_as_in_process(parser: ParserProcess, tmp_path: Path) -> None:
     assert parser.parse(word, "b.docx", 30, None, never) == parse_file(word, "b.docx")
 
 
-def test_errors_travel_with_their_values(parser: ParserProcess, tmp_path: Path) -> None:
+def test_errors_keep_their_values(parser: ParserProcess, tmp_path: Path) -> None:
     name = '../../x" or 1==1 or "\udcff.txt'
     with pytest.raises(BlankFile) as caught:
         parser.parse(samples.write(tmp_path, "a", " \n"), name, 30, None, never)
@@ -86,7 +86,7 @@ def test_child_is_reused_and_restarted(unruly: ParserProcess) -> None:
     assert run(unruly, "d").startswith("d ")
 
 
-def test_a_child_killed_between_files_is_replaced(unruly: ParserProcess) -> None:
+def test_killed_child_is_replaced(unruly: ParserProcess) -> None:
     pid = int(run(unruly, "a").split()[1])
     os.kill(pid, signal.SIGKILL)
     assert wait_for(lambda: not is_running(pid))
@@ -108,7 +108,7 @@ def test_cancel(unruly: ParserProcess) -> None:
     assert run(unruly, "a")
 
 
-def test_an_error_of_the_caller_leaves_no_stale_answer(unruly: ParserProcess) -> None:
+def test_caller_error_leaves_no_stale_answer(unruly: ParserProcess) -> None:
     def fail(done: int, total: int) -> None:
         raise LookupError
 
@@ -124,11 +124,11 @@ def test_memory_is_limited(unruly: ParserProcess) -> None:
     assert run(unruly, "a")
 
 
-def test_prints_do_not_disturb(unruly: ParserProcess) -> None:
+def test_prints_do_not_break_the_protocol(unruly: ParserProcess) -> None:
     assert run(unruly, "print").startswith("print ")
 
 
-def test_outlives_the_thread_that_started_it(unruly: ParserProcess) -> None:
+def test_child_outlives_the_thread_that_started_it(unruly: ParserProcess) -> None:
     pids: list[str] = []
     for _ in range(2):
         thread = threading.Thread(target=lambda: pids.append(run(unruly, "a").split()[1]))
@@ -139,7 +139,7 @@ def test_outlives_the_thread_that_started_it(unruly: ParserProcess) -> None:
 
 
 @pytest.mark.parametrize("state", ["idle", "hang"])
-def test_ends_with_a_killed_parent(tmp_path: Path, state: str) -> None:
+def test_child_ends_when_the_parent_is_killed(tmp_path: Path, state: str) -> None:
     script = (
         "import pathlib, time\nfrom kb.parsing import ParserProcess\n"
         "process = ParserProcess(1024, module='unruly_child')\n"

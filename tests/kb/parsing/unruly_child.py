@@ -1,4 +1,4 @@
-"""A parser child that misbehaves as the name of its file says."""
+"""A parser child that misbehaves as the file name tells it to."""
 
 from __future__ import annotations
 
