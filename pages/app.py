@@ -10,6 +10,7 @@ from kb.errors import KbError
 from pages.ui import resources
 from pages.ui.arrivals import abandon_uploads
 from pages.ui.feedback import show_error, show_flash
+from pages.ui.frame import PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
 from pages.ui.state import state
 
@@ -18,24 +19,20 @@ UPLOADS_PATH = "knowledge-bases"
 
 
 def main() -> None:
-    st.set_page_config(page_title="Zhiwen 知问", page_icon=str(HERE / "ui" / "icon.png"), layout="wide")
-    st.html(HERE / "ui" / "style.css")
-    st.logo(HERE / "ui" / "logo.png", size="large")
+    # Before the navigation: it would have the browser load the page's icon from another site.
+    st.set_page_config(page_icon=str(HERE / "ui" / "icon.png"))
     draw_language()  # first, so that everything else is drawn in the language that the address names by now
     page = st.navigation(
         [
-            st.Page(HERE / "chat.py", title=_("Chat"), icon=":material/forum:", default=True),
-            st.Page(
-                HERE / "knowledge_bases.py",
-                title=_("Knowledge bases"),
-                icon=":material/library_books:",
-                url_path=UPLOADS_PATH,
-            ),
-            st.Page(HERE / "testing.py", title=_("Testing"), icon=":material/experiment:", url_path="testing"),
-            st.Page(HERE / "history.py", title=_("History"), icon=":material/history:", url_path="history"),
-            st.Page(HERE / "system.py", title=_("System"), icon=":material/monitor_heart:", url_path="system"),
+            st.Page(PAGES_FOLDER / file, title=_(title), icon=icon, url_path=path, default=not path)
+            for path, (file, title, icon) in PAGES.items()
         ]
     )
+    # Lines of prose stay readable; lists and tables may be wider (style.css).
+    st.set_page_config(page_title=" · ".join([page.title, _("Zhiwen")]), layout="wide" if page.url_path else "centered")
+    st.html(HERE / "ui" / "style.css")
+    st.logo(HERE / "ui" / "logo.png", size="large")
+    draw_frame(page.url_path)
     try:
         resources.services()
     except KbError as error:

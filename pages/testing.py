@@ -24,7 +24,7 @@ def main() -> None:
     except KbError as error:
         show_error(error)
         return
-    st.header(_("Testing"), anchor=False)
+    st.header(_("Retrieval testing"), anchor=False)
     st.caption(_("See which passages a question finds, with every score and time. The chat retrieves in the same way."))
     if not knowledge_bases:
         st.write(_("There is no knowledge base yet."))

@@ -50,6 +50,7 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
 
 def start_new_conversation() -> None:
     forget_id("conversation")
+    state().choices += 1
     state().conversation_id = None
     state().switched, state().refused = False, None
 
@@ -79,6 +80,7 @@ def _draw_knowledge_base(knowledge_bases: list[KnowledgeBase]) -> None:
 def _switch() -> None:
     """Another mode or knowledge base was chosen: leave a line in the chat."""
     current = state()
+    current.choices += 1
     current.mode = Mode(st.session_state[MODE_KEY])
     if KNOWLEDGE_BASE_KEY in st.session_state:
         current.knowledge_base_id = st.session_state[KNOWLEDGE_BASE_KEY]
@@ -135,6 +137,7 @@ def _look_again() -> None:
 
 
 def _choose_model() -> None:
+    state().choices += 1
     with errors_flashed():
         services().users.choose_chat_model(current_user().id, st.session_state[MODEL_KEY])
 
@@ -178,4 +181,5 @@ def _draw_recent() -> None:
 
 def open_conversation(conversation_id: UUID) -> None:
     """Show a stored conversation, with its own mode and knowledge base."""
+    state().choices += 1
     st.query_params["conversation"] = str(conversation_id)

@@ -44,6 +44,7 @@ class State:
     switched: bool = False
     refused: Refused | None = None  # the last question, if it could not be asked
     shown_messages: int = 20
+    choices: int = 0  # how many were made in the sidebar: each closes it on a phone
     has_dialog: bool = False  # since the last run of the whole page
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)
     test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found

@@ -84,6 +84,7 @@ def test_no_page_breaks_while_redis_and_milvus_are_down(
 
 FIRST_RUN = """
 import sys
+import webui_st
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file(sys.argv[1], default_timeout=30)
 app.context = {"locale": "zh-CN", "timezone": "Asia/Shanghai"}

@@ -1,0 +1,76 @@
+// The page's frame in the browser: the document's language, Streamlit's own words, and the sidebar on a phone.
+
+const PHONE = "(max-width: 768px)"; // Streamlit's own breakpoint: below it, the sidebar covers the page
+const PAUSE_MS = 100; // between two passes over the page while it changes
+
+let rules = []; // [selector, attribute or "" for text, [[pattern, template], …]]
+let english = new Map(); // what we wrote → what Streamlit had written, so that another language can follow
+let shownChoice; // the last choice that this tab has seen
+let lastPass = 0;
+let nextPass = 0;
+
+export default function ({ data }) {
+  document.documentElement.lang = data.language;
+  rules = data.words.map(([selector, attribute, words]) => [
+    selector,
+    attribute,
+    words.map(([from, to]) => [matcher(from), to]),
+  ]);
+  translate();
+  if (shownChoice !== undefined && shownChoice !== data.choice && matchMedia(PHONE).matches) closeSidebar();
+  shownChoice = data.choice;
+}
+
+// "Help for {name}" matches every name; all other characters stand for themselves.
+function matcher(text) {
+  const escaped = text.replace(/[.*+?^$()|[\]\\]/g, "\\$&");
+  return new RegExp(`^${escaped.replace(/\{(\w+)\}/g, "(?<$1>[^]*)")}$`);
+}
+
+function closeSidebar() {
+  const sidebar = document.querySelector('[data-testid="stSidebar"][data-collapsed="false"]');
+  if (sidebar?.contains(document.activeElement)) document.activeElement.blur(); // else its list would not open again
+  sidebar?.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
+}
+
+function translate() {
+  lastPass = performance.now();
+  for (const [selector, attribute, words] of rules) {
+    for (const element of document.querySelectorAll(selector)) {
+      if (attribute) {
+        const ours = inOurWords(element.getAttribute(attribute) ?? "", words);
+        if (ours !== undefined) element.setAttribute(attribute, ours);
+      } else {
+        const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+          const ours = inOurWords(texts.currentNode.nodeValue, words);
+          if (ours !== undefined) texts.currentNode.nodeValue = ours; // in place: React keeps its nodes
+        }
+      }
+    }
+  }
+}
+
+// Undefined where nothing is to be changed.
+function inOurWords(shown, words) {
+  const original = english.get(shown) ?? shown.trim();
+  for (const [pattern, template] of words) {
+    const match = pattern.exec(original);
+    if (!match) continue;
+    const ours = template.replace(/\{(\w+)\}/g, (_, name) => match.groups[name]);
+    english.set(ours, original);
+    return ours === shown ? undefined : ours;
+  }
+}
+
+new MutationObserver(() => {
+  clearTimeout(nextPass);
+  const wait = lastPass + PAUSE_MS - performance.now();
+  if (wait <= 0) translate();
+  else nextPass = setTimeout(translate, wait);
+}).observe(document.body, {
+  subtree: true,
+  childList: true,
+  characterData: true,
+  attributeFilter: ["aria-label", "placeholder", "title"],
+});

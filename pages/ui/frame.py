@@ -1,0 +1,139 @@
+"""The frame around every page: the list of pages, and what the browser does for it (frame.js)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from kb.errors import N_
+from pages.ui.i18n import _, language
+from pages.ui.state import state
+
+PAGES_FOLDER = Path(__file__).parents[1]
+# Path in the address → file, title, icon. The empty path is the page that opens first.
+PAGES = {
+    "": ("chat.py", N_("Chat"), ":material/forum:"),
+    "knowledge-bases": ("knowledge_bases.py", N_("Knowledge bases"), ":material/library_books:"),
+    "testing": ("testing.py", N_("Retrieval testing"), ":material/experiment:"),
+    "history": ("history.py", N_("History"), ":material/history:"),
+    "system": ("system.py", N_("System"), ":material/monitor_heart:"),
+}
+HTML_LANGUAGES = {"en": "en", "zh_CN": "zh-CN"}
+
+_LOST = N_("Zhiwen is not responding. This page reconnects automatically; if Zhiwen was stopped, start it again.")
+# Streamlit writes these in English only, and offers no way to translate them. CSS selector, attribute (empty: the text
+# itself), and Streamlit's text → ours.
+STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
+    ("[data-testid=stSkipToContent]", "", {"Skip to main content": N_("Skip to main content")}),
+    ("[data-testid=stSidebar]", "aria-label", {"Sidebar": N_("Sidebar")}),
+    ("[data-testid=stSidebarNav]", "aria-label", {"App pages": N_("Pages")}),
+    (
+        "[data-testid=stSidebar] button, [data-testid=stHeader] button",
+        "aria-label",
+        {
+            "Collapse sidebar": N_("Close the sidebar"),
+            "Expand sidebar": N_("Open the sidebar"),
+            "Navigate to home page": N_("Go to the chat"),
+            "Main menu": N_("Menu"),
+        },
+    ),
+    ("[data-testid=stMainMenuPopover]", "", {"System": N_("System theme"), "Light": N_("Light"), "Dark": N_("Dark")}),
+    ("[data-testid=stMainMenuPopover] [aria-label]", "aria-label", {"Theme": N_("Theme"), "Main menu": N_("Menu")}),
+    ("img[data-testid=stSidebarLogo], img[data-testid=stHeaderLogo]", "alt", {"Logo": N_("Zhiwen")}),
+    (
+        "[data-testid=stStatusWidget]",
+        "",
+        {
+            "Connecting": N_("Connecting…"),
+            "Error": N_("Not connected"),
+            "Stop": N_("Stop"),
+            "Stopping...": N_("Stopping…"),
+        },
+    ),
+    ("[data-testid=stStatusWidget] [aria-label]", "aria-label", {"Running...": N_("Working…")}),
+    (
+        "[data-testid=stTooltipContent]",
+        "",
+        {
+            "Connecting to Streamlit server": N_("Connecting to Zhiwen"),
+            "Unable to connect to Streamlit server": N_("Cannot connect to Zhiwen"),
+            "Copy": N_("Copy"),
+            "Copied": N_("Copied"),
+        },
+    ),
+    (
+        "[role=dialog]",
+        "",
+        {
+            "Connection error": N_("Connection lost"),
+            "Is Streamlit still running? {details}": _LOST,
+            "streamlit run yourscript.py": "streamlit run webui_st.py",
+            "Streamlit server is not responding. Are you connected to the internet?": _LOST,
+            "Connection timed out.": _LOST,
+            "Connection failed with status {status}": _LOST,
+            "Script execution error": N_("This page has an error"),
+            "Bad message format": N_("This page has an error"),
+        },
+    ),
+    ("[role=dialog] button, [data-testid=stToast] button", "aria-label", {"Close": N_("Close")}),
+    ("[data-testid=stToastContainer]", "aria-label", {"Notifications": N_("Notifications")}),
+    (
+        "[data-testid=stChatMessageContent]",
+        "aria-label",
+        {"Chat message from {name}": N_("Message")},
+    ),
+    ("[data-testid=stChatInput] button", "aria-label", {"Send message": N_("Send")}),
+    (
+        "[data-testid=stSelectbox] button, [data-testid=stTextInput] button, [data-testid=stNumberInput] button",
+        "aria-label",
+        {
+            "Open": N_("Show the choices"),
+            "Clear value": N_("Clear"),
+            "Clear entry": N_("Clear"),
+            "Show password": N_("Show"),
+            "Hide password": N_("Hide"),
+            "Increment": N_("More"),
+            "Decrement": N_("Less"),
+        },
+    ),
+    ("[role=listbox]", "", {"No results": N_("Nothing found")}),
+    ("[data-testid=stSelectboxVirtualDropdown] button", "aria-label", {"Dismiss": N_("Close")}),
+    # Icons stand beside words that say the same.
+    ("[role=img]", "aria-label", {"{name} icon": ""}),
+    ("[data-testid=stTooltipHoverTarget] [aria-label]", "aria-label", {"Help for {name}": N_("Help: {name}")}),
+    ("[data-testid=stProgress] [aria-label]", "aria-label", {"progress": N_("Progress")}),
+    ("[data-testid=stHeaderActionElements] a", "aria-label", {"Link to heading": N_("Link to this heading")}),
+    (
+        "[data-testid=stPagination] [aria-label]",
+        "aria-label",
+        {
+            "Pagination": N_("Pages"),
+            "Previous page": N_("Previous page"),
+            "Next page": N_("Next page"),
+            "Page {number}": N_("Page {number}"),
+        },
+    ),
+    (
+        "[data-testid=stElementToolbar] [aria-label]",
+        "aria-label",
+        {
+            "Fullscreen": N_("Full screen"),
+            "Close fullscreen": N_("Leave full screen"),
+            "Download as CSV": N_("Download as CSV"),
+            "Search": N_("Search"),
+            "Show/hide columns": N_("Choose columns"),
+        },
+    ),
+]
+
+_browser = st.components.v2.component("zhiwen_frame", js=(Path(__file__).parent / "frame.js").read_text("utf-8"))
+
+
+def draw_frame(path: str) -> None:
+    """Tell the browser the language, and when the sidebar may close: after a choice, or on another page."""
+    words = [
+        [at, attribute, [[text, _(ours)] for text, ours in texts.items()]] for at, attribute, texts in STREAMLIT_WORDS
+    ]
+    choice = [path, language(), state().choices]
+    _browser(key="frame", data={"language": HTML_LANGUAGES[language()], "words": words, "choice": str(choice)})
