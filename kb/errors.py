@@ -361,7 +361,7 @@ class ModelRefused(ModelError):
 
 
 class ModelContextExceeded(ModelRefused):
-    message = N_("The question, with its passages and the conversation so far, is too long for {model} ({detail}).")
+    message = N_("The request is too long for {model} ({detail}).")
     remedy = N_("Ask a shorter question, start a new conversation, or lower the context budget.")
 
 

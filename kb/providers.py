@@ -95,14 +95,14 @@ def error_of_reply(status: int, body: object, model: str, host: str, *, path: st
     said = shorten(words or REASONS.get(status, ""), key)
     detail = f"HTTP {status}: {said}" if status else said or code
     values = {"host": host, "model": model, "detail": detail}
+    if status == 429:
+        return ModelRateLimited(**values | {"detail": said})
     if code == "context_length_exceeded" or _TOO_LONG.search(words):
         return ModelContextExceeded(**values)
     if status == 401 or (status == 403 and _ABOUT_KEY.search(words)):
         return ModelKeyRefused(**values)
-    if code == "model_not_found" or (status == 404 and "model" in words.lower() and path not in words):
+    if code == "model_not_found" or (status == 404 and "model" in words.lower() and not (path and path in words)):
         return ModelNotFound(**values)
-    if status == 429:
-        return ModelRateLimited(**values | {"detail": said})
     # Those that the OpenAI client itself would try again.
     kind = ModelServerError if status >= 500 or status in (408, 409) else ModelRefused
     return kind(**values)

@@ -225,6 +225,7 @@ REPLIES: dict[str, tuple[int, str, str]] = {
         _JSON,
         _error("You exceeded your current quota, please check your plan.", code="insufficient_quota"),
     ),
+    "429-tokens": (429, _JSON, _error("Too many tokens, please wait before trying again.", code="throttled")),
     "500-text": (
         500,
         _JSON,

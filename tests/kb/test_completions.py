@@ -172,6 +172,7 @@ FAILING: list[tuple[str, type[ModelError], str]] = [
     ("413-html", ModelRefused, "HTTP 413: Request Entity Too Large"),
     ("422-detail", ModelRefused, "HTTP 422: messages.0.role: unexpected value; permitted: 'user', 'assistant'"),
     ("429-quota", ModelRateLimited, "You exceeded your current quota, please check your plan."),
+    ("429-tokens", ModelRateLimited, "Too many tokens, please wait before trying again."),
     ("500-text", ModelServerError, "HTTP 500: model requires more system memory (9.1 GiB) than is available (3.2 GiB)"),
     ("500-message", ModelServerError, "HTTP 500: Internal error in worker 3"),
     ("502-html", ModelServerError, "HTTP 502: Bad Gateway"),
