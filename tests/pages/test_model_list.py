@@ -1,0 +1,51 @@
+"""The list of language models is looked up in the background: no page waits for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from kb import llm
+from kb.models import Mode
+from pages.ui import resources
+from tests.fakes.model_server import ModelServer
+from tests.pages.conftest import Installation
+from tests.pages.visitor import Visitor
+from tests.real_services import wait_until
+
+
+@pytest.fixture
+def answering(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The endpoint keeps its list of models to itself until this is set."""
+    answering, list_models = threading.Event(), llm.list_models
+
+    def wait(base_url: str, key: str, timeout_seconds: float) -> list[str]:
+        assert answering.wait(60)
+        return list_models(base_url, key, 10)
+
+    monkeypatch.setattr(llm, "list_models", wait)
+    installation.set_up(LLM_MODEL="")
+    yield answering
+    answering.set()
+
+
+def test_chat_opens_while_the_endpoint_is_silent(answering: threading.Event) -> None:
+    visitor = Visitor()
+    assert "Looking for language models…" in visitor.text()
+    answering.set()
+    wait_until(lambda: resources.services().chat_models.known().seen_at, what="the list of models")
+    visitor.run()
+    assert "Looking for language models…" not in visitor.text()
+    assert visitor.app.selectbox(key="chat_model").options
+
+
+def test_question_waits_for_the_list_in_the_background(answering: threading.Event, models: ModelServer) -> None:
+    visitor = Visitor()
+    visitor.choose("mode", Mode.LLM)
+    visitor.start_asking("Hello?")
+    assert models.chats == []
+    answering.set()
+    visitor.wait_for_answer()
+    assert "You asked: Hello?" in visitor.text()
