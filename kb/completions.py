@@ -18,7 +18,7 @@ from kb.config import Settings
 from kb.errors import N_, ModelStopped, ModelStreamBroken, ModelTimeout
 from kb.llm import ChatModel
 from kb.prompts import ChatMessage
-from kb.providers import CONNECT_SECONDS, error_of_reply, not_json, translate_openai_error, words_of
+from kb.providers import CONNECT_SECONDS, NO_KEY, error_of_reply, not_json, translate_openai_error, words_of
 
 if TYPE_CHECKING:
     import openai
@@ -144,12 +144,12 @@ class ChatClient:
     def _client_for(self, model: ChatModel) -> openai.AsyncOpenAI:
         import openai
 
-        # Local servers need no key, and must not see that of another; but the client insists on one.
+        # Local servers must not see the key of another one.
         key = "" if model.is_local else self._settings.openai_api_key.get_secret_value()
         if (model.base_url, key) not in self._clients:
             self._clients[model.base_url, key] = openai.AsyncOpenAI(
                 base_url=model.base_url,
-                api_key=key or "none",
+                api_key=key or NO_KEY,
                 max_retries=0,
                 timeout=openai.Timeout(self._settings.llm_timeout_seconds, connect=CONNECT_SECONDS),
             )

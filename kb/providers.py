@@ -25,6 +25,7 @@ from kb.errors import (
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 5.0
+NO_KEY = "none"  # what a server gets that needs no key, because the client insists on one
 
 _DETAIL_LENGTH = 300
 _LOOKS_SECRET = re.compile(r"\b(?:sk|pk|key)-[\w*-]{4,}|Bearer\s+\S+")
@@ -166,8 +167,8 @@ def not_json(model: str, host: str) -> ModelError:
 
 def shorten(text: str, secret: str = "") -> str:
     """One line of bounded length, without the key `secret` or anything that looks like a key."""
-    if secret:
-        text = text.replace(secret, "…")
+    if secret and secret != NO_KEY:
+        text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "…", text)
     text = " ".join(_LOOKS_SECRET.sub("…", text).split())
     return text if len(text) <= _DETAIL_LENGTH else text[: _DETAIL_LENGTH - 1] + "…"
 

@@ -22,7 +22,7 @@ from kb.errors import (
     ModelTimeout,
     ModelUnreachable,
 )
-from kb.providers import host_of, translate_openai_error
+from kb.providers import host_of, shorten, translate_openai_error, words_of
 from tests.fakes.model_server import ModelServer
 
 KEY = "sk-secret-0123456789"
@@ -110,3 +110,43 @@ def test_errors_that_the_client_does_not_wrap(error: Exception, streaming: bool,
 )
 def test_host_of(base_url: str, host: str) -> None:
     assert host_of(base_url) == host
+
+
+@pytest.mark.parametrize(
+    ("text", "secret", "shown"),
+    [
+        ("Key abc-1 is wrong.", "abc-1", "Key … is wrong."),
+        ("checked by keks", "k", "checked by keks"),
+        ("none of it", "none", "none of it"),
+        ("no key given: sk-12345678", "", "no key given: …"),
+        ("two\n lines", "", "two lines"),
+        ("x" * 400, "", "x" * 299 + "…"),
+    ],
+)
+def test_words_are_shown_in_one_line_without_secrets(text: str, secret: str, shown: str) -> None:
+    assert shorten(text, secret) == shown
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": "text"}, "text"),
+        ({"error": {"message": "text", "code": 1}}, "text"),
+        ({"detail": "text"}, "text"),
+        (
+            {"detail": [{"loc": ["body", "model"], "msg": "field required"}, {"msg": "more"}]},
+            "model: field required; more",
+        ),
+        ({"message": "text"}, "text"),
+        ({"error": None, "message": "text"}, "text"),
+        ({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}, "login fail"),
+        ('{"error": {"message": "text"}}', "text"),
+        ("{broken", "{broken"),
+        ("text", "text"),
+        ("<html>Login</html>", ""),
+        ({"choices": []}, ""),
+        (None, ""),
+    ],
+)
+def test_words_are_found_in_every_form(body: object, words: str) -> None:
+    assert words_of(body) == words
