@@ -342,6 +342,7 @@ class Answers:
             running.state,
             running.text.whole,
             model=running.model,
+            reasoning=running.reasoning.whole,
             retrieval=running.retrieval,
             error=running.error,
             begun=running.since,
@@ -369,7 +370,7 @@ class Answers:
     async def _close_dead(self, user_id: UUID, message_id: UUID) -> None:
         """Save the text that had arrived, and tell the pages that follow the stream."""
         arrived = await self._in_sql_thread(self._streams.read, message_id)
-        finish = partial(self._conversations.finish, retrieval=arrived.retrieval)
+        finish = partial(self._conversations.finish, reasoning=arrived.reasoning, retrieval=arrived.retrieval)
         with suppress(NotFound):  # deleted meanwhile
             if await self._in_sql_thread(finish, user_id, message_id, MessageState.INTERRUPTED, arrived.text):
                 log.warning("answer.interrupted", message=str(message_id))

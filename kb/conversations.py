@@ -265,7 +265,7 @@ class Conversations:
                 "error": "",
                 "error_values": {},
             }
-            empty |= {"retrieval": None, "model": "", "created_at": now()}
+            empty |= {"reasoning": "", "retrieval": None, "model": "", "created_at": now()}
             connection.execute(sa.update(messages).where(messages.c.id == message_id).values(empty))
             return _message(_own_message(connection, user_id, message_id))
 
@@ -295,6 +295,7 @@ class Conversations:
         state: MessageState,
         content: str,
         model: str = "",
+        reasoning: str = "",
         retrieval: Retrieval | None = None,
         error: KbError | None = None,
         begun: datetime | None = None,
@@ -306,6 +307,7 @@ class Conversations:
         """
         cleaned = clean_text(content)
         values: dict[str, Any] = {"state": state.value, "content": cleaned, "model": model}
+        values["reasoning"] = clean_text(reasoning)
         values["retrieval"] = to_record(retrieval) if retrieval else None
         values |= {"error": error.code if error else "", "error_values": error.values if error else {}}
         open_states = [MessageState.STREAMING.value, *([MessageState.INTERRUPTED.value] if begun else [])]
@@ -434,4 +436,5 @@ def _listed(row: sa.Row[Any]) -> Message:
         model=row.model,
         error=row.error,
         error_values=row.error_values,
+        reasoning=row.reasoning,
     )

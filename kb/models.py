@@ -363,6 +363,7 @@ class Message:
     error_values: dict[str, str] = field(default_factory=dict)
     retrieval: Retrieval | None = None
     sources: Sources | None = None
+    reasoning: str = ""  # what the model thought before its answer; no part of the history that models get
     has_lost_passages: bool = False  # a release that cannot be understood here stored its retrieval
 
 

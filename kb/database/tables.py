@@ -198,6 +198,7 @@ messages = Table(
     Column("error_values", JSON, nullable=False, default=dict),
     # The passages and the trace the answer was given from, as they were then.
     Column("retrieval", JSON(none_as_null=True)),
+    Column("reasoning", Text, nullable=False, server_default=""),  # what the model thought before its answer
     Column("created_at", UtcDateTime, nullable=False, default=now),
     UniqueConstraint("conversation_id", "ordinal"),
 )

@@ -527,7 +527,9 @@ def test_reasoning_is_streamed_apart_from_the_answer(chat: Chat, model: str) -> 
         if update.restarts:
             text = reasoning = ""
         text, reasoning = text + update.text, reasoning + update.reasoning
-    assert text == chat.message(message_id).content == ANSWER
+    message = chat.message(message_id)
+    assert text == message.content == ANSWER
+    assert reasoning == message.reasoning
     assert " ".join(reasoning.split()) == "The user asks about refunds. Passage [2] is not relevant."
 
 

@@ -60,6 +60,16 @@ def test_a_question_and_its_answer(conversations: Conversations, library: Librar
     assert conversations.message(library.user, answer.id).retrieval == found
 
 
+def test_reasoning_is_kept_apart_and_forgotten_with_its_answer(conversations: Conversations, library: Library) -> None:
+    answer = conversations.ask(library.user, start(conversations, library).id, "Q")
+    conversations.finish(library.user, answer.id, MessageState.STOPPED, "A", reasoning="Hm,\0 well")
+    (_, listed) = conversations.messages(library.user, answer.conversation_id)
+    assert (listed.content, listed.reasoning) == ("A", "Hm, well")
+    again = conversations.ask_again(library.user, answer.id)
+    assert again is not None
+    assert again.reasoning == ""
+
+
 def test_an_end_is_written_once(conversations: Conversations, library: Library) -> None:
     answer = conversations.ask(library.user, start(conversations, library).id, "Q")
     error = ModelTimeout(host="h", model="m", seconds=60)
