@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gettext
 import io
+import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -72,8 +73,11 @@ def moment(value: datetime) -> str:
 
 
 def ago(value: datetime) -> str:
-    """How long ago a moment was, such as "2 minutes ago"."""
-    return str(format_timedelta(value - datetime.now(value.tzinfo), add_direction=True, locale=language()))
+    """How long ago a moment was, such as "2 minutes ago" or "2 分钟前"."""
+    code, elapsed = language(), value - datetime.now(value.tzinfo)
+    # "Short" is 40 秒前 in Chinese, and 40 sec. ago in English.
+    text = format_timedelta(elapsed, add_direction=True, format="short" if code == "zh_CN" else "long", locale=code)
+    return re.sub(r"(?<=\d)(?=[\u4e00-\u9fff])", " ", text)
 
 
 def size(size_bytes: int) -> str:
