@@ -563,7 +563,7 @@ def test_passages_are_shown_when_the_model_refuses(installation: Installation, v
     ("model", "english", "chinese"),
     [
         ("wrong", "refused the API key", "拒绝了 API 密钥"),
-        ("unknown", "has no model named unknown", "没有模型 unknown"),
+        ("unknown", "has no model named unknown", "上没有名为 unknown 的模型"),
         ("rate-limited", "is rate limiting requests (429)", "429"),
         ("error-500", "returned an error (HTTP 500: The GPU is on fire.)", "HTTP 500: The GPU is on fire."),
         ("silent", "did not answer within 3 s.", "3 秒"),
