@@ -34,7 +34,6 @@ KbError
 │   ├── CleanUpFailed          what was deleted cannot be removed from the disk
 │   ├── FileMissing            the stored upload cannot be read
 │   ├── FileNotSaved           the upload cannot be written
-│   ├── UploadsLost            the database was down when they arrived
 │   └── UploadStalled          the browser stopped sending
 ├── ModelError                 the chat or embedding model refused or failed
 │   ├── NoChatModel
@@ -292,11 +291,6 @@ class FileMissing(Unavailable):
 class FileNotSaved(Unavailable):
     message = N_("“{name}” could not be saved ({detail}).")
     remedy = N_("Free up space on the server's disk, then upload it again.")
-
-
-class UploadsLost(Unavailable):
-    message = N_("The database is not responding ({detail}), so these files were not saved: {names}.")
-    remedy = N_("Upload them again once the System page shows that the database is back.")
 
 
 class UploadStalled(Unavailable):

@@ -8,14 +8,12 @@ import streamlit as st
 
 from kb.errors import KbError
 from pages.ui import resources
-from pages.ui.arrivals import abandon_uploads
 from pages.ui.feedback import show_error, show_flash
 from pages.ui.frame import PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
 from pages.ui.state import state
 
 HERE = Path(__file__).parent
-UPLOADS_PATH = "knowledge-bases"
 
 
 def main() -> None:
@@ -41,11 +39,6 @@ def main() -> None:
         st.stop()
     state().has_dialog = False
     show_flash()
-    if page.url_path != UPLOADS_PATH and abandon_uploads():
-        st.warning(
-            _("Files that were still on their way were lost, as you left their page. Please upload them again."),
-            icon=":material/upload:",
-        )
     page.run()
 
 

@@ -6,13 +6,12 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.errors import KbError, NotFound
+from kb.errors import NotFound
 from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
-from pages.ui.arrivals import abandon_uploads
 from pages.ui.documents import draw_documents, show_newest
-from pages.ui.feedback import close_dialog_if, confirm, dialog, errors_flashed, show_error
+from pages.ui.feedback import close_dialog_if, confirm, dialog, errors_flashed, errors_shown, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.resources import current_user, services
 from pages.ui.state import forget_id, preferred, query_id, state
@@ -22,16 +21,14 @@ CHOICE_KEY = "shown_knowledge_base"
 NAME_KEY = "knowledge_base_name"
 RENAME_KEY = "rename_knowledge_base"
 MORE_KEY = "more_knowledge_base"
+PAGE_WIDTH = 1120  # pixels; on a wide screen, longer lines would only be emptier
 
 
 def main() -> None:
-    st.header(_("Knowledge bases"), anchor=False)
-    try:
-        draw_page(current_user())
-    except KbError as error:
-        show_error(error)
-        if abandon_uploads():  # the page has no uploaders now
-            st.warning(_("Files that were still on their way were lost. Please upload them again."))
+    with st.container(width=PAGE_WIDTH):
+        st.header(_("Knowledge bases"), anchor=False)
+        with errors_shown():
+            draw_page(current_user())
 
 
 def draw_page(user: User) -> None:
@@ -40,7 +37,7 @@ def draw_page(user: User) -> None:
         draw_first_steps(user)
         return
     base = draw_choice(user, knowledge_bases)
-    draw_upload(user, base, knowledge_bases)
+    draw_upload(user, base)
     draw_documents(user, base)
 
 
@@ -75,7 +72,7 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
             key = f"{RENAME_KEY}-{base.id}"
             st.text_input(_("Name"), value=base.name, key=key)
             st.button(_("Rename"), key="rename", on_click=_rename, args=(user, base, key), width="stretch")
-            # It would stay open above the question whether to delete.
+            # Otherwise it stays open above the confirmation.
             if st.button(
                 _("Delete…"),
                 key="delete_knowledge_base",
@@ -94,7 +91,10 @@ def _label(base: KnowledgeBase) -> str:
 
 
 def _remember_choice() -> None:
-    _show(st.session_state[CHOICE_KEY])
+    chosen = st.session_state[CHOICE_KEY]
+    # The browser names its choice by the label. If that has changed since (another name or count), it arrives as text.
+    if isinstance(chosen, UUID):
+        _show(chosen)
 
 
 def _show(knowledge_base_id: UUID) -> None:

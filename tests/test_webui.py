@@ -20,7 +20,6 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 from kb.local.ports import HOST, is_listening
 from tests.e2e.web import Web, is_alive
 from tests.real_services import ROOT, free_port, wait_until
-from web.app import take_uploads_of
 
 pytestmark = pytest.mark.xdist_group("webui")  # one web process, which the last test kills
 
@@ -49,15 +48,6 @@ def test_script_run_keeps_the_import_path(monkeypatch: pytest.MonkeyPatch) -> No
     before = list(sys.path)
     with modified_sys_path(str(launcher["SCRIPT"])):
         assert sys.path == before
-
-
-def test_streamlits_route_for_uploads_takes_what_the_page_says() -> None:
-    before = config.get_option("server.maxUploadSize")
-    try:
-        take_uploads_of(321)
-        assert config.get_option("server.maxUploadSize") == 321
-    finally:
-        config.set_option("server.maxUploadSize", before)
 
 
 def test_health_names_an_unavailable_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,8 @@ from kb.logs import configure_logs
 from kb.models import ServiceHealth
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
-from pages.ui.arrivals import CountArrivals
 from web.security import SecurityHeaders
+from web.uploads import file_routes
 from workers.broker import DramatiqQueue, build_broker
 
 log = structlog.get_logger()
@@ -140,7 +140,6 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
 def _open_web() -> Web:
     settings = load_settings()
     configure_logs(settings)
-    take_uploads_of(settings.max_upload_mb)
     return build_web(settings)
 
 
@@ -151,11 +150,6 @@ def own_url() -> str:
     host = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     path = str(config.get_option("server.baseUrlPath")).strip("/")
     return f"{scheme}://{host}:{config.get_option('server.port')}/{path}"
-
-
-def take_uploads_of(limit_mb: int) -> None:
-    """Streamlit's route for uploads has a limit of its own, which the uploader's does not change."""
-    config.set_option("server.maxUploadSize", limit_mb)
 
 
 async def healthz(_request: Request) -> JSONResponse:
@@ -177,5 +171,5 @@ async def healthz(_request: Request) -> JSONResponse:
     return JSONResponse(body, status_code=200 if ok else 503)
 
 
-ROUTES = [Route("/healthz", healthz)]
-MIDDLEWARE = [Middleware(SecurityHeaders), Middleware(CountArrivals)]
+ROUTES = [Route("/healthz", healthz), *file_routes(resources.services)]
+MIDDLEWARE = [Middleware(SecurityHeaders)]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -138,8 +137,7 @@ async def _save(request: Request, services: Services, limiter: anyio.CapacityLim
     if int(request.headers.get("content-length", "0")) > limit_bytes:
         raise _too_large(name, limit_bytes)
     body = Body(request, name, limit_bytes)
-    source = cast("BinaryIO", body)  # only `read` is used
-    register = partial(services.documents.register, user_id, knowledge_base_id, name, source)
+    register = partial(services.documents.register, user_id, knowledge_base_id, name, body)
     return await anyio.to_thread.run_sync(register, limiter=limiter)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from kb.database.tables import clean_ups, documents, knowledge_bases, now, versi
 from kb.errors import KbError, RedisUnavailable, WrongState
 from kb.library.access import own_document, own_knowledge_base
 from kb.library.counts import count_answering, count_by_state, count_document, count_move
-from kb.library.files import FileStore
+from kb.library.files import FileStore, Source
 from kb.library.rows import DOCUMENT_COLUMNS, to_document
 from kb.models import Chunk, Document, DocumentOrder, Version, VersionState
 from kb.names import clean_label, clean_text, fold
@@ -59,7 +59,7 @@ class Documents:
         self._vectors = vectors
         self._queue = queue
 
-    def register(self, user_id: UUID, knowledge_base_id: UUID, name: str, source: BinaryIO) -> Document:
+    def register(self, user_id: UUID, knowledge_base_id: UUID, name: str, source: Source) -> Document:
         """Keep an uploaded file, queue it and tell the workers. When this returns, no crash loses anything of it.
 
         `latest.sent_at` is None if the workers could not be told now; they find the file once all services are back.

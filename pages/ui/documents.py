@@ -1,10 +1,11 @@
-"""The documents of a knowledge base, with their live progress."""
+"""The documents of a knowledge base: one line each, with what is in progress first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import streamlit as st
@@ -12,51 +13,56 @@ import streamlit as st
 from kb.embedding import ModelState, model_status
 from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
-from kb.models import Document, KnowledgeBase, Progress, User, Version, VersionState
+from kb.models import Document, DocumentOrder, KnowledgeBase, Progress, User, Version, VersionState
 from kb.progress import WorkerInfo
+from pages.ui import tickets
 from pages.ui.chunks import open_chunks
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
-from pages.ui.i18n import _, ago, error_text, ngettext, number, size
+from pages.ui.i18n import _, ago, error_text, language, moment, number, size
 from pages.ui.resources import services
+from pages.ui.tickets import Action
 
-PAGE_DOCUMENTS = 30
+HERE = Path(__file__).parent
+PAGE_DOCUMENTS = 50
+FEW_DOCUMENTS = 5  # that need no search and no filter
 POLL_SECONDS = 1.0
+
 PAGE_KEY = "documents_page"
 GROUP_KEY = "documents_group"
+SEARCH_KEY = "documents_search"
+ORDER_KEY = "documents_order"
+TABLE_KEY = "documents_table"
 
-ICONS = {
-    VersionState.QUEUED: ":gray[:material/schedule:]",
-    VersionState.PARSING: ":blue[:material/description:]",
-    VersionState.EMBEDDING: ":blue[:material/hub:]",
-    VersionState.INDEXING: ":blue[:material/database:]",
-    VersionState.READY: ":green[:material/check_circle:]",
-    VersionState.FAILED: ":red[:material/error:]",
-    VersionState.CANCELLED: ":gray[:material/cancel:]",
-}
-
-
-# What a list that is longer than a page can be narrowed to.
-ALL, PENDING, GIVEN_UP = "all", "pending", "given_up"
+ALL, PENDING, READY, GIVEN_UP = "all", "pending", "ready", "given_up"
 GROUPS = {
     ALL: tuple(VersionState),
     PENDING: tuple(state for state in VersionState if state.is_pending),
+    READY: (VersionState.READY,),
     GIVEN_UP: tuple(state for state in VersionState if state.is_given_up),
 }
+
+_table = st.components.v2.component(
+    "zhiwen.documents",
+    html=(HERE / "documents.html").read_text(encoding="utf-8"),
+    css=(HERE / "documents.css").read_text(encoding="utf-8"),
+    js=(HERE / "documents.js").read_text(encoding="utf-8"),
+    isolate_styles=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What goes on around the documents right now; empty where Redis does not tell."""
+    """What is going on around the documents right now; empty where Redis does not tell."""
 
     progress: Mapping[UUID, Progress]
-    workers: list[WorkerInfo]
+    workers: Sequence[WorkerInfo]
     places: Mapping[UUID, int]
 
 
 def draw_documents(user: User, base: KnowledgeBase) -> None:
-    """All documents, the newest first; redrawn each second while anything is under way."""
+    """One page of the documents, redrawn each second while any is in progress."""
     counts = services().documents.count_by_state(user.id, base.id)
-    pending = sum(count for state, count in counts.items() if state.is_pending)
+    pending = any(state.is_pending for state in counts)
 
     @live_fragment(POLL_SECONDS if pending else None)
     def live() -> None:
@@ -64,18 +70,28 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
         _draw_summary(current)
         with st.container(key="documents", gap="small"):
             _draw_page(user, base, current)
-        if bool(pending) != any(state.is_pending for state in current):
-            redraw()  # begin to look each second, or stop it; and the counts elsewhere are new
+        if pending != any(state.is_pending for state in current):
+            redraw()  # to start or stop polling, and to update the counts elsewhere
 
     live()
+
+
+def show_newest() -> None:
+    """Show the first page of all documents, with what is in progress first."""
+    _show_first_page()
+    st.session_state[GROUP_KEY] = ALL
+    st.session_state[SEARCH_KEY] = ""
+    st.session_state[ORDER_KEY] = DocumentOrder.ACTIVITY
+
+
+def _show_first_page() -> None:
+    st.session_state[PAGE_KEY] = 1
 
 
 def _draw_summary(counts: Mapping[VersionState, int]) -> None:
     total, ready = sum(counts.values()), counts.get(VersionState.READY, 0)
     if not total:
-        st.caption(
-            _("There is nothing here yet. Drop files above: they become searchable as soon as they read “ready”.")
-        )
+        st.caption(_("No documents yet. Drop files above; you can ask about them as soon as they are “ready”."))
         return
     failed = counts.get(VersionState.FAILED, 0)
     pending = sum(count for state, count in counts.items() if state.is_pending)
@@ -86,53 +102,64 @@ def _draw_summary(counts: Mapping[VersionState, int]) -> None:
         parts.append(_("{count} failed").format(count=number(failed)))
     if cancelled := counts.get(VersionState.CANCELLED, 0):
         parts.append(_("{count} cancelled").format(count=number(cancelled)))
-    st.progress(ready / total, " · ".join(parts))
+    if pending:
+        st.progress(ready / total, " · ".join(parts))
+    else:
+        st.caption(" · ".join(parts))
 
 
 def _draw_page(user: User, base: KnowledgeBase, counts: Mapping[VersionState, int]) -> None:
-    states = _draw_groups() if sum(counts.values()) > PAGE_DOCUMENTS else tuple(VersionState)
-    pages = -(-sum(counts.get(state, 0) for state in states) // PAGE_DOCUMENTS)
+    total = sum(counts.values())
+    states, search = _draw_filters() if total > FEW_DOCUMENTS else (GROUPS[ALL], "")
+    order = DocumentOrder(st.session_state.get(ORDER_KEY, DocumentOrder.ACTIVITY))
+    documents = services().documents
+    if search:
+        found = documents.count(user.id, base.id, states, search)
+    else:
+        found = sum(counts.get(state, 0) for state in states)
+    pages = -(-found // PAGE_DOCUMENTS)
     if st.session_state.get(PAGE_KEY, 1) > max(pages, 1):
         st.session_state[PAGE_KEY] = max(pages, 1)  # the list has become shorter
     page = st.session_state.get(PAGE_KEY, 1)
-    documents = services().documents.list(user.id, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS, states)
-    activity = _look(user, documents, any(state.is_pending for state in counts))
-    for document in documents:
-        _draw_document(user, document, activity)
-    if counts and not documents:
-        st.caption(_("No document is in this state."))
+    shown = documents.list(user.id, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS, states, search, order)
+    activity = _look(user, shown, any(state.is_pending for state in counts))
+    _draw_table(user, base, shown, activity, order)
+    if total and not shown:
+        st.caption(_("No document matches."))
     if pages > 1:
         st.pagination(pages, key=PAGE_KEY)
 
 
-def _draw_groups() -> tuple[VersionState, ...]:
-    """Which documents to show: one that failed must not be looked for page by page."""
-    names = {ALL: _("All"), PENDING: _("In progress"), GIVEN_UP: _("Failed or cancelled")}
-    group = st.segmented_control(
-        _("Show"),
-        list(GROUPS),
-        default=ALL,
-        required=True,
-        format_func=names.__getitem__,
-        key=GROUP_KEY,
-        label_visibility="collapsed",
-        on_change=_show_first_page,
-    )
-    return GROUPS[group]
+def _draw_filters() -> tuple[Collection[VersionState], str]:
+    """The states to show, and what the names must contain."""
+    names = {ALL: _("All"), PENDING: _("In progress"), READY: _("Ready"), GIVEN_UP: _("Failed or cancelled")}
+    with st.container(horizontal=True, vertical_alignment="center", key="documents-filters"):
+        search = st.text_input(
+            _("Search by name"),
+            type="search",
+            key=SEARCH_KEY,
+            placeholder=_("Search by name"),
+            icon=":material/search:",
+            label_visibility="collapsed",
+            live=True,
+            width=260,
+            on_change=_show_first_page,
+        )
+        group = st.segmented_control(
+            _("Show"),
+            list(GROUPS),
+            default=ALL,
+            required=True,
+            format_func=names.__getitem__,
+            key=GROUP_KEY,
+            label_visibility="collapsed",
+            on_change=_show_first_page,
+        )
+    return GROUPS[group], search
 
 
-def _show_first_page() -> None:
-    st.session_state[PAGE_KEY] = 1
-
-
-def show_newest() -> None:
-    """Begin the list anew: at its first page, with all documents."""
-    _show_first_page()
-    st.session_state[GROUP_KEY] = ALL
-
-
-def _look(user: User, documents: list[Document], pending: bool) -> Activity:
-    """Progress, workers and queue places; says what stands in the way of the work, if anything does."""
+def _look(user: User, documents: Sequence[Document], pending: bool) -> Activity:
+    """Progress, workers and queue places. Shows what keeps the workers from working, if anything does."""
     if not pending:
         return Activity({}, [], {})
     waiting = [document.latest.id for document in documents if document.latest.state is VersionState.QUEUED]
@@ -162,17 +189,91 @@ def _draw_model_status() -> None:
         st.progress(share, text)
 
 
-# --- one document ---
+# --- the table ---
 
 
-def _draw_document(user: User, document: Document, activity: Activity) -> None:
+def _draw_table(
+    user: User, base: KnowledgeBase, documents: Sequence[Document], activity: Activity, order: DocumentOrder
+) -> None:
+    data = {
+        "base": str(base.id),
+        "ticket": tickets.issue(Action.DOWNLOAD, user.id, base.id),
+        "code": language(),
+        "order": order.value,
+        "columns": _columns(),
+        "words": {
+            "title": _("Documents"),
+            "sort": _("Sort by this column"),
+            "unsort": _("What is in progress first"),
+            "cancel": _("Cancel"),
+            "retry": _("Retry"),
+            "chunks": _("Show its chunks"),
+            "download": _("Download the original"),
+            "delete": _("Delete"),
+        },
+        "rows": [_row(document, activity) for document in documents],
+    }
+    result = _table(key=TABLE_KEY, data=data, on_pressed_change=lambda: _act(user))
+    pressed = result.pressed if isinstance(result.pressed, dict) else {}
+    document = next((document for document in documents if str(document.id) == pressed.get("id")), None)
+    if document and pressed.get("action") == "chunks":
+        open_chunks(user, document)
+    elif document and pressed.get("action") == "delete":
+        question = _("Delete “{name}” and all its chunks? This cannot be undone.").format(name=escape(document.name))
+        confirm(_("Delete document"), question, _("Delete"), lambda: _delete(user, document), "confirm_delete")
+
+
+def _columns() -> list[dict[str, str]]:
+    return [
+        {"name": "state", "label": _("State"), "order": DocumentOrder.STATE, "direction": "ascending"},
+        {"name": "name", "label": _("Name"), "order": DocumentOrder.NAME, "direction": "ascending"},
+        {"name": "chunks", "label": _("Chunks")},
+        {"name": "size", "label": _("Size"), "order": DocumentOrder.LARGEST, "direction": "descending"},
+        {"name": "date", "label": _("Added"), "order": DocumentOrder.NEWEST, "direction": "descending"},
+        {"name": "actions", "label": ""},
+    ]
+
+
+def _act(user: User) -> None:
+    """What was pressed in the table, before the page is drawn; `_draw_table` opens the dialogs."""
+    pressed = st.session_state[TABLE_KEY].pressed
+    match pressed:
+        case {"action": "sort", "order": str(order)}:
+            known = order in list(DocumentOrder)
+            st.session_state[ORDER_KEY] = DocumentOrder(order) if known else DocumentOrder.ACTIVITY
+            _show_first_page()
+        case {"action": "cancel" | "retry" as action, "id": str(document_id)}:
+            documents = services().documents
+            with errors_flashed():
+                (documents.cancel if action == "cancel" else documents.retry)(user.id, UUID(document_id))
+
+
+def _delete(user: User, document: Document) -> None:
+    with errors_flashed():
+        services().documents.delete(user.id, document.id)
+
+
+# --- one row ---
+
+
+def _row(document: Document, activity: Activity) -> dict[str, object]:
     version = document.latest
-    with st.container(border=True, key=f"document-{document.id}", gap="xxsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", key=f"line-{document.id}"):
-            st.markdown(f"{ICONS[version.state]} **{escape(document.name)}**", width="stretch")
-            st.caption(f"{_state_name(version)} · {size(version.size_bytes)}", width="content")
-            _draw_actions(user, document)
-        _draw_detail(version, activity)
+    detail, progress = _detail(version, activity)
+    state = "running" if version.state.is_running else version.state.value
+    return {
+        "id": str(document.id),
+        "name": document.name,
+        "state": state,
+        "icon": state,
+        "label": _state_name(version),
+        "chunks": number(version.chunks) if version.state is VersionState.READY else "",
+        "size": size(version.size_bytes),
+        "date": moment(document.created_at),
+        "note": _queue_text(version, activity.places.get(version.id)) if version.state is VersionState.QUEUED else "",
+        "detail": detail,
+        "progress": progress,
+        "actions": _actions(document),
+    }
 
 
 def _state_name(version: Version) -> str:
@@ -187,35 +288,44 @@ def _state_name(version: Version) -> str:
     }
     if version.state.is_running and version.cancel_requested:
         return _("being cancelled…")
-    if version.state is VersionState.READY:
-        return " · ".join([names[version.state], ngettext("{count} chunk", "{count} chunks", version.chunks)])
     return names[version.state]
 
 
-def _draw_detail(version: Version, activity: Activity) -> None:
+def _actions(document: Document) -> list[str]:
+    version = document.latest
+    possible = {
+        "cancel": version.state.is_pending and not version.cancel_requested,
+        "retry": version.can_retry,
+        "chunks": document.live_version_id is not None,
+        "download": True,
+        "delete": True,
+    }
+    return [action for action, is_possible in possible.items() if is_possible]
+
+
+def _detail(version: Version, activity: Activity) -> tuple[str, float | None]:
+    """The line below a document that is being processed or has failed, and its progress (0 to 1)."""
     match version.state:
-        case VersionState.QUEUED:
-            st.caption(_queue_text(version, activity.places.get(version.id)))
         case VersionState.PARSING | VersionState.EMBEDDING | VersionState.INDEXING:
-            _draw_progress(version, activity.progress.get(version.id))
+            return _progress(version, activity.progress.get(version.id))
         case VersionState.FAILED:
-            message, remedy = error_text(from_code(version.error, version.error_values))
-            st.markdown(f":red[{escape(message)}] {escape(remedy)}")
+            return " ".join(filter(None, error_text(from_code(version.error, version.error_values)))), None
+    return "", None
 
 
 def _queue_text(version: Version, place: int | None) -> str:
     if version.error and version.retry_at:
         message, _remedy = error_text(from_code(version.error, version.error_values))
         seconds = round((version.retry_at - datetime.now(UTC)).total_seconds())
-        when = _("Next try in {seconds} s.").format(seconds=seconds) if seconds > 0 else _("It is tried again soon.")
-        return f"{escape(message)} {when}"
+        when = _("Next try in {seconds} s.").format(seconds=seconds) if seconds > 0 else _("Trying again soon.")
+        return f"{message} {when}"
     if place is None:
         return _("Waiting for a worker.")
     return _("Place {place} in the queue.").format(place=number(place))
 
 
-def _draw_progress(version: Version, progress: Progress | None) -> None:
-    """n of m, the rate, and the last sign of life. What was reported of another stage is an earlier attempt's."""
+def _progress(version: Version, progress: Progress | None) -> tuple[str, float]:
+    """n of m, the rate, and the last sign of life. Progress of another stage is left from an earlier attempt."""
     if progress and progress.stage is not version.state:
         progress = None
     signs = [moment for moment in (version.heartbeat_at, progress.at if progress else None) if moment]
@@ -227,7 +337,7 @@ def _draw_progress(version: Version, progress: Progress | None) -> None:
         done, total = version.stored_chunks, version.chunks
     rate = _("{rate} a second").format(rate=number(progress.rate, 1)) if progress and progress.rate else ""
     text = _progress_text(version.state, total).format(done=number(done), total=number(total))
-    st.progress(min(done / total, 1.0) if total else 0.0, " · ".join(filter(None, [text, rate, seen])))
+    return " · ".join(filter(None, [text, rate, seen])), min(done / total, 1.0) if total else 0.0
 
 
 def _progress_text(stage: VersionState, total: int) -> str:
@@ -236,37 +346,3 @@ def _progress_text(stage: VersionState, total: int) -> str:
     if stage is VersionState.EMBEDDING and total:
         return _("Chunk {done} of {total}")
     return _("Page {done} of {total}") if total else _("Reading the file…")
-
-
-def _draw_actions(user: User, document: Document) -> None:
-    version = document.latest
-    if version.state.is_pending and not version.cancel_requested:
-        _action(
-            _("Cancel"), "close", f"cancel-{document.id}", lambda: services().documents.cancel(user.id, document.id)
-        )
-    if version.state.is_given_up:
-        _action(_("Retry"), "refresh", f"retry-{document.id}", lambda: services().documents.retry(user.id, document.id))
-    if document.live_version_id and st.button(
-        _("Show its chunks"),
-        icon=":material/view_agenda:",
-        key=f"chunks-{document.id}",
-        type="tertiary",
-        help=_("Show its chunks"),
-    ):
-        open_chunks(user, document)
-    if st.button(_("Delete"), icon=":material/delete:", key=f"delete-{document.id}", type="tertiary", help=_("Delete")):
-        question = _("Delete “{name}” and all its chunks? This cannot be undone.").format(name=escape(document.name))
-        confirm(_("Delete document"), question, _("Delete"), lambda: _delete(user, document), "confirm_delete")
-
-
-def _action(label: str, icon: str, key: str, act: Callable[[], object]) -> None:
-    def guarded() -> None:
-        with errors_flashed():
-            act()
-
-    st.button(label, icon=f":material/{icon}:", key=key, type="tertiary", help=label, on_click=guarded)
-
-
-def _delete(user: User, document: Document) -> None:
-    with errors_flashed():
-        services().documents.delete(user.id, document.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -48,8 +47,6 @@ class State:
     has_dialog: bool = False  # since the last run of the whole page
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)
     test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found
-    uploads: Counter[UUID] = field(default_factory=Counter)  # how often files were taken from each uploader
-    uploaders: list[UUID] = field(default_factory=list)  # whose uploaders are on the page, in an order that stays
 
 
 def state() -> State:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import FilePayload, expect
+from playwright.sync_api import FilePayload, Route, expect
 
 from tests.e2e.sample_files import text_files
 from tests.e2e.screen import SECONDS, OpenScreen, Screen
@@ -183,31 +183,65 @@ def test_after_a_dialog_was_dismissed_progress_is_followed_again(open_screen: Op
     expect(screen.drawer).to_be_visible()
     screen.page.keyboard.press("Escape")
     expect(screen.drawer).to_have_count(0)
-    screen.keys("retry-").get_by_role("button").click()
-    screen.page.wait_for_timeout(500)
-    expect(screen.keys("retry-")).to_have_count(1)
+    screen.upload([FilePayload(name="late.txt", mimeType="text/plain", buffer=b"A late sentence.")])
+    expect(screen.page.get_by_text("2 of 3 ready · 1 failed")).to_be_visible(timeout=30 * SECONDS)
 
 
-def test_an_upload_under_way_goes_where_it_was_dropped(open_screen: OpenScreen) -> None:
+def test_uploads_continue_while_other_pages_are_open(open_screen: OpenScreen) -> None:
     screen = open_screen("/knowledge-bases")
     create_named(screen, "Empty")
     create_named(screen, "Filled")
     expect(screen.key("upload")).to_contain_text("Filled")
     screen.slow_down(uploads=30_000)
-    with screen.page.expect_request("**/_stcore/upload_file/**"):
+    with screen.page.expect_request("**/api/uploads/**"):
         screen.upload([FilePayload(name="slow.txt", mimeType="text/plain", buffer=b"Slowly. " * 25_000)])
     choose_shown(screen, "Empty")
-    expect(screen.key("upload")).to_contain_text("Empty")
+    expect(screen.key("upload")).to_contain_text("slow.txt → Filled")
+    screen.go_to("History")
+    with screen.page.expect_response("**/api/uploads/**", timeout=40 * SECONDS) as response:
+        pass
+    assert response.value.status == 201
+    screen.go_to("Knowledge bases")
+    expect(screen.page.get_by_text("1 file saved")).to_be_visible()
+    expect(screen.keys("document-")).to_have_count(0)
     choose_shown(screen, "Filled")
     expect(screen.keys("document-")).to_have_count(1)
-    choose_shown(screen, "Empty")
     expect(screen.key("upload").locator("input[type=file]")).to_have_count(1)
-    expect(screen.keys("document-")).to_have_count(0)
-    with screen.page.expect_request("**/_stcore/upload_file/**"):
-        screen.upload([FilePayload(name="lost.txt", mimeType="text/plain", buffer=b"Slowly. " * 80_000)])
-    screen.page.wait_for_timeout(500)
-    screen.go_to("History")
-    expect(screen.page.get_by_text("Files that were still on their way were lost")).to_be_visible()
+
+
+def test_refused_upload_says_why_and_holds_the_others(open_screen: OpenScreen) -> None:
+    screen = open_screen("/knowledge-bases")
+    create_named(screen, "Manuals")
+    reason = {"code": "x", "message": "The database is not responding.", "remedy": "Wait.", "can_retry": True}
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        route.fulfill(status=503, json=reason)
+
+    screen.page.route("**/api/uploads/**", refuse)
+    files = [FilePayload(name=f"{number}.txt", mimeType="text/plain", buffer=b"Text.") for number in range(9)]
+    screen.upload([*files, FilePayload(name="~$lock.docx", mimeType="text/plain", buffer=b"x")])
+    panel = screen.key("upload")
+    expect(panel).to_contain_text("0 of 9 saved · 9 failed")
+    expect(panel).to_contain_text("The database is not responding. Wait.")
+    expect(panel).to_contain_text("Left out temporary, hidden and system files: 1 (~$lock.docx)")
+    assert len(refused) <= 3  # nothing is sent to hear the same again
+    screen.complaints.clear()  # the browser logs each refusal
+    screen.page.unroute("**/api/uploads/**")
+    panel.get_by_role("button", name="Retry all").click()
+    expect(screen.keys("document-")).to_have_count(9)
+    expect(panel).to_contain_text("9 of 9 saved")
+
+
+def test_original_is_downloaded(open_screen: OpenScreen) -> None:
+    screen = open_screen("/knowledge-bases")
+    create_named(screen, "Manuals")
+    screen.upload(text_files()[1:2])
+    with screen.page.expect_download() as download:
+        screen.keys("download-").get_by_role("link").click()
+    assert download.value.suggested_filename == "青瓷.txt"
+    assert download.value.path().read_bytes() == text_files()[1]["buffer"]
 
 
 def test_no_english_is_left_in_the_chinese_pages(open_screen: OpenScreen) -> None:

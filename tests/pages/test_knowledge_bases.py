@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from kb.errors import DatabaseUnavailable, NotFound
-from kb.library import Documents
-from kb.models import Document, Progress, VersionState
+from kb.errors import NotFound
+from kb.models import Progress, VersionState
 from kb.progress import WorkerInfo
 from tests.pages.conftest import TEA, Installation, Visit
-from tests.pages.visitor import Visitor
+from tests.pages.visitor import DOCUMENTS, UPLOADER, Visitor
 from tests.real_services import Redis, wait_until
 from workers.broker import INGESTION_QUEUE, MAINTENANCE_QUEUE
 
@@ -121,7 +121,7 @@ def test_a_name_is_shown_as_it_was_written(installation: Installation, visitor: 
     visitor.run()
     visitor.click("delete_knowledge_base")
     assert "*Menu* of $1 or $2" in visitor.text()
-    as_markdown = [visitor.uploader.label, *(part.value for part in visitor.app.markdown)]
+    as_markdown = [part.value for part in visitor.app.markdown]
     assert [text for text in as_markdown if "*Menu*" in text] == []
 
 
@@ -136,7 +136,6 @@ def test_uploaded_files_are_listed_and_sent_to_the_workers(installation: Install
     assert {document.name for document in documents} == {"tea.md", "茶.txt", "empty.txt"}
     assert "0 of 3 ready · 3 in progress" in visitor.text()
     assert installation.waiting(INGESTION_QUEUE) == 3
-    # The uploader is empty again: what was taken is not taken twice.
     visitor.run()
     assert len(installation.documents(base)) == 3
     for document in documents:
@@ -145,70 +144,53 @@ def test_uploaded_files_are_listed_and_sent_to_the_workers(installation: Install
     assert "2 of 3 ready · 1 failed" in visitor.text()
 
 
-def test_the_limit_is_the_configured_one_after_an_upload_too(installation: Installation, visitor: Visitor) -> None:
-    installation.knowledge_base()
-    visitor.run()
-    visitor.upload(("tea.md", TEA.encode()))
-    limit = visitor.uploader.proto.max_upload_size_mb
-    assert limit == installation.services.settings.max_upload_mb
+def test_uploader_knows_the_limit_and_its_words(installation: Installation, visit: Visit) -> None:
+    installation.set_up(MAX_UPLOAD_MB="7")
+    installation.knowledge_base("*Menu* of $1")
+    visitor = visit("zh-CN")
+    visitor.go_to("knowledge_bases")
+    data = visitor.component(UPLOADER)
+    assert data["limitBytes"] == 7 << 20
+    assert data["tooLarge"].startswith("“{name}”超过了 7 MB。")
+    assert data["words"]["label"] == "上传文件到“*Menu* of $1”"
+    assert [text for text in data["words"].values() if not re.search("[一-鿿]", text)] == ["{done} / {total}"]
 
 
-def test_files_that_arrive_for_a_deleted_knowledge_base_go_into_no_other(
-    installation: Installation, visitor: Visitor
-) -> None:
+def test_files_for_a_deleted_knowledge_base_go_into_no_other(installation: Installation, visitor: Visitor) -> None:
     other, base = installation.knowledge_base("Other"), installation.knowledge_base("Gone")
     visitor.run()
     visitor.choose("shown_knowledge_base", base.id)
     installation.services.knowledge_bases.delete(installation.user, base.id)
-    visitor.upload(("tea.md", TEA.encode()))
-    assert "knowledge base no longer exists" in visitor.errors
+    (reply,) = visitor.upload(("tea.md", TEA.encode()))
+    assert reply.status_code == 404
+    assert "knowledge base no longer exists" in reply.json()["message"]
+    visitor.run()
     assert installation.documents(other) == []
 
 
-def test_files_that_arrive_when_another_one_is_shown_go_where_they_were_dropped(
-    installation: Installation, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pages.ui.uploads.has_arrivals", lambda: True)
+def test_upload_goes_where_it_was_dropped(installation: Installation, visitor: Visitor) -> None:
     first, second = installation.knowledge_base("First"), installation.knowledge_base("Second")
-    for index in range(35):
+    for index in range(55):
         installation.upload(second, f"file-{index:02}.md")
     visitor.run()
     visitor.choose("shown_knowledge_base", first.id)
+    uploader = visitor.component(UPLOADER)
     visitor.choose("shown_knowledge_base", second.id)
     visitor.choose("documents_page", 2)
-    visitor.app.query_params["knowledge_base"] = str(first.id)
-    hidden = visitor.uploader
-    visitor.app.query_params["knowledge_base"] = str(second.id)
-    hidden.set_value([("tea.md", TEA.encode(), "text/markdown")])
-    visitor.run()
+    visitor.upload(("tea.md", TEA.encode()), uploader=uploader)
     assert [document.name for document in installation.documents(first)] == ["tea.md"]
-    assert len(installation.documents(second)) == 35
-    assert "file-00.md" in visitor.text("documents")  # the page that was open stays
-
-
-def test_leaving_the_page_says_which_files_it_costs(
-    installation: Installation, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installation.knowledge_base()
-    visitor.run()
-    visitor.go_to("history")
-    assert "still on their way" not in visitor.text()
-    visitor.go_to("knowledge_bases")
-    monkeypatch.setattr("pages.ui.arrivals.has_arrivals", lambda: True)
-    visitor.go_to("history")
-    assert "still on their way" in visitor.text()
-    visitor.go_to("system")
-    assert "still on their way" not in visitor.text()
+    assert installation.services.documents.count(installation.user, second.id) == 55
+    assert len(visitor.documents) == 5  # the page that was open stays
 
 
 def test_after_an_upload_the_newest_documents_are_shown(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
-    for index in range(35):
+    for index in range(55):
         installation.upload(base, f"file-{index:02}.md")
     visitor.run()
     visitor.choose("documents_page", 2)
     visitor.upload(("tea.md", TEA.encode()))
-    assert "tea.md" in visitor.text("documents")
+    assert "tea.md" in visitor.documents
 
 
 @pytest.mark.parametrize("name", ['../../x" or 1==1 or ".pdf', "很长" * 40 + ".txt", "a\u202etxt.exe.txt"])
@@ -232,8 +214,9 @@ def test_an_upload_while_redis_is_down_is_kept_and_done_later(
     visitor.go_to("knowledge_bases")
     own_redis.stop()
     visitor.upload(("tea.md", TEA.encode()))
+    assert "Your files are saved, and are processed as soon as all services are back." in visitor.text()
     assert "Redis is not responding" in visitor.errors
-    assert "tea.md" in visitor.text("documents")
+    assert visitor.documents == ["tea.md"]
     assert [document.name for document in installation.documents(base)] == ["tea.md"]
     own_redis.start()
     assert installation.worker.claims.due(resend=False) == [installation.documents(base)[0].latest.id]
@@ -344,8 +327,8 @@ def test_a_waiting_document_is_cancelled_and_tried_again(installation: Installat
 def test_retry_while_redis_is_down_queues_the_document(
     installation: Installation, visitor: Visitor, dead_url: str
 ) -> None:
-    document = installation.upload(installation.knowledge_base(), "empty.txt", "")
-    installation.ingest(document)
+    document = installation.upload(installation.knowledge_base())
+    installation.services.documents.cancel(installation.user, document.id)
     installation.set_up(REDIS_URL=dead_url)
     visitor.run()
     visitor.click(f"retry-{document.id}")
@@ -354,24 +337,14 @@ def test_retry_while_redis_is_down_queues_the_document(
     assert latest.state is VersionState.QUEUED
 
 
-def test_files_that_come_while_the_database_is_away_are_named(
-    installation: Installation, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retry_is_offered_only_where_it_can_help(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
+    empty, cancelled = installation.upload(base, "empty.txt", ""), installation.upload(base, "tea.md")
+    installation.ingest(empty)
+    installation.services.documents.cancel(installation.user, cancelled.id)
     visitor.run()
-    register, calls = Documents.register, []
-
-    def go_away(*arguments: Any) -> Document:
-        calls.append(1)
-        if len(calls) > 1:
-            raise DatabaseUnavailable(detail="restarting")
-        return register(*arguments)
-
-    monkeypatch.setattr(Documents, "register", go_away)
-    visitor.upload(*[(f"{number}.md", b"Text.") for number in range(8)])
-    assert [document.name for document in installation.documents(base)] == ["0.md"]
-    assert "so these files were not saved: 1.md, 2.md, 3.md, 4.md, 5.md … (+2)." in visitor.errors
-    assert len(calls) == 2  # no more waiting after one failure
+    assert not visitor.has(f"retry-{empty.id}")
+    assert visitor.has(f"retry-{cancelled.id}")
 
 
 def test_a_click_that_comes_too_late_is_told(installation: Installation, visitor: Visitor) -> None:
@@ -428,31 +401,74 @@ def test_chunks_that_cannot_be_fetched_say_so(installation: Installation, visito
 
 def test_only_a_page_of_documents_is_drawn(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
-    for index in range(35):
+    for index in range(55):
         installation.upload(base, f"file-{index:02}.md")
     visitor.run()
-    assert visitor.text().count(".md**") == 30
+    assert len(visitor.documents) == 50
     visitor.choose("documents_page", 2)
-    assert visitor.text().count(".md**") == 5
-    assert "file-00.md" in visitor.text("documents")
+    assert len(visitor.documents) == 5
+    assert "file-00.md" in visitor.documents
+
+
+def test_documents_are_found_by_name(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    for name in ("绿茶.md", "Black Tea.md", "coffee.md", "tea cake.md", "a.md", "b.md"):
+        installation.upload(base, name)
+    visitor.run()
+    visitor.type("documents_search", "TEA")
+    visitor.run()
+    assert sorted(visitor.documents) == ["Black Tea.md", "tea cake.md"]
+    visitor.type("documents_search", "茶")
+    visitor.run()
+    assert visitor.documents == ["绿茶.md"]
+    visitor.type("documents_search", "milk")
+    visitor.run()
+    assert visitor.documents == []
+    assert "No document matches." in visitor.text("documents")
+
+
+def test_documents_are_sorted_by_a_column(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    for name, content in {"b.md": "x", "c.md": "xxx", "a.md": "xx"}.items():
+        installation.upload(base, name, content)
+    installation.services.documents.cancel(
+        installation.user, next(document.id for document in installation.documents(base) if document.name == "a.md")
+    )
+    visitor.run()
+    assert visitor.documents == ["c.md", "b.md", "a.md"]  # what is in progress first
+    for order, names in {
+        "name": ["a.md", "b.md", "c.md"],
+        "largest": ["c.md", "a.md", "b.md"],
+        "newest": ["a.md", "c.md", "b.md"],
+        "": ["c.md", "b.md", "a.md"],
+    }.items():
+        visitor.press(DOCUMENTS, "pressed", {"action": "sort", "order": order})
+        assert visitor.documents == names
+
+
+def test_times_are_in_the_browsers_time_zone(installation: Installation, visitor: Visitor) -> None:
+    document = installation.upload(installation.knowledge_base())
+    visitor.run()
+    local = document.created_at.astimezone(ZoneInfo("Asia/Shanghai"))
+    assert f"{local:%-I:%M}" in visitor.rows[str(document.id)]["date"]
 
 
 def test_in_a_long_list_the_documents_that_failed_are_found(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     installation.ingest(installation.upload(base, "empty.md", ""))
-    for index in range(35):
+    for index in range(55):
         installation.upload(base, f"file-{index:02}.md")
     visitor.run()
     assert "empty.md" not in visitor.text("documents")
     visitor.choose("documents_page", 2)
     visitor.choose("documents_group", "given_up")
     assert "“empty.md” is empty" in visitor.text("documents")
-    assert visitor.text("documents").count(".md**") == 1
+    assert visitor.documents == ["empty.md"]
     visitor.choose("documents_group", "pending")
-    assert visitor.text("documents").count(".md**") == 30
+    assert len(visitor.documents) == 50
     visitor.choose("documents_group", "given_up")
     visitor.upload(("tea.md", TEA.encode()))
-    assert "tea.md" in visitor.text("documents")
+    assert "tea.md" in visitor.documents
 
 
 def test_a_list_of_one_page_needs_no_choice_of_states(installation: Installation, visitor: Visitor) -> None:
@@ -466,7 +482,7 @@ def test_a_filtered_list_that_becomes_shorter_shows_the_page_it_names(
     installation: Installation, visitor: Visitor
 ) -> None:
     base = installation.knowledge_base()
-    documents = [installation.upload(base, f"file-{index:02}.md") for index in range(65)]
+    documents = [installation.upload(base, f"file-{index:02}.md") for index in range(105)]
     visitor.run()
     visitor.choose("documents_group", "pending")
     visitor.choose("documents_page", 3)
@@ -475,4 +491,4 @@ def test_a_filtered_list_that_becomes_shorter_shows_the_page_it_names(
     for _ in range(2):
         visitor.run()
         assert visitor.app.session_state["documents_page"] == 2
-        assert visitor.text("documents").count(".md**") == 25
+        assert len(visitor.documents) == 45

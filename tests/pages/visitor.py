@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
+import httpx
+from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
 
+from pages.ui import resources
 from tests.real_services import ROOT, wait_until
+from web.uploads import file_routes
 
+ADDRESS = "http://127.0.0.1:8501"
+UPLOADER, DOCUMENTS = "zhiwen.uploader", "zhiwen.documents"  # the components
 READ = ("label", "value", "text", "placeholder")
 ESCAPE = re.compile(r"\\([^\sA-Za-z0-9])")
 TIMEOUT_SECONDS = 30
@@ -21,7 +30,7 @@ class Visitor:
 
     def __init__(self, locale: str = "en-US", **query: str) -> None:
         self.app = AppTest.from_file(ROOT / "pages" / "app.py", default_timeout=TIMEOUT_SECONDS)
-        self.app.context = {"locale": locale, "timezone": "Asia/Shanghai"}
+        self.app.context = {"locale": locale, "timezone": "Asia/Shanghai", "url": ADDRESS}
         self.app.query_params.update(query)
         self.run()
 
@@ -39,14 +48,39 @@ class Visitor:
 
     def text(self, key: str = "") -> str:
         """All that can be read on the page, or inside the container `key`."""
+        if key.startswith("document-"):
+            return read_row(self.rows[key.removeprefix("document-")])
         return "\n".join(read(self.app.get_by_key(key) if key else self.app))
 
     def has(self, key: str) -> bool:
+        if found := document_action(key):
+            action, document_id = found
+            return action in self.rows.get(document_id, {}).get("actions", [])
+        if key.startswith("document-"):
+            return key.removeprefix("document-") in self.rows
         try:
             self.app.get_by_key(key)
         except KeyError:
             return False
         return True
+
+    def component(self, name: str) -> dict[str, Any]:
+        """The data that the page gives to one of our components."""
+        return component_data(self._component(name))
+
+    def _component(self, name: str) -> Any:
+        found: Any = [node for node in self.app.get("bidi_component") if cast("Any", node).proto.component_name == name]
+        return found[0]
+
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The documents that are shown, by their ids."""
+        return {row["id"]: row for row in self.component(DOCUMENTS)["rows"]}
+
+    @property
+    def documents(self) -> list[str]:
+        """The names of the documents that are shown."""
+        return [row["name"] for row in self.rows.values()]
 
     @property
     def errors(self) -> str:
@@ -56,16 +90,24 @@ class Visitor:
     def links(self) -> list[str]:
         return [link.value for link in self.app.get("page_link") if isinstance(link, Element)]
 
-    @property
-    def uploader(self) -> Any:
-        """The one that is not hidden: that of the knowledge base in the address."""
-        return self.app.file_uploader(key=f"upload-{self.app.query_params['knowledge_base']}")
-
     # --- doing ---
 
     def click(self, key: str) -> None:
+        if found := document_action(key):
+            action, document_id = found
+            self.press(DOCUMENTS, "pressed", {"action": action, "id": document_id})
+            return
         self.app.button(key=key).click()
         self.run()
+
+    def press(self, component: str, event: str, value: object) -> None:
+        """Have one of our components report an event, as its script does in a browser."""
+        states = self.app._tree.get_widget_states()
+        trigger = states.widgets.add()
+        trigger.id = f"$$STREAMLIT_INTERNAL_KEY_{self._component(component).proto.id}__events"
+        trigger.json_trigger_value = json.dumps([{"event": event, "value": value}])
+        self.app._run(states)
+        assert [error.value for error in self.app.exception] == []
 
     def type(self, key: str, text: str) -> None:
         self.app.text_input(key=key).set_value(text)
@@ -75,9 +117,17 @@ class Visitor:
         widget.set_value(value)
         self.run()
 
-    def upload(self, *files: tuple[str, bytes]) -> None:
-        self.uploader.set_value([(name, content, "application/octet-stream") for name, content in files])
-        self.run()
+    def upload(self, *files: tuple[str, bytes], uploader: dict[str, Any] | None = None) -> list[httpx.Response]:
+        """Send files as the uploader does, or as one did that was shown before; then it reports them to the page."""
+        target = uploader or self.component(UPLOADER)
+        with patch("pages.ui.tickets.Runtime"):  # the session is open
+            replies = asyncio.run(send_files(target, files))
+        saved = [reply for reply in replies if reply.status_code == 201]
+        told = all(reply.json()["workers_told"] for reply in saved)
+        report = {"saved": len(saved), "knowledge_bases": [target["id"]], "workers_told": told}
+        self.press(UPLOADER, "saved", report | {"is_done": False})
+        self.press(UPLOADER, "saved", report | {"is_done": True})
+        return replies
 
     def start_asking(self, question: str) -> None:
         self.app.chat_input(key="question").set_value(question)
@@ -101,9 +151,34 @@ class Visitor:
         wait_until(look, 40, what)
 
 
+async def send_files(uploader: dict[str, Any], files: Iterable[tuple[str, bytes]]) -> list[httpx.Response]:
+    transport = httpx.ASGITransport(Starlette(routes=file_routes(resources.services)))
+    headers = {"Origin": ADDRESS, "X-Ticket": uploader["ticket"]}
+    async with httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=headers) as client:
+        path = f"/api/uploads/{uploader['id']}"
+        return [await client.put(path, params={"name": name}, content=content) for name, content in files]
+
+
+def document_action(key: str) -> tuple[str, str] | None:
+    """The action and the document of a row's button, such as `retry-<id>`."""
+    found = re.fullmatch(r"(cancel|retry|chunks|download|delete)-([0-9a-f-]{36})", key)
+    return (found[1], found[2]) if found else None
+
+
+def component_data(node: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads(node.proto.json or node.proto.mixed.json))
+
+
+def read_row(row: dict[str, Any]) -> str:
+    return "\n".join(row[name] for name in ("label", "name", "note", "chunks", "size", "date", "detail") if row[name])
+
+
 def read(nodes: Iterable[Any]) -> Iterator[str]:
     """Texts as a person reads them: without the backslashes that keep Markdown from taking them for its own."""
     for node in nodes:
+        if getattr(node, "type", "") == "bidi_component":
+            yield from map(read_row, component_data(node).get("rows", []))
+            continue
         for name in READ:
             value = getattr(node, name, None)
             if isinstance(value, str) and value:

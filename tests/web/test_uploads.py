@@ -270,7 +270,7 @@ def test_database_down_is_told_and_leaves_nothing(
     def away(*_arguments: object) -> None:
         raise DatabaseUnavailable(detail="restarting")
 
-    monkeypatch.setattr(server.library.database, "transaction", away)
+    monkeypatch.setattr(server.library.database, "write", away)
     reply = server.upload(base)
     assert (reply.status, reply.json["can_retry"]) == (503, True)
     assert "(restarting)" in reply.json["message"]
