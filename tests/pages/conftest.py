@@ -92,11 +92,19 @@ class Installation:
 
 @pytest.fixture(scope="session", autouse=True)
 def product_options() -> Iterator[None]:
-    """Streamlit looks for its settings where it is started; a test runs elsewhere. Magic is off, as in the product."""
+    """Turn magic off, as the product's settings do: Streamlit does not see them, since tests run in another folder."""
     before = get_option("runner.magicEnabled")
     set_option("runner.magicEnabled", False)
     yield
     set_option("runner.magicEnabled", before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_component_scan() -> Iterator[None]:
+    """Skip Streamlit's scan of every installed package for components, which took most of a session's CPU time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streamlit.components.v2.manifest_scanner.scan_component_manifests", list)
+        yield
 
 
 @pytest.fixture(scope="session")
