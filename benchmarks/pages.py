@@ -76,21 +76,10 @@ WATCH = """
 HAS_TEXT = """(text) =>
   [...document.querySelectorAll('[data-testid=stChatMessage]')].some((message) => message.innerText.includes(text))"""
 IS_VISIBLE = "(selector) => [...document.querySelectorAll(selector)].some((element) => element.getClientRects().length)"
-# A run begins and ends between two looks where it is short, so the app's state is observed, not sampled.
-REST = """
-() => {
-  const app = document.querySelector('[data-testid=stApp]');
-  window.zhiwenRest = new Promise((resolve) => {
-    let hasRun = false;
-    new MutationObserver(() => {
-      const state = app.getAttribute('data-test-script-state');
-      hasRun = hasRun || state === 'running';
-      if (hasRun && state === 'notRunning')
-        requestAnimationFrame(() => setTimeout(() => resolve(performance.timeOrigin + performance.now())));
-    }).observe(app, {attributes: true, attributeFilter: ['data-test-script-state']});
-  });
-}
-"""
+# The note that a switch leaves is the last thing that the run draws. The app's own state is no measure: a short run
+# begins and ends between two renderings.
+HAS_NOTE = """(text) => !!document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')
+  && [...document.querySelectorAll('[data-testid=stCaptionContainer]')].some((note) => note.innerText.includes(text))"""
 IS_AT_REST = "() => !!document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')"
 
 Figures = dict[str, float]
@@ -191,8 +180,8 @@ def measure(browser: Browser, url: str, conversation: UUID) -> Figures:
         drawer = _time(page, IS_VISIBLE, "[role=dialog] .zw-text", lambda: page.click(".st-key-citation-1 button"))
         page.keyboard.press("Escape")
         page.wait_for_selector("[role=dialog]", state="detached")
-        rerun = _time_rerun(page, lambda: page.locator(".st-key-mode").get_by_text("LLM chat", exact=True).click())
-        _time_rerun(page, lambda: page.locator(".st-key-mode").get_by_text("Knowledge-base Q&A", exact=True).click())
+        rerun = _time_switch(page, "LLM chat")
+        _time_switch(page, "Knowledge-base Q&A")
         page.fill(QUESTION, "How is the last valve checked?")
         bubble = _time(page, HAS_TEXT, "How is the last valve checked?", lambda: page.press(QUESTION, "Enter"))
         page.wait_for_selector(".st-key-stop", state="detached")
@@ -240,14 +229,10 @@ def _time(page: Page, seen: str, argument: str, act: Callable[[], None]) -> floa
     return ended - began
 
 
-def _time_rerun(page: Page, act: Callable[[], None]) -> float:
-    """Milliseconds from the act until the run that it causes is done and painted."""
-    page.wait_for_function(IS_AT_REST)
-    page.evaluate(REST)
-    began: float = page.evaluate("performance.timeOrigin + performance.now()")
-    act()
-    ended: float = page.evaluate("window.zhiwenRest")
-    return ended - began
+def _time_switch(page: Page, mode: str) -> float:
+    """Milliseconds from the choice of a mode until the page is drawn anew."""
+    choice = page.locator(".st-key-mode").get_by_text(mode, exact=True)
+    return _time(page, HAS_NOTE, f"Now: {mode}", choice.click)
 
 
 def _time_earlier(page: Page) -> float:
