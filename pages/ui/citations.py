@@ -73,9 +73,10 @@ _CITATION = re.compile(
 )
 _NUMBER_OR_DASH = re.compile(rf"(?P<number>\d+)|(?P<dash>{_DASH})(?={_GAP}(?:[^\W\d]|[:：#._ \t])*\d)", re.IGNORECASE)
 _WIDEST_RANGE = 30
-# An index as programs write it: x[1], row_2[1], items.first[1], a[0][1], y = [1, 2]. A word before a bracket is prose.
+# An index as programs write it: x[1], x2[1], row_a[1], itemsLeft[1], self.rows[1], a[0][1], y = [1, 2]. Any other word
+# before a bracket is prose, also a code or a name: E1070[1], GitHub[1], tea.md[1].
 _INDEXED = re.compile(
-    r"(?:.*[^\w.])?(?:[a-z]|\w*(?:[A-Za-z_]\d|_|[a-z][A-Z])\w*|\w*\w\.[A-Za-z]\w*"
+    r"(?:.*[^A-Za-z0-9_.])?(?:[a-z]\d{0,2}|[a-z]{2,}[A-Z][A-Za-z0-9]*|[A-Za-z0-9]*_\w*|(?:self|this|obj|data)\.\w+"
     r"|arr|vec!?|buf|ptr|args|argv|foo|bar|idx|tmp|lst)(?:\[\w{1,9}\]){0,3}|.*=[ \t]?"
 )
 _LOOK_BACK = 40

@@ -104,7 +104,9 @@ def test_forms_of_citations(form: str, ranks: list[int], sentence: str) -> None:
         "x[1]",
         "a[0][1]",
         "row_2[1]",
-        "items.first[1]",
+        "self.first[1]",
+        "x2[1]",
+        "变量x[1]",
         "itemsLeft[1]",
         "argv[1]",
         "y = [1, 2]",
@@ -147,6 +149,13 @@ def test_other_brackets_cite_nothing(text: str) -> None:
 )
 def test_every_form_is_shown_as_badges(content: str, shown: str) -> None:
     assert safe_markdown(content, RETRIEVAL) == shown
+
+
+@pytest.mark.parametrize(
+    "word", ["minutes", "茶", "E1070", "HTTP2", "GitHub", "tea.md", "A", "80°C", "(see below)", "five."]
+)
+def test_citation_may_follow_a_word_directly(word: str) -> None:
+    assert ranks_cited(f"so {word}[1].") == [1]
 
 
 def test_without_passages_nothing_is_marked() -> None:
