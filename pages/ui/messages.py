@@ -80,6 +80,7 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
 
 def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
     sources = message.sources
+    _draw_thoughts(message.reasoning, message)
     if message.content:
         is_quoted = message.mode is Mode.KNOWLEDGE and not message.model and message.content.startswith(">")
         if is_quoted and message.state is MessageState.DONE:
@@ -107,8 +108,9 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
 def _draw_thoughts(reasoning: str, message: Message) -> None:
     """Draw the model's reasoning, folded. It cites nothing."""
     if reasoning:
-        label, key = _("Thoughts"), f"thoughts-{message.id}"
-        with st.expander(label, icon=":material/psychology:", key=key, on_change="rerun") as body:
+        with st.expander(
+            _("Thoughts"), icon=":material/psychology:", key=f"thoughts-{message.id}", on_change="rerun"
+        ) as body:
             if body.open:
                 st.markdown(safe_markdown(reasoning))
 

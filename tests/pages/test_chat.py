@@ -206,6 +206,20 @@ def test_nothing_relevant_asks_no_model(installation: Installation, visit: Visit
     assert models.chats == []
 
 
+@pytest.mark.parametrize(("locale", "label"), [("en-US", "Thoughts"), ("zh-CN", "思考过程")])
+def test_reasoning_is_folded(locale: str, label: str, installation: Installation, visit: Visit) -> None:
+    installation.set_up(LLM_MODEL="think")
+    visitor = visit(locale)
+    ask_in_llm_mode(visitor)
+    answer = messages_of(visitor, installation)[-1]
+    assert answer.content in visitor.text()
+    assert label in visitor.text()
+    assert "The user asks about refunds" not in visitor.text()
+    visitor.app.session_state[f"thoughts-{answer.id}"] = True
+    visitor.run()
+    assert "The user asks about refunds" in visitor.text()
+
+
 def test_history_is_sent_to_the_model(visit: Visit, models: ModelServer) -> None:
     visitor = visit()
     ask_in_llm_mode(visitor, "My name is Ada.")
