@@ -1,4 +1,4 @@
-"""What all tests share: an environment of their own, and the real services."""
+"""Fixtures for all tests: an isolated environment and real services."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def isolated_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the developer's own: neither from the environment nor from a `.env`."""
+    """Hide the developer's settings, in the environment and in `.env`."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("ZHIWEN_ENV_FILE", os.devnull)
@@ -68,7 +68,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[real_services.Redis]:
-    """One that the test may stop and start again; it keeps its data."""
+    """A Redis for one test, which may stop and restart it. It keeps its data."""
     folder = tmp_path / "redis"
     folder.mkdir()
     server = real_services.Redis(folder, keep=True)
@@ -79,7 +79,7 @@ def own_redis(tmp_path: Path) -> Iterator[real_services.Redis]:
 
 @pytest.fixture(scope="session")
 def quick_milvus_client() -> Iterator[None]:
-    """Milvus' client waits half a second between two looks at an index; here it looks more often."""
+    """Poll more often than pymilvus does: it sleeps half a second between two checks of an index."""
     from pymilvus.client import grpc_handler
 
     def sleep(seconds: float) -> None:
@@ -130,7 +130,7 @@ def make_settings(tmp_path: Path) -> MakeSettings:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """An empty database: "" stands for SQLite in the home folder."""
+    """The URL of an empty database; "" stands for SQLite in the home folder."""
     if request.param == "sqlite":
         return ""
     server: real_services.PostgreSQL = request.getfixturevalue("postgresql")
@@ -139,7 +139,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file to copy: migrating takes longer than most tests."""
+    """A migrated file to copy, since a migration takes longer than most tests."""
     settings = load_settings(_env_file=None, database_url="", zhiwen_home=tmp_path_factory.mktemp("migrated"))
     migrated(settings).close()
     return settings.sqlite_path
@@ -147,7 +147,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_postgresql(postgresql: real_services.PostgreSQL) -> str:
-    """The name of a database to copy."""
+    """The name of a migrated database to copy."""
     url = postgresql.new_database()
     migrated(load_settings(_env_file=None, database_url=url)).close()
     return url.rpartition("/")[2]
@@ -166,7 +166,7 @@ def copy_sqlite(template: Path, settings: Settings) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Iterator[Database]:
-    """A database with all tables, on SQLite and PostgreSQL in turn."""
+    """A migrated database; runs the test on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         settings = make_settings(database_url="")
         copy_sqlite(request.getfixturevalue("migrated_sqlite"), settings)
@@ -188,7 +188,7 @@ def add_user(database: Database, name: str) -> UUID:
 
 @dataclass
 class Library:
-    """Knowledge bases and documents on SQL and the disk alone; `user` owns what the helpers make."""
+    """Knowledge bases and documents in SQL and on disk, without Milvus. `user` owns what the helpers create."""
 
     database: Database
     queue: RecordingQueue
@@ -211,7 +211,7 @@ class Library:
 
 @pytest.fixture
 def library(database: Database, make_settings: MakeSettings) -> Library:
-    """On SQLite and PostgreSQL in turn, without Milvus."""
+    """Runs the test on SQLite and on PostgreSQL."""
     settings = make_settings()
     files, queue = FileStore(settings.uploads), RecordingQueue()
     return Library(
@@ -231,7 +231,7 @@ def library(database: Database, make_settings: MakeSettings) -> Library:
 
 @dataclass
 class Core:
-    """All parts over real services, with the test's embedding model; `user` owns what the helpers make."""
+    """The whole core on real services, with the test embedding model. `user` owns what the helpers create."""
 
     services: Services
     queue: RecordingQueue
@@ -250,14 +250,14 @@ class Core:
         return self.services.documents.get(self.user, document_id)
 
     def count(self, document: Document) -> int:
-        """How many chunks of its newest version are in Milvus."""
+        """The number of chunks in Milvus of its latest version."""
         collection = self.services.knowledge_bases.get(self.user, document.knowledge_base_id).collection
         return self.services.vectors.count(collection, document.latest.id)
 
 
 @pytest.fixture
 def embedding(monkeypatch: pytest.MonkeyPatch) -> HashedWords:
-    """The test's embedding model in the place of the configured one."""
+    """Replaces the configured embedding model with the test model."""
     model = HashedWords()
     monkeypatch.setattr("kb.services.build_embedding_model", lambda _settings, threads: model)
     return model
@@ -265,7 +265,7 @@ def embedding(monkeypatch: pytest.MonkeyPatch) -> HashedWords:
 
 @pytest.fixture
 def settings(make_settings: MakeSettings, redis_url: str, milvus_url: str, migrated_sqlite: Path) -> Settings:
-    """Of an installation on SQLite, Redis and Milvus Lite."""
+    """Settings of an installation on SQLite, Redis and Milvus Lite."""
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     settings = make_settings(redis_url=redis_url, milvus_uri=milvus_url)
@@ -297,7 +297,7 @@ def worker(core: Core) -> Iterator[WorkerParts]:
 
 
 class Clock:
-    """A time that only moves when told to."""
+    """A clock that moves only when `advance` is called."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The real servers that tests run against, each a child process on a free port of this machine."""
+"""The real servers for the tests, each a child process on a free local port."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20.0, what: str = "it") -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 20.0, what: str = "condition") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{what} is not so within {seconds} s"
+        assert time.monotonic() < deadline, f"Timed out after {seconds} s: {what}"
         time.sleep(0.02)
 
 
 class Server:
-    """A process with a group of its own; `start` waits until `is_ready`."""
+    """A server in a process group of its own. `start` returns once `is_ready`."""
 
     stop_signal = signal.SIGTERM
     start_seconds = 20.0
@@ -103,7 +103,7 @@ class Server:
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """It keeps its connections, but answers no more."""
+        """Suspend it: its connections stay open, but it does not respond."""
         assert self._process
         os.killpg(self._process.pid, signal.SIGSTOP)
 
@@ -129,7 +129,7 @@ class Server:
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """False if nobody of the group is left."""
+    """Signal all processes of a group. False if there is none."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -138,7 +138,7 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 class Redis(Server):
-    """Keeps nothing when it is stopped, unless `keep` is set."""
+    """redis-server. It loses its data when it stops, unless `keep` is set."""
 
     def __init__(self, folder: Path, port: int | None = None, *, keep: bool = False) -> None:
         super().__init__(folder, port)
@@ -159,7 +159,7 @@ class Redis(Server):
 
 
 class MilvusLite(Server):
-    """As the product starts it."""
+    """Milvus Lite, started as the product starts it."""
 
     @property
     def url(self) -> str:
@@ -179,7 +179,7 @@ class MilvusLite(Server):
 
 
 class OldMilvus(Server):
-    """Milvus standalone 2.3.5: no BM25."""
+    """Milvus standalone 2.3.5, which has no BM25."""
 
     stop_signal = signal.SIGINT
     start_seconds = 60.0
@@ -188,7 +188,7 @@ class OldMilvus(Server):
         super().__init__(folder)
         self._program = os.environ.get("MILVUS_SERVER_BIN") or str(OLD_MILVUS)
         if not Path(self._program).is_file():
-            missing(f"Milvus 2.3.5 is not there ({self._program}); MILVUS_SERVER_BIN may name another place.")
+            missing(f"Milvus 2.3.5 was not found at {self._program}. Set MILVUS_SERVER_BIN to its path.")
         self._lock = FileLock(Path(tempfile.gettempdir()) / "zhiwen-tests-milvus-9091.lock", mode=0o666)
 
     @property
@@ -196,7 +196,7 @@ class OldMilvus(Server):
         return f"http://{HOST}:{self.port}"
 
     def start(self, **options: object) -> None:
-        """Wait for the tests of another clone on this machine to end theirs."""
+        """Start once no other test run on this machine uses one."""
         try:
             self._lock.acquire(timeout=OLD_MILVUS_WAIT_SECONDS)
         except Timeout:
@@ -222,9 +222,9 @@ class OldMilvus(Server):
 
 
 class PostgreSQL(Server):
-    """A cluster of its own in a temporary folder; each test gets a database of its own in it."""
+    """A PostgreSQL cluster in a temporary folder. Each test creates its own database."""
 
-    stop_signal = signal.SIGINT  # "fast": it does not wait for clients
+    stop_signal = signal.SIGINT  # fast shutdown: does not wait for clients
 
     def __init__(self) -> None:
         self._bin = _postgresql_programs()
@@ -271,7 +271,7 @@ class PostgreSQL(Server):
         return f"postgresql://test@{HOST}:{self.port}/{database}"
 
     def new_database(self, template: str = "template0") -> str:
-        """The URL of a new database, empty unless another one is the template."""
+        """Create a database, a copy of `template`, and return its URL."""
         self._databases += 1
         name = f"test{self._databases}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:

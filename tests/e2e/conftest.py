@@ -24,7 +24,7 @@ from tests.fakes.model_server import ModelServer
 from tests.fakes.queue import RecordingQueue
 
 CHROMIUM = os.environ.get("CHROMIUM_BIN") or shutil.which("chromium") or "/usr/bin/chromium"
-# A container's or root's Chromium has no sandbox; the rest keeps it from calling home.
+# Chromium has no sandbox in a container or as root. The other options stop its requests to other hosts.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -52,8 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).is_file():
-        real_services.missing(f"Chromium is not there ({CHROMIUM}); CHROMIUM_BIN may name another place.")
-    expect.set_options(timeout=20 * SECONDS)  # for a busy machine; what holds is seen at once
+        real_services.missing(f"Chromium was not found at {CHROMIUM}. Set CHROMIUM_BIN to its path.")
+    expect.set_options(timeout=20 * SECONDS)  # enough for a busy machine; a condition that holds ends the wait
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
@@ -68,7 +68,7 @@ def models() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="package")
 def web(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> Iterator[Web]:
-    """LLM_MODEL is not set, so that each test chooses among the model server's models."""
+    """LLM_MODEL is unset: each test chooses one of the model server's models."""
     web = Web(tmp_path_factory.mktemp("web"), OPENAI_BASE_URL=models.base_url, EMBEDDING_MODEL="openai:fake-embedding")
     web.start()
     yield web
@@ -76,7 +76,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> Iterat
 
 
 class Desk:
-    """The stored things of the one user, changed without the pages."""
+    """Changes the stored data of the local user without the pages."""
 
     def __init__(self, web: Web, models: ModelServer) -> None:
         self._database = Database(load_settings(_env_file=None, zhiwen_home=web.home))
@@ -109,7 +109,7 @@ class Desk:
 
 @pytest.fixture
 def desk(web: Web, models: ModelServer) -> Iterator[Desk]:
-    """Nothing there yet, and the plain model chosen."""
+    """No knowledge bases and conversations yet; the plain model is chosen."""
     desk = Desk(web, models)
     desk.clear()
     desk.choose_model("fake")
@@ -119,7 +119,7 @@ def desk(web: Web, models: ModelServer) -> Iterator[Desk]:
 
 @pytest.fixture
 def open_screen(browser: Browser, web: Web, desk: Desk) -> Iterator[OpenScreen]:
-    """Opens tabs. Whatever the test: nothing is asked of another machine, and the browser has no complaint."""
+    """Opens tabs. After every test, checks that the page contacted no other host and logged no error."""
     screens: list[Screen] = []
 
     def open_tab(path: str = "/", locale: str = "en-US") -> Screen:

@@ -1,4 +1,4 @@
-"""Small real files, made when they are needed. Each holds one fact that the others do not."""
+"""Small real files, built on demand. Each states one fact that the others do not."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def word_file(text: str) -> bytes:
 
 
 def pdf_file(pages: Sequence[str], hours: int = 0) -> bytes:
-    """A PDF, written by hand: each page has so many lines of a night's log, and below them the page's own line."""
+    """Build a PDF by hand. Each page holds that many lines of a night log, then the page's own line."""
     first = 4  # objects 1 to 3 are the catalogue, the pages and the font; then each page, followed by its content
     kids = " ".join(f"{first + 2 * index} 0 R" for index in range(len(pages)))
     bodies = [
         "<< /Type /Catalog /Pages 2 0 R >>",
         f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
-        # One of the Chinese fonts that PDF readers bring along; its texts are in UTF-16.
+        # A Chinese font that PDF readers include; its texts are UTF-16.
         "<< /Type /Font /Subtype /Type0 /BaseFont /STSong-Light /Encoding /UniGB-UCS2-H /DescendantFonts ["
         "<< /Type /Font /Subtype /CIDFontType0 /BaseFont /STSong-Light "
         "/CIDSystemInfo << /Registry (Adobe) /Ordering (GB1) /Supplement 2 >> >>] >>",

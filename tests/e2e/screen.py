@@ -1,4 +1,4 @@
-"""What a person sees and touches, by the keys that widgets carry in every language."""
+"""What a person sees and clicks, found by the widgets' keys, which are the same in every language."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request, expect
 
-# The browser's own probes for a server below a longer path; Streamlit answers 404, and the browser logs that.
+# Streamlit's front end probes for a server under longer paths. The browser logs each 404.
 PROBES = re.compile(r"/_stcore/(health|host-config)$")
 SECONDS = 1000
 
@@ -44,7 +44,7 @@ class Screen:
 
     @property
     def messages(self) -> Locator:
-        """Questions and answers, without the lines that a switch leaves."""
+        """Questions and answers, without notices such as a change of mode."""
         return self.page.locator("[data-testid=stChatMessage]")
 
     @property
@@ -58,7 +58,7 @@ class Screen:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until no script runs."""
+        """Wait until the script run ends."""
         idle = "[data-testid=stApp][data-test-script-state=notRunning]"
         expect(self.page.locator(idle)).to_be_visible(timeout=20 * SECONDS)
 
@@ -70,7 +70,7 @@ class Screen:
         self.settle()
 
     def choose(self, key: str, label: str) -> None:
-        """One of a list that opens."""
+        """Choose an option of a select box."""
         self.key(key).get_by_role("combobox").click()
         self.page.get_by_role("option", name=label, exact=True).click()
         self.settle()
@@ -89,7 +89,7 @@ class Screen:
         self.key("upload").locator("input[type=file]").set_input_files(files)
 
     def slow_down(self, uploads: int) -> None:
-        """From here on the browser sends at most so many bytes a second."""
+        """Limit the browser to `uploads` bytes per second from now on."""
         conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": uploads}
         self.page.context.new_cdp_session(self.page).send("Network.emulateNetworkConditions", conditions)
 

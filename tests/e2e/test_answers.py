@@ -25,14 +25,14 @@ CONVERSATION = re.compile(r"\?conversation=[0-9a-f-]{36}$")
 
 @pytest.fixture
 def held(models: ModelServer) -> Iterator[ExitStack]:
-    """No answer gets further than its half before the test lets it (`held.close()`)."""
+    """Answers pause halfway until the test calls `held.close()`."""
     with ExitStack() as stack:
         stack.enter_context(models.held(CHAT))
         yield stack
 
 
 def ask_at_length(screen: Screen, desk: Desk) -> None:
-    """A long answer, seen to begin."""
+    """Ask for a long answer, and wait until it has begun."""
     desk.choose_model("long")
     screen.switch_mode("LLM chat")
     screen.ask("Tell me all you know")

@@ -1,4 +1,4 @@
-"""The choice of language, which lives in the address."""
+"""The choice of language, which is stored in the page's address."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tests.e2e.screen import OpenScreen
 
 
-def test_the_language_chosen_survives_a_reload_and_other_pages(open_screen: OpenScreen) -> None:
+def test_chosen_language_survives_reloads_and_navigation(open_screen: OpenScreen) -> None:
     screen = open_screen("/")
     screen.choose("language", "简体中文")
     screen.switch_mode("LLM 对话")

@@ -15,7 +15,7 @@ from tests.fakes.model_server import CHAT, EMBEDDINGS, ModelServer
 
 @dataclass(frozen=True)
 class Words:
-    """What the page says, and what is asked, in one language."""
+    """The page's texts and the question asked, in one language."""
 
     locale: str
     welcome: str
@@ -97,7 +97,7 @@ def upload(screen: Screen, words: Words) -> None:
 
 
 def ask(screen: Screen, words: Words, models: ModelServer) -> None:
-    """The answer is seen while it is written, and ends with its citation."""
+    """The answer streams, and ends with its citation."""
     screen.page.get_by_test_id("stSidebarNav").get_by_role("link").first.click()
     screen.settle()
     answer = screen.messages.last
@@ -113,7 +113,7 @@ def ask(screen: Screen, words: Words, models: ModelServer) -> None:
 
 
 def open_citation(screen: Screen, words: Words) -> None:
-    """The chunk that is cited, with its page and every score."""
+    """The drawer shows the cited chunk, its page and every score."""
     expect(screen.key("citation-1")).to_contain_text(words.file)
     screen.click("citation-1")
     for text in (words.passage, words.file, words.page, words.fused, "BM25", words.answer[-8:]):
@@ -133,7 +133,7 @@ def run_test(screen: Screen, words: Words) -> None:
     expect(screen.key("passages").locator(".st-key-passage-2")).to_be_visible()
 
 
-def test_a_taken_name_is_told_in_the_dialog_and_stays_in_its_field(open_screen: OpenScreen) -> None:
+def test_dialog_reports_a_taken_name_and_keeps_the_input(open_screen: OpenScreen) -> None:
     screen = open_screen("/knowledge-bases")
     for _ in range(2):
         screen.click("new_knowledge_base")
@@ -144,7 +144,7 @@ def test_a_taken_name_is_told_in_the_dialog_and_stays_in_its_field(open_screen: 
     expect(screen.key("knowledge_base_name").get_by_role("textbox")).to_have_value("手册 one")
 
 
-def test_the_name_to_change_stands_in_its_field(open_screen: OpenScreen) -> None:
+def test_rename_field_holds_the_current_name(open_screen: OpenScreen) -> None:
     screen = open_screen("/knowledge-bases")
     create_named(screen, "Old name")
     screen.upload(text_files()[:1])
@@ -156,7 +156,7 @@ def test_the_name_to_change_stands_in_its_field(open_screen: OpenScreen) -> None
     expect(field).to_have_value("Old name")
 
 
-def test_a_dialog_stays_open_when_the_last_file_is_done(open_screen: OpenScreen, models: ModelServer) -> None:
+def test_dialog_stays_open_when_the_last_file_becomes_ready(open_screen: OpenScreen, models: ModelServer) -> None:
     screen = open_screen("/knowledge-bases")
     create_named(screen, "Manuals")
     with models.held(EMBEDDINGS):
@@ -173,7 +173,7 @@ def test_a_dialog_stays_open_when_the_last_file_is_done(open_screen: OpenScreen,
     expect(screen.page.get_by_text("1 of 1 ready")).to_be_visible()
 
 
-def test_after_a_dialog_was_dismissed_progress_is_followed_again(open_screen: OpenScreen) -> None:
+def test_dismissed_dialog_resumes_live_progress(open_screen: OpenScreen) -> None:
     screen = open_screen("/knowledge-bases")
     create_named(screen, "Manuals")
     screen.upload([*text_files()[:1], FilePayload(name="empty.txt", mimeType="text/plain", buffer=b"")])
@@ -244,7 +244,7 @@ def test_original_is_downloaded(open_screen: OpenScreen) -> None:
     assert download.value.path().read_bytes() == text_files()[1]["buffer"]
 
 
-def test_no_english_is_left_in_the_chinese_pages(open_screen: OpenScreen) -> None:
+def test_chinese_knowledge_base_page_has_no_english_texts(open_screen: OpenScreen) -> None:
     screen = open_screen("/knowledge-bases", locale="zh-CN")
     create_named(screen, "手册")
     expect(screen.key("upload").get_by_role("button").first).to_be_visible()

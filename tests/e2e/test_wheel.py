@@ -1,4 +1,4 @@
-"""The wheel, installed and started as a user does: `pip install`, then `zhiwen` in any folder."""
+"""The wheel as users install and start it: `pip install`, then `zhiwen` in any folder."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class InstalledWeb(Web):
-    """`zhiwen` from an empty folder."""
+    """`zhiwen`, started in an empty folder."""
 
     def __init__(self, folder: Path, environment: Path, **values: str) -> None:
         super().__init__(folder, **values)
@@ -93,7 +93,7 @@ def test_wheel_contains_every_tracked_file_of_its_packages(wheel: Path) -> None:
     assert packed == source | {"webui_st.py"}
 
 
-def test_installed_code_runs_apart_from_the_source(environment: Path, tmp_path: Path) -> None:
+def test_packages_are_imported_from_the_wheel(environment: Path, tmp_path: Path) -> None:
     probe = "import kb, pages, web, workers; print(*(p.__file__ for p in (kb, pages, web, workers)), sep='\\n')"
     command = [str(environment / "bin" / "python"), "-c", probe]
     found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env={}).stdout
@@ -111,8 +111,8 @@ def test_all_services_start(installed: InstalledWeb) -> None:
     }
 
 
-def test_only_this_machine_is_served(installed: InstalledWeb) -> None:
-    """Streamlit's own default is every address; ours comes from the settings in the wheel."""
+def test_settings_of_the_wheel_apply(installed: InstalledWeb) -> None:
+    """Streamlit listens on every address by default; the settings in the wheel say otherwise."""
     assert installed.get("/")[0] == 200
     assert installed.listening_addresses() == {HOST}
 

@@ -21,7 +21,7 @@ from tests import real_services
 
 
 class Web(real_services.Server):
-    """`streamlit run webui_st.py`; `values` are settings by their names in the environment."""
+    """`streamlit run webui_st.py`; `values` are environment variables."""
 
     start_seconds = 40.0
 
@@ -40,7 +40,7 @@ class Web(real_services.Server):
 
     @property
     def run_state(self) -> RunState:
-        """What the embedded services' supervisor tells of them."""
+        """What the supervisor last wrote about the embedded services."""
         return read_run_state(self.home / "run" / "services.json")
 
     def environment(self) -> dict[str, str]:
@@ -58,7 +58,7 @@ class Web(real_services.Server):
             return False
 
     def get(self, path: str) -> tuple[int, Message, str]:
-        """Status, headers and body, whatever the status."""
+        """Return status, headers and body; a 4xx or 5xx status raises no error."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=20) as reply:
                 return reply.status, reply.headers, reply.read().decode()
@@ -71,7 +71,7 @@ class Web(real_services.Server):
         return status, json.loads(body)
 
     def family(self) -> list[psutil.Process]:
-        """All processes that this one has started, and theirs."""
+        """All descendants of the web process."""
         return psutil.Process(self.pid).children(recursive=True)
 
     def listening_addresses(self) -> set[str]:
@@ -84,7 +84,7 @@ class Web(real_services.Server):
         }
 
     def kill_alone(self) -> list[psutil.Process]:
-        """SIGKILL to the web process and to nobody else; returns the processes it had started."""
+        """Kill the web process only, with SIGKILL. Returns its descendants."""
         family = self.family()
         assert self._process
         os.kill(self._process.pid, signal.SIGKILL)
