@@ -217,6 +217,7 @@ def answer_again(user_id: UUID, message_id: UUID) -> None:
     with errors_flashed():
         if message := resources.services().conversations.ask_again(user_id, message_id):
             start_answer(user_id, message)
+    st.rerun()  # the whole page, not the answer's fragment alone
 
 
 def start_answer(user_id: UUID, message: Message) -> None:

@@ -148,6 +148,7 @@ def test_formulas_money_and_line_breaks_are_rendered(open_screen: OpenScreen, de
     expect(message.locator(".katex")).to_have_count(2)
     expect(message.locator(".katex-display")).to_have_count(1)
     cell = message.get_by_role("cell", name="Open")
+    expect(cell).to_have_css("white-space", "pre-line")  # the style may come after the text
     assert cell.inner_text().split("\n") == ["Open", "Close"]
     expect(message.locator("code")).to_have_text("$5 <br> \\(x\\)")
 
