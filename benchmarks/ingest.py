@@ -1,8 +1,8 @@
-"""How fast files become searchable: `python -m benchmarks.ingest PATH…` (files, or folders with all that is in them).
+"""Ingestion speed: `python -m benchmarks.ingest PATH…` (files or folders).
 
-The files go through the product's own ingestion, by a worker that is warm. Afterwards, with the worker idle, the very
-same texts go through the embedding model alone; `ratio` is the share of that speed that the whole ingestion reached.
-A machine is some tenths faster in one second than in the next, so both are done in turns, several times over.
+A warm worker ingests the files. Then, while the worker is idle, the embedding model alone embeds the same texts;
+`ratio` is ingestion's speed divided by the model's. The speed of a machine varies from second to second, so the two
+take turns for several rounds.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def main() -> None:
     arguments = _arguments()
     files = find_files(arguments.paths)
     if not files:
-        sys.exit("There are no files to ingest.")
-    # Each round has a process, an installation and a worker of its own: that one has not embedded these texts before.
+        sys.exit("Found no files to ingest.")
+    # Each round has its own process, installation and worker, so that no embedding is cached.
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         rounds = [
             pool.submit(run, number, files, arguments.timeout).result() for number in range(max(1, arguments.rounds))
@@ -52,13 +52,13 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=__doc__)
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
-    parser.add_argument("--rounds", type=int, default=5, help="how many times (default: %(default)s)")
-    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds after which what still runs has failed")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds until unfinished files count as failed")
     return parser.parse_args()
 
 
 def run(number: int, files: Sequence[Path], timeout: float) -> Result:
-    """One round; what became of each file is printed by the first, number 0."""
+    """Run one round. The first one (0) prints the outcome of each file."""
     with redirect_stdout(None if number else sys.stdout), temporary_installation() as installation:
         warm_up(installation, timeout)
         knowledge_base = installation.create_knowledge_base("ingestion")
@@ -69,7 +69,7 @@ def run(number: int, files: Sequence[Path], timeout: float) -> Result:
 
 
 def combine(rounds: Sequence[Result]) -> Result:
-    """The round of the median ratio, with what came of the files in the worst of them."""
+    """The round with the median ratio, with the outcome of the files in the worst round."""
     middle = sorted(rounds, key=lambda result: float(result["ratio"]))[(len(rounds) - 1) // 2]
     worst = min(rounds, key=lambda result: int(result["ready"]))
     return middle | {
@@ -83,7 +83,7 @@ def combine(rounds: Sequence[Result]) -> Result:
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves and all files below the folders, in a fixed order, without hidden ones."""
+    """List the files and those below the folders, in a fixed order, without hidden ones."""
     found: list[Path] = []
     for path in paths:
         below = sorted(path.rglob("*")) if path.is_dir() else [path]
@@ -92,7 +92,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def warm_up(installation: Installation, timeout: float) -> None:
-    """Ingest a line of text: the worker has only just been started and is still loading its libraries and the model."""
+    """Ingest one line of text, so that the worker has loaded its libraries and the model."""
     knowledge_base = installation.create_knowledge_base("warm-up")
     installation.upload(knowledge_base.id, [("warm-up.txt", io.BytesIO(b"A line of text."))])
     installation.wait_until_done(knowledge_base.id, timeout)
@@ -117,7 +117,7 @@ def measure(installation: Installation, knowledge_base_id: UUID, files: Sequence
         "failed": report_failures(documents),
         "pages": sum(document.latest.pages for document in ready(documents)),
         "chunks": chunks,
-        "distinct_chunks": len(set(texts)),  # a worker need not embed the others again
+        "distinct_chunks": len(set(texts)),  # a worker embeds equal texts once
         "seconds": round(seconds, 1),
         "chunks_per_second": round(rate, 1),
         "embedding_limit_chunks_per_second": round(limit, 1),
@@ -129,7 +129,7 @@ def measure(installation: Installation, knowledge_base_id: UUID, files: Sequence
 
 
 def _ended(documents: Sequence[Document]) -> datetime:
-    """When the last document was finished, by the workers' own note: looking more often would slow them down."""
+    """When the last document finished, as the worker recorded it. Polling faster would slow the worker down."""
     return max(document.latest.finished_at or datetime.now(UTC) for document in documents)
 
 
@@ -140,7 +140,7 @@ def _open_all(files: Sequence[Path]) -> Iterator[tuple[str, BinaryIO]]:
 
 
 def measure_limit(installation: Installation, texts: Sequence[str]) -> float:
-    """Texts a second that the embedding model alone does, at its best thread setting."""
+    """Texts per second of the embedding model alone, with its best number of threads."""
     if not texts:
         return 0.0
     cores = available_cpus()
@@ -156,9 +156,9 @@ def _texts(installation: Installation, document: Document) -> Iterator[str]:
 
 
 def _rate(installation: Installation, texts: Sequence[str], threads: int, seconds: float = 0.0) -> float:
-    """Texts a second through a session of its own: all of them once, and again until `seconds` have passed."""
+    """Texts per second in a new session: all texts at least once, repeated for `seconds`."""
     model = build_embedding_model(installation.services.settings, threads)
-    model.embed_documents(texts[:4])  # loads it
+    model.embed_documents(texts[:4])  # loads the model
     embedded = 0
     began = time.perf_counter()
     while not embedded or time.perf_counter() - began < seconds:

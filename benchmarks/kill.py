@@ -1,9 +1,9 @@
-"""What is left of an ingestion after kill -9: `python -m benchmarks.kill`.
+"""What an ingestion loses when a process is killed: `python -m benchmarks.kill`.
 
-The worker, redis-server, Milvus Lite and the web process are each killed at three moments of an ingestion of 20 files.
-Afterwards every file must be ready with exactly the chunks that parsing and chunking give in this process. `lost` and
-`duplicated` count chunks; `orphaned` counts chunks that no live version has, processes and listening ports.
-A recovery lasts from the kill (of the web process: from its new start) until the last file is ready.
+The benchmark kills the worker, redis-server, Milvus Lite and the web process, each at three moments while 20 files are
+ingested. Afterwards every file must be ready with exactly the chunks that parsing and chunking produce here. `lost` and
+`duplicated` count chunks; `orphaned` counts chunks of no live version, leftover processes and listening ports.
+Recovery takes from the kill (for the web process, from its restart) until the last file is ready.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from kb.parsing import parse_file
 TARGETS = ("worker", "redis", "milvus", "web")
 MOMENTS = (VersionState.PARSING, VersionState.EMBEDDING, VersionState.INDEXING)
 MOMENT_SECONDS = 120.0
-RECOVERY_SECONDS = 300.0  # how long it is waited for
+RECOVERY_SECONDS = 300.0  # gives up after this time
 BAR_SECONDS = 60.0
 LEFTOVER_SECONDS = 10.0
 POLL_SECONDS = 0.003
@@ -45,7 +45,7 @@ PAGE_CHUNKS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one kill did."""
+    """The outcome of one kill."""
 
     recovery_seconds: float
     lost: int
@@ -92,16 +92,18 @@ def count_chunks(path: Path) -> int:
 
 
 def run(web: WebProcess, target: str, moment: VersionState, files: Sequence[Path], expected: dict[str, int]) -> Outcome:
-    """One ingestion with one kill."""
+    """Run one ingestion with one kill."""
     web.wait_for_services()
     with _joined(web) as installation:
         knowledge_base = installation.create_knowledge_base(f"{target} {moment}")
         installation.upload(knowledge_base.id, ((path.name, path.open("rb")) for path in files))
         wait_until(
-            lambda: _has_come(installation, knowledge_base.id, moment), MOMENT_SECONDS, f"nothing was ever {moment}"
+            lambda: _has_come(installation, knowledge_base.id, moment),
+            MOMENT_SECONDS,
+            f"no file became {moment}",
         )
         began, victims = kill(web, target)
-    with _joined(web) as installation:  # connected anew, as another process would be
+    with _joined(web) as installation:  # a new connection
         installation.wait_until_done(knowledge_base.id, RECOVERY_SECONDS - (time.monotonic() - began))
         seconds = time.monotonic() - began
         lost, duplicated, orphaned = compare(installation, knowledge_base, expected)
@@ -111,11 +113,11 @@ def run(web: WebProcess, target: str, moment: VersionState, files: Sequence[Path
 
 
 def kill(web: WebProcess, target: str) -> tuple[float, list[psutil.Process]]:
-    """Kill -9. Returns when recovery began and which processes must be gone by its end."""
+    """Kill the target with SIGKILL. Returns when recovery began, and the processes that must be gone at its end."""
     if target != "web":
         pid = web.service_pid(target)
         if pid is None:
-            sys.exit(f"{target} does not run.")
+            sys.exit(f"{target} is not running.")
         victim = psutil.Process(pid)
         victims = [victim, *victim.children(recursive=True)]
         os.kill(pid, signal.SIGKILL)
@@ -131,7 +133,7 @@ def kill(web: WebProcess, target: str) -> tuple[float, list[psutil.Process]]:
 def compare(
     installation: Installation, knowledge_base: KnowledgeBase, expected: dict[str, int]
 ) -> tuple[int, int, int]:
-    """Lost, duplicated and orphaned chunks."""
+    """Count lost, duplicated and orphaned chunks."""
     lost = duplicated = 0
     live: set[UUID] = set()
     for document in installation.list_documents(knowledge_base.id):
@@ -157,7 +159,7 @@ def _ordinals(installation: Installation, document: Document, count: int) -> Ite
 
 
 def end(web: WebProcess) -> int:
-    """End the web process in order; how many processes and ports are left."""
+    """Stop the web process normally. Returns the number of leftover processes and ports."""
     ports = [*web.run_state.ports.values(), web.port]
     processes = web.processes()
     web.stop()
@@ -174,7 +176,7 @@ def _still_running(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
 
 @contextmanager
 def _joined(web: WebProcess) -> Iterator[Installation]:
-    """Use the services that the web process runs."""
+    """Connect to the web process's services."""
     state = web.run_state
     settings = load_settings(
         zhiwen_home=web.home, milvus_uri=state.milvus_uri, redis_url=state.redis_url, database_url=""
@@ -185,7 +187,7 @@ def _joined(web: WebProcess) -> Iterator[Installation]:
 
 
 def _has_come(installation: Installation, knowledge_base_id: UUID, moment: VersionState) -> bool:
-    """Whether some file is at this stage; when embedding, in the middle of it."""
+    """Whether a file is at this stage (for embedding: in the middle of it)."""
     versions = [document.latest for document in installation.list_documents(knowledge_base_id)]
     if moment is VersionState.EMBEDDING:
         return any(version.state is moment and 0 < version.stored_chunks < version.chunks for version in versions)

@@ -1,4 +1,4 @@
-"""What a ranking is worth; pure. A ranking is a list of document ids, the best first, each once."""
+"""Measures of a ranking, as pure functions. A ranking lists document ids without duplicates, best first."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ def recall(ranking: Sequence[str], relevant: Collection[str], depth: int) -> flo
 
 
 def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str], depth: int = 10) -> float:
-    """1 / the place of the first relevant one; 0 if there is none among the first `depth`."""
+    """1 / rank of the first relevant document; 0 if the first `depth` have none."""
     return next((1 / place for place, found in enumerate(ranking[:depth], 1) if found in relevant), 0.0)
 
 
 def ndcg(ranking: Sequence[str], relevant: Collection[str], depth: int = 10) -> float:
-    """Discounted gain over the best that is possible; every relevant document counts 1."""
+    """Discounted cumulative gain divided by the ideal one, with binary relevance."""
     gain = sum(1 / math.log2(place + 1) for place, found in enumerate(ranking[:depth], 1) if found in relevant)
     best = sum(1 / math.log2(place + 1) for place in range(1, min(len(relevant), depth) + 1))
     return gain / best
 
 
 def quality(rankings: Iterable[tuple[Sequence[str], Collection[str]]]) -> Quality:
-    """The means over all questions of each measure, given each question's ranking and its relevant documents."""
+    """The mean of each measure over all questions, each given as its ranking and its relevant documents."""
     rows = [
         (
             recall(ranking, relevant, 1),
@@ -41,6 +41,6 @@ def quality(rankings: Iterable[tuple[Sequence[str], Collection[str]]]) -> Qualit
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """The smallest value that `share` (0 to 1) of all values do not exceed; 0 if there are none."""
+    """The smallest value such that `share` (0 to 1) of the values do not exceed it; 0 without values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0

@@ -1,4 +1,4 @@
-"""The peak memory of a process and of its children, while it works."""
+"""Peak memory of a process and its children."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAMPLE_SECONDS = 0.5
 
 
 class PeakMemory:
-    """Samples the resident memory of processes within a block; one that ends counts no more."""
+    """Samples the resident memory of running processes within a `with` block."""
 
     def __init__(self, pids: set[int]) -> None:
         self._pids = pids
@@ -24,12 +24,12 @@ class PeakMemory:
 
     @property
     def own_mb(self) -> int:
-        """The largest one among the processes."""
+        """The peak of the largest process."""
         return self._own // MB
 
     @property
     def children_mb(self) -> int:
-        """All children together, at their highest."""
+        """The peak of all children together."""
         return self._children // MB
 
     def __enter__(self) -> Self:

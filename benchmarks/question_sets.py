@@ -33,7 +33,7 @@ class QuestionSet:
 
 
 def read_question_set(folder: Path, limit: int | None = None) -> QuestionSet:
-    """All articles, and the questions that have a relevant one: `limit` of them, spread evenly, or all."""
+    """Read all articles, and the questions with a relevant article: all, or `limit` of them, evenly spaced."""
     articles = [Article(row["id"], row.get("title", ""), row["text"]) for row in _rows(folder / "corpus.jsonl")]
     known = {article.id for article in articles}
     rows = _rows(folder / "queries.jsonl")

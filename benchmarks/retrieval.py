@@ -1,4 +1,4 @@
-"""How well and how fast questions find their passages: `python -m benchmarks.retrieval DIR [--limit N] [--script S]`.
+"""Retrieval quality and latency: `python -m benchmarks.retrieval DIR [--limit N] [--script S]`.
 
 DIR holds `corpus.jsonl` (id, title, text) and `queries.jsonl` (id, text, answers, relevant). Each row of the corpus is
 uploaded as a text file named by its title and ingested by a real worker; the questions go through `Retriever.retrieve`.
@@ -29,7 +29,7 @@ from kb.retrieval import FOREIGN_SHARE
 TIMED_QUESTIONS = 500
 INGESTION_SECONDS = 3600.0
 DEFAULT = RetrievalProfile()
-# Enough passages that ten different documents are seen; no neighbours, for they change no rank.
+# Enough passages to see ten different documents. Neighbours are off, since they do not change the ranks.
 HYBRID = replace(DEFAULT, top_k=DEFAULT.candidates, neighbours=0)
 DENSE = replace(HYBRID, dense_weight=1.0, lexical_weight=0.0)
 LEXICAL = replace(HYBRID, dense_weight=0.0, lexical_weight=1.0)
@@ -37,14 +37,14 @@ LEXICAL = replace(HYBRID, dense_weight=0.0, lexical_weight=1.0)
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """An ingested set: its knowledge base, and the article that each document was made of."""
+    """An ingested question set: its knowledge base, and the article of each document."""
 
     installation: Installation
     knowledge_base: KnowledgeBase
     articles: dict[UUID, str]
 
     def rank(self, question: Question, profile: RetrievalProfile) -> list[str]:
-        """Article ids, the best first."""
+        """Article ids, best first."""
         services, user_id = self.installation.services, self.installation.user_id
         found = services.retriever.retrieve(user_id, self.knowledge_base.id, question.text, profile)
         return list(dict.fromkeys(self.articles[passage.chunk.document_id] for passage in found.passages))
@@ -68,13 +68,13 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--limit", type=int, help="ask so many questions, spread evenly over all")
-    parser.add_argument("--script", choices=SCRIPTS, help="ask again in this Chinese script, and report the loss")
+    parser.add_argument("--limit", type=int, help="ask only N questions, evenly spaced")
+    parser.add_argument("--script", choices=SCRIPTS, help="ask again in this Chinese script and report the loss")
     return parser.parse_args()
 
 
 def ingest(installation: Installation, question_set: QuestionSet) -> Library:
-    """Upload every article and wait until all can be found."""
+    """Upload every article, and wait until all are searchable."""
     knowledge_base = installation.create_knowledge_base(question_set.name)
     files = ((file_name(article), io.BytesIO(article.text.encode())) for article in question_set.articles)
     began = time.monotonic()
@@ -82,14 +82,14 @@ def ingest(installation: Installation, question_set: QuestionSet) -> Library:
     done = installation.wait_until_done(knowledge_base.id, INGESTION_SECONDS)
     failed = report_failures(installation.list_documents(knowledge_base.id))
     if failed or not done:
-        sys.exit(f"Not all of {len(documents)} articles became searchable: {failed}")
+        sys.exit(f"Some of {len(documents)} articles did not become searchable: {failed}")
     print(f"{len(documents)} articles became searchable in {time.monotonic() - began:.1f} s.", file=sys.stderr)
     ids = (article.id for article in question_set.articles)
     return Library(installation, knowledge_base, dict(zip((document.id for document in documents), ids, strict=True)))
 
 
 def file_name(article: Article) -> str:
-    """By the title, which retrieval then sees; an article without one goes by its id."""
+    """The title, since retrieval uses it, or else the id."""
     return f"{article.title.strip() or article.id}.txt"
 
 
@@ -112,14 +112,14 @@ def run(library: Library, question_set: QuestionSet, script: str | None) -> dict
 
 
 def measure_script(library: Library, questions: list[Question], script: str, before: Quality) -> dict[str, Any]:
-    """The same questions in the other script, and how much each figure falls (a gain counts as no loss)."""
+    """Ask the same questions in the other script, and report the largest loss (a gain counts as 0)."""
     after = library.measure(in_script(questions, script), HYBRID)
     loss = max(max(0.0, before[name] - after[name]) for name in before)
     return {"to": script, "hybrid": after, "loss": round(loss, 4)}
 
 
 def measure_times(library: Library, questions: Sequence[Question]) -> dict[str, Any]:
-    """Hybrid retrieval with the default profile beside the bare search, question by question."""
+    """Time hybrid retrieval with the default profile and the plain Milvus search, question by question."""
     raw = dict(_bare_searches(library))
     route = Route.LEXICAL if all(_is_gated(library, question) for question in questions) else Route.DENSE
     whole_ms, raw_ms = [], []
@@ -134,13 +134,13 @@ def measure_times(library: Library, questions: Sequence[Question]) -> dict[str, 
 
 
 def _is_gated(library: Library, question: Question) -> bool:
-    """Whether retrieval leaves the dense route out, since the model does not know the question's language."""
+    """Whether retrieval skips the dense route because the model does not support the question's language."""
     scripts = library.installation.services.embedding.scripts
     return lexical.foreign_share(question.text, scripts) >= FOREIGN_SHARE
 
 
 def _bare_searches(library: Library) -> Iterator[tuple[Route, Callable[[Question], Callable[[], object]]]]:
-    """For each route, what makes of a question a search by pymilvus alone, its vector or terms being ready."""
+    """For each route, a function that prepares a question's search by pymilvus alone."""
     from pymilvus import MilvusClient
 
     services, base = library.installation.services, library.knowledge_base

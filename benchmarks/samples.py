@@ -1,4 +1,4 @@
-"""Files to ingest: various formats and sizes, in Chinese and English, always the same ones."""
+"""A fixed set of files to ingest, in several formats and sizes, in Chinese and English."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Sample:
     paragraphs: int
 
 
-# The first ones are long enough that something can happen while they are parsed, embedded and indexed.
+# The first ones are long enough to be interrupted while they are parsed, embedded and indexed.
 SAMPLES = (
     Sample("harbour archive.md", "en", 130),
     Sample("县志全文.txt", "zh", 160),
@@ -71,7 +71,7 @@ SAMPLES = (
 
 
 def write_samples(folder: Path) -> list[Path]:
-    """Make the files in `folder`."""
+    """Write the files to `folder`."""
     paths = []
     for sample in SAMPLES:
         path = folder / sample.name
@@ -130,7 +130,7 @@ def _pptx(paragraphs: list[str]) -> bytes:
 
 
 def _pdf(paragraphs: list[str]) -> bytes:
-    """A page for every four paragraphs, in Helvetica; ASCII only, since no font is embedded."""
+    """Write a PDF with four paragraphs per page, in Helvetica: ASCII only, since no font is embedded."""
     pages = [paragraphs[first : first + 4] for first in range(0, len(paragraphs), 4)]
     kids = " ".join(f"{4 + 2 * place} 0 R" for place in range(len(pages)))
     objects = [

@@ -24,9 +24,9 @@ EMBEDDED = ("MILVUS_URI", "REDIS_URL", "DATABASE_URL")
 
 
 class WebProcess:
-    """Starts, kills and starts again the web process on one data folder. Every service is an embedded one.
+    """Starts, kills and restarts the web process on one data folder, with embedded services only.
 
-    `settings` are further settings by their names in the environment.
+    `settings` are further environment variables.
     """
 
     def __init__(self, home: Path, **settings: str) -> None:
@@ -50,7 +50,7 @@ class WebProcess:
         return read_run_state(Folders(self.home).run_state)
 
     def service_pid(self, name: str) -> int | None:
-        """The service's process; None while it does not run."""
+        """The pid of the service; None while it does not run."""
         return next((service.pid for service in self.run_state.services if service.name == name), None)
 
     def start(self) -> None:
@@ -70,7 +70,7 @@ class WebProcess:
         self._process.wait()
 
     def stop(self) -> None:
-        """End it in order, if it runs."""
+        """Stop it normally, if it runs."""
         if not self._process or self._process.poll() is not None:
             return
         self._process.terminate()
@@ -84,7 +84,7 @@ class WebProcess:
         wait_until(self._has_services, START_SECONDS, "the embedded services did not start")
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that was started for this data folder."""
+        """All processes of this data folder."""
         return [process for process in psutil.process_iter() if self._belongs(process)]
 
     def _has_services(self) -> bool:
@@ -107,7 +107,7 @@ class WebProcess:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, complaint: str) -> None:
-    """Wait until `condition` holds; ends the program with `complaint` when it does not in time."""
+    """Wait until `condition` holds. On a timeout, exit with `complaint`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""A small embedding model: a hashed bag of words, the same in every process, and nothing to load."""
+"""A small embedding model: a hashed bag of words. It gives the same vectors in every process and loads nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")
 
 
 class HashedWords:
-    """Texts that share words are near each other. `before_batch`, if set, is called before each batch of documents."""
+    """Texts with common words have close vectors. `before_batch`, if set, runs before each batch of documents."""
 
     name = "test"
     dimension = DIMENSION

@@ -39,9 +39,9 @@ FAILURES = {
 PACES = {"slow": 0.3, "long": 0.02}
 LONG_TOKENS = 400
 BROKEN_AFTER_TOKENS = 3
-# Model or key → how many tokens come, and the reason to finish that is given.
+# Model or key → the number of tokens sent, and the finish reason.
 EARLY_ENDS = {"cut-off": (3, "length"), "filtered": (0, "content_filter"), "speechless": (0, "stop")}
-SMALL_BATCH = 10  # what the model "small-batches" embeds at once
+SMALL_BATCH = 10  # the largest batch that the model "small-batches" embeds
 MODELS = (
     "fake",
     "fake-embedding",
@@ -62,7 +62,7 @@ _TOKEN = re.compile(r"[\u3400-\u9fff]{1,2}|\s*[^\s\u3400-\u9fff]+|\s+")
 
 @dataclass
 class Request:
-    """One request as it came; `ended` is set when it is over, `disconnected` if the client went away first."""
+    """A received request. `ended` is set when it is over, `disconnected` if the client left before that."""
 
     path: str
     key: str
@@ -73,7 +73,7 @@ class Request:
 
     @property
     def behaviour(self) -> str:
-        """The scripted name that the key or else the model is."""
+        """The scripted behaviour: the key if it names one, else the model."""
         return self.key if self.key in MODELS else str(self.body.get("model", ""))
 
 
@@ -94,14 +94,14 @@ class ModelServer:
 
     @property
     def chats(self) -> list[Request]:
-        """What a language model was asked."""
+        """The chat requests so far."""
         return [request for request in self.requests if request.path == CHAT]
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """End every request at once, and wait for their threads."""
+        """End all requests, and wait for their threads."""
         self.closing.set()
         self._server.shutdown()
         self._server.hang_up()
@@ -114,7 +114,7 @@ class ModelServer:
 
     @contextmanager
     def held(self, path: str) -> Iterator[None]:
-        """Inside, requests for `EMBEDDINGS` wait, and answers to `CHAT` stop at their half; afterwards they go on."""
+        """Within the block, embedding requests wait and chat answers pause halfway. They continue afterwards."""
         self.held_paths.add(path)
         try:
             yield
@@ -144,10 +144,10 @@ class _Server(ThreadingHTTPServer):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                continue  # it is closed already
+                continue  # already closed
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away between two requests is no error."""
+        """A client may disconnect between two requests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, *_: Any) -> None:
-        """Silent: tests read `requests`."""
+        """Log nothing: tests read `requests`."""
 
     def do_GET(self) -> None:
         key = self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -242,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_json(_completion(request, "chat.completion", [choice]) | {"usage": _usage(1, len(tokens))})
 
     def _play(self, events: list[str]) -> None:
-        """Send the events one by one, and close the connection in good order."""
+        """Send the events one by one, then close the connection normally."""
         self._begin_stream()
         for event in events:
             self._send_chunk(event)
@@ -264,7 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             if request.behaviour == "broken" and request.tokens_sent == BROKEN_AFTER_TOKENS:
-                self.close_connection = True  # in the middle of the body: no last chunk
+                self.close_connection = True  # within the body, without a final chunk
                 return
             self._send_event(request, {"content": token})
             request.tokens_sent += 1
@@ -276,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_chunk("")
 
     def _pause(self, request: Request, seconds: float) -> bool:
-        """Wait; false if the client has gone (which is recorded) or the server is closing."""
+        """Wait. False if the client has disconnected (recorded) or the server is closing."""
         readable, _, _ = select.select([self.connection], [], [], 0)
         if readable and not self.connection.recv(1, socket.MSG_PEEK):
             request.disconnected = not self.server.owner.closing.is_set()
@@ -284,7 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
         return not self.server.owner.closing.wait(seconds)
 
     def _wait_while_held(self, request: Request) -> bool:
-        """False as `_pause`."""
+        """Send. False as for `_pause`."""
         while request.path in self.server.owner.held_paths:
             if not self._pause(request, 0.02):
                 return False
@@ -314,7 +314,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def answer(messages: list[dict[str, Any]]) -> str:
-    """What is answered: a function of the messages alone."""
+    """The answer, which depends on the messages only."""
     texts = [_text(message) for message in messages]
     asked = next((_text(message) for message in reversed(messages) if message["role"] == "user"), "")
     passages = {number: text for each in texts for number, text in _PASSAGE.findall(each)}
@@ -328,7 +328,7 @@ def answer(messages: list[dict[str, Any]]) -> str:
 
 
 def embed(text: str) -> list[float]:
-    """A hashed bag of words of length 1: texts that share words are near each other."""
+    """A normalised, hashed bag of words: texts with common words have close vectors."""
     vector = [0.0] * DIMENSION
     for word in re.findall(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+", text.lower()) or [text]:
         digest = hashlib.blake2b(word.encode(), digest_size=2).digest()
