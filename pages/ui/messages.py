@@ -128,7 +128,7 @@ def _draw_ending(message: Message) -> None:
         case MessageState.STOPPED:
             st.caption(_("You stopped this answer."))
         case MessageState.INTERRUPTED:
-            st.warning(_("This answer was interrupted: the server stopped while it was written."))
+            st.warning(_("This answer was interrupted because the server stopped."))
         case MessageState.FAILED if message.error == NoChatModel.code:
             st.info(connect_help(), icon=":material/power_off:")
         case MessageState.FAILED:

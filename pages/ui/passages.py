@@ -43,7 +43,7 @@ def draw_nothing_found(retrieval: Retrieval) -> None:
         st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
         return
     st.info(_("No document of this knowledge base is ready yet."), icon=":material/hourglass_empty:")
-    st.page_link("knowledge_bases.py", label=_("Upload files, or see how far they are"), icon=":material/upload:")
+    st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")
 
 
 def draw_passages(retrieval: Retrieval, key_suffix: str = "") -> None:
@@ -117,9 +117,7 @@ def open_passage(retrieval: Retrieval, rank: int) -> None:
         with st.container(key="drawer"):
             draw_passage(passage, retrieval.trace.terms)
         if passage.context and passage.context != passage.chunk.text:
-            with st.expander(
-                _("With the text around it, as the model saw it"), key="drawer_context", on_change="rerun"
-            ) as context:
+            with st.expander(_("The context sent to the model"), key="drawer_context", on_change="rerun") as context:
                 if context.open:
                     st.text(passage.context)
 
@@ -132,7 +130,7 @@ def _escape_label(text: str) -> str:
 
 def draw_trace(trace: Trace, key: str) -> None:
     """Draw what each step left and how long it took, once it is opened."""
-    label = _("How the search went · {milliseconds} ms").format(milliseconds=number(trace.milliseconds))
+    label = _("Search steps · {milliseconds} ms").format(milliseconds=number(trace.milliseconds))
     with st.expander(label, icon=":material/timeline:", key=key, on_change="rerun") as body:
         if body.open:
             _draw_steps(trace)

@@ -258,7 +258,7 @@ def test_nothing_found_shows_the_trace(installation: Installation, visit: Visit)
     visitor = visit()
     visitor.ask("Zeppelin?")
     assert "Nothing relevant to this question was found" in visitor.text()
-    assert "How the search went" in visitor.text()
+    assert "Search steps" in visitor.text()
     visitor.app.session_state["trace"] = True
     visitor.run()
     assert "Fuse the scores" in visitor.text()
