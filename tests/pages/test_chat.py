@@ -398,6 +398,16 @@ def test_address_opens_conversation_in_its_mode(visit: Visit) -> None:
     assert again.app.radio(key="mode").value == Mode.LLM
 
 
+def test_reasoning_is_folded_away_from_the_answer(installation: Installation, visit: Visit) -> None:
+    installation.set_up(LLM_MODEL="think")
+    visitor = visit()
+    ask_in_llm_mode(visitor)
+    assert "The refund takes 14 days" in visitor.text()
+    assert "Thoughts" in visitor.text()
+    assert "The user asks about refunds" not in visitor.text()
+    assert "think>" not in visitor.text()
+
+
 @pytest.mark.parametrize(
     ("locale", "message"),
     [
