@@ -21,6 +21,7 @@ from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 
 from kb import redis as kb_redis
@@ -558,6 +559,19 @@ def test_reading_asks_sql_once(chat: Chat) -> None:
     follow(chat.answers, chat.core.user, message_id)
     with patch.object(Database, "read", side_effect=AssertionError):
         assert chat.answers.read(chat.core.user, message_id).ended
+
+
+def test_answer_takes_few_sql_statements(chat: Chat) -> None:
+    message, statements = chat.ask("Question"), []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    sa.event.listen(chat.core.services.database.engine, "before_cursor_execute", note)
+    chat.answers.start(chat.core.user, message.id, "fake")
+    wait_until(lambda: chat.answers.read(chat.core.user, message.id).ended)
+    sa.event.remove(chat.core.services.database.engine, "before_cursor_execute", note)
+    assert len(statements) <= 8, statements
 
 
 @pytest.mark.usefixtures("held")
