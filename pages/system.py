@@ -284,14 +284,14 @@ class _Row:
 
     def html(self) -> str:
         dot = f"<span style='color: {self.mark}'>●</span> " if self.mark else ""
-        facts = " · ".join(filter(None, self.facts))
-        cells = (dot + html.escape(self.name), f"<code>{html.escape(self.value)}</code>", html.escape(facts))
-        return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        parts = [self.value, *self.facts]
+        shown = " · ".join(f"<span class='zw-fact'>{html.escape(part)}</span>" for part in parts if part)
+        return f"<tr><td>{dot}{html.escape(self.name)}</td><td>{shown}</td></tr>"
 
 
 def _table(rows: Iterable[_Row]) -> None:
     if lines := "".join(row.html() for row in rows):
-        st.html(f"<table class='zw-trace'>{lines}</table>")
+        st.html(f"<table class='zw-trace zw-facts'>{lines}</table>")
 
 
 main()
