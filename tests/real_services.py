@@ -68,6 +68,10 @@ class Server:
         assert self._process
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def command(self) -> list[str]:
         raise NotImplementedError
 

@@ -110,6 +110,8 @@ class Desk:
 @pytest.fixture
 def desk(web: Web, models: ModelServer) -> Iterator[Desk]:
     """No knowledge bases and conversations yet; the plain model is chosen."""
+    if not web.is_running:  # a test killed it, and failed before it restarted it
+        web.start()
     desk = Desk(web, models)
     desk.clear()
     desk.choose_model("fake")

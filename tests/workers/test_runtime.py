@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from kb.config import Settings
 from kb.errors import DatabaseUnavailable, SetupError
@@ -50,3 +51,20 @@ def test_worker_stops_waiting_for_the_database(workers: Workers, monkeypatch: py
     monkeypatch.setattr(runtime, "CONNECT_SECONDS", -1.0)
     with pytest.raises(SystemExit, match="The database is not responding"):
         workers.start()
+
+
+def test_only_the_web_process_waits_for_the_disk(core: Core, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut must not lose what a user was told is saved; a worker can repeat its progress."""
+    built: list[Services] = []
+
+    def build(settings: Settings, queue: Queue, durable: bool) -> Services:
+        built.append(build_services(settings, queue, durable))
+        return built[-1]
+
+    monkeypatch.setattr(runtime, "build_services", build)
+    workers.start()
+    modes = []
+    for services in (core.services, *built):
+        with services.database.read() as connection:
+            modes.append(connection.scalar(sa.text("PRAGMA synchronous")))
+    assert modes == [2, 1]  # FULL, NORMAL
