@@ -10,7 +10,7 @@ ENV PYTHONUNBUFFERED=1 \
 RUN useradd --uid 10001 --create-home zhiwen && install --directory --owner=zhiwen --group=zhiwen /data
 WORKDIR /app
 
-# The packages, in a layer that changes with these two files only. PIP_INDEX_URL: another package index, if need be.
+# The packages, in a layer that only changes with these two files. PIP_INDEX_URL: another package index, if needed.
 ARG PIP_INDEX_URL=
 COPY pyproject.toml constraints.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -23,7 +23,7 @@ print(*project['dependencies'], *extras['postgres'], *extras['fastembed'], sep='
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --editable . && python -m compileall -q kb pages web workers
 
-# The built-in model is fetched at the first start, into the volume: once for all containers.
+# The first start downloads the built-in model into the volume, for all containers.
 USER zhiwen
 VOLUME /data
 EXPOSE 8501

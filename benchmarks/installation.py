@@ -1,4 +1,4 @@
-"""A temporary installation to measure: a folder of its own, the services, a worker, and uploads into it."""
+"""A temporary installation to measure: its own folder, services and worker, and uploads into it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kb.services import Services, build_services
 from workers.broker import DramatiqQueue, build_broker
 
 ROOT = Path(__file__).resolve().parents[1]
-# The built-in model is fetched and built once for all temporary installations.
+# All temporary installations share one copy of the built-in model.
 MODELS = ROOT / "build" / "models"
 START_SECONDS = 60.0
 POLL_SECONDS = 0.2
@@ -62,14 +62,14 @@ class Installation:
         return False
 
     def clear(self, knowledge_base: KnowledgeBase) -> None:
-        """Delete a knowledge base and what Milvus holds of it: the services may outlive the measurement."""
+        """Delete a knowledge base and its collection in Milvus: the services may outlive the measurement."""
         self.services.knowledge_bases.delete(self.user_id, knowledge_base.id)
         self.services.vectors.drop(knowledge_base.collection)
 
 
 @contextmanager
 def temporary_home() -> Iterator[Path]:
-    """A data folder that ends with the block and shares the built-in model with all others."""
+    """A data folder that is deleted after the block. It shares the built-in model with all others."""
     MODELS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="zhiwen-benchmark-", ignore_cleanup_errors=True) as folder:
         home = Path(folder).resolve()
@@ -79,9 +79,9 @@ def temporary_home() -> Iterator[Path]:
 
 @contextmanager
 def temporary_installation() -> Iterator[Installation]:
-    """Start what no URL is set for (MILVUS_URI, REDIS_URL, DATABASE_URL), and a worker; end them with the block.
+    """Start the services without a URL (MILVUS_URI, REDIS_URL, DATABASE_URL) and a worker; end them after the block.
 
-    Given services are used as they are, so they should serve nobody else meanwhile.
+    External services are used as they are, so nobody else should use them meanwhile.
     """
     with temporary_home() as home, ExitStack() as stack:
         local = LocalServices(load_settings(zhiwen_home=home))
@@ -96,7 +96,7 @@ def temporary_installation() -> Iterator[Installation]:
 
 @contextmanager
 def connected(settings: Settings, local: LocalServices | None = None) -> Iterator[Installation]:
-    """Connect to running services; Milvus gets its time to start."""
+    """Connect to running services, and wait for Milvus to start."""
     queue = DramatiqQueue(build_broker(settings))
     services = build_services(settings, queue)
     try:
@@ -109,7 +109,7 @@ def connected(settings: Settings, local: LocalServices | None = None) -> Iterato
 
 @contextmanager
 def _worker(settings: Settings) -> Iterator[None]:
-    """A worker beside a Redis that was given."""
+    """A worker for external services."""
     command = (sys.executable, "-m", "workers.embedded")
     own = {"ZHIWEN_HOME": str(settings.home), "MILVUS_URI": settings.milvus_uri, "REDIS_URL": settings.redis_url}
     with subprocess.Popen(
@@ -119,19 +119,19 @@ def _worker(settings: Settings) -> Iterator[None]:
             yield
         finally:
             assert process.stdin
-            process.stdin.close()  # that ends it
+            process.stdin.close()  # which ends it
 
 
 def _wait_for_milvus(services: Services) -> None:
-    _wait_for(lambda: bool(services.vectors.ping()), "Milvus does not answer.")
+    _wait_for(lambda: bool(services.vectors.ping()), "Milvus is not responding.")
 
 
 def wait_for_worker(installation: Installation) -> None:
-    _wait_for(lambda: bool(installation.services.board.workers()), "No worker gave a sign of life.")
+    _wait_for(lambda: bool(installation.services.board.workers()), "No worker started.")
 
 
 def _wait_for(sign: Callable[[], bool], complaint: str) -> None:
-    """Wait until `sign` is there; a service that is away is asked again. Ends the program when it takes too long."""
+    """Wait until `sign` is true, also through outages of a service. Ends the program after a time limit."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         with suppress(Unavailable):
@@ -146,7 +146,7 @@ def ready(documents: Sequence[Document]) -> list[Document]:
 
 
 def report_failures(documents: Sequence[Document]) -> dict[str, int]:
-    """Print what a user would read about each file that is not ready; how many there are of each reason."""
+    """Print the user's message for each file that is not ready. Returns the number of files by reason."""
     reasons: Counter[str] = Counter()
     for document in documents:
         version = document.latest

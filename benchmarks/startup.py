@@ -1,7 +1,7 @@
 """How long until the first page, and what an idle web process weighs: `python -m benchmarks.startup [--runs N]`.
 
-From `streamlit run webui_st.py` to the chat's input field in a browser that is open already, on a data folder that is
-set up; then the resident memory of the web process after ten idle seconds with that page open. Medians of all runs.
+Measures the time from `streamlit run webui_st.py`, on a data folder that is set up, to the chat's input field in a
+browser; then the resident memory of the web process after ten idle seconds with that page. Reports medians.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import psutil
 from playwright.sync_api import Browser, sync_playwright
@@ -36,7 +36,7 @@ class Start:
 
     answers_seconds: float
     first_page_seconds: float
-    first_page_cpu_seconds: float  # of the web process alone, which a busy machine changes less
+    first_page_cpu_seconds: float  # of the web process only; a busy machine changes it less
     idle_rss_mb: float
     services_rss_mb: float
 
@@ -93,7 +93,7 @@ def _browser() -> Iterator[Browser]:
 
 def _answers(url: str) -> bool:
     try:
-        with urlopen(url, timeout=5):
+        with build_opener(ProxyHandler({})).open(url, timeout=5):
             return True
     except (URLError, OSError):
         return False

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
 
     zhiwen_home: Path = Path("data")  # all data of the embedded services, the uploads and the built-in model
 
-    # Each of the three, when empty, stands for the embedded service.
+    # An empty address means the embedded service.
     milvus_uri: str = ""
     milvus_token: SecretStr = SecretStr("")
     redis_url: str = ""
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     def _check_key(cls, value: SecretStr) -> SecretStr:
         key = value.get_secret_value().strip()
         if not (key.isascii() and key.isprintable()):
-            raise ValueError(N_("it holds a character that no key has; look for curly quotes"))
+            raise ValueError(N_("it contains a character that no key has; look for curly quotes"))
         return SecretStr(key)
 
     @field_validator("redis_url")
@@ -124,11 +124,11 @@ class Settings(BaseSettings):
 
     @property
     def sql_url(self) -> str:
-        """SQLAlchemy's URL of the database; PostgreSQL is always spoken to through psycopg 3."""
+        """The database's URL for SQLAlchemy. PostgreSQL always uses psycopg 3."""
         if not self.database_url:
             from sqlalchemy.engine import URL
 
-            # By its parts: a folder's name may hold a question mark.
+            # From its parts: a folder's name may contain a question mark.
             return URL.create("sqlite", database=str(self.sqlite_path)).render_as_string(hide_password=False)
         for prefix in ("postgresql://", "postgres://"):
             if self.database_url.startswith(prefix):

@@ -1,4 +1,4 @@
-"""The Redis connection pool, the names of the keys, and locks."""
+"""The Redis connection pool, key names, and locks between processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCK_WAIT_SECONDS = 120.0
 
 
 def connect(settings: Settings) -> redis.Redis:
-    """A client with a pool; nothing is sent yet. Replies are text."""
+    """A client with a connection pool. It connects at first use. Replies are text."""
     return redis.Redis.from_url(settings.redis_url, decode_responses=True, socket_timeout=5, socket_connect_timeout=3)
 
 
@@ -70,21 +70,21 @@ def ping(client: redis.Redis) -> str:
 class Turns:
     """One writer at a time for each name, across processes.
 
-    The lock is short and renewed while it is held, so that a killed holder blocks nobody for long.
+    The lock expires soon and is renewed while it is held, so that a killed holder does not block others for long.
     """
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        # Threads of one process queue here, where waiting costs nothing; Redis is polled for other processes only.
+        # Threads of one process queue here, where waiting is free. Other processes wait by polling Redis.
         self._local: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        # Most turns last milliseconds: one thread renews them all, and ends when there are none.
+        # Most turns last milliseconds: one thread renews them all, and ends when none is left.
         self._taken: set[Lock] = set()
         self._guard = threading.Lock()
         self._is_renewing = False
 
     @contextmanager
     def take(self, name: str) -> Iterator[None]:
-        """Wait for the turn. Errors: `RedisUnavailable`."""
+        """Wait for the turn, and hold it inside the block. Errors: `RedisUnavailable`."""
         with self._local[name], self._take(name):
             yield
 
@@ -99,7 +99,7 @@ class Turns:
         )
         with translated():
             if not lock.acquire():
-                raise RedisConnectionError(f"the turn to write {name} did not come within {LOCK_WAIT_SECONDS:.0f} s")
+                raise RedisConnectionError(f"waited {LOCK_WAIT_SECONDS:.0f} s for the lock on {name}")
         try:
             self._keep(lock)
             yield
@@ -124,7 +124,7 @@ class Turns:
                     self._is_renewing = False
                     return
             for lock in taken:
-                # Released or lost meanwhile: nothing can be done. Redis away for a moment: the lock lasts longer.
+                # Released or lost meanwhile: nothing to do. A short outage of Redis ends before the lock expires.
                 with suppress(RedisError, OSError):
                     lock.reacquire()
 

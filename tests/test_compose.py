@@ -1,4 +1,4 @@
-"""docker-compose.yml and Dockerfile: what no engine is needed for to check."""
+"""What can be checked of docker-compose.yml and Dockerfile without Docker."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def _resolved(text: str) -> str:
-    """As docker compose would, with no variable set but those without a default."""
+    """As docker compose resolves it, with only the required variables set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", re.sub(r"\$\{\w+:\?[^}]*\}", "secret", text))
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_service_is_watched_and_restarted(name: str) -> None:
+def test_every_service_has_a_health_check_and_restarts(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"]
     assert SERVICES[name]["restart"] == "unless-stopped"
 
@@ -64,7 +64,7 @@ def test_stores_are_on_the_inner_network_only(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STORES))
-def test_what_is_stored_is_in_a_named_volume(name: str) -> None:
+def test_data_is_in_named_volumes(name: str) -> None:
     volumes = [volume.partition(":")[0] for volume in SERVICES[name]["volumes"]]
     assert volumes
     assert set(volumes) <= set(COMPOSE["volumes"])
@@ -92,7 +92,7 @@ def test_no_password_has_a_default() -> None:
     assert not re.search(r"\$\{\w*PASSWORD(?!:\?)", TEXT)
 
 
-def test_the_commands_are_ours() -> None:
+def test_commands_exist() -> None:
     web, worker = SERVICES["web"]["command"], SERVICES["worker"]["command"]
     assert web[:2] == ["streamlit", "run"]
     assert (ROOT / web[2]).is_file()
@@ -100,26 +100,26 @@ def test_the_commands_are_ours() -> None:
     assert importlib.util.find_spec(worker[1]) is not None
 
 
-def test_the_image_runs_the_page_as_compose_does() -> None:
+def test_image_runs_the_same_command_as_compose() -> None:
     command = re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[-1]
     assert yaml.safe_load(command) == SERVICES["web"]["command"]
 
 
-def test_a_worker_stops_before_it_is_killed() -> None:
+def test_worker_stops_before_it_is_killed() -> None:
     command = SERVICES["worker"]["command"]
     milliseconds = int(command[command.index("--worker-shutdown-timeout") + 1])
     assert milliseconds / 1000 < int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
 
 
-def test_a_worker_takes_as_many_messages_as_it_has_threads() -> None:
-    """Dramatiq's prefetch counts the running ones: below the threads some stay idle, above them others wait in vain."""
+def test_worker_prefetches_as_many_messages_as_it_has_threads() -> None:
+    """Dramatiq's prefetch counts running messages: a lower one leaves threads idle, a higher one delays messages."""
     command = SERVICES["worker"]["command"]
     threads = command[command.index("-t") + 1]
     environment = SERVICES["worker"]["environment"]
     assert threads == environment["dramatiq_queue_prefetch"] == environment["WORKER_THREADS"]
 
 
-def test_dramatiq_takes_the_workers_command() -> None:
+def test_dramatiq_accepts_the_worker_command() -> None:
     command = [_resolved(word) for word in SERVICES["worker"]["command"]]
     result = subprocess.run(
         [sys.executable, "-c", _PARSE, *command[1:]], capture_output=True, text=True, timeout=30, check=True
@@ -134,7 +134,7 @@ print(arguments.broker, arguments.processes, arguments.threads, arguments.worker
 """
 
 
-def test_the_workers_sign_of_life_is_the_one_it_gives() -> None:
+def test_worker_health_check_reads_the_heartbeat_key() -> None:
     script = SERVICES["worker"]["healthcheck"]["test"][-1]
     pattern = re.search(r'scan_iter\(f"(.+?)"\)', script)
     assert pattern
@@ -147,7 +147,7 @@ def test_health_checks_are_valid_python(name: str) -> None:
     compile(SERVICES[name]["healthcheck"]["test"][-1], name, "exec")
 
 
-def test_the_image_copies_what_there_is_and_runs_as_nobody_special() -> None:
+def test_image_copies_existing_files_and_runs_without_privileges() -> None:
     kept = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
     for sources in re.findall(r"^COPY (.+) \./?$", DOCKERFILE, re.MULTILINE):
         for source in shlex.split(sources):

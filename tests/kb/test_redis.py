@@ -1,4 +1,4 @@
-"""Turns to write, progress and workers' signs of life, on a real Redis."""
+"""Locks, progress and worker heartbeats on a real Redis."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(make_settings: MakeSettings, redis_url: str) -> Iterator[redis.Redis]
 
 @pytest.fixture
 def away(make_settings: MakeSettings) -> Iterator[redis.Redis]:
-    """A Redis that is not there."""
+    """A Redis that does not exist."""
     with kb_redis.connect(make_settings(redis_url=f"redis://127.0.0.1:{free_port()}")) as client:
         yield client
 
@@ -37,7 +37,7 @@ def away(make_settings: MakeSettings) -> Iterator[redis.Redis]:
 # --- turns -----------------------------------------------------------------------------------------------------
 
 
-def test_one_at_a_time_takes_its_turn(client: redis.Redis) -> None:
+def test_only_one_thread_holds_a_lock(client: redis.Redis) -> None:
     turns = kb_redis.Turns(client)
     inside, most = 0, 0
 
@@ -54,14 +54,14 @@ def test_one_at_a_time_takes_its_turn(client: redis.Redis) -> None:
     assert most == 1
 
 
-def test_turns_of_two_names_are_two(client: redis.Redis) -> None:
+def test_locks_with_different_names_are_independent(client: redis.Redis) -> None:
     turns = kb_redis.Turns(client)
     with turns.take("a"), turns.take("b"):
         assert len(client.keys(f"{kb_redis.PREFIX}:turn:*")) == 2
     assert client.keys(f"{kb_redis.PREFIX}:turn:*") == []
 
 
-def test_a_turn_ends_with_an_error_too(client: redis.Redis) -> None:
+def test_lock_is_released_after_an_error(client: redis.Redis) -> None:
     turns = kb_redis.Turns(client)
     with pytest.raises(ZeroDivisionError), turns.take("a"):
         _ = 1 / 0
@@ -69,7 +69,7 @@ def test_a_turn_ends_with_an_error_too(client: redis.Redis) -> None:
         pass
 
 
-def test_a_turn_that_takes_long_is_kept(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_lock_is_renewed(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kb_redis, "LOCK_SECONDS", 2.0)
     turns, others, entered = kb_redis.Turns(client), kb_redis.Turns(client), threading.Event()
 
@@ -88,7 +88,7 @@ def test_a_turn_that_takes_long_is_kept(client: redis.Redis, monkeypatch: pytest
         wait_until(lambda: "turns" not in [thread.name for thread in threading.enumerate()])
 
 
-def test_a_killed_holder_blocks_nobody_for_long(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_of_a_killed_process_expires(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     client.set(f"{kb_redis.PREFIX}:turn:a", "of a dead process", px=300)
     with kb_redis.Turns(client).take("a"):
@@ -99,12 +99,12 @@ def test_a_killed_holder_blocks_nobody_for_long(client: redis.Redis, monkeypatch
         pass
 
 
-def test_without_redis_nobody_writes(away: redis.Redis) -> None:
+def test_lock_fails_without_redis(away: redis.Redis) -> None:
     with pytest.raises(RedisUnavailable), kb_redis.Turns(away).take("a"):
-        pytest.fail("it was let in")
+        pytest.fail("it got the lock")
 
 
-def test_a_redis_that_freezes_is_noticed(own_redis: Redis, make_settings: MakeSettings) -> None:
+def test_frozen_redis_is_reported(own_redis: Redis, make_settings: MakeSettings) -> None:
     with kb_redis.connect(make_settings(redis_url=own_redis.url)) as client:
         assert kb_redis.ping(client).startswith("Redis ")
         own_redis.freeze()
@@ -143,7 +143,7 @@ def test_server_at_or_above_the_floor_is_accepted(version: str) -> None:
 # --- progress --------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_read_as_it_was_written(client: redis.Redis) -> None:
+def test_progress_survives_a_round_trip(client: redis.Redis) -> None:
     board, version = ProgressBoard(client), uuid4()
     progress = Progress(VersionState.EMBEDDING, 64, 128, 12.34, datetime(2026, 1, 1, tzinfo=UTC), "worker")
     board.write(version, progress)
@@ -152,7 +152,7 @@ def test_progress_is_read_as_it_was_written(client: redis.Redis) -> None:
     assert client.ttl(kb_redis.progress_key(version)) > 0
 
 
-def test_writing_progress_never_stops_the_work(away: redis.Redis) -> None:
+def test_writing_progress_ignores_a_missing_redis(away: redis.Redis) -> None:
     board, version = ProgressBoard(away), uuid4()
     board.write(version, Progress(VersionState.PARSING, 0, 0, 0.0, datetime.now(UTC), "worker"))
     with pytest.raises(RedisUnavailable):  # but who looks is told
@@ -161,7 +161,7 @@ def test_writing_progress_never_stops_the_work(away: redis.Redis) -> None:
         board.workers()
 
 
-def test_the_meter_writes_twice_a_second_and_gives_the_rate_of_the_stage(client: redis.Redis) -> None:
+def test_meter_writes_twice_a_second_with_the_rate_of_the_stage(client: redis.Redis) -> None:
     board, version, now = ProgressBoard(client), uuid4(), [100.0]
     meter = Meter(board, version, "worker", clock=lambda: now[0])
     meter.report(VersionState.PARSING, 1, 2)
@@ -177,7 +177,9 @@ def test_the_meter_writes_twice_a_second_and_gives_the_rate_of_the_stage(client:
     assert board.read([version])[version].rate == pytest.approx(8.0)
 
 
-def test_workers_are_known_while_they_give_signs_of_life(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_are_listed_while_their_heartbeat_is_fresh(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     board = ProgressBoard(client)
     workers = [
         WorkerInfo(f"host:{number}:x", "host", number, 2, 1, datetime(2026, 1, number, tzinfo=UTC)) for number in (2, 1)
