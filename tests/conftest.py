@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from kb.config import Settings, load_settings
 from kb.database import Database
 from kb.database.tables import users
+from kb.environment import bypass_proxies
 from kb.ingestion import Claims
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.models import Document, KnowledgeBase, Version
@@ -31,6 +32,11 @@ from tests.fakes.embedding import HashedWords
 from tests.fakes.queue import RecordingQueue
 
 MakeSettings = Callable[..., Settings]
+
+
+def pytest_configure() -> None:
+    """The tests' own servers are local: behind a proxy, reach them directly."""
+    bypass_proxies(Settings.model_construct())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
