@@ -124,11 +124,11 @@ def _line_ends_sentence(line: str, following: str, usual: float) -> bool:
 
 
 def matching_sentences(sentences: Sequence[Sentence], limit: int = ANSWER_SENTENCES) -> list[Sentence]:
-    """The `limit` sentences that match best (at least half as well as the best one), in order of the text."""
+    """The `limit` sentences that match best (more than half as well as the best one), in order of the text."""
     found = sorted((sentence for sentence in sentences if sentence.is_answer), key=lambda sentence: -sentence.matches)
     if not found or not found[0].matches:
         return []
-    chosen = [sentence for sentence in found[:limit] if sentence.matches * 2 >= found[0].matches]
+    chosen = [sentence for sentence in found[:limit] if sentence.matches * 2 > found[0].matches]
     return sorted(chosen, key=lambda sentence: sentence.start)
 
 

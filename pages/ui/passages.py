@@ -70,7 +70,7 @@ def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
 
 
 def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
-    """`text` as HTML; sentences with at least half as many of the terms as the best one are marked.
+    """`text` as HTML; sentences with more than half as many of the terms as the best one are marked.
 
     Text far above the best sentence is folded, so that the sentence is in view.
     """
@@ -84,7 +84,7 @@ def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
     for sentence in sentences:
         parts = before if sentence.start < fold else after
         piece = html.escape(sentence.text)
-        is_match = most > 0 and sentence.matches * 2 >= most
+        is_match = sentence.matches * 2 > most
         parts += [html.escape(text[end : sentence.start]), f"<mark>{piece}</mark>" if is_match else piece]
         end = sentence.start + len(sentence.text)
     if before:

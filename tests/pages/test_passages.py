@@ -1,0 +1,33 @@
+"""A passage's text with its matching sentences marked."""
+
+from __future__ import annotations
+
+from pages.ui.passages import marked
+
+ROWS = "\n".join(f"SP-{number} | Gasket {number} | {number * 3}" for number in range(1040, 1050))
+
+
+def test_matching_sentences_are_marked() -> None:
+    assert marked("A <pear>. Rivers flow.", ["pear"]) == "<mark>A &lt;pear&gt;. </mark>Rivers flow."
+
+
+def test_a_row_is_marked_whole() -> None:
+    html = marked(ROWS, ["sp", "1045"])
+    assert "<mark>SP-1045 | Gasket 1045 | 3135\n</mark>" in html
+    assert html.count("<mark>") == 1
+
+
+def test_headings_are_not_marked() -> None:
+    assert marked("# Pears\nPears are green.", ["pear"]) == "# Pears\n<mark>Pears are green.</mark>"
+
+
+def test_a_match_deep_in_a_text_is_in_view() -> None:
+    html = marked("Rivers flow. " * 100 + "A pear is green.", ["pear"])
+    above, _, shown = html.partition("</details>")
+    assert above.startswith("<details>")
+    assert shown == "Rivers flow. <mark>A pear is green.</mark>"
+
+
+def test_without_a_match_nothing_is_folded() -> None:
+    text = "Rivers flow. " * 100
+    assert marked(text, ["pear"]) == text
