@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
-from kb.config import Settings
+if TYPE_CHECKING:
+    from kb.config import Settings
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ class Plan:
     web_pid: int
     web_started: float
     url: str
+    cpus: int
     milvus: bool
     redis_server: str
     worker_command: tuple[str, ...]
@@ -119,7 +121,8 @@ def _milvus(plan: Plan, state: RunState) -> ServiceSpec:
         name="milvus",
         command=(sys.executable, "-m", "kb.local.milvus_server", "server", *data, *address),
         log=plan.folders.log("milvus"),
-        env={"PYTHONUNBUFFERED": "1"},
+        # By itself its search library starts a thread for each CPU of the host, whatever a container's quota is.
+        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(plan.cpus)), "PYTHONUNBUFFERED": "1"},
         port=port,
     )
 

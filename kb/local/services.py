@@ -110,6 +110,8 @@ class LocalServices:
 
 def make_plan(settings: Settings, url: str, worker_command: tuple[str, ...]) -> Plan:
     """What to run for `settings`. Creates the folders, and checks that they can be written."""
+    from kb.environment import available_cpus  # not at the top: the supervisor would load it, too
+
     folders = Folders(settings.home)
     try:
         folders.create()
@@ -122,6 +124,7 @@ def make_plan(settings: Settings, url: str, worker_command: tuple[str, ...]) -> 
         web_pid=os.getpid(),
         web_started=start_time(os.getpid()),
         url=url,
+        cpus=available_cpus(),
         milvus=not settings.milvus_uri,
         milvus_uri=settings.milvus_uri,
         redis_url=settings.redis_url,

@@ -131,6 +131,7 @@ def test_exemptions_of_the_user_are_kept(
     bypass_proxies(make_settings())
     bypass_proxies(make_settings())
     assert exempt() == ["localhost", ".corp.example", "127.0.0.1", "::1"]
+    assert os.environ["https_proxy"] == "http://proxy.example:3128"  # for child processes such as pip
 
 
 def test_without_a_proxy_nothing_changes(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 import redis
 from pymilvus import MilvusClient
 
+from kb.environment import available_cpus
 from kb.errors import SetupError
 from kb.local import LocalServices
 from kb.local.ports import HOST, is_free, is_listening
@@ -57,6 +58,13 @@ def test_states_name_each_process(running: Running) -> None:
         assert psutil.pid_exists(state.pid)
         assert state.since is not None
         assert (state.restarts, state.detail) == (0, "")
+
+
+def test_milvus_uses_as_many_threads_as_it_may_use_cpus(running: Running) -> None:
+    _, local = running
+    pid = state_of(local, "milvus").pid
+    assert pid
+    assert psutil.Process(pid).environ()["OMP_NUM_THREADS"] == str(available_cpus())
 
 
 def test_worker_gets_the_addresses_in_its_environment(running: Running) -> None:
