@@ -76,10 +76,17 @@ WATCH = """
 HAS_TEXT = """(text) =>
   [...document.querySelectorAll('[data-testid=stChatMessage]')].some((message) => message.innerText.includes(text))"""
 IS_VISIBLE = "(selector) => [...document.querySelectorAll(selector)].some((element) => element.getClientRects().length)"
+HAS_MORE = "(count) => document.querySelectorAll('[data-testid=stChatMessage]').length > Number(count)"
 # The note that a switch leaves is the last thing that the run draws. The app's own state is no measure: a short run
 # begins and ends between two renderings.
 HAS_NOTE = """(text) => !!document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')
   && [...document.querySelectorAll('[data-testid=stCaptionContainer]')].some((note) => note.innerText.includes(text))"""
+# A figure begins when the browser gets the click or key; what the tool that drives it does before is not the page's.
+NOTE_ACT = """() => {
+  const note = () => { window.zhiwenActed = performance.timeOrigin + performance.now(); };
+  for (const event of ['pointerdown', 'keydown']) window.addEventListener(event, note, {capture: true, once: true});
+}"""
+ACTED = "window.zhiwenActed"
 IS_AT_REST = "() => !!document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')"
 
 Figures = dict[str, float]
@@ -223,9 +230,10 @@ def _open(browser: Browser, url: str) -> Page:
 def _time(page: Page, seen: str, argument: str, act: Callable[[], None]) -> float:
     """Milliseconds from the act until `seen` holds."""
     page.wait_for_function(IS_AT_REST)
-    began: float = page.evaluate("performance.timeOrigin + performance.now()")
+    page.evaluate(NOTE_ACT)
     act()
     ended: float = page.evaluate(WATCH % seen, argument)
+    began: float = page.evaluate(ACTED)
     return ended - began
 
 
@@ -240,12 +248,7 @@ def _time_earlier(page: Page) -> float:
     if not page.locator(".st-key-load_earlier button").count():
         return 0.0
     before = page.locator("[data-testid=stChatMessage]").count()
-    more = "(count) => document.querySelectorAll('[data-testid=stChatMessage]').length > count + 10"
-    page.wait_for_function(IS_AT_REST)
-    began: float = page.evaluate("performance.timeOrigin + performance.now()")
-    page.click(".st-key-load_earlier button")
-    ended: float = page.evaluate(WATCH % more, before)
-    return ended - began
+    return _time(page, HAS_MORE, str(before + 10), lambda: page.click(".st-key-load_earlier button"))
 
 
 @contextmanager
