@@ -27,7 +27,7 @@ lint: dev-packages ## Check style (ruff) and types (mypy)
 	$(BIN)/mypy
 
 clean: ## Remove what these targets made; never your data
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- Set-up. It is done again when pyproject.toml or constraints.txt is newer than the stamp of the last one. ---
