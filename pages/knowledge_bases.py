@@ -21,14 +21,12 @@ CHOICE_KEY = "shown_knowledge_base"
 NAME_KEY = "knowledge_base_name"
 RENAME_KEY = "rename_knowledge_base"
 MORE_KEY = "more_knowledge_base"
-PAGE_WIDTH = 1120  # pixels; on a wide screen, longer lines would only be emptier
 
 
 def main() -> None:
-    with st.container(width=PAGE_WIDTH):
-        st.header(_("Knowledge bases"), anchor=False)
-        with errors_shown():
-            draw_page(current_user())
+    st.header(_("Knowledge bases"), anchor=False)
+    with errors_shown():
+        draw_page(current_user())
 
 
 def draw_page(user: User) -> None:

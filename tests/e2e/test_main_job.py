@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import FilePayload, Route, expect
@@ -234,6 +235,23 @@ def test_refused_upload_says_why_and_holds_the_others(open_screen: OpenScreen) -
     expect(panel).to_contain_text("9 of 9 saved")
 
 
+def test_folder_is_uploaded_without_its_system_files(open_screen: OpenScreen, tmp_path: Path) -> None:
+    folder = tmp_path / "manuals"
+    for path in ("tea.md", "old/coffee.md", ".git/config", "old/Thumbs.db", "~$tea.docx"):
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("Some text.")
+    screen = open_screen("/knowledge-bases")
+    create_named(screen, "Manuals")
+    with screen.page.expect_file_chooser() as chooser:
+        screen.key("upload").get_by_role("button", name="Choose a folder").click()
+    chooser.value.set_files(folder)
+    expect(screen.keys("document-")).to_have_count(2)
+    for name in ("manuals/tea.md", "manuals/old/coffee.md"):
+        expect(screen.key("documents")).to_contain_text(name)
+    expect(screen.key("upload")).to_contain_text("Left out temporary, hidden and system files: 3")
+
+
 def test_original_is_downloaded(open_screen: OpenScreen) -> None:
     screen = open_screen("/knowledge-bases")
     create_named(screen, "Manuals")
@@ -249,6 +267,7 @@ def test_chinese_knowledge_base_page_has_no_english_texts(open_screen: OpenScree
     create_named(screen, "手册")
     expect(screen.key("upload").get_by_role("button").first).to_be_visible()
     shown = screen.key("upload").inner_text()
+    assert re.findall(r"[a-z]{3,}", shown) == []
     screen.click("new_knowledge_base")
     expect(screen.key("knowledge_base_name")).to_be_visible()
     assert re.findall(r"Upload|per file|required", shown + screen.drawer.inner_text()) == []

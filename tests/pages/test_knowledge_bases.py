@@ -1,4 +1,4 @@
-"""Knowledge bases: create, upload, watch, mend, delete."""
+"""The page “Knowledge bases”: create, upload, follow, retry, delete."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def announce_worker(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("name", ["产品手册（第二版）", "Café *menu* [1] $x$", "قاعدة", "<b>bold</b>", "🍵 お茶"])
-def test_a_knowledge_base_may_have_any_name(name: str, visitor: Visitor, installation: Installation) -> None:
+def test_knowledge_base_may_have_any_name(name: str, visitor: Visitor, installation: Installation) -> None:
     create(visitor, name)
     assert not visitor.errors
     (base,) = installation.services.knowledge_bases.list(installation.user)
@@ -48,7 +48,7 @@ def test_a_knowledge_base_may_have_any_name(name: str, visitor: Visitor, install
     assert visitor.app.query_params == {"knowledge_base": str(base.id)}
 
 
-def test_a_name_that_is_taken_is_told_and_nothing_is_lost(visitor: Visitor, installation: Installation) -> None:
+def test_taken_name_is_refused(visitor: Visitor, installation: Installation) -> None:
     base = installation.filled("手册")
     visitor.run()
     create(visitor, "手册")
@@ -58,13 +58,13 @@ def test_a_name_that_is_taken_is_told_and_nothing_is_lost(visitor: Visitor, inst
 
 
 @pytest.mark.parametrize("name", ["   ", "\u200b\u202e"])
-def test_a_name_without_anything_to_see_is_refused(name: str, visitor: Visitor, installation: Installation) -> None:
+def test_invisible_name_is_refused(name: str, visitor: Visitor, installation: Installation) -> None:
     create(visitor, name)
     assert "A name must have 1 to 100 characters." in visitor.errors
     assert installation.services.knowledge_bases.list(installation.user) == []
 
 
-def test_the_knowledge_base_in_the_address_is_shown(installation: Installation, visit: Visit) -> None:
+def test_knowledge_base_in_the_address_is_shown(installation: Installation, visit: Visit) -> None:
     first, second = installation.knowledge_base("First"), installation.knowledge_base("Second")
     visitor = visit()
     for base in (first, second):
@@ -74,7 +74,7 @@ def test_the_knowledge_base_in_the_address_is_shown(installation: Installation, 
         assert visitor.app.selectbox(key="shown_knowledge_base").value == base.id
 
 
-def test_another_one_is_chosen_and_remembered_by_the_chat(installation: Installation, visitor: Visitor) -> None:
+def test_choice_is_kept_in_the_chat(installation: Installation, visitor: Visitor) -> None:
     first, second = installation.knowledge_base("First"), installation.knowledge_base("Second")
     visitor.run()
     for base in (first, second):
@@ -85,7 +85,7 @@ def test_another_one_is_chosen_and_remembered_by_the_chat(installation: Installa
     assert visitor.app.selectbox(key="knowledge_base").value == first.id
 
 
-def test_a_knowledge_base_is_renamed(installation: Installation, visitor: Visitor) -> None:
+def test_rename_knowledge_base(installation: Installation, visitor: Visitor) -> None:
     installation.knowledge_base("Old")
     visitor.run()
     (field,) = [field for field in visitor.app.text_input if str(field.key).startswith("rename_knowledge_base")]
@@ -95,7 +95,7 @@ def test_a_knowledge_base_is_renamed(installation: Installation, visitor: Visito
     assert "新的名字 · 0 documents" in visitor.app.selectbox(key="shown_knowledge_base").options
 
 
-def test_a_knowledge_base_is_deleted_only_after_a_confirmation(installation: Installation, visitor: Visitor) -> None:
+def test_delete_knowledge_base_asks_first(installation: Installation, visitor: Visitor) -> None:
     base = installation.filled("Gone")
     visitor.run()
     visitor.click("delete_knowledge_base")
@@ -108,7 +108,7 @@ def test_a_knowledge_base_is_deleted_only_after_a_confirmation(installation: Ins
     installation.worker.cleanup.clear_knowledge_base(base.id)
 
 
-def test_keeping_it_keeps_it(installation: Installation, visitor: Visitor) -> None:
+def test_keep_button_deletes_nothing(installation: Installation, visitor: Visitor) -> None:
     installation.knowledge_base("Kept")
     visitor.run()
     visitor.click("delete_knowledge_base")
@@ -116,7 +116,7 @@ def test_keeping_it_keeps_it(installation: Installation, visitor: Visitor) -> No
     assert len(installation.services.knowledge_bases.list(installation.user)) == 1
 
 
-def test_a_name_is_shown_as_it_was_written(installation: Installation, visitor: Visitor) -> None:
+def test_name_is_not_read_as_markdown(installation: Installation, visitor: Visitor) -> None:
     installation.knowledge_base("*Menu* of $1 or $2")
     visitor.run()
     visitor.click("delete_knowledge_base")
@@ -183,7 +183,7 @@ def test_upload_goes_where_it_was_dropped(installation: Installation, visitor: V
     assert len(visitor.documents) == 5  # the page that was open stays
 
 
-def test_after_an_upload_the_newest_documents_are_shown(installation: Installation, visitor: Visitor) -> None:
+def test_upload_shows_the_newest_documents(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     for index in range(55):
         installation.upload(base, f"file-{index:02}.md")
@@ -194,7 +194,7 @@ def test_after_an_upload_the_newest_documents_are_shown(installation: Installati
 
 
 @pytest.mark.parametrize("name", ['../../x" or 1==1 or ".pdf', "很长" * 40 + ".txt", "a\u202etxt.exe.txt"])
-def test_a_files_name_is_only_ever_a_label(name: str, installation: Installation, visitor: Visitor) -> None:
+def test_file_name_is_only_a_label(name: str, installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     visitor.run()
     visitor.upload((name, b"Green tea."), (name, b"Black tea."))
@@ -205,7 +205,7 @@ def test_a_files_name_is_only_ever_a_label(name: str, installation: Installation
     assert sorted(files) == sorted([first.latest.id.hex, second.latest.id.hex])
 
 
-def test_an_upload_while_redis_is_down_is_kept_and_done_later(
+def test_upload_while_redis_is_down_is_processed_later(
     installation: Installation, own_redis: Redis, visit: Visit
 ) -> None:
     installation.set_up(REDIS_URL=own_redis.url)
@@ -229,7 +229,7 @@ def test_an_upload_while_redis_is_down_is_kept_and_done_later(
 # --- watching --------------------------------------------------------------------------------------------------
 
 
-def test_what_waits_shows_its_place_and_whether_a_worker_runs(installation: Installation, visitor: Visitor) -> None:
+def test_waiting_document_shows_its_place_in_the_queue(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     first, second = installation.upload(base, "first.md"), installation.upload(base, "second.md")
     visitor.run()
@@ -241,7 +241,7 @@ def test_what_waits_shows_its_place_and_whether_a_worker_runs(installation: Inst
     assert "Place 2 in the queue." in visitor.text(f"document-{second.id}")
 
 
-def test_an_address_of_a_knowledge_base_that_is_gone_says_so(installation: Installation, visitor: Visitor) -> None:
+def test_address_of_a_deleted_knowledge_base_says_so(installation: Installation, visitor: Visitor) -> None:
     installation.knowledge_base()
     visitor.app.query_params["knowledge_base"] = str(uuid4())
     visitor.run()
@@ -250,16 +250,14 @@ def test_an_address_of_a_knowledge_base_that_is_gone_says_so(installation: Insta
     assert visitor.errors == ""
 
 
-def test_what_runs_shows_n_of_m_the_rate_and_the_last_sign_of_life(
-    installation: Installation, visitor: Visitor
-) -> None:
+def test_running_document_shows_its_progress(installation: Installation, visitor: Visitor) -> None:
     document = installation.upload(installation.knowledge_base())
     assert installation.worker.claims.claim(document.latest.id)
     visitor.run()
     assert "Reading the file… · last sign of life" in visitor.text(f"document-{document.id}")
     progress = Progress(VersionState.PARSING, 1200, 3000, 12.5, datetime.now(UTC), "a")
     stale = Progress(VersionState.EMBEDDING, 7, 9, 1.0, datetime.now(UTC) - timedelta(hours=1), "a")
-    installation.services.board.write(document.latest.id, stale)  # an earlier attempt's
+    installation.services.board.write(document.latest.id, stale)  # of an earlier attempt
     visitor.run()
     assert "Reading the file… · last sign of life" in visitor.text(f"document-{document.id}")
     installation.services.board.write(document.latest.id, progress)
@@ -267,14 +265,14 @@ def test_what_runs_shows_n_of_m_the_rate_and_the_last_sign_of_life(
     assert "Page 1,200 of 3,000 · 12.5 a second · last sign of life" in visitor.text(f"document-{document.id}")
 
 
-def test_a_document_that_waits_for_a_service_says_for_which_and_until_when(
-    installation: Installation, visitor: Visitor
-) -> None:
+def test_postponed_document_shows_the_cause_and_the_next_try(installation: Installation, visitor: Visitor) -> None:
     document = installation.upload(installation.knowledge_base())
     for path in installation.services.settings.uploads.rglob("*"):
         if path.is_file():
             path.unlink()
-    installation.worker.claims._clock = lambda: datetime.now(UTC) + timedelta(minutes=1)  # else the time is soon up
+    installation.worker.claims._clock = lambda: (
+        datetime.now(UTC) + timedelta(minutes=1)
+    )  # otherwise the retry is due too soon
     assert installation.ingest(document) is VersionState.QUEUED
     visitor.run()
     text = visitor.text(f"document-{document.id}")
@@ -289,7 +287,7 @@ def test_a_document_that_waits_for_a_service_says_for_which_and_until_when(
         ("zh-CN", "“empty.txt”是空文件（0 字节）。", "请检查文件后重新上传。"),
     ],
 )
-def test_a_failed_document_shows_the_cause_and_the_next_step(
+def test_failed_document_shows_the_cause_and_the_remedy(
     locale: str, message: str, remedy: str, installation: Installation, visit: Visit
 ) -> None:
     document = installation.upload(installation.knowledge_base(), "empty.txt", "")
@@ -301,7 +299,7 @@ def test_a_failed_document_shows_the_cause_and_the_next_step(
     assert remedy in text
 
 
-def test_a_file_that_is_not_what_it_says_is_refused_by_name(installation: Installation, visitor: Visitor) -> None:
+def test_wrong_format_is_named(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     picture = installation.upload(base, "report.pdf", b"\x89PNG\r\n\x1a\n" + bytes(100))
     assert installation.ingest(picture) is VersionState.FAILED
@@ -312,7 +310,7 @@ def test_a_file_that_is_not_what_it_says_is_refused_by_name(installation: Instal
 # --- retry, cancel, delete, chunks -----------------------------------------------------------------------------
 
 
-def test_a_waiting_document_is_cancelled_and_tried_again(installation: Installation, visitor: Visitor) -> None:
+def test_cancel_and_retry_a_waiting_document(installation: Installation, visitor: Visitor) -> None:
     document = installation.upload(installation.knowledge_base())
     visitor.run()
     visitor.click(f"cancel-{document.id}")
@@ -347,7 +345,7 @@ def test_retry_is_offered_only_where_it_can_help(installation: Installation, vis
     assert visitor.has(f"retry-{cancelled.id}")
 
 
-def test_a_click_that_comes_too_late_is_told(installation: Installation, visitor: Visitor) -> None:
+def test_late_cancel_says_why_it_failed(installation: Installation, visitor: Visitor) -> None:
     document = installation.upload(installation.knowledge_base())
     visitor.run()
     installation.ingest(document)
@@ -355,7 +353,7 @@ def test_a_click_that_comes_too_late_is_told(installation: Installation, visitor
     assert "This is not possible while “tea.md” is ready." in visitor.errors
 
 
-def test_a_cancel_that_is_not_heard_yet_is_shown(installation: Installation, visitor: Visitor) -> None:
+def test_pending_cancel_is_shown(installation: Installation, visitor: Visitor) -> None:
     document = installation.upload(installation.knowledge_base())
     assert installation.worker.claims.claim(document.latest.id)
     visitor.run()
@@ -364,7 +362,7 @@ def test_a_cancel_that_is_not_heard_yet_is_shown(installation: Installation, vis
     assert not visitor.has(f"cancel-{document.id}")
 
 
-def test_a_document_is_deleted_only_after_a_confirmation(installation: Installation, visitor: Visitor) -> None:
+def test_delete_document_asks_first(installation: Installation, visitor: Visitor) -> None:
     base = installation.filled()
     (document,) = installation.documents(base)
     visitor.run()
@@ -380,7 +378,7 @@ def test_a_document_is_deleted_only_after_a_confirmation(installation: Installat
         installation.services.documents.get(installation.user, document.id)
 
 
-def test_the_chunks_of_a_document_are_shown(installation: Installation, visitor: Visitor) -> None:
+def test_chunks_of_a_document_are_shown(installation: Installation, visitor: Visitor) -> None:
     base = installation.filled()
     (document,) = installation.documents(base)
     visitor.run()
@@ -390,7 +388,7 @@ def test_the_chunks_of_a_document_are_shown(installation: Installation, visitor:
     assert "Green tea is steeped at eighty degrees" in text
 
 
-def test_chunks_that_cannot_be_fetched_say_so(installation: Installation, visitor: Visitor, dead_url: str) -> None:
+def test_chunks_say_that_milvus_is_down(installation: Installation, visitor: Visitor, dead_url: str) -> None:
     base = installation.filled()
     (document,) = installation.documents(base)
     installation.set_up(MILVUS_URI=dead_url.replace("redis", "http").removesuffix("/0"))
@@ -399,7 +397,7 @@ def test_chunks_that_cannot_be_fetched_say_so(installation: Installation, visito
     wait_until(lambda: "Milvus is not responding" in visitor.errors, 1)
 
 
-def test_only_a_page_of_documents_is_drawn(installation: Installation, visitor: Visitor) -> None:
+def test_documents_are_paged(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     for index in range(55):
         installation.upload(base, f"file-{index:02}.md")
@@ -410,7 +408,7 @@ def test_only_a_page_of_documents_is_drawn(installation: Installation, visitor: 
     assert "file-00.md" in visitor.documents
 
 
-def test_documents_are_found_by_name(installation: Installation, visitor: Visitor) -> None:
+def test_search_documents_by_name(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     for name in ("绿茶.md", "Black Tea.md", "coffee.md", "tea cake.md", "a.md", "b.md"):
         installation.upload(base, name)
@@ -427,7 +425,7 @@ def test_documents_are_found_by_name(installation: Installation, visitor: Visito
     assert "No document matches." in visitor.text("documents")
 
 
-def test_documents_are_sorted_by_a_column(installation: Installation, visitor: Visitor) -> None:
+def test_sort_documents_by_column(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     for name, content in {"b.md": "x", "c.md": "xxx", "a.md": "xx"}.items():
         installation.upload(base, name, content)
@@ -446,14 +444,14 @@ def test_documents_are_sorted_by_a_column(installation: Installation, visitor: V
         assert visitor.documents == names
 
 
-def test_times_are_in_the_browsers_time_zone(installation: Installation, visitor: Visitor) -> None:
+def test_times_are_in_the_browser_time_zone(installation: Installation, visitor: Visitor) -> None:
     document = installation.upload(installation.knowledge_base())
     visitor.run()
     local = document.created_at.astimezone(ZoneInfo("Asia/Shanghai"))
     assert f"{local:%-I:%M}" in visitor.rows[str(document.id)]["date"]
 
 
-def test_in_a_long_list_the_documents_that_failed_are_found(installation: Installation, visitor: Visitor) -> None:
+def test_filter_documents_by_state(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     installation.ingest(installation.upload(base, "empty.md", ""))
     for index in range(55):
@@ -471,16 +469,14 @@ def test_in_a_long_list_the_documents_that_failed_are_found(installation: Instal
     assert "tea.md" in visitor.documents
 
 
-def test_a_list_of_one_page_needs_no_choice_of_states(installation: Installation, visitor: Visitor) -> None:
+def test_short_list_has_no_filter(installation: Installation, visitor: Visitor) -> None:
     installation.ingest(installation.upload(installation.knowledge_base(), "empty.md", ""))
     visitor.run()
     assert "“empty.md” is empty" in visitor.text("documents")
     assert not visitor.has("documents_group")
 
 
-def test_a_filtered_list_that_becomes_shorter_shows_the_page_it_names(
-    installation: Installation, visitor: Visitor
-) -> None:
+def test_page_number_follows_a_shrinking_list(installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
     documents = [installation.upload(base, f"file-{index:02}.md") for index in range(105)]
     visitor.run()
