@@ -186,7 +186,7 @@ class Answers:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
-        self._sql.shutdown(wait=False)
+        self._sql.shutdown()  # what it still does must end before the database is closed
 
     # --- on the loop ---
 

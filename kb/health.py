@@ -19,6 +19,7 @@ Ping = Callable[[], str]  # returns a version, or raises a `KbError` within seco
 
 FRESH_SECONDS = 5.0
 IDLE_SECONDS = 60.0
+CLOSE_SECONDS = 1.0
 
 
 def check_health(pings: Mapping[str, Ping]) -> list[ServiceHealth]:
@@ -38,16 +39,22 @@ class HealthMonitor:
         self._last: dict[str, ServiceHealth] = {}
         self._wake = {name: threading.Event() for name in pings}
         self._closing = False
+        self._threads = [
+            threading.Thread(target=self._watch, args=(name, ping), name=f"health-{name}", daemon=True)
+            for name, ping in pings.items()
+        ]
 
     def start(self) -> None:
-        for name, ping in self._pings.items():
-            threading.Thread(target=self._watch, args=(name, ping), name=f"health-{name}", daemon=True).start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """End the threads; a ping under way ends by its own timeout."""
+        """End the threads before what they ping is closed. A silent service is not waited for."""
         self._closing = True
         for wake in self._wake.values():
             wake.set()
+        for thread in self._threads:
+            thread.join(CLOSE_SECONDS)
 
     def last(self) -> Sequence[ServiceHealth]:
         """The last result for each service that was checked. Asks for new results where these are old."""

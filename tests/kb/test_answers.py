@@ -1,4 +1,4 @@
-"""Answers run in the background, are followed through Redis and saved in SQL, whatever goes wrong."""
+"""Answers: produced in the background, followed through Redis, and saved in SQL, whatever fails."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def model_server() -> Iterator[ModelServer]:
 
 
 def build_answers(services: Services, server: ModelServer, **settings: object) -> Answers:
-    """A web process's answers; the id that is wanted names a model of `server`, and nothing means none."""
+    """The answers of one web process. The wanted id names a model of `server`; an empty one means no model."""
     return Answers(
         services.settings.model_copy(update=settings),
         services.redis,
@@ -98,7 +98,7 @@ class Chat:
 
 @pytest.fixture
 def held(model_server: ModelServer) -> Iterator[None]:
-    """No answer gets further than its half."""
+    """Answers stop halfway."""
     with model_server.held(CHAT):
         yield
 
@@ -120,7 +120,7 @@ def fruit(core: Core, worker: WorkerParts) -> UUID:
 
 
 def follow(answers: Answers, user: UUID, message_id: UUID) -> list[Update]:
-    """As a page does: read what is new, again and again, until the end."""
+    """Poll until the end, as a page does."""
     updates: list[Update] = []
     position, deadline = "0-0", time.monotonic() + 20
     while not (updates and updates[-1].ended):
@@ -138,7 +138,7 @@ def quick_reaper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def reaper_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How often a reaper has looked."""
+    """Counts the looks of all reapers."""
     looks: list[int] = []
     streaming = Conversations.streaming
 
@@ -497,7 +497,7 @@ def test_retry_before_the_first_try_has_ended_is_produced(chat: Chat, monkeypatc
 def own_chat(
     own_redis: Redis, make_settings: MakeSettings, milvus_url: str, embedding: HashedWords, model_server: ModelServer
 ) -> Iterator[Chat]:
-    """One whose Redis the test may take away."""
+    """A chat with a Redis of its own, which the test may stop."""
     with open_core(make_settings(redis_url=own_redis.url, milvus_uri=milvus_url), embedding) as core:
         answers = build_answers(core.services, model_server)
         yield Chat(core, answers, model_server)
@@ -687,7 +687,7 @@ def test_live_answers_are_not_closed(chat: Chat, reaper_looks: Callable[[], int]
 
 
 def test_one_missed_sign_of_life_closes_nothing(chat: Chat, reaper_looks: Callable[[], int]) -> None:
-    """Redis may have started again without its data."""
+    """Redis may have restarted without its data."""
     alive = kb_redis.answer_key((message := chat.ask("Question")).id, "alive")
     other = build_answers(chat.core.services, chat.server)
     streaming, looks = chat.core.services.conversations.streaming, 0
@@ -721,7 +721,7 @@ def test_nothing_is_closed_while_redis_is_down(
 
 
 def test_producer_corrects_a_mistaken_interruption(chat: Chat) -> None:
-    """Redis loses the signs of life for long enough, say; the producer knows better."""
+    """For example, if Redis loses the signs of life for several seconds."""
     conversations = chat.core.services.conversations
     with chat.server.held(CHAT):
         message_id = chat.start("A long story")

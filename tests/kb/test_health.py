@@ -89,4 +89,4 @@ def test_closed_monitor_ends_its_threads() -> None:
     monitor = HealthMonitor({"closed": Service()})
     monitor.start()
     monitor.close()
-    wait_until(lambda: "health-closed" not in [thread.name for thread in threading.enumerate()])
+    assert "health-closed" not in [thread.name for thread in threading.enumerate()]
