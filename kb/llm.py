@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
+import structlog
 
 from kb.config import Settings
 from kb.errors import N_, ModelError, ModelRefused, ModelTimeout, ModelUnreachable
 from kb.providers import OPENAI_BASE_URL, error_of_reply, host_of
+
+log = structlog.get_logger()
 
 # Servers of local models that answer like OpenAI, at their default ports on this machine.
 LOCAL_SERVERS = (("Ollama", "http://127.0.0.1:11434/v1"), ("vLLM / FastChat", "http://127.0.0.1:8000/v1"))
@@ -26,7 +29,7 @@ _NO_CHAT = re.compile(r"embed|rerank|\bbge-|whisper|tts-|dall-e", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
-    """A model that can be asked. `id` tells it apart from all others; `server` is for showing."""
+    """A model that can be asked. `id` is unique among all servers; `server` is the name that pages show."""
 
     name: str
     base_url: str
@@ -135,7 +138,12 @@ class ChatModels:
 
     def refresh(self) -> None:
         """Look at the servers, and wait for their replies."""
-        models, error = self._look()
+        try:
+            models, error = self._look()
+        except Exception as defect:
+            # The thread must survive it: without a result, pages would wait for one for ever.
+            log.exception("chat_models.defect")
+            models, error = [], ModelRefused(host=self._host, model="", detail=type(defect).__name__)
         with self._looked:
             self._known = KnownModels(tuple(models), error, datetime.now(UTC))
             self._looks += 1

@@ -152,6 +152,24 @@ def test_fresh_result_is_not_looked_up_again(
     assert len(servers.looks) == 2
 
 
+def test_defect_in_a_look_is_an_error_and_not_the_end(
+    make_settings: MakeSettings, started: Callable[[ChatModels], ChatModels]
+) -> None:
+    looks: list[str] = []
+
+    def fail_once(base_url: str, _key: str, _seconds: float) -> list[str]:
+        looks.append(base_url)
+        if len(looks) == 1:
+            raise ZeroDivisionError
+        return ["m"]
+
+    models = started(ChatModels(make_settings(openai_base_url="http://box:1/v1"), fail_once))
+    wait_until(lambda: models.known().seen_at, what="the first look")
+    assert isinstance(models.known().error, ModelRefused)
+    models.look_again()
+    wait_until(lambda: models.known().models, what="the second look")
+
+
 def test_closed_models_end_their_thread(make_settings: MakeSettings) -> None:
     models = ChatModels(make_settings(openai_base_url="http://box:1/v1"), Servers())
     models.start()
