@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import platform
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +41,6 @@ PACKAGES = (
     "pypdfium2",
 )
 NAMES = {"sql": "SQL", "redis": "Redis", "milvus": "Milvus"}
-OLDEST_REDIS = (6, 2)
 SHOWN_MODELS = 5
 GOOD, BAD, UNKNOWN = "#1a7f37", "#cf222e", "#8c959f"
 
@@ -92,11 +90,6 @@ def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
     for service in health:
         if service.error:
             yield _failure(service.error)
-        elif service.name == "redis" and _redis_version(service.detail) < OLDEST_REDIS:
-            yield _warning(
-                _("{name} is too old: Zhiwen needs Redis 6.2 or later.").format(name=service.detail),
-                _("Upgrade the Redis server that REDIS_URL names."),
-            )
         elif service.name == "milvus":
             yield from _milvus_limits(services().vectors.server)
     status = model_status(services().settings)
@@ -134,10 +127,6 @@ def _warning(problem: str, step: str, points: Iterable[str] = ()) -> str:
     return f"**{escape(problem)}**" + (f"{listed}\n\n{step}" if listed else f"  \n{step}")
 
 
-def _redis_version(detail: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", detail)[:2])
-
-
 def draw_services(health: Sequence[ServiceHealth]) -> None:
     _section(_("Services"))
     found = {service.name: service for service in health}
@@ -156,7 +145,7 @@ def draw_services(health: Sequence[ServiceHealth]) -> None:
         facts.append(_("checked {ago}").format(ago=ago(service.checked_at)))
         if local and local.detail and not service.ok:
             facts.append(local.detail)
-        detail = _("does not answer") if service.error else service.detail
+        detail = _("not available") if service.error else service.detail
         rows.append(_Row(label, detail, facts, GOOD if service.ok else BAD))
     _table(rows)
 
