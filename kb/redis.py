@@ -133,4 +133,4 @@ def _release(lock: Any) -> None:
     try:
         lock.release()
     except RedisError:
-        return  # it expires by itself
+        return  # it will expire

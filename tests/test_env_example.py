@@ -1,4 +1,4 @@
-"""`.env.example` names every setting with its default, and nothing that is read by nobody."""
+"""`.env.example` lists every setting with its default, and nothing that nobody reads."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def test_every_setting_is_shown_with_its_default(field: str) -> None:
     assert EXAMPLES[field.upper()] == shown
 
 
-def test_nothing_else_is_shown_but_what_compose_reads() -> None:
+def test_other_variables_are_those_that_compose_reads() -> None:
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     others = EXAMPLES.keys() - {field.upper() for field in Settings.model_fields}
     assert others == {name for name in others if f"${{{name}:" in compose}
 
 
-def test_a_copy_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_copy_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     (tmp_path / ".env").write_text(TEXT, encoding="utf-8")
     assert load_settings(_env_file=tmp_path / ".env") == load_settings(_env_file=None)
 
 
-def test_a_copy_with_every_line_uncommented_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copy_with_every_line_uncommented_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z_]+=)", "", TEXT, flags=re.MULTILINE), encoding="utf-8")

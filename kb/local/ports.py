@@ -8,15 +8,15 @@ from collections.abc import Collection
 
 HOST = "127.0.0.1"
 
-# Below the range of outgoing connections (Linux 32768+, macOS 49152+): while a service restarts, a client that keeps
-# connecting to a port inside that range can be given this very port, connect to itself and hold it.
+# Below the range of outgoing connections (Linux 32768+, macOS 49152+): inside it, a client that keeps connecting while
+# a service restarts can get the service's own port, connect to itself and hold the port.
 RANGE = range(20_000, 32_000)
 
 
 def is_free(port: int) -> bool:
     """Whether a server could listen on `port` now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that linger after a kill do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections that linger after a kill
         try:
             probe.bind((HOST, port))
         except OSError:
@@ -25,7 +25,7 @@ def is_free(port: int) -> bool:
 
 
 def is_listening(port: int) -> bool:
-    """Whether a server takes connections on `port`."""
+    """Whether a server accepts connections on `port`."""
     try:
         socket.create_connection((HOST, port), timeout=1).close()
     except OSError:

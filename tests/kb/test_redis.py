@@ -34,7 +34,7 @@ def away(make_settings: MakeSettings) -> Iterator[redis.Redis]:
         yield client
 
 
-# --- turns -----------------------------------------------------------------------------------------------------
+# --- locks -----------------------------------------------------------------------------------------------------
 
 
 def test_only_one_thread_holds_a_lock(client: redis.Redis) -> None:
@@ -74,10 +74,10 @@ def test_long_lock_is_renewed(client: redis.Redis, monkeypatch: pytest.MonkeyPat
     turns, others, entered = kb_redis.Turns(client), kb_redis.Turns(client), threading.Event()
 
     def second() -> None:
-        with others.take("a"):  # as another process does
+        with others.take("a"):  # like another process
             entered.set()
 
-    for _ in range(2):  # again once the thread that renews has ended
+    for _ in range(2):  # again after the renewing thread has ended
         with turns.take("a"):
             waiting = threading.Thread(target=second)
             waiting.start()
@@ -155,7 +155,7 @@ def test_progress_survives_a_round_trip(client: redis.Redis) -> None:
 def test_writing_progress_ignores_a_missing_redis(away: redis.Redis) -> None:
     board, version = ProgressBoard(away), uuid4()
     board.write(version, Progress(VersionState.PARSING, 0, 0, 0.0, datetime.now(UTC), "worker"))
-    with pytest.raises(RedisUnavailable):  # but who looks is told
+    with pytest.raises(RedisUnavailable):  # but readers are told
         board.read([version])
     with pytest.raises(RedisUnavailable):
         board.workers()
@@ -165,7 +165,7 @@ def test_meter_writes_twice_a_second_with_the_rate_of_the_stage(client: redis.Re
     board, version, now = ProgressBoard(client), uuid4(), [100.0]
     meter = Meter(board, version, "worker", clock=lambda: now[0])
     meter.report(VersionState.PARSING, 1, 2)
-    assert board.read([version]) == {}  # nobody can read what is over at once
+    assert board.read([version]) == {}  # too short to be seen
     seen = []
     for done in range(101):
         now[0] += 0.125

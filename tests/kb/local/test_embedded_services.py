@@ -84,7 +84,7 @@ def test_services_listen_on_loopback_only(running: Running) -> None:
         (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
         for pid in pids
         for connection in psutil.Process(pid).net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN  # gRPC writes the IPv4 address in the manner of IPv6
+        if connection.status == psutil.CONN_LISTEN  # gRPC writes IPv4 addresses as IPv6
     }
     assert listening == {(HOST, port) for port in ports_of(local)}
 
@@ -155,7 +155,7 @@ def test_configured_services_are_not_started(embedded: Embedded) -> None:
 
 
 def test_worker_is_told_the_address_of_an_external_redis(embedded: Embedded) -> None:
-    """No worker from elsewhere could reach the embedded Milvus."""
+    """The worker is embedded as well: no other could reach the embedded Milvus."""
     local = embedded.started(redis_url="redis://redis.example:6379/0")
     assert [state.name for state in local.states()] == ["milvus", "worker"]
     path = embedded.home / "worker.json"
