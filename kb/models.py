@@ -312,10 +312,40 @@ class Retrieval:
 
 
 @dataclass(frozen=True, slots=True)
+class Choices:
+    """What a user chose last. Kept as JSON: unknown fields are ignored, missing or unreadable ones have defaults."""
+
+    mode: Mode = Mode.KNOWLEDGE
+    knowledge_base_id: UUID | None = None
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "version": 1,
+            "mode": self.mode.value,
+            "knowledge_base_id": str(self.knowledge_base_id) if self.knowledge_base_id else None,
+        }
+
+    @classmethod
+    def from_json(cls, stored: object) -> Choices:
+        values = stored if isinstance(stored, dict) else {}
+        return cls.from_texts(values.get("mode"), values.get("knowledge_base_id"))
+
+    @classmethod
+    def from_texts(cls, mode: object, knowledge_base_id: object) -> Choices:
+        """From stored or typed texts, whatever they are."""
+        try:
+            base_id = UUID(str(knowledge_base_id))
+        except ValueError:
+            base_id = None
+        return cls(Mode(mode) if mode in list(Mode) else Mode.KNOWLEDGE, base_id)
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     id: UUID
     name: str
     chat_model: str = ""
+    last_choices: Choices = Choices()
 
 
 @dataclass(frozen=True, slots=True)

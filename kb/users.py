@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from kb.database import Database
 from kb.database.tables import users
 from kb.errors import NotFound
-from kb.models import User
+from kb.models import Choices, User
 
 LOCAL_USER = "local"
 
@@ -30,10 +30,17 @@ class Users:
             if connection.execute(statement).rowcount == 0:
                 raise NotFound(what="user")
 
+    def remember_choices(self, user_id: UUID, choices: Choices) -> None:
+        """Remember what this user chose last, for the next tab."""
+        statement = sa.update(users).where(users.c.id == user_id).values(last_choices=choices.to_json())
+        with self._database.write() as connection:
+            if connection.execute(statement).rowcount == 0:
+                raise NotFound(what="user")
+
     def _find_local(self) -> User | None:
         with self._database.read() as connection:
             row = connection.execute(sa.select(users).where(users.c.name == LOCAL_USER)).one_or_none()
-            return User(row.id, row.name, row.chat_model) if row else None
+            return User(row.id, row.name, row.chat_model, Choices.from_json(row.last_choices)) if row else None
 
     def _create_local(self) -> User:
         try:

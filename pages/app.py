@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
 from kb.errors import KbError
+from kb.models import Choices
 from pages.ui import resources
 from pages.ui.feedback import show_error, show_flash
 from pages.ui.frame import PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
-from pages.ui.state import state
+from pages.ui.state import begin, keep_in_address, state
 
 HERE = Path(__file__).parent
 
@@ -37,9 +39,24 @@ def main() -> None:
         show_error(error)
         st.button(_("Try again"), key="start_again")
         st.stop()
+    with suppress(KbError):  # the page itself says what does not respond
+        keep_choices()
     state().has_dialog = False
     show_flash()
     page.run()
+
+
+def keep_choices() -> None:
+    """F5 and a new tab begin with what was chosen here: the address is for this tab, SQL for the next one."""
+    current = state()
+    if current.remembered is None:
+        user = resources.current_user()
+        begin(user, resources.services().knowledge_bases.list(user.id))
+    keep_in_address()
+    chosen = Choices(current.mode, current.knowledge_base_id)
+    if chosen != current.remembered:
+        resources.services().users.remember_choices(resources.current_user().id, chosen)
+        current.remembered = chosen
 
 
 def draw_language() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from kb.conversations import CONVERSATION
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
 from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, User
@@ -48,15 +49,20 @@ def main() -> None:
 def open_conversation(user: User) -> Conversation | None:
     """The conversation in the address, else the one this session had open."""
     current = state()
-    wanted = query_id("conversation") or current.conversation_id
-    if wanted is None:
-        return None
+    wanted = query_id("conversation")
+    if wanted is None and "conversation" not in st.query_params:
+        wanted = current.conversation_id
+        if wanted is None:
+            return None
     try:
+        if wanted is None:  # what stands in the address is no id
+            raise NotFound(what=CONVERSATION)
         conversation = services().conversations.get(user.id, wanted)
     except NotFound as error:
         current.conversation_id = None
         forget_id("conversation")
         show_error(error)
+        st.page_link("history.py", label=_("See all conversations"), icon=":material/history:")
         return None
     if current.conversation_id != conversation.id:
         current.conversation_id, current.mode = conversation.id, conversation.mode

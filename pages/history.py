@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import streamlit as st
 
 from kb.errors import KbError
@@ -9,7 +11,7 @@ from kb.extracts import escape_markdown as escape
 from kb.models import Conversation, User
 from pages.ui.chat_sidebar import mode_names
 from pages.ui.feedback import confirm, errors_flashed, show_error
-from pages.ui.i18n import _, moment
+from pages.ui.i18n import _, day, time_of_day
 from pages.ui.resources import current_user, services
 from pages.ui.state import state
 
@@ -46,8 +48,10 @@ def draw_history(user: User) -> None:
     found = services().conversations.search(
         user.id, search or "", offset=(page - 1) * PAGE_CONVERSATIONS, limit=PAGE_CONVERSATIONS
     )
-    for conversation in found:
-        draw_conversation(user, conversation)
+    for label, of_a_day in groupby(found, key=lambda conversation: day(conversation.updated_at)):
+        st.caption(f"**{label}**")
+        for conversation in of_a_day:
+            draw_conversation(user, conversation)
 
 
 def _show_first_page() -> None:
@@ -62,7 +66,7 @@ def draw_conversation(user: User, conversation: Conversation) -> None:
             query_params={"conversation": str(conversation.id)},
             width="stretch",
         )
-        st.caption(f"{mode_names()[conversation.mode]} · {moment(conversation.updated_at)}", width="content")
+        st.caption(f"{mode_names()[conversation.mode]} · {time_of_day(conversation.updated_at)}", width="content")
         popover = f"editing-{conversation.id}"
         with st.popover(
             _("Rename"), icon=":material/edit:", type="tertiary", help=_("Rename"), key=popover, on_change="rerun"

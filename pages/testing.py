@@ -1,10 +1,11 @@
-"""Testing: a question to a knowledge base, and every passage with its scores. Calls no model."""
+"""Retrieval testing: a question to a knowledge base, and every passage with its scores. No language model."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from kb.errors import KbError, NotFound
+from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
 from pages.ui.feedback import show_error
@@ -25,7 +26,10 @@ def main() -> None:
         show_error(error)
         return
     st.header(_("Retrieval testing"), anchor=False)
-    st.caption(_("See which passages a question finds, with every score and time. The chat retrieves in the same way."))
+    st.caption(
+        _("See which passages a question finds, with every score and time. The chat retrieves in the same way."),
+        help=_("Documents are stored in pieces, the chunks. The chunks that a question finds are its passages."),
+    )
     if not knowledge_bases:
         st.write(_("There is no knowledge base yet."))
         st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
@@ -47,20 +51,21 @@ def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
         key=CHOICE_KEY,
         on_change=_choose,
     )
+    if (test := state().test) and QUESTION_KEY not in st.session_state:  # back from another page
+        st.session_state[QUESTION_KEY] = test[1].question
     with st.form("test_form", border=False):
         st.text_input(_("Question"), key=QUESTION_KEY, placeholder=_("A question as your users would ask it"))
-        # A question to one that was deleted meanwhile must not be answered from another.
+        # The question was meant for the knowledge base that is gone, not for the one that replaces it.
         if st.form_submit_button(_("Run the test"), key="run_test", type="primary") and not is_gone:
             run_test(user)
 
 
 def _choose() -> None:
     state().knowledge_base_id = st.session_state[CHOICE_KEY]
-    state().test = None
 
 
 def run_test(user: User) -> None:
-    """Retrieve, and keep the result for the reruns to come."""
+    """Retrieve, and keep the result for later runs."""
     question = st.session_state[QUESTION_KEY].strip()
     state().test = None
     if not question:
@@ -78,6 +83,8 @@ def draw_result() -> None:
     tested, retrieval = state().test or (None, None)
     if retrieval is None or tested != state().knowledge_base_id:
         return
+    if retrieval.question != st.session_state[QUESTION_KEY].strip():  # the field holds another question by now
+        st.caption(_("Results for “{question}”").format(question=escape(retrieval.question)))
     with st.container(key="passages"):
         draw_passages(retrieval)
 

@@ -61,6 +61,7 @@ users = Table(
     Column("id", Uuid, primary_key=True, default=uuid4),
     Column("name", String(100), nullable=False, unique=True),
     Column("chat_model", String(300), nullable=False, default=""),
+    Column("last_choices", JSON, nullable=False, default=dict, server_default="{}"),  # kb.models.Choices
     Column("created_at", UtcDateTime, nullable=False, default=now),
 )
 

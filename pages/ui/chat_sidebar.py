@@ -26,7 +26,7 @@ def mode_names() -> dict[Mode, str]:
     return {
         Mode.LLM: _("LLM chat"),
         Mode.KNOWLEDGE: _("Knowledge-base Q&A"),
-        Mode.TEST: _("Knowledge-base testing"),
+        Mode.TEST: _("Retrieval testing"),
     }
 
 
@@ -112,7 +112,7 @@ def _draw_model() -> None:
         return
     labels = {model.id: f"{model.name} · {model.server}" for model in models}
     options = list(labels) if is_configured else ["", *labels]
-    chosen = current_user().chat_model
+    chosen = chosen_model()
     st.session_state[MODEL_KEY] = chosen if chosen in options else options[0]
     st.selectbox(
         _("Language model"),
@@ -138,6 +138,7 @@ def _look_again() -> None:
 
 def _choose_model() -> None:
     state().choices += 1
+    state().chat_model = st.session_state[MODEL_KEY]
     with errors_flashed():
         services().users.choose_chat_model(current_user().id, st.session_state[MODEL_KEY])
 
@@ -150,10 +151,16 @@ def connect_help() -> str:
     )
 
 
+def chosen_model() -> str:
+    """The id of the model that this tab has chosen, else the one that the user chose last; may be empty."""
+    own = state().chat_model
+    return current_user().chat_model if own is None else own
+
+
 def has_model() -> bool:
     """Whether there is a model to ask, as far as is known."""
     try:
-        return services().chat_models.choose(current_user().chat_model) is not None
+        return services().chat_models.choose(chosen_model()) is not None
     except ModelError:
         return False
 

@@ -9,7 +9,7 @@ import streamlit as st
 from kb.extracts import escape_markdown as escape
 from kb.models import Chunk, Document, User
 from pages.ui.feedback import dialog, errors_shown
-from pages.ui.i18n import _, ngettext
+from pages.ui.i18n import _, ngettext, place_label
 from pages.ui.resources import services
 
 PAGE_CHUNKS = 20
@@ -27,15 +27,13 @@ def open_chunks(user: User, document: Document) -> None:
         with errors_shown():
             for chunk in services().documents.chunks(user.id, document.id, (page - 1) * PAGE_CHUNKS, PAGE_CHUNKS):
                 with st.container(border=True):
-                    draw_chunk(chunk)
+                    draw_chunk(document.name, chunk)
 
     drawer()
 
 
-def draw_chunk(chunk: Chunk) -> None:
-    place = [f"#{chunk.ordinal + 1}"]
-    if chunk.page:
-        place.append(_("p. {page}").format(page=chunk.page))
+def draw_chunk(document_name: str, chunk: Chunk) -> None:
+    place = filter(None, [f"#{chunk.ordinal + 1}", place_label(document_name, chunk.page, chunk.heading)])
     heading = f"<div class='zw-heading'>{html.escape(chunk.heading)}</div>" if chunk.heading else ""
     st.html(
         f"<div class='zw-passage'><div class='zw-place'>{html.escape(' · '.join(place))}</div>{heading}"

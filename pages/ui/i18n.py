@@ -8,12 +8,12 @@ from __future__ import annotations
 import gettext
 import io
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from pathlib import Path
 
 import streamlit as st
-from babel.dates import format_datetime, format_timedelta, get_timezone
+from babel.dates import format_date, format_time, format_timedelta, get_timezone
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -63,13 +63,24 @@ def number(value: float, digits: int = 0) -> str:
     return format_decimal(round(value, digits) if digits else round(value), locale=language())
 
 
-def moment(value: datetime) -> str:
-    """A date and time in the browser's time zone; in UTC where it tells none that is known."""
+def time_zone() -> tzinfo:
+    """The browser's time zone; UTC if the browser names none that is known."""
     try:
-        zone = get_timezone(st.context.timezone or "UTC")
+        return get_timezone(st.context.timezone or "UTC")
     except LookupError:
-        zone = UTC
-    return str(format_datetime(value, "short", tzinfo=zone, locale=language()))
+        return UTC
+
+
+def time_of_day(value: datetime) -> str:
+    """A time without its date, such as "9:30 PM"."""
+    return str(format_time(value, "short", tzinfo=time_zone(), locale=language()))
+
+
+def day(value: datetime) -> str:
+    """A date, such as "Today" or "November 25, 2026"."""
+    date, today = value.astimezone(time_zone()).date(), datetime.now(time_zone()).date()
+    names = {today: _("Today"), today - timedelta(days=1): _("Yesterday")}
+    return names.get(date) or str(format_date(date, "long", locale=language()))
 
 
 def ago(value: datetime) -> str:
@@ -78,6 +89,19 @@ def ago(value: datetime) -> str:
     # "Short" is 40 秒前 in Chinese, and 40 sec. ago in English.
     text = format_timedelta(elapsed, add_direction=True, format="short" if code == "zh_CN" else "long", locale=code)
     return re.sub(r"(?<=\d)(?=[\u4e00-\u9fff])", " ", text)
+
+
+def place_label(document_name: str, page: int, heading: str = "") -> str:
+    """A page by what it is in this kind of document: a page, a slide, or a sheet by its name. Empty without pages."""
+    if not page:
+        return ""
+    extension = Path(document_name).suffix.lower()
+    if extension == ".pptx":
+        return _("slide {number}").format(number=number(page))
+    if extension == ".xlsx":
+        sheet = heading.split(" > ")[0]  # the parser makes the sheet's name its first heading
+        return _("sheet “{name}”").format(name=sheet) if sheet else _("sheet {number}").format(number=number(page))
+    return _("p. {page}").format(page=number(page))
 
 
 def size(size_bytes: int) -> str:

@@ -13,7 +13,7 @@ from kb.errors import KbError, NoChatModel, NotFound, RedisUnavailable, from_cod
 from kb.extracts import escape_markdown as escape
 from kb.models import Message, MessageState, Mode, Retrieval, Role
 from pages.ui import resources
-from pages.ui.chat_sidebar import connect_help, mode_names
+from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
 from pages.ui.citations import cited, safe_markdown
 from pages.ui.feedback import errors_flashed, live_fragment, redraw, show_error
 from pages.ui.i18n import _, ngettext
@@ -224,7 +224,7 @@ def start_answer(user_id: UUID, message: Message) -> None:
     """Start writing `message` in the background. If that fails, the message shows why and can be retried."""
     state().live.pop(message.id, None)
     try:
-        resources.answers().start(user_id, message.id, resources.current_user().chat_model)
+        resources.answers().start(user_id, message.id, chosen_model())
     except KbError as error:
         with errors_flashed():  # if SQL fails too, the reaper closes the answer
             resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, "", error=error)

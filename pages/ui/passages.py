@@ -12,7 +12,7 @@ from kb.errors import N_
 from kb.extracts import split_sentences
 from kb.models import Passage, Retrieval, RouteHit, Source, Trace
 from pages.ui.feedback import dialog
-from pages.ui.i18n import _, ngettext, number
+from pages.ui.i18n import _, ngettext, number, place_label
 
 _LABEL_CHARACTERS = 40
 _FOLDED_CHARACTERS = 600  # above a match; less than the box shows
@@ -32,9 +32,9 @@ STEP_NAMES = {
 }
 
 
-def place(document_name: str, page: int) -> str:
+def place(document_name: str, page: int, heading: str = "") -> str:
     """A passage's document and page, as a label."""
-    return " · ".join((document_name, _("p. {page}").format(page=page))) if page else document_name
+    return " · ".join(filter(None, [document_name, place_label(document_name, page, heading)]))
 
 
 def draw_nothing_found(retrieval: Retrieval) -> None:
@@ -59,7 +59,7 @@ def draw_passages(retrieval: Retrieval, key_suffix: str = "") -> None:
 def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
     """Draw a passage: its place, its scores, and its text with the matching sentences marked and in view."""
     chunk = passage.chunk
-    title = html.escape(place(passage.document_name, chunk.page))
+    title = html.escape(place(passage.document_name, chunk.page, chunk.heading))
     heading = f"<div class='zw-heading'>{html.escape(chunk.heading)}</div>" if chunk.heading else ""
     scores = "".join(f"<span><b>{html.escape(name)}</b> {value}</span>" for name, value in _scores(passage))
     st.html(

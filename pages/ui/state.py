@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import streamlit as st
 
 from kb.errors import KbError
-from kb.models import KnowledgeBase, Mode, Retrieval
+from kb.models import Choices, KnowledgeBase, Mode, Retrieval, User
+
+NO_MODEL = "none"  # in the address; every model's id has a slash
 
 
 @dataclass(slots=True)
@@ -39,6 +41,9 @@ class State:
     mode: Mode = Mode.KNOWLEDGE
     conversation_id: UUID | None = None
     knowledge_base_id: UUID | None = None
+    chat_model: str | None = None  # this tab's own choice; None: the user's last one
+    remembered: Choices | None = None  # what SQL was told last; None: the tab has just been opened
+    address: dict[str, str] = field(default_factory=dict)  # the choices as this session last wrote them there
     # A switch before the conversation exists; its line is drawn, and stored with the first question.
     switched: bool = False
     refused: Refused | None = None  # the last question, if it could not be asked
@@ -55,6 +60,39 @@ def state() -> State:
         st.session_state["state"] = State()
     found: State = st.session_state["state"]
     return found
+
+
+def begin(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
+    """A new tab or F5: take over the choices in the address, else the user's last ones, as far as they still hold."""
+    current, query = state(), st.query_params
+    chosen = user.last_choices
+    if chosen.knowledge_base_id not in [base.id for base in knowledge_bases]:
+        chosen = replace(chosen, knowledge_base_id=None)
+    if "mode" in query or "knowledge_base" in query:
+        chosen = Choices.from_texts(query.get("mode", chosen.mode), query.get("knowledge_base"))
+    current.mode, current.knowledge_base_id = chosen.mode, chosen.knowledge_base_id
+    if model := query.get("model"):
+        current.chat_model = "" if model == NO_MODEL else model
+    current.remembered = chosen
+
+
+def keep_in_address() -> None:
+    """Write this tab's choices into its address, so that F5 keeps them whatever other tabs choose.
+
+    A knowledge base that somebody else wrote there (a link, the Back button) is a choice, too.
+    """
+    current = state()
+    written = st.query_params.get("knowledge_base")
+    if current.address and written not in (None, current.address.get("knowledge_base")):
+        current.knowledge_base_id = query_id("knowledge_base") or current.knowledge_base_id
+    wanted = {"mode": current.mode.value}
+    if current.knowledge_base_id:
+        wanted["knowledge_base"] = str(current.knowledge_base_id)
+    if current.chat_model is not None:
+        wanted["model"] = current.chat_model or NO_MODEL
+    if any(st.query_params.get(name) != value for name, value in wanted.items()):
+        st.query_params.update(wanted)
+    current.address = wanted
 
 
 def query_id(name: str) -> UUID | None:
@@ -81,7 +119,7 @@ def settle_choices(knowledge_bases: list[KnowledgeBase]) -> bool:
     """Where none is chosen, or the chosen one is gone, another one steps in. Whether it is gone."""
     current = state()
     chosen = current.knowledge_base_id
-    if chosen in [base.id for base in knowledge_bases]:
-        return False
-    current.knowledge_base_id = preferred(knowledge_bases)
-    return chosen is not None
+    if is_missing := chosen not in [base.id for base in knowledge_bases]:
+        current.knowledge_base_id = preferred(knowledge_bases)
+    keep_in_address()
+    return is_missing and chosen is not None

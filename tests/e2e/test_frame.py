@@ -17,7 +17,7 @@ ENGLISH_LABELS = """() => [...document.querySelectorAll("[aria-label], [alt], [p
 
 def test_document_language_and_title_follow_the_choice(open_screen: OpenScreen) -> None:
     screen = open_screen("/history", locale="zh-CN")
-    expect(screen.page).to_have_title("历史 · 知问")
+    expect(screen.page).to_have_title("历史记录 · 知问")
     expect(screen.page.locator("html")).to_have_attribute("lang", "zh-CN")
     screen.choose("language", "English")
     expect(screen.page).to_have_title("History · Zhiwen")
@@ -27,7 +27,7 @@ def test_document_language_and_title_follow_the_choice(open_screen: OpenScreen) 
 def test_chinese_pages_have_no_english_labels(open_screen: OpenScreen) -> None:
     screen = open_screen("/", locale="zh-CN")
     expect(screen.page.get_by_test_id("stSidebar")).to_have_attribute("aria-label", "侧边栏")
-    for title in ("知识库", "检索测试", "历史", "系统", "对话"):
+    for title in ("知识库", "检索测试", "历史记录", "系统", "对话"):
         screen.go_to(title)
         screen.page.wait_for_function(f"({ENGLISH_LABELS})().length === 0")
 
@@ -85,3 +85,20 @@ def test_sidebar_of_a_desktop_stays_open(open_screen: OpenScreen) -> None:
     screen.go_to("History")
     expect(screen.page).to_have_title(re.compile("^History"))
     expect(screen.page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "false")
+
+
+def test_reload_and_new_tab_keep_the_mode(open_screen: OpenScreen) -> None:
+    screen = open_screen("/")
+    screen.switch_mode("LLM chat")
+    expect(screen.page).to_have_url(re.compile("mode=llm"))
+    screen.page.reload()
+    screen.settle()
+    expect(screen.key("mode").get_by_role("radio", name="LLM chat")).to_be_checked()
+    other = open_screen("/")
+    expect(other.key("mode").get_by_role("radio", name="LLM chat")).to_be_checked()
+    other.switch_mode("Knowledge-base Q&A")
+    screen.go_to("History")
+    screen.page.reload()
+    screen.settle()
+    screen.go_to("Chat")
+    expect(screen.key("mode").get_by_role("radio", name="LLM chat")).to_be_checked()

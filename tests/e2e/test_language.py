@@ -12,7 +12,7 @@ from tests.e2e.screen import OpenScreen
 def test_chosen_language_survives_reloads_and_navigation(open_screen: OpenScreen) -> None:
     screen = open_screen("/")
     screen.choose("language", "简体中文")
-    screen.switch_mode("LLM 对话")
+    screen.switch_mode("大模型对话")
     screen.ask("你好")
     expect(screen.page).to_have_url(re.compile("conversation="))
     screen.page.reload()

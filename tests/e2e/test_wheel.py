@@ -125,7 +125,7 @@ def test_page_has_its_style_its_language_and_answers(browser: Browser, installed
     assert page.evaluate("[...document.querySelectorAll('style')].some(s => s.textContent.includes('.zw-passage'))")
     expect(page.get_by_test_id("stApp")).to_have_css("font-family", re.compile("^system-ui"))
     expect(page.get_by_test_id("stSidebarLogo")).to_be_visible()
-    screen.switch_mode("LLM 对话")
+    screen.switch_mode("大模型对话")
     screen.ask("你好")
     expect(screen.messages.last).to_contain_text("你问的是：你好")
     page.close()

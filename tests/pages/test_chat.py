@@ -303,7 +303,7 @@ def test_mode_switch_leaves_a_notice(installation: Installation, visit: Visit) -
     visitor.choose("mode", Mode.LLM)
     assert "— Now: LLM chat —" in visitor.text()
     visitor.choose("mode", Mode.TEST)
-    assert "— Now: Knowledge-base testing · Kitchen —" in visitor.text()
+    assert "— Now: Retrieval testing · Kitchen —" in visitor.text()
     assert "— Now: LLM chat —" not in visitor.text()
     notices = [message for message in messages_of(visitor, installation) if message.role is Role.NOTICE]
     assert [message.mode for message in notices] == [Mode.TEST]
@@ -324,9 +324,9 @@ def test_mode_switch_keeps_the_retry_button(installation: Installation, visit: V
 def test_mode_switch_before_the_first_question_leaves_a_notice(installation: Installation, visit: Visit) -> None:
     visitor = visit("zh-CN")
     visitor.choose("mode", Mode.LLM)
-    assert "— 已切换到 LLM 对话 —" in visitor.text()
+    assert "— 已切换到“大模型对话” —" in visitor.text()
     visitor.ask("茶是什么？")
-    assert "— 已切换到 LLM 对话 —" in visitor.text()
+    assert "— 已切换到“大模型对话” —" in visitor.text()
     roles = [message.role for message in messages_of(visitor, installation)]
     assert roles == [Role.NOTICE, Role.USER, Role.ASSISTANT]
 

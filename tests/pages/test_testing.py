@@ -58,6 +58,14 @@ def test_no_model_is_asked(visitor: Visitor, models: ModelServer) -> None:
     assert models.requests == []
 
 
+def test_result_is_kept_for_the_way_back(visitor: Visitor) -> None:
+    run_test(visitor, QUESTION)
+    visitor.go_to("history")
+    visitor.go_to("testing")
+    assert visitor.app.text_input(key="test_question").value == QUESTION
+    assert visitor.has("passage-1")
+
+
 def test_the_result_stays_until_another_knowledge_base_is_chosen(visitor: Visitor, installation: Installation) -> None:
     run_test(visitor, QUESTION)
     visitor.run()

@@ -1,0 +1,40 @@
+"""What is kept of a user."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from kb.database import Database
+from kb.database.tables import users
+from kb.errors import NotFound
+from kb.models import Choices, Mode
+from kb.users import Users
+
+
+def test_last_choices_are_kept(database: Database) -> None:
+    people = Users(database)
+    user = people.local()
+    assert user.last_choices == Choices()
+    chosen = Choices(Mode.TEST, uuid4())
+    people.remember_choices(user.id, chosen)
+    assert people.local().last_choices == chosen
+
+
+def test_unknown_user_has_no_choices_to_keep(database: Database) -> None:
+    with pytest.raises(NotFound):
+        Users(database).remember_choices(uuid4(), Choices())
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [{}, {"version": 9, "mode": "dance", "more": 1}, {"knowledge_base_id": 7}, {"mode": None}, [], "text"],
+)
+def test_unreadable_choices_have_defaults(database: Database, stored: object) -> None:
+    user = Users(database).local()
+    with database.write() as connection:
+        connection.execute(sa.update(users).values(last_choices=stored))
+    assert Users(database).local().last_choices == Choices()
+    assert Users(database).local().id == user.id

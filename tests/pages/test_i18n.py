@@ -1,0 +1,47 @@
+"""Words that depend on values: moments, places in documents, sizes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pages.ui import i18n
+
+
+@pytest.fixture(params=["en", "zh_CN"])
+def language(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(i18n, "language", lambda: request.param)
+    return str(request.param)
+
+
+@pytest.mark.parametrize(
+    ("delta", "english", "chinese"),
+    [
+        (timedelta(seconds=-40), "40 seconds ago", "40 秒前"),
+        (timedelta(minutes=-3), "3 minutes ago", "3 分钟前"),
+        (timedelta(hours=-2), "2 hours ago", "2 小时前"),
+        (timedelta(days=-3), "3 days ago", "3 天前"),
+    ],
+)
+def test_ago_reads_as_people_write(delta: timedelta, english: str, chinese: str, language: str) -> None:
+    assert i18n.ago(datetime.now(UTC) + delta) == (english if language == "en" else chinese)
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "english", "chinese"),
+    [
+        ("report.pdf", "Costs", "p. 3", "第 3 页"),
+        ("talk.PPTX", "Results", "slide 3", "幻灯片 3"),
+        ("budget.xlsx", "", "sheet 3", "工作表 3"),
+        ("budget.xlsx", "预算 > 2024", "sheet “预算”", "工作表“预算”"),
+    ],
+)
+def test_place_is_named_by_the_kind_of_document(
+    name: str, heading: str, english: str, chinese: str, language: str
+) -> None:
+    assert i18n.place_label(name, 3, heading) == (english if language == "en" else chinese)
+
+
+def test_document_without_pages_has_no_place(language: str) -> None:
+    assert i18n.place_label("notes.md", 0, "Costs") == ""
