@@ -17,7 +17,7 @@ from kb.models import VersionState
 from pages.ui.i18n import LANGUAGES, LOCALES
 from tests.real_services import ROOT
 
-SOURCES = sorted(path for folder in ("kb", "pages") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(path for folder in ("kb", "pages", "web") for path in (ROOT / folder).rglob("*.py"))
 MARKERS = {"_": 1, "N_": 1, "ngettext": 2}  # function → how many of its first arguments are texts
 PLACEHOLDER = re.compile(r"\{(\w*)\}")
 TRANSLATED = [code for code in LANGUAGES if code != "en"]

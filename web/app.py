@@ -27,6 +27,7 @@ from kb.logs import configure_logs
 from kb.models import ServiceHealth
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
+from web.missing import MissingPages
 from web.security import SecurityHeaders
 from web.uploads import file_routes
 from workers.broker import DramatiqQueue, build_broker
@@ -172,4 +173,4 @@ async def healthz(_request: Request) -> JSONResponse:
 
 
 ROUTES = [Route("/healthz", healthz), *file_routes(resources.services)]
-MIDDLEWARE = [Middleware(SecurityHeaders)]
+MIDDLEWARE = [Middleware(SecurityHeaders), Middleware(MissingPages, routes=[route.path for route in ROUTES])]

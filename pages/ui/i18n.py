@@ -36,9 +36,21 @@ def browser_language() -> str:
     return "zh_CN" if (st.context.locale or "").lower().startswith("zh") else "en"
 
 
+def accepted_language(header: str) -> str:
+    """The language code for an Accept-Language header: the first that is ours."""
+    wanted = (part.split(";")[0].strip().lower()[:2] for part in header.split(","))
+    codes = {"zh": "zh_CN", "en": "en"}
+    return next((codes[part] for part in wanted if part in codes), "en")
+
+
+def translate(text: str, code: str) -> str:
+    """`text` in the language `code`, also outside of a page."""
+    return _translations(code).gettext(text) if text else ""
+
+
 def _(text: str) -> str:
     """`text` in the page's language."""
-    return _translations(language()).gettext(text) if text else ""
+    return translate(text, language())
 
 
 def ngettext(singular: str, plural: str, count: int, **values: str) -> str:

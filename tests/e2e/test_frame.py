@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 from playwright.sync_api import expect
 
 from tests.e2e.screen import OpenScreen, Screen
+from tests.real_services import wait_until
 
 # Texts and labels in English letters that a person or a screen reader meets.
 ENGLISH_LABELS = """() => [...document.querySelectorAll("[aria-label], [alt], [placeholder]")]
@@ -29,16 +31,16 @@ def test_chinese_pages_have_no_english_labels(open_screen: OpenScreen) -> None:
     expect(screen.page.get_by_test_id("stSidebar")).to_have_attribute("aria-label", "侧边栏")
     for title in ("知识库", "检索测试", "历史记录", "系统", "对话"):
         screen.go_to(title)
-        screen.page.wait_for_function(f"({ENGLISH_LABELS})().length === 0")
+        assert poll(lambda: screen.page.evaluate(ENGLISH_LABELS)) == []
 
 
 def test_streamlits_words_follow_a_change_of_language(open_screen: OpenScreen) -> None:
     screen = open_screen("/", locale="zh-CN")
-    expect(screen.page.get_by_role("button", name="收起侧边栏")).to_be_attached()
+    expect(screen.page.get_by_label("收起侧边栏")).to_be_attached()
     screen.choose("language", "English")
-    expect(screen.page.get_by_role("button", name="Close the sidebar")).to_be_attached()
+    expect(screen.page.get_by_label("Close the sidebar")).to_be_attached()
     screen.choose("language", "简体中文")
-    expect(screen.page.get_by_role("button", name="收起侧边栏")).to_be_attached()
+    expect(screen.page.get_by_label("收起侧边栏")).to_be_attached()
 
 
 def test_text_is_at_most_48_rem_wide_on_a_large_screen(open_screen: OpenScreen) -> None:
@@ -51,6 +53,19 @@ def test_text_is_at_most_48_rem_wide_on_a_large_screen(open_screen: OpenScreen) 
     assert sidebar
     left, right = box["x"] - sidebar["width"], 2560 - box["x"] - box["width"]
     assert abs(left - right) <= 16  # centred in what the sidebar leaves, up to a scroll bar
+
+
+def poll(look: Callable[[], list[str]]) -> list[str]:
+    """What `look` sees in the end; the browser's part of a page follows a moment after it."""
+    seen: list[str] = []
+
+    def is_empty() -> bool:
+        seen[:] = look()
+        return not seen
+
+    with suppress(AssertionError):
+        wait_until(is_empty, 10, "no labels")
+    return seen
 
 
 def open_sidebar(screen: Screen) -> None:

@@ -13,7 +13,7 @@ from tests.pages.visitor import Visitor
 
 def address(visitor: Visitor) -> dict[str, str]:
     """The query of the tab's address, as F5 sends it again."""
-    return {name: values[-1] for name, values in visitor.app.query_params.items()}
+    return {name: str(value) for name, value in visitor.app.query_params.items()}
 
 
 def shown(visitor: Visitor) -> tuple[object, object]:

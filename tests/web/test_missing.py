@@ -1,0 +1,51 @@
+"""Addresses without a page, over the middleware alone."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from pages.ui.frame import PAGES
+from web.missing import MissingPages
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml"}
+
+
+@pytest.fixture
+def client() -> TestClient:
+    app = Starlette(
+        routes=[Route("/{path:path}", lambda _request: PlainTextResponse("served"))],
+        middleware=[Middleware(MissingPages, routes=["/healthz", "/files/{id}"])],
+    )
+    return TestClient(app)
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/a/b", "/testing/more", "/<script>"])
+def test_unknown_address_gets_a_page_of_ours(path: str, client: TestClient) -> None:
+    reply = client.get(path, headers=BROWSER | {"Accept-Language": "fr, en;q=0.8"})
+    assert reply.status_code == 404
+    assert "Page not found" in reply.text
+    assert 'href="/"' in reply.text
+    assert "<script>" not in reply.text
+
+
+def test_page_is_in_the_browsers_language(client: TestClient) -> None:
+    reply = client.get("/nowhere", headers=BROWSER | {"Accept-Language": "zh-TW,zh;q=0.9,en;q=0.8"})
+    assert "没有这个页面" in reply.text
+    assert 'lang="zh-CN"' in reply.text
+
+
+@pytest.mark.parametrize(
+    "path", [*(f"/{path}" for path in PAGES), "/healthz", "/files/7", "/static/js/a.js", "/favicon.png"]
+)
+def test_known_addresses_are_served(path: str, client: TestClient) -> None:
+    assert client.get(path, headers=BROWSER).text == "served"
+
+
+def test_what_is_no_page_is_left_alone(client: TestClient) -> None:
+    assert client.get("/nowhere", headers={"Accept": "*/*"}).text == "served"
+    assert client.post("/nowhere", headers=BROWSER).status_code == 405

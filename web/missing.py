@@ -1,0 +1,80 @@
+"""Addresses without a page. Streamlit would open the chat and say so in English only."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Collection
+
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from streamlit import config
+
+from kb.errors import N_
+from pages.ui.frame import HTML_LANGUAGES, PAGES
+from pages.ui.i18n import accepted_language, translate
+
+STREAMLITS_OWN = (
+    "_stcore",
+    "app",
+    "component",
+    "media",
+    "static",
+)  # what it serves itself, by the first part of the path
+TITLE = N_("Page not found")
+TEXT = N_("There is no page at {path}.")
+NEXT_STEP = N_("Go to the chat")
+PAGE = """<!doctype html>
+<html lang="{language}">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+  :root {{ color-scheme: light dark; }}
+  body {{ max-width: 32rem; margin: 20vh auto; padding: 0 1rem; font: 1rem/1.6 system-ui, sans-serif; }}
+  p {{ overflow-wrap: anywhere; }}
+  a {{ color: light-dark(#136068, #7cc7cd); }}
+</style>
+<h1>{title}</h1>
+<p>{text}</p>
+<p><a href="{home}">{next_step}</a></p>
+"""
+
+
+class MissingPages:
+    """ASGI middleware that answers a browser at an unknown address with a page of ours and 404.
+
+    `routes` are the paths of the other routes, such as `/healthz`.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Collection[str]) -> None:
+        self._app = app
+        self._others = {*STREAMLITS_OWN, *(path.strip("/").split("/")[0] for path in routes)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET" or not self._is_missing(scope):
+            await self._app(scope, receive, send)
+            return
+        language = accepted_language(Headers(scope=scope).get("accept-language", ""))
+        text = translate(TEXT, language).format(path=scope["path"])
+        page = PAGE.format(
+            language=HTML_LANGUAGES[language],
+            title=html.escape(translate(TITLE, language)),
+            text=html.escape(text),
+            next_step=html.escape(translate(NEXT_STEP, language)),
+            home=html.escape(f"/{_base_path()}"),
+        )
+        await HTMLResponse(page, status_code=404)(scope, receive, send)
+
+    def _is_missing(self, scope: Scope) -> bool:
+        """Only what a browser opens as a page: scripts and images of a page have other types."""
+        if "text/html" not in Headers(scope=scope).get("accept", ""):
+            return False
+        path = str(scope["path"]).strip("/")
+        base = _base_path()
+        path = path.removeprefix(base).strip("/") if base else path
+        return path not in PAGES and path.split("/")[0] not in self._others and "." not in path
+
+
+def _base_path() -> str:
+    return str(config.get_option("server.baseUrlPath")).strip("/")
