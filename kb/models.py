@@ -337,7 +337,7 @@ class Choices:
             base_id = UUID(str(knowledge_base_id))
         except ValueError:
             base_id = None
-        return cls(Mode(mode) if mode in list(Mode) else Mode.KNOWLEDGE, base_id)
+        return cls(next((one for one in Mode if one == mode), Mode.KNOWLEDGE), base_id)
 
 
 @dataclass(frozen=True, slots=True)

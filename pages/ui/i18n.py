@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import streamlit as st
-from babel.dates import format_date, format_time, format_timedelta, get_timezone
+from babel.dates import format_date, format_datetime, format_time, format_timedelta, get_timezone
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -81,6 +81,11 @@ def time_zone() -> tzinfo:
         return get_timezone(st.context.timezone or "UTC")
     except LookupError:
         return UTC
+
+
+def moment(value: datetime) -> str:
+    """A date and time, such as "11/25/26, 9:30 PM"."""
+    return str(format_datetime(value, "short", tzinfo=time_zone(), locale=language()))
 
 
 def time_of_day(value: datetime) -> str:
