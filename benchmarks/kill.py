@@ -29,7 +29,7 @@ from benchmarks.samples import write_samples
 from benchmarks.web import WebProcess, wait_until
 from kb.chunking import chunk_document
 from kb.config import load_settings
-from kb.local.ports import is_listening
+from kb.local.run_state import is_listening
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.parsing import parse_file
 

@@ -16,8 +16,8 @@ import redis.asyncio
 
 from kb import redis as kb_redis
 from kb.config import Settings
+from kb.formats import from_record
 from kb.models import MessageState, Retrieval
-from kb.retrieval.record import from_record
 
 ALIVE_SECONDS = 6
 STREAM_SECONDS = 3600

@@ -28,9 +28,9 @@ from kb.completions import ChatClient, Reasoning, TextPiece, TextWasReasoning
 from kb.config import Settings
 from kb.conversations import Conversations
 from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
+from kb.formats import to_record
 from kb.llm import ChatModel
 from kb.models import MessageState, Retrieval
-from kb.retrieval.record import to_record
 
 BATCH_SECONDS = 0.05
 START_SECONDS = 10.0

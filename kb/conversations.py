@@ -14,11 +14,10 @@ import structlog
 from kb.database import Database
 from kb.database.tables import conversations, message_texts, messages, now
 from kb.errors import N_, AnswerRunning, KbError, NotFound
-from kb.formats import Unreadable
+from kb.formats import Unreadable, from_record, sources_from, to_record
 from kb.library.access import own_knowledge_base
 from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role, Sources
 from kb.names import clean_label, clean_name, clean_text, fold
-from kb.retrieval.record import from_record, sources_from, to_record
 
 TITLE_CHARACTERS = 60  # of a title made of the first question
 MOST_TITLE_CHARACTERS = 200

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kb.models import Message, Passage, Role
-from kb.retrieval.context import estimate_tokens
+from kb.retrieval.ranking import estimate_tokens
 
 HISTORY_TOKENS = 2_000
 

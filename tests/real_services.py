@@ -20,8 +20,8 @@ import pytest
 from filelock import FileLock, Timeout
 
 from kb.errors import SetupError
-from kb.local.ports import HOST, is_listening
 from kb.local.redis_server import find_redis_server
+from kb.local.run_state import HOST, is_listening
 
 ROOT = Path(__file__).parents[1]
 OLD_MILVUS = ROOT / "build" / "milvus-2.3.5" / "bin" / "milvus-server"

@@ -17,7 +17,7 @@ from streamlit import config
 from streamlit.runtime.scriptrunner.exec_code import modified_sys_path
 from streamlit.web.server.app_discovery import discover_asgi_app
 
-from kb.local.ports import HOST, is_listening
+from kb.local.run_state import HOST, is_listening
 from tests.e2e.web import Web, is_alive
 from tests.real_services import ROOT, free_port, wait_until
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from kb.config import Settings
 from kb.embedding.builtin import BUILTIN_MODELS, BuiltinModel, ensure_model, model_status
-from kb.embedding.cache import EmbeddingCache
 from kb.embedding.fetching import ModelState, ModelStatus
-from kb.embedding.model import EmbeddingModel, Vectors, require_same
+from kb.embedding.model import EmbeddingCache, EmbeddingModel, Vectors, require_same
 from kb.errors import N_, SetupError
 
 __all__ = [

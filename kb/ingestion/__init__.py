@@ -4,7 +4,7 @@ from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.overview import FailingCleanUp, QueueDepth, failing_clean_ups, newest_collections, queue_depth
 from kb.ingestion.pipeline import Ingestion
-from kb.ingestion.workers import new_worker_id
+from kb.progress import new_worker_id
 
 __all__ = [
     "Claims",

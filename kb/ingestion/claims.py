@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from kb.database import Database
 from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
-from kb.ingestion.workers import is_dead
 from kb.library import mark_sent
 from kb.library.counts import RUNNING, count_answering, count_move
 from kb.library.rows import to_knowledge_base
 from kb.models import KnowledgeBase, VersionState
+from kb.progress import is_dead
 
 MAX_CRASHES = 3
 MAX_WAITS = 120  # an hour of a service's absence

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from kb.local.ports import HOST
-from kb.local.run_state import RunState
+from kb.local.run_state import HOST, RunState
 
 
 @dataclass(frozen=True, slots=True)

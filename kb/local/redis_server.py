@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kb.errors import N_, SetupError
-from kb.local.ports import HOST
+from kb.local.run_state import HOST
 
 OLDEST = (6, 2)
 MULTI_PART = (7, 0)  # since then the append-only file is a folder, which older versions overlook

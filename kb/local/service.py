@@ -18,8 +18,7 @@ from typing import BinaryIO
 import psutil
 
 from kb.local.plan import ServiceSpec
-from kb.local.ports import is_free
-from kb.local.run_state import ServiceState
+from kb.local.run_state import ServiceState, is_free
 
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 10.0

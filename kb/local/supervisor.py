@@ -18,9 +18,8 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from kb.local.plan import Plan, build_specs, plan_from_json
-from kb.local.ports import HOST, choose_port
 from kb.local.redis_server import write_configuration
-from kb.local.run_state import Holder, RunState, read_run_state, write_run_state
+from kb.local.run_state import HOST, Holder, RunState, choose_port, read_run_state, write_run_state
 from kb.local.service import Service, bound_log, end_process, start_time
 
 LOCK_POLL_SECONDS = 0.1

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from kb.errors import N_, BlankFile, DamagedFile, FileTooLarge, KbError, NoText
 from kb.models import ParsedDocument
+from kb.parsing.builder import Report, Source, report_nothing
 from kb.parsing.kinds import PARSERS, check, extension_of
 from kb.parsing.process import ParserProcess
-from kb.parsing.source import Report, Source, report_nothing
 
 __all__ = ["SUPPORTED_EXTENSIONS", "ParserProcess", "parse_file"]
 

@@ -1,8 +1,11 @@
-"""Builds a `ParsedDocument` from cleaned pieces, so that every offset refers to the final text."""
+"""A parser's input (`Source`) and its output: a `ParsedDocument` built from cleaned pieces, with exact offsets."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from kb.errors import N_, FileTooLarge
 from kb.models import Heading, PageStart, ParsedDocument
@@ -92,3 +95,19 @@ class TextBuilder:
                 name=self.name, size=N_("more than 300 million characters"), limit=N_("300 million characters")
             )
         self._parts.append(text)
+
+
+Report = Callable[[int, int], None]
+
+
+def report_nothing(done: int, total: int) -> None:
+    """A `Report` that does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The file at `path`; `name` is the user's file name; `report(done, total)` counts pages, slides or sheets."""
+
+    path: Path
+    name: str
+    report: Report = report_nothing

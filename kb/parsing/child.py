@@ -21,8 +21,8 @@ from typing import IO
 from kb.errors import FileTooLarge, KbError
 from kb.models import ParsedDocument
 from kb.parsing import parse_file
+from kb.parsing.builder import Report
 from kb.parsing.frames import Frame, document_frame, read_frame, write_frame
-from kb.parsing.source import Report
 
 Parse = Callable[[Path, str, Report], ParsedDocument]
 _PR_SET_PDEATHSIG = 1

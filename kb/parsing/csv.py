@@ -10,10 +10,9 @@ from itertools import islice
 
 from kb.errors import N_, DamagedFile
 from kb.models import ParsedDocument
-from kb.parsing.builder import TextBuilder, clean
+from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
 from kb.parsing.kinds import extension_of
-from kb.parsing.source import Source
 from kb.parsing.tables import table_lines
 
 _DELIMITERS = ",;\t|"

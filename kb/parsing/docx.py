@@ -10,8 +10,7 @@ from docx.oxml import parse_xml
 from docx.oxml.ns import qn
 
 from kb.models import ParsedDocument
-from kb.parsing.builder import TextBuilder
-from kb.parsing.source import Source
+from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.tables import join_cells
 
 _P, _TBL, _TR, _TC, _STYLE = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc"), qn("w:pStyle")

@@ -10,9 +10,8 @@ from bs4 import BeautifulSoup, Tag, XMLParsedAsHTMLWarning
 from bs4.element import NavigableString, PreformattedString
 
 from kb.models import ParsedDocument
-from kb.parsing.builder import TextBuilder
+from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode
-from kb.parsing.source import Source
 from kb.parsing.tables import join_cells
 
 # fmt: off

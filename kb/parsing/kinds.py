@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import puremagic
 
 from kb.errors import N_, DamagedFile, EmptyFile, FileTooLarge, PasswordProtected, UnsupportedFormat, WrongFormat
-from kb.parsing.source import Source
+from kb.parsing.builder import Source
 
 # Each supported extension and the module in this package that reads it.
 PARSERS = {

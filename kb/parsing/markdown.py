@@ -9,9 +9,8 @@ from itertools import accumulate, pairwise
 from markdown_it import MarkdownIt
 
 from kb.models import ParsedDocument
-from kb.parsing.builder import TextBuilder, clean
+from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
-from kb.parsing.source import Source
 
 _MAX_TOKENIZED = 20_000_000  # characters; a larger file gets no headings, because its tokens would fill the memory
 _EMBEDDED = re.compile(r"data:[\w.+/-]{3,80}(?:;[\w.=-]{1,40}){0,3},[\w+/=%-]{200,}")

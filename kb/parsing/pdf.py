@@ -21,8 +21,7 @@ from pypdfium2.raw import FPDF_ERR_PASSWORD
 
 from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
-from kb.parsing.builder import TextBuilder, clean
-from kb.parsing.source import Source
+from kb.parsing.builder import Source, TextBuilder, clean
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
 # pypdf raises these for a broken file, besides its own errors.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from kb.models import ParsedDocument
-from kb.parsing.builder import TextBuilder
+from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode
-from kb.parsing.source import Source
 
 
 def parse(source: Source) -> ParsedDocument:

@@ -11,8 +11,7 @@ from pptx.oxml import parse_xml
 from pptx.oxml.ns import qn
 
 from kb.models import ParsedDocument
-from kb.parsing.builder import TextBuilder
-from kb.parsing.source import Source
+from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.tables import join_cells, number_text
 
 _PARAGRAPH, _TEXT = qn("a:p"), qn("a:t")

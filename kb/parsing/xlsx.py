@@ -11,8 +11,7 @@ from python_calamine import CalamineError, CalamineWorkbook, PasswordError, Work
 
 from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
-from kb.parsing.builder import TextBuilder, clean
-from kb.parsing.source import Source
+from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.tables import number_text, table_lines
 
 _BATCH = 5_000  # rows

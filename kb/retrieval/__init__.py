@@ -17,8 +17,7 @@ from kb.embedding import EmbeddingModel, Vectors, require_same
 from kb.errors import N_
 from kb.library import Documents, KnowledgeBases
 from kb.models import KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Step, Trace
-from kb.retrieval.context import build_contexts, neighbour_ids
-from kb.retrieval.fusion import Candidate, fuse
+from kb.retrieval.ranking import Candidate, build_contexts, fuse, neighbour_ids
 from kb.vectors import Hit, VectorStore
 
 # From this share of letters on in scripts that the model does not know, its vectors only harm.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from kb.local.ports import HOST
+from kb.local.run_state import HOST
 from tests.e2e.screen import Screen
 from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer

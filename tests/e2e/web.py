@@ -15,8 +15,7 @@ from typing import Any
 import psutil
 
 from kb.config import Settings
-from kb.local.ports import HOST
-from kb.local.run_state import RunState, read_run_state
+from kb.local.run_state import HOST, RunState, read_run_state
 from tests import real_services
 
 

@@ -19,9 +19,9 @@ from kb.database.tables import documents, now
 from kb.errors import Cancelled, DamagedFile, DatabaseUnavailable, LeaseLost, MilvusUnavailable, NotFound
 from kb.ingestion import Claims, new_worker_id
 from kb.ingestion.claims import LONGEST_WAIT_SECONDS, MAX_WAITS, RESEND_SECONDS, Job
-from kb.ingestion.workers import is_dead
 from kb.library.access import own_document
 from kb.models import Document, VersionState
+from kb.progress import is_dead
 from tests.conftest import Clock, Library, make_claims
 
 

@@ -12,7 +12,7 @@ import redis
 from streamlit.config import get_option, set_option
 
 from kb.config import load_settings
-from kb.local.ports import HOST
+from kb.local.run_state import HOST
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.services import Services, WorkerParts, build_worker_parts
 from pages.ui import resources

@@ -15,7 +15,7 @@ from pymilvus import MilvusClient
 from kb.environment import available_cpus
 from kb.errors import SetupError
 from kb.local import LocalServices
-from kb.local.ports import HOST, is_free, is_listening
+from kb.local.run_state import HOST, is_free, is_listening
 from tests.kb.local.embedded_harness import Embedded, ports_of, state_of, wait_until
 
 Running = tuple[Embedded, LocalServices]

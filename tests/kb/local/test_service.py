@@ -13,7 +13,7 @@ import pytest
 
 from kb.local import service as service_module
 from kb.local.plan import ServiceSpec
-from kb.local.ports import HOST, RANGE, choose_port, is_free
+from kb.local.run_state import HOST, RANGE, choose_port, is_free
 from kb.local.service import Service, bound_log, end_process, is_running, last_line, open_log, start_time
 from tests.kb.local.embedded_harness import HERE, is_gone, wait_until
 

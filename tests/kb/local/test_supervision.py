@@ -14,8 +14,7 @@ from pymilvus import MilvusClient
 
 from kb.errors import SetupError
 from kb.local import LocalServices, ServiceState, services
-from kb.local.ports import HOST, is_free, is_listening
-from kb.local.run_state import Holder, RunState, read_run_state, write_run_state
+from kb.local.run_state import HOST, Holder, RunState, is_free, is_listening, read_run_state, write_run_state
 from kb.local.service import start_time
 from tests.kb.local.embedded_harness import Embedded, is_gone, kill_service, state_of, wait_until
 

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from kb.models import ParsedDocument
+from kb.parsing.builder import Report
 from kb.parsing.child import serve
-from kb.parsing.source import Report
 
 
 def parse(path: Path, name: str, report: Report) -> ParsedDocument:

@@ -7,10 +7,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from kb.formats import from_record, to_record
 from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Route, RouteHit, Step, Trace
-from kb.retrieval.context import build_contexts, estimate_tokens, neighbour_ids
-from kb.retrieval.fusion import fuse, scale
-from kb.retrieval.record import from_record, to_record
+from kb.retrieval.ranking import build_contexts, estimate_tokens, fuse, neighbour_ids, scale
 from kb.vectors import Hit
 
 VERSION = UUID(int=7)
