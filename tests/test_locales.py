@@ -1,4 +1,4 @@
-"""Every text of the product in every language, with its placeholders, and none that the product no longer has."""
+"""Translations are complete, keep the placeholders, and contain no unused texts."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def where(text: Text) -> str:
     return f"{text.path.relative_to(ROOT)}:{text.line}: {text.ids[0]!r}"
 
 
-def test_there_are_texts_to_translate() -> None:
+def test_texts_are_found() -> None:
     assert len(texts()) > 100
 
 
@@ -99,13 +99,13 @@ def test_translations_keep_the_placeholders(catalogue: Catalog) -> None:
     assert wrong == []
 
 
-def test_no_translation_is_left_over(catalogue: Catalog) -> None:
+def test_no_unused_translation(catalogue: Catalog) -> None:
     used = {text.ids for text in texts()}
     assert [ids for ids in entries(catalogue) if ids != ("",) and ids not in used] == []
     assert list(catalogue.obsolete) == []
 
 
-def test_no_translation_is_doubtful(catalogue: Catalog) -> None:
+def test_no_fuzzy_translation(catalogue: Catalog) -> None:
     assert [message.id for message in catalogue if message.id and message.fuzzy] == []
 
 
@@ -115,7 +115,7 @@ def test_plural_forms_are_complete(catalogue: Catalog) -> None:
     assert [message.id for message in plural if len(strings(message)) != catalogue.num_plurals] == []
 
 
-def test_no_text_is_marked_inside_an_f_string() -> None:
+def test_no_marker_inside_an_f_string() -> None:
     """On Python 3.11 the extractor of translators' tools sees an f-string as one piece, and nothing inside it."""
     inside = [
         f"{path.relative_to(ROOT)}:{call.lineno}"
@@ -152,7 +152,7 @@ def test_every_text_of_a_setup_error_is_marked() -> None:
     assert unmarked == []
 
 
-def test_states_that_stand_in_messages_are_translated(catalogue: Catalog) -> None:
+def test_states_in_messages_are_translated(catalogue: Catalog) -> None:
     """Errors carry a document's state as a value; the page translates values as it does texts."""
     known = entries(catalogue)
     assert [state.value for state in VersionState if (state.value,) not in known] == []

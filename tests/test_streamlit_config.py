@@ -40,11 +40,11 @@ def _luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_the_installed_streamlit_knows_the_option(name: str) -> None:
+def test_option_exists_in_the_installed_streamlit(name: str) -> None:
     assert name in config.get_config_options()
 
 
-def test_the_collection_after_each_run_is_off() -> None:
+def test_garbage_collection_after_each_run_is_off() -> None:
     """A hidden option: without it a streaming answer costs ten times the CPU time."""
     assert OPTIONS["runner.postScriptGC"] is False
     assert config.get_config_options()["runner.postScriptGC"].type is bool
@@ -56,12 +56,12 @@ def test_private_by_default() -> None:
     assert OPTIONS["client.showErrorDetails"] == "none"
 
 
-def test_nothing_is_loaded_from_elsewhere() -> None:
+def test_no_external_resources() -> None:
     assert not re.search(r"^[^#]*\w+://", TEXT, re.MULTILINE)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_can_be_read(theme: str) -> None:
+def test_text_has_enough_contrast(theme: str) -> None:
     colours = TABLES["theme"][theme]
     grounds = [colours["backgroundColor"], colours["secondaryBackgroundColor"], *_sidebar_grounds(colours)]
     for ground in grounds:

@@ -27,14 +27,14 @@ def talk(installation: Installation, question: str, answer: str = "", user: UUID
     return conversation
 
 
-def test_conversations_are_listed_the_latest_first(installation: Installation, visitor: Visitor) -> None:
+def test_latest_conversations_come_first(installation: Installation, visitor: Visitor) -> None:
     for question in ("First *question*", "第二个问题"):
         talk(installation, question)
     visitor.run()
     assert [link.replace("\\", "") for link in visitor.links] == ["**第二个问题**", "**First *question***"]
 
 
-def test_search_finds_words_of_titles_and_messages(installation: Installation, visitor: Visitor) -> None:
+def test_search_finds_words_in_titles_and_messages(installation: Installation, visitor: Visitor) -> None:
     tea = talk(installation, "What is tea?", "Leaves in 100 % hot water.")
     talk(installation, "What is soup?")
     for words in ("TEA", "leaves in", "100 %"):
@@ -45,7 +45,7 @@ def test_search_finds_words_of_titles_and_messages(installation: Installation, v
     assert "No conversation holds these words." in visitor.text()
 
 
-def test_a_conversation_is_renamed(installation: Installation, visitor: Visitor) -> None:
+def test_rename_conversation(installation: Installation, visitor: Visitor) -> None:
     conversation = talk(installation, "Old title")
     visitor.run()
     visitor.type(f"title-{conversation.id}", "新的标题")
@@ -57,7 +57,7 @@ def test_a_conversation_is_renamed(installation: Installation, visitor: Visitor)
     assert visitor.links == ["**新的标题**"]
 
 
-def test_a_conversation_is_deleted_only_after_a_confirmation(installation: Installation, visitor: Visitor) -> None:
+def test_delete_asks_for_confirmation(installation: Installation, visitor: Visitor) -> None:
     conversation, kept = talk(installation, "Old"), talk(installation, "Kept")
     visitor.run()
     visitor.click(f"delete-{conversation.id}")
@@ -68,7 +68,7 @@ def test_a_conversation_is_deleted_only_after_a_confirmation(installation: Insta
     assert visitor.has(f"conversation-{kept.id}")
 
 
-def test_the_open_conversation_can_be_deleted(installation: Installation, visit: Visit) -> None:
+def test_delete_the_open_conversation(installation: Installation, visit: Visit) -> None:
     conversation = talk(installation, "Open")
     visitor = visit(conversation=str(conversation.id))
     visitor.go_to("history")
@@ -79,7 +79,7 @@ def test_the_open_conversation_can_be_deleted(installation: Installation, visit:
     assert not visitor.app.chat_message
 
 
-def test_only_ones_own_conversations_are_listed(installation: Installation, visitor: Visitor) -> None:
+def test_other_users_conversations_are_not_listed(installation: Installation, visitor: Visitor) -> None:
     talk(installation, "Their secret", user=add_user(installation.services.database, "stranger"))
     visitor.run()
     assert "You have not asked anything yet." in visitor.text()
@@ -87,7 +87,7 @@ def test_only_ones_own_conversations_are_listed(installation: Installation, visi
     assert visitor.links == []
 
 
-def test_many_conversations_come_in_pages(installation: Installation, visitor: Visitor) -> None:
+def test_long_history_has_pages(installation: Installation, visitor: Visitor) -> None:
     for index in range(33):
         talk(installation, f"Question {index}")
     visitor.run()
@@ -102,7 +102,7 @@ def test_many_conversations_come_in_pages(installation: Installation, visitor: V
     assert visitor.links[0] == "**Question 32**"
 
 
-def test_a_browser_whose_time_zone_is_unknown_gets_utc(installation: Installation, visit: Visit) -> None:
+def test_unknown_time_zone_falls_back_to_utc(installation: Installation, visit: Visit) -> None:
     installation.services.conversations.create(installation.user, "Tea", Mode.LLM, None)
     visitor = visit()
     visitor.app.context = {"locale": "en-US", "timezone": "Etc/Unknown"}

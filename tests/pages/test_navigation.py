@@ -21,7 +21,7 @@ EMPTY = {
 
 
 @pytest.mark.parametrize("page", EMPTY)
-def test_an_empty_page_says_what_it_is_for_in_the_browsers_language(page: str, visit: Visit) -> None:
+def test_empty_page_explains_itself_in_the_browsers_language(page: str, visit: Visit) -> None:
     english, chinese = EMPTY[page]
     for locale, text in {"en-US": english, "zh-CN": chinese, "zh-Hans-SG": chinese, "fr-FR": english}.items():
         visitor = visit(locale)
@@ -30,7 +30,7 @@ def test_an_empty_page_says_what_it_is_for_in_the_browsers_language(page: str, v
         assert not visitor.errors
 
 
-def test_the_language_chosen_in_the_sidebar_holds_on_every_page(visit: Visit) -> None:
+def test_chosen_language_applies_to_every_page(visit: Visit) -> None:
     visitor = visit("en-US")
     assert visitor.app.selectbox(key="language").value == "en"
     visitor.choose("language", "zh_CN")
@@ -42,18 +42,18 @@ def test_the_language_chosen_in_the_sidebar_holds_on_every_page(visit: Visit) ->
     assert "What would you like to know?" in visitor.text()
 
 
-def test_the_language_in_the_address_goes_before_the_browsers(visit: Visit) -> None:
+def test_language_in_the_address_overrides_the_browsers(visit: Visit) -> None:
     visitor = visit("en-US", language="简体中文")
     assert "想了解什么？" in visitor.text()
     assert visitor.app.selectbox(key="language").value == "zh_CN"
 
 
-def test_an_address_that_names_no_language_of_ours_is_no_error(visit: Visit) -> None:
+def test_unknown_language_in_the_address_is_ignored(visit: Visit) -> None:
     visitor = visit("en-US", language="Klingon")
     assert "What would you like to know?" in visitor.text()
 
 
-def test_a_setting_that_is_wrong_is_told_with_its_name(installation: Installation, visit: Visit) -> None:
+def test_invalid_setting_is_shown_with_its_name(installation: Installation, visit: Visit) -> None:
     installation.set_up(WORKER_THREADS="many")
     visitor = visit()
     assert "WORKER_THREADS" in visitor.errors
@@ -62,7 +62,7 @@ def test_a_setting_that_is_wrong_is_told_with_its_name(installation: Installatio
     assert not visitor.errors
 
 
-def test_a_database_that_is_away_is_told(installation: Installation, visit: Visit, dead_url: str) -> None:
+def test_unreachable_database_is_shown(installation: Installation, visit: Visit, dead_url: str) -> None:
     installation.set_up(DATABASE_URL=dead_url.replace("redis://", "postgresql://test@"))
     visitor = visit()
     assert "The database is not responding" in visitor.errors
@@ -70,7 +70,7 @@ def test_a_database_that_is_away_is_told(installation: Installation, visit: Visi
 
 
 @pytest.mark.parametrize("page", EMPTY)
-def test_no_page_breaks_while_redis_and_milvus_are_down(
+def test_pages_work_while_redis_and_milvus_are_down(
     page: str, installation: Installation, visit: Visit, dead_url: str
 ) -> None:
     base = installation.filled()
@@ -93,7 +93,7 @@ print([error.value for error in app.exception], app.error[0].value)
 """
 
 
-def test_an_address_that_cannot_be_used_is_told_on_the_page() -> None:
+def test_invalid_redis_url_is_shown_on_the_page() -> None:
     """In a process of its own: what the page imports must not read the settings before it can say what is wrong."""
     environment = {**os.environ, "REDIS_URL": "localhost:6379", "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-c", FIRST_RUN, str(ROOT / "pages" / "app.py")]

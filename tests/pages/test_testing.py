@@ -30,7 +30,7 @@ def run_test(visitor: Visitor, question: str) -> None:
     visitor.click("run_test")
 
 
-def test_passages_come_in_order_with_every_score_and_the_trace(visitor: Visitor) -> None:
+def test_passages_are_ranked_with_scores_and_trace(visitor: Visitor) -> None:
     run_test(visitor, QUESTION)
     best = visitor.text("passage-1")
     for part in (
@@ -52,13 +52,13 @@ def test_passages_come_in_order_with_every_score_and_the_trace(visitor: Visitor)
         assert step in trace
 
 
-def test_no_model_is_asked(visitor: Visitor, models: ModelServer) -> None:
+def test_language_model_is_not_called(visitor: Visitor, models: ModelServer) -> None:
     run_test(visitor, QUESTION)
     assert visitor.has("passage-1")
     assert models.requests == []
 
 
-def test_result_is_kept_for_the_way_back(visitor: Visitor) -> None:
+def test_result_is_kept_across_pages(visitor: Visitor) -> None:
     run_test(visitor, QUESTION)
     visitor.go_to("history")
     visitor.go_to("testing")
@@ -66,7 +66,7 @@ def test_result_is_kept_for_the_way_back(visitor: Visitor) -> None:
     assert visitor.has("passage-1")
 
 
-def test_the_result_stays_until_another_knowledge_base_is_chosen(visitor: Visitor, installation: Installation) -> None:
+def test_result_belongs_to_its_knowledge_base(visitor: Visitor, installation: Installation) -> None:
     run_test(visitor, QUESTION)
     visitor.run()
     assert visitor.has("passage-1")
@@ -76,9 +76,7 @@ def test_the_result_stays_until_another_knowledge_base_is_chosen(visitor: Visito
     assert not visitor.has("passage-1")
 
 
-def test_a_question_to_a_deleted_knowledge_base_is_not_answered_from_another(
-    visitor: Visitor, installation: Installation
-) -> None:
+def test_question_to_a_deleted_knowledge_base_is_refused(visitor: Visitor, installation: Installation) -> None:
     base = installation.knowledge_base("Gone")
     visitor.run()
     visitor.choose("tested_knowledge_base", base.id)
@@ -90,12 +88,12 @@ def test_a_question_to_a_deleted_knowledge_base_is_not_answered_from_another(
     assert visitor.has("passage-1")
 
 
-def test_an_empty_question_asks_for_one(visitor: Visitor) -> None:
+def test_empty_question_shows_a_warning(visitor: Visitor) -> None:
     run_test(visitor, "   ")
     assert "Enter a question first." in visitor.text()
 
 
-def test_a_knowledge_base_without_ready_documents_says_so(installation: Installation, visit: Visit) -> None:
+def test_no_ready_documents_is_explained(installation: Installation, visit: Visit) -> None:
     installation.upload(installation.knowledge_base())
     visitor = visit()
     visitor.go_to("testing")
@@ -105,7 +103,7 @@ def test_a_knowledge_base_without_ready_documents_says_so(installation: Installa
 
 
 @pytest.mark.parametrize(("locale", "message"), [("en-US", "Milvus is not responding"), ("zh-CN", "Milvus 没有响应")])
-def test_milvus_that_is_down_never_looks_like_nothing_found(
+def test_milvus_down_is_not_shown_as_nothing_found(
     locale: str, message: str, installation: Installation, visit: Visit, dead_url: str
 ) -> None:
     installation.filled()
@@ -117,7 +115,7 @@ def test_milvus_that_is_down_never_looks_like_nothing_found(
     assert not visitor.has("passages")
 
 
-def test_a_knowledge_base_of_another_embedding_model_is_refused(installation: Installation, visit: Visit) -> None:
+def test_other_embedding_model_is_refused(installation: Installation, visit: Visit) -> None:
     installation.services.knowledge_bases.create(installation.user, "Old", "another-model", 32)
     visitor = visit()
     visitor.go_to("testing")
@@ -128,13 +126,13 @@ def test_a_knowledge_base_of_another_embedding_model_is_refused(installation: In
     )
 
 
-def test_testing_works_while_redis_is_down(visitor: Visitor, installation: Installation, dead_url: str) -> None:
+def test_works_while_redis_is_down(visitor: Visitor, installation: Installation, dead_url: str) -> None:
     installation.set_up(REDIS_URL=dead_url)
     run_test(visitor, QUESTION)
     assert "tea.md" in visitor.text("passage-1")
 
 
-def test_text_of_documents_is_shown_as_it_is(installation: Installation, visit: Visit) -> None:
+def test_document_text_is_escaped(installation: Installation, visit: Visit) -> None:
     installation.filled(files={"<img src=x>.md": "Tea <script>alert(1)</script> & <b>milk</b>."})
     visitor = visit()
     visitor.go_to("testing")
@@ -145,7 +143,7 @@ def test_text_of_documents_is_shown_as_it_is(installation: Installation, visit: 
     assert "<script>" not in best
 
 
-def test_a_passage_is_said_to_stand_on_the_page_of_its_text(installation: Installation, visit: Visit) -> None:
+def test_passage_shows_its_page(installation: Installation, visit: Visit) -> None:
     pages = (
         "The harbour has a blue lighthouse.",
         "The bakery sells caraway bread.",
