@@ -84,8 +84,11 @@ def test_pages_work_while_redis_and_milvus_are_down(
 
 FIRST_RUN = """
 import sys
-import webui_st
 from streamlit.testing.v1 import AppTest
+from kb.config import load_settings
+from pages.ui import resources
+from web.app import build_web
+resources.provide(lambda: build_web(load_settings()))
 app = AppTest.from_file(sys.argv[1], default_timeout=30)
 app.context = {"locale": "zh-CN", "timezone": "Asia/Shanghai"}
 app.run()
