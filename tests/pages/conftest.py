@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import redis
 from streamlit.config import get_option, set_option
 
 from kb.config import load_settings
+from kb.errors import KbError
 from kb.local.run_state import HOST
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.services import Services, WorkerParts, build_worker_parts
@@ -165,7 +167,8 @@ def visit(installation: Installation) -> Visit:
     """Opens a session at the chat, once the models are known; `visit("zh-CN", conversation=…)`."""
 
     def open_session(locale: str = "en-US", **query: str) -> Visitor:
-        wait_until(lambda: resources.services().chat_models.known().seen_at, what="the list of models")
+        with suppress(KbError):  # an installation that cannot start has no models
+            wait_until(lambda: resources.services().chat_models.known().seen_at, what="the list of models")
         return Visitor(locale, **query)
 
     return open_session
