@@ -268,9 +268,11 @@ def _table(sentences: Sequence[Sentence], best: int) -> str:
     if len(rows) > 1 and rows[1].part is Part.RULE:
         header, rows = _cells(rows[0].text), rows[2:]
     rows = [row for row in rows if row.part is Part.ROW]
+    labelled = not header and bool(rows) and len(_labels(" ".join(rows[0].text.split()))) > 1
+    if rows and not header and not labelled and _has_header([_cells(row.text) for row in rows]):
+        header, rows = _cells(rows[0].text), rows[1:]
     if not rows:  # the best match is in the header: there is no row that could be an answer
         rows, header = [sentences[best]], []
-    labelled = not header and len(_labels(" ".join(rows[0].text.split()))) > 1
     values = [dict(_labelled(row.text) if labelled else _numbered(row.text)) for row in rows]
     place = rows.index(sentences[best]) if sentences[best] in rows else 0
     start = 0 if len(rows) <= SHOWN_ROWS else max(0, min(place - 2, len(rows) - SHOWN_ROWS))
@@ -286,6 +288,15 @@ def _table(sentences: Sequence[Sentence], best: int) -> str:
     gap = _row(["…"] + [""] * (len(names) - 1))
     before, after = [gap] * (start > 0), [gap] * (shown.stop < len(rows))
     return "\n".join([*lines[:2], *before, *lines[2:], *after])
+
+
+def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns: it is full and without figures, above a column that has some."""
+    names, *others = rows
+    if not others or not all(names) or any(character.isdigit() for name in names for character in name):
+        return False
+    columns = [[row[place] for row in others if place < len(row) and row[place]] for place in range(len(names))]
+    return any(column and all(any(map(str.isdigit, cell)) for cell in column) for column in columns)
 
 
 def _cells(line: str) -> list[str]:

@@ -170,6 +170,12 @@ def test_markdown_table_keeps_its_header() -> None:
     ]
 
 
+def test_first_row_above_figures_is_the_header() -> None:
+    lines = quoted("一线城市主管的标准", "地区 | 职级 | 标准（元）\n一线城市 | 经理 | 600\n一线城市 | 主管 | 500")
+    assert lines[0] == "| 地区 | 职级 | 标准（元） |"
+    assert lines[3] == "| **一线城市** | **主管** | **500** |"
+
+
 def test_rows_without_header_are_a_table() -> None:
     lines = quoted("Where does Bob live?", "Anna | Berlin | Carl\nBob | Paris | Dora")
     assert lines[:4] == [
