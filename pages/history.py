@@ -81,7 +81,11 @@ def draw_conversation(user: User, conversation: Conversation) -> None:
                     args=(user, conversation, key, popover),
                 )
         if st.button(
-            _("Delete"), icon=":material/delete:", key=f"delete-{conversation.id}", type="tertiary", help=_("Delete")
+            _("Delete"),
+            icon=":material/delete:",
+            key=f"delete_conversation-{conversation.id}",
+            type="tertiary",
+            help=_("Delete"),
         ):
             question = _("Delete “{name}” with all its messages? This cannot be undone.").format(
                 name=escape(conversation.title)

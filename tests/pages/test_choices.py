@@ -90,7 +90,7 @@ def test_tabs_keep_their_own_models(installation: Installation, visit: Visit) ->
     installation.set_up(LLM_MODEL="")
     first, second = visit(), visit()
     options = first.app.selectbox(key="chat_model").options
-    first_model, second_model = (f"{label.split(' · ')[1]}/{label.split(' · ')[0]}" for label in options[:2])
+    first_model, second_model = (f"{label.split(' · ')[1]}/{label.split(' · ')[0]}" for label in options[1:3])
     first.choose("chat_model", first_model)
     second.choose("chat_model", second_model)
     first.run()

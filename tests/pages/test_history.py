@@ -60,7 +60,7 @@ def test_rename_conversation(installation: Installation, visitor: Visitor) -> No
 def test_delete_asks_for_confirmation(installation: Installation, visitor: Visitor) -> None:
     conversation, kept = talk(installation, "Old"), talk(installation, "Kept")
     visitor.run()
-    visitor.click(f"delete-{conversation.id}")
+    visitor.click(f"delete_conversation-{conversation.id}")
     assert "Delete “Old” with all its messages? This cannot be undone." in visitor.text()
     assert visitor.has(f"conversation-{conversation.id}")
     visitor.click("confirm_delete")
@@ -72,7 +72,7 @@ def test_delete_the_open_conversation(installation: Installation, visit: Visit) 
     conversation = talk(installation, "Open")
     visitor = visit(conversation=str(conversation.id))
     visitor.go_to("history")
-    visitor.click(f"delete-{conversation.id}")
+    visitor.click(f"delete_conversation-{conversation.id}")
     visitor.click("confirm_delete")
     visitor.go_to("chat")
     assert not visitor.errors

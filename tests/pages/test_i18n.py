@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,14 +19,19 @@ def language(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("delta", "english", "chinese"),
     [
-        (timedelta(seconds=-40), "40 seconds ago", "40 秒前"),
-        (timedelta(minutes=-3), "3 minutes ago", "3 分钟前"),
-        (timedelta(hours=-2), "2 hours ago", "2 小时前"),
-        (timedelta(days=-3), "3 days ago", "3 天前"),
+        # Each lies in the middle of its unit, so that the time that the test takes changes nothing.
+        (timedelta(minutes=-3, seconds=-5), "3 minutes ago", "3 分钟前"),
+        (timedelta(hours=-2, minutes=-5), "2 hours ago", "2 小时前"),
+        (timedelta(days=-3, hours=-2), "3 days ago", "3 天前"),
     ],
 )
 def test_ago_reads_as_people_write(delta: timedelta, english: str, chinese: str, language: str) -> None:
     assert i18n.ago(datetime.now(UTC) + delta) == (english if language == "en" else chinese)
+
+
+def test_seconds_ago_read_as_people_write(language: str) -> None:
+    pattern = r"\d+ seconds ago" if language == "en" else r"\d+ 秒前"
+    assert re.fullmatch(pattern, i18n.ago(datetime.now(UTC) - timedelta(seconds=20)))
 
 
 @pytest.mark.parametrize(
