@@ -64,8 +64,14 @@ class Web:
         answers.watch_for_dead()
         return answers
 
-    @cached_property
+    @property
     def health_monitor(self) -> HealthMonitor:
+        """Started by the first look at it: Milvus' client takes 80 MB, which an idle web process need not load."""
+        with self._lock:
+            return self._health_monitor
+
+    @cached_property
+    def _health_monitor(self) -> HealthMonitor:
         monitor = HealthMonitor(self.services.pings())
         self._closers.append(monitor.close)
         monitor.start()
@@ -78,7 +84,7 @@ class Web:
         """
         with self._lock:
             self.local.start()
-            _ = self.services, self.answers, self.health_monitor
+            _ = self.services, self.answers
         return self
 
     @cached_property
