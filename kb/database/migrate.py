@@ -16,8 +16,8 @@ def alembic_config() -> Config:
     return config
 
 
-def upgrade(engine: sa.Engine) -> None:
-    """Bring the schema to its newest version. Starters take turns; the later ones find nothing to do.
+def upgrade(engine: sa.Engine, revision: str = "head") -> None:
+    """Bring the schema to `revision`. Processes that start at once take turns; the later ones find nothing to do.
 
     Errors: `SetupError` for a schema that no script here leads to.
     """
@@ -27,7 +27,7 @@ def upgrade(engine: sa.Engine) -> None:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(7265)"))
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
         except CommandError as error:
             raise SetupError(
                 N_("The database belongs to another version of Zhiwen ({detail})."),

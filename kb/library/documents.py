@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -28,9 +29,50 @@ log = structlog.get_logger()
 # How far `Documents.queue_places` looks.
 QUEUE_PLACES = 1_000
 
+_QUEUED = sa.and_(versions.c.state == VersionState.QUEUED.value, versions.c.cancel_requested.is_(False))
+_PLACE = sa.tuple_(versions.c.created_at, versions.c.id)
+_FIRST_SHOWN = sa.tuple_(
+    sa.bindparam("moment", type_=versions.c.created_at.type), sa.bindparam("version", type_=versions.c.id.type)
+)
+_LAST_SHOWN = sa.tuple_(
+    sa.bindparam("last_moment", type_=versions.c.created_at.type),
+    sa.bindparam("last_version", type_=versions.c.id.type),
+)
+# Without `_QUEUED`, for which SQLite would go through the whole queue.
+_OF_USER = (
+    sa.select(
+        versions.c.created_at.label("moment"),
+        versions.c.id.label("version"),
+        versions.c.state,
+        versions.c.cancel_requested,
+    )
+    .join(knowledge_bases, knowledge_bases.c.id == versions.c.listed_in)
+    .where(
+        versions.c.id.in_(sa.bindparam("ids", expanding=True)),
+        knowledge_bases.c.owner_id == sa.bindparam("of_user"),
+    )
+    .order_by(versions.c.created_at, versions.c.id)
+)
+_AHEAD = sa.select(sa.func.count()).select_from(
+    sa.select(versions.c.id).where(_QUEUED, _PLACE < _FIRST_SHOWN).limit(QUEUE_PLACES).subquery()
+)
+_FOLLOWING = (
+    sa.select(versions.c.id)
+    .where(_QUEUED, _PLACE >= _FIRST_SHOWN, _PLACE <= _LAST_SHOWN)
+    .order_by(versions.c.created_at, versions.c.id)
+    .limit(sa.bindparam("most"))
+)
 _MARK_SENT = sa.update(versions).where(versions.c.id == sa.bindparam("of_version"))
 
 _NEWEST_FIRST = (versions.c.created_at.desc(), versions.c.id.desc())
+_OLDEST_FIRST = (versions.c.created_at, versions.c.id)
+# The states that lists show together, in the order of `activity`.
+_GROUPS = (
+    [state for state in VersionState if state.is_running],
+    [VersionState.QUEUED],
+    [state for state in VersionState if not state.is_pending],
+)
+_ACTIVITIES = {group[0]: len(_GROUPS) - 1 - place for place, group in enumerate(_GROUPS)}
 _ATTENTION = [
     VersionState.FAILED,
     VersionState.CANCELLED,
@@ -106,23 +148,12 @@ class Documents:
 
         Without a search and in the order of activity, the cost is that of the page, however many documents there are.
         """
-        if not states:
-            return []
-        if search or order is not DocumentOrder.ACTIVITY:
-            found = _matching(knowledge_base_id, states, search).order_by(*_ORDERS[order]).offset(offset).limit(limit)
-        else:
-            found = _page(knowledge_base_id, states, offset, limit)
-        page = found.subquery()
-        statement = (
-            sa.select(*DOCUMENT_COLUMNS)
-            .select_from(page)
-            .join(versions, versions.c.id == page.c.id)
-            .join(documents, documents.c.id == versions.c.document_id)
-            .order_by(*_ORDERS[order])
-        )
         with self._database.read() as connection:
             own_knowledge_base(connection, user_id, knowledge_base_id)
-            return [to_document(row) for row in connection.execute(statement)]
+            if not search and order is DocumentOrder.ACTIVITY:
+                return [to_document(row) for row in _page(connection, knowledge_base_id, states, offset, limit)]
+            found = _matching(knowledge_base_id, states, search).order_by(*_ORDERS[order]).offset(offset).limit(limit)
+            return [to_document(row) for row in connection.execute(_rows_of(found).order_by(*_ORDERS[order]))]
 
     def count(
         self,
@@ -150,23 +181,21 @@ class Documents:
 
         Versions behind the first `QUEUE_PLACES` are left out.
         """
-        first = (
-            sa.select(versions.c.id, versions.c.created_at)
-            .where(versions.c.state == VersionState.QUEUED.value, versions.c.cancel_requested.is_(False))
-            .order_by(versions.c.created_at, versions.c.id)
-            .limit(QUEUE_PLACES)
-            .subquery()
-        )
-        place = sa.func.row_number().over(order_by=(first.c.created_at, first.c.id)).label("place")
-        places = sa.select(first.c.id, place).subquery()
-        statement = (
-            sa.select(places.c.id, places.c.place)
-            .join(versions, versions.c.id == places.c.id)
-            .join(knowledge_bases, knowledge_bases.c.id == versions.c.listed_in)
-            .where(places.c.id.in_(version_ids), knowledge_bases.c.owner_id == user_id)
-        )
         with self._database.read() as connection:
-            return dict(connection.execute(statement).all())
+            asked = connection.execute(_OF_USER, {"ids": list(version_ids), "of_user": user_id})
+            shown = [row for row in asked if row.state == VersionState.QUEUED.value and not row.cancel_requested]
+            if not shown:
+                return {}
+            between = {
+                "moment": shown[0].moment,
+                "version": shown[0].version,
+                "last_moment": shown[-1].moment,
+                "last_version": shown[-1].version,
+            }
+            ahead = connection.scalar(_AHEAD, between) or 0
+            following = connection.scalars(_FOLLOWING, between | {"most": QUEUE_PLACES - ahead})
+            places = {version_id: place for place, version_id in enumerate(following, ahead + 1)}
+        return {row.version: places[row.version] for row in shown if row.version in places}
 
     def retry(self, user_id: UUID, document_id: UUID) -> UUID:
         """Queue a failed or cancelled document again, and tell the workers; returns its version's id.
@@ -262,22 +291,77 @@ def mark_sent(database: Database, version_ids: Sequence[UUID], moment: datetime)
         connection.execute(_MARK_SENT, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])
 
 
-def _page(knowledge_base_id: UUID, states: Collection[VersionState], offset: int, limit: int) -> sa.Select[Any]:
-    """The ids of one page in the order of activity, read from an index alone."""
-    columns = (versions.c.id, versions.c.activity, versions.c.created_at)
-    listed = sa.select(*columns).where(versions.c.listed_in == knowledge_base_id)
-    if set(states) >= set(VersionState):
-        return listed.order_by(*_ORDERS[DocumentOrder.ACTIVITY]).offset(offset).limit(limit)
-    # The first ones of each state: one statement for all would read past every document in another state.
-    firsts = [
-        sa.select(
-            listed.where(versions.c.state == state.value).order_by(*_NEWEST_FIRST).limit(offset + limit).subquery()
-        )
-        for state in states
-    ]
-    found = sa.union_all(*firsts).subquery()
-    order = (found.c.activity.desc(), found.c.created_at.desc(), found.c.id.desc())
-    return sa.select(found).order_by(*order).offset(offset).limit(limit)
+def _page(
+    connection: sa.Connection, knowledge_base_id: UUID, states: Collection[VersionState], offset: int, limit: int
+) -> list[sa.Row[Any]]:
+    """One page in the order of activity. The counters tell in which groups it lies, so nothing else is read."""
+    counts = count_by_state(connection, knowledge_base_id)
+    rows: list[sa.Row[Any]] = []
+    for group in _GROUPS:
+        chosen = [state for state in group if state in states]
+        size = sum(counts.get(state, 0) for state in chosen)
+        count = min(limit - len(rows), size - offset)
+        if count > 0:
+            is_whole = len(chosen) == len(group)
+            rows += _slice(connection, knowledge_base_id, chosen, is_whole, size, offset, count)
+        offset = max(0, offset - size)
+    return rows
+
+
+def _slice(
+    connection: sa.Connection,
+    knowledge_base_id: UUID,
+    chosen: Sequence[VersionState],
+    is_whole: bool,
+    size: int,
+    offset: int,
+    count: int,
+) -> list[sa.Row[Any]]:
+    """`count` documents in the `chosen` states after the first `offset`, the newest first; there are `size` in all.
+
+    Their ids come from an index alone, which is read from its nearer end.
+    """
+    after = size - offset - count
+    is_backwards = after < offset
+    skipped = after if is_backwards else offset
+    of = {"of_knowledge_base": knowledge_base_id, "skipped": skipped, "count": count, "reach": skipped + count}
+    return list(connection.execute(_slice_statement(tuple(chosen), is_whole, is_backwards), of))
+
+
+@cache
+def _slice_statement(chosen: tuple[VersionState, ...], is_whole: bool, is_backwards: bool) -> sa.Select[Any]:
+    """Built once: that takes longer than executing it."""
+    listed = sa.select(versions.c.id, versions.c.created_at).where(
+        versions.c.listed_in == sa.bindparam("of_knowledge_base")
+    )
+    if is_whole:
+        found = listed.where(versions.c.activity == sa.literal_column(str(_ACTIVITIES[chosen[0]])))
+        found = found.order_by(*(_OLDEST_FIRST if is_backwards else _NEWEST_FIRST))
+    else:
+        # The first ones of each state: one condition for all would read every document in the other states.
+        firsts = [
+            listed.where(versions.c.state == state.value)
+            .order_by(*(_OLDEST_FIRST if is_backwards else _NEWEST_FIRST))
+            .limit(sa.bindparam("reach"))
+            .subquery()
+            for state in chosen
+        ]
+        merged = sa.union_all(*(sa.select(first) for first in firsts)).subquery()
+        order = (merged.c.created_at, merged.c.id)
+        found = sa.select(merged).order_by(*(order if is_backwards else (column.desc() for column in order)))
+    page = found.offset(sa.bindparam("skipped")).limit(sa.bindparam("count"))
+    return _rows_of(page).order_by(*_NEWEST_FIRST)
+
+
+def _rows_of(found: sa.Select[Any]) -> sa.Select[Any]:
+    """The rows of the versions whose ids are `found`, with their documents."""
+    page = found.subquery()
+    return (
+        sa.select(*DOCUMENT_COLUMNS)
+        .select_from(page)
+        .join(versions, versions.c.id == page.c.id)
+        .join(documents, documents.c.id == versions.c.document_id)
+    )
 
 
 def _matching(knowledge_base_id: UUID, states: Collection[VersionState], search: str) -> sa.Select[Any]:

@@ -86,7 +86,8 @@ class Retriever:
             routes = self._search(run, limit)
             live = self._keep_live(run, routes)
             crowded = any(len(live[route]) < len(routes[route]) for route in routes)
-            short = any(len(hits) < run.profile.candidates for hits in live.values())
+            # A route that found fewer than it was asked for has nothing more to find.
+            short = any(len(live[route]) < run.profile.candidates and len(routes[route]) >= limit for route in live)
             if not (crowded and short) or limit >= MOST_CANDIDATES:
                 # No more than without the dead ones: scores are scaled between the best and the worst of them.
                 return {route: hits[: run.profile.candidates] for route, hits in live.items()}

@@ -5,17 +5,35 @@ from __future__ import annotations
 import io
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from random import Random
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
-from kb.errors import FileMissing, FileNotSaved, InvalidName, NameTaken, NotFound, WrongState
+from kb.database.tables import document_counts, versions
+from kb.errors import (
+    Cancelled,
+    DamagedFile,
+    FileMissing,
+    FileNotSaved,
+    InvalidName,
+    LeaseLost,
+    MilvusUnavailable,
+    NameTaken,
+    NotFound,
+    WrongState,
+)
 from kb.library import FileStore
-from kb.models import DocumentOrder, VersionState
-from kb.names import clean_label, clean_name
+from kb.library.counts import recount
+from kb.models import Document, DocumentOrder, VersionState
+from kb.names import clean_label, clean_name, fold
 from tests.conftest import Clock, Library, make_claims
 
 
@@ -204,6 +222,125 @@ def test_the_places_in_the_queue_count_everyones(library: Library) -> None:
     ids = [first.latest.id, last.latest.id, cancelled.latest.id, other.latest.id, uuid4()]
     assert library.documents.queue_places(library.user, ids) == {first.latest.id: 1, last.latest.id: 3}
     assert library.documents.queue_places(library.stranger, ids) == {other.latest.id: 4}
+
+
+def test_places_in_the_queue_are_told_up_to_a_bound(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    knowledge_base = library.knowledge_base()
+    ids = [library.upload(knowledge_base, f"{number}.md").latest.id for number in range(4)]
+    monkeypatch.setattr("kb.library.documents.QUEUE_PLACES", 3)
+    assert library.documents.queue_places(library.user, ids) == {ids[0]: 1, ids[1]: 2, ids[2]: 3}
+    assert library.documents.queue_places(library.user, ids[1:]) == {ids[1]: 2, ids[2]: 3}
+
+
+def test_pages_agree_with_the_whole_list(library: Library, clock: Clock) -> None:
+    """They are read from either end of an index, and from several groups of states."""
+    knowledge_base = library.knowledge_base()
+    claims = make_claims(library.database, "worker", clock)
+    for number in range(23):
+        document = library.upload(knowledge_base, f"{number}.md")
+        if number % 5:
+            job = claims.claim(document.latest.id)
+            assert job
+            match number % 5:
+                case 1:
+                    claims.switch(job)
+                case 2:
+                    claims.fail(job, DamagedFile(name="x", detail="x"))
+                case 3:
+                    claims.cancel(job)
+    pending, given_up = VersionState.QUEUED, (VersionState.FAILED, VersionState.CANCELLED)
+    for states in (tuple(VersionState), (pending,), given_up, (VersionState.READY, *given_up), (pending, *given_up)):
+        whole = library.documents.list(library.user, knowledge_base.id, states=states)
+        assert len(whole) == library.documents.count(library.user, knowledge_base.id, states)
+        keys = [(-activity(document), -document.created_at.timestamp()) for document in whole]
+        assert keys == sorted(keys)
+        for size in (1, 4, 7, 23):
+            pages = [
+                library.documents.list(library.user, knowledge_base.id, offset, size, states)
+                for offset in range(0, 30, size)
+            ]
+            assert [document for page in pages for document in page] == whole
+    assert library.documents.list(library.user, knowledge_base.id, states=()) == []
+
+
+def activity(document: Document) -> int:
+    state = document.latest.state
+    return 2 if state.is_running else int(state is VersionState.QUEUED)
+
+
+def test_counters_agree_with_the_documents(library: Library, clock: Clock) -> None:
+    """Whatever happens to documents, and however many workers and users act at once."""
+    knowledge_base, dice = library.knowledge_base(), Random(7)
+
+    def act(number: int) -> None:
+        claims = make_claims(library.database, f"worker {number}", clock)
+        document = library.upload(knowledge_base, f"{number}.md")
+        for _ in range(6):
+            job = claims.claim(document.latest.id)
+            actions: list[Callable[[], object]] = [
+                lambda: library.documents.cancel(library.user, document.id),
+                lambda: library.documents.retry(library.user, document.id),
+            ]
+            if dice.random() < 0.1:
+                actions.append(lambda: library.documents.delete(library.user, document.id))
+            if job:
+                actions += [
+                    partial(claims.switch, job),
+                    partial(claims.fail, job, DamagedFile(name="x", detail="x")),
+                    partial(claims.cancel, job),
+                    partial(claims.release, job),
+                    partial(claims.postpone, job, MilvusUnavailable(detail="x")),
+                    partial(claims.enter, job, VersionState.EMBEDDING),
+                ]
+            with suppress(NotFound, WrongState, Cancelled, LeaseLost):
+                dice.choice(actions)()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(act, range(24)))
+    clock.advance(60)
+    make_claims(library.database, "reaper", clock).expire()
+    with library.database.write() as connection:
+        assert recount(connection, knowledge_base.id) == {}
+    listed = Counter(document.latest.state for document in library.documents.list(library.user, knowledge_base.id))
+    assert library.documents.count_by_state(library.user, knowledge_base.id) == listed
+    found = library.knowledge_bases.get(library.user, knowledge_base.id)
+    assert found.document_count == listed.total()
+
+
+def test_wrong_counters_are_corrected(library: Library) -> None:
+    knowledge_base = library.knowledge_base()
+    library.upload(knowledge_base)
+    with library.database.write() as connection:
+        connection.execute(sa.update(document_counts).values(documents=7, failed=2))
+    with library.database.write() as connection:
+        assert recount(connection, knowledge_base.id) == {"documents": -6, "failed": -2}
+    assert library.documents.count_by_state(library.user, knowledge_base.id) == {VersionState.QUEUED: 1}
+
+
+def test_file_sizes_have_64_bits(library: Library) -> None:
+    document = library.upload(library.knowledge_base())
+    with library.database.write() as connection:
+        connection.execute(sa.update(versions).values(size_bytes=5 << 30))
+    assert library.version(document).size_bytes == 5 << 30
+
+
+@pytest.mark.parametrize(
+    ("name", "search"),
+    [
+        ("ОТЧЁТ за год.docx", "отчёт"),
+        ("ΣΊΣΥΦΟΣ.txt", "σίσυφος"),
+        ("Résumé.pdf", "RE\u0301SUME\u0301"),
+        ("Straße.md", "STRASSE"),
+        ("İSTANBUL IŞIK.txt", "istanbul ışık"),
+        ("ＡＢＣ 报告.md", "abc 报告"),
+    ],
+)
+def test_search_folds_case_in_every_script(library: Library, name: str, search: str) -> None:
+    knowledge_base = library.knowledge_base()
+    library.upload(knowledge_base, name)
+    library.upload(knowledge_base, "Resume.pdf")
+    assert [each.name for each in library.documents.list(library.user, knowledge_base.id, search=search)] == [name]
+    assert fold(fold(name)) == fold(name)
 
 
 def test_cancel_and_retry(library: Library, clock: Clock) -> None:

@@ -163,6 +163,15 @@ def test_chunks_of_versions_that_do_not_answer_are_never_shown(core: Core, fruit
     assert sorted(ranks) == [1, 1, 2, 2]  # as without the dead ones
 
 
+def test_dead_chunk_in_a_small_knowledge_base_costs_no_second_search(core: Core, fruit: KnowledgeBase) -> None:
+    apples = next(each for each in core.services.documents.list(core.user, fruit.id) if each.name == "apples.md")
+    core.services.documents.delete(core.user, apples.id)  # and no worker has cleared it yet
+    found = core.services.retriever.retrieve(core.user, fruit.id, "Where does an apple grow?", ALL)
+    steps = [step.name for step in found.trace.steps]
+    assert (steps.count("dense"), steps.count("lexical")) == (1, 1)
+    assert step(found.trace.steps, "live").remaining == 3
+
+
 def test_a_deleted_document_is_not_found_any_more(core: Core, fruit: KnowledgeBase) -> None:
     documents = core.services.documents.list(core.user, fruit.id)
     apples = next(document for document in documents if document.name == "apples.md")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 import pytest
+import sqlalchemy as sa
 import structlog
 
 from kb.config import load_settings
@@ -25,6 +26,17 @@ def test_every_service_answers(core: Core) -> None:
     assert [(service.name, service.ok) for service in health] == [("sql", True), ("redis", True), ("milvus", True)]
     assert [service.detail.split()[0] for service in health[:2]] == ["SQLite", "Redis"]
     assert "milvus" in health[2].detail
+
+
+def test_web_waits_for_the_disk_and_a_worker_does_not(make_settings: MakeSettings, embedding: HashedWords) -> None:
+    """SQLite: what a user was told is saved survives a power cut; a worker's progress can be done again."""
+    found = {}
+    for durable in (True, False):
+        services = build_services(make_settings(redis_url="redis://127.0.0.1:1"), RecordingQueue(), durable=durable)
+        with services.database.read() as connection:
+            found[durable] = connection.scalar(sa.text("PRAGMA synchronous"))
+        services.close()
+    assert found == {True: 2, False: 1}  # FULL and NORMAL
 
 
 def test_unreachable_services_are_named_within_seconds(make_settings: MakeSettings, embedding: HashedWords) -> None:

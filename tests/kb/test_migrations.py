@@ -1,0 +1,140 @@
+"""Migrations upwards from the first revision, with data in it, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from kb.conversations import Conversations
+from kb.database import Database
+from kb.database.migrate import upgrade
+from kb.library import Documents, FileStore, KnowledgeBases
+from kb.library.counts import recount
+from kb.models import DocumentOrder, VersionState
+from kb.vectors import VectorStore
+from tests.conftest import MakeSettings
+from tests.fakes.queue import RecordingQueue
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+USER, BASE, CONVERSATION = uuid4(), uuid4(), uuid4()
+
+
+@pytest.fixture
+def database(make_settings: MakeSettings, database_url: str) -> Iterator[Database]:
+    """At the first revision."""
+    database = Database(make_settings(database_url=database_url))
+    upgrade(database.engine, "0001")
+    yield database
+    database.close()
+
+
+def insert(database: Database, table: str, **values: Any) -> UUID:
+    """A row as the first release wrote it."""
+    reflected = sa.Table(table, sa.MetaData(), autoload_with=database.engine)
+    row_id: UUID = values.setdefault("id", uuid4())
+    if database.is_sqlite:
+        values = {name: value.hex if isinstance(value, UUID) else value for name, value in values.items()}
+    with database.write() as connection:
+        connection.execute(sa.insert(reflected), values)
+    return row_id
+
+
+def add_document(database: Database, name: str, *states: str, is_deleted: bool = False) -> UUID:
+    """A document with a version in each of `states`, the newest last; the last ready one is live."""
+    document_id, live = uuid4(), None
+    version_ids = [uuid4() for _ in states]
+    for version_id, state in zip(version_ids, states, strict=True):
+        live = version_id if state == "ready" else live
+    deleted_at = START if is_deleted else None
+    values = {"knowledge_base_id": BASE, "name": name, "live_version_id": live, "created_at": START}
+    insert(database, "documents", id=document_id, deleted_at=deleted_at, **values)
+    for place, (version_id, state) in enumerate(zip(version_ids, states, strict=True)):
+        numbers = dict.fromkeys(("pages", "chunks", "stored_chunks", "attempts", "crashes", "waits"), 0)
+        texts = dict.fromkeys(("chunks_digest", "lease_owner", "error"), "")
+        insert(
+            database,
+            "versions",
+            id=version_id,
+            document_id=document_id,
+            state=state,
+            file_key="k",
+            size_bytes=7,
+            cancel_requested=is_deleted,
+            error_values={},
+            created_at=START + timedelta(minutes=place),
+            **numbers,
+            **texts,
+        )
+    return document_id
+
+
+def fill(database: Database) -> None:
+    insert(database, "users", id=USER, name="user", chat_model="", created_at=START)
+    base = {"owner_id": USER, "name": "Base", "collection": "c", "embedding_model": "m", "dimension": 3}
+    base |= {"index_settings": {"m": 8}, "profile": {"top_k": 9}, "created_at": START}
+    insert(database, "knowledge_bases", id=BASE, **base)
+    for name, states in {
+        "Ready.pdf": ["ready"],
+        "ЗАМЕНЁН.pdf": ["ready", "queued"],
+        "Failed.pdf": ["failed"],
+        "Running.pdf": ["embedding"],
+        "Cancelled.pdf": ["cancelled"],
+    }.items():
+        add_document(database, name, *states)
+    add_document(database, "Deleted.pdf", "ready", is_deleted=True)
+    moments = {"created_at": START, "updated_at": START}
+    conversation = {"owner_id": USER, "title": "ВОПРОС", "mode": "llm", "knowledge_base_id": BASE}
+    insert(database, "conversations", id=CONVERSATION, **conversation, **moments)
+    for ordinal, (role, content) in enumerate([("notice", "Base"), ("user", "Grüße"), ("assistant", "ΣΊΣΥΦΟΣ")]):
+        insert(
+            database,
+            "messages",
+            conversation_id=CONVERSATION,
+            ordinal=ordinal,
+            role=role,
+            state="done",
+            mode="llm",
+            content=content,
+            model="",
+            error="",
+            error_values={},
+            created_at=START,
+        )
+
+
+def test_data_of_the_first_revision_is_kept_and_found(database: Database, make_settings: MakeSettings) -> None:
+    fill(database)
+    database.migrate()
+    settings, queue = make_settings(), RecordingQueue()
+    documents = Documents(database, FileStore(settings.uploads), VectorStore(settings), queue)
+    found = documents.list(USER, BASE, order=DocumentOrder.NAME)
+    assert {document.name: document.latest.state for document in found} == {
+        "Ready.pdf": VersionState.READY,
+        "ЗАМЕНЁН.pdf": VersionState.QUEUED,
+        "Failed.pdf": VersionState.FAILED,
+        "Running.pdf": VersionState.EMBEDDING,
+        "Cancelled.pdf": VersionState.CANCELLED,
+    }
+    first = documents.list(USER, BASE, limit=2)
+    assert [document.name for document in first] == ["Running.pdf", "ЗАМЕНЁН.pdf"]
+    assert [document.name for document in documents.list(USER, BASE, search="заменён")] == ["ЗАМЕНЁН.pdf"]
+    assert documents.queue_places(USER, [document.latest.id for document in found]) == {first[1].latest.id: 1}
+    base = KnowledgeBases(database, queue).get(USER, BASE)
+    assert (base.document_count, base.ready_count, base.profile.top_k, base.index.m) == (5, 2, 9, 8)
+    with database.write() as connection:
+        assert recount(connection, BASE) == {}
+    conversations = Conversations(database)
+    for search in ("вопрос", "GRÜSSE", "σίσυφος"):
+        assert [each.id for each in conversations.search(USER, search)] == [CONVERSATION], search
+    assert conversations.search(USER, "base") == []  # a notice is no text of the conversation
+    assert [message.content for message in conversations.messages(USER, CONVERSATION)] == ["Base", "Grüße", "ΣΊΣΥΦΟΣ"]
+
+
+def test_empty_database_of_the_first_revision_migrates(database: Database) -> None:
+    database.migrate()
+    assert sa.inspect(database.engine).has_table("document_counts")
