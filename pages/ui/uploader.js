@@ -3,6 +3,7 @@
 
 const AT_ONCE = 3
 const SHOWN_ROWS = 6
+const REPORT_MS = 3000
 const RETRY_SECONDS = [1, 2, 4, 8, 15, 30] // after a lost connection
 const SYSTEM_FILE = /^(~\$|\._)|^(\.DS_Store|Thumbs\.db|desktop\.ini)$/i
 
@@ -12,7 +13,7 @@ let sessions = new Map() // knowledge base → the newest ticket and address for
 let view = null // the mounted component
 let lostConnections = 0 // since something last arrived
 let resumeTimer = 0
-let reported = { hasBegun: false, isDone: true }
+let reported = { at: 0, isDone: true } // when the page was last told; 0: not yet
 
 const isPending = (upload) => upload.state === "waiting" || upload.state === "sending"
 const pending = () => uploads.filter(isPending)
@@ -34,7 +35,7 @@ function add(files, base) {
   if (!pending().length) {
     uploads = uploads.filter((upload) => upload.state === "failed")
     if (kept.length === files.length) leftOut = []
-    reported = { hasBegun: false, isDone: true }
+    reported = { at: 0, isDone: true }
   }
   for (const { file, name } of kept) {
     const upload = { file, name, base, state: "waiting", sent: 0 }
@@ -190,18 +191,20 @@ function retry(upload) {
 
 // --- telling the page ---
 
-// The first saved file makes the list appear, the last one is announced.
+// The list follows every few seconds, and the last saved file is announced.
 function report() {
   if (!view || reported.isDone) return
   const saved = uploads.filter((upload) => upload.state === "saved" && !upload.isAnnounced)
   const isDone = !pending().length
-  if (!isDone && (reported.hasBegun || !saved.length)) return
-  reported = { hasBegun: true, isDone }
+  if (!isDone && (!saved.length || (reported.at && performance.now() - reported.at < REPORT_MS))) return
+  const isFirst = !reported.at
+  reported = { at: performance.now(), isDone }
   if (isDone) for (const upload of saved) upload.isAnnounced = true
   view.tell({
     saved: saved.length,
     knowledge_bases: [...new Set(saved.map((upload) => upload.base.id))],
     workers_told: saved.every((upload) => upload.workersTold),
+    is_first: isFirst,
     is_done: isDone,
   })
 }

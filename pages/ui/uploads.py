@@ -42,10 +42,10 @@ def draw_upload(user: User, base: KnowledgeBase) -> None:
 
 
 def _announce(report: dict[str, object], base: KnowledgeBase) -> None:
-    """Show the files in the list as soon as the first is saved; say so when all are."""
+    """Have the list follow while files are saved; say so when all are."""
     match report:
         case {"saved": int(saved), "knowledge_bases": list(names), "is_done": bool(is_done), **more} if saved > 0:
-            if not is_done and str(base.id) in names:
+            if not is_done and more.get("is_first") and str(base.id) in names:
                 show_newest()
             elif is_done and more.get("workers_told"):
                 st.toast(ngettext("{count} file saved", "{count} files saved", saved), icon=":material/check:")

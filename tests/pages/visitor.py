@@ -125,7 +125,7 @@ class Visitor:
         saved = [reply for reply in replies if reply.status_code == 201]
         told = all(reply.json()["workers_told"] for reply in saved)
         report = {"saved": len(saved), "knowledge_bases": [target["id"]], "workers_told": told}
-        self.press(UPLOADER, "saved", report | {"is_done": False})
+        self.press(UPLOADER, "saved", report | {"is_first": True, "is_done": False})
         self.press(UPLOADER, "saved", report | {"is_done": True})
         return replies
 
