@@ -99,7 +99,7 @@ def test_tabs_keep_their_own_models(installation: Installation, visit: Visit) ->
     assert visit().app.selectbox(key="chat_model").value == second_model
 
 
-@pytest.mark.parametrize("conversation", ["abc", str(uuid4())])
+@pytest.mark.parametrize("conversation", ["abc", "6bfd1d80-79e3-4c35-9436-b46271c25611"])
 def test_unknown_conversation_gets_an_error_and_a_next_step(conversation: str, visit: Visit) -> None:
     visitor = visit(conversation=conversation)
     assert "This conversation no longer exists" in visitor.errors
