@@ -30,9 +30,11 @@ from kb.ingestion import failing_clean_ups, newest_collections, pipeline
 from kb.ingestion.cleanup import FIRST_PAUSE_SECONDS
 from kb.ingestion.pipeline import BATCH_CHUNKS
 from kb.models import Chunk, Document, Version, VersionState
+from kb.parsing import ParserProcess
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings
+from tests.fakes.embedding import HashedWords
 from tests.real_services import ROOT, free_port, wait_until
 
 # One chunk a section, as each is more than half of what fits into one.
@@ -325,6 +327,41 @@ def test_a_lease_that_is_lost_in_the_middle_ends_the_writing(core: Core, worker:
     assert stored == [2 * BATCH_CHUNKS + 5] == [core.count(document)]
     assert latest(core, document).state is VersionState.READY
     assert len(core.embedding.batches) == 4  # 1 of the first worker, 2 of the second, and 1 that was thrown away
+
+
+@pytest.mark.parametrize(
+    ("owner", "step", "stored"),
+    [(ParserProcess, "parse", 0), (HashedWords, "embed_documents", 0), (VectorStore, "count_first", 1)],
+)
+def test_worker_that_loses_its_lease_in_a_slow_step_stores_nothing(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch, owner: type, step: str, stored: int
+) -> None:
+    """Another worker claims the version during the step, and has stored nothing itself."""
+    successor = build_worker_parts(core.services)
+    knowledge_base = core.knowledge_base()
+    document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
+    take_step = getattr(owner, step)
+    claimed: list[Document] = []
+    written: list[str] = []
+
+    def take_long(*arguments: object) -> object:
+        result = take_step(*arguments)
+        take_back(core, document, successor)
+        assert successor.claims.claim(document.latest.id)
+        claimed.append(core.document(document.id))
+        for name in ("create", "upsert", "delete_from", "delete_version"):
+            monkeypatch.setattr(VectorStore, name, lambda *_arguments, name=name: written.append(name))
+        return result
+
+    monkeypatch.setattr(owner, step, take_long)
+    monkeypatch.setattr(pipeline, "CHECK_SECONDS", 0)  # every step counts as slow
+    assert worker.ingestion.ingest(document.latest.id) is None
+    successor.ingestion.close()
+    assert written == []
+    assert [core.document(document.id)] == claimed
+    assert claimed[0].latest.state is VersionState.PARSING
+    assert claimed[0].live_version_id is None
+    assert claimed[0].latest.stored_chunks == stored
 
 
 def test_what_a_suspended_worker_stores_too_late_does_not_stay(
