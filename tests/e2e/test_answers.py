@@ -20,7 +20,7 @@ from tests.fakes.model_server import CHAT, LONG_TOKENS, ModelServer
 from tests.real_services import wait_until
 
 LAST_WORD = f"word{LONG_TOKENS - 1}"
-CONVERSATION = re.compile(r"\?conversation=[0-9a-f-]{36}$")
+CONVERSATION = re.compile(r"[?&]conversation=[0-9a-f-]{36}(&|$)")
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def ask(screen: Screen, words: Words, models: ModelServer) -> None:
     expect(answer).to_contain_text(words.answer)
     expect(screen.key("citation-1")).to_be_visible()
     expect(answer).not_to_contain_text("▌")
-    expect(screen.page).to_have_url(re.compile(r"\?conversation=[0-9a-f-]{36}$"))
+    expect(screen.page).to_have_url(re.compile(r"[?&]conversation=[0-9a-f-]{36}(&|$)"))
 
 
 def open_citation(screen: Screen, words: Words) -> None:
