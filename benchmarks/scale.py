@@ -14,8 +14,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,14 +26,14 @@ from kb.database import Database
 from kb.database.tables import documents, versions
 from kb.ingestion import queue_depth
 from kb.library.counts import recount
-from kb.models import DocumentOrder, Mode, VersionState
+from kb.models import DocumentOrder, VersionState
 from kb.names import fold
 from kb.services import build_answers
 from tests.real_services import PostgreSQL
+from tests.statements import ask_as_the_page_does, counted_statements
 
 PAGE_DOCUMENTS = 30
 CALLS = 30
-POLL_SECONDS = 0.15  # as the chat page does
 INSERTED_ROWS = 5_000
 TEXT = b"# Apples\n\nAn apple grows on a tree and is often red.\n"
 QUESTION = "Where does an apple grow?"
@@ -188,37 +187,11 @@ def count_statements(installation: Installation, base_id: UUID) -> int:
         return len(statements)
 
 
-@contextmanager
-def counted_statements(database: Database) -> Iterator[list[str]]:
-    """Every statement that this process sends to the database within the block."""
-    statements: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if not statement.startswith("BEGIN"):
-            statements.append(statement)
-
-    sa.event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        sa.event.remove(database.engine, "before_cursor_execute", note)
-
-
 def ask(installation: Installation, base_id: UUID) -> None:
-    """What the chat page calls for a new conversation's first question, and while it follows the answer."""
     services = installation.services
     answers = build_answers(services)
     try:
-        user = services.users.local()
-        conversation = services.conversations.create(user.id, QUESTION, Mode.KNOWLEDGE, base_id)
-        message = services.conversations.ask(user.id, conversation.id, QUESTION)
-        answers.start(user.id, message.id)
-        position, ended = "0-0", False
-        while not ended:
-            time.sleep(POLL_SECONDS)
-            update = answers.read(user.id, message.id, position)
-            position, ended = update.position, update.ended
-        answer = services.conversations.message(user.id, message.id)
+        answer = ask_as_the_page_does(services, answers, services.users.local().id, base_id, QUESTION)
         assert answer.retrieval
         assert answer.retrieval.passages
     finally:

@@ -21,7 +21,6 @@ from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
-import sqlalchemy as sa
 from pydantic import SecretStr
 
 from kb import redis as kb_redis
@@ -41,6 +40,7 @@ from tests.fakes.embedding import HashedWords
 from tests.fakes.model_scripts import ANSWER
 from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, LONG_TOKENS, ModelServer
 from tests.real_services import ROOT, Redis, free_port, wait_until
+from tests.statements import ask_as_the_page_does, counted_statements
 
 PRODUCER = Path(__file__).parent / "answer_producer.py"
 
@@ -562,16 +562,23 @@ def test_reading_asks_sql_once(chat: Chat) -> None:
 
 
 def test_answer_takes_few_sql_statements(chat: Chat) -> None:
-    message, statements = chat.ask("Question"), []
+    message = chat.ask("Question")
+    with counted_statements(chat.core.services.database) as statements:
+        chat.answers.start(chat.core.user, message.id, "fake")
+        wait_until(lambda: chat.answers.read(chat.core.user, message.id).ended)
+    assert len(statements) <= 8, statements
 
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        statements.append(statement)
 
-    sa.event.listen(chat.core.services.database.engine, "before_cursor_execute", note)
-    chat.answers.start(chat.core.user, message.id, "fake")
-    wait_until(lambda: chat.answers.read(chat.core.user, message.id).ended)
-    sa.event.remove(chat.core.services.database.engine, "before_cursor_execute", note)
-    assert len([statement for statement in statements if statement != "BEGIN"]) <= 8, statements
+@pytest.mark.parametrize("model", ["fake", ""])
+def test_question_takes_at_most_25_sql_statements(chat: Chat, fruit: UUID, model: str) -> None:
+    """From the page's `ask` to the saved answer, with and without a model."""
+    services, user = chat.core.services, chat.core.user
+    with counted_statements(services.database) as statements:
+        answer = ask_as_the_page_does(services, chat.answers, user, fruit, "Which colour has a pear?", model)
+    assert answer.state is MessageState.DONE
+    assert answer.retrieval
+    assert answer.retrieval.passages
+    assert len(statements) <= 25, statements
 
 
 @pytest.mark.usefixtures("held")

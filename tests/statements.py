@@ -1,0 +1,53 @@
+"""The SQL statements that a question takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from kb.answers import Answers
+from kb.database import Database
+from kb.models import Message, Mode
+from kb.services import Services
+
+POLL_SECONDS = 0.15  # as the chat page does
+ANSWER_SECONDS = 60.0
+
+
+@contextmanager
+def counted_statements(database: Database) -> Iterator[list[str]]:
+    """Every statement that this process sends to the database within the block, except transaction control."""
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if not statement.startswith("BEGIN"):
+            statements.append(statement)
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", note)
+
+
+def ask_as_the_page_does(
+    services: Services, answers: Answers, user_id: UUID, knowledge_base_id: UUID, question: str, model: str = ""
+) -> Message:
+    """Ask a knowledge base in a new conversation, follow the answer, and return it as it was saved."""
+    conversations = services.conversations
+    services.knowledge_bases.get(user_id, knowledge_base_id)
+    conversation = conversations.create(user_id, question, Mode.KNOWLEDGE, knowledge_base_id)
+    message = conversations.ask(user_id, conversation.id, question)
+    answers.start(user_id, message.id, model)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    update = answers.read(user_id, message.id)
+    while not update.ended:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer did not end")
+        time.sleep(POLL_SECONDS)
+        update = answers.read(user_id, message.id, update.position)
+    return conversations.message(user_id, message.id)
