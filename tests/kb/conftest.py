@@ -10,6 +10,7 @@ import pytest
 from kb.config import Settings, load_settings
 from kb.embedding import ensure_model
 from kb.embedding.builtin import MINILM, BuiltinModel
+from kb.embedding.weights import WEIGHTS_FILE
 from kb.errors import EmbeddingUnavailable
 from tests.real_services import missing
 
@@ -18,8 +19,14 @@ _HOME = os.environ.get("ZHIWEN_TEST_HOME") or Path(__file__).parents[2] / "build
 
 @pytest.fixture(scope="session")
 def model_settings() -> Settings:
-    """Settings whose models folder holds the built-in model. If it cannot be fetched, skip; in CI, fail."""
+    """Settings whose models folder holds the built-in model. If it cannot be fetched, skip; in CI, fail.
+
+    What an earlier release kept there has another layout, and is left alone.
+    """
     settings = load_settings(_env_file=None, zhiwen_home=Path(_HOME))
+    folder = MINILM.files(settings).folder
+    if folder.exists() and not (folder / WEIGHTS_FILE).exists():
+        settings = load_settings(_env_file=None, zhiwen_home=Path(_HOME) / "current")
     try:
         ensure_model(settings)
     except EmbeddingUnavailable as error:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from kb.config import Settings
+from kb.embedding import ModelState, ensure_model, fetching, model_status
 from kb.embedding.builtin import MINILM, BuiltinModel
 from kb.embedding.fetching import sha256
 from kb.embedding.graph import GRAPH, build_graph
+from tests.conftest import MakeSettings
 
 # Of the file that holds the published weights in int8. Existing knowledge bases were embedded with exactly these.
 WEIGHTS_SHA256 = "c2ea6ac65a5eff2f0d5406e4a14366d0fc9b6213acdd8736a2692665582af288"
@@ -40,3 +44,23 @@ def test_vectors_are_those_of_existing_knowledge_bases(builtin: BuiltinModel) ->
     stored = np.load(Path(__file__).with_name("minilm_vectors.npy"))
     cosines = (builtin.embed_documents(TEXTS) * stored).sum(axis=1)
     assert cosines == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.timeout(900)
+def test_model_of_an_earlier_release_keeps_working(
+    model_settings: Settings, builtin: BuiltinModel, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was one file with the weights inside. After an upgrade nothing is downloaded, and vectors stay the same."""
+    settings = make_settings(embedding_model="builtin")
+    current, earlier = (MINILM.files(each).folder for each in (model_settings, settings))
+    earlier.mkdir(parents=True)
+    shutil.copyfile(current / "tokenizer.json", earlier / "tokenizer.json")
+    onnx.save(onnx.load(current / "model.onnx"), earlier / "model.onnx")
+    monkeypatch.setattr(fetching, "_download", None)
+    ensure_model(settings)
+    status = model_status(settings)
+    assert status
+    assert status.state is ModelState.READY
+    upgraded = BuiltinModel(MINILM, settings, threads=1)
+    assert np.array_equal(upgraded.embed_documents(TEXTS), builtin.embed_documents(TEXTS))
+    assert sorted(path.name for path in earlier.iterdir()) == ["model.onnx", "tokenizer.json"]
