@@ -18,6 +18,7 @@ from kb.config import Settings
 from kb.embedding import ensure_model
 from kb.errors import KbError, Unavailable
 from kb.ingestion import newest_collections
+from kb.library import recount_all
 from kb.logs import configure_logs
 from kb.progress import WorkerInfo
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
@@ -182,6 +183,9 @@ class WorkerRuntime(Middleware):
             self.parts.cleanup.clear_version(version_id)
 
     def _sweep(self) -> None:
+        """Delete what broken uploads left, and correct counters, which only a defect or an edit by hand makes wrong."""
         assert self._services is not None
         if swept := self._services.files.delete_partial(SWEEPER_SECONDS):
             log.info("sweeper.deleted", partial_files=swept)
+        for knowledge_base_id, wrong in recount_all(self._services.database).items():
+            log.warning("sweeper.corrected", knowledge_base=str(knowledge_base_id), counters=wrong)

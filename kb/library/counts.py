@@ -11,6 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from kb.database import Database
 from kb.database.tables import document_counts, documents, versions
 from kb.models import VersionState
 
@@ -67,7 +68,9 @@ def recount(connection: sa.Connection, knowledge_base_id: UUID) -> dict[str, int
     Nobody else changes them meanwhile: writers wait for the row.
     """
     of = {"of_knowledge_base": knowledge_base_id}
-    stored = connection.execute(_COUNTS.with_for_update(), of).mappings().one()
+    stored = connection.execute(_COUNTS.with_for_update(), of).mappings().one_or_none()
+    if stored is None:
+        return {}  # deleted, and cleared already
     counted = (
         connection.execute(
             sa.select(
@@ -87,6 +90,18 @@ def recount(connection: sa.Connection, knowledge_base_id: UUID) -> dict[str, int
     if wrong:
         connection.execute(_CHANGE, of | _parameters(wrong))
     return wrong
+
+
+def recount_all(database: Database) -> dict[UUID, dict[str, int]]:
+    """Correct the counters of all knowledge bases, one after the other; returns what they were wrong by."""
+    with database.read() as connection:
+        found = list(connection.scalars(sa.select(document_counts.c.knowledge_base_id)))
+    corrections = {}
+    for knowledge_base_id in found:
+        with database.write() as connection:
+            if wrong := recount(connection, knowledge_base_id):
+                corrections[knowledge_base_id] = wrong
+    return corrections
 
 
 def _parameters(changes: dict[str, int]) -> dict[str, int]:

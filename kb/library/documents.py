@@ -176,10 +176,10 @@ class Documents:
             own_knowledge_base(connection, user_id, knowledge_base_id)
             return count_by_state(connection, knowledge_base_id)
 
-    def queue_places(self, user_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, int]:
+    def queue_places(self, user_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, int | None]:
         """Which place (1 is next) each of the user's queued versions has among all that wait, whoever owns them.
 
-        Versions behind the first `QUEUE_PLACES` are left out.
+        None: behind the first `QUEUE_PLACES`.
         """
         with self._database.read() as connection:
             asked = connection.execute(_OF_USER, {"ids": list(version_ids), "of_user": user_id})
@@ -195,7 +195,9 @@ class Documents:
             ahead = connection.scalar(_AHEAD, between) or 0
             following = connection.scalars(_FOLLOWING, between | {"most": QUEUE_PLACES - ahead})
             places = {version_id: place for place, version_id in enumerate(following, ahead + 1)}
-        return {row.version: places[row.version] for row in shown if row.version in places}
+        # Within the bound, a worker has taken what is missing by now.
+        is_bounded = ahead + len(places) >= QUEUE_PLACES
+        return {row.version: places.get(row.version) for row in shown if is_bounded or row.version in places}
 
     def retry(self, user_id: UUID, document_id: UUID) -> UUID:
         """Queue a failed or cancelled document again, and tell the workers; returns its version's id.

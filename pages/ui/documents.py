@@ -13,6 +13,7 @@ import streamlit as st
 from kb.embedding import ModelState, model_status
 from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
+from kb.library import QUEUE_PLACES
 from kb.models import Document, DocumentOrder, KnowledgeBase, Progress, User, Version, VersionState
 from kb.progress import WorkerInfo
 from pages.ui import tickets
@@ -56,7 +57,7 @@ class Activity:
 
     progress: Mapping[UUID, Progress]
     workers: Sequence[WorkerInfo]
-    places: Mapping[UUID, int]
+    places: Mapping[UUID, int | None]
 
 
 def draw_documents(user: User, base: KnowledgeBase) -> None:
@@ -269,7 +270,7 @@ def _row(document: Document, activity: Activity) -> dict[str, object]:
         "chunks": number(version.chunks) if version.state is VersionState.READY else "",
         "size": size(version.size_bytes),
         "date": moment(document.created_at),
-        "note": _queue_text(version, activity.places.get(version.id)) if version.state is VersionState.QUEUED else "",
+        "note": _queue_text(version, activity.places) if version.state is VersionState.QUEUED else "",
         "detail": detail,
         "progress": progress,
         "actions": _actions(document),
@@ -313,14 +314,17 @@ def _detail(version: Version, activity: Activity) -> tuple[str, float | None]:
     return "", None
 
 
-def _queue_text(version: Version, place: int | None) -> str:
+def _queue_text(version: Version, places: Mapping[UUID, int | None]) -> str:
     if version.error and version.retry_at:
         message, _remedy = error_text(from_code(version.error, version.error_values))
         seconds = round((version.retry_at - datetime.now(UTC)).total_seconds())
         when = _("Next try in {seconds} s.").format(seconds=seconds) if seconds > 0 else _("Trying again soon.")
         return f"{message} {when}"
-    if place is None:
+    if version.id not in places:
         return _("Waiting for a worker.")
+    place = places[version.id]
+    if place is None:
+        return _("More than {count} ahead in the queue.").format(count=number(QUEUE_PLACES))
     return _("Place {place} in the queue.").format(place=number(place))
 
 

@@ -31,7 +31,7 @@ from kb.errors import (
     WrongState,
 )
 from kb.library import FileStore
-from kb.library.counts import recount
+from kb.library.counts import recount, recount_all
 from kb.models import Document, DocumentOrder, VersionState
 from kb.names import clean_label, clean_name, fold
 from tests.conftest import Clock, Library, make_claims
@@ -228,8 +228,9 @@ def test_places_in_the_queue_are_told_up_to_a_bound(library: Library, monkeypatc
     knowledge_base = library.knowledge_base()
     ids = [library.upload(knowledge_base, f"{number}.md").latest.id for number in range(4)]
     monkeypatch.setattr("kb.library.documents.QUEUE_PLACES", 3)
-    assert library.documents.queue_places(library.user, ids) == {ids[0]: 1, ids[1]: 2, ids[2]: 3}
-    assert library.documents.queue_places(library.user, ids[1:]) == {ids[1]: 2, ids[2]: 3}
+    assert library.documents.queue_places(library.user, ids) == dict(zip(ids, [1, 2, 3, None], strict=True))
+    assert library.documents.queue_places(library.user, ids[1:]) == {ids[1]: 2, ids[2]: 3, ids[3]: None}
+    assert library.documents.queue_places(library.user, ids[3:]) == {ids[3]: None}
 
 
 def test_pages_agree_with_the_whole_list(library: Library, clock: Clock) -> None:
@@ -315,6 +316,19 @@ def test_wrong_counters_are_corrected(library: Library) -> None:
     with library.database.write() as connection:
         assert recount(connection, knowledge_base.id) == {"documents": -6, "failed": -2}
     assert library.documents.count_by_state(library.user, knowledge_base.id) == {VersionState.QUEUED: 1}
+    with library.database.write() as connection:
+        assert recount(connection, uuid4()) == {}
+
+
+def test_recount_of_all_corrects_each_knowledge_base(library: Library) -> None:
+    wrong, right = library.knowledge_base("Wrong"), library.knowledge_base("Right")
+    for base in (wrong, right):
+        library.upload(base)
+    with library.database.write() as connection:
+        of_wrong = document_counts.c.knowledge_base_id == wrong.id
+        connection.execute(sa.update(document_counts).where(of_wrong).values(answering=3))
+    assert recount_all(library.database) == {wrong.id: {"answering": -3}}
+    assert recount_all(library.database) == {}
 
 
 def test_file_sizes_have_64_bits(library: Library) -> None:

@@ -241,6 +241,19 @@ def test_waiting_document_shows_its_place_in_the_queue(installation: Installatio
     assert "Place 2 in the queue." in visitor.text(f"document-{second.id}")
 
 
+def test_document_far_back_in_the_queue_says_how_many_are_ahead(
+    installation: Installation, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = installation.knowledge_base()
+    first, second = installation.upload(base, "first.md"), installation.upload(base, "second.md")
+    announce_worker(installation)
+    for module in ("kb.library.documents", "pages.ui.documents"):
+        monkeypatch.setattr(f"{module}.QUEUE_PLACES", 1)
+    visitor.run()
+    assert "Place 1 in the queue." in visitor.text(f"document-{first.id}")
+    assert "More than 1 ahead in the queue." in visitor.text(f"document-{second.id}")
+
+
 def test_address_of_a_deleted_knowledge_base_says_so(installation: Installation, visitor: Visitor) -> None:
     installation.knowledge_base()
     visitor.app.query_params["knowledge_base"] = str(uuid4())

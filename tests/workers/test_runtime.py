@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from kb.config import Settings
+from kb.database.tables import document_counts
 from kb.errors import DatabaseUnavailable, SetupError
 from kb.queue import Queue
 from kb.services import Services, build_services
@@ -68,3 +69,11 @@ def test_only_the_web_process_waits_for_the_disk(core: Core, workers: Workers, m
         with services.database.read() as connection:
             modes.append(connection.scalar(sa.text("PRAGMA synchronous")))
     assert modes == [2, 1]  # FULL, NORMAL
+
+
+def test_worker_corrects_wrong_counters(core: Core, workers: Workers) -> None:
+    knowledge_base = core.knowledge_base()
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(document_counts).values(documents=7))
+    workers.start()
+    wait_until(lambda: core.services.knowledge_bases.get(core.user, knowledge_base.id).document_count == 0)
