@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     def _check_key(cls, value: SecretStr) -> SecretStr:
         key = value.get_secret_value().strip()
         if not (key.isascii() and key.isprintable()):
-            raise ValueError(N_("it contains a character that no key has; look for curly quotes"))
+            raise ValueError(N_("it contains a character that keys never contain; check for curly quotes"))
         return SecretStr(key)
 
     @field_validator("redis_url")

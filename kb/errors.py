@@ -294,7 +294,7 @@ class FileNotSaved(Unavailable):
 
 
 class UploadStalled(Unavailable):
-    message = N_("“{name}” stopped arriving for {seconds} s.")
+    message = N_("The upload of “{name}” stalled for {seconds} s.")
     remedy = N_("Check the connection, then upload it again.")
 
 

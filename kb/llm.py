@@ -202,6 +202,6 @@ def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
     except httpx.HTTPError as error:
         raise ModelUnreachable(host=host, model="") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelRefused(host=host, model="", detail=N_("it does not answer like a model server")) from error
+        raise ModelRefused(host=host, model="", detail=N_("this is not an OpenAI-compatible server")) from error
     # Such a list names no kinds; these, by the habit of their makers, cannot chat.
     return [name for name in names if not _NO_CHAT.search(name)]

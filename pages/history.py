@@ -39,7 +39,7 @@ def draw_history(user: User) -> None:
     )
     total = services().conversations.count(user.id, search or "")
     if not total:
-        st.write(_("No conversation holds these words.") if search else _("You have not asked anything yet."))
+        st.write(_("No conversation contains these words.") if search else _("You have not asked anything yet."))
         if not search:
             st.page_link("chat.py", label=_("Ask your first question"), icon=":material/forum:")
         return

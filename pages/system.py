@@ -201,7 +201,7 @@ def draw_models() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(_looked(known), help=None if known.models or known.error else connect_help())
         st.button(
-            _("Look again"),
+            _("Search again"),
             key="look_again",
             type="tertiary",
             icon=":material/refresh:",
@@ -218,8 +218,8 @@ def _looked(known: KnownModels) -> str:
     if known.error:
         return _("The list of language models failed {ago}.").format(ago=when)
     if not known.models:
-        return _("No language model is connected. Last look: {ago}.").format(ago=when)
-    return _("Last look: {ago}").format(ago=when)
+        return _("No language model is connected. Last search: {ago}.").format(ago=when)
+    return _("Last search: {ago}").format(ago=when)
 
 
 def _model_state(state: ModelState) -> str:

@@ -101,7 +101,7 @@ def _draw_model() -> None:
     if known.error:
         message, remedy = error_text(known.error)
         st.caption(f":red[{escape(message)}]", help=escape(remedy))
-        st.button(_("Look again"), key="look_again", type="tertiary", icon=":material/refresh:", on_click=_look_again)
+        st.button(_("Search again"), key="look_again", type="tertiary", icon=":material/refresh:", on_click=_look_again)
         return
     if not known.models:
         st.caption(_("No language model is connected."), help=connect_help())
@@ -120,7 +120,7 @@ def _draw_model() -> None:
         format_func=lambda key: labels.get(key) or _("None: show the best passages"),
         key=MODEL_KEY,
         on_change=_choose_model,
-        help=_("These models answer on this machine. Choose one to use it.") if models[0].is_local else None,
+        help=_("These models run on this machine. Choose one to use it.") if models[0].is_local else None,
     )
 
 
@@ -147,7 +147,7 @@ def connect_help() -> str:
     return _(
         "To connect a language model, set OPENAI_API_KEY and LLM_MODEL in the file .env (and OPENAI_BASE_URL for any "
         "other server that speaks OpenAI's protocol, such as vLLM, FastChat, DeepSeek or Qwen), then restart. Or start "
-        "Ollama on this machine: its models are then offered here by themselves."
+        "Ollama on this machine, and its models appear here."
     )
 
 

@@ -205,7 +205,7 @@ def _draw_table(
         "words": {
             "title": _("Documents"),
             "sort": _("Sort by this column"),
-            "unsort": _("What is in progress first"),
+            "unsort": _("In progress first"),
             "cancel": _("Cancel"),
             "retry": _("Retry"),
             "chunks": _("Show its chunks"),
@@ -288,7 +288,7 @@ def _state_name(version: Version) -> str:
         VersionState.CANCELLED: _("cancelled"),
     }
     if version.state.is_running and version.cancel_requested:
-        return _("being cancelled…")
+        return _("cancelling…")
     return names[version.state]
 
 
@@ -329,11 +329,11 @@ def _queue_text(version: Version, places: Mapping[UUID, int | None]) -> str:
 
 
 def _progress(version: Version, progress: Progress | None) -> tuple[str, float]:
-    """n of m, the rate, and the last sign of life. Progress of another stage is left from an earlier attempt."""
+    """n of m, the rate, and the last update. Progress of another stage is left from an earlier attempt."""
     if progress and progress.stage is not version.state:
         progress = None
     signs = [moment for moment in (version.heartbeat_at, progress.at if progress else None) if moment]
-    seen = _("last sign of life {ago}").format(ago=ago(max(signs))) if signs else ""
+    seen = _("last update {ago}").format(ago=ago(max(signs))) if signs else ""
     done, total = 0, 0
     if progress:
         done, total = progress.done, progress.total

@@ -32,7 +32,7 @@ def missing_worker() -> str:
     if embedded is None:
         return _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 3")
     if embedded.restarts or not embedded.running:
-        return _("The worker does not stay up: {detail}").format(detail=escape(embedded.detail))
+        return _("The worker keeps exiting: {detail}").format(detail=escape(embedded.detail))
     return _("The worker is starting…")
 
 

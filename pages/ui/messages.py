@@ -161,9 +161,8 @@ def _draw_running(message: Message, user_id: UUID) -> None:
                 text = _("Thinking…") if message.mode is Mode.LLM else _("Searching…")
                 st.markdown(f":shimmer[{text}]")
             if live.is_cut_off:
-                st.warning(
-                    _("Redis does not answer. The answer continues in the background and appears here when it is done.")
-                )
+                text = _("Redis is not responding. The answer is still being written and appears here when complete.")
+                st.warning(text)
             st.button(
                 _("Stop"),
                 key="stop",

@@ -22,7 +22,7 @@ class LiveAnswer:
     reasoning: str = ""
     retrieval: Retrieval | None = None
     polls: int = 0
-    is_cut_off: bool = False  # Redis does not answer
+    is_cut_off: bool = False  # Redis is not responding
     has_ended: bool = False
 
 

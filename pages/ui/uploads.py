@@ -86,7 +86,7 @@ def _words(base: KnowledgeBase, limit: int) -> dict[str, str]:
         "moreFailed": _("{count} more failed"),
         "saving": _("saving…"),
         "reconnecting": _("connection lost, trying again…"),
-        "leftOut": _("Left out temporary, hidden and system files: {count} ({names})"),
+        "leftOut": _("Skipped temporary, hidden and system files: {count} ({names})"),
         "cancel": _("Cancel"),
         "cancelAll": _("Cancel all"),
         "retry": _("Retry"),

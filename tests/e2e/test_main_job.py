@@ -226,7 +226,7 @@ def test_refused_upload_says_why_and_holds_the_others(open_screen: OpenScreen) -
     panel = screen.key("upload")
     expect(panel).to_contain_text("0 of 9 saved · 9 failed")
     expect(panel).to_contain_text("The database is not responding. Wait.")
-    expect(panel).to_contain_text("Left out temporary, hidden and system files: 1 (~$lock.docx)")
+    expect(panel).to_contain_text("Skipped temporary, hidden and system files: 1 (~$lock.docx)")
     assert len(refused) <= 3  # nothing is sent to hear the same again
     screen.complaints.clear()  # the browser logs each refusal
     screen.page.unroute("**/api/uploads/**")
@@ -249,7 +249,7 @@ def test_folder_is_uploaded_without_its_system_files(open_screen: OpenScreen, tm
     expect(screen.keys("document-")).to_have_count(2)
     for name in ("manuals/tea.md", "manuals/old/coffee.md"):
         expect(screen.key("documents")).to_contain_text(name)
-    expect(screen.key("upload")).to_contain_text("Left out temporary, hidden and system files: 3")
+    expect(screen.key("upload")).to_contain_text("Skipped temporary, hidden and system files: 3")
 
 
 def test_original_is_downloaded(open_screen: OpenScreen) -> None:

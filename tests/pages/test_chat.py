@@ -710,7 +710,7 @@ def test_redis_outage_is_shown_during_an_answer(
         visitor.start_asking("Tell me all")
         for _ in range(3):
             visitor.run()
-            assert "Redis does not answer. The answer continues" in visitor.text()
+            assert "Redis is not responding. The answer is still being written" in visitor.text()
 
 
 def test_milvus_outage_shows_an_error(

@@ -42,7 +42,7 @@ def test_search_finds_words_in_titles_and_messages(installation: Installation, v
         assert visitor.has(f"conversation-{tea.id}")
         assert len(visitor.links) == 1
     visitor.choose("history_search", "%_")
-    assert "No conversation holds these words." in visitor.text()
+    assert "No conversation contains these words." in visitor.text()
 
 
 def test_rename_conversation(installation: Installation, visitor: Visitor) -> None:

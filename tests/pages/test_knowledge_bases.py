@@ -267,15 +267,15 @@ def test_running_document_shows_its_progress(installation: Installation, visitor
     document = installation.upload(installation.knowledge_base())
     assert installation.worker.claims.claim(document.latest.id)
     visitor.run()
-    assert "Reading the file… · last sign of life" in visitor.text(f"document-{document.id}")
+    assert "Reading the file… · last update" in visitor.text(f"document-{document.id}")
     progress = Progress(VersionState.PARSING, 1200, 3000, 12.5, datetime.now(UTC), "a")
     stale = Progress(VersionState.EMBEDDING, 7, 9, 1.0, datetime.now(UTC) - timedelta(hours=1), "a")
     installation.services.board.write(document.latest.id, stale)  # of an earlier attempt
     visitor.run()
-    assert "Reading the file… · last sign of life" in visitor.text(f"document-{document.id}")
+    assert "Reading the file… · last update" in visitor.text(f"document-{document.id}")
     installation.services.board.write(document.latest.id, progress)
     visitor.run()
-    assert "Page 1,200 of 3,000 · 12.5 a second · last sign of life" in visitor.text(f"document-{document.id}")
+    assert "Page 1,200 of 3,000 · 12.5 a second · last update" in visitor.text(f"document-{document.id}")
 
 
 def test_postponed_document_shows_the_cause_and_the_next_try(installation: Installation, visitor: Visitor) -> None:
@@ -371,7 +371,7 @@ def test_pending_cancel_is_shown(installation: Installation, visitor: Visitor) -
     assert installation.worker.claims.claim(document.latest.id)
     visitor.run()
     visitor.click(f"cancel-{document.id}")
-    assert "being cancelled…" in visitor.text(f"document-{document.id}")
+    assert "cancelling…" in visitor.text(f"document-{document.id}")
     assert not visitor.has(f"cancel-{document.id}")
 
 
