@@ -20,7 +20,9 @@ _OF_USER = sa.and_(knowledge_bases.c.owner_id == sa.bindparam("of_user"), knowle
 _KNOWLEDGE_BASE: sa.Select[Any] = sa.select(knowledge_bases).where(
     knowledge_bases.c.id == sa.bindparam("of_knowledge_base"), _OF_USER
 )
-_KNOWLEDGE_BASE_LOCKED = _KNOWLEDGE_BASE.with_for_update()
+# Not against checks of foreign keys (`FOR NO KEY UPDATE`): PostgreSQL checks them again when a transaction updates a
+# row twice, as a deletion does with the counters. A registration, which waits for the counters, would wait for ever.
+_KNOWLEDGE_BASE_LOCKED = _KNOWLEDGE_BASE.with_for_update(key_share=True)
 _DOCUMENT: sa.Select[Any] = (
     sa.select(*DOCUMENT_COLUMNS, knowledge_bases.c.collection)
     .select_from(documents)
@@ -29,7 +31,7 @@ _DOCUMENT: sa.Select[Any] = (
     .where(documents.c.id == sa.bindparam("of_document"), documents.c.deleted_at.is_(None), _OF_USER)
 )
 # The document before the version, as `Claims.switch` does: in another order the two would wait for each other.
-_DOCUMENT_LOCKED = _DOCUMENT.with_for_update(of=(documents, versions))
+_DOCUMENT_LOCKED = _DOCUMENT.with_for_update(of=(documents, versions), key_share=True)
 
 
 def own_knowledge_base(

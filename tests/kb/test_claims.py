@@ -19,7 +19,7 @@ from kb.database.tables import documents, now
 from kb.errors import Cancelled, DamagedFile, DatabaseUnavailable, LeaseLost, MilvusUnavailable, NotFound
 from kb.ingestion import Claims, new_worker_id
 from kb.ingestion.claims import LONGEST_WAIT_SECONDS, MAX_WAITS, RESEND_SECONDS, Job
-from kb.library.access import own_document
+from kb.library.access import own_document, own_knowledge_base
 from kb.models import Document, VersionState
 from kb.progress import is_dead
 from tests.conftest import Clock, Library, make_claims
@@ -313,6 +313,20 @@ def test_a_switch_and_a_deletion_at_the_same_time_both_succeed(library: Library,
         with ThreadPoolExecutor(2) as pool:
             for done in [pool.submit(switch), pool.submit(delete)]:
                 done.result(timeout=30)
+
+
+def test_switch_and_deletion_do_not_wait_for_a_registration(library: Library, claims: Claims) -> None:
+    """They change the counters, for which the registration waits next; each would wait for the other."""
+    if library.database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    knowledge_base = library.knowledge_base()
+    ready, new = library.upload(knowledge_base), library.upload(knowledge_base)
+    claims.switch(claim(claims, ready))
+    job = claim(claims, new)
+    with ThreadPoolExecutor(1) as pool, library.database.write() as connection:
+        own_knowledge_base(connection, library.user, knowledge_base.id, lock=True)
+        pool.submit(claims.switch, job).result(timeout=30)
+        pool.submit(library.documents.delete, library.user, ready.id).result(timeout=30)
 
 
 def test_a_retry_that_waited_for_a_deletion_finds_nothing(library: Library, claims: Claims, document: Document) -> None:
