@@ -432,7 +432,7 @@ def test_conversation_of_another_user_looks_unknown(installation: Installation, 
 
 def test_malformed_address_opens_an_empty_chat(visit: Visit) -> None:
     visitor = visit(conversation="' or 1=1 --")
-    assert not visitor.errors
+    assert "This conversation no longer exists" in visitor.errors
     assert "What would you like to know?" in visitor.text()
 
 

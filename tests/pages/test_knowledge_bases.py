@@ -45,7 +45,7 @@ def test_knowledge_base_may_have_any_name(name: str, visitor: Visitor, installat
     (base,) = installation.services.knowledge_bases.list(installation.user)
     assert base.name == name
     assert visitor.app.selectbox(key="shown_knowledge_base").value == base.id
-    assert visitor.app.query_params == {"knowledge_base": str(base.id)}
+    assert visitor.app.query_params == {"mode": "knowledge", "knowledge_base": str(base.id)}
 
 
 def test_taken_name_is_refused(visitor: Visitor, installation: Installation) -> None:
