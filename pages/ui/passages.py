@@ -84,8 +84,10 @@ def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
     for sentence in sentences:
         parts = before if sentence.start < fold else after
         piece = html.escape(sentence.text)
-        is_match = sentence.matches * 2 > most
-        parts += [html.escape(text[end : sentence.start]), f"<mark>{piece}</mark>" if is_match else piece]
+        if sentence.matches * 2 > most:
+            words = piece.rstrip()
+            piece = f"<mark>{words}</mark>{piece[len(words) :]}"
+        parts += [html.escape(text[end : sentence.start]), piece]
         end = sentence.start + len(sentence.text)
     if before:
         above = html.escape(_("The text above"))

@@ -91,6 +91,10 @@ class Desk:
         for conversation in conversations.search(self.user, limit=1000):
             conversations.delete(self.user, conversation.id)
 
+    def create_knowledge_bases(self, *names: str) -> None:
+        for name in names:
+            KnowledgeBases(self._database, RecordingQueue()).create(self.user, name, "openai:fake-embedding", 64)
+
     def store_conversation(self, *exchanges: tuple[str, str], retrieval: Retrieval | None = None) -> str:
         """A conversation of these questions and answers, each with the retrieval; returns its address."""
         conversations = Conversations(self._database)

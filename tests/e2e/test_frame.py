@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from playwright.sync_api import expect
 
+from tests.e2e.conftest import Desk
 from tests.e2e.screen import OpenScreen, Screen
 from tests.real_services import wait_until
 
@@ -73,7 +74,8 @@ def open_sidebar(screen: Screen) -> None:
     expect(screen.page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "false")
 
 
-def test_sidebar_of_a_phone_closes_after_each_choice(open_screen: OpenScreen) -> None:
+def test_sidebar_of_a_phone_closes_after_each_choice(open_screen: OpenScreen, desk: Desk) -> None:
+    desk.create_knowledge_bases("Archive", "Handbook")
     screen = open_screen("/")
     screen.page.set_viewport_size({"width": 390, "height": 844})
     screen.page.reload()
@@ -81,7 +83,10 @@ def test_sidebar_of_a_phone_closes_after_each_choice(open_screen: OpenScreen) ->
     sidebar = screen.page.get_by_test_id("stSidebar")
     if sidebar.get_attribute("data-collapsed") == "false":
         sidebar.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    shown = screen.key("knowledge_base").get_by_role("combobox").input_value()
+    other_base = "Archive" if shown == "Handbook" else "Handbook"
     choices: list[Callable[[], None]] = [
+        lambda: screen.choose("knowledge_base", other_base),
         lambda: screen.switch_mode("LLM chat"),
         lambda: screen.click("new_conversation"),
         lambda: screen.go_to("History"),
@@ -117,3 +122,27 @@ def test_reload_and_new_tab_keep_the_mode(open_screen: OpenScreen) -> None:
     screen.settle()
     screen.go_to("Chat")
     expect(screen.key("mode").get_by_role("radio", name="LLM chat")).to_be_checked()
+
+
+def test_reload_and_new_tab_keep_knowledge_base_and_model(open_screen: OpenScreen, desk: Desk) -> None:
+    desk.create_knowledge_bases("Archive", "Handbook", "Minutes")
+    screen = open_screen("/")
+    base, model = screen.key("knowledge_base"), screen.key("chat_model")
+    for name in ("Archive", "Handbook"):  # one of them is another than the first
+        screen.choose("knowledge_base", name)
+    chosen = model.get_by_role("combobox")
+    chosen.click()
+    screen.page.get_by_role("option", name=re.compile("^slow ·")).click()
+    screen.settle()
+    expect(screen.page).to_have_url(re.compile("model=[^&]*slow"))
+    screen.page.reload()
+    screen.settle()
+    expect(base.get_by_role("combobox")).to_have_value("Handbook")
+    expect(chosen).to_have_value(re.compile("^slow ·"))
+    other = open_screen("/")
+    expect(other.key("knowledge_base").get_by_role("combobox")).to_have_value("Handbook")
+    expect(other.key("chat_model").get_by_role("combobox")).to_have_value(re.compile("^slow ·"))
+    other.choose("knowledge_base", "Minutes")
+    screen.page.reload()
+    screen.settle()
+    expect(base.get_by_role("combobox")).to_have_value("Handbook")

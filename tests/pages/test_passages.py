@@ -8,12 +8,12 @@ ROWS = "\n".join(f"SP-{number} | Gasket {number} | {number * 3}" for number in r
 
 
 def test_matching_sentences_are_marked() -> None:
-    assert marked("A <pear>. Rivers flow.", ["pear"]) == "<mark>A &lt;pear&gt;. </mark>Rivers flow."
+    assert marked("A <pear>. Rivers flow.", ["pear"]) == "<mark>A &lt;pear&gt;.</mark> Rivers flow."
 
 
 def test_a_row_is_marked_whole() -> None:
     html = marked(ROWS, ["sp", "1045"])
-    assert "<mark>SP-1045 | Gasket 1045 | 3135\n</mark>" in html
+    assert "<mark>SP-1045 | Gasket 1045 | 3135</mark>\n" in html
     assert html.count("<mark>") == 1
 
 

@@ -43,7 +43,7 @@ def test_passages_are_ranked_with_scores_and_trace(visitor: Visitor) -> None:
         "Relevance</b> ",
     ):
         assert part in best
-    assert "<mark>Black tea is steeped in boiling water for four minutes. </mark>" in best
+    assert "<mark>Black tea is steeped in boiling water for four minutes.</mark> " in best
     assert "soup.md" in visitor.text("passage-2")
     visitor.app.session_state["trace"] = True
     visitor.run()
