@@ -38,7 +38,9 @@ _LAST_SHOWN = sa.tuple_(
     sa.bindparam("last_moment", type_=versions.c.created_at.type),
     sa.bindparam("last_version", type_=versions.c.id.type),
 )
-# Without `_QUEUED`, for which SQLite would go through the whole queue.
+# Without `_QUEUED`, for which SQLite would go through the whole queue, and without a join, for which it would go
+# through all documents of the user.
+_OWNER = sa.select(knowledge_bases.c.owner_id).where(knowledge_bases.c.id == versions.c.listed_in).scalar_subquery()
 _OF_USER = (
     sa.select(
         versions.c.created_at.label("moment"),
@@ -46,11 +48,7 @@ _OF_USER = (
         versions.c.state,
         versions.c.cancel_requested,
     )
-    .join(knowledge_bases, knowledge_bases.c.id == versions.c.listed_in)
-    .where(
-        versions.c.id.in_(sa.bindparam("ids", expanding=True)),
-        knowledge_bases.c.owner_id == sa.bindparam("of_user"),
-    )
+    .where(versions.c.id.in_(sa.bindparam("ids", expanding=True)), sa.bindparam("of_user") == _OWNER)
     .order_by(versions.c.created_at, versions.c.id)
 )
 _AHEAD = sa.select(sa.func.count()).select_from(
