@@ -48,7 +48,10 @@ _OF_USER = (
         versions.c.state,
         versions.c.cancel_requested,
     )
-    .where(versions.c.id.in_(sa.bindparam("ids", expanding=True)), sa.bindparam("of_user") == _OWNER)
+    .where(
+        versions.c.id.in_(sa.bindparam("ids", expanding=True)),
+        sa.bindparam("of_user", type_=knowledge_bases.c.owner_id.type) == _OWNER,
+    )
     .order_by(versions.c.created_at, versions.c.id)
 )
 _AHEAD = sa.select(sa.func.count()).select_from(
