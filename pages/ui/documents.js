@@ -141,7 +141,7 @@ function drawActions(cell, item, data, press) {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const table = parentElement.querySelector(".zw-docs")
   const press = (value) => setTriggerValue("pressed", value)
   table.setAttribute("aria-label", data.words.title)

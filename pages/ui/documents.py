@@ -214,7 +214,7 @@ def _draw_table(
         },
         "rows": [_row(document, activity) for document in documents],
     }
-    result = _table(key=TABLE_KEY, data=data, on_pressed_change=lambda: _act(user))
+    result = _table(key=TABLE_KEY, data=[data], on_pressed_change=lambda: _act(user))
     pressed = result.pressed if isinstance(result.pressed, dict) else {}
     document = next((document for document in documents if str(document.id) == pressed.get("id")), None)
     if document and pressed.get("action") == "chunks":

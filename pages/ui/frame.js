@@ -9,7 +9,7 @@ let shownChoice; // the last choice that this tab has seen
 let lastPass = 0;
 let nextPass = 0;
 
-export default function ({ data }) {
+export default function ({ data: [data] }) {
   document.documentElement.lang = data.language;
   rules = data.words.map(([selector, attribute, words]) => [
     selector,

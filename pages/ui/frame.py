@@ -136,4 +136,5 @@ def draw_frame(path: str) -> None:
         [at, attribute, [[text, _(ours)] for text, ours in texts.items()]] for at, attribute, texts in STREAMLIT_WORDS
     ]
     choice = [path, language(), state().choices]
-    _browser(key="frame", data={"language": HTML_LANGUAGES[language()], "words": words, "choice": str(choice)})
+    data = {"language": HTML_LANGUAGES[language()], "words": words, "choice": str(choice)}
+    _browser(key="frame", data=[data])  # a list: Streamlit would load pandas to look for data frames in a dict

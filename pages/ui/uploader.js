@@ -332,8 +332,7 @@ function bytes(amount, language) {
 
 // --- mounting ---
 
-export default function (component) {
-  const { data, parentElement, setTriggerValue } = component
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".zw-up")
   const { words } = data
   // Relative to the page, so that it also works below a base path.

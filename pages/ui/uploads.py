@@ -34,7 +34,7 @@ def draw_upload(user: User, base: KnowledgeBase) -> None:
     @live_fragment(None)
     def upload() -> None:
         with st.container(key=UPLOAD_KEY):
-            result = _uploader(key="uploader", data=_data(user, base), on_saved_change=lambda: None)
+            result = _uploader(key="uploader", data=[_data(user, base)], on_saved_change=lambda: None)
         if isinstance(result.saved, dict):
             _announce(result.saved, base)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import streamlit
 
 from pages.ui.frame import PAGES, PAGES_FOLDER, STREAMLIT_WORDS
+from tests.real_services import ROOT
 
 SCRIPTS = Path(streamlit.__file__).parent / "static" / "static" / "js"
 WORDS = sorted({text for _selector, _attribute, texts in STREAMLIT_WORDS for text in texts})
@@ -37,3 +40,18 @@ def test_streamlit_still_has_the_element(name: str) -> None:
 @pytest.mark.parametrize("path", PAGES)
 def test_page_file_exists(path: str) -> None:
     assert (PAGES_FOLDER / PAGES[path][0]).is_file()
+
+
+def test_pages_do_not_load_pandas() -> None:
+    """It takes 80 MB, which an idle web process need not load: a dict given to a component makes Streamlit load it."""
+    program = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from streamlit.testing.v1 import AppTest
+before = "pandas" in sys.modules
+app = AppTest.from_string("from pages.ui.frame import draw_frame; draw_frame('')").run()
+assert not app.exception, app.exception
+print(len(app.get("bidi_component")), before, "pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False", "False"]

@@ -166,7 +166,7 @@ def document_action(key: str) -> tuple[str, str] | None:
 
 
 def component_data(node: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", json.loads(node.proto.json or node.proto.mixed.json))
+    return cast("dict[str, Any]", json.loads(node.proto.json)[0])
 
 
 def read_row(row: dict[str, Any]) -> str:
