@@ -101,7 +101,11 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
     ("[data-testid=stSelectboxVirtualDropdown] button", "aria-label", {"Dismiss": N_("Close")}),
     # Icons stand beside words that say the same.
     ("[role=img]", "aria-label", {"{name} icon": ""}),
-    ("[data-testid=stTooltipHoverTarget] [aria-label]", "aria-label", {"Help for {name}": N_("Help: {name}")}),
+    (
+        "[data-testid=stTooltipHoverTarget] [aria-label]",
+        "aria-label",
+        {"Help": N_("Help"), "Help for {name}": N_("Help: {name}")},
+    ),
     ("[data-testid=stProgress] [aria-label]", "aria-label", {"progress": N_("Progress")}),
     ("[data-testid=stHeaderActionElements] a", "aria-label", {"Link to heading": N_("Link to this heading")}),
     (

@@ -15,7 +15,7 @@ from kb.config import load_settings
 from kb.conversations import Conversations
 from kb.database import Database
 from kb.library import KnowledgeBases
-from kb.models import MessageState, Mode, Retrieval
+from kb.models import Choices, MessageState, Mode, Retrieval
 from kb.users import Users
 from tests import real_services
 from tests.e2e.screen import SECONDS, OpenScreen, Screen
@@ -88,6 +88,7 @@ class Desk:
         knowledge_bases, conversations = KnowledgeBases(self._database, RecordingQueue()), Conversations(self._database)
         for base in knowledge_bases.list(self.user):
             knowledge_bases.delete(self.user, base.id)
+        self._users.remember_choices(self.user, Choices())
         for conversation in conversations.search(self.user, limit=1000):
             conversations.delete(self.user, conversation.id)
 
