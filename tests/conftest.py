@@ -39,6 +39,11 @@ def pytest_configure() -> None:
     bypass_proxies(Settings.model_construct())
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name contents by their parameter: archives hold the time, and all workers must collect the same names."""
+    return argname if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 80) else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name the tests that passed only when they were run again."""
     rerun = {report.nodeid for report in terminalreporter.getreports("rerun")}
