@@ -25,7 +25,7 @@ from benchmarks.installation import Installation, ready, report_failures, tempor
 from benchmarks.memory import PeakMemory
 from kb.embedding import build_embedding_model
 from kb.environment import available_cpus
-from kb.ingestion.chunks import embedded_text
+from kb.ingestion.pipeline import embedded_text
 from kb.models import Document
 
 PAGE_CHUNKS = 1_000

@@ -1,4 +1,4 @@
-"""What the process's surroundings impose: proxies in its environment, and the CPUs it may use."""
+"""The process and its surroundings: proxies, the CPUs it may use, and packages that must not call out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
@@ -78,3 +78,24 @@ def _quota(folder: Path, *, is_v2: bool) -> Iterator[float]:
             yield float(quota) / float(period)
     except (OSError, ValueError):  # not there, or "max": no quota
         return
+
+
+def import_onnxruntime() -> Any:
+    """The module `onnxruntime`, with its telemetry off. Takes half a second and 25 MB, so import it at first use."""
+    _turn_telemetry_off()
+    import onnxruntime
+
+    return onnxruntime
+
+
+def import_fastembed() -> Any:
+    """The module `fastembed`, with onnxruntime's telemetry off; raises `ImportError` if it is not installed."""
+    _turn_telemetry_off()
+    import fastembed
+
+    return fastembed
+
+
+def _turn_telemetry_off() -> None:
+    """For this process and its children, whatever the environment says."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"

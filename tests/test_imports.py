@@ -22,7 +22,7 @@ FORBIDDEN = {
 PACKAGES = tuple(FORBIDDEN)
 READERS = ("kb/config.py", "kb/environment.py")
 # Settings and proxies are read there; these hand the environment on to child processes.
-HANDS_ON = ("kb/local/", "kb/parsing/process.py", "kb/embedding/runtime.py")
+HANDS_ON = ("kb/local/", "kb/parsing/process.py")
 
 
 def modules(folder: str) -> list[Path]:

@@ -15,7 +15,7 @@ import numpy as np
 from kb.config import Settings
 from kb.embedding.fetching import ModelFiles, ModelStatus, Published, Report
 from kb.embedding.model import Vectors, encodable
-from kb.embedding.runtime import import_onnxruntime
+from kb.environment import import_onnxruntime
 from kb.errors import N_, EmbeddingUnavailable, ModelNotFetched
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from kb.embedding.model import Vectors, encodable, normalised
-from kb.embedding.runtime import import_fastembed
+from kb.environment import import_fastembed
 from kb.errors import N_, EmbeddingUnavailable, SetupError
 
 _BATCH = 16

@@ -19,8 +19,8 @@ from kb.database import Database
 from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.library import mark_sent
+from kb.library.access import to_knowledge_base
 from kb.library.counts import RUNNING, count_answering, count_move
-from kb.library.rows import to_knowledge_base
 from kb.models import KnowledgeBase, VersionState
 from kb.progress import is_dead
 

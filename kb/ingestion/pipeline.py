@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,11 +30,10 @@ from kb.errors import (
     Unavailable,
     UnexpectedFailure,
 )
-from kb.ingestion.chunks import build_chunk, digest, embedded_text
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.library import FileStore
-from kb.models import ChunkSpan, ParsedDocument, VersionState
+from kb.models import Chunk, ChunkSpan, ParsedDocument, VersionState, chunk_id
 from kb.parsing import ParserProcess
 from kb.progress import Meter, ProgressBoard
 from kb.vectors import VectorStore
@@ -325,3 +325,37 @@ class Ingestion:
             yield parser
         finally:
             self._parsers.put(parser)
+
+
+# --- from spans to the chunks that are stored ---
+
+
+def embedded_text(chunk: Chunk) -> str:
+    """What the embedding model sees of a chunk: its heading path belongs to its meaning."""
+    return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
+
+
+def build_chunk(job: Job, document: ParsedDocument, span: ChunkSpan) -> Chunk:
+    """The chunk of one span, with the terms of its document's name and title, its headings and its text."""
+    text = document.text[span.start : span.end]
+    return Chunk(
+        id=chunk_id(job.version_id, span.ordinal),
+        document_id=job.document_id,
+        version_id=job.version_id,
+        ordinal=span.ordinal,
+        start=span.start,
+        end=span.end,
+        page=span.page,
+        heading=span.heading,
+        text=text,
+        terms=lexical.terms(job.name, document.title, span.heading, text),
+    )
+
+
+def digest(model: str, document: ParsedDocument, spans: list[ChunkSpan]) -> str:
+    """Tells whether two attempts would store the same chunks."""
+    state = hashlib.sha256(model.encode())
+    state.update(document.text.encode(errors="replace"))
+    for span in spans:
+        state.update(f"{span.start}:{span.end};".encode())
+    return state.hexdigest()

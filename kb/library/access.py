@@ -1,4 +1,4 @@
-"""Who may see what: every statement on a user's things starts here."""
+"""A user's things: who may see them (every statement on them starts here), and their rows as dataclasses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ import sqlalchemy as sa
 
 from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import N_, NotFound
-from kb.library.rows import DOCUMENT_COLUMNS
+from kb.formats import from_json
+from kb.models import Document, IndexSettings, KnowledgeBase, RetrievalProfile, Version, VersionState
 
 # For the translators: what `NotFound` can be about.
 KNOWLEDGE_BASE = N_("knowledge base")
 DOCUMENT = N_("document")
+
+# A document with its newest version; both have columns of the same names.
+DOCUMENT_COLUMNS = (
+    *(documents.c[name].label(f"document_{name}") for name in ("name", "knowledge_base_id", "live_version_id")),
+    documents.c.created_at.label("document_created_at"),
+    *versions.c,
+)
 
 # Built once: each upload and each question needs them.
 _OF_USER = sa.and_(knowledge_bases.c.owner_id == sa.bindparam("of_user"), knowledge_bases.c.deleted_at.is_(None))
@@ -55,3 +63,51 @@ def own_document(connection: sa.Connection, user_id: UUID, document_id: UUID, lo
     if found is None:
         raise NotFound(what=DOCUMENT)
     return found
+
+
+def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0) -> KnowledgeBase:
+    return KnowledgeBase(
+        id=row.id,
+        owner_id=row.owner_id,
+        name=row.name,
+        collection=row.collection,
+        embedding_model=row.embedding_model,
+        dimension=row.dimension,
+        index=from_json(IndexSettings, row.index_settings),
+        profile=from_json(RetrievalProfile, row.profile),
+        created_at=row.created_at,
+        document_count=documents,
+        ready_count=ready,
+    )
+
+
+def to_document(row: sa.Row[Any]) -> Document:
+    """Of a row of `DOCUMENT_COLUMNS`."""
+    return Document(
+        id=row.document_id,
+        knowledge_base_id=row.document_knowledge_base_id,
+        name=row.document_name,
+        live_version_id=row.document_live_version_id,
+        created_at=row.document_created_at,
+        latest=Version(
+            id=row.id,
+            document_id=row.document_id,
+            state=VersionState(row.state),
+            file_key=row.file_key,
+            size_bytes=row.size_bytes,
+            created_at=row.created_at,
+            attempts=row.attempts,
+            crashes=row.crashes,
+            pages=row.pages,
+            chunks=row.chunks,
+            stored_chunks=row.stored_chunks,
+            error=row.error,
+            error_values=row.error_values,
+            retry_at=row.retry_at,
+            heartbeat_at=row.heartbeat_at,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            sent_at=row.sent_at,
+            cancel_requested=row.cancel_requested,
+        ),
+    )

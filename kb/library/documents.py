@@ -15,10 +15,9 @@ import structlog
 from kb.database import Database
 from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
 from kb.errors import KbError, RedisUnavailable, WrongState
-from kb.library.access import own_document, own_knowledge_base
+from kb.library.access import DOCUMENT_COLUMNS, own_document, own_knowledge_base, to_document
 from kb.library.counts import count_answering, count_by_state, count_document, count_move
 from kb.library.files import FileStore, Source
-from kb.library.rows import DOCUMENT_COLUMNS, to_document
 from kb.models import Chunk, Document, DocumentOrder, Version, VersionState
 from kb.names import clean_label, clean_text, fold
 from kb.queue import Queue

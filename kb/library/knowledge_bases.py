@@ -12,8 +12,7 @@ from kb.database import Database
 from kb.database.tables import document_counts, documents, knowledge_bases, now, versions
 from kb.errors import NameTaken, NotFound, RedisUnavailable
 from kb.formats import to_json
-from kb.library.access import KNOWLEDGE_BASE, own_knowledge_base
-from kb.library.rows import to_knowledge_base
+from kb.library.access import KNOWLEDGE_BASE, own_knowledge_base, to_knowledge_base
 from kb.models import IndexSettings, KnowledgeBase, RetrievalProfile
 from kb.names import clean_name
 from kb.queue import Queue

@@ -17,9 +17,9 @@ from kb.library import QUEUE_PLACES
 from kb.models import Document, DocumentOrder, KnowledgeBase, Progress, User, Version, VersionState
 from kb.progress import WorkerInfo
 from pages.ui import tickets
-from pages.ui.chunks import open_chunks
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
 from pages.ui.i18n import _, ago, error_text, language, moment, number, size
+from pages.ui.passages import open_chunks
 from pages.ui.resources import services
 from pages.ui.tickets import Action
 

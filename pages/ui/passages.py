@@ -1,4 +1,4 @@
-"""Passages with their scores and times, for the chat, the testing page and the drawer of a citation."""
+"""Passages with their scores and times, for the chat, the testing page and a citation's drawer; a document's chunks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kb.errors import N_
+from kb.extracts import escape_markdown as escape
 from kb.extracts import split_sentences
-from kb.models import Passage, Retrieval, RouteHit, Source, Trace
-from pages.ui.feedback import dialog
+from kb.models import Chunk, Document, Passage, Retrieval, RouteHit, Source, Trace, User
+from pages.ui.feedback import dialog, errors_shown
 from pages.ui.i18n import _, ngettext, number, place_label
+from pages.ui.resources import services
 
 _LABEL_CHARACTERS = 40
+_PAGE_CHUNKS = 20
 _FOLDED_CHARACTERS = 600  # above a match; less than the box shows
 
 STEP_NAMES = {
@@ -182,3 +185,32 @@ def _scores(passage: Passage) -> list[tuple[str, str]]:
 
 def _route(hit: RouteHit | None) -> str:
     return f"{number(hit.score, 3)} (#{hit.rank})" if hit else "–"
+
+
+# --- a document's chunks ---
+
+
+def open_chunks(user: User, document: Document) -> None:
+    """The chunks in order, as retrieval sees them."""
+
+    @dialog(_("Chunks"), width="medium", position="right")
+    def drawer() -> None:
+        total = document.latest.chunks
+        st.caption(" · ".join([escape(document.name), ngettext("{count} chunk", "{count} chunks", total)]))
+        pages = -(-total // _PAGE_CHUNKS)
+        page = st.pagination(pages, key=f"chunks_page-{document.id}") if pages > 1 else 1
+        with errors_shown():
+            for chunk in services().documents.chunks(user.id, document.id, (page - 1) * _PAGE_CHUNKS, _PAGE_CHUNKS):
+                with st.container(border=True):
+                    draw_chunk(document.name, chunk)
+
+    drawer()
+
+
+def draw_chunk(document_name: str, chunk: Chunk) -> None:
+    place = filter(None, [f"#{chunk.ordinal + 1}", place_label(document_name, chunk.page, chunk.heading)])
+    heading = f"<div class='zw-heading'>{html.escape(chunk.heading)}</div>" if chunk.heading else ""
+    st.html(
+        f"<div class='zw-passage'><div class='zw-place'>{html.escape(' · '.join(place))}</div>{heading}"
+        f"<div class='zw-text'>{html.escape(chunk.text)}</div></div>"
+    )

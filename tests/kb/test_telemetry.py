@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
-RUNTIME = "kb/embedding/runtime.py"
+ROOT = Path(__file__).parents[2]
+IMPORTER = "kb/environment.py"
 # onnxruntime turns its telemetry off by itself where it sees one of these.
 SUPPRESSING = {"CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_RUNNING_UNIT_TESTS", "ORT_DISABLE_TELEMETRY"}
 
@@ -25,7 +25,7 @@ def test_importing_leaves_no_device_id_and_contacts_nobody(package: str, tmp_pat
     home.mkdir()
     calls = tmp_path / "calls"
     trace = ["strace", "-f", "-e", "trace=connect,sendto", "-o", str(calls)] if shutil.which("strace") else []
-    probe = f"from kb.embedding.runtime import import_{package} as load; load(); import onnxruntime"
+    probe = f"from kb.environment import import_{package} as load; load(); import onnxruntime"
     environment = {name: value for name, value in os.environ.items() if name not in SUPPRESSING}
     environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": str(ROOT)}
     subprocess.run([*trace, sys.executable, "-c", probe], env=environment, cwd=tmp_path, check=True, timeout=120)
@@ -35,7 +35,7 @@ def test_importing_leaves_no_device_id_and_contacts_nobody(package: str, tmp_pat
 
 def test_children_inherit_the_setting() -> None:
     probe = (
-        "import subprocess, sys; from kb.embedding.runtime import import_onnxruntime; import_onnxruntime()\n"
+        "import subprocess, sys; from kb.environment import import_onnxruntime; import_onnxruntime()\n"
         "show = 'import os; print(os.environ[\"ORT_DISABLE_TELEMETRY\"])'\n"
         "subprocess.run([sys.executable, '-c', show], check=True)"
     )
@@ -49,7 +49,7 @@ def test_no_other_module_imports_onnxruntime() -> None:
     folders = ("kb", "workers", "pages", "web", "benchmarks", "tests")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")] + [ROOT / "webui_st.py"]
     importers = {path.relative_to(ROOT).as_posix() for path in files if _imports_onnxruntime(path)}
-    assert importers == {RUNTIME}
+    assert importers == {IMPORTER}
 
 
 def _imports_onnxruntime(path: Path) -> bool:
