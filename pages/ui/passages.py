@@ -99,18 +99,50 @@ def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
 
 
 def draw_citations(sources: Sequence[Source], key_suffix: str = "") -> int:
-    """Draw a button for each cited passage; returns the rank of the clicked one, else 0."""
+    """Offer each cited passage; returns the rank of the one just chosen, else 0.
+
+    The latest answer has buttons. Earlier ones share one widget each: they are most of a long conversation, and every
+    widget takes its time in each run.
+    """
+    if not sources:
+        return 0
+    labels = {source.rank: _citation_label(source) for source in sources}
+    key = f"cited{key_suffix}"
+    if key_suffix:
+        st.pills(
+            _("Cited passages"),
+            list(labels),
+            format_func=labels.__getitem__,
+            key=key,
+            label_visibility="collapsed",
+            on_change=_note_choice,
+            args=(key,),
+        )
+        chosen: int = st.session_state.pop(_chosen_key(key), 0)
+        return chosen
     clicked = 0
-    if sources:
-        with st.container(horizontal=True, gap="small", key=f"cited{key_suffix}"):
-            for source in sources:
-                label = place(source.document_name, source.page)
-                if len(label) > _LABEL_CHARACTERS:
-                    label = label[: _LABEL_CHARACTERS - 12] + "…" + label[-11:]
-                text = _escape_label(f"{source.rank} · {label}")
-                if st.button(text, key=f"citation-{source.rank}{key_suffix}", type="tertiary"):
-                    clicked = source.rank
+    with st.container(horizontal=True, gap="small", key=key):
+        for rank, label in labels.items():
+            if st.button(label, key=f"citation-{rank}", type="tertiary"):
+                clicked = rank
     return clicked
+
+
+def _citation_label(source: Source) -> str:
+    label = place(source.document_name, source.page)
+    if len(label) > _LABEL_CHARACTERS:
+        label = label[: _LABEL_CHARACTERS - 12] + "…" + label[-11:]
+    return _escape_label(f"{source.rank} · {label}")
+
+
+def _note_choice(key: str) -> None:
+    """Keep the choice for the run that follows; the widget forgets it, so that it can be chosen again."""
+    st.session_state[_chosen_key(key)] = st.session_state[key] or 0
+    st.session_state[key] = None
+
+
+def _chosen_key(key: str) -> str:
+    return f"{key}-chosen"
 
 
 def open_passage(retrieval: Retrieval, rank: int) -> None:
