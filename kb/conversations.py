@@ -158,9 +158,14 @@ class Conversations:
     # --- messages ---
 
     def messages(
-        self, user_id: UUID, conversation_id: UUID, limit: int = 50, before: int | None = None
+        self,
+        user_id: UUID,
+        conversation_id: UUID,
+        limit: int = 50,
+        before: int | None = None,
+        after: int | None = None,
     ) -> Sequence[Message]:
-        """The last `limit` messages (before ordinal `before`), the oldest first, with `sources` but no retrieval."""
+        """The last `limit` messages between two ordinals, the oldest first, with `sources` but no retrieval."""
         statement = (
             sa.select(*_WITHOUT_RETRIEVAL)
             .where(messages.c.conversation_id == conversation_id)
@@ -169,6 +174,8 @@ class Conversations:
         )
         if before is not None:
             statement = statement.where(messages.c.ordinal < before)
+        if after is not None:
+            statement = statement.where(messages.c.ordinal > after)
         with self._database.read() as connection:
             _own(connection, user_id, conversation_id)
             found = [_listed(row) for row in connection.execute(statement)][::-1]

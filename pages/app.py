@@ -8,12 +8,11 @@ from pathlib import Path
 import streamlit as st
 
 from kb.errors import KbError
-from kb.models import Choices
 from pages.ui import resources
 from pages.ui.feedback import show_error, show_flash
 from pages.ui.frame import PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
-from pages.ui.state import begin, keep_in_address, state
+from pages.ui.state import keep_choices, state
 
 HERE = Path(__file__).parent
 
@@ -41,22 +40,9 @@ def main() -> None:
         st.stop()
     with suppress(KbError):  # the page itself says what does not respond
         keep_choices()
-    state().has_dialog = False
+    state().has_dialog = state().has_parts = False
     show_flash()
     page.run()
-
-
-def keep_choices() -> None:
-    """F5 and a new tab begin with what was chosen here: the address is for this tab, SQL for the next one."""
-    current = state()
-    if current.remembered is None:
-        user = resources.current_user()
-        begin(user, resources.services().knowledge_bases.list(user.id))
-    keep_in_address()
-    chosen = Choices(current.mode, current.knowledge_base_id)
-    if chosen != current.remembered:
-        resources.services().users.remember_choices(resources.current_user().id, chosen)
-        current.remembered = chosen
 
 
 def draw_language() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
@@ -9,15 +10,16 @@ import streamlit as st
 from kb.conversations import CONVERSATION
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
-from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, User
+from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, Role, User
 from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
-from pages.ui.feedback import show_error
+from pages.ui.feedback import TAIL, live_fragment, redraw, redraw_parts, show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice, start_answer
-from pages.ui.resources import current_user, services, warm_up
+from pages.ui.resources import current_user, services
 from pages.ui.state import Refused, forget_id, query_id, settle_choices, state
 
 MORE_MESSAGES = 20
+REST_SECONDS = 0.7
 QUESTION_KEY = "question"
 ASK_REFUSED_KEY = "ask_refused"
 
@@ -30,10 +32,7 @@ def main() -> None:
         is_gone = settle_choices(knowledge_bases)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
-        if conversation and not is_gone:
-            draw_other_choice(conversation, knowledge_bases)
-        if state().mode is not Mode.TEST and has_model() and any(base.ready_count for base in knowledge_bases):
-            warm_up()
+        has_note = bool(conversation and not is_gone and draw_other_choice(conversation, knowledge_bases))
     except KbError as error:
         if refused := state().refused:
             state().refused = replace(refused, reason=error)
@@ -43,7 +42,9 @@ def main() -> None:
         return
     if not messages:
         draw_welcome(knowledge_bases)
+    draw_refused()
     draw_question(messages, knowledge_bases)
+    state().has_parts = bool(messages and knowledge_bases) and not has_note
 
 
 def open_conversation(user: User) -> Conversation | None:
@@ -72,7 +73,7 @@ def open_conversation(user: User) -> Conversation | None:
     return conversation
 
 
-def draw_conversation(user: User, conversation: Conversation | None) -> list[Message]:
+def draw_conversation(user: User, conversation: Conversation | None) -> Sequence[Message]:
     """Draw the latest messages and a button for earlier ones."""
     current = state()
     if conversation is None:
@@ -81,22 +82,60 @@ def draw_conversation(user: User, conversation: Conversation | None) -> list[Mes
     if messages and messages[0].ordinal > 0:
         with st.container(horizontal_alignment="center"):
             st.button(_("Load earlier messages"), key="load_earlier", type="tertiary", on_click=_show_more)
-    draw_messages(messages, user.id)
-    return list(messages)
+    # A line about a choice at the end is replaced by the next one.
+    end = next((at for at in range(len(messages), 0, -1) if messages[at - 1].role is not Role.NOTICE), 0)
+    draw_messages(messages[:end], user.id)
+    draw_tail(user, conversation, messages[end - 1].ordinal if end else -1, messages[end:])
+    return messages
+
+
+def draw_tail(user: User, conversation: Conversation, drawn: int, messages: Sequence[Message]) -> None:
+    """Draw the messages after the ordinal `drawn` as a fragment. A question adds to it; the others stay as they are."""
+    is_whole_run = True
+
+    @live_fragment(key=TAIL)
+    def draw() -> None:
+        nonlocal is_whole_run
+        if is_whole_run:
+            is_whole_run = False
+            draw_messages(messages, user.id)
+            return
+        later = services().conversations.messages(user.id, conversation.id, after=drawn)
+        draw_messages(later, user.id, has_last=False)
+        if any(message.role is Role.ASSISTANT for message in later):
+            draw_rest_later()
+
+    draw()
+
+
+def draw_rest_later() -> None:
+    """Have the page drawn anew once the question is painted: the input field, and the answer if it is there already."""
+    is_due = False
+
+    @live_fragment(REST_SECONDS)
+    def draw() -> None:
+        nonlocal is_due
+        if is_due:
+            redraw()
+        is_due = True
+
+    draw()
 
 
 def _show_more() -> None:
     state().shown_messages += MORE_MESSAGES
 
 
-def draw_other_choice(conversation: Conversation, knowledge_bases: list[KnowledgeBase]) -> None:
-    """Note that another page chose another knowledge base. The note is stored with the next question."""
+def draw_other_choice(conversation: Conversation, knowledge_bases: list[KnowledgeBase]) -> bool:
+    """Note that another page chose another knowledge base, if so. The note is stored with the next question."""
     current = state()
     if current.mode is Mode.LLM or conversation.knowledge_base_id in (None, current.knowledge_base_id):
-        return
+        return False
     for base in knowledge_bases:
         if base.id == current.knowledge_base_id:
             draw_notice(current.mode, base.name)
+            return True
+    return False
 
 
 def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
@@ -141,8 +180,8 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
         draw_notice(current.mode, base.name if base and current.mode is not Mode.LLM else "")
 
 
-def draw_question(messages: list[Message], knowledge_bases: list[KnowledgeBase]) -> None:
-    """Draw the input field, and the last question if it was refused."""
+def draw_question(messages: Sequence[Message], knowledge_bases: list[KnowledgeBase]) -> None:
+    """Draw the input field. It is no part of a fragment: there, Streamlit would not scroll to what is new."""
     running = any(message.state is MessageState.STREAMING for message in messages)
     lacks_base = state().mode is not Mode.LLM and not knowledge_bases
     placeholder = _("The answer is being written…") if running else _("Your question")
@@ -150,7 +189,6 @@ def draw_question(messages: list[Message], knowledge_bases: list[KnowledgeBase])
         placeholder = _("Create a knowledge base first")
     # The callback asks before the page is drawn; otherwise each question would draw the page twice.
     st.chat_input(placeholder, key=QUESTION_KEY, disabled=running or lacks_base, on_submit=_ask_written)
-    draw_refused()
 
 
 def draw_refused() -> None:
@@ -176,6 +214,7 @@ def _ask_written() -> None:
     question = st.session_state[QUESTION_KEY]
     if question and question.strip():
         _ask(question.strip())
+        redraw_parts()
 
 
 def _ask_refused() -> None:
@@ -187,12 +226,15 @@ def _ask_refused() -> None:
 def _ask(question: str) -> None:
     """Ask, or keep the question with the reason for the refusal."""
     current = state()
+    if current.refused:
+        current.has_parts = False  # what was refused stands on the page
     try:
         ask(current_user(), question)
     except KbError as error:
         # A question whose knowledge base was deleted must not go to another one.
         base_id = None if isinstance(error, NotFound) else current.knowledge_base_id
         current.refused = Refused(question, error, current.mode, base_id)
+        current.has_parts = False
     else:
         current.refused = None
 

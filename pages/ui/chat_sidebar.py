@@ -9,10 +9,10 @@ import streamlit as st
 from kb.errors import ModelError
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, Mode
-from pages.ui.feedback import errors_flashed, errors_shown, live_fragment, redraw
+from pages.ui.feedback import SIDEBAR, errors_flashed, errors_shown, live_fragment, redraw, redraw_parts
 from pages.ui.i18n import _, error_text
-from pages.ui.resources import current_user, services
-from pages.ui.state import forget_id, state
+from pages.ui.resources import current_user, services, warm_up
+from pages.ui.state import forget_id, keep_choices, state
 
 MODE_KEY = "mode"
 KNOWLEDGE_BASE_KEY = "knowledge_base"
@@ -31,7 +31,10 @@ def mode_names() -> dict[Mode, str]:
 
 
 def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
-    with st.sidebar:
+    """Draw it as a fragment: its callbacks say what else is drawn anew."""
+
+    @live_fragment(key=SIDEBAR)
+    def draw() -> None:
         st.button(
             _("New conversation"),
             key="new_conversation",
@@ -46,6 +49,11 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
             _draw_model()
         with errors_shown():
             _draw_recent()
+        if state().mode is not Mode.TEST and has_model() and any(base.ready_count for base in knowledge_bases):
+            warm_up()
+
+    with st.sidebar:
+        draw()
 
 
 def start_new_conversation() -> None:
@@ -53,6 +61,7 @@ def start_new_conversation() -> None:
     state().choices += 1
     state().conversation_id = None
     state().switched, state().refused = False, None
+    st.rerun()
 
 
 def _draw_mode() -> None:
@@ -86,10 +95,12 @@ def _switch() -> None:
         current.knowledge_base_id = st.session_state[KNOWLEDGE_BASE_KEY]
     if current.conversation_id is None:
         current.switched = True
-        return
+        st.rerun()
     with errors_flashed():
+        keep_choices()
         knowledge_base_id = None if current.mode is Mode.LLM else current.knowledge_base_id
         services().conversations.choose(current_user().id, current.conversation_id, current.mode, knowledge_base_id)
+    redraw_parts()
 
 
 def _draw_model() -> None:
@@ -134,6 +145,7 @@ def _await_models() -> None:
 
 def _look_again() -> None:
     services().chat_models.look_again()
+    st.rerun()
 
 
 def _choose_model() -> None:
@@ -141,6 +153,8 @@ def _choose_model() -> None:
     state().chat_model = st.session_state[MODEL_KEY]
     with errors_flashed():
         services().users.choose_chat_model(current_user().id, st.session_state[MODEL_KEY])
+        keep_choices()
+    redraw_parts()
 
 
 def connect_help() -> str:
@@ -190,3 +204,4 @@ def open_conversation(conversation_id: UUID) -> None:
     """Show a stored conversation, with its own mode and knowledge base."""
     state().choices += 1
     st.query_params["conversation"] = str(conversation_id)
+    st.rerun()

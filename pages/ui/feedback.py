@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 import streamlit as st
 
@@ -16,6 +16,9 @@ from pages.ui.resources import local_services
 from pages.ui.state import state
 
 FLASH_KEY = "flash"
+# The parts of the chat that a choice or a question changes, by the keys of their fragments. All else stays as it is,
+# however long the conversation is (`redraw_parts`).
+FRAME, SIDEBAR, TAIL = "part_frame", "part_sidebar", "part_tail"
 
 
 def show_error(error: KbError) -> None:
@@ -65,11 +68,13 @@ def show_flash() -> None:
         show_error(error)
 
 
-def live_fragment(run_every: float | None) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def live_fragment(
+    run_every: float | None = None, key: str | None = None
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """`st.fragment` that shows its errors; for what its callbacks left to say, it has the whole page drawn."""
 
     def decorate(draw: Callable[[], None]) -> Callable[[], None]:
-        @st.fragment(run_every=run_every)
+        @st.fragment(run_every=run_every, key=key)
         @errors_shown()
         @wraps(draw)
         def draw_it() -> None:
@@ -105,6 +110,16 @@ def redraw() -> None:
     """Run the whole page, unless a dialog is open: that one is finished first."""
     if not state().has_dialog:
         st.rerun()
+
+
+def redraw_parts() -> NoReturn:
+    """Draw only the changing parts of the chat, or the whole page if it is not there or has an error to show.
+
+    For callbacks, as their last statement.
+    """
+    if state().has_parts and FLASH_KEY not in st.session_state:
+        st.rerun([FRAME, SIDEBAR, TAIL])
+    st.rerun()
 
 
 def confirm(title: str, question: str, action: str, act: Callable[[], None], key: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from kb.errors import N_
+from pages.ui.feedback import FRAME
 from pages.ui.i18n import _, language
 from pages.ui.state import state
 
@@ -134,6 +135,7 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
 _browser = st.components.v2.component("zhiwen_frame", js=(Path(__file__).parent / "frame.js").read_text("utf-8"))
 
 
+@st.fragment(key=FRAME)
 def draw_frame(path: str) -> None:
     """Tell the browser the language, and when the sidebar may close: after a choice, or on another page."""
     words = [

@@ -24,9 +24,9 @@ POLL_SECONDS = 0.15
 POLLS_PER_LOOK_AT_SQL = 15
 
 
-def draw_messages(messages: Sequence[Message], user_id: UUID) -> None:
-    """Draw messages. A running answer follows its stream."""
-    answers = [message for message in messages if message.role is Role.ASSISTANT]
+def draw_messages(messages: Sequence[Message], user_id: UUID, has_last: bool = True) -> None:
+    """Draw messages. A running answer follows its stream. `has_last`: the latest answer is the conversation's last."""
+    answers = [message for message in messages if has_last and message.role is Role.ASSISTANT]
     for message in messages:
         is_last = bool(answers) and message is answers[-1]
         with st.container(key=f"message-{message.id}"):
@@ -61,7 +61,7 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
     # Only the latest answer's citations and passages have the plain keys; keys are unique in a page.
     suffix = "" if is_last else f"-{message.id}"
 
-    @live_fragment(None)
+    @live_fragment()
     def draw() -> None:
         with st.chat_message("assistant"):
             _draw_answer(message, user_id, suffix)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from kb.errors import KbError
 from kb.models import Choices, KnowledgeBase, Mode, Retrieval, User
+from pages.ui import resources
 
 NO_MODEL = "none"  # in the address; every model's id has a slash
 
@@ -50,6 +51,7 @@ class State:
     shown_messages: int = 20
     choices: int = 0  # how many were made in the sidebar: each closes it on a phone
     has_dialog: bool = False  # since the last run of the whole page
+    has_parts: bool = False  # the last run of the whole page drew an open conversation to its end (`redraw_parts`)
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)
     test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found
 
@@ -62,7 +64,20 @@ def state() -> State:
     return found
 
 
-def begin(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
+def keep_choices() -> None:
+    """F5 and a new tab begin with what was chosen here: the address is for this tab, SQL for the next one."""
+    current = state()
+    if current.remembered is None:
+        user = resources.current_user()
+        _begin(user, resources.services().knowledge_bases.list(user.id))
+    keep_in_address()
+    chosen = Choices(current.mode, current.knowledge_base_id)
+    if chosen != current.remembered:
+        resources.services().users.remember_choices(resources.current_user().id, chosen)
+        current.remembered = chosen
+
+
+def _begin(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
     """A new tab or F5: take over the choices in the address, else the user's last ones, as far as they still hold."""
     current, query = state(), st.query_params
     chosen = user.last_choices

@@ -161,7 +161,7 @@ def test_citations_of_every_answer_open(open_screen: OpenScreen, desk: Desk) -> 
     screen = open_screen(desk.store_conversation(*exchanges, retrieval=retrieval))
     # Twice: a choice is forgotten once it has been followed.
     for citation in (screen.keys("cited-").first, screen.keys("cited-").first, screen.key("citation-1")):
-        citation.get_by_role("button").click()
+        citation.locator("button").first.click()
         expect(screen.drawer).to_contain_text("The north gate opens at nine.")
         screen.page.keyboard.press("Escape")
         expect(screen.drawer).to_have_count(0)

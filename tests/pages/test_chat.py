@@ -316,9 +316,40 @@ def test_mode_switch_keeps_the_retry_button(installation: Installation, visit: V
     visitor.ask(QUESTION)
     visitor.choose("mode", Mode.LLM)
     assert "— Now: LLM chat —" in visitor.text()
+    visitor.run()  # the choice drew the end of the conversation only, and AppTest shows no more than that
     assert visitor.has("regenerate")
     open_passages(visitor, installation)
     assert visitor.has("passage-1")
+
+
+def test_choices_and_questions_draw_only_the_end_of_the_conversation(installation: Installation, visit: Visit) -> None:
+    """However long it is. AppTest shows what the last run drew."""
+    installation.filled()
+    visitor = visit()
+    visitor.ask(QUESTION)
+    assert QUESTION in visitor.text()
+    visitor.choose("mode", Mode.TEST)
+    assert "— Now: Retrieval testing · " in visitor.text()
+    assert QUESTION not in visitor.text()
+    visitor.run()
+    visitor.start_asking("And what is coffee?")
+    assert "And what is coffee?" in visitor.text()
+    assert QUESTION not in visitor.text()
+    visitor.wait_for_answer()
+    assert QUESTION in visitor.text()
+
+
+def test_second_switch_replaces_the_first_ones_notice(installation: Installation, visit: Visit) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.ask(QUESTION)
+    visitor.choose("mode", Mode.LLM)
+    visitor.run()
+    visitor.choose("mode", Mode.TEST)
+    assert "— Now: LLM chat —" not in visitor.text()
+    assert "— Now: Retrieval testing · " in visitor.text()
+    visitor.run()
+    assert "— Now: LLM chat —" not in visitor.text()
 
 
 def test_mode_switch_before_the_first_question_leaves_a_notice(installation: Installation, visit: Visit) -> None:
@@ -683,6 +714,7 @@ def test_local_models_are_used_only_once_chosen(
     assert "fake · Ollama" in choice.options
     host = models.base_url.removeprefix("http://").removesuffix("/v1")
     visitor.choose("chat_model", f"{host}/fake")
+    visitor.run()
     visitor.click("regenerate")
     visitor.wait_for_answer()
     assert "You asked: What is tea?" in visitor.text()
