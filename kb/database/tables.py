@@ -106,7 +106,6 @@ documents = Table(
     Column("live_version_id", Uuid, index=True),
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("deleted_at", UtcDateTime, index=True),
-    Column("folded_name", Text, nullable=False, server_default=""),  # for searching and sorting: `kb.names.fold`
     Index("ix_documents_knowledge_base_created", "knowledge_base_id", "created_at"),
 )
 
@@ -114,6 +113,8 @@ documents = Table(
 ACTIVITY = (
     "CASE state WHEN 'parsing' THEN 2 WHEN 'embedding' THEN 2 WHEN 'indexing' THEN 2 WHEN 'queued' THEN 1 ELSE 0 END"
 )
+
+FOLDED_CHARACTERS = 500  # a few signs fold into many characters
 
 versions = Table(
     "versions",
@@ -148,11 +149,18 @@ versions = Table(
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
+    # The document's name, for searching and sorting (`kb.names.fold`). Here, because one index must hold all that a
+    # list sorts and filters by. PostgreSQL refuses index entries of more than 2,700 bytes.
+    Column("folded_name", String(FOLDED_CHARACTERS), nullable=False, server_default=""),
     Index("ix_versions_state_lease", "state", "lease_until"),
-    # A list reads the ids of one page from one of these two; the queue reads its first places from the third.
+    # The queue reads its first places from this one.
+    Index("ix_versions_queue", "state", "cancel_requested", "created_at", "id"),
+    # A list reads the ids of one page from one of these alone. The last three hold the state for the filter.
     Index("ix_versions_listed_activity", "listed_in", "activity", "created_at", "id"),
     Index("ix_versions_listed_state", "listed_in", "state", "created_at", "id"),
-    Index("ix_versions_queue", "state", "cancel_requested", "created_at", "id"),
+    Index("ix_versions_listed_created", "listed_in", "created_at", "id", "state"),
+    Index("ix_versions_listed_size", "listed_in", "size_bytes", "created_at", "id", "state"),
+    Index("ix_versions_listed_name", "listed_in", "folded_name", "created_at", "id", "state", "size_bytes"),
 )
 
 # A clean-up that failed: how often, why, and when it is tried again. The row goes once it succeeds.

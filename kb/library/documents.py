@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import structlog
 
 from kb.database import Database
-from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
+from kb.database.tables import FOLDED_CHARACTERS, clean_ups, documents, knowledge_bases, now, versions
 from kb.errors import KbError, RedisUnavailable, WrongState
 from kb.library.access import DOCUMENT_COLUMNS, own_document, own_knowledge_base, to_document
 from kb.library.counts import count_answering, count_by_state, count_document, count_move
@@ -64,32 +64,34 @@ _FOLLOWING = (
 )
 _MARK_SENT = sa.update(versions).where(versions.c.id == sa.bindparam("of_version"))
 
-_NEWEST_FIRST = (versions.c.created_at.desc(), versions.c.id.desc())
-_OLDEST_FIRST = (versions.c.created_at, versions.c.id)
-# The states that lists show together, in the order of `activity`.
-_GROUPS = (
-    [state for state in VersionState if state.is_running],
-    [VersionState.QUEUED],
-    [state for state in VersionState if not state.is_pending],
-)
-_ACTIVITIES = {group[0]: len(_GROUPS) - 1 - place for place, group in enumerate(_GROUPS)}
-_ATTENTION = [
-    VersionState.FAILED,
-    VersionState.CANCELLED,
-    VersionState.PARSING,
-    VersionState.EMBEDDING,
-    VersionState.INDEXING,
-    VersionState.QUEUED,
-    VersionState.READY,
-]
-_BY_ATTENTION = sa.case({state.value: place for place, state in enumerate(_ATTENTION)}, value=versions.c.state)
-_ORDERS: dict[DocumentOrder, tuple[sa.ColumnElement[Any], ...]] = {
-    DocumentOrder.ACTIVITY: (versions.c.activity.desc(), *_NEWEST_FIRST),
-    DocumentOrder.NEWEST: _NEWEST_FIRST,
-    DocumentOrder.NAME: (documents.c.folded_name, *_NEWEST_FIRST),
-    DocumentOrder.LARGEST: (versions.c.size_bytes.desc(), *_NEWEST_FIRST),
-    DocumentOrder.STATE: (_BY_ATTENTION, *_NEWEST_FIRST),
+_Columns = tuple[sa.ColumnElement[Any], ...]
+_NEWEST_FIRST: _Columns = (versions.c.created_at.desc(), versions.c.id.desc())
+_OLDEST_FIRST: _Columns = (versions.c.created_at, versions.c.id)
+# The orders that show states after one another. States that come together are sorted by `activity`.
+_GROUPS = {
+    DocumentOrder.ACTIVITY: (
+        [state for state in VersionState if state.is_running],
+        [VersionState.QUEUED],
+        [state for state in VersionState if not state.is_pending],
+    ),
+    DocumentOrder.STATE: (
+        [VersionState.FAILED],
+        [VersionState.CANCELLED],
+        [VersionState.PARSING],
+        [VersionState.EMBEDDING],
+        [VersionState.INDEXING],
+        [VersionState.QUEUED],
+        [VersionState.READY],
+    ),
 }
+_ALL_STATES = (list(VersionState),)
+_ACTIVITIES = {group[0]: 2 - place for place, group in enumerate(_GROUPS[DocumentOrder.ACTIVITY])}
+# How documents are sorted within a group, and the reverse.
+_KEYS: dict[DocumentOrder, tuple[_Columns, _Columns]] = {
+    DocumentOrder.NAME: ((versions.c.folded_name, *_NEWEST_FIRST), (versions.c.folded_name.desc(), *_OLDEST_FIRST)),
+    DocumentOrder.LARGEST: ((versions.c.size_bytes.desc(), *_NEWEST_FIRST), (versions.c.size_bytes, *_OLDEST_FIRST)),
+}
+_KEYS |= dict.fromkeys(set(DocumentOrder) - set(_KEYS), (_NEWEST_FIRST, _OLDEST_FIRST))
 
 
 class Documents:
@@ -114,8 +116,9 @@ class Documents:
         label, moment = clean_label(name) or "?", now()
         version = Version(version_id, document_id, VersionState.QUEUED, key, size, created_at=moment)
         document = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
-        document |= {"folded_name": fold(label), "created_at": moment}
+        document |= {"created_at": moment}
         newest: dict[str, Any] = {"id": version_id, "document_id": document_id, "listed_in": knowledge_base_id}
+        newest |= {"folded_name": fold(label)[:FOLDED_CHARACTERS]}
         newest |= {"state": version.state.value, "file_key": key, "size_bytes": size, "created_at": moment}
         try:
             with self._database.write() as connection:
@@ -146,14 +149,15 @@ class Documents:
     ) -> list[Document]:
         """Those in one of `states` whose name contains every word of `search`, in whatever case.
 
-        Without a search and in the order of activity, the cost is that of the page, however many documents there are.
+        An index alone gives the ids of the page, in each order. Only a search reads every name.
         """
         with self._database.read() as connection:
             own_knowledge_base(connection, user_id, knowledge_base_id)
-            if not search and order is DocumentOrder.ACTIVITY:
-                return [to_document(row) for row in _page(connection, knowledge_base_id, states, offset, limit)]
-            found = _matching(knowledge_base_id, states, search).order_by(*_ORDERS[order]).offset(offset).limit(limit)
-            return [to_document(row) for row in connection.execute(_rows_of(found).order_by(*_ORDERS[order]))]
+            if not search:
+                return [to_document(row) for row in _page(connection, knowledge_base_id, states, order, offset, limit)]
+            keys = (_group_of_state(order), *_KEYS[order][0])
+            found = _matching(knowledge_base_id, states, search).order_by(*keys).offset(offset).limit(limit)
+            return [to_document(row) for row in connection.execute(_rows_of(found).order_by(*keys))]
 
     def count(
         self,
@@ -294,18 +298,22 @@ def mark_sent(database: Database, version_ids: Sequence[UUID], moment: datetime)
 
 
 def _page(
-    connection: sa.Connection, knowledge_base_id: UUID, states: Collection[VersionState], offset: int, limit: int
+    connection: sa.Connection,
+    knowledge_base_id: UUID,
+    states: Collection[VersionState],
+    order: DocumentOrder,
+    offset: int,
+    limit: int,
 ) -> list[sa.Row[Any]]:
-    """One page in the order of activity. The counters tell in which groups it lies, so nothing else is read."""
+    """One page. The counters tell in which groups of states it lies, so nothing else is read."""
     counts = count_by_state(connection, knowledge_base_id)
     rows: list[sa.Row[Any]] = []
-    for group in _GROUPS:
+    for group in _GROUPS.get(order, _ALL_STATES):
         chosen = [state for state in group if state in states]
         size = sum(counts.get(state, 0) for state in chosen)
         count = min(limit - len(rows), size - offset)
         if count > 0:
-            is_whole = len(chosen) == len(group)
-            rows += _slice(connection, knowledge_base_id, chosen, is_whole, size, offset, count)
+            rows += _slice(connection, knowledge_base_id, order, chosen, len(chosen) == len(group), size, offset, count)
         offset = max(0, offset - size)
     return rows
 
@@ -313,13 +321,14 @@ def _page(
 def _slice(
     connection: sa.Connection,
     knowledge_base_id: UUID,
+    order: DocumentOrder,
     chosen: Sequence[VersionState],
     is_whole: bool,
     size: int,
     offset: int,
     count: int,
 ) -> list[sa.Row[Any]]:
-    """`count` documents in the `chosen` states after the first `offset`, the newest first; there are `size` in all.
+    """`count` documents of a group after the first `offset`; there are `size` in its `chosen` states.
 
     Their ids come from an index alone, which is read from its nearer end.
     """
@@ -327,32 +336,37 @@ def _slice(
     is_backwards = after < offset
     skipped = after if is_backwards else offset
     of = {"of_knowledge_base": knowledge_base_id, "skipped": skipped, "count": count, "reach": skipped + count}
-    return list(connection.execute(_slice_statement(tuple(chosen), is_whole, is_backwards), of))
+    return list(connection.execute(_slice_statement(order, tuple(chosen), is_whole, is_backwards), of))
 
 
 @cache
-def _slice_statement(chosen: tuple[VersionState, ...], is_whole: bool, is_backwards: bool) -> sa.Select[Any]:
+def _slice_statement(
+    order: DocumentOrder, chosen: tuple[VersionState, ...], is_whole: bool, is_backwards: bool
+) -> sa.Select[Any]:
     """Built once: that takes longer than executing it."""
     listed = sa.select(versions.c.id, versions.c.created_at).where(
         versions.c.listed_in == sa.bindparam("of_knowledge_base")
     )
-    if is_whole:
-        found = listed.where(versions.c.activity == sa.literal_column(str(_ACTIVITIES[chosen[0]])))
-        found = found.order_by(*(_OLDEST_FIRST if is_backwards else _NEWEST_FIRST))
+    keys = _KEYS[order][is_backwards]
+    if order not in _GROUPS:
+        if not is_whole:
+            listed = listed.where(_is_in(chosen))
+        found = listed.order_by(*keys)
+    elif is_whole and order is DocumentOrder.ACTIVITY:
+        found = listed.where(versions.c.activity == sa.literal_column(str(_ACTIVITIES[chosen[0]]))).order_by(*keys)
+    elif len(chosen) == 1:
+        found = listed.where(versions.c.state == chosen[0].value).order_by(*keys)
     else:
         # The first ones of each state: one condition for all would read every document in the other states.
         firsts = [
-            listed.where(versions.c.state == state.value)
-            .order_by(*(_OLDEST_FIRST if is_backwards else _NEWEST_FIRST))
-            .limit(sa.bindparam("reach"))
-            .subquery()
+            listed.where(versions.c.state == state.value).order_by(*keys).limit(sa.bindparam("reach")).subquery()
             for state in chosen
         ]
         merged = sa.union_all(*(sa.select(first) for first in firsts)).subquery()
-        order = (merged.c.created_at, merged.c.id)
-        found = sa.select(merged).order_by(*(order if is_backwards else (column.desc() for column in order)))
+        merged_keys = (merged.c.created_at, merged.c.id)
+        found = sa.select(merged).order_by(*(merged_keys if is_backwards else (key.desc() for key in merged_keys)))
     page = found.offset(sa.bindparam("skipped")).limit(sa.bindparam("count"))
-    return _rows_of(page).order_by(*_NEWEST_FIRST)
+    return _rows_of(page).order_by(*_KEYS[order][0])
 
 
 def _rows_of(found: sa.Select[Any]) -> sa.Select[Any]:
@@ -366,15 +380,22 @@ def _rows_of(found: sa.Select[Any]) -> sa.Select[Any]:
     )
 
 
+def _group_of_state(order: DocumentOrder) -> sa.ColumnElement[int]:
+    """Which group of states a version is shown in."""
+    places = {state.value: place for place, group in enumerate(_GROUPS.get(order, _ALL_STATES)) for state in group}
+    return sa.case(places, value=versions.c.state)
+
+
+def _is_in(states: Collection[VersionState]) -> sa.ColumnElement[bool]:
+    """Said the other way round: for `IN`, planners read an index of states and then sort all that they found."""
+    return versions.c.state.not_in([state.value for state in VersionState if state not in states])
+
+
 def _matching(knowledge_base_id: UUID, states: Collection[VersionState], search: str) -> sa.Select[Any]:
-    statement = (
-        sa.select(versions.c.id)
-        .join(documents, documents.c.id == versions.c.document_id)
-        .where(
-            versions.c.listed_in == knowledge_base_id,
-            versions.c.state.in_([state.value for state in states]),
-        )
-    )
+    """All it compares is in the index of names, which is the smallest thing to read."""
+    statement = sa.select(versions.c.id).where(versions.c.listed_in == knowledge_base_id)
+    if len(states) < len(VersionState):
+        statement = statement.where(_is_in(states))
     for word in fold(clean_text(search)).split():
-        statement = statement.where(documents.c.folded_name.contains(word, autoescape=True))
+        statement = statement.where(versions.c.folded_name.contains(word, autoescape=True))
     return statement

@@ -9,13 +9,16 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 
 from kb.conversations import Conversations
 from kb.database import Database
-from kb.database.migrate import upgrade
+from kb.database.migrate import alembic_config, upgrade
+from kb.database.tables import FOLDED_CHARACTERS, versions
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.library.counts import recount
 from kb.models import DocumentOrder, VersionState
+from kb.names import fold
 from kb.vectors import VectorStore
 from tests.conftest import MakeSettings
 from tests.fakes.queue import RecordingQueue
@@ -138,3 +141,26 @@ def test_data_of_the_first_revision_is_kept_and_found(database: Database, make_s
 def test_empty_database_of_the_first_revision_migrates(database: Database) -> None:
     database.migrate()
     assert sa.inspect(database.engine).has_table("document_counts")
+
+
+def test_name_that_folds_into_many_characters_fits_the_index(database: Database) -> None:
+    """Revisions before 0005 kept all of them, which PostgreSQL would refuse."""
+    fill(database)
+    name = "\ufdfa" * 255  # each one folds into 18 characters
+    document_id = add_document(database, name, "ready")
+    database.migrate()
+    with database.read() as connection:
+        folded = connection.scalar(sa.select(versions.c.folded_name).where(versions.c.document_id == document_id))
+    assert folded == fold(name)[:FOLDED_CHARACTERS]
+
+
+def test_folded_names_survive_a_downgrade(database: Database) -> None:
+    fill(database)
+    database.migrate()
+    config = alembic_config()
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+        names = connection.scalars(sa.text("SELECT folded_name FROM documents ORDER BY folded_name")).all()
+    assert names == sorted(["ready.pdf", "заменён.pdf", "failed.pdf", "running.pdf", "cancelled.pdf", "deleted.pdf"])
+    database.migrate()
