@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
 import socket
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 
 from kb import redis as kb_redis
+from kb.progress import ProgressBoard, WorkerInfo
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -134,12 +137,23 @@ print(arguments.broker, arguments.processes, arguments.threads, arguments.worker
 """
 
 
-def test_worker_health_check_reads_the_heartbeat_key() -> None:
+def test_worker_is_healthy_while_its_heartbeat_is_fresh(redis_url: str) -> None:
     script = SERVICES["worker"]["healthcheck"]["test"][-1]
-    pattern = re.search(r'scan_iter\(f"(.+?)"\)', script)
-    assert pattern
-    host = socket.gethostname()
-    assert pattern[1].replace("{socket.gethostname()}", host) == kb_redis.worker_key(f"{host}:*")
+
+    def is_healthy() -> bool:
+        check = subprocess.run([sys.executable, "-c", script], env=os.environ | {"REDIS_URL": redis_url}, timeout=30)
+        return check.returncode == 0
+
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.flushall()
+        board = ProgressBoard(client)
+        board.announce_worker(WorkerInfo("elsewhere:1:a", "elsewhere", 1))
+        assert not is_healthy()
+        own = f"{socket.gethostname()}:1:b"
+        board.announce_worker(WorkerInfo(own, socket.gethostname(), 1))
+        assert is_healthy()
+        client.delete(kb_redis.worker_key(own))  # as when it expires
+        assert not is_healthy()
 
 
 @pytest.mark.parametrize("name", ["web", "worker"])
