@@ -359,6 +359,11 @@ class ModelContextExceeded(ModelRefused):
     remedy = N_("Ask a shorter question, start a new conversation, or lower the context budget.")
 
 
+class EmbeddingTextTooLong(ModelRefused):
+    message = N_("A chunk is too long for the embedding model {model} ({detail}).")
+    remedy = N_("Choose an EMBEDDING_MODEL that takes longer texts, or raise the limit on its server.")
+
+
 class ModelServerError(ModelRefused):
     transient = True
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import SecretStr
 
 from kb.embedding.model import Vectors, encodable, normalised
-from kb.errors import ModelRefused
+from kb.errors import EmbeddingTextTooLong, ModelContextExceeded, ModelRefused
 from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, host_of, translate_openai_error
 
 if TYPE_CHECKING:
@@ -103,4 +103,8 @@ class OpenAIModel:
 
     def _translate(self, error: Exception) -> Exception:
         host = host_of(self._base_url)
-        return translate_openai_error(error, self._model, host, timeout_seconds=self._timeout_seconds)
+        translated = translate_openai_error(error, self._model, host, timeout_seconds=self._timeout_seconds)
+        # The remedies for a conversation that is too long are none for a document.
+        if isinstance(translated, ModelContextExceeded):
+            return EmbeddingTextTooLong(**translated.values)
+        return translated

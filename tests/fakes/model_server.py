@@ -33,6 +33,7 @@ FAILURES = {
     "wrong": (401, "invalid_api_key", "Incorrect API key provided: wrong."),
     "unknown": (404, "model_not_found", "The model `unknown` does not exist."),
     "rate-limited": (429, "rate_limit_exceeded", "Rate limit reached."),
+    "short-texts": (400, "context_length_exceeded", "This model's maximum context length is 512 tokens."),
     "error-500": (500, "internal_error", "The GPU is on fire."),
 }
 # Model or key → seconds between two tokens.

@@ -11,7 +11,14 @@ import pytest
 from pydantic import SecretStr
 
 from kb.embedding.openai import OpenAIModel
-from kb.errors import ModelKeyRefused, ModelNotFound, ModelRateLimited, ModelTimeout, ModelUnreachable
+from kb.errors import (
+    EmbeddingTextTooLong,
+    ModelKeyRefused,
+    ModelNotFound,
+    ModelRateLimited,
+    ModelTimeout,
+    ModelUnreachable,
+)
 from tests.fakes.model_server import DIMENSION, ModelServer, embed
 
 Connect = Callable[..., OpenAIModel]
@@ -67,7 +74,12 @@ def test_small_batch_limit_is_discovered_once(server: ModelServer, connect: Conn
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("wrong", ModelKeyRefused), ("unknown", ModelNotFound), ("rate-limited", ModelRateLimited)],
+    [
+        ("wrong", ModelKeyRefused),
+        ("unknown", ModelNotFound),
+        ("rate-limited", ModelRateLimited),
+        ("short-texts", EmbeddingTextTooLong),
+    ],
 )
 def test_error_responses(server: ModelServer, connect: Connect, name: str, error: type[Exception]) -> None:
     with pytest.raises(error):
