@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ DOCUMENT = N_("document")
 DOCUMENT_COLUMNS = (
     *(documents.c[name].label(f"document_{name}") for name in ("name", "knowledge_base_id", "live_version_id")),
     documents.c.created_at.label("document_created_at"),
-    *versions.c,
+    *(versions.c[field.name] for field in fields(Version)),
 )
 
 # Built once: each upload and each question needs them.

@@ -27,12 +27,17 @@ _CHANGE_WHERE_LISTED = _change.where(
     document_counts.c.knowledge_base_id
     == sa.select(versions.c.listed_in).where(versions.c.id == sa.bindparam("of_version")).scalar_subquery()
 )
-_RUNNING = (
-    sa.select(versions.c.state, sa.func.count())
-    .where(versions.c.listed_in == sa.bindparam("of_knowledge_base"), versions.c.state.in_(RUNNING))
-    .group_by(versions.c.state)
-)
 _COUNTS = sa.select(document_counts).where(document_counts.c.knowledge_base_id == sa.bindparam("of_knowledge_base"))
+_COUNTS_BY_STATE = sa.select(
+    *(document_counts.c[name] for name in _STATES),
+    *(
+        sa.select(sa.func.count())
+        .where(versions.c.listed_in == sa.bindparam("of_knowledge_base"), versions.c.state == name)
+        .scalar_subquery()
+        .label(name)
+        for name in RUNNING
+    ),
+).where(document_counts.c.knowledge_base_id == sa.bindparam("of_knowledge_base"))
 
 
 def count_document(connection: sa.Connection, knowledge_base_id: UUID, state: VersionState, more: int) -> None:
@@ -55,11 +60,8 @@ def count_move(connection: sa.Connection, version_id: UUID, before: VersionState
 
 def count_by_state(connection: sa.Connection, knowledge_base_id: UUID) -> dict[VersionState, int]:
     """The documents in each state that any document is in."""
-    of = {"of_knowledge_base": knowledge_base_id}
-    row = connection.execute(_COUNTS, of).mappings().one()
-    running: dict[str, int] = dict(connection.execute(_RUNNING, of).all())
-    counts = {name: row[name] for name in _STATES} | running
-    return {state: counts[state] for state in VersionState if counts.get(state)}
+    row = connection.execute(_COUNTS_BY_STATE, {"of_knowledge_base": knowledge_base_id}).mappings().one()
+    return {state: row[state.value] for state in VersionState if row[state.value]}
 
 
 def recount(connection: sa.Connection, knowledge_base_id: UUID) -> dict[str, int]:
