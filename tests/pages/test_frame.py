@@ -49,7 +49,7 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 from streamlit.testing.v1 import AppTest
 before = "pandas" in sys.modules
-app = AppTest.from_string("from pages.ui.frame import draw_frame; draw_frame('')").run()
+app = AppTest.from_string("from pages.ui.frame import draw_frame; draw_frame('')", default_timeout=60).run()
 assert not app.exception, app.exception
 print(len(app.get("bidi_component")), before, "pandas" in sys.modules)
 """

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,16 +16,11 @@ import redis
 
 from kb.config import Settings, load_settings
 from kb.local import LocalServices, ServiceState
+from kb.local.run_state import is_listening
+from tests.real_services import wait_until
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.02)
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -98,7 +92,10 @@ class Embedded:
         return web
 
     def redis(self, local: LocalServices) -> redis.Redis:
+        """A client of the embedded Redis, once that listens: a process that was just started may not yet."""
         client = redis.Redis.from_url(local.settings.redis_url, decode_responses=True)
+        port = client.connection_pool.connection_kwargs["port"]
+        wait_until(lambda: is_listening(port), what="Redis")
         self._ends.append(client.close)
         return client
 

@@ -16,7 +16,8 @@ from kb.environment import available_cpus
 from kb.errors import SetupError
 from kb.local import LocalServices
 from kb.local.run_state import HOST, is_free, is_listening
-from tests.kb.local.embedded_harness import Embedded, ports_of, state_of, wait_until
+from tests.kb.local.embedded_harness import Embedded, ports_of, state_of
+from tests.real_services import wait_until
 
 Running = tuple[Embedded, LocalServices]
 

@@ -15,7 +15,8 @@ from kb.local import service as service_module
 from kb.local.plan import ServiceSpec
 from kb.local.run_state import HOST, RANGE, choose_port, is_free
 from kb.local.service import Service, bound_log, end_process, is_running, last_line, open_log, start_time
-from tests.kb.local.embedded_harness import HERE, is_gone, wait_until
+from tests.kb.local.embedded_harness import HERE, is_gone
+from tests.real_services import wait_until
 
 
 @dataclass
@@ -116,8 +117,13 @@ def test_port_in_use_is_shown(make: Make) -> None:
 def test_stubborn_service_is_killed_with_its_children(make: Make) -> None:
     service = make(str(HERE / "stub_stubborn_worker.py"), grace_seconds=0.2)
     service.tick()
-    wait_until(lambda: service.spec.log.read_text().strip())
-    child = psutil.Process(int(service.spec.log.read_text()))
+
+    def pids() -> list[int]:
+        # gRPC, which other tests of this process use, may write a line of its own between fork and exec.
+        return [int(line) for line in service.spec.log.read_text().splitlines() if line.isdigit()]
+
+    wait_until(pids)
+    child = psutil.Process(*pids())
     service.stop()
     assert not service.state.running
     wait_until(lambda: is_gone(child))
