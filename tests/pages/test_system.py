@@ -7,11 +7,13 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 from filelock import FileLock
 
+from kb.database.tables import clean_ups
 from kb.embedding import ensure_model, model_status
 from kb.embedding.builtin import MINILM
-from kb.errors import ModelNotFetched
+from kb.errors import MilvusUnavailable, ModelNotFetched
 from kb.local import milvus_server
 from kb.progress import WorkerInfo
 from kb.vectors import VectorStore
@@ -134,6 +136,37 @@ def test_workers_and_queue_are_shown(installation: Installation, visitor: Visito
     assert "3 of 4 threads busy" in row
     assert "started 3 minutes ago" in row
     assert "In the queue: 0 documents, 0 clean-ups" in visitor.text()
+
+
+@pytest.mark.parametrize(
+    ("locale", "parts"),
+    [
+        ("en-US", ("Clearing “tea.md”", "Milvus is not responding (gone).", "failed 1 time", "next try in ")),
+        ("zh-CN", ("清理“tea.md”", "Milvus 没有响应（gone）。", "已失败 1 次", "秒后重试")),
+    ],
+)
+def test_failing_clean_up_is_shown_until_it_succeeds(
+    locale: str, parts: tuple[str, ...], installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_values: object) -> None:
+        raise MilvusUnavailable(detail="gone")
+
+    [document] = installation.documents(installation.filled())
+    installation.services.documents.delete(installation.user, document.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorStore, "delete_document", away)
+        with pytest.raises(MilvusUnavailable):
+            installation.worker.cleanup.clear_document(document.id)
+    visitor = visit(locale)
+    visitor.go_to("system")
+    row = row_of(visitor, parts[0])
+    assert RED in row
+    assert all(part in row for part in parts)
+    with installation.services.database.write() as connection:
+        connection.execute(sa.update(clean_ups).values(retry_at=datetime.now(UTC)))
+    installation.worker.cleanup.clear_document(document.id)
+    visitor.run()
+    assert parts[0] not in visitor.text()
 
 
 def test_models_data_and_versions_contain_no_secrets(installation: Installation, visitor: Visitor) -> None:
