@@ -22,8 +22,8 @@ from kb.names import clean_label, clean_name, clean_text, fold
 TITLE_CHARACTERS = 60  # of a title made of the first question
 MOST_TITLE_CHARACTERS = 200
 SEARCHED_WORDS = 10
-MOST_SOURCES = 10_000  # answers whose sources are kept in memory
-HISTORY_MESSAGES = 30  # that are looked at for a question and what was said before it
+MOST_SOURCES = 10_000  # the largest number of answers whose sources stay in memory
+HISTORY_MESSAGES = 30  # read to find a question and the conversation before it
 
 CONVERSATION = N_("conversation")
 MESSAGE = N_("message")
@@ -39,7 +39,7 @@ _MESSAGE = (
     .where(messages.c.id == sa.bindparam("of_message"), _OF_USER)
 )
 _WITHOUT_RETRIEVAL = [column for column in messages.c if column is not messages.c.retrieval]
-# The last ordinal of a conversation, and whether an answer in it is being written.
+# The last ordinal of a conversation, and its running answer if there is one.
 _in_conversation = messages.c.conversation_id == sa.bindparam("of_conversation")
 _STATE = sa.select(
     sa.select(sa.func.max(messages.c.ordinal)).where(_in_conversation).scalar_subquery().label("last"),
@@ -53,7 +53,7 @@ _STATE = sa.select(
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """An answer that is being written, for those who look after all users' answers."""
+    """A running answer of any user."""
 
     id: UUID
     user_id: UUID
@@ -61,7 +61,7 @@ class Streaming:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An answer's message, the question it belongs to, and the messages before that, the oldest first."""
+    """An answer, its question, and the messages before the question, oldest first."""
 
     answer: Message
     question: Message
@@ -82,7 +82,7 @@ class Conversations:
     # --- conversations ---
 
     def create(self, user_id: UUID, first_question: str, mode: Mode, knowledge_base_id: UUID | None) -> Conversation:
-        """A conversation named after its first question."""
+        """Create a conversation named after its first question."""
         title = " ".join(clean_label(first_question).split()) or "?"
         title = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
         moment = now()
@@ -101,7 +101,7 @@ class Conversations:
             return _conversation(_own(connection, user_id, conversation_id))
 
     def search(self, user_id: UUID, search: str = "", offset: int = 0, limit: int = 20) -> list[Conversation]:
-        """The latest first; with `search`, those whose title or messages contain each of its words, in any case."""
+        """Conversations, latest first; `search` keeps those whose title or messages contain every word, in any case."""
         statement = (
             _matching(user_id, search)
             .order_by(conversations.c.updated_at.desc(), conversations.c.id)
@@ -129,7 +129,7 @@ class Conversations:
             connection.execute(sa.delete(conversations).where(conversations.c.id == conversation_id))
 
     def choose(self, user_id: UUID, conversation_id: UUID, mode: Mode, knowledge_base_id: UUID | None) -> None:
-        """Answer what follows in another mode or from another knowledge base, and leave a line saying so."""
+        """Switch the mode or knowledge base for the following questions, and add a notice."""
         with self._database.write() as connection:
             row = _own(connection, user_id, conversation_id, lock=True)
             if (row.mode, row.knowledge_base_id) == (mode.value, knowledge_base_id):
@@ -148,7 +148,7 @@ class Conversations:
             _add_notice(connection, conversation_id, mode, knowledge_base_id, name)
 
     def note_choice(self, user_id: UUID, conversation_id: UUID) -> None:
-        """Leave a line that says in which mode, and from which knowledge base, the conversation is answered."""
+        """Add a notice with the conversation's mode and knowledge base."""
         with self._database.write() as connection:
             row = _own(connection, user_id, conversation_id, lock=True)
             base_id = row.knowledge_base_id
@@ -182,7 +182,7 @@ class Conversations:
             return self._with_sources(connection, found)
 
     def _with_sources(self, connection: sa.Connection, found: Sequence[Message]) -> Sequence[Message]:
-        """Read once for each answer: 50 answers with five passages each are megabytes of JSON."""
+        """Add the sources. Each answer is read once: 50 answers with five passages each are megabytes of JSON."""
         ended = {
             message.id: (message.id, message.state, message.created_at)
             for message in found
@@ -207,7 +207,7 @@ class Conversations:
             return _message(_own_message(connection, user_id, message_id))
 
     def state(self, user_id: UUID, message_id: UUID) -> MessageState:
-        """How far a message is, without what it holds: for those who ask often."""
+        """A message's state without its content, for frequent polling. Errors: `NotFound`."""
         statement = _MESSAGE.with_only_columns(messages.c.state)
         with self._database.read() as connection:
             state = connection.scalar(statement, {"of_message": message_id, "of_user": user_id})
@@ -216,7 +216,7 @@ class Conversations:
         return MessageState(state)
 
     def streaming(self) -> list[Streaming]:
-        """The answers of all users that are being written."""
+        """The running answers of all users."""
         statement = (
             sa.select(messages.c.id, conversations.c.owner_id)
             .join(conversations, conversations.c.id == messages.c.conversation_id)
@@ -226,9 +226,9 @@ class Conversations:
             return [Streaming(*row) for row in connection.execute(statement)]
 
     def ask(self, user_id: UUID, conversation_id: UUID, question: str) -> Message:
-        """Add a question and the empty answer to it, in the conversation's mode; returns the answer.
+        """Add a question and its empty answer in the conversation's mode; return the answer.
 
-        Errors: `AnswerRunning`: one at a time.
+        Errors: `AnswerRunning`, because a conversation has one running answer at a time.
         """
         with self._database.write() as connection:
             row = _own(connection, user_id, conversation_id, lock=True)
@@ -250,13 +250,12 @@ class Conversations:
         return answer
 
     def ask_again(self, user_id: UUID, message_id: UUID) -> Message | None:
-        """Empty an answer that did not come to its end, so that it is given again.
+        """Empty an incomplete answer, so that it can be regenerated.
 
-        None if there is nothing to do: it is being given, or is complete by now. Errors: `AnswerRunning`, if another
-        one is being given.
+        Returns None if the answer is running or complete. Errors: `AnswerRunning` if another answer is running.
         """
         with self._database.write() as connection:
-            # The conversation before the message, as `ask` does.
+            # Lock the conversation before the message, as `ask` does.
             conversation_id = _own_message(connection, user_id, message_id).conversation_id
             _own(connection, user_id, conversation_id, lock=True)
             row = _own_message(connection, user_id, message_id, lock=True)
@@ -276,7 +275,7 @@ class Conversations:
             return _message(_own_message(connection, user_id, message_id))
 
     def asked(self, user_id: UUID, message_id: UUID) -> Asked:
-        """What the answer `message_id` is to be given to. Errors: `NotFound`."""
+        """The answer `message_id` with its question and history. Errors: `NotFound`."""
         with self._database.read() as connection:
             answer = _message(_own_message(connection, user_id, message_id))
             statement = (
@@ -306,10 +305,10 @@ class Conversations:
         error: KbError | None = None,
         begun: datetime | None = None,
     ) -> bool:
-        """Write an answer's end. False if it had ended already, which is left as it is.
+        """Store how an answer ended. Returns False, and changes nothing, if it had already ended.
 
-        Its producer, who knows when this try was `begun`, also corrects those who took it for dead, and leaves a later
-        try alone.
+        With `begun`, the time when the producer's run began, this also replaces a mistaken interruption, but never the
+        answer of a later run.
         """
         cleaned = clean_text(content)
         values: dict[str, Any] = {"state": state.value, "content": cleaned, "model": model}
@@ -343,7 +342,7 @@ def _matching(user_id: UUID, search: str) -> sa.Select[Any]:
 
 
 def _own(connection: sa.Connection, user_id: UUID, conversation_id: UUID, lock: bool = False) -> sa.Row[Any]:
-    """The row, if it is the user's; with `lock`, nobody else adds messages meanwhile."""
+    """The user's conversation. `lock` keeps others from adding messages until the transaction ends."""
     of = {"of_conversation": conversation_id, "of_user": user_id}
     found = connection.execute(_CONVERSATION_LOCKED if lock else _CONVERSATION, of).one_or_none()
     if found is None:
@@ -428,7 +427,7 @@ def _read_sources(message_id: UUID, record: dict[str, Any] | None) -> _KeptSourc
 
 
 def _listed(row: sa.Row[Any]) -> Message:
-    """Without the retrieval, which is not read."""
+    """The message without its retrieval."""
     return Message(
         id=row.id,
         conversation_id=row.conversation_id,
