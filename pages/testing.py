@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import streamlit as st
 
 from kb.errors import KbError, NotFound
@@ -61,7 +63,8 @@ def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
 
 
 def _choose() -> None:
-    state().knowledge_base_id = st.session_state[CHOICE_KEY]
+    if isinstance(chosen := st.session_state[CHOICE_KEY], UUID):  # else it is a former name, as the browser has it
+        state().knowledge_base_id = chosen
 
 
 def run_test(user: User) -> None:

@@ -89,17 +89,22 @@ def _draw_knowledge_base(knowledge_bases: list[KnowledgeBase]) -> None:
 def _switch() -> None:
     """Another mode or knowledge base was chosen: leave a line in the chat."""
     current = state()
+    before = current.mode, current.knowledge_base_id
+    mode, knowledge_base_id = st.session_state[MODE_KEY], st.session_state.get(KNOWLEDGE_BASE_KEY)
+    # The browser names its choices by their labels. One that has changed since (another language or name) arrives as
+    # text, and nobody has chosen it.
+    current.mode = mode if isinstance(mode, Mode) else current.mode
+    current.knowledge_base_id = knowledge_base_id if isinstance(knowledge_base_id, UUID) else current.knowledge_base_id
+    if (current.mode, current.knowledge_base_id) == before:
+        return
     current.choices += 1
-    current.mode = Mode(st.session_state[MODE_KEY])
-    if KNOWLEDGE_BASE_KEY in st.session_state:
-        current.knowledge_base_id = st.session_state[KNOWLEDGE_BASE_KEY]
     if current.conversation_id is None:
         current.switched = True
         st.rerun()
     with errors_flashed():
         keep_choices()
-        knowledge_base_id = None if current.mode is Mode.LLM else current.knowledge_base_id
-        services().conversations.choose(current_user().id, current.conversation_id, current.mode, knowledge_base_id)
+        used = None if current.mode is Mode.LLM else current.knowledge_base_id
+        services().conversations.choose(current_user().id, current.conversation_id, current.mode, used)
     redraw_parts()
 
 
@@ -131,6 +136,7 @@ def _draw_model() -> None:
         format_func=lambda key: labels.get(key) or _("None: show the best passages"),
         key=MODEL_KEY,
         on_change=_choose_model,
+        args=(options,),
         help=_("These models run on this machine. Choose one to use it.") if models[0].is_local else None,
     )
 
@@ -148,11 +154,14 @@ def _look_again() -> None:
     st.rerun()
 
 
-def _choose_model() -> None:
+def _choose_model(options: list[str]) -> None:
+    chosen = st.session_state[MODEL_KEY]
+    if chosen not in options:  # a label that has changed since, as for `_switch`
+        return
     state().choices += 1
-    state().chat_model = st.session_state[MODEL_KEY]
+    state().chat_model = chosen
     with errors_flashed():
-        services().users.choose_chat_model(current_user().id, st.session_state[MODEL_KEY])
+        services().users.choose_chat_model(current_user().id, chosen)
         keep_choices()
     redraw_parts()
 

@@ -99,6 +99,24 @@ def test_tabs_keep_their_own_models(installation: Installation, visit: Visit) ->
     assert visit().app.selectbox(key="chat_model").value == second_model
 
 
+def test_label_that_is_no_longer_offered_is_no_choice(installation: Installation, visit: Visit) -> None:
+    """The browser sends labels: those of another language or of a former name, if it was asked before it redrew."""
+    installation.set_up(LLM_MODEL="")
+    kitchen, _garden = installation.filled("Kitchen"), installation.filled("Garden")
+    visitor = visit()
+    visitor.choose("knowledge_base", kitchen.id)
+    visitor.send_label("mode", "大模型对话")
+    assert shown(visitor) == (Mode.KNOWLEDGE, kitchen.id)
+    visitor.send_label("knowledge_base", "Pantry")
+    assert shown(visitor) == (Mode.KNOWLEDGE, kitchen.id)
+    visitor.send_label("chat_model", "无：直接显示最相关的段落")
+    assert "model" not in address(visitor)
+    visitor.go_to("testing")
+    visitor.send_label("tested_knowledge_base", "Pantry")
+    assert visitor.app.selectbox(key="tested_knowledge_base").value == kitchen.id
+    assert not visitor.errors
+
+
 @pytest.mark.parametrize("conversation", ["abc", "6bfd1d80-79e3-4c35-9436-b46271c25611"])
 def test_unknown_conversation_gets_an_error_and_a_next_step(conversation: str, visit: Visit) -> None:
     visitor = visit(conversation=conversation)

@@ -117,6 +117,15 @@ class Visitor:
         widget.set_value(value)
         self.run()
 
+    def send_label(self, key: str, label: str) -> None:
+        """Have the browser send the label of a choice, also one that the page no longer offers."""
+        widget: Any = self.app.get_by_key(key)
+        states = self.app._tree.get_widget_states()
+        (sent,) = [state for state in states.widgets if state.id == widget.id]
+        sent.string_value = label
+        self.app._run(states)
+        assert [error.value for error in self.app.exception] == []
+
     def upload(self, *files: tuple[str, bytes], uploader: dict[str, Any] | None = None) -> list[httpx.Response]:
         """Send files as the uploader does, or as one did that was shown before; then it reports them to the page."""
         target = uploader or self.component(UPLOADER)
