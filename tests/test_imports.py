@@ -61,7 +61,7 @@ def test_imports_go_one_way(folder: str) -> None:
     assert wrong == []
 
 
-def test_milvus_is_spoken_to_in_one_place() -> None:
+def test_only_one_package_imports_pymilvus() -> None:
     importers = {
         path.relative_to(ROOT).parts[:2]
         for folder in PACKAGES
@@ -71,7 +71,7 @@ def test_milvus_is_spoken_to_in_one_place() -> None:
     assert importers == {("kb", "vectors")}
 
 
-def test_the_environment_is_read_in_one_place() -> None:
+def test_environment_is_read_in_one_place() -> None:
     readers = [
         f"{name}:{line}"
         for folder in PACKAGES
@@ -107,7 +107,7 @@ def imports_at_import(path: Path, known: set[str]) -> set[str]:
     return {other for other in found & known if other != name and not name.startswith(f"{other}.")}
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
+def test_no_circular_imports() -> None:
     paths = {module_name(path): path for folder in PACKAGES for path in modules(folder)}
     graph = {name: imports_at_import(path, set(paths)) for name, path in paths.items()}
     TopologicalSorter(graph).prepare()  # raises CycleError, naming the circle

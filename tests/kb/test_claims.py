@@ -1,4 +1,4 @@
-"""Who works on which version: claims, leases and what dead workers leave, on SQLite and PostgreSQL."""
+"""Claims and leases on versions, and recovery from dead workers, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def claim(claims: Claims, document: Document) -> Job:
     return job
 
 
-def test_a_claim_brings_what_ingestion_needs(library: Library, claims: Claims, document: Document) -> None:
+def test_claim_returns_the_job(library: Library, claims: Claims, document: Document) -> None:
     job = claim(claims, document)
     assert (job.version_id, job.document_id, job.name) == (document.latest.id, document.id, "a.md")
     assert (job.file_key, job.stored_chunks, job.chunks_digest) == (document.latest.file_key, 0, "")
@@ -56,27 +56,27 @@ def test_a_claim_brings_what_ingestion_needs(library: Library, claims: Claims, d
     assert version.started_at == version.heartbeat_at == datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_nothing_is_claimed_twice(claims: Claims, other: Claims, document: Document) -> None:
+def test_version_is_claimed_once(claims: Claims, other: Claims, document: Document) -> None:
     claim(claims, document)
     assert other.claim(document.latest.id) is None
     assert claims.claim(document.latest.id) is None
     assert claims.claim(uuid4()) is None
 
 
-def test_of_many_at_once_one_gets_it(library: Library, clock: Clock, document: Document) -> None:
+def test_one_of_many_simultaneous_claims_succeeds(library: Library, clock: Clock, document: Document) -> None:
     workers = [make_claims(library.database, f"worker {number}", clock) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         jobs = list(pool.map(lambda worker: worker.claim(document.latest.id), workers))
     assert sum(job is not None for job in jobs) == 1
 
 
-def test_a_cancelled_version_is_not_to_be_had(library: Library, claims: Claims, document: Document) -> None:
+def test_cancelled_version_cannot_be_claimed(library: Library, claims: Claims, document: Document) -> None:
     library.documents.cancel(library.user, document.id)
     assert claims.claim(document.latest.id) is None
     assert claims.due(resend=True) == []
 
 
-def test_the_check_tells_a_cancel_from_a_lost_lease(
+def test_check_distinguishes_cancel_from_lost_lease(
     library: Library, claims: Claims, other: Claims, document: Document, clock: Clock
 ) -> None:
     job = claim(claims, document)
@@ -91,8 +91,8 @@ def test_the_check_tells_a_cancel_from_a_lost_lease(
         other.check(successor)
 
 
-def test_two_claims_of_one_process_are_told_apart(claims: Claims, document: Document, clock: Clock) -> None:
-    """As after a pause of the whole machine: its own reaper put the version back before its heartbeat came."""
+def test_two_claims_of_one_process_are_distinct(claims: Claims, document: Document, clock: Clock) -> None:
+    """After a pause of the machine, a worker's own reaper can requeue a version before its heartbeat renews it."""
     first = claim(claims, document)
     clock.advance(21)
     assert claims.expire() == 1
@@ -104,11 +104,11 @@ def test_two_claims_of_one_process_are_told_apart(claims: Claims, document: Docu
     clock.advance(15)
     claims.renew()
     clock.advance(15)
-    assert claims.expire() == 0  # letting the first one go did not end the second one's heartbeat
+    assert claims.expire() == 0  # releasing the first claim did not end the second one's heartbeat
     claims.switch(second)
 
 
-def test_the_heartbeat_keeps_the_lease(claims: Claims, other: Claims, document: Document, clock: Clock) -> None:
+def test_heartbeat_keeps_the_lease(claims: Claims, other: Claims, document: Document, clock: Clock) -> None:
     job = claim(claims, document)
     for _ in range(5):
         clock.advance(15)
@@ -119,7 +119,7 @@ def test_the_heartbeat_keeps_the_lease(claims: Claims, other: Claims, document: 
     assert other.expire() == 1
 
 
-def test_a_heartbeat_does_not_revive_what_was_taken_away(
+def test_heartbeat_does_not_revive_a_lost_lease(
     library: Library, claims: Claims, other: Claims, document: Document, clock: Clock
 ) -> None:
     job = claim(claims, document)
@@ -131,7 +131,7 @@ def test_a_heartbeat_does_not_revive_what_was_taken_away(
         claims.check(job)
 
 
-def test_the_loser_of_a_lease_writes_nothing_more(
+def test_lost_lease_prevents_writes(
     library: Library, claims: Claims, other: Claims, document: Document, clock: Clock
 ) -> None:
     job = claim(claims, document)
@@ -154,7 +154,7 @@ def test_the_loser_of_a_lease_writes_nothing_more(
     assert library.documents.get(library.user, document.id).live_version_id is None
 
 
-def test_three_deaths_without_progress_end_it(
+def test_three_crashes_without_progress_fail_the_version(
     library: Library, claims: Claims, document: Document, clock: Clock
 ) -> None:
     for death in range(1, 4):
@@ -170,9 +170,7 @@ def test_three_deaths_without_progress_end_it(
     assert claims.claim(document.latest.id) is None
 
 
-def test_progress_clears_the_count_of_deaths(
-    library: Library, claims: Claims, document: Document, clock: Clock
-) -> None:
+def test_progress_resets_the_crash_count(library: Library, claims: Claims, document: Document, clock: Clock) -> None:
     for stored in range(1, 6):
         job = claim(claims, document)
         assert job.stored_chunks == stored - 1
@@ -184,7 +182,7 @@ def test_progress_clears_the_count_of_deaths(
     assert (version.state, version.crashes, version.attempts) == (VersionState.QUEUED, 1, 5)
 
 
-def test_a_worker_that_died_on_this_host_need_not_be_waited_for(
+def test_lease_of_a_dead_worker_on_this_host_expires_at_once(
     library: Library, document: Document, clock: Clock
 ) -> None:
     host, _, namespace = new_worker_id().split(":")
@@ -198,16 +196,16 @@ def test_a_worker_that_died_on_this_host_need_not_be_waited_for(
     assert successor.claim(document.latest.id)
 
 
-def test_of_a_worker_elsewhere_nobody_can_tell(library: Library, document: Document, clock: Clock) -> None:
+def test_worker_on_another_host_is_not_known_to_be_dead(library: Library, document: Document, clock: Clock) -> None:
     _, pid, namespace = new_worker_id().split(":")
     own = new_worker_id()
     for number, owner in enumerate((f"elsewhere:{pid}:{namespace}", own.replace(namespace[:6], "1"), "of a test")):
         assert not is_dead(owner, own), number
     assert not is_dead(own, own)
-    assert is_dead(new_worker_id(), own)  # an earlier process that had the process id which is ours now
+    assert is_dead(new_worker_id(), own)  # an earlier process with our process id
 
 
-def test_a_worker_that_died_after_a_cancel_leaves_it_cancelled(
+def test_version_stays_cancelled_when_its_worker_dies(
     library: Library, claims: Claims, document: Document, clock: Clock
 ) -> None:
     claim(claims, document)
@@ -217,7 +215,7 @@ def test_a_worker_that_died_after_a_cancel_leaves_it_cancelled(
     assert library.version(document).state is VersionState.CANCELLED
 
 
-def test_two_reapers_count_one_death_once(
+def test_two_reapers_count_one_crash_once(
     library: Library, claims: Claims, other: Claims, document: Document, clock: Clock
 ) -> None:
     claim(claims, document)
@@ -228,7 +226,7 @@ def test_two_reapers_count_one_death_once(
     assert library.version(document).crashes == 1
 
 
-def test_a_service_that_is_away_is_waited_for_a_little_longer_each_time(
+def test_delay_grows_while_a_service_is_unavailable(
     library: Library, claims: Claims, document: Document, clock: Clock
 ) -> None:
     waits = []
@@ -248,10 +246,10 @@ def test_a_service_that_is_away_is_waited_for_a_little_longer_each_time(
     assert max(waits) == LONGEST_WAIT_SECONDS
     job = claim(claims, document)
     assert not claims.postpone(job, MilvusUnavailable(detail="gone"))
-    claims.check(job)  # it is still this worker's, to fail it
+    claims.check(job)  # the worker keeps the claim, so that it can fail the version
 
 
-def test_progress_clears_the_count_of_waits(library: Library, claims: Claims, document: Document, clock: Clock) -> None:
+def test_progress_resets_the_wait_count(library: Library, claims: Claims, document: Document, clock: Clock) -> None:
     for _ in range(MAX_WAITS + 5):
         job = claim(claims, document)
         claims.enter(job, VersionState.EMBEDDING)
@@ -260,8 +258,8 @@ def test_progress_clears_the_count_of_waits(library: Library, claims: Claims, do
         clock.advance(LONGEST_WAIT_SECONDS)
 
 
-def test_a_version_that_was_cancelled_is_not_put_back(library: Library, claims: Claims, document: Document) -> None:
-    """In the queue it would stay for ever: nobody takes what was cancelled."""
+def test_cancelled_version_is_not_requeued(library: Library, claims: Claims, document: Document) -> None:
+    """It would stay in the queue for ever, because workers skip cancelled versions."""
     job = claim(claims, document)
     library.documents.cancel(library.user, document.id)
     with pytest.raises(Cancelled):
@@ -271,7 +269,7 @@ def test_a_version_that_was_cancelled_is_not_put_back(library: Library, claims: 
     assert (version.state, version.finished_at is None) == (VersionState.CANCELLED, False)
 
 
-def test_a_claim_whose_commit_was_not_heard_of_is_not_renewed(
+def test_claim_with_an_unconfirmed_commit_is_not_renewed(
     library: Library, claims: Claims, other: Claims, document: Document, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = library.database.write
@@ -294,7 +292,7 @@ def test_a_claim_whose_commit_was_not_heard_of_is_not_renewed(
     claim(other, document)
 
 
-def test_a_switch_and_a_deletion_at_the_same_time_both_succeed(library: Library, claims: Claims) -> None:
+def test_simultaneous_switch_and_deletion_succeed(library: Library, claims: Claims) -> None:
     knowledge_base = library.knowledge_base()
     for number in range(20):
         document = library.upload(knowledge_base, f"{number}.md")
@@ -316,7 +314,7 @@ def test_a_switch_and_a_deletion_at_the_same_time_both_succeed(library: Library,
 
 
 def test_switch_and_deletion_do_not_wait_for_a_registration(library: Library, claims: Claims) -> None:
-    """They change the counters, for which the registration waits next; each would wait for the other."""
+    """A registration that locked the knowledge base updates the counters next, so waiting for it would deadlock."""
     if library.database.is_sqlite:
         pytest.skip("SQLite has one writer at a time")
     knowledge_base = library.knowledge_base()
@@ -329,7 +327,7 @@ def test_switch_and_deletion_do_not_wait_for_a_registration(library: Library, cl
         pool.submit(library.documents.delete, library.user, ready.id).result(timeout=30)
 
 
-def test_a_retry_that_waited_for_a_deletion_finds_nothing(library: Library, claims: Claims, document: Document) -> None:
+def test_retry_after_a_concurrent_deletion_finds_nothing(library: Library, claims: Claims, document: Document) -> None:
     claims.fail(claim(claims, document), DamagedFile(name="a.md", detail="broken"))
     with ThreadPoolExecutor(1) as pool:
         with library.database.write() as connection:
@@ -342,9 +340,7 @@ def test_a_retry_that_waited_for_a_deletion_finds_nothing(library: Library, clai
             retry.result(timeout=30)
 
 
-def test_a_released_version_is_due_at_once_and_counts_no_death(
-    library: Library, claims: Claims, other: Claims, document: Document
-) -> None:
+def test_released_version_is_due_at_once(library: Library, claims: Claims, other: Claims, document: Document) -> None:
     claims.release(claim(claims, document))
     version = library.version(document)
     assert (version.state, version.crashes) == (VersionState.QUEUED, 0)
@@ -352,9 +348,7 @@ def test_a_released_version_is_due_at_once_and_counts_no_death(
     assert other.claim(document.latest.id)
 
 
-def test_what_is_due_is_given_once_until_its_message_must_be_lost(
-    library: Library, claims: Claims, clock: Clock
-) -> None:
+def test_due_version_is_sent_again_only_after_a_delay(library: Library, claims: Claims, clock: Clock) -> None:
     library.queue.is_away = True
     knowledge_base = library.knowledge_base()
     ids = [library.upload(knowledge_base, f"{number}.md").latest.id for number in range(3)]
@@ -367,9 +361,7 @@ def test_what_is_due_is_given_once_until_its_message_must_be_lost(
     assert claims.due(resend=True) == []
 
 
-def test_the_switch_makes_the_version_the_one_that_answers(
-    library: Library, claims: Claims, document: Document
-) -> None:
+def test_switch_makes_the_version_live(library: Library, claims: Claims, document: Document) -> None:
     job = claim(claims, document)
     assert claims.switch(job) is None
     found = library.documents.get(library.user, document.id)
@@ -378,7 +370,7 @@ def test_the_switch_makes_the_version_the_one_that_answers(
         claims.switch(job)
 
 
-def test_a_cancel_that_came_before_the_switch_holds(library: Library, claims: Claims, document: Document) -> None:
+def test_cancel_before_the_switch_wins(library: Library, claims: Claims, document: Document) -> None:
     job = claim(claims, document)
     library.documents.cancel(library.user, document.id)
     with pytest.raises(Cancelled):

@@ -35,7 +35,7 @@ def documents(core: Core, worker: WorkerParts) -> list[Document]:
     return documents
 
 
-def test_a_deleted_document_leaves_nothing(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
+def test_deleted_document_leaves_nothing(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
     gone, kept = documents
     core.services.documents.delete(core.user, gone.id)
     assert worker.cleanup.pending() == ([], [gone.id])
@@ -47,7 +47,7 @@ def test_a_deleted_document_leaves_nothing(core: Core, worker: WorkerParts, docu
     assert rows(core) == [1, 1, 1]
 
 
-def test_a_deleted_knowledge_base_leaves_nothing(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
+def test_deleted_knowledge_base_leaves_nothing(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
     knowledge_base = core.services.knowledge_bases.list(core.user)[0]
     other = core.upload(core.knowledge_base("Other"), "c.md", "# C\n\nText.")
     worker.ingestion.ingest(other.latest.id)
@@ -61,7 +61,7 @@ def test_a_deleted_knowledge_base_leaves_nothing(core: Core, worker: WorkerParts
     assert core.count(other) == 1
 
 
-def test_one_without_a_collection_is_cleared_too(core: Core, worker: WorkerParts) -> None:
+def test_knowledge_base_without_a_collection_is_cleared(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", "x")
     core.services.documents.delete(core.user, document.id)
@@ -71,7 +71,7 @@ def test_one_without_a_collection_is_cleared_too(core: Core, worker: WorkerParts
     assert rows(core) == [0, 0, 0]
 
 
-def test_one_whose_collection_milvus_lost_is_cleared_too(
+def test_knowledge_base_with_a_lost_collection_is_cleared(
     core: Core, worker: WorkerParts, documents: list[Document]
 ) -> None:
     core.services.vectors.drop(core.services.knowledge_bases.list(core.user)[0].collection)
@@ -80,7 +80,7 @@ def test_one_whose_collection_milvus_lost_is_cleared_too(
     assert worker.cleanup.pending() == ([], [])
 
 
-def test_what_is_not_deleted_is_not_cleared(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
+def test_existing_items_are_not_cleared(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
     worker.cleanup.clear_document(documents[0].id)
     worker.cleanup.clear_knowledge_base(documents[0].knowledge_base_id)
     worker.cleanup.clear_version(documents[0].latest.id)
@@ -158,8 +158,8 @@ def test_retry_ends_the_wait_for_a_failed_clean_up(
     assert core.count(failed) == 1
 
 
-def test_nothing_is_cleared_while_it_is_ingested(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
-    """Its worker would go on to store chunks that nobody clears then."""
+def test_clean_up_waits_for_running_ingestion(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
+    """Otherwise its worker would store chunks that nobody clears."""
     busy = documents[0]
     base_id = busy.knowledge_base_id
     collection = core.services.knowledge_bases.get(core.user, base_id).collection
@@ -179,7 +179,7 @@ def test_nothing_is_cleared_while_it_is_ingested(core: Core, worker: WorkerParts
     assert rows(core) == [0, 0, 0]
 
 
-def test_chunks_of_a_failed_version_go_and_its_file_stays(core: Core, worker: WorkerParts) -> None:
+def test_failed_version_loses_its_chunks_and_keeps_its_file(core: Core, worker: WorkerParts) -> None:
     def defect(_texts: object) -> None:
         if core.embedding.batches:
             raise ZeroDivisionError

@@ -30,7 +30,7 @@ def answered(conversations: Conversations, library: Library, conversation: Conve
     return conversations.message(library.user, answer.id)
 
 
-def test_a_conversation_is_named_after_its_first_question(conversations: Conversations, library: Library) -> None:
+def test_conversation_is_named_after_its_first_question(conversations: Conversations, library: Library) -> None:
     assert start(conversations, library, "  What\nis  it? ").title == "What is it?"
     long = start(conversations, library, "长" * 100)
     assert (len(long.title), long.title[-1]) == (60, "…")
@@ -43,7 +43,7 @@ def test_a_conversation_is_named_after_its_first_question(conversations: Convers
     assert start(conversations, library, "\u200b").title == "?"
 
 
-def test_a_question_and_its_answer(conversations: Conversations, library: Library) -> None:
+def test_question_and_answer_are_stored(conversations: Conversations, library: Library) -> None:
     knowledge_base = library.knowledge_base()
     conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, knowledge_base.id)
     answer = conversations.ask(library.user, conversation.id, "Q")
@@ -60,7 +60,7 @@ def test_a_question_and_its_answer(conversations: Conversations, library: Librar
     assert conversations.message(library.user, answer.id).retrieval == found
 
 
-def test_reasoning_is_kept_apart_and_forgotten_with_its_answer(conversations: Conversations, library: Library) -> None:
+def test_reasoning_is_stored_and_cleared_with_its_answer(conversations: Conversations, library: Library) -> None:
     answer = conversations.ask(library.user, start(conversations, library).id, "Q")
     conversations.finish(library.user, answer.id, MessageState.STOPPED, "A", reasoning="Hm,\0 well")
     (_, listed) = conversations.messages(library.user, answer.conversation_id)
@@ -70,7 +70,7 @@ def test_reasoning_is_kept_apart_and_forgotten_with_its_answer(conversations: Co
     assert again.reasoning == ""
 
 
-def test_an_end_is_written_once(conversations: Conversations, library: Library) -> None:
+def test_answer_is_finished_once(conversations: Conversations, library: Library) -> None:
     answer = conversations.ask(library.user, start(conversations, library).id, "Q")
     error = ModelTimeout(host="h", model="m", seconds=60)
     assert conversations.finish(library.user, answer.id, MessageState.FAILED, "half", error=error)
@@ -80,7 +80,7 @@ def test_an_end_is_written_once(conversations: Conversations, library: Library) 
     assert found.error_values == {"host": "h", "model": "m", "seconds": "60"}
 
 
-def test_asking_again_empties_the_answer(conversations: Conversations, library: Library) -> None:
+def test_regenerating_empties_the_answer(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answer = conversations.ask(library.user, conversation.id, "Q")
     assert conversations.ask_again(library.user, answer.id) is None
@@ -91,7 +91,7 @@ def test_asking_again_empties_the_answer(conversations: Conversations, library: 
     assert len(conversations.messages(library.user, conversation.id)) == 2
 
 
-def test_the_history_is_what_came_before_the_question(conversations: Conversations, library: Library) -> None:
+def test_history_ends_before_the_question(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answered(conversations, library, conversation, "one")
     knowledge_base = library.knowledge_base("资料")
@@ -103,7 +103,7 @@ def test_the_history_is_what_came_before_the_question(conversations: Conversatio
     assert [message.content for message in history] == ["one", "Answer to one", "资料"]
 
 
-def test_a_switch_of_the_mode_leaves_one_line(conversations: Conversations, library: Library) -> None:
+def test_mode_switches_leave_one_notice(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answered(conversations, library, conversation, "one")
     first, second = library.knowledge_base("First"), library.knowledge_base("Second")
@@ -117,7 +117,7 @@ def test_a_switch_of_the_mode_leaves_one_line(conversations: Conversations, libr
     assert (found.mode, found.knowledge_base_id) == (Mode.KNOWLEDGE, second.id)
 
 
-def test_messages_come_in_pages_from_the_end(conversations: Conversations, library: Library) -> None:
+def test_messages_are_paged_from_the_end(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     for number in range(3):
         answered(conversations, library, conversation, str(number))
@@ -127,7 +127,7 @@ def test_messages_come_in_pages_from_the_end(conversations: Conversations, libra
     assert [message.ordinal for message in before] == [1, 2, 3]
 
 
-def test_what_no_database_takes_is_left_out(conversations: Conversations, library: Library) -> None:
+def test_characters_that_databases_refuse_are_dropped(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library, "a\0b")
     answer = conversations.ask(library.user, conversation.id, "What\0 is\ud800 it?")
     conversations.finish(library.user, answer.id, MessageState.DONE, "It\0 is.")
@@ -136,8 +136,8 @@ def test_what_no_database_takes_is_left_out(conversations: Conversations, librar
     assert conversations.count(library.user, "Wh\0at") == 1
 
 
-def test_of_questions_asked_at_once_one_is_taken(conversations: Conversations, library: Library) -> None:
-    """As from two tabs with the same conversation."""
+def test_one_of_several_simultaneous_questions_is_accepted(conversations: Conversations, library: Library) -> None:
+    """For example, from several tabs with the same conversation."""
     conversation = start(conversations, library)
 
     def ask(number: int) -> Message | None:
@@ -156,7 +156,7 @@ def test_of_questions_asked_at_once_one_is_taken(conversations: Conversations, l
     assert [message.ordinal for message in messages] == list(range(6))
 
 
-def test_an_answer_is_not_given_anew_beside_another(conversations: Conversations, library: Library) -> None:
+def test_answer_is_not_regenerated_during_another(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     first = answered(conversations, library, conversation, "one")
     second = conversations.ask(library.user, conversation.id, "two")
@@ -166,16 +166,14 @@ def test_an_answer_is_not_given_anew_beside_another(conversations: Conversations
     assert conversations.message(library.user, first.id).content == "Answer to one"
 
 
-def test_an_answer_that_is_complete_is_not_given_anew(conversations: Conversations, library: Library) -> None:
-    """A tab that still shows its failure does not know that another one had it given anew."""
+def test_complete_answer_is_not_regenerated(conversations: Conversations, library: Library) -> None:
+    """A tab can still show the failure after another tab regenerated the answer."""
     answer = answered(conversations, library, start(conversations, library), "one")
     assert conversations.ask_again(library.user, answer.id) is None
     assert conversations.message(library.user, answer.id).content == "Answer to one"
 
 
-def test_an_answer_that_was_taken_for_dead_is_written_all_the_same(
-    conversations: Conversations, library: Library
-) -> None:
+def test_producer_replaces_a_mistaken_interruption(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answer = conversations.ask(library.user, conversation.id, "Q")
     end = partial(conversations.finish, library.user, answer.id, MessageState.DONE, begun=answer.created_at)
@@ -186,7 +184,7 @@ def test_an_answer_that_was_taken_for_dead_is_written_all_the_same(
     assert (found.state, found.content) == (MessageState.DONE, "whole")
 
 
-def test_the_end_of_an_earlier_try_is_not_written(conversations: Conversations, library: Library) -> None:
+def test_earlier_run_does_not_overwrite_the_answer(conversations: Conversations, library: Library) -> None:
     answer = conversations.ask(library.user, start(conversations, library).id, "Q")
     conversations.finish(library.user, answer.id, MessageState.INTERRUPTED, "half")
     again = conversations.ask_again(library.user, answer.id)
@@ -197,7 +195,7 @@ def test_the_end_of_an_earlier_try_is_not_written(conversations: Conversations, 
     assert conversations.message(library.user, answer.id).content == "the second try's"
 
 
-def test_search_looks_into_titles_and_messages(conversations: Conversations, library: Library) -> None:
+def test_search_covers_titles_and_messages(conversations: Conversations, library: Library) -> None:
     titled = start(conversations, library, "Milvus 索引")
     spoken = start(conversations, library, "Other")
     answered(conversations, library, spoken, "100% of what an INDEX costs_x")
@@ -215,7 +213,7 @@ def test_search_looks_into_titles_and_messages(conversations: Conversations, lib
     assert [found.id for found in search(library.user, offset=1, limit=1)] == [titled.id]
 
 
-def test_a_deleted_conversation_is_gone(conversations: Conversations, library: Library) -> None:
+def test_deleted_conversation_is_not_found(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answer = answered(conversations, library, conversation, "one")
     conversations.delete(library.user, conversation.id)
@@ -229,7 +227,7 @@ def test_a_deleted_conversation_is_gone(conversations: Conversations, library: L
             call()
 
 
-def test_a_deleted_knowledge_base_leaves_its_conversations(conversations: Conversations, library: Library) -> None:
+def test_conversations_outlive_their_knowledge_base(conversations: Conversations, library: Library) -> None:
     knowledge_base = library.knowledge_base()
     conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, knowledge_base.id)
     answered(conversations, library, conversation, "one")
@@ -237,7 +235,7 @@ def test_a_deleted_knowledge_base_leaves_its_conversations(conversations: Conver
     assert len(conversations.messages(library.user, conversation.id)) == 2
 
 
-def test_a_knowledge_base_that_is_gone_cannot_be_chosen(conversations: Conversations, library: Library) -> None:
+def test_deleted_knowledge_base_cannot_be_chosen(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     for gone in (uuid4(), library.knowledge_base("Theirs", owner=library.stranger).id):
         with pytest.raises(NotFound):
@@ -245,7 +243,7 @@ def test_a_knowledge_base_that_is_gone_cannot_be_chosen(conversations: Conversat
     assert conversations.get(library.user, conversation.id).knowledge_base_id is None
 
 
-def test_everything_is_its_owners_alone(conversations: Conversations, library: Library) -> None:
+def test_other_users_cannot_access_conversations(conversations: Conversations, library: Library) -> None:
     stranger, theirs = library.stranger, library.knowledge_base("Theirs", owner=library.stranger)
     conversation = start(conversations, library)
     answer = conversations.ask(library.user, conversation.id, "Q")

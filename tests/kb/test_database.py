@@ -35,16 +35,16 @@ database.close()
 """
 
 
-def test_the_head_is_the_newest_script() -> None:
+def test_head_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD
 
 
-def test_the_migrations_make_the_tables_of_the_program(database: Database) -> None:
+def test_migrations_create_the_declared_tables(database: Database) -> None:
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_migrating_again_changes_nothing(database: Database) -> None:
+def test_second_migration_changes_nothing(database: Database) -> None:
     user = add_user(database, "kept")
     database.migrate()
     upgrade(database.engine)
@@ -52,7 +52,7 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
         assert connection.scalars(sa.select(users.c.id)).all() == [user]
 
 
-def test_two_processes_may_migrate_at_once(make_settings: MakeSettings, database_url: str) -> None:
+def test_two_processes_can_migrate_at_once(make_settings: MakeSettings, database_url: str) -> None:
     settings = make_settings(database_url=database_url)
     command = [sys.executable, "-c", MIGRATE, str(settings.home), database_url]
     starters = [
@@ -86,7 +86,7 @@ def test_ping_names_the_server(database: Database) -> None:
     assert database.ping().startswith("SQLite 3" if database.is_sqlite else "PostgreSQL ")
 
 
-def test_a_database_that_does_not_answer_says_so(make_settings: MakeSettings) -> None:
+def test_unreachable_database_is_reported(make_settings: MakeSettings) -> None:
     database = Database(make_settings(database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/none"))
     for call in (database.ping, database.migrate):
         with pytest.raises(DatabaseUnavailable):
@@ -94,16 +94,16 @@ def test_a_database_that_does_not_answer_says_so(make_settings: MakeSettings) ->
     database.close()
 
 
-def test_a_host_that_answers_nothing_is_given_up_within_seconds(make_settings: MakeSettings) -> None:
+def test_silent_host_times_out(make_settings: MakeSettings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
-        database = Database(make_settings(database_url=f"{url}?connect_timeout=2"))  # ours would be 5
+        database = Database(make_settings(database_url=f"{url}?connect_timeout=2"))  # overrides our own 5 s
         with pytest.raises(DatabaseUnavailable):
             database.ping()
         database.close()
 
 
-def test_a_file_that_is_no_database_says_so(make_settings: MakeSettings) -> None:
+def test_file_that_is_not_a_database_is_reported(make_settings: MakeSettings) -> None:
     settings = make_settings(database_url="")
     settings.home.mkdir(parents=True, exist_ok=True)
     settings.sqlite_path.write_text("This is no database. " * 100)
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_database_says_so(make_settings: MakeSettings) -> None
 
 
 @pytest.mark.parametrize("name", ["what?", "100 %25 数据", "a#b&c"])
-def test_a_folder_may_have_any_name(make_settings: MakeSettings, tmp_path: Path, name: str) -> None:
+def test_folder_can_have_any_name(make_settings: MakeSettings, tmp_path: Path, name: str) -> None:
     settings = make_settings(database_url="", zhiwen_home=tmp_path / name)
     database = Database(settings)
     database.migrate()
@@ -122,7 +122,7 @@ def test_a_folder_may_have_any_name(make_settings: MakeSettings, tmp_path: Path,
     assert settings.sqlite_path.is_file()
 
 
-def test_a_schema_of_another_version_says_so(make_settings: MakeSettings, database_url: str) -> None:
+def test_schema_of_another_version_is_reported(make_settings: MakeSettings, database_url: str) -> None:
     database = Database(make_settings(database_url=database_url))
     database.migrate()
     with database.write() as connection:
@@ -132,7 +132,7 @@ def test_a_schema_of_another_version_says_so(make_settings: MakeSettings, databa
     database.close()
 
 
-def test_a_user_who_may_not_create_tables_is_told_so(
+def test_missing_permission_to_create_tables_is_reported(
     make_settings: MakeSettings, postgresql: real_services.PostgreSQL
 ) -> None:
     url = make_url(postgresql.new_database())
@@ -145,6 +145,6 @@ def test_a_user_who_may_not_create_tables_is_told_so(
 
 
 @pytest.mark.parametrize("prefix", ["postgres://", "postgresql://", "postgresql+psycopg://"])
-def test_postgresql_is_spoken_to_by_psycopg_3(make_settings: MakeSettings, prefix: str) -> None:
+def test_postgresql_uses_psycopg_3(make_settings: MakeSettings, prefix: str) -> None:
     settings: Settings = make_settings(database_url=f"{prefix}u:p@h/d")
     assert settings.sql_url == "postgresql+psycopg://u:p@h/d"

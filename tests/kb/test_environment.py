@@ -79,7 +79,7 @@ def test_local_models_bypass_the_proxy_and_external_ones_use_it(
     assert [address.startswith(EXTERNAL) for address in proxy.asked] == [True]
 
 
-def test_a_chat_with_a_local_model_bypasses_the_proxy(
+def test_local_chat_model_bypasses_the_proxy(
     proxy: DeadProxy, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def chat(base_url: str) -> str:
@@ -101,7 +101,7 @@ def test_a_chat_with_a_local_model_bypasses_the_proxy(
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "grpc_proxy"])
-def test_a_local_milvus_bypasses_the_proxy(
+def test_local_milvus_bypasses_the_proxy(
     name: str, milvus_url: str, proxy: DeadProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, proxy.url)

@@ -127,7 +127,7 @@ def test_headings_alone_are_no_answer() -> None:
     assert answer == "> **A pear is a fruit.** [2]"
 
 
-def test_a_question_in_the_text_is_answered_by_what_follows() -> None:
+def test_question_in_the_text_quotes_what_follows() -> None:
     text = "Q: How do I reset my password? Click on the link. It is valid for a day. Coffee is hot."
     assert quoted("How to reset my password?", text) == ["Q: How do I reset my password? **Click on the link.** … [1]"]
 

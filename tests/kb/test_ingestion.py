@@ -37,7 +37,7 @@ from tests.conftest import Core, MakeSettings
 from tests.fakes.embedding import HashedWords
 from tests.real_services import ROOT, free_port, wait_until
 
-# One chunk a section, as each is more than half of what fits into one.
+# Each section fills more than half a chunk, so it becomes a chunk of its own.
 SECTION = "Sentence number {number} is about apples, pears and the long way home. " * 9
 
 
@@ -58,7 +58,7 @@ def set_version(core: Core, version_id: UUID, **values: object) -> None:
 
 
 def add_version(core: Core, document: Document, text: str) -> UUID:
-    """A newer version of a document, as replacing its file makes one."""
+    """Add a newer version of a document, as replacing its file would."""
     version_id = uuid4()
     key = core.services.files.key(document.knowledge_base_id, version_id)
     (core.services.settings.uploads / key).write_text(text)
@@ -82,7 +82,7 @@ def stored_texts(core: Core, document: Document) -> list[str]:
 # --- the good end ----------------------------------------------------------------------------------------------
 
 
-def test_a_file_becomes_ready_with_exactly_its_chunks(core: Core, worker: WorkerParts) -> None:
+def test_file_becomes_ready_with_exactly_its_chunks(core: Core, worker: WorkerParts) -> None:
     text = "# 苹果\n\n苹果是一种水果。\n\n# Pears\n\n" + SECTION.format(number=1) * 2
     document = core.upload(core.knowledge_base(), "fruit.md", text)
     assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
@@ -100,13 +100,13 @@ def test_a_file_becomes_ready_with_exactly_its_chunks(core: Core, worker: Worker
     assert core.services.knowledge_bases.get(core.user, found.knowledge_base_id).ready_count == 1
 
 
-def test_the_heading_is_embedded_with_the_text(core: Core, worker: WorkerParts) -> None:
+def test_heading_is_embedded_with_the_text(core: Core, worker: WorkerParts) -> None:
     document = core.upload(core.knowledge_base(), "a.md", "# Fruit\n\n## Pears\n\nGreen.")
     worker.ingestion.ingest(document.latest.id)
     assert core.embedding.batches == [["Fruit\n# Fruit\n\n## Pears\n\nGreen."]]
 
 
-def test_a_second_message_does_nothing(core: Core, worker: WorkerParts) -> None:
+def test_second_message_does_nothing(core: Core, worker: WorkerParts) -> None:
     document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
     worker.ingestion.ingest(document.latest.id)
     assert worker.ingestion.ingest(document.latest.id) is None
@@ -124,7 +124,7 @@ def test_two_workers_on_one_version_have_one_effect(core: Core, worker: WorkerPa
     assert core.count(document) == latest(core, document).chunks == 2 * BATCH_CHUNKS + 5
 
 
-def test_first_documents_of_a_new_knowledge_base_may_come_together(core: Core, worker: WorkerParts) -> None:
+def test_first_documents_can_be_ingested_simultaneously(core: Core, worker: WorkerParts) -> None:
     workers = [worker, *(build_worker_parts(core.services) for _ in range(2))]
     knowledge_base = core.knowledge_base()
     documents = [core.upload(knowledge_base, f"{number}.md", sections(5)) for number in range(3)]
@@ -150,9 +150,7 @@ def test_first_documents_of_a_new_knowledge_base_may_come_together(core: Core, w
         ("cut.pdf", b"%PDF-1.7\n1 0 obj\n<<", "damaged_file"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(
-    core: Core, worker: WorkerParts, name: str, content: bytes, code: str
-) -> None:
+def test_bad_file_fails_with_its_error(core: Core, worker: WorkerParts, name: str, content: bytes, code: str) -> None:
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, name, content)
     good = core.upload(knowledge_base, "good.md", "# Good\n\nText.")
@@ -164,7 +162,7 @@ def test_what_is_wrong_with_a_file_is_said(
 
 
 @pytest.mark.parametrize("text", ["字" * 30_000, "A\x00B " + "words " * 50, "🦜" * 5_000])
-def test_odd_texts_are_stored_whole(core: Core, worker: WorkerParts, text: str) -> None:
+def test_unusual_texts_are_stored_whole(core: Core, worker: WorkerParts, text: str) -> None:
     document = core.upload(core.knowledge_base(), "odd.txt", text)
     assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
     version = latest(core, document)
@@ -174,21 +172,21 @@ def test_odd_texts_are_stored_whole(core: Core, worker: WorkerParts, text: str) 
     assert all("\x00" not in chunk.text for chunk in chunks)
 
 
-def test_a_knowledge_base_of_another_model_is_refused(core: Core, worker: WorkerParts) -> None:
+def test_knowledge_base_of_another_model_is_refused(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.services.knowledge_bases.create(core.user, "Old", "builtin", 384)
     document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
     assert worker.ingestion.ingest(document.latest.id) is VersionState.FAILED
     assert latest(core, document).error == "embedding_mismatch"
 
 
-def test_a_model_of_the_same_name_and_another_dimension_is_refused(core: Core, worker: WorkerParts) -> None:
+def test_model_of_another_dimension_is_refused(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.services.knowledge_bases.create(core.user, "Other", core.embedding.name, 33)
     document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
     assert worker.ingestion.ingest(document.latest.id) is VersionState.FAILED
     assert latest(core, document).error_values == {"stored": "test (33)", "configured": "test (32)"}
 
 
-def test_a_defect_fails_the_document_and_not_the_worker(core: Core, worker: WorkerParts) -> None:
+def test_unexpected_error_fails_only_the_document(core: Core, worker: WorkerParts) -> None:
     def defect(_texts: object) -> None:
         raise ZeroDivisionError
 
@@ -206,11 +204,11 @@ def test_a_defect_fails_the_document_and_not_the_worker(core: Core, worker: Work
 
 
 class Killed(BaseException):
-    """Stands for the process's death: it is caught by nothing, and nothing more is done."""
+    """Simulates the death of the process: no code catches it."""
 
 
 def die_in_batch(core: Core, worker: WorkerParts, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have this worker die after it stored `number` batches, before it can say so or put anything back."""
+    """Kill the worker after `number` stored batches, before it records them or requeues the version."""
     upsert = core.services.vectors.upsert
     batches = 0
 
@@ -226,7 +224,7 @@ def die_in_batch(core: Core, worker: WorkerParts, number: int, monkeypatch: pyte
 
 
 def upload_and_be_killed(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> Document:
-    """A long document whose worker died after its second batch, of which only the first was noted."""
+    """A long document whose worker died after storing two batches and recording one."""
     document = core.upload(core.knowledge_base(), "a.md", LONG)
     with monkeypatch.context() as patch:
         die_in_batch(core, worker, 1, patch)
@@ -241,12 +239,10 @@ def take_back(core: Core, document: Document, worker: WorkerParts) -> None:
     assert worker.claims.expire() == 1
 
 
-def test_a_killed_worker_is_followed_by_one_that_goes_on(
-    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_next_worker_continues_after_a_kill(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> None:
     document = upload_and_be_killed(core, worker, monkeypatch)
     assert latest(core, document).stored_chunks == BATCH_CHUNKS
-    assert core.count(document) == 2 * BATCH_CHUNKS  # one batch more than was noted
+    assert core.count(document) == 2 * BATCH_CHUNKS  # one batch more than recorded
     assert core.document(document.id).live_version_id is None
     core.embedding.batches.clear()
     successor = build_worker_parts(core.services)
@@ -259,10 +255,8 @@ def test_a_killed_worker_is_followed_by_one_that_goes_on(
     assert [text.splitlines()[0] for text in texts] == [f"# Part {number}" for number in range(len(texts))]
 
 
-def test_other_chunks_than_before_are_written_anew(
-    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after an update of the program that chunks another way."""
+def test_changed_chunks_are_written_again(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example, after an update that changed the chunking."""
     document = upload_and_be_killed(core, worker, monkeypatch)
     core.services.files.path(document.latest.file_key, "").write_text(sections(70, "New"))
     successor = build_worker_parts(core.services)
@@ -274,7 +268,7 @@ def test_other_chunks_than_before_are_written_anew(
     assert all(text.startswith("# New") for text in texts)
 
 
-def test_chunks_that_got_lost_in_milvus_are_noticed_and_written_again(core: Core, worker: WorkerParts) -> None:
+def test_chunks_lost_in_milvus_are_written_again(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", LONG)
 
@@ -293,7 +287,7 @@ def test_chunks_that_got_lost_in_milvus_are_noticed_and_written_again(core: Core
     assert core.count(document) == 2 * BATCH_CHUNKS + 5
 
 
-def test_a_worker_that_shuts_down_puts_its_document_back(core: Core, worker: WorkerParts) -> None:
+def test_worker_shutdown_requeues_the_document(core: Core, worker: WorkerParts) -> None:
     document = core.upload(core.knowledge_base(), "a.md", LONG)
 
     def interrupt(_texts: object) -> None:
@@ -309,7 +303,7 @@ def test_a_worker_that_shuts_down_puts_its_document_back(core: Core, worker: Wor
     assert worker.ingestion.ingest(version.id) is VersionState.READY
 
 
-def test_a_lease_that_is_lost_in_the_middle_ends_the_writing(core: Core, worker: WorkerParts) -> None:
+def test_lost_lease_stops_the_writing(core: Core, worker: WorkerParts) -> None:
     successor = build_worker_parts(core.services)
     document = core.upload(core.knowledge_base(), "a.md", LONG)
     stored: list[int] = []
@@ -364,10 +358,10 @@ def test_worker_that_loses_its_lease_in_a_slow_step_stores_nothing(
     assert claimed[0].latest.stored_chunks == stored
 
 
-def test_what_a_suspended_worker_stores_too_late_does_not_stay(
+def test_late_writes_of_a_suspended_worker_are_removed(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It slept between its last look at the lease and the writing; meanwhile the document was cancelled and cleared."""
+    """The worker slept between checking its lease and writing; meanwhile the document was cancelled and cleared."""
     successor = build_worker_parts(core.services)
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", "# A\n\nA pear is green.")
@@ -394,7 +388,7 @@ def test_what_a_suspended_worker_stores_too_late_does_not_stay(
     successor.ingestion.close()
 
 
-def test_a_cancel_while_a_service_is_away_is_heard(core: Core, worker: WorkerParts) -> None:
+def test_cancel_during_an_outage_is_noticed(core: Core, worker: WorkerParts) -> None:
     document = core.upload(core.knowledge_base(), "a.md", LONG)
 
     def cancel_and_fail(_texts: object) -> None:
@@ -406,7 +400,7 @@ def test_a_cancel_while_a_service_is_away_is_heard(core: Core, worker: WorkerPar
     assert latest(core, document).state is VersionState.CANCELLED
 
 
-def test_documents_that_milvus_lost_are_ingested_again_as_the_operations_say(core: Core, worker: WorkerParts) -> None:
+def test_documents_lost_in_milvus_are_restored_as_documented(core: Core, worker: WorkerParts) -> None:
     """PostgreSQL and the uploads were restored, Milvus was not."""
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", "# A\n\nA pear is green.")
@@ -433,7 +427,7 @@ def in_batch(core: Core, number: int, act: Callable[[], object]) -> None:
     core.embedding.before_batch = look
 
 
-def test_a_cancel_between_batches_leaves_nothing(core: Core, worker: WorkerParts) -> None:
+def test_cancel_between_batches_leaves_nothing(core: Core, worker: WorkerParts) -> None:
     document = core.upload(core.knowledge_base(), "a.md", LONG)
     in_batch(core, 1, lambda: core.services.documents.cancel(core.user, document.id))
     assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
@@ -445,7 +439,7 @@ def test_a_cancel_between_batches_leaves_nothing(core: Core, worker: WorkerParts
     assert core.count(document) == 2 * BATCH_CHUNKS + 5
 
 
-def test_a_cancel_just_before_the_switch_is_heard(
+def test_cancel_just_before_the_switch_is_noticed(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
@@ -462,7 +456,7 @@ def test_a_cancel_just_before_the_switch_is_heard(
     assert core.count(document) == 0
 
 
-def test_a_document_deleted_in_the_middle_leaves_nothing(core: Core, worker: WorkerParts) -> None:
+def test_document_deleted_during_ingestion_leaves_nothing(core: Core, worker: WorkerParts) -> None:
     document = core.upload(core.knowledge_base(), "a.md", LONG)
     in_batch(core, 1, lambda: core.services.documents.delete(core.user, document.id))
     assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
@@ -473,7 +467,7 @@ def test_a_document_deleted_in_the_middle_leaves_nothing(core: Core, worker: Wor
     assert not (core.services.settings.uploads / document.latest.file_key).exists()
 
 
-def test_a_knowledge_base_deleted_in_the_middle_leaves_nothing(core: Core, worker: WorkerParts) -> None:
+def test_knowledge_base_deleted_during_ingestion_leaves_nothing(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", LONG)
     waiting = core.upload(knowledge_base, "b.md", LONG)
@@ -498,7 +492,7 @@ def test_a_knowledge_base_deleted_in_the_middle_leaves_nothing(core: Core, worke
 # --- services that are away ------------------------------------------------------------------------------------
 
 
-def test_a_milvus_that_is_away_is_waited_for(core: Core, make_settings: MakeSettings) -> None:
+def test_unavailable_milvus_postpones_the_document(core: Core, make_settings: MakeSettings) -> None:
     settings = make_settings(redis_url=core.services.settings.redis_url, milvus_uri=f"http://127.0.0.1:{free_port()}")
     away = VectorStore(settings)
     lost = build_worker_parts(replace(core.services, vectors=away))
@@ -508,7 +502,7 @@ def test_a_milvus_that_is_away_is_waited_for(core: Core, make_settings: MakeSett
     assert (version.error, version.crashes) == ("milvus_unavailable", 0)
     assert version.retry_at is not None
     set_version(core, version.id, retry_at=now() + timedelta(minutes=1))
-    assert lost.ingestion.ingest(version.id) is None  # its time has not come
+    assert lost.ingestion.ingest(version.id) is None  # not due yet
     set_version(core, version.id, retry_at=None)
     found = build_worker_parts(core.services)
     assert found.ingestion.ingest(version.id) is VersionState.READY
@@ -522,7 +516,7 @@ def test_a_milvus_that_is_away_is_waited_for(core: Core, make_settings: MakeSett
     "error",
     [RedisUnavailable(detail="gone"), EmbeddingUnavailable(model="test", detail="loading"), MilvusUnavailable()],
 )
-def test_what_passes_by_itself_is_waited_for(core: Core, worker: WorkerParts, error: KbError) -> None:
+def test_transient_errors_postpone_the_document(core: Core, worker: WorkerParts, error: KbError) -> None:
     def away() -> None:
         raise error
 
@@ -539,7 +533,7 @@ def test_what_passes_by_itself_is_waited_for(core: Core, worker: WorkerParts, er
     assert core.count(document) == 2 * BATCH_CHUNKS + 5
 
 
-def test_a_file_that_is_gone_is_waited_for(core: Core, worker: WorkerParts) -> None:
+def test_missing_file_postpones_the_document(core: Core, worker: WorkerParts) -> None:
     document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
     path = core.services.files.path(document.latest.file_key, "")
     path.rename(path.with_suffix(".away"))
@@ -547,10 +541,10 @@ def test_a_file_that_is_gone_is_waited_for(core: Core, worker: WorkerParts) -> N
     assert latest(core, document).error == "file_missing"
 
 
-def test_a_version_whose_end_could_not_be_noted_is_taken_back(
+def test_version_whose_result_was_not_saved_is_requeued(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database was away just then. The heartbeat must not keep what nobody works on any more."""
+    """The database was down at that moment. The heartbeat must not keep a lease that no thread uses."""
 
     def away(*_arguments: object, **_values: object) -> None:
         raise DatabaseUnavailable(detail="locked")
@@ -567,7 +561,7 @@ def test_a_version_whose_end_could_not_be_noted_is_taken_back(
     assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
 
 
-def test_given_up_chunks_are_removed_later_if_milvus_is_away_then(
+def test_chunks_of_a_cancelled_version_are_removed_after_an_outage(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_arguments: object) -> None:
@@ -580,7 +574,7 @@ def test_given_up_chunks_are_removed_later_if_milvus_is_away_then(
         patch.setattr(pipeline, "CHECK_SECONDS", 60)  # the cancel is heard after its batch
         assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
     assert core.count(document) == 2 * BATCH_CHUNKS
-    assert worker.cleanup.stale_versions() == []  # not at once again
+    assert worker.cleanup.stale_versions() == []  # not due yet
     monkeypatch.setattr(worker.cleanup, "_clock", lambda: now() + timedelta(seconds=FIRST_PAUSE_SECONDS))
     assert worker.cleanup.stale_versions() == [document.latest.id]
     worker.cleanup.clear_version(document.latest.id)
@@ -592,7 +586,7 @@ def test_given_up_chunks_are_removed_later_if_milvus_is_away_then(
 # --- a newer version of a document -----------------------------------------------------------------------------
 
 
-def test_the_old_version_answers_until_the_new_one_is_complete(core: Core, worker: WorkerParts) -> None:
+def test_old_version_stays_live_until_the_new_one_is_complete(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", sections(3, "Old"))
     worker.ingestion.ingest(document.latest.id)
@@ -611,7 +605,7 @@ def test_the_old_version_answers_until_the_new_one_is_complete(core: Core, worke
     assert core.services.vectors.count(knowledge_base.collection) == BATCH_CHUNKS + 5
 
 
-def test_a_new_version_that_fails_leaves_the_old_one_answering(core: Core, worker: WorkerParts) -> None:
+def test_failed_new_version_leaves_the_old_one_live(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", sections(3, "Old"))
     worker.ingestion.ingest(document.latest.id)
@@ -622,7 +616,7 @@ def test_a_new_version_that_fails_leaves_the_old_one_answering(core: Core, worke
     assert len(core.services.retriever.retrieve(core.user, knowledge_base.id, "apples").passages) == 3
 
 
-def test_a_clearing_that_is_killed_holds_up_no_retry(
+def test_killed_clean_up_does_not_block_a_retry(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_arguments: object) -> None:
@@ -645,7 +639,7 @@ def test_a_clearing_that_is_killed_holds_up_no_retry(
     assert core.count(document) == latest(core, document).chunks
 
 
-def test_a_document_that_waits_for_a_parser_hears_a_cancel(core: Core, worker: WorkerParts) -> None:
+def test_cancel_while_waiting_for_a_parser_is_noticed(core: Core, worker: WorkerParts) -> None:
     document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
     with worker.ingestion._parser(), ThreadPoolExecutor(1) as pool:  # the only one
         ingestion = pool.submit(worker.ingestion.ingest, document.latest.id)
@@ -657,7 +651,7 @@ def test_a_document_that_waits_for_a_parser_hears_a_cancel(core: Core, worker: W
 # --- around it -------------------------------------------------------------------------------------------------
 
 
-def test_a_ready_document_is_found_before_it_is_sealed_and_after(core: Core, worker: WorkerParts) -> None:
+def test_ready_document_is_found_before_and_after_sealing(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", sections(3))
     worker.ingestion.ingest(document.latest.id)
@@ -668,7 +662,7 @@ def test_a_ready_document_is_found_before_it_is_sealed_and_after(core: Core, wor
 
 
 @pytest.mark.parametrize("failure", [MilvusUnavailable(detail="gone"), MilvusRefused(detail="no space")])
-def test_what_could_not_be_sealed_is_sealed_later(
+def test_failed_sealing_is_repeated(
     failure: Exception, core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sealed: list[str] = []
@@ -691,7 +685,7 @@ def test_what_could_not_be_sealed_is_sealed_later(
     assert sealed == [knowledge_base.collection] * 2
 
 
-def test_a_long_document_is_sealed_on_the_way(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_document_is_sealed_in_between(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = 0
 
     def look(_texts: Sequence[str]) -> None:
@@ -709,7 +703,7 @@ def test_a_long_document_is_sealed_on_the_way(core: Core, worker: WorkerParts, m
     assert sealed_at == [2, 4]  # after two batches, and the rest in the pause that follows
 
 
-def test_a_deleted_knowledge_base_need_not_be_sealed(core: Core, worker: WorkerParts) -> None:
+def test_deleted_knowledge_base_is_not_sealed(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.knowledge_base()
     document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
     worker.ingestion.ingest(document.latest.id)
@@ -717,7 +711,7 @@ def test_a_deleted_knowledge_base_need_not_be_sealed(core: Core, worker: WorkerP
     worker.ingestion.seal()
 
 
-def test_warming_up_leaves_the_parsers_at_hand_and_asks_the_newest_collections(
+def test_warm_up_starts_parsers_and_searches_the_newest_collections(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker.ingestion.warm_up()
@@ -739,7 +733,7 @@ def test_warming_up_leaves_the_parsers_at_hand_and_asks_the_newest_collections(
 # --- several at a time -----------------------------------------------------------------------------------------
 
 
-def test_one_worker_ingests_several_at_once(core: Core, make_settings: MakeSettings) -> None:
+def test_worker_ingests_several_documents_at_once(core: Core, make_settings: MakeSettings) -> None:
     settings = core.services.settings.model_copy(update={"worker_threads": 3})
     parts = build_worker_parts(replace(core.services, settings=settings))
     documents = [core.upload(core.knowledge_base(f"{n}"), f"{n}.md", sections(3)) for n in range(3)]

@@ -64,12 +64,12 @@ def test_names_are_labels_in_any_script(given: str, cleaned: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "   ", "\x00\u200b", "\ud800", "名" * 101])
-def test_names_that_show_nothing_or_too_much_are_refused(given: str) -> None:
+def test_invisible_and_long_names_are_refused(given: str) -> None:
     with pytest.raises(InvalidName):
         clean_name(given)
 
 
-def test_a_label_of_255_bytes_in_chinese_stays_whole() -> None:
+def test_chinese_label_of_255_bytes_is_kept() -> None:
     name = "年" * 83 + ".pdf"
     assert clean_label(name) == name
     assert unicodedata.is_normalized("NFC", clean_label("e\u0301.md"))
@@ -93,7 +93,7 @@ def test_knowledge_bases_are_listed_by_name_with_their_counts(library: Library, 
     assert first.collection != second.collection
 
 
-def test_a_name_is_taken_for_its_owner_alone(library: Library) -> None:
+def test_names_are_unique_per_owner(library: Library) -> None:
     library.knowledge_base("Same")
     with pytest.raises(NameTaken):
         library.knowledge_base(" Same ")
@@ -105,7 +105,7 @@ def test_a_name_is_taken_for_its_owner_alone(library: Library) -> None:
     assert library.knowledge_bases.get(library.user, other.id).name == "改名"
 
 
-def test_of_two_at_once_one_gets_the_name(library: Library) -> None:
+def test_one_of_two_simultaneous_creations_gets_the_name(library: Library) -> None:
     def create(_number: int) -> bool:
         try:
             library.knowledge_base("Same")
@@ -117,7 +117,7 @@ def test_of_two_at_once_one_gets_the_name(library: Library) -> None:
         assert sum(pool.map(create, range(4))) == 1
 
 
-def test_a_deleted_knowledge_base_is_gone_and_its_name_free(library: Library) -> None:
+def test_deleted_knowledge_base_frees_its_name(library: Library) -> None:
     knowledge_base = library.knowledge_base("Again")
     document = library.upload(knowledge_base)
     library.knowledge_bases.delete(library.user, knowledge_base.id)
@@ -137,7 +137,7 @@ def test_a_deleted_knowledge_base_is_gone_and_its_name_free(library: Library) ->
 # --- documents -------------------------------------------------------------------------------------------------
 
 
-def test_an_upload_is_on_disk_and_queued(library: Library) -> None:
+def test_upload_is_saved_and_queued(library: Library) -> None:
     knowledge_base = library.knowledge_base()
     document = library.documents.register(library.user, knowledge_base.id, "报告.md", io.BytesIO(b"# Hello"))
     found = library.documents.get(library.user, document.id)
@@ -151,14 +151,14 @@ def test_an_upload_is_on_disk_and_queued(library: Library) -> None:
     "name",
     ['../../x" or 1==1 or ".pdf', "/etc/passwd", "C:\\x\\y.md", "年" * 83 + ".pdf", "a\x00b.md", ".", "..", "\ud800"],
 )
-def test_a_file_name_is_only_a_label(library: Library, name: str) -> None:
+def test_file_name_is_only_a_label(library: Library, name: str) -> None:
     document = library.upload(library.knowledge_base(), name)
     stored = files_in(library.uploads)
     assert [path.relative_to(library.uploads).as_posix() for path in stored] == [document.latest.file_key]
     assert library.documents.get(library.user, document.id).name == (clean_label(name) or "?")
 
 
-def test_two_files_of_one_name_are_two_documents(library: Library) -> None:
+def test_files_with_the_same_name_are_separate_documents(library: Library) -> None:
     knowledge_base = library.knowledge_base()
     first, second = library.upload(knowledge_base, "a.md", "one"), library.upload(knowledge_base, "a.md", "two")
     assert [document.id for document in library.documents.list(library.user, knowledge_base.id)] == [
@@ -168,7 +168,7 @@ def test_two_files_of_one_name_are_two_documents(library: Library) -> None:
     assert library.files.path(first.latest.file_key, "").read_text() == "one"
 
 
-def test_documents_come_in_pages_the_newest_first(library: Library) -> None:
+def test_documents_are_paged_newest_first(library: Library) -> None:
     knowledge_base = library.knowledge_base()
     ids = [library.upload(knowledge_base, f"{number}.md").id for number in range(5)]
     pages = [library.documents.list(library.user, knowledge_base.id, offset, 2) for offset in (0, 2, 4, 6)]
@@ -213,7 +213,7 @@ def test_documents_are_sorted_and_searched(library: Library, clock: Clock) -> No
     assert count(library.user, knowledge_base.id, [VersionState.CANCELLED], "report") == 1
 
 
-def test_the_places_in_the_queue_count_everyones(library: Library) -> None:
+def test_queue_places_count_all_users(library: Library) -> None:
     mine, theirs = library.knowledge_base(), library.knowledge_base("Theirs", owner=library.stranger)
     first = library.upload(mine)
     library.documents.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b"))
@@ -226,7 +226,7 @@ def test_the_places_in_the_queue_count_everyones(library: Library) -> None:
     assert library.documents.queue_places(library.stranger, ids) == {other.latest.id: 4}
 
 
-def test_places_in_the_queue_are_told_up_to_a_bound(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queue_places_are_bounded(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     knowledge_base = library.knowledge_base()
     ids = [library.upload(knowledge_base, f"{number}.md").latest.id for number in range(4)]
     monkeypatch.setattr("kb.library.documents.QUEUE_PLACES", 3)
@@ -235,7 +235,7 @@ def test_places_in_the_queue_are_told_up_to_a_bound(library: Library, monkeypatc
     assert library.documents.queue_places(library.user, ids[3:]) == {ids[3]: None}
 
 
-def test_pages_agree_with_the_whole_list(library: Library, clock: Clock) -> None:
+def test_pages_add_up_to_the_whole_list(library: Library, clock: Clock) -> None:
     """They are read from either end of an index, and from several groups of states."""
     knowledge_base = library.knowledge_base()
     claims = make_claims(library.database, "worker", clock)
@@ -287,8 +287,8 @@ SORT_KEYS: dict[DocumentOrder, Callable[[Document], str | int]] = {
 
 @pytest.mark.parametrize("order", DocumentOrder)
 @pytest.mark.parametrize("search", ["", "a"])
-def test_lists_read_no_rows_but_those_of_the_page(library: Library, order: DocumentOrder, search: str) -> None:
-    """An index alone says which ones these are. SQLite plans the same for few documents as for many."""
+def test_list_reads_only_the_rows_of_its_page(library: Library, order: DocumentOrder, search: str) -> None:
+    """An index alone finds them. SQLite uses the same plan for few documents as for many."""
     database = library.database
     if not database.is_sqlite:
         pytest.skip("PostgreSQL plans by the size of the tables")
@@ -425,7 +425,7 @@ def test_cancel_and_retry(library: Library, clock: Clock) -> None:
     assert (version.state, version.cancel_requested) == (VersionState.PARSING, True)
 
 
-def test_a_deleted_document_is_gone(library: Library, clock: Clock) -> None:
+def test_deleted_document_is_not_found(library: Library, clock: Clock) -> None:
     document = library.upload(library.knowledge_base())
     library.documents.delete(library.user, document.id)
     assert library.documents.list(library.user, document.knowledge_base_id) == []
@@ -434,7 +434,7 @@ def test_a_deleted_document_is_gone(library: Library, clock: Clock) -> None:
     assert make_claims(library.database, "worker", clock).claim(document.latest.id) is None
 
 
-def test_live_names_are_those_of_versions_that_answer(library: Library, clock: Clock) -> None:
+def test_live_names_belong_to_live_versions(library: Library, clock: Clock) -> None:
     knowledge_base, other = library.knowledge_base(), library.knowledge_base("Other")
     live, queued, deleted = (library.upload(knowledge_base, f"{name}.md") for name in ("live", "queued", "deleted"))
     claims = make_claims(library.database, "worker", clock)
@@ -450,7 +450,7 @@ def test_live_names_are_those_of_versions_that_answer(library: Library, clock: C
     assert library.documents.live_names(library.user, knowledge_base.id, []) == {}
 
 
-def test_everything_is_its_owners_alone(library: Library) -> None:
+def test_other_users_cannot_access_documents(library: Library) -> None:
     knowledge_base = library.knowledge_base()
     document = library.upload(knowledge_base)
     bases, documents, stranger = library.knowledge_bases, library.documents, library.stranger
@@ -483,7 +483,7 @@ class BrokenUpload(io.BytesIO):
         raise OSError(28, "No space left on device")
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(library: Library) -> None:
+def test_interrupted_upload_leaves_nothing(library: Library) -> None:
     knowledge_base = library.knowledge_base()
     with pytest.raises(FileNotSaved, match=r"a\.md.*No space left"):
         library.documents.register(library.user, knowledge_base.id, "a.md", BrokenUpload())
@@ -491,7 +491,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(library: Library) -> None:
     assert library.documents.list(library.user, knowledge_base.id) == []
 
 
-def test_only_old_halves_of_uploads_are_swept(tmp_path: Path) -> None:
+def test_only_old_partial_uploads_are_removed(tmp_path: Path) -> None:
     files, folder = FileStore(tmp_path), tmp_path / uuid4().hex
     folder.mkdir()
     old, young, whole = (folder / name for name in ("old.partial", "young.partial", "whole"))
@@ -504,7 +504,7 @@ def test_only_old_halves_of_uploads_are_swept(tmp_path: Path) -> None:
     assert sorted(files_in(tmp_path)) == sorted([young, whole])
 
 
-def test_a_file_that_is_gone_says_which(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     files = FileStore(tmp_path)
     key = files.key(uuid4(), uuid4())
     with pytest.raises(FileMissing, match=r"report\.pdf"):
@@ -512,7 +512,7 @@ def test_a_file_that_is_gone_says_which(tmp_path: Path) -> None:
     files.delete(key)  # nothing to do
 
 
-def test_a_knowledge_bases_files_go_with_it(tmp_path: Path) -> None:
+def test_deleting_a_knowledge_base_deletes_its_files(tmp_path: Path) -> None:
     files, first, second = FileStore(tmp_path), uuid4(), uuid4()
     for knowledge_base in (first, first, second):
         files.save(files.key(knowledge_base, uuid4()), "a.txt", io.BytesIO(b"x"))

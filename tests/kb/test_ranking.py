@@ -49,7 +49,7 @@ def test_scores_are_scaled_between_the_worst_and_the_best() -> None:
     assert [hit.scaled for hit in scale(hits(c1=3.0, c2=3.0)).values()] == [1, 1]
 
 
-def test_what_both_routes_found_comes_first() -> None:
+def test_chunks_found_by_both_routes_come_first() -> None:
     routes = {Route.DENSE: hits(c1=0.9, c2=0.8, c3=0.1), Route.LEXICAL: hits(c2=12.0, c4=11.0, c5=1.0)}
     found = fuse(routes, EVEN)
     assert [candidate.chunk.ordinal for candidate in found] == [2, 1, 4, 3, 5]
@@ -61,12 +61,12 @@ def test_what_both_routes_found_comes_first() -> None:
     assert all(0 <= candidate.fused <= 1 for candidate in found)
 
 
-def test_a_weak_route_does_not_drown_a_strong_one() -> None:
+def test_weak_route_does_not_outweigh_a_strong_one() -> None:
     routes = {Route.DENSE: hits(c1=0.5, c2=0.49, c3=0.48), Route.LEXICAL: hits(c3=30.0, c1=1.0, c2=0.9)}
     assert fuse(routes, {Route.DENSE: 0.4, Route.LEXICAL: 0.6})[0].chunk.ordinal == 3
 
 
-def test_weights_count_and_one_route_alone_keeps_its_order() -> None:
+def test_weights_apply_and_a_single_route_keeps_its_order() -> None:
     routes = {Route.DENSE: hits(c1=0.9, c2=0.1), Route.LEXICAL: hits(c2=9.0, c1=1.0)}
     assert fuse(routes, {Route.DENSE: 0.9, Route.LEXICAL: 0.1})[0].chunk.ordinal == 1
     assert fuse(routes, {Route.DENSE: 0.1, Route.LEXICAL: 0.9})[0].chunk.ordinal == 2
@@ -75,7 +75,7 @@ def test_weights_count_and_one_route_alone_keeps_its_order() -> None:
     assert fuse({}, EVEN) == []
 
 
-def test_equal_scores_keep_one_order() -> None:
+def test_equal_scores_have_a_stable_order() -> None:
     routes = {Route.DENSE: hits(c3=1.0, c1=1.0, c2=1.0)}
     assert [candidate.chunk.ordinal for candidate in fuse(routes, EVEN)] == [1, 2, 3]
 
@@ -88,7 +88,7 @@ def test_tokens_are_estimated(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
 
 
-def test_neighbours_stand_before_and_after_and_are_no_passages() -> None:
+def test_neighbours_surround_passages_and_exclude_them() -> None:
     found = neighbour_ids([passage(chunk(0)), passage(chunk(2))], 2)
     assert found == [f"{VERSION.hex}-{ordinal:06d}" for ordinal in (1, 3, 4)]
 
@@ -98,14 +98,14 @@ PIECES = [chunk(ordinal, TEXT[ordinal * 5 : ordinal * 5 + 7], ordinal * 5) for o
 BY_ID = {piece.id: piece for piece in PIECES}
 
 
-def test_a_context_is_the_text_around_without_repeats() -> None:
+def test_context_has_the_surrounding_text_without_repeats() -> None:
     (context,) = build_contexts([passage(PIECES[2])], BY_ID, 1, 100)
     assert context == TEXT[5:22]
     (alone,) = build_contexts([passage(PIECES[2])], BY_ID, 0, 100)
     assert alone == PIECES[2].text
 
 
-def test_a_chunk_stands_in_one_context_only() -> None:
+def test_chunk_appears_in_one_context_only() -> None:
     contexts = build_contexts([passage(PIECES[1]), passage(PIECES[3])], {PIECES[2].id: PIECES[2]}, 1, 100)
     assert contexts == [TEXT[5:17], PIECES[3].text]
 
@@ -119,12 +119,12 @@ def test_passages_come_before_neighbours_within_the_budget() -> None:
     assert build_contexts(passages, BY_ID, 1, each) == [PIECES[0].text, ""]
 
 
-def test_the_best_passage_is_given_even_beyond_the_budget() -> None:
+def test_best_passage_is_kept_beyond_the_budget() -> None:
     long = chunk(0, "words " * 500)
     assert build_contexts([passage(long), passage(PIECES[1])], {}, 1, 10) == [long.text, ""]
 
 
-def test_a_gap_between_two_chunks_is_a_line_break() -> None:
+def test_gap_between_chunks_is_a_line_break() -> None:
     apart = chunk(1, "later", start=50)
     assert build_contexts([passage(chunk(0, "early"))], {apart.id: apart}, 1, 100) == ["early\nlater"]
 
@@ -132,7 +132,7 @@ def test_a_gap_between_two_chunks_is_a_line_break() -> None:
 # --- as JSON ---------------------------------------------------------------------------------------------------
 
 
-def test_a_retrieval_survives_its_record() -> None:
+def test_retrieval_survives_a_round_trip() -> None:
     trace = Trace((Step("dense", 1.5, 3, "note"),), RetrievalProfile(top_k=9), 12.5, ("向量",))
     found = Retrieval("问题？", (passage(chunk(1, "文")), passage(chunk(2, version=uuid4()), 2)), trace)
     again = from_record(json.loads(json.dumps(to_record(found))))

@@ -67,7 +67,7 @@ def step(steps: tuple[Step, ...], name: str) -> Step:
     return next(step for step in steps if step.name == name)
 
 
-def test_the_passage_that_answers_comes_first_and_says_why(core: Core, fruit: KnowledgeBase) -> None:
+def test_best_passage_comes_first_with_its_scores(core: Core, fruit: KnowledgeBase) -> None:
     found = core.services.retriever.retrieve(core.user, fruit.id, "Where does an apple grow?")
     best = found.passages[0]
     assert best.document_name == "apples.md"
@@ -87,7 +87,7 @@ def test_the_passage_that_answers_comes_first_and_says_why(core: Core, fruit: Kn
     assert found.trace.profile == fruit.profile
 
 
-def test_a_chinese_question_finds_chinese_and_asks_no_english_vectors(core: Core, fruit: KnowledgeBase) -> None:
+def test_chinese_question_skips_an_english_dense_route(core: Core, fruit: KnowledgeBase) -> None:
     found = core.services.retriever.retrieve(core.user, fruit.id, "香蕉成熟以后是什么颜色？")
     assert [passage.document_name for passage in found.passages] == ["bananas.md"]
     assert step(found.trace.steps, "dense").note == UNKNOWN_LANGUAGE
@@ -97,7 +97,7 @@ def test_a_chinese_question_finds_chinese_and_asks_no_english_vectors(core: Core
     assert [passage.chunk.id for passage in traditional.passages] == [found.passages[0].chunk.id]
 
 
-def test_a_model_of_all_languages_is_asked_for_any(core: Core, fruit: KnowledgeBase) -> None:
+def test_multilingual_model_searches_any_language(core: Core, fruit: KnowledgeBase) -> None:
     core.embedding.scripts = None
     found = core.services.retriever.retrieve(core.user, fruit.id, "香蕉成熟以后是什么颜色？")
     assert step(found.trace.steps, "dense").note == ""
@@ -105,7 +105,7 @@ def test_a_model_of_all_languages_is_asked_for_any(core: Core, fruit: KnowledgeB
     assert found.passages[0].dense is not None
 
 
-def test_a_route_of_weight_zero_is_not_asked(core: Core, fruit: KnowledgeBase) -> None:
+def test_route_of_weight_zero_is_skipped(core: Core, fruit: KnowledgeBase) -> None:
     profile = RetrievalProfile(lexical_weight=0.0)
     found = core.services.retriever.retrieve(core.user, fruit.id, "apple tree", profile)
     assert step(found.trace.steps, "lexical").note == WEIGHT_ZERO
@@ -114,19 +114,19 @@ def test_a_route_of_weight_zero_is_not_asked(core: Core, fruit: KnowledgeBase) -
     assert step(chinese.trace.steps, "dense").note == ""  # poor vectors are better than nothing at all
 
 
-def test_the_profile_is_kept(core: Core, fruit: KnowledgeBase) -> None:
+def test_top_k_and_threshold_of_the_profile_apply(core: Core, fruit: KnowledgeBase) -> None:
     assert len(names(core, fruit, "a tree grows", top_k=1, threshold=0.0)) == 1
     assert len(names(core, fruit, "a tree grows", top_k=3, threshold=0.0)) == 3
     assert names(core, fruit, "a red apple grows", threshold=0.6) == ["apples"]
     assert names(core, fruit, "quantum chromodynamics", threshold=0.6) == []
 
 
-def test_an_empty_question_or_one_of_signs_harms_nothing(core: Core, fruit: KnowledgeBase) -> None:
+def test_unusual_questions_are_accepted(core: Core, fruit: KnowledgeBase) -> None:
     for question in ("?!", "\x00", "🦜", "\ud800", "x" * 10_000, '" or 1==1 or "'):
         core.services.retriever.retrieve(core.user, fruit.id, question)
 
 
-def test_neighbours_come_along_within_the_budget(core: Core, worker: WorkerParts) -> None:
+def test_neighbours_are_added_within_the_budget(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.knowledge_base()
     parts = [f"# Part {n}\n\n" + f"Topic{n} is discussed here at some length. " * 20 for n in range(5)]
     ingest(core, worker, knowledge_base, book="\n\n".join(parts))
@@ -139,8 +139,8 @@ def test_neighbours_come_along_within_the_budget(core: Core, worker: WorkerParts
     assert small.context == small.chunk.text
 
 
-def test_chunks_of_versions_that_do_not_answer_are_never_shown(core: Core, fruit: KnowledgeBase) -> None:
-    """Left in Milvus by a worker that died, of a deleted document, or of nobody knows what."""
+def test_chunks_of_versions_that_are_not_live_are_never_shown(core: Core, fruit: KnowledgeBase) -> None:
+    """For example, chunks that a dead worker or a deleted document left in Milvus."""
     dead = uuid4()
     text = "An apple grows on a tree and is often red."
     chunks = [
@@ -172,7 +172,7 @@ def test_dead_chunk_in_a_small_knowledge_base_costs_no_second_search(core: Core,
     assert step(found.trace.steps, "live").remaining == 3
 
 
-def test_a_deleted_document_is_not_found_any_more(core: Core, fruit: KnowledgeBase) -> None:
+def test_deleted_document_is_not_found(core: Core, fruit: KnowledgeBase) -> None:
     documents = core.services.documents.list(core.user, fruit.id)
     apples = next(document for document in documents if document.name == "apples.md")
     assert names(core, fruit, "apple")[0] == "apples"
@@ -180,7 +180,7 @@ def test_a_deleted_document_is_not_found_any_more(core: Core, fruit: KnowledgeBa
     assert "apples" not in names(core, fruit, "apple")
 
 
-def test_an_empty_knowledge_base_finds_nothing(core: Core) -> None:
+def test_empty_knowledge_base_finds_nothing(core: Core) -> None:
     knowledge_base = core.knowledge_base()
     found = core.services.retriever.retrieve(core.user, knowledge_base.id, "apple")
     assert found.passages == ()
@@ -190,7 +190,7 @@ def test_an_empty_knowledge_base_finds_nothing(core: Core) -> None:
     assert (again.passages, again.trace.documents) == ((), 0)
 
 
-def test_a_milvus_that_is_away_is_no_empty_answer(
+def test_unavailable_milvus_raises_instead_of_finding_nothing(
     core: Core, fruit: KnowledgeBase, make_settings: MakeSettings
 ) -> None:
     store = VectorStore(make_settings(milvus_uri=f"http://127.0.0.1:{free_port()}"))
@@ -201,7 +201,7 @@ def test_a_milvus_that_is_away_is_no_empty_answer(
     store.close()
 
 
-def test_another_users_knowledge_base_is_not_there(core: Core, fruit: KnowledgeBase) -> None:
+def test_other_users_knowledge_base_is_not_found(core: Core, fruit: KnowledgeBase) -> None:
     with pytest.raises(NotFound):
         core.services.retriever.retrieve(core.stranger, fruit.id, "apple")
     core.services.knowledge_bases.delete(core.user, fruit.id)
@@ -215,7 +215,7 @@ def test_vectors_of_another_model_are_not_compared(core: Core) -> None:
         core.services.retriever.retrieve(core.user, old.id, "apple")
 
 
-def test_a_question_by_a_model_of_another_dimension_is_refused(
+def test_model_of_another_dimension_is_refused(
     core: Core, fruit: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(core.embedding, "embed_question", lambda _text: np.ones(33, np.float32))
@@ -223,7 +223,7 @@ def test_a_question_by_a_model_of_another_dimension_is_refused(
         core.services.retriever.retrieve(core.user, fruit.id, "apple")
 
 
-def test_langchain_gets_the_same(core: Core, fruit: KnowledgeBase) -> None:
+def test_langchain_retriever_finds_the_same_passages(core: Core, fruit: KnowledgeBase) -> None:
     retriever = KnowledgeBaseRetriever(
         retriever=core.services.retriever, user_id=core.user, knowledge_base_id=fruit.id, profile=ALL
     )
@@ -253,7 +253,7 @@ def old_core(
 
 
 @ONE_OLD_MILVUS
-def test_an_old_server_serves_by_vectors_alone(old_core: Core) -> None:
+def test_old_server_serves_dense_only(old_core: Core) -> None:
     core, services = old_core, old_core.services
     worker = build_worker_parts(services)
     knowledge_base = core.knowledge_base()
@@ -264,5 +264,5 @@ def test_an_old_server_serves_by_vectors_alone(old_core: Core) -> None:
     assert step(found.trace.steps, "lexical").note == NO_BM25
     assert {passage.lexical for passage in found.passages} == {None}
     chinese = services.retriever.retrieve(core.user, knowledge_base.id, "香蕉是什么颜色？")
-    assert chinese.passages  # what vectors there are must do
+    assert chinese.passages  # only the dense route is left
     services.vectors.drop(knowledge_base.collection)

@@ -11,7 +11,7 @@ def test_matching_sentences_are_marked() -> None:
     assert marked("A <pear>. Rivers flow.", ["pear"]) == "<mark>A &lt;pear&gt;.</mark> Rivers flow."
 
 
-def test_a_row_is_marked_whole() -> None:
+def test_matching_row_is_marked_whole() -> None:
     html = marked(ROWS, ["sp", "1045"])
     assert "<mark>SP-1045 | Gasket 1045 | 3135</mark>\n" in html
     assert html.count("<mark>") == 1
@@ -21,7 +21,7 @@ def test_headings_are_not_marked() -> None:
     assert marked("# Pears\nPears are green.", ["pear"]) == "# Pears\n<mark>Pears are green.</mark>"
 
 
-def test_a_match_deep_in_a_text_is_in_view() -> None:
+def test_match_deep_in_a_text_is_in_view() -> None:
     html = marked("Rivers flow. " * 100 + "A pear is green.", ["pear"])
     above, _, shown = html.partition("</details>")
     assert above.startswith("<details>")

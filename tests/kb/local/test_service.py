@@ -55,7 +55,7 @@ def run_to_end(service: Service) -> None:
     wait_until(lambda: service.tick() and not service.state.running)
 
 
-def test_the_delay_doubles_up_to_ten_seconds(make: Make, clock: Clock) -> None:
+def test_restart_delay_doubles_up_to_ten_seconds(make: Make, clock: Clock) -> None:
     service = make("-c", "")
     delays = []
     for _ in range(8):
