@@ -274,7 +274,10 @@ class _Row:
     def html(self) -> str:
         dot = f"<span style='color: {self.mark}'>●</span> " if self.mark else ""
         parts = [self.value, *self.facts]
-        shown = " · ".join(f"<span class='zw-fact'>{html.escape(part)}</span>" for part in parts if part)
+        texts = [html.escape(part) for part in parts if part]
+        # Where the line breaks, a dot stays with what stands before it.
+        separator = " ·</span> <span class='zw-fact'>"
+        shown = f"<span class='zw-fact'>{separator.join(texts)}</span>"
         return f"<tr><td>{dot}{html.escape(self.name)}</td><td>{shown}</td></tr>"
 
 

@@ -18,7 +18,7 @@ from kb.models import Document, DocumentOrder, KnowledgeBase, Progress, User, Ve
 from kb.progress import WorkerInfo
 from pages.ui import tickets
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
-from pages.ui.i18n import _, ago, error_text, language, moment, number, size
+from pages.ui.i18n import _, ago, error_text, join_sentences, language, moment, number, size
 from pages.ui.passages import open_chunks
 from pages.ui.resources import services
 from pages.ui.tickets import Action
@@ -310,7 +310,7 @@ def _detail(version: Version, activity: Activity) -> tuple[str, float | None]:
         case VersionState.PARSING | VersionState.EMBEDDING | VersionState.INDEXING:
             return _progress(version, activity.progress.get(version.id))
         case VersionState.FAILED:
-            return " ".join(filter(None, error_text(from_code(version.error, version.error_values)))), None
+            return join_sentences(*error_text(from_code(version.error, version.error_values))), None
     return "", None
 
 
@@ -319,7 +319,7 @@ def _queue_text(version: Version, places: Mapping[UUID, int | None]) -> str:
         message, _remedy = error_text(from_code(version.error, version.error_values))
         seconds = round((version.retry_at - datetime.now(UTC)).total_seconds())
         when = _("Next try in {seconds} s.").format(seconds=seconds) if seconds > 0 else _("Trying again soon.")
-        return f"{message} {when}"
+        return join_sentences(message, when)
     if version.id not in places:
         return _("Waiting for a worker.")
     place = places[version.id]

@@ -71,6 +71,14 @@ def error_text(error: KbError, code: str | None = None) -> tuple[str, str]:
     return message, remedy
 
 
+def join_sentences(*sentences: str) -> str:
+    """Join to a paragraph; after a full-width stop, no space follows."""
+    text = ""
+    for sentence in filter(None, sentences):
+        text += sentence if not text or text.endswith(("。", "！", "？")) else f" {sentence}"
+    return text
+
+
 def number(value: float, digits: int = 0) -> str:
     return format_decimal(round(value, digits) if digits else round(value), locale=language())
 

@@ -210,7 +210,7 @@ def _scores(passage: Passage) -> list[tuple[str, str]]:
         (_("Fused"), number(passage.fused, 3)),
         (_("Cosine"), _route(passage.dense)),
         ("BM25", _route(passage.lexical)),
-        (_("Shared terms"), f"{number(passage.overlap * 100)} %"),
+        (_("Shared terms"), f"{number(passage.overlap * 100)}%"),
         (_("Relevance"), number(passage.relevance, 3)),
     ]
 

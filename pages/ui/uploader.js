@@ -278,7 +278,7 @@ function drawRows(list, rows, { data }) {
     const percent = new Intl.NumberFormat(data.language, { style: "percent" }).format(share)
     const size = bytes(upload.file.size, data.language)
     text(row.querySelector(".zw-up-state"), state === "failed" ? "" : isSent ? words.saving : `${percent} · ${size}`)
-    text(row.querySelector(".zw-up-reason"), failure ? [failure.message, failure.remedy].filter(Boolean).join(" ") : "")
+    text(row.querySelector(".zw-up-reason"), failure ? joinSentences(failure.message, failure.remedy) : "")
     const bar = row.querySelector("[role=progressbar]")
     bar.hidden = state !== "sending"
     setBar(bar, share, upload.name)
@@ -318,6 +318,9 @@ function text(element, value) {
 }
 
 const fill = (template, values) => template.replace(/\{(\w+)\}/g, (_, name) => values[name])
+
+// After a full-width stop, no space follows.
+const joinSentences = (first, second) => `${first}${second && !/[。！？]$/.test(first) ? " " : ""}${second ?? ""}`
 
 function bytes(amount, language) {
   let unit = 0

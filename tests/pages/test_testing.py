@@ -39,7 +39,7 @@ def test_passages_are_ranked_with_scores_and_trace(visitor: Visitor) -> None:
         "Cosine</b> ",
         "BM25</b> ",
         "(#1)",
-        "Shared terms</b> 100 %",
+        "Shared terms</b> 100%",
         "Relevance</b> ",
     ):
         assert part in best
