@@ -113,7 +113,7 @@ def test_reasoning_is_kept_apart_from_the_answer(asker: Asker, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", WITHOUT_REASONING)
-def test_complete_answer_is_no_error(asker: Asker, name: str) -> None:
+def test_complete_answer_raises_no_error(asker: Asker, name: str) -> None:
     reply = asker.reply(name)
     assert reply.error is None
     assert reply.text == ANSWER
@@ -183,7 +183,7 @@ FAILING: list[tuple[str, type[ModelError], str]] = [
 
 
 @pytest.mark.parametrize(("name", "kind", "words"), FAILING)
-def test_errors_are_told_in_the_servers_own_words(asker: Asker, name: str, kind: type[ModelError], words: str) -> None:
+def test_errors_show_the_servers_own_words(asker: Asker, name: str, kind: type[ModelError], words: str) -> None:
     reply = asker.reply(name)
     assert type(reply.error) is kind
     assert words in str(reply.error)
@@ -270,6 +270,6 @@ def test_thoughts_are_found_however_the_text_is_cut(text: str, reasoning: str, a
         assert (reply.reasoning, reply.text) == (reasoning, answer), cut
 
 
-def test_every_script_is_asked_for_by_a_test() -> None:
+def test_every_script_is_tested() -> None:
     asked = {*WITH_REASONING, *WITHOUT_REASONING, *(name for name, *_ in FAILING), "line-separators", "think-quoted"}
     assert {*STREAMS, *REPLIES} <= asked

@@ -142,7 +142,7 @@ def test_progress_and_workers_of_other_releases(redis_url: str) -> None:
         assert [worker.id for worker in board.workers()] == ["host:1:x"]
 
 
-def test_unreadable_json_says_so() -> None:
+def test_unreadable_json_raises_unreadable() -> None:
     calls: list[Callable[[], object]] = [
         lambda: from_json(Progress, {}),
         lambda: from_record({"passages": [{"chunk": {"id": "x"}}]}),

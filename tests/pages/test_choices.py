@@ -99,7 +99,7 @@ def test_tabs_keep_their_own_models(installation: Installation, visit: Visit) ->
     assert visit().app.selectbox(key="chat_model").value == second_model
 
 
-def test_label_that_is_no_longer_offered_is_no_choice(installation: Installation, visit: Visit) -> None:
+def test_label_that_is_no_longer_offered_is_ignored(installation: Installation, visit: Visit) -> None:
     """The browser sends labels: those of another language or of a former name, if it was asked before it redrew."""
     installation.set_up(LLM_MODEL="")
     kitchen, _garden = installation.filled("Kitchen"), installation.filled("Garden")

@@ -254,7 +254,7 @@ def test_document_far_back_in_the_queue_says_how_many_are_ahead(
     assert "More than 1 ahead in the queue." in visitor.text(f"document-{second.id}")
 
 
-def test_address_of_a_deleted_knowledge_base_says_so(installation: Installation, visitor: Visitor) -> None:
+def test_address_of_a_deleted_knowledge_base_shows_an_error(installation: Installation, visitor: Visitor) -> None:
     installation.knowledge_base()
     visitor.app.query_params["knowledge_base"] = str(uuid4())
     visitor.run()

@@ -46,6 +46,6 @@ def test_known_addresses_are_served(path: str, client: TestClient) -> None:
     assert client.get(path, headers=BROWSER).text == "served"
 
 
-def test_what_is_no_page_is_left_alone(client: TestClient) -> None:
+def test_requests_for_other_content_pass_unchanged(client: TestClient) -> None:
     assert client.get("/nowhere", headers={"Accept": "*/*"}).text == "served"
     assert client.post("/nowhere", headers=BROWSER).status_code == 405

@@ -264,7 +264,7 @@ def test_file_name_is_only_a_label(server: Server, base: KnowledgeBase, name: st
     assert stored == [document.latest.file_key]
 
 
-def test_database_down_is_told_and_leaves_nothing(
+def test_unavailable_database_is_reported_and_leaves_nothing(
     server: Server, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_arguments: object) -> None:
@@ -279,7 +279,7 @@ def test_database_down_is_told_and_leaves_nothing(
     assert server.upload(base).status == 503
 
 
-def test_process_that_cannot_serve_yet_says_so(server: Server, base: KnowledgeBase) -> None:
+def test_failed_start_is_reported(server: Server, base: KnowledgeBase) -> None:
     def not_ready() -> Services:
         raise SetupError("Redis did not start.", "See its log.")
 
@@ -290,7 +290,7 @@ def test_process_that_cannot_serve_yet_says_so(server: Server, base: KnowledgeBa
     assert "Redis did not start." in reply.json["message"]
 
 
-def test_full_disk_is_told_and_leaves_nothing(
+def test_full_disk_is_reported_and_leaves_nothing(
     server: Server, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_handle: int) -> None:
@@ -355,7 +355,7 @@ def test_downloads_need_the_right_ticket(server: Server, base: KnowledgeBase) ->
     assert download(server, base, str(uuid4()), server.ticket(base, action=Action.DOWNLOAD)).status == 404
 
 
-def test_missing_original_is_told(server: Server, base: KnowledgeBase) -> None:
+def test_missing_original_is_reported(server: Server, base: KnowledgeBase) -> None:
     document_id = server.upload(base).json["id"]
     for path in server.files:
         path.unlink()
