@@ -213,6 +213,29 @@ def test_search_covers_titles_and_messages(conversations: Conversations, library
     assert [found.id for found in search(library.user, offset=1, limit=1)] == [titled.id]
 
 
+@pytest.mark.parametrize(
+    ("text", "search"),
+    [
+        ("ОТЧЁТ за год", "отчёт"),
+        ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+        ("Résumé", "RE\u0301SUME\u0301"),
+        ("Straße", "STRASSE"),
+        ("İSTANBUL IŞIK", "istanbul ışık"),
+        ("ＡＢＣ 报告", "abc 报告"),
+    ],
+)
+def test_search_folds_case_in_every_script(
+    conversations: Conversations, library: Library, text: str, search: str
+) -> None:
+    titled, renamed, asked, replied, _other = (start(conversations, library, name) for name in (text, *"BCDE"))
+    conversations.rename(library.user, renamed.id, text)
+    conversations.ask(library.user, asked.id, text)
+    answer = conversations.ask(library.user, replied.id, "Q")
+    conversations.finish(library.user, answer.id, MessageState.DONE, text)
+    found = {conversation.id for conversation in conversations.search(library.user, search)}
+    assert found == {titled.id, renamed.id, asked.id, replied.id}
+
+
 def test_deleted_conversation_is_not_found(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answer = answered(conversations, library, conversation, "one")
