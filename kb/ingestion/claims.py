@@ -105,7 +105,7 @@ class Claims:
         self._held: set[str] = set()
 
     def claim(self, version_id: UUID) -> Job | None:
-        """Take a queued version over; None if there is nothing to do: done, cancelled, or another's already."""
+        """Claim a queued version. Returns None if it is done, cancelled, or claimed by another worker."""
         moment, lease = self._clock(), f"{self._owner}#{uuid4().hex[:8]}"
         claim = {"moment": moment, "lease_owner": lease, "lease_until": moment + self._lease}
         with self._database.write() as connection:
@@ -113,7 +113,7 @@ class Claims:
                 return None
             found = connection.execute(_CLAIMED, {"of_version": version_id}).one()
             count_move(connection, version_id, VersionState.QUEUED, VersionState.PARSING)
-        self._held.add(lease)  # not before the commit: nobody would let go of a claim that was never heard of
+        self._held.add(lease)  # after the commit: if it fails, the caller has no job to let go of
         return Job(
             version_id=version_id,
             lease=lease,
@@ -140,7 +140,7 @@ class Claims:
             connection.execute(statement)
 
     def let_go(self, job: Job) -> None:
-        """Work on it has ended; if that could not be noted (the database was away), its lease now runs out."""
+        """Stop renewing the job's lease. If the end of the work could not be stored, the lease now runs out."""
         self._held.discard(job.lease)
 
     def check(self, job: Job) -> None:
@@ -190,7 +190,7 @@ class Claims:
             self.cancel(job)
 
     def postpone(self, job: Job, error: KbError) -> bool:
-        """Put the version back to be tried again later, a little longer each time; False once that was too often.
+        """Put the version back in the queue, with a longer pause each time. Returns False after too many attempts.
 
         Errors: `LeaseLost`, `Cancelled`.
         """
@@ -206,10 +206,10 @@ class Claims:
         self._put_back(job, waits=waits, retry_at=retry_at, error=error.code, error_values=error.values)
         return True
 
-    # --- what a dead worker left, and what was never delivered ---
+    # --- versions of dead workers, and lost messages ---
 
     def expire(self) -> int:
-        """Put back what a dead worker left; after too many deaths without progress, fail it. Returns how many."""
+        """Requeue the versions of dead workers, or fail those that crashed too often. Returns how many were found."""
         self._end_dead_clearings()
         running = versions.c.state.in_(RUNNING)
         with self._database.read() as connection:
@@ -230,9 +230,9 @@ class Claims:
             return len(expired)
 
     def due(self, resend: bool, limit: int = 100) -> list[UUID]:
-        """Queued versions whose turn it is and whose message was never sent; marks them as sent.
+        """Due queued versions whose message was never sent; marks them as sent.
 
-        With `resend` (nothing waits in the queue) also those whose message was sent some seconds ago: it was lost.
+        With `resend` (the queue is empty), also those whose message was sent some seconds ago, because it was lost.
         """
         moment = self._clock()
         unsent = versions.c.sent_at.is_(None)
@@ -257,7 +257,7 @@ class Claims:
     # --- inside ---
 
     def _end_dead_clearings(self) -> None:
-        """Free what a dead worker was clearing: a retry of it need not wait, and somebody else clears the rest."""
+        """Release the versions that a dead worker was clearing. Another worker clears them; a retry need not wait."""
         cleared = sa.and_(versions.c.state.in_(CLEARED), versions.c.lease_until.is_not(None))
         with self._database.read() as connection:
             dead = self._dead_owners(connection, cleared)
@@ -285,7 +285,7 @@ class Claims:
         count_move(connection, version.id, VersionState(version.state), state)
 
     def _put_back(self, job: Job, **values: Any) -> None:
-        """Queue it again, unless it was cancelled: nobody would ever take it from the queue."""
+        """Queue the version again, unless it was cancelled: no worker would ever claim it then."""
         free = {"lease_owner": "", "lease_until": None, "sent_at": None}
         with self._database.write() as connection:
             _change_unless_cancelled(connection, job, {"state": VersionState.QUEUED.value, **free, **values})

@@ -26,7 +26,7 @@ from kb.vectors import VectorStore
 
 GIVEN_UP = [state.value for state in VersionState if state.is_given_up]
 CLEARING = timedelta(minutes=5)  # longer than any wait for Milvus
-LEFTOVERS = "left over"  # in place of a digest: something may be stored, and is good for nothing
+LEFTOVERS = "left over"  # in place of a digest: chunks may be stored that no attempt can use
 FIRST_PAUSE_SECONDS = 4.0
 LONGEST_PAUSE_SECONDS = 3600.0
 
@@ -68,7 +68,7 @@ class Cleanup:
             return list(connection.scalars(bases)), list(connection.scalars(gone))
 
     def stale_versions(self) -> list[UUID]:
-        """Given-up versions of which chunks may still be stored, and whose turn it is."""
+        """Given-up versions that may still have stored chunks and are due."""
         statement = sa.select(versions.c.id).where(
             versions.c.state.in_(GIVEN_UP), versions.c.chunks_digest != "", versions.c.id.not_in(self._postponed())
         )
@@ -143,9 +143,9 @@ class Cleanup:
             connection.execute(sa.delete(clean_ups).where(clean_ups.c.target_id == version_id))
 
     def clear_leftovers(self, version_id: UUID, collection: str) -> None:
-        """Clear what a worker stored after it had lost the version: it was suspended for longer than its lease.
+        """Clear chunks that a worker stored after it had lost its lease, for example because it was suspended.
 
-        What another worker ingests now, or has ingested, has the same ids and is left alone.
+        Chunks of another worker's attempt have the same ids and are kept.
         """
         version = versions.c.id == version_id
         mark = (
@@ -174,7 +174,7 @@ class Cleanup:
             yield
         except Exception as error:
             known = error if isinstance(error, KbError) else CleanUpFailed(detail=f"{type(error).__name__}: {error}")
-            # Where even that cannot be noted, or all of it is gone by now, the reaper comes back soon.
+            # If the failure cannot be stored, or its target is gone, the reaper tries again soon.
             with suppress(KbError, IntegrityError):
                 self._note_failure(target_id, knowledge_base_id, document_id, known)
             if known is error:
@@ -215,7 +215,7 @@ class Cleanup:
                 versions.c.id.not_in(self._postponed()),
                 sa.or_(versions.c.lease_until.is_(None), versions.c.lease_until < moment),
             )
-            # From here on none of them can be relied upon, even if this ends in the middle.
+            # From here on no stored chunk can be relied on, even if this stops halfway.
             .values(lease_owner=lease, lease_until=moment + CLEARING, stored_chunks=0)
         )
         found = (

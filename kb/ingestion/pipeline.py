@@ -38,11 +38,11 @@ from kb.parsing import ParserProcess
 from kb.progress import Meter, ProgressBoard
 from kb.vectors import VectorStore
 
-# Chunks embedded and stored at a time: a second or so of work, after which a cancel is heard.
+# Chunks embedded and stored at a time: about a second of work, so that a cancel is noticed soon.
 BATCH_CHUNKS = 64
-# After a step that took longer, the claim is looked at before anything is stored; it always is when progress is noted.
+# After a longer step, check the claim before storing anything. Each progress update checks it, too.
 CHECK_SECONDS = 0.5
-# About as many new chunks are searched by brute force while ingestion goes on without a pause.
+# About as many new chunks are searched by brute force while ingestion continues.
 SEAL_CHUNKS = 500
 # After sealing that failed; where the disk is full, each try costs Milvus Lite a restart.
 SEAL_PAUSE_SECONDS = 60.0
@@ -119,7 +119,7 @@ class Ingestion:
         return len(self._active)
 
     def ingest(self, version_id: UUID) -> VersionState | None:
-        """Do all there is to do for a version; None if it was not to be had. Never raises for what is in the file."""
+        """Ingest a version. Returns None if it could not be claimed. Never raises because of the file's content."""
         job = self._claims.claim(version_id)
         if job is None:
             return None
@@ -148,8 +148,8 @@ class Ingestion:
             bound.exception("ingestion.defect")
             return self._give_up(job, UnexpectedFailure(name=job.name, detail=type(error).__name__), bound)
         except BaseException:
-            # The worker shuts down in the middle of it.
-            with suppress(KbError):  # what cannot be noted now, the lease's end will tell
+            # The worker is shutting down.
+            with suppress(KbError):  # if this cannot be stored, the lease runs out
                 self._claims.release(job)
                 bound.info("ingestion.released")
             raise
@@ -294,7 +294,7 @@ class Ingestion:
         return state
 
     def _lose(self, job: Job, bound: BoundLogger) -> None:
-        """Another worker or nobody has the version now; what this one stored since then must not stay."""
+        """Clear what was stored after the lease was lost; another worker may have the version now."""
         bound.warning("ingestion.lease_lost")
         try:
             self._cleanup.clear_leftovers(job.version_id, job.knowledge_base.collection)
@@ -315,7 +315,7 @@ class Ingestion:
 
     @contextmanager
     def _parser(self, check: Callable[[], None] = lambda: None) -> Iterator[ParserProcess]:
-        """A parser that is free; while others use all of them, `check` is called now and then, and may raise."""
+        """A free parser. While all are in use, `check` is called repeatedly and may raise."""
         while True:
             with suppress(Empty):
                 parser = self._parsers.get(timeout=CHECK_SECONDS)

@@ -47,27 +47,27 @@ def count_document(connection: sa.Connection, knowledge_base_id: UUID, state: Ve
 
 
 def count_answering(connection: sa.Connection, knowledge_base_id: UUID, more: int) -> None:
-    """Count a document that begins to answer questions (`more` is 1) or ends to (-1)."""
+    """Count a document that starts (`more` is 1) or stops (-1) answering questions."""
     connection.execute(_CHANGE, {"of_knowledge_base": knowledge_base_id, **_parameters({"answering": more})})
 
 
 def count_move(connection: sa.Connection, version_id: UUID, before: VersionState, after: VersionState) -> None:
-    """Count a version that went from one state to another; one that no list shows is not counted."""
+    """Count a version's change of state, if a list shows the version."""
     changes = Counter({after.value: 1})
     changes[before.value] -= 1
     connection.execute(_CHANGE_WHERE_LISTED, {"of_version": version_id, **_parameters(changes)})
 
 
 def count_by_state(connection: sa.Connection, knowledge_base_id: UUID) -> dict[VersionState, int]:
-    """The documents in each state that any document is in."""
+    """How many documents are in each state; states without documents are left out."""
     row = connection.execute(_COUNTS_BY_STATE, {"of_knowledge_base": knowledge_base_id}).mappings().one()
     return {state: row[state.value] for state in VersionState if row[state.value]}
 
 
 def recount(connection: sa.Connection, knowledge_base_id: UUID) -> dict[str, int]:
-    """Count everything anew and correct the counters; returns what they were wrong by.
+    """Recount everything and correct the counters. Returns their errors.
 
-    Nobody else changes them meanwhile: writers wait for the row.
+    Other writers wait for the row meanwhile.
     """
     of = {"of_knowledge_base": knowledge_base_id}
     stored = connection.execute(_COUNTS.with_for_update(), of).mappings().one_or_none()

@@ -147,9 +147,9 @@ class Documents:
         search: str = "",
         order: DocumentOrder = DocumentOrder.ACTIVITY,
     ) -> list[Document]:
-        """Those in one of `states` whose name contains every word of `search`, in whatever case.
+        """Documents in one of `states` whose name contains every word of `search`, in any case.
 
-        An index alone gives the ids of the page, in each order. Only a search reads every name.
+        The ids of a page come from an index, in each order. Only a search reads every name.
         """
         with self._database.read() as connection:
             own_knowledge_base(connection, user_id, knowledge_base_id)
@@ -181,9 +181,9 @@ class Documents:
             return count_by_state(connection, knowledge_base_id)
 
     def queue_places(self, user_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, int | None]:
-        """Which place (1 is next) each of the user's queued versions has among all that wait, whoever owns them.
+        """The place (1 is next) of each of the user's queued versions among those of all users.
 
-        None: behind the first `QUEUE_PLACES`.
+        None if it is behind the first `QUEUE_PLACES`.
         """
         with self._database.read() as connection:
             asked = connection.execute(_OF_USER, {"ids": list(version_ids), "of_user": user_id})
@@ -239,7 +239,7 @@ class Documents:
                 count_move(connection, version_id, state, VersionState.CANCELLED)
 
     def delete(self, user_id: UUID, document_id: UUID) -> None:
-        """Gone for everyone from here on; a worker then clears Milvus and the disk."""
+        """Hide the document from everyone; a worker then clears Milvus and the disk."""
         with self._database.write() as connection:
             document = to_document(own_document(connection, user_id, document_id, lock=True))
             connection.execute(sa.update(documents).where(documents.c.id == document_id).values(deleted_at=now()))
@@ -387,7 +387,7 @@ def _group_of_state(order: DocumentOrder) -> sa.ColumnElement[int]:
 
 
 def _is_in(states: Collection[VersionState]) -> sa.ColumnElement[bool]:
-    """Said the other way round: for `IN`, planners read an index of states and then sort all that they found."""
+    """`NOT IN` the other states: for `IN`, planners read an index of states and sort everything that they found."""
     return versions.c.state.not_in([state.value for state in VersionState if state not in states])
 
 

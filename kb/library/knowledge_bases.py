@@ -93,7 +93,7 @@ class KnowledgeBases:
             raise NameTaken(name=cleaned) from error
 
     def delete(self, user_id: UUID, knowledge_base_id: UUID) -> None:
-        """Gone for everyone from here on; a worker then clears Milvus and the disk."""
+        """Hide the knowledge base from everyone; a worker then clears Milvus and the disk."""
         own_documents = sa.select(documents.c.id).where(documents.c.knowledge_base_id == knowledge_base_id)
         with self._database.write() as connection:
             own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
