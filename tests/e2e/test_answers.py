@@ -165,6 +165,7 @@ def test_citations_of_every_answer_open(open_screen: OpenScreen, desk: Desk) -> 
         expect(screen.drawer).to_contain_text("The north gate opens at nine.")
         screen.page.keyboard.press("Escape")
         expect(screen.drawer).to_have_count(0)
+        screen.settle()  # the page notes that the drawer was closed
     expect(screen.key("passage-1")).to_have_count(0)
     screen.messages.last.get_by_text("1 passage with its scores").click()
     expect(screen.key("passage-1")).to_contain_text("The north gate opens at nine.")
