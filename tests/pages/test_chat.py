@@ -324,12 +324,13 @@ def test_mode_switch_keeps_the_retry_button(installation: Installation, visit: V
 
 def test_choices_and_questions_draw_only_the_end_of_the_conversation(installation: Installation, visit: Visit) -> None:
     """However long it is. AppTest shows what the last run drew."""
+    installation.set_up(LLM_MODEL="slow")  # so that the answer cannot end, and bring the whole page, in the same run
     installation.filled()
     visitor = visit()
     visitor.ask(QUESTION)
     assert QUESTION in visitor.text()
-    visitor.choose("mode", Mode.TEST)
-    assert "— Now: Retrieval testing · " in visitor.text()
+    visitor.choose("mode", Mode.LLM)
+    assert "— Now: LLM chat —" in visitor.text()
     assert QUESTION not in visitor.text()
     visitor.run()
     visitor.start_asking("And what is coffee?")
