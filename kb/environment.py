@@ -97,5 +97,11 @@ def import_fastembed() -> Any:
 
 
 def _turn_telemetry_off() -> None:
-    """For this process and its children, whatever the environment says."""
+    """For this process and its children, whatever the environment says.
+
+    Since 1.29, onnxruntime, which FastEmbed imports too, sends usage data to its vendor by default: it resolves the
+    vendor's host within a minute and keeps a device id and unsent events in the user's cache folder. Only an
+    environment variable that is set before the import turns all of this off; `onnxruntime.disable_telemetry_events`
+    comes too late for the first event.
+    """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"

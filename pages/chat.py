@@ -44,7 +44,8 @@ def main() -> None:
         draw_welcome(knowledge_bases)
     draw_refused()
     draw_question(messages, knowledge_bases)
-    state().has_parts = bool(messages and knowledge_bases) and not has_note
+    # A note and a refused question stand below the conversation's end; only a run of the whole page takes them away.
+    state().has_parts = bool(messages and knowledge_bases) and not has_note and not state().refused
 
 
 def open_conversation(user: User) -> Conversation | None:
@@ -226,8 +227,6 @@ def _ask_refused() -> None:
 def _ask(question: str) -> None:
     """Ask, or keep the question with the reason for the refusal."""
     current = state()
-    if current.refused:
-        current.has_parts = False  # what was refused stands on the page
     try:
         ask(current_user(), question)
     except KbError as error:

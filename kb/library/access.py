@@ -17,11 +17,12 @@ from kb.models import Document, IndexSettings, KnowledgeBase, RetrievalProfile, 
 KNOWLEDGE_BASE = N_("knowledge base")
 DOCUMENT = N_("document")
 
+_VERSION_FIELDS = tuple(field.name for field in fields(Version))
 # A document with its newest version; both have columns of the same names.
 DOCUMENT_COLUMNS = (
     *(documents.c[name].label(f"document_{name}") for name in ("name", "knowledge_base_id", "live_version_id")),
     documents.c.created_at.label("document_created_at"),
-    *(versions.c[field.name] for field in fields(Version)),
+    *(versions.c[name] for name in _VERSION_FIELDS),
 )
 
 # Built once: each upload and each question needs them.
@@ -84,31 +85,12 @@ def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0) -> K
 
 def to_document(row: sa.Row[Any]) -> Document:
     """Of a row of `DOCUMENT_COLUMNS`."""
+    version = {name: getattr(row, name) for name in _VERSION_FIELDS}
     return Document(
         id=row.document_id,
         knowledge_base_id=row.document_knowledge_base_id,
         name=row.document_name,
         live_version_id=row.document_live_version_id,
         created_at=row.document_created_at,
-        latest=Version(
-            id=row.id,
-            document_id=row.document_id,
-            state=VersionState(row.state),
-            file_key=row.file_key,
-            size_bytes=row.size_bytes,
-            created_at=row.created_at,
-            attempts=row.attempts,
-            crashes=row.crashes,
-            pages=row.pages,
-            chunks=row.chunks,
-            stored_chunks=row.stored_chunks,
-            error=row.error,
-            error_values=row.error_values,
-            retry_at=row.retry_at,
-            heartbeat_at=row.heartbeat_at,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            sent_at=row.sent_at,
-            cancel_requested=row.cancel_requested,
-        ),
+        latest=Version(**version | {"state": VersionState(row.state)}),
     )
