@@ -23,7 +23,7 @@ from uuid import UUID
 
 from benchmarks.installation import Installation, ready, report_failures, temporary_installation
 from benchmarks.memory import PeakMemory
-from kb.embedding import build_embedding_model
+from kb.embedding import EmbeddingModels
 from kb.environment import available_cpus
 from kb.ingestion.pipeline import embedded_text
 from kb.models import Document
@@ -157,7 +157,7 @@ def _texts(installation: Installation, document: Document) -> Iterator[str]:
 
 def _rate(installation: Installation, texts: Sequence[str], threads: int, seconds: float = 0.0) -> float:
     """Texts per second in a new session: all texts at least once, repeated for `seconds`."""
-    model = build_embedding_model(installation.services.settings, threads)
+    model = EmbeddingModels(installation.services.settings, threads).default
     model.embed_documents(texts[:4])  # loads the model
     embedded = 0
     began = time.perf_counter()

@@ -38,7 +38,7 @@ class Installation:
     local: LocalServices | None = None
 
     def create_knowledge_base(self, name: str) -> KnowledgeBase:
-        embedding = self.services.embedding
+        embedding = self.services.embeddings.default
         return self.services.knowledge_bases.create(self.user_id, name, embedding.name, embedding.dimension)
 
     def upload(self, knowledge_base_id: UUID, files: Iterable[tuple[str, BinaryIO]]) -> list[Document]:

@@ -23,6 +23,7 @@ from benchmarks.installation import Installation, report_failures, temporary_ins
 from benchmarks.measures import Quality, percentile, quality
 from benchmarks.question_sets import SCRIPTS, Article, Question, QuestionSet, in_script, read_question_set
 from kb import lexical
+from kb.embedding import EmbeddingModel
 from kb.models import KnowledgeBase, RetrievalProfile, Route
 from kb.retrieval import FOREIGN_SHARE
 
@@ -42,6 +43,10 @@ class Library:
     installation: Installation
     knowledge_base: KnowledgeBase
     articles: dict[UUID, str]
+
+    @property
+    def model(self) -> EmbeddingModel:
+        return self.installation.services.embeddings.get(self.knowledge_base.embedding_model)
 
     def rank(self, question: Question, profile: RetrievalProfile) -> list[str]:
         """Article ids, best first."""
@@ -135,7 +140,7 @@ def measure_times(library: Library, questions: Sequence[Question]) -> dict[str, 
 
 def _is_gated(library: Library, question: Question) -> bool:
     """Whether retrieval skips the dense route because the model does not support the question's language."""
-    scripts = library.installation.services.embedding.scripts
+    scripts = library.model.scripts
     return lexical.foreign_share(question.text, scripts) >= FOREIGN_SHARE
 
 
@@ -153,7 +158,7 @@ def _bare_searches(library: Library) -> Iterator[tuple[Route, Callable[[Question
         )
 
     dense = {"metric_type": base.index.metric, "params": {"ef": DEFAULT.ef}}
-    yield Route.DENSE, lambda asked: search("dense", services.embedding.embed_question(asked.text).tolist(), dense)
+    yield Route.DENSE, lambda asked: search("dense", library.model.embed_question(asked.text).tolist(), dense)
     yield Route.LEXICAL, lambda asked: search("sparse", lexical.terms(asked.text), {"metric_type": "BM25"})
 
 

@@ -9,7 +9,8 @@ KbError
 │   ├── InvalidName
 │   ├── WrongState             the document is not in a state that allows this
 │   ├── AnswerRunning          one answer at a time in a conversation
-│   └── EmbeddingMismatch      the knowledge base was built with another model
+│   ├── EmbeddingMismatch      the knowledge base was built with another model
+│   └── UnknownEmbeddingModel  its name is none that this version knows
 ├── DocumentError              this file cannot be ingested; a retry alone does not help
 │   ├── EmptyFile
 │   ├── BlankFile              a text file with nothing but white space
@@ -156,8 +157,15 @@ class AnswerRunning(UserError):
 
 
 class EmbeddingMismatch(UserError):
-    message = N_("This knowledge base was built with the embedding model {stored}, but {configured} is configured.")
-    remedy = N_("Set EMBEDDING_MODEL back to {stored}, or create a new knowledge base for {configured}.")
+    message = N_(
+        "This knowledge base was built with vectors of {stored}, but the embedding model now gives {configured}."
+    )
+    remedy = N_("Let the server offer the former model again, or upload the files to a new knowledge base.")
+
+
+class UnknownEmbeddingModel(UserError):
+    message = N_("This version of Zhiwen does not know the embedding model {model}.")
+    remedy = N_("Upgrade Zhiwen if a later version made the knowledge base, or upload its files to a new one.")
 
 
 class DocumentError(KbError):

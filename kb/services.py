@@ -13,9 +13,9 @@ from kb.answers import Answers
 from kb.config import Settings
 from kb.conversations import Conversations
 from kb.database import Database
-from kb.embedding import EmbeddingCache, EmbeddingModel, build_embedding_model
+from kb.embedding import EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
-from kb.ingestion import Claims, Cleanup, Ingestion, new_worker_id
+from kb.ingestion import Claims, Cleanup, Ingestion, models_in_use, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
 from kb.progress import ProgressBoard
@@ -34,7 +34,7 @@ class Services:
     redis: redis.Redis
     vectors: VectorStore
     files: FileStore
-    embedding: EmbeddingModel
+    embeddings: EmbeddingModels
     users: Users
     knowledge_bases: KnowledgeBases
     documents: Documents
@@ -50,6 +50,10 @@ class Services:
             "redis": lambda: kb_redis.ping(self.redis),
             "milvus": self.vectors.ping,
         }
+
+    def models_to_warm(self) -> list[str]:
+        """The embedding models of existing knowledge bases; before there are any, the default one."""
+        return models_in_use(self.database) or [self.embeddings.default.name]
 
     def close(self) -> None:
         self.chat_models.close()
@@ -70,7 +74,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     client = kb_redis.connect(settings)
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
     files = FileStore(settings.uploads)
-    embedding = build_embedding_model(settings, threads=available_cpus())
+    embeddings = EmbeddingModels(settings, threads=available_cpus())
     knowledge_bases = KnowledgeBases(database, queue)
     documents = Documents(database, files, vectors, queue)
     return Services(
@@ -79,13 +83,13 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         redis=client,
         vectors=vectors,
         files=files,
-        embedding=embedding,
+        embeddings=embeddings,
         users=Users(database),
         knowledge_bases=knowledge_bases,
         documents=documents,
         conversations=Conversations(database),
         board=ProgressBoard(client),
-        retriever=Retriever(knowledge_bases, documents, vectors, embedding),
+        retriever=Retriever(knowledge_bases, documents, vectors, embeddings),
         chat_models=ChatModels(settings),
     )
 
@@ -121,7 +125,7 @@ def build_worker_parts(services: Services) -> WorkerParts:
         cleanup,
         services.files,
         services.vectors,
-        EmbeddingCache(services.embedding),
+        services.embeddings,
         services.board,
         worker_id,
     )

@@ -129,7 +129,7 @@ def _draw_new_dialog(user: User) -> None:
 
 def _create(user: User) -> None:
     with errors_flashed():
-        embedding = services().embedding
+        embedding = services().embeddings.default
         base = services().knowledge_bases.create(
             user.id, st.session_state[NAME_KEY], embedding.name, embedding.dimension
         )

@@ -12,10 +12,10 @@ from importlib.metadata import version
 
 import streamlit as st
 
-from kb.embedding import ModelState, model_status
+from kb.embedding import ModelState
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
-from kb.ingestion import FailingCleanUp, failing_clean_ups, queue_depth
+from kb.ingestion import FailingCleanUp, failing_clean_ups, models_in_use, queue_depth
 from kb.llm import KnownModels
 from kb.local.milvus_server import TESTED_VERSION, lost_without_patches
 from kb.models import ServiceHealth
@@ -92,11 +92,27 @@ def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
             yield _failure(service.error)
         elif service.name == "milvus":
             yield from _milvus_limits(services().vectors.server)
-    status = model_status(services().settings)
-    if status and status.failure:
-        yield _failure(status.failure)
+    for name in _embedding_models():
+        yield from _embedding_failure(name)
     if error := services().chat_models.known().error:
         yield _failure(error)
+
+
+def _embedding_models() -> list[str]:
+    """The model for new knowledge bases, then those of existing ones."""
+    return list(dict.fromkeys([services().embeddings.default.name, *models_in_use(services().database)]))
+
+
+def _embedding_failure(name: str) -> Iterator[str]:
+    """Why knowledge bases of this model cannot be served."""
+    embeddings = services().embeddings
+    try:
+        embeddings.get(name)
+    except KbError as error:
+        yield _failure(error)
+    status = embeddings.status(name)
+    if status and status.failure:
+        yield _failure(status.failure)
 
 
 def _milvus_limits(server: Server) -> Iterator[str]:
@@ -188,11 +204,12 @@ def _worker(worker: WorkerInfo) -> _Row:
 
 def draw_models() -> None:
     _section(_("Models"))
-    known, status = services().chat_models.known(), model_status(services().settings)
-    detail = _model_state(status.state) if status else ""
-    embedding = _Row(_("Embedding model"), services().embedding.name, [detail])
+    known = services().chat_models.known()
+    default, *others = _embedding_models()
+    rows = [_embedding_row(default, [_("for new knowledge bases")] if others else [])]
+    rows += [_embedding_row(name) for name in others]
     shown = [_Row(_("Language model"), model.name, [model.server]) for model in known.models[:SHOWN_MODELS]]
-    _table([embedding, *shown])
+    _table([*rows, *shown])
     if hidden := known.models[SHOWN_MODELS:]:
         with st.expander(ngettext("{count} more language model", "{count} more language models", len(hidden))):
             st.html(f"<code>{html.escape(', '.join(model.name for model in hidden))}</code>")
@@ -208,6 +225,11 @@ def draw_models() -> None:
             disabled=known.seen_at is None,
             on_click=services().chat_models.look_again,
         )
+
+
+def _embedding_row(name: str, facts: Sequence[str] = ()) -> _Row:
+    status = services().embeddings.status(name)
+    return _Row(_("Embedding model"), name, [_model_state(status.state) if status else "", *facts])
 
 
 def _looked(known: KnownModels) -> str:

@@ -28,7 +28,7 @@ from kb.models import Document, KnowledgeBase, Version
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from kb.vectors import VectorStore
 from tests import real_services
-from tests.fakes.embedding import HashedWords
+from tests.fakes.embedding import HashedWords, with_test_model
 from tests.fakes.queue import RecordingQueue
 
 MakeSettings = Callable[..., Settings]
@@ -268,9 +268,9 @@ class Core:
 
 @pytest.fixture
 def embedding(monkeypatch: pytest.MonkeyPatch) -> HashedWords:
-    """Replaces the configured embedding model with the test model."""
+    """The embedding model that EMBEDDING_MODEL=test names, beside the real ones."""
     model = HashedWords()
-    monkeypatch.setattr("kb.services.build_embedding_model", lambda _settings, threads: model)
+    monkeypatch.setattr("kb.embedding.models.build_embedding_model", with_test_model(model))
     return model
 
 

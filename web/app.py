@@ -100,11 +100,18 @@ class Web:
 
     def _load_models(self) -> None:
         try:
-            self.services.embedding.embed_question("warm up")
+            for name in self.services.models_to_warm():
+                self._load_model(name)
         except KbError as error:
-            log.warning("warm_up.failed", reason=error.code)  # the question itself will say so to the user
+            log.warning("warm_up.failed", reason=error.code)
         preload()
         gc.freeze()
+
+    def _load_model(self, name: str) -> None:
+        try:
+            self.services.embeddings.get(name).embed_question("warm up")
+        except KbError as error:
+            log.warning("warm_up.failed", model=name, reason=error.code)  # a question itself will say so to the user
 
     def health(self) -> list[ServiceHealth]:
         """Each service, and the worker where it is ours."""

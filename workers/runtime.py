@@ -15,7 +15,6 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware, ShutdownNotifications
 
 from kb.config import Settings
-from kb.embedding import ensure_model
 from kb.errors import KbError, Unavailable
 from kb.ingestion import newest_collections
 from kb.library import recount_all
@@ -145,10 +144,10 @@ class WorkerRuntime(Middleware):
     def _warm_up(self) -> None:
         """Fetch the built-in model and load everything before the first document needs it."""
         try:
-            ensure_model(self._settings)
-            self.parts.ingestion.warm_up()
-            gc.freeze()  # what is loaded by now will never be garbage
             assert self._services is not None
+            self._services.embeddings.fetch(self._services.embeddings.default.name)
+            self.parts.ingestion.warm_up(self._services.models_to_warm())
+            gc.freeze()  # what is loaded by now will never be garbage
             collections = newest_collections(self._services.database, WARM_COLLECTIONS)
             self.parts.ingestion.warm_up_collections(collections)
         except KbError as error:

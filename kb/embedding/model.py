@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
@@ -15,6 +16,22 @@ from kb.errors import EmbeddingMismatch
 from kb.models import KnowledgeBase
 
 Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a model's cosines mean, as measured on question sets.
+
+    `unrelated` and `related` are the cosines of a question to text that has nothing to do with it, and to text that
+    surely answers it. `dense_weight` is the share of the dense route in the fused score that ranks best.
+    """
+
+    dense_weight: float
+    unrelated: float
+    related: float
+
+
+UNMEASURED = Calibration(dense_weight=0.3, unrelated=0.0, related=1.0)
 
 
 class EmbeddingModel(Protocol):
@@ -36,6 +53,10 @@ class EmbeddingModel(Protocol):
     def scripts(self) -> frozenset[str] | None:
         """The scripts that it knows, named as in `kb.lexical.foreign_share`; None means all."""
 
+    @property
+    def calibration(self) -> Calibration:
+        """What its cosines mean; `UNMEASURED` for models that nobody measured."""
+
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """(n, dimension), in the order of `texts`."""
 
@@ -43,16 +64,16 @@ class EmbeddingModel(Protocol):
         """(dimension,)"""
 
 
-def require_same(knowledge_base: KnowledgeBase, model: str, dimension: int | None = None) -> None:
-    """Raise `EmbeddingMismatch` unless the knowledge base was built with `model`, and this dimension if known.
+def require_same(knowledge_base: KnowledgeBase, model: str, dimension: int) -> None:
+    """Raise `EmbeddingMismatch` unless the knowledge base was built with vectors of this model and dimension.
 
     The length matters, because another server may offer a different model under the same name.
     """
-    if model != knowledge_base.embedding_model:
-        raise EmbeddingMismatch(stored=knowledge_base.embedding_model, configured=model)
-    if dimension not in (None, knowledge_base.dimension):
-        stored = f"{model} ({knowledge_base.dimension})"
-        raise EmbeddingMismatch(stored=stored, configured=f"{model} ({dimension})")
+    stored = (knowledge_base.embedding_model, knowledge_base.dimension)
+    if stored != (model, dimension):
+        raise EmbeddingMismatch(
+            stored=f"{knowledge_base.embedding_model} ({knowledge_base.dimension})", configured=f"{model} ({dimension})"
+        )
 
 
 def normalised(vectors: object) -> Vectors:
@@ -67,33 +88,28 @@ def encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "ignore").decode()
 
 
-CAPACITY_BYTES = 16 << 20  # about 10,000 vectors of the built-in model
+CAPACITY_BYTES = 16 << 20  # about 10,000 vectors of a built-in model
 
 
 class EmbeddingCache:
-    """Embeds the chunks of documents, except those that it has embedded recently.
+    """Embeds the chunks of documents, except those that the same model has embedded recently.
 
     If a file is uploaded to another knowledge base, or again after a correction, only its new parts are embedded.
     Safe to share among threads; if two have the same text at the same time, both embed it.
     """
 
-    def __init__(self, model: EmbeddingModel, capacity_bytes: int = CAPACITY_BYTES) -> None:
-        self._model = model
+    def __init__(self, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self._vectors: LRUCache[bytes, Vectors] = LRUCache(capacity_bytes, getsizeof=lambda vector: vector.nbytes)
         self._lock = Lock()
 
-    @property
-    def name(self) -> str:
-        return self._model.name
-
-    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+    def embed_documents(self, model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
         """(n, dimension), in the order of `texts`. Errors: the model's."""
-        keys = [_key(text) for text in texts]
+        keys = [_key(model.name, text) for text in texts]
         with self._lock:
             known = {key: self._vectors[key] for key in keys if key in self._vectors}
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
-            vectors = self._model.embed_documents(list(new.values()))
+            vectors = model.embed_documents(list(new.values()))
             added = {
                 key: vector.copy() for key, vector in zip(new, vectors, strict=True)
             }  # a view would keep the whole batch
@@ -103,5 +119,5 @@ class EmbeddingCache:
         return np.stack([known[key] for key in keys])
 
 
-def _key(text: str) -> bytes:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+def _key(model: str, text: str) -> bytes:
+    return hashlib.sha256(f"{model}\0{text}".encode(errors="surrogatepass")).digest()

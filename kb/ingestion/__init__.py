@@ -2,7 +2,14 @@
 
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
-from kb.ingestion.overview import FailingCleanUp, QueueDepth, failing_clean_ups, newest_collections, queue_depth
+from kb.ingestion.overview import (
+    FailingCleanUp,
+    QueueDepth,
+    failing_clean_ups,
+    models_in_use,
+    newest_collections,
+    queue_depth,
+)
 from kb.ingestion.pipeline import Ingestion
 from kb.progress import new_worker_id
 
@@ -14,6 +21,7 @@ __all__ = [
     "Job",
     "QueueDepth",
     "failing_clean_ups",
+    "models_in_use",
     "new_worker_id",
     "newest_collections",
     "queue_depth",

@@ -61,6 +61,13 @@ def failing_clean_ups(database: Database, limit: int = 20) -> list[FailingCleanU
         ]
 
 
+def models_in_use(database: Database) -> list[str]:
+    """The names of the embedding models that knowledge bases were built with."""
+    statement = sa.select(knowledge_bases.c.embedding_model).where(knowledge_bases.c.deleted_at.is_(None)).distinct()
+    with database.read() as connection:
+        return sorted(connection.scalars(statement))
+
+
 def newest_collections(database: Database, limit: int) -> list[str]:
     """The Milvus collections of the newest knowledge bases that can answer."""
     statement = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 from kb import lexical
 from kb.chunking import chunk_document
 from kb.config import Settings
-from kb.embedding import EmbeddingCache, require_same
+from kb.embedding import EmbeddingCache, EmbeddingModel, EmbeddingModels, require_same
 from kb.environment import available_cpus
 from kb.errors import (
     N_,
@@ -52,9 +52,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A claimed version with its chunks."""
+    """A claimed version with its chunks, and the model of its knowledge base."""
 
     job: Job
+    model: EmbeddingModel
     document: ParsedDocument
     spans: list[ChunkSpan]
     digest: str
@@ -71,7 +72,7 @@ class Ingestion:
         cleanup: Cleanup,
         files: FileStore,
         vectors: VectorStore,
-        embedding: EmbeddingCache,
+        embeddings: EmbeddingModels,
         board: ProgressBoard,
         worker_id: str,
     ) -> None:
@@ -80,7 +81,8 @@ class Ingestion:
         self._cleanup = cleanup
         self._files = files
         self._vectors = vectors
-        self._embedding = embedding
+        self._embeddings = embeddings
+        self._embedded = EmbeddingCache()
         self._board = board
         self._worker_id = worker_id
         self._active: set[UUID] = set()
@@ -93,14 +95,21 @@ class Ingestion:
         for _ in range(self._parser_count):
             self._parsers.put(ParserProcess(settings.parsing_memory_mb))
 
-    def warm_up(self) -> None:
-        """Start and load what the first document would wait for. Errors: `KbError`; a later call may succeed."""
+    def warm_up(self, models: Iterable[str]) -> None:
+        """Start and load what the first document would wait for. Errors: `KbError`; a later call may succeed.
+
+        `models` are names of embedding models. One that cannot be loaded does not keep the others from it.
+        """
         for _ in range(self._parser_count):
             with self._parser() as parser:  # they take turns, so each is started in time
                 parser.start()
         self._vectors.ping()
         lexical.terms("warm up 預熱")
-        self._embedding.embed_documents(["warm up"])
+        for name in models:
+            try:
+                self._embeddings.get(name).embed_documents(["warm up"])
+            except KbError as error:
+                log.warning("ingestion.not_warm", model=name, reason=error.code)  # its documents will say so
 
     def warm_up_collections(self, collections: Sequence[str]) -> None:
         """Make Milvus collections ready for their first question. Errors: `MilvusUnavailable`."""
@@ -180,14 +189,13 @@ class Ingestion:
     # --- the stages ---
 
     def _process(self, job: Job) -> None:
-        require_same(job.knowledge_base, self._embedding.name)
-        work = self._read(job)
+        work = self._read(job, self._embeddings.get(job.knowledge_base.embedding_model))
         stored = self._begin_storing(work)
         for first in range(stored, len(work.spans), BATCH_CHUNKS):
             self._store(work, work.spans[first : first + BATCH_CHUNKS])
         self._finish(work)
 
-    def _read(self, job: Job) -> _Work:
+    def _read(self, job: Job, model: EmbeddingModel) -> _Work:
         """Parse and chunk the file."""
         meter = Meter(self._board, job.version_id, self._worker_id)
         meter.report(VersionState.PARSING, 0, 0)
@@ -205,7 +213,7 @@ class Ingestion:
         spans = chunk_document(document)
         if not spans:
             raise NoText(name=job.name)
-        return _Work(job, document, spans, digest(self._embedding.name, document, spans), meter)
+        return _Work(job, model, document, spans, digest(model.name, document, spans), meter)
 
     def _begin_storing(self, work: _Work) -> int:
         """Prepare the Milvus collection; returns how many chunks an earlier attempt stored for good."""
@@ -231,8 +239,8 @@ class Ingestion:
         job = work.job
         chunks = [build_chunk(job, work.document, span) for span in spans]
         began = time.monotonic()
-        vectors = self._embedding.embed_documents([embedded_text(chunk) for chunk in chunks])
-        require_same(job.knowledge_base, self._embedding.name, vectors.shape[1])
+        vectors = self._embedded.embed_documents(work.model, [embedded_text(chunk) for chunk in chunks])
+        require_same(job.knowledge_base, work.model.name, vectors.shape[1])
         self._check_after(began, job)
         self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)
         self._note_unsealed(job.knowledge_base.collection, len(chunks))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from kb import lexical
-from kb.embedding import EmbeddingModel, Vectors, require_same
+from kb.embedding import EmbeddingModel, EmbeddingModels, Vectors, require_same
 from kb.errors import N_
 from kb.library import Documents, KnowledgeBases
 from kb.models import KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Step, Trace
@@ -39,12 +39,12 @@ class Retriever:
         knowledge_bases: KnowledgeBases,
         documents: Documents,
         vectors: VectorStore,
-        embedding: EmbeddingModel,
+        embeddings: EmbeddingModels,
     ) -> None:
         self._knowledge_bases = knowledge_bases
         self._documents = documents
         self._vectors = vectors
-        self._embedding = embedding
+        self._embeddings = embeddings
         self._pool = ThreadPoolExecutor(16, thread_name_prefix="retrieval")
 
     def close(self) -> None:
@@ -55,13 +55,14 @@ class Retriever:
     ) -> Retrieval:
         """The best passages for `question`, by the knowledge base's own profile unless one is given.
 
-        Errors: `NotFound`, `EmbeddingMismatch`, `Unavailable`, `ModelError`. No passages means that nothing relevant is
-        there, or nothing ready at all (`trace.documents` is 0), never that something failed.
+        Errors: `NotFound`, `Unavailable`, `ModelError`, and those of `EmbeddingModels.get` and `require_same`. No
+        passages means that nothing relevant is there, or nothing ready at all (`trace.documents` is 0), never that
+        something failed.
         """
         knowledge_base = self._knowledge_bases.get(user_id, knowledge_base_id)
         profile = profile or knowledge_base.profile
-        require_same(knowledge_base, self._embedding.name)
-        run = _Run(user_id, knowledge_base, question, profile)
+        model = self._embeddings.get(knowledge_base.embedding_model)
+        run = _Run(user_id, knowledge_base, model, question, profile)
         with run.step(DOCUMENTS) as note:
             note.remaining = knowledge_base.ready_count
         if not knowledge_base.ready_count:
@@ -99,7 +100,7 @@ class Retriever:
         if not self._vectors.server.has_bm25:
             run.left_out[Route.LEXICAL] = NO_BM25
             return {Route.DENSE: 1.0, Route.LEXICAL: 0.0}
-        foreign = lexical.foreign_share(run.question, self._embedding.scripts)
+        foreign = lexical.foreign_share(run.question, run.model.scripts)
         if foreign >= FOREIGN_SHARE and weights[Route.LEXICAL]:
             run.left_out[Route.DENSE] = UNKNOWN_LANGUAGE
             weights[Route.DENSE] = 0.0
@@ -122,10 +123,10 @@ class Retriever:
     def _search_dense(self, run: _Run, limit: int) -> list[Hit]:
         if run.vector is None:
             with run.step("embed") as note:
-                run.vector = self._embedding.embed_question(run.question)
+                run.vector = run.model.embed_question(run.question)
                 note.remaining = 1
         base = run.knowledge_base
-        require_same(base, self._embedding.name, len(run.vector))
+        require_same(base, run.model.name, len(run.vector))
         with run.step(Route.DENSE.value) as note:
             hits = self._vectors.search_dense(base.collection, base.index, run.vector, limit, run.profile.ef)
             note.remaining = len(hits)
@@ -184,6 +185,7 @@ class _Run:
 
     user_id: UUID
     knowledge_base: KnowledgeBase
+    model: EmbeddingModel
     question: str
     profile: RetrievalProfile
     weights: dict[Route, float] = field(default_factory=dict)

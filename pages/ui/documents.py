@@ -10,7 +10,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.embedding import ModelState, model_status
+from kb.embedding import ModelState
 from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
 from kb.library import QUEUE_PLACES
@@ -123,7 +123,7 @@ def _draw_page(user: User, base: KnowledgeBase, counts: Mapping[VersionState, in
         st.session_state[PAGE_KEY] = max(pages, 1)  # the list has become shorter
     page = st.session_state.get(PAGE_KEY, 1)
     shown = documents.list(user.id, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS, states, search, order)
-    activity = _look(user, shown, any(state.is_pending for state in counts))
+    activity = _look(user, base, shown, any(state.is_pending for state in counts))
     _draw_table(user, base, shown, activity, order)
     if total and not shown:
         st.caption(_("No document matches."))
@@ -159,7 +159,7 @@ def _draw_filters() -> tuple[Collection[VersionState], str]:
     return GROUPS[group], search
 
 
-def _look(user: User, documents: Sequence[Document], pending: bool) -> Activity:
+def _look(user: User, base: KnowledgeBase, documents: Sequence[Document], pending: bool) -> Activity:
     """Progress, workers and queue places. Shows what keeps the workers from working, if anything does."""
     if not pending:
         return Activity({}, [], {})
@@ -173,13 +173,13 @@ def _look(user: User, documents: Sequence[Document], pending: bool) -> Activity:
         return Activity({}, [], places)
     if not activity.workers:
         st.warning(missing_worker(), icon=":material/engineering:")
-    _draw_model_status()
+    _draw_model_status(base.embedding_model)
     return activity
 
 
-def _draw_model_status() -> None:
-    """Show the download of the built-in embedding model. It happens once, and documents wait for it."""
-    status = model_status(services().settings)
+def _draw_model_status(name: str) -> None:
+    """Show the download of a built-in embedding model. It happens once, and documents wait for it."""
+    status = services().embeddings.status(name)
     if status and status.failure:
         show_error(status.failure)
     elif status and status.state is ModelState.FETCHING:

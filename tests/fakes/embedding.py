@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kb.embedding.model import Vectors, normalised
+from kb.config import Settings
+from kb.embedding.model import UNMEASURED, EmbeddingModel, Vectors, normalised
+from kb.embedding.models import build_embedding_model
 
 DIMENSION = 32
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")
@@ -20,6 +22,7 @@ class HashedWords:
     name = "test"
     dimension = DIMENSION
     scripts: frozenset[str] | None = frozenset({"latin"})
+    calibration = UNMEASURED
 
     def __init__(self) -> None:
         self.before_batch: Callable[[Sequence[str]], object] | None = None
@@ -41,3 +44,10 @@ def embed_words(text: str) -> Vectors:
         digest = hashlib.blake2b(word.encode("utf-8", "ignore"), digest_size=2).digest()
         vector[digest[0] % DIMENSION] += 1.0 if digest[1] & 1 else -1.0
     return vector
+
+
+def with_test_model(model: HashedWords) -> Callable[[str, Settings, int], EmbeddingModel]:
+    """A `build_embedding_model` that knows `model`, too."""
+    return lambda name, settings, threads: (
+        model if name == model.name else build_embedding_model(name, settings, threads)
+    )

@@ -12,12 +12,12 @@ import kb.answer_stream
 import kb.services
 from kb.config import load_settings
 from kb.providers import host_of
-from tests.fakes.embedding import HashedWords
+from tests.fakes.embedding import HashedWords, with_test_model
 from tests.fakes.queue import RecordingQueue
 
 kb.answer_stream.ALIVE_SECONDS = 2
 given = json.loads(sys.argv[1])
-patch("kb.services.build_embedding_model", lambda _settings, threads: HashedWords()).start()
+patch("kb.embedding.models.build_embedding_model", with_test_model(HashedWords())).start()
 services = kb.services.build_services(
     load_settings(
         _env_file=None,
@@ -25,6 +25,7 @@ services = kb.services.build_services(
         redis_url=given["redis_url"],
         milvus_uri=given["milvus_uri"],
         openai_base_url=given["base_url"],
+        embedding_model="test",
     ),
     RecordingQueue(),
 )

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from kb.config import Settings, load_settings
-from kb.embedding import ensure_model
 from kb.embedding.builtin import MINILM, BuiltinModel
 from kb.embedding.weights import WEIGHTS_FILE
 from kb.errors import EmbeddingUnavailable
@@ -28,7 +27,7 @@ def model_settings() -> Settings:
     if folder.exists() and not (folder / WEIGHTS_FILE).exists():
         settings = load_settings(_env_file=None, zhiwen_home=Path(_HOME) / "current")
     try:
-        ensure_model(settings)
+        MINILM.files(settings).fetch(lambda status: None)
     except EmbeddingUnavailable as error:
         missing(str(error))
     return settings

@@ -172,11 +172,11 @@ def test_unusual_texts_are_stored_whole(core: Core, worker: WorkerParts, text: s
     assert all("\x00" not in chunk.text for chunk in chunks)
 
 
-def test_knowledge_base_of_another_model_is_refused(core: Core, worker: WorkerParts) -> None:
-    knowledge_base = core.services.knowledge_bases.create(core.user, "Old", "builtin", 384)
+def test_knowledge_base_of_an_unknown_model_is_refused(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.services.knowledge_bases.create(core.user, "Newer", "builtin:newer", 384)
     document = core.upload(knowledge_base, "a.md", "# A\n\nText.")
     assert worker.ingestion.ingest(document.latest.id) is VersionState.FAILED
-    assert latest(core, document).error == "embedding_mismatch"
+    assert latest(core, document).error == "unknown_embedding_model"
 
 
 def test_model_of_another_dimension_is_refused(core: Core, worker: WorkerParts) -> None:
@@ -714,7 +714,8 @@ def test_deleted_knowledge_base_is_not_sealed(core: Core, worker: WorkerParts) -
 def test_warm_up_starts_parsers_and_searches_the_newest_collections(
     core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker.ingestion.warm_up()
+    worker.ingestion.warm_up(["builtin:newer", core.embedding.name])
+    assert core.embedding.batches == [["warm up"]]
     empty, older, newer = (core.knowledge_base(name) for name in ("Empty", "Older", "Newer"))
     for base in (older, newer):
         document = core.upload(base, "a.md", "# A\n\nText.")

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from kb.embedding.model import normalised
-from kb.errors import EmbeddingMismatch, MilvusUnavailable, NotFound
+from kb.errors import EmbeddingMismatch, MilvusUnavailable, NotFound, UnknownEmbeddingModel
 from kb.library import mark_sent
 from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Step
 from kb.retrieval import NO_BM25, UNKNOWN_LANGUAGE, WEIGHT_ZERO, Retriever
@@ -194,7 +194,7 @@ def test_unavailable_milvus_raises_instead_of_finding_nothing(
     core: Core, fruit: KnowledgeBase, make_settings: MakeSettings
 ) -> None:
     store = VectorStore(make_settings(milvus_uri=f"http://127.0.0.1:{free_port()}"))
-    retriever = Retriever(core.services.knowledge_bases, core.services.documents, store, core.embedding)
+    retriever = Retriever(core.services.knowledge_bases, core.services.documents, store, core.services.embeddings)
     with pytest.raises(MilvusUnavailable):
         retriever.retrieve(core.user, fruit.id, "apple")
     retriever.close()
@@ -209,10 +209,10 @@ def test_other_users_knowledge_base_is_not_found(core: Core, fruit: KnowledgeBas
         core.services.retriever.retrieve(core.user, fruit.id, "apple")
 
 
-def test_vectors_of_another_model_are_not_compared(core: Core) -> None:
-    old = core.services.knowledge_bases.create(core.user, "Old", "builtin", 384)
-    with pytest.raises(EmbeddingMismatch):
-        core.services.retriever.retrieve(core.user, old.id, "apple")
+def test_unknown_model_is_named(core: Core) -> None:
+    newer = core.services.knowledge_bases.create(core.user, "Newer", "builtin:newer", 384)
+    with pytest.raises(UnknownEmbeddingModel, match="builtin:newer"):
+        core.services.retriever.retrieve(core.user, newer.id, "apple")
 
 
 def test_model_of_another_dimension_is_refused(

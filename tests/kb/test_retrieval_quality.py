@@ -43,7 +43,7 @@ def measure(settings: Settings) -> Iterator[Measure]:
     services.database.migrate()
     worker = build_worker_parts(services)
     user = services.users.local().id
-    base = services.knowledge_bases.create(user, "Quality", services.embedding.name, services.embedding.dimension)
+    base = services.knowledge_bases.create(user, "Quality", services.embeddings.default.name, 384)
     articles = {}
     for article in SET.articles:
         content = io.BytesIO(article.text.encode())

@@ -142,6 +142,7 @@ def installation(
     installation.set_up(
         ZHIWEN_HOME=str(tmp_path / "home"),
         WORKER_THREADS="1",
+        EMBEDDING_MODEL="test",
         REDIS_URL=redis_url,
         MILVUS_URI=milvus_url,
         OPENAI_BASE_URL=models.base_url,

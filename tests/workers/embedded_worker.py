@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from unittest.mock import patch
 
-from tests.fakes.embedding import HashedWords
+from tests.fakes.embedding import HashedWords, with_test_model
 
 batches = 0
 
@@ -22,7 +22,7 @@ def hold(texts: Sequence[str]) -> None:
 model = HashedWords()
 if "hold" in sys.argv:
     model.before_batch = hold
-patch("kb.services.build_embedding_model", lambda _settings, threads: model).start()
+patch("kb.embedding.models.build_embedding_model", with_test_model(model)).start()
 
 if __name__ == "__main__":
     from workers.embedded import main

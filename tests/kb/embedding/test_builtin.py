@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from kb.config import Settings, load_settings
-from kb.embedding import build_embedding_model
 from kb.embedding.builtin import MINILM, BuiltinModel
 from kb.errors import EmbeddingUnavailable
 
@@ -58,7 +57,7 @@ def test_lone_surrogates_are_accepted(builtin: BuiltinModel) -> None:
 
 
 def test_threads_share_the_model(model_settings: Settings) -> None:
-    model = build_embedding_model(model_settings, threads=1)
+    model = BuiltinModel(MINILM, model_settings, threads=1)
     with ThreadPoolExecutor(4) as pool:
         vectors = list(pool.map(model.embed_question, ["one and the same"] * 8))
     assert np.allclose(vectors, vectors[0], atol=1e-6)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from kb.config import Settings, load_settings
-from kb.embedding import build_embedding_model
+from kb.embedding import EmbeddingModels
+from kb.embedding.builtin import BUILTIN_MODELS
 from kb.embedding.fastembed import FastEmbedModel
-from kb.errors import EmbeddingUnavailable, SetupError
+from kb.errors import EmbeddingUnavailable, SetupError, UnknownEmbeddingModel
 
 
 def _settings(model: str, **values: object) -> Settings:
@@ -28,21 +29,45 @@ def _settings(model: str, **values: object) -> Settings:
     ],
 )
 def test_each_name_gives_its_model(model: str, scripts: set[str] | None) -> None:
-    built = build_embedding_model(_settings(model, openai_api_key="k"), threads=1)
+    built = EmbeddingModels(_settings(model, openai_api_key="k"), threads=1).default
     assert built.name == model
     assert built.scripts == scripts
+
+
+def test_long_name_of_minilm_is_the_stored_one() -> None:
+    models = EmbeddingModels(_settings("builtin:all-MiniLM-L6-v2"), threads=1)
+    assert models.default is models.get("builtin")
+    assert models.default.name == "builtin"
+
+
+def test_models_live_side_by_side() -> None:
+    models = EmbeddingModels(_settings("openai:m", openai_api_key="k"), threads=1)
+    assert models.offered() == ("openai:m", *BUILTIN_MODELS)
+    for name in (*models.offered(), "openai:other", "fastembed:BAAI/bge-small-zh-v1.5"):
+        assert models.get(name).name == name
+        assert models.get(name) is models.get(name)
+
+
+def test_model_of_a_later_version_is_named() -> None:
+    with pytest.raises(UnknownEmbeddingModel, match="builtin:of-a-later-version"):
+        EmbeddingModels(_settings("builtin"), threads=1).get("builtin:of-a-later-version")
+
+
+def test_knowledge_base_of_an_endpoint_needs_its_key() -> None:
+    with pytest.raises(SetupError, match=r"openai:m, but no API key.*EMBEDDING_API_KEY"):
+        EmbeddingModels(_settings("builtin"), threads=1).get("openai:m")
 
 
 @pytest.mark.parametrize("model", ["bge", "openai:", "hub:x", "builtin:x"])
 def test_unknown_model_is_a_setup_error(model: str) -> None:
     with pytest.raises(SetupError, match="EMBEDDING_MODEL"):
-        build_embedding_model(_settings(model), threads=1)
+        EmbeddingModels(_settings(model), threads=1)
 
 
 def test_openai_needs_a_key_or_a_base_url() -> None:
     with pytest.raises(SetupError, match="EMBEDDING_API_KEY"):
-        build_embedding_model(_settings("openai:m"), threads=1)
-    build_embedding_model(_settings("openai:m", embedding_base_url="http://127.0.0.1:1/v1"), threads=1)
+        EmbeddingModels(_settings("openai:m"), threads=1)
+    EmbeddingModels(_settings("openai:m", embedding_base_url="http://127.0.0.1:1/v1"), threads=1)
 
 
 def test_missing_fastembed_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,9 +93,9 @@ except {error.__name__}: sys.exit(7)
 
 def test_choosing_a_model_imports_no_heavy_packages() -> None:
     probe = (
-        "import sys; from kb.config import Settings; from kb.embedding import build_embedding_model as build\n"
+        "import sys; from kb.config import Settings; from kb.embedding import EmbeddingModels\n"
         "for model in ('builtin', 'openai:m', 'fastembed:m'):\n"
-        "    build(Settings(_env_file=None, embedding_model=model, openai_api_key='k'), 1)\n"
+        "    EmbeddingModels(Settings(_env_file=None, embedding_model=model, openai_api_key='k'), 1)\n"
         "print(*{'onnx', 'onnxruntime', 'langchain_openai', 'openai', 'tokenizers', 'fastembed'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from kb.embedding import ModelState, ModelStatus, ensure_model, fetching, model_status
+from kb.embedding import EmbeddingModels, ModelState, ModelStatus, fetching
 from kb.embedding.builtin import MINILM, BuiltinModel
 from kb.embedding.fetching import ModelFiles, Published
 from kb.embedding.graph import published_shapes
@@ -87,12 +87,13 @@ def names(folder: Path) -> Iterable[str]:
 @pytest.mark.usefixtures("no_index")
 def test_no_network_is_reported_and_can_be_retried(make_settings: MakeSettings) -> None:
     settings = make_settings(embedding_model="builtin")
+    models = EmbeddingModels(settings, threads=1)
     for _ in range(2):
         seen: list[ModelStatus] = []
         with pytest.raises(ModelNotFetched, match="Connection refused") as raised:
-            ensure_model(settings, seen.append)
+            models.fetch("builtin", seen.append)
         assert [status.state for status in seen] == [ModelState.FETCHING]
-        status = model_status(settings)
+        status = models.status("builtin")
         assert status
         assert status.state is ModelState.FAILED
         assert str(status.failure) == str(raised.value)
@@ -107,9 +108,9 @@ def test_missing_pip_names_the_remedy(files: ModelFiles, monkeypatch: pytest.Mon
 
 
 def test_other_models_are_not_fetched(make_settings: MakeSettings) -> None:
-    settings = make_settings(embedding_model="openai:any")
-    ensure_model(settings)
-    assert model_status(settings) is None
+    models = EmbeddingModels(make_settings(embedding_model="openai:any", openai_api_key="k"), threads=1)
+    models.fetch("openai:any")
+    assert models.status("openai:any") is None
 
 
 def test_question_does_not_wait_for_the_download(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:

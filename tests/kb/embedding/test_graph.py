@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from kb.config import Settings
-from kb.embedding import ModelState, ensure_model, fetching, model_status
+from kb.embedding import ModelState, fetching
 from kb.embedding.builtin import MINILM, BuiltinModel
 from kb.embedding.fetching import sha256
 from kb.embedding.graph import GRAPH, build_graph
@@ -57,10 +57,8 @@ def test_model_of_an_earlier_release_keeps_working(
     shutil.copyfile(current / "tokenizer.json", earlier / "tokenizer.json")
     onnx.save(onnx.load(current / "model.onnx"), earlier / "model.onnx")
     monkeypatch.setattr(fetching, "_download", None)
-    ensure_model(settings)
-    status = model_status(settings)
-    assert status
-    assert status.state is ModelState.READY
+    MINILM.files(settings).fetch(lambda status: None)
+    assert MINILM.files(settings).status().state is ModelState.READY
     upgraded = BuiltinModel(MINILM, settings, threads=1)
     assert np.array_equal(upgraded.embed_documents(TEXTS), builtin.embed_documents(TEXTS))
     assert sorted(path.name for path in earlier.iterdir()) == ["model.onnx", "tokenizer.json"]

@@ -1,0 +1,89 @@
+"""The embedding models of one process: the one for new knowledge bases beside those of existing ones."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from kb.config import Settings
+from kb.embedding.builtin import BUILTIN_MODELS, BuiltinModel, canonical_name
+from kb.embedding.fetching import ModelStatus, Report
+from kb.embedding.model import EmbeddingModel
+from kb.errors import N_, SetupError, UnknownEmbeddingModel
+
+
+class EmbeddingModels:
+    """Serves each model by the name that knowledge bases store. Safe to share among threads."""
+
+    def __init__(self, settings: Settings, threads: int) -> None:
+        """`threads` is for each model. Raises `SetupError` if EMBEDDING_MODEL cannot be served."""
+        self._settings = settings
+        self._threads = threads
+        self._lock = Lock()
+        self._built: dict[str, EmbeddingModel] = {}
+        try:
+            self._default = self.get(settings.embedding_model).name
+        except UnknownEmbeddingModel as error:
+            raise SetupError(
+                N_("Unknown EMBEDDING_MODEL “{model}”."),
+                N_("Use {builtin}, openai:<name>, or fastembed:<name or local folder>."),
+                model=settings.embedding_model,
+                builtin=", ".join(BUILTIN_MODELS),
+            ) from error
+
+    @property
+    def default(self) -> EmbeddingModel:
+        """The model for new knowledge bases, as EMBEDDING_MODEL says."""
+        return self.get(self._default)
+
+    def offered(self) -> tuple[str, ...]:
+        """The names that a person may choose for a new knowledge base, the default first."""
+        return tuple(dict.fromkeys([self._default, *BUILTIN_MODELS]))
+
+    def get(self, name: str) -> EmbeddingModel:
+        """The one instance of this model. It loads, and connects to, nothing before its first use.
+
+        Raises `UnknownEmbeddingModel`, or `SetupError` if a setting is missing.
+        """
+        name = canonical_name(name)
+        with self._lock:
+            if name not in self._built:
+                self._built[name] = build_embedding_model(name, self._settings, self._threads)
+            return self._built[name]
+
+    def status(self, name: str) -> ModelStatus | None:
+        """How far a built-in model is, in whichever process fetches it; None for other models."""
+        builtin = BUILTIN_MODELS.get(canonical_name(name))
+        return builtin.files(self._settings).status() if builtin else None
+
+    def fetch(self, name: str, report: Report = lambda status: None) -> None:
+        """Fetch a built-in model unless it is there; raises `ModelNotFetched`. Other models are not fetched."""
+        if builtin := BUILTIN_MODELS.get(canonical_name(name)):
+            builtin.files(self._settings).fetch(report)
+
+
+def build_embedding_model(name: str, settings: Settings, threads: int) -> EmbeddingModel:
+    """Build the model of this name."""
+    if builtin := BUILTIN_MODELS.get(name):
+        return BuiltinModel(builtin, settings, threads)
+    kind, _, of_kind = name.partition(":")
+    if kind == "openai" and of_kind:
+        return _openai_model(settings, of_kind)
+    if kind == "fastembed" and of_kind:
+        from kb.embedding.fastembed import FastEmbedModel
+
+        return FastEmbedModel(of_kind, settings.models / "fastembed", threads)
+    raise UnknownEmbeddingModel(model=name)
+
+
+def _openai_model(settings: Settings, name: str) -> EmbeddingModel:
+    from kb.embedding.openai import OpenAIModel
+
+    base_url = settings.embedding_base_url or settings.openai_base_url
+    key = settings.embedding_api_key if settings.embedding_api_key.get_secret_value() else settings.openai_api_key
+    if not base_url and not key.get_secret_value():
+        raise SetupError(
+            N_("The embedding model is openai:{model}, but no API key and no base URL are set."),
+            N_("Set EMBEDDING_API_KEY (or OPENAI_API_KEY), or EMBEDDING_BASE_URL for a server of your own."),
+            model=name,
+        )
+    return OpenAIModel(name, key, base_url, settings.llm_timeout_seconds)
