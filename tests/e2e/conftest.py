@@ -21,6 +21,7 @@ from tests import real_services
 from tests.e2e.screen import SECONDS, OpenScreen, Screen
 from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer
+from tests.fakes.proxy import DeadProxy
 from tests.fakes.queue import RecordingQueue
 
 CHROMIUM = os.environ.get("CHROMIUM_BIN") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -73,6 +74,23 @@ def web(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> Iterat
     web.start()
     yield web
     web.stop()
+
+
+@pytest.fixture(scope="package")
+def proxy() -> Iterator[DeadProxy]:
+    with DeadProxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="package")
+def surroundings(tmp_path_factory: pytest.TempPathFactory, proxy: DeadProxy) -> dict[str, str]:
+    """The environment of an awkward machine: a dead proxy, and a redis-server 6.0 that comes first on the PATH."""
+    old = tmp_path_factory.mktemp("surroundings") / "redis-server"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Redis server v=6.0.16 sha=0" && exit\nexit 1\n')
+    old.chmod(0o755)
+    proxies = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    path = f"{old.parent}{os.pathsep}{os.environ['PATH']}"
+    return dict.fromkeys(proxies, proxy.url) | {"no_proxy": "", "NO_PROXY": "", "PATH": path}
 
 
 class Desk:

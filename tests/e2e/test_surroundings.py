@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,28 +16,13 @@ from tests.fakes.proxy import DeadProxy
 
 
 @pytest.fixture(scope="module")
-def proxy() -> Iterator[DeadProxy]:
-    with DeadProxy() as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory, models: ModelServer, proxy: DeadProxy) -> Iterator[Web]:
-    """Its environment names the dead proxy, and a redis-server 6.0 comes first on the PATH."""
-    folder = tmp_path_factory.mktemp("surroundings")
-    old = folder / "bin" / "redis-server"
-    old.parent.mkdir()
-    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Redis server v=6.0.16 sha=0" && exit\nexit 1\n')
-    old.chmod(0o755)
+def web(tmp_path_factory: pytest.TempPathFactory, models: ModelServer, surroundings: dict[str, str]) -> Iterator[Web]:
     web = Web(
-        folder,
-        PATH=f"{old.parent}{os.pathsep}{os.environ['PATH']}",
+        tmp_path_factory.mktemp("web"),
         OPENAI_BASE_URL=models.base_url,
         LLM_MODEL="fake",
         EMBEDDING_MODEL="openai:fake-embedding",
-        **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy.url),
-        no_proxy="",
-        NO_PROXY="",
+        **surroundings,
     )
     web.start()
     yield web

@@ -70,14 +70,16 @@ class InstalledWeb(Web):
 
 @pytest.fixture(scope="module")
 def installed(
-    tmp_path_factory: pytest.TempPathFactory, environment: Path, models: ModelServer
+    tmp_path_factory: pytest.TempPathFactory, environment: Path, models: ModelServer, surroundings: dict[str, str]
 ) -> Iterator[InstalledWeb]:
+    """On an awkward machine, so that nothing but the wheel can help it."""
     web = InstalledWeb(
         tmp_path_factory.mktemp("elsewhere"),
         environment,
         OPENAI_BASE_URL=models.base_url,
         LLM_MODEL="fake",
         EMBEDDING_MODEL="openai:fake-embedding",
+        **surroundings,
     )
     web.start()
     yield web
