@@ -53,6 +53,8 @@ def ranks_cited(content: str) -> list[int]:
         ("[citation:1]", [1]),
         ("[citation: 1, 2]", [1, 2]),
         ("[ID:1]", [1]),
+        ("[来源: 资料1]", [1]),
+        ("【来源：资料 1；资料 2】", [1, 2]),
         ("[Passage 1]", [1]),
         ("[Passages 1 and 2]", [1, 2]),
         ("[passage 1, passage 3]", [1, 3]),
