@@ -91,8 +91,7 @@ class KbError(Exception):
         KbError.registry[cls.code] = cls
 
     def __str__(self) -> str:
-        text = f"{self.message} {self.remedy}".strip()
-        return text.format_map(_Values(self.values))
+        return f"{fill(self.message, self.values)} {fill(self.remedy, self.values)}".strip()
 
 
 class _Values(dict[str, str]):
@@ -102,9 +101,12 @@ class _Values(dict[str, str]):
         return "…"
 
 
+_DOUBLED_STOP = re.compile(r"(?<=[.。])([)）])[.。]\Z")
+
+
 def fill(template: str, values: dict[str, str]) -> str:
-    """Put `values` into a (translated) message template."""
-    return template.format_map(_Values(values))
+    """Put `values` into a (translated) message template. A detail that is a sentence brings its own stop."""
+    return _DOUBLED_STOP.sub(r"\1", template.format_map(_Values(values)))
 
 
 def from_code(code: str, values: dict[str, str]) -> KbError:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kb.errors import MilvusRefused
 from pages.ui import i18n
 
 
@@ -51,3 +52,17 @@ def test_place_is_named_by_the_kind_of_document(
 
 def test_document_without_pages_has_no_place(language: str) -> None:
     assert i18n.place_label("notes.md", 0, "Costs") == ""
+
+
+@pytest.mark.parametrize(
+    ("detail", "code", "end"),
+    [
+        ("HTTP 500: the GPU is on fire", "en", "(HTTP 500: the GPU is on fire)."),
+        ("HTTP 500: the GPU is on fire.", "en", "(HTTP 500: the GPU is on fire.)"),
+        ("显存不足。", "zh_CN", "（显存不足。）"),
+        ("显存不足", "zh_CN", "（显存不足）。"),
+    ],
+)
+def test_error_ends_in_one_stop(detail: str, code: str, end: str) -> None:
+    message, _ = i18n.error_text(MilvusRefused(detail=detail), code)
+    assert message.endswith(end)
