@@ -31,6 +31,7 @@ PAGE = """<!doctype html>
 <title>{title}</title>
 <style>
   :root {{ color-scheme: light dark; }}
+  html {{ background: light-dark(#ffffff, #14191b); color: light-dark(#1d2829, #e4eaea); }}
   body {{ max-width: 32rem; margin: 20vh auto; padding: 0 1rem; font: 1rem/1.6 system-ui, sans-serif; }}
   p {{ overflow-wrap: anywhere; }}
   a {{ color: light-dark(#136068, #7cc7cd); }}
