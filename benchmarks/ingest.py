@@ -2,7 +2,8 @@
 
 A warm worker ingests the files. Then, while the worker is idle, the embedding model alone embeds the same texts;
 `ratio` is ingestion's speed divided by the model's. The speed of a machine varies from second to second, so the two
-take turns for several rounds.
+take turns for several rounds. Each model that people may choose has a turn; the JSON line that is printed holds the
+figures of the default one, and under `models` the speeds of all.
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, BinaryIO
-from uuid import UUID
 
 from benchmarks.installation import Installation, ready, report_failures, temporary_installation
 from benchmarks.memory import PeakMemory
 from kb.embedding import EmbeddingModels
 from kb.environment import available_cpus
 from kb.ingestion.pipeline import embedded_text
-from kb.models import Document
+from kb.models import Document, KnowledgeBase
 
 PAGE_CHUNKS = 1_000
 SAMPLE_TEXTS = 100
 LIMIT_SECONDS = 10.0
 POLL_SECONDS = 1.0
+
+SPEEDS = ("chunks_per_second", "embedding_limit_chunks_per_second", "ratio", "ratios")
 
 Result = dict[str, Any]
 
@@ -46,7 +48,10 @@ def main() -> None:
         rounds = [
             pool.submit(run, number, files, arguments.timeout).result() for number in range(max(1, arguments.rounds))
         ]
-    print(json.dumps(combine(rounds), ensure_ascii=False))
+    results = {name: combine([measured[name] for measured in rounds]) for name in rounds[0]}
+    default, *_ = results.values()
+    speeds = {name: {key: result[key] for key in SPEEDS} for name, result in results.items()}
+    print(json.dumps(default | {"models": speeds}, ensure_ascii=False))
 
 
 def _arguments() -> argparse.Namespace:
@@ -57,15 +62,21 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(number: int, files: Sequence[Path], timeout: float) -> Result:
-    """Run one round. The first one (0) prints the outcome of each file."""
+def run(number: int, files: Sequence[Path], timeout: float) -> dict[str, Result]:
+    """Run one round, with the default model first. The first one (0) prints the outcome of each file."""
     with redirect_stdout(None if number else sys.stdout), temporary_installation() as installation:
-        warm_up(installation, timeout)
-        knowledge_base = installation.create_knowledge_base("ingestion")
-        try:
-            return measure(installation, knowledge_base.id, files, timeout)
-        finally:
-            installation.clear(knowledge_base)
+        models = installation.services.embeddings.offered()
+        for model in models:
+            warm_up(installation, model, timeout)
+        return {model: run_model(installation, model, files, timeout) for model in models}
+
+
+def run_model(installation: Installation, model: str, files: Sequence[Path], timeout: float) -> Result:
+    knowledge_base = installation.create_knowledge_base("ingestion", model)
+    try:
+        return measure(installation, knowledge_base, files, timeout)
+    finally:
+        installation.clear(knowledge_base)
 
 
 def combine(rounds: Sequence[Result]) -> Result:
@@ -91,26 +102,26 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def warm_up(installation: Installation, timeout: float) -> None:
+def warm_up(installation: Installation, model: str, timeout: float) -> None:
     """Ingest one line of text, so that the worker has loaded its libraries and the model."""
-    knowledge_base = installation.create_knowledge_base("warm-up")
+    knowledge_base = installation.create_knowledge_base("warm-up", model)
     installation.upload(knowledge_base.id, [("warm-up.txt", io.BytesIO(b"A line of text."))])
     installation.wait_until_done(knowledge_base.id, timeout)
     installation.clear(knowledge_base)
 
 
-def measure(installation: Installation, knowledge_base_id: UUID, files: Sequence[Path], timeout: float) -> Result:
+def measure(installation: Installation, base: KnowledgeBase, files: Sequence[Path], timeout: float) -> Result:
     workers = {worker.pid for worker in installation.services.board.workers()}
     with PeakMemory(workers) as memory:
         began = datetime.now(UTC)
-        installation.upload(knowledge_base_id, _open_all(files))
-        installation.wait_until_done(knowledge_base_id, timeout, POLL_SECONDS)
-    documents = installation.list_documents(knowledge_base_id)
+        installation.upload(base.id, _open_all(files))
+        installation.wait_until_done(base.id, timeout, POLL_SECONDS)
+    documents = installation.list_documents(base.id)
     seconds = (_ended(documents) - began).total_seconds()
     chunks = sum(document.latest.chunks for document in ready(documents))
     rate = chunks / seconds
     texts = [text for document in ready(documents) for text in _texts(installation, document)]
-    limit = measure_limit(installation, texts)
+    limit = measure_limit(installation, base.embedding_model, texts)
     return {
         "files": len(files),
         "ready": len(ready(documents)),
@@ -139,14 +150,14 @@ def _open_all(files: Sequence[Path]) -> Iterator[tuple[str, BinaryIO]]:
             yield file.name, content
 
 
-def measure_limit(installation: Installation, texts: Sequence[str]) -> float:
+def measure_limit(installation: Installation, model: str, texts: Sequence[str]) -> float:
     """Texts per second of the embedding model alone, with its best number of threads."""
     if not texts:
         return 0.0
     cores = available_cpus()
     sample = texts[:: max(1, len(texts) // SAMPLE_TEXTS)]
-    threads = max({1, cores // 2 or 1, cores}, key=lambda count: _rate(installation, sample, count))
-    return _rate(installation, texts, threads, LIMIT_SECONDS)
+    threads = max({1, cores // 2 or 1, cores}, key=lambda count: _rate(installation, model, sample, count))
+    return _rate(installation, model, texts, threads, LIMIT_SECONDS)
 
 
 def _texts(installation: Installation, document: Document) -> Iterator[str]:
@@ -155,9 +166,9 @@ def _texts(installation: Installation, document: Document) -> Iterator[str]:
         yield from (embedded_text(chunk) for chunk in found)
 
 
-def _rate(installation: Installation, texts: Sequence[str], threads: int, seconds: float = 0.0) -> float:
+def _rate(installation: Installation, name: str, texts: Sequence[str], threads: int, seconds: float = 0.0) -> float:
     """Texts per second in a new session: all texts at least once, repeated for `seconds`."""
-    model = EmbeddingModels(installation.services.settings, threads).default
+    model = EmbeddingModels(installation.services.settings, threads).get(name)
     model.embed_documents(texts[:4])  # loads the model
     embedded = 0
     began = time.perf_counter()

@@ -37,8 +37,10 @@ class Installation:
     user_id: UUID
     local: LocalServices | None = None
 
-    def create_knowledge_base(self, name: str) -> KnowledgeBase:
-        embedding = self.services.embeddings.default
+    def create_knowledge_base(self, name: str, model: str = "") -> KnowledgeBase:
+        """`model`: another embedding model than the default one."""
+        embeddings = self.services.embeddings
+        embedding = embeddings.get(model) if model else embeddings.default
         return self.services.knowledge_bases.create(self.user_id, name, embedding.name, embedding.dimension)
 
     def upload(self, knowledge_base_id: UUID, files: Iterable[tuple[str, BinaryIO]]) -> list[Document]:

@@ -31,7 +31,8 @@ class Settings(BaseSettings):
     redis_url: str = ""
     database_url: str = ""
 
-    embedding_model: str = "builtin"  # builtin | openai:<name> | fastembed:<name or local folder>
+    # builtin:multilingual-e5-small | builtin (MiniLM, English) | openai:<name> | fastembed:<name or local folder>
+    embedding_model: str = "builtin:multilingual-e5-small"
     embedding_base_url: str = ""  # empty: OPENAI_BASE_URL
     embedding_api_key: SecretStr = SecretStr("")  # empty: OPENAI_API_KEY
 

@@ -85,6 +85,11 @@ def question_terms(text: str) -> tuple[str, ...]:
     return tuple(term for term in terms if len(term) > 1 or term.isascii()) or terms
 
 
+def simplify(text: str) -> str:
+    """`text` with Simplified characters in place of Traditional ones. It must not have lone surrogates."""
+    return text if text.isascii() else str(_simplifier().convert(text))
+
+
 def foreign_share(text: str, scripts: frozenset[str] | None) -> float:
     """The share (0 to 1) of `text`'s letters that are in none of `scripts`, such as "latin", "han" or "kana".
 
@@ -112,7 +117,7 @@ def _normalise(text: str) -> str:
         return text
     text = text.encode("utf-8", "ignore").decode()  # OpenCC does not accept lone surrogates
     text = _FRACTION.sub(" ", text)  # NFKC would turn 6½ into 61⁄2
-    return str(_simplifier().convert(unicodedata.normalize("NFKC", text)))
+    return simplify(unicodedata.normalize("NFKC", text))
 
 
 @cache

@@ -6,19 +6,24 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.embedding import ModelState
+from kb.embedding.e5 import E5
+from kb.embedding.minilm import MINILM
+from kb.embedding.models import BUILTIN_MODELS
 from kb.errors import NotFound
 from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
 from pages.ui.documents import draw_documents, show_newest
 from pages.ui.feedback import close_dialog_if, confirm, dialog, errors_flashed, errors_shown, show_error
-from pages.ui.i18n import _, ngettext
+from pages.ui.i18n import _, ngettext, size
 from pages.ui.resources import current_user, services
 from pages.ui.state import forget_id, preferred, query_id, state
 from pages.ui.uploads import draw_upload
 
 CHOICE_KEY = "shown_knowledge_base"
 NAME_KEY = "knowledge_base_name"
+MODEL_KEY = "knowledge_base_model"
 RENAME_KEY = "rename_knowledge_base"
 MORE_KEY = "more_knowledge_base"
 
@@ -35,6 +40,7 @@ def draw_page(user: User) -> None:
         draw_first_steps(user)
         return
     base = draw_choice(user, knowledge_bases)
+    _offer_multilingual_model(base)
     draw_upload(user, base)
     draw_documents(user, base)
 
@@ -119,6 +125,15 @@ def _draw_new_dialog(user: User) -> None:
     def create() -> None:
         with st.form("new_knowledge_base_form", border=False):
             st.text_input(_("Name"), key=NAME_KEY, placeholder=_("Any name, in any language"))
+            offered = services().embeddings.offered()
+            st.radio(
+                _("Embedding model"),
+                offered,
+                key=MODEL_KEY,
+                format_func=_model_label,
+                captions=[_model_caption(name) for name in offered],
+                help=_("It finds passages by meaning. A knowledge base keeps its model."),
+            )
             created = st.form_submit_button(
                 _("Create"), key="create_knowledge_base", type="primary", on_click=_create, args=(user,)
             )
@@ -129,11 +144,41 @@ def _draw_new_dialog(user: User) -> None:
 
 def _create(user: User) -> None:
     with errors_flashed():
-        embedding = services().embeddings.default
-        base = services().knowledge_bases.create(
-            user.id, st.session_state[NAME_KEY], embedding.name, embedding.dimension
-        )
+        model = services().embeddings.get(st.session_state[MODEL_KEY])
+        base = services().knowledge_bases.create(user.id, st.session_state[NAME_KEY], model.name, model.dimension)
+        services().embeddings.prepare(model.name)
         _show(base.id)
+
+
+def _model_label(name: str) -> str:
+    labels = {
+        E5.name: _("Multilingual: Chinese, English and some 90 other languages"),
+        MINILM.name: _("Fast: English only"),
+    }
+    return labels.get(name, name)
+
+
+def _model_caption(name: str) -> str:
+    """What a built-in model is called, and its size if it is still to be downloaded."""
+    status, model = services().embeddings.status(name), BUILTIN_MODELS.get(name)
+    if status is None or model is None:
+        return ""
+    title = model.published.title
+    if status.state is ModelState.READY:
+        return title
+    return _("{title}, a download of {size}").format(title=title, size=size(model.published.wheel_bytes))
+
+
+def _offer_multilingual_model(base: KnowledgeBase) -> None:
+    """Tell the owner of a knowledge base with the English model what the multilingual one would add."""
+    if base.embedding_model == MINILM.name:
+        st.caption(
+            _(
+                "The embedding model of this knowledge base knows English only. The multilingual model also finds "
+                "Chinese passages by meaning, and passages in another language than the question. To use it, create a "
+                "new knowledge base and upload the files there."
+            )
+        )
 
 
 # --- renaming and deleting ---

@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import streamlit as st
 
-from kb.embedding import ModelState
+from kb.embedding import ModelState, full_name
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.ingestion import FailingCleanUp, failing_clean_ups, models_in_use, queue_depth
@@ -229,7 +229,7 @@ def draw_models() -> None:
 
 def _embedding_row(name: str, facts: Sequence[str] = ()) -> _Row:
     status = services().embeddings.status(name)
-    return _Row(_("Embedding model"), name, [_model_state(status.state) if status else "", *facts])
+    return _Row(_("Embedding model"), full_name(name), [_model_state(status.state) if status else "", *facts])
 
 
 def _looked(known: KnownModels) -> str:

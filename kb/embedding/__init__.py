@@ -2,7 +2,7 @@
 
 from kb.embedding.fetching import ModelState, ModelStatus
 from kb.embedding.model import Calibration, EmbeddingCache, EmbeddingModel, Vectors, require_same
-from kb.embedding.models import EmbeddingModels
+from kb.embedding.models import EmbeddingModels, full_name
 
 __all__ = [
     "Calibration",
@@ -12,5 +12,6 @@ __all__ = [
     "ModelState",
     "ModelStatus",
     "Vectors",
+    "full_name",
     "require_same",
 ]

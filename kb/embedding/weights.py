@@ -1,33 +1,55 @@
-"""Writes the published weights as the model's graph reads them: matrices as int8, word vectors in half precision.
+"""Writes the weights of a BERT encoder as its graph reads them: matrices in int8, word embeddings in 16 or 4 bits.
 
-The graph, `all-MiniLM-L6-v2.onnx`, is part of this package and made by `kb.embedding.graph`. It holds no weights but
-refers to `weights.bin` by offsets; both sides compute them from the same list of tensors.
+The graphs, `*.onnx`, are part of this package and made by `kb.embedding.graph`. They hold no weights but refer to
+`weights.bin` by offsets; both sides compute them from the same list of tensors.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-LAYERS = 6
 WEIGHTS_FILE = "weights.bin"
+BLOCK = 32  # weights that share a scale, where word embeddings have 4 bits
 _ALIGNMENT = 4096  # onnxruntime maps the file into memory, page by page
 
 Tensor = NDArray[Any]
-Weights = Mapping[str, Tensor]
 
 
-def write_weights(published: Path, target: Path) -> None:
-    """Write the tensors of the safetensors file `published` to `target`, one at a time to save memory."""
+class Weights(Protocol):
+    """Tensors by name, such as a dict."""
+
+    def __getitem__(self, name: str, /) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The sizes of a BERT encoder, and the precision of its word embeddings in the file."""
+
+    layers: int
+    words: int
+    word_bits: Literal[16, 4]
+    hidden: int = 384
+    inner: int = 1_536
+    heads: int = 12
+    positions: int = 512
+
+
+def write_weights(architecture: Architecture, weights: Weights, target: Path) -> None:
+    """Write the tensors to `target`, one at a time to save memory.
+
+    `weights` has the names of the published safetensors. Word embeddings of 4 bits come as `…word_embeddings.nibbles`
+    and `…word_embeddings.scales` instead of `….weight`.
+    """
     with target.open("wb") as file:
-        for _, offset, tensor in layout(tensors(read_safetensors(published))):
+        for _, offset, tensor in layout(tensors(architecture, weights)):
             file.seek(offset)
-            file.write(tensor.tobytes())
+            file.write(np.ascontiguousarray(tensor).data)
 
 
 def layout(named: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, int, Tensor]]:
@@ -38,14 +60,18 @@ def layout(named: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, int, Tens
         offset += -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
 
 
-def tensors(weights: Weights) -> Iterator[tuple[str, Tensor]]:
+def tensors(architecture: Architecture, weights: Weights) -> Iterator[tuple[str, Tensor]]:
     """The graph's tensors by name, in the order of the file."""
-    # Half precision saves 23 MB of memory and changes no cosine by 0.001.
-    yield "words", weights["embeddings.word_embeddings.weight"].astype(np.float16)
+    if architecture.word_bits == 4:
+        yield "words", weights["embeddings.word_embeddings.nibbles"]
+        yield "word_scales", weights["embeddings.word_embeddings.scales"]
+    else:
+        # Half precision saves 23 MB of memory and changes no cosine by 0.001.
+        yield "words", weights["embeddings.word_embeddings.weight"].astype(np.float16)
     segment = weights["embeddings.token_type_embeddings.weight"][0]
     yield "positions", weights["embeddings.position_embeddings.weight"] + segment
     yield from _copied(weights, "embeddings.LayerNorm")
-    for number in range(LAYERS):
+    for number in range(architecture.layers):
         layer = f"encoder.layer.{number}"
         for part in ("query", "key", "value"):
             yield from _linear(weights, f"{layer}.attention.self.{part}")
@@ -68,16 +94,3 @@ def _linear(weights: Weights, name: str) -> Iterator[tuple[str, Tensor]]:
     yield f"{name}.weight", np.ascontiguousarray(np.round(matrix / scales[:, None]).astype(np.int8).T)
     yield f"{name}.scale", scales
     yield f"{name}.bias", weights[f"{name}.bias"]
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, mapped into memory: a length, a JSON header with shapes and offsets, the values."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    values = np.memmap(path, np.uint8, "r", offset=8 + length)
-    return {
-        name: values[slice(*entry["data_offsets"])].view(np.float32).reshape(entry["shape"])
-        for name, entry in header.items()
-        if name != "__metadata__" and entry["dtype"] == "F32"
-    }

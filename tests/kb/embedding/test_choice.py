@@ -10,8 +10,10 @@ import pytest
 
 from kb.config import Settings, load_settings
 from kb.embedding import EmbeddingModels
-from kb.embedding.builtin import BUILTIN_MODELS
+from kb.embedding.e5 import E5
 from kb.embedding.fastembed import FastEmbedModel
+from kb.embedding.minilm import MINILM
+from kb.embedding.models import BUILTIN_MODELS
 from kb.errors import EmbeddingUnavailable, SetupError, UnknownEmbeddingModel
 
 
@@ -22,7 +24,8 @@ def _settings(model: str, **values: object) -> Settings:
 @pytest.mark.parametrize(
     ("model", "scripts"),
     [
-        ("builtin", {"latin"}),
+        ("builtin", MINILM.scripts),
+        ("builtin:multilingual-e5-small", E5.scripts),
         ("openai:text-embedding-3-small", None),
         ("fastembed:BAAI/bge-small-zh-v1.5", None),
         ("fastembed:BAAI/bge-small-en-v1.5", {"latin"}),

