@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from kb.embedding.e5 import E5
+from kb.embedding.fetching import ModelFiles
+from kb.embedding.minilm import MINILM
 from kb.errors import NotFound
 from kb.models import Progress, VersionState
 from kb.progress import WorkerInfo
@@ -46,6 +50,45 @@ def test_knowledge_base_may_have_any_name(name: str, visitor: Visitor, installat
     assert base.name == name
     assert visitor.app.selectbox(key="shown_knowledge_base").value == base.id
     assert visitor.app.query_params == {"mode": "knowledge", "knowledge_base": str(base.id)}
+
+
+def test_default_model_is_offered_first(visitor: Visitor, installation: Installation) -> None:
+    visitor.click("new_knowledge_base")
+    choice = visitor.app.radio(key="knowledge_base_model")
+    assert (choice.value, choice.options[0]) == ("test", "test")
+    assert [label.partition(":")[0] for label in choice.options[1:]] == ["Multilingual", "Fast"]
+    visitor.type("knowledge_base_name", "Any")
+    visitor.click("create_knowledge_base")
+    (base,) = installation.services.knowledge_bases.list(installation.user)
+    assert (base.embedding_model, base.dimension) == ("test", 32)
+
+
+def test_chosen_model_is_downloaded(
+    visitor: Visitor, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = Event()
+    monkeypatch.setattr(ModelFiles, "fetch", lambda files, report: fetched.set())
+    visitor.click("new_knowledge_base")
+    visitor.app.radio(key="knowledge_base_model").set_value(MINILM.name)
+    visitor.type("knowledge_base_name", "English")
+    visitor.click("create_knowledge_base")
+    (base,) = installation.services.knowledge_bases.list(installation.user)
+    assert (base.embedding_model, base.dimension) == (MINILM.name, MINILM.dimension)
+    assert fetched.wait(20)
+
+
+def test_owner_of_an_english_knowledge_base_hears_of_the_multilingual_model(
+    installation: Installation, visitor: Visitor
+) -> None:
+    create = installation.services.knowledge_bases.create
+    english = create(installation.user, "English", MINILM.name, MINILM.dimension)
+    other = create(installation.user, "Other", E5.name, E5.dimension)
+    hint = "create a new knowledge base and upload the files there"
+    visitor.run()
+    visitor.choose("shown_knowledge_base", english.id)
+    assert hint in visitor.text()
+    visitor.choose("shown_knowledge_base", other.id)
+    assert hint not in visitor.text()
 
 
 def test_taken_name_is_refused(visitor: Visitor, installation: Installation) -> None:

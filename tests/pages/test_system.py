@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,8 +12,9 @@ import sqlalchemy as sa
 from filelock import FileLock
 
 from kb.database.tables import clean_ups
+from kb.embedding.e5 import E5
 from kb.embedding.minilm import MINILM
-from kb.errors import MilvusUnavailable, ModelNotFetched
+from kb.errors import KbError, MilvusUnavailable, ModelNotFetched
 from kb.local import milvus_server
 from kb.models import KnowledgeBase
 from kb.progress import WorkerInfo
@@ -232,6 +234,30 @@ def test_embedding_model_state_is_translated(installation: Installation, visit: 
     visitor.go_to("system")
     assert "用于新知识库" in visitor.text()
     assert "尚未下载" in visitor.text()
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("openai:m", "no API key and no base URL are set"),
+        ("builtin:newer", "does not know the embedding model builtin:newer"),
+        (E5.name, "multilingual-e5-small is not available"),
+    ],
+)
+def test_model_that_cannot_be_served_is_told_with_a_next_step(
+    model: str, text: str, installation: Installation, visit: Visit
+) -> None:
+    installation.set_up(OPENAI_BASE_URL="", OPENAI_API_KEY="")
+    services = installation.services
+    services.settings.models.mkdir(parents=True, exist_ok=True)
+    (services.settings.models / E5.published.wheel).write_bytes(b"not a wheel")
+    with suppress(KbError):
+        services.embeddings.fetch(model)
+    services.knowledge_bases.create(installation.user, "Old", model, 384)
+    visitor = visit()
+    visitor.go_to("system")
+    (told,) = [warning for warning in read(visitor.app.warning) if text in warning.replace("\\", "")]
+    assert "\n" in told  # the next step
 
 
 @pytest.mark.parametrize("page", ["system", "knowledge_bases"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from kb.config import Settings, load_settings
 from kb.embedding.builtin import BuiltinModel
+from kb.embedding.e5 import E5
 from kb.embedding.minilm import MINILM
 from kb.errors import EmbeddingUnavailable
 
@@ -49,6 +51,46 @@ def test_paraphrases_are_closer_than_unrelated_texts(builtin: BuiltinModel) -> N
         ["A cat sleeps on the sofa.", "A kitten is napping on the couch.", "Interest rates rose by half a percent."]
     )
     assert cat @ same > builtin.calibration.related - 0.05 > builtin.calibration.unrelated + 0.05 > cat @ other
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "other"),
+    [
+        ("How long is green tea steeped?", "绿茶用八十度的水泡两分钟。", "利率上升了半个百分点。"),
+        ("绿茶要泡多久？", "Green tea is steeped at eighty degrees for two minutes.", "Interest rates rose."),
+    ],
+)
+def test_question_of_the_other_language_finds_its_answer(
+    e5: BuiltinModel, question: str, answer: str, other: str
+) -> None:
+    right, wrong = e5.embed_documents([answer, other]) @ e5.embed_question(question)
+    assert right > wrong + 0.03
+
+
+def test_traditional_and_simplified_text_have_one_vector(e5: BuiltinModel) -> None:
+    simplified, traditional = e5.embed_documents(["软体动物的数据库", "軟體動物的數據庫"])
+    assert np.array_equal(simplified, traditional)
+
+
+def test_e5_reads_512_tokens(e5: BuiltinModel) -> None:
+    start = PASSAGE * 2  # about 400 tokens
+    sea, law = e5.embed_documents([start + "Whales dive deep for squid.", start + "The court upheld the verdict."])
+    assert sea @ law < 0.9999
+    sea, law = e5.embed_documents([start * 2 + "Whales dive deep.", start * 2 + "The court upheld it."])
+    assert np.array_equal(sea, law)
+
+
+def test_changed_file_names_the_folder_to_delete(
+    tmp_path_factory: pytest.TempPathFactory, model_settings: Settings
+) -> None:
+    settings = load_settings(_env_file=None, zhiwen_home=tmp_path_factory.mktemp("home"))
+    folder = E5.files(settings).folder
+    shutil.copytree(E5.files(model_settings).folder, folder)
+    with (folder / "weights.bin").open("r+b") as file:
+        file.seek(1_000_000)
+        file.write(b"another weight")
+    with pytest.raises(EmbeddingUnavailable, match=r"weights\.bin is not the file that was fetched; delete"):
+        BuiltinModel(E5, settings, threads=1).embed_question("?")
 
 
 def test_second_half_of_a_long_text_counts(minilm: BuiltinModel) -> None:
