@@ -11,7 +11,6 @@ from kb import prompts
 from kb.completions import ChatClient, Piece, TextPiece
 from kb.errors import NoChatModel, NotFound
 from kb.extracts import extract_answer
-from kb.lexical import script_share
 from kb.library.access import KNOWLEDGE_BASE
 from kb.llm import ChatModel
 from kb.models import Message, Mode, Retrieval
@@ -49,29 +48,23 @@ async def answer(chat: ChatClient, retrieve: Retrieve, question: Question) -> As
 
     No text at all after `PassagesFound` means: nothing relevant was found, or the mode is to show passages only.
     """
-    chinese = is_chinese(question.text)
     if question.mode is Mode.LLM:
         model = await asyncio.to_thread(question.find_model)
         if model is None:
             raise NoChatModel
-        messages = prompts.chat_messages(question.text, question.history, chinese)
+        messages = prompts.chat_messages(question.text, question.history)
     else:
         if question.knowledge_base_id is None:
             raise NotFound(what=KNOWLEDGE_BASE)
         retrieval = await asyncio.to_thread(retrieve, question.user_id, question.knowledge_base_id, question.text)
         yield PassagesFound(retrieval)
-        if question.mode is Mode.TEST or not retrieval.passages:
+        if question.mode is Mode.TEST or not (retrieval.passages or retrieval.files):
             return
         model = await asyncio.to_thread(question.find_model)
         if model is None:
-            yield TextPiece(extract_answer(retrieval))
+            yield TextPiece(extract_answer(retrieval, prompts.is_chinese(question.text)))
             return
-        messages = prompts.knowledge_messages(question.text, question.history, retrieval.passages, chinese)
+        messages = prompts.knowledge_messages(question.text, question.history, retrieval)
     yield ModelChosen(model)
     async for piece in chat.stream(model, messages):
         yield piece
-
-
-def is_chinese(text: str) -> bool:
-    """Whether the text is mostly Chinese, by its script: Japanese has Han characters, too, but also kana."""
-    return script_share(text, "han") >= 0.2 and not script_share(text, "kana")

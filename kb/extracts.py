@@ -10,7 +10,7 @@ from itertools import groupby
 from statistics import median
 
 from kb import lexical
-from kb.models import Passage, Retrieval
+from kb.models import FileList, Passage, Retrieval
 
 ANSWER_PASSAGES = 3
 ANSWER_SENTENCES = 2
@@ -135,12 +135,17 @@ def matching_sentences(sentences: Sequence[Sentence], limit: int = ANSWER_SENTEN
 # --- the answer without a language model -----------------------------------------------------------------------
 
 
-def extract_answer(retrieval: Retrieval) -> str:
-    """The best passages as Markdown: of each what matches, marked, with what stands around it, and its citation.
+def extract_answer(retrieval: Retrieval, chinese: bool) -> str:
+    """What was found as Markdown: names of files, or the best passages. `chinese`: the words around them.
 
-    Rows of a table keep their header; a heading stands above the answer, never for it. A passage that matches no
-    more than half as well as the best one, or says the same, is left out.
+    Of each passage comes what matches, marked, with what stands around it, and its citation. Rows of a table keep their
+    header; a heading stands above the answer, never for it. A passage that matches no more than half as well as the
+    best one, or says the same, is left out.
     """
+    if retrieval.beginnings:
+        return _beginnings(retrieval)
+    if not retrieval.passages:
+        return _names(retrieval.files, chinese) if retrieval.files else ""
     quotes: list[str] = []
     bodies: set[str] = set()
     most = 0
@@ -154,6 +159,28 @@ def extract_answer(retrieval: Retrieval) -> str:
         bodies.add(body)
         quotes.append(_quote(passage, body))
     return "\n\n".join(quotes) or _quote(retrieval.passages[0], _as_text(retrieval.passages[0].chunk.text))
+
+
+def _names(files: FileList, chinese: bool) -> str:
+    """The list of files, and how many there are."""
+    lines = [f"- {_as_text(name)}" for name in files.names]
+    if len(lines) < files.total:
+        lines.append("- …")
+    head = f"知识库中共有 {files.total} 个文件：" if chinese else f"The knowledge base holds {files.total} files:"
+    if files.total == 1:
+        head = "知识库中有 1 个文件：" if chinese else "The knowledge base holds one file:"
+    return "\n".join([head, "", *lines])
+
+
+def _beginnings(retrieval: Retrieval) -> str:
+    """The first passage of each file, line by line."""
+    firsts: dict[str, Passage] = {}
+    for passage in retrieval.passages:
+        firsts.setdefault(passage.document_name, passage)
+    return "\n\n".join(
+        _quote(passage, "\n\n".join(_as_text(line) for line in passage.context.splitlines() if line.strip()))
+        for passage in firsts.values()
+    )
 
 
 def _quote(passage: Passage, body: str) -> str:

@@ -300,12 +300,35 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class FileList:
+    """The names of the first files of a knowledge base, by name, and how many there are in all."""
+
+    names: tuple[str, ...] = ()
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How much of a file was read from its beginning: `chunks` of `total`."""
+
+    name: str = ""
+    chunks: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
-    """The answer of `kb.retrieval.retrieve`: the passages, the best first, and the trace of how."""
+    """The answer of `kb.retrieval.retrieve`: the passages, the best first, and the trace of how.
+
+    `files` are given for a question about the knowledge base. `beginnings` tell that the passages were not searched
+    for: they are files from their beginning, in order, without scores.
+    """
 
     question: str = ""
     passages: tuple[Passage, ...] = ()
     trace: Trace = field(default_factory=Trace)
+    files: FileList | None = None
+    beginnings: tuple[Beginning, ...] = ()
 
 
 # --- conversations ---------------------------------------------------------------------------------------------

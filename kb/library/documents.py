@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -136,6 +137,27 @@ class Documents:
     def get(self, user_id: UUID, document_id: UUID) -> Document:
         with self._database.read() as connection:
             return to_document(own_document(connection, user_id, document_id))
+
+    def called(self, user_id: UUID, knowledge_base_id: UUID, name: str, limit: int) -> list[Document]:
+        """Ready documents with this name, with or without its extension, in any case. Reads every name."""
+        folded = fold(clean_text(name))[:FOLDED_CHARACTERS]
+        found = (
+            sa.select(versions.c.id)
+            .where(
+                versions.c.listed_in == knowledge_base_id,
+                versions.c.state == VersionState.READY.value,
+                sa.or_(
+                    versions.c.folded_name == folded,
+                    versions.c.folded_name.startswith(f"{folded}.", autoescape=True),
+                ),
+            )
+            .order_by(versions.c.folded_name, versions.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            own_knowledge_base(connection, user_id, knowledge_base_id)
+            rows = connection.execute(_rows_of(found).order_by(versions.c.folded_name))
+            return [document for row in rows if _extends(folded, (document := to_document(row)).name)]
 
     def list(
         self,
@@ -384,6 +406,11 @@ def _group_of_state(order: DocumentOrder) -> sa.ColumnElement[int]:
     """Which group of states a version is shown in."""
     places = {state.value: place for place, group in enumerate(_GROUPS.get(order, _ALL_STATES)) for state in group}
     return sa.case(places, value=versions.c.state)
+
+
+def _extends(folded: str, name: str) -> bool:
+    """Whether `name` is `folded` with at most an extension: “report.v2.pdf” is not called “report”."""
+    return fold(name) == folded or fold(PurePath(name).stem) == folded
 
 
 def _is_in(states: Collection[VersionState]) -> sa.ColumnElement[bool]:

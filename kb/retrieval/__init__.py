@@ -16,7 +16,8 @@ from kb import lexical
 from kb.embedding import EmbeddingModel, EmbeddingModels, Vectors, require_same
 from kb.errors import N_
 from kb.library import Documents, KnowledgeBases
-from kb.models import KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Step, Trace
+from kb.models import Beginning, FileList, KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Step, Trace
+from kb.retrieval.overviews import Overviews
 from kb.retrieval.ranking import Candidate, build_contexts, fuse, neighbour_ids
 from kb.vectors import Hit, VectorStore
 
@@ -44,6 +45,7 @@ class Retriever:
         self._knowledge_bases = knowledge_bases
         self._documents = documents
         self._vectors = vectors
+        self._overviews = Overviews(documents, vectors)
         self._embeddings = embeddings
         self._pool = ThreadPoolExecutor(16, thread_name_prefix="retrieval")
 
@@ -67,6 +69,11 @@ class Retriever:
             note.remaining = knowledge_base.ready_count
         if not knowledge_base.ready_count:
             return run.result(())
+        if overview := self._overviews.find(user_id, knowledge_base, question, profile):
+            run.steps += overview.steps
+            run.files, run.beginnings = overview.files, overview.beginnings
+            if overview.is_whole:
+                return run.result(overview.passages)
         routes = self._find(run)
         with run.step("fuse") as note:
             candidates = fuse(routes, run.weights)
@@ -194,6 +201,8 @@ class _Run:
     vector: Vectors | None = None
     names: dict[UUID, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    files: FileList | None = None
+    beginnings: tuple[Beginning, ...] = ()
     began: float = field(default_factory=time.perf_counter)
 
     @contextmanager
@@ -205,7 +214,8 @@ class _Run:
 
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
         total = (time.perf_counter() - self.began) * 1000
-        return Retrieval(self.question, passages, Trace(tuple(self.steps), self.profile, total, self.terms))
+        trace = Trace(tuple(self.steps), self.profile, total, self.terms)
+        return Retrieval(self.question, passages, trace, self.files, self.beginnings)
 
 
 def _passage(run: _Run, candidate: Candidate) -> Passage:

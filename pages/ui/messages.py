@@ -156,6 +156,7 @@ def _draw_running(message: Message, user_id: UUID) -> None:
             elif live.retrieval:
                 found = len(live.retrieval.passages)
                 text = ngettext("{count} passage found. Writing…", "{count} passages found. Writing…", found)
+                text = text if found else _("Writing…")
                 st.markdown(f":shimmer[{text}]")
             else:
                 text = _("Thinking…") if message.mode is Mode.LLM else _("Searching…")

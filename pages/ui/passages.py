@@ -11,7 +11,7 @@ import streamlit as st
 from kb.errors import N_
 from kb.extracts import escape_markdown as escape
 from kb.extracts import split_sentences
-from kb.models import Chunk, Document, Passage, Retrieval, RouteHit, Source, Trace, User
+from kb.models import Chunk, Document, FileList, Passage, Retrieval, RouteHit, Source, Step, Trace, User
 from pages.ui.feedback import dialog, errors_shown
 from pages.ui.i18n import _, ngettext, number, place_label
 from pages.ui.resources import services
@@ -22,6 +22,8 @@ _FOLDED_CHARACTERS = 600  # above a match; less than the box shows
 
 STEP_NAMES = {
     "documents": N_("Documents that are ready"),
+    "files": N_("List the files"),
+    "beginnings": N_("Read files from their beginning"),
     "analyze": N_("Analyse the question"),
     "embed": N_("Embed the question"),
     "dense": N_("Dense route (HNSW)"),
@@ -51,12 +53,29 @@ def draw_nothing_found(retrieval: Retrieval) -> None:
 
 def draw_passages(retrieval: Retrieval, key_suffix: str = "") -> None:
     """Draw all passages, the best first, and the trace."""
-    if not retrieval.passages:
+    if not retrieval.passages and not retrieval.files:
         draw_nothing_found(retrieval)
+    if retrieval.files:
+        draw_files(retrieval.files, f"files{key_suffix}")
+    for beginning in retrieval.beginnings:
+        st.caption(
+            _("“{name}” from its beginning: {chunks} of {total} chunks").format(
+                name=escape(beginning.name), chunks=number(beginning.chunks), total=number(beginning.total)
+            )
+        )
     for passage in retrieval.passages:
         with st.container(border=True, key=f"passage-{passage.rank}{key_suffix}"):
             draw_passage(passage, retrieval.trace.terms)
     draw_trace(retrieval.trace, f"trace{key_suffix}")
+
+
+def draw_files(files: FileList, key: str) -> None:
+    """Draw the names of files, once they are opened."""
+    label = ngettext("{count} file in the knowledge base", "{count} files in the knowledge base", files.total)
+    with st.expander(label, icon=":material/folder_open:", key=key, on_change="rerun") as body:
+        if body.open:
+            names = [f"- {escape(name)}" for name in files.names]
+            st.markdown("\n".join([*names, "- …"] if len(names) < files.total else names))
 
 
 def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
@@ -177,7 +196,7 @@ def _draw_steps(trace: Trace) -> None:
     rows = "".join(
         f"<tr><td>{html.escape(_(STEP_NAMES.get(step.name, step.name)))}</td>"
         f"<td class='zw-number'>{number(step.milliseconds, 1)} ms</td>"
-        f"<td class='zw-number'>{html.escape(_left(step.remaining, step.note))}</td></tr>"
+        f"<td class='zw-number'>{html.escape(_left(step))}</td></tr>"
         for step in trace.steps
     )
     st.html(f"<table class='zw-trace'>{rows}</table>")
@@ -200,12 +219,21 @@ def _draw_steps(trace: Trace) -> None:
     )
 
 
-def _left(remaining: int, note: str) -> str:
-    return _(note) if note else ngettext("{count} left", "{count} left", remaining)
+def _left(step: Step) -> str:
+    if step.note:
+        return _(step.note)
+    match step.name:
+        case "files":
+            return ngettext("{count} file", "{count} files", step.remaining)
+        case "beginnings":
+            return ngettext("{count} chunk", "{count} chunks", step.remaining)
+    return ngettext("{count} left", "{count} left", step.remaining)
 
 
 def _scores(passage: Passage) -> list[tuple[str, str]]:
-    """Every score by its name; “–” for a route that did not find the passage."""
+    """Every score by its name; “–” for a route that did not find the passage. None if it was not searched for."""
+    if not passage.dense and not passage.lexical:
+        return []
     return [
         (_("Fused"), number(passage.fused, 3)),
         (_("Cosine"), _route(passage.dense)),

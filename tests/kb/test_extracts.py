@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from kb.extracts import ANSWER_PASSAGES, Part, escape_markdown, extract_answer, matching_sentences, split_sentences
 from kb.lexical import question_terms
-from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Trace
+from kb.models import Beginning, Chunk, FileList, Passage, Retrieval, RetrievalProfile, Trace
 
 STOCK = "\n".join(
     f"Part number: SP-{number}; Name: Gasket kit size {number}; Weight (g): {number // 5}; Place: C{number % 9}"
@@ -23,7 +23,8 @@ def passage(rank: int, text: str, heading: str = "") -> Passage:
 
 
 def extract(question: str, *passages: Passage) -> str:
-    return extract_answer(Retrieval(question, passages, Trace((), RetrievalProfile(), 1.0, question_terms(question))))
+    trace = Trace((), RetrievalProfile(), 1.0, question_terms(question))
+    return extract_answer(Retrieval(question, passages, trace), chinese=False)
 
 
 def quoted(question: str, text: str, heading: str = "") -> list[str]:
@@ -249,3 +250,24 @@ def test_passage_text_is_not_read_as_markdown(template: str) -> None:
 
 def test_escape_markdown() -> None:
     assert escape_markdown("a*b_c[d]") == "a\\*b\\_c\\[d\\]"
+
+
+# --- names and beginnings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "chinese", "answer"),
+    [
+        (FileList(("a_1.md", "手册.pdf"), 2), False, "The knowledge base holds 2 files:\n\n- a\\_1.md\n- 手册.pdf"),
+        (FileList(("a.md", "b.md"), 7), True, "知识库中共有 7 个文件：\n\n- a.md\n- b.md\n- …"),
+        (FileList(("a.md",), 1), False, "The knowledge base holds one file:\n\n- a.md"),
+    ],
+)
+def test_names_are_listed_with_their_number(files: FileList, chinese: bool, answer: str) -> None:
+    assert extract_answer(Retrieval("?", files=files), chinese) == answer
+
+
+def test_file_is_quoted_from_its_beginning() -> None:
+    passages = (passage(1, "# Refunds\nWithin 14 days."), passage(2, "By post."))
+    retrieval = Retrieval("Summarize it", passages, beginnings=(Beginning("手册.pdf", 2, 2),))
+    assert extract_answer(retrieval, chinese=False) == "> \\# Refunds\n>\n> Within 14 days. [1]"

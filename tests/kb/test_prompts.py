@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from kb.answering import is_chinese
-from kb.models import Chunk, Message, MessageState, Mode, Passage, Role
-from kb.prompts import HISTORY_TOKENS, chat_messages, knowledge_messages
+from kb.models import Beginning, Chunk, FileList, Message, MessageState, Mode, Passage, Retrieval, Role
+from kb.prompts import HISTORY_TOKENS, chat_messages, is_chinese, knowledge_messages
 
 
 def passage(rank: int, text: str, page: int = 0, heading: str = "", context: str | None = None) -> Passage:
     chunk = Chunk(str(rank), uuid4(), uuid4(), rank, 0, len(text), page, heading, text)
     return Passage(chunk, "手册.pdf", rank, 1.0, 1.0, 1.0, None, None, text if context is None else context)
+
+
+def found(passages: Sequence[Passage], **more: Any) -> Retrieval:
+    return Retrieval("?", tuple(passages), **more)
 
 
 def message(role: Role, content: str, state: MessageState = MessageState.DONE) -> Message:
@@ -26,7 +31,7 @@ def message(role: Role, content: str, state: MessageState = MessageState.DONE) -
 
 def test_passages_are_numbered_with_their_source() -> None:
     passages = [passage(1, "One.", 12, "Part > A"), passage(2, "Two."), passage(3, "Cut.", context="")]
-    (role, system), question = knowledge_messages("Why?", [], passages, chinese=False)
+    (role, system), question = knowledge_messages("Why?", [], found(passages))
     assert role == "system"
     assert "[1] (手册.pdf · p. 12 · Part > A)\nOne." in system
     assert "[2] (手册.pdf)\nTwo." in system
@@ -36,21 +41,21 @@ def test_passages_are_numbered_with_their_source() -> None:
 
 
 def test_chinese_question_gets_chinese_instructions() -> None:
-    (_, system), _ = knowledge_messages("为什么？", [], [passage(1, "因为。")], chinese=True)
+    (_, system), _ = knowledge_messages("为什么？", [], found([passage(1, "因为。")]))
     assert "资料" in system
     assert "Passages" not in system
-    assert chat_messages("为什么？", [], chinese=True)[0][1] != chat_messages("Why?", [], chinese=False)[0][1]
+    assert chat_messages("为什么？", [])[0][1] != chat_messages("Why?", [])[0][1]
 
 
 def test_braces_in_a_passage_are_kept() -> None:
-    (_, system), _ = knowledge_messages("Why?", [], [passage(1, "{passages} {0} %s")], chinese=False)
+    (_, system), _ = knowledge_messages("Why?", [], found([passage(1, "{passages} {0} %s")]))
     assert "{passages} {0} %s" in system
 
 
 def test_citations_inside_a_passage_are_neutralised() -> None:
     text = "As shown [2][3, 4].\n\n[2] (HR.pdf · p. 4)\n40 days【1】."
     passages = [passage(1, text), *(passage(rank, "More.") for rank in (2, 3, 4))]
-    (_, system), _ = knowledge_messages("Why?", [], passages, chinese=False)
+    (_, system), _ = knowledge_messages("Why?", [], found(passages))
     assert "As shown (2)(3, 4).\n\n(2) (HR.pdf · p. 4)\n40 days(1)." in system
 
 
@@ -58,7 +63,7 @@ def test_citations_inside_a_passage_are_neutralised() -> None:
     "text", ["row[1]", "call()[2]", "y = [1, 2]", "ids: [2]", "[[1, 2], [2]]", "in [0, 1]", "[0-9]+", "as [7] says"]
 )
 def test_brackets_that_are_no_citations_are_kept(text: str) -> None:
-    (_, system), _ = knowledge_messages("Why?", [], [passage(1, text), passage(2, "More.")], chinese=False)
+    (_, system), _ = knowledge_messages("Why?", [], found([passage(1, text), passage(2, "More.")]))
     assert f"\n{text}\n" in system
 
 
@@ -72,7 +77,7 @@ def test_history_leaves_out_notices_and_empty_answers() -> None:
         message(Role.ASSISTANT, "stopped", MessageState.STOPPED),
         message(Role.ASSISTANT, ""),
     ]
-    told = chat_messages("three", history, chinese=False)[1:]
+    told = chat_messages("three", history)[1:]
     assert told == [
         ("user", "one"),
         ("assistant", "first"),
@@ -84,7 +89,7 @@ def test_history_leaves_out_notices_and_empty_answers() -> None:
 
 def test_incomplete_answer_can_be_continued() -> None:
     half = [message(Role.USER, "one"), message(Role.ASSISTANT, "half", MessageState.FAILED)]
-    assert chat_messages("Go on", half, chinese=False)[1:] == [
+    assert chat_messages("Go on", half)[1:] == [
         ("user", "one"),
         ("assistant", "half"),
         ("user", "Go on"),
@@ -98,7 +103,7 @@ def test_unanswered_question_is_left_out() -> None:
         *(message(Role.USER, "two"), message(Role.ASSISTANT, "", MessageState.STOPPED)),
         *(message(Role.USER, "three"), message(Role.ASSISTANT, "", MessageState.FAILED)),
     ]
-    assert chat_messages("four", unanswered, chinese=False)[1:] == [("user", "four")]
+    assert chat_messages("four", unanswered)[1:] == [("user", "four")]
 
 
 def test_history_keeps_the_latest_within_its_budget() -> None:
@@ -110,13 +115,14 @@ def test_history_keeps_the_latest_within_its_budget() -> None:
             message(Role.ASSISTANT, f"{number}!"),
         )
     ]
-    told = chat_messages("now", history, chinese=True)[1:-1]
+    told = chat_messages("now", history)[1:-1]
     assert [text.split()[0] for _role, text in told] == ["3", "3!", "4", "4!", "5", "5!"]
 
 
 @pytest.mark.parametrize(
     ("text", "chinese"),
     [
+        *(("总结 refunds.md", True), ("用 Python 写 quicksort", True), ("What does 保修 mean?", False)),
         *(("什么是 HNSW？", True), ("What is 向?", False), ("What is HNSW?", False), ("", False)),
         *(
             ("Что такое индекс?", False),
@@ -126,5 +132,59 @@ def test_history_keeps_the_latest_within_its_budget() -> None:
         ),
     ],
 )
-def test_chinese_is_recognised_by_its_share(text: str, chinese: bool) -> None:
+def test_chinese_is_recognised(text: str, chinese: bool) -> None:
     assert is_chinese(text) is chinese
+
+
+@pytest.mark.parametrize(
+    ("question", "named"),
+    [
+        ("返品はできますか？", "the question (Japanese)"),
+        ("환불은 어떻게 하나요?", "the question (Korean)"),
+        ("นโยบายการคืนเงินคืออะไร", "the question (Thai)"),
+        ("Wie lange gilt die Garantie?", "the question,"),
+        ("What is the warranty?", "the question,"),
+    ],
+)
+def test_language_of_the_answer_is_named_where_the_script_tells_it(question: str, named: str) -> None:
+    (_, system), _ = knowledge_messages(question, [], found([passage(1, "保修期两年。")]))
+    assert named in system
+    assert "whatever language the passages are in" in system
+
+
+def test_chinese_question_to_english_passages_is_answered_in_chinese() -> None:
+    (_, system), _ = knowledge_messages("保修期多长？", [], found([passage(1, "The warranty lasts two years.")]))
+    assert "用提问所用的语言（中文）回答" in system
+
+
+# --- questions about the base or a whole file ------------------------------------------------------------------
+
+
+def test_names_of_files_reach_the_model() -> None:
+    files = FileList(("a.md", "手册 [1].pdf"), 2)
+    (_, system), _ = knowledge_messages("Which files are there?", [], found([], files=files))
+    assert "The knowledge base holds 2 files:\n- a.md\n- 手册 [1].pdf" in system
+    assert "Passages:" not in system
+    (_, system), _ = knowledge_messages("有哪些文件？", [], found([], files=files))
+    assert "知识库中共有 2 个文件：\n- a.md" in system
+
+
+def test_model_is_told_how_many_names_are_left_out() -> None:
+    (_, system), _ = knowledge_messages("Which files are there?", [], found([], files=FileList(("a.md",), 90)))
+    assert "90 files. The first 1 by name are:\n- a.md" in system
+
+
+@pytest.mark.parametrize(
+    ("question", "total", "told"),
+    [
+        ("Summarize a.md", 1, "The passages are the whole file “a.md”."),
+        ("Summarize a.md", 9, "the first 1 of its 9 chunks"),
+        ("总结一下 a.md", 1, "文件“a.md”的全文"),
+        ("总结一下 a.md", 9, "共 9 块，这里是前 1 块"),
+    ],
+)
+def test_model_is_told_how_much_of_a_file_it_gets(question: str, total: int, told: str) -> None:
+    beginnings = (Beginning("a.md", 1, total),)
+    (_, system), _ = knowledge_messages(question, [], found([passage(1, "One.")], beginnings=beginnings))
+    assert told in system
+    assert "[1] (手册.pdf)\nOne." in system

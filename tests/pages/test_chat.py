@@ -206,6 +206,26 @@ def test_nothing_relevant_asks_no_model(installation: Installation, visit: Visit
     assert models.chats == []
 
 
+def test_names_of_files_reach_the_model(installation: Installation, visit: Visit, models: ModelServer) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.ask("What files are in this knowledge base?")
+    assert "Nothing relevant" not in visitor.text()
+    assert "The knowledge base holds one file:\n- tea.md" in models.chats[-1].body["messages"][0]["content"]
+
+
+def test_names_of_files_are_the_answer_without_a_model(without_model: Installation, visit: Visit) -> None:
+    without_model.filled(files={"tea.md": "Tea.", "茶.md": "茶。"})
+    for question, head in {
+        "list all files": "The knowledge base holds 2 files:",
+        "有哪些文件？": "知识库中共有 2 个文件：",
+    }.items():
+        visitor = visit()
+        visitor.ask(question)
+        assert head in visitor.text()
+        assert "Nothing relevant" not in visitor.text()
+
+
 @pytest.mark.parametrize(("locale", "label"), [("en-US", "Thoughts"), ("zh-CN", "思考过程")])
 def test_reasoning_is_folded(locale: str, label: str, installation: Installation, visit: Visit) -> None:
     installation.set_up(LLM_MODEL="think")

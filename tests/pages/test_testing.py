@@ -52,6 +52,25 @@ def test_passages_are_ranked_with_scores_and_trace(visitor: Visitor) -> None:
         assert step in trace
 
 
+def test_file_from_its_beginning_has_no_scores(visitor: Visitor) -> None:
+    run_test(visitor, "Summarize tea.md")
+    assert "“tea.md” from its beginning: 1 of 1 chunks" in visitor.text("passages").replace("\\", "")
+    assert "tea.md" in visitor.text("passage-1")
+    assert "Relevance</b>" not in visitor.text("passage-1")
+    visitor.app.session_state["trace"] = True
+    visitor.run()
+    assert "Read files from their beginning" in visitor.text("passages")
+
+
+def test_names_of_files_are_shown(visitor: Visitor) -> None:
+    run_test(visitor, "Which files are in this knowledge base?")
+    assert "Nothing relevant" not in visitor.text()
+    visitor.app.session_state["files"] = True
+    visitor.run()
+    shown = visitor.text("passages").replace("\\", "")
+    assert "- soup.md\n- tea.md" in shown
+
+
 def test_language_model_is_not_called(visitor: Visitor, models: ModelServer) -> None:
     run_test(visitor, QUESTION)
     assert visitor.has("passage-1")

@@ -1,0 +1,333 @@
+"""Questions about the base or a whole file: “Which files are there?”, “Summarize refunds.md”, “总结一下这份文档”.
+
+No search answers them: they ask for names, or for a file from its beginning. Their words tell them, and they consist of
+little else: a question that merely holds such words (“Which documents do I need for a visa?”) is an ordinary one.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Flag, auto
+from pathlib import PurePath
+from uuid import UUID
+
+from kb.lexical import simplify
+from kb.library import Documents
+from kb.models import (
+    Beginning,
+    Chunk,
+    Document,
+    DocumentOrder,
+    FileList,
+    KnowledgeBase,
+    Passage,
+    RetrievalProfile,
+    Step,
+    VersionState,
+)
+from kb.names import clean_text, fold
+from kb.retrieval.ranking import estimate_tokens
+from kb.vectors import VectorStore
+
+LISTED_NAMES = 100
+MOST_FILES = 5  # whose beginnings are read together
+MOST_CHUNKS = 30  # of all of them
+LONGEST_QUESTION = 200  # characters; a longer one asks for more than this
+
+# --- what a question asks --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a question asks for.
+
+    `phrases` may name the file, the likeliest first; `titles` are files that it names one by one. Neither means “this
+    document”. `is_exact`: an ordinary question could have these words, so a file must be called exactly that.
+    """
+
+    wants_names: bool = False
+    wants_beginnings: bool = False
+    phrases: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    is_exact: bool = False
+
+
+class _Kind(Flag):
+    """What a word of such a question can be."""
+
+    FILLER = auto()
+    VERB = auto()  # “write a summary”; “which files do I need?” is an ordinary question
+    LIST = auto()  # “which”, “list”, “哪些”
+    FILES = auto()
+    MATERIALS = auto()  # they are files only if they are here
+    HERE = auto()
+    FILE = auto()  # “this document”, “全文”
+    BASE = auto()
+    WHOLE = auto()  # “summarize”, “总结”
+    PERHAPS = auto()  # “what is … about”, “介绍”
+    PARTS = auto()  # whoever lists all clauses reads the whole
+
+
+def _words(kind: _Kind, words: str) -> dict[str, _Kind]:
+    return dict.fromkeys(words.split(), kind)
+
+
+_ENGLISH = (
+    _words(
+        _Kind.FILLER,
+        """a an the all any every each of my our their its in into inside within on at to for from with and or by as is
+        are was were be been am do does did we i me us have has had got can could would will please there contain
+        contains contained include includes included hold holds stored available present currently now right so far
+        already exist exists loaded ready indexed see access know tell give only briefly brief short shortly long
+        detailed quick quickly simple main key most important entire full complete total exactly name title
+        filename kind kinds type types latest newest english chinese french german spanish japanese
+        how word words sentence sentences paragraph paragraphs bullet bullets line lines one two three four five ten few
+        up up-to-date""",
+    )
+    | _words(_Kind.VERB, "get make write create provide need want like produce prepare read")
+    | _words(
+        _Kind.LIST, "what which list lists show many much enumerate display whats what's what’s names titles filenames"
+    )
+    | _words(_Kind.FILES, "files documents docs pdfs")
+    | _words(_Kind.MATERIALS, "sources materials texts papers spreadsheets presentations slides articles")
+    | _words(_Kind.HERE, "here uploaded uploads you your")
+    | _words(_Kind.FILE, "file document doc pdf this that it whole text article paper report attachment")
+    | _words(_Kind.BASE, "kb knowledgebase knowledge-base")
+    | _words(_Kind.WHOLE, "summarize summarise summarizing summary summaries overview outline gist recap tldr")
+    | _words(_Kind.PERHAPS, "about say says describe covers cover content contents takeaways points topics discuss")
+    | _words(_Kind.PARTS, "clauses sections chapters headings provisions")
+)
+_CHINESE = (
+    _words(
+        _Kind.FILLER,
+        """请问 帮我 帮忙 给我 告诉我 麻烦 能不能 能否 可否 可以 一下 看一看 看看 我想知道 想知道 这个 这些 那个 当前
+        现在 目前 我们 它们 里面 里头 里边 之中 都有 一共有 一共 总共有 总共 共有 全部 所有 包含 包括 含有 收录
+        存放 存储 存有 保存 名字 名称 标题 文件名 以及 数量 到底 究竟 可供 可用 查询 写个 写一 做个 做一 一个 一份
+        一段 一篇 一句话 一句 几句话 两句话 三句话 百字 以内 左右 简单 简要 简短 简洁 详细 快速 中文 英文 英语 主要
+        核心 关键 整个 整份 整篇 完整 进行 出来 对于 您好 你好 谢谢""",
+    )
+    | _words(
+        _Kind.LIST,
+        "有哪些 都有哪些 哪些 哪几 有什么 有些什么 什么 有多少 多少 几个 几份 几篇 列出来 列出 列一下 列举 罗列",
+    )
+    | _words(_Kind.LIST, "展示 显示 清单 列表 名单 目录")
+    | _words(_Kind.FILES, "文件 文档 文献")
+    | _words(_Kind.MATERIALS, "资料 材料 文章 附件 书籍")
+    | _words(_Kind.HERE, "这里 你们 你有 您有 上传了 上传过 已上传 上传的 已经上传")
+    | _words(_Kind.FILE, "全文 本文件 本文档 本文 原文 正文 该文件 该文档 该文 此文件 此文档 这份 这篇 这本")
+    | _words(_Kind.BASE, "知识库 资料库 文档库 文件库 库里 库中 库内")
+    | _words(
+        _Kind.WHOLE, "总结 概括 概述 概览 归纳 摘要 概要 大意 梗概 综述 提要 中心思想 主要内容 主旨 总览 小结 梳理"
+    )
+    | _words(_Kind.PERHAPS, "讲了些什么 讲了什么 讲了啥 讲的是什么 讲什么 说了些什么 说了什么 说了啥 说的是什么 说什么")
+    | _words(_Kind.PERHAPS, "写了些什么 写了什么 写的是什么 关于什么 介绍了什么 介绍 内容 要点 重点 大纲 提纲")
+    | _words(_Kind.PARTS, "条款 条文 章节 条目 小标题")
+)
+_CHINESE_WORD = re.compile("|".join(sorted(map(re.escape, _CHINESE), key=len, reverse=True)))
+# Single characters are parts of other words, too: they only go from the ends of what is left, or if nothing else is.
+_ENDS = "的了吗嗎呢啊呀吧把将將对對为為请請是有在里裡裏中内內和与與及用我你它这這那"
+_SINGLES = frozenset(_ENDS + "该本此上下都共全个份篇条款字以做写来出给能想看些名几存过已叫")
+_QUOTED = re.compile(r"《([^《》]{1,100})》|「([^「」]{1,100})」|“([^“”]{1,100})”|\"([^\"]{1,100})\"|`([^`]{1,100})`")
+_TOKEN = re.compile(r"([\u3400-\u9fff]+)|((?:[^\W\u3400-\u9fff]|(?<=\w)[-.'’&+](?=\w))+)")
+_BASE_IN_TWO_WORDS = re.compile(r"\bknowledge\s+base\b")
+_TLDR = re.compile(r"\btl;\s?dr\b")
+_EXTENSION = re.compile(r"\.[a-z0-9]{1,5}$")
+# How to do something, what a thing is, and what can be uploaded are questions to the documents.
+_ORDINARY = re.compile(
+    r"how(?!\s+(?:many|much)\b)|what\s+about\b|why\b|who\b|when\b|where\b"
+    r"|.*(?:怎么|如何|怎样|为什么|什么是|哪里|能上传|可以上传|支持)"
+)
+
+
+def read_question(question: str) -> Asked | None:
+    """What the question asks for; None if it is an ordinary one. Takes linear time."""
+    if len(question) > LONGEST_QUESTION:
+        return None
+    text = _TLDR.sub("tldr", _BASE_IN_TWO_WORDS.sub("kb", fold(clean_text(question)).strip()))
+    if _ORDINARY.match(simplify(text)):
+        return None
+    titles = ["".join(found).strip() for found in _QUOTED.findall(text)]
+    kinds, rest, numbers = _read_words(_QUOTED.sub(" ", text))
+    phrases = (" ".join([*rest, *numbers]), " ".join(rest)) if rest else ()
+    titles += [word for word in rest if _EXTENSION.search(word)]
+    asked = Asked(phrases=tuple(dict.fromkeys(phrases)), titles=tuple(dict.fromkeys(titles)))
+    has_names = bool(phrases or titles)
+    wants_whole = _Kind.WHOLE in kinds or (_Kind.LIST in kinds and _Kind.PARTS in kinds)
+    if wants_whole or (_Kind.PERHAPS in kinds and (has_names or kinds & (_Kind.FILE | _Kind.BASE | _Kind.FILES))):
+        is_of_base = _Kind.BASE in kinds and not has_names
+        return replace(asked, wants_beginnings=True, wants_names=is_of_base, is_exact=not wants_whole)
+    if _Kind.LIST not in kinds or _Kind.VERB in kinds or has_names:
+        return None
+    are_here = _Kind.MATERIALS in kinds and _Kind.HERE in kinds
+    if are_here or kinds & (_Kind.FILES | _Kind.BASE):
+        return replace(asked, wants_names=True)
+    return replace(asked, wants_beginnings=True) if _Kind.FILE in kinds else None
+
+
+def _read_words(text: str) -> tuple[_Kind, list[str], list[str]]:
+    """The kinds of the words that such questions consist of; then the other words, and the numbers."""
+    kinds = _Kind(0)
+    rest: list[str] = []
+    numbers: list[str] = []
+    for token in _TOKEN.finditer(text):
+        han, other = token.groups()
+        if han:
+            # The words are compared in Simplified characters; a file's name stays as it was written.
+            simplified = simplify(han)
+            is_aligned = len(simplified) == len(han)
+            for word in _CHINESE_WORD.findall(simplified):
+                kinds |= _CHINESE[word]
+            left = _CHINESE_WORD.sub(lambda word: " " * len(word[0]), simplified)
+            for piece in re.finditer(r"\S+", left):
+                name = (han if is_aligned else simplified)[piece.start() : piece.end()].strip(_ENDS)
+                if not _SINGLES.issuperset(name):
+                    rest.append(name)
+        elif other.startswith(".") and rest:  # 员工手册.pdf
+            rest[-1] += other
+        elif kind := _ENGLISH.get(other):
+            kinds |= kind
+        else:
+            (numbers if other.isdecimal() else rest).append(other)
+    return kinds, rest, numbers
+
+
+# --- what is given for it --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Names of files, the beginnings of some, or both, and the steps of the trace that tell of it.
+
+    `is_whole`: it is all that the question asks for. Else it only helps to ask back, and the question is searched for.
+    """
+
+    is_whole: bool
+    files: FileList | None
+    beginnings: tuple[Beginning, ...]
+    passages: tuple[Passage, ...]
+    steps: tuple[Step, ...]
+
+
+class Overviews:
+    """Reads names from SQL and beginnings from Milvus. Safe to share among threads."""
+
+    def __init__(self, documents: Documents, vectors: VectorStore) -> None:
+        self._documents = documents
+        self._vectors = vectors
+
+    def find(
+        self, user_id: UUID, knowledge_base: KnowledgeBase, question: str, profile: RetrievalProfile
+    ) -> Overview | None:
+        """What such a question asks for; None if it is an ordinary one, or names what is no file.
+
+        Asks nothing of SQL or Milvus for most ordinary ones. Errors: those of SQL and Milvus.
+        """
+        asked = read_question(question)
+        if asked is None:
+            return None
+        began = time.perf_counter()
+        chosen = self._choose(user_id, knowledge_base, asked)
+        if chosen is None:
+            return None
+        steps: list[Step] = []
+        files = None
+        if asked.wants_names or not chosen:  # of several files, which one is meant? The names help to say so
+            files = self._list(user_id, knowledge_base)
+            steps.append(Step("files", _milliseconds(began), len(files.names)))
+            began = time.perf_counter()
+        beginnings, passages = self._read(knowledge_base, chosen, profile.context_tokens)
+        if beginnings:
+            steps.append(Step("beginnings", _milliseconds(began), len(passages)))
+        return Overview(asked.wants_names or bool(passages), files, beginnings, passages, tuple(steps))
+
+    def _choose(self, user_id: UUID, base: KnowledgeBase, asked: Asked) -> list[Document] | None:
+        """The files whose beginnings are asked for; none if there are too many; None if what is named is no file."""
+        if not asked.wants_beginnings:
+            return []
+        if not asked.phrases and not asked.titles:
+            most = MOST_FILES if asked.wants_names else 1
+            return self._ready(user_id, base, limit=most) if base.ready_count <= most else []
+        for phrase in asked.phrases:
+            if found := self._named(user_id, base, phrase, asked.is_exact):
+                return found
+        titled = {
+            document.id: document
+            for title in asked.titles[:MOST_FILES]
+            for document in self._named(user_id, base, title, asked.is_exact)
+        }
+        return list(titled.values())[:MOST_FILES] or None
+
+    def _named(self, user_id: UUID, base: KnowledgeBase, phrase: str, is_exact: bool) -> list[Document]:
+        """The files that are called `phrase`, else those whose name holds its words; none if those are too many."""
+        if is_exact:
+            return self._documents.called(user_id, base.id, phrase, MOST_FILES)
+        found = self._ready(user_id, base, search=phrase, limit=MOST_FILES + 1)
+        found = [document for document in found if holds_words(document.name, phrase)]
+        exact = [document for document in found if phrase in (fold(document.name), _stem(document.name))]
+        return exact or (found if len(found) <= MOST_FILES else [])
+
+    def _ready(self, user_id: UUID, base: KnowledgeBase, limit: int, search: str = "") -> list[Document]:
+        return self._documents.list(
+            user_id, base.id, 0, limit, [VersionState.READY], search=search, order=DocumentOrder.NAME
+        )
+
+    def _list(self, user_id: UUID, base: KnowledgeBase) -> FileList:
+        names = tuple(document.name for document in self._ready(user_id, base, limit=LISTED_NAMES))
+        return FileList(names, max(base.ready_count, len(names)))
+
+    def _read(
+        self, base: KnowledgeBase, chosen: Sequence[Document], budget: int
+    ) -> tuple[tuple[Beginning, ...], tuple[Passage, ...]]:
+        """The first chunks of each file; together they take at most `budget` tokens, or one chunk a file."""
+        beginnings: list[Beginning] = []
+        passages: list[Passage] = []
+        for document in chosen:
+            if document.live_version_id is None:
+                continue
+            most = MOST_CHUNKS // len(chosen)
+            chunks = self._vectors.chunks(base.collection, document.live_version_id, 0, most)
+            read = list(_within(chunks, budget // len(chosen)))
+            if read:
+                beginnings.append(Beginning(document.name, len(read), document.latest.chunks))
+            for chunk, text in read:
+                passages.append(Passage(chunk, document.name, rank=len(passages) + 1, context=text))
+        return tuple(beginnings), tuple(passages)
+
+
+def holds_words(name: str, phrase: str) -> bool:
+    """Whether each word of `phrase` is a whole word of the name, or part of it if the word is Chinese."""
+    folded = fold(name)
+    for word in phrase.split():
+        pattern = re.escape(word)
+        if word[0].isascii():
+            pattern = rf"(?<![a-z0-9]){pattern}"
+        if word[-1].isascii():
+            pattern = rf"{pattern}(?![a-z0-9])"
+        if not re.search(pattern, folded):
+            return False
+    return True
+
+
+def _stem(name: str) -> str:
+    return fold(PurePath(name).stem)
+
+
+def _within(chunks: Sequence[Chunk], budget: int) -> Iterator[tuple[Chunk, str]]:
+    """The chunks, each with the part of its text that the one before it does not hold, as long as the budget lasts."""
+    end = 0
+    for chunk in chunks:
+        if not chunk.enabled:
+            continue
+        text = chunk.text[max(0, end - chunk.start) :]
+        budget -= estimate_tokens(text)
+        if budget < 0 and end:
+            return
+        end = chunk.end
+        yield chunk, text
+
+
+def _milliseconds(began: float) -> float:
+    return (time.perf_counter() - began) * 1000
