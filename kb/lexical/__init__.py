@@ -8,12 +8,23 @@ that tokenizers that split at white space and at non-word characters see the sam
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from kb.lexical.folding import fold, simplify
+from kb.lexical.numbers import Number, find_numbers, number_terms, to_arabic
 from kb.lexical.scripts import foreign_share, script_share
-from kb.lexical.words import words
+from kb.lexical.words import word_forms, word_terms
 
-__all__ = ["analyze", "foreign_share", "question_terms", "script_share", "simplify", "terms"]
+__all__ = [
+    "analyze",
+    "coverage",
+    "foreign_share",
+    "question_forms",
+    "question_terms",
+    "script_share",
+    "simplify",
+    "terms",
+]
 
 # Words without meaning for a question. English is stemmed; Chinese bigrams with one of the characters are dropped, too.
 _ENGLISH = """
@@ -24,11 +35,14 @@ us was we were what when where which who whom whose whi will with would you your
 _STOP_CHARACTERS = frozenset("的了吗呢吧啊么是在和与及或也就都而之其于被把从对这那有请谁")
 _STOP_TERMS = frozenset(_ENGLISH.split()) | _STOP_CHARACTERS
 _ASKING = re.compile("请问|为什么|什么|怎么样?|怎样|如何|为何|哪[些个里儿]|多少|几个|是否|可不可以|可以|我们|你们|他们")
+_CODE_BEFORE = re.compile(r"[A-Za-z\d][-/.:#@]")
+_CODE_AFTER = re.compile(r"[-/.:#@][A-Za-z\d]")
 
 
 def analyze(text: str) -> list[str]:
-    """The search terms of `text` in the order of its words, including repeats."""
-    return words(fold(text))
+    """The search terms of `text`: those of its words in order, then those of its numbers and dates; with repeats."""
+    folded = fold(text)
+    return word_terms(folded) + number_terms(folded)
 
 
 def terms(*texts: str) -> str:
@@ -39,11 +53,39 @@ def terms(*texts: str) -> str:
 def question_terms(text: str) -> tuple[str, ...]:
     """The distinct meaningful terms of a question, in order; used to explain what a passage matched.
 
-    Single Chinese characters occur in nearly every text, so they only count if the question has nothing longer.
+    A code or date is one term, whatever its parts. Single Chinese characters occur in nearly every text, so they only
+    count if the question has nothing longer.
     """
-    asked = _ASKING.sub(" ", fold(text))
-    terms = tuple(term for term in dict.fromkeys(analyze(asked)) if not _is_stop(term))
-    return tuple(term for term in terms if len(term) > 1 or term.isascii()) or terms
+    return tuple(dict.fromkeys(forms[0] for forms in question_forms(text)))
+
+
+def question_forms(text: str) -> tuple[tuple[str, ...], ...]:
+    """Each of `question_terms` with its other forms; a text that holds one of them holds what is asked for.
+
+    A form of several words, such as "low temperatur", stands for these terms in a row.
+    """
+    asked, _ = to_arabic(_ASKING.sub(" ", fold(text)))
+    found: list[tuple[str, ...]] = []
+    end = 0
+    for number in find_numbers(asked):
+        if not _is_within_code(asked, number):
+            found += [*word_forms(asked[end : number.start]), number.forms()]
+            end = number.end
+    found += word_forms(asked[end:])
+    meant = [forms for forms in dict.fromkeys(found) if not _is_stop(forms[0])]
+    return tuple(forms for forms in meant if len(forms[0]) > 1 or forms[0].isascii()) or tuple(meant)
+
+
+def coverage(forms: Sequence[Sequence[str]], terms: str) -> float:
+    """The share (0 to 1) of a question's `forms` that are in a text's `terms`."""
+    line = f" {terms} "
+    return sum(any(f" {form} " in line for form in alike) for alike in forms) / len(forms) if forms else 0.0
+
+
+def _is_within_code(text: str, number: Number) -> bool:
+    return bool(
+        _CODE_BEFORE.fullmatch(text[max(0, number.start - 2) : number.start]) or _CODE_AFTER.match(text, number.end)
+    )
 
 
 def _is_stop(term: str) -> bool:

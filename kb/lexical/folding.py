@@ -8,16 +8,30 @@ from functools import cache
 
 from opencc import OpenCC
 
-_FRACTION = re.compile("(?=[¼-¾⅐-⅞])")
+# Soft hyphens, zero-width characters, marks of direction, variation selectors; accents that no letter has taken up,
+# the vowel marks of Arabic and Hebrew, and the stroke that widens Arabic words.
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff"
+    "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
+)
+_SAME = {"\u2010\u2011\u2012\u2013\u2212": "-", "\u2044\u2215": "/", "‘’ʼ": "'"}
+_TO_FOLD = re.compile(f"[{_UNSEEN}]+|[{''.join(_SAME)}]")
+_FOLDED = {char: mark for chars, mark in _SAME.items() for char in chars}
+# NFKC would turn 6½ into 61⁄2, 10⁶ into 106, and ①② into 12.
+_SMALL_NUMBER = re.compile("[¼-¾⅐-⅞①-⓿]|[⁰²³¹⁴-⁹₀-₉]+")
 
 
 def fold(text: str) -> str:
-    """NFKC and Simplified characters. Case is kept, because it separates the parts of identifiers."""
+    """NFKC and Simplified characters, without what cannot be seen. Case is kept: it separates parts of identifiers."""
     if text.isascii():
         return text
     text = text.encode("utf-8", "ignore").decode()  # OpenCC does not accept lone surrogates
-    text = _FRACTION.sub(" ", text)  # NFKC would turn 6½ into 61⁄2
-    return simplify(unicodedata.normalize("NFKC", text))
+    text = unicodedata.normalize("NFKC", _SMALL_NUMBER.sub(_apart, text))
+    return simplify(_TO_FOLD.sub(lambda match: _FOLDED.get(match.group(), ""), text))
+
+
+def _apart(match: re.Match[str]) -> str:
+    return " " * match.string[match.start() - 1 : match.start()].isnumeric() + match.group()
 
 
 def simplify(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import add
 from threading import Lock
@@ -11,24 +13,47 @@ from typing import Protocol
 
 import snowballstemmer
 
-_CJK = (
+CJK = (
     "\u3005\u3007\u3041-\u3096\u30a1-\u30fa\u30fc"  # 々 〇 and kana
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufa6d\ufa70-\ufad9"
     "\uac00-\ud7a3"  # hangul
     "\U00020000-\U0002a6df\U0002a700-\U0002b738\U0002b740-\U0002b81d\U0002b820-\U0002cea1\U0002ceb0-\U0002ebe0"
     "\U0002f800-\U0002fa1d\U00030000-\U0003134a"
 )
+_PLUS = r"[A-Za-z](?:\+\+|\#)(?!\w)"  # C++ C#
+_WORD = rf"[^\W{CJK}]++"
 _TOKEN = re.compile(
-    rf"([{_CJK}]+)"
-    r"|((?<![^\W\d_])[A-Za-z](?:\+\+|\#)(?!\w)"  # C++ C#
-    rf"|[^\W\d_{_CJK}]*+\d++(?:[.,]\d++)++"  # 3.14  1,234  v2.6.10  python3.11
-    rf"|[^\W{_CJK}]++(?:['’][^\W\d_{_CJK}]+)?)"  # words, identifiers, don't
+    rf"([{CJK}]+)"
+    rf"|((?<![^\W\d_]){_PLUS}"
+    rf"|{_WORD}(?:(?:[-/\\.:#@&'’]|(?<=\d),(?=\d))(?!{_PLUS}){_WORD})*+)"  # words, and codes of words
+)
+_PIECE = re.compile(
+    rf"((?<![^\W\d_]){_PLUS}"
+    rf"|[^\W\d_{CJK}]*+\d++(?:[.,]\d++)++"  # 3.14  1,234  v2.6.10  python3.11
+    rf"|{_WORD}(?:['’][^\W\d_{CJK}]+)?)"  # words, identifiers, don't
 )
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", re.ASCII)
 _FOREIGN_PART = re.compile(r"[^\W\d_]+|\d+")
 _ACRONYMS = re.compile(r"[A-Z]{2,}s")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*$")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
+_DATE = re.compile(r"[12]\d{3}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2[12]\d{3}")
+_ATOMS = re.compile(r"((?<!\d)\.|\.(?!\d)|[-/\\:@&]|#(?=\w))")  # what stands between the parts of a code
+_SPACED = re.compile(  # ISO 9001:2015
+    r"[A-Z](?<![A-Za-z\d_/-].)[A-Z]{0,5}(?:/[A-Z]{1,2})?[ ]\d[A-Za-z\d]*(?:[-/.:][A-Za-z\d]+)*"
+)
+_STANDARD = re.compile(r"(?<=[A-Z][A-Z]|/[A-Z]) (?=\d[A-Za-z\d]*[-/:]\d)")
+_DIGIT = frozenset("0123456789")
+_VERSION = re.compile(r"^v(?=\d)")
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)[\W_]+(?=\d)")
+_SEPARATOR = re.compile(r"(?<=\D)[\W_]+|[\W_]+(?=\D)")
+# Letters that have no accent to take away. ё is often written е.
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ı": "i"}
+    | {"ŋ": "n", "ŧ": "t", "ς": "σ", "ё": "е", "أ": "ا", "إ": "ا", "آ": "ا"}
+)
+_LONGEST_ACRONYM = 5
+_LONGEST_TOKEN = 128
 _LONGEST_TERM = 64  # characters; anything longer is data, not a word
 _MOST_PARTS = 8
 
@@ -41,7 +66,15 @@ _stemmer: _Stemmer = snowballstemmer.stemmer("english")
 _stemmer_lock = Lock()  # a stemmer has state
 
 
-def words(text: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """What a token gives to an index, and the forms that a question with it looks for (see `word_forms`)."""
+
+    terms: tuple[str, ...]
+    forms: tuple[tuple[str, ...], ...]
+
+
+def word_terms(text: str) -> list[str]:
     """The terms of a folded text, in order, including repeats."""
     found: list[str] = []
     for run, token in _TOKEN.findall(text):
@@ -49,13 +82,125 @@ def words(text: str) -> list[str]:
             found.extend(run)
             found.extend(map(add, run, run[1:]))
         else:
-            found.extend(_token_terms(token))
+            found.extend((_read(token) if len(token) <= _LONGEST_TOKEN else _read_data(token)).terms)
+    for code in _SPACED.findall(text):
+        found.extend(_wholes(_ATOMS.split(code.replace(" ", "-"))[::2]))
     return found
 
 
+def parts(text: str) -> str:
+    """The terms of a folded text without the wholes of its codes, as all terms were once: a form for old documents."""
+    found: list[str] = []
+    for run, token in _TOKEN.findall(text):
+        found.extend((*run, *map(add, run, run[1:])) if run else _read_data(token).terms)
+    return " ".join(found)
+
+
+def word_forms(text: str) -> Iterator[tuple[str, ...]]:
+    """What a folded question asks for: for each word or code its forms, of which any will do.
+
+    A form is a term, or several terms in a row with spaces between. The first one is the most exact.
+    """
+    text = _STANDARD.sub("-", text)
+    for run, token in _TOKEN.findall(text):
+        if run:
+            yield from ((term,) for term in (*run, *map(add, run, run[1:])))
+        else:
+            yield from (_read(token) if len(token) <= _LONGEST_TOKEN else _read_data(token)).forms
+
+
 @lru_cache(maxsize=32768)
-def _token_terms(token: str) -> tuple[str, ...]:
-    """The terms of a non-CJK token; cached, because stemming is slow and words repeat."""
+def _read(token: str) -> _Token:
+    """Cached, because stemming is slow and words repeat."""
+    terms: list[str] = []
+    forms: list[tuple[str, ...]] = []
+    for atoms, text in _codes(token):
+        pieces = [_piece_terms(piece) for piece in _PIECE.findall(text)]
+        parts = [term for piece in pieces for term in piece]
+        is_code = len(atoms) > 1 or (len(parts) > 1 and "," not in text)
+        wholes = _wholes(atoms) if is_code and not _DATE.fullmatch(text) else []
+        terms += [term for term in wholes if term not in parts] + parts
+        if not wholes:
+            forms += [(term,) for term in parts]
+        elif len(atoms) == 1:
+            spelt = parts if "." in text else parts[1:]  # the first term of HTTPServer is the whole already
+            forms.append(tuple(dict.fromkeys((wholes[0], parts[0], " ".join(spelt)))))
+        else:
+            forms += _code_forms(atoms, text, wholes[0], parts)
+    return _Token(tuple(terms), tuple(forms))
+
+
+def _read_data(token: str) -> _Token:
+    """A token that is too long for a code: its pieces, as they come."""
+    terms = tuple(term for piece in _PIECE.findall(token) for term in _piece_terms(piece))
+    return _Token(terms, tuple((term,) for term in terms))
+
+
+def _codes(token: str) -> Iterator[tuple[list[str], str]]:
+    """The stretches of a token whose atoms belong together, each with its text: he/she are two, A-1023/7 is one."""
+    atoms = _ATOMS.split(token)
+    first = 0
+    for place in range(1, len(atoms), 2):
+        if not _is_joined(*atoms[place - 1 : place + 2]):
+            yield atoms[first:place:2], "".join(atoms[first:place])
+            first = place + 1
+    yield atoms[first::2], "".join(atoms[first:])
+
+
+def _is_joined(left: str, mark: str, right: str) -> bool:
+    if mark in "-@":
+        return True
+    if mark == ".":  # Node.js, but not the end of one sentence and the start of the next
+        return not (left[-1].islower() and right[0].isupper() and right[1:2].islower())
+    return _is_code(left) and _is_code(right)
+
+
+def _is_code(atom: str) -> bool:
+    return len(atom) <= 2 or not _DIGIT.isdisjoint(atom) or (len(atom) <= _LONGEST_ACRONYM and atom.isupper())
+
+
+def _wholes(atoms: Sequence[str]) -> list[str]:
+    """The whole of a code as one term, and what is left without its first or last part.
+
+    `Wi-Fi` → wifi; `SP-1050` → sp1050; `A-1023/7` → a1023_7, a1023, 1023_7.
+    """
+    if len(atoms) > _MOST_PARTS or not (whole := _joined(atoms)):
+        return []
+    has_runs = len(atoms) > 2 and not _DIGIT.isdisjoint(whole) and not whole.replace("_", "").isdigit()
+    runs = (atoms[:-1], atoms[1:]) if has_runs else ()
+    found = [whole, *(_joined(run) for run in runs)]
+    return [term for term in dict.fromkeys(found) if term]
+
+
+def _joined(atoms: Sequence[str]) -> str:
+    """The atoms as one term, with `_` only between digits: SP-1050 is SP1050, but A-1/23 is not A-12/3."""
+    text = _plain("-".join(atoms)).replace("'", "")
+    if len(atoms) > 1 or "." in text:
+        text = _VERSION.sub("", text)
+    text = _SEPARATOR.sub("", _BETWEEN_DIGITS.sub("_", text))
+    if len(text) > _LONGEST_TERM:
+        return ""
+    return _stem(text) if text.isalpha() else text
+
+
+def _code_forms(atoms: Sequence[str], text: str, whole: str, parts: Sequence[str]) -> list[tuple[str, ...]]:
+    """A code counts as a whole, a compound such as low-temperature by its words.
+
+    Terms in a row stand for the whole in texts without it, such as documents that were ingested before.
+    """
+    code = (whole, " ".join(parts))
+    by_word: list[tuple[str, ...]] = [(part, whole) for part in parts]
+    if "@" in text:
+        return [code]
+    if not _DIGIT.isdisjoint(whole):
+        is_compound = any(len(atom) > 2 and atom.isalpha() and atom.islower() for atom in atoms)
+        return [code, *by_word] if is_compound else [code]  # covid-19, 30-day; else A-1023/7
+    is_spelling = any(len(atom) == 1 or (len(atom) == 2 and not atom.isupper()) for atom in atoms)
+    return [code] if is_spelling else by_word  # e-mail, set-up; else low-temperature
+
+
+def _piece_terms(token: str) -> tuple[str, ...]:
+    """The terms of a piece of a token."""
     if token[-1] in "+#":
         return (token[0].lower() + ("plusplus" if token[-1] == "+" else "sharp"),)
     if "." in token or "," in token:
@@ -91,17 +236,20 @@ def _word_terms(word: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    """Lower case, without accents on Latin letters, stemmed if it is a word; always matches `\\w*`."""
-    word = word[:_LONGEST_TERM].lower()
-    if not word.isascii():
-        word = _without_accents(word)
-    if word.replace("'", "").isalpha() and word.isascii():
+    """Lower case, without accents, stemmed if it is a word; always matches `\\w*`."""
+    word = _plain(word[:_LONGEST_TERM])
+    if word.isascii() and word.replace("'", "").isalpha():
         with _stemmer_lock:
             word = _stemmer.stemWord(word)
-    return "".join(char for char in word if char.isalnum() or char == "_")
+    return word if word.isalnum() else "".join(char for char in word if char.isalnum() or char == "_")
 
 
-def _without_accents(word: str) -> str:
-    if word[0] > "\u024f":  # not Latin; in other scripts, marks can be vowels
+def _plain(word: str) -> str:
+    """Lower case, with the plain letters of Latin and Greek; in other scripts, marks can be vowels."""
+    word = word.lower()
+    if word.isascii():
+        return word
+    word = word.translate(_LETTERS)
+    if word[0] > "\u03ff":
         return word
     return "".join(char for char in unicodedata.normalize("NFKD", word) if not unicodedata.combining(char))
