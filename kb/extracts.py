@@ -142,10 +142,9 @@ def extract_answer(retrieval: Retrieval, chinese: bool) -> str:
     header; a heading stands above the answer, never for it. A passage that matches no more than half as well as the
     best one, or says the same, is left out.
     """
-    if retrieval.beginnings:
-        return _beginnings(retrieval)
-    if not retrieval.passages:
-        return _names(retrieval.files, chinese) if retrieval.files else ""
+    if retrieval.files or retrieval.beginnings:
+        names = _names(retrieval.files, chinese) if retrieval.files else ""
+        return "\n\n".join(filter(None, [names, _beginnings(retrieval)]))
     quotes: list[str] = []
     bodies: set[str] = set()
     most = 0
@@ -169,18 +168,23 @@ def _names(files: FileList, chinese: bool) -> str:
     head = f"知识库中共有 {files.total} 个文件：" if chinese else f"The knowledge base holds {files.total} files:"
     if files.total == 1:
         head = "知识库中有 1 个文件：" if chinese else "The knowledge base holds one file:"
+    if files.which:
+        head = f"您指的是哪个文件？{head}" if chinese else f"Which file do you mean? {head}"
     return "\n".join([head, "", *lines])
 
 
 def _beginnings(retrieval: Retrieval) -> str:
-    """The first passage of each file, line by line."""
+    """The first passage of each file, line by line; its headings stand above it."""
     firsts: dict[str, Passage] = {}
     for passage in retrieval.passages:
         firsts.setdefault(passage.document_name, passage)
-    return "\n\n".join(
-        _quote(passage, "\n\n".join(_as_text(line) for line in passage.context.splitlines() if line.strip()))
-        for passage in firsts.values()
-    )
+    quotes = []
+    for passage in firsts.values():
+        titles = {title.strip() for title in passage.chunk.heading.split(" > ")}
+        lines = [line.strip() for line in passage.context.splitlines()]
+        shown = [_as_text(line) for line in lines if line and line.lstrip("# ") not in titles]
+        quotes.append(_quote(passage, "\n\n".join(shown)))
+    return "\n\n".join(quotes)
 
 
 def _quote(passage: Passage, body: str) -> str:

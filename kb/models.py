@@ -301,10 +301,14 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class FileList:
-    """The names of the first files of a knowledge base, by name, and how many there are in all."""
+    """The names of the first files of a knowledge base, by name, and how many there are in all.
+
+    `which`: the question means one of them and does not say which.
+    """
 
     names: tuple[str, ...] = ()
     total: int = 0
+    which: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,12 @@ def _listed(files: FileList, last: int, chinese: bool) -> str:
             "The knowledge base holds one file" if files.total == 1 else f"The knowledge base holds {files.total} files"
         )
         head += ":" if shown >= files.total else f". The first {shown} by name are:"
-    return "\n".join([head, *(f"- {_without_numbers(name, last)}" for name in files.names)])
+    names = [f"- {_without_numbers(name, last)}" for name in files.names]
+    if files.which:
+        names.append(
+            "问题没有说明是哪个文件，请反问。" if chinese else "The question does not say which file is meant: ask."
+        )
+    return "\n".join([head, *names])
 
 
 def _begun(beginning: Beginning, last: int, chinese: bool) -> str:

@@ -72,8 +72,7 @@ class Retriever:
         if overview := self._overviews.find(user_id, knowledge_base, question, profile):
             run.steps += overview.steps
             run.files, run.beginnings = overview.files, overview.beginnings
-            if overview.is_whole:
-                return run.result(overview.passages)
+            return run.result(overview.passages)
         routes = self._find(run)
         with run.step("fuse") as note:
             candidates = fuse(routes, run.weights)

@@ -199,12 +199,8 @@ def _read_words(text: str) -> tuple[_Kind, list[str], list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Names of files, the beginnings of some, or both, and the steps of the trace that tell of it.
+    """Names of files, the beginnings of some, or both, and the steps of the trace that tell of it."""
 
-    `is_whole`: it is all that the question asks for. Else it only helps to ask back, and the question is searched for.
-    """
-
-    is_whole: bool
     files: FileList | None
     beginnings: tuple[Beginning, ...]
     passages: tuple[Passage, ...]
@@ -234,17 +230,17 @@ class Overviews:
             return None
         steps: list[Step] = []
         files = None
-        if asked.wants_names or not chosen:  # of several files, which one is meant? The names help to say so
-            files = self._list(user_id, knowledge_base)
+        if asked.wants_names or not chosen:
+            files = self._list(user_id, knowledge_base, which=not asked.wants_names)
             steps.append(Step("files", _milliseconds(began), len(files.names)))
             began = time.perf_counter()
         beginnings, passages = self._read(knowledge_base, chosen, profile.context_tokens)
         if beginnings:
             steps.append(Step("beginnings", _milliseconds(began), len(passages)))
-        return Overview(asked.wants_names or bool(passages), files, beginnings, passages, tuple(steps))
+        return Overview(files, beginnings, passages, tuple(steps))
 
     def _choose(self, user_id: UUID, base: KnowledgeBase, asked: Asked) -> list[Document] | None:
-        """The files whose beginnings are asked for; none if there are too many; None if what is named is no file."""
+        """The files whose beginnings are asked for; none if it is not said which; None if what is named is no file."""
         if not asked.wants_beginnings:
             return []
         if not asked.phrases and not asked.titles:
@@ -274,9 +270,9 @@ class Overviews:
             user_id, base.id, 0, limit, [VersionState.READY], search=search, order=DocumentOrder.NAME
         )
 
-    def _list(self, user_id: UUID, base: KnowledgeBase) -> FileList:
+    def _list(self, user_id: UUID, base: KnowledgeBase, which: bool) -> FileList:
         names = tuple(document.name for document in self._ready(user_id, base, limit=LISTED_NAMES))
-        return FileList(names, max(base.ready_count, len(names)))
+        return FileList(names, max(base.ready_count, len(names)), which)
 
     def _read(
         self, base: KnowledgeBase, chosen: Sequence[Document], budget: int

@@ -92,7 +92,7 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
         return
     if not sources.passages:
         if message.state is MessageState.DONE:
-            draw_passages(_retrieval_of(message, user_id), suffix)
+            draw_passages(_retrieval_of(message, user_id), suffix, are_files_told=bool(message.content))
         return
     if message.mode is Mode.TEST and not suffix:
         draw_passages(_retrieval_of(message, user_id), suffix)

@@ -51,11 +51,11 @@ def draw_nothing_found(retrieval: Retrieval) -> None:
     st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")
 
 
-def draw_passages(retrieval: Retrieval, key_suffix: str = "") -> None:
-    """Draw all passages, the best first, and the trace."""
+def draw_passages(retrieval: Retrieval, key_suffix: str = "", are_files_told: bool = False) -> None:
+    """Draw all passages, the best first, and the trace. `are_files_told`: the answer lists the files already."""
     if not retrieval.passages and not retrieval.files:
         draw_nothing_found(retrieval)
-    if retrieval.files:
+    if retrieval.files and not are_files_told:
         draw_files(retrieval.files, f"files{key_suffix}")
     for beginning in retrieval.beginnings:
         st.caption(

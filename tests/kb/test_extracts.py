@@ -260,6 +260,11 @@ def test_escape_markdown() -> None:
     [
         (FileList(("a_1.md", "手册.pdf"), 2), False, "The knowledge base holds 2 files:\n\n- a\\_1.md\n- 手册.pdf"),
         (FileList(("a.md", "b.md"), 7), True, "知识库中共有 7 个文件：\n\n- a.md\n- b.md\n- …"),
+        (
+            FileList(("a.md", "b.md"), 2, which=True),
+            True,
+            "您指的是哪个文件？知识库中共有 2 个文件：\n\n- a.md\n- b.md",
+        ),
         (FileList(("a.md",), 1), False, "The knowledge base holds one file:\n\n- a.md"),
     ],
 )
@@ -268,6 +273,6 @@ def test_names_are_listed_with_their_number(files: FileList, chinese: bool, answ
 
 
 def test_file_is_quoted_from_its_beginning() -> None:
-    passages = (passage(1, "# Refunds\nWithin 14 days."), passage(2, "By post."))
+    passages = (passage(1, "# Refunds\nWithin 14 days.", "Refunds"), passage(2, "By post."))
     retrieval = Retrieval("Summarize it", passages, beginnings=(Beginning("手册.pdf", 2, 2),))
-    assert extract_answer(retrieval, chinese=False) == "> \\# Refunds\n>\n> Within 14 days. [1]"
+    assert extract_answer(retrieval, chinese=False) == "> *Refunds*\n>\n> Within 14 days. [1]"

@@ -174,6 +174,12 @@ def test_model_is_told_how_many_names_are_left_out() -> None:
     assert "90 files. The first 1 by name are:\n- a.md" in system
 
 
+def test_model_is_told_to_ask_which_file_is_meant() -> None:
+    files = FileList(("a.md", "b.md"), 2, which=True)
+    (_, system), _ = knowledge_messages("Summarize it", [], found([], files=files))
+    assert "does not say which file is meant: ask." in system
+
+
 @pytest.mark.parametrize(
     ("question", "total", "told"),
     [
