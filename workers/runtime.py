@@ -145,11 +145,11 @@ class WorkerRuntime(Middleware):
         """Fetch the built-in model and load everything before the first document needs it."""
         try:
             assert self._services is not None
-            self._services.embeddings.fetch(self._services.embeddings.default.name)
             self.parts.ingestion.warm_up(self._services.models_to_warm())
             gc.freeze()  # what is loaded by now will never be garbage
             collections = newest_collections(self._services.database, WARM_COLLECTIONS)
             self.parts.ingestion.warm_up_collections(collections)
+            self._services.embeddings.fetch(self._services.embeddings.default.name)
         except KbError as error:
             log.warning("worker.not_warm", reason=error.code, detail=str(error))  # the pages show this, too
 

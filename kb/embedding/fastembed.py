@@ -81,7 +81,7 @@ class FastEmbedModel:
         if not self._listed:
             raise SetupError(
                 N_("“{model}” is neither a FastEmbed model nor a folder."),
-                N_("Set EMBEDDING_MODEL to a model that FastEmbed lists, or to a folder with an ONNX model."),
+                N_("Use a model that FastEmbed lists, or put the folder with the ONNX model back in its place."),
                 model=self._model,
             )
         return self._open_named(text_embedding)
@@ -124,7 +124,7 @@ def _text_embedding(model: str) -> Any:
         return import_fastembed().TextEmbedding
     except ImportError as error:
         raise SetupError(
-            N_("EMBEDDING_MODEL is {model}, but FastEmbed is not installed."),
+            N_("The embedding model is {model}, but FastEmbed is not installed."),
             N_("Install it: {command}"),
             model=model,
             command='pip install -e ".[fastembed]" -c constraints.txt',

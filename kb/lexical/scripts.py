@@ -5,6 +5,14 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
+_SCRIPTS = {
+    "cjk": "han",
+    "ideographic": "han",
+    "hiragana": "kana",
+    "katakana": "kana",
+    "katakana-hiragana": "kana",  # the mark of long vowels: サーバー
+}
+
 
 def foreign_share(text: str, scripts: frozenset[str] | None) -> float:
     """The share (0 to 1) of `text`'s letters that are in none of `scripts`, such as "latin", "han" or "kana".
@@ -31,4 +39,4 @@ def _letters(text: str) -> list[str]:
 def _script(letter: str) -> str:
     """The script's name from the letter's Unicode name: "latin", "han", "kana", "hangul", "cyrillic" …"""
     name = unicodedata.name(letter, "unknown").split(maxsplit=1)[0].lower()
-    return {"cjk": "han", "ideographic": "han", "hiragana": "kana", "katakana": "kana"}.get(name, name)
+    return _SCRIPTS.get(name, name)

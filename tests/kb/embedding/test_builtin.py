@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from sentencepiece import SentencePieceProcessor
 
 from kb.config import Settings, load_settings
 from kb.embedding.builtin import BuiltinModel
 from kb.embedding.e5 import E5
 from kb.embedding.minilm import MINILM
 from kb.errors import EmbeddingUnavailable
+from kb.lexical import foreign_share
 
 pytestmark = pytest.mark.timeout(900)  # the first test downloads the models
 
@@ -23,6 +25,7 @@ def builtin(request: pytest.FixtureRequest) -> BuiltinModel:
     return model
 
 
+UNKNOWN = 3  # the tokenizer's piece for what it does not know
 PASSAGE = "The committee met on Tuesday to discuss the budget for the new railway line. " * 12  # about 190 tokens
 
 
@@ -70,6 +73,62 @@ def test_question_of_the_other_language_finds_its_answer(
 def test_traditional_and_simplified_text_have_one_vector(e5: BuiltinModel) -> None:
     simplified, traditional = e5.embed_documents(["软体动物的数据库", "軟體動物的數據庫"])
     assert np.array_equal(simplified, traditional)
+
+
+WORDS = {
+    "arabic": "مدرسة",
+    "armenian": "դպրոց",
+    "bengali": "বিদ্যালয়",
+    "cyrillic": "школа",
+    "devanagari": "विद्यालय",
+    "ethiopic": "ትምህርት",
+    "georgian": "სკოლა",
+    "greek": "σχολείο",
+    "gujarati": "શાળા",
+    "gurmukhi": "ਸਕੂਲ",
+    "han": "学校",
+    "hangul": "학교",
+    "hebrew": "בית",
+    "kana": "サーバー",
+    "kannada": "ಶಾಲೆ",
+    "khmer": "សាលា",
+    "lao": "ໂຮງຮຽນ",
+    "latin": "Straße",
+    "malayalam": "വിദ്യാലയം",
+    "myanmar": "ကျောင်း",
+    "oriya": "ବିଦ୍ୟାଳୟ",
+    "sinhala": "පාසල",
+    "tamil": "பள்ளி",
+    "telugu": "పాఠశాల",
+    "thai": "โรงเรียน",
+}
+
+
+def test_tokenizer_knows_every_script_of_its_model(model_settings: Settings) -> None:
+    tokenize = E5.open_tokenizer(E5.files(model_settings).folder)
+    assert frozenset(WORDS) == E5.scripts
+    for script, word in WORDS.items():
+        assert foreign_share(word, frozenset({script})) == 0
+        assert UNKNOWN not in tokenize(word), word
+    for word in ("བོད་ཡིག", "ᏣᎳᎩ"):
+        assert foreign_share(word, E5.scripts) == 1
+        assert UNKNOWN in tokenize(word), word
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("query: Wi\u200dFi ＡＢＣ", "query: Wi Fi ABC"),
+        ("  two  spaces\n", "two spaces"),
+        ("<s> is text", "<s> is text"),
+    ],
+)
+def test_text_is_normalised_before_it_is_split(model_settings: Settings, text: str, read: str) -> None:
+    folder = E5.files(model_settings).folder
+    vocabulary = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    first, *ids, last = E5.open_tokenizer(folder)(text)
+    assert (first, last) == (0, 2)
+    assert vocabulary.decode(ids) == read
 
 
 def test_e5_reads_512_tokens(e5: BuiltinModel) -> None:
