@@ -32,16 +32,25 @@ class QuestionSet:
     questions: list[Question]
 
 
-def read_question_set(folder: Path, limit: int | None = None) -> QuestionSet:
-    """Read all articles, and the questions with a relevant article: all, or `limit` of them, evenly spaced."""
+def read_question_set(folder: Path, limit: int | None = None, questions: Path | None = None) -> QuestionSet:
+    """Read all articles, and the questions with a relevant article: all, or `limit` of them, evenly spaced.
+
+    `questions`: a folder to take the questions from instead, such as the same set in another language. What is relevant
+    to them is looked up by id.
+    """
     articles = [Article(row["id"], row.get("title", ""), row["text"]) for row in _rows(folder / "corpus.jsonl")]
     known = {article.id for article in articles}
-    rows = _rows(folder / "queries.jsonl")
-    questions = [Question(row["text"], frozenset(row["relevant"]) & known) for row in rows]
-    questions = [question for question in questions if question.relevant]
-    if limit and limit < len(questions):
-        questions = [questions[place * len(questions) // limit] for place in range(limit)]
-    return QuestionSet(folder.resolve().name, articles, questions)
+    rows = _rows((questions or folder) / "queries.jsonl")
+    asked = [Question(row["text"], frozenset(row["relevant"]) & known) for row in rows]
+    asked = spaced([question for question in asked if question.relevant], limit)
+    return QuestionSet(folder.resolve().name, articles, asked)
+
+
+def spaced(questions: list[Question], limit: int | None) -> list[Question]:
+    """All questions, or `limit` of them, evenly spaced."""
+    if not limit or limit >= len(questions):
+        return questions
+    return [questions[place * len(questions) // limit] for place in range(limit)]
 
 
 def in_script(questions: list[Question], script: str) -> list[Question]:

@@ -28,8 +28,11 @@ class Unreadable(ValueError):
 
 
 def to_json(value: Any) -> dict[str, Any]:
-    """A dataclass as JSON's types, with the number of the format."""
-    return {FORMAT: NUMBER, **_adapter(type(value)).dump_python(value, mode="json")}
+    """A dataclass as JSON's types, with the number of the format. What is None is left out, as a missing field is None.
+
+    So a field that may be None from one release on stays readable for the releases before.
+    """
+    return {FORMAT: NUMBER, **_adapter(type(value)).dump_python(value, mode="json", exclude_none=True)}
 
 
 def from_json(kind: type[T], kept: Mapping[str, Any]) -> T:

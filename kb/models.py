@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
@@ -158,20 +158,28 @@ class IndexSettings:
 class RetrievalProfile:
     """The settings of one retrieval.
 
-    `dense_weight` and `lexical_weight` scale the min-max normalised scores; `candidates` is how many each route
-    brings; `ef` is HNSW's search width; `threshold` drops passages whose relevance (0 to 1) is lower, which is the
-    share of the question's terms that they hold or, where the dense route was asked by cosine, the mean of that and
-    the cosine; `neighbours` chunks before and after each passage go to the model with it, up to `context_tokens`.
+    `dense_weight` and `lexical_weight` scale the min-max normalised scores; None is what suits the embedding model.
+    `candidates` is how many each route brings; `ef` is HNSW's search width; `threshold` drops passages whose relevance
+    (0 to 1, see `kb.retrieval.relevance`) is lower; `neighbours` chunks before and after each passage go to the model
+    with it, up to `context_tokens`.
     """
 
-    dense_weight: float = 0.45
-    lexical_weight: float = 0.55
+    dense_weight: float | None = None
+    lexical_weight: float | None = None
     candidates: int = 50
     ef: int = 100
-    threshold: float = 0.1
+    threshold: float = 0.5
     top_k: int = 5
     neighbours: int = 1
     context_tokens: int = 3000
+
+    def with_weights(self, dense_weight: float) -> RetrievalProfile:
+        """With both weights set; `dense_weight` is what suits the embedding model. Weights that are set stay."""
+        dense = self.dense_weight
+        if dense is None:
+            dense = dense_weight if self.lexical_weight is None else max(0.0, 1 - self.lexical_weight)
+        lexical = max(0.0, 1 - dense) if self.lexical_weight is None else self.lexical_weight
+        return replace(self, dense_weight=dense, lexical_weight=lexical)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +268,20 @@ class RouteHit:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a text stands: its document, page (0: none) and heading path."""
+
+    document_name: str = ""
+    page: int = 0
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
-    """A chunk that retrieval returned, with its scores and ranks; `context` is its text with its neighbours'."""
+    """A chunk that retrieval returned, with its scores and ranks; `context` is its text with its neighbours'.
+
+    `also_in` names the other places that hold the same text and were found, too.
+    """
 
     chunk: Chunk
     document_name: str = ""
@@ -272,16 +292,25 @@ class Passage:
     dense: RouteHit | None = None
     lexical: RouteHit | None = None
     context: str = ""
+    also_in: tuple[Place, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        return Place(self.document_name, self.chunk.page, self.chunk.heading)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a retrieval: its name, how long it took, how many candidates it left, and why, if it matters."""
+    """One step of a retrieval: its name, how long it took, how many candidates it left, and why, if it matters.
+
+    `note` is an English text for the translators; `note_values` fills its `{names}`.
+    """
 
     name: str = ""
     milliseconds: float = 0.0
     remaining: int = 0
     note: str = ""
+    note_values: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kb.lexical import script_share
-from kb.models import Beginning, FileList, Message, Passage, Retrieval, Role
+from kb.models import Beginning, FileList, Message, Passage, Place, Retrieval, Role
 from kb.retrieval.ranking import estimate_tokens
 
 HISTORY_TOKENS = 2_000
+_MOST_PLACES = 4  # of a text that stands in many files, beside the first
 
 # The prompt comes in two languages, because small models drift into the language they are instructed in.
 KNOWLEDGE_EN = """\
@@ -147,12 +148,14 @@ def _begun(beginning: Beginning, last: int, chinese: bool) -> str:
 
 
 def _numbered(passage: Passage, last: int) -> str:
-    place = [passage.document_name]
-    if passage.chunk.page:
-        place.append(f"p. {passage.chunk.page}")
-    if passage.chunk.heading:
-        place.append(passage.chunk.heading)
-    return f"[{passage.rank}] ({_without_numbers(' · '.join(place), last)})\n{_without_numbers(passage.context, last)}"
+    """The passage's number, its places (the same text may stand in several) and its text."""
+    places = " / ".join(_place(place) for place in (passage.place, *passage.also_in[:_MOST_PLACES]))
+    return f"[{passage.rank}] ({_without_numbers(places, last)})\n{_without_numbers(passage.context, last)}"
+
+
+def _place(place: Place) -> str:
+    page = f"p. {place.page}" if place.page else ""
+    return " · ".join(filter(None, [place.document_name, page, place.heading]))
 
 
 def _without_numbers(text: str, last: int) -> str:

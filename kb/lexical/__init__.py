@@ -17,13 +17,14 @@ from kb.lexical.words import word_forms, word_terms
 
 __all__ = [
     "analyze",
-    "coverage",
     "foreign_share",
+    "held",
     "question_forms",
     "question_terms",
     "script_share",
     "simplify",
     "terms",
+    "weighted_terms",
 ]
 
 # Words without meaning for a question. English is stemmed; Chinese bigrams with one of the characters are dropped, too.
@@ -37,6 +38,8 @@ _STOP_TERMS = frozenset(_ENGLISH.split()) | _STOP_CHARACTERS
 _ASKING = re.compile("请问|为什么|什么|怎么样?|怎样|如何|为何|哪[些个里儿]|多少|几个|是否|可不可以|可以|我们|你们|他们")
 _CODE_BEFORE = re.compile(r"[A-Za-z\d][-/.:#@]")
 _CODE_AFTER = re.compile(r"[-/.:#@][A-Za-z\d]")
+
+MEANINGFUL_WEIGHT = 3  # of a question's meaningful terms, compared with its other ones
 
 
 def analyze(text: str) -> list[str]:
@@ -76,16 +79,27 @@ def question_forms(text: str) -> tuple[tuple[str, ...], ...]:
     return tuple(forms for forms in meant if len(forms[0]) > 1 or forms[0].isascii()) or tuple(meant)
 
 
-def coverage(forms: Sequence[Sequence[str]], terms: str) -> float:
-    """The share (0 to 1) of a question's `forms` that are in a text's `terms`."""
-    line = f" {terms} "
-    return sum(any(f" {form} " in line for form in alike) for alike in forms) / len(forms) if forms else 0.0
+def held(forms: Sequence[Sequence[str]], terms: str) -> list[bool]:
+    """Whether a text of these `terms` holds each of a question's `forms`."""
+    line, single = f" {terms} ", set(terms.split())
+    return [any(form in single or (" " in form and f" {form} " in line) for form in alike) for alike in forms]
 
 
 def _is_within_code(text: str, number: Number) -> bool:
     return bool(
         _CODE_BEFORE.fullmatch(text[max(0, number.start - 2) : number.start]) or _CODE_AFTER.match(text, number.end)
     )
+
+
+def weighted_terms(question: str) -> str:
+    """A question's distinct terms, joined with spaces, to search for: the meaningful ones three times, all others once.
+
+    BM25 multiplies a term's weight by how often the query names it, on Milvus Lite and on servers alike. Without this,
+    the many words of a question that say nothing would count as much as the few that do.
+    """
+    meaningful = set(question_terms(question))
+    distinct = dict.fromkeys(analyze(question))
+    return " ".join(term for term in distinct for _ in range(MEANINGFUL_WEIGHT if term in meaningful else 1))
 
 
 def _is_stop(term: str) -> bool:

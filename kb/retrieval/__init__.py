@@ -18,7 +18,18 @@ from kb.errors import N_
 from kb.library import Documents, KnowledgeBases
 from kb.models import Beginning, FileList, KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Step, Trace
 from kb.retrieval.overviews import Overviews
-from kb.retrieval.ranking import Candidate, build_contexts, fuse, neighbour_ids
+from kb.retrieval.ranking import (
+    Candidate,
+    build_contexts,
+    count_distinct,
+    first_distinct,
+    fuse,
+    gate_lexical,
+    merge_identical,
+    neighbour_ids,
+)
+from kb.retrieval.reference import Reference, References
+from kb.retrieval.relevance import Cosines, Relevance
 from kb.vectors import Hit, VectorStore
 
 # From this share of letters on in scripts that the model does not know, its vectors only harm.
@@ -30,6 +41,12 @@ DOCUMENTS = "documents"  # the first step: how many documents can be searched
 UNKNOWN_LANGUAGE = N_("left out: the embedding model does not know the question's language")
 NO_BM25 = N_("left out: this Milvus server has no BM25 (it came with 2.5)")
 WEIGHT_ZERO = N_("left out: its weight is 0")
+NO_LETTERS = N_("the question has no letters or digits, so there is nothing to search for")
+WEIGHTS = N_("dense {dense}, lexical {lexical}")
+LEXICAL_LOWERED = N_(
+    "lexical weight lowered from {before} to {lexical}, dense weight raised to {dense}: "
+    "no lexical hit holds more than {coverage} of the question"
+)
 
 
 class Retriever:
@@ -47,6 +64,7 @@ class Retriever:
         self._vectors = vectors
         self._overviews = Overviews(documents, vectors)
         self._embeddings = embeddings
+        self._references = References()
         self._pool = ThreadPoolExecutor(16, thread_name_prefix="retrieval")
 
     def close(self) -> None:
@@ -62,52 +80,59 @@ class Retriever:
         something failed.
         """
         knowledge_base = self._knowledge_bases.get(user_id, knowledge_base_id)
-        profile = profile or knowledge_base.profile
         model = self._embeddings.get(knowledge_base.embedding_model)
+        profile = (profile or knowledge_base.profile).with_weights(model.calibration.dense_weight)
         run = _Run(user_id, knowledge_base, model, question, profile)
         with run.step(DOCUMENTS) as note:
             note.remaining = knowledge_base.ready_count
-        if not knowledge_base.ready_count:
+        if not (knowledge_base.ready_count and self._analyze(run)):
             return run.result(())
         if overview := self._overviews.find(user_id, knowledge_base, question, profile):
             run.steps += overview.steps
             run.files, run.beginnings = overview.files, overview.beginnings
             return run.result(overview.passages)
         routes = self._find(run)
-        with run.step("fuse") as note:
-            candidates = fuse(routes, run.weights)
-            note.remaining = len(candidates)
-        passages = self._select(run, candidates)
+        passages = self._select(run, self._fuse(run, routes))
         return run.result(self._add_contexts(run, passages))
+
+    def _analyze(self, run: _Run) -> bool:
+        """Find the question's terms and the weights of the routes. False: there is nothing to search for."""
+        with run.step("analyze") as note:
+            run.terms = lexical.question_terms(run.question)
+            note.remaining = len(run.terms)
+            is_searchable = bool(lexical.analyze(run.question))
+            if not is_searchable:
+                note.text = NO_LETTERS
+        run.weights = self._weights(run)
+        run.relevance = Relevance(run.question)
+        return is_searchable
 
     # --- both routes ---
 
     def _find(self, run: _Run) -> dict[Route, list[Hit]]:
-        """The best live hits of both routes; searches wider where dead versions crowd out live ones."""
-        with run.step("analyze") as note:
-            run.terms = lexical.question_terms(run.question)
-            note.remaining = len(run.terms)
-        run.weights = self._weights(run)
-        limit = run.profile.candidates
+        """The best live hits of both routes; searches wider where dead versions or copies crowd out others."""
+        wanted = limit = run.profile.candidates
         while True:
             routes = self._search(run, limit)
             live = self._keep_live(run, routes)
-            crowded = any(len(live[route]) < len(routes[route]) for route in routes)
             # A route that found fewer than it was asked for has nothing more to find.
-            short = any(len(live[route]) < run.profile.candidates and len(routes[route]) >= limit for route in live)
-            if not (crowded and short) or limit >= MOST_CANDIDATES:
-                # No more than without the dead ones: scores are scaled between the best and the worst of them.
-                return {route: hits[: run.profile.candidates] for route, hits in live.items()}
+            short = any(
+                len(routes[route]) >= limit and (len(hits) < wanted or count_distinct(hits) < run.profile.top_k)
+                for route, hits in live.items()
+            )
+            if not short or limit >= MOST_CANDIDATES:
+                # No more than without the others: scores are scaled between the best and the worst of them.
+                return {route: first_distinct(hits, wanted) for route, hits in live.items()}
             limit = min(limit * 4, MOST_CANDIDATES)
 
     def _weights(self, run: _Run) -> dict[Route, float]:
         """The weights that hold for this question; a route of weight 0 is not asked."""
-        weights = {Route.DENSE: run.profile.dense_weight, Route.LEXICAL: run.profile.lexical_weight}
+        weights = {Route.DENSE: run.profile.dense_weight or 0.0, Route.LEXICAL: run.profile.lexical_weight or 0.0}
+        run.is_foreign = lexical.foreign_share(run.question, run.model.scripts) >= FOREIGN_SHARE
         if not self._vectors.server.has_bm25:
             run.left_out[Route.LEXICAL] = NO_BM25
             return {Route.DENSE: 1.0, Route.LEXICAL: 0.0}
-        foreign = lexical.foreign_share(run.question, run.model.scripts)
-        if foreign >= FOREIGN_SHARE and weights[Route.LEXICAL]:
+        if run.is_foreign and weights[Route.LEXICAL]:
             run.left_out[Route.DENSE] = UNKNOWN_LANGUAGE
             weights[Route.DENSE] = 0.0
         return weights
@@ -133,6 +158,7 @@ class Retriever:
                 note.remaining = 1
         base = run.knowledge_base
         require_same(base, run.model.name, len(run.vector))
+        run.reference = self._references.of(run.model)
         with run.step(Route.DENSE.value) as note:
             hits = self._vectors.search_dense(base.collection, base.index, run.vector, limit, run.profile.ef)
             note.remaining = len(hits)
@@ -140,7 +166,8 @@ class Retriever:
 
     def _search_lexical(self, run: _Run, limit: int) -> list[Hit]:
         with run.step(Route.LEXICAL.value) as note:
-            hits = self._vectors.search_lexical(run.knowledge_base.collection, lexical.terms(run.question), limit)
+            terms = lexical.weighted_terms(run.question)
+            hits = self._vectors.search_lexical(run.knowledge_base.collection, terms, limit)
             note.remaining = len(hits)
         return hits
 
@@ -155,11 +182,31 @@ class Retriever:
 
     # --- the ranking ---
 
+    def _fuse(self, run: _Run, routes: Mapping[Route, Sequence[Hit]]) -> list[Candidate]:
+        """The candidates of both routes, the best first, by weights that fit how well each route did."""
+        if run.vector is not None and run.reference and not run.is_foreign:
+            found = [hit.score for hit in routes[Route.DENSE]]
+            run.relevance = Relevance(run.question, Cosines(run.vector, run.reference, found))
+        if all(run.weights.values()):
+            with run.step("gate") as note:
+                covered = max((run.relevance.overlap(hit.chunk) for hit in routes[Route.LEXICAL]), default=0.0)
+                before, run.weights = run.weights, gate_lexical(run.weights, covered)
+                note.text = WEIGHTS if run.weights == before else LEXICAL_LOWERED
+                note.values = {route.value: f"{weight:.2f}" for route, weight in run.weights.items()}
+                note.values |= {"before": f"{before[Route.LEXICAL]:.2f}", "coverage": f"{covered:.0%}"}
+        with run.step("fuse") as note:
+            candidates = fuse(routes, run.weights)
+            note.remaining = len(candidates)
+        return candidates
+
     def _select(self, run: _Run, candidates: Sequence[Candidate]) -> list[Passage]:
-        """Threshold and top k."""
+        """Threshold, one passage for each distinct text, top k."""
         with run.step("threshold") as note:
             passages = [_passage(run, candidate) for candidate in candidates]
             passages = [passage for passage in passages if passage.relevance >= run.profile.threshold]
+            note.remaining = len(passages)
+        with run.step("distinct") as note:
+            passages = merge_identical(passages)
             note.remaining = len(passages)
         with run.step("top_k") as note:
             chosen = [replace(passage, rank=rank) for rank, passage in enumerate(passages[: run.profile.top_k], 1)]
@@ -183,6 +230,8 @@ class Retriever:
 @dataclass(slots=True)
 class _Note:
     remaining: int = 0
+    text: str = ""
+    values: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -194,10 +243,13 @@ class _Run:
     model: EmbeddingModel
     question: str
     profile: RetrievalProfile
+    is_foreign: bool = False  # in a language that the model does not know
     weights: dict[Route, float] = field(default_factory=dict)
     left_out: dict[Route, str] = field(default_factory=dict)
     terms: tuple[str, ...] = ()
+    relevance: Relevance = field(init=False)
     vector: Vectors | None = None
+    reference: Reference | None = None
     names: dict[UUID, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     files: FileList | None = None
@@ -209,7 +261,8 @@ class _Run:
         """Time a step and note what it left."""
         note, began = _Note(), time.perf_counter()
         yield note
-        self.steps.append(Step(name, (time.perf_counter() - began) * 1000, note.remaining))
+        milliseconds = (time.perf_counter() - began) * 1000
+        self.steps.append(Step(name, milliseconds, note.remaining, note.text, note.values))
 
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
         total = (time.perf_counter() - self.began) * 1000
@@ -218,19 +271,14 @@ class _Run:
 
 
 def _passage(run: _Run, candidate: Candidate) -> Passage:
-    terms = set(candidate.chunk.terms.split())
-    overlap = sum(term in terms for term in run.terms) / len(run.terms) if run.terms else 0.0
-    relevance = overlap
-    if run.weights[Route.DENSE] and run.knowledge_base.index.metric == "COSINE":
-        cosine = max(candidate.dense.score, 0.0) if candidate.dense else 0.0
-        relevance = (overlap + cosine) / 2
+    chunk, dense = candidate.chunk, candidate.dense
     return Passage(
-        chunk=candidate.chunk,
-        document_name=run.names[candidate.chunk.version_id],
+        chunk=chunk,
+        document_name=run.names[chunk.version_id],
         rank=0,
         fused=candidate.fused,
-        overlap=overlap,
-        relevance=relevance,
-        dense=candidate.dense,
+        overlap=run.relevance.overlap(chunk),
+        relevance=run.relevance.of(chunk, dense.score if dense else None),
+        dense=dense,
         lexical=candidate.lexical,
     )

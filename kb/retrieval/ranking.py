@@ -1,16 +1,22 @@
 """Two routes' hits → one ranking, and what goes to the model with each passage. Pure functions.
 
-Scores are fused by min-max rather than by reciprocal ranks: with ranks alone, a weak route drowns a strong one.
+Scores are fused by min-max rather than by reciprocal ranks: with ranks alone, a weak route drowns a strong one. But
+min-max also scales the best of bad hits to 1, so the lexical route gets less weight where its hits hold little of the
+question, as with a question in another language than the documents.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kb.models import Chunk, Passage, Route, RouteHit, chunk_id
 from kb.vectors import Hit
+
+# Coverage from which on, and up to which, the lexical route counts fully and not at all.
+GATE_OPEN = 0.4
+GATE_SHUT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,18 @@ def scale(hits: Sequence[Hit]) -> dict[str, RouteHit]:
     }
 
 
+def gate_lexical(weights: Mapping[Route, float], coverage: float) -> dict[Route, float]:
+    """The weights if no lexical hit holds more than `coverage` (0 to 1) of the question's terms.
+
+    What the lexical route loses goes to the dense route. Nothing changes if one of them is not asked.
+    """
+    dense, lexical = weights[Route.DENSE], weights[Route.LEXICAL]
+    if not dense or not lexical:
+        return dict(weights)
+    trust = min(max((coverage - GATE_SHUT) / (GATE_OPEN - GATE_SHUT), 0.0), 1.0)
+    return {Route.DENSE: dense + lexical * (1 - trust), Route.LEXICAL: lexical * trust}
+
+
 def fuse(routes: Mapping[Route, Sequence[Hit]], weights: Mapping[Route, float]) -> list[Candidate]:
     """All chunks of both routes, the best fused score (0 to 1) first. What a route did not find counts 0 there."""
     total = sum(weights.values()) or 1.0
@@ -47,6 +65,37 @@ def fuse(routes: Mapping[Route, Sequence[Hit]], weights: Mapping[Route, float]) 
         fused = sum(weights[route] * hit.scaled for route, hit in found.items()) / total
         candidates.append(Candidate(chunk, fused, found.get(Route.DENSE), found.get(Route.LEXICAL)))
     return sorted(candidates, key=lambda candidate: (-candidate.fused, candidate.chunk.id))
+
+
+def text_key(text: str) -> str:
+    """Equal for texts that differ in nothing but white space."""
+    return " ".join(text.split())
+
+
+def count_distinct(hits: Iterable[Hit]) -> int:
+    """How many different texts there are."""
+    return len({text_key(hit.chunk.text) for hit in hits})
+
+
+def first_distinct(hits: Sequence[Hit], count: int) -> list[Hit]:
+    """The hits up to the one with the `count`-th distinct text."""
+    seen: set[str] = set()
+    for place, hit in enumerate(hits):
+        seen.add(text_key(hit.chunk.text))
+        if len(seen) > count:
+            return list(hits[:place])
+    return list(hits)
+
+
+def merge_identical(passages: Iterable[Passage]) -> list[Passage]:
+    """One passage for each distinct text, in order: the first, which names the places of the others."""
+    merged: dict[str, Passage] = {}
+    for passage in passages:
+        key = text_key(passage.chunk.text)
+        first = merged.setdefault(key, passage)
+        if passage.place not in (first.place, *first.also_in):
+            merged[key] = replace(first, also_in=(*first.also_in, passage.place))
+    return list(merged.values())
 
 
 _WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]")

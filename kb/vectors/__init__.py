@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that a route found. `score` grows with relevance for every metric."""
+    """A chunk that a route found. `score` grows with relevance: the cosine, or the one of BM25."""
 
     chunk: Chunk
     score: float
@@ -167,13 +167,16 @@ class VectorStore:
         return [schema.to_chunk(row) for row in self._rows(collection, ids, schema.OUTPUT_FIELDS)]
 
     def search_dense(self, collection: str, index: IndexSettings, vector: np.ndarray, limit: int, ef: int) -> list[Hit]:
-        """The `limit` nearest enabled chunks, best first."""
+        """The `limit` nearest enabled chunks, best first; the score is the cosine, whatever the metric.
+
+        Vectors have length 1, so inner products are cosines, and the cosine follows from L2, the squared distance.
+        """
         from kb.vectors import schema
 
         return self._search(
             collection,
             limit,
-            lambda distance: 1.0 / (1.0 + distance) if index.metric == "L2" else distance,
+            lambda distance: 1.0 - distance / 2 if index.metric == "L2" else distance,
             data=[vector.tolist()],
             anns_field="dense",
             search_params=schema.search_params(index, ef, limit),

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kb.errors import N_
+from kb.errors import N_, fill
 from kb.extracts import escape_markdown as escape
 from kb.extracts import split_sentences
-from kb.models import Chunk, Document, FileList, Passage, Retrieval, RouteHit, Source, Step, Trace, User
+from kb.models import Chunk, Document, FileList, Passage, Place, Retrieval, RouteHit, Source, Step, Trace, User
 from pages.ui.feedback import dialog, errors_shown
 from pages.ui.i18n import _, ngettext, number, place_label
 from pages.ui.resources import services
 
 _LABEL_CHARACTERS = 40
 _PAGE_CHUNKS = 20
+_NAMED_PLACES = 5
 _FOLDED_CHARACTERS = 600  # above a match; less than the box shows
 
 STEP_NAMES = {
@@ -29,8 +30,10 @@ STEP_NAMES = {
     "dense": N_("Dense route (HNSW)"),
     "lexical": N_("Lexical route (BM25)"),
     "live": N_("Keep live versions"),
+    "gate": N_("Weigh the routes"),
     "fuse": N_("Fuse the scores"),
     "threshold": N_("Threshold"),
+    "distinct": N_("Merge identical texts"),
     "top_k": N_("Top k"),
     "neighbours": N_("Neighbouring chunks"),
     "budget": N_("Context budget"),
@@ -46,6 +49,8 @@ def draw_nothing_found(retrieval: Retrieval) -> None:
     """Say why there are no passages: nothing to search, or nothing relevant."""
     if retrieval.trace.documents:
         st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
+        if reason := next((step for step in retrieval.trace.steps if step.name == "analyze" and step.note), None):
+            st.caption(_note(reason))
         return
     st.info(_("No document of this knowledge base is ready yet."), icon=":material/hourglass_empty:")
     st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")
@@ -83,12 +88,23 @@ def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
     chunk = passage.chunk
     title = html.escape(place(passage.document_name, chunk.page, chunk.heading))
     heading = f"<div class='zw-heading'>{html.escape(chunk.heading)}</div>" if chunk.heading else ""
+    if passage.also_in:
+        heading += f"<div class='zw-heading'>{html.escape(_also_in(passage.also_in))}</div>"
     scores = "".join(f"<span><b>{html.escape(name)}</b> {value}</span>" for name, value in _scores(passage))
     st.html(
         f"<div class='zw-passage'><div class='zw-place'><span class='zw-rank'>{passage.rank}</span>{title}</div>"
         f"{heading}<div class='zw-scores'>{scores}</div>"
         f"<div class='zw-text'>{marked(chunk.text, terms, chunk.heading)}</div></div>"
     )
+
+
+def _also_in(places: Sequence[Place]) -> str:
+    """The other places of a passage's text: the first ones by name, and how many more there are."""
+    names = ", ".join(place(each.document_name, each.page, each.heading) for each in places[:_NAMED_PLACES])
+    more = len(places) - _NAMED_PLACES
+    if more <= 0:
+        return _("Also in: {places}").format(places=names)
+    return ngettext("Also in: {places} and {count} more", "Also in: {places} and {count} more", more, places=names)
 
 
 def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
@@ -207,8 +223,8 @@ def _draw_steps(trace: Trace) -> None:
             "ef: {ef} · threshold: {threshold} · top k: {top_k} · neighbours: {neighbours} · "
             "context: {context} tokens"
         ).format(
-            dense=number(profile.dense_weight, 2),
-            lexical=number(profile.lexical_weight, 2),
+            dense=number(profile.dense_weight or 0.0, 2),
+            lexical=number(profile.lexical_weight or 0.0, 2),
             candidates=profile.candidates,
             ef=profile.ef,
             threshold=number(profile.threshold, 2),
@@ -221,13 +237,17 @@ def _draw_steps(trace: Trace) -> None:
 
 def _left(step: Step) -> str:
     if step.note:
-        return _(step.note)
+        return _note(step)
     match step.name:
         case "files":
             return ngettext("{count} file", "{count} files", step.remaining)
         case "beginnings":
             return ngettext("{count} chunk", "{count} chunks", step.remaining)
     return ngettext("{count} left", "{count} left", step.remaining)
+
+
+def _note(step: Step) -> str:
+    return fill(_(step.note), step.note_values)
 
 
 def _scores(passage: Passage) -> list[tuple[str, str]]:

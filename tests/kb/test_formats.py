@@ -40,7 +40,7 @@ def test_recorded_format_is_read_whole(name: str) -> None:
     record = RECORDED[name]
     written = to_json(from_json(KINDS[name], record))
     assert written.pop(FORMAT) == NUMBER
-    assert set(written) == set(record)
+    assert set(written) >= set(record)
     assert to_json(from_json(KINDS[name], written)) == written | {FORMAT: NUMBER}
 
 

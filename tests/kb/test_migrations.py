@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from kb.database.migrate import alembic_config, upgrade
 from kb.database.tables import FOLDED_CHARACTERS, versions
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.library.counts import recount
-from kb.models import DocumentOrder, VersionState
+from kb.models import DocumentOrder, RetrievalProfile, VersionState
 from kb.names import fold
 from kb.vectors import VectorStore
 from tests.conftest import MakeSettings
@@ -136,6 +137,34 @@ def test_data_of_the_first_revision_is_kept_and_found(database: Database, make_s
         assert [each.id for each in conversations.search(USER, search)] == [CONVERSATION], search
     assert conversations.search(USER, "base") == []  # a notice is no text of the conversation
     assert [message.content for message in conversations.messages(USER, CONVERSATION)] == ["Base", "Grüße", "ΣΊΣΥΦΟΣ"]
+
+
+OLD_WEIGHTS = {"dense_weight": 0.45, "lexical_weight": 0.55}
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({}, RetrievalProfile()),
+        ({"top_k": 9, "threshold": 0.1} | OLD_WEIGHTS, RetrievalProfile(top_k=9)),
+        ({"threshold": 0.3} | OLD_WEIGHTS, RetrievalProfile(0.45, 0.55, threshold=0.3)),
+        ({"threshold": 0.1, "dense_weight": 0.2, "lexical_weight": 0.8}, RetrievalProfile(0.2, 0.8, threshold=0.1)),
+    ],
+)
+def test_unchanged_profile_gets_the_new_defaults(
+    database: Database, stored: dict[str, Any], expected: RetrievalProfile
+) -> None:
+    fill(database)
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE knowledge_bases SET profile = :profile"), {"profile": json.dumps(stored)})
+    database.migrate()
+    assert KnowledgeBases(database, RecordingQueue()).get(USER, BASE).profile == expected
+    config = alembic_config()
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0005")
+        kept = connection.scalar(sa.select(sa.table("knowledge_bases", sa.column("profile", sa.JSON())).c.profile))
+    assert {"threshold": 0.1} | OLD_WEIGHTS | (kept or {}) == {"threshold": 0.1} | OLD_WEIGHTS | stored
 
 
 def test_empty_database_of_the_first_revision_migrates(database: Database) -> None:

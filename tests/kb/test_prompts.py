@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from kb.models import Beginning, Chunk, FileList, Message, MessageState, Mode, Passage, Retrieval, Role
+from kb.models import Beginning, Chunk, FileList, Message, MessageState, Mode, Passage, Place, Retrieval, Role
 from kb.prompts import HISTORY_TOKENS, chat_messages, is_chinese, knowledge_messages
 
 
@@ -38,6 +39,15 @@ def test_passages_are_numbered_with_their_source() -> None:
     assert "[3]" not in system.split("Passages:")[1]
     assert question == ("user", "Why?")
     assert "language of the question" in system
+
+
+def test_other_places_of_a_passage_are_named() -> None:
+    shared = replace(passage(1, "One.", 12), also_in=(Place("copy.md"), Place("备份.pdf", 3, "Part")))
+    (_, system), _ = knowledge_messages("Why?", [], found([shared]))
+    assert "[1] (手册.pdf · p. 12 / copy.md / 备份.pdf · p. 3 · Part)\nOne." in system
+    many = replace(shared, also_in=tuple(Place(f"{number}.md") for number in range(100)))
+    (_, system), _ = knowledge_messages("Why?", [], found([many]))
+    assert "3.md)\nOne." in system
 
 
 def test_chinese_question_gets_chinese_instructions() -> None:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
 from kb.formats import from_record, to_record
-from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Route, RouteHit, Step, Trace
-from kb.retrieval.ranking import build_contexts, estimate_tokens, fuse, neighbour_ids, scale
+from kb.models import Chunk, Passage, Place, Retrieval, RetrievalProfile, Route, RouteHit, Step, Trace
+from kb.retrieval.ranking import (
+    build_contexts,
+    count_distinct,
+    estimate_tokens,
+    first_distinct,
+    fuse,
+    gate_lexical,
+    merge_identical,
+    neighbour_ids,
+    scale,
+)
 from kb.vectors import Hit
 
 VERSION = UUID(int=7)
@@ -80,6 +91,61 @@ def test_equal_scores_have_a_stable_order() -> None:
     assert [candidate.chunk.ordinal for candidate in fuse(routes, EVEN)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("coverage", "dense", "lexical"),
+    [(1.0, 0.4, 0.6), (0.4, 0.4, 0.6), (0.25, 0.7, 0.3), (0.1, 1.0, 0.0), (0.0, 1.0, 0.0)],
+)
+def test_lexical_route_loses_weight_where_its_hits_hold_little_of_the_question(
+    coverage: float, dense: float, lexical: float
+) -> None:
+    weights = gate_lexical({Route.DENSE: 0.4, Route.LEXICAL: 0.6}, coverage)
+    assert weights == pytest.approx({Route.DENSE: dense, Route.LEXICAL: lexical})
+
+
+@pytest.mark.parametrize("weights", [{Route.DENSE: 0.0, Route.LEXICAL: 0.6}, {Route.DENSE: 1.0, Route.LEXICAL: 0.0}])
+def test_route_that_is_asked_alone_keeps_its_weight(weights: dict[Route, float]) -> None:
+    assert gate_lexical(weights, 0.0) == weights
+
+
+def test_profile_takes_the_weights_of_its_model_unless_it_has_its_own() -> None:
+    def weights(**own: float) -> tuple[float | None, float | None]:
+        profile = RetrievalProfile(**own).with_weights(0.4)  # type: ignore[arg-type]
+        return profile.dense_weight, profile.lexical_weight
+
+    assert weights() == (0.4, 0.6)
+    assert weights(dense_weight=0.3, lexical_weight=0.9) == (0.3, 0.9)
+    assert weights(dense_weight=1.0) == (1.0, 0.0)
+    assert weights(lexical_weight=0.0) == (1.0, 0.0)
+
+
+# --- identical texts -------------------------------------------------------------------------------------------
+
+
+def copy_in(name: str, text: str, rank: int, page: int = 0) -> Passage:
+    return replace(passage(replace(chunk(rank, text), page=page), rank), document_name=name)
+
+
+def test_identical_texts_become_one_passage_that_names_the_other_places() -> None:
+    found = [copy_in("a.md", "Same  text.\n", 1), copy_in("b.md", "Other.", 2), copy_in("c.pdf", "Same text.", 3, 7)]
+    merged = merge_identical(found)
+    assert [(each.document_name, each.chunk.text) for each in merged] == [("a.md", "Same  text.\n"), ("b.md", "Other.")]
+    assert [each.also_in for each in merged] == [(Place("c.pdf", 7),), ()]
+
+
+def test_place_of_an_identical_text_is_named_once() -> None:
+    found = [copy_in(name, "Same text.", rank) for rank, name in enumerate(["a.md", "a.md", "b.md", "b.md"], 1)]
+    assert [each.also_in for each in merge_identical(found)] == [(Place("b.md"),)]
+
+
+def test_copies_do_not_count_as_candidates() -> None:
+    found = [
+        Hit(chunk(number, text), 9.0 - number) for number, text in enumerate(["one", "one", "two", "one ", "three"])
+    ]
+    assert count_distinct(found) == 3
+    assert [hit.chunk.ordinal for hit in first_distinct(found, 2)] == [0, 1, 2, 3]
+    assert first_distinct(found, 3) == found
+
+
 # --- contexts --------------------------------------------------------------------------------------------------
 
 
@@ -133,8 +199,10 @@ def test_gap_between_chunks_is_a_line_break() -> None:
 
 
 def test_retrieval_survives_a_round_trip() -> None:
-    trace = Trace((Step("dense", 1.5, 3, "note"),), RetrievalProfile(top_k=9), 12.5, ("向量",))
-    found = Retrieval("问题？", (passage(chunk(1, "文")), passage(chunk(2, version=uuid4()), 2)), trace)
+    steps = (Step("gate", 1.5, 3, "lowered to {lexical}", {"lexical": "0.1"}),)
+    trace = Trace(steps, RetrievalProfile(top_k=9), 12.5, ("向量",))
+    first = replace(passage(chunk(1, "文")), also_in=(Place("b.md", 2, "标题"),))
+    found = Retrieval("问题？", (first, passage(chunk(2, version=uuid4()), 2)), trace)
     again = from_record(json.loads(json.dumps(to_record(found))))
     assert [each.chunk.terms for each in again.passages] == ["", ""]  # left out: they can be computed
     assert again.trace == trace
@@ -143,4 +211,5 @@ def test_retrieval_survives_a_round_trip() -> None:
         "文",
         RouteHit(1, 0.9, 1.0),
     )
+    assert again.passages[0].also_in == first.also_in
     assert again.passages[1].chunk.version_id == found.passages[1].chunk.version_id

@@ -14,7 +14,15 @@ from kb.embedding.model import normalised
 from kb.errors import EmbeddingMismatch, MilvusUnavailable, NotFound, UnknownEmbeddingModel
 from kb.library import mark_sent
 from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Step
-from kb.retrieval import NO_BM25, UNKNOWN_LANGUAGE, WEIGHT_ZERO, Retriever
+from kb.retrieval import (
+    LEXICAL_LOWERED,
+    NO_BM25,
+    NO_LETTERS,
+    UNKNOWN_LANGUAGE,
+    WEIGHT_ZERO,
+    WEIGHTS,
+    Retriever,
+)
 from kb.retrieval.langchain import KnowledgeBaseRetriever
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
@@ -84,7 +92,7 @@ def test_best_passage_comes_first_with_its_scores(core: Core, fruit: KnowledgeBa
         "analyze", "embed", "dense", "lexical", "live", "fuse", "threshold", "top_k", "neighbours", "budget"
     }  # fmt: skip
     assert found.trace.milliseconds >= step(found.trace.steps, "dense").milliseconds > 0
-    assert found.trace.profile == fruit.profile
+    assert found.trace.profile == fruit.profile.with_weights(core.embedding.calibration.dense_weight)
 
 
 def test_chinese_question_skips_an_english_dense_route(core: Core, fruit: KnowledgeBase) -> None:
@@ -119,6 +127,65 @@ def test_top_k_and_threshold_of_the_profile_apply(core: Core, fruit: KnowledgeBa
     assert len(names(core, fruit, "a tree grows", top_k=3, threshold=0.0)) == 3
     assert names(core, fruit, "a red apple grows", threshold=0.6) == ["apples"]
     assert names(core, fruit, "quantum chromodynamics", threshold=0.6) == []
+
+
+@pytest.mark.parametrize("question", ["👍", "？？？", "…", "\u200b", "_", "   "])
+def test_question_without_letters_and_digits_finds_nothing(core: Core, fruit: KnowledgeBase, question: str) -> None:
+    found = core.services.retriever.retrieve(core.user, fruit.id, question, ALL)
+    assert found.passages == ()
+    assert found.trace.documents == 4
+    assert [(each.name, each.note) for each in found.trace.steps[1:]] == [("analyze", NO_LETTERS)]
+
+
+@pytest.mark.parametrize("question", ["怎么样？", "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ", "𐎠𐎡𐎢", "哥德巴赫猜想", "E9999"])
+def test_question_that_nothing_answers_finds_nothing(core: Core, fruit: KnowledgeBase, question: str) -> None:
+    assert names(core, fruit, question) == []
+
+
+def test_repeated_question_finds_the_same(core: Core, fruit: KnowledgeBase) -> None:
+    """20,000 characters."""
+    assert names(core, fruit, "Where does an apple grow? " * 800)[0] == "apples"
+    assert names(core, fruit, "香蕉成熟以后是什么颜色？" * 1_700) == ["bananas"]
+
+
+def test_long_question_is_answered_by_what_one_part_of_it_asks(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    ingest(
+        core,
+        worker,
+        knowledge_base,
+        network="网络故障处理。网关返回E4012表示上游超时，请检查路由器并重启网关。",
+        printer="打印机卡纸时，打开后盖取出纸张，然后重新启动打印机。",
+        leave="员工请假须提前三天在系统中提交申请，由主管审批。",
+    )
+    story = "您好，我是新来的同事，昨天下午领导让我整理办公室的设备清单，期间大家都很忙，电话也打不通，" * 6
+    for length in (0, 80, 130, 246, 2_000):
+        question = f"{story[:length]}网关返回E4012怎么处理"
+        assert names(core, knowledge_base, question)[:1] == ["network"], length
+
+
+def test_gate_lowers_the_lexical_weight_and_says_so(core: Core, fruit: KnowledgeBase) -> None:
+    core.embedding.scripts = None
+    question = "Which tree should gardeners plant along busy motorways near noisy airports?"
+    lowered = step(core.services.retriever.retrieve(core.user, fruit.id, question, ALL).trace.steps, "gate")
+    assert lowered.note == LEXICAL_LOWERED
+    assert 0 < float(lowered.note_values["lexical"]) < float(lowered.note_values["before"])
+    whole = step(core.services.retriever.retrieve(core.user, fruit.id, "apple tree", ALL).trace.steps, "gate")
+    assert (whole.note, whole.note_values["lexical"]) == (WEIGHTS, whole.note_values["before"])
+
+
+def test_copies_take_one_place_and_are_named(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    policy = "# Returns\n\nGoods can be returned within thirty days of delivery."
+    copies = {f"copy{number:02}": policy for number in range(60)}  # more than a route brings
+    parking = "# Parking\n\nGoods are delivered to the parking area behind the house."
+    ingest(core, worker, knowledge_base, **copies, parking=parking)
+    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "How can goods be returned?", ALL)
+    assert [passage.rank for passage in found.passages] == [1, 2]
+    policies, other = found.passages
+    places = [policies.document_name, *(place.document_name for place in policies.also_in)]
+    assert sorted(places) == [f"{name}.md" for name in copies]
+    assert (other.document_name, other.also_in) == ("parking.md", ())
 
 
 def test_unusual_questions_are_accepted(core: Core, fruit: KnowledgeBase) -> None:

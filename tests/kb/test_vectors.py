@@ -169,7 +169,7 @@ def test_nearest_hit_comes_first_with_the_highest_score(store: VectorStore, inde
         assert len(hits) == len(points)
     scores = [hit.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
-    assert scores[0] == pytest.approx(1.0, abs=0.01)
+    assert scores[:3] == pytest.approx([1.0, 0.894, 0.0], abs=0.01)  # cosines
     best_two = store.search_dense(name, knowledge_base.index, vectors((1.0, 0.0))[0], 2, 1)
     assert [hit.chunk.ordinal for hit in best_two] == [1, 3]
     store.drop(name)
@@ -197,6 +197,8 @@ def test_lexical_scores_are_positive_and_in_order(lite: VectorStore) -> None:
     assert [hit.chunk.ordinal for hit in hits] == [1, 2]
     assert hits[0].score > hits[1].score > 0
     assert [hit.chunk.ordinal for hit in lite.search_lexical(name, lexical.terms("索引"), 10)] == [3]
+    once, thrice = (lite.search_lexical(name, query, 1)[0].score for query in ("banana", "banana banana banana"))
+    assert thrice == pytest.approx(3 * once)  # `lexical.weighted_terms` rests on it
     assert lite.search_lexical(name, lexical.terms("zebra"), 10) == []
     assert lite.search_lexical(name, "  ", 10) == []
     lite.drop(name)

@@ -1,0 +1,115 @@
+"""How relevant a passage is; pure."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from kb import lexical
+from kb.embedding import Vectors
+from kb.models import Chunk
+from kb.retrieval.reference import CHINESE, ENGLISH, Reference, measure
+from kb.retrieval.relevance import Cosines, Relevance
+from tests.fakes.embedding import HashedWords
+
+THRESHOLD = 0.5
+# Unrelated English texts have a cosine of .7 to the question, Chinese ones .6; a right answer is .1 above.
+QUESTION = np.array([1.0, 0.0], np.float32)
+
+
+def passages(cosine: float) -> Vectors:
+    return np.array([[cosine, np.sqrt(1 - cosine**2)]] * 12, np.float32)
+
+
+REFERENCE = Reference(passages(0.7), passages(0.6), spread=0.1, deviation=0.02)
+
+
+def chunk(text: str) -> Chunk:
+    return Chunk("1", UUID(int=1), UUID(int=2), text=text, terms=lexical.terms(text))
+
+
+def relevance(question: str, found: list[float] | None = None) -> Relevance:
+    cosines = Cosines(QUESTION, REFERENCE, found) if found else None
+    return Relevance(question, cosines)
+
+
+def test_cosine_counts_by_how_far_it_stands_out_in_its_language() -> None:
+    many = [0.8, *[0.7] * 49]
+    compared = relevance("", many)
+    english, chinese = chunk("An apple grows on a tree."), chunk("苹果长在树上。")
+    assert compared.of(english, 0.8) == pytest.approx(0.89, abs=0.01)
+    assert compared.of(english, 0.7) == pytest.approx(0.0, abs=0.01)
+    assert compared.of(chinese, 0.7) > compared.of(english, 0.7)
+
+
+def test_passage_among_many_alike_is_less_relevant() -> None:
+    text = chunk("An apple grows on a tree.")
+    assert relevance("", [0.78] * 50).of(text, 0.78) < relevance("", [0.78, *[0.7] * 49]).of(text, 0.78)
+
+
+def test_best_of_a_few_needs_to_stand_out_less() -> None:
+    text = chunk("An apple grows on a tree.")
+    assert relevance("", [0.75, 0.7]).of(text, 0.75) > relevance("", [0.75, *[0.7] * 49]).of(text, 0.75)
+
+
+def test_passage_that_the_dense_route_missed_has_at_most_its_last_cosine() -> None:
+    text = chunk("An apple grows on a tree.")
+    found = [0.8, *[0.72] * 49]
+    assert relevance("", found).of(text, None) == relevance("", found).of(text, 0.72)
+
+
+def test_overlap_decides_where_cosines_say_nothing() -> None:
+    compared = relevance("Where does the red apple grow?")
+    assert compared.of(chunk("The red apple grows on a tree."), None) == 1.0
+    assert compared.of(chunk("A pear grows."), None) >= THRESHOLD
+    assert compared.of(chunk("The Danube flows."), None) == 0.0
+    assert Relevance("").of(chunk("The Danube flows."), None) == 0.0
+
+
+@pytest.mark.parametrize("words", [0, 10, 40, 400, 6_000])
+def test_long_question_is_judged_by_its_best_part(words: int) -> None:
+    story = " ".join(f"word{number}" for number in range(words))
+    compared = relevance(f"{story} How are broken network gateways restarted?")
+    assert compared.of(chunk("To restart a broken network gateway, press the button."), None) >= THRESHOLD
+    assert compared.of(chunk("The printer jams."), None) < THRESHOLD
+
+
+def test_passage_without_the_code_that_is_asked_for_is_irrelevant() -> None:
+    found = [0.85, *[0.7] * 49]
+    with_code, without = chunk("E4012 means that the gateway is broken."), chunk("E4013 means that the gateway hangs.")
+    for question in ("E4012", "What does E4012 mean?"):
+        compared = relevance(question, found)
+        assert compared.of(with_code, 0.85) >= THRESHOLD
+        assert compared.of(without, 0.85) < THRESHOLD
+    # The rest of the question can still be answered.
+    question = "Where can I exchange goods of my order AB12 if the parcel is damaged?"
+    assert (
+        relevance(question, found).of(chunk("Damaged goods of an order are exchanged in the shop."), 0.85) >= THRESHOLD
+    )
+
+
+@pytest.mark.parametrize("text", ["on the 19th floor", "3.14 metres", "in the 1990s", "100 GB"])
+def test_numbers_are_no_codes(text: str) -> None:
+    compared = relevance(f"Which apple grows {text}?", [0.85, *[0.7] * 49])
+    assert compared.of(chunk("An apple grows on a tree."), 0.85) >= THRESHOLD
+
+
+# --- the reference ---------------------------------------------------------------------------------------------
+
+
+def test_reference_texts_are_in_their_language() -> None:
+    assert len(ENGLISH) == len(CHINESE)
+    assert all(lexical.script_share(text, "han") == 0 for pair in ENGLISH for text in pair)
+    assert all(lexical.script_share(text, "han") == 1 for pair in CHINESE for text in pair)
+
+
+@pytest.mark.parametrize("scripts", [None, frozenset({"latin"}), frozenset({"cyrillic"})])
+def test_any_model_can_be_measured(scripts: frozenset[str] | None) -> None:
+    model = HashedWords()
+    model.scripts = scripts
+    measured = measure(model)
+    assert measured.english.shape == measured.chinese.shape == (len(ENGLISH), model.dimension)
+    assert measured.spread > 0
+    assert measured.deviation > 0
