@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -39,9 +40,19 @@ def pytest_configure() -> None:
     bypass_proxies(Settings.model_construct())
 
 
+_UNSTABLE_NAME = re.compile(r" at 0x[0-9a-f]{6}|frozenset\(|[\[(, ]\{['\"\d]")
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name contents by their parameter: archives hold the time, and all workers must collect the same names."""
     return argname if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 80) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names that hold a whole object: addresses in memory, and the order of sets, differ in each worker."""
+    for item in items:
+        if _UNSTABLE_NAME.search(item.name):
+            raise pytest.UsageError(f"Give `parametrize` ids: this name differs in each process: {item.nodeid[:200]}…")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -33,14 +33,14 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("model", BUILTIN_MODELS.values(), ids=str)
+@pytest.mark.parametrize("model", BUILTIN_MODELS.values(), ids=lambda model: model.name)
 def test_shipped_graph_is_current(model: Builtin) -> None:
     """If this fails, run `python -m kb.embedding.graph`."""
     assert model.published.graph.read_bytes() == serialise(model)
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("model", BUILTIN_MODELS.values(), ids=str)
+@pytest.mark.parametrize("model", BUILTIN_MODELS.values(), ids=lambda model: model.name)
 def test_weights_are_the_published_ones_in_int8(model: Builtin, model_settings: Settings) -> None:
     folder = model.files(model_settings).folder
     assert sha256(folder / "weights.bin") == WEIGHTS_SHA256[model.name]
