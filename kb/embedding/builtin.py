@@ -11,6 +11,7 @@ from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kb import lexical
 from kb.config import Settings
@@ -21,6 +22,7 @@ from kb.environment import import_onnxruntime
 from kb.errors import N_, EmbeddingUnavailable, ModelNotFetched
 
 Tokenize = Callable[[str], list[int]]
+_Run = Callable[[NDArray[np.int64]], Vectors]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class BuiltinModel:
         self._model = model
         self._files = model.files(settings)
         self._lock = Lock()
-        self._loaded: tuple[Tokenize, Any] | None = None
+        self._loaded: tuple[Tokenize, _Run] | None = None
         self._fetching: Thread | None = None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embedding")
 
@@ -81,15 +83,13 @@ class BuiltinModel:
         return self._embed(self._model.question_prefix, text)
 
     def _embed(self, prefix: str, text: str) -> Vectors:
-        tokenize, session = self._load()
+        tokenize, run = self._load()
         text = encodable(text)
         if self._model.simplifies_chinese:
             text = lexical.simplify(text)
-        ids = np.array([tokenize(prefix + text)], np.int64)
-        vector: Vectors = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
-        return vector
+        return run(np.array([tokenize(prefix + text)], np.int64))
 
-    def _load(self) -> tuple[Tokenize, Any]:
+    def _load(self) -> tuple[Tokenize, _Run]:
         with self._lock:
             if self._loaded is None:
                 self._files.fetch(lambda status: None)
@@ -117,8 +117,8 @@ class BuiltinModel:
         with suppress(ModelNotFetched):  # the status tells everybody
             self._files.fetch(lambda status: None)
 
-    def _open(self) -> tuple[Tokenize, Any]:
-        """The tokenizer and the session."""
+    def _open(self) -> tuple[Tokenize, _Run]:
+        """The tokenizer, and what turns its ids (1, n) into a vector."""
         onnxruntime = import_onnxruntime()
         folder = self._files.folder
         if changed := self._files.changed():
@@ -132,7 +132,19 @@ class BuiltinModel:
         path = str(folder / "model.onnx")
         try:
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            return self._model.open_tokenizer(folder), session
+            return self._model.open_tokenizer(folder), _runner(session)
         except Exception as error:  # onnxruntime's own have no common root, nor have the tokenizers'
             detail = f"{folder} cannot be loaded; delete it, and it is downloaded again: {error}"
             raise EmbeddingUnavailable(model=self._model.published.title, detail=detail) from error
+
+
+def _runner(session: Any) -> _Run:
+    # Graphs of earlier releases have a mask for padding, which we never need; the vectors are the same.
+    has_mask = any(each.name == "attention_mask" for each in session.get_inputs())
+
+    def run(ids: NDArray[np.int64]) -> Vectors:
+        mask = {"attention_mask": np.ones_like(ids)} if has_mask else {}
+        vector: Vectors = session.run(None, {"input_ids": ids} | mask)[0][0]
+        return vector
+
+    return run

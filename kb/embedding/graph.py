@@ -64,14 +64,12 @@ class _Graph:
 
 
 def build_graph(architecture: Architecture, title: str) -> ModelProto:
-    """Inputs `input_ids` and `attention_mask`, int64 (batch, length); output `embedding`, float32 (batch, hidden)."""
+    """Input `input_ids`, int64 (batch, length), without padding; output `embedding`, float32 (batch, hidden)."""
     graph = _Graph(architecture)
-    mask = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
     hidden = _embeddings(graph)
-    penalty = _attention_penalty(graph, mask)
     for layer in range(architecture.layers):
-        hidden = _layer(graph, hidden, penalty, f"encoder.layer.{layer}")
-    _pool(graph, hidden, mask)
+        hidden = _layer(graph, hidden, f"encoder.layer.{layer}")
+    _pool(graph, hidden)
     return _model(graph, title)
 
 
@@ -101,16 +99,9 @@ def _words_of_4_bits(graph: _Graph) -> str:
     return str(graph.add("Reshape", scaled, graph.ints(0, 0, hidden)))
 
 
-def _attention_penalty(graph: _Graph, mask: str) -> str:
-    """0 for a token, -10,000 for padding, as (batch, 1, 1, length)."""
-    inverse = graph.add("Sub", graph.constant("one", np.float32(1)), mask)
-    penalty = graph.add("Mul", inverse, graph.constant("minus_much", np.float32(-10_000)))
-    return str(graph.add("Unsqueeze", penalty, graph.ints(1, 2)))
-
-
-def _layer(graph: _Graph, hidden: str, penalty: str, name: str) -> str:
+def _layer(graph: _Graph, hidden: str, name: str) -> str:
     sizes = graph.architecture
-    attention = graph.quantise(_attention(graph, hidden, penalty, name))
+    attention = graph.quantise(_attention(graph, hidden, name))
     attended = graph.linear(attention, f"{name}.attention.output.dense", sizes.hidden)
     hidden = graph.layer_norm(graph.add("Add", attended, hidden), f"{name}.attention.output.LayerNorm")
     inner = graph.add("Gelu", graph.linear(graph.quantise(hidden), f"{name}.intermediate.dense", sizes.inner))
@@ -118,13 +109,13 @@ def _layer(graph: _Graph, hidden: str, penalty: str, name: str) -> str:
     return graph.layer_norm(graph.add("Add", output, hidden), f"{name}.output.LayerNorm")
 
 
-def _attention(graph: _Graph, hidden: str, penalty: str, name: str) -> str:
+def _attention(graph: _Graph, hidden: str, name: str) -> str:
     sizes = graph.architecture
     quantised = graph.quantise(hidden)
     query, key, value = (_heads(graph, quantised, f"{name}.attention.self.{part}") for part in _PARTS)
     scores = graph.add("MatMul", query, graph.add("Transpose", key, perm=[0, 1, 3, 2]))
     scale = graph.constant("scale", np.float32(1 / np.sqrt(sizes.hidden // sizes.heads)))
-    shares = graph.add("Softmax", graph.add("Add", graph.add("Mul", scores, scale), penalty), axis=-1)
+    shares = graph.add("Softmax", graph.add("Mul", scores, scale), axis=-1)
     joined = graph.add("Transpose", graph.add("MatMul", shares, value), perm=[0, 2, 1, 3])
     return str(graph.add("Reshape", joined, graph.ints(0, 0, sizes.hidden)))
 
@@ -137,19 +128,16 @@ def _heads(graph: _Graph, quantised: list[str], name: str) -> str:
     return str(graph.add("Transpose", split, perm=[0, 2, 1, 3]))
 
 
-def _pool(graph: _Graph, hidden: str, mask: str) -> None:
+def _pool(graph: _Graph, hidden: str) -> None:
     """The mean over the tokens, scaled to length 1."""
-    weight = graph.add("Unsqueeze", mask, graph.ints(2))
-    total = graph.add("ReduceSum", graph.add("Mul", hidden, weight), graph.ints(1), keepdims=0)
-    count = graph.add("ReduceSum", mask, graph.ints(1), keepdims=1)
-    mean = graph.add("Div", total, count)
+    mean = graph.add("ReduceMean", hidden, graph.ints(1), keepdims=0)
     length = graph.add("ReduceL2", mean, graph.ints(1), keepdims=1)
     graph.nodes.append(helper.make_node("Div", [mean, length], ["embedding"], name="embedding"))
 
 
 def _model(graph: _Graph, title: str) -> ModelProto:
     shape = ["batch", "length"]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")]
+    inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, shape)]
     output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", graph.architecture.hidden])
     constants = [*_references(graph.architecture), *graph.constants.values()]
     body = helper.make_graph(graph.nodes, title, inputs, [output], constants)

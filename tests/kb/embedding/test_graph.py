@@ -58,12 +58,16 @@ def test_vectors_are_those_of_existing_knowledge_bases(minilm: BuiltinModel) -> 
 def test_model_of_an_earlier_release_keeps_working(
     model_settings: Settings, minilm: BuiltinModel, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was one file with the weights inside. After an upgrade nothing is downloaded, and vectors stay the same."""
+    """It was one file that asked for a mask. After an upgrade nothing is downloaded, and vectors stay the same."""
     settings = make_settings(embedding_model="builtin")
     current, earlier = (MINILM.files(each).folder for each in (model_settings, settings))
     earlier.mkdir(parents=True)
     shutil.copyfile(current / "tokenizer.json", earlier / "tokenizer.json")
-    onnx.save(onnx.load(current / "model.onnx"), earlier / "model.onnx")
+    model = onnx.load(MINILM.published.graph, load_external_data=False)
+    onnx.load_external_data_for_model(model, str(current))
+    mask = onnx.helper.make_tensor_value_info("attention_mask", onnx.TensorProto.INT64, ["batch", "length"])
+    model.graph.input.append(mask)
+    onnx.save(model, earlier / "model.onnx")
     monkeypatch.setattr(fetching, "_download", None)
     MINILM.files(settings).fetch(lambda status: None)
     assert MINILM.files(settings).status().state is ModelState.READY
