@@ -40,7 +40,7 @@ def pytest_configure() -> None:
     bypass_proxies(Settings.model_construct())
 
 
-_UNSTABLE_NAME = re.compile(r" at 0x[0-9a-f]{6}|frozenset\(|[\[(, ]\{['\"\d]")
+_UNSTABLE_NAME = re.compile(r" at 0x[0-9a-f]{6}|frozenset\(|\{'[^':]*', '")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
