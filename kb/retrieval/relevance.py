@@ -28,8 +28,9 @@ LIFT_WEIGHT, OVERLAP_WEIGHT = 0.89, 0.335
 # where they say that a passage is far off, the overlap has to be large.
 ALONE, AGAINST = 1.8, 0.6
 
-# Terms such as `e4012`, `a1023_7`, `第3条` and `20240315`, but neither 3_14 nor 19th: they mean exactly one thing.
-_CODE = re.compile(r"[^\W\d_]\w*\d\w*|\w*\d\w*_\w+_\w+|(?:19|20)\d{6}")
+# Terms such as `e4012`, `a1023_7`, `第3条`, `20240315` and `13800138000`, but neither 3_14 nor 19th: they mean exactly
+# one thing.
+_CODE = re.compile(r"[^\W\d_]\w*\d\w*|\d\w*[a-z]\d\w*|\w*\d\w*_\w+_\w+|\d{8,}")
 
 
 class Cosines:
@@ -87,14 +88,19 @@ class Relevance:
             found = ALONE * overlap
         else:
             both = LIFT_WEIGHT * self._cosines.lift(chunk.text, cosine) + OVERLAP_WEIGHT * overlap
-            found = max(both, (ALONE if self._is_long else AGAINST) * overlap)
+            # Cosines say little of a code or date, so a passage with the one that is asked for need not stand out.
+            says_little = self._is_long or self._holds_code(chunk)
+            found = max(both, (ALONE if says_little else AGAINST) * overlap)
         return min(max(found, 0.0), 1.0) * self._without_codes(chunk)
+
+    def _holds_code(self, chunk: Chunk) -> bool:
+        return any(lexical.held(self._codes, chunk.terms))
 
     def _without_codes(self, chunk: Chunk) -> float:
         """The share of the question that is left if it names codes, and `chunk` holds none of them; else 1.
 
         A code weighs twice as much as another term. A long text holds many that it does not ask for.
         """
-        if not self._codes or len(self._forms) > WINDOW or any(lexical.held(self._codes, chunk.terms)):
+        if not self._codes or len(self._forms) > WINDOW or self._holds_code(chunk):
             return 1.0
         return 1 - 2 * len(self._codes) / (len(self._forms) + len(self._codes))

@@ -76,6 +76,13 @@ def test_long_question_is_judged_by_its_best_part(words: int) -> None:
     assert compared.of(chunk("The printer jams."), None) < THRESHOLD
 
 
+@pytest.mark.parametrize("asked", ["2024-01-02", "A-1023/7", "550e8400-e29b-41d4-a716-446655440000", "138 0013 8000"])
+def test_passage_with_the_code_that_is_asked_for_need_not_stand_out(asked: str) -> None:
+    compared = relevance(f"What happened with {asked}?", [0.72] * 50)
+    assert compared.of(chunk(f"Hall 3: pump repaired ({asked})."), 0.72) >= THRESHOLD
+    assert compared.of(chunk("Hall 3: pump repaired (2024-02-01, A-1023/9)."), 0.72) < THRESHOLD
+
+
 def test_passage_without_the_code_that_is_asked_for_is_irrelevant() -> None:
     found = [0.85, *[0.7] * 49]
     with_code, without = chunk("E4012 means that the gateway is broken."), chunk("E4013 means that the gateway hangs.")
