@@ -21,6 +21,7 @@ from kb.retrieval.reference import Reference
 WINDOW, WINDOW_OF_LONG, LONG = 12, 6, 60
 # From this place on, hits hardly answer a question; all that many of them together say as much as the reference texts.
 TAIL_START, TAIL_LENGTH = 5, 45
+MOST_ALLOWANCE = 0.25  # spreads, for a small knowledge base
 # What a lift of one spread and an overlap of 1 add to the relevance; chosen on three question sets so that a threshold
 # of .5 keeps 97 % of a set's own questions.
 LIFT_WEIGHT, OVERLAP_WEIGHT = 0.89, 0.335
@@ -46,7 +47,7 @@ class Cosines:
         # The best of a few unrelated texts stands out less than the best of many, by about this many deviations.
         many = TAIL_START + TAIL_LENGTH
         few = max(0.0, _expected_best(many) - _expected_best(len(found)))
-        self._allowance = few * reference.deviation
+        self._allowance = min(few * reference.deviation, MOST_ALLOWANCE * reference.spread)
 
     def lift(self, text: str, cosine: float | None) -> float:
         """How far `text` stands out, in spreads. What the dense route did not find gets the last cosine that it did."""
