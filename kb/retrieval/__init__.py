@@ -184,9 +184,10 @@ class Retriever:
 
     def _fuse(self, run: _Run, routes: Mapping[Route, Sequence[Hit]]) -> list[Candidate]:
         """The candidates of both routes, the best first, by weights that fit how well each route did."""
+        cosines = None
         if run.vector is not None and run.reference and not run.is_foreign:
-            found = [hit.score for hit in routes[Route.DENSE]]
-            run.relevance = Relevance(run.question, Cosines(run.vector, run.reference, found))
+            cosines = Cosines(run.vector, run.reference, routes[Route.DENSE])
+            run.relevance = Relevance(run.question, cosines)
         if all(run.weights.values()):
             with run.step("gate") as note:
                 covered = max((run.relevance.overlap(hit.chunk) for hit in routes[Route.LEXICAL]), default=0.0)
@@ -195,7 +196,7 @@ class Retriever:
                 note.values = {route.value: f"{weight:.2f}" for route, weight in run.weights.items()}
                 note.values |= {"before": f"{before[Route.LEXICAL]:.2f}", "coverage": f"{covered:.0%}"}
         with run.step("fuse") as note:
-            candidates = fuse(routes, run.weights)
+            candidates = fuse(routes, run.weights, cosines.above if cosines else None)
             note.remaining = len(candidates)
         return candidates
 

@@ -8,11 +8,13 @@ question, as with a question in another language than the documents.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kb.models import Chunk, Passage, Route, RouteHit, chunk_id
 from kb.vectors import Hit
+
+Level = Callable[[str, float], float]  # a text and its score → a score that can be compared with those of other texts
 
 # Coverage from which on, and up to which, the lexical route counts fully and not at all.
 GATE_OPEN = 0.4
@@ -29,15 +31,19 @@ class Candidate:
     lexical: RouteHit | None
 
 
-def scale(hits: Sequence[Hit]) -> dict[str, RouteHit]:
-    """Rank and min-max scaled score of each hit, by chunk id; where all score alike, all are scaled to 1."""
+def scale(hits: Sequence[Hit], level: Level | None = None) -> dict[str, RouteHit]:
+    """Rank and min-max scaled score of each hit, by chunk id; where all score alike, all are scaled to 1.
+
+    `level` makes scores comparable first. The hits keep their own.
+    """
     if not hits:
         return {}
-    ordered = sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))
-    best, worst = ordered[0].score, ordered[-1].score
+    levels = {hit.chunk.id: level(hit.chunk.text, hit.score) if level else hit.score for hit in hits}
+    ordered = sorted(hits, key=lambda hit: (-levels[hit.chunk.id], hit.chunk.id))
+    best, worst = levels[ordered[0].chunk.id], levels[ordered[-1].chunk.id]
     spread = best - worst
     return {
-        hit.chunk.id: RouteHit(rank, hit.score, (hit.score - worst) / spread if spread else 1.0)
+        hit.chunk.id: RouteHit(rank, hit.score, (levels[hit.chunk.id] - worst) / spread if spread else 1.0)
         for rank, hit in enumerate(ordered, 1)
     }
 
@@ -54,10 +60,16 @@ def gate_lexical(weights: Mapping[Route, float], coverage: float) -> dict[Route,
     return {Route.DENSE: dense + lexical * (1 - trust), Route.LEXICAL: lexical * trust}
 
 
-def fuse(routes: Mapping[Route, Sequence[Hit]], weights: Mapping[Route, float]) -> list[Candidate]:
-    """All chunks of both routes, the best fused score (0 to 1) first. What a route did not find counts 0 there."""
+def fuse(
+    routes: Mapping[Route, Sequence[Hit]], weights: Mapping[Route, float], dense_level: Level | None = None
+) -> list[Candidate]:
+    """All chunks of both routes, the best fused score (0 to 1) first. What a route did not find counts 0 there.
+
+    `dense_level` makes the cosines of texts in different scripts comparable: a model gives texts in the question's own
+    language higher ones, whatever they say.
+    """
     total = sum(weights.values()) or 1.0
-    scaled = {route: scale(hits) for route, hits in routes.items()}
+    scaled = {route: scale(hits, dense_level if route is Route.DENSE else None) for route, hits in routes.items()}
     chunks = {hit.chunk.id: hit.chunk for hits in routes.values() for hit in hits}
     candidates = []
     for key, chunk in chunks.items():

@@ -15,6 +15,7 @@ from kb import lexical
 from kb.embedding import Vectors
 from kb.models import Chunk
 from kb.retrieval.reference import Reference
+from kb.vectors import Hit
 
 # A longer question is compared part by part, because no passage holds most of it: so many terms at a time. In a text of
 # more than LONG terms, such as a pasted log, the question itself is the smaller part, and cosines say nothing of it.
@@ -27,7 +28,7 @@ MOST_ALLOWANCE = 0.25  # spreads, for a small knowledge base
 LIFT_WEIGHT, OVERLAP_WEIGHT = 0.89, 0.335
 # Overlap by itself: half of a question's terms are as much as a right passage usually holds, where cosines say nothing;
 # where they say that a passage is far off, the overlap has to be large.
-ALONE, AGAINST = 1.8, 0.6
+ALONE, AGAINST = 2.2, 0.6
 
 # Terms such as `e4012`, `a1023_7`, `第3条`, `20240315` and `13800138000`, but neither 3_14 nor 19th: they mean exactly
 # one thing.
@@ -35,26 +36,26 @@ _CODE = re.compile(r"[^\W\d_]\w*\d\w*|\d\w*[a-z]\d\w*|\w*\d\w*_\w+_\w+|\d{8,}")
 
 
 class Cosines:
-    """What the cosines of one question mean. `found` are those of the dense hits, the best first."""
+    """What the cosines of one question mean. `hits` are those of the dense route."""
 
-    def __init__(self, question: Vectors, reference: Reference, found: Sequence[float]) -> None:
+    def __init__(self, question: Vectors, reference: Reference, hits: Sequence[Hit]) -> None:
         self._question = question
         self._reference = reference
-        self._least = found[-1] if found else 0.0
-        tail = found[TAIL_START:]
-        self._tail_weight = min(len(tail) / TAIL_LENGTH, 1.0) / 2
-        self._tail_mean = sum(tail) / len(tail) if tail else 0.0
+        self._least = min((hit.score for hit in hits), default=0.0)
+        tail = sorted((self.above(hit.chunk.text, hit.score) for hit in hits), reverse=True)[TAIL_START:]
+        self._tail = sum(tail) / max(len(tail), TAIL_LENGTH) / 2
         # The best of a few unrelated texts stands out less than the best of many, by about this many deviations.
-        many = TAIL_START + TAIL_LENGTH
-        few = max(0.0, _expected_best(many) - _expected_best(len(found)))
+        few = max(0.0, _expected_best(TAIL_START + TAIL_LENGTH) - _expected_best(len(hits)))
         self._allowance = min(few * reference.deviation, MOST_ALLOWANCE * reference.spread)
+
+    def above(self, text: str, cosine: float) -> float:
+        """How far `cosine` is above that of unrelated texts in the script of `text`."""
+        return cosine - self._reference.unrelated(self._question, text)
 
     def lift(self, text: str, cosine: float | None) -> float:
         """How far `text` stands out, in spreads. What the dense route did not find gets the last cosine that it did."""
-        unrelated = self._reference.unrelated(self._question, text)
-        baseline = self._tail_weight * self._tail_mean + (1 - self._tail_weight) * unrelated
-        own = self._least if cosine is None else cosine
-        return (own - baseline + self._allowance) / self._reference.spread
+        above = self.above(text, self._least if cosine is None else cosine)
+        return (above - self._tail + self._allowance) / self._reference.spread
 
 
 def _expected_best(count: int) -> float:

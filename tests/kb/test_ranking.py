@@ -72,6 +72,17 @@ def test_chunks_found_by_both_routes_come_first() -> None:
     assert all(0 <= candidate.fused <= 1 for candidate in found)
 
 
+def test_cosines_are_compared_within_their_language() -> None:
+    """To a Chinese question, any Chinese text has a higher cosine than the English answer."""
+    chinese, other, english = (Hit(chunk(number, text), score) for number, text, score in [
+        (1, "中文", 0.82), (2, "汉语", 0.81), (3, "English", 0.8)
+    ])  # fmt: skip
+    routes = {Route.DENSE: [chinese, other, english], Route.LEXICAL: []}
+    found = fuse(routes, EVEN, lambda text, score: score - (0.7 if text.isascii() else 0.8))
+    assert [candidate.chunk.ordinal for candidate in found] == [3, 1, 2]
+    assert found[0].dense == RouteHit(1, 0.8, 1.0)
+
+
 def test_weak_route_does_not_outweigh_a_strong_one() -> None:
     routes = {Route.DENSE: hits(c1=0.5, c2=0.49, c3=0.48), Route.LEXICAL: hits(c3=30.0, c1=1.0, c2=0.9)}
     assert fuse(routes, {Route.DENSE: 0.4, Route.LEXICAL: 0.6})[0].chunk.ordinal == 3

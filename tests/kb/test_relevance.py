@@ -12,6 +12,7 @@ from kb.embedding import Vectors
 from kb.models import Chunk
 from kb.retrieval.reference import CHINESE, ENGLISH, Reference, measure
 from kb.retrieval.relevance import Cosines, Relevance
+from kb.vectors import Hit
 from tests.fakes.embedding import HashedWords
 
 THRESHOLD = 0.5
@@ -30,8 +31,11 @@ def chunk(text: str) -> Chunk:
     return Chunk("1", UUID(int=1), UUID(int=2), text=text, terms=lexical.terms(text))
 
 
+ENGLISH_CHUNK = chunk("A passage in English.")
+
+
 def relevance(question: str, found: list[float] | None = None) -> Relevance:
-    cosines = Cosines(QUESTION, REFERENCE, found) if found else None
+    cosines = Cosines(QUESTION, REFERENCE, [Hit(ENGLISH_CHUNK, cosine) for cosine in found]) if found else None
     return Relevance(question, cosines)
 
 
