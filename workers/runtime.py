@@ -142,16 +142,20 @@ class WorkerRuntime(Middleware):
         self._threads.append(thread)
 
     def _warm_up(self) -> None:
-        """Fetch the built-in model and load everything before the first document needs it."""
-        try:
-            assert self._services is not None
-            self.parts.ingestion.warm_up(self._services.models_to_warm())
-            gc.freeze()  # what is loaded by now will never be garbage
-            collections = newest_collections(self._services.database, WARM_COLLECTIONS)
-            self.parts.ingestion.warm_up_collections(collections)
-            self._services.embeddings.fetch(self._services.embeddings.default.name)
-        except KbError as error:
-            log.warning("worker.not_warm", reason=error.code, detail=str(error))  # the pages show this, too
+        """Load everything before the first document needs it, and fetch the model for new knowledge bases."""
+        assert self._services is not None
+        services, ingestion = self._services, self.parts.ingestion
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: ingestion.warm_up(services.models_to_warm()),
+            gc.freeze,  # what is loaded by now will never be garbage
+            lambda: ingestion.warm_up_collections(newest_collections(services.database, WARM_COLLECTIONS)),
+            lambda: services.embeddings.fetch(services.embeddings.default.name),
+        )
+        for step in steps:
+            try:
+                step()
+            except KbError as error:
+                log.warning("worker.not_warm", reason=error.code, detail=str(error))  # the pages show this, too
 
     def _beat(self) -> None:
         """Renew the leases and announce this worker."""

@@ -103,13 +103,13 @@ class Ingestion:
         for _ in range(self._parser_count):
             with self._parser() as parser:  # they take turns, so each is started in time
                 parser.start()
-        self._vectors.ping()
         lexical.terms("warm up 預熱")
         for name in models:
             try:
                 self._embeddings.get(name).embed_documents(["warm up"])
             except KbError as error:
                 log.warning("ingestion.not_warm", model=name, reason=error.code)  # its documents will say so
+        self._vectors.ping()
 
     def warm_up_collections(self, collections: Sequence[str]) -> None:
         """Make Milvus collections ready for their first question. Errors: `MilvusUnavailable`."""
