@@ -20,12 +20,12 @@ from kb.vectors import Hit
 # A longer question is compared part by part, because no passage holds most of it: so many terms at a time. In a text of
 # more than LONG terms, such as a pasted log, the question itself is the smaller part, and cosines say nothing of it.
 WINDOW, WINDOW_OF_LONG, LONG = 12, 6, 60
-# From this place on, hits hardly answer a question; all that many of them together say as much as the reference texts.
-TAIL_START, TAIL_LENGTH = 5, 45
+# From this place on, hits hardly answer a question; so many of them count by this share beside the reference texts.
+TAIL_START, TAIL_LENGTH, TAIL_WEIGHT = 5, 45, 0.6
 MOST_ALLOWANCE = 0.25  # spreads, for a small knowledge base
 # What a lift of one spread and an overlap of 1 add to the relevance; chosen on three question sets so that a threshold
 # of .5 keeps 97 % of a set's own questions.
-LIFT_WEIGHT, OVERLAP_WEIGHT = 0.89, 0.335
+LIFT_WEIGHT, OVERLAP_WEIGHT = 0.94, 0.366
 # Overlap by itself: half of a question's terms are as much as a right passage usually holds, where cosines say nothing;
 # where they say that a passage is far off, the overlap has to be large.
 ALONE, AGAINST = 2.2, 0.6
@@ -43,7 +43,7 @@ class Cosines:
         self._reference = reference
         self._least = min((hit.score for hit in hits), default=0.0)
         tail = sorted((self.above(hit.chunk.text, hit.score) for hit in hits), reverse=True)[TAIL_START:]
-        self._tail = sum(tail) / max(len(tail), TAIL_LENGTH) / 2
+        self._tail = TAIL_WEIGHT * sum(tail) / max(len(tail), TAIL_LENGTH)
         # The best of a few unrelated texts stands out less than the best of many, by about this many deviations.
         few = max(0.0, _expected_best(TAIL_START + TAIL_LENGTH) - _expected_best(len(hits)))
         self._allowance = min(few * reference.deviation, MOST_ALLOWANCE * reference.spread)
