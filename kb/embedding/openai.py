@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import SecretStr
 
-from kb.embedding.model import UNMEASURED, Vectors, encodable, normalised
+from kb.embedding.model import DENSE_WEIGHT, Vectors, encodable, normalised
 from kb.errors import EmbeddingTextTooLong, ModelContextExceeded, ModelRefused
 from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, host_of, translate_openai_error
 
@@ -24,7 +24,7 @@ class OpenAIModel:
     """Requests vectors over HTTP; raises `ModelError`s. `dimension` costs one request."""
 
     scripts: frozenset[str] | None = None
-    calibration = UNMEASURED
+    dense_weight = DENSE_WEIGHT
 
     def __init__(self, model: str, api_key: SecretStr, base_url: str, timeout_seconds: float) -> None:
         self.name = f"openai:{model}"

@@ -70,6 +70,10 @@ class Retriever:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def prepare(self, model: EmbeddingModel) -> None:
+        """Measure what the first question of this model would wait for. Errors: the model's."""
+        self._references.of(model)
+
     def retrieve(
         self, user_id: UUID, knowledge_base_id: UUID, question: str, profile: RetrievalProfile | None = None
     ) -> Retrieval:
@@ -81,7 +85,7 @@ class Retriever:
         """
         knowledge_base = self._knowledge_bases.get(user_id, knowledge_base_id)
         model = self._embeddings.get(knowledge_base.embedding_model)
-        profile = (profile or knowledge_base.profile).with_weights(model.calibration.dense_weight)
+        profile = (profile or knowledge_base.profile).with_weights(model.dense_weight)
         run = _Run(user_id, knowledge_base, model, question, profile)
         with run.step(DOCUMENTS) as note:
             note.remaining = knowledge_base.ready_count

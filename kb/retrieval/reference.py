@@ -9,6 +9,7 @@ out from them is measured for each model.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -180,12 +181,12 @@ class References:
     """Measures each model once. Safe to share among threads."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._locks: defaultdict[str, Lock] = defaultdict(Lock)  # a slow model holds up only its own questions
         self._measured: dict[str, Reference] = {}
 
     def of(self, model: EmbeddingModel) -> Reference:
         """The model's reference, measured at its first use. Errors: the model's."""
-        with self._lock:
+        with self._locks[model.name]:
             if model.name not in self._measured:
                 self._measured[model.name] = measure(model)
             return self._measured[model.name]

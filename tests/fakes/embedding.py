@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kb.config import Settings
-from kb.embedding.model import UNMEASURED, EmbeddingModel, Vectors, normalised
+from kb.embedding.model import DENSE_WEIGHT, EmbeddingModel, Vectors, normalised
 from kb.embedding.models import build_embedding_model
 
 DIMENSION = 32
@@ -22,7 +22,7 @@ class HashedWords:
     name = "test"
     dimension = DIMENSION
     scripts: frozenset[str] | None = frozenset({"latin"})
-    calibration = UNMEASURED
+    dense_weight = DENSE_WEIGHT
 
     def __init__(self) -> None:
         self.before_batch: Callable[[Sequence[str]], object] | None = None

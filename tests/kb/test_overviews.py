@@ -145,7 +145,7 @@ def test_names_are_given_without_a_search(core: Core, shelf: KnowledgeBase) -> N
     found = core.services.retriever.retrieve(core.user, shelf.id, "知识库里有哪些文件？")
     assert found.files == FileList(("long.md", "refunds.md", "员工手册.md"), 3)
     assert found.passages == ()
-    assert [step.name for step in found.trace.steps] == ["documents", "files"]
+    assert [step.name for step in found.trace.steps] == ["documents", "analyze", "files"]
 
 
 @pytest.mark.parametrize(

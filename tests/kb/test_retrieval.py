@@ -92,7 +92,7 @@ def test_best_passage_comes_first_with_its_scores(core: Core, fruit: KnowledgeBa
         "analyze", "embed", "dense", "lexical", "live", "fuse", "threshold", "top_k", "neighbours", "budget"
     }  # fmt: skip
     assert found.trace.milliseconds >= step(found.trace.steps, "dense").milliseconds > 0
-    assert found.trace.profile == fruit.profile.with_weights(core.embedding.calibration.dense_weight)
+    assert found.trace.profile == fruit.profile.with_weights(core.embedding.dense_weight)
 
 
 def test_chinese_question_skips_an_english_dense_route(core: Core, fruit: KnowledgeBase) -> None:
@@ -125,7 +125,7 @@ def test_route_of_weight_zero_is_skipped(core: Core, fruit: KnowledgeBase) -> No
 def test_top_k_and_threshold_of_the_profile_apply(core: Core, fruit: KnowledgeBase) -> None:
     assert len(names(core, fruit, "a tree grows", top_k=1, threshold=0.0)) == 1
     assert len(names(core, fruit, "a tree grows", top_k=3, threshold=0.0)) == 3
-    assert names(core, fruit, "a red apple grows", threshold=0.6) == ["apples"]
+    assert names(core, fruit, "a red apple grows", threshold=0.95) == ["apples"]
     assert names(core, fruit, "quantum chromodynamics", threshold=0.6) == []
 
 

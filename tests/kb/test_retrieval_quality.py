@@ -177,4 +177,4 @@ def test_default_threshold_keeps_the_right_passage(
 @pytest.mark.parametrize("model", [E5, MINILM], ids=["e5", "minilm"])
 def test_default_threshold_drops_what_nothing_answers(retrieve: Retrieve, model: Builtin) -> None:
     found = [question for question in UNANSWERED if retrieve(model, question, THRESHOLD).passages]
-    assert len(found) <= 0.2 * len(UNANSWERED), found
+    assert len(found) <= 0.3 * len(UNANSWERED), found

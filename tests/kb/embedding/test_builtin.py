@@ -53,7 +53,7 @@ def test_paraphrases_are_closer_than_unrelated_texts(builtin: BuiltinModel) -> N
     cat, same, other = builtin.embed_documents(
         ["A cat sleeps on the sofa.", "A kitten is napping on the couch.", "Interest rates rose by half a percent."]
     )
-    assert cat @ same > builtin.calibration.related - 0.05 > builtin.calibration.unrelated + 0.05 > cat @ other
+    assert cat @ same > cat @ other + 0.1
 
 
 @pytest.mark.parametrize(
