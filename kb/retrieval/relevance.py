@@ -20,6 +20,7 @@ from kb.vectors import Hit
 # A longer question is compared part by part, because no passage holds most of it: so many terms at a time. In a text of
 # more than LONG terms, such as a pasted log, the question itself is the smaller part, and cosines say nothing of it.
 WINDOW, WINDOW_OF_LONG, LONG = 12, 6, 60
+LONG_TEXT = 2_000  # characters: models read about 512 tokens, so they do not even see the end
 # From this place on, hits hardly answer a question; so many of them count by this share beside the reference texts.
 TAIL_START, TAIL_LENGTH, TAIL_WEIGHT = 5, 45, 0.6
 MOST_ALLOWANCE = 0.25  # spreads, for a small knowledge base
@@ -70,7 +71,7 @@ class Relevance:
         """Without `cosines`, they say nothing about this question."""
         self._forms = lexical.question_forms(question)
         self._codes = [forms for forms in self._forms if _CODE.fullmatch(forms[0])]
-        self._is_long = len(self._forms) > LONG
+        self._is_long = len(self._forms) > LONG or len(question) > LONG_TEXT
         self._cosines = cosines
 
     def overlap(self, chunk: Chunk) -> float:

@@ -72,6 +72,12 @@ def test_overlap_decides_where_cosines_say_nothing() -> None:
     assert Relevance("").of(chunk("The Danube flows."), None) == 0.0
 
 
+def test_cosine_of_a_text_that_no_model_reads_whole_does_not_count() -> None:
+    """A log that repeats itself has few terms, and the question at its end is not in its vector."""
+    log = "The build log repeats one line. " * 300
+    assert relevance(f"{log}How long do refunds take?", [0.7]).of(chunk("Refunds take 14 days."), 0.65) >= THRESHOLD
+
+
 @pytest.mark.parametrize("words", [0, 10, 40, 400, 6_000])
 def test_long_question_is_judged_by_its_best_part(words: int) -> None:
     story = " ".join(f"word{number}" for number in range(words))
