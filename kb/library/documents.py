@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from pathlib import PurePath
+from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -139,25 +140,23 @@ class Documents:
             return to_document(own_document(connection, user_id, document_id))
 
     def called(self, user_id: UUID, knowledge_base_id: UUID, name: str, limit: int) -> list[Document]:
-        """Ready documents with this name, with or without its extension, in any case. Reads every name."""
+        """Ready documents with this name, in any case, with or without folder and extension. Reads every name."""
         folded = fold(clean_text(name))[:FOLDED_CHARACTERS]
-        found = (
-            sa.select(versions.c.id)
+        holding = (
+            sa.select(versions.c.id, versions.c.folded_name)
             .where(
                 versions.c.listed_in == knowledge_base_id,
                 versions.c.state == VersionState.READY.value,
-                sa.or_(
-                    versions.c.folded_name == folded,
-                    versions.c.folded_name.startswith(f"{folded}.", autoescape=True),
-                ),
+                versions.c.folded_name.contains(folded, autoescape=True),
             )
             .order_by(versions.c.folded_name, versions.c.id)
-            .limit(limit)
         )
         with self._database.read() as connection:
             own_knowledge_base(connection, user_id, knowledge_base_id)
-            rows = connection.execute(_rows_of(found).order_by(versions.c.folded_name))
-            return [document for row in rows if _extends(folded, (document := to_document(row)).name)]
+            named = (row.id for row in connection.execute(holding) if _is_called(row.folded_name, folded))
+            found = sa.select(versions.c.id).where(versions.c.id.in_(islice(named, limit)))
+            rows = connection.execute(_rows_of(found).order_by(versions.c.folded_name, versions.c.id))
+            return [to_document(row) for row in rows]
 
     def list(
         self,
@@ -408,9 +407,10 @@ def _group_of_state(order: DocumentOrder) -> sa.ColumnElement[int]:
     return sa.case(places, value=versions.c.state)
 
 
-def _extends(folded: str, name: str) -> bool:
-    """Whether `name` is `folded` with at most an extension: “report.v2.pdf” is not called “report”."""
-    return fold(name) == folded or fold(PurePath(name).stem) == folded
+def _is_called(name: str, wanted: str) -> bool:
+    """Whether `name` is `wanted` with at most folders and an extension: “report.v2.pdf” is not called “report”."""
+    path = PurePosixPath(name)
+    return wanted in (name, name.removesuffix(path.suffix), path.name, path.stem)
 
 
 def _is_in(states: Collection[VersionState]) -> sa.ColumnElement[bool]:

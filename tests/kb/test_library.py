@@ -406,6 +406,31 @@ def test_search_folds_case_in_every_script(library: Library, name: str, search: 
     assert fold(fold(name)) == fold(name)
 
 
+@pytest.mark.parametrize(
+    ("called", "names"),
+    [
+        ("report", ["old/Report.docx", "report", "Report.pdf"]),
+        ("Report.PDF", ["Report.pdf"]),
+        ("report.v2", ["report.v2.pdf"]),
+        ("old/report", ["old/Report.docx"]),
+        ("re%ort", []),
+        ("年报", ["年报.docx"]),
+    ],
+)
+def test_document_is_found_by_its_name(library: Library, clock: Clock, called: str, names: list[str]) -> None:
+    """However many other names begin with it."""
+    knowledge_base = library.knowledge_base()
+    alike = [*(f"report.{letter}2.pdf" for letter in "abcv"), "a report.pdf", "old.report/a.pdf", "reports.pdf"]
+    claims = make_claims(library.database, "worker", clock)
+    for name in (*alike, "Report.pdf", "report", "old/Report.docx", "年报.docx"):
+        job = claims.claim(library.upload(knowledge_base, name).latest.id)
+        assert job is not None
+        claims.switch(job)
+    library.upload(knowledge_base, "report.md")  # not ready
+    found = library.documents.called(library.user, knowledge_base.id, called, limit=3)
+    assert [document.name for document in found] == names
+
+
 def test_cancel_and_retry(library: Library, clock: Clock) -> None:
     document = library.upload(library.knowledge_base())
     with pytest.raises(WrongState):
