@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Flag, auto
-from pathlib import PurePath
 from uuid import UUID
 
 from kb.lexical import simplify
@@ -33,6 +32,7 @@ from kb.retrieval.ranking import estimate_tokens
 from kb.vectors import VectorStore
 
 LISTED_NAMES = 100
+MOST_NAMES = 1_000  # with the letters of what is asked for, read to find its words
 MOST_FILES = 5  # whose beginnings are read together
 MOST_CHUNKS = 30  # of all of them
 LONGEST_QUESTION = 200  # characters; a longer one asks for more than this
@@ -258,12 +258,12 @@ class Overviews:
 
     def _named(self, user_id: UUID, base: KnowledgeBase, phrase: str, is_exact: bool) -> list[Document]:
         """The files that are called `phrase`, else those whose name holds its words; none if those are too many."""
-        if is_exact:
-            return self._documents.called(user_id, base.id, phrase, MOST_FILES)
-        found = self._ready(user_id, base, search=phrase, limit=MOST_FILES + 1)
+        called = self._documents.called(user_id, base.id, phrase, MOST_FILES)
+        if called or is_exact:
+            return called
+        found = self._ready(user_id, base, search=phrase, limit=MOST_NAMES)
         found = [document for document in found if holds_words(document.name, phrase)]
-        exact = [document for document in found if phrase in (fold(document.name), _stem(document.name))]
-        return exact or (found if len(found) <= MOST_FILES else [])
+        return found if len(found) <= MOST_FILES else []
 
     def _ready(self, user_id: UUID, base: KnowledgeBase, limit: int, search: str = "") -> list[Document]:
         return self._documents.list(
@@ -305,10 +305,6 @@ def holds_words(name: str, phrase: str) -> bool:
         if not re.search(pattern, folded):
             return False
     return True
-
-
-def _stem(name: str) -> str:
-    return fold(PurePath(name).stem)
 
 
 def _within(chunks: Sequence[Chunk], budget: int) -> Iterator[tuple[Chunk, str]]:

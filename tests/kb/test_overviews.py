@@ -7,7 +7,7 @@ import time
 import pytest
 
 from kb.models import Beginning, FileList, KnowledgeBase
-from kb.retrieval.overviews import LISTED_NAMES, LONGEST_QUESTION, holds_words, read_question
+from kb.retrieval.overviews import LISTED_NAMES, LONGEST_QUESTION, MOST_FILES, holds_words, read_question
 from kb.services import WorkerParts
 from tests.conftest import Core
 from tests.statements import counted_statements
@@ -165,6 +165,15 @@ def test_named_file_is_read_from_its_beginning(core: Core, shelf: KnowledgeBase,
     assert found.beginnings == (Beginning(name, 1, 1),)
     assert found.files is None
     assert found.trace.steps[-1].name == "beginnings"
+
+
+def test_named_file_is_found_among_many_alike(core: Core, worker: WorkerParts) -> None:
+    base = core.knowledge_base()
+    alike = [f"{name} {number}.md" for name in ("a budget", "postwar") for number in range(MOST_FILES + 1)]
+    ingest(core, worker, base, dict.fromkeys([*alike, "budget.md", "war and peace.md"], "Text."))
+    for question, name in (("Summarize the budget", "budget.md"), ("Summarize war", "war and peace.md")):
+        found = core.services.retriever.retrieve(core.user, base.id, question)
+        assert [beginning.name for beginning in found.beginnings] == [name]
 
 
 def test_long_file_is_cut_at_the_budget(core: Core, shelf: KnowledgeBase) -> None:
