@@ -11,6 +11,7 @@ from statistics import median
 
 from kb import lexical
 from kb.models import FileList, Passage, Retrieval
+from kb.prompts import count_files
 
 ANSWER_PASSAGES = 3
 ANSWER_SENTENCES = 2
@@ -165,9 +166,7 @@ def _names(files: FileList, chinese: bool) -> str:
     lines = [f"- {_as_text(name)}" for name in files.names]
     if len(lines) < files.total:
         lines.append("- …")
-    head = f"知识库中共有 {files.total} 个文件：" if chinese else f"The knowledge base holds {files.total} files:"
-    if files.total == 1:
-        head = "知识库中有 1 个文件：" if chinese else "The knowledge base holds one file:"
+    head = count_files(files.total, chinese) + ("：" if chinese else ":")
     if files.which:
         head = f"您指的是哪个文件？{head}" if chinese else f"Which file do you mean? {head}"
     return "\n".join([head, "", *lines])

@@ -112,15 +112,19 @@ def _language_name(question: str) -> str:
     return f" ({name})" if name else ""
 
 
+def count_files(total: int, chinese: bool) -> str:
+    """How many files the knowledge base holds, as a sentence without its end."""
+    if chinese:
+        return "知识库中有 1 个文件" if total == 1 else f"知识库中共有 {total} 个文件"
+    return "The knowledge base holds one file" if total == 1 else f"The knowledge base holds {total} files"
+
+
 def _listed(files: FileList, last: int, chinese: bool) -> str:
     shown = len(files.names)
+    head = count_files(files.total, chinese)
     if chinese:
-        head = f"知识库中共有 {files.total} 个文件"
         head += "：" if shown >= files.total else f"，按名称排序的前 {shown} 个是："
     else:
-        head = (
-            "The knowledge base holds one file" if files.total == 1 else f"The knowledge base holds {files.total} files"
-        )
         head += ":" if shown >= files.total else f". The first {shown} by name are:"
     names = [f"- {_without_numbers(name, last)}" for name in files.names]
     if files.which:

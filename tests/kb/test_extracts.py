@@ -266,6 +266,7 @@ def test_escape_markdown() -> None:
             "您指的是哪个文件？知识库中共有 2 个文件：\n\n- a.md\n- b.md",
         ),
         (FileList(("a.md",), 1), False, "The knowledge base holds one file:\n\n- a.md"),
+        (FileList(("a.md",), 1), True, "知识库中有 1 个文件：\n\n- a.md"),
     ],
 )
 def test_names_are_listed_with_their_number(files: FileList, chinese: bool, answer: str) -> None:
