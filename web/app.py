@@ -111,7 +111,7 @@ class Web:
         try:
             model = self.services.embeddings.get(name)
             model.embed_question("warm up")
-            if not name.startswith("openai:"):  # a start costs nobody two dozen requests
+            if not model.is_remote:  # a start costs nobody two dozen requests
                 self.services.retriever.prepare(model)
         except KbError as error:
             log.warning("warm_up.failed", model=name, reason=error.code)  # a question itself will say so to the user

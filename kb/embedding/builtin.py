@@ -53,6 +53,8 @@ class Builtin:
 class BuiltinModel:
     """One onnxruntime session per process, loaded at first use. Fetches the model first if it is not there."""
 
+    is_remote = False
+
     def __init__(self, model: Builtin, settings: Settings, threads: int) -> None:
         self.name = model.name
         self.dimension = model.dimension

@@ -28,6 +28,7 @@ class FastEmbedModel:
     """`model` is a name that FastEmbed lists or a folder with an ONNX model. Loaded at first use."""
 
     dense_weight = DENSE_WEIGHT
+    is_remote = False
 
     def __init__(self, model: str, cache: Path, threads: int) -> None:
         self.name = f"fastembed:{model}"

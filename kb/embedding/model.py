@@ -43,6 +43,10 @@ class EmbeddingModel(Protocol):
     def dense_weight(self) -> float:
         """The share of the dense route in the fused score that ranks best, as measured on question sets."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether each call is a request to another server, which may cost money."""
+
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """(n, dimension), in the order of `texts`."""
 

@@ -25,6 +25,7 @@ class OpenAIModel:
 
     scripts: frozenset[str] | None = None
     dense_weight = DENSE_WEIGHT
+    is_remote = True
 
     def __init__(self, model: str, api_key: SecretStr, base_url: str, timeout_seconds: float) -> None:
         self.name = f"openai:{model}"

@@ -23,6 +23,7 @@ class HashedWords:
     dimension = DIMENSION
     scripts: frozenset[str] | None = frozenset({"latin"})
     dense_weight = DENSE_WEIGHT
+    is_remote = False
 
     def __init__(self) -> None:
         self.before_batch: Callable[[Sequence[str]], object] | None = None

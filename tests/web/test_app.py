@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kb.embedding.openai import OpenAIModel
 from kb.errors import DatabaseUnavailable
 from pages.ui import resources
 from tests.conftest import MakeSettings
 from tests.fakes.embedding import HashedWords
+from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.real_services import free_port
 from web.app import Web, build_web
 
@@ -43,6 +46,23 @@ def test_failed_start_can_be_repeated(
     web.start()
     assert web.services is web.services
     web.close()
+
+
+def test_warm_up_sends_a_remote_model_one_text(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    with ModelServer() as server:
+        named = {"embedding_model": "openai:fake-embedding", "openai_base_url": server.base_url}
+        web = build_web(make_settings(redis_url="redis://127.0.0.1:1", milvus_uri="http://127.0.0.1:1", **named))
+        web.warm_up()
+        for thread in threading.enumerate():
+            if thread.name == "warm-up":
+                thread.join()
+        sent = [request.body["input"] for request in server.requests if request.path == EMBEDDINGS]
+        model = web.services.embeddings.default
+        assert isinstance(model, OpenAIModel)
+        model.close()
+        web.close()
+    assert sent == [["warm up"]]
 
 
 @pytest.mark.usefixtures("closed_afterwards")
