@@ -5,10 +5,8 @@ Chat, testing, benchmarks and the LangChain retriever all call `Retriever.retrie
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -16,7 +14,7 @@ from kb import lexical
 from kb.embedding import EmbeddingModel, EmbeddingModels, Vectors, require_same
 from kb.errors import N_
 from kb.library import Documents, KnowledgeBases
-from kb.models import Beginning, FileList, KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Step, Trace
+from kb.models import Beginning, FileList, KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Trace
 from kb.retrieval.overviews import Overviews
 from kb.retrieval.ranking import (
     Candidate,
@@ -30,6 +28,7 @@ from kb.retrieval.ranking import (
 )
 from kb.retrieval.reference import Reference, References
 from kb.retrieval.relevance import Cosines, Relevance
+from kb.retrieval.steps import Steps
 from kb.vectors import Hit, VectorStore
 
 # From this share of letters on in scripts that the model does not know, its vectors only harm.
@@ -87,12 +86,11 @@ class Retriever:
         model = self._embeddings.get(knowledge_base.embedding_model)
         profile = (profile or knowledge_base.profile).with_weights(model.dense_weight)
         run = _Run(user_id, knowledge_base, model, question, profile)
-        with run.step(DOCUMENTS) as note:
+        with run.steps.take(DOCUMENTS) as note:
             note.remaining = knowledge_base.ready_count
         if not (knowledge_base.ready_count and self._analyze(run)):
             return run.result(())
-        if overview := self._overviews.find(user_id, knowledge_base, question, profile):
-            run.steps += overview.steps
+        if overview := self._overviews.find(user_id, knowledge_base, question, profile, run.steps):
             run.files, run.beginnings = overview.files, overview.beginnings
             return run.result(overview.passages)
         routes = self._find(run)
@@ -101,7 +99,7 @@ class Retriever:
 
     def _analyze(self, run: _Run) -> bool:
         """Find the question's terms and the weights of the routes. False: there is nothing to search for."""
-        with run.step("analyze") as note:
+        with run.steps.take("analyze") as note:
             run.terms = lexical.question_terms(run.question)
             note.remaining = len(run.terms)
             is_searchable = bool(lexical.analyze(run.question))
@@ -152,24 +150,24 @@ class Retriever:
         }
         for route in searches:
             if route not in asked:
-                run.steps.append(Step(route.value, 0.0, 0, run.left_out.get(route, WEIGHT_ZERO)))
+                run.steps.leave_out(route.value, run.left_out.get(route, WEIGHT_ZERO))
         return {route: future.result() for route, future in asked.items()}
 
     def _search_dense(self, run: _Run, limit: int) -> list[Hit]:
         if run.vector is None:
-            with run.step("embed") as note:
+            with run.steps.take("embed") as note:
                 run.vector = run.model.embed_question(run.question)
                 note.remaining = 1
         base = run.knowledge_base
         require_same(base, run.model.name, len(run.vector))
         run.reference = self._references.of(run.model)
-        with run.step(Route.DENSE.value) as note:
+        with run.steps.take(Route.DENSE.value) as note:
             hits = self._vectors.search_dense(base.collection, base.index, run.vector, limit, run.profile.ef)
             note.remaining = len(hits)
         return hits
 
     def _search_lexical(self, run: _Run, limit: int) -> list[Hit]:
-        with run.step(Route.LEXICAL.value) as note:
+        with run.steps.take(Route.LEXICAL.value) as note:
             terms = lexical.weighted_terms(run.question)
             hits = self._vectors.search_lexical(run.knowledge_base.collection, terms, limit)
             note.remaining = len(hits)
@@ -177,7 +175,7 @@ class Retriever:
 
     def _keep_live(self, run: _Run, routes: Mapping[Route, Sequence[Hit]]) -> dict[Route, list[Hit]]:
         """Only hits of versions that SQL lists as live: SQL is the truth, Milvus follows it."""
-        with run.step("live") as note:
+        with run.steps.take("live") as note:
             versions = {hit.chunk.version_id for hits in routes.values() for hit in hits}
             run.names = self._documents.live_names(run.user_id, run.knowledge_base.id, versions)
             kept = {route: [hit for hit in hits if hit.chunk.version_id in run.names] for route, hits in routes.items()}
@@ -193,27 +191,27 @@ class Retriever:
             cosines = Cosines(run.vector, run.reference, routes[Route.DENSE])
             run.relevance = Relevance(run.question, cosines)
         if all(run.weights.values()):
-            with run.step("gate") as note:
+            with run.steps.take("gate") as note:
                 covered = max((run.relevance.overlap(hit.chunk) for hit in routes[Route.LEXICAL]), default=0.0)
                 before, run.weights = run.weights, gate_lexical(run.weights, covered)
                 note.text = WEIGHTS if run.weights == before else LEXICAL_LOWERED
                 note.values = {route.value: f"{weight:.2f}" for route, weight in run.weights.items()}
                 note.values |= {"before": f"{before[Route.LEXICAL]:.2f}", "coverage": f"{covered:.0%}"}
-        with run.step("fuse") as note:
+        with run.steps.take("fuse") as note:
             candidates = fuse(routes, run.weights, cosines.above if cosines else None)
             note.remaining = len(candidates)
         return candidates
 
     def _select(self, run: _Run, candidates: Sequence[Candidate]) -> list[Passage]:
         """Threshold, one passage for each distinct text, top k."""
-        with run.step("threshold") as note:
+        with run.steps.take("threshold") as note:
             passages = [_passage(run, candidate) for candidate in candidates]
             passages = [passage for passage in passages if passage.relevance >= run.profile.threshold]
             note.remaining = len(passages)
-        with run.step("distinct") as note:
+        with run.steps.take("distinct") as note:
             passages = merge_identical(passages)
             note.remaining = len(passages)
-        with run.step("top_k") as note:
+        with run.steps.take("top_k") as note:
             chosen = [replace(passage, rank=rank) for rank, passage in enumerate(passages[: run.profile.top_k], 1)]
             note.remaining = len(chosen)
         return chosen
@@ -221,22 +219,15 @@ class Retriever:
     def _add_contexts(self, run: _Run, passages: Sequence[Passage]) -> tuple[Passage, ...]:
         """Neighbouring chunks, within the budget; every passage is kept, for it was found."""
         distance = run.profile.neighbours
-        with run.step("neighbours") as note:
+        with run.steps.take("neighbours") as note:
             wanted = neighbour_ids(passages, distance) if distance else []
             found = {chunk.id: chunk for chunk in self._vectors.get(run.knowledge_base.collection, wanted)}
             found = {key: chunk for key, chunk in found.items() if chunk.enabled}
             note.remaining = len(found)
-        with run.step("budget") as note:
+        with run.steps.take("budget") as note:
             contexts = build_contexts(passages, found, distance, run.profile.context_tokens)
             note.remaining = sum(1 for context in contexts if context)
         return tuple(replace(passage, context=text) for passage, text in zip(passages, contexts, strict=True))
-
-
-@dataclass(slots=True)
-class _Note:
-    remaining: int = 0
-    text: str = ""
-    values: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -256,22 +247,12 @@ class _Run:
     vector: Vectors | None = None
     reference: Reference | None = None
     names: dict[UUID, str] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    steps: Steps = field(default_factory=Steps)
     files: FileList | None = None
     beginnings: tuple[Beginning, ...] = ()
-    began: float = field(default_factory=time.perf_counter)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[_Note]:
-        """Time a step and note what it left."""
-        note, began = _Note(), time.perf_counter()
-        yield note
-        milliseconds = (time.perf_counter() - began) * 1000
-        self.steps.append(Step(name, milliseconds, note.remaining, note.text, note.values))
 
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
-        total = (time.perf_counter() - self.began) * 1000
-        trace = Trace(tuple(self.steps), self.profile, total, self.terms)
+        trace = Trace(tuple(self.steps.taken), self.profile, self.steps.milliseconds, self.terms)
         return Retrieval(self.question, passages, trace, self.files, self.beginnings)
 
 

@@ -7,7 +7,6 @@ little else: a question that merely holds such words (“Which documents do I ne
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Flag, auto
@@ -24,11 +23,11 @@ from kb.models import (
     KnowledgeBase,
     Passage,
     RetrievalProfile,
-    Step,
     VersionState,
 )
 from kb.names import clean_text, fold
 from kb.retrieval.ranking import estimate_tokens
+from kb.retrieval.steps import Steps
 from kb.vectors import VectorStore
 
 LISTED_NAMES = 100
@@ -199,12 +198,11 @@ def _read_words(text: str) -> tuple[_Kind, list[str], list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Names of files, the beginnings of some, or both, and the steps of the trace that tell of it."""
+    """Names of files, the beginnings of some, or both."""
 
     files: FileList | None
     beginnings: tuple[Beginning, ...]
     passages: tuple[Passage, ...]
-    steps: tuple[Step, ...]
 
 
 class Overviews:
@@ -215,34 +213,36 @@ class Overviews:
         self._vectors = vectors
 
     def find(
-        self, user_id: UUID, knowledge_base: KnowledgeBase, question: str, profile: RetrievalProfile
+        self, user_id: UUID, knowledge_base: KnowledgeBase, question: str, profile: RetrievalProfile, steps: Steps
     ) -> Overview | None:
-        """What such a question asks for; None if it is an ordinary one, or names what is no file.
+        """What such a question asks for; None if it is an ordinary one, or names what is no file. Notes its `steps`.
 
         Asks nothing of SQL or Milvus for most ordinary ones. Errors: those of SQL and Milvus.
         """
         asked = read_question(question)
         if asked is None:
             return None
-        began = time.perf_counter()
-        chosen = self._choose(user_id, knowledge_base, asked)
+        chosen: list[Document] | None = []
+        if asked.wants_beginnings:
+            with steps.take("meant") as note:
+                chosen = self._choose(user_id, knowledge_base, asked)
+                note.remaining = len(chosen or [])
         if chosen is None:
             return None
-        steps: list[Step] = []
         files = None
         if asked.wants_names or not chosen:
-            files = self._list(user_id, knowledge_base, which=not asked.wants_names)
-            steps.append(Step("files", _milliseconds(began), len(files.names)))
-            began = time.perf_counter()
-        beginnings, passages = self._read(knowledge_base, chosen, profile.context_tokens)
-        if beginnings:
-            steps.append(Step("beginnings", _milliseconds(began), len(passages)))
-        return Overview(files, beginnings, passages, tuple(steps))
+            with steps.take("files") as note:
+                files = self._list(user_id, knowledge_base, which=not asked.wants_names)
+                note.remaining = len(files.names)
+        if not chosen:
+            return Overview(files, (), ())
+        with steps.take("beginnings") as note:
+            beginnings, passages = self._read(knowledge_base, chosen, profile.context_tokens)
+            note.remaining = len(passages)
+        return Overview(files, beginnings, passages)
 
     def _choose(self, user_id: UUID, base: KnowledgeBase, asked: Asked) -> list[Document] | None:
         """The files whose beginnings are asked for; none if it is not said which; None if what is named is no file."""
-        if not asked.wants_beginnings:
-            return []
         if not asked.phrases and not asked.titles:
             most = MOST_FILES if asked.wants_names else 1
             return self._ready(user_id, base, limit=most) if base.ready_count <= most else []
@@ -319,7 +319,3 @@ def _within(chunks: Sequence[Chunk], budget: int) -> Iterator[tuple[Chunk, str]]
             return
         end = chunk.end
         yield chunk, text
-
-
-def _milliseconds(began: float) -> float:
-    return (time.perf_counter() - began) * 1000

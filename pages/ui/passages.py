@@ -23,6 +23,7 @@ _FOLDED_CHARACTERS = 600  # above a match; less than the box shows
 
 STEP_NAMES = {
     "documents": N_("Documents that are ready"),
+    "meant": N_("Find the files that are meant"),
     "files": N_("List the files"),
     "beginnings": N_("Read files from their beginning"),
     "analyze": N_("Analyse the question"),
@@ -239,7 +240,7 @@ def _left(step: Step) -> str:
     if step.note:
         return _note(step)
     match step.name:
-        case "files":
+        case "meant" | "files":
             return ngettext("{count} file", "{count} files", step.remaining)
         case "beginnings":
             return ngettext("{count} chunk", "{count} chunks", step.remaining)

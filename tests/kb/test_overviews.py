@@ -164,7 +164,7 @@ def test_named_file_is_read_from_its_beginning(core: Core, shelf: KnowledgeBase,
     assert [(passage.rank, passage.document_name) for passage in found.passages] == [(1, name)]
     assert found.beginnings == (Beginning(name, 1, 1),)
     assert found.files is None
-    assert found.trace.steps[-1].name == "beginnings"
+    assert [(step.name, step.remaining) for step in found.trace.steps[2:]] == [("meant", 1), ("beginnings", 1)]
 
 
 def test_named_file_is_found_among_many_alike(core: Core, worker: WorkerParts) -> None:
@@ -216,6 +216,7 @@ def test_what_is_named_but_no_file_is_searched_for(core: Core, shelf: KnowledgeB
     found = core.services.retriever.retrieve(core.user, shelf.id, "Summarize the refunds of 14 days")
     assert (found.files, found.beginnings) == (None, ())
     assert found.passages
+    assert (found.trace.steps[2].name, found.trace.steps[2].remaining) == ("meant", 0)
 
 
 def test_ordinary_question_costs_no_statement_more(core: Core, shelf: KnowledgeBase) -> None:
