@@ -51,6 +51,10 @@ class Services:
             "milvus": self.vectors.ping,
         }
 
+    def embedding_models(self) -> list[str]:
+        """The names of the embedding model for new knowledge bases, then of those of existing ones."""
+        return list(dict.fromkeys([self.embeddings.default.name, *models_in_use(self.database)]))
+
     def models_to_warm(self) -> list[str]:
         """The embedding models of existing knowledge bases; before there are any, the default one."""
         return models_in_use(self.database) or [self.embeddings.default.name]

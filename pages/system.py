@@ -15,7 +15,7 @@ import streamlit as st
 from kb.embedding import ModelState, full_name
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
-from kb.ingestion import FailingCleanUp, failing_clean_ups, models_in_use, queue_depth
+from kb.ingestion import FailingCleanUp, failing_clean_ups, queue_depth
 from kb.llm import KnownModels
 from kb.local.milvus_server import TESTED_VERSION, lost_without_patches
 from kb.models import ServiceHealth
@@ -92,15 +92,10 @@ def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
             yield _failure(service.error)
         elif service.name == "milvus":
             yield from _milvus_limits(services().vectors.server)
-    for name in _embedding_models():
+    for name in services().embedding_models():
         yield from _embedding_failure(name)
     if error := services().chat_models.known().error:
         yield _failure(error)
-
-
-def _embedding_models() -> list[str]:
-    """The model for new knowledge bases, then those of existing ones."""
-    return list(dict.fromkeys([services().embeddings.default.name, *models_in_use(services().database)]))
 
 
 def _embedding_failure(name: str) -> Iterator[str]:
@@ -205,7 +200,7 @@ def _worker(worker: WorkerInfo) -> _Row:
 def draw_models() -> None:
     _section(_("Models"))
     known = services().chat_models.known()
-    default, *others = _embedding_models()
+    default, *others = services().embedding_models()
     rows = [_embedding_row(default, [_("for new knowledge bases")] if others else [])]
     rows += [_embedding_row(name) for name in others]
     shown = [_Row(_("Language model"), model.name, [model.server]) for model in known.models[:SHOWN_MODELS]]

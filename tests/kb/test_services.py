@@ -62,6 +62,17 @@ def test_building_waits_for_no_service(make_settings: MakeSettings, embedding: H
     services.close()
 
 
+def test_models_are_the_default_and_those_in_use(core: Core) -> None:
+    services, default = core.services, core.embedding.name
+    assert services.embedding_models() == services.models_to_warm() == [default]
+    services.knowledge_bases.create(core.user, "Old", "builtin", 384)
+    assert services.embedding_models() == [default, "builtin"]
+    assert services.models_to_warm() == ["builtin"]
+    services.knowledge_bases.create(core.user, "New", default, core.embedding.dimension)
+    assert services.embedding_models() == [default, "builtin"]
+    assert services.models_to_warm() == ["builtin", default]
+
+
 def test_local_user_keeps_the_chosen_model(core: Core) -> None:
     core.services.users.choose_chat_model(core.user, "127.0.0.1:11434/qwen")
     assert core.services.users.local().chat_model == "127.0.0.1:11434/qwen"
