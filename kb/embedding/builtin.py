@@ -17,12 +17,16 @@ from kb import lexical
 from kb.config import Settings
 from kb.embedding.fetching import ModelFiles, Published
 from kb.embedding.model import Vectors, encodable
-from kb.embedding.weights import Architecture
+from kb.embedding.weights import WEIGHTS_FILE, Architecture
 from kb.environment import import_onnxruntime
 from kb.errors import N_, EmbeddingUnavailable, ModelNotFetched
 
 Tokenize = Callable[[str], list[int]]
 _Run = Callable[[NDArray[np.int64]], Vectors]
+
+PROBE = Path(__file__).with_name("probe.onnx")
+_PROVIDERS = ["CPUExecutionProvider"]
+_ONLY_ERRORS = 3  # onnxruntime's log severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +132,31 @@ class BuiltinModel:
             raise EmbeddingUnavailable(model=self._model.published.title, detail=detail)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the pool runs texts side by side
-        options.log_severity_level = 3
+        options.log_severity_level = _ONLY_ERRORS
         options.enable_cpu_mem_arena = False  # it would keep the longest text's memory forever, and is no faster
         options.enable_mem_pattern = False
-        path = str(folder / "model.onnx")
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         try:
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(self._graph(onnxruntime), options, providers=_PROVIDERS)
             return self._model.open_tokenizer(folder), _runner(session)
         except Exception as error:  # onnxruntime's own have no common root, nor have the tokenizers'
             detail = f"{folder} cannot be loaded; delete it, and it is downloaded again: {error}"
             raise EmbeddingUnavailable(model=self._model.published.title, detail=detail) from error
+
+    def _graph(self, onnxruntime: Any) -> str | bytes:
+        """The fastest one that computes exactly here; for the first release's single file there is no choice."""
+        path = self._files.folder / "model.onnx"
+        if _multiplies_exactly(onnxruntime) or not (self._files.folder / WEIGHTS_FILE).exists():
+            return str(path)
+        return self._model.published.unsigned_graph.read_bytes()
+
+
+def _multiplies_exactly(onnxruntime: Any) -> bool:
+    """Whether this processor multiplies uint8 by int8 without cutting off large sums: see `kb.embedding.graph`."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ONLY_ERRORS
+    (sums,) = onnxruntime.InferenceSession(PROBE, options, providers=_PROVIDERS).run(None, {})
+    return bool((sums == 255 * 127 * 64).all())
 
 
 def _runner(session: Any) -> _Run:

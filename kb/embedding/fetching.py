@@ -62,6 +62,11 @@ class Published:
     tokenizer: str = ""
     pip_options: tuple[str, ...] = ()
 
+    @property
+    def unsigned_graph(self) -> Path:
+        """The same model with its matrices in uint8."""
+        return self.graph.with_suffix(f".unsigned{self.graph.suffix}")
+
 
 class ModelState(StrEnum):
     ABSENT = "absent"
