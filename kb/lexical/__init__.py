@@ -50,7 +50,7 @@ def analyze(text: str) -> list[str]:
 
 def terms(*texts: str) -> str:
     """The search terms of all `texts`, joined with spaces: for Milvus to index, and to search for."""
-    return " ".join(term for text in texts for term in analyze(text))
+    return " ".join([term for text in texts for term in analyze(text)])
 
 
 def question_terms(text: str) -> tuple[str, ...]:

@@ -15,10 +15,13 @@ _UNSEEN = (
     "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
 )
 _SAME = {"\u2010\u2011\u2012\u2013\u2212": "-", "\u2044\u2215": "/", "‘’ʼ": "'"}
-_TO_FOLD = re.compile(f"[{_UNSEEN}]+|[{''.join(_SAME)}]")
+_TO_FOLD = re.compile(f"[{_UNSEEN}{''.join(_SAME)}]")  # one class: `re` searches it five times as fast as two
 _FOLDED = {char: mark for chars, mark in _SAME.items() for char in chars}
+# What NFKC changes in nearly every Chinese text. It is slow, but only where there is something to change.
+_WIDE_MARKS = tuple(zip("，：；？！（）", ",:;?!()", strict=True))
 # NFKC would turn 6½ into 61⁄2, 10⁶ into 106, and ①② into 12.
-_SMALL_NUMBER = re.compile("[¼-¾⅐-⅞①-⓿]|[⁰²³¹⁴-⁹₀-₉]+")
+_RAISED = "⁰²³¹⁴-⁹₀-₉"
+_SMALL_NUMBER = re.compile(f"[¼-¾⅐-⅞①-⓿{_RAISED}](?:(?<=[{_RAISED}])[{_RAISED}]+)?")
 
 
 def fold(text: str) -> str:
@@ -26,6 +29,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text
     text = text.encode("utf-8", "ignore").decode()  # OpenCC does not accept lone surrogates
+    for wide, narrow in _WIDE_MARKS:
+        text = text.replace(wide, narrow)
     text = unicodedata.normalize("NFKC", _SMALL_NUMBER.sub(_apart, text))
     return simplify(_TO_FOLD.sub(lambda match: _FOLDED.get(match.group(), ""), text))
 

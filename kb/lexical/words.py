@@ -21,14 +21,15 @@ CJK = (
     "\U0002f800-\U0002fa1d\U00030000-\U0003134a"
 )
 _PLUS = r"[A-Za-z](?:\+\+|\#)(?!\w)"  # C++ C#
-_WORD = rf"[^\W{CJK}]++"
+_PLUS_ALONE = rf"(?=.[+\#])(?<![^\W\d_]){_PLUS}"
+_WORD = rf"(?:[A-Za-z0-9_]++|[^\W{CJK}]++)++"  # the first part is faster
 _TOKEN = re.compile(
     rf"([{CJK}]+)"
-    rf"|((?<![^\W\d_]){_PLUS}"
-    rf"|{_WORD}(?:(?:[-/\\.:#@&'’]|(?<=\d),(?=\d))(?!{_PLUS}){_WORD})*+)"  # words, and codes of words
+    rf"|({_PLUS_ALONE}"
+    rf"|{_WORD}(?:(?:[-/\\.:#@&'’]|,(?<=\d,)(?=\d))(?!{_PLUS}){_WORD})*+)"  # words, and codes of words
 )
 _PIECE = re.compile(
-    rf"((?<![^\W\d_]){_PLUS}"
+    rf"({_PLUS_ALONE}"
     rf"|[^\W\d_{CJK}]*+\d++(?:[.,]\d++)++"  # 3.14  1,234  v2.6.10  python3.11
     rf"|{_WORD}(?:['’][^\W\d_{CJK}]+)?)"  # words, identifiers, don't
 )
@@ -79,10 +80,11 @@ def word_terms(text: str) -> list[str]:
     found: list[str] = []
     for run, token in _TOKEN.findall(text):
         if run:
-            found.extend(run)
-            found.extend(map(add, run, run[1:]))
+            characters = list(run)
+            found += characters
+            found += map(add, characters, characters[1:])
         else:
-            found.extend((_read(token) if len(token) <= _LONGEST_TOKEN else _read_data(token)).terms)
+            found += (_read(token) if len(token) <= _LONGEST_TOKEN else _read_data(token)).terms
     for code in _SPACED.findall(text):
         found.extend(_wholes(_ATOMS.split(code.replace(" ", "-"))[::2]))
     return found
