@@ -93,7 +93,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         documents=documents,
         conversations=Conversations(database),
         board=ProgressBoard(client),
-        retriever=Retriever(knowledge_bases, documents, vectors, embeddings),
+        retriever=Retriever(knowledge_bases, documents, vectors, embeddings, settings.models),
         chat_models=ChatModels(settings),
     )
 

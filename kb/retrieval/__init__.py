@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from uuid import UUID
 
 from kb import lexical
@@ -57,13 +58,15 @@ class Retriever:
         documents: Documents,
         vectors: VectorStore,
         embeddings: EmbeddingModels,
+        models: Path,
     ) -> None:
+        """`models` is the folder of the built-in models."""
         self._knowledge_bases = knowledge_bases
         self._documents = documents
         self._vectors = vectors
         self._overviews = Overviews(documents, vectors)
         self._embeddings = embeddings
-        self._references = References()
+        self._references = References(models)
         self._pool = ThreadPoolExecutor(16, thread_name_prefix="retrieval")
 
     def close(self) -> None:

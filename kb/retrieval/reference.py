@@ -9,15 +9,22 @@ out from them is measured for each model.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
+import structlog
 
 from kb import lexical
 from kb.embedding import EmbeddingModel, Vectors
+
+log = structlog.get_logger()
 
 ENGLISH = (
     (
@@ -133,6 +140,10 @@ CHINESE = (
 )
 
 
+_SETS = {"latin": ENGLISH, "han": CHINESE}
+_PASSAGES, _QUESTIONS, _TEXTS = "passages_", "questions_", "texts"
+_TEXTS_SUM = hashlib.sha256(repr(_SETS).encode()).digest()
+_SAME = 1e-3  # between the values of vectors that differ by rounding at most
 _HAN_SHARE = 0.2
 _LEAST_SPREAD = 0.01  # of a model that tells nothing apart
 _LEAST_DEVIATIONS = 3  # what stands out less is chance; e5 has 4.6 deviations, MiniLM 8.4
@@ -160,19 +171,22 @@ class Reference:
         return float(((self.chinese if is_chinese else self.english) @ question).mean())
 
 
-def measure(model: EmbeddingModel) -> Reference:
-    """Embed the reference texts. Errors: the model's."""
-    sets = {"latin": ENGLISH, "han": CHINESE}
-    vectors = {script: model.embed_documents([passage for _, passage in pairs]) for script, pairs in sets.items()}
-    known = [script for script in sets if model.scripts is None or script in model.scripts] or list(sets)
+def embed(model: EmbeddingModel) -> dict[str, Vectors]:
+    """The vectors of all passages and questions, by script. Errors: the model's."""
+    vectors = {_PASSAGES + script: model.embed_documents([text for _, text in _SETS[script]]) for script in _SETS}
     with ThreadPoolExecutor(_REQUESTS) as pool:  # a remote model takes its time for each
-        questions = {script: pool.map(model.embed_question, [asked for asked, _ in sets[script]]) for script in known}
-    lifts = [_lifts(np.stack(list(questions[script])) @ vectors[script].T) for script in known]
+        asked = {script: pool.map(model.embed_question, [text for text, _ in _SETS[script]]) for script in _SETS}
+    return vectors | {_QUESTIONS + script: np.stack(list(found)) for script, found in asked.items()}
+
+
+def measure(vectors: Mapping[str, Vectors], scripts: frozenset[str] | None) -> Reference:
+    """Compare what `embed` gives, in the `scripts` that the model knows."""
+    known = [script for script in _SETS if scripts is None or script in scripts] or list(_SETS)
+    lifts = [_lifts(vectors[_QUESTIONS + script] @ vectors[_PASSAGES + script].T) for script in known]
     spread = float(np.mean([np.diagonal(each).mean() for each in lifts]))
     deviation = float(np.mean([each[~np.eye(len(each), dtype=bool)].std() for each in lifts]))
-    return Reference(
-        vectors["latin"], vectors["han"], max(spread, _LEAST_DEVIATIONS * deviation, _LEAST_SPREAD), deviation
-    )
+    spread = max(spread, _LEAST_DEVIATIONS * deviation, _LEAST_SPREAD)
+    return Reference(vectors[_PASSAGES + "latin"], vectors[_PASSAGES + "han"], spread, deviation)
 
 
 def _lifts(cosines: Vectors) -> Vectors:
@@ -181,9 +195,10 @@ def _lifts(cosines: Vectors) -> Vectors:
 
 
 class References:
-    """Measures each model once. Safe to share among threads."""
+    """Measures each model once, and keeps the vectors in `folder` for the next start. Safe to share among threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._locks: defaultdict[str, Lock] = defaultdict(Lock)  # a slow model holds up only its own questions
         self._measured: dict[str, Reference] = {}
 
@@ -191,5 +206,41 @@ class References:
         """The model's reference, measured at its first use. Errors: the model's."""
         with self._locks[model.name]:
             if model.name not in self._measured:
-                self._measured[model.name] = measure(model)
+                vectors = embed(model) if model.is_remote else self._kept(model)
+                self._measured[model.name] = measure(vectors, model.scripts)
             return self._measured[model.name]
+
+    def _kept(self, model: EmbeddingModel) -> dict[str, Vectors]:
+        """The vectors of an earlier start if the model still gives the same ones, else new ones."""
+        path = self._folder / f"reference-{hashlib.sha256(model.name.encode()).hexdigest()[:16]}.npz"
+        kept = _read(path)
+        if kept and _gives(model, kept):
+            return kept
+        vectors = embed(model)
+        aside = path.with_suffix(f".{os.getpid()}")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with aside.open("wb") as file:
+                np.savez(file, **vectors, **{_TEXTS: np.frombuffer(_TEXTS_SUM, np.uint8)})  # type: ignore[arg-type]
+            aside.replace(path)
+        except OSError as error:
+            log.warning("reference.not_kept", model=model.name, reason=str(error))
+        return vectors
+
+
+def _read(path: Path) -> dict[str, Vectors] | None:
+    """The vectors in a file, or None if it does not hold those of today's texts."""
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            vectors = dict(stored)
+        return vectors if vectors.pop(_TEXTS).tobytes() == _TEXTS_SUM else None
+    except Exception:  # noqa: BLE001 — whatever is wrong with the file, it is written anew
+        return None
+
+
+def _gives(model: EmbeddingModel, vectors: Mapping[str, Vectors]) -> bool:
+    """Whether the model gives these vectors: other weights, another prefix or tokenizer would not."""
+    (question, passage), *_ = ENGLISH
+    given = np.stack([model.embed_question(question), model.embed_documents([passage])[0]])
+    kept = np.stack([vectors[_QUESTIONS + "latin"][0], vectors[_PASSAGES + "latin"][0]])
+    return given.shape == kept.shape and np.allclose(given, kept, atol=_SAME)

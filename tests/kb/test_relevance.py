@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from uuid import UUID
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from kb import lexical
 from kb.embedding import Vectors
 from kb.models import Chunk
-from kb.retrieval.reference import CHINESE, ENGLISH, Reference, measure
+from kb.retrieval.reference import CHINESE, ENGLISH, Reference, References, embed, measure
 from kb.retrieval.relevance import Cosines, Relevance
 from kb.vectors import Hit
 from tests.fakes.embedding import HashedWords
@@ -126,7 +127,59 @@ def test_reference_texts_are_in_their_language() -> None:
 def test_any_model_can_be_measured(scripts: frozenset[str] | None) -> None:
     model = HashedWords()
     model.scripts = scripts
-    measured = measure(model)
+    measured = measure(embed(model), scripts)
     assert measured.english.shape == measured.chinese.shape == (len(ENGLISH), model.dimension)
     assert measured.spread > 0
     assert measured.deviation > 0
+
+
+def test_vectors_of_the_reference_are_kept_for_the_next_start(tmp_path: Path) -> None:
+    model = HashedWords()
+    first = References(tmp_path).of(model)
+    model.batches.clear()
+    again = References(tmp_path).of(model)
+    assert [len(batch) for batch in model.batches] == [1]  # whether the model is still the same
+    assert np.array_equal(first.english, again.english)
+    assert np.array_equal(first.chinese, again.chinese)
+    assert (first.spread, first.deviation) == (again.spread, again.deviation)
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "changed", "other texts", "other weights", "other questions"])
+def test_kept_vectors_that_are_not_the_models_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    model = HashedWords()
+    folder = tmp_path / "models"
+    References(folder).of(model)
+    (path,) = folder.iterdir()
+    content = path.read_bytes()
+    match damage:
+        case "emptied":
+            path.write_bytes(b"")
+        case "cut":
+            path.write_bytes(content[: len(content) // 2])
+        case "changed":
+            path.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+        case "other texts":
+            monkeypatch.setattr("kb.retrieval.reference._TEXTS_SUM", b"other")
+        case "other weights":
+            monkeypatch.setattr(model, "embed_documents", lambda texts: -HashedWords().embed_documents(texts))
+        case "other questions":
+            monkeypatch.setattr(model, "embed_question", lambda text: HashedWords().embed_question(f"query: {text}"))
+    expected = embed(model)
+    found = References(folder).of(model)
+    assert np.array_equal(found.english, expected["passages_latin"])
+    assert found.spread == measure(expected, model.scripts).spread
+    assert [each.name for each in folder.iterdir()] == [path.name]
+    assert path.read_bytes() != content or damage in ("emptied", "cut", "changed")
+
+
+def test_vectors_of_a_remote_model_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HashedWords, "is_remote", True)
+    References(tmp_path / "models").of(HashedWords())
+    assert not (tmp_path / "models").exists()
+
+
+def test_folder_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert References(tmp_path / "file").of(HashedWords()).spread > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -258,10 +259,11 @@ def test_empty_knowledge_base_finds_nothing(core: Core) -> None:
 
 
 def test_unavailable_milvus_raises_instead_of_finding_nothing(
-    core: Core, fruit: KnowledgeBase, make_settings: MakeSettings
+    core: Core, fruit: KnowledgeBase, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     store = VectorStore(make_settings(milvus_uri=f"http://127.0.0.1:{free_port()}"))
-    retriever = Retriever(core.services.knowledge_bases, core.services.documents, store, core.services.embeddings)
+    services = core.services
+    retriever = Retriever(services.knowledge_bases, services.documents, store, services.embeddings, tmp_path)
     with pytest.raises(MilvusUnavailable):
         retriever.retrieve(core.user, fruit.id, "apple")
     retriever.close()
