@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MILVUS := build/milvus-2.3.5
-WHOLE_SUITE := --numprocesses=logical --maxprocesses=4 --dist=loadgroup --cov
+WHOLE_SUITE := --numprocesses=auto --dist=loadgroup --cov
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -43,8 +43,9 @@ dev-packages:
 milvus: dev-packages
 	@[ -e $(MILVUS)/.ready ] || [ "$$(uname -sm)" != "Linux x86_64" ] || { \
 	    echo "Installing the Milvus 2.3.5 server for the tests into $(MILVUS) ..."; \
-	    { [ -x $(MILVUS)/bin/pip ] || $(BIN)/python -m venv --clear $(MILVUS); } \
-	    && $(MILVUS)/bin/pip install --quiet --disable-pip-version-check --retries 1 --no-deps milvus==2.3.5 \
+	    $(BIN)/python -m venv --clear --without-pip $(MILVUS) \
+	    && $(BIN)/python -m pip --python $(MILVUS)/bin/python install --quiet --disable-pip-version-check --retries 1 \
+	        --no-deps milvus==2.3.5 \
 	    && touch $(MILVUS)/.ready; \
 	} || echo "It could not be fetched; the tests that need it are skipped, and it is tried again the next time."
 

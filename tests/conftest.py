@@ -40,6 +40,11 @@ def pytest_configure() -> None:
     bypass_proxies(Settings.model_construct())
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors, since a test often waits for a server; four at most, for their memory."""
+    return min((os.cpu_count() or 1) + 1, 4)
+
+
 _UNSTABLE_NAME = re.compile(r" at 0x[0-9a-f]{6}|frozenset\(|\{'[^':]*', '")
 
 
