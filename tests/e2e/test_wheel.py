@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import csv
 import re
 import subprocess
 import sys
 import venv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
 from playwright.sync_api import Browser, expect
 
 from kb.local.run_state import HOST
@@ -20,8 +23,7 @@ from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer
 from tests.real_services import ROOT
 
-# The tests share one installed wheel. In CI, installing takes minutes.
-pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.xdist_group("wheel")  # the tests share one installed wheel
 
 PACKAGES = ("kb", "pages", "web", "workers", "locales", ".streamlit")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
@@ -37,23 +39,40 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel. In CI it installs the dependencies, too, which shows that none is undeclared.
-
-    Python compiles what the tests import, a small part of all that is installed.
-    """
+    """An environment with the wheel and what it declares, which shows that it needs nothing else."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
-    install = [*PIP, "--python", str(folder / "bin" / "python"), "install", str(wheel)]
-    if os.environ.get("CI"):
-        subprocess.run([*install, "--no-compile", "--constraint", str(ROOT / "constraints.txt")], check=True)
-        return folder
-    subprocess.run([*install, "--no-deps"], check=True)
+    subprocess.run([*PIP, "--python", str(folder / "bin" / "python"), "install", "--no-deps", str(wheel)], check=True)
     (site_packages,) = folder.glob("lib/python3*/site-packages")
-    # It borrows the rest from the environment that runs the tests. Python reads no `.pth` file in such a folder, so
-    # an editable Zhiwen there stays out.
-    borrowed = [path for path in sys.path if path.endswith("-packages")]
-    (site_packages / "borrowed.pth").write_text("\n".join(borrowed))
+    (own,) = distributions(name="zhiwen", path=[str(site_packages)])
+    installed = {canonicalize_name(each.name): each for each in distributions()}
+    link(required(own, installed).values(), site_packages)
     return folder
+
+
+def required(
+    distribution: Distribution, installed: Mapping[NormalizedName, Distribution]
+) -> dict[NormalizedName, Distribution]:
+    """The distributions that pip would install with this one, by name, as they are installed where the tests run."""
+    found: dict[NormalizedName, Distribution] = {}
+    asking = [(distribution, "")]
+    for each, extra in asking:
+        for requirement in map(Requirement, each.requires or []):
+            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            name = canonicalize_name(requirement.name)
+            found[name] = installed[name]
+            asking += {(found[name], wanted) for wanted in ("", *requirement.extras)} - set(asking)
+    return found
+
+
+def link(wanted: Iterable[Distribution], site_packages: Path) -> None:
+    for distribution in wanted:
+        record = csv.reader((distribution.read_text("RECORD") or "").splitlines())
+        # Beside its folders stand programs (../../bin) and what Python compiled of its modules.
+        for name in {path.split("/")[0] for path, *_ in record} - {"..", "__pycache__"}:
+            if not (site_packages / name).exists():  # two distributions may share a folder
+                (site_packages / name).symlink_to(str(distribution.locate_file(name)))
 
 
 class InstalledWeb(Web):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ from kb.embedding.minilm import MINILM
 from kb.models import Retrieval, RetrievalProfile, VersionState
 from kb.services import build_services, build_worker_parts
 from tests.fakes.queue import RecordingQueue
+
+# One process ingests the articles, and keeps what each question finds: several tests ask the same.
+pytestmark = pytest.mark.xdist_group("question-set")
 
 SET = read_question_set(Path(__file__).parent / "question_set")
 ENGLISH = [question for question in SET.questions if question.text.isascii()]
@@ -92,6 +96,7 @@ def retrieve(settings: Settings) -> Iterator[Retrieve]:
             assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
             articles[document.id] = article.id
 
+    @cache
     def retrieve(model: Builtin, question: str, profile: RetrievalProfile) -> Retrieval:
         found = services.retriever.retrieve(user, bases[model.name].id, question, profile)
         named = (replace(each, document_name=articles[each.chunk.document_id]) for each in found.passages)
