@@ -15,6 +15,7 @@ _UNSEEN = (
     "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
 )
 _SAME = {"\u2010\u2011\u2012\u2013\u2212": "-", "\u2044\u2215": "/", "‘’ʼ": "'"}
+_DASH_IN_CODE = re.compile(r"(?<=[0-9])[\u2014\u2015](?=[0-9])")  # GB/T 19001—2016
 _TO_FOLD = re.compile(f"[{_UNSEEN}{''.join(_SAME)}]")  # one class: `re` searches it five times as fast as two
 _FOLDED = {char: mark for chars, mark in _SAME.items() for char in chars}
 # What NFKC changes in nearly every Chinese text. It is slow, but only where there is something to change.
@@ -31,7 +32,7 @@ def fold(text: str) -> str:
     text = text.encode("utf-8", "ignore").decode()  # OpenCC does not accept lone surrogates
     for wide, narrow in _WIDE_MARKS:
         text = text.replace(wide, narrow)
-    text = unicodedata.normalize("NFKC", _SMALL_NUMBER.sub(_apart, text))
+    text = _DASH_IN_CODE.sub("-", unicodedata.normalize("NFKC", _SMALL_NUMBER.sub(_apart, text)))
     return simplify(_TO_FOLD.sub(lambda match: _FOLDED.get(match.group(), ""), text))
 
 

@@ -212,7 +212,8 @@ _NUMBER = re.compile(
       | (?P<ym>{_START}(?P<y6>(?:19|20)\d\d)[-/.](?P<m6>0[1-9]|1[0-2])(?![A-Za-z\d_]|[-/.][A-Za-z\d]))
       | (?P<percent>(?P<n2>\d{{1,12}})(?:[.,](?P<f2>\d{{1,9}}))?[ ]?(?:%|per[ ]?cent{_END}))
       | (?P<groups>{_START}(?<!\d[ -])
-          (?:\d{{1,3}}(?:[ ]\d{{3}}){{1,5}}|0\d{{2,3}}[ -]\d{{7,8}}|\d{{1,7}}(?:[ -]\d{{1,7}}){{2,4}})
+          (?:(?<=\()\d{{2,5}}\)[ ]?\d{{2,8}}(?:[ -]\d{{2,5}}){{0,3}}
+            |\d{{1,3}}(?:[ ]\d{{3}}){{1,5}}|0\d{{2,3}}[ -]\d{{7,8}}|\d{{1,7}}(?:[ -]\d{{1,7}}){{2,4}})
           (?![A-Za-z\d]|[ ]\d|-[A-Za-z\d]|[.,/:]\d))
       | (?P<marked>{_START}\d{{1,3}}(?:(?:'\d{{3}}){{1,5}}|(?:\.\d{{3}}){{2,5}}|(?:,\d\d){{1,4}},\d{{3}})
           (?![A-Za-z\d]|[.,]\d))
@@ -221,6 +222,8 @@ _NUMBER = re.compile(
       | (?P<cjk>(?:(?P<y3>[12]\d{{3}})[ ]?[年년][ ]?)?(?P<m3>\d{{1,2}})[ ]?[月월](?:[ ]?(?P<d3>\d{{1,2}})[ ]?[日号일])?)
       | (?P<amount>{_START}(?P<n1>\d{{1,3}}(?:,\d{{3}}){{1,4}}(?!\d)|\d{{1,12}})(?P<f1>\.\d{{1,9}})?\s?
           (?P<unit>万亿|[十百千]?[万亿]|[百千](?![克米瓦卡赫])|[만억]|(?i:thousand|million|billion|trillion){_END}))
+      | (?P<decimals>{_START}(?P<n4>\d{{1,3}}(?P<mark>[.,])\d{{3}}(?:(?P=mark)\d{{3}}){{0,4}})
+          (?!(?P=mark))[.,](?P<f4>\d{{1,4}})(?![A-Za-z\d]|[.,/:]\d))
       | (?P<counted>{_START}(?P<n3>\d{{1,5}})(?:\.(?P<f3>\d{{1,4}}))?[ ]?(?P<c3>[{CJK}]))
     )
     """,
@@ -309,14 +312,22 @@ def _percent(match: re.Match[str]) -> tuple[str, ...]:
 
 
 def _groups(match: re.Match[str]) -> tuple[str, ...]:
-    """1 000 000; 138 0013 8000, with or without the country's +86."""
-    digits = match.group().replace(" ", "").replace("-", "")
+    """1 000 000; 138 0013 8000, with or without the country's +86; (010) 6655 4433."""
+    digits = re.sub("[ )-]", "", match.group())
     if not _THOUSANDS.fullmatch(match.group()) and len(digits) not in _PHONE:
         return ()
     found = [digits]
     if match.string[match.start() - 1 : match.start()] == "+":
         found.append(digits.removeprefix(re.split("[ -]", match.group(), maxsplit=1)[0]))
     return tuple(found)
+
+
+def _decimals(match: re.Match[str]) -> tuple[str, ...]:
+    """12.500,50; 12,500.00 is 12500. The words give 12,500.50 already."""
+    whole = re.sub(r"\D", "", match["n4"])
+    if not match["f4"].strip("0"):
+        return (whole,)
+    return (f"{whole}_{match['f4']}",) if match["mark"] == "." else ()
 
 
 def _counted(match: re.Match[str]) -> tuple[str, ...]:
@@ -355,5 +366,6 @@ _READERS: dict[str, Callable[[re.Match[str]], tuple[str, ...]]] = {
     "groups": _groups,
     "marked": lambda match: (re.sub(r"\D", "", match.group()),),
     "comma": lambda match: (match.group().replace(",", "_"),),  # 3,5 may be the decimal 3.5 of other countries
+    "decimals": _decimals,
     "counted": _counted,
 }
