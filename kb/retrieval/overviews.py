@@ -63,6 +63,7 @@ class _Kind(Flag):
     FILES = auto()
     MATERIALS = auto()  # they are files only if they are here
     HERE = auto()
+    UPLOADED = auto()  # “what have I uploaded?” asks for files without the word
     FILE = auto()  # “this document”, “全文”
     BASE = auto()
     WHOLE = auto()  # “summarize”, “总结”
@@ -84,7 +85,7 @@ _ENGLISH = (
         detailed quick quickly simple main key most important entire full complete total exactly name title
         filename kind kinds type types latest newest english chinese french german spanish japanese
         how word words sentence sentences paragraph paragraphs bullet bullets line lines one two three four five ten few
-        up up-to-date""",
+        up up-to-date base collection library folder""",
     )
     | _words(_Kind.VERB, "get make write create provide need want like produce prepare read")
     | _words(
@@ -92,19 +93,22 @@ _ENGLISH = (
     )
     | _words(_Kind.FILES, "files documents docs pdfs")
     | _words(_Kind.MATERIALS, "sources materials texts papers spreadsheets presentations slides articles")
-    | _words(_Kind.HERE, "here uploaded uploads you your")
+    | _words(_Kind.HERE, "here you your")
+    | _words(_Kind.HERE | _Kind.UPLOADED, "uploaded uploads")
     | _words(_Kind.FILE, "file document doc pdf this that it whole text article paper report attachment")
     | _words(_Kind.BASE, "kb knowledgebase knowledge-base")
     | _words(_Kind.WHOLE, "summarize summarise summarizing summary summaries overview outline gist recap tldr")
     | _words(_Kind.PERHAPS, "about say says describe covers cover content contents takeaways points topics discuss")
+    | _words(_Kind.PERHAPS, "explain translate review")
     | _words(_Kind.PARTS, "clauses sections chapters headings provisions")
 )
 _CHINESE = (
     _words(
         _Kind.FILLER,
-        """请问 帮我 帮忙 给我 告诉我 麻烦 能不能 能否 可否 可以 一下 看一看 看看 我想知道 想知道 这个 这些 那个 当前
+        """请问 帮我 帮忙 给我 告诉我 麻烦 能不能 能否 可否 可以 一下 看一看 看看 看一下 读一下 打开 看到 看见 访问
+        我想知道 想知道 这个 这些 那个 当前
         现在 目前 我们 它们 里面 里头 里边 之中 都有 一共有 一共 总共有 总共 共有 全部 所有 包含 包括 含有 收录
-        存放 存储 存有 保存 名字 名称 标题 文件名 以及 数量 到底 究竟 可供 可用 查询 写个 写一 做个 做一 一个 一份
+        存放 存储 存有 保存 名字 名称 标题 以及 数量 到底 究竟 可供 可用 查询 写个 写一 做个 做一 一个 一份
         一段 一篇 一句话 一句 几句话 两句话 三句话 百字 以内 左右 简单 简要 简短 简洁 详细 快速 中文 英文 英语 主要
         核心 关键 整个 整份 整篇 完整 进行 出来 对于 您好 你好 谢谢""",
     )
@@ -113,16 +117,18 @@ _CHINESE = (
         "有哪些 都有哪些 哪些 哪几 有什么 有些什么 什么 有多少 多少 几个 几份 几篇 列出来 列出 列一下 列举 罗列",
     )
     | _words(_Kind.LIST, "展示 显示 清单 列表 名单 目录")
-    | _words(_Kind.FILES, "文件 文档 文献")
+    | _words(_Kind.FILES, "文件 文档 文献 档案 文件名 文件名称")
     | _words(_Kind.MATERIALS, "资料 材料 文章 附件 书籍")
-    | _words(_Kind.HERE, "这里 你们 你有 您有 上传了 上传过 已上传 上传的 已经上传")
+    | _words(_Kind.HERE, "这里 你们 你有 您有")
+    | _words(_Kind.HERE | _Kind.UPLOADED, "上传了 上传过 已上传 上传的 已经上传")
     | _words(_Kind.FILE, "全文 本文件 本文档 本文 原文 正文 该文件 该文档 该文 此文件 此文档 这份 这篇 这本")
     | _words(_Kind.BASE, "知识库 资料库 文档库 文件库 库里 库中 库内")
     | _words(
         _Kind.WHOLE, "总结 概括 概述 概览 归纳 摘要 概要 大意 梗概 综述 提要 中心思想 主要内容 主旨 总览 小结 梳理"
     )
     | _words(_Kind.PERHAPS, "讲了些什么 讲了什么 讲了啥 讲的是什么 讲什么 说了些什么 说了什么 说了啥 说的是什么 说什么")
-    | _words(_Kind.PERHAPS, "写了些什么 写了什么 写的是什么 关于什么 介绍了什么 介绍 内容 要点 重点 大纲 提纲")
+    | _words(_Kind.PERHAPS, "写了些什么 写了什么 写了啥 写的是什么 写的啥 讲的啥 关于什么 介绍了什么 介绍 简述")
+    | _words(_Kind.PERHAPS, "解读 翻译 内容 要点 重点 大纲 提纲")
     | _words(_Kind.PARTS, "条款 条文 章节 条目 小标题")
 )
 _CHINESE_WORD = re.compile("|".join(sorted(map(re.escape, _CHINESE), key=len, reverse=True)))
@@ -132,12 +138,14 @@ _SINGLES = frozenset(_ENDS + "该本此上下都共全个份篇条款字以做�
 _QUOTED = re.compile(r"《([^《》]{1,100})》|「([^「」]{1,100})」|“([^“”]{1,100})”|\"([^\"]{1,100})\"|`([^`]{1,100})`")
 _TOKEN = re.compile(r"([\u3400-\u9fff]+)|((?:[^\W\u3400-\u9fff]|(?<=\w)[-.'’&+](?=\w))+)")
 _BASE_IN_TWO_WORDS = re.compile(r"\bknowledge\s+base\b")
-_TLDR = re.compile(r"\btl;\s?dr\b")
+_TLDR = re.compile(r"\btl;\s?dr\b|\bsum\s+up\b")
+_FILE_LIST = re.compile(r"\b(file|document|doc|pdf)\s+(?=(?:list|listing|names?|titles?)\b)")
 _EXTENSION = re.compile(r"\.[a-z0-9]{1,5}$")
 # How to do something, what a thing is, and what can be uploaded are questions to the documents.
 _ORDINARY = re.compile(
     r"how(?!\s+(?:many|much)\b)|what\s+about\b|why\b|who\b|when\b|where\b"
-    r"|.*(?:怎么|如何|怎样|为什么|什么是|哪里|能上传|可以上传|支持)"
+    r"|(?:is|was|must|should|may)\b|what(?:\s+is|['’]?s)\s+an?\b"
+    r"|.*(?:怎么|如何|怎样|为什么|什么是|什么时候|何时|几点|哪里|能上传|可以上传|支持)"
 )
 
 
@@ -146,6 +154,7 @@ def read_question(question: str) -> Asked | None:
     if len(question) > LONGEST_QUESTION:
         return None
     text = _TLDR.sub("tldr", _BASE_IN_TWO_WORDS.sub("kb", fold(clean_text(question)).strip()))
+    text = _FILE_LIST.sub(r"\1s ", text)
     if _ORDINARY.match(simplify(text)):
         return None
     titles = ["".join(found).strip() for found in _QUOTED.findall(text)]
@@ -158,10 +167,14 @@ def read_question(question: str) -> Asked | None:
     if wants_whole or (_Kind.PERHAPS in kinds and (has_names or kinds & (_Kind.FILE | _Kind.BASE | _Kind.FILES))):
         is_of_base = _Kind.BASE in kinds and not has_names
         return replace(asked, wants_beginnings=True, wants_names=is_of_base, is_exact=not wants_whole)
+    alone = asked.titles if set(rest) <= set(titles) else ()
+    if any(_EXTENSION.search(name) for name in (*alone, *phrases)):
+        # Little else than a file's name. Other words are part of the name, or they make the question an ordinary one.
+        return replace(asked, wants_beginnings=True, titles=alone, is_exact=True)
     if _Kind.LIST not in kinds or _Kind.VERB in kinds or has_names:
         return None
     are_here = _Kind.MATERIALS in kinds and _Kind.HERE in kinds
-    if are_here or kinds & (_Kind.FILES | _Kind.BASE):
+    if are_here or kinds & (_Kind.FILES | _Kind.BASE | _Kind.UPLOADED):
         return replace(asked, wants_names=True)
     return replace(asked, wants_beginnings=True) if _Kind.FILE in kinds else None
 

@@ -23,6 +23,8 @@ please list the documents you have access to | Which files have been uploaded so
 这个知识库里都有什么 | 文件列表 | 给我一份文档清单
 知识库中一共有多少个文件 | 目前有什么文档 | 知识库有什么内容 | 我上传了哪些文件？
 库里有哪些文件 | 知識庫裡有哪些文件？
+Show me the file list | What are the file names? | What have I uploaded? | List all documents in this collection
+列出所有檔案 | 有哪些檔案？ | 我上传了哪些？ | 你能看到哪些文件 | 文件名有哪些
 """
 FOR_A_WHOLE = """
 Summarize this document | Summarize refunds.md
@@ -37,6 +39,8 @@ summarize it | list the chapters of handbook.pdf | What topics does this documen
 请总结《甲》和《乙》 | 帮我梳理一下差旅标准.docx的要点
 介绍一下员工手册 | 员工手册讲的是什么 | 这篇文章的主要内容是什么
 用英文总结一下 refunds.md | 请概述本文 | 本文件的摘要
+Sum up handbook.md | What is in handbook.md? | What does travel policy.docx contain? | Read handbook.md to me
+Explain handbook.md | “差旅 报销.docx”里有什么 | 员工手册.pdf写了啥 | 看一下员工手册.pdf | 翻译 handbook.md
 把合同归纳一下 | 文档内容概要 | 總結一下員工手冊 | 總結2023年報.xlsx
 """
 ORDINARY = """
@@ -51,6 +55,8 @@ Which document mentions overtime? | hello | thanks
 报销需要哪些文件 | 怎么总结会议纪要 | 材料有哪些 | 申请护照要带什么文件
 公司有哪些福利 | 有哪些付款方式 | 合同有效期有多久 | 你好 | 谢谢
 文件保存期限是几年 | 哪些文件需要总经理签字 | 多少钱 | 什么时候放假
+What is an outline agreement? | Is a summary needed for the application? | What is a report?
+年终总结什么时候交？ | 项目总结会几点开始？
 列出发票的抬头 | 员工有多少人 | 供应商清单 | 哪份文件规定了加班费？
 """
 
@@ -84,6 +90,9 @@ def test_ordinary_question_is_searched_for(question: str) -> None:
     [
         ("Summarize Refunds.MD", ("refunds.md",), ("refunds.md",)),
         ("Summarize a.md and b.md", ("a.md b.md",), ("a.md", "b.md")),
+        ("What is in handbook.md?", ("handbook.md",), ("handbook.md",)),
+        ("What does travel policy.docx contain?", ("travel policy.docx",), ()),
+        ("How many days does handbook.md give?", ("days handbook.md",), ()),
         ("概括《员工手册》", (), ("员工手册",)),
         ("请帮我总结一下员工手册的内容", ("员工手册",), ()),
         ("總結一下員工手冊", ("員工手冊",), ()),
