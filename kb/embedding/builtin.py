@@ -19,7 +19,7 @@ from kb.embedding.fetching import ModelFiles, Published
 from kb.embedding.model import Vectors, encodable
 from kb.embedding.weights import WEIGHTS_FILE, Architecture
 from kb.environment import import_onnxruntime
-from kb.errors import N_, EmbeddingUnavailable, ModelNotFetched
+from kb.errors import N_, EmbeddingUnavailable, ModelFilesDamaged, ModelNotFetched
 
 Tokenize = Callable[[str], list[int]]
 _Run = Callable[[NDArray[np.int64]], Vectors]
@@ -128,8 +128,7 @@ class BuiltinModel:
         onnxruntime = import_onnxruntime()
         folder = self._files.folder
         if changed := self._files.changed():
-            detail = f"{folder / changed} is not the file that was fetched; delete {folder}, and it is downloaded again"
-            raise EmbeddingUnavailable(model=self._model.published.title, detail=detail)
+            raise self._damaged(changed)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the pool runs texts side by side
         options.log_severity_level = _ONLY_ERRORS
@@ -140,8 +139,10 @@ class BuiltinModel:
             session = onnxruntime.InferenceSession(self._graph(onnxruntime), options, providers=_PROVIDERS)
             return self._model.open_tokenizer(folder), _runner(session)
         except Exception as error:  # onnxruntime's own have no common root, nor have the tokenizers'
-            detail = f"{folder} cannot be loaded; delete it, and it is downloaded again: {error}"
-            raise EmbeddingUnavailable(model=self._model.published.title, detail=detail) from error
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, detail: str) -> ModelFilesDamaged:
+        return ModelFilesDamaged(model=self._model.published.title, detail=detail, folder=self._files.folder)
 
     def _graph(self, onnxruntime: Any) -> str | bytes:
         """The fastest one that computes exactly here; for the first release's single file there is no choice."""

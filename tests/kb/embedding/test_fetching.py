@@ -122,6 +122,11 @@ def test_question_does_not_wait_for_the_download(make_settings: MakeSettings, mo
     assert began.wait(20)
 
 
+def test_status_file_that_a_power_cut_emptied_counts_for_nothing(files: ModelFiles, models: Path) -> None:
+    (models / f"{files.folder.name}.status.json").touch()
+    assert files.status().state is ModelState.ABSENT
+
+
 def test_wheel_put_there_by_hand_needs_no_network(models: Path, small: tuple[Published, Path]) -> None:
     published, wheel = small
     models.mkdir()
