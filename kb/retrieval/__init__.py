@@ -195,7 +195,7 @@ class Retriever:
             run.relevance = Relevance(run.question, cosines)
         if all(run.weights.values()):
             with run.steps.take("gate") as note:
-                covered = max((run.relevance.overlap(hit.chunk) for hit in routes[Route.LEXICAL]), default=0.0)
+                covered = max((run.relevance.coverage(hit.chunk) for hit in routes[Route.LEXICAL]), default=0.0)
                 before, run.weights = run.weights, gate_lexical(run.weights, covered)
                 note.text = WEIGHTS if run.weights == before else LEXICAL_LOWERED
                 note.values = {route.value: f"{weight:.2f}" for route, weight in run.weights.items()}

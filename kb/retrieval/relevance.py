@@ -96,6 +96,10 @@ class Relevance:
             found = max(both, (ALONE if says_little else AGAINST) * overlap)
         return min(max(found, 0.0), 1.0) * self._without_codes(chunk)
 
+    def coverage(self, chunk: Chunk) -> float:
+        """How much (0 to 1) of what is asked for `chunk` names: all, if it has the code or date; else the overlap."""
+        return 1.0 if self._holds_code(chunk) else self.overlap(chunk)
+
     def _holds_code(self, chunk: Chunk) -> bool:
         return any(lexical.held(self._codes, chunk.terms))
 

@@ -94,6 +94,13 @@ def test_passage_with_the_code_that_is_asked_for_need_not_stand_out(asked: str) 
     assert compared.of(chunk("Hall 3: pump repaired (2024-02-01, A-1023/9)."), 0.72) < THRESHOLD
 
 
+@pytest.mark.parametrize("asked", ["2024-01-02", "2024年1月2日", "A-1023/7"])
+def test_passage_with_the_code_that_is_asked_for_covers_the_question(asked: str) -> None:
+    compared = relevance(f"{asked}的会议上，董事会作出了哪些决定？")
+    assert compared.coverage(chunk("The pump was repaired (Jan 2, 2024; A-1023/7).")) == 1
+    assert compared.coverage(chunk("The pump was repaired (Feb 1, 2024; A-1023/9).")) < 0.4
+
+
 def test_passage_without_the_code_that_is_asked_for_is_irrelevant() -> None:
     found = [0.85, *[0.7] * 49]
     with_code, without = chunk("E4012 means that the gateway is broken."), chunk("E4013 means that the gateway hangs.")

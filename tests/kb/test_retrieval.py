@@ -175,6 +175,15 @@ def test_gate_lowers_the_lexical_weight_and_says_so(core: Core, fruit: Knowledge
     assert (whole.note, whole.note_values["lexical"]) == (WEIGHTS, whole.note_values["before"])
 
 
+def test_gate_stays_open_for_a_date_in_a_text_of_another_language(core: Core, worker: WorkerParts) -> None:
+    core.embedding.scripts = None
+    knowledge_base = core.knowledge_base()
+    ingest(core, worker, knowledge_base, board="January 2, 2024: the valve in hall 3 was replaced.", 会议="会议记录")
+    question = "2024年1月2日的会议上，董事会作出了哪些决定？"
+    found = core.services.retriever.retrieve(core.user, knowledge_base.id, question, ALL)
+    assert step(found.trace.steps, "gate").note == WEIGHTS
+
+
 def test_copies_take_one_place_and_are_named(core: Core, worker: WorkerParts) -> None:
     knowledge_base = core.knowledge_base()
     policy = "# Returns\n\nGoods can be returned within thirty days of delivery."
