@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 import kb.embedding
@@ -19,6 +18,7 @@ from kb.embedding.e5 import E5
 from kb.embedding.fetching import sha256
 from kb.embedding.minilm import MINILM
 from kb.embedding.models import BUILTIN_MODELS
+from kb.environment import import_onnxruntime
 from tests.conftest import MakeSettings
 
 # Of the files that hold the published weights in int8. Existing knowledge bases were embedded with exactly these.
@@ -60,7 +60,7 @@ def test_cut_off_sums_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     right.CopyFrom(onnx.numpy_helper.from_array(np.full((64, 16), 64, np.int8), "right"))  # as if cut off
     onnx.save(probe, tmp_path / "probe.onnx")
     monkeypatch.setattr(builtin, "PROBE", tmp_path / "probe.onnx")
-    assert not builtin._multiplies_exactly(onnxruntime)
+    assert not builtin._multiplies_exactly(import_onnxruntime())
 
 
 def _exact_session(model: Builtin, settings: Settings) -> Any:
@@ -79,6 +79,7 @@ def _exact_session(model: Builtin, settings: Settings) -> Any:
         nodes.append(onnx.helper.make_node("MatMul", [f"{product}_left", f"{product}_{weight}"], [product]))
     del proto.graph.node[:], proto.graph.value_info[:]
     proto.graph.node.extend(nodes)
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     folder = model.files(settings).folder
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
