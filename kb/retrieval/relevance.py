@@ -24,12 +24,16 @@ LONG_TEXT = 2_000  # characters: models read about 512 tokens, so they do not ev
 # From this place on, hits hardly answer a question; so many of them count by this share beside the reference texts.
 TAIL_START, TAIL_LENGTH, TAIL_WEIGHT = 5, 45, 0.6
 MOST_ALLOWANCE = 0.25  # spreads, for a small knowledge base
+WITHOUT_TERMS = 0.5  # of the allowance: the best of a few unrelated passages mostly holds no term of the question
 # What a lift of one spread and an overlap of 1 add to the relevance; chosen on three question sets so that a threshold
 # of .5 keeps 97 % of a set's own questions.
 LIFT_WEIGHT, OVERLAP_WEIGHT = 0.955, 0.372
 # Overlap by itself: half of a question's terms are as much as a right passage usually holds, where cosines say nothing;
 # where they say that a passage is far off, the overlap has to be large.
 ALONE, AGAINST = 2.2, 0.6
+# A question that names so few codes or dates asks for them, however long it is; their passage counts as if it held this
+# share of the question.
+FEW_CODES, SHARE_OF_CODE = 2, 0.25
 
 # Terms such as `e4012`, `a1023_7`, `第3条`, `20240315` and `13800138000`, but neither 3_14 nor 19th: they mean exactly
 # one thing.
@@ -53,10 +57,14 @@ class Cosines:
         """How far `cosine` is above that of unrelated texts in the script of `text`."""
         return cosine - self._reference.unrelated(self._question, text)
 
-    def lift(self, text: str, cosine: float | None) -> float:
-        """How far `text` stands out, in spreads. What the dense route did not find gets the last cosine that it did."""
+    def lift(self, text: str, cosine: float | None, *, holds_terms: bool) -> float:
+        """How far `text` stands out, in spreads. What the dense route did not find gets the last cosine that it did.
+
+        `holds_terms`: whether any term of the question stands in it.
+        """
         above = self.above(text, self._least if cosine is None else cosine)
-        return (above - self._tail + self._allowance) / self._reference.spread
+        allowance = self._allowance * (1 if holds_terms else WITHOUT_TERMS)
+        return (above - self._tail + allowance) / self._reference.spread
 
 
 def _expected_best(count: int) -> float:
@@ -87,10 +95,13 @@ class Relevance:
     def of(self, chunk: Chunk, cosine: float | None) -> float:
         """The relevance of `chunk`; `cosine` is None if the dense route did not find it."""
         overlap = self.overlap(chunk)
+        if len(self._codes) <= FEW_CODES and self._holds_code(chunk):
+            overlap = max(overlap, SHARE_OF_CODE)
         if self._cosines is None:
             found = ALONE * overlap
         else:
-            both = LIFT_WEIGHT * self._cosines.lift(chunk.text, cosine) + OVERLAP_WEIGHT * overlap
+            lift = self._cosines.lift(chunk.text, cosine, holds_terms=overlap > 0)
+            both = LIFT_WEIGHT * lift + OVERLAP_WEIGHT * overlap
             # Cosines say little of a code or date, so a passage with the one that is asked for need not stand out.
             says_little = self._is_long or self._holds_code(chunk)
             found = max(both, (ALONE if says_little else AGAINST) * overlap)

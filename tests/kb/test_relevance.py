@@ -59,6 +59,13 @@ def test_best_of_a_few_needs_to_stand_out_less() -> None:
     assert relevance("", [0.75, 0.7]).of(text, 0.75) > relevance("", [0.75, *[0.7] * 49]).of(text, 0.75)
 
 
+def test_best_of_a_few_without_a_term_of_the_question_needs_to_stand_out_more() -> None:
+    few, many = relevance("apples", [0.75, 0.7]), relevance("apples", [0.75, *[0.7] * 49])
+    with_term, without = chunk("An apple grows on a tree."), chunk("A pear grows on a tree.")
+    gained = [few.of(text, 0.75) - many.of(text, 0.75) for text in (with_term, without)]
+    assert gained[0] > gained[1] > 0
+
+
 def test_passage_that_the_dense_route_missed_has_at_most_its_last_cosine() -> None:
     text = chunk("An apple grows on a tree.")
     found = [0.8, *[0.72] * 49]
@@ -92,6 +99,14 @@ def test_passage_with_the_code_that_is_asked_for_need_not_stand_out(asked: str) 
     compared = relevance(f"What happened with {asked}?", [0.72] * 50)
     assert compared.of(chunk(f"Hall 3: pump repaired ({asked})."), 0.72) >= THRESHOLD
     assert compared.of(chunk("Hall 3: pump repaired (2024-02-01, A-1023/9)."), 0.72) < THRESHOLD
+
+
+@pytest.mark.parametrize("times", [1, 5, 80])
+@pytest.mark.parametrize("story", ["设备昨晚突然停止运行，现场工程师检查了电源和网络。", "The pump stopped at night. "])
+def test_code_at_the_end_of_a_long_question_is_what_it_asks_for(story: str, times: int) -> None:
+    compared = relevance(f"{story * times} E4012", [0.72] * 50)
+    assert compared.of(chunk("E4012: valve stuck."), 0.7) >= THRESHOLD
+    assert compared.of(chunk("E4013: valve stuck."), 0.7) < THRESHOLD
 
 
 @pytest.mark.parametrize("asked", ["2024-01-02", "2024年1月2日", "A-1023/7"])
