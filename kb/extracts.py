@@ -11,7 +11,7 @@ from statistics import median
 
 from kb import lexical
 from kb.models import FileList, Passage, Retrieval
-from kb.prompts import count_files
+from kb.prompts import count_files, tell_unread
 
 ANSWER_PASSAGES = 3
 ANSWER_SENTENCES = 2
@@ -145,7 +145,8 @@ def extract_answer(retrieval: Retrieval, chinese: bool) -> str:
     """
     if retrieval.files or retrieval.beginnings:
         names = _names(retrieval.files, chinese) if retrieval.files else ""
-        return "\n\n".join(filter(None, [names, _beginnings(retrieval)]))
+        unread = [_as_text(tell_unread(each, chinese)) for each in retrieval.unread]
+        return "\n\n".join(filter(None, [names, _beginnings(retrieval), *unread]))
     quotes: list[str] = []
     bodies: set[str] = set()
     most = 0

@@ -350,11 +350,25 @@ class Beginning:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that a question asks for by its name and that has no text (yet): its `state`, a `VersionState`, and why.
+
+    `error` is a code of `kb.errors`, `error_values` its values.
+    """
+
+    name: str = ""
+    state: str = ""
+    error: str = ""
+    error_values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
     """The answer of `kb.retrieval.retrieve`: the passages, the best first, and the trace of how.
 
     `files` are given for a question about the knowledge base. `beginnings` tell that the passages were not searched
-    for: they are files from their beginning, in order, without scores.
+    for: they are files from their beginning, in order, without scores. `unread` are files that the question names and
+    that could not be read, or are not ready yet.
     """
 
     question: str = ""
@@ -362,6 +376,7 @@ class Retrieval:
     trace: Trace = field(default_factory=Trace)
     files: FileList | None = None
     beginnings: tuple[Beginning, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 # --- conversations ---------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kb.lexical import script_share
-from kb.models import Beginning, FileList, Message, Passage, Place, Retrieval, Role
+from kb.models import Beginning, FileList, Message, Passage, Place, Retrieval, Role, Unread, VersionState
 from kb.retrieval.ranking import estimate_tokens
 
 HISTORY_TOKENS = 2_000
@@ -53,9 +53,9 @@ _LANGUAGES = {
     "georgian": "Georgian",
     "armenian": "Armenian",
 }
-# Words of an English question that quotes a Chinese word.
+# Words of an English question that quotes a Chinese word; the a of “比较 a.md 和 b.md” is none.
 _ENGLISH_WORD = re.compile(
-    r"\b(?:an?|the|is|are|was|do|does|did|of|in|what|which|who|how|why|when|where|can|mean)\b", re.I
+    r"(?<![\w.-])(?:an?|the|is|are|was|do|does|did|of|in|what|which|who|how|why|when|where|can|mean)(?!\w|[.-]\w)", re.I
 )
 
 _NUMBERS = r"\d{1,3}(?:[,，、 –-]+\d{1,3})*"
@@ -93,6 +93,7 @@ def knowledge_messages(question: str, history: Sequence[Message], retrieval: Ret
     last = max((passage.rank for passage in shown), default=0)
     sections = [_listed(retrieval.files, last, chinese)] if retrieval.files else []
     sections += [_begun(beginning, last, chinese) for beginning in retrieval.beginnings]
+    sections += [_without_numbers(tell_unread(each, chinese), last) for each in retrieval.unread]
     if shown:
         passages = "\n\n".join(_numbered(passage, last) for passage in shown)
         sections.append(f"资料：\n\n{passages}" if chinese else f"Passages:\n\n{passages}")
@@ -117,6 +118,15 @@ def count_files(total: int, chinese: bool) -> str:
     if chinese:
         return "知识库中有 1 个文件" if total == 1 else f"知识库中共有 {total} 个文件"
     return "The knowledge base holds one file" if total == 1 else f"The knowledge base holds {total} files"
+
+
+def tell_unread(file: Unread, chinese: bool) -> str:
+    """That a file is there, and why nothing of it is given."""
+    is_given_up = file.state in [state for state in VersionState if state.is_given_up]
+    if chinese:
+        return f"知识库中有文件“{file.name}”，但" + ("它没有读取成功。" if is_given_up else "它尚未处理完。")
+    state = "it could not be read." if is_given_up else "it is not ready yet."
+    return f"The file “{file.name}” is in the knowledge base, but {state}"
 
 
 def _listed(files: FileList, last: int, chinese: bool) -> str:

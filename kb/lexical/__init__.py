@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kb.lexical.folding import fold, simplify
+from kb.lexical.folding import fold, simplify, to_traditional
 from kb.lexical.numbers import Number, find_numbers, number_terms, to_arabic
 from kb.lexical.scripts import foreign_share, script_share
 from kb.lexical.words import word_forms, word_terms
@@ -24,6 +24,7 @@ __all__ = [
     "script_share",
     "simplify",
     "terms",
+    "to_traditional",
     "weighted_terms",
 ]
 

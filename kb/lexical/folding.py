@@ -45,6 +45,16 @@ def simplify(text: str) -> str:
     return text if text.isascii() else str(_simplifier().convert(text))
 
 
+def to_traditional(text: str) -> str:
+    """`text` with Traditional characters in place of Simplified ones, the usual one where there are several."""
+    return text if text.isascii() else str(_traditionalizer().convert(text))
+
+
 @cache
 def _simplifier() -> OpenCC:
     return OpenCC("t2s")
+
+
+@cache
+def _traditionalizer() -> OpenCC:
+    return OpenCC("s2t")

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,6 +25,10 @@ from kb.queue import Queue
 from kb.vectors import VectorStore
 
 log = structlog.get_logger()
+
+# What a name is written with or without.
+_SEPARATORS = " -_"
+_WITHOUT_SEPARATORS = str.maketrans(dict.fromkeys(_SEPARATORS, ""))
 
 # How far `Documents.queue_places` looks.
 QUEUE_PLACES = 1_000
@@ -140,21 +143,24 @@ class Documents:
             return to_document(own_document(connection, user_id, document_id))
 
     def called(self, user_id: UUID, knowledge_base_id: UUID, name: str, limit: int) -> list[Document]:
-        """Ready documents with this name, in any case, with or without folder and extension. Reads every name."""
+        """Documents with this name, in any case, with or without folder and extension, in any state; ready ones first.
+
+        If none is called exactly so, those with other spaces, hyphens and underscores. Reads every name.
+        """
         folded = fold(clean_text(name))[:FOLDED_CHARACTERS]
+        joined: sa.ColumnElement[str] = versions.c.folded_name
+        for separator in _SEPARATORS:
+            joined = sa.func.replace(joined, separator, "")
         holding = (
             sa.select(versions.c.id, versions.c.folded_name)
-            .where(
-                versions.c.listed_in == knowledge_base_id,
-                versions.c.state == VersionState.READY.value,
-                versions.c.folded_name.contains(folded, autoescape=True),
-            )
-            .order_by(versions.c.folded_name, versions.c.id)
+            .where(versions.c.listed_in == knowledge_base_id, joined.contains(_join(folded), autoescape=True))
+            .order_by(versions.c.state != VersionState.READY.value, versions.c.folded_name, versions.c.id)
         )
         with self._database.read() as connection:
             own_knowledge_base(connection, user_id, knowledge_base_id)
-            named = (row.id for row in connection.execute(holding) if _is_called(row.folded_name, folded))
-            found = sa.select(versions.c.id).where(versions.c.id.in_(islice(named, limit)))
+            alike = [row for row in connection.execute(holding) if _is_called(_join(row.folded_name), _join(folded))]
+            exact = [row for row in alike if _is_called(row.folded_name, folded)]
+            found = sa.select(versions.c.id).where(versions.c.id.in_([row.id for row in (exact or alike)[:limit]]))
             rows = connection.execute(_rows_of(found).order_by(versions.c.folded_name, versions.c.id))
             return [to_document(row) for row in rows]
 
@@ -405,6 +411,10 @@ def _group_of_state(order: DocumentOrder) -> sa.ColumnElement[int]:
     """Which group of states a version is shown in."""
     places = {state.value: place for place, group in enumerate(_GROUPS.get(order, _ALL_STATES)) for state in group}
     return sa.case(places, value=versions.c.state)
+
+
+def _join(name: str) -> str:
+    return name.translate(_WITHOUT_SEPARATORS)
 
 
 def _is_called(name: str, wanted: str) -> bool:

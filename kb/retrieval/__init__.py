@@ -15,8 +15,8 @@ from kb import lexical
 from kb.embedding import EmbeddingModel, EmbeddingModels, Vectors, require_same
 from kb.errors import N_
 from kb.library import Documents, KnowledgeBases
-from kb.models import Beginning, FileList, KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Trace
-from kb.retrieval.overviews import Overviews
+from kb.models import KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Trace
+from kb.retrieval.overviews import Overview, Overviews
 from kb.retrieval.ranking import (
     Candidate,
     build_contexts,
@@ -81,34 +81,38 @@ class Retriever:
     ) -> Retrieval:
         """The best passages for `question`, by the knowledge base's own profile unless one is given.
 
-        Errors: `NotFound`, `Unavailable`, `ModelError`, and those of `EmbeddingModels.get` and `require_same`. No
-        passages means that nothing relevant is there, or nothing ready at all (`trace.documents` is 0), never that
-        something failed.
+        Errors: `NotFound`, `Unavailable`, `ModelError`, and, for a search, those of `EmbeddingModels.get` and
+        `require_same`. No passages means that nothing relevant is there, or nothing ready at all (`trace.documents` is
+        0), never that something failed.
         """
         knowledge_base = self._knowledge_bases.get(user_id, knowledge_base_id)
-        model = self._embeddings.get(knowledge_base.embedding_model)
-        profile = (profile or knowledge_base.profile).with_weights(model.dense_weight)
-        run = _Run(user_id, knowledge_base, model, question, profile)
+        profile = profile or knowledge_base.profile
+        run = _Run(user_id, knowledge_base, question, profile)
         with run.steps.take(DOCUMENTS) as note:
             note.remaining = knowledge_base.ready_count
-        if not (knowledge_base.ready_count and self._analyze(run)):
+        is_searchable = self._analyze(run)
+        if not is_searchable:
             return run.result(())
         if overview := self._overviews.find(user_id, knowledge_base, question, profile, run.steps):
-            run.files, run.beginnings = overview.files, overview.beginnings
+            run.overview = overview
             return run.result(overview.passages)
+        run.model = self._embeddings.get(knowledge_base.embedding_model)
+        if not knowledge_base.ready_count:
+            return run.result(())
+        run.profile = profile.with_weights(run.model.dense_weight)
+        run.weights = self._weights(run)
         routes = self._find(run)
         passages = self._select(run, self._fuse(run, routes))
         return run.result(self._add_contexts(run, passages))
 
     def _analyze(self, run: _Run) -> bool:
-        """Find the question's terms and the weights of the routes. False: there is nothing to search for."""
+        """Find the question's terms. False: there is nothing to search for."""
         with run.steps.take("analyze") as note:
             run.terms = lexical.question_terms(run.question)
             note.remaining = len(run.terms)
             is_searchable = bool(lexical.analyze(run.question))
             if not is_searchable:
                 note.text = NO_LETTERS
-        run.weights = self._weights(run)
         run.relevance = Relevance(run.question)
         return is_searchable
 
@@ -239,9 +243,9 @@ class _Run:
 
     user_id: UUID
     knowledge_base: KnowledgeBase
-    model: EmbeddingModel
     question: str
     profile: RetrievalProfile
+    model: EmbeddingModel = field(init=False)  # for a search only
     is_foreign: bool = False  # in a language that the model does not know
     weights: dict[Route, float] = field(default_factory=dict)
     left_out: dict[Route, str] = field(default_factory=dict)
@@ -251,12 +255,12 @@ class _Run:
     reference: Reference | None = None
     names: dict[UUID, str] = field(default_factory=dict)
     steps: Steps = field(default_factory=Steps)
-    files: FileList | None = None
-    beginnings: tuple[Beginning, ...] = ()
+    overview: Overview = field(default_factory=Overview)
 
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
         trace = Trace(tuple(self.steps.taken), self.profile, self.steps.milliseconds, self.terms)
-        return Retrieval(self.question, passages, trace, self.files, self.beginnings)
+        found = self.overview
+        return Retrieval(self.question, passages, trace, found.files, found.beginnings, found.unread)
 
 
 def _passage(run: _Run, candidate: Candidate) -> Passage:

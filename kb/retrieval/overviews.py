@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from enum import Flag, auto
 from uuid import UUID
 
-from kb.lexical import simplify
+from kb.errors import N_
+from kb.lexical import simplify, to_traditional
 from kb.library import Documents
 from kb.models import (
     Beginning,
@@ -23,6 +24,7 @@ from kb.models import (
     KnowledgeBase,
     Passage,
     RetrievalProfile,
+    Unread,
     VersionState,
 )
 from kb.names import clean_text, fold
@@ -36,6 +38,8 @@ MOST_FILES = 5  # whose beginnings are read together
 MOST_CHUNKS = 30  # of all of them
 LONGEST_QUESTION = 200  # characters; a longer one asks for more than this
 
+UNREAD = N_("in the knowledge base, but without text: {names}")
+
 # --- what a question asks --------------------------------------------------------------------------------------
 
 
@@ -43,15 +47,18 @@ LONGEST_QUESTION = 200  # characters; a longer one asks for more than this
 class Asked:
     """What a question asks for.
 
-    `phrases` may name the file, the likeliest first; `titles` are files that it names one by one. Neither means “this
-    document”. `is_exact`: an ordinary question could have these words, so a file must be called exactly that.
+    `phrases` may name the file, the likeliest first; else `names` may, if each of them is a file; else `titles` are
+    files that it names one by one. None of these means “this document”, or all documents if it `is_of_several`.
+    `is_exact`: an ordinary question could have these words, so a file must be called exactly that.
     """
 
     wants_names: bool = False
     wants_beginnings: bool = False
     phrases: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
     is_exact: bool = False
+    is_of_several: bool = False
 
 
 class _Kind(Flag):
@@ -60,6 +67,8 @@ class _Kind(Flag):
     FILLER = auto()
     VERB = auto()  # “write a summary”; “which files do I need?” is an ordinary question
     LIST = auto()  # “which”, “list”, “哪些”
+    SHOW = auto()  # those of them that give an order
+    ALL = auto()  # “list everything”
     FILES = auto()
     MATERIALS = auto()  # they are files only if they are here
     HERE = auto()
@@ -68,6 +77,7 @@ class _Kind(Flag):
     BASE = auto()
     WHOLE = auto()  # “summarize”, “总结”
     PERHAPS = auto()  # “what is … about”, “介绍”
+    COMPARE = auto()
     PARTS = auto()  # whoever lists all clauses reads the whole
 
 
@@ -78,19 +88,20 @@ def _words(kind: _Kind, words: str) -> dict[str, _Kind]:
 _ENGLISH = (
     _words(
         _Kind.FILLER,
-        """a an the all any every each of my our their its in into inside within on at to for from with and or by as is
+        """a an the any every each of my our their its in into inside within on at to for from with and or by as is
         are was were be been am do does did we i me us have has had got can could would will please there contain
         contains contained include includes included hold holds stored available present currently now right so far
         already exist exists loaded ready indexed see access know tell give only briefly brief short shortly long
         detailed quick quickly simple main key most important entire full complete total exactly name title
-        filename kind kinds type types latest newest english chinese french german spanish japanese
+        filename kind kinds type types latest newest other else more existing various
+        english chinese french german spanish japanese
         how word words sentence sentences paragraph paragraphs bullet bullets line lines one two three four five ten few
-        up up-to-date base collection library folder""",
+        up up-to-date base collection library folder both between these those""",
     )
     | _words(_Kind.VERB, "get make write create provide need want like produce prepare read")
-    | _words(
-        _Kind.LIST, "what which list lists show many much enumerate display whats what's what’s names titles filenames"
-    )
+    | _words(_Kind.LIST, "what which many much whats what's what’s names titles filenames")
+    | _words(_Kind.LIST | _Kind.SHOW, "list lists listing show enumerate display")
+    | _words(_Kind.ALL, "all everything")
     | _words(_Kind.FILES, "files documents docs pdfs")
     | _words(_Kind.MATERIALS, "sources materials texts papers spreadsheets presentations slides articles")
     | _words(_Kind.HERE, "here you your")
@@ -99,7 +110,9 @@ _ENGLISH = (
     | _words(_Kind.BASE, "kb knowledgebase knowledge-base")
     | _words(_Kind.WHOLE, "summarize summarise summarizing summary summaries overview outline gist recap tldr")
     | _words(_Kind.PERHAPS, "about say says describe covers cover content contents takeaways points topics discuss")
-    | _words(_Kind.PERHAPS, "explain translate review")
+    | _words(_Kind.PERHAPS, "explain translate review analyze analyse analysis critique proofread paraphrase")
+    | _words(_Kind.COMPARE, "compare compares comparison contrast versus vs differ differs difference differences")
+    | _words(_Kind.COMPARE, "similarities")
     | _words(_Kind.PARTS, "clauses sections chapters headings provisions")
 )
 _CHINESE = (
@@ -107,16 +120,19 @@ _CHINESE = (
         _Kind.FILLER,
         """请问 帮我 帮忙 给我 告诉我 麻烦 能不能 能否 可否 可以 一下 看一看 看看 看一下 读一下 打开 看到 看见 访问
         我想知道 想知道 这个 这些 那个 当前
-        现在 目前 我们 它们 里面 里头 里边 之中 都有 一共有 一共 总共有 总共 共有 全部 所有 包含 包括 含有 收录
+        现在 目前 我们 它们 查看 看下 想看 说出 说说 有没有 报一下
+        之间 之处 有何 分别 两个 两份 两篇 这两 二者 两者
+        里面 里头 里边 之中 都有 一共有 一共 总共有 总共 共有 包含 包括 含有 收录
         存放 存储 存有 保存 名字 名称 标题 以及 数量 到底 究竟 可供 可用 查询 写个 写一 做个 做一 一个 一份
         一段 一篇 一句话 一句 几句话 两句话 三句话 百字 以内 左右 简单 简要 简短 简洁 详细 快速 中文 英文 英语 主要
         核心 关键 整个 整份 整篇 完整 进行 出来 对于 您好 你好 谢谢""",
     )
     | _words(
         _Kind.LIST,
-        "有哪些 都有哪些 哪些 哪几 有什么 有些什么 什么 有多少 多少 几个 几份 几篇 列出来 列出 列一下 列举 罗列",
+        "有哪些 都有哪些 哪些 哪几 有什么 有些什么 什么 有啥 有多少 多少 几个 几份 几篇 清单 列表 名单 目录",
     )
-    | _words(_Kind.LIST, "展示 显示 清单 列表 名单 目录")
+    | _words(_Kind.LIST | _Kind.SHOW, "列出来 列出 列一下 列一列 列举 罗列 展示 显示")
+    | _words(_Kind.ALL, "全部 所有 一切")
     | _words(_Kind.FILES, "文件 文档 文献 档案 文件名 文件名称")
     | _words(_Kind.MATERIALS, "资料 材料 文章 附件 书籍")
     | _words(_Kind.HERE, "这里 你们 你有 您有")
@@ -128,7 +144,8 @@ _CHINESE = (
     )
     | _words(_Kind.PERHAPS, "讲了些什么 讲了什么 讲了啥 讲的是什么 讲什么 说了些什么 说了什么 说了啥 说的是什么 说什么")
     | _words(_Kind.PERHAPS, "写了些什么 写了什么 写了啥 写的是什么 写的啥 讲的啥 关于什么 介绍了什么 介绍 简述")
-    | _words(_Kind.PERHAPS, "解读 翻译 内容 要点 重点 大纲 提纲")
+    | _words(_Kind.PERHAPS, "解读 翻译 内容 要点 重点 大纲 提纲 分析 点评 校对")
+    | _words(_Kind.COMPARE, "比较 对比 比一比 区别 差异 差别 异同 不同 不一样 相同 共同")
     | _words(_Kind.PARTS, "条款 条文 章节 条目 小标题")
 )
 _CHINESE_WORD = re.compile("|".join(sorted(map(re.escape, _CHINESE), key=len, reverse=True)))
@@ -140,12 +157,30 @@ _TOKEN = re.compile(r"([\u3400-\u9fff]+)|((?:[^\W\u3400-\u9fff]|(?<=\w)[-.'’&+
 _BASE_IN_TWO_WORDS = re.compile(r"\bknowledge\s+base\b")
 _TLDR = re.compile(r"\btl;\s?dr\b|\bsum\s+up\b")
 _FILE_LIST = re.compile(r"\b(file|document|doc|pdf)\s+(?=(?:list|listing|names?|titles?)\b)")
+# What may stand between two files; inside a Chinese name, it may be a part of it.
+_JOINT = re.compile(r"[,，、;；&]")
+_JOINING = frozenset(["and", "or", "with", "to", "from", "vs", "versus"])
+_HAN_JOINT = re.compile("以及|[和与與及跟同]")
 _EXTENSION = re.compile(r"\.[a-z0-9]{1,5}$")
 # How to do something, what a thing is, and what can be uploaded are questions to the documents.
 _ORDINARY = re.compile(
-    r"how(?!\s+(?:many|much)\b)|what\s+about\b|why\b|who\b|when\b|where\b"
+    r"how(?!\s+(?:many|much)\b|\s+do(?:es)?\b.*\b(?:differ|compare)\b)|what\s+about\b|why\b|who\b|when\b|where\b"
     r"|(?:is|was|must|should|may)\b|what(?:\s+is|['’]?s)\s+an?\b"
     r"|.*(?:怎么|如何|怎样|为什么|什么是|什么时候|何时|几点|哪里|能上传|可以上传|支持)"
+)
+# Without a word that asks, only this tells an order (“name the documents”) from a question (“can files be long?”).
+_ASKING_ABOUT = re.compile(
+    r"(?:can|could|does?|did|are|were|has|have|had|will|would)\b(?!\s+(?:you|there)\b)|(?:i|we)\b"
+)
+# “I need a list of the files” asks for no more than “a list of the files”.
+_REQUEST = re.compile(
+    r"^(?:please\s+)?(?:(?:i|we)(?:['’]d|\s+would)?\s+(?:need|want|like)|(?:(?:can|could|will|would)\s+you\s+)?"
+    r"(?:please\s+)?(?:get|make|provide|create|prepare|write))\s+(?=(?:\S+\s+){0,3}list\b|to\s+(?:see|know)\b)"
+)
+_WHAT_IS_HERE = re.compile(
+    r"(?:so\s+)?what(?:(?:['’]?s|\s+is)\s+(?:in\s+)?(?:here|there)|(?:\s+all)?\s+do\s+you\s+(?:have|hold)|\s+have\s+you\s+got)"
+    r"(?:\s+(?:in\s+)?here)?"
+    r"|(?:请问)?(?:(?:你们?|您)(?:这里|这儿|这边)?|这里面?|这儿|里面|里头)都?(?:有(?:什么|哪些|啥)|有些什么)(?:东西|内容)?"
 )
 
 
@@ -154,38 +189,65 @@ def read_question(question: str) -> Asked | None:
     if len(question) > LONGEST_QUESTION:
         return None
     text = _TLDR.sub("tldr", _BASE_IN_TWO_WORDS.sub("kb", fold(clean_text(question)).strip()))
-    text = _FILE_LIST.sub(r"\1s ", text)
-    if _ORDINARY.match(simplify(text)):
+    text = _REQUEST.sub("", _FILE_LIST.sub(r"\1s ", text))
+    simplified = simplify(text)
+    if _WHAT_IS_HERE.fullmatch(simplified.rstrip("?!. 。")):
+        return Asked(wants_names=True)
+    if _ORDINARY.match(simplified):
         return None
     titles = ["".join(found).strip() for found in _QUOTED.findall(text)]
-    kinds, rest, numbers = _read_words(_QUOTED.sub(" ", text))
+    kinds, groups, numbers = _read_words(_QUOTED.sub(" ", text))
+    rest = [word for group in groups for word in group]
     phrases = (" ".join([*rest, *numbers]), " ".join(rest)) if rest else ()
+    names = _names([*([title] for title in titles), *groups])
     titles += [word for word in rest if _EXTENSION.search(word)]
-    asked = Asked(phrases=tuple(dict.fromkeys(phrases)), titles=tuple(dict.fromkeys(titles)))
+    asked = Asked(phrases=tuple(dict.fromkeys(phrases)), names=names, titles=tuple(dict.fromkeys(titles)))
     has_names = bool(phrases or titles)
+    are_here = _Kind.MATERIALS in kinds and _Kind.HERE in kinds
+    has_files = bool(kinds & (_Kind.FILES | _Kind.FILE)) or are_here
+    if _Kind.COMPARE in kinds:
+        is_of_several = len(names) > 1 or len(asked.titles) > 1 or (has_files and not has_names)
+        return replace(asked, wants_beginnings=True, is_exact=True, is_of_several=True) if is_of_several else None
     wants_whole = _Kind.WHOLE in kinds or (_Kind.LIST in kinds and _Kind.PARTS in kinds)
-    if wants_whole or (_Kind.PERHAPS in kinds and (has_names or kinds & (_Kind.FILE | _Kind.BASE | _Kind.FILES))):
+    if wants_whole or (_Kind.PERHAPS in kinds and (has_names or has_files or _Kind.BASE in kinds)):
         is_of_base = _Kind.BASE in kinds and not has_names
-        return replace(asked, wants_beginnings=True, wants_names=is_of_base, is_exact=not wants_whole)
+        is_of_several = is_of_base or (_Kind.ALL in kinds and has_files)
+        return replace(
+            asked,
+            wants_beginnings=True,
+            wants_names=is_of_base,
+            is_exact=not wants_whole,
+            is_of_several=is_of_several,
+        )
     alone = asked.titles if set(rest) <= set(titles) else ()
     if any(_EXTENSION.search(name) for name in (*alone, *phrases)):
         # Little else than a file's name. Other words are part of the name, or they make the question an ordinary one.
-        return replace(asked, wants_beginnings=True, titles=alone, is_exact=True)
-    if _Kind.LIST not in kinds or _Kind.VERB in kinds or has_names:
+        return replace(asked, wants_beginnings=True, names=(), titles=alone, is_exact=True)
+    if has_names or _Kind.VERB in kinds:
         return None
-    are_here = _Kind.MATERIALS in kinds and _Kind.HERE in kinds
-    if are_here or kinds & (_Kind.FILES | _Kind.BASE | _Kind.UPLOADED):
-        return replace(asked, wants_names=True)
-    return replace(asked, wants_beginnings=True) if _Kind.FILE in kinds else None
+    if _Kind.LIST in kinds:
+        is_everything = _Kind.SHOW in kinds and _Kind.ALL in kinds
+        if are_here or is_everything or kinds & (_Kind.FILES | _Kind.BASE | _Kind.UPLOADED):
+            return replace(asked, wants_names=True)
+        return replace(asked, wants_beginnings=True) if _Kind.FILE in kinds else None
+    is_statement = _Kind.UPLOADED in kinds or _ASKING_ABOUT.match(text)
+    return replace(asked, wants_names=True) if _Kind.FILES in kinds and not is_statement else None
 
 
-def _read_words(text: str) -> tuple[_Kind, list[str], list[str]]:
-    """The kinds of the words that such questions consist of; then the other words, and the numbers."""
+def _read_words(text: str) -> tuple[_Kind, list[list[str]], list[str]]:
+    """The kinds of the words that such questions consist of; then the other words, and the numbers.
+
+    The other words are grouped: between two groups stood a joint, or a word that these questions consist of.
+    """
     kinds = _Kind(0)
-    rest: list[str] = []
+    groups: list[list[str]] = [[]]
     numbers: list[str] = []
+    end = 0
     for token in _TOKEN.finditer(text):
         han, other = token.groups()
+        if _JOINT.search(text, end, token.start()):
+            groups.append([])
+        end = token.end()
         if han:
             # The words are compared in Simplified characters; a file's name stays as it was written.
             simplified = simplify(han)
@@ -194,16 +256,28 @@ def _read_words(text: str) -> tuple[_Kind, list[str], list[str]]:
                 kinds |= _CHINESE[word]
             left = _CHINESE_WORD.sub(lambda word: " " * len(word[0]), simplified)
             for piece in re.finditer(r"\S+", left):
-                name = (han if is_aligned else simplified)[piece.start() : piece.end()].strip(_ENDS)
+                whole = (han if is_aligned else simplified)[piece.start() : piece.end()]
+                name = whole.strip(_ENDS)
+                if _HAN_JOINT.match(whole):
+                    groups.append([])
                 if not _SINGLES.issuperset(name):
-                    rest.append(name)
-        elif other.startswith(".") and rest:  # 员工手册.pdf
-            rest[-1] += other
+                    groups[-1].append(name)
+        elif other.startswith(".") and groups[-1]:  # 员工手册.pdf
+            groups[-1][-1] += other
         elif kind := _ENGLISH.get(other):
             kinds |= kind
+            if other in _JOINING:
+                groups.append([])
         else:
-            (numbers if other.isdecimal() else rest).append(other)
-    return kinds, rest, numbers
+            (numbers if other.isdecimal() else groups[-1]).append(other)
+    return kinds, [group for group in groups if group], numbers
+
+
+def _names(groups: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """What may be the names of several files: “a and b”, “甲和乙”. None if it is one name."""
+    names = [" ".join(group) for group in groups]
+    parts = [part.strip(_ENDS + " ") for name in names for part in _HAN_JOINT.split(name)]
+    return tuple(dict.fromkeys(parts)) if len(parts) > 1 and all(parts) else ()
 
 
 # --- what is given for it --------------------------------------------------------------------------------------
@@ -211,11 +285,12 @@ def _read_words(text: str) -> tuple[_Kind, list[str], list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Names of files, the beginnings of some, or both."""
+    """Names of files, the beginnings of some, or both; and files that are asked for and have no text yet."""
 
-    files: FileList | None
-    beginnings: tuple[Beginning, ...]
-    passages: tuple[Passage, ...]
+    files: FileList | None = None
+    beginnings: tuple[Beginning, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 class Overviews:
@@ -236,44 +311,57 @@ class Overviews:
         if asked is None:
             return None
         chosen: list[Document] | None = []
+        unread: tuple[Unread, ...] = ()
         if asked.wants_beginnings:
             with steps.take("meant") as note:
                 chosen = self._choose(user_id, knowledge_base, asked)
+                unread = tuple(_unread(document) for document in chosen or () if document.live_version_id is None)
                 note.remaining = len(chosen or [])
+                if unread:
+                    note.text, note.values = UNREAD, {"names": ", ".join(each.name for each in unread)}
         if chosen is None:
             return None
+        if not knowledge_base.ready_count:
+            return Overview(unread=unread) if unread else None
         files = None
         if asked.wants_names or not chosen:
             with steps.take("files") as note:
                 files = self._list(user_id, knowledge_base, which=not asked.wants_names)
                 note.remaining = len(files.names)
-        if not chosen:
-            return Overview(files, (), ())
+        if len(unread) == len(chosen):
+            return Overview(files, unread=unread)
         with steps.take("beginnings") as note:
             beginnings, passages = self._read(knowledge_base, chosen, profile.context_tokens)
             note.remaining = len(passages)
-        return Overview(files, beginnings, passages)
+        return Overview(files, beginnings, passages, unread)
 
     def _choose(self, user_id: UUID, base: KnowledgeBase, asked: Asked) -> list[Document] | None:
-        """The files whose beginnings are asked for; none if it is not said which; None if what is named is no file."""
+        """The files whose beginnings are asked for; none if it is not said which; None if what is named is no file.
+
+        Some may not be ready.
+        """
         if not asked.phrases and not asked.titles:
-            most = MOST_FILES if asked.wants_names else 1
+            most = MOST_FILES if asked.is_of_several else 1
             return self._ready(user_id, base, limit=most) if base.ready_count <= most else []
         for phrase in asked.phrases:
             if found := self._named(user_id, base, phrase, asked.is_exact):
                 return found
-        titled = {
-            document.id: document
-            for title in asked.titles[:MOST_FILES]
-            for document in self._named(user_id, base, title, asked.is_exact)
-        }
-        return list(titled.values())[:MOST_FILES] or None
+        named = [self._named(user_id, base, name, asked.is_exact) for name in asked.names[:MOST_FILES]]
+        if not named or not all(named):
+            named = [self._named(user_id, base, title, asked.is_exact) for title in asked.titles[:MOST_FILES]]
+        distinct = {document.id: document for found in named for document in found}
+        return list(distinct.values())[:MOST_FILES] or None
 
     def _named(self, user_id: UUID, base: KnowledgeBase, phrase: str, is_exact: bool) -> list[Document]:
-        """The files that are called `phrase`, else those whose name holds its words; none if those are too many."""
-        called = self._documents.called(user_id, base.id, phrase, MOST_FILES)
-        if called or is_exact:
-            return called
+        """The files that are called `phrase`, else those whose name holds its words; none if those are too many.
+
+        One that is not ready counts if it is called so, and no other one is.
+        """
+        for spelling in dict.fromkeys((phrase, simplify(phrase), to_traditional(phrase))):
+            if called := self._documents.called(user_id, base.id, spelling, MOST_FILES):
+                return [document for document in called if document.live_version_id] or called
+        if is_exact:
+            return []
         found = self._ready(user_id, base, search=phrase, limit=MOST_NAMES)
         found = [document for document in found if holds_words(document.name, phrase)]
         return found if len(found) <= MOST_FILES else []
@@ -304,6 +392,11 @@ class Overviews:
             for chunk, text in read:
                 passages.append(Passage(chunk, document.name, rank=len(passages) + 1, context=text))
         return tuple(beginnings), tuple(passages)
+
+
+def _unread(document: Document) -> Unread:
+    latest = document.latest
+    return Unread(document.name, latest.state.value, latest.error, dict(latest.error_values))
 
 
 def holds_words(name: str, phrase: str) -> bool:

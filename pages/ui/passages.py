@@ -8,12 +8,26 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kb.errors import N_, fill
+from kb.errors import N_, fill, from_code
 from kb.extracts import escape_markdown as escape
 from kb.extracts import split_sentences
-from kb.models import Chunk, Document, FileList, Passage, Place, Retrieval, RouteHit, Source, Step, Trace, User
+from kb.models import (
+    Chunk,
+    Document,
+    FileList,
+    Passage,
+    Place,
+    Retrieval,
+    RouteHit,
+    Source,
+    Step,
+    Trace,
+    Unread,
+    User,
+    VersionState,
+)
 from pages.ui.feedback import dialog, errors_shown
-from pages.ui.i18n import _, ngettext, number, place_label
+from pages.ui.i18n import _, error_text, join_sentences, ngettext, number, place_label
 from pages.ui.resources import services
 
 _LABEL_CHARACTERS = 40
@@ -59,7 +73,9 @@ def draw_nothing_found(retrieval: Retrieval) -> None:
 
 def draw_passages(retrieval: Retrieval, key_suffix: str = "", are_files_told: bool = False) -> None:
     """Draw all passages, the best first, and the trace. `are_files_told`: the answer lists the files already."""
-    if not retrieval.passages and not retrieval.files:
+    for file in retrieval.unread:
+        draw_unread(file)
+    if not retrieval.passages and not retrieval.files and not retrieval.unread:
         draw_nothing_found(retrieval)
     if retrieval.files and not are_files_told:
         draw_files(retrieval.files, f"files{key_suffix}")
@@ -73,6 +89,22 @@ def draw_passages(retrieval: Retrieval, key_suffix: str = "", are_files_told: bo
         with st.container(border=True, key=f"passage-{passage.rank}{key_suffix}"):
             draw_passage(passage, retrieval.trace.terms)
     draw_trace(retrieval.trace, f"trace{key_suffix}")
+
+
+def draw_unread(file: Unread) -> None:
+    """Say why a file that the question names has no text."""
+    name = escape(file.name)
+    if file.state == VersionState.FAILED:
+        reason = join_sentences(*error_text(from_code(file.error, file.error_values)))
+        text = _("“{name}” is in the knowledge base, but it could not be read.").format(name=name)
+        st.warning(f"**{text}**  \n{escape(reason)}", icon=":material/error:")
+    elif file.state == VersionState.CANCELLED:
+        text = _("“{name}” is in the knowledge base, but it was cancelled before it was read.").format(name=name)
+        st.warning(text, icon=":material/cancel:")
+    else:
+        text = _("“{name}” is in the knowledge base, but it is not ready yet. Ask again once it is.").format(name=name)
+        st.info(text, icon=":material/hourglass_empty:")
+    st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")
 
 
 def draw_files(files: FileList, key: str) -> None:
@@ -224,8 +256,8 @@ def _draw_steps(trace: Trace) -> None:
             "ef: {ef} · threshold: {threshold} · top k: {top_k} · neighbours: {neighbours} · "
             "context: {context} tokens"
         ).format(
-            dense=number(profile.dense_weight or 0.0, 2),
-            lexical=number(profile.lexical_weight or 0.0, 2),
+            dense=_weight(profile.dense_weight),
+            lexical=_weight(profile.lexical_weight),
             candidates=profile.candidates,
             ef=profile.ef,
             threshold=number(profile.threshold, 2),
@@ -234,6 +266,11 @@ def _draw_steps(trace: Trace) -> None:
             context=number(profile.context_tokens),
         )
     )
+
+
+def _weight(weight: float | None) -> str:
+    """“–” if nothing was searched for, so that the model was not asked for what suits it."""
+    return "–" if weight is None else number(weight, 2)
 
 
 def _left(step: Step) -> str:

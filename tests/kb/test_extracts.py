@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from kb.extracts import ANSWER_PASSAGES, Part, escape_markdown, extract_answer, matching_sentences, split_sentences
 from kb.lexical import question_terms
-from kb.models import Beginning, Chunk, FileList, Passage, Retrieval, RetrievalProfile, Trace
+from kb.models import Beginning, Chunk, FileList, Passage, Retrieval, RetrievalProfile, Trace, Unread
 
 STOCK = "\n".join(
     f"Part number: SP-{number}; Name: Gasket kit size {number}; Weight (g): {number // 5}; Place: C{number % 9}"
@@ -271,6 +271,13 @@ def test_escape_markdown() -> None:
 )
 def test_names_are_listed_with_their_number(files: FileList, chinese: bool, answer: str) -> None:
     assert extract_answer(Retrieval("?", files=files), chinese) == answer
+
+
+def test_file_without_text_is_told_below_the_others() -> None:
+    retrieval = Retrieval(
+        "?", (passage(1, "One."),), beginnings=(Beginning("a.md", 1, 1),), unread=(Unread("b_1.pdf"),)
+    )
+    assert extract_answer(retrieval, chinese=True) == "> One. [1]\n\n知识库中有文件“b\\_1.pdf”，但它尚未处理完。"
 
 
 def test_file_is_quoted_from_its_beginning() -> None:

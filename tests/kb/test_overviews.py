@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+import sqlalchemy as sa
 
+from kb.database.tables import knowledge_bases
+from kb.errors import UnknownEmbeddingModel
 from kb.models import Beginning, FileList, KnowledgeBase
 from kb.retrieval.overviews import LISTED_NAMES, LONGEST_QUESTION, MOST_FILES, holds_words, read_question
 from kb.services import WorkerParts
@@ -24,6 +27,12 @@ please list the documents you have access to | Which files have been uploaded so
 知识库中一共有多少个文件 | 目前有什么文档 | 知识库有什么内容 | 我上传了哪些文件？
 库里有哪些文件 | 知識庫裡有哪些文件？
 Show me the file list | What are the file names? | What have I uploaded? | List all documents in this collection
+List everything | files? | name all the documents | all files | Documents | The documents, please | my files
+Show everything you have | list all | Any documents here? | Do you have any files? | Are there any documents? | PDFs?
+I need a list of the files | Could you create a list of all documents? | I want to see all files
+What other files are there? | What do you have? | What's in here? | What is here? | Tell me the documents
+文件？ | 列出全部 | 列出所有 | 所有文件 | 全部文档 | 有文件吗 | 有没有文件？ | 说出所有文档的名字 | 我想看所有文件
+显示全部内容 | 这里有什么 | 你有什么？ | 里面有哪些内容 | 查看所有文档 | 我的文件 | 給我所有文件 | 报一下所有文件名
 列出所有檔案 | 有哪些檔案？ | 我上传了哪些？ | 你能看到哪些文件 | 文件名有哪些
 """
 FOR_A_WHOLE = """
@@ -41,6 +50,11 @@ summarize it | list the chapters of handbook.pdf | What topics does this documen
 用英文总结一下 refunds.md | 请概述本文 | 本文件的摘要
 Sum up handbook.md | What is in handbook.md? | What does travel policy.docx contain? | Read handbook.md to me
 Explain handbook.md | “差旅 报销.docx”里有什么 | 员工手册.pdf写了啥 | 看一下员工手册.pdf | 翻译 handbook.md
+Compare a.md and b.md | a.md vs b.md | What is the difference between a.md and b.md? | How does a.md differ from b.md?
+Compare handbook and refunds | Compare "Q3 report" and "Q4 report" | Compare the two documents | Compare these files
+Make a comparison of a.md, b.md and c.md | analyze a.md | Summarize handbook and refunds | Summarize all files
+比较a.md和b.md | 对比员工手册和差旅报销 | a.md和b.md有什么区别 | 比较《员工手册》与《差旅报销》 | a.md 与 b.md 的异同
+員工手冊跟差旅報銷有什麼不同？ | 总结差旅报销 | 总结员工手册和差旅报销 | 这两份文件有什么不同 | 总结所有文件 | 分析 a.md
 把合同归纳一下 | 文档内容概要 | 總結一下員工手冊 | 總結2023年報.xlsx
 """
 ORDINARY = """
@@ -57,6 +71,12 @@ Which document mentions overtime? | hello | thanks
 文件保存期限是几年 | 哪些文件需要总经理签字 | 多少钱 | 什么时候放假
 What is an outline agreement? | Is a summary needed for the application? | What is a report?
 年终总结什么时候交？ | 项目总结会几点开始？
+Do I need documents? | Can files be long? | Does the document have a title? | Compare prices | What is the difference?
+Compare the two plans | List everything I need | What do you need? | What is there to do? | I have documents | Show me
+everything | What can you do? | What do you have to do? | What do you have for lunch? | files needed | file size | list
+Name the director | name all suppliers | How do plans differ? | Show all steps | Have the documents been signed?
+文件大小 | 需要文件吗 | 文件怎么上传 | 比较贵吗 | 有什么区别 | 两种方案有什么不同 | 列出所有供应商 | 所有 | 你有什么事
+包里有什么 | 这里有什么好吃的 | 我需要哪些文件 | 要文件吗 | 文件齐全吗 | 说出董事长的名字 | 文件已经上传了 | 材料？
 列出发票的抬头 | 员工有多少人 | 供应商清单 | 哪份文件规定了加班费？
 """
 
@@ -99,6 +119,8 @@ def test_ordinary_question_is_searched_for(question: str) -> None:
         ("总结差旅标准.docx", ("差旅标准.docx",), ("差旅标准.docx",)),
         ("总结２０２３年报", ("年报 2023", "年报"), ()),
         ("Summarize this document in 100 words", (), ()),
+        ("总结差旅报销", ("差旅报销",), ()),
+        ("Compare a.md and b.md", ("a.md b.md",), ("a.md", "b.md")),
     ],
 )
 def test_name_of_the_file_is_what_is_left_of_the_question(
@@ -107,6 +129,22 @@ def test_name_of_the_file_is_what_is_left_of_the_question(
     asked = read_question(question)
     assert asked is not None
     assert (asked.phrases, asked.titles) == (phrases, titles)
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("Compare the handbook and travel policy.docx", ("handbook", "travel policy.docx")),
+        ("Compare “Q3 report” with refunds", ("q3 report", "refunds")),
+        ("对比员工手册和差旅报销", ("员工手册", "差旅报销")),
+        ("总结员工手册、差旅报销", ("员工手册", "差旅报销")),
+        ("Summarize handbook", ()),
+    ],
+)
+def test_several_names_are_told_apart(question: str, names: tuple[str, ...]) -> None:
+    asked = read_question(question)
+    assert asked is not None
+    assert asked.names == names
 
 
 @pytest.mark.parametrize(
@@ -199,6 +237,106 @@ def test_several_named_files_share_the_budget(core: Core, shelf: KnowledgeBase) 
     found = core.services.retriever.retrieve(core.user, shelf.id, "Summarize refunds.md and long.md")
     assert [beginning.name for beginning in found.beginnings] == ["refunds.md", "long.md"]
     assert [passage.rank for passage in found.passages] == list(range(1, len(found.passages) + 1))
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("Compare refunds.md and long.md", ["refunds.md", "long.md"]),
+        ("refunds.md和员工手册.md有什么区别", ["refunds.md", "员工手册.md"]),
+        ("Compare refunds with 员工手册", ["refunds.md", "员工手册.md"]),
+        ("对比refunds和员工手册", ["refunds.md", "员工手册.md"]),
+        ("Compare the documents", ["long.md", "refunds.md", "员工手册.md"]),
+        ("总结所有文件", ["long.md", "refunds.md", "员工手册.md"]),
+    ],
+)
+def test_compared_files_are_read_together(core: Core, shelf: KnowledgeBase, question: str, names: list[str]) -> None:
+    found = core.services.retriever.retrieve(core.user, shelf.id, question)
+    assert [beginning.name for beginning in found.beginnings] == names
+    assert {passage.document_name for passage in found.passages} == set(names)
+
+
+def test_comparison_of_what_is_no_file_is_searched_for(core: Core, shelf: KnowledgeBase) -> None:
+    for question in ("What is the difference between refunds and vouchers?", "Compare days and refunds"):
+        found = core.services.retriever.retrieve(core.user, shelf.id, question)
+        assert (found.files, found.beginnings) == (None, ())
+        assert "lexical" in [step.name for step in found.trace.steps]
+
+
+def test_name_is_found_in_other_spellings(core: Core, worker: WorkerParts) -> None:
+    base = core.knowledge_base()
+    ingest(
+        core, worker, base, dict.fromkeys(["差旅报销.md", "差旅 标准.md", "員工手冊.md", "travel-policy.md"], "Text.")
+    )
+    for question, name in (
+        ("总结差旅报销", "差旅报销.md"),
+        ("總結差旅報銷", "差旅报销.md"),
+        ("总结差旅标准", "差旅 标准.md"),
+        ("总结员工手册", "員工手冊.md"),
+        ("What is travel policy about?", "travel-policy.md"),
+    ):
+        found = core.services.retriever.retrieve(core.user, base.id, question)
+        assert [beginning.name for beginning in found.beginnings] == [name]
+
+
+# --- files without text ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(core: Core, worker: WorkerParts, shelf: KnowledgeBase) -> KnowledgeBase:
+    """Beside the files of the shelf, one that cannot be read and one that waits."""
+    assert worker.ingestion.ingest(core.upload(shelf, "broken.pdf", "not a PDF").latest.id) == "failed"
+    core.upload(shelf, "waiting.md", "Soon.")
+    return shelf
+
+
+@pytest.mark.parametrize(
+    ("question", "name", "state", "error"),
+    [
+        ("Summarize broken.pdf", "broken.pdf", "failed", "wrong_format"),
+        ("broken.pdf", "broken.pdf", "failed", "wrong_format"),
+        ("总结broken.pdf", "broken.pdf", "failed", "wrong_format"),
+        ("What is broken about?", "broken.pdf", "failed", "wrong_format"),
+        ("Summarize waiting.md", "waiting.md", "queued", ""),
+    ],
+)
+def test_named_file_without_text_is_told(
+    core: Core, broken: KnowledgeBase, question: str, name: str, state: str, error: str
+) -> None:
+    found = core.services.retriever.retrieve(core.user, broken.id, question)
+    assert (found.passages, found.files) == ((), None)
+    assert [(file.name, file.state, file.error) for file in found.unread] == [(name, state, error)]
+    last = found.trace.steps[-1]
+    assert (last.name, last.note_values) == ("meant", {"names": name})
+
+
+def test_only_broken_file_of_a_base_is_told(core: Core, worker: WorkerParts) -> None:
+    base = core.knowledge_base()
+    assert worker.ingestion.ingest(core.upload(base, "broken.pdf", "not a PDF").latest.id) == "failed"
+    found = core.services.retriever.retrieve(core.user, base.id, "Summarize broken.pdf")
+    assert [file.name for file in found.unread] == ["broken.pdf"]
+    assert core.services.retriever.retrieve(core.user, base.id, "What is PDF?").unread == ()
+
+
+def test_readable_file_is_read_beside_a_broken_one(core: Core, worker: WorkerParts, broken: KnowledgeBase) -> None:
+    found = core.services.retriever.retrieve(core.user, broken.id, "Compare refunds.md and broken.pdf")
+    assert [passage.document_name for passage in found.passages] == ["refunds.md"]
+    assert [file.name for file in found.unread] == ["broken.pdf"]
+    ingest(core, worker, broken, {"sub/broken.pdf.md": "A second try."})
+    core.upload(broken, "refunds.md", "Uploaded again, and waiting.")
+    found = core.services.retriever.retrieve(core.user, broken.id, "Summarize refunds.md")
+    assert ([passage.document_name for passage in found.passages], found.unread) == (["refunds.md"], ())
+
+
+def test_list_of_files_needs_no_embedding_model(core: Core, shelf: KnowledgeBase) -> None:
+    with core.services.database.write() as connection:
+        change = sa.update(knowledge_bases).where(knowledge_bases.c.id == shelf.id)
+        connection.execute(change.values(embedding_model="builtin:of-a-later-release"))
+    retrieve = core.services.retriever.retrieve
+    assert retrieve(core.user, shelf.id, "Which files are there?").files is not None
+    assert retrieve(core.user, shelf.id, "Summarize refunds.md").passages
+    with pytest.raises(UnknownEmbeddingModel):
+        retrieve(core.user, shelf.id, "How long do refunds take?")
 
 
 def test_only_file_is_this_document(core: Core, worker: WorkerParts) -> None:

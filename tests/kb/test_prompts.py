@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from kb.models import Beginning, Chunk, FileList, Message, MessageState, Mode, Passage, Place, Retrieval, Role
+from kb.models import Beginning, Chunk, FileList, Message, MessageState, Mode, Passage, Place, Retrieval, Role, Unread
 from kb.prompts import HISTORY_TOKENS, chat_messages, is_chinese, knowledge_messages
 
 
@@ -140,6 +140,7 @@ def test_history_keeps_the_latest_within_its_budget() -> None:
             ("색인이란 무엇인가?", False),
             ("索引とは何ですか？", False),
         ),
+        ("比较 a.md 和 b.md", True),
     ],
 )
 def test_chinese_is_recognised(text: str, chinese: bool) -> None:
@@ -188,6 +189,25 @@ def test_model_is_told_to_ask_which_file_is_meant() -> None:
     files = FileList(("a.md", "b.md"), 2, which=True)
     (_, system), _ = knowledge_messages("Summarize it", [], found([], files=files))
     assert "does not say which file is meant: ask." in system
+
+
+@pytest.mark.parametrize(
+    ("question", "state", "told"),
+    [
+        (
+            "Compare a.md and b [1].pdf",
+            "failed",
+            "The file “b (1).pdf” is in the knowledge base, but it could not be read.",
+        ),
+        ("Compare a.md and b [1].pdf", "parsing", "but it is not ready yet."),
+        ("比较 a.md 和 b [1].pdf", "cancelled", "知识库中有文件“b (1).pdf”，但它没有读取成功。"),
+        ("比较 a.md 和 b [1].pdf", "queued", "但它尚未处理完。"),
+    ],
+)
+def test_model_is_told_of_a_file_without_text(question: str, state: str, told: str) -> None:
+    retrieval = Retrieval(question, (passage(1, "One."),), unread=(Unread("b [1].pdf", state),))
+    (_, system), _ = knowledge_messages(question, [], retrieval)
+    assert told in system
 
 
 @pytest.mark.parametrize(

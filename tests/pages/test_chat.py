@@ -206,6 +206,17 @@ def test_nothing_relevant_asks_no_model(installation: Installation, visit: Visit
     assert models.chats == []
 
 
+def test_named_file_that_cannot_be_read_is_told(installation: Installation, visit: Visit, models: ModelServer) -> None:
+    base = installation.filled()
+    installation.ingest(installation.upload(base, "broken.pdf", "no PDF"))
+    visitor = visit()
+    visitor.ask("Summarize broken.pdf")
+    shown = visitor.text().replace("\\", "")
+    assert "“broken.pdf” is in the knowledge base, but it could not be read." in shown
+    assert "Nothing relevant" not in shown
+    assert models.chats == []
+
+
 def test_names_of_files_reach_the_model(installation: Installation, visit: Visit, models: ModelServer) -> None:
     installation.filled()
     visitor = visit()

@@ -62,6 +62,44 @@ def test_file_from_its_beginning_has_no_scores(visitor: Visitor) -> None:
     assert "Read files from their beginning" in visitor.text("passages")
 
 
+@pytest.mark.parametrize(
+    ("locale", "told", "reason", "waiting", "step"),
+    [
+        (
+            "en-US",
+            "“broken.pdf” is in the knowledge base, but it could not be read.",
+            "“broken.pdf” is not a PDF file",
+            "“late.md” is in the knowledge base, but it is not ready yet.",
+            "in the knowledge base, but without text: broken.pdf",
+        ),
+        (
+            "zh-CN",
+            "知识库中有“broken.pdf”，但无法读取。",
+            "“broken.pdf”不是PDF文件",
+            "知识库中有“late.md”，但尚未处理完。",
+            "在知识库中，但没有文本：broken.pdf",
+        ),
+    ],
+)
+def test_named_file_without_text_is_told(
+    locale: str, told: str, reason: str, waiting: str, step: str, installation: Installation, visit: Visit
+) -> None:
+    base = installation.filled()
+    installation.ingest(installation.upload(base, "broken.pdf", "no PDF"))
+    installation.upload(base, "late.md")
+    visitor = visit(locale)
+    visitor.go_to("testing")
+    run_test(visitor, "Summarize broken.pdf")
+    shown = visitor.text("passages").replace("\\", "")
+    assert told in shown
+    assert reason in shown
+    visitor.app.session_state["trace"] = True
+    visitor.run()
+    assert step in visitor.text("passages")
+    run_test(visitor, "Summarize late.md")
+    assert waiting in visitor.text("passages").replace("\\", "")
+
+
 def test_names_of_files_are_shown(visitor: Visitor) -> None:
     run_test(visitor, "Which files are in this knowledge base?")
     assert "Nothing relevant" not in visitor.text()
