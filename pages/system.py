@@ -245,6 +245,7 @@ def _model_state(state: ModelState) -> str:
         ModelState.FETCHING: _("downloading"),
         ModelState.READY: _("ready"),
         ModelState.FAILED: _("failed"),
+        ModelState.DAMAGED: _("damaged"),
     }
     return names[state]
 

@@ -17,6 +17,8 @@ def main() -> None:
         embeddings = EmbeddingModels(load_settings(), threads=1)
         name = embeddings.default.name
         if (status := embeddings.status(name)) and status.state is not ModelState.READY:
+            if status.state is ModelState.DAMAGED and status.failure:
+                raise status.failure
             embeddings.fetch(name, _show)
             print("\rEmbedding model: ready    ")
     except KbError as error:

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from kb import lexical
 from kb.config import Settings
-from kb.embedding.fetching import ModelFiles, Published
+from kb.embedding.fetching import GRAPH_FILE, ModelFiles, Published
 from kb.embedding.model import Vectors, encodable
 from kb.embedding.weights import WEIGHTS_FILE, Architecture
 from kb.environment import import_onnxruntime
-from kb.errors import N_, EmbeddingUnavailable, ModelFilesDamaged, ModelNotFetched
+from kb.errors import N_, EmbeddingUnavailable, ModelNotFetched
 
 Tokenize = Callable[[str], list[int]]
 _Run = Callable[[NDArray[np.int64]], Vectors]
@@ -128,7 +128,7 @@ class BuiltinModel:
         onnxruntime = import_onnxruntime()
         folder = self._files.folder
         if changed := self._files.changed():
-            raise self._damaged(changed)
+            raise self._files.damaged(changed)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the pool runs texts side by side
         options.log_severity_level = _ONLY_ERRORS
@@ -139,14 +139,11 @@ class BuiltinModel:
             session = onnxruntime.InferenceSession(self._graph(onnxruntime), options, providers=_PROVIDERS)
             return self._model.open_tokenizer(folder), _runner(session)
         except Exception as error:  # onnxruntime's own have no common root, nor have the tokenizers'
-            raise self._damaged(str(error)) from error
-
-    def _damaged(self, detail: str) -> ModelFilesDamaged:
-        return ModelFilesDamaged(model=self._model.published.title, detail=detail, folder=self._files.folder)
+            raise self._files.damaged(str(error)) from error
 
     def _graph(self, onnxruntime: Any) -> str | bytes:
         """The fastest one that computes exactly here; for the first release's single file there is no choice."""
-        path = self._files.folder / "model.onnx"
+        path = self._files.folder / GRAPH_FILE
         if _multiplies_exactly(onnxruntime) or not (self._files.folder / WEIGHTS_FILE).exists():
             return str(path)
         return self._model.published.unsigned_graph.read_bytes()

