@@ -8,10 +8,11 @@ that tokenizers that split at white space and at non-word characters see the sam
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from kb.lexical.folding import fold, simplify, to_traditional
 from kb.lexical.numbers import Number, find_numbers, number_terms, to_arabic
+from kb.lexical.quarters import quarter_terms, split_quarters
 from kb.lexical.scripts import foreign_share, script_share
 from kb.lexical.words import word_forms, word_terms
 
@@ -46,7 +47,7 @@ MEANINGFUL_WEIGHT = 3  # of a question's meaningful terms, compared with its oth
 def analyze(text: str) -> list[str]:
     """The search terms of `text`: those of its words in order, then those of its numbers and dates; with repeats."""
     folded = fold(text)
-    return word_terms(folded) + number_terms(folded)
+    return word_terms(folded) + number_terms(folded) + quarter_terms(folded)
 
 
 def terms(*texts: str) -> str:
@@ -70,14 +71,20 @@ def question_forms(text: str) -> tuple[tuple[str, ...], ...]:
     """
     asked, _ = to_arabic(_ASKING.sub(" ", fold(text)))
     found: list[tuple[str, ...]] = []
-    end = 0
-    for number in find_numbers(asked):
-        if not _is_within_code(asked, number):
-            found += [*word_forms(asked[end : number.start]), number.forms()]
-            end = number.end
-    found += word_forms(asked[end:])
+    for piece, quarter in split_quarters(asked):
+        found += [*_forms(piece), *quarter]
     meant = [forms for forms in dict.fromkeys(found) if not _is_stop(forms[0])]
     return tuple(forms for forms in meant if len(forms[0]) > 1 or forms[0].isascii()) or tuple(meant)
+
+
+def _forms(text: str) -> Iterator[tuple[str, ...]]:
+    end = 0
+    for number in find_numbers(text):
+        if not _is_within_code(text, number):
+            yield from word_forms(text[end : number.start])
+            yield number.forms()
+            end = number.end
+    yield from word_forms(text[end:])
 
 
 def held(forms: Sequence[Sequence[str]], terms: str) -> list[bool]:

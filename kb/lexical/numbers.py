@@ -1,6 +1,7 @@
 """Numbers and dates of a folded text, in one form whatever the notation.
 
 2024-03-15, 15 March 2024, 二〇二四年三月十五日 → 20240315; 1 000 000, 100万, 1 million → 1000000; 第三条 → 第3条.
+$4.2M → 4200000, 10k → 10000; 第三季度 → q3.
 All these terms come beside those of the words: a number that is read wrongly costs a term, and loses none.
 """
 
@@ -13,7 +14,7 @@ from decimal import Decimal
 from functools import partial
 from operator import add
 
-from kb.lexical.words import CJK, parts
+from kb.lexical.words import CJK, parts, word_forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Number:
 
     @property
     def end(self) -> int:
-        return self.match.end()
+        return self.match.end() + (self.match.lastgroup == "counted" and _is_quarter(self.match))
 
     def forms(self) -> tuple[str, ...]:
         """What a text with this number may hold instead of the first term: see `words.word_forms`.
@@ -38,7 +39,9 @@ class Number:
         """
         kind = self.match.lastgroup
         if kind == "counted":
-            return (self.terms[0], *_written(self.match))
+            return (*self.terms, *_written(self.match), *_bare(self.match))
+        if kind == "short":  # 401k and 3M are names, too
+            return (*next(word_forms(self.match.group())), *self.terms)
         exact = self.terms if kind == "groups" else self.terms[:1]
         if kind == "dmy":  # two days, if it may be either
             exact = tuple(term for term in self.terms if len(term) == len(self.terms[0]))
@@ -52,6 +55,8 @@ _DIGITS = {
 }
 _DIGITS["两"] = 2
 _UNITS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000, "万": 10**4, "亿": 10**8}
+_TENS = {"廿": "二十", "卅": "三十", "卌": "四十"}
+_TO_TENS = str.maketrans(_TENS)
 _ZERO = "〇零"
 _LONGEST_NUMERAL = 16
 _OF_100 = re.compile(r"百分之(\d+(?:\.\d+)?)")
@@ -60,10 +65,10 @@ _COUNTED = (
     "[年月日天周号条章节款项编篇人名位件份页岁元块倍米吨公次种类级期层楼栋班组季届代行列册台套辆家个点时]"
     "|分钟|小时|秒钟"
 )
-_COUNTED_ONE = re.compile("[年月日天周号条章款岁元]|小时|分钟|个(?:月|小时|星期|工作日|自然日|季度|学期|百分点)")
+_COUNTED_ONE = re.compile("[年月日天周号条章款岁元]|季度|小时|分钟|个(?:月|小时|星期|工作日|自然日|季度|学期|百分点)")
 _WORDS_WITH_ONE = frozenset("统万唯单同之")
 _WEEKDAY = ("周", "星期", "礼拜")
-_CHINESE = "".join((*_DIGITS, *_UNITS))
+_CHINESE = "".join((*_DIGITS, *_UNITS, *_TENS))
 _NUMERAL = re.compile(
     rf"([{_CHINESE}](?:[{_CHINESE}]++|(?<=第.)|(?<=百分之.)|(?={_COUNTED})))(?:点([〇零一二三四五六七八九]++)(?!十))?"
 )
@@ -100,7 +105,7 @@ def _is_counted(numeral: str, text: str, start: int, end: int) -> bool:
     """Whether a numeral is a number here, as 三 is before 天, but not in 星期三."""
     if len(numeral) > 1:
         return True
-    if numeral not in "一二两三四五六七八九十" or text.endswith(_WEEKDAY, 0, start):
+    if numeral not in "一二两三四五六七八九十廿卅卌" or text.endswith(_WEEKDAY, 0, start):
         return False
     if numeral == "一":
         return text[start - 1 : start] not in _WORDS_WITH_ONE and bool(_COUNTED_ONE.match(text, end))
@@ -137,6 +142,8 @@ def _value(numeral: str) -> int | None:
                 return None
             digit = _DIGITS[char]
             continue
+        if char in _TENS:
+            return _value(numeral.translate(_TO_TENS))  # 廿五; but 五卅 is no number
         unit = _UNITS[char]
         if unit >= 10**4:
             section += digit or 0
@@ -225,10 +232,19 @@ _NUMBER = re.compile(
       | (?P<decimals>{_START}(?P<n4>\d{{1,3}}(?P<mark>[.,])\d{{3}}(?:(?P=mark)\d{{3}}){{0,4}})
           (?!(?P=mark))[.,](?P<f4>\d{{1,4}})(?![A-Za-z\d]|[.,/:]\d))
       | (?P<counted>{_START}(?P<n3>\d{{1,5}})(?:\.(?P<f3>\d{{1,4}}))?[ ]?(?P<c3>[{CJK}]))
+      | (?=[\d.,]{{1,20}}+[A-Za-z])(?:
+          (?P<quarter>(?:19|20)\d\d[Qq](?P<q>[1-4])(?![A-Za-z\d_]))
+        | (?P<short>{_START}(?P<n8>\d{{1,3}}(?:,\d{{3}}){{1,3}}|\d{{1,4}})(?P<f8>\.\d{{1,3}})?
+            (?P<u8>[KkMmB]|[bBmM]n)(?![A-Za-z\d_]|[-/.:#@][A-Za-z])))
     )
     """,
     re.VERBOSE,
 )
+_QUARTERS = frozenset("1234")
+_SHORT = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
+_RESOLUTIONS = frozenset(["2k", "4k", "8k"])  # of films; and Y2K
+_CURRENCIES = frozenset("$£€¥₩₹")
+_MONEY = re.compile("[元圆块円원]|(?:美|欧|日|港|加|澳)元|英镑")
 _MONTH_FIRST = re.compile(
     rf"(?P<md>(?<![A-Za-z\d])(?P<m7>{_MONTH})"
     rf"(?:[\s/-](?P<d7>{_DAY})(?:(?:,\s?|[\s/-])(?P<y7>{_YEAR}))?|,?[\s/-](?P<y8>{_YEAR})))"
@@ -254,7 +270,7 @@ def number_terms(text: str) -> list[str]:
 def find_numbers(text: str) -> list[Number]:
     """The numbers and dates of a folded text in Arabic digits, in order."""
     found = (Number(match, _READERS[str(match.lastgroup)](match)) for match in _matches(text))
-    return [number for number in found if number.terms]
+    return [number for number in found if number.terms and number.match.lastgroup != "quarter"]  # see `quarters`
 
 
 def _matches(text: str) -> Iterator[re.Match[str]]:
@@ -335,17 +351,42 @@ def _counted(match: re.Match[str]) -> tuple[str, ...]:
     number, fraction, counted = str(int(match["n3"])), match["f3"], match["c3"]
     if counted in _NOT_COUNTED or (counted == "年" and len(number) == 4):
         return ()
-    return (f"{_ordinal(match)}{number}_{fraction}{counted}" if fraction else f"{_ordinal(match)}{number}{counted}",)
+    if fraction:
+        return (f"{_ordinal(match)}{number}_{fraction}{counted}",)
+    term = f"{_ordinal(match)}{number}{counted}"
+    return (term, f"q{number}") if counted == "季" and _is_quarter(match) else (term,)
 
 
 def _written(match: re.Match[str]) -> list[str]:
     """第3条 as the terms of 第 3 条 and of 第三条."""
-    number = int(match["n3"])
-    found = [f"{_ordinal(match)} {number} {match['c3']}".strip()]
+    number, counted = int(match["n3"]), match["c3"]
+    found = [f"{_ordinal(match)} {number} {counted}".strip()]
     if number < 10_000 and not match["f3"]:
-        written = _ordinal(match) + _chinese(number) + match["c3"]
+        written = _ordinal(match) + _chinese(number) + counted
         found.append(" ".join(map(add, written, written[1:])))
     return found
+
+
+def _is_quarter(match: re.Match[str]) -> bool:
+    """Whether 季 counts quarters of a year, as in 第三季度, and not seasons."""
+    return match["c3"] == "季" and match["n3"] in _QUARTERS and match.string.startswith("度", match.end())
+
+
+def _bare(match: re.Match[str]) -> tuple[str, ...]:
+    """An amount of money without its currency, which may be a sign before it: 12500元 is ¥12,500."""
+    number = match["n3"]
+    is_money = len(number) > 2 and not match["f3"] and _MONEY.match(match.string, match.start("c3"))
+    return (number,) if is_money else ()
+
+
+def _short(match: re.Match[str]) -> tuple[str, ...]:
+    """10k, $4.2M, £3m, 2bn. 10m may be metres."""
+    unit = match["u8"].lower()
+    is_money = match.string[match.start() - 1 : match.start()] in _CURRENCIES
+    if not is_money and (match["u8"] == "m" or match.group().lower() in _RESOLUTIONS):
+        return ()
+    value = Decimal(match["n8"].replace(",", "") + (match["f8"] or "")) * _SHORT[unit]
+    return (str(int(value)),) if value == int(value) else ()
 
 
 def _ordinal(match: re.Match[str]) -> str:
@@ -368,4 +409,6 @@ _READERS: dict[str, Callable[[re.Match[str]], tuple[str, ...]]] = {
     "comma": lambda match: (match.group().replace(",", "_"),),  # 3,5 may be the decimal 3.5 of other countries
     "decimals": _decimals,
     "counted": _counted,
+    "quarter": lambda match: (f"q{match['q']}",),
+    "short": _short,
 }

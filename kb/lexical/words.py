@@ -53,6 +53,7 @@ _LETTERS = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ı": "i"}
     | {"ŋ": "n", "ŧ": "t", "ς": "σ", "ё": "е", "أ": "ا", "إ": "ا", "آ": "ا"}
 )
+_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _LONGEST_ACRONYM = 5
 _LONGEST_TOKEN = 128
 _LONGEST_TERM = 64  # characters; anything longer is data, not a word
@@ -122,14 +123,23 @@ def _read(token: str) -> _Token:
         is_code = len(atoms) > 1 or (len(parts) > 1 and "," not in text)
         wholes = _wholes(atoms) if is_code and not _DATE.fullmatch(text) else []
         terms += [term for term in wholes if term not in parts] + parts
+        spelt_out = {} if text.isascii() else dict(filter(None, map(_spelt_out, _PIECE.findall(text))))
+        terms += spelt_out.values()
         if not wholes:
-            forms += [(term,) for term in parts]
+            forms += [(term, spelt_out[term]) if term in spelt_out else (term,) for term in parts]
         elif len(atoms) == 1:
             spelt = parts if "." in text else parts[1:]  # the first term of HTTPServer is the whole already
             forms.append(tuple(dict.fromkeys((wholes[0], parts[0], " ".join(spelt)))))
         else:
             forms += _code_forms(atoms, text, wholes[0], parts)
     return _Token(tuple(terms), tuple(forms))
+
+
+def _spelt_out(piece: str) -> tuple[str, str] | None:
+    """The term of a word with umlauts, and that of the same word without: Müller, Mueller."""
+    word = piece.lower()
+    spelt_out = word.translate(_SPELT_OUT)
+    return None if spelt_out == word or not word.isalpha() else (_stem(word), _stem(spelt_out))
 
 
 def _read_data(token: str) -> _Token:
