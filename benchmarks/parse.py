@@ -1,0 +1,79 @@
+"""What is read of files: `python -m benchmarks.parse PATH…` (files or folders) prints one JSON line for each file.
+
+The files go through the product's parsers, in their child process, and through chunking with the default settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.ingest import find_files
+from kb.chunking import chunk_document
+from kb.config import Settings
+from kb.errors import KbError, NoText
+from kb.parsing import ParserProcess
+
+KB_PER_MB = 1024
+RESET_PEAK = "5"  # see proc(5), clear_refs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.parse", description=__doc__)
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    settings = Settings()
+    with ParserProcess(settings.parsing_memory_mb) as process:
+        for path in find_files(parser.parse_args().paths):
+            print(json.dumps(read(process, path, settings.parsing_timeout_seconds), ensure_ascii=False), flush=True)
+
+
+def read(process: ParserProcess, path: Path, timeout_seconds: float) -> dict[str, Any]:
+    """One file's text and chunks, or the error that its owner would see."""
+    process.start()
+    _reset_peaks()
+    began = time.perf_counter()
+    found: dict[str, Any] = {"state": "ready", "error": None, "text": "", "pages": 0, "chunks": [], "notes": []}
+    try:
+        document = process.parse(path, path.name, timeout_seconds, None, lambda: False)
+        chunks = chunk_document(document)
+        if not chunks:
+            raise NoText(name=path.name)
+        found["text"], found["pages"] = document.text, len(document.pages)
+        found["chunks"] = [
+            {"text": document.text[chunk.start : chunk.end], "page": chunk.page, "heading": chunk.heading}
+            for chunk in chunks
+        ]
+    except KbError as error:
+        found |= {"state": "failed", "error": str(error)}
+    seconds = round(time.perf_counter() - began, 3)
+    return {"file": str(path), **found, "seconds": seconds, "peak_mb": max(_peaks(), default=0)}
+
+
+def _parsers() -> Iterator[Path]:
+    return (Path(f"/proc/{child.pid}") for child in psutil.Process().children())
+
+
+def _reset_peaks() -> None:
+    for process in _parsers():
+        with suppress(OSError):
+            (process / "clear_refs").write_text(RESET_PEAK)
+
+
+def _peaks() -> Iterator[int]:
+    """The peak memory of each parser in MB, on Linux; a parser that crashed has none."""
+    for process in _parsers():
+        with suppress(OSError):
+            for line in (process / "status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    yield int(line.split()[1]) // KB_PER_MB
+
+
+if __name__ == "__main__":
+    main()
