@@ -27,11 +27,12 @@ import psutil
 from benchmarks.installation import Installation, connected, temporary_home, wait_for_worker
 from benchmarks.samples import write_samples
 from benchmarks.web import WebProcess, wait_until
-from kb.chunking import chunk_document
 from kb.config import load_settings
 from kb.local.run_state import is_listening
 from kb.models import Document, KnowledgeBase, VersionState
-from kb.parsing import parse_file
+from kb.parsing import detect_media_type, parse_source
+from kb.parsing.builder import Source
+from kb.ranges import read_ranges
 
 TARGETS = ("worker", "redis", "milvus", "web")
 MOMENTS = (VersionState.PARSING, VersionState.EMBEDDING, VersionState.INDEXING)
@@ -88,7 +89,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def count_chunks(path: Path) -> int:
-    return len(chunk_document(parse_file(path, path.name)))
+    source = Source(path, path.name, detect_media_type(path, path.name))
+    return sum(len(stretch.spans) for stretch in read_ranges(parse_source(source)))
 
 
 def run(web: WebProcess, target: str, moment: VersionState, files: Sequence[Path], expected: dict[str, int]) -> Outcome:

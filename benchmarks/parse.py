@@ -10,16 +10,18 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from benchmarks.ingest import find_files
-from kb.chunking import chunk_document
 from kb.config import Settings
 from kb.errors import KbError, NoText
-from kb.parsing import ParserProcess
+from kb.notes import Note, merge_notes
+from kb.parsing import Limits, ParserProcess, detect_media_type
+from kb.ranges import read_ranges
 
 KB_PER_MB = 1024
 RESET_PEAK = "5"  # see proc(5), clear_refs
@@ -29,27 +31,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parse", description=__doc__)
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
     settings = Settings()
+    limits = Limits(settings.parsing_timeout_seconds, settings.parsing_page_timeout_seconds)
     with ParserProcess(settings.parsing_memory_mb) as process:
         for path in find_files(parser.parse_args().paths):
-            print(json.dumps(read(process, path, settings.parsing_timeout_seconds), ensure_ascii=False), flush=True)
+            print(json.dumps(read(process, path, limits), ensure_ascii=False), flush=True)
 
 
-def read(process: ParserProcess, path: Path, timeout_seconds: float) -> dict[str, Any]:
+def read(process: ParserProcess, path: Path, limits: Limits) -> dict[str, Any]:
     """One file's text and chunks, or the error that its owner would see."""
     process.start()
     _reset_peaks()
     began = time.perf_counter()
     found: dict[str, Any] = {"state": "ready", "error": None, "text": "", "pages": 0, "chunks": [], "notes": []}
     try:
-        document = process.parse(path, path.name, timeout_seconds, None, lambda: False)
-        chunks = chunk_document(document)
-        if not chunks:
+        media_type = detect_media_type(path, path.name)
+        notes: list[Note] = []
+        for stretch in read_ranges(process.parse(path, path.name, media_type, limits, None, lambda: False)):
+            text = stretch.document.text
+            found["text"] += text
+            found["pages"] += stretch.new_pages
+            found["chunks"] += [
+                {"text": text[chunk.start : chunk.end], "page": chunk.page, "heading": chunk.heading}
+                for chunk in stretch.spans
+            ]
+            notes += stretch.notes
+        found["notes"] = [asdict(note) for note in merge_notes(notes)]
+        if not found["chunks"]:
             raise NoText(name=path.name)
-        found["text"], found["pages"] = document.text, len(document.pages)
-        found["chunks"] = [
-            {"text": document.text[chunk.start : chunk.end], "page": chunk.page, "heading": chunk.heading}
-            for chunk in chunks
-        ]
     except KbError as error:
         found |= {"state": "failed", "error": str(error)}
     seconds = round(time.perf_counter() - began, 3)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from kb.errors import KbError, from_code
+from kb.notes import Note
 
 
 class Mode(StrEnum):
@@ -108,6 +109,7 @@ class ParsedDocument:
     headings: tuple[Heading, ...] = ()
     title: str = ""
     has_whole_pages: bool = False
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,8 @@ class Version:
     heartbeat_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    media_type: str = ""  # the format, decided at registration
+    notes: tuple[Note, ...] = ()  # what its chunks lack of the file
     sent_at: datetime | None = None  # when the workers were told of it
     cancel_requested: bool = False
 
@@ -243,7 +247,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The last sign of life of a running ingestion: `done` of `total` units (pages or chunks) of `stage`."""
+    """The last sign of life of a running ingestion: `done` of `total` units (pages or chunks) of `stage`.
+
+    How many chunks there are is not known (0) while a large file is still being read, at `page` of `pages`.
+    """
 
     stage: VersionState
     done: int
@@ -251,6 +258,8 @@ class Progress:
     rate: float  # units a second
     at: datetime
     worker: str = ""
+    page: int = 0
+    pages: int = 0
 
 
 # --- retrieval --------------------------------------------------------------------------------------------------

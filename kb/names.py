@@ -1,11 +1,13 @@
 """Names and texts that users give, in any script: cleaned to be kept and shown, folded to be searched."""
 
 import unicodedata
+from pathlib import PurePath
 
 from kb.errors import InvalidName
 
 NAME_CHARACTERS = 100
 LABEL_CHARACTERS = 255
+_LONGEST_EXTENSION = 20
 _JOINERS = "\u200c\u200d"  # Persian, the Indic scripts and joined emoji are spelt with them
 
 
@@ -24,10 +26,23 @@ def clean_text(text: str) -> str:
 
 def clean_label(name: str) -> str:
     """A text to show in a line, as a file's name: no control characters, none that turn the writing direction."""
-    name = "".join(" " if c.isspace() else c for c in name)  # a line break still parts two words
+    return _visible(name)[:LABEL_CHARACTERS]
+
+
+def clean_file_name(name: str) -> str:
+    """Like `clean_label`, but what is too long is shortened before the extension."""
+    visible = _visible(name)
+    extension = PurePath(visible).suffix
+    if len(visible) <= LABEL_CHARACTERS or len(extension) > _LONGEST_EXTENSION:
+        return visible[:LABEL_CHARACTERS]
+    return visible[: LABEL_CHARACTERS - len(extension)] + extension
+
+
+def _visible(text: str) -> str:
+    text = "".join(" " if c.isspace() else c for c in text)  # a line break still parts two words
     # Cc: control, Cf: format (bidi overrides, zero-width), Cs: lone surrogates.
-    visible = "".join(c for c in name if c in _JOINERS or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
-    return unicodedata.normalize("NFC", visible).strip()[:LABEL_CHARACTERS]
+    visible = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    return unicodedata.normalize("NFC", visible).strip()
 
 
 def fold(text: str) -> str:

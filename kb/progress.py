@@ -122,7 +122,7 @@ class Meter:
         self._began = self._written = clock()
         self._first = 0
 
-    def report(self, stage: VersionState, done: int, total: int) -> None:
+    def report(self, stage: VersionState, done: int, total: int, page: int = 0, pages: int = 0) -> None:
         moment = self._clock()
         if stage is not self._stage:
             self._stage, self._began, self._first = stage, moment, done
@@ -130,7 +130,9 @@ class Meter:
             return
         self._written = moment
         rate = (done - self._first) / (moment - self._began) if moment > self._began else 0.0
-        self._board.write(self._version_id, Progress(stage, done, total, rate, datetime.now(UTC), self._worker))
+        self._board.write(
+            self._version_id, Progress(stage, done, total, rate, datetime.now(UTC), self._worker, page, pages)
+        )
 
 
 def new_worker_id() -> str:

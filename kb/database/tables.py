@@ -128,6 +128,8 @@ versions = Table(
     Column("activity", SmallInteger, Computed(ACTIVITY, persisted=True), nullable=False),
     Column("file_key", String(200), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False, server_default=""),  # of the file; empty for those of old releases
+    Column("media_type", String(100), nullable=False, server_default=""),
     Column("pages", Integer, nullable=False, default=0),
     Column("chunks", Integer, nullable=False, default=0),
     Column("stored_chunks", Integer, nullable=False, default=0),
@@ -146,6 +148,7 @@ versions = Table(
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("error", String(60), nullable=False, default=""),
     Column("error_values", JSON, nullable=False, default=dict),
+    Column("notes", JSON, nullable=False, default=dict, server_default="{}"),  # kb.notes.Notes
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),

@@ -60,7 +60,7 @@ _CLAIM = (
 )
 _CLAIMED = (
     sa.select(
-        *(versions.c.document_id, versions.c.file_key, versions.c.stored_chunks, versions.c.chunks_digest),
+        *(versions.c[name] for name in ("document_id", "file_key", "media_type", "stored_chunks", "chunks_digest")),
         documents.c.name.label("document_name"),
         knowledge_bases,
     )
@@ -89,6 +89,7 @@ class Job:
     document_id: UUID
     name: str
     file_key: str
+    media_type: str
     stored_chunks: int
     chunks_digest: str
     knowledge_base: KnowledgeBase
@@ -120,6 +121,7 @@ class Claims:
             document_id=found.document_id,
             name=found.document_name,
             file_key=found.file_key,
+            media_type=found.media_type,
             stored_chunks=found.stored_chunks,
             chunks_digest=found.chunks_digest,
             knowledge_base=to_knowledge_base(found),
@@ -160,14 +162,14 @@ class Claims:
         """
         self.enter(job, state, stored_chunks=stored_chunks, crashes=0, waits=0)
 
-    def switch(self, job: Job) -> UUID | None:
-        """Make the version the one that answers, in one transaction; returns the one it replaced.
+    def switch(self, job: Job, **values: Any) -> UUID | None:
+        """Make the version, with `values`, the one that answers, in one transaction; returns the one it replaced.
 
         Errors: `LeaseLost`; `Cancelled`, as a cancel may come after the last check.
         """
         with self._database.write() as connection:
             replaced: UUID | None = connection.scalar(_LOCK_DOCUMENT, {"of_document": job.document_id})
-            done = {"state": VersionState.READY.value, "crashes": 0, "waits": 0, **self._ended()}
+            done = {"state": VersionState.READY.value, "crashes": 0, "waits": 0, **self._ended(), **values}
             _change_unless_cancelled(connection, job, done)
             connection.execute(_MAKE_LIVE, {"of_document": job.document_id, "live_version_id": job.version_id})
             count_move(connection, job.version_id, VersionState.INDEXING, VersionState.READY)

@@ -1,4 +1,7 @@
-"""The use case: a queued version → parse → chunk → embed → index → ready. Resumable, and harmless to run twice."""
+"""The use case: a queued version → parse → chunk → embed → index → ready. Resumable, and harmless to run twice.
+
+A document is read, chunked and stored range by range (`kb.ranges`).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty, LifoQueue
 from threading import Lock
 from uuid import UUID
 
@@ -16,7 +19,6 @@ import structlog
 from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb import lexical
-from kb.chunking import chunk_document
 from kb.config import Settings
 from kb.embedding import EmbeddingCache, EmbeddingModel, EmbeddingModels, require_same
 from kb.environment import available_cpus
@@ -30,12 +32,15 @@ from kb.errors import (
     Unavailable,
     UnexpectedFailure,
 )
+from kb.formats import to_json
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.library import FileStore
-from kb.models import Chunk, ChunkSpan, ParsedDocument, VersionState, chunk_id
-from kb.parsing import ParserProcess
+from kb.models import Chunk, ChunkSpan, VersionState, chunk_id
+from kb.notes import Note, Notes, merge_notes
+from kb.parsing import Limits, ParserProcess
 from kb.progress import Meter, ProgressBoard
+from kb.ranges import Range, read_ranges
 from kb.vectors import VectorStore
 
 # Chunks embedded and stored at a time: about a second of work, so that a cancel is noticed soon.
@@ -50,16 +55,26 @@ SEAL_PAUSE_SECONDS = 60.0
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Work:
-    """A claimed version with its chunks, and the model of its knowledge base."""
+    """A claimed version on its way, and the model of its knowledge base."""
 
     job: Job
     model: EmbeddingModel
-    document: ParsedDocument
-    spans: list[ChunkSpan]
-    digest: str
     meter: Meter
+    kept: int  # chunks that an earlier attempt stored for good
+    stored: int = 0
+    digest: str = ""  # of all ranges so far
+    chunks: int = 0  # in all ranges so far
+    pages: int = 0  # so far
+    pages_read: int = 0
+    pages_total: int = 0
+    notes: tuple[Note, ...] = ()
+    is_cleared: bool = False  # of what an earlier attempt stored in vain
+
+
+class _ChunksChanged(Exception):
+    """Not the same chunks as in the attempt before, for example because of an update in between."""
 
 
 class Ingestion:
@@ -89,10 +104,11 @@ class Ingestion:
         self._unsealed: Counter[str] = Counter()  # chunks by Milvus collection
         self._sealing = Lock()
         self._seal_at = 0.0  # not before, by the monotonic clock
-        self._parsers: SimpleQueue[ParserProcess] = SimpleQueue()
-        # Reading a file is work for one core, and a parser is some 80 MB: no more of them than there are cores.
-        self._parser_count = min(settings.worker_threads, available_cpus())
-        for _ in range(self._parser_count):
+        self._limits = Limits(settings.parsing_timeout_seconds, settings.parsing_page_timeout_seconds)
+        # One for each thread, as a large document keeps its parser while its first ranges are embedded. The one that
+        # was used last comes first: reading is work for one core, and a parser that is never needed is never started.
+        self._parsers: LifoQueue[ParserProcess] = LifoQueue()
+        for _ in range(settings.worker_threads):
             self._parsers.put(ParserProcess(settings.parsing_memory_mb))
 
     def warm_up(self, models: Iterable[str]) -> None:
@@ -100,9 +116,9 @@ class Ingestion:
 
         `models` are names of embedding models. One that cannot be loaded does not keep the others from it.
         """
-        for _ in range(self._parser_count):
-            with self._parser() as parser:  # they take turns, so each is started in time
-                parser.start()
+        with ExitStack() as stack:  # as many as can read at once
+            for _ in range(min(self._settings.worker_threads, available_cpus())):
+                stack.enter_context(self._parser()).start()
         lexical.terms("warm up 預熱")
         for name in models:
             try:
@@ -189,68 +205,100 @@ class Ingestion:
     # --- the stages ---
 
     def _process(self, job: Job) -> None:
-        work = self._read(job, self._embeddings.get(job.knowledge_base.embedding_model))
-        stored = self._begin_storing(work)
-        for first in range(stored, len(work.spans), BATCH_CHUNKS):
-            self._store(work, work.spans[first : first + BATCH_CHUNKS])
+        model = self._embeddings.get(job.knowledge_base.embedding_model)
+        try:
+            work = self._store_document(job, model, job.stored_chunks)
+        except _ChunksChanged:
+            work = self._store_document(job, model, 0)
         self._finish(work)
 
-    def _read(self, job: Job, model: EmbeddingModel) -> _Work:
-        """Parse and chunk the file."""
-        meter = Meter(self._board, job.version_id, self._worker_id)
-        meter.report(VersionState.PARSING, 0, 0)
+    def _store_document(self, job: Job, model: EmbeddingModel, kept: int) -> _Work:
+        """Read the file and store its chunks, range by range."""
+        work = _Work(job, model, Meter(self._board, job.version_id, self._worker_id), kept)
+        work.meter.report(VersionState.PARSING, 0, 0)
         path = self._files.path(job.file_key, job.name)
-        began = time.monotonic()
-        with self._parser(lambda: self._claims.check(job)) as parser:
-            document = parser.parse(
-                path,
-                job.name,
-                self._settings.parsing_timeout_seconds,
-                lambda done, total: meter.report(VersionState.PARSING, done, total),
-                lambda: self._is_stopped(job),
-            )
-        self._check_after(began, job)
-        spans = chunk_document(document)
-        if not spans:
-            raise NoText(name=job.name)
-        return _Work(job, model, document, spans, digest(model.name, document, spans), meter)
 
-    def _begin_storing(self, work: _Work) -> int:
-        """Prepare the Milvus collection; returns how many chunks an earlier attempt stored for good."""
+        def report(done: int, total: int) -> None:
+            work.pages_read, work.pages_total = done, total
+            if work.chunks:
+                work.meter.report(VersionState.EMBEDDING, work.stored, 0, done, total)
+            else:
+                work.meter.report(VersionState.PARSING, done, total)
+
+        with self._parser(lambda: self._claims.check(job)) as parser:
+            parts = parser.parse(path, job.name, job.media_type, self._limits, report, lambda: self._is_stopped(job))
+            with closing(parts):
+                began = time.monotonic()
+                for stretch in read_ranges(parts):
+                    self._check_after(began, job)
+                    self._store_range(work, stretch)
+                    began = time.monotonic()
+        if not work.chunks:
+            raise NoText(name=job.name)
+        return work
+
+    def _store_range(self, work: _Work, stretch: Range) -> None:
+        """Embed and store the chunks of one range, except those that an earlier attempt stored for good."""
+        work.digest = digest(work.digest, work.model.name, stretch)
+        work.chunks += len(stretch.spans)
+        work.pages += stretch.new_pages
+        work.notes = merge_notes([*work.notes, *stretch.notes])
+        if work.kept and work.digest != work.job.chunks_digest:
+            if work.chunks > work.kept or stretch.is_last:
+                raise _ChunksChanged
+            return
+        if not stretch.spans:
+            return
+        new = [span for span in stretch.spans if span.ordinal >= work.kept]
+        self._begin_storing(work, work.chunks - len(new))
+        work.kept = 0  # what follows is new
+        for first in range(0, len(new), BATCH_CHUNKS):
+            self._store(work, stretch, new[first : first + BATCH_CHUNKS])
+
+    def _begin_storing(self, work: _Work, stored: int) -> None:
+        """Note the range in hand, of which the first chunks may be stored. Prepares the Milvus collection at first."""
         job = work.job
-        self._vectors.create(job.knowledge_base)
-        stored = job.stored_chunks if job.chunks_digest == work.digest else 0
+        if not work.is_cleared:
+            self._vectors.create(job.knowledge_base)
         self._claims.enter(
             job,
             VersionState.EMBEDDING,
-            pages=len(work.document.pages),
-            chunks=len(work.spans),
+            pages=work.pages,
+            chunks=work.chunks,
             stored_chunks=stored,
             chunks_digest=work.digest,
         )
-        if job.chunks_digest:
+        if job.chunks_digest and not work.is_cleared:
             # What came after the last noted batch, or belongs to other chunks, is written again from scratch.
             self._vectors.delete_from(job.knowledge_base.collection, job.version_id, stored)
-        work.meter.report(VersionState.EMBEDDING, stored, len(work.spans))
-        return stored
+        work.is_cleared, work.stored = True, stored
 
-    def _store(self, work: _Work, spans: list[ChunkSpan]) -> None:
+    def _store(self, work: _Work, stretch: Range, spans: Sequence[ChunkSpan]) -> None:
         """Embed and store one batch."""
         job = work.job
-        chunks = [build_chunk(job, work.document, span) for span in spans]
+        self._report(work, stretch)
+        chunks = [build_chunk(job, stretch, span) for span in spans]
         began = time.monotonic()
         vectors = self._embedded.embed_documents(work.model, [embedded_text(chunk) for chunk in chunks])
         require_same(job.knowledge_base, work.model.name, vectors.shape[1])
         self._check_after(began, job)
         self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)
         self._note_unsealed(job.knowledge_base.collection, len(chunks))
-        done = spans[-1].ordinal + 1
-        self._claims.advance(job, done, VersionState.EMBEDDING if done < len(work.spans) else VersionState.INDEXING)
-        work.meter.report(VersionState.EMBEDDING, done, len(work.spans))
+        work.stored = spans[-1].ordinal + 1
+        is_done = stretch.is_last and work.stored == work.chunks
+        self._claims.advance(job, work.stored, VersionState.INDEXING if is_done else VersionState.EMBEDDING)
+        self._report(work, stretch)
+
+    def _report(self, work: _Work, stretch: Range) -> None:
+        """How many chunks there will be is known from the last range on; before, the pages tell how far it is."""
+        if stretch.is_last:
+            work.meter.report(VersionState.EMBEDDING, work.stored, work.chunks)
+        else:
+            work.meter.report(VersionState.EMBEDDING, work.stored, 0, work.pages_read, work.pages_total)
 
     def _finish(self, work: _Work) -> None:
         """Count, switch, and clear the version that was replaced. Sealing follows, for many documents at once."""
-        job, total = work.job, len(work.spans)
+        job, total = work.job, work.chunks
         collection = job.knowledge_base.collection
         work.meter.report(VersionState.INDEXING, 0, 1)
         found = self._vectors.count_first(collection, job.version_id, total)
@@ -258,7 +306,7 @@ class Ingestion:
             self._claims.enter(job, VersionState.INDEXING, stored_chunks=0)  # the next attempt stores all anew
             log.warning("ingestion.chunks_missing", version=str(job.version_id), found=found, total=total)
             raise MilvusRefused(detail=N_("not all stored chunks can be found"))
-        replaced = self._claims.switch(job)
+        replaced = self._claims.switch(job, pages=work.pages, chunks=total, notes=to_json(Notes(work.notes)))
         work.meter.report(VersionState.READY, total, total)
         if replaced:
             self._vectors.delete_version(collection, replaced)
@@ -343,27 +391,27 @@ def embedded_text(chunk: Chunk) -> str:
     return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
 
 
-def build_chunk(job: Job, document: ParsedDocument, span: ChunkSpan) -> Chunk:
+def build_chunk(job: Job, stretch: Range, span: ChunkSpan) -> Chunk:
     """The chunk of one span, with the terms of its document's name and title, its headings and its text."""
-    text = document.text[span.start : span.end]
+    text = stretch.document.text[span.start : span.end]
     return Chunk(
         id=chunk_id(job.version_id, span.ordinal),
         document_id=job.document_id,
         version_id=job.version_id,
         ordinal=span.ordinal,
-        start=span.start,
-        end=span.end,
+        start=stretch.start + span.start,
+        end=stretch.start + span.end,
         page=span.page,
         heading=span.heading,
         text=text,
-        terms=lexical.terms(job.name, document.title, span.heading, text),
+        terms=lexical.terms(job.name, stretch.document.title, span.heading, text),
     )
 
 
-def digest(model: str, document: ParsedDocument, spans: list[ChunkSpan]) -> str:
-    """Tells whether two attempts would store the same chunks."""
-    state = hashlib.sha256(model.encode())
-    state.update(document.text.encode(errors="replace"))
-    for span in spans:
+def digest(before: str, model: str, stretch: Range) -> str:
+    """Tells whether two attempts would store the same chunks; `before` is the digest of the ranges before."""
+    state = hashlib.sha256(f"{before}{model}".encode())
+    state.update(stretch.document.text.encode(errors="replace"))
+    for span in stretch.spans:
         state.update(f"{span.start}:{span.end};".encode())
     return state.hexdigest()

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import N_, NotFound
-from kb.formats import from_json
+from kb.formats import Unreadable, from_json
 from kb.models import Document, IndexSettings, KnowledgeBase, RetrievalProfile, Version, VersionState
+from kb.notes import Notes
 
 # For the translators: what `NotFound` can be about.
 KNOWLEDGE_BASE = N_("knowledge base")
@@ -86,6 +87,10 @@ def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0) -> K
 def to_document(row: sa.Row[Any]) -> Document:
     """Of a row of `DOCUMENT_COLUMNS`."""
     version = {name: getattr(row, name) for name in _VERSION_FIELDS}
+    try:
+        version["notes"] = from_json(Notes, row.notes).notes
+    except Unreadable:  # a later release's
+        version["notes"] = ()
     return Document(
         id=row.document_id,
         knowledge_base_id=row.document_knowledge_base_id,

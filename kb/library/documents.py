@@ -20,7 +20,8 @@ from kb.library.access import DOCUMENT_COLUMNS, own_document, own_knowledge_base
 from kb.library.counts import count_answering, count_by_state, count_document, count_move
 from kb.library.files import FileStore, Source
 from kb.models import Chunk, Document, DocumentOrder, Version, VersionState
-from kb.names import clean_label, clean_text, fold
+from kb.names import clean_file_name, clean_text, fold
+from kb.parsing import detect_media_type
 from kb.queue import Queue
 from kb.vectors import VectorStore
 
@@ -117,14 +118,17 @@ class Documents:
             own_knowledge_base(connection, user_id, knowledge_base_id)
         document_id, version_id = uuid4(), uuid4()
         key = self._files.key(knowledge_base_id, version_id)
-        size = self._files.save(key, name, source)
-        label, moment = clean_label(name) or "?", now()
-        version = Version(version_id, document_id, VersionState.QUEUED, key, size, created_at=moment)
+        saved = self._files.save(key, name, source)
+        label, moment = clean_file_name(name) or "?", now()
+        media_type = detect_media_type(self._files.path(key, name), label)
+        version = Version(version_id, document_id, VersionState.QUEUED, key, saved.size_bytes, created_at=moment)
+        version = replace(version, media_type=media_type)
         document = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
         document |= {"created_at": moment}
         newest: dict[str, Any] = {"id": version_id, "document_id": document_id, "listed_in": knowledge_base_id}
         newest |= {"folded_name": fold(label)[:FOLDED_CHARACTERS]}
-        newest |= {"state": version.state.value, "file_key": key, "size_bytes": size, "created_at": moment}
+        newest |= {"state": version.state.value, "file_key": key, "created_at": moment}
+        newest |= {"size_bytes": saved.size_bytes, "sha256": saved.sha256, "media_type": media_type}
         try:
             with self._database.write() as connection:
                 # It may have been deleted meanwhile.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -25,6 +27,14 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A file that was written: its size, and its digest in hexadecimal digits."""
+
+    size_bytes: int
+    sha256: str
+
+
 class FileStore:
     """Files by key (`<knowledge base>/<version>`), all below one folder."""
 
@@ -34,12 +44,12 @@ class FileStore:
     def key(self, knowledge_base_id: UUID, version_id: UUID) -> str:
         return f"{knowledge_base_id.hex}/{version_id.hex}"
 
-    def save(self, key: str, name: str, source: Source) -> int:
-        """Write `source` to disk durably, block by block, and return its size in bytes.
+    def save(self, key: str, name: str, source: Source) -> Saved:
+        """Write `source` to disk durably, block by block.
 
         Errors: `FileNotSaved`, naming the user's `name`; whatever `source` raises. Neither leaves anything on disk.
         """
-        path = self._root / key
+        path, digest = self._root / key, hashlib.sha256()
         partial = path.with_suffix(PARTIAL)
         try:
             is_first = not path.parent.is_dir()
@@ -47,6 +57,7 @@ class FileStore:
             with partial.open("wb") as target:
                 while block := source.read(BLOCK_BYTES):
                     target.write(block)
+                    digest.update(block)
                 target.flush()
                 os.fsync(target.fileno())
             partial.replace(path)
@@ -59,7 +70,7 @@ class FileStore:
             if isinstance(error, OSError):
                 raise FileNotSaved(name=name, detail=error.strerror or error) from error
             raise
-        return path.stat().st_size
+        return Saved(path.stat().st_size, digest.hexdigest())
 
     def path(self, key: str, name: str) -> Path:
         """Where the file is. Errors: `FileMissing`, naming the user's `name`."""

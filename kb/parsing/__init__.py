@@ -1,49 +1,60 @@
-"""A file → its text with page and heading positions.
+"""A file → its text with page and heading positions, in parts.
 
-`parse_file` parses in this process, `ParserProcess` in a child that may crash, hang or run out of memory.
+`parse_source` parses in this process, `ParserProcess` in a child that may crash, hang or run out of memory.
 """
 
 from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 from kb.errors import N_, BlankFile, DamagedFile, FileTooLarge, KbError, NoText
 from kb.models import ParsedDocument
-from kb.parsing.builder import Report, Source, report_nothing
-from kb.parsing.kinds import PARSERS, check, extension_of
-from kb.parsing.process import ParserProcess
+from kb.parsing.builder import Report, Source, joined, report_nothing
+from kb.parsing.kinds import SUPPORTED_EXTENSIONS, check, detect_media_type
+from kb.parsing.process import Limits, ParserProcess
 
-__all__ = ["SUPPORTED_EXTENSIONS", "ParserProcess", "parse_file"]
+__all__ = [
+    "SUPPORTED_EXTENSIONS",
+    "Limits",
+    "ParserProcess",
+    "detect_media_type",
+    "joined",
+    "parse_file",
+    "parse_source",
+]
 
-SUPPORTED_EXTENSIONS: tuple[str, ...] = tuple(PARSERS)
 TEXT_PARSERS = ("plain", "markdown", "html", "csv")  # for formats that cannot consist of images
 
 
 def parse_file(path: Path, name: str, report: Report | None = None) -> ParsedDocument:
-    """Parse the file at `path`. `name` is the user's label and decides the format; raises only `KbError`."""
-    source = Source(path, name, report or report_nothing)
+    """The whole document in the file at `path`, as one called `name` is read when it is uploaded."""
+    return joined(parse_source(Source(path, name, detect_media_type(path, name), report or report_nothing)))
+
+
+def parse_source(source: Source) -> Iterator[ParsedDocument]:
+    """The parts of a document: pages, sections, or stretches of these. Raises only `KbError`, perhaps after a part."""
     try:
-        document = _parse(source)
+        parser = check(source)
+        has_text = source.first_page > 1
+        for part in import_module(f"kb.parsing.{parser}").parse(source):  # imports only the needed library
+            has_text = has_text or bool(part.text)
+            yield part
     except KbError:
         raise
     except MemoryError as error:
-        raise FileTooLarge(name=name, size=N_("too large for memory"), limit=N_("the memory for parsing")) from error
+        raise FileTooLarge(
+            name=source.name, size=N_("too large for memory"), limit=N_("the memory for parsing")
+        ) from error
     except RecursionError as error:
-        raise DamagedFile(name=name, detail=N_("its content is nested too deeply")) from error
+        raise DamagedFile(name=source.name, detail=N_("its content is nested too deeply")) from error
     except Exception as error:  # the libraries raise all kinds of exceptions for a broken file
-        raise DamagedFile(name=name, detail=_describe(error)) from error
-    if not document.text:
-        raise BlankFile(name=name) if PARSERS[extension_of(name)] in TEXT_PARSERS else NoText(name=name)
-    return document
-
-
-def _parse(source: Source) -> ParsedDocument:
-    module = import_module(f"kb.parsing.{check(source)}")  # imports only the needed library
-    document: ParsedDocument = module.parse(source)
-    return document
+        raise DamagedFile(name=source.name, detail=_describe(error)) from error
+    if not has_text:
+        raise BlankFile(name=source.name) if parser in TEXT_PARSERS else NoText(name=source.name)
 
 
 def _describe(error: Exception) -> str:

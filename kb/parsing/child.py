@@ -1,6 +1,6 @@
 """The process that parses files: `python -m kb.parsing.child <parent's pid> <memory limit in MB>`.
 
-It reads requests from stdin and writes progress, documents and errors to stdout until stdin ends.
+It reads requests from stdin and writes progress, parts of documents and errors to stdout until stdin ends.
 """
 
 from __future__ import annotations
@@ -13,24 +13,23 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from kb.errors import FileTooLarge, KbError
 from kb.models import ParsedDocument
-from kb.parsing import parse_file
-from kb.parsing.builder import Report
-from kb.parsing.frames import Frame, document_frame, read_frame, write_frame
+from kb.parsing import parse_source
+from kb.parsing.builder import Report, Source
+from kb.parsing.frames import Frame, part_frame, read_frame, write_frame
 
-Parse = Callable[[Path, str, Report], ParsedDocument]
+Parse = Callable[[Source], Iterator[ParsedDocument]]
 _PR_SET_PDEATHSIG = 1
 _WATCH_SECONDS = 0.5
-_REPORT_SECONDS = 0.1
 
 
-def serve(parse: Parse = parse_file) -> None:
+def serve(parse: Parse = parse_source) -> None:
     """Answer requests until the parent closes stdin. `parse` may raise only `KbError`."""
     parent, memory_mb = int(sys.argv[1]), int(sys.argv[2])
     answers = _take_stdout()
@@ -44,9 +43,11 @@ def serve(parse: Parse = parse_file) -> None:
 
 def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) -> None:
     name = request["name"]
+    source = Source(Path(request["path"]), name, request["media_type"], _reporter(answers), request["first_page"])
     try:
-        frame = document_frame(parse(Path(request["path"]), name, _reporter(answers)))
-        write_frame(answers, frame)
+        for part in parse(source):
+            write_frame(answers, part_frame(part))
+        write_frame(answers, {"kind": "end"})
     except KbError as error:
         values = error.values
         if isinstance(error, FileTooLarge) and isinstance(error.__cause__, MemoryError):
@@ -63,15 +64,10 @@ def _memory_values(name: str, memory_mb: int) -> dict[str, str]:
 
 
 def _reporter(answers: IO[bytes]) -> Report:
-    """A `Report` that sends at most ten messages a second, but always the last one."""
-    last_sent = 0.0
+    """A `Report` that sends each page, so that the parent knows which one does not end."""
 
     def report(done: int, total: int) -> None:
-        nonlocal last_sent
-        now = time.monotonic()
-        if done >= total or now - last_sent >= _REPORT_SECONDS:
-            last_sent = now
-            write_frame(answers, {"kind": "progress", "done": done, "total": total})
+        write_frame(answers, {"kind": "progress", "done": done, "total": total})
 
     return report
 

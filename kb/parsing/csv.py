@@ -12,7 +12,7 @@ from kb.errors import N_, DamagedFile
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
-from kb.parsing.kinds import extension_of
+from kb.parsing.kinds import TAB_SEPARATED
 from kb.parsing.tables import table_lines
 
 _DELIMITERS = ",;\t|"
@@ -22,19 +22,20 @@ _MAX_REPEATED = 20_000_000  # characters; a larger file has the header only once
 _BATCH = 5_000  # rows
 
 
-def parse(source: Source) -> ParsedDocument:
+def parse(source: Source) -> Iterator[ParsedDocument]:
     """One line per row, with the header's names before the values."""
     text = clean(decode(source.path.read_bytes())).strip("\n")
-    delimiter = "\t" if extension_of(source.name) == ".tsv" else _detect_delimiter(text)
+    delimiter = "\t" if source.media_type == TAB_SEPARATED else _detect_delimiter(text)
     builder = TextBuilder(source.name)
     repeat = len(text) <= _MAX_REPEATED
     lines = table_lines(_read_rows(text, delimiter), repeat_header=repeat) if repeat else _piped(text, delimiter)
     try:
         while batch := list(islice(lines, _BATCH)):
             builder.add_clean("\n".join(batch))
+            yield from builder.full_parts()
     except csv.Error as error:
         raise DamagedFile(name=source.name, detail=N_("a quotation mark is never closed")) from error
-    return builder.build()
+    yield from builder.last_parts()
 
 
 def _piped(text: str, delimiter: str) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Bytes of a text file → text, whatever its encoding.
 
-We recognise UTF by its byte order mark or by being valid. Next come the East Asian encodings, by the share of
-characters that are common in their language (charset-normalizer confuses GBK and Big5 in short texts). The single-byte
-encodings are left to charset-normalizer. Invalid bytes show as U+FFFD.
+We recognise UTF by its byte order mark or by being valid, and UTF-16 without a mark by what it says. Next come the East
+Asian encodings, by the share of characters that are common in their language (charset-normalizer confuses GBK and Big5
+in short texts). The single-byte encodings are left to charset-normalizer. Invalid bytes show as U+FFFD.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ _LATIN["iso8859_2"] = _LATIN["cp1250"]
 _BETTER = 0.1  # how much better than Western European another encoding must fit
 _INSIDE_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff](?=[A-Za-z])")
 _ENOUGH = 0.4  # minimum plausibility; Cyrillic read as GB18030 reaches 0.25
+_SURELY = 0.6  # random pairs of bytes that are Chinese characters reach 0.35
 _NOT_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874"]
 
 
@@ -82,13 +83,34 @@ def _sample(data: bytes) -> bytes:
 def detect_wide(sample: bytes) -> str:
     """The name of UTF-16 or UTF-32 without a byte order mark; empty for other encodings."""
     if b"\0" not in sample:
-        return ""
+        return _detect_wide_han(sample)
     for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
         width = 4 if "32" in encoding else 2
         text = sample[: len(sample) // width * width].decode(encoding, "replace")
         if text and _looks_like_text(text):
             return encoding
     return ""
+
+
+def _detect_wide_han(sample: bytes) -> str:
+    """UTF-16 of Chinese or Japanese alone, which has no zero bytes, if it reads far better than any other encoding."""
+    if len(sample) % 2 or not _NOT_ASCII.search(sample) or _is_utf8(sample):
+        return ""
+    texts = {encoding: sample.decode(encoding, "replace") for encoding in ("utf-16-le", "utf-16-be")}
+    encoding, text = max(texts.items(), key=lambda pair: _share_of_common(pair[1]))
+    share = _share_of_common(text)
+    if share < _SURELY or "\ufffd" in text:
+        return ""
+    narrow = max(_plausibility(sample, each, leads) for each, leads in _EAST_ASIAN)
+    return encoding if share > narrow else ""
+
+
+def _is_utf8(sample: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)  # a character that is cut at the end is not an error
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _looks_like_text(text: str) -> bool:

@@ -28,10 +28,10 @@ _MAX_STYLE_CHAIN = 20
 Element = Any  # lxml gives no types
 
 
-def parse(source: Source) -> ParsedDocument:
+def parse(source: Source) -> Iterator[ParsedDocument]:
     """Without headers and footers; footnotes and endnotes come last."""
     document = docx.Document(str(source.path))
-    builder = TextBuilder(source.name)
+    builder = TextBuilder(source.name, title=document.core_properties.title or "")
     levels = _style_levels(document)
     for block in _blocks(document.element.body):
         if block.tag == _TBL:
@@ -40,8 +40,9 @@ def parse(source: Source) -> ParsedDocument:
             builder.add_heading(level, _text(block))
         else:
             builder.add(_text(block), gap=1 if _is_list_item(block) else 2)
+        yield from builder.full_parts()
     _add_notes(builder, document)
-    return builder.build(document.core_properties.title or "")
+    yield from builder.last_parts()
 
 
 def _blocks(parent: Element) -> Iterator[Element]:

@@ -7,6 +7,7 @@ import struct
 from typing import IO, Any
 
 from kb.models import Heading, PageStart, ParsedDocument
+from kb.notes import Note
 
 _LENGTH = struct.Struct(">Q")
 Frame = dict[str, Any]
@@ -33,20 +34,22 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
     return frame
 
 
-def document_frame(document: ParsedDocument) -> Frame:
-    """A parsed document as a message."""
+def part_frame(document: ParsedDocument) -> Frame:
+    """A part of a document as a message."""
     return {
-        "kind": "document",
+        "kind": "part",
         "text": document.text,
         "pages": [(page.start, page.number) for page in document.pages],
         "headings": [(heading.start, heading.level, heading.title) for heading in document.headings],
         "title": document.title,
         "whole": document.has_whole_pages,
+        "notes": [(note.kind, note.count, note.pages, note.names) for note in document.notes],
     }
 
 
-def read_document(frame: Frame) -> ParsedDocument:
-    """The document in a message of `document_frame`."""
+def read_part(frame: Frame) -> ParsedDocument:
+    """The part in a message of `part_frame`."""
     pages = tuple(PageStart(start, number) for start, number in frame["pages"])
     headings = tuple(Heading(start, level, title) for start, level, title in frame["headings"])
-    return ParsedDocument(frame["text"], pages, headings, frame["title"], frame["whole"])
+    notes = tuple(Note(kind, count, tuple(pages), tuple(names)) for kind, count, pages, names in frame["notes"])
+    return ParsedDocument(frame["text"], pages, headings, frame["title"], frame["whole"], notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from bs4 import BeautifulSoup, Tag, XMLParsedAsHTMLWarning
 from bs4.element import NavigableString, PreformattedString
@@ -33,14 +33,14 @@ _CHARSET = re.compile(
 _SPACES = re.compile(r"[ \t\r\n\f\u00a0]+")
 
 
-def parse(source: Source) -> ParsedDocument:
+def parse(source: Source) -> Iterator[ParsedDocument]:
     """The page's text; nothing that the page refers to is loaded."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
         soup = BeautifulSoup(_decode(source.path.read_bytes()), "lxml")
-    walker = _Walker(TextBuilder(source.name))
+    walker = _Walker(TextBuilder(source.name, title=soup.title.get_text() if soup.title else ""))
     walker.walk(soup)
-    return walker.builder.build(soup.title.get_text() if soup.title else "")
+    yield from walker.builder.last_parts()
 
 
 def _decode(data: bytes) -> str:

@@ -13,23 +13,60 @@ import puremagic
 from kb.errors import N_, DamagedFile, EmptyFile, FileTooLarge, PasswordProtected, UnsupportedFormat, WrongFormat
 from kb.parsing.builder import Source
 
-# Each supported extension and the module in this package that reads it.
+PLAIN, MARKDOWN, HTML = "text/plain", "text/markdown", "text/html"
+COMMA_SEPARATED, TAB_SEPARATED = "text/csv", "text/tab-separated-values"
+PDF = "application/pdf"
+BINARY = "application/octet-stream"  # what nothing else fits
+_OPEN_XML = "application/vnd.openxmlformats-officedocument"
+WORD = f"{_OPEN_XML}.wordprocessingml.document"
+POWERPOINT = f"{_OPEN_XML}.presentationml.presentation"
+EXCEL = f"{_OPEN_XML}.spreadsheetml.sheet"
+
+# Each media type that can be read, and the module in this package that does.
 PARSERS = {
-    ".pdf": "pdf",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".txt": "plain",
-    ".text": "plain",
-    ".log": "plain",
-    ".rst": "plain",
-    ".html": "html",
-    ".htm": "html",
-    ".docx": "docx",
-    ".pptx": "pptx",
-    ".xlsx": "xlsx",
-    ".csv": "csv",
-    ".tsv": "csv",
+    PDF: "pdf",
+    MARKDOWN: "markdown",
+    PLAIN: "plain",
+    HTML: "html",
+    WORD: "docx",
+    POWERPOINT: "pptx",
+    EXCEL: "xlsx",
+    COMMA_SEPARATED: "csv",
+    TAB_SEPARATED: "csv",
 }
+STARTS_AT_PAGE = (PDF,)  # those whose parser can begin at any page
+_SUPPORTED = {
+    ".pdf": PDF,
+    ".md": MARKDOWN,
+    ".markdown": MARKDOWN,
+    ".txt": PLAIN,
+    ".text": PLAIN,
+    ".log": PLAIN,
+    ".rst": PLAIN,
+    ".html": HTML,
+    ".htm": HTML,
+    ".docx": WORD,
+    ".pptx": POWERPOINT,
+    ".xlsx": EXCEL,
+    ".csv": COMMA_SEPARATED,
+    ".tsv": TAB_SEPARATED,
+}
+SUPPORTED_EXTENSIONS = tuple(_SUPPORTED)
+_UNSUPPORTED = {
+    ".doc": "application/msword",
+    ".ppt": "application/vnd.ms-powerpoint",
+    ".xls": "application/vnd.ms-excel",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".rtf": "application/rtf",
+    ".epub": "application/epub+zip",
+    ".msg": "application/vnd.ms-outlook",
+    ".eml": "message/rfc822",
+    ".ipynb": "application/x-ipynb+json",
+    ".zip": "application/zip",
+}
+_MEDIA_TYPES = _SUPPORTED | _UNSUPPORTED | {".mdx": MARKDOWN, ".xhtml": HTML}
 _LABELS = {
     ".doc": N_("old Word, .doc"),
     ".ppt": N_("old PowerPoint, .ppt"),
@@ -72,21 +109,39 @@ def extension_of(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/").strip()).suffix.lower()
 
 
+def detect_media_type(path: Path, name: str) -> str:
+    """The format of a file that is uploaded as `name`: as its extension says, if we know it, else by its content.
+
+    It is decided once, at registration. Whether the content is really of this format, `check` finds out.
+    """
+    known = _MEDIA_TYPES.get(extension_of(name))
+    if known:
+        return known
+    head = _read_head(path)
+    if head.startswith(b"PK\x03\x04"):
+        return _MEDIA_TYPES.get(_extension_of_zip(path), BINARY)
+    if head.startswith(b"%PDF-"):
+        return PDF
+    if head.startswith(_OLE) or _is_binary(head):
+        return BINARY
+    return HTML if _HTML.match(head) else PLAIN
+
+
 def check(source: Source) -> str:
-    """The name of the module that reads `source`, after checking that its content matches its extension."""
+    """The name of the module that reads `source`, after checking that its content matches its media type."""
     if source.path.stat().st_size == 0:
         raise EmptyFile(name=source.name)
-    extension = extension_of(source.name)
-    if extension not in PARSERS:
+    parser = PARSERS.get(source.media_type)
+    if parser is None:
+        extension = extension_of(source.name)
         kind = _LABELS.get(extension, extension or N_("no extension"))
-        raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(PARSERS))
-    parser = PARSERS[extension]
+        raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(SUPPORTED_EXTENSIONS))
     if parser == "pdf":
         _check_pdf(source)
     elif parser in ("docx", "pptx", "xlsx"):
         _check_ooxml(source, f".{parser}")
     else:
-        _check_text(source, extension)
+        _check_text(source, parser)
     return parser
 
 
@@ -128,11 +183,11 @@ def _check_ooxml(source: Source, extension: str) -> None:
     raise WrongFormat(name=source.name, expected=_LABELS[extension], actual=_describe(source.path, head))
 
 
-def _check_text(source: Source, extension: str) -> None:
+def _check_text(source: Source, parser: str) -> None:
     """Raise if the file is another kind of document, or binary data."""
     head = _read_head(source.path)
-    expected = N_("text") if PARSERS[extension] == "plain" else extension.lstrip(".").upper()
-    is_page = PARSERS[extension] == "csv" and _HTML.match(head)
+    expected = N_("text") if parser == "plain" else extension_of(source.name).lstrip(".").upper()
+    is_page = parser == "csv" and _HTML.match(head)
     if is_page or head.startswith((b"PK\x03\x04", b"%PDF-", b"{\\rtf", _OLE)) or _is_binary(head):
         raise WrongFormat(name=source.name, expected=expected, actual=_describe(source.path, head))
 
@@ -161,7 +216,7 @@ def _kind_of_zip(source: Source) -> str:
         raise FileTooLarge(name=source.name, size=N_("too many parts"), limit=str(_MAX_MEMBERS))
     if _STRICT in relations:
         kind = N_("Strict Open XML; save it as a regular Word, PowerPoint or Excel file")
-        raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(PARSERS))
+        raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(SUPPORTED_EXTENSIONS))
     return _kind_of_members({member.filename.replace("\\", "/").lower() for member in members})
 
 
@@ -188,7 +243,7 @@ def _describe(path: Path, head: bytes) -> str:
         found = next((ext for stream, ext in _OLE_STREAMS.items() if _holds_stream(path, stream)), "")
         return _LABELS.get(found, N_("an old Office file"))
     if head.startswith(b"PK"):
-        return _describe_zip(path)
+        return _LABELS[_extension_of_zip(path)]
     if _HTML.match(head):
         return "HTML"
     if head.startswith(b"%PDF-"):
@@ -203,13 +258,12 @@ def _describe(path: Path, head: bytes) -> str:
         return N_("binary data")
 
 
-def _describe_zip(path: Path) -> str:
+def _extension_of_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
-            kind = _kind_of_members({name.lower() for name in archive.namelist()})
+            return _kind_of_members({name.lower() for name in archive.namelist()})
     except _BROKEN_ZIP:
-        kind = ".zip"
-    return _LABELS[kind]
+        return ".zip"
 
 
 def _read_head(path: Path) -> bytes:

@@ -20,20 +20,19 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKUP = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)|<[^>]{0,200}>|[ \t]+\{#[^}]*\}$")
 
 
-def parse(source: Source) -> ParsedDocument:
+def parse(source: Source) -> Iterator[ParsedDocument]:
     """Headings follow CommonMark, so a `#` in a code block is not one. The first heading is the title."""
     builder = TextBuilder(source.name)
     text = _EMBEDDED.sub("data:…", clean(decode(source.path.read_bytes())).strip("\n"))
     builder.add_clean(text)
     front = _FRONT_MATTER.match(text)
     found = _FRONT_TITLE.search(front.group()) if front else None
-    title = found.group(1) if found else ""
-    if len(text) > _MAX_TOKENIZED:
-        return builder.build(title)
-    for start, level, heading in _find_headings(text, front.end() if front else 0):
-        builder.mark_heading(start, level, heading)
-        title = title or heading
-    return builder.build(title)
+    builder.title = found.group(1) if found else ""
+    if len(text) <= _MAX_TOKENIZED:
+        for start, level, heading in _find_headings(text, front.end() if front else 0):
+            builder.mark_heading(start, level, heading)
+            builder.title = builder.title or heading
+    yield from builder.last_parts()
 
 
 def _find_headings(text: str, begin: int) -> Iterator[tuple[int, int, str]]:

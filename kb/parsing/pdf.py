@@ -8,19 +8,19 @@ import threading
 import unicodedata
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 from typing import Any
 
 import pypdfium2
 from pypdf import PdfReader
 from pypdf.errors import DeprecationError, FileNotDecryptedError, PyPdfError, WrongPasswordError
-from pypdfium2.raw import FPDF_ERR_PASSWORD
+from pypdfium2.raw import FPDF_ERR_PASSWORD, FPDF_PAGEOBJ_IMAGE
 
 from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
+from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder, clean
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
@@ -31,6 +31,7 @@ _BROKEN = (
 )
 _MAX_HEADINGS = 5_000
 _MAX_FIELD_DEPTH = 20
+_FORM_DEPTH = 3  # images inside form objects inside form objects
 _PASSWORD = 1 << 13  # flag of a text field
 _LINE_END_HYPHEN = re.compile("[\x02\ufffe][\r\n]*")  # PDFium's marks
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
@@ -49,37 +50,80 @@ _RADICALS = str.maketrans(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """The text of each page, the level and title of the headings by page, and the title of the document."""
-
-    pages: list[str]
-    headings: defaultdict[int, list[tuple[int, str]]]
-    title: str
-    filled_in: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # form fields, by page
-
-
-def parse(source: Source) -> ParsedDocument:
-    """Text page by page; the entries of the outline are the headings."""
-    contents = _read_by_pdfium(source)
-    if contents is None:
-        contents = _read_by_pypdf(source)
-    elif not any(contents.pages):
-        contents = replace(contents, pages=_second_try(source))
-    builder = TextBuilder(source.name)
-    for number, text in enumerate(contents.pages, start=1):
-        builder.start_page(number)
-        _add_page(builder, text, contents.headings[number])
-        builder.add("\n".join(contents.filled_in[number]), gap=2)
-    return builder.build(contents.title)
-
-
-def _second_try(source: Source) -> list[str]:
-    """pypdf's text of a valid file in which PDFium finds none: usually nothing, because the pages are images."""
+def parse(source: Source) -> Iterator[ParsedDocument]:
+    """Each page is a part; the entries of the outline are the headings."""
+    document = _open(source)
+    if document is None:
+        yield from _parse_by_pypdf(source)
+        return
     try:
-        return _read_by_pypdf(source).pages
+        builder = yield from _parse_by_pdfium(document, source)
+    finally:
+        with _PDFIUM:
+            document.close()
+    if builder.length or source.first_page > 1:
+        yield from builder.last_parts()
+        return
+    # PDFium finds no text in this valid file: usually there is none, because the pages are images.
+    try:
+        yield from _parse_by_pypdf(source)
     except (DamagedFile, PasswordProtected):
-        return []
+        yield from builder.last_parts()
+
+
+# --- PDFium ---
+
+
+def _open(source: Source) -> pypdfium2.PdfDocument | None:
+    """None if PDFium cannot open the file."""
+    with _PDFIUM:
+        try:
+            return pypdfium2.PdfDocument(source.path)
+        except pypdfium2.PdfiumError as error:
+            if error.err_code == FPDF_ERR_PASSWORD:
+                raise PasswordProtected(name=source.name) from error
+            return None
+
+
+def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generator[ParsedDocument, None, TextBuilder]:
+    """Yield the pages; return the builder with what is left."""
+    with _PDFIUM:
+        total, headings = len(document), _headings(document)
+        title = _text_of(lambda: document.get_metadata_value("Title"))
+        filled_in = _filled_in(source) if document.get_formtype() else {}
+    builder = TextBuilder(source.name, title=title, is_continued=source.first_page > 1)
+    source.report(source.first_page - 1, total)
+    for number in range(source.first_page, total + 1):
+        builder.start_page(number)
+        with _PDFIUM:
+            text = _read_page(document, number, builder)
+        _add_page(builder, text, headings[number])
+        builder.add("\n".join(filled_in.get(number, ())), gap=2)
+        if builder.length:
+            yield from builder.parts()
+        source.report(number, total)
+    return builder
+
+
+def _read_page(document: pypdfium2.PdfDocument, number: int, builder: TextBuilder) -> str:
+    """The text of one page; empty, with a note, if there is none or the page cannot be loaded."""
+    try:
+        page = document[number - 1]
+    except pypdfium2.PdfiumError:
+        builder.note(NoteKind.UNREADABLE, page=number)
+        return ""
+    try:
+        textpage = page.get_textpage()
+        text = _clean_page(textpage.get_text_bounded())
+        textpage.close()
+        if not text and any(True for _image in page.get_objects([FPDF_PAGEOBJ_IMAGE], max_depth=_FORM_DEPTH)):
+            builder.note(NoteKind.IMAGES_ONLY, page=number)
+        return text
+    except pypdfium2.PdfiumError:
+        builder.note(NoteKind.UNREADABLE, page=number)
+        return ""
+    finally:
+        page.close()
 
 
 def _add_page(builder: TextBuilder, text: str, headings: list[tuple[int, str]]) -> None:
@@ -90,47 +134,6 @@ def _add_page(builder: TextBuilder, text: str, headings: list[tuple[int, str]]) 
     for level, title in headings:
         at = _find_line(text, title, at)
         builder.mark_heading(start + at, level, title)
-
-
-# --- PDFium ---
-
-
-def _read_by_pdfium(source: Source) -> _Contents | None:
-    """None if PDFium cannot open the file."""
-    with _PDFIUM:
-        try:
-            document = pypdfium2.PdfDocument(source.path)
-        except pypdfium2.PdfiumError as error:
-            if error.err_code == FPDF_ERR_PASSWORD:
-                raise PasswordProtected(name=source.name) from error
-            return None
-        try:
-            return _Contents(
-                [_read_page(document, index, source) for index in range(len(document))],
-                _headings(document),
-                _text_of(lambda: document.get_metadata_value("Title")),
-                _filled_in(source) if document.get_formtype() else defaultdict(list),
-            )
-        finally:
-            document.close()
-
-
-def _read_page(document: pypdfium2.PdfDocument, index: int, source: Source) -> str:
-    """The text of one page; empty if the page cannot be loaded."""
-    try:
-        page = document[index]
-    except pypdfium2.PdfiumError:
-        return ""
-    try:
-        textpage = page.get_textpage()
-        text = _clean_page(textpage.get_text_bounded())
-        textpage.close()
-    except pypdfium2.PdfiumError:
-        text = ""
-    finally:
-        page.close()
-    source.report(index + 1, len(document))
-    return text
 
 
 def _headings(document: pypdfium2.PdfDocument) -> defaultdict[int, list[tuple[int, str]]]:
@@ -155,23 +158,28 @@ def _text_of(get: Callable[[], str]) -> str:
 # --- pypdf ---
 
 
-def _read_by_pypdf(source: Source) -> _Contents:
+def _parse_by_pypdf(source: Source) -> Iterator[ParsedDocument]:
     """The second try, without headings. Raises `DamagedFile` if pypdf fails, too."""
     try:
         reader = PdfReader(source.path)
     except _BROKEN as error:
         raise DamagedFile(name=source.name, detail=N_("it cannot be opened as a PDF")) from error
     try:
-        pages = [_clean_page(page.extract_text()) for page in reader.pages]
+        title = reader.metadata.title if reader.metadata else ""
+    except _BROKEN:
+        title = ""
+    builder = TextBuilder(source.name, title=_clean_page(title or ""), is_continued=source.first_page > 1)
+    try:
+        for number, page in enumerate(islice(reader.pages, source.first_page - 1, None), source.first_page):
+            builder.start_page(number)
+            builder.add_clean(_clean_page(page.extract_text()))
+            yield from builder.full_parts()
+            source.report(number, len(reader.pages))
     except (FileNotDecryptedError, WrongPasswordError) as error:
         raise PasswordProtected(name=source.name) from error
     except _BROKEN as error:
         raise DamagedFile(name=source.name, detail=N_("its pages cannot be read")) from error
-    try:
-        title = reader.metadata.title if reader.metadata else ""
-    except _BROKEN:
-        title = ""
-    return _Contents(pages, defaultdict(list), _clean_page(title or ""))
+    yield from builder.last_parts()
 
 
 def _filled_in(source: Source) -> defaultdict[int, list[str]]:

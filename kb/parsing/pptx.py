@@ -22,16 +22,18 @@ _DIAGRAM_DATA = qn("r:dm")
 _MAX_POINTS = 500
 
 
-def parse(source: Source) -> ParsedDocument:
+def parse(source: Source) -> Iterator[ParsedDocument]:
     """Slides in order, including hidden ones."""
     presentation = pptx.Presentation(str(source.path))
-    builder = TextBuilder(source.name, has_whole_pages=True)
+    title = presentation.core_properties.title or ""
+    builder = TextBuilder(source.name, title=title, has_whole_pages=True)
     slides = list(presentation.slides)
     for number, slide in enumerate(slides, start=1):
         builder.start_page(number)
         _add_slide(builder, slide)
+        yield from builder.parts()
         source.report(number, len(slides))
-    return builder.build(presentation.core_properties.title or "")
+    yield from builder.last_parts()
 
 
 def _add_slide(builder: TextBuilder, slide: Any) -> None:

@@ -8,17 +8,35 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from kb.errors import Cancelled, ParserCrashed, ParsingTimeout, UnexpectedFailure, from_code
 from kb.models import ParsedDocument
-from kb.parsing.frames import Frame, read_document, read_frame, write_frame
+from kb.notes import Note, NoteKind
+from kb.parsing.frames import Frame, read_frame, read_part, write_frame
+from kb.parsing.kinds import STARTS_AT_PAGE
 
 _POLL_SECONDS = 0.2
+_MAX_SKIPPED = 20  # pages of one file
+_JOIN_SECONDS = 0.01
+WAITING_FRAMES = 64  # the child waits while so many are not taken
 _ROOT = Path(__file__).resolve().parents[2]  # so that the child finds `kb` in any working directory
 _Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long the child may take until it knows how many pages there are, and for each page.
+
+    Formats without pages have only the first limit.
+    """
+
+    first_seconds: float
+    page_seconds: float
 
 
 class ParserProcess:
@@ -50,49 +68,63 @@ class ParserProcess:
         self,
         path: Path,
         name: str,
-        timeout_seconds: float,
+        media_type: str,
+        limits: Limits,
         on_progress: _Progress | None,
         is_cancelled: Callable[[], bool],
-    ) -> ParsedDocument:
-        """Run `parse_file` in the child. Also raises `Cancelled`, `ParsingTimeout` and `ParserCrashed`."""
-        with self._lock:
-            try:
-                frame = self._ask(path, name, time.monotonic() + timeout_seconds, on_progress, is_cancelled)
-            except TimeoutError as error:
-                self._stop()
-                raise ParsingTimeout(name=name, seconds=f"{timeout_seconds:g}") from error
-            except BaseException:
-                self._stop()  # it is busy with a file that nobody needs any more
-                raise
-        if frame["kind"] == "error":
-            raise from_code(frame["code"], frame["values"])
-        return read_document(frame)
+    ) -> Generator[ParsedDocument, None, None]:
+        """Run `parse_source` in the child and yield its parts as they come; the child waits while they are not taken.
 
-    def _ask(
-        self, path: Path, name: str, deadline: float, on_progress: _Progress | None, is_cancelled: Callable[[], bool]
-    ) -> Frame:
-        """Send the request and wait for the answer. Raises `TimeoutError` at the deadline."""
+        A page that takes too long or crashes the child is left out, with a note, where the format allows it.
+        Also raises `Cancelled`, `ParsingTimeout` and `ParserCrashed`. Close the generator to stop early.
+        """
+        request = {"path": str(path.resolve()), "name": name, "media_type": media_type, "first_page": 1}
+        watch = _Watch(limits, on_progress, is_cancelled)
+        skipped: list[ParsedDocument] = []
+        with self._lock:
+            while True:
+                try:
+                    yield from self._ask(request, watch)
+                    break
+                except (ParserCrashed, ParsingTimeout):
+                    self._stop()
+                    skipped.append(ParsedDocument("", notes=(Note(NoteKind.SKIPPED, 1, (watch.done + 1,)),)))
+                    is_hopeless = len(skipped) > _MAX_SKIPPED or len(skipped) >= watch.total
+                    if media_type not in STARTS_AT_PAGE or is_hopeless:
+                        raise
+                except BaseException:
+                    if not watch.is_over:
+                        self._stop()  # it is busy with a file that nobody needs any more
+                    raise
+                watch.done += 1
+                request["first_page"] = watch.done + 1
+                if watch.done >= watch.total:
+                    break
+            yield from skipped
+
+    def _ask(self, request: Frame, watch: _Watch) -> Iterator[ParsedDocument]:
+        """Send the request and yield the parts of the answer."""
+        name = request["name"]
         child = self._start(name)
-        child.send({"path": str(path.resolve()), "name": name})
-        next_look = time.monotonic() + _POLL_SECONDS
+        child.send(request)
+        watch.restart(has_pages=False)
         while True:
-            now = time.monotonic()
-            if now >= next_look:
-                next_look = now + _POLL_SECONDS
-                if is_cancelled():
-                    raise Cancelled
-            if now >= deadline:
-                raise TimeoutError
-            frame = child.receive(min(next_look, deadline) - now)
+            frame = child.receive(watch.wait(name))
             if frame is None:
                 continue
-            if frame["kind"] == "progress":
-                if on_progress:
-                    on_progress(frame["done"], frame["total"])
-            elif frame["kind"] == "crashed":
-                raise ParserCrashed(name=name)
-            else:
-                return frame
+            match frame["kind"]:
+                case "progress":
+                    watch.report(frame["done"], frame["total"])
+                case "part":
+                    yield read_part(frame)
+                    watch.restart()  # what the caller did meanwhile is not the child's time
+                case "crashed":
+                    raise ParserCrashed(name=name)
+                case "error":
+                    watch.is_over = True
+                    raise from_code(frame["code"], frame["values"])
+                case "end":
+                    return
 
     def _start(self, name: str) -> _Child:
         if self._child is None or not self._child.is_alive:
@@ -109,6 +141,39 @@ class ParserProcess:
             self._child = None
 
 
+class _Watch:
+    """Watches over one request: its limits, its progress, and whether it was cancelled."""
+
+    def __init__(self, limits: Limits, on_progress: _Progress | None, is_cancelled: Callable[[], bool]) -> None:
+        self._limits, self._on_progress, self._is_cancelled = limits, on_progress, is_cancelled
+        self.done = self.total = 0  # pages
+        self.is_over = False  # the child has answered
+        self._next_look = time.monotonic() + _POLL_SECONDS
+        self.restart()
+
+    def restart(self, *, has_pages: bool = True) -> None:
+        """Allow the child the whole time for its next step: a page if it has told of any, else all until then."""
+        self._seconds = self._limits.page_seconds if has_pages and self.total else self._limits.first_seconds
+        self._deadline = time.monotonic() + self._seconds
+
+    def report(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+        if self._on_progress:
+            self._on_progress(done, total)
+        self.restart()
+
+    def wait(self, name: str) -> float:
+        """How long to wait for the child. Errors: `Cancelled`, `ParsingTimeout`."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + _POLL_SECONDS
+            if self._is_cancelled():
+                raise Cancelled
+        if now >= self._deadline:
+            raise ParsingTimeout(name=name, seconds=f"{self._seconds:g}")
+        return min(self._next_look, self._deadline) - now
+
+
 class _Child:
     """The process, and a thread that starts it and collects its messages.
 
@@ -117,7 +182,7 @@ class _Child:
     """
 
     def __init__(self, module: str, memory_mb: int) -> None:
-        self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+        self._frames: queue.Queue[Frame] = queue.Queue(WAITING_FRAMES)
         started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
         command = [sys.executable, "-P", "-m", module, str(os.getpid()), str(memory_mb)]
         self._thread = threading.Thread(target=self._run, args=(command, started), name="parser", daemon=True)
@@ -150,7 +215,9 @@ class _Child:
         """End the process and reap it."""
         self._process.kill()
         self._process.wait()
-        self._thread.join()
+        while self._thread.is_alive():
+            with suppress(queue.Empty):  # it may wait for room
+                self._frames.get(timeout=_JOIN_SECONDS)
         assert self._process.stdin
         try:
             self._process.stdin.close()

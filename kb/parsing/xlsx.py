@@ -17,20 +17,20 @@ from kb.parsing.tables import number_text, table_lines
 _BATCH = 5_000  # rows
 
 
-def parse(source: Source) -> ParsedDocument:
+def parse(source: Source) -> Iterator[ParsedDocument]:
     """Sheets in order. A sheet without cells, for example with only a chart, is a page without text."""
     builder = TextBuilder(source.name, has_whole_pages=True)
     try:
         with CalamineWorkbook.from_path(source.path) as workbook:
-            _add_sheets(builder, workbook, source)
+            yield from _read_sheets(builder, workbook, source)
     except PasswordError as error:
         raise PasswordProtected(name=source.name) from error
     except CalamineError as error:
         raise DamagedFile(name=source.name, detail=N_("its sheets cannot be read")) from error
-    return builder.build()
+    yield from builder.last_parts()
 
 
-def _add_sheets(builder: TextBuilder, workbook: CalamineWorkbook, source: Source) -> None:
+def _read_sheets(builder: TextBuilder, workbook: CalamineWorkbook, source: Source) -> Iterator[ParsedDocument]:
     names = workbook.sheet_names
     for number, name in enumerate(names, start=1):
         builder.start_page(number)
@@ -41,6 +41,8 @@ def _add_sheets(builder: TextBuilder, workbook: CalamineWorkbook, source: Source
             builder.add(first)
         while batch := list(islice(lines, _BATCH)):
             builder.add("\n".join(batch))
+            yield from builder.full_parts()
+        yield from builder.parts()
         source.report(number, len(names))
 
 

@@ -18,7 +18,7 @@ from kb.models import Document, DocumentOrder, KnowledgeBase, Progress, User, Ve
 from kb.progress import WorkerInfo
 from pages.ui import tickets
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
-from pages.ui.i18n import _, ago, error_text, join_sentences, language, moment, number, size
+from pages.ui.i18n import _, ago, error_text, join_sentences, language, moment, ngettext, number, size
 from pages.ui.passages import open_chunks
 from pages.ui.resources import services
 from pages.ui.tickets import Action
@@ -270,11 +270,20 @@ def _row(document: Document, activity: Activity) -> dict[str, object]:
         "chunks": number(version.chunks) if version.state is VersionState.READY else "",
         "size": size(version.size_bytes),
         "date": moment(document.created_at),
-        "note": _queue_text(version, activity.places) if version.state is VersionState.QUEUED else "",
+        "note": _note(version, activity),
         "detail": detail,
         "progress": progress,
         "actions": _actions(document),
     }
+
+
+def _note(version: Version, activity: Activity) -> str:
+    """What stands beside the name: its place in the queue, or that its chunks lack something of the file."""
+    if version.state is VersionState.QUEUED:
+        return _queue_text(version, activity.places)
+    if version.state is VersionState.READY and version.notes:
+        return ngettext("{count} note on what was not read", "{count} notes on what was not read", len(version.notes))
+    return ""
 
 
 def _state_name(version: Version) -> str:
@@ -339,14 +348,21 @@ def _progress(version: Version, progress: Progress | None) -> tuple[str, float]:
         done, total = progress.done, progress.total
     elif version.state is not VersionState.PARSING:
         done, total = version.stored_chunks, version.chunks
+    if progress and progress.pages and not progress.total:
+        text = _("Chunk {done}, page {page} of {pages}").format(
+            done=number(done), page=number(progress.page), pages=number(progress.pages)
+        )
+        share = progress.page / progress.pages
+    else:
+        text = _progress_text(version.state, total).format(done=number(done), total=number(total))
+        share = done / total if total else 0.0
     rate = _("{rate} a second").format(rate=number(progress.rate, 1)) if progress and progress.rate else ""
-    text = _progress_text(version.state, total).format(done=number(done), total=number(total))
-    return " · ".join(filter(None, [text, rate, seen])), min(done / total, 1.0) if total else 0.0
+    return " · ".join(filter(None, [text, rate, seen])), min(share, 1.0)
 
 
 def _progress_text(stage: VersionState, total: int) -> str:
     if stage is VersionState.INDEXING:
         return _("Making it searchable…")
-    if stage is VersionState.EMBEDDING and total:
-        return _("Chunk {done} of {total}")
+    if stage is VersionState.EMBEDDING:
+        return _("Chunk {done} of {total}") if total else _("Chunk {done}; the file is still being read")
     return _("Page {done} of {total}") if total else _("Reading the file…")

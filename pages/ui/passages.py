@@ -28,6 +28,7 @@ from kb.models import (
 )
 from pages.ui.feedback import dialog, errors_shown
 from pages.ui.i18n import _, error_text, join_sentences, ngettext, number, place_label
+from pages.ui.notes import note_text
 from pages.ui.resources import services
 
 _LABEL_CHARACTERS = 40
@@ -315,6 +316,9 @@ def open_chunks(user: User, document: Document) -> None:
     def drawer() -> None:
         total = document.latest.chunks
         st.caption(" · ".join([escape(document.name), ngettext("{count} chunk", "{count} chunks", total)]))
+        if document.latest.notes:
+            with st.container(key="document-notes"):
+                st.caption("\n".join(f"- {escape(note_text(note))}" for note in document.latest.notes))
         pages = -(-total // _PAGE_CHUNKS)
         page = st.pagination(pages, key=f"chunks_page-{document.id}") if pages > 1 else 1
         with errors_shown():

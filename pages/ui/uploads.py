@@ -76,7 +76,9 @@ def _words(base: KnowledgeBase, limit: int) -> dict[str, str]:
     return {
         "label": _("Upload files into “{name}”").format(name=base.name),
         "drop": _("Drop files or folders here"),
-        "hint": _("Up to {limit} MB a file. Supported: {kinds}").format(limit=number(limit), kinds=kinds),
+        "hint": _("Up to {limit} MB a file. Supported: {kinds}, and plain text under any name").format(
+            limit=number(limit), kinds=kinds
+        ),
         "files": _("Choose files"),
         "folder": _("Choose a folder"),
         "saved": _("{done} of {total} saved"),

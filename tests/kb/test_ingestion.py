@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from kb.database.tables import now, versions
+from kb import ranges
+from kb.database.tables import documents, now, versions
 from kb.embedding.model import Vectors
 from kb.errors import (
     DatabaseUnavailable,
@@ -30,11 +32,13 @@ from kb.ingestion import failing_clean_ups, newest_collections, pipeline
 from kb.ingestion.cleanup import FIRST_PAUSE_SECONDS
 from kb.ingestion.pipeline import BATCH_CHUNKS
 from kb.models import Chunk, Document, Version, VersionState
+from kb.notes import Note, NoteKind
 from kb.parsing import ParserProcess
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings
 from tests.fakes.embedding import HashedWords
+from tests.kb.parsing import parsing_samples as samples
 from tests.real_services import ROOT, free_port, wait_until
 
 # Each section fills more than half a chunk, so it becomes a chunk of its own.
@@ -63,6 +67,7 @@ def add_version(core: Core, document: Document, text: str) -> UUID:
     key = core.services.files.key(document.knowledge_base_id, version_id)
     (core.services.settings.uploads / key).write_text(text)
     row = {"id": version_id, "document_id": document.id, "state": "queued", "file_key": key, "size_bytes": len(text)}
+    row |= {"media_type": "text/markdown"}
     row |= {"listed_in": document.knowledge_base_id, "created_at": now() + timedelta(seconds=1)}
     with core.services.database.write() as connection:
         connection.execute(sa.update(versions).where(versions.c.document_id == document.id).values(listed_in=None))
@@ -748,3 +753,75 @@ def test_worker_ingests_several_documents_at_once(core: Core, make_settings: Mak
     assert states == [VersionState.READY] * 3
     assert parts.ingestion.active == 0
     parts.ingestion.close()
+
+
+# --- large documents, range by range ---------------------------------------------------------------------------
+
+
+def test_large_document_continues_in_the_range_in_hand(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "RANGE_CHARACTERS", 30_000)
+    count = 3 * BATCH_CHUNKS
+    document = core.upload(core.knowledge_base(), "a.md", sections(count))
+    with monkeypatch.context() as patch:
+        die_in_batch(core, worker, 3, patch)
+        with pytest.raises(Killed):
+            worker.ingestion.ingest(document.latest.id)
+    version = latest(core, document)
+    assert 0 < version.stored_chunks <= version.chunks < count
+    core.embedding.batches.clear()
+    successor = build_worker_parts(core.services)
+    take_back(core, document, successor)
+    assert successor.ingestion.ingest(document.latest.id) is VersionState.READY
+    successor.ingestion.close()
+    assert sum(map(len, core.embedding.batches)) == count - version.stored_chunks
+    found = stored_texts(core, document)
+    assert [text.splitlines()[0] for text in found] == [f"# Part {number}" for number in range(count)]
+    assert latest(core, document).chunks == count
+
+
+def test_changed_large_document_is_written_again(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "RANGE_CHARACTERS", 30_000)
+    document = core.upload(core.knowledge_base(), "a.md", sections(3 * BATCH_CHUNKS))
+    with monkeypatch.context() as patch:
+        die_in_batch(core, worker, 3, patch)
+        with pytest.raises(Killed):
+            worker.ingestion.ingest(document.latest.id)
+    core.services.files.path(document.latest.file_key, "").write_text(sections(70, "New"))
+    successor = build_worker_parts(core.services)
+    take_back(core, document, successor)
+    assert successor.ingestion.ingest(document.latest.id) is VersionState.READY
+    successor.ingestion.close()
+    found = stored_texts(core, document)
+    assert len(found) == 70
+    assert all(text.startswith("# New") for text in found)
+
+
+def test_notes_are_kept_with_the_version(core: Core, worker: WorkerParts) -> None:
+    pages = ["Contract between Alder and Birch", None, None, "Signed"]
+    document = core.upload(core.knowledge_base(), "a.pdf", samples.make_pdf(pages))
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    version = latest(core, document)
+    assert (version.notes, version.pages) == ((Note(NoteKind.IMAGES_ONLY, 2, (2, 3)),), 4)
+    set_version(core, version.id, notes={"format": 2, "notes": "as a later release keeps them"})
+    assert latest(core, document).notes == ()
+
+
+def test_format_is_decided_at_registration(core: Core, worker: WorkerParts) -> None:
+    base = core.knowledge_base()
+    long_name = core.upload(base, "long " * 60 + ".md", "# Heading\n\nText.")
+    assert long_name.name.endswith(".md")
+    assert len(long_name.name) == 255
+    renamed = core.upload(base, "a.md", "# Heading\n\nText.")
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(documents).where(documents.c.id == renamed.id).values(name="a.pdf"))
+    for document in (long_name, renamed):
+        assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+        (chunk,) = core.services.documents.chunks(core.user, document.id, 0, 10)
+        assert chunk.heading == "Heading"
+    with core.services.database.read() as connection:
+        digest = connection.scalar(sa.select(versions.c.sha256).where(versions.c.id == renamed.latest.id))
+    assert digest == hashlib.sha256(b"# Heading\n\nText.").hexdigest()

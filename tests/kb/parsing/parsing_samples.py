@@ -29,6 +29,7 @@ _MATH = "http://schemas.openxmlformats.org/officeDocument/2006/math"
 _COMPATIBILITY = "http://schemas.openxmlformats.org/markup-compatibility/2006"
 _DIAGRAM = "http://schemas.openxmlformats.org/drawingml/2006/diagram"
 _DIAGRAM_DATA = "application/vnd.openxmlformats-officedocument.drawingml.diagramData+xml"
+_IMAGE = "q 200 0 0 200 72 500 cm BI /W 1 /H 1 /CS /G /BPC 8 ID A EI Q"
 _ENDNOTES = "application/vnd.openxmlformats-officedocument.wordprocessingml.endnotes+xml"
 
 
@@ -39,8 +40,10 @@ def write(folder: Path, name: str, content: bytes | str) -> Path:
     return path
 
 
-def make_pdf(pages: Sequence[str], outline: Sequence[tuple[str, int]] = (), password: str | None = None) -> bytes:
-    """A PDF with one line of text per page, bookmarks as (title, page index), and an optional user password."""
+def make_pdf(
+    pages: Sequence[str | None], outline: Sequence[tuple[str, int]] = (), password: str | None = None
+) -> bytes:
+    """A PDF with one line of text per page (None: an image), bookmarks as (title, page index), and a user password."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf(pages))))
     for title, page in outline:
         writer.add_outline_item(title=title, page_number=page)
@@ -51,7 +54,7 @@ def make_pdf(pages: Sequence[str], outline: Sequence[tuple[str, int]] = (), pass
     return buffer.getvalue()
 
 
-def _plain_pdf(pages: Sequence[str]) -> bytes:
+def _plain_pdf(pages: Sequence[str | None]) -> bytes:
     kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(pages)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
@@ -59,7 +62,7 @@ def _plain_pdf(pages: Sequence[str]) -> bytes:
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
     for n, text in enumerate(pages):
-        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else ""
+        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else "" if text == "" else _IMAGE
         objects += [
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * n} 0 R "
             "/Resources << /Font << /F1 3 0 R >> >> >>",

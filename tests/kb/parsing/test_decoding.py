@@ -56,6 +56,22 @@ def test_wide_encodings_without_byte_order_mark(text: str, encoding: str) -> Non
     assert decode(text.encode(encoding)) == text
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "保修期为两年，自购买之日起计算。请保留发票。",
+        "東京都は日本の首都です。",
+        "員工請假須提前三天提交申請。",
+        "員工請假。" * 20_000,
+    ],
+)
+def test_wide_encodings_without_zero_bytes(text: str, encoding: str) -> None:
+    data = text.encode(encoding)
+    assert b"\0" not in data
+    assert decode(data) == text
+
+
 def test_late_invalid_bytes_do_not_change_the_encoding() -> None:
     text = "员工请假须提前三天提交申请。\n" * 1000
     for encoding in ("utf-8", "gb18030"):

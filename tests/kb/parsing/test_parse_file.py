@@ -19,8 +19,9 @@ from kb.errors import (
     WrongFormat,
 )
 from kb.models import ParsedDocument
-from kb.parsing import SUPPORTED_EXTENSIONS, kinds, parse_file
-from kb.parsing.builder import clean
+from kb.notes import Note, NoteKind
+from kb.parsing import SUPPORTED_EXTENSIONS, detect_media_type, joined, kinds, parse_file, parse_source
+from kb.parsing.builder import PART_CHARACTERS, Source, TextBuilder, clean
 from tests.kb.parsing import parsing_samples as samples
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
@@ -47,7 +48,7 @@ def test_pdf_has_pages_and_outline(tmp_path: Path) -> None:
     assert [page.number for page in document.pages] == [1, 2, 3]
     assert pages(document)[0] == "Leave policy"
     assert headings(document) == [(1, "Leave policy"), (1, "Sick leave")]
-    assert reports == [(1, 3), (2, 3), (3, 3)]
+    assert reports == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_pdf_outline_that_bites_its_tail(tmp_path: Path) -> None:
@@ -286,6 +287,25 @@ def test_text_is_cleaned(tmp_path: Path) -> None:
     assert clean("x\ud800y") == "xy"
 
 
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("so\u00adft hy\u00ad\n  phen, \u200bzero\u200bwidth", "soft hyphen, zerowidth"),
+        ("end\u00ad\n\n- next", "end\n\n- next"),
+        ("保\u200b修\u200d期\u2060限", "保修期限"),
+        ("Auf\u200clage; \u202bhidden\u202c", "Auflage; hidden"),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # Persian and emoji are spelt with joiners
+        ("👩\u200d🔧", "👩\u200d🔧"),
+        ("ผม\u200bรัก", "ผม\u200bรัก"),  # the only mark between Thai words
+        ("\x1b[32mINFO\x1b[0m start \x1b[1;38;5;200mworker-7\x1b[K", "INFO start worker-7"),
+        ("\x1b]0;a title\x07\x1b]8;;https://a.example\x1b\\link\x1b]8;;\x1b\\ \x1b(Bok\x1b=\x1bM", "link ok"),
+        ("left [0m as it is", "left [0m as it is"),
+    ],
+)
+def test_what_cannot_be_seen_is_removed(text: str, cleaned: str) -> None:
+    assert clean(text) == cleaned
+
+
 @pytest.mark.parametrize("extension", SUPPORTED_EXTENSIONS)
 def test_empty_file(tmp_path: Path, extension: str) -> None:
     with pytest.raises(EmptyFile):
@@ -306,12 +326,38 @@ def test_file_without_text(tmp_path: Path, name: str, content: bytes, error: typ
         parse(tmp_path, name, content)
 
 
+@pytest.mark.parametrize("name", ["README", "a.conf", "data.json", "main.py", "x.unheard-of", ".env", "build.log"])
+def test_text_by_any_name_is_read(tmp_path: Path, name: str) -> None:
+    assert parse(tmp_path, name, "retention_days: 30").text == "retention_days: 30"
+    assert parse(tmp_path, name, "保留天数：三十".encode("gb18030")).text == "保留天数：三十"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "media_type"),
+    [
+        ("Report", samples.make_pdf(["Hello"]), kinds.PDF),
+        ("letter", samples.make_docx(), kinds.WORD),
+        ("slides.", samples.make_pptx(), kinds.POWERPOINT),
+        ("page", b"<!DOCTYPE html><p>Hello", kinds.HTML),
+        ("page.xhtml", b"<html><body>a</body></html>", kinds.HTML),
+        ("notes.mdx", b"# Hi", kinds.MARKDOWN),
+        ("table.TSV", b"a\tb", kinds.TAB_SEPARATED),
+        ("photo.jpg", b"\xff\xd8\xff\xe0" + bytes(100), kinds.BINARY),
+        ("a.zip", b"PK", "application/zip"),
+    ],
+)
+def test_media_type_follows_a_known_extension_else_the_content(
+    tmp_path: Path, name: str, content: bytes, media_type: str
+) -> None:
+    assert detect_media_type(samples.write(tmp_path, "a", content), name) == media_type
+
+
 @pytest.mark.parametrize(
     "name", ["a.doc", "a.xls", "a.odt", "a.rtf", "a.epub", "a.png", "a.ipynb", "a", "a.exe", ".pdf"]
 )
 def test_unsupported_format(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnsupportedFormat) as caught:
-        parse(tmp_path, name, b"anything")
+        parse(tmp_path, name, b"\x89PNG\r\n\x1a\n" + bytes(100))
     assert ".docx" in str(caught.value)
 
 
@@ -419,3 +465,53 @@ def test_xml_entities_are_not_expanded(tmp_path: Path) -> None:
     secret = samples.write(tmp_path, "secret", "do not read")
     bomb = f'<!DOCTYPE x [<!ENTITY e SYSTEM "{secret.as_uri()}">]><x>&e; text</x>'
     assert "do not read" not in parse(tmp_path, "a.html", bomb).text
+
+
+# --- parts -----------------------------------------------------------------------------------------------------
+
+
+def test_each_page_of_a_pdf_is_a_part(tmp_path: Path) -> None:
+    path = samples.write(tmp_path, "a", samples.make_pdf(["One", "", "Three"], [("One", 0), ("Three", 2)]))
+    parts = list(parse_source(Source(path, "a.pdf", kinds.PDF)))
+    assert [part.text.strip() for part in parts] == ["One", "Three"]
+    assert [[page.number for page in part.pages] for part in parts] == [[1], [2, 3]]
+    rest = joined(parse_source(Source(path, "a.pdf", kinds.PDF, first_page=2)))
+    assert rest.text.strip() == "Three"
+    assert [page.number for page in rest.pages] == [2, 3]
+
+
+def test_parts_add_up_to_the_document() -> None:
+    builder = TextBuilder("a", title="Title")
+    parts: list[ParsedDocument] = []
+    for number in range(200):
+        if number % 5 == 0:
+            builder.start_page(number // 5 + 1)
+        builder.add_heading(1 + number % 2, f"Heading {number}")
+        builder.add("Some words. " * 100)
+        builder.note(NoteKind.UNREADABLE, page=number % 3 + 1)
+        parts += builder.full_parts()
+    parts += builder.last_parts()
+    assert len(parts) > 3
+    assert all(len(part.text) <= PART_CHARACTERS for part in parts)
+    whole = joined(parts)
+    assert headings(whole) == [(1 + number % 2, f"Heading {number}") for number in range(200)]
+    assert [page.number for page in whole.pages] == list(range(1, 41))
+    assert all(whole.text.startswith(f"Heading {5 * (page.number - 1)}", page.start) for page in whole.pages)
+    assert [part.title for part in parts] == ["Title", *[""] * (len(parts) - 1)]
+    assert whole.notes == (Note(NoteKind.UNREADABLE, 200, (1, 2, 3)),)
+
+
+@pytest.mark.parametrize("text", ["字" * 3 * PART_CHARACTERS, "a line\n" * PART_CHARACTERS, "# A\n\nText.\n" * 20_000])
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+def test_large_text_comes_in_parts(tmp_path: Path, name: str, text: str) -> None:
+    path = samples.write(tmp_path, "a", text)
+    parts = list(parse_source(Source(path, name, detect_media_type(path, name))))
+    assert len(parts) > 1
+    assert max(len(part.text) for part in parts) <= PART_CHARACTERS
+    assert joined(parts).text == text.strip()
+
+
+def test_pages_with_images_only_are_noted(tmp_path: Path) -> None:
+    document = parse(tmp_path, "a.pdf", samples.make_pdf(["Contract", None, None, "Signed", ""]))
+    assert document.notes == (Note(NoteKind.IMAGES_ONLY, 2, (2, 3)),)
+    assert [page.number for page in document.pages] == [1, 2, 3, 4, 5]

@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 from kb.errors import BlankFile, Cancelled, FileTooLarge, ParserCrashed, ParsingTimeout
-from kb.parsing import ParserProcess, parse_file
+from kb.models import ParsedDocument
+from kb.notes import Note, NoteKind
+from kb.parsing import Limits, ParserProcess, detect_media_type, joined, parse_file
+from kb.parsing.kinds import PDF
+from kb.parsing.process import WAITING_FRAMES
 from tests.kb.parsing import parsing_samples as samples
 
 HERE = Path(__file__).parent
@@ -37,8 +41,21 @@ def never() -> bool:
     return False
 
 
-def run(parser: ParserProcess, name: str, timeout_seconds: float = 30) -> str:
-    return parser.parse(HERE / "parsing_samples.py", name, timeout_seconds, None, never).text
+def read(
+    parser: ParserProcess,
+    path: Path,
+    name: str,
+    limits: Limits = Limits(30, 30),  # noqa: B008 - immutable
+    on_progress: Callable[[int, int], None] | None = None,
+    is_cancelled: Callable[[], bool] = never,
+    media_type: str = "",
+) -> ParsedDocument:
+    media_type = media_type or detect_media_type(path, name)
+    return joined(parser.parse(path, name, media_type, limits, on_progress, is_cancelled))
+
+
+def run(parser: ParserProcess, name: str, limits: Limits = Limits(30, 30)) -> str:  # noqa: B008 - immutable
+    return read(parser, HERE / "parsing_samples.py", name, limits).text
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
@@ -62,17 +79,17 @@ def is_running(pid: int) -> bool:
 def test_result_equals_parse_file(parser: ParserProcess, tmp_path: Path) -> None:
     pdf = samples.write(tmp_path, "a", samples.make_pdf(["One", "Two"], [("Two", 1)]))
     progress: list[tuple[int, int]] = []
-    document = parser.parse(pdf, "a.pdf", 30, lambda *done: progress.append(done), never)
+    document = read(parser, pdf, "a.pdf", on_progress=lambda *done: progress.append(done))
     assert document == parse_file(pdf, "a.pdf")
-    assert progress[-1] == (2, 2)
+    assert progress == [(0, 2), (1, 2), (2, 2)]
     word = samples.write(tmp_path, "b", samples.make_docx())
-    assert parser.parse(word, "b.docx", 30, None, never) == parse_file(word, "b.docx")
+    assert read(parser, word, "b.docx") == parse_file(word, "b.docx")
 
 
 def test_errors_keep_their_values(parser: ParserProcess, tmp_path: Path) -> None:
     name = '../../x" or 1==1 or "\udcff.txt'
     with pytest.raises(BlankFile) as caught:
-        parser.parse(samples.write(tmp_path, "a", " \n"), name, 30, None, never)
+        read(parser, samples.write(tmp_path, "a", " \n"), name)
     assert caught.value.values == {"name": name}
 
 
@@ -96,16 +113,46 @@ def test_killed_child_is_replaced(unruly: ParserProcess) -> None:
 
 def test_timeout(unruly: ParserProcess) -> None:
     with pytest.raises(ParsingTimeout) as caught:
-        run(unruly, "hang", timeout_seconds=1)
+        run(unruly, "hang", Limits(30, 1))
     assert caught.value.values["seconds"] == "1"
+    with pytest.raises(ParsingTimeout):
+        run(unruly, "mute", Limits(1, 30))
     assert run(unruly, "a")
 
 
 def test_cancel(unruly: ParserProcess) -> None:
     cancelled = threading.Event()
     with pytest.raises(Cancelled):
-        unruly.parse(HERE / "parsing_samples.py", "hang", 60, lambda *_: cancelled.set(), cancelled.is_set)
+        read(unruly, HERE, "hang", Limits(60, 60), lambda *_: cancelled.set(), cancelled.is_set, "text/plain")
     assert run(unruly, "a")
+
+
+@pytest.mark.parametrize("fault", ["hang", "abort"])
+def test_page_that_fails_is_left_out(unruly: ParserProcess, fault: str) -> None:
+    for bad in (1, 2, 4):
+        document = read(unruly, HERE, f"{fault} {bad}", Limits(30, 1), media_type=PDF)
+        assert [page.number for page in document.pages] == [page for page in (1, 2, 3, 4) if page != bad]
+        assert document.text == "".join(f"page {page.number}\n" for page in document.pages)
+        assert document.notes == (Note(NoteKind.SKIPPED, 1, (bad,)),)
+    with pytest.raises((ParsingTimeout, ParserCrashed)):
+        read(unruly, HERE, f"{fault} 2", Limits(30, 1), media_type="text/plain")
+
+
+def test_child_waits_while_its_parts_are_not_taken(unruly: ParserProcess) -> None:
+    taken = unruly.parse(HERE, "endless", "text/plain", Limits(30, 30), None, never)
+    assert len(next(taken).text) == 100_000
+    time.sleep(0.5)
+    waiting = unruly._child._frames.qsize() if unruly._child else 0
+    assert waiting <= WAITING_FRAMES
+    taken.close()
+    assert run(unruly, "a").startswith("a ")
+
+
+def test_time_of_the_caller_does_not_count(unruly: ParserProcess) -> None:
+    taken = unruly.parse(HERE, "abort 9", PDF, Limits(30, 1), None, never)
+    next(taken)
+    time.sleep(1.5)
+    assert [part.text for part in taken] == ["page 2\n", "page 3\n", "page 4\n"]
 
 
 def test_caller_error_leaves_no_stale_answer(unruly: ParserProcess) -> None:
@@ -113,7 +160,7 @@ def test_caller_error_leaves_no_stale_answer(unruly: ParserProcess) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        unruly.parse(HERE / "parsing_samples.py", "slow", 30, fail, never)
+        read(unruly, HERE / "parsing_samples.py", "slow", on_progress=fail)
     assert run(unruly, "next").startswith("next ")
 
 
@@ -141,10 +188,12 @@ def test_child_outlives_the_thread_that_started_it(unruly: ParserProcess) -> Non
 @pytest.mark.parametrize("state", ["idle", "hang"])
 def test_child_ends_when_the_parent_is_killed(tmp_path: Path, state: str) -> None:
     script = (
-        "import pathlib, time\nfrom kb.parsing import ParserProcess\n"
+        "import pathlib, time\nfrom kb.parsing import Limits, ParserProcess\n"
         "process = ParserProcess(1024, module='unruly_child')\n"
-        "print(process.parse(pathlib.Path('x'), 'a', 30, None, lambda: False).text.split()[1], flush=True)\n"
-        + ("process.parse(pathlib.Path('x'), 'hang', 60, None, lambda: False)" if state == "hang" else "time.sleep(60)")
+        "def parse(name):\n"
+        "    parts = process.parse(pathlib.Path('x'), name, 'text/plain', Limits(60, 60), None, lambda: False)\n"
+        "    return list(parts)[0].text\n"
+        "print(parse('a').split()[1], flush=True)\n" + ("parse('hang')" if state == "hang" else "time.sleep(60)")
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[2])])}
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment) as parent:

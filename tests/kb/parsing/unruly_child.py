@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
-from kb.models import ParsedDocument
-from kb.parsing.builder import Report
+from kb.models import PageStart, ParsedDocument
+from kb.parsing.builder import Source
 from kb.parsing.child import serve
 
+PAGES = 4
+PART = "x" * 100_000
 
-def parse(path: Path, name: str, report: Report) -> ParsedDocument:
-    report(1, 2)
+
+def parse(source: Source) -> Iterator[ParsedDocument]:
+    name, *details = source.name.split()
+    if details:
+        yield from pages(source, name, int(details[0]))
+        return
+    if name == "mute":
+        hang()
+    source.report(1, 2)
     if name == "abort":
         os.abort()
     if name == "hang":
-        while True:  # holds the interpreter, as bad C code would
-            sum(range(10_000_000))
+        hang()
     if name == "hoard":
         bytearray(1 << 40)
     if name == "print":
@@ -25,7 +33,27 @@ def parse(path: Path, name: str, report: Report) -> ParsedDocument:
         os.write(1, b"noise on fd 1")
     if name == "slow":
         time.sleep(0.3)
-    return ParsedDocument(f"{name} {os.getpid()}")
+    if name == "endless":
+        while True:
+            yield ParsedDocument(PART)
+    yield ParsedDocument(f"{name} {os.getpid()}")
+
+
+def pages(source: Source, fault: str, bad: int) -> Iterator[ParsedDocument]:
+    """Some pages, of which one has a fault."""
+    source.report(source.first_page - 1, PAGES)
+    for number in range(source.first_page, PAGES + 1):
+        if number == bad and fault == "hang":
+            hang()
+        if number == bad and fault == "abort":
+            os.abort()
+        yield ParsedDocument(f"page {number}\n", (PageStart(0, number),))
+        source.report(number, PAGES)
+
+
+def hang() -> None:
+    while True:  # holds the interpreter, as bad C code would
+        sum(range(10_000_000))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""What a version's chunks do not hold of its file, or hold in doubt: notes, each with its places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+MAX_PLACES = 100  # that one note names; `count` tells how many there are
+
+
+class NoteKind(StrEnum):
+    IMAGES_ONLY = "images_only"  # pages with images and no text
+    UNREADABLE = "unreadable"  # pages that cannot be opened
+    SKIPPED = "skipped"  # pages that took too long, or crashed the parser
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """`count` things of one kind, on `pages`, or in parts with the names `names` (sheets, attachments).
+
+    Kept as JSON with each version: a later release may know more kinds, and `kind` is then one of those.
+    """
+
+    kind: str = ""
+    count: int = 1
+    pages: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """The notes of a version, as they are kept."""
+
+    notes: tuple[Note, ...] = ()
+
+
+def merge_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """One note of each kind, in order of appearance, with the places of all."""
+    merged: dict[str, Note] = {}
+    for note in notes:
+        known = merged.get(note.kind)
+        if known is None:
+            merged[note.kind] = note
+            continue
+        merged[note.kind] = replace(
+            known,
+            count=known.count + note.count,
+            pages=_joined(known.pages, note.pages),
+            names=_joined(known.names, note.names),
+        )
+    return tuple(merged.values())
+
+
+def _joined(known: tuple[_T, ...], more: tuple[_T, ...]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(known + more))[:MAX_PLACES]

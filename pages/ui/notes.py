@@ -1,0 +1,51 @@
+"""The notes of a version in words: what its chunks lack of the file, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kb.notes import Note, NoteKind
+from pages.ui.i18n import _, join_sentences, ngettext, number
+
+
+def note_text(note: Note) -> str:
+    """One sentence, and how many more places there are than it names."""
+    pages = ", ".join(_stretches(note.pages))
+    match note.kind:
+        case NoteKind.IMAGES_ONLY:
+            text = ngettext(
+                "Page {pages} holds only images, and no text was read there.",
+                "Pages {pages} hold only images, and no text was read there.",
+                len(note.pages),
+                pages=pages,
+            )
+        case NoteKind.UNREADABLE:
+            text = ngettext(
+                "Page {pages} is damaged and was left out.",
+                "Pages {pages} are damaged and were left out.",
+                len(note.pages),
+                pages=pages,
+            )
+        case NoteKind.SKIPPED:
+            text = ngettext(
+                "Page {pages} could not be read within the limits and was left out.",
+                "Pages {pages} could not be read within the limits and were left out.",
+                len(note.pages),
+                pages=pages,
+            )
+        case _:  # a later release's
+            return _("Something in this file was not read.")
+    more = note.count - len(note.pages)
+    return join_sentences(text, ngettext("{count} more page.", "{count} more pages.", more)) if more > 0 else text
+
+
+def _stretches(pages: Sequence[int]) -> Iterator[str]:
+    """2, 3, 4, 7 → 2–4, 7."""
+    first = last = 0
+    for page in [*sorted(pages), 0]:
+        if page == last + 1 and first:
+            last = page
+            continue
+        if first:
+            yield number(first) if first == last else f"{number(first)}–{number(last)}"
+        first = last = page
