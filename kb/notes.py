@@ -15,6 +15,7 @@ MAX_PLACES = 100  # that one note names; `count` tells how many there are
 class NoteKind(StrEnum):
     IMAGES_ONLY = "images_only"  # pages with images and no text
     UNREADABLE = "unreadable"  # pages that cannot be opened
+    UNSTORED_FORMULAS = "unstored_formulas"  # sheets with formulas whose results the file does not hold
     SKIPPED = "skipped"  # pages that took too long, or crashed the parser
 
 

@@ -26,6 +26,13 @@ def note_text(note: Note) -> str:
                 len(note.pages),
                 pages=pages,
             )
+        case NoteKind.UNSTORED_FORMULAS:
+            return ngettext(
+                "{count} formula in “{names}” has no stored result. Save the file in Excel and upload it again.",
+                "{count} formulas in “{names}” have no stored result. Save the file in Excel and upload it again.",
+                note.count,
+                names="”, “".join(note.names),
+            )
         case NoteKind.SKIPPED:
             text = ngettext(
                 "Page {pages} could not be read within the limits and was left out.",

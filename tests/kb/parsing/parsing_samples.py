@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import docx
 import pptx
@@ -213,6 +214,28 @@ def make_xlsx(sheets: dict[str, list[list[str | float]]]) -> bytes:
         parts[f"xl/worksheets/s{n}.xml"] = (
             f'<worksheet xmlns="{_SHEET}"><sheetData>{_rows(rows)}</sheetData></worksheet>'
         )
+    return make_zip(parts)
+
+
+def make_sheet(cells: str, formats: Sequence[str] = ()) -> bytes:
+    """A workbook with one sheet of these rows, and a cell style 1, 2, … for each number format."""
+    codes = "".join(f'<numFmt numFmtId="{164 + n}" formatCode={quoteattr(code)}/>' for n, code in enumerate(formats))
+    styles = "".join(f'<xf numFmtId="{164 + n}"/>' for n in range(len(formats)))
+    parts = {
+        "_rels/.rels": f'<Relationships xmlns="{_RELATIONS}"><Relationship Id="a" Type="{_OFFICE}/officeDocument" '
+        'Target="/xl/workbook2.xml"/></Relationships>',
+        "xl/workbook2.xml": f'<workbook xmlns="{_SHEET}" xmlns:r="{_OFFICE}"><sheets><sheet name="S" sheetId="1" '
+        'r:id="r1"/></sheets></workbook>',
+        "xl/_rels/workbook2.xml.rels": f'<Relationships xmlns="{_RELATIONS}">'
+        f'<Relationship Id="r1" Type="{_OFFICE}/worksheet" Target="worksheets/s1.xml"/>'
+        f'<Relationship Id="r2" Type="{_OFFICE}/styles" Target="../xl/styles.xml"/>'
+        f'<Relationship Id="r3" Type="{_OFFICE}/sharedStrings" Target="/xl/sharedStrings.xml"/></Relationships>',
+        "xl/styles.xml": f'<styleSheet xmlns="{_SHEET}"><numFmts>{codes}</numFmts>'
+        f'<cellXfs><xf numFmtId="0"/>{styles}</cellXfs></styleSheet>',
+        "xl/sharedStrings.xml": f'<sst xmlns="{_SHEET}"><si><t>plain</t></si><si><r><t>ri</t></r><r><t>ch</t></r></si>'
+        "<si><t>東京</t><rPh><t>とうきょう</t></rPh></si></sst>",
+        "xl/worksheets/s1.xml": f'<worksheet xmlns="{_SHEET}"><sheetData>{cells}</sheetData></worksheet>',
+    }
     return make_zip(parts)
 
 

@@ -263,6 +263,32 @@ def test_xlsx_data_rows_are_not_used_as_headers(
     assert parse(tmp_path, "a.xlsx", samples.make_xlsx({"S": rows})).text.split("\n")[1:] == lines
 
 
+def test_xlsx_cells_read_as_people_see_them(tmp_path: Path) -> None:
+    formats = ["0.0%", "00000", 'yyyy"年"m"月"', "[h]:mm"]
+    values = (0.1275, 1067, 45352, 1.09375)
+    cells = "".join(f'<c s="{style}"><v>{value}</v></c>' for style, value in enumerate(values, 1))
+    shared = '<c t="s"><v>0</v></c><c t="s"><v>1</v></c><c t="s"><v>2</v></c>'
+    others = '<c t="b"><v>1</v></c><c t="str"><f>A1</f><v>text</v></c><c t="e"><v>#N/A</v></c><c s="99"><v>2.50</v></c>'
+    content = samples.make_sheet(f"<row>{cells}</row><row>{shared}</row><row>{others}</row>", formats)
+    lines = ["S", "12.8% | 01067 | 2024年3月 | 26:15", "plain | rich | 東京", "TRUE | text | #N/A | 2.5"]
+    assert parse(tmp_path, "a.xlsx", content).text.split("\n") == lines
+
+
+def test_xlsx_stray_cell_costs_nothing(tmp_path: Path) -> None:
+    row = '<row r="{0}"><c r="A{0}"><v>1</v></c><c r="B{0}"><v>2</v></c></row>'
+    far = '<row r="1048576"><c r="XFD1048576" t="inlineStr"><is><t>far</t></is></c></row>'
+    blank = '<row r="1048575"><c r="A1048575" t="inlineStr"><is><t> </t></is></c></row>'
+    content = samples.make_sheet(row.format(1) + row.format(2) + blank + far)
+    assert parse(tmp_path, "a.xlsx", content).text == "S\n1 | 2\n1 | 2\nfar"
+
+
+def test_xlsx_formulas_without_results_are_shown_and_noted(tmp_path: Path) -> None:
+    cells = '<c><f>B2+C2</f><v></v></c><c><f>SUM(A1)</f></c><c><f>A1</f><v>7</v></c><c t="str"><f>""</f><v></v></c>'
+    document = parse(tmp_path, "a.xlsx", samples.make_sheet(f"<row>{cells}</row>"))
+    assert document.text == "S\n=B2+C2 | =SUM(A1) | 7"
+    assert document.notes == (Note(NoteKind.UNSTORED_FORMULAS, 2, (), ("S",)),)
+
+
 @pytest.mark.parametrize("value", ["2024-01-05", "+1 555 0100", "ann@mail.example", "https://a.example"])
 def test_csv_without_a_header(value: str, tmp_path: Path) -> None:
     rows = f"Ann,Paris,{value}\nBob,Rome,{value}"

@@ -1,0 +1,189 @@
+"""The cells of an Excel workbook, row by row, as people see them: ECMA-376, part 1, 18.3 (worksheets).
+
+Only what the file holds takes time and memory: a cell at the far corner of a sheet costs as much as any other.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+from lxml import etree
+
+from kb.parsing.builder import clean
+from kb.parsing.number_formats import BUILT_IN, GENERAL, format_number
+from kb.parsing.tables import number_text
+
+_MAX_COLUMNS = 16_384
+_REFERENCE = re.compile(r"([A-Z]{1,3})\d*", re.IGNORECASE)
+
+Element = Any  # lxml gives no types
+
+
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    """A pointer from one part to another: its id, the last word of its type, and the other part's path."""
+
+    id: str
+    kind: str
+    part: str
+
+
+class Workbook:
+    """An open workbook. Errors while it is read: those of `zipfile`, `lxml` and of missing values (`LookupError`)."""
+
+    def __init__(self, path: Path) -> None:
+        with ExitStack() as stack:
+            self._archive = stack.enter_context(zipfile.ZipFile(path))
+            self._members = {name.replace("\\", "/").lower(): name for name in self._archive.namelist()}
+            main = self._main_part()
+            root = self._parse(main)
+            parts = {each.id: each.part for each in self._relations(main) if each.kind == "worksheet"}
+            others = {each.kind: each.part for each in self._relations(main)}
+            self._sheets = [(sheet.get("name", ""), parts.get(_relation(sheet))) for sheet in root.iter("{*}sheet")]
+            properties = root.find("{*}workbookPr")
+            self._starts_1904 = properties is not None and properties.get("date1904") in ("1", "true")
+            self._strings = list(self._shared_strings(others.get("sharedStrings", "")))
+            self._formats = self._cell_formats(others.get("styles", ""))
+            self.unstored_formulas = 0  # in the rows that were read
+            stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+    @property
+    def sheet_names(self) -> list[str]:
+        return [name for name, _part in self._sheets]
+
+    def rows(self, index: int) -> Iterator[list[str]]:
+        """The rows of a sheet with anything in them, with an empty one for each gap; none for a sheet of a chart."""
+        part = self._sheets[index][1]
+        if part is None or part not in self._members:
+            return
+        number = last = 0
+        for row in self._elements(part, "row"):
+            number = int(row.get("r") or number + 1)
+            cells = self._cells(row)
+            if any(cells):
+                if number > last + 1:
+                    yield []
+                yield cells
+                last = number
+
+    def _cells(self, row: Element) -> list[str]:
+        cells: list[str] = []
+        for cell in row.iterchildren("{*}c"):
+            text = self._text(cell)
+            column = _column(cell.get("r", "")) or len(cells) + 1
+            if text and column <= _MAX_COLUMNS:
+                cells += [""] * (column - len(cells))
+                cells[column - 1] = text
+            elif len(cells) < column <= _MAX_COLUMNS:
+                cells += [""] * (column - len(cells))
+        return cells
+
+    def _text(self, cell: Element) -> str:
+        kind, value = cell.get("t", "n"), cell.findtext("{*}v") or ""
+        if kind == "inlineStr":
+            return "".join(_string(each) for each in cell.iterchildren("{*}is"))
+        if not value:
+            formula = cell.findtext("{*}f")
+            if cell.find("{*}f") is None or kind == "str":
+                return ""
+            self.unstored_formulas += 1
+            return clean(f"={formula}") if formula else ""
+        if kind == "s":
+            return self._strings[int(value)]
+        if kind == "b":
+            return "FALSE" if value == "0" else "TRUE"
+        if kind != "n":
+            return clean(value)
+        number = float(value)
+        style = int(cell.get("s") or 0)
+        code = self._formats[style] if style < len(self._formats) else GENERAL
+        return format_number(number, code, self._starts_1904) if code != GENERAL else number_text(number)
+
+    # --- the other parts of the file ---
+
+    def _main_part(self) -> str:
+        """Usually xl/workbook.xml, but the package says."""
+        named = (each.part for each in self._relations("") if each.kind == "officeDocument")
+        return next((part for part in named if part in self._members), "xl/workbook.xml")
+
+    def _relations(self, part: str) -> list[_Relation]:
+        """Where a part, or the whole package (""), points to."""
+        path = PurePosixPath(part)
+        listed = (path.parent / "_rels" / f"{path.name}.rels").as_posix()
+        if listed not in self._members:
+            return []
+        found = []
+        for each in self._parse(listed).iterchildren("{*}Relationship"):
+            target = each.get("Target", "").replace("\\", "/")
+            whole = posixpath.normpath(posixpath.join("/", path.parent, target))  # an absolute one replaces the folder
+            found.append(
+                _Relation(each.get("Id", ""), each.get("Type", "").rpartition("/")[2], whole.lstrip("/").lower())
+            )
+        return found
+
+    def _shared_strings(self, part: str) -> Iterator[str]:
+        if part in self._members:
+            yield from map(_string, self._elements(part, "si"))
+
+    def _cell_formats(self, part: str) -> list[str]:
+        """The number format of each cell style."""
+        if part not in self._members:
+            return []
+        root = self._parse(part)
+        codes = dict(BUILT_IN)
+        codes |= {int(each.get("numFmtId", "0")): each.get("formatCode", "") for each in root.iter("{*}numFmt")}
+        styles = root.find("{*}cellXfs")
+        if styles is None:
+            return []
+        return [codes.get(int(style.get("numFmtId") or 0), GENERAL) for style in styles.iterchildren("{*}xf")]
+
+    def _parse(self, part: str) -> Element:
+        with self._archive.open(self._members[part]) as file:
+            return etree.parse(file, etree.XMLParser(resolve_entities=False, no_network=True)).getroot()
+
+    def _elements(self, part: str, name: str) -> Iterator[Element]:
+        """Each element of that name, which is gone once the next one is asked for."""
+        with self._archive.open(self._members[part]) as file:
+            found = etree.iterparse(file, tag=f"{{*}}{name}", resolve_entities=False, no_network=True, huge_tree=True)
+            for _event, element in found:
+                yield element
+                element.clear()
+                while element.getprevious() is not None:
+                    del element.getparent()[0]
+
+
+def _relation(sheet: Element) -> str:
+    """The id of the sheet's relation, in whatever namespace."""
+    return next((value for name, value in sheet.attrib.items() if etree.QName(name).localname == "id"), "")
+
+
+def _string(item: Element) -> str:
+    """The text of a string item, without the readings above its characters."""
+    texts = [part.text or "" for part in item.iter("{*}t") if not _is_reading(part)]
+    return clean("".join(texts))
+
+
+def _is_reading(text: Element) -> bool:
+    return etree.QName(text.getparent()).localname == "rPh"
+
+
+def _column(reference: str) -> int:
+    """1 for A, 27 for AA; 0 if the reference names no column."""
+    match = _REFERENCE.match(reference)
+    number = 0
+    for letter in match.group(1).upper() if match else "":
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number
