@@ -46,7 +46,7 @@ class Workbook:
             root = self._parse(main)
             parts = {each.id: each.part for each in self._relations(main) if each.kind == "worksheet"}
             others = {each.kind: each.part for each in self._relations(main)}
-            self._sheets = [(sheet.get("name", ""), parts.get(_relation(sheet))) for sheet in root.iter("{*}sheet")]
+            self._sheets = [(sheet.get("name", ""), parts.get(_relation_id(sheet))) for sheet in root.iter("{*}sheet")]
             properties = root.find("{*}workbookPr")
             self._starts_1904 = properties is not None and properties.get("date1904") in ("1", "true")
             self._strings = list(self._shared_strings(others.get("sharedStrings", "")))
@@ -165,7 +165,7 @@ class Workbook:
                     del element.getparent()[0]
 
 
-def _relation(sheet: Element) -> str:
+def _relation_id(sheet: Element) -> str:
     """The id of the sheet's relation, in whatever namespace."""
     return next((value for name, value in sheet.attrib.items() if etree.QName(name).localname == "id"), "")
 

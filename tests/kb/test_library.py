@@ -35,7 +35,7 @@ from kb.errors import (
 from kb.library import FileStore
 from kb.library.counts import recount, recount_all
 from kb.models import Document, DocumentOrder, VersionState
-from kb.names import clean_label, clean_name, fold
+from kb.names import clean_file_name, clean_label, clean_name, fold
 from tests.conftest import Clock, Library, make_claims
 
 
@@ -67,6 +67,20 @@ def test_names_are_labels_in_any_script(given: str, cleaned: str) -> None:
 def test_invisible_and_long_names_are_refused(given: str) -> None:
     with pytest.raises(InvalidName):
         clean_name(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "shortened"),
+    [
+        ("年" * 300 + ".pdf", "年" * 251 + ".pdf"),
+        ("a" * 251 + ".pdf", "a" * 251 + ".pdf"),
+        ("a" * 300, "a" * 255),
+        ("a." + "b" * 300, "a." + "b" * 253),  # no extension
+        ("a" * 254 + "\u200b.md", "a" * 252 + ".md"),
+    ],
+)
+def test_long_file_name_keeps_its_extension(given: str, shortened: str) -> None:
+    assert clean_file_name(given) == shortened
 
 
 def test_chinese_label_of_255_bytes_is_kept() -> None:

@@ -15,7 +15,7 @@ from alembic import command
 from kb.conversations import Conversations
 from kb.database import Database
 from kb.database.migrate import alembic_config, upgrade
-from kb.database.tables import FOLDED_CHARACTERS, versions
+from kb.database.tables import FOLDED_CHARACTERS, documents, versions
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.library.counts import recount
 from kb.models import DocumentOrder, RetrievalProfile, VersionState
@@ -137,6 +137,24 @@ def test_data_of_the_first_revision_is_kept_and_found(database: Database, make_s
         assert [each.id for each in conversations.search(USER, search)] == [CONVERSATION], search
     assert conversations.search(USER, "base") == []  # a notice is no text of the conversation
     assert [message.content for message in conversations.messages(USER, CONVERSATION)] == ["Base", "Grüße", "ΣΊΣΥΦΟΣ"]
+
+
+def test_documents_get_the_format_that_their_name_says(database: Database) -> None:
+    fill(database)
+    add_document(database, "陈旧.MD", "failed")
+    add_document(database, "unknown.xyz", "failed")
+    database.migrate()
+    with database.read() as connection:
+        found = connection.execute(
+            sa.select(documents.c.name, versions.c.media_type, versions.c.sha256, versions.c.notes)
+            .join(versions, versions.c.document_id == documents.c.id)
+            .where(versions.c.state == "failed")
+        ).all()
+    assert sorted(map(tuple, found), key=str) == [
+        ("Failed.pdf", "application/pdf", "", {}),
+        ("unknown.xyz", "", "", {}),
+        ("陈旧.MD", "text/markdown", "", {}),
+    ]
 
 
 OLD_WEIGHTS = {"dense_weight": 0.45, "lexical_weight": 0.55}
