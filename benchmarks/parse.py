@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from benchmarks.ingest import find_files
-from kb.config import Settings
+from kb.config import load_settings
 from kb.errors import KbError, NoText
 from kb.notes import Note, merge_notes
 from kb.parsing import Limits, ParserProcess, detect_media_type
@@ -30,7 +30,7 @@ RESET_PEAK = "5"  # see proc(5), clear_refs
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parse", description=__doc__)
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
-    settings = Settings()
+    settings = load_settings()
     limits = Limits(settings.parsing_timeout_seconds, settings.parsing_page_timeout_seconds)
     with ParserProcess(settings.parsing_memory_mb) as process:
         for path in find_files(parser.parse_args().paths):

@@ -60,7 +60,8 @@ _CLAIM = (
 )
 _CLAIMED = (
     sa.select(
-        *(versions.c[name] for name in ("document_id", "file_key", "media_type", "stored_chunks", "chunks_digest")),
+        *(versions.c.document_id, versions.c.file_key, versions.c.media_type),
+        *(versions.c.stored_chunks, versions.c.chunks_digest),
         documents.c.name.label("document_name"),
         knowledge_bases,
     )

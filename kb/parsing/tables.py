@@ -16,7 +16,7 @@ _MAX_HEADER_CELL = 80  # characters; longer ones are prose
 
 def number_text(value: float) -> str:
     """3 instead of 3.0; other numbers with the 15 digits that Office keeps, written out."""
-    if value.is_integer() and abs(value) < _EXACT:
+    if float(value).is_integer() and abs(value) < _EXACT:
         return str(int(value))
     return format(Decimal(f"{value:.15g}"), "f") if abs(value) < _WRITTEN_OUT else f"{value:.15g}"
 

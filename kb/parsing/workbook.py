@@ -177,7 +177,7 @@ def _string(item: Element) -> str:
 
 
 def _is_reading(text: Element) -> bool:
-    return etree.QName(text.getparent()).localname == "rPh"
+    return bool(etree.QName(text.getparent()).localname == "rPh")
 
 
 def _column(reference: str) -> int:
