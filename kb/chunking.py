@@ -1,21 +1,22 @@
 """Parsed document → chunks. Pure: the same text always gives the same spans.
 
 A section reaches from one heading to the next. Sections stay whole and are joined while they fit; a longer one is
-split at the best place available: paragraph, line, sentence, clause, word. Slides and sheets are not joined. Length is
-measured in columns. A Han character takes two, so that a chunk contains about as much in Chinese as in English.
+split at the best place available: paragraph, line, sentence, clause, word. Slides and sheets are not joined. Rows of
+tables stay whole, and none is repeated in part, since each can be understood alone. Length is measured in columns. A
+Han character takes two, so that a chunk contains about as much in Chinese as in English.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
-from kb.models import ChunkSpan, Heading, ParsedDocument
+from kb.models import ChunkSpan, Heading, ParsedDocument, TableRows
 
 MAX_CHUNK_BYTES = 60_000
 _MAX_COLUMNS = MAX_CHUNK_BYTES // 4  # a character has at least one column and at most four bytes
@@ -85,7 +86,7 @@ def _spans(document: ParsedDocument, size: int, overlap: int) -> Iterator[tuple[
         if sum(section.columns for section in group) <= size:
             yield start, end
         else:
-            yield from _split(document.text, start, end, size, overlap)
+            yield from _split(document, start, end, size, overlap)
 
 
 def _wholes(document: ParsedDocument) -> Iterator[list[_Section]]:
@@ -141,16 +142,23 @@ def _units(sections: Iterable[_Section]) -> Iterator[list[_Section]]:
         yield unit
 
 
-def _split(text: str, start: int, end: int, size: int, overlap: int) -> Iterator[tuple[int, int]]:
+def _split(document: ParsedDocument, start: int, end: int, size: int, overlap: int) -> Iterator[tuple[int, int]]:
     """Split a section that is too long; each part after the first begins with the end of the previous one."""
     before: tuple[int, int] | None = None
-    for part_start, part_end in _parts(text, start, end, size - overlap):
-        part = (_overlap_start(text, start, part_start, overlap), part_end)
+    for part_start, part_end in _parts(document.text, start, end, size - overlap):
+        first = max(start, _end_of_rows(document.tables, part_start))
+        part = (_overlap_start(document.text, first, part_start, overlap), part_end)
         if before and part[0] > before[0]:  # else this part contains all of the previous one
             yield before
         before = part
     if before:
         yield before
+
+
+def _end_of_rows(tables: Sequence[TableRows], at: int) -> int:
+    """Where the last table before `at` ends; `at` inside a table."""
+    index = bisect_left(tables, at, key=lambda rows: rows.start)
+    return min(tables[index - 1].end, at) if index else 0
 
 
 def _parts(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:

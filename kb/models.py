@@ -97,10 +97,18 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class ParsedDocument:
-    """A file's text with its page and heading positions, all as character offsets into `text`.
+class TableRows:
+    """Characters `start` to `end` of the parsed text are rows of a table, one a line."""
 
-    `pages` is empty for formats without pages; both tuples are in order of `start`. Pages are whole where each is a
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """A file's text with the positions of its pages, headings and tables, all as character offsets into `text`.
+
+    `pages` is empty for formats without pages; all tuples are in order of `start`. Pages are whole where each is a
     thing of its own, as slides and sheets are: none goes on with the one before.
     """
 
@@ -110,6 +118,7 @@ class ParsedDocument:
     title: str = ""
     has_whole_pages: bool = False
     notes: tuple[Note, ...] = ()
+    tables: tuple[TableRows, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

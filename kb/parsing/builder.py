@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from kb.errors import N_, FileTooLarge
-from kb.models import Heading, PageStart, ParsedDocument
+from kb.models import Heading, PageStart, ParsedDocument, TableRows
 from kb.notes import Note, NoteKind, merge_notes
+from kb.parsing.symbols import read_symbols
 
 MAX_CHARACTERS = 300_000_000  # per document; the error message repeats the number
 PART_CHARACTERS = 50_000
@@ -36,9 +37,9 @@ _Positioned = TypeVar("_Positioned", PageStart, Heading)
 def clean(text: str) -> str:
     """Remove what cannot be seen: control characters, terminal sequences, soft hyphens, characters without width.
 
-    At most two blank lines in a row are kept.
+    The private-use characters of symbol fonts become the signs that people see. At most two blank lines in a row stay.
     """
-    text = _INVISIBLE.sub(_needed, _NEWLINES.sub("\n", _TERMINAL.sub("", text)))
+    text = read_symbols(_INVISIBLE.sub(_needed, _NEWLINES.sub("\n", _TERMINAL.sub("", text))))
     return _BLANK_LINES.sub("\n\n\n", _UNWANTED.sub("", text))
 
 
@@ -76,6 +77,7 @@ class TextBuilder:
         self._pieces: list[str] = []
         self._pages: list[PageStart] = []
         self._headings: list[Heading] = []
+        self._tables: list[TableRows] = []
         self._notes: list[Note] = []
         self._waiting: list[int] = []  # pages without text so far
         self._gap = 1
@@ -100,6 +102,13 @@ class TextBuilder:
         self._waiting.clear()
         self._append(text)
         return start
+
+    def add_rows(self, lines: Iterable[str]) -> None:
+        """Append the rows of a table, one a line; nothing cuts them while they are shorter than a chunk."""
+        text = clean("\n".join(lines)).strip("\n")
+        if text and not text.isspace():
+            start = self.add_clean(text)
+            self._tables.append(TableRows(start, self.length))
 
     def add_heading(self, level: int, title: str) -> None:
         """Append the whole `title` as a line that is a heading."""
@@ -150,9 +159,10 @@ class TextBuilder:
                 clean_title(self.title) if first == 0 else "",
                 self._has_whole_pages,
                 notes,
+                tuple(_clipped(self._tables, first, begin + end)),
             )
             notes = ()
-        for collected in (self._pieces, self._pages, self._headings, self._notes):
+        for collected in (self._pieces, self._pages, self._headings, self._tables, self._notes):
             collected.clear()
 
     def last_parts(self) -> Iterator[ParsedDocument]:
@@ -175,6 +185,13 @@ def _within(positioned: Sequence[_Positioned], first: int, until: int) -> Sequen
     return positioned[low : bisect_left(positioned, until, lo=low, key=lambda each: each.start)]
 
 
+def _clipped(tables: Iterable[TableRows], first: int, end: int) -> Iterator[TableRows]:
+    """What of the tables is between `first` and `end`, with positions counted from `first`."""
+    for rows in tables:
+        if rows.start < end and rows.end > first:
+            yield TableRows(max(rows.start, first) - first, min(rows.end, end) - first)
+
+
 def _cuts(text: str, headings: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Stretches of at most `PART_CHARACTERS`; the positions of `headings` are in ascending order."""
     start = 0
@@ -195,17 +212,20 @@ def joined(parts: Iterable[ParsedDocument]) -> ParsedDocument:
     texts: list[str] = []
     pages: list[PageStart] = []
     headings: list[Heading] = []
+    tables: list[TableRows] = []
     notes: list[Note] = []
     length, title, has_whole_pages = 0, "", False
     for part in parts:
         pages += [PageStart(length + page.start, page.number) for page in part.pages]
         headings += [replace(heading, start=length + heading.start) for heading in part.headings]
+        tables += [TableRows(length + rows.start, length + rows.end) for rows in part.tables]
         notes += part.notes
         title, has_whole_pages = title or part.title, has_whole_pages or part.has_whole_pages
         texts.append(part.text)
         length += len(part.text)
     text = "".join(texts)
-    return ParsedDocument(text, tuple(pages), tuple(headings), title, has_whole_pages, merge_notes(notes))
+    merged = merge_notes(notes)
+    return ParsedDocument(text, tuple(pages), tuple(headings), title, has_whole_pages, merged, tuple(tables))
 
 
 Report = Callable[[int, int], None]

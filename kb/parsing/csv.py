@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from kb.errors import N_, DamagedFile
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
@@ -17,43 +16,74 @@ from kb.parsing.tables import table_lines
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 50
+_SAMPLE_CHARACTERS = 100_000
 _MAX_FIELD = 10_000_000
+_MAX_LINES = 200  # of one quoted cell; a quotation mark that is open for longer was never closed
 _MAX_REPEATED = 20_000_000  # characters; a larger file has the header only once
 _BATCH = 5_000  # rows
+_DELIMITER_LINE = re.compile(r"sep=(.)\n", re.IGNORECASE)  # of Excel
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
     """One line per row, with the header's names before the values."""
     text = clean(decode(source.path.read_bytes())).strip("\n")
-    delimiter = "\t" if source.media_type == TAB_SEPARATED else _detect_delimiter(text)
+    said = _DELIMITER_LINE.match(text)
+    if said:
+        text, delimiter = text[said.end() :], said.group(1)
+    else:
+        delimiter = "\t" if source.media_type == TAB_SEPARATED else _detect_delimiter(text)
+    rows = _read_rows(text, delimiter)
+    lines = table_lines(rows) if len(text) <= _MAX_REPEATED else (" | ".join(row) for row in rows)
     builder = TextBuilder(source.name)
-    repeat = len(text) <= _MAX_REPEATED
-    lines = table_lines(_read_rows(text, delimiter), repeat_header=repeat) if repeat else _piped(text, delimiter)
-    try:
-        while batch := list(islice(lines, _BATCH)):
-            builder.add_clean("\n".join(batch))
-            yield from builder.full_parts()
-    except csv.Error as error:
-        raise DamagedFile(name=source.name, detail=N_("a quotation mark is never closed")) from error
+    while batch := list(islice(lines, _BATCH)):
+        builder.add_rows(batch)
+        yield from builder.full_parts()
     yield from builder.last_parts()
 
 
-def _piped(text: str, delimiter: str) -> Iterator[str]:
-    return (" | ".join(row) for row in _read_rows(text, delimiter))
-
-
 def _read_rows(text: str, delimiter: str) -> Iterator[list[str]]:
+    """The cells of each row. Where a quotation mark is never closed, it is read as any other character."""
     csv.field_size_limit(_MAX_FIELD)
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = text.split("\n")
+    at = 0
+    while at < len(lines):
+        count, row = _read_row(lines, at, delimiter)
+        yield row
+        at += count
+
+
+def _read_row(lines: list[str], at: int, delimiter: str) -> tuple[int, list[str]]:
+    """How many lines the row has that begins at line `at`, and its cells."""
+    line = lines[at]
+    if '"' not in line:
+        return 1, line.split(delimiter)
+    row: list[str] | None = None
+    for count in range(1, min(_MAX_LINES, len(lines) - at) + 1):
+        if count > 1 and '"' not in lines[at + count - 1]:
+            continue  # it cannot end here
+        try:
+            row = next(csv.reader(["\n".join(lines[at : at + count])], delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            if "unexpected end" in str(error) or "newline inside" in str(error):
+                continue
+            break
+        return count, row
+    plain = [cell[1:] if cell.startswith('"') and cell.count('"') == 1 else cell for cell in line.split(delimiter)]
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter))
+    except csv.Error:
+        return 1, plain
+    has_quoted_delimiter = 1 < len(cells) < len(plain) and line.count('"') % 2 == 0
+    return 1, cells if has_quoted_delimiter else plain
 
 
 def _detect_delimiter(text: str) -> str:
     """The delimiter that most often gives the first rows the same number of cells."""
-    return max(_DELIMITERS, key=lambda delimiter: _regularity(text[:100_000], delimiter))
+    return max(_DELIMITERS, key=lambda delimiter: _regularity(text[:_SAMPLE_CHARACTERS], delimiter))
 
 
 def _regularity(sample: str, delimiter: str) -> tuple[float, int]:
-    widths = Counter(len(row) for row in islice(_read_rows(sample, delimiter), _SAMPLE_ROWS) if row)
+    widths = Counter(len(row) for row in islice(_read_rows(sample, delimiter), _SAMPLE_ROWS) if any(row))
     if not widths:
         return 0.0, 0
     width, rows = widths.most_common(1)[0]

@@ -6,7 +6,7 @@ import json
 import struct
 from typing import IO, Any
 
-from kb.models import Heading, PageStart, ParsedDocument
+from kb.models import Heading, PageStart, ParsedDocument, TableRows
 from kb.notes import Note
 
 _LENGTH = struct.Struct(">Q")
@@ -44,6 +44,7 @@ def part_frame(document: ParsedDocument) -> Frame:
         "title": document.title,
         "whole": document.has_whole_pages,
         "notes": [(note.kind, note.count, note.pages, note.names) for note in document.notes],
+        "tables": [(rows.start, rows.end) for rows in document.tables],
     }
 
 
@@ -52,4 +53,5 @@ def read_part(frame: Frame) -> ParsedDocument:
     pages = tuple(PageStart(start, number) for start, number in frame["pages"])
     headings = tuple(Heading(start, level, title) for start, level, title in frame["headings"])
     notes = tuple(Note(kind, count, tuple(pages), tuple(names)) for kind, count, pages, names in frame["notes"])
-    return ParsedDocument(frame["text"], pages, headings, frame["title"], frame["whole"], notes)
+    tables = tuple(TableRows(start, end) for start, end in frame["tables"])
+    return ParsedDocument(frame["text"], pages, headings, frame["title"], frame["whole"], notes, tables)

@@ -1,16 +1,20 @@
-"""Markdown: the text as written, without embedded images, and the positions of its headings."""
+"""Markdown: the text as written, with tables as rows, HTML read as HTML, and the positions of its headings."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, field
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
+from kb.parsing.html import add_page
+from kb.parsing.inline import LOWERED, RAISED, join_runs
+from kb.parsing.tables import table_lines
 
 _MAX_TOKENIZED = 20_000_000  # characters; a larger file gets no headings, because its tokens would fill the memory
 _EMBEDDED = re.compile(r"data:[\w.+/-]{3,80}(?:;[\w.=-]{1,40}){0,3},[\w+/=%-]{200,}")
@@ -18,42 +22,152 @@ _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", 
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKUP = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)|<[^>]{0,200}>|[ \t]+\{#[^}]*\}$")
+_CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_RAISED = re.compile(r"(?is)<(sup|sub)\b[^<>]{0,200}>(.{0,200}?)</\1\s*>")
+_BREAK = re.compile(r"(?i)<br\b[^<>]{0,100}>[ \t]*\n?")
+_READING = re.compile(r"(?is)<(rt|rp)\b[^<>]{0,100}>.{0,200}?</\1\s*>")
+_TAG = re.compile(
+    r"(?i)</?(?:a|abbr|b|big|center|cite|code|del|details|div|dl|dd|dt|em|figure|figcaption|font|h[1-6]|hr|i|img|ins|"
+    r"kbd|li|mark|ol|p|picture|q|ruby|rb|s|samp|small|source|span|strike|strong|summary|tt|u|ul|var|video|wbr)"
+    r"(?:\s[^<>]{0,2000})?/?>"
+)
+# A heading as most editors show it, though CommonMark wants a space; `#` and a word alone may be a hashtag.
+_HASHES = re.compile(
+    r"[ ]{0,3}(?:(#)(?=[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7a3])|(#{2,6})(?=[^\s#]))([^#\n]{1,80}?)#*[ \t]*"
+)
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
     """Headings follow CommonMark, so a `#` in a code block is not one. The first heading is the title."""
     builder = TextBuilder(source.name)
     text = _EMBEDDED.sub("data:…", clean(decode(source.path.read_bytes())).strip("\n"))
-    builder.add_clean(text)
     front = _FRONT_MATTER.match(text)
     found = _FRONT_TITLE.search(front.group()) if front else None
     builder.title = found.group(1) if found else ""
-    if len(text) <= _MAX_TOKENIZED:
-        for start, level, heading in _find_headings(text, front.end() if front else 0):
-            builder.mark_heading(start, level, heading)
-            builder.title = builder.title or heading
+    if len(text) > _MAX_TOKENIZED:
+        builder.add_clean(text)
+    else:
+        begin = front.end() if front else 0
+        writer = _Writer(builder, text[:begin])
+        writer.write(text[begin:])
     yield from builder.last_parts()
 
 
-def _find_headings(text: str, begin: int) -> Iterator[tuple[int, int, str]]:
-    """The start, level and title of each heading after `begin`."""
-    body = text[begin:]
-    line_starts = [
-        begin,
-        *accumulate((len(line) for line in body.split("\n")), lambda at, n: at + n + 1, initial=begin),
-    ]
-    tokens = _block_parser().parse(body)
-    for opening, inline in pairwise(tokens):
-        if opening.type == "heading_open" and opening.map:
-            yield line_starts[opening.map[0] + 1], int(opening.tag[1:]), _plain(inline.content)
-
-
 def _block_parser() -> MarkdownIt:
-    """CommonMark without the inline rules, because we need only where blocks begin."""
-    parser = MarkdownIt("commonmark")
+    """CommonMark with tables, without the inline rules, because we need only where blocks begin."""
+    parser = MarkdownIt("commonmark").enable("table")
     parser.core.ruler.enableOnly(["normalize", "block"])
     return parser
 
 
+@dataclass(slots=True)
+class _Writer:
+    """Passes the blocks to the builder: most lines as they are written, in stretches."""
+
+    builder: TextBuilder
+    stretch: str
+    headings: list[tuple[int, int, str]] = field(default_factory=list)  # in the stretch: place, level, title
+
+    def write(self, body: str) -> None:
+        lines = body.split("\n")
+        done = 0
+        tokens = _block_parser().parse(body)
+        for index, token in enumerate(tokens):
+            if token.map is None or token.map[0] < done:
+                continue
+            first, end = token.map
+            if token.type == "heading_open":
+                self._take(lines[done:first])
+                self._head(int(token.tag[1:]), _plain(tokens[index + 1].content))
+                self._take([_without_tags(line) for line in lines[first:end]])
+            elif token.type == "table_open" and token.level == 0:
+                self._take(lines[done:first])
+                self._flush()
+                self.builder.add_rows(table_lines(_rows(tokens, index), header=1))
+                self.builder.break_paragraph()
+            elif token.type == "html_block" and token.level == 0:
+                self._take(lines[done:first])
+                self._flush()
+                add_page(self.builder, "\n".join(lines[first:end]))
+                self.builder.break_paragraph()
+            elif token.type == "paragraph_open":
+                self._take(lines[done:first])
+                self._take_paragraph("\n".join(lines[first:end]))
+            elif token.type in ("fence", "code_block", "html_block"):
+                self._take(lines[done:end])
+            else:
+                continue
+            done = end
+        self._take(lines[done:])
+        self._flush()
+
+    def _take(self, lines: list[str]) -> None:
+        self.stretch += "".join(f"{line}\n" for line in lines)
+
+    def _take_paragraph(self, text: str) -> None:
+        for line in _without_tags(text).split("\n"):
+            match = _HASHES.fullmatch(line)
+            if match:
+                self._head(len(match.group(1) or match.group(2)), _plain(match.group(3)))
+            self._take([line])
+
+    def _head(self, level: int, title: str) -> None:
+        self.headings.append((len(self.stretch), level, title))
+
+    def _flush(self) -> None:
+        stripped = self.stretch.lstrip("\n")
+        dropped = len(self.stretch) - len(stripped)
+        if stripped.strip():
+            start = self.builder.add_clean(stripped)
+            for place, level, title in self.headings:
+                self.builder.mark_heading(start + place - dropped, level, title)
+                self.builder.title = self.builder.title or title
+        if self.stretch.endswith("\n\n"):
+            self.builder.break_paragraph()
+        self.stretch = ""
+        self.headings.clear()
+
+
+def _rows(tokens: list[Token], begin: int) -> Iterator[list[str]]:
+    """The cells of the table that begins with the token at `begin`."""
+    cells: list[str] = []
+    for token in tokens[begin:]:
+        if token.type == "table_close":
+            return
+        if token.type == "inline":
+            cells.append(_plain_cell(token.content))
+        elif token.type == "tr_close":
+            yield cells
+            cells = []
+
+
+def _plain_cell(text: str) -> str:
+    return _without_tags(_BREAK.sub(" ", text))
+
+
+def _without_tags(text: str) -> str:
+    """`text` with its HTML read, except in spans of code."""
+    if "<" not in text:
+        return text
+    pieces: list[str] = []
+    at = 0
+    for span in _CODE_SPAN.finditer(text):
+        pieces += [_read_tags(text[at : span.start()]), span.group()]
+        at = span.end()
+    return "".join([*pieces, _read_tags(text[at:])])
+
+
+def _read_tags(text: str) -> str:
+    text = _READING.sub("", _BREAK.sub("\n", _COMMENT.sub("", text)))
+    levels = {"sup": RAISED, "sub": LOWERED}
+    runs: list[tuple[str, int]] = []
+    at = 0
+    for match in _RAISED.finditer(text):
+        runs += [(text[at : match.start()], 0), (_TAG.sub("", match.group(2)), levels[match.group(1).lower()])]
+        at = match.end()
+    return _TAG.sub("", join_runs([*runs, (text[at:], 0)]))
+
+
 def _plain(title: str) -> str:
-    return _MARKUP.sub("", _LINK.sub(r"\1", title)).strip()
+    return _MARKUP.sub("", _LINK.sub(r"\1", _COMMENT.sub("", title))).strip()

@@ -2,72 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pptx
 from lxml.etree import XMLSyntaxError
+from pptx.exc import PythonPptxError
 from pptx.oxml import parse_xml
 from pptx.oxml.ns import qn
 
 from kb.models import ParsedDocument
+from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.tables import join_cells, number_text
+from kb.parsing.formulas import omml_text
+from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
+from kb.parsing.numbering import count
+from kb.parsing.symbols import read_symbols
+from kb.parsing.tables import SPANNED, below, number_text, table_lines
 
-_PARAGRAPH, _TEXT = qn("a:p"), qn("a:t")
-_FORMULA_TEXT = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
+_PARAGRAPH, _RUN, _TEXT = qn("a:p"), qn("a:r"), qn("a:t")
+_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _ALTERNATIVES = "{http://schemas.openxmlformats.org/markup-compatibility/2006}AlternateContent"
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 _DIAGRAM_DATA = qn("r:dm")
 _MAX_POINTS = 500
+_BESIDE = 0.5  # shapes that overlap in height by this share of the higher one stand side by side
+_NUMBER_STYLES = {
+    "alphaLc": "lowerLetter",
+    "alphaUc": "upperLetter",
+    "romanLc": "lowerRoman",
+    "romanUc": "upperRoman",
+    "arabic": "decimal",
+    "circleNum": "decimalEnclosedCircle",
+    "ea1": "chineseCounting",
+}
+_FOOTERS = ("dt", "ftr", "sldNum")
+
+Element = Any  # lxml gives no types
+_Box = tuple[int, int, int]  # top, bottom and left
+_Placed = tuple[_Box, list[Any]]
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
-    """Slides in order, including hidden ones."""
+    """Slides in order, including hidden ones; on each, from the top to the bottom and from left to right."""
     presentation = pptx.Presentation(str(source.path))
     title = presentation.core_properties.title or ""
     builder = TextBuilder(source.name, title=title, has_whole_pages=True)
     slides = list(presentation.slides)
+    footers: set[str] = set()
     for number, slide in enumerate(slides, start=1):
         builder.start_page(number)
-        _add_slide(builder, slide)
+        _add_slide(builder, slide, footers)
         yield from builder.parts()
         source.report(number, len(slides))
     yield from builder.last_parts()
 
 
-def _add_slide(builder: TextBuilder, slide: Any) -> None:
+def _add_slide(builder: TextBuilder, slide: Any, footers: set[str]) -> None:
     title = slide.shapes.title
     if title is not None:
-        builder.add_heading(1, title.text_frame.text)
-    for shape in _leaves(slide.shapes):
+        builder.add_heading(1, _text(title._element))
+    for shape in _in_order(slide.shapes):
         if isinstance(shape, str):
             builder.add(shape)
-        elif title is None or shape.shape_id != title.shape_id:
+        elif title is not None and shape.shape_id == title.shape_id:
+            continue
+        elif _is_footer(shape):  # the same on each slide
+            text = _text(shape._element)
+            if text not in footers and not is_page_number(text):
+                builder.add(text)
+            footers.add(text)
+        else:
             _add_shape(builder, shape)
     if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
-        builder.add(slide.notes_slide.notes_text_frame.text, gap=2)
+        builder.add(_text(slide.notes_slide.notes_text_frame._txBody), gap=2)
 
 
-def _leaves(shapes: Any) -> Iterator[Any]:
-    """The shapes, with groups expanded; shapes that python-pptx does not know come as text."""
+def _is_footer(shape: Any) -> bool:
+    placeholder = shape._element.find(f".//{qn('p:nvPr')}/{qn('p:ph')}")
+    return placeholder is not None and placeholder.get("type") in _FOOTERS
+
+
+# --- the order of shapes ---
+
+
+def _in_order(shapes: Any) -> list[Any]:
+    """The shapes as people read them, with groups expanded; shapes that python-pptx does not know come as text."""
     known = {shape._element: shape for shape in shapes}
+    placed: list[_Placed] = []
+    above = (0, 0, 0)
     for element in shapes._element.iterchildren():
         if element.tag == _ALTERNATIVES:  # for new and old programs; new ones write formulas this way
-            yield _paragraphs(element[0]) if len(element) else ""
+            found: list[Any] = [_text(element[0])] if len(element) else []
+            box = _box_of_element(element) or above
         elif (shape := known.get(element)) is None:
             continue
-        elif hasattr(shape, "shapes"):
-            yield from _leaves(shape.shapes)
         else:
-            yield shape
+            found = _in_order(shape.shapes) if hasattr(shape, "shapes") else [shape]
+            box = _box(shape) or above
+        placed.append((box, found))
+        above = box
+    placed.sort(key=lambda each: each[0][0])
+    return [shape for row in _side_by_side(placed) for shape in row]
+
+
+def _box(shape: Any) -> _Box | None:
+    """Where a shape is; None if neither the slide nor its layout says."""
+    try:
+        top, left, height = shape.top, shape.left, shape.height
+    except (AttributeError, KeyError, ValueError, PythonPptxError):
+        return None
+    return None if top is None or left is None else (int(top), int(top) + int(height or 0), int(left))
+
+
+def _box_of_element(element: Element) -> _Box | None:
+    offset, extent = element.find(f".//{qn('a:off')}"), element.find(f".//{qn('a:ext')}[@cy]")
+    if offset is None:
+        return None
+    top = int(offset.get("y") or 0)
+    return top, top + (int(extent.get("cy")) if extent is not None else 0), int(offset.get("x") or 0)
+
+
+def _side_by_side(placed: list[_Placed]) -> Iterator[list[Any]]:
+    """Rows of shapes, each from left to right, though some begin a little higher. `placed` goes from top to bottom."""
+    while placed:
+        first = placed[0][0]
+        row = [each for each in placed if _is_beside(first, each[0])]
+        placed = [each for each in placed if not _is_beside(first, each[0])]
+        yield [shape for _box, shapes in sorted(row, key=lambda each: each[0][2]) for shape in shapes]
+
+
+def _is_beside(one: _Box, other: _Box) -> bool:
+    common = min(one[1], other[1]) - max(one[0], other[0])
+    return one[0] == other[0] or common > _BESIDE * max(one[1] - one[0], other[1] - other[0])
+
+
+# --- what is in a shape ---
 
 
 def _add_shape(builder: TextBuilder, shape: Any) -> None:
     if shape.has_text_frame:
-        builder.add(shape.text_frame.text)
+        builder.add(_text(shape._element))
     elif getattr(shape, "has_table", False):
-        _add_rows(builder, ([cell.text for cell in row.cells] for row in shape.table.rows))
+        builder.break_paragraph()
+        builder.add_rows(table_lines(_grid(shape.table), is_assumed=True))
+        builder.break_paragraph()
     else:
         try:
             _add_drawing(builder, shape)
@@ -75,11 +155,25 @@ def _add_shape(builder: TextBuilder, shape: Any) -> None:
             return  # broken, or unknown to python-pptx; keep the rest of the slides
 
 
+def _grid(table: Any) -> list[list[str]]:
+    """The cells row by row, merged ones filled downwards."""
+    rows: list[list[str]] = []
+    for row in table._tbl.tr_lst:
+        cells: list[str] = []
+        for cell in row.tc_lst:
+            if cell.hMerge:
+                cells.append(SPANNED)
+            else:
+                cells.append(below(rows, len(cells)) if cell.vMerge else _text(cell))
+        rows.append(cells)
+    return rows
+
+
 def _add_drawing(builder: TextBuilder, shape: Any) -> None:
     if getattr(shape, "has_chart", False):
         _add_chart(builder, shape.chart)
     elif (data := shape._element.find(f".//{_DIAGRAM}")) is not None and (part := data.get(_DIAGRAM_DATA)):
-        builder.add(_paragraphs(parse_xml(shape.part.related_part(part).blob)))
+        builder.add(_text(parse_xml(shape.part.related_part(part).blob)))
 
 
 def _add_chart(builder: TextBuilder, chart: Any) -> None:
@@ -94,25 +188,80 @@ def _add_chart(builder: TextBuilder, chart: Any) -> None:
         rows = list(zip(plot.categories, *(one.values for one in series), strict=False))
         if rows:
             header = ["", *(one.name for one in series)]
-            _add_rows(builder, [header, *([_text(value) for value in row] for row in rows)])
+            cells = [header, *([_value_text(value) for value in row] for row in rows)]
+            builder.break_paragraph()
+            builder.add_rows(table_lines(cells, header=1))
+            builder.break_paragraph()
 
 
-def _add_rows(builder: TextBuilder, rows: Iterable[list[str]]) -> None:
-    builder.break_paragraph()
-    for row in rows:
-        builder.add(join_cells(row))
-    builder.break_paragraph()
-
-
-def _text(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value is None:
         return ""
     return number_text(value) if isinstance(value, float) else str(value)
 
 
-def _paragraphs(element: Any) -> str:
-    """The text of all paragraphs under `element`, one per line."""
-    return "\n".join(
-        "".join(node.text or "" for node in paragraph.iter(_TEXT, _FORMULA_TEXT))
-        for paragraph in element.iter(_PARAGRAPH)
-    )
+# --- text ---
+
+
+def _text(element: Element) -> str:
+    """The text of all paragraphs under `element`, one per line, with the numbers of lists."""
+    lines: list[str] = []
+    counts: dict[int, tuple[str, int]] = {}  # by level: the style, and the last number
+    for paragraph in element.iter(_PARAGRAPH):
+        text = join_runs(_runs(paragraph)).strip()
+        if text:
+            lines.append(_number(paragraph, counts) + text)
+    return "\n".join(lines)
+
+
+def _runs(paragraph: Element) -> Iterator[Run]:
+    for child in paragraph.iterchildren():
+        if child.tag == _RUN:
+            yield _run(child)
+        elif child.tag == qn("a:br"):
+            yield "\n", 0
+        elif child.tag == qn("a:fld"):
+            yield child.findtext(_TEXT) or "", 0
+        elif isinstance(child.tag, str) and child.tag != _FALLBACK:
+            formula = child if child.tag == f"{_MATH}oMath" else None
+            if formula is None and not child.tag.startswith(_MATH):
+                formula = child.find(f".//{_MATH}oMath")
+            if formula is not None:
+                yield omml_text(formula), 0
+            elif child.tag != qn("a:pPr"):
+                yield from _runs(child)
+
+
+def _run(run: Element) -> Run:
+    properties = run.find(qn("a:rPr"))
+    raised, font = "", ""
+    if properties is not None:
+        raised = properties.get("baseline") or ""
+        fonts = [properties.find(qn(f"a:{name}")) for name in ("sym", "latin")]
+        font = next((each.get("typeface") or "" for each in fonts if each is not None), "")
+    shift = int(raised) if raised.lstrip("-").isdigit() else 0
+    level = RAISED if shift > 0 else LOWERED if shift < 0 else 0
+    return read_symbols(run.findtext(_TEXT) or "", font).replace("_x000B_", "\n"), level
+
+
+def _number(paragraph: Element, counts: dict[int, tuple[str, int]]) -> str:
+    """The automatic number before a paragraph, with a space; `counts` holds the numbers before it."""
+    properties = paragraph.find(qn("a:pPr"))
+    level = int(properties.get("lvl") or 0) if properties is not None else 0
+    for deeper in [each for each in counts if each > level]:
+        del counts[deeper]
+    numbered = properties.find(qn("a:buAutoNum")) if properties is not None else None
+    if numbered is None:
+        counts.pop(level, None)
+        return ""
+    style, first = numbered.get("type") or "", int(numbered.get("startAt") or 1)
+    before = counts.get(level)
+    number = before[1] + 1 if before and before[0] == style else first
+    counts[level] = (style, number)
+    known = next((name for name in _NUMBER_STYLES if style.startswith(name)), "arabic")
+    text = count(number, _NUMBER_STYLES[known])
+    if style.endswith("ParenBoth"):
+        return f"({text}) "
+    if style.endswith("ParenR"):
+        return f"{text}) "
+    return f"{text}. " if style.endswith("Period") else f"{text} "

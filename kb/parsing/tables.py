@@ -1,17 +1,75 @@
-"""Rows of cells → lines of text."""
+"""Rows of cells → lines of text, one a row, each of which can be understood alone.
+
+The same for every format: titles above a table stay lines, its header is found by what the cells hold, and each row
+below reads `label: value; …`. A false label would be a false statement, so rows stay `a | b` where there is a doubt.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from itertools import groupby
+from itertools import chain, groupby, islice
+
+from kb.chunking import columns
 
 Row = Sequence[str]
-_ADDRESS = re.compile(r"\S@\S+\.\S|https?://")
+SPANNED = "\x01"  # a cell that the one on its left covers
+
 _EXACT = 2.0**53  # up to here a float represents every whole number
 _WRITTEN_OUT = 1e21
-_MAX_HEADER_CELL = 80  # characters; longer ones are prose
+_SAMPLE_ROWS = 200
+_MAX_LABEL = 80  # characters; longer ones are prose
+_MAX_KEY = 100
+_LINE_COLUMNS = 700  # of a longer row, each line begins with its key, so that every chunk names it
+_MAX_REPEATED = 200  # characters of a merged cell
+_FEW_GAPS = 3  # cells for each one with text
+_TITLE_ROWS = 10
+_MAX_TRANSPOSED = 40  # columns
+_MOSTLY = 0.6
+
+_AMOUNT = re.compile(
+    r"[≈~<>≤≥±+\-–−(]*\s*[¥￥$€£]?\s*[+\-−]?\d[\d,.'\u00a0 ]*(?:[eE][+-]?\d+)?\)?\s*"
+    r"(?:[%‰°]|[A-Za-zµ°Ω/²³%\u4e00-\u9fff]{1,6})?"
+)
+_YEAR = re.compile(r"(?:FY\s?)?(?:19|20)\d\d(?:\s?[AEFP]|年度?)?|(?:FY|H[12]|Q[1-4])\W?(?:19|20)?\d\d", re.IGNORECASE)
+_MONTH = re.compile(r"\d{1,2}\s?月|第?[一二三四1-4]季度|(?:19|20)\d\d\W?(?:Q[1-4]|H[12])|[QH][1-4]", re.IGNORECASE)
+_DATE = re.compile(
+    r"(?:19|20)\d\d\s?[-/.年]\s?\d{1,2}(?:\s?[-/.月]\s?\d{0,2}日?)?(?:[ T]\d{1,2}:\d\d.*)?"
+    r"|\d{1,2}[-/.]\d{1,2}[-/.](?:\d\d|\d{4})|\d{1,2}:\d\d(?::\d\d)?|\d{1,2}月\d{1,2}日"
+    r"|(?:\d{1,2}[- ])?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[-' ]\d{2,4}",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"\S@\S+\.\S|https?://")
+_UNIT = re.compile(
+    r"[(（\[][^()（）\[\]]{1,12}[)）\]]|%|‰|°C|[kKmMcµnGTd]?(?:g|m|l|L|s|W|V|A|Pa|Hz|J|N|Ω|mol|bar|B|Wh)"
+    r"(?:/[kmcµ]?(?:g|m|l|L|s|h|min|K|mol))?(?: ?[23²³])?|h|min|d|pcs?|USD|EUR|CNY|RMB"
+    r"|(?:百|千|万|亿|百万)?(?:元|美元|欧元|个|件|人|吨|天|台|套|平方米|公里|小时)"
+)
+_NOTHING = frozenset(("-", "–", "—", "--", "/", "\\", "n/a", "na", "nil", "none", "无", "暂无", "…", "...", "·"))
+_PROSE = re.compile(r"[。！？；]|[.!?;]\s+\w|[.!]$")
+# What columns are called in tables that nothing else tells apart from their header.
+_NAMES = frozenset(
+    re.findall(
+        r"\S+",
+        "name names first last surname id no number code key title type kind class category group status state "
+        "city town country region address street zip email mail phone mobile fax date day month year time start "
+        "end age sex gender department dept team role job position owner author manager company customer client "
+        "supplier vendor brand product item sku part model description details note notes comment comments remark "
+        "remarks question answer price cost amount total sum qty quantity unit units size weight height width "
+        "length color colour value values result version language currency location shelf priority subject topic "
+        "meaning remedy term definition parameter setting default example option field column table file path url "
+        "link source target "
+        "姓名 名称 名字 编号 序号 代码 编码 类别 类型 种类 分类 状态 城市 地区 国家 省份 地址 邮箱 邮编 电话 手机 "
+        "传真 日期 时间 年份 月份 年龄 性别 部门 科室 团队 职位 职务 职级 岗位 角色 负责人 联系人 作者 公司 单位 "
+        "客户 供应商 品牌 产品 商品 项目 型号 规格 描述 说明 备注 内容 问题 答案 价格 单价 金额 合计 总计 数量 "
+        "尺寸 重量 高度 宽度 长度 颜色 数值 结果 版本 语言 币种 位置 优先级 主题 含义 定义 参数 默认值 示例 选项 "
+        "字段 文件 链接 来源 标准 指标 天数 条款 题目 名稱 編號 類別 類型 狀態 地區 部門 職位 電話 備註 單位 數量 "
+        "氏名 名前 番号 住所 日付 部署 種類 価格 이름 번호 주소 날짜 부서 종류 가격 상태",
+    )
+)
 
 
 def number_text(value: float) -> str:
@@ -21,80 +79,368 @@ def number_text(value: float) -> str:
     return format(Decimal(f"{value:.15g}"), "f") if abs(value) < _WRITTEN_OUT else f"{value:.15g}"
 
 
-def join_cells(cells: Iterable[str]) -> str:
-    """A table row as a line; empty if all its cells are empty."""
-    texts = [" ".join(cell.split()) for cell in cells]
-    return " | ".join(texts) if any(texts) else ""
+def table_lines(rows: Iterable[Row], *, header: int | None = None, is_assumed: bool = False) -> Iterator[str]:
+    """The lines of a table. An empty row ends a table, and what follows is another one.
 
-
-def table_lines(rows: Iterable[Row], *, repeat_header: bool = True, is_sheet: bool = False) -> Iterator[str]:
-    """The lines of a table. Each row under a header reads `header: value; …`, so that it can be found alone.
-
-    An empty row ends a table. Rows with a single cell above the header stay as they are. A sheet can contain anything,
-    so there we are more careful to take a first row for a header: a wrong label would make a false statement.
+    `header` is how many rows the file says are header rows, if it does. `is_assumed`: a first row of short names is a
+    header even where nothing sets it apart, as in tables that people make for readers.
     """
     width = 0
     for has_cells, together in groupby(map(_trim, rows), key=bool):
         if has_cells:
-            block = _Block(list(together))
-            yield from block.lines(repeat_header and (not is_sheet or block.may_have_header(width)))
-            width = block.width
+            following: Iterable[list[str]] | None = together
+            while following is not None:
+                block = _Block(following, header, is_assumed, width)
+                yield from block.lines()
+                following, width, header = block.next, block.width, None
+
+
+def below(rows: Sequence[Row], column: int) -> str:
+    """The text of a cell that the one above it covers. Long texts are not repeated."""
+    text = rows[-1][column] if rows and column < len(rows[-1]) else ""
+    return text if len(text) <= _MAX_REPEATED else ""
+
+
+def join_cells(cells: Iterable[str]) -> str:
+    """A row without labels as a line; empty if all its cells are empty. Gaps show only where they are few."""
+    texts = [" ".join(cell.split()) for cell in cells if cell != SPANNED]
+    filled = [text for text in texts if text]
+    return " | ".join(texts if len(texts) <= _FEW_GAPS * len(filled) and len(filled) > 1 else filled)
 
 
 def _trim(row: Row) -> list[str]:
     """The cells as single lines, without empty ones at the end."""
-    cells = [" ".join(cell.split()) for cell in row]
+    cells = [cell if cell == SPANNED else " ".join(cell.split()) for cell in row]
     while cells and not cells[-1]:
         cells.pop()
-    return cells
+    return cells if any(cell != SPANNED for cell in cells) else []
 
 
 class _Block:
-    """Adjacent table rows: first those with a single cell, then the rest."""
+    """Adjacent rows: titles, a header, and the rows below. Of a long one, only the beginning is held."""
 
-    def __init__(self, table: list[list[str]]) -> None:
-        first = next((index for index, row in enumerate(table) if _filled(row) > 1), len(table))
-        self._titles, self._rows = table[:first], table[first:]
-        self.width = max(map(len, self._rows), default=0)
+    def __init__(self, rows: Iterable[list[str]], header: int | None, is_assumed: bool, width_before: int) -> None:
+        rows = iter(rows)
+        self._head = list(islice(rows, _SAMPLE_ROWS))
+        self._rest = rows
+        self.width = max(map(len, self._head))
+        self._header, self._is_assumed = header, is_assumed
+        self._may_continue = self.width == width_before
+        self._numeric: set[int] = set()  # columns
+        self.next: Iterable[list[str]] | None = None  # the rows of another table, that begins without a gap
 
-    def may_have_header(self, width_before: int) -> bool:
-        """False if it may continue the table before, of the same width, or if it lists names and values."""
-        if self.width == width_before and not self._titles:
-            return False
-        return self.width > 2 or all(_is_number(row[-1]) for row in self._rows[1:] if len(row) == self.width)
+    def lines(self) -> Iterator[str]:
+        parts = self._side_by_side() if self._header is None else []
+        if len(parts) > 1:
+            rows = [*self._head, *self._rest]
+            for start, end in parts:
+                yield from table_lines([row[start:end] for row in rows], is_assumed=self._is_assumed)
+            return
+        if self._header is None and _is_transposed(self._head) and next(self._rest, None) is None:
+            self._head = _transposed(self._head)
+        titles, labels, first = self._find_header()
+        yield from (join_cells(row) for row in self._head[:titles])
+        header = self._head[titles:first]
+        rows = chain(self._head[first:], self._rest)
+        self._numeric = self._numeric_columns(first)
+        for row in rows:
+            if labels and self._is_new_header(row):
+                self.next = chain([row], rows)
+                return
+            if not labels or (_filled(row) == 1 and SPANNED in row):  # a title inside the table, perhaps
+                yield from _split(join_cells(row), "")
+            elif row not in header:  # some tables repeat it on each page
+                yield from _labelled(labels, row)
 
-    def lines(self, with_labels: bool) -> Iterator[str]:
-        yield from (join_cells(filter(None, row)) for row in self._titles)
-        if with_labels and len(self._rows) > 1 and _is_header(self._rows[0]):
-            yield from (_labelled(self._rows[0], row) for row in self._rows[1:])
-        else:
-            yield from (" | ".join(row) for row in self._rows)
+    def _find_header(self) -> tuple[int, list[str], int]:
+        """How many rows are titles, the labels of the columns, and the first row below the header."""
+        rows = self._head
+        if self._header is not None:
+            first = min(self._header, len(rows) - 1)
+            return 0, _labels(rows[:first]) if first else [], first
+        titles = _count_titles(rows, self._is_assumed)
+        for depth in (1, 2, 3):
+            top, body = rows[titles : titles + depth], rows[titles + depth :]
+            if len(top) < depth or not body:
+                break
+            if depth > 1 and not _is_deeper(top, body):
+                break
+            if _is_header(_merged(top), body, self._is_assumed and self.width > 2):
+                deeper = rows[titles : titles + depth + 1]
+                if len(deeper) > depth and body[1:] and _is_deeper(deeper, body[1:]):
+                    continue
+                if self._may_continue and not titles and not _has_names(_merged(top)):
+                    break  # perhaps the table above goes on behind a gap
+                return titles, _labels(top), titles + depth
+        return titles, [], titles
+
+    def _numeric_columns(self, first: int) -> set[int]:
+        body = self._head[first : first + 20]
+        return {
+            index
+            for index in range(self.width)
+            if _share([row[index] for row in body if index < len(row) and row[index]], "number") >= _MOSTLY
+        }
+
+    def _is_new_header(self, row: Row) -> bool:
+        """Whether `row` has names where the rows above have numbers."""
+        kinds = [_kind(row[index]) for index in self._numeric if index < len(row)]
+        names = kinds.count("text")
+        return names > 1 and names >= sum(1 for kind in kinds if kind) and all(_is_label(c) for c in row if _kind(c))
+
+    def _side_by_side(self) -> list[tuple[int, int]]:
+        """The columns of each table, where several stand beside each other with empty columns between."""
+        used = [any(index < len(row) and row[index] for row in self._head) for index in range(self.width)]
+        parts = []
+        for is_used, group in groupby(range(self.width), key=lambda index: used[index]):
+            if is_used:
+                indexes = list(group)
+                parts.append((indexes[0], indexes[-1] + 1))
+        if len(parts) < 2 or any(end - start < 2 for start, end in parts):
+            return []
+        for start, end in parts:
+            rows = [cells for row in self._head if (cells := _trim(row[start:end]))]
+            titles = _count_titles(rows, self._is_assumed)
+            if not rows[titles + 1 :] or not _is_header(rows[titles], rows[titles + 1 :], self._is_assumed):
+                return []
+        return parts
+
+
+# --- where the header is ---
 
 
 def _filled(row: Row) -> int:
+    return sum(1 for cell in row if cell and cell != SPANNED)
+
+
+def _covered(row: Row) -> int:
     return sum(1 for cell in row if cell)
 
 
-def _is_header(row: Row) -> bool:
-    """Whether the cells are names: short, distinct, and not numbers, dates or addresses."""
-    cells = [cell for cell in row if cell]
-    return len(set(cells)) == len(cells) and all(len(c) <= _MAX_HEADER_CELL and not _is_value(c) for c in cells)
+def _count_titles(rows: Sequence[Row], is_assumed: bool) -> int:
+    """How many rows stand above the header: those with one cell, or fewer than the header that follows."""
+    widest = max(map(_covered, rows))
+    titles = 0
+    for index, row in enumerate(rows[: min(_TITLE_ROWS, len(rows) - 1)]):
+        if _filled(row) <= 1 and widest > 1 and (row[0] or SPANNED not in row):
+            titles = index + 1
+        elif (
+            _covered(row) == widest
+            or not row[0]
+            or SPANNED in row
+            or _is_group(row, rows[index + 1])
+            or not any(
+                _covered(rows[later]) > _covered(row) and _is_header(rows[later], rows[later + 1 :], is_assumed)
+                for later in range(index + 1, min(_TITLE_ROWS, len(rows)))
+            )
+        ):
+            break
+        else:
+            titles = index + 1
+    return titles if titles < len(rows) else 0
 
 
-def _is_value(cell: str) -> bool:
-    """A number, a date, a phone number or an address. 12月 and 2023Q1 are column names."""
-    mostly_digits = 2 * sum(map(str.isdigit, cell)) > len(cell) and not any(map(str.isalpha, cell))
-    return _is_number(cell) or mostly_digits or bool(_ADDRESS.search(cell))
+def _is_group(row: Row, below: Row) -> bool:
+    """Whether `row` names groups of the columns that `below` names: its gaps are where `below` goes on."""
+    gaps = [index for index, cell in enumerate(row) if not cell or cell == SPANNED]
+    return bool(gaps) and all(index < len(below) and below[index] for index in gaps)
 
 
-def _is_number(cell: str) -> bool:
-    return cell.lstrip("+-$€£¥").replace(",", "").replace(".", "").rstrip("%").isdigit()
+def _is_deeper(top: Sequence[Row], body: Sequence[Row]) -> bool:
+    """Whether the last row of `top` belongs to the header, under the rows above it: groups, or units."""
+    above, last = top[-2], top[-1]
+    cells = [cell for cell in last if cell and cell != SPANNED]
+    if not cells or not all(map(_is_label, cells)):
+        return False
+    if all(map(_UNIT.fullmatch, cells)) and any(_kind(cell) == "number" for row in body[:20] for cell in row):
+        return True
+    has_groups = SPANNED in above or _is_group(above, last) or len(last) > len(above)
+    return has_groups and _is_header(_merged(top), body, False)
 
 
-def _labelled(header: Row, row: Row) -> str:
-    cells = []
-    for index, value in enumerate(row):
-        label = header[index] if index < len(header) else ""
-        if value:
-            cells.append(f"{label}: {value}" if label else value)
-    return "; ".join(cells)
+def _is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
+    """Whether the cells of `row` name the columns of `body`."""
+    cells = [cell for cell in row if cell and cell != SPANNED]
+    if len(cells) < 2 or not all(map(_is_label, cells)):
+        return False
+    periods = [cell for cell in cells if _is_period(cell)]
+    if len(periods) == len(cells) and row[0]:
+        return False
+    values: list[list[str]] = [
+        [other[index] for other in body[:50] if index < len(other) and other[index] not in ("", SPANNED)]
+        for index in range(len(row))
+    ]
+    if any(cell in values[index] for index, cell in enumerate(row) if cell and cell != SPANNED):
+        return False
+    if periods and not any(_share(column, "number") >= _MOSTLY for column in values):
+        return False
+    if len(cells) == 2 and sum(1 for value in values[0] if _is_name(value)) > 1:
+        return False  # a list of names and values
+    contrasts = [index for index, cell in enumerate(row) if cell and _contrasts(cell, values[index])]
+    if len(cells) == 2 and len(row) == 2:
+        return all(map(_is_name, row)) or (bool(contrasts) and (contrasts != [1] or _share(values[1], "number") == 1))
+    return bool(contrasts) or _has_names(row) or is_assumed
+
+
+def _contrasts(cell: str, values: Sequence[str]) -> bool:
+    """Whether `cell` is of another kind than what stands below it."""
+    kind = "text" if _is_period(cell) else _kind(cell)
+    for other in ("number", "date", "code", "long"):
+        if kind != other and _share(values, other) >= _MOSTLY:
+            return True
+    distinct = set(values)
+    return len(values) >= 6 and len(distinct) <= len(values) // 3
+
+
+def _share(values: Sequence[str], kind: str) -> float:
+    kinds = [each for value in values if (each := _kind(value))]
+    return kinds.count(kind) / len(kinds) if kinds else 0.0
+
+
+def _kind(cell: str) -> str:
+    """number, date, code, long or text; empty for a cell that says nothing."""
+    if not cell or cell == SPANNED or cell.lower() in _NOTHING:
+        return ""
+    if _DATE.fullmatch(cell):
+        return "date"
+    if _AMOUNT.fullmatch(cell):
+        return "number"
+    if columns(cell) > 40:
+        return "long"
+    digits = sum(map(str.isdigit, cell))
+    if _ADDRESS.search(cell) or (digits and len(cell.split()) <= 2) or 2 * digits > len(cell):
+        return "code"
+    return "text"
+
+
+def _is_period(cell: str) -> bool:
+    return bool(_YEAR.fullmatch(cell) or _MONTH.fullmatch(cell) or (_DATE.fullmatch(cell) and ":" not in cell))
+
+
+def _is_label(cell: str) -> bool:
+    if len(cell) > _MAX_LABEL or _ADDRESS.search(cell) or _PROSE.search(cell):
+        return False
+    if _is_period(cell):
+        return True
+    digits = sum(map(str.isdigit, cell))
+    mostly_digits = 2 * digits > len(cell) and not any(map(str.isalpha, cell))
+    return _kind(cell) not in ("number", "date", "") and not mostly_digits
+
+
+def _is_name(cell: str) -> bool:
+    words = re.findall(r"[a-z]+|[\u3040-\u9fff\uac00-\ud7a3]+", cell.lower())
+    return bool(words) and (words[-1] in _NAMES or words[0] in _NAMES)
+
+
+def _has_names(row: Row) -> bool:
+    cells = [cell for cell in row if cell and cell != SPANNED]
+    return 2 * sum(map(_is_name, cells)) >= len(cells)
+
+
+def _is_transposed(rows: Sequence[Row]) -> bool:
+    """Whether the first column names what each row holds: each is of one kind, and the columns are mixed."""
+    body = [row for row in rows if _filled(row) > 1]
+    width = len(rows[0])
+    if not 3 <= len(rows) <= _SAMPLE_ROWS // 2 or len(body) < len(rows) or not 3 <= width <= _MAX_TRANSPOSED:
+        return False
+    if any(len(row) != width or not _is_label(row[0]) or SPANNED in row for row in rows):
+        return False
+    kinds = [{each for cell in row[1:] if (each := _kind(cell))} for row in rows]
+    numeric = [kind <= {"number", "date"} for kind in kinds]
+    if not all(len(kind) == 1 for kind in kinds) or all(numeric[1:]) or not any(numeric):
+        return False
+    names = [row[0] for row in rows]
+    return len(set(names)) == len(names) and 2 * sum(map(_is_name, names)) >= len(names)
+
+
+def _transposed(rows: Sequence[Row]) -> list[list[str]]:
+    return [list(cells) for cells in zip(*rows, strict=True)]
+
+
+# --- labels ---
+
+
+def _merged(top: Sequence[Row]) -> list[str]:
+    """The header's rows as one: each column's names from the top down, groups repeated over their columns."""
+    width = max(map(len, top))
+    filled = [_spread(row, top[depth + 1 :], width) for depth, row in enumerate(top)]
+    merged = []
+    for index in range(width):
+        names = list(dict.fromkeys(row[index] for row in filled if row[index]))
+        if len(names) > 1 and _UNIT.fullmatch(names[-1]) and names[-1][0] not in "(（[":
+            names[-1] = f"({names[-1]})"
+        merged.append(" ".join(names))
+    return merged
+
+
+def _spread(row: Row, below: Sequence[Row], width: int) -> list[str]:
+    """`row` with the name of each group in all its columns."""
+    cells = [*row, *[""] * (width - len(row))]
+    for index in range(1, width):
+        is_inside = not cells[index] and any(index < len(each) and each[index] for each in below)
+        is_under_group = cells[index - 1] and any(index - 1 < len(each) and each[index - 1] for each in below)
+        if cells[index] == SPANNED or (is_inside and is_under_group and index > 1):
+            cells[index] = cells[index - 1]
+    return ["" if cell == SPANNED else cell for cell in cells]
+
+
+def _labels(top: Sequence[Row]) -> list[str]:
+    """A label for each column; names that are used twice are numbered."""
+    labels = _merged(top)
+    counts = Counter(labels)
+    seen: Counter[str] = Counter()
+    for index, label in enumerate(labels):
+        if label and counts[label] > 1:
+            seen[label] += 1
+            labels[index] = f"{label} ({seen[label]})"
+    return labels
+
+
+# --- lines ---
+
+
+@dataclass(slots=True)
+class _Cell:
+    label: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.text}" if self.label else self.text
+
+
+def _labelled(labels: Row, row: Row) -> Iterator[str]:
+    """The row as a line; a long one as several, each with its key before."""
+    cells = [
+        _Cell(labels[index] if index < len(labels) else "", text)
+        for index, text in enumerate(row)
+        if text and text != SPANNED
+    ]
+    line = "; ".join(map(str, cells))
+    if columns(line) <= _LINE_COLUMNS:
+        yield line
+        return
+    key = next((str(cell) for cell in cells[:3] if len(str(cell)) <= _MAX_KEY), "")
+    pieces: list[str] = []
+    width = 0
+    for cell in cells:
+        for text in _split(cell.text, cell.label):
+            if pieces and width + columns(text) > _LINE_COLUMNS:
+                yield "; ".join(pieces)
+                pieces, width = ([key], columns(key)) if key and text != key else ([], 0)
+            pieces.append(text)
+            width += columns(text) + 2
+    yield "; ".join(pieces)
+
+
+def _split(text: str, label: str) -> Iterator[str]:
+    """`label: text`, in pieces if it is too long for a line, cut after sentences or words."""
+    before = f"{label}: " if label else ""
+    limit = _LINE_COLUMNS - _MAX_KEY - columns(before)
+    while columns(text) > limit:
+        end = max(1, limit // 2) if columns(text) > len(text) else limit
+        cut = max(text.rfind(mark, end // 2, end) for mark in ("。", ". ", "；", "; ", "，", ", ", " "))
+        cut = cut + 1 if cut > 0 else end
+        yield before + text[:cut].strip()
+        text = text[cut:].strip()
+    if text:
+        yield before + text

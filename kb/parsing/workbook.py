@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,10 +17,19 @@ from typing import Any, Self
 from lxml import etree
 
 from kb.parsing.builder import clean
+from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.number_formats import BUILT_IN, GENERAL, format_number
-from kb.parsing.tables import number_text
+from kb.parsing.symbols import read_symbols
+from kb.parsing.tables import SPANNED, below, number_text
 
 _MAX_COLUMNS = 16_384
+_MAX_MERGED = 100_000  # ranges of a sheet
+_MAX_SPAN = 256  # columns of one
+_BLOCK_BYTES = 1 << 20
+_MERGED = re.compile(
+    rb"<(?:\w+:)?mergeCell\s[^<>]{0,200}?\bref\s*=\s*[\"']([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})[\"']"
+)
+_LEVELS = {"superscript": RAISED, "subscript": LOWERED}
 _REFERENCE = re.compile(r"([A-Z]{1,3})\d*", re.IGNORECASE)
 
 Element = Any  # lxml gives no types
@@ -33,6 +42,24 @@ class _Relation:
     id: str
     kind: str
     part: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Merged cells: rows and columns, counted from 1, both ends included."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def cover(self, cells: list[str], before: Sequence[str], row: int) -> None:
+        """Fill what of the range is in `row`; `before` are the cells of the row above."""
+        end = min(self.right, self.left + _MAX_SPAN)
+        cells += [""] * (end - len(cells))
+        if row > self.top:
+            cells[self.left - 1] = below([before], self.left - 1)
+        cells[self.left : end] = [SPANNED] * (end - self.left)
 
 
 class Workbook:
@@ -65,19 +92,46 @@ class Workbook:
         return [name for name, _part in self._sheets]
 
     def rows(self, index: int) -> Iterator[list[str]]:
-        """The rows of a sheet with anything in them, with an empty one for each gap; none for a sheet of a chart."""
+        """The rows of a sheet with anything in them, with an empty one for each gap; none for a sheet of a chart.
+
+        The cells that a merged one covers hold its text below it, and `SPANNED` to the right.
+        """
         part = self._sheets[index][1]
         if part is None or part not in self._members:
             return
+        merged = self._merged_ranges(part)
+        covering: list[_Range] = []
+        before: list[str] = []
         number = last = 0
         for row in self._elements(part, "row"):
             number = int(row.get("r") or number + 1)
             cells = self._cells(row)
-            if any(cells):
-                if number > last + 1:
-                    yield []
-                yield cells
-                last = number
+            if not any(cells):
+                continue
+            while merged and merged[-1].top <= number:
+                covering.append(merged.pop())
+            covering = [each for each in covering if each.bottom >= number]
+            for each in covering:
+                each.cover(cells, before, number)
+            if number > last + 1:
+                yield []
+            yield cells
+            before, last = cells, number
+
+    def _merged_ranges(self, part: str) -> list[_Range]:
+        """From the bottom up. The file names them behind the rows, so they are looked for in its bytes at first."""
+        found: list[_Range] = []
+        rest = b""
+        with self._archive.open(self._members[part]) as file:
+            while (block := file.read(_BLOCK_BYTES)) and len(found) < _MAX_MERGED:
+                text = rest + block
+                at = 0
+                for match in _MERGED.finditer(text):
+                    left, top, right, bottom = (each.decode() for each in match.groups())
+                    found.append(_Range(int(top), int(bottom), _column(left), _column(right)))
+                    at = match.end()
+                rest = text[max(at, len(text) - 300) :]
+        return sorted(found, key=lambda each: each.top, reverse=True)
 
     def _cells(self, row: Element) -> list[str]:
         cells: list[str] = []
@@ -105,6 +159,8 @@ class Workbook:
             return self._strings[int(value)]
         if kind == "b":
             return "FALSE" if value == "0" else "TRUE"
+        if kind == "d":
+            return clean(value).replace("T", " ").removesuffix("Z").removesuffix(" 00:00:00")
         if kind != "n":
             return clean(value)
         number = float(value)
@@ -172,12 +228,12 @@ def _relation_id(sheet: Element) -> str:
 
 def _string(item: Element) -> str:
     """The text of a string item, without the readings above its characters."""
-    texts = [part.text or "" for part in item.iter("{*}t") if not _is_reading(part)]
-    return clean("".join(texts))
-
-
-def _is_reading(text: Element) -> bool:
-    return bool(etree.QName(text.getparent()).localname == "rPh")
+    runs: list[Run] = [(text.text or "", 0) for text in item.iterchildren("{*}t")]
+    for run in item.iterchildren("{*}r"):
+        align, font = run.find("{*}rPr/{*}vertAlign"), run.find("{*}rPr/{*}rFont")
+        text = read_symbols(run.findtext("{*}t") or "", (font.get("val") or "") if font is not None else "")
+        runs.append((text, _LEVELS.get(align.get("val"), 0) if align is not None else 0))
+    return clean(join_runs(runs))
 
 
 def _column(reference: str) -> int:

@@ -21,13 +21,13 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
         names = workbook.sheet_names
         for index, name in enumerate(names):
             builder.start_page(index + 1)
-            lines = table_lines(workbook.rows(index), is_sheet=True)
+            lines = table_lines(workbook.rows(index))
             first = next(lines, None)
             if first is not None:
                 builder.add_heading(1, name)
-                builder.add(first)
+                builder.add_rows([first])
             while batch := list(islice(lines, _BATCH)):
-                builder.add("\n".join(batch))
+                builder.add_rows(batch)
                 yield from builder.full_parts()
             if workbook.unstored_formulas:
                 builder.note(NoteKind.UNSTORED_FORMULAS, name=name, count=workbook.unstored_formulas)

@@ -124,7 +124,7 @@ def test_html(tmp_path: Path) -> None:
     document = parse(tmp_path, "a.html", page.encode("gb18030"))
     assert document.title == "标题"
     assert headings(document) == [(1, "请假 制度")]
-    expected = ["请假 制度", "提前三天申请。", "See below.", "Kind | Days", "Sick | 15", "a", "  b", "one", "two"]
+    expected = ["请假 制度", "提前三天申请。", "See below.", "Kind: Sick; Days: 15", "a", "  b", "one", "two"]
     assert [line for line in document.text.split("\n") if line] == expected
 
 
@@ -137,7 +137,7 @@ def test_docx(tmp_path: Path) -> None:
     assert document.title == "员工手册"
     assert headings(document) == [(1, "第一章 请假"), (2, "病假")]
     lines = [line for line in document.text.split("\n") if line]
-    assert lines[2:] == ["病假", "类别 | 天数", "病假 | 15", "After the table."]
+    assert lines[2:] == ["病假", "类别: 病假; 天数: 15", "After the table."]
 
 
 def test_docx_endnotes_and_moved_text(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_markdown_drops_embedded_images(tmp_path: Path) -> None:
     data = "data:image/png;base64," + "iVBORw0KGgo" * 1000
     text = f'Before ![A cat]({data}) after.\n\n<img src="{data}">\n\n[1]: {data}\n'
     document = parse(tmp_path, "a.md", text)
-    assert document.text == text.replace(data, "data:…").strip()
+    assert document.text == "Before ![A cat](data:…) after.\n\n[1]: data:…"
 
 
 def test_pdf_form_values_are_read(tmp_path: Path) -> None:
