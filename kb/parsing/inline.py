@@ -72,7 +72,7 @@ def _is_exponent(before: str, mark: str) -> bool:
             return letters[-1] in _HAN_UNITS and mark in ("2", "3")
         if len(letters) == 1 and len(mark) > 1 and any(map(str.isdigit, mark)):
             return len(mark) <= _LONGEST_POWER
-        is_unit = len(letters) <= _LONGEST_UNIT
+        is_unit = len(letters) <= _LONGEST_UNIT and (len(letters) == 1 or not letters[:1].isupper())
         return is_unit and (bool(_SIGNED.fullmatch(mark)) or mark.lower() in ("n", "k", "i", "t", "x"))
     if figure := _FIGURE.search(before):
         base = figure.group()

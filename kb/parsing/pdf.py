@@ -7,10 +7,10 @@ import struct
 import threading
 import unicodedata
 import zlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import pypdfium2
@@ -21,7 +21,11 @@ from pypdfium2.raw import FPDF_ERR_PASSWORD, FPDF_PAGEOBJ_IMAGE
 from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
+from kb.parsing.boilerplate import PageLines, RunningLines
 from kb.parsing.builder import Source, TextBuilder, clean
+from kb.parsing.glyphs import read_page
+from kb.parsing.layout import Line
+from kb.parsing.prose import Words, join_lines
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
 # pypdf raises these for a broken file, besides its own errors.
@@ -33,12 +37,7 @@ _MAX_HEADINGS = 5_000
 _MAX_FIELD_DEPTH = 20
 _FORM_DEPTH = 3  # images inside form objects inside form objects
 _PASSWORD = 1 << 13  # flag of a text field
-_LINE_END_HYPHEN = re.compile("[\x02\ufffe][\r\n]*")  # PDFium's marks
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
-_ONE_HAN = re.compile(f"[{_HAN}]")
-_ENDS_IN_HAN = re.compile(f"[{_HAN}，、] ?$")
-_MIN_FULL_LINE = 40  # columns
-_GAP_IN_HAN = re.compile(f"(?<=[{_HAN}])[ \u00a0]+(?=[{_HAN}])")
+_LOOK_AHEAD = 2  # pages: left and right ones have headers of their own
 # Radicals and other duplicates of ordinary characters, without the full-width punctuation of Chinese text.
 _DOUBLES = re.compile(
     "[\u2f00-\u2fdf\uf900-\ufaff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0002f800-\U0002fa1f]"
@@ -92,38 +91,48 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
         title = _text_of(lambda: document.get_metadata_value("Title"))
         filled_in = _filled_in(source) if document.get_formtype() else {}
     builder = TextBuilder(source.name, title=title, is_continued=source.first_page > 1)
+    words, running = Words(), RunningLines()
+    waiting: deque[PageLines] = deque()  # pages whose headers are known once those behind them are read
     source.report(source.first_page - 1, total)
-    for number in range(source.first_page, total + 1):
-        builder.start_page(number)
-        with _PDFIUM:
-            text = _read_page(document, number, builder)
-        _add_page(builder, text, headings[number])
-        builder.add("\n".join(filled_in.get(number, ())), gap=2)
-        if builder.length:
-            yield from builder.parts()
-        source.report(number, total)
+    for number in range(source.first_page, total + _LOOK_AHEAD + 1):
+        if number <= total:
+            with _PDFIUM:
+                waiting.append(_read_page(document, number, builder))
+        if len(waiting) > _LOOK_AHEAD or number > total:
+            if not waiting:
+                break
+            page = waiting.popleft()
+            builder.start_page(page.number)
+            first, own = running.split(page, waiting)
+            text = join_lines([*first, *own], words) if own or first else ""
+            _add_page(builder, _clean_page(text), headings[page.number])
+            builder.add("\n".join(filled_in.get(page.number, ())), gap=2)
+            if builder.length:
+                yield from builder.parts()
+            source.report(page.number, total)
     return builder
 
 
-def _read_page(document: pypdfium2.PdfDocument, number: int, builder: TextBuilder) -> str:
-    """The text of one page; empty, with a note, if there is none or the page cannot be loaded."""
+def _read_page(document: pypdfium2.PdfDocument, number: int, builder: TextBuilder) -> PageLines:
+    """The lines of one page; none, with a note, if there are none or the page cannot be loaded."""
+    lines: list[Line] = []
+    height = 0.0
     try:
         page = document[number - 1]
     except pypdfium2.PdfiumError:
         builder.note(NoteKind.UNREADABLE, page=number)
-        return ""
+        return PageLines(number, lines, height)
     try:
         textpage = page.get_textpage()
-        text = _clean_page(textpage.get_text_bounded())
+        lines, height = read_page(page, textpage)
         textpage.close()
-        if not text and any(True for _image in page.get_objects([FPDF_PAGEOBJ_IMAGE], max_depth=_FORM_DEPTH)):
+        if not lines and any(True for _image in page.get_objects([FPDF_PAGEOBJ_IMAGE], max_depth=_FORM_DEPTH)):
             builder.note(NoteKind.IMAGES_ONLY, page=number)
-        return text
     except pypdfium2.PdfiumError:
         builder.note(NoteKind.UNREADABLE, page=number)
-        return ""
     finally:
         page.close()
+    return PageLines(number, lines, height)
 
 
 def _add_page(builder: TextBuilder, text: str, headings: list[tuple[int, str]]) -> None:
@@ -226,37 +235,6 @@ def _find_line(text: str, title: str, begin: int) -> int:
 
 
 def _clean_page(text: str) -> str:
-    """PDFium's text as a person would type it."""
-    text = clean(_LINE_END_HYPHEN.sub(_mended, text)).translate(_RADICALS)
-    text = _DOUBLES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
-    return _join_han_lines(_GAP_IN_HAN.sub("", text)).strip("\n")
-
-
-def _mended(hyphen: re.Match[str]) -> str:
-    """Drop a hyphen that broke a word, between letters of the same case; elsewhere it is a minus or part of a name."""
-    text, start, end = hyphen.string, hyphen.start(), hyphen.end()
-    before, after = text[max(0, start - 1) : start], text[end : end + 1]
-    return "" if (before.islower() and after.islower()) or (before.isupper() and after.isupper()) else "-"
-
-
-def _join_han_lines(text: str) -> str:
-    """Join lines that only the page's width broke, so that a word that runs across lines is found."""
-    lines = text.split("\n")
-    full = max(_MIN_FULL_LINE, 0.85 * max(map(_width, lines)))
-    joined = lines[:1]
-    for before, line in pairwise(lines):
-        if _width(before) >= full and _is_prose(before) and _ONE_HAN.match(line):
-            joined[-1] = joined[-1].rstrip(" ") + line
-        else:
-            joined.append(line)
-    return "\n".join(joined)
-
-
-def _is_prose(line: str) -> bool:
-    """Whether the line is running Chinese text that stops mid-sentence, rather than a table row."""
-    return bool(_ENDS_IN_HAN.search(line)) and len(_ONE_HAN.findall(line)) >= 0.7 * len(line)
-
-
-def _width(line: str) -> int:
-    """The width of `line` in columns: GB18030 uses two bytes for a Chinese character."""
-    return len(line.encode("gb18030"))
+    """The text as a person would type it."""
+    text = clean(text).translate(_RADICALS)
+    return _DOUBLES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text).strip("\n")

@@ -58,6 +58,11 @@ def read_symbols(text: str, font: str = "") -> str:
     return _PRIVATE.sub(lambda match: _sign(match.group(), signs or _UNNAMED), text)
 
 
+def is_symbol_font(font: str) -> bool:
+    """Whether the letters of `font` are signs."""
+    return _signs(font) is not None
+
+
 def _signs(font: str) -> dict[int, str] | None:
     """What the codes of a symbol font mean; None for any other font."""
     name = re.sub(r"[\s_-]", "", font.lower())

@@ -141,11 +141,11 @@ class _Block:
         titles, labels, first = self._find_header()
         yield from (join_cells(row) for row in self._head[:titles])
         header = self._head[titles:first]
-        rows = chain(self._head[first:], self._rest)
+        rest = chain(self._head[first:], self._rest)
         self._numeric = self._numeric_columns(first)
-        for row in rows:
+        for row in rest:
             if labels and self._is_new_header(row):
-                self.next = chain([row], rows)
+                self.next = chain([row], rest)
                 return
             if not labels or (_filled(row) == 1 and SPANNED in row):  # a title inside the table, perhaps
                 yield from _split(join_cells(row), "")

@@ -1,0 +1,330 @@
+"""Runs of characters with their places on a page → lines of text in reading order.
+
+Runs on one baseline make segments. Small runs beside a larger one above or below its baseline are raised or lowered.
+Columns are found as strips that no segment crosses, between sides that are running text, or that the file draws one
+after the other without regard to each other's lines. Cells of tables stay in their rows, with tabs between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from kb.chunking import columns
+from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
+
+_SAME_LINE = 0.25  # of the character size: how far baselines may be apart
+_SEGMENT_GAP = 0.55  # character sizes: a wider one may be the gap between two columns
+_JUMP_GAP = 0.15
+_CELL_GAP = 1.0  # a wider gap parts two cells
+_PROSE_GAP = 2.5  # the same in running text, whose words may be far apart
+_WORD_GAP = 0.2
+_WIDE_GAP = 0.8  # between characters of scripts that have no spaces
+_SMALL = 0.86  # of the size beside it: a raised or lowered run
+_PARAGRAPH_GAP = 1.45  # of the usual distance of lines
+_GUTTER = 0.5  # character sizes
+_MIN_COLUMN_LINES = 3
+_MIN_FILL = 0.6  # of a column's width, by the lines of running text in it
+_MIN_PROSE = 16  # columns, of a line of running text
+_MAX_SWITCHES = 0.2  # of the lines: how often a file goes from one column to the other
+_MAX_ALIGNED = 0.5  # of the lines of one side: on a baseline of the other
+_MIN_WIDTH = 50  # points, of the left column
+_MAX_CANDIDATES = 12
+_MAX_DEPTH = 6  # columns inside columns
+_ENDS_SENTENCE = re.compile(r"[.!?:;。！？：；][\"'”’）)]*$")
+_WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60\U00020000-\U0003ffff]")
+
+
+@dataclass(slots=True)
+class TextRun:
+    """Characters on one baseline, in points from the lower left corner of the upright page."""
+
+    text: str
+    left: float
+    right: float
+    baseline: float
+    size: float
+    has_space_before: bool = False
+    spacing: float = 0.0  # between its characters, at most
+    level: int = 0
+    order: int = 0  # in the file
+
+
+@dataclass(slots=True)
+class Segment:
+    """Runs with no wide gap between them."""
+
+    runs: list[TextRun]
+    text: str
+    left: float
+    right: float
+    baseline: float
+    size: float
+    order: int
+
+
+@dataclass(slots=True)
+class Line:
+    """What stands side by side in one column of the page. `end` is where the column's lines end."""
+
+    text: str
+    left: float
+    right: float
+    baseline: float
+    size: float
+    begin: float = 0.0
+    end: float = 0.0
+    is_row: bool = False  # several cells
+    has_gap_before: bool = False
+
+
+def read_lines(runs: Sequence[TextRun]) -> list[Line]:
+    """The lines of a page, in reading order."""
+    for order, run in enumerate(runs):
+        run.order = order
+    placed = _with_levels([run for run in runs if run.text.strip()])
+    rows = [_segments(row) for row in _rows(placed)]
+    lines: list[Line] = []
+    for region in _regions(rows, 0):
+        of_region = _lines(region)
+        of_region[0].has_gap_before = not lines or not _goes_on(lines[-1], of_region[0])
+        lines += of_region
+    return lines
+
+
+def _goes_on(before: Line, line: Line) -> bool:
+    """Whether a paragraph goes on from the end of one column to the beginning of the next."""
+    is_full = before.right >= before.end - 2 * before.size and line.left <= line.begin + line.size
+    is_alike = abs(before.size - line.size) <= 0.1 * line.size and not before.is_row and not line.is_row
+    return is_full and is_alike and not _ENDS_SENTENCE.search(before.text)
+
+
+def _with_levels(runs: list[TextRun]) -> list[TextRun]:
+    """Put small runs onto the line of the larger run beside them, raised or lowered."""
+    bases = sorted(runs, key=lambda run: run.left)
+    by_band: dict[int, list[TextRun]] = {}
+    for run in bases:
+        for band in range(int(run.baseline // 20) - 1, int(run.baseline // 20) + 2):
+            by_band.setdefault(band, []).append(run)
+    for run in runs:
+        best, nearest = None, 0.35
+        for base in by_band.get(int(run.baseline // 20), ()):
+            if base is run or base.level or run.size > _SMALL * base.size or run.size < 0.3 * base.size:
+                continue
+            shift = (run.baseline - base.baseline) / base.size
+            gap = max(run.left - base.right, base.left - run.right) / base.size
+            if -0.4 <= shift <= 0.75 and abs(shift) >= 0.05 and -0.3 <= gap < nearest:
+                best, nearest = base, gap
+        if best is not None:
+            run.level = RAISED if run.baseline > best.baseline else LOWERED
+            run.baseline = best.baseline
+    return runs
+
+
+def _rows(runs: list[TextRun]) -> Iterator[list[TextRun]]:
+    """Runs that share a baseline, from the top to the bottom."""
+    row: list[TextRun] = []
+    for run in sorted(runs, key=lambda run: (-run.baseline, run.left)):
+        if row and row[0].baseline - run.baseline > _SAME_LINE * min(row[0].size, max(run.size, row[0].size / 2)):
+            yield row
+            row = []
+        row.append(run)
+    if row:
+        yield row
+
+
+def _segments(row: list[TextRun]) -> list[Segment]:
+    row.sort(key=lambda run: run.left)
+    groups: list[list[TextRun]] = []
+    end = 0.0
+    for run in row:
+        size = max(run.size, groups[-1][-1].size) if groups else run.size
+        if groups and run.left - end <= _joined_gap(groups[-1][-1], run) * size:
+            groups[-1].append(run)
+            end = max(end, run.right)
+        else:
+            groups.append([run])
+            end = run.right
+    return [_segment(group) for group in groups]
+
+
+def _joined_gap(before: TextRun, run: TextRun) -> float:
+    """How wide the gap inside a segment may be: less where the file does not draw the runs one after the other."""
+    is_next = abs(run.order - before.order) == 1 or run.level or before.level
+    return _SEGMENT_GAP + max(before.spacing, run.spacing) / run.size if is_next else _JUMP_GAP
+
+
+def _segment(runs: list[TextRun]) -> Segment:
+    pieces: list[Run] = []
+    before: TextRun | None = None
+    for run in runs:
+        if before is not None:
+            follows = run if run.order == before.order + 1 or run.level else None
+            if needs_space(before.text, run.text, run.left - before.right, run.size, follows):
+                pieces.append((" ", 0))
+        pieces.append((run.text, run.level))
+        before = run
+    size = max(run.size for run in runs)
+    return Segment(
+        runs,
+        join_runs(pieces).strip(),
+        runs[0].left,
+        max(run.right for run in runs),
+        runs[0].baseline,
+        size,
+        min(run.order for run in runs),
+    )
+
+
+def needs_space(before: str, after: str, gap: float, size: float, run: TextRun | None = None) -> bool:
+    """Whether a gap between two characters is a space."""
+    if before[-1:].isspace() or after[:1].isspace():
+        return False
+    if _WIDE.match(before[-1:]) and _WIDE.match(after[:1]):
+        return gap >= _WIDE_GAP * size
+    if run is not None and run.level:
+        return run.has_space_before and gap > 0.05 * size
+    return gap > _WORD_GAP * size or (run is not None and run.has_space_before)
+
+
+# --- the order of reading ---
+
+
+def _regions(rows: list[list[Segment]], depth: int) -> Iterator[list[list[Segment]]]:
+    """Stretches of the page to be read one after another: a column, or what goes over all columns."""
+    found = _find_columns(rows) if depth < _MAX_DEPTH else None
+    if found is None:
+        if rows:
+            yield rows
+        return
+    first, end, cut = found
+    if first:
+        yield from _regions(rows[:first], depth + 1)
+    for is_left in (True, False):
+        side = [[each for each in row if (each.right <= cut) == is_left] for row in rows[first:end]]
+        yield from _regions([row for row in side if row], depth + 1)
+    if end < len(rows):
+        yield from _regions(rows[end:], depth + 1)
+
+
+def _find_columns(rows: list[list[Segment]]) -> tuple[int, int, float] | None:
+    """The rows from and to which two columns stand side by side, and where they part."""
+    if len(rows) < _MIN_COLUMN_LINES:
+        return None
+    best: tuple[int, int, float] | None = None
+    gutter = _GUTTER * median(segment.size for row in rows for segment in row)
+    for cut in _candidates(rows):
+        start = 0
+        for index in range(len(rows) + 1):
+            if index < len(rows) and not _crosses(rows[index], cut, gutter):
+                continue
+            if index - start >= _MIN_COLUMN_LINES and (best is None or index - start > best[1] - best[0]):
+                trimmed = _trimmed_columns(rows, start, index, cut)
+                if trimmed and (best is None or trimmed[1] - trimmed[0] > best[1] - best[0]):
+                    best = (*trimmed, cut)
+            start = index + 1
+    return best
+
+
+def _candidates(rows: list[list[Segment]]) -> list[float]:
+    """Where a column may begin: just before the left edge that several segments share."""
+    counts = Counter(round(segment.left) for row in rows for segment in row)
+    leftmost = min(counts)
+    often = [left for left, count in counts.items() if count >= _MIN_COLUMN_LINES and left > leftmost + _MIN_WIDTH]
+    best = sorted(often, key=lambda left: -counts[left])[:_MAX_CANDIDATES]
+    return [left - 1.0 for left in sorted(best)]
+
+
+def _crosses(row: list[Segment], cut: float, gutter: float) -> bool:
+    return any(segment.left < cut and segment.right > cut - gutter for segment in row)
+
+
+def _trimmed_columns(rows: list[list[Segment]], start: int, end: int, cut: float) -> tuple[int, int] | None:
+    """The rows in which both sides have text, and the rest of the longer side; None if that is no pair of columns."""
+    right = [index for index in range(start, end) if any(each.left >= cut for each in rows[index])]
+    left = [index for index in range(start, end) if any(each.right <= cut for each in rows[index])]
+    if len(right) < _MIN_COLUMN_LINES or len(left) < _MIN_COLUMN_LINES:
+        return None
+    begin, last = max(left[0], right[0]), min(left[-1], right[-1])
+    if begin > last:
+        return None
+    begin, last = min(begin, _near(left, right, begin)), max(left[-1], right[-1])
+    sides = [
+        [each for row in rows[begin : last + 1] for each in row if (each.right <= cut) == is_left]
+        for is_left in (True, False)
+    ]
+    if all(map(_is_running_text, sides)) or _are_drawn_apart(sides):
+        return begin, last + 1
+    return None
+
+
+def _are_drawn_apart(sides: list[list[Segment]]) -> bool:
+    """Whether the file draws one side after the other, with lines of their own; cells of a table share theirs."""
+    order = sorted((each.order, place) for place, side in enumerate(sides) for each in side)
+    switches = sum(1 for one, other in pairwise(order) if one[1] != other[1])
+    few, many = sorted(({round(each.baseline) for each in side} for side in sides), key=len)
+    aligned = sum(1 for line in few if many & {line - 1, line, line + 1})
+    return switches <= max(1, _MAX_SWITCHES * len(few)) and aligned <= _MAX_ALIGNED * len(few)
+
+
+def _near(left: list[int], right: list[int], begin: int) -> int:
+    """Columns that do not begin on one line begin at most a line apart."""
+    first = min(left[0], right[0])
+    return first if begin - first <= 1 else begin
+
+
+def _is_running_text(side: list[Segment]) -> bool:
+    """Whether most lines fill the side's width, as those of paragraphs do and cells of tables do not."""
+    width = max(each.right for each in side) - min(each.left for each in side)
+    lines: dict[int, list[Segment]] = {}
+    for each in side:
+        lines.setdefault(round(each.baseline), []).append(each)
+    cells = sum(1 for line in lines.values() for pair in pairwise(line) if _is_cell_gap(*pair))
+    if len(lines) < _MIN_COLUMN_LINES or cells > 0.3 * len(lines):
+        return False
+    fills = [sum(each.right - each.left for each in line) / width for line in lines.values()]
+    lengths = [sum(columns(each.text) for each in line) for line in lines.values()]
+    return median(fills) >= _MIN_FILL and median(lengths) >= _MIN_PROSE
+
+
+def _row_text(row: list[Segment], cell_gap: float) -> str:
+    pieces = [row[0].text]
+    for before, segment in pairwise(row):
+        gap = segment.left - before.right
+        is_word = needs_space(before.text, segment.text, gap, min(before.size, segment.size))
+        pieces += ["\t" if _is_cell_gap(before, segment, cell_gap) else " " if is_word else "", segment.text]
+    return "".join(pieces)
+
+
+def _is_cell_gap(before: Segment, segment: Segment, cell_gap: float = _CELL_GAP) -> bool:
+    spacing = max(before.runs[-1].spacing, segment.runs[0].spacing)
+    return segment.left - before.right > cell_gap * max(before.size, segment.size) + 2 * spacing
+
+
+def _lines(rows: list[list[Segment]]) -> list[Line]:
+    """The rows of one region as lines."""
+    begin = min(each.left for row in rows for each in row)
+    end = max(each.right for row in rows for each in row)
+    cell_gap = _PROSE_GAP if _is_running_text([each for row in rows for each in row]) else _CELL_GAP
+    lines = [
+        Line(
+            _row_text(row, cell_gap),
+            row[0].left,
+            row[-1].right,
+            row[0].baseline,
+            max(each.size for each in row),
+            begin,
+            end,
+            any(_is_cell_gap(*pair, cell_gap) for pair in pairwise(row)),
+        )
+        for row in rows
+    ]
+    pitches = [above.baseline - below.baseline for above, below in pairwise(lines)]
+    usual = median(pitches) if pitches else 0.0
+    for line, pitch in zip(lines[1:], pitches, strict=True):
+        line.has_gap_before = pitch > _PARAGRAPH_GAP * usual and pitch > _PARAGRAPH_GAP * line.size
+    return lines

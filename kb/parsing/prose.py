@@ -1,0 +1,102 @@
+"""Lines that only the page's width broke → text in which their words can be found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from kb.parsing.layout import Line
+
+if TYPE_CHECKING:
+    from spellchecker import SpellChecker
+
+HYPHEN = "\x02"  # a hyphen at the end of a line, as the reader marks it
+_HAN_OR_KANA = "\u3005-\u3007\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WIDE = re.compile(f"[{_HAN_OR_KANA}\uff08-\uff5e，、「」『』（）：；]")
+_GOES_ON = re.compile(f"[{_HAN_OR_KANA}，、（「『]$")
+_HANGUL = re.compile("[\uac00-\ud7a3]")
+_BEGINS_WIDE = re.compile(f"[{_HAN_OR_KANA}（「『]")
+_BEGINS_ITEM = re.compile(
+    r"第?[\d一二三四五六七八九十]+[.、）)章节条款]|[（(][\d一二三四五六七八九十]+[）)]|[•●■□☐☑▪◆○·-]"
+)
+_BROKEN_WORD = re.compile(f"([^\\W\\d_]+)(?:{HYPHEN}|[-\u2010])$")
+_HYPHENATED = re.compile(f"\\w(?:{HYPHEN}|[-\u2010])$")
+_FIRST_WORD = re.compile(r"[^\W\d_]+")
+_WORDS = re.compile(r"[^\W\d_]{3,}")
+_MIN_WIDE = 0.6  # of the line's characters, in running Chinese or Japanese
+_FULL = 1.6  # character sizes to the end of the column
+_INDENT = 1.3
+_MIN_LINE = 8  # characters
+_MIN_HANGUL = 14
+
+
+class Words:
+    """The words that a document has used so far, and those of English."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def learn(self, text: str) -> None:
+        self._seen.update(word.lower() for word in _WORDS.findall(text))
+
+    def is_one_word(self, before: str, after: str) -> bool:
+        """Whether a hyphen at a line's end broke a word, rather than stands in a compound such as low-temperature.
+
+        The joined word occurs elsewhere or is English, or its parts are not.
+        """
+        if after[:1].isupper() and not before.isupper():
+            return False
+        joined = (before + after).lower()
+        if joined in self._seen or self._is_english(joined):
+            return True
+        parts = (before.lower(), after.lower())
+        return not all(len(part) > 1 and (self._is_english(part) or part in self._seen) for part in parts)
+
+    def _is_english(self, word: str) -> bool:
+        return bool(_english().known([word]))
+
+
+@cache
+def _english() -> SpellChecker:
+    from spellchecker import SpellChecker  # loads a dictionary, which most documents do not need
+
+    return SpellChecker(language="en")
+
+
+def join_lines(lines: Sequence[Line], words: Words) -> str:
+    """The text of a page. Lines stay lines where they may be meant so."""
+    words.learn("\n".join(line.text for line in lines if not _HYPHENATED.search(line.text)))
+    pieces: list[str] = []
+    before: Line | None = None
+    for line in lines:
+        text = line.text
+        if before is None:
+            pieces.append(text)
+        elif line.has_gap_before:
+            pieces += ["\n\n", text]
+        elif before.is_row or line.is_row:
+            pieces += ["\n", text]
+        elif _HYPHENATED.search(before.text) and text[:1].isalnum():
+            broken, first = _BROKEN_WORD.search(before.text), _FIRST_WORD.match(text)
+            if broken and first and words.is_one_word(broken.group(1), first.group()):
+                pieces[-1] = pieces[-1][:-1]
+            pieces.append(text)
+        else:
+            pieces += ["" if _is_broken(before, line) else "\n", text]
+        before = line
+    return "".join(pieces).replace(HYPHEN, "-")
+
+
+def _is_broken(before: Line, line: Line) -> bool:
+    """Whether the width of the column ended `before`, in a script that breaks lines inside of words."""
+    is_full = before.right >= before.end - _FULL * before.size and line.left <= line.begin + _INDENT * line.size
+    if not is_full or len(before.text) < _MIN_LINE or abs(before.size - line.size) > 0.1 * line.size:
+        return False
+    if _BEGINS_ITEM.match(line.text):
+        return False
+    if _HANGUL.match(before.text[-1:]) and _HANGUL.match(line.text):  # some break lines between words only
+        return len(before.text) >= _MIN_HANGUL and before.right >= before.end - 0.7 * before.size
+    is_prose = len(_WIDE.findall(before.text)) >= _MIN_WIDE * len(before.text.replace(" ", ""))
+    return is_prose and bool(_GOES_ON.search(before.text) and _BEGINS_WIDE.match(line.text))
