@@ -70,7 +70,7 @@ def _margin_lines(page: PageLines) -> Iterator[Line]:
     for line in by_height[:_MARGIN_LINES]:
         if line.baseline <= _MARGIN * page.height:
             yield line
-    for line in by_height[_MARGIN_LINES:][-_MARGIN_LINES:]:
+    for line in by_height[-_MARGIN_LINES:]:
         if line.baseline >= (1 - _MARGIN) * page.height:
             yield line
 

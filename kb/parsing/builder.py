@@ -110,6 +110,10 @@ class TextBuilder:
             start = self.add_clean(text)
             self._tables.append(TableRows(start, self.length))
 
+    def mark_rows(self, start: int, end: int) -> None:
+        """Mark the lines from `start` to `end` of the text, which was not handed over yet, as rows of a table."""
+        self._tables.append(TableRows(start, end))
+
     def add_heading(self, level: int, title: str) -> None:
         """Append the whole `title` as a line that is a heading."""
         line = " ".join(clean(title).split())

@@ -83,8 +83,9 @@ def _power(base: str, mark: str, sign: str) -> str:
     return f"{base}{sign}{mark}" if len(mark) == 1 or mark.isdigit() else f"{base}{sign}{{{mark}}}"
 
 
-def _large(sign: str, below: str, above: str) -> str:
-    return _power(_power(_LARGE.get(sign, sign), below, "_"), above, "^")
+def _scripted(base: str, below: str, above: str) -> str:
+    lowered = _power(base, below, "_")
+    return lowered + _power("", above, "^")
 
 
 def _rows(rows: Iterator[list[str]]) -> str:
@@ -161,17 +162,20 @@ def _office_bar(element: Element) -> str:
 
 def _office_before(element: Element) -> str:
     """Indices on the left, as of isotopes."""
-    return _power(_power("{}", _part(element, "sub"), "_"), _part(element, "sup"), "^") + _part(element, "e")
+    return _scripted("{}", _part(element, "sub"), _part(element, "sup")) + _part(element, "e")
 
 
 _OFFICE: dict[str, Callable[[Element], str]] = {
     "f": _office_fraction,
     "sSup": lambda e: _power(_part(e, "e"), _part(e, "sup"), "^"),
     "sSub": lambda e: _power(_part(e, "e"), _part(e, "sub"), "_"),
-    "sSubSup": lambda e: _power(_power(_part(e, "e"), _part(e, "sub"), "_"), _part(e, "sup"), "^"),
+    "sSubSup": lambda e: _scripted(_part(e, "e"), _part(e, "sub"), _part(e, "sup")),
     "sPre": _office_before,
     "rad": lambda e: _root(_part(e, "deg"), _part(e, "e")),
-    "nary": lambda e: _large(_property(e, "chr", "∫"), _part(e, "sub"), _part(e, "sup")) + f" {_part(e, 'e')}",
+    "nary": lambda e: (
+        _scripted(_LARGE.get(_property(e, "chr", "∫"), _property(e, "chr", "∫")), _part(e, "sub"), _part(e, "sup"))
+        + f" {_part(e, 'e')}"
+    ),
     "d": _office_fence,
     "func": _office_function,
     "m": _office_matrix,
@@ -242,10 +246,10 @@ _WEB: dict[str, tuple[Callable[[list[str]], str], int]] = {
     "mfrac": (lambda parts: fraction(parts[0], parts[1]), 2),
     "msup": (lambda parts: _power(parts[0], parts[1], "^"), 2),
     "msub": (lambda parts: _power(parts[0], parts[1], "_"), 2),
-    "msubsup": (lambda parts: _power(_power(parts[0], parts[1], "_"), parts[2], "^"), 3),
+    "msubsup": (lambda parts: _scripted(*parts[:3]), 3),
     "munder": (lambda parts: _power(parts[0], parts[1], "_"), 2),
     "mover": (_over, 2),
-    "munderover": (lambda parts: _power(_power(parts[0], parts[1], "_"), parts[2], "^"), 3),
+    "munderover": (lambda parts: _scripted(*parts[:3]), 3),
     "msqrt": (lambda parts: _root("", "".join(parts)), 1),
     "mroot": (lambda parts: _root(parts[1], parts[0]), 2),
 }

@@ -30,7 +30,7 @@ _GUTTER = 0.5  # character sizes
 _MIN_COLUMN_LINES = 3
 _MIN_FILL = 0.6  # of a column's width, by the lines of running text in it
 _MIN_PROSE = 16  # columns, of a line of running text
-_MAX_SWITCHES = 0.2  # of the lines: how often a file goes from one column to the other
+_MAX_SWITCHES = 0.35  # of the lines: how often a file goes from one column to the other
 _MAX_ALIGNED = 0.5  # of the lines of one side: on a baseline of the other
 _MIN_WIDTH = 50  # points, of the left column
 _MAX_CANDIDATES = 12
@@ -301,6 +301,8 @@ def _row_text(row: list[Segment], cell_gap: float) -> str:
 
 
 def _is_cell_gap(before: Segment, segment: Segment, cell_gap: float = _CELL_GAP) -> bool:
+    if before.text[-1:] in ".,;:!?" and before.text[-2:-1].isalpha():  # TeX makes the gaps behind sentences wider
+        cell_gap = _PROSE_GAP
     spacing = max(before.runs[-1].spacing, segment.runs[0].spacing)
     return segment.left - before.right > cell_gap * max(before.size, segment.size) + 2 * spacing
 

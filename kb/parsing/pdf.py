@@ -8,8 +8,9 @@ import threading
 import unicodedata
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -19,7 +20,7 @@ from pypdf.errors import DeprecationError, FileNotDecryptedError, PyPdfError, Wr
 from pypdfium2.raw import FPDF_ERR_PASSWORD, FPDF_PAGEOBJ_IMAGE
 
 from kb.errors import N_, DamagedFile, PasswordProtected
-from kb.models import ParsedDocument
+from kb.models import ParsedDocument, TableRows
 from kb.notes import NoteKind
 from kb.parsing.boilerplate import PageLines, RunningLines
 from kb.parsing.builder import Source, TextBuilder, clean
@@ -104,8 +105,8 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
             page = waiting.popleft()
             builder.start_page(page.number)
             first, own = running.split(page, waiting)
-            text = join_lines([*first, *own], words) if own or first else ""
-            _add_page(builder, _clean_page(text), headings[page.number])
+            text, tables = join_lines([*first, *own], words)
+            _add_page(builder, text, tables, headings[page.number])
             builder.add("\n".join(filled_in.get(page.number, ())), gap=2)
             if builder.length:
                 yield from builder.parts()
@@ -124,8 +125,9 @@ def _read_page(document: pypdfium2.PdfDocument, number: int, builder: TextBuilde
         return PageLines(number, lines, height)
     try:
         textpage = page.get_textpage()
-        lines, height = read_page(page, textpage)
+        found, height = read_page(page, textpage)
         textpage.close()
+        lines = [replace(line, text=text) for line in found if (text := _clean_page(line.text))]
         if not lines and any(True for _image in page.get_objects([FPDF_PAGEOBJ_IMAGE], max_depth=_FORM_DEPTH)):
             builder.note(NoteKind.IMAGES_ONLY, page=number)
     except pypdfium2.PdfiumError:
@@ -135,10 +137,14 @@ def _read_page(document: pypdfium2.PdfDocument, number: int, builder: TextBuilde
     return PageLines(number, lines, height)
 
 
-def _add_page(builder: TextBuilder, text: str, headings: list[tuple[int, str]]) -> None:
+def _add_page(
+    builder: TextBuilder, text: str, tables: Iterable[TableRows], headings: Iterable[tuple[int, str]]
+) -> None:
     if not text:
         return
     start = builder.add_clean(text)
+    for rows in tables:
+        builder.mark_rows(start + rows.start, start + rows.end)
     at = 0
     for level, title in headings:
         at = _find_line(text, title, at)

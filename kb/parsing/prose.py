@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
+from kb.models import TableRows
 from kb.parsing.layout import Line
+from kb.parsing.tables import headed_lines
 
 if TYPE_CHECKING:
     from spellchecker import SpellChecker
 
-HYPHEN = "\x02"  # a hyphen at the end of a line, as the reader marks it
+HYPHEN = "\u2010"  # at the end of a line, as the reader of the page marks it
 _HAN_OR_KANA = "\u3005-\u3007\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WIDE = re.compile(f"[{_HAN_OR_KANA}\uff08-\uff5e，、「」『』（）：；]")
 _GOES_ON = re.compile(f"[{_HAN_OR_KANA}，、（「『]$")
@@ -21,8 +24,8 @@ _BEGINS_WIDE = re.compile(f"[{_HAN_OR_KANA}（「『]")
 _BEGINS_ITEM = re.compile(
     r"第?[\d一二三四五六七八九十]+[.、）)章节条款]|[（(][\d一二三四五六七八九十]+[）)]|[•●■□☐☑▪◆○·-]"
 )
-_BROKEN_WORD = re.compile(f"([^\\W\\d_]+)(?:{HYPHEN}|[-\u2010])$")
-_HYPHENATED = re.compile(f"\\w(?:{HYPHEN}|[-\u2010])$")
+_BROKEN_WORD = re.compile(f"([^\\W\\d_]+)[{HYPHEN}-]$")
+_HYPHENATED = re.compile(f"\\w[{HYPHEN}-]$")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 _WORDS = re.compile(r"[^\W\d_]{3,}")
 _MIN_WIDE = 0.6  # of the line's characters, in running Chinese or Japanese
@@ -65,19 +68,29 @@ def _english() -> SpellChecker:
     return SpellChecker(language="en")
 
 
-def join_lines(lines: Sequence[Line], words: Words) -> str:
-    """The text of a page. Lines stay lines where they may be meant so."""
+def join_lines(lines: Sequence[Line], words: Words) -> tuple[str, list[TableRows]]:
+    """The text of a page, and where in it tables are. Lines stay lines where they may be meant so."""
     words.learn("\n".join(line.text for line in lines if not _HYPHENATED.search(line.text)))
-    pieces: list[str] = []
-    before: Line | None = None
-    for line in lines:
+    text = ""
+    tables: list[TableRows] = []
+    for is_table, group in groupby(lines, key=lambda line: line.is_row):
+        block = list(group)
+        gap = "" if not text else "\n\n" if block[0].has_gap_before else "\n"
+        if is_table and len(block) > 1:
+            rows = "\n".join(headed_lines([line.text.split("\t") for line in block]))
+            tables.append(TableRows(len(text) + len(gap), len(text) + len(gap) + len(rows)))
+            text += gap + rows
+        else:
+            text += gap + _join(block, words)
+    return text.replace(HYPHEN, "-"), tables
+
+
+def _join(lines: Sequence[Line], words: Words) -> str:
+    pieces = [lines[0].text]
+    for before, line in pairwise(lines):
         text = line.text
-        if before is None:
-            pieces.append(text)
-        elif line.has_gap_before:
+        if line.has_gap_before:
             pieces += ["\n\n", text]
-        elif before.is_row or line.is_row:
-            pieces += ["\n", text]
         elif _HYPHENATED.search(before.text) and text[:1].isalnum():
             broken, first = _BROKEN_WORD.search(before.text), _FIRST_WORD.match(text)
             if broken and first and words.is_one_word(broken.group(1), first.group()):
@@ -85,8 +98,7 @@ def join_lines(lines: Sequence[Line], words: Words) -> str:
             pieces.append(text)
         else:
             pieces += ["" if _is_broken(before, line) else "\n", text]
-        before = line
-    return "".join(pieces).replace(HYPHEN, "-")
+    return "".join(pieces)
 
 
 def _is_broken(before: Line, line: Line) -> bool:

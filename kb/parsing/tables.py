@@ -23,6 +23,7 @@ _WRITTEN_OUT = 1e21
 _SAMPLE_ROWS = 200
 _MAX_LABEL = 80  # characters; longer ones are prose
 _MAX_KEY = 100
+_HEADER_COLUMNS = 800  # of rows, until their header is repeated: about a chunk
 _LINE_COLUMNS = 700  # of a longer row, each line begins with its key, so that every chunk names it
 _MAX_REPEATED = 200  # characters of a merged cell
 _FEW_GAPS = 3  # cells for each one with text
@@ -93,6 +94,20 @@ def table_lines(rows: Iterable[Row], *, header: int | None = None, is_assumed: b
                 block = _Block(following, header, is_assumed, width)
                 yield from block.lines()
                 following, width, header = block.next, block.width, None
+
+
+def headed_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """The rows of a table as they stand on a page, with tabs between the cells; a long one repeats its header."""
+    header = "\t".join(rows[0]) if len(rows) > 2 and _is_header(rows[0], rows[1:], is_assumed=True) else ""
+    width = 0
+    for index, row in enumerate(rows):
+        line = "\t".join(row)
+        if header and width > _HEADER_COLUMNS:
+            yield header
+            width = columns(header)
+        if index == 0 or line != header:
+            yield line
+            width += columns(line) + 1
 
 
 def below(rows: Sequence[Row], column: int) -> str:
@@ -270,7 +285,8 @@ def _is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
         [other[index] for other in body[:50] if index < len(other) and other[index] not in ("", SPANNED)]
         for index in range(len(row))
     ]
-    if any(cell in values[index] for index, cell in enumerate(row) if cell and cell != SPANNED):
+    recurring = [index for index, cell in enumerate(row) if cell and cell != SPANNED and cell in values[index]]
+    if recurring and (recurring != [0] or len(cells) == 2):  # the first one may head another table below
         return False
     if periods and not any(_share(column, "number") >= _MOSTLY for column in values):
         return False
@@ -438,8 +454,8 @@ def _split(text: str, label: str) -> Iterator[str]:
     limit = _LINE_COLUMNS - _MAX_KEY - columns(before)
     while columns(text) > limit:
         end = max(1, limit // 2) if columns(text) > len(text) else limit
-        cut = max(text.rfind(mark, end // 2, end) for mark in ("。", ". ", "；", "; ", "，", ", ", " "))
-        cut = cut + 1 if cut > 0 else end
+        cuts = (text.rfind(mark, end // 2, end) for mark in ("。", ". ", "；", "; ", "，", ", ", " "))
+        cut = next((cut + 1 for cut in cuts if cut > 0), end)
         yield before + text[:cut].strip()
         text = text[cut:].strip()
     if text:

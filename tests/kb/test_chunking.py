@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from kb.chunking import MAX_CHUNK_BYTES, chunk_document, columns
-from kb.models import ChunkSpan, Heading, PageStart, ParsedDocument
+from kb.models import ChunkSpan, Heading, PageStart, ParsedDocument, TableRows
 
 
 def spans_text(document: ParsedDocument, spans: list[ChunkSpan]) -> list[str]:
@@ -127,3 +127,16 @@ def test_page_is_where_the_chunk_starts() -> None:
 def test_long_text_is_split_in_windows() -> None:
     document = ParsedDocument("知识库的检索。\n" * 100_000)
     assert len(chunk_document(document)) > 1_500
+
+
+def test_rows_of_tables_stay_whole() -> None:
+    before, after = "Some words before. " * 20, "Some words behind it. " * 60
+    rows = [f"Part: SP-{n}; Weight: {n} g; Note: {'it is heavy, and sold; ' * 8}" for n in range(30)]
+    text = "\n".join([before, *rows, after])
+    start = len(before) + 1
+    document = ParsedDocument(text, tables=(TableRows(start, start + len("\n".join(rows))),))
+    chunks = spans_text(document, check(document))
+    assert len(chunks) > 5
+    assert sum(chunk.count("Part: ") for chunk in chunks) == len(rows)
+    assert all(chunk.startswith(("Part: ", "Some", "words", "before", "behind")) for chunk in chunks)
+    assert all(row.rstrip("; ") in "".join(chunks) for row in rows)

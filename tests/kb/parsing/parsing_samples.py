@@ -55,15 +55,27 @@ def make_pdf(
     return buffer.getvalue()
 
 
+def make_placed_pdf(pages: Sequence[Sequence[tuple[float, float, float, str]]], angle: int = 0) -> bytes:
+    """A PDF whose pages hold texts at (x, y) in a size; with an angle of 90, they run from the bottom to the top."""
+    matrix = "0 1 -1 0" if angle == 90 else "1 0 0 1"
+    streams = [
+        "\n".join(f"BT /F1 {size} Tf {matrix} {x} {y} Tm ({text}) Tj ET" for x, y, size, text in page) for page in pages
+    ]
+    return _pdf(streams)
+
+
 def _plain_pdf(pages: Sequence[str | None]) -> bytes:
-    kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(pages)))
+    return _pdf([f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else "" if text == "" else _IMAGE for text in pages])
+
+
+def _pdf(streams: Sequence[str]) -> bytes:
+    kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(streams)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
-        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(streams)} >>",
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
-    for n, text in enumerate(pages):
-        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else "" if text == "" else _IMAGE
+    for n, stream in enumerate(streams):
         objects += [
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * n} 0 R "
             "/Resources << /Font << /F1 3 0 R >> >> >>",
@@ -126,6 +138,100 @@ def make_docx(heading: str = "第一章 请假") -> bytes:
         cell.text = text
     document.add_paragraph("After the table.")
     return _saved(document)
+
+
+_MAIN = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+_TYPES = "application/vnd.openxmlformats-officedocument.wordprocessingml"
+
+
+def make_contract() -> bytes:
+    """Numbered clauses with a footnote, a comment, hidden text and a form; a header, a footer and merged cells."""
+
+    def text(words: str, properties: str = "") -> str:
+        return f'<w:r><w:rPr>{properties}</w:rPr><w:t xml:space="preserve">{words}</w:t></w:r>'
+
+    def cell(words: str, properties: str = "") -> str:
+        return f"<w:tc><w:tcPr>{properties}</w:tcPr><w:p>{text(words)}</w:p></w:tc>"
+
+    def clause(content: str, list_id: int = 50, style: str = "") -> str:
+        numbered = f'<w:numPr><w:ilvl w:val="0"/><w:numId w:val="{list_id}"/></w:numPr>'
+        return f"<w:p><w:pPr>{style}{numbered}</w:pPr>{content}</w:p>"
+
+    def box(checked: str) -> str:
+        data = f"<w:ffData><w:checkBox>{checked}</w:checkBox></w:ffData>"
+        return f'<w:r><w:fldChar w:fldCharType="begin">{data}</w:fldChar></w:r>'
+
+    raised = '<w:vertAlign w:val="superscript"/>'
+    document = docx.Document()
+    document.sections[0].header.paragraphs[0].text = "Doc no. QP-7\tValid from 2024"
+    document.sections[0].footer.paragraphs[0].text = "Page 1 of 4"
+    document.sections[0].footer.add_paragraph("Owner: Purchasing")
+    heading = clause(text("Terms"), 51, '<w:pStyle w:val="Heading1"/>')
+    first = text("The rent is 4,512") + text("1", raised) + text(" EUR for 25 m") + text("2", raised) + text(".")
+    first += '<w:r><w:footnoteReference w:id="2"/></w:r><w:r><w:commentReference w:id="0"/></w:r>'
+    second = text("5") + '<w:r><w:sym w:font="Symbol" w:char="F0B1"/></w:r>' + text("0.2 mm, ") + box("<w:checked/>")
+    second += (
+        text(" agreed, ")
+        + f"<w:r><w:ruby><w:rt>{text('とう')}</w:rt><w:rubyBase>{text('東京')}</w:rubyBase></w:ruby></w:r>"
+    )
+    second += text(" is low", "<w:vanish/>") + text(" is high")
+    merge, begin = "<w:vMerge/>", '<w:vMerge w:val="restart"/>'
+    table = "".join(
+        f"<w:tr>{''.join(cells)}</w:tr>"
+        for cells in (
+            [cell("地区"), cell("职级"), cell("标准")],
+            [cell("一线", begin), cell("经理"), cell("600")],
+            [cell("", merge), cell("员工"), cell("400")],
+        )
+    )
+    body = document.element.body
+    parsed = parse_docx_xml(
+        f'<w:body xmlns:w="{_MAIN}">{heading}{clause(first)}{clause(second)}<w:tbl>{table}</w:tbl></w:body>'
+    )
+    for child in reversed(list(parsed)):
+        body.insert(0, child)
+    numbering = document.part.numbering_part.element
+    for number, pattern, style in ((50, "第%1条", "chineseCounting"), (51, "%1", "decimal")):
+        level = f'<w:lvl w:ilvl="0"><w:numFmt w:val="{style}"/><w:lvlText w:val="{pattern}"/></w:lvl>'
+        kind = f'<w:abstractNum xmlns:w="{_MAIN}" w:abstractNumId="{number}">{level}</w:abstractNum>'
+        numbering.insert(0, parse_docx_xml(kind))
+        reference = f'<w:abstractNumId w:val="{number}"/>'
+        numbering.append(parse_docx_xml(f'<w:num xmlns:w="{_MAIN}" w:numId="{number}">{reference}</w:num>'))
+    note = f'<w:footnote w:id="2"><w:p>{text("Since May.")}</w:p></w:footnote>'
+    notes = f'<w:footnotes xmlns:w="{_MAIN}">{note}</w:footnotes>'
+    comments = (
+        f'<w:comments xmlns:w="{_MAIN}"><w:comment w:id="0"><w:p>{text("check this")}</w:p></w:comment></w:comments>'
+    )
+    for name, content in (("footnotes", notes), ("comments", comments)):
+        part = Part(PackURI(f"/word/{name}.xml"), f"{_TYPES}.{name}+xml", content.encode(), document.part.package)
+        document.part.relate_to(part, f"{_OFFICE}/{name}")
+    return _saved(document)
+
+
+def make_steps() -> bytes:
+    """A slide whose boxes were made from the last to the first, with numbers beside them, a list and a table."""
+    presentation = pptx.Presentation()
+    shapes = presentation.slides.add_slide(presentation.slide_layouts[6]).shapes
+    grid = shapes.add_table(3, 2, 0, 4_000_000, 3_000_000, 900_000).table
+    for (row, column), words in {(0, 0): "Region", (0, 1): "Rate", (1, 0): "North", (1, 1): "5", (2, 1): "6"}.items():
+        grid.cell(row, column).text = words
+    grid.cell(1, 0).merge(grid.cell(2, 0))
+    places = {(1_000_000, 2_000_000): "Fill with 10", (0, 2_100_000): "02", (1_000_000, 1_000_000): "Open the valve"}
+    places |= {(0, 1_050_000): "01", (0, 3_000_000): "one"}
+    for (left, top), words in places.items():
+        frame = shapes.add_textbox(left, top, 900_000, 400_000).text_frame
+        frame.text = words
+        if words == "one":
+            frame.add_paragraph().text = "two"
+            for paragraph in frame.paragraphs:
+                numbered = f'<a:buAutoNum {nsdecls_pptx("a")} type="arabicPeriod"/>'
+                paragraph._p.get_or_add_pPr().append(parse_pptx_xml(numbered))
+        if words.endswith("10"):
+            run = frame.paragraphs[0].add_run()
+            run.text = "6"
+            run.font._element.set("baseline", "30000")
+            frame.paragraphs[0].add_run().text = " ml"
+    return _saved(presentation)
 
 
 def make_rich_pptx() -> bytes:
@@ -217,8 +323,9 @@ def make_xlsx(sheets: dict[str, list[list[str | float]]]) -> bytes:
     return make_zip(parts)
 
 
-def make_sheet(cells: str, formats: Sequence[str] = ()) -> bytes:
+def make_sheet(cells: str, formats: Sequence[str] = (), merged: Sequence[str] = ()) -> bytes:
     """A workbook with one sheet of these rows, and a cell style 1, 2, … for each number format."""
+    ranges = "".join(f'<mergeCell ref="{each}"/>' for each in merged)
     codes = "".join(f'<numFmt numFmtId="{164 + n}" formatCode={quoteattr(code)}/>' for n, code in enumerate(formats))
     styles = "".join(f'<xf numFmtId="{164 + n}"/>' for n in range(len(formats)))
     parts = {
@@ -234,7 +341,8 @@ def make_sheet(cells: str, formats: Sequence[str] = ()) -> bytes:
         f'<cellXfs><xf numFmtId="0"/>{styles}</cellXfs></styleSheet>',
         "xl/sharedStrings.xml": f'<sst xmlns="{_SHEET}"><si><t>plain</t></si><si><r><t>ri</t></r><r><t>ch</t></r></si>'
         "<si><t>東京</t><rPh><t>とうきょう</t></rPh></si></sst>",
-        "xl/worksheets/s1.xml": f'<worksheet xmlns="{_SHEET}"><sheetData>{cells}</sheetData></worksheet>',
+        "xl/worksheets/s1.xml": f'<worksheet xmlns="{_SHEET}"><sheetData>{cells}</sheetData><mergeCells>{ranges}'
+        "</mergeCells></worksheet>",
     }
     return make_zip(parts)
 

@@ -1,0 +1,181 @@
+"""Places of characters on a page → lines in reading order, and broken words mended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from kb.parsing.boilerplate import PageLines, RunningLines, is_page_number
+from kb.parsing.layout import Line, TextRun, read_lines
+from kb.parsing.prose import Words, join_lines
+
+
+def run(text: str, left: float, baseline: float, size: float = 10, width: float = 5) -> TextRun:
+    return TextRun(text, left, left + width * len(text) * size / 10, baseline, size)
+
+
+def texts(runs: Sequence[TextRun]) -> list[str]:
+    return [line.text for line in read_lines(list(runs))]
+
+
+def test_cells_of_a_row_are_parted_by_tabs() -> None:
+    rows = [("200.01", "1", "11"), ("400.01", "3", "22"), ("1600.01", "15", "88")]
+    runs = [
+        run(cell, 50 + 50 * column, 700 - 14 * row)
+        for row, cells in enumerate(rows)
+        for column, cell in enumerate(cells)
+    ]
+    assert texts(runs) == ["200.01\t1\t11", "400.01\t3\t22", "1600.01\t15\t88"]
+    assert texts(reversed(runs)) == ["200.01\t1\t11", "400.01\t3\t22", "1600.01\t15\t88"]
+
+
+def test_words_and_wide_characters() -> None:
+    assert texts([run("one", 50, 700), run("two", 68, 700), run(".", 83.2, 700)]) == ["one two."]
+    assert texts([run("高明", 50, 700, width=10), run("经理", 82, 700, width=10)]) == ["高明\t经理"]
+    assert texts([run("高明", 50, 700, width=10), run("经理", 73, 700, width=10)]) == ["高明经理"]
+
+
+@pytest.mark.parametrize(
+    ("base", "mark", "shift", "text"),
+    [("4,512", "1", 4, "4,512 [1]"), ("10", "6", 4, "10^6"), ("25 m", "2", 4, "25 m²"), ("H", "2", -2, "H2")],
+)
+def test_small_runs_are_raised_or_lowered(base: str, mark: str, shift: float, text: str) -> None:
+    runs = [run(base, 50, 700), run(mark, 50 + 5 * len(base), 700 + shift, 6)]
+    assert texts(runs) == [text]
+
+
+SENTENCE = "The members may resign at any time by notice"
+
+
+def test_columns_are_read_one_after_the_other() -> None:
+    left, right = [f"left {n} {SENTENCE}" for n in range(6)], [f"right {n} {SENTENCE}" for n in range(6)]
+    rows = [(50 + 280 * side, 700 - 12 * n, (left, right)[side][n]) for n in range(6) for side in (0, 1)]
+    runs = [run("A title that goes over both of the columns, from the left to the right of the page", 50, 730)]
+    runs += [run(text, x, y) for x, y, text in rows]
+    runs.append(run("1", 325, 600))
+    assert texts(runs) == [runs[0].text, *left, *right, "1"]
+
+
+def test_columns_whose_lines_do_not_meet() -> None:
+    main = [run(f"main {n} {SENTENCE}", 50, 700 - 12 * n) for n in range(8)]
+    aside = [run(text, 330, 695 - 17 * n) for n, text in enumerate(["Price", "5.65", "Rating", "good", "Market"])]
+    assert texts(main + aside) == [each.text for each in main + aside]
+
+
+def test_gap_between_paragraphs() -> None:
+    lines = read_lines([run(f"line {y}", 50, y) for y in (700, 688, 676, 650, 638)])
+    assert [line.has_gap_before for line in lines] == [True, False, False, True, False]
+
+
+# --- lines that only the width broke ---
+
+
+def line(text: str, right: float = 300, **more: bool) -> Line:
+    return Line(text, 50, right, 700, 10, 50, 300, **more)
+
+
+def joined(*lines: Line | str) -> str:
+    return join_lines([each if isinstance(each, Line) else line(each) for each in lines], Words())[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        ("an exam-", "ple of", "an example of"),
+        ("kept in low-", "temperature rooms", "kept in low-temperature rooms"),
+        ("long-", "term", "long-term"),
+        ("the COVID-", "19 rules", "the COVID-19 rules"),
+        ("INTRODUC-", "TION", "INTRODUCTION"),
+        ("Herr Müller-", "Schmidt", "Herr Müller-Schmidt"),
+        ("die Wartungs-", "arbeiten", "die Wartungsarbeiten"),
+        ("a list -", "of things", "a list -\nof things"),
+        ("同比\u2010", "64.9%", "同比-64.9%"),
+        ("plain words", "go on", "plain words\ngo on"),
+        ("保存期间内公司应当妥善保管重大", "遗漏的资料", "保存期间内公司应当妥善保管重大遗漏的资料"),
+        ("スタンダードプランでは十二か月", "間です", "スタンダードプランでは十二か月間です"),
+        (
+            "보증 기간은 구입일부터 2년이며 무",
+            "상수리를 받을 수 있습니다",
+            "보증 기간은 구입일부터 2년이며 무상수리를 받을 수 있습니다",
+        ),
+        ("第一条 本办法适用于全体员工的", "（一）请假", "第一条 本办法适用于全体员工的\n（一）请假"),
+        ("公司应当妥善保管资料。", "遗漏的", "公司应当妥善保管资料。\n遗漏的"),
+    ],
+)
+def test_broken_lines(first: str, second: str, text: str) -> None:
+    assert joined(first, second) == text
+
+
+def test_short_lines_are_not_joined() -> None:
+    assert joined(line("保存期间内公司应当妥善保管", right=200), "资料") == "保存期间内公司应当妥善保管\n资料"
+    assert joined("姓名", "年龄") == "姓名\n年龄"
+
+
+def test_word_that_occurs_elsewhere_is_joined() -> None:
+    words = Words()
+    assert join_lines([line("the cold-"), line("storage")], words)[0] == "the cold-storage"
+    words.learn("coldstorage")
+    assert join_lines([line("the cold-"), line("storage")], words)[0] == "the coldstorage"
+
+
+def test_rows_are_marked() -> None:
+    text, tables = join_lines(
+        [line("Title"), line("a\t1", is_row=True), line("b\t2", is_row=True), line("End", has_gap_before=True)], Words()
+    )
+    assert text == "Title\na\t1\nb\t2\n\nEnd"
+    assert [text[rows.start : rows.end] for rows in tables] == ["a\t1\nb\t2"]
+
+
+# --- running headers ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["3", "- 3 -", "Page 2 of 4", "page 7", "2/14", "第 3 页", "第3页 共9页", "共 9 页 第 3 页", "iv", "Seite 3 von 9"],
+)
+def test_page_numbers(text: str) -> None:
+    assert is_page_number(text)
+
+
+@pytest.mark.parametrize("text", ["3.5", "Chapter 3", "2024-05-01", "Total 3", "第三条", "A3"])
+def test_no_page_numbers(text: str) -> None:
+    assert not is_page_number(text)
+
+
+def page(number: int, *lines: tuple[str, float]) -> PageLines:
+    return PageLines(number, [Line(text, 50, 300, baseline, 10) for text, baseline in lines], 800)
+
+
+def test_running_lines_are_kept_once() -> None:
+    pages = [
+        page(n, ("ACME manual rev. 7", 780), (f"Body of page {n}", 500), (f"Valid from 2024, p. {n}", 30), (f"{n}", 15))
+        for n in (1, 2, 3, 4)
+    ]
+    running = RunningLines()
+    found = [running.split(pages[index], pages[index + 1 : index + 3]) for index in range(4)]
+    assert [[each.text for each in first] for first, _own in found] == [
+        ["ACME manual rev. 7", "Valid from 2024, p. 1"],
+        [],
+        [],
+        [],
+    ]
+    assert [[each.text for each in own] for _first, own in found] == [[f"Body of page {n}"] for n in (1, 2, 3, 4)]
+
+
+def test_left_and_right_pages_have_headers_of_their_own() -> None:
+    pages = [page(n, (("The book", "Chapter one")[n % 2], 780), (f"Body {n}", 500)) for n in (1, 2, 3, 4)]
+    running = RunningLines()
+    found = [running.split(pages[index], pages[index + 1 : index + 3]) for index in range(4)]
+    assert [[each.text for each in [*first, *own]] for first, own in found] == [
+        ["Chapter one", "Body 1"],
+        ["The book", "Body 2"],
+        ["Body 3"],
+        ["Body 4"],
+    ]
+
+
+def test_text_of_the_body_may_repeat() -> None:
+    pages = [page(n, ("See the notes.", 400), ("Note", 790 - 20 * n)) for n in (1, 2)]
+    first, own = RunningLines().split(pages[0], pages[1:])
+    assert (first, [each.text for each in own]) == ([], ["See the notes.", "Note"])

@@ -1,0 +1,104 @@
+"""Rows of tables that can be understood alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from kb.chunking import columns
+from kb.parsing.tables import SPANNED, headed_lines, table_lines
+
+S = SPANNED
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        (
+            [["Region", "2023", S, "2024", S], ["Region", "H1", "H2", "H1", "H2"], ["North", "10", "12", "14", "15"]],
+            ["Region: North; 2023 H1: 10; 2023 H2: 12; 2024 H1: 14; 2024 H2: 15"],
+        ),
+        (
+            [["Region", "2023", "", "2024", ""], ["", "H1", "H2", "H1", "H2"], ["North", "10", "12", "14", "15"]],
+            ["Region: North; 2023 H1: 10; 2023 H2: 12; 2024 H1: 14; 2024 H2: 15"],
+        ),
+        ([["指标", "2021", "2022"], ["收入", "100", "200"]], ["指标: 收入; 2021: 100; 2022: 200"]),
+        ([["", "2021年", "2022年"], ["收入", "100", "200"]], ["收入; 2021年: 100; 2022年: 200"]),
+        ([["员工", "2024-01", "2024-02"], ["张三", "3", "4"]], ["员工: 张三; 2024-01: 3; 2024-02: 4"]),
+        (
+            [["Stock list", "as of 2024-06-01"], ["By", "Kim"], ["SKU", "Name", "Qty"], ["A1", "Nut", "5"]],
+            ["Stock list | as of 2024-06-01", "By | Kim", "SKU: A1; Name: Nut; Qty: 5"],
+        ),
+        (
+            [["Sales 2024", S, S], ["Region", "H1", "H2"], ["North", "10", "12"]],
+            ["Sales 2024", "Region: North; H1: 10; H2: 12"],
+        ),
+        ([["Name", "Score", "Score"], ["Ann", "3", "4"]], ["Name: Ann; Score (1): 3; Score (2): 4"]),
+        (
+            [["Part", "Weight", "Length"], ["", "kg", "mm"], ["A", "3", "4"], ["B", "5", "6"]],
+            ["Part: A; Weight (kg): 3; Length (mm): 4", "Part: B; Weight (kg): 5; Length (mm): 6"],
+        ),
+        (
+            [["Name", "Age", "", "City", "Pop"], ["Ann", "3", "", "Rome", "100"], ["Bob", "4", "", "Ulm", "7"]],
+            ["Name: Ann; Age: 3", "Name: Bob; Age: 4", "City: Rome; Pop: 100", "City: Ulm; Pop: 7"],
+        ),
+        (
+            [["Name", "Anna", "Bob"], ["Age", "30", "25"], ["City", "Berlin", "Paris"]],
+            ["Name: Anna; Age: 30; City: Berlin", "Name: Bob; Age: 25; City: Paris"],
+        ),
+        (
+            [["Item", "Price", "Stock"], ["Fruit", S, S], ["Apple", "1.20", "5"]],
+            ["Fruit", "Item: Apple; Price: 1.20; Stock: 5"],
+        ),
+        (
+            [["Item", "2022", "2023"], ["Tea", "3", "4"], ["Item", "Price", "Stock"], ["Nut", "7", "8"]],
+            ["Item: Tea; 2022: 3; 2023: 4", "Item: Nut; Price: 7; Stock: 8"],
+        ),
+        ([["A1", "Nut", "5"], ["A2", "Bolt", "7"]], ["A1 | Nut | 5", "A2 | Bolt | 7"]),
+        (
+            [["Anna", "Berlin", "Engineer"], ["Bob", "Paris", "Lawyer"]],
+            ["Anna | Berlin | Engineer", "Bob | Paris | Lawyer"],
+        ),
+        ([["负责人", "张三"], ["单位", "某公司"]], ["负责人 | 张三", "单位 | 某公司"]),
+        ([["Name", "Anna"], ["Phone", "123"], ["Zip", "0123"]], ["Name | Anna", "Phone | 123", "Zip | 0123"]),
+        ([["", "", "", "", "", "", "far"]], ["far"]),
+        ([[S, S], ["", " "], []], []),
+    ],
+)
+def test_header_is_found_by_what_the_cells_hold(rows: list[list[str]], lines: list[str]) -> None:
+    assert list(table_lines(rows)) == lines
+
+
+def test_header_that_the_file_names() -> None:
+    rows = [["Anna", "Berlin"], ["Bob", "Paris"]]
+    assert list(table_lines(rows, header=1)) == ["Anna: Bob; Berlin: Paris"]
+    assert list(table_lines([["Group", "Age"], ["A", "x"]], header=2)) == ["Group: A; Age: x"]
+
+
+def test_tables_for_readers_have_headers() -> None:
+    rows = [["Anna", "Berlin", "Engineer"], ["Bob", "Paris", "Lawyer"]]
+    assert list(table_lines(rows, is_assumed=True)) == ["Anna: Bob; Berlin: Paris; Engineer: Lawyer"]
+
+
+def test_long_rows_repeat_their_key() -> None:
+    header = ["Employee", *(f"Question {n}" for n in range(60))]
+    rows = [[name, *(f"{name} answers question {n}" for n in range(60))] for name in ("Anna", "Carl")]
+    lines = list(table_lines([header, *rows]))
+    assert len(lines) > 4
+    assert all(line.startswith(("Employee: Anna; ", "Employee: Carl; ")) for line in lines)
+    assert max(map(columns, lines)) < 850
+    assert sum(line.count("Question 37: ") for line in lines) == 2
+
+
+def test_long_cell_is_cut_after_sentences() -> None:
+    lines = list(table_lines([["Name", "Note"], ["Anna", "She agreed. " * 200]], header=1))
+    assert len(lines) > 2
+    assert all(line.startswith("Name: Anna; Note: She agreed.") for line in lines)
+    assert all(columns(line) < 850 for line in lines)
+
+
+def test_long_table_of_a_page_repeats_its_header() -> None:
+    rows = [["Valve", "Pressure"], *([f"V-{n}", f"{n} bar"] for n in range(200))]
+    lines = list(headed_lines(rows))
+    assert lines[:2] == ["Valve\tPressure", "V-0\t0 bar"]
+    assert lines.count("Valve\tPressure") > 2
+    assert list(headed_lines([["1", "2"], ["3", "4"], ["5", "6"]])) == ["1\t2", "3\t4", "5\t6"]
