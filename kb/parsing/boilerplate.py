@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kb.notes import NoteKind
 from kb.parsing.layout import Line
 
 _MARGIN = 0.15  # of the page's height, above and below
@@ -30,12 +31,12 @@ def is_page_number(line: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PageLines:
-    """The lines of a page, in reading order, and its height in points."""
+    """The lines of a page, in reading order, its height in points, and what is to be said of it."""
 
     number: int
-    lines: Sequence[Line]
-    height: float
-    has_images_only: bool = False
+    lines: Sequence[Line] = ()
+    height: float = 0.0
+    note: NoteKind | None = None
 
 
 class RunningLines:

@@ -243,7 +243,8 @@ def report_nothing(done: int, total: int) -> None:
 class Source:
     """The file at `path`; `name` is the user's file name, for messages only; `media_type` is its format.
 
-    `report(done, total)` counts pages, slides or sheets. Reading begins at page `first_page`, where the format has any.
+    `report(done, total)` counts pages, slides or sheets that are read. Where the format has pages, reading begins at
+    page `first_page` and leaves out those in `skipped`.
     """
 
     path: Path
@@ -251,3 +252,4 @@ class Source:
     media_type: str
     report: Report = report_nothing
     first_page: int = 1
+    skipped: frozenset[int] = frozenset()

@@ -43,7 +43,10 @@ def serve(parse: Parse = parse_source) -> None:
 
 def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) -> None:
     name = request["name"]
-    source = Source(Path(request["path"]), name, request["media_type"], _reporter(answers), request["first_page"])
+    skipped = frozenset(request["skipped"])
+    source = Source(
+        Path(request["path"]), name, request["media_type"], _reporter(answers), request["first_page"], skipped
+    )
     try:
         for part in parse(source):
             write_frame(answers, part_frame(part))

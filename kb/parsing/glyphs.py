@@ -86,7 +86,7 @@ def _lines_of_pdfium(textpage: pypdfium2.PdfTextPage, height: float) -> Iterator
     """The lines as PDFium orders them: of scripts that run from right to left or from the top down."""
     for number, text in enumerate(textpage.get_text_bounded().splitlines()):
         if text.strip():
-            yield Line(text.strip(), 0, 0, height / 2 - number, 1, is_row=True)
+            yield Line(text.strip(), 0, 0, height / 2 - number, 1)
 
 
 def _is_read_otherwise(glyphs: list[_Glyph]) -> bool:

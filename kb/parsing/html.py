@@ -111,13 +111,12 @@ def _surroundings(soup: BeautifulSoup) -> set[int]:
     """The elements, by id(), that stand around the page's article; only banners for consent where there is none."""
     articles = soup.find_all("main") or soup.find_all(role="main") or soup.find_all("article")
     inside = {id(parent) for article in articles for parent in article.parents}
+    of_articles = set(map(id, articles))
     around: set[int] = set()
     stack: list[PageElement] = [soup]
     while stack:
         node = stack.pop()
-        if not isinstance(node, Tag) or any(node is article for article in articles[:1]):
-            continue
-        if node.name in ("main", "article") and articles:
+        if not isinstance(node, Tag) or id(node) in of_articles:
             continue
         is_banner = _is_named(node, _CONSENT) and len(node.get_text()) <= _MAX_CONSENT
         if id(node) not in inside and (is_banner or (articles and _is_around(node))):

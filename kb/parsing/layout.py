@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import median
 
 from kb.chunking import columns
@@ -24,6 +24,9 @@ _CELL_GAP = 1.0  # a wider gap parts two cells
 _PROSE_GAP = 2.5  # the same in running text, whose words may be far apart
 _WORD_GAP = 0.2
 _WIDE_GAP = 0.8  # between characters of scripts that have no spaces
+_BESIDE = 0.35  # how far from the base
+_CELL = 15.0  # points
+_MAX_IN_CELL = 50
 _SMALL = 0.86  # of the size beside it: a raised or lowered run
 _PARAGRAPH_GAP = 1.45  # of the usual distance of lines
 _GUTTER = 0.5  # character sizes
@@ -105,15 +108,15 @@ def _goes_on(before: Line, line: Line) -> bool:
 
 def _with_levels(runs: list[TextRun]) -> list[TextRun]:
     """Put small runs onto the line of the larger run beside them, raised or lowered."""
-    bases = sorted(runs, key=lambda run: run.left)
-    by_band: dict[int, list[TextRun]] = {}
-    for run in bases:
-        for band in range(int(run.baseline // 20) - 1, int(run.baseline // 20) + 2):
-            by_band.setdefault(band, []).append(run)
+    largest = max((run.size for run in runs), default=0.0)
+    ends = _Edges(runs, lambda run: run.right)
+    begins = _Edges(runs, lambda run: run.left)
     for run in runs:
-        best, nearest = None, 0.35
-        for base in by_band.get(int(run.baseline // 20), ()):
-            if base is run or base.level or run.size > _SMALL * base.size or run.size < 0.3 * base.size:
+        if run.size > _SMALL * largest:
+            continue
+        best, nearest = None, _BESIDE
+        for base in (*ends.near(run.left, run.baseline), *begins.near(run.right, run.baseline)):
+            if base.level or run.size > _SMALL * base.size or run.size < 0.3 * base.size:
                 continue
             shift = (run.baseline - base.baseline) / base.size
             gap = max(run.left - base.right, base.left - run.right) / base.size
@@ -123,6 +126,21 @@ def _with_levels(runs: list[TextRun]) -> list[TextRun]:
             run.level = RAISED if run.baseline > best.baseline else LOWERED
             run.baseline = best.baseline
     return runs
+
+
+class _Edges:
+    """Finds runs by the place of one of their ends."""
+
+    def __init__(self, runs: list[TextRun], edge: Callable[[TextRun], float]) -> None:
+        self._cells: dict[tuple[int, int], list[TextRun]] = {}
+        for run in runs:
+            self._cells.setdefault((int(edge(run) // _CELL), int(run.baseline // _CELL)), []).append(run)
+
+    def near(self, x: float, y: float) -> Iterator[TextRun]:
+        """Those whose end is at most a cell away."""
+        column, row = int(x // _CELL), int(y // _CELL)
+        for place in product(range(column - 1, column + 2), range(row - 1, row + 2)):
+            yield from self._cells.get(place, ())[:_MAX_IN_CELL]
 
 
 def _rows(runs: list[TextRun]) -> Iterator[list[TextRun]]:

@@ -25,7 +25,6 @@ from kb.notes import NoteKind
 from kb.parsing.boilerplate import PageLines, RunningLines
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.glyphs import read_page
-from kb.parsing.layout import Line
 from kb.parsing.prose import Words, join_lines
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
@@ -95,46 +94,43 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
     words, running = Words(), RunningLines()
     waiting: deque[PageLines] = deque()  # pages whose headers are known once those behind them are read
     source.report(source.first_page - 1, total)
-    for number in range(source.first_page, total + _LOOK_AHEAD + 1):
-        if number <= total:
+    for number in range(source.first_page, total + 1):
+        if number not in source.skipped:
             with _PDFIUM:
-                waiting.append(_read_page(document, number, builder))
-        if len(waiting) > _LOOK_AHEAD or number > total:
-            if not waiting:
-                break
+                waiting.append(_read_page(document, number))
+        source.report(number, total)
+        while waiting and (len(waiting) > _LOOK_AHEAD or number == total):
             page = waiting.popleft()
             builder.start_page(page.number)
+            if page.note:
+                builder.note(page.note, page=page.number)
             first, own = running.split(page, waiting)
             text, tables = join_lines([*first, *own], words)
             _add_page(builder, text, tables, headings[page.number])
             builder.add("\n".join(filled_in.get(page.number, ())), gap=2)
             if builder.length:
                 yield from builder.parts()
-            source.report(page.number, total)
     return builder
 
 
-def _read_page(document: pypdfium2.PdfDocument, number: int, builder: TextBuilder) -> PageLines:
-    """The lines of one page; none, with a note, if there are none or the page cannot be loaded."""
-    lines: list[Line] = []
-    height = 0.0
+def _read_page(document: pypdfium2.PdfDocument, number: int) -> PageLines:
+    """The lines of one page; none, with a note, if it holds only images or cannot be loaded."""
     try:
         page = document[number - 1]
     except pypdfium2.PdfiumError:
-        builder.note(NoteKind.UNREADABLE, page=number)
-        return PageLines(number, lines, height)
+        return PageLines(number, note=NoteKind.UNREADABLE)
     try:
         textpage = page.get_textpage()
         found, height = read_page(page, textpage)
         textpage.close()
         lines = [replace(line, text=text) for line in found if (text := _clean_page(line.text))]
         if not lines and any(True for _image in page.get_objects([FPDF_PAGEOBJ_IMAGE], max_depth=_FORM_DEPTH)):
-            builder.note(NoteKind.IMAGES_ONLY, page=number)
+            return PageLines(number, note=NoteKind.IMAGES_ONLY)
+        return PageLines(number, lines, height)
     except pypdfium2.PdfiumError:
-        builder.note(NoteKind.UNREADABLE, page=number)
+        return PageLines(number, note=NoteKind.UNREADABLE)
     finally:
         page.close()
-    return PageLines(number, lines, height)
 
 
 def _add_page(

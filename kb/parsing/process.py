@@ -78,29 +78,30 @@ class ParserProcess:
         A page that takes too long or crashes the child is left out, with a note, where the format allows it.
         Also raises `Cancelled`, `ParsingTimeout` and `ParserCrashed`. Close the generator to stop early.
         """
-        request = {"path": str(path.resolve()), "name": name, "media_type": media_type, "first_page": 1}
+        request: Frame = {"path": str(path.resolve()), "name": name, "media_type": media_type}
         watch = _Watch(limits, on_progress, is_cancelled)
-        skipped: list[ParsedDocument] = []
+        skipped: list[int] = []
+        last_page = 0  # of those that were yielded
         with self._lock:
             while True:
                 try:
-                    yield from self._ask(request, watch)
+                    for part in self._ask({**request, "first_page": last_page + 1, "skipped": skipped}, watch):
+                        yield part
+                        last_page = part.pages[-1].number if part.pages else last_page
                     break
                 except (ParserCrashed, ParsingTimeout):
                     self._stop()
-                    skipped.append(ParsedDocument("", notes=(Note(NoteKind.SKIPPED, 1, (watch.done + 1,)),)))
-                    is_hopeless = len(skipped) > _MAX_SKIPPED or len(skipped) >= watch.total
+                    culprit = watch.done + 1
+                    is_hopeless = culprit in skipped or len(skipped) >= min(_MAX_SKIPPED, watch.total - 1)
                     if media_type not in STARTS_AT_PAGE or is_hopeless:
                         raise
+                    skipped.append(culprit)
                 except BaseException:
                     if not watch.is_over:
                         self._stop()  # it is busy with a file that nobody needs any more
                     raise
-                watch.done += 1
-                request["first_page"] = watch.done + 1
-                if watch.done >= watch.total:
-                    break
-            yield from skipped
+            for page in skipped:
+                yield ParsedDocument("", notes=(Note(NoteKind.SKIPPED, 1, (page,)),))
 
     def _ask(self, request: Frame, watch: _Watch) -> Iterator[ParsedDocument]:
         """Send the request and yield the parts of the answer."""

@@ -24,6 +24,7 @@ from kb.parsing.tables import SPANNED, below, number_text
 
 _MAX_COLUMNS = 16_384
 _MAX_MERGED = 100_000  # ranges of a sheet
+_MAX_COVERING = 1_000  # of them in one row
 _MAX_SPAN = 256  # columns of one
 _BLOCK_BYTES = 1 << 20
 _MERGED = re.compile(
@@ -110,7 +111,7 @@ class Workbook:
                 continue
             while merged and merged[-1].top <= number:
                 covering.append(merged.pop())
-            covering = [each for each in covering if each.bottom >= number]
+            covering = [each for each in covering if each.bottom >= number][:_MAX_COVERING]
             for each in covering:
                 each.cover(cells, before, number)
             if number > last + 1:

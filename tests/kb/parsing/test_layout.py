@@ -27,7 +27,7 @@ def test_cells_of_a_row_are_parted_by_tabs() -> None:
         for column, cell in enumerate(cells)
     ]
     assert texts(runs) == ["200.01\t1\t11", "400.01\t3\t22", "1600.01\t15\t88"]
-    assert texts(reversed(runs)) == ["200.01\t1\t11", "400.01\t3\t22", "1600.01\t15\t88"]
+    assert texts(runs[::-1]) == ["200.01\t1\t11", "400.01\t3\t22", "1600.01\t15\t88"]
 
 
 def test_words_and_wide_characters() -> None:

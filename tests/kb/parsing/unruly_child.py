@@ -43,6 +43,9 @@ def pages(source: Source, fault: str, bad: int) -> Iterator[ParsedDocument]:
     """Some pages, of which one has a fault."""
     source.report(source.first_page - 1, PAGES)
     for number in range(source.first_page, PAGES + 1):
+        if number in source.skipped:
+            source.report(number, PAGES)
+            continue
         if number == bad and fault == "hang":
             hang()
         if number == bad and fault == "abort":
