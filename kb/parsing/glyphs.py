@@ -7,13 +7,13 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from kb.parsing.layout import Line, TextRun, needs_space, read_lines
+from kb.parsing.layout import Line, Rulings, TextRun, needs_space, read_lines
 from kb.parsing.prose import HYPHEN
 from kb.parsing.symbols import is_symbol_font, read_symbols
 
@@ -32,6 +32,11 @@ _get_box = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _FONT_NAME_BYTES = 200
+_FORM_DEPTH = 3
+_MAX_PATHS = 3_000
+_MAX_SEGMENTS = 3_000
+_MIN_RULING = 6.0  # points
+_THIN = 2.5
 _MAX_GAP = 0.9  # character sizes inside a run
 _SAME_BASELINE = 0.06
 _LEVEL = 0.001  # radians
@@ -74,9 +79,11 @@ def read_page(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> tuple
     groups: dict[int, list[_Glyph]] = {}
     for glyph in glyphs:
         groups.setdefault(round(glyph.style.angle / (2 * _SAME_ANGLE)), []).append(glyph)
+    rulings = Rulings(_rulings(page))
     lines: list[Line] = []
     for group in sorted(groups.values(), key=len, reverse=True):
-        lines += read_lines(list(_runs(group)))
+        of_group = rulings if group[0].style.is_level else Rulings()
+        lines += read_lines(list(_runs(group, of_group)), of_group)
     angle = max(groups.values(), key=len)[0].style.angle if groups else 0.0
     is_turned = abs(math.sin(angle)) > _MOSTLY
     return lines, right - left if is_turned else top - bottom
@@ -102,7 +109,39 @@ def _is_read_otherwise(glyphs: list[_Glyph]) -> bool:
     return total > 3 and downwards > _MOSTLY * total
 
 
-def _runs(glyphs: list[_Glyph]) -> Iterator[TextRun]:
+def _rulings(page: pypdfium2.PdfPage) -> Iterator[tuple[float, float, float]]:
+    """The vertical lines on the page, drawn as lines, as frames or as thin boxes."""
+    for item in islice(page.get_objects([pdfium.FPDF_PAGEOBJ_PATH], max_depth=_FORM_DEPTH), _MAX_PATHS):
+        left, bottom, right, top = item.get_bounds()
+        if top - bottom < _MIN_RULING:
+            continue
+        if right - left <= _THIN:
+            yield (left + right) / 2, bottom, top
+        elif _is_stroked(item):
+            yield from _vertical_lines(item)
+
+
+def _is_stroked(item: pypdfium2.PdfObject) -> bool:
+    mode, stroked = ctypes.c_int(), ctypes.c_int()
+    pdfium.FPDFPath_GetDrawMode(item.raw, mode, stroked)
+    return bool(stroked.value)
+
+
+def _vertical_lines(path: pypdfium2.PdfObject) -> Iterator[tuple[float, float, float]]:
+    matrix = path.get_matrix()
+    x, y = ctypes.c_float(), ctypes.c_float()
+    before: tuple[float, float] | None = None
+    for index in range(min(pdfium.FPDFPath_CountSegments(path.raw), _MAX_SEGMENTS)):
+        segment = pdfium.FPDFPath_GetPathSegment(path.raw, index)
+        pdfium.FPDFPathSegment_GetPoint(segment, x, y)
+        point = matrix.on_point(x.value, y.value)
+        is_line = pdfium.FPDFPathSegment_GetType(segment) == pdfium.FPDF_SEGMENT_LINETO
+        if before and is_line and abs(before[0] - point[0]) < 1 and abs(before[1] - point[1]) >= _MIN_RULING:
+            yield point[0], min(before[1], point[1]), max(before[1], point[1])
+        before = point
+
+
+def _runs(glyphs: list[_Glyph], rulings: Rulings) -> Iterator[TextRun]:
     """Neighbours on one baseline, on the page turned so that they are upright."""
     angle = glyphs[0].style.angle
     cos, sin = math.cos(angle), math.sin(angle)
@@ -125,6 +164,7 @@ def _runs(glyphs: list[_Glyph]) -> Iterator[TextRun]:
             and abs(run.baseline - baseline) <= _SAME_BASELINE * size
             and abs(run.size - size) <= 0.05 * size
             and -_MOSTLY * size <= gap <= _MAX_GAP * size
+            and not (rulings and gap > -0.1 * size and rulings.part(run.right, left, baseline))
         )
         if run is not None and goes_on:
             if glyph.has_space_before and not _is_inside_word(run.text, glyph.char, gap, size):

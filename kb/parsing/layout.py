@@ -7,9 +7,11 @@ after the other without regard to each other's lines. Cells of tables stay in th
 
 from __future__ import annotations
 
+import math
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from statistics import median
@@ -24,6 +26,8 @@ _CELL_GAP = 1.0  # a wider gap parts two cells
 _PROSE_GAP = 2.5  # the same in running text, whose words may be far apart
 _WORD_GAP = 0.2
 _WIDE_GAP = 0.8  # between characters of scripts that have no spaces
+_RULING = 1.5  # points around a line of a table
+_STRAY = 0.5  # of the character size: how far the baseline of a sign from another font may be off
 _BESIDE = 0.35  # how far from the base
 _CELL = 15.0  # points
 _MAX_IN_CELL = 50
@@ -68,6 +72,7 @@ class Segment:
     baseline: float
     size: float
     order: int
+    is_ruled: bool = False  # a line of a table stands before it
 
 
 @dataclass(slots=True)
@@ -85,12 +90,33 @@ class Line:
     has_gap_before: bool = False
 
 
-def read_lines(runs: Sequence[TextRun]) -> list[Line]:
+class Rulings:
+    """The vertical lines of tables, given as (x, bottom, top)."""
+
+    def __init__(self, lines: Iterable[tuple[float, float, float]] = ()) -> None:
+        self._cells: dict[int, list[tuple[float, float, float]]] = {}
+        for x, bottom, top in lines:
+            self._cells.setdefault(int(x // _CELL), []).append((x, bottom, top))
+
+    def __bool__(self) -> bool:
+        return bool(self._cells)
+
+    def part(self, left: float, right: float, baseline: float) -> bool:
+        """Whether one stands between `left` and `right` on a line of text."""
+        return any(
+            left - _RULING <= x <= right + _RULING and bottom - _RULING <= baseline <= top
+            for cell in range(int((left - _RULING) // _CELL), int((right + _RULING) // _CELL) + 1)
+            for x, bottom, top in self._cells.get(cell, ())
+        )
+
+
+def read_lines(runs: Sequence[TextRun], rulings: Rulings | None = None) -> list[Line]:
     """The lines of a page, in reading order."""
+    rulings = rulings or Rulings()
     for order, run in enumerate(runs):
         run.order = order
     placed = _with_levels([run for run in runs if run.text.strip()])
-    rows = [_segments(row) for row in _rows(placed)]
+    rows = [_segments(row, rulings) for row in _with_strays(list(_rows(placed)))]
     lines: list[Line] = []
     for region in _regions(rows, 0):
         of_region = _lines(region)
@@ -155,19 +181,41 @@ def _rows(runs: list[TextRun]) -> Iterator[list[TextRun]]:
         yield row
 
 
-def _segments(row: list[TextRun]) -> list[Segment]:
+def _with_strays(rows: list[list[TextRun]]) -> list[list[TextRun]]:
+    """Put runs of another font, whose baseline is a little off, into the gaps that the line above or below has."""
+    for row, other in [*pairwise(rows), *((below, above) for above, below in pairwise(rows))]:
+        if row and other and len(row) <= len(other) and abs(row[0].baseline - other[0].baseline) < _STRAY * row[0].size:
+            ends = sorted((each.left, each.right) for each in other)
+            if all(_fits(run, ends) for run in row):
+                other += row
+                row.clear()
+    return [row for row in rows if row]
+
+
+def _fits(run: TextRun, ends: list[tuple[float, float]]) -> bool:
+    """Whether a run stands in a gap, close to what is on one of its sides."""
+    after = bisect_left(ends, (run.left, run.left))
+    before_gap = run.left - ends[after - 1][1] if after else math.inf
+    after_gap = ends[after][0] - run.right if after < len(ends) else math.inf
+    return min(before_gap, after_gap) > -0.15 * run.size and min(before_gap, after_gap) < _BESIDE * run.size
+
+
+def _segments(row: list[TextRun], rulings: Rulings) -> list[Segment]:
     row.sort(key=lambda run: run.left)
     groups: list[list[TextRun]] = []
+    ruled: list[bool] = []
     end = 0.0
     for run in row:
         size = max(run.size, groups[-1][-1].size) if groups else run.size
-        if groups and run.left - end <= _joined_gap(groups[-1][-1], run) * size:
+        is_ruled = bool(groups and rulings) and rulings.part(min(end, run.left), max(end, run.left), run.baseline)
+        if groups and not is_ruled and run.left - end <= _joined_gap(groups[-1][-1], run) * size:
             groups[-1].append(run)
             end = max(end, run.right)
         else:
             groups.append([run])
+            ruled.append(is_ruled)
             end = run.right
-    return [_segment(group) for group in groups]
+    return [_segment(group, is_ruled) for group, is_ruled in zip(groups, ruled, strict=True)]
 
 
 def _joined_gap(before: TextRun, run: TextRun) -> float:
@@ -176,7 +224,7 @@ def _joined_gap(before: TextRun, run: TextRun) -> float:
     return _SEGMENT_GAP + max(before.spacing, run.spacing) / run.size if is_next else _JUMP_GAP
 
 
-def _segment(runs: list[TextRun]) -> Segment:
+def _segment(runs: list[TextRun], is_ruled: bool) -> Segment:
     pieces: list[Run] = []
     before: TextRun | None = None
     for run in runs:
@@ -195,6 +243,7 @@ def _segment(runs: list[TextRun]) -> Segment:
         runs[0].baseline,
         size,
         min(run.order for run in runs),
+        is_ruled,
     )
 
 
@@ -319,6 +368,8 @@ def _row_text(row: list[Segment], cell_gap: float) -> str:
 
 
 def _is_cell_gap(before: Segment, segment: Segment, cell_gap: float = _CELL_GAP) -> bool:
+    if segment.is_ruled:
+        return True
     if before.text[-1:] in ".,;:!?" and before.text[-2:-1].isalpha():  # TeX makes the gaps behind sentences wider
         cell_gap = _PROSE_GAP
     spacing = max(before.runs[-1].spacing, segment.runs[0].spacing)
