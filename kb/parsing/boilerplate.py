@@ -31,12 +31,13 @@ def is_page_number(line: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PageLines:
-    """The lines of a page, in reading order, its height in points, and what is to be said of it."""
+    """The lines of a page, in reading order, its height in points, and what else is to be said of it."""
 
     number: int
     lines: Sequence[Line] = ()
     height: float = 0.0
     note: NoteKind | None = None
+    comments: Sequence[str] = ()
 
 
 class RunningLines:

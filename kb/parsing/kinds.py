@@ -100,6 +100,8 @@ _PDF_END_BYTES = 64 * 1024  # some programs append data of their own or pad with
 _LINEARIZED_BYTES = 1024  # ISO 32000-1, annex F: its dictionary is in the first 1,024 bytes
 _LINEARIZED = re.compile(rb"<<[^>]*/Linearized\b[^>]*>>")
 _LENGTH = re.compile(rb"/L\s+(\d+)")
+_CROSS_REFERENCE = re.compile(rb"startxref\s+([1-9]\d{0,14})\s")
+_IS_CROSS_REFERENCE = re.compile(rb"\s*(?:xref\s|\d+\s+\d+\s+obj\b)")
 _MAX_UNPACKED_BYTES = 1 << 30
 _MAX_MEMBERS = 100_000
 
@@ -158,7 +160,10 @@ def _check_pdf(source: Source) -> None:
 
 
 def _is_cut_off(path: Path, head: bytes) -> bool:
-    """Whether a PDF lacks its end mark, or is shorter than it says (a linearized PDF has two end marks)."""
+    """Whether a PDF lacks its end, or is shorter than it says (a linearized PDF has two ends).
+
+    Without the end mark, it is whole if its last cross-reference is where the file says.
+    """
     size = path.stat().st_size
     linearized = _LINEARIZED.search(head[:_LINEARIZED_BYTES])
     length = _LENGTH.search(linearized[0]) if linearized else None
@@ -166,7 +171,11 @@ def _is_cut_off(path: Path, head: bytes) -> bool:
         return True
     with path.open("rb") as file:
         file.seek(max(0, size - _PDF_END_BYTES))
-        return b"%%EOF" not in file.read()
+        if b"%%EOF" in file.read():
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            place = _CROSS_REFERENCE.match(content, max(0, content.rfind(b"startxref")))
+            return place is None or not _IS_CROSS_REFERENCE.match(content, int(place[1]))
 
 
 def _check_ooxml(source: Source, extension: str) -> None:

@@ -197,7 +197,7 @@ def _fits(run: TextRun, ends: list[tuple[float, float]]) -> bool:
     after = bisect_left(ends, (run.left, run.left))
     before_gap = run.left - ends[after - 1][1] if after else math.inf
     after_gap = ends[after][0] - run.right if after < len(ends) else math.inf
-    return min(before_gap, after_gap) > -0.15 * run.size and min(before_gap, after_gap) < _BESIDE * run.size
+    return min(before_gap, after_gap) > -0.6 * run.size and min(before_gap, after_gap) < _BESIDE * run.size
 
 
 def _segments(row: list[TextRun], rulings: Rulings) -> list[Segment]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import struct
 import threading
@@ -17,7 +18,21 @@ from typing import Any
 import pypdfium2
 from pypdf import PdfReader
 from pypdf.errors import DeprecationError, FileNotDecryptedError, PyPdfError, WrongPasswordError
-from pypdfium2.raw import FPDF_ERR_PASSWORD, FPDF_PAGEOBJ_IMAGE
+from pypdfium2.raw import (
+    FPDF_ANNOT_FREETEXT,
+    FPDF_ANNOT_HIGHLIGHT,
+    FPDF_ANNOT_STRIKEOUT,
+    FPDF_ANNOT_TEXT,
+    FPDF_ANNOT_UNDERLINE,
+    FPDF_ERR_PASSWORD,
+    FPDF_PAGEOBJ_IMAGE,
+    FPDF_WCHAR,
+    FPDFAnnot_GetStringValue,
+    FPDFAnnot_GetSubtype,
+    FPDFPage_CloseAnnot,
+    FPDFPage_GetAnnot,
+    FPDFPage_GetAnnotCount,
+)
 
 from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument, TableRows
@@ -37,6 +52,12 @@ _MAX_HEADINGS = 5_000
 _MAX_FIELD_DEPTH = 20
 _FORM_DEPTH = 3  # images inside form objects inside form objects
 _PASSWORD = 1 << 13  # flag of a text field
+_RADIO, _PUSH_BUTTON = 1 << 15, 1 << 16
+_OFF = "/Off"
+_NOTES = (FPDF_ANNOT_TEXT, FPDF_ANNOT_HIGHLIGHT, FPDF_ANNOT_UNDERLINE, FPDF_ANNOT_STRIKEOUT)
+_MAX_ANNOTATIONS = 1_000
+_MAX_COMMENT_BYTES = 20_000
+_CHARACTERS = ctypes.POINTER(FPDF_WCHAR)
 _LOOK_AHEAD = 2  # pages: left and right ones have headers of their own
 # Radicals and other duplicates of ordinary characters, without the full-width punctuation of Chinese text.
 _DOUBLES = re.compile(
@@ -107,7 +128,7 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
             first, own = running.split(page, waiting)
             text, tables = join_lines([*first, *own], words)
             _add_page(builder, text, tables, headings[page.number])
-            builder.add("\n".join(filled_in.get(page.number, ())), gap=2)
+            builder.add("\n".join([*filled_in.get(page.number, ()), *page.comments]), gap=2)
             if builder.length:
                 yield from builder.parts()
     return builder
@@ -124,9 +145,14 @@ def _read_page(document: pypdfium2.PdfDocument, number: int) -> PageLines:
         found, height = read_page(page, textpage)
         textpage.close()
         lines = [replace(line, text=text) for line in found if (text := _clean_page(line.text))]
-        if not lines and any(True for _image in page.get_objects([FPDF_PAGEOBJ_IMAGE], max_depth=_FORM_DEPTH)):
+        comments = tuple(_comments(page))
+        if (
+            not lines
+            and not comments
+            and any(True for _image in page.get_objects([FPDF_PAGEOBJ_IMAGE], max_depth=_FORM_DEPTH))
+        ):
             return PageLines(number, note=NoteKind.IMAGES_ONLY)
-        return PageLines(number, lines, height)
+        return PageLines(number, lines, height, comments=comments)
     except pypdfium2.PdfiumError:
         return PageLines(number, note=NoteKind.UNREADABLE)
     finally:
@@ -205,7 +231,7 @@ def _filled_in(source: Source) -> defaultdict[int, list[str]]:
 
 
 def _field(widget: Any) -> list[str]:
-    """The line of a text field or a choice; empty for anything else, including passwords."""
+    """The line of a text field, a choice, a check box or a chosen radio button; empty for passwords and buttons."""
     if widget.get("/Subtype") != "/Widget":
         return []
     nodes = [widget]
@@ -214,9 +240,34 @@ def _field(widget: Any) -> list[str]:
     kind, value, flags, label, name = (
         next((node[key] for node in nodes if key in node), None) for key in ("/FT", "/V", "/Ff", "/TU", "/T")
     )
+    if kind == "/Btn":
+        return _button(f"{label or name or ''}", widget, int(flags or 0), value)
     if kind not in ("/Tx", "/Ch") or not isinstance(value, str) or not value.strip() or int(flags or 0) & _PASSWORD:
         return []
     return [f"{label or name or ''}: {value}"]
+
+
+def _button(label: str, widget: Any, flags: int, value: Any) -> list[str]:
+    state = str(widget.get("/AS", value or _OFF))
+    if flags & _PUSH_BUTTON:
+        return []
+    if flags & _RADIO:
+        return [f"{label}: {state.lstrip('/')}"] if state != _OFF else []
+    return [f"{label}: {'☐' if state == _OFF else '☒'}"]
+
+
+def _comments(page: pypdfium2.PdfPage) -> Iterator[str]:
+    """What reviewers have written on a page: texts, and notes that open at a click."""
+    for index in range(min(FPDFPage_GetAnnotCount(page), _MAX_ANNOTATIONS)):
+        annotation = FPDFPage_GetAnnot(page, index)
+        kind = FPDFAnnot_GetSubtype(annotation)
+        if kind == FPDF_ANNOT_FREETEXT or kind in _NOTES:
+            buffer = ctypes.create_string_buffer(_MAX_COMMENT_BYTES)
+            size = FPDFAnnot_GetStringValue(annotation, b"Contents", ctypes.cast(buffer, _CHARACTERS), len(buffer))
+            text = buffer.raw[: min(size, len(buffer))].decode("utf-16-le", "replace").strip("\0\r\n ")
+            if text:
+                yield text if kind == FPDF_ANNOT_FREETEXT else f"[comment: {text}]"
+        FPDFPage_CloseAnnot(annotation)
 
 
 # --- text ---

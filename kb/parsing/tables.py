@@ -43,6 +43,7 @@ _DATE = re.compile(
     r"|(?:\d{1,2}[- ])?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[-' ]\d{2,4}",
     re.IGNORECASE,
 )
+_COMMENT = re.compile(r" ?\[comment: .*\]$")  # of a reviewer
 _ADDRESS = re.compile(r"\S@\S+\.\S|https?://")
 _UNIT = re.compile(
     r"[(（\[][^()（）\[\]]{1,12}[)）\]]|%|‰|°C|[kKmMcµnGTd]?(?:g|m|l|L|s|W|V|A|Pa|Hz|J|N|Ω|mol|bar|B|Wh)"
@@ -315,6 +316,7 @@ def _share(values: Sequence[str], kind: str) -> float:
 
 def _kind(cell: str) -> str:
     """number, date, code, long or text; empty for a cell that says nothing."""
+    cell = _COMMENT.sub("", cell)
     if not cell or cell == SPANNED or cell.lower() in _NOTHING:
         return ""
     if _DATE.fullmatch(cell):

@@ -79,6 +79,7 @@ class Workbook:
             self._starts_1904 = properties is not None and properties.get("date1904") in ("1", "true")
             self._strings = list(self._shared_strings(others.get("sharedStrings", "")))
             self._formats = self._cell_formats(others.get("styles", ""))
+            self._comments: dict[str, str] = {}  # of the sheet that is read
             self.unstored_formulas = 0  # in the rows that were read
             stack.pop_all()
 
@@ -101,6 +102,7 @@ class Workbook:
         if part is None or part not in self._members:
             return
         merged = self._merged_ranges(part)
+        self._comments = dict(self._sheet_comments(part))
         covering: list[_Range] = []
         before: list[str] = []
         number = last = 0
@@ -118,6 +120,27 @@ class Workbook:
                 yield []
             yield cells
             before, last = cells, number
+
+    def box_texts(self, index: int) -> Iterator[str]:
+        """The texts of boxes that are drawn on a sheet."""
+        part = self._sheets[index][1]
+        for each in self._relations(part or ""):
+            if part and each.kind == "drawing" and each.part in self._members:
+                for box in self._parse(each.part).iter("{*}txBody"):
+                    lines = (
+                        "".join(text.text or "" for text in line.iter("{*}t")) for line in box.iterchildren("{*}p")
+                    )
+                    yield "\n".join(filter(None, map(clean, lines)))
+
+    def _sheet_comments(self, part: str) -> Iterator[tuple[str, str]]:
+        """The comments of a sheet by cell."""
+        for each in self._relations(part):
+            if each.kind == "comments" and each.part in self._members:
+                for comment in self._parse(each.part).iter("{*}comment"):
+                    yield (
+                        comment.get("ref", ""),
+                        " ".join("".join(map(_string, comment.iterchildren("{*}text"))).split()),
+                    )
 
     def _merged_ranges(self, part: str) -> list[_Range]:
         """From the bottom up. The file names them behind the rows, so they are looked for in its bytes at first."""
@@ -138,6 +161,8 @@ class Workbook:
         cells: list[str] = []
         for cell in row.iterchildren("{*}c"):
             text = self._text(cell)
+            if comment := self._comments.get(cell.get("r", "")):
+                text = f"{text} [comment: {comment}]".strip()
             column = _column(cell.get("r", "")) or len(cells) + 1
             if text and column <= _MAX_COLUMNS:
                 cells += [""] * (column - len(cells))

@@ -29,6 +29,11 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
             while batch := list(islice(lines, _BATCH)):
                 builder.add_rows(batch)
                 yield from builder.full_parts()
+            for text in workbook.box_texts(index):
+                if first is None:
+                    builder.add_heading(1, name)
+                    first = text
+                builder.add(text, gap=2)
             if workbook.unstored_formulas:
                 builder.note(NoteKind.UNSTORED_FORMULAS, name=name, count=workbook.unstored_formulas)
                 workbook.unstored_formulas = 0

@@ -92,16 +92,16 @@ def _pdf(streams: Sequence[str]) -> bytes:
     return bytes(out + f"startxref\n{out.index(b'xref')}\n%%EOF\n".encode())
 
 
-def make_form(name: str, value: str, flags: int = 0) -> bytes:
-    """A PDF with a filled-in text field and a widget without a field."""
+def make_form(name: str, value: str, flags: int = 0, kind: str = "/Tx") -> bytes:
+    """A PDF with a filled-in text field, or a button in the state `value`, and a widget without a field."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf(["Application"]))))
     field = DictionaryObject(
         {
             NameObject("/Type"): NameObject("/Annot"),
             NameObject("/Subtype"): NameObject("/Widget"),
-            NameObject("/FT"): NameObject("/Tx"),
+            NameObject("/FT"): NameObject(kind),
             NameObject("/T"): TextStringObject(name),
-            NameObject("/V"): TextStringObject(value),
+            NameObject("/V"): NameObject(value) if kind == "/Btn" else TextStringObject(value),
             NameObject("/Ff"): NumberObject(flags),
             NameObject("/Rect"): ArrayObject([NumberObject(n) for n in (72, 600, 300, 620)]),
         }
@@ -111,6 +111,26 @@ def make_form(name: str, value: str, flags: int = 0) -> bytes:
     writer.pages[0][NameObject("/Annots")] = ArrayObject([writer._add_object(orphan), reference])
     form = DictionaryObject({NameObject("/Fields"): ArrayObject([reference])})
     writer.root_object[NameObject("/AcroForm")] = writer._add_object(form)
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue()
+
+
+def make_annotated_pdf(annotations: Sequence[tuple[str, str]]) -> bytes:
+    """A PDF with annotations of these kinds and texts."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_plain_pdf(["Draft"]))))
+    made = [
+        DictionaryObject(
+            {
+                NameObject("/Type"): NameObject("/Annot"),
+                NameObject("/Subtype"): NameObject(f"/{kind}"),
+                NameObject("/Contents"): TextStringObject(text),
+                NameObject("/Rect"): ArrayObject([NumberObject(n) for n in (72, 600, 300, 620)]),
+            }
+        )
+        for kind, text in annotations
+    ]
+    writer.pages[0][NameObject("/Annots")] = ArrayObject([writer._add_object(each) for each in made])
     buffer = io.BytesIO()
     writer.write(buffer)
     return buffer.getvalue()
@@ -323,8 +343,8 @@ def make_xlsx(sheets: dict[str, list[list[str | float]]]) -> bytes:
     return make_zip(parts)
 
 
-def make_sheet(cells: str, formats: Sequence[str] = (), merged: Sequence[str] = ()) -> bytes:
-    """A workbook with one sheet of these rows, and a cell style 1, 2, … for each number format."""
+def make_sheet(cells: str, formats: Sequence[str] = (), merged: Sequence[str] = (), box: str = "") -> bytes:
+    """A workbook with one sheet of these rows, a comment on B9, and a cell style 1, 2, … for each number format."""
     ranges = "".join(f'<mergeCell ref="{each}"/>' for each in merged)
     codes = "".join(f'<numFmt numFmtId="{164 + n}" formatCode={quoteattr(code)}/>' for n, code in enumerate(formats))
     styles = "".join(f'<xf numFmtId="{164 + n}"/>' for n in range(len(formats)))
@@ -341,6 +361,12 @@ def make_sheet(cells: str, formats: Sequence[str] = (), merged: Sequence[str] = 
         f'<cellXfs><xf numFmtId="0"/>{styles}</cellXfs></styleSheet>',
         "xl/sharedStrings.xml": f'<sst xmlns="{_SHEET}"><si><t>plain</t></si><si><r><t>ri</t></r><r><t>ch</t></r></si>'
         "<si><t>東京</t><rPh><t>とうきょう</t></rPh></si></sst>",
+        "xl/worksheets/_rels/s1.xml.rels": f'<Relationships xmlns="{_RELATIONS}">'
+        f'<Relationship Id="r1" Type="{_OFFICE}/comments" Target="../comments1.xml"/>'
+        f'<Relationship Id="r2" Type="{_OFFICE}/drawing" Target="/xl/drawing1.xml"/></Relationships>',
+        "xl/comments1.xml": f'<comments xmlns="{_SHEET}"><commentList><comment ref="B9"><text>'
+        "<t>From July: 15</t></text></comment></commentList></comments>",
+        "xl/drawing1.xml": f'<d:wsDr xmlns:d="urn:d" xmlns:a="urn:a"><d:sp><d:txBody>{box}</d:txBody></d:sp></d:wsDr>',
         "xl/worksheets/s1.xml": f'<worksheet xmlns="{_SHEET}"><sheetData>{cells}</sheetData><mergeCells>{ranges}'
         "</mergeCells></worksheet>",
     }

@@ -722,3 +722,38 @@ def test_pdf_running_headers_are_kept_once(tmp_path: Path) -> None:
     document = parse(tmp_path, "a.pdf", samples.make_placed_pdf(pages))
     body = " ".join(f"Sentence {n} goes on" for n in (1, 2, 3))
     assert " ".join(document.text.split()) == f"ACME manual {body}"
+
+
+def test_xlsx_comments_and_boxes(tmp_path: Path) -> None:
+    cells = (("A8", "Product"), ("B8", "Rate"), ("A9", "Basic"))
+    texts = {place: f'<c r="{place}" t="inlineStr"><is><t>{text}</t></is></c>' for place, text in cells}
+    rows = f'<row r="8">{texts["A8"]}{texts["B8"]}</row><row r="9">{texts["A9"]}<c r="B9"><v>12</v></c></row>'
+    box = (
+        "<a:p><a:r><a:t>Rates are </a:t></a:r><a:r><a:t>net.</a:t></a:r></a:p><a:p><a:r><a:t>Per day.</a:t></a:r></a:p>"
+    )
+    document = parse(tmp_path, "a.xlsx", samples.make_sheet(rows, box=box))
+    assert document.text == "S\nProduct: Basic; Rate: 12 [comment: From July: 15]\n\nRates are net.\nPer day."
+    alone = parse(tmp_path, "b.xlsx", samples.make_sheet("", box="<a:p><a:r><a:t>Only this</a:t></a:r></a:p>"))
+    assert alone.text == "S\n\nOnly this"
+
+
+@pytest.mark.parametrize("end", [b"", b"%%EO", b"%%EOF\n" + b"<p>page</p>" * 10_000])
+def test_pdf_whose_cross_reference_is_whole_is_read(end: bytes, tmp_path: Path) -> None:
+    content = samples.make_pdf(["Hello"]).removesuffix(b"%%EOF\n")
+    assert parse(tmp_path, "a.pdf", content + end).text == "Hello"
+    with pytest.raises(DamagedFile):
+        parse(tmp_path, "b.pdf", content[: len(content) // 2] + end[:4])
+
+
+@pytest.mark.parametrize(
+    ("state", "flags", "text"),
+    [("/Yes", 0, "Express: ☒"), ("/Off", 0, "Express: ☐"), ("/card", 1 << 15, "Express: card"), ("/Off", 1 << 15, "")],
+)
+def test_pdf_boxes_and_radio_buttons(state: str, flags: int, text: str, tmp_path: Path) -> None:
+    document = parse(tmp_path, "a.pdf", samples.make_form("Express", state, flags, kind="/Btn"))
+    assert document.text.removeprefix("Application").strip() == text
+
+
+def test_pdf_comments(tmp_path: Path) -> None:
+    content = samples.make_annotated_pdf([("FreeText", "The rent was raised"), ("Text", "check this"), ("Popup", "no")])
+    assert parse(tmp_path, "a.pdf", content).text == "Draft\n\nThe rent was raised\n[comment: check this]"
