@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
+from kb.columns import columns
 from kb.models import ChunkSpan, Heading, ParsedDocument, TableRows
 
 MAX_CHUNK_BYTES = 60_000
@@ -23,10 +24,6 @@ _MAX_COLUMNS = MAX_CHUNK_BYTES // 4  # a character has at least one column and a
 _MIN_COLUMNS = 8  # enough for a wide character and its overlap
 _WINDOW = 200_000  # characters per call of the splitter
 _MAX_HEADING_PATH = 500
-_WIDE = re.compile(
-    "[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6"
-    "\U0001f000-\U0001faff\U00020000-\U0003fffd]+"
-)
 _SENTENCE_END = r"(?:[。！？!?…]+[”’」』）》\"')]*|(?<=[^\s.])\.+[”\"')]*(?=\s))\s*"
 _SEPARATORS = (r"\n\s*\n", r"\n", _SENTENCE_END, r"[；;]\s*", r"[，、：,:]\s*", r"\s+")
 # Where an overlap can begin: after a sentence, a clause or a space, and anywhere between Han characters.
@@ -43,11 +40,6 @@ class _Section:
     level: int
     columns: int
     is_bare: bool  # only the heading line
-
-
-def columns(text: str) -> int:
-    """The width of `text`: 2 for a wide character, 1 for any other."""
-    return len(text) if text.isascii() else len(text) + sum(map(len, _WIDE.findall(text)))
 
 
 def chunk_document(document: ParsedDocument, size: int = 1000, overlap: int = 100) -> list[ChunkSpan]:

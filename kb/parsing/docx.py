@@ -12,9 +12,10 @@ from docx.oxml.ns import qn
 from kb.models import ParsedDocument
 from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.counting import roman
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.numbering import WordNumbers, roman
+from kb.parsing.numbering import WordNumbers
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import SPANNED, below, table_lines
 

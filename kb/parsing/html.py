@@ -14,10 +14,10 @@ from lxml import html as lxml_html
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.counting import count
 from kb.parsing.decoding import decode
 from kb.parsing.formulas import mathml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.numbering import count
 from kb.parsing.tables import SPANNED, below, join_cells, table_lines
 
 # fmt: off

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from statistics import median
 
-from kb.chunking import columns
+from kb.columns import columns
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 
 _SAME_LINE = 0.25  # of the character size: how far baselines may be apart

@@ -14,9 +14,9 @@ from pptx.oxml.ns import qn
 from kb.models import ParsedDocument
 from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.counting import count
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.numbering import count
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import SPANNED, below, number_text, table_lines
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain, groupby, islice
 
-from kb.chunking import columns
+from kb.columns import columns
 
 Row = Sequence[str]
 SPANNED = "\x01"  # a cell that the one on its left covers

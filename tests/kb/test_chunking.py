@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from kb.chunking import MAX_CHUNK_BYTES, chunk_document, columns
+from kb.chunking import MAX_CHUNK_BYTES, chunk_document
+from kb.columns import columns
 from kb.models import ChunkSpan, Heading, PageStart, ParsedDocument, TableRows
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from docx.oxml import parse_xml
 
-from kb.parsing.numbering import WordNumbers, count
+from kb.parsing.counting import count
+from kb.parsing.numbering import WordNumbers
 
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kb.chunking import columns
+from kb.columns import columns
 from kb.parsing.tables import SPANNED, headed_lines, table_lines
 
 S = SPANNED
