@@ -11,6 +11,7 @@ from itertools import takewhile
 from bs4 import BeautifulSoup, Tag, XMLParsedAsHTMLWarning
 from bs4.element import NavigableString, PageElement, PreformattedString
 from lxml import html as lxml_html
+from lxml.etree import LxmlError
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
@@ -329,7 +330,10 @@ def _formula(tag: Tag) -> str | None:
     math = tag if tag.name == "math" else tag.find("math")
     if not isinstance(math, Tag):
         return None if tag.name != "mjx-container" else ""
-    text = mathml_text(lxml_html.fromstring(str(math)))
+    try:
+        text = mathml_text(lxml_html.fromstring(str(math)))
+    except (LxmlError, ValueError):  # no formula that can be read as one
+        return math.get_text(" ", strip=True)
     displayed = _DISPLAY_STYLE.fullmatch(text)
     return displayed.group(1).strip() if displayed else text
 

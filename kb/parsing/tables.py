@@ -152,7 +152,7 @@ class _Block:
             for start, end in parts:
                 yield from table_lines([row[start:end] for row in rows], is_assumed=self._is_assumed)
             return
-        if self._header is None and _is_transposed(self._head) and next(self._rest, None) is None:
+        if self._header is None and _is_transposed(self._head):
             self._head = _transposed(self._head)
         titles, labels, first = self._find_header()
         yield from (join_cells(row) for row in self._head[:titles])
