@@ -14,7 +14,8 @@ from pathlib import Path
 from kb.errors import N_, BlankFile, DamagedFile, FileTooLarge, KbError, NoText
 from kb.models import ParsedDocument
 from kb.parsing.builder import Report, Source, joined, report_nothing
-from kb.parsing.kinds import SUPPORTED_EXTENSIONS, check, detect_media_type
+from kb.parsing.kinds import check, detect_media_type
+from kb.parsing.media_types import SUPPORTED_EXTENSIONS, TEXT_PARSERS
 from kb.parsing.process import Limits, ParserProcess
 
 __all__ = [
@@ -26,8 +27,6 @@ __all__ = [
     "parse_file",
     "parse_source",
 ]
-
-TEXT_PARSERS = ("plain", "markdown", "html", "csv")  # for formats that cannot consist of images
 
 
 def parse_file(path: Path, name: str, report: Report | None = None) -> ParsedDocument:

@@ -11,7 +11,7 @@ from itertools import islice
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
-from kb.parsing.kinds import TAB_SEPARATED
+from kb.parsing.media_types import TAB_SEPARATED
 from kb.parsing.tables import table_lines
 
 _DELIMITERS = ",;\t|"

@@ -12,81 +12,8 @@ import puremagic
 
 from kb.errors import N_, DamagedFile, EmptyFile, FileTooLarge, PasswordProtected, UnsupportedFormat, WrongFormat
 from kb.parsing.builder import Source
+from kb.parsing.media_types import BINARY, BY_EXTENSION, HTML, LABELS, PARSERS, PDF, PLAIN, SUPPORTED_EXTENSIONS
 
-PLAIN, MARKDOWN, HTML = "text/plain", "text/markdown", "text/html"
-COMMA_SEPARATED, TAB_SEPARATED = "text/csv", "text/tab-separated-values"
-PDF = "application/pdf"
-BINARY = "application/octet-stream"  # what nothing else fits
-_OPEN_XML = "application/vnd.openxmlformats-officedocument"
-WORD = f"{_OPEN_XML}.wordprocessingml.document"
-POWERPOINT = f"{_OPEN_XML}.presentationml.presentation"
-EXCEL = f"{_OPEN_XML}.spreadsheetml.sheet"
-
-# Each media type that can be read, and the module in this package that does.
-PARSERS = {
-    PDF: "pdf",
-    MARKDOWN: "markdown",
-    PLAIN: "plain",
-    HTML: "html",
-    WORD: "docx",
-    POWERPOINT: "pptx",
-    EXCEL: "xlsx",
-    COMMA_SEPARATED: "csv",
-    TAB_SEPARATED: "csv",
-}
-STARTS_AT_PAGE = (PDF,)  # those whose parser can begin at any page
-_SUPPORTED = {
-    ".pdf": PDF,
-    ".md": MARKDOWN,
-    ".markdown": MARKDOWN,
-    ".txt": PLAIN,
-    ".text": PLAIN,
-    ".log": PLAIN,
-    ".rst": PLAIN,
-    ".html": HTML,
-    ".htm": HTML,
-    ".docx": WORD,
-    ".pptx": POWERPOINT,
-    ".xlsx": EXCEL,
-    ".csv": COMMA_SEPARATED,
-    ".tsv": TAB_SEPARATED,
-}
-SUPPORTED_EXTENSIONS = tuple(_SUPPORTED)
-_UNSUPPORTED = {
-    ".doc": "application/msword",
-    ".ppt": "application/vnd.ms-powerpoint",
-    ".xls": "application/vnd.ms-excel",
-    ".odt": "application/vnd.oasis.opendocument.text",
-    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
-    ".odp": "application/vnd.oasis.opendocument.presentation",
-    ".rtf": "application/rtf",
-    ".epub": "application/epub+zip",
-    ".msg": "application/vnd.ms-outlook",
-    ".eml": "message/rfc822",
-    ".ipynb": "application/x-ipynb+json",
-    ".zip": "application/zip",
-}
-_MEDIA_TYPES = _SUPPORTED | _UNSUPPORTED | {".mdx": MARKDOWN, ".xhtml": HTML}
-_LABELS = {
-    ".doc": N_("old Word, .doc"),
-    ".ppt": N_("old PowerPoint, .ppt"),
-    ".xls": N_("old Excel, .xls"),
-    ".odt": N_("OpenDocument text, .odt"),
-    ".ods": N_("OpenDocument spreadsheet, .ods"),
-    ".odp": N_("OpenDocument presentation, .odp"),
-    ".od?": N_("OpenDocument file"),
-    ".rtf": N_("Rich Text, .rtf"),
-    ".epub": N_("e-book, .epub"),
-    ".msg": N_("Outlook message, .msg"),
-    ".eml": N_("e-mail message, .eml"),
-    ".ipynb": N_("Jupyter notebook, .ipynb"),
-    ".pdf": "PDF",
-    ".html": "HTML",
-    ".docx": "Word (.docx)",
-    ".pptx": "PowerPoint (.pptx)",
-    ".xlsx": "Excel (.xlsx)",
-    ".zip": N_("ZIP archive"),
-}
 _OOXML_MAIN = {"word/document": ".docx", "ppt/presentation": ".pptx", "xl/workbook": ".xlsx"}
 _OLE_STREAMS = {"WordDocument": ".doc", "PowerPoint Document": ".ppt", "Workbook": ".xls", "Book": ".xls"}
 _STRICT = b"http://purl.oclc.org/ooxml/"
@@ -116,12 +43,12 @@ def detect_media_type(path: Path, name: str) -> str:
 
     It is decided once, at registration. Whether the content is really of this format, `check` finds out.
     """
-    known = _MEDIA_TYPES.get(extension_of(name))
+    known = BY_EXTENSION.get(extension_of(name))
     if known:
         return known
     head = _read_head(path)
     if head.startswith(b"PK\x03\x04"):
-        return _MEDIA_TYPES.get(_extension_of_zip(path), BINARY)
+        return BY_EXTENSION.get(_extension_of_zip(path), BINARY)
     if head.startswith(b"%PDF-"):
         return PDF
     if head.startswith(_OLE) or _is_binary(head):
@@ -136,7 +63,7 @@ def check(source: Source) -> str:
     parser = PARSERS.get(source.media_type)
     if parser is None:
         extension = extension_of(source.name)
-        kind = _LABELS.get(extension, extension or N_("no extension"))
+        kind = LABELS.get(extension, extension or N_("no extension"))
         raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(SUPPORTED_EXTENSIONS))
     if parser == "pdf":
         _check_pdf(source)
@@ -189,7 +116,7 @@ def _check_ooxml(source: Source, extension: str) -> None:
             return
     elif not head.strip(b"\0"):
         raise DamagedFile(name=source.name, detail=N_("it starts with zero bytes only"))
-    raise WrongFormat(name=source.name, expected=_LABELS[extension], actual=_describe(source.path, head))
+    raise WrongFormat(name=source.name, expected=LABELS[extension], actual=_describe(source.path, head))
 
 
 def _check_text(source: Source, parser: str) -> None:
@@ -250,15 +177,15 @@ def _describe(path: Path, head: bytes) -> str:
     """What the content looks like, in words for users."""
     if head.startswith(_OLE):
         found = next((ext for stream, ext in _OLE_STREAMS.items() if _holds_stream(path, stream)), "")
-        return _LABELS.get(found, N_("an old Office file"))
+        return LABELS.get(found, N_("an old Office file"))
     if head.startswith(b"PK"):
-        return _LABELS[_extension_of_zip(path)]
+        return LABELS[_extension_of_zip(path)]
     if _HTML.match(head):
         return "HTML"
     if head.startswith(b"%PDF-"):
-        return _LABELS[".pdf"]
+        return LABELS[".pdf"]
     if head.startswith(b"{\\rtf"):
-        return _LABELS[".rtf"]
+        return LABELS[".rtf"]
     if not _is_binary(head):
         return N_("plain text")
     try:

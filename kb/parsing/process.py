@@ -18,7 +18,7 @@ from kb.errors import Cancelled, ParserCrashed, ParsingTimeout, UnexpectedFailur
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing.frames import Frame, read_frame, read_part, write_frame
-from kb.parsing.kinds import STARTS_AT_PAGE
+from kb.parsing.media_types import STARTS_AT_PAGE
 
 _POLL_SECONDS = 0.2
 _MAX_SKIPPED = 20  # pages of one file

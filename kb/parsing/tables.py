@@ -166,7 +166,7 @@ class _Block:
             if not labels or (_filled(row) == 1 and SPANNED in row):  # a title inside the table, perhaps
                 yield from _split(join_cells(row), "")
             elif row not in header:  # some tables repeat it on each page
-                yield from _labelled(labels, row)
+                yield from labelled_lines(labels, row)
 
     def _find_header(self) -> tuple[int, list[str], int]:
         """How many rows are titles, the labels of the columns, and the first row below the header."""
@@ -426,8 +426,8 @@ class _Cell:
         return f"{self.label}: {self.text}" if self.label else self.text
 
 
-def _labelled(labels: Row, row: Row) -> Iterator[str]:
-    """The row as a line; a long one as several, each with its key before."""
+def labelled_lines(labels: Row, row: Row) -> Iterator[str]:
+    """The row as a line, `label: text; …`; a long one as several, each with its key before."""
     cells = [
         _Cell(labels[index] if index < len(labels) else "", text)
         for index, text in enumerate(row)

@@ -20,7 +20,7 @@ from kb.errors import (
 )
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
-from kb.parsing import SUPPORTED_EXTENSIONS, detect_media_type, joined, kinds, parse_file, parse_source
+from kb.parsing import SUPPORTED_EXTENSIONS, detect_media_type, joined, kinds, media_types, parse_file, parse_source
 from kb.parsing.builder import PART_CHARACTERS, Source, TextBuilder, clean
 from tests.kb.parsing import parsing_samples as samples
 
@@ -349,14 +349,14 @@ def test_text_by_any_name_is_read(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "media_type"),
     [
-        ("Report", samples.make_pdf(["Hello"]), kinds.PDF),
-        ("letter", samples.make_docx(), kinds.WORD),
-        ("slides.", samples.make_pptx(), kinds.POWERPOINT),
-        ("page", b"<!DOCTYPE html><p>Hello", kinds.HTML),
-        ("page.xhtml", b"<html><body>a</body></html>", kinds.HTML),
-        ("notes.mdx", b"# Hi", kinds.MARKDOWN),
-        ("table.TSV", b"a\tb", kinds.TAB_SEPARATED),
-        ("photo.jpg", b"\xff\xd8\xff\xe0" + bytes(100), kinds.BINARY),
+        ("Report", samples.make_pdf(["Hello"]), media_types.PDF),
+        ("letter", samples.make_docx(), media_types.WORD),
+        ("slides.", samples.make_pptx(), media_types.POWERPOINT),
+        ("page", b"<!DOCTYPE html><p>Hello", media_types.HTML),
+        ("page.xhtml", b"<html><body>a</body></html>", media_types.HTML),
+        ("notes.mdx", b"# Hi", media_types.MARKDOWN),
+        ("table.TSV", b"a\tb", media_types.TAB_SEPARATED),
+        ("photo.jpg", b"\xff\xd8\xff\xe0" + bytes(100), media_types.BINARY),
         ("a.zip", b"PK", "application/zip"),
     ],
 )
@@ -486,10 +486,10 @@ def test_xml_entities_are_not_expanded(tmp_path: Path) -> None:
 
 def test_each_page_of_a_pdf_is_a_part(tmp_path: Path) -> None:
     path = samples.write(tmp_path, "a", samples.make_pdf(["One", "", "Three"], [("One", 0), ("Three", 2)]))
-    parts = list(parse_source(Source(path, "a.pdf", kinds.PDF)))
+    parts = list(parse_source(Source(path, "a.pdf", media_types.PDF)))
     assert [part.text.strip() for part in parts] == ["One", "Three"]
     assert [[page.number for page in part.pages] for part in parts] == [[1], [2, 3]]
-    rest = joined(parse_source(Source(path, "a.pdf", kinds.PDF, first_page=2)))
+    rest = joined(parse_source(Source(path, "a.pdf", media_types.PDF, first_page=2)))
     assert rest.text.strip() == "Three"
     assert [page.number for page in rest.pages] == [2, 3]
 

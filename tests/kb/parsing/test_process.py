@@ -17,7 +17,7 @@ from kb.errors import BlankFile, Cancelled, FileTooLarge, ParserCrashed, Parsing
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing import Limits, ParserProcess, detect_media_type, joined, parse_file
-from kb.parsing.kinds import PDF
+from kb.parsing.media_types import PDF
 from kb.parsing.process import WAITING_FRAMES
 from tests.kb.parsing import parsing_samples as samples
 

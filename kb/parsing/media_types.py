@@ -1,0 +1,144 @@
+"""The formats that can be read: their media types, the modules that read them, and what they are called."""
+
+from __future__ import annotations
+
+from kb.errors import N_
+
+PLAIN, MARKDOWN, HTML = "text/plain", "text/markdown", "text/html"
+COMMA_SEPARATED, TAB_SEPARATED = "text/csv", "text/tab-separated-values"
+PDF = "application/pdf"
+BINARY = "application/octet-stream"  # what nothing else fits
+_OPEN_XML = "application/vnd.openxmlformats-officedocument"
+WORD = f"{_OPEN_XML}.wordprocessingml.document"
+POWERPOINT = f"{_OPEN_XML}.presentationml.presentation"
+EXCEL = f"{_OPEN_XML}.spreadsheetml.sheet"
+ZIP = "application/zip"
+JSON, JSON_LINES, XML = "application/json", "application/jsonl", "application/xml"
+RESTRUCTURED_TEXT, ORG, TEX, ASCIIDOC = "text/x-rst", "text/x-org", "text/x-tex", "text/asciidoc"
+SUBRIP, WEBVTT = "application/x-subrip", "text/vtt"
+
+# Source code and configuration by language: the names of their media types and extensions.
+_CODE = {
+    "python": "py pyw pyi",
+    "javascript": "js mjs cjs jsx ts mts cts tsx vue svelte",
+    "java": "java kt kts scala groovy gradle dart",
+    "csharp": "cs",
+    "c": "c h cc cpp cxx hh hpp hxx m mm ino",
+    "go": "go",
+    "rust": "rs",
+    "swift": "swift",
+    "php": "php",
+    "ruby": "rb",
+    "lua": "lua",
+    "perl": "pl pm",
+    "shell": "sh bash zsh ksh",
+    "powershell": "ps1 psm1",
+    "sql": "sql ddl",
+    "r": "r",
+    "vb": "vb vbs bas",
+    "ini": "ini cfg conf toml properties editorconfig",
+    "yaml": "yaml yml",
+    "css": "css scss less",
+    "protobuf": "proto",
+}
+CODE = {f"text/x-{language}": language for language in _CODE}
+
+# Each media type that can be read, and the module in this package that does.
+PARSERS = {
+    PDF: "pdf",
+    MARKDOWN: "markdown",
+    PLAIN: "plain",
+    HTML: "html",
+    WORD: "docx",
+    POWERPOINT: "pptx",
+    EXCEL: "xlsx",
+    COMMA_SEPARATED: "csv",
+    TAB_SEPARATED: "csv",
+    JSON: "data",
+    JSON_LINES: "data",
+    XML: "data",
+    RESTRUCTURED_TEXT: "markup",
+    ORG: "markup",
+    TEX: "markup",
+    ASCIIDOC: "markup",
+    SUBRIP: "subtitles",
+    WEBVTT: "subtitles",
+} | dict.fromkeys(CODE, "code")
+STARTS_AT_PAGE = (PDF,)  # those whose parser can begin at any page
+# Those that cannot consist of images.
+TEXT_PARSERS = ("plain", "markdown", "html", "csv", "data", "markup", "subtitles", "code")
+
+_DOCUMENTS = {
+    ".pdf": PDF,
+    ".docx": WORD,
+    ".pptx": POWERPOINT,
+    ".xlsx": EXCEL,
+    ".csv": COMMA_SEPARATED,
+    ".tsv": TAB_SEPARATED,
+    ".md": MARKDOWN,
+    ".html": HTML,
+    ".txt": PLAIN,
+}
+SUPPORTED_EXTENSIONS = tuple(_DOCUMENTS)  # as messages and pages name them; text is read under any name
+_OTHER_NAMES = {
+    ".markdown": MARKDOWN,
+    ".mdx": MARKDOWN,
+    ".htm": HTML,
+    ".xhtml": HTML,
+    ".xht": HTML,
+    ".text": PLAIN,
+    ".log": PLAIN,
+    ".json": JSON,
+    ".geojson": JSON,
+    ".webmanifest": JSON,
+    ".jsonl": JSON_LINES,
+    ".ndjson": JSON_LINES,
+    ".xml": XML,
+    ".xsd": XML,
+    ".wsdl": XML,
+    ".rss": XML,
+    ".atom": XML,
+    ".rst": RESTRUCTURED_TEXT,
+    ".org": ORG,
+    ".tex": TEX,
+    ".adoc": ASCIIDOC,
+    ".asciidoc": ASCIIDOC,
+    ".srt": SUBRIP,
+    ".vtt": WEBVTT,
+}
+_UNSUPPORTED = {
+    ".doc": "application/msword",
+    ".ppt": "application/vnd.ms-powerpoint",
+    ".xls": "application/vnd.ms-excel",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".rtf": "application/rtf",
+    ".epub": "application/epub+zip",
+    ".msg": "application/vnd.ms-outlook",
+    ".eml": "message/rfc822",
+    ".ipynb": "application/x-ipynb+json",
+    ".zip": ZIP,
+}
+_CODE_NAMES = {f".{name}": f"text/x-{language}" for language, names in _CODE.items() for name in names.split()}
+BY_EXTENSION = _DOCUMENTS | _OTHER_NAMES | _CODE_NAMES | _UNSUPPORTED
+LABELS = {
+    ".doc": N_("old Word, .doc"),
+    ".ppt": N_("old PowerPoint, .ppt"),
+    ".xls": N_("old Excel, .xls"),
+    ".odt": N_("OpenDocument text, .odt"),
+    ".ods": N_("OpenDocument spreadsheet, .ods"),
+    ".odp": N_("OpenDocument presentation, .odp"),
+    ".od?": N_("OpenDocument file"),
+    ".rtf": N_("Rich Text, .rtf"),
+    ".epub": N_("e-book, .epub"),
+    ".msg": N_("Outlook message, .msg"),
+    ".eml": N_("e-mail message, .eml"),
+    ".ipynb": N_("Jupyter notebook, .ipynb"),
+    ".pdf": "PDF",
+    ".html": "HTML",
+    ".docx": "Word (.docx)",
+    ".pptx": "PowerPoint (.pptx)",
+    ".xlsx": "Excel (.xlsx)",
+    ".zip": N_("ZIP archive"),
+}
