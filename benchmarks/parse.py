@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +19,7 @@ import psutil
 from benchmarks.ingest import find_files
 from kb.config import load_settings
 from kb.errors import KbError, NoText
+from kb.models import ParsedDocument
 from kb.notes import Note, merge_notes
 from kb.parsing import Limits, ParserProcess, detect_media_type
 from kb.ranges import read_ranges
@@ -42,11 +43,13 @@ def read(process: ParserProcess, path: Path, limits: Limits) -> dict[str, Any]:
     process.start()
     _reset_peaks()
     began = time.perf_counter()
-    found: dict[str, Any] = {"state": "ready", "error": None, "text": "", "pages": 0, "chunks": [], "notes": []}
+    found: dict[str, Any] = {"state": "ready", "error": None, "text": "", "pages": 0}
+    found |= {"headings": [], "chunks": [], "notes": []}
     try:
         media_type = detect_media_type(path, path.name)
         notes: list[Note] = []
-        for stretch in read_ranges(process.parse(path, path.name, media_type, limits, None, lambda: False)):
+        parts = process.parse(path, path.name, media_type, limits, None, lambda: False)
+        for stretch in read_ranges(_noting_headings(parts, found["headings"])):
             text = stretch.document.text
             found["text"] += text
             found["pages"] += stretch.new_pages
@@ -62,6 +65,12 @@ def read(process: ParserProcess, path: Path, limits: Limits) -> dict[str, Any]:
         found |= {"state": "failed", "error": str(error)}
     seconds = round(time.perf_counter() - began, 3)
     return {"file": str(path), **found, "seconds": seconds, "peak_mb": max(_peaks(), default=0)}
+
+
+def _noting_headings(parts: Iterable[ParsedDocument], headings: list[dict[str, Any]]) -> Iterator[ParsedDocument]:
+    for part in parts:
+        headings += [{"level": heading.level, "title": heading.title} for heading in part.headings]
+        yield part
 
 
 def _parsers() -> Iterator[Path]:
