@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, zip_longest
 
 from kb.columns import columns
 
@@ -21,8 +21,10 @@ SPANNED = "\x01"  # a cell that the one on its left covers
 _EXACT = 2.0**53  # up to here a float represents every whole number
 _WRITTEN_OUT = 1e21
 _SAMPLE_ROWS = 200
-_MAX_LABEL = 80  # characters; longer ones are prose
+_MAX_LABEL = 120  # characters, with the group above; longer ones are prose
 _MAX_KEY = 100
+_MAX_HEADER_ROWS = 3  # above a gap
+_LOOK_AHEAD = 50  # rows
 _HEADER_COLUMNS = 800  # of rows, until their header is repeated: about a chunk
 _LINE_COLUMNS = 700  # of a longer row, each line begins with its key, so that every chunk names it
 _MAX_REPEATED = 200  # characters of a merged cell
@@ -30,6 +32,7 @@ _FEW_GAPS = 3  # cells for each one with text
 _TITLE_ROWS = 10
 _MAX_TRANSPOSED = 40  # columns
 _MOSTLY = 0.6
+_NEXT_TO_NONE = 0.1
 
 _AMOUNT = re.compile(
     r"[≈~<>≤≥±+\-–−(]*\s*[¥￥$€£]?\s*[+\-−]?\d[\d,.'\u00a0 ]*(?:[eE][+-]?\d+)?\)?\s*"
@@ -43,6 +46,7 @@ _DATE = re.compile(
     r"|(?:\d{1,2}[- ])?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[-' ]\d{2,4}",
     re.IGNORECASE,
 )
+_OF_YEAR = re.compile(r"(?:19|20)\d\d(?:\s[A-Z][a-z]+.*|\s?年度?[\u4e00-\u9fff]{2,})")  # 2023 Sales, 2023年收入
 _COMMENT = re.compile(r" ?\[comment: .*\]$")  # of a reviewer
 _ADDRESS = re.compile(r"\S@\S+\.\S|https?://")
 _UNIT = re.compile(
@@ -50,8 +54,10 @@ _UNIT = re.compile(
     r"(?:/[kmcµ]?(?:g|m|l|L|s|h|min|K|mol))?(?: ?[23²³])?|h|min|d|pcs?|USD|EUR|CNY|RMB"
     r"|(?:百|千|万|亿|百万)?(?:元|美元|欧元|个|件|人|吨|天|台|套|平方米|公里|小时)"
 )
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+|[A-Z][a-z0-9]*)+")
 _NOTHING = frozenset(("-", "–", "—", "--", "/", "\\", "n/a", "na", "nil", "none", "无", "暂无", "…", "...", "·"))
 _PROSE = re.compile(r"[。！？；]|[.!?;]\s+\w|[.!]$")
+_WORDS = re.compile(r"[a-z\u00df-\u024f\u0400-\u04ff]+|[\u3040-\u9fff\uac00-\ud7a3]+")
 # What columns are called in tables that nothing else tells apart from their header.
 _NAMES = frozenset(
     re.findall(
@@ -69,6 +75,13 @@ _NAMES = frozenset(
         "客户 供应商 品牌 产品 商品 项目 型号 规格 描述 说明 备注 内容 问题 答案 价格 单价 金额 合计 总计 数量 "
         "尺寸 重量 高度 宽度 长度 颜色 数值 结果 版本 语言 币种 位置 优先级 主题 含义 定义 参数 默认值 示例 选项 "
         "字段 文件 链接 来源 标准 指标 天数 条款 题目 名稱 編號 類別 類型 狀態 地區 部門 職位 電話 備註 單位 數量 "
+        "vorname nachname nummer nr ort stadt land straße plz adresse datum jahr monat tag preis betrag menge anzahl "
+        "einheit art typ kategorie gruppe abteilung bemerkung beschreibung titel farbe größe gewicht länge breite "
+        "höhe frage antwort lieferant kunde firma standort bezeichnung "
+        "nom prénom ville pays numéro prix montant quantité unité catégorie statut remarque titre couleur taille "
+        "poids nombre apellido ciudad país dirección fecha año precio cantidad unidad número tipo categoría estado "
+        "departamento descripción título nome cognome città indirizzo prezzo quantità numero cidade endereço preço "
+        "quantidade имя фамилия название город адрес дата цена количество номер тип статус описание "
         "氏名 名前 番号 住所 日付 部署 種類 価格 이름 번호 주소 날짜 부서 종류 가격 상태",
     )
 )
@@ -88,27 +101,62 @@ def table_lines(rows: Iterable[Row], *, header: int | None = None, is_assumed: b
     header even where nothing sets it apart, as in tables that people make for readers.
     """
     width = 0
-    for has_cells, together in groupby(map(_trim, rows), key=bool):
-        if has_cells:
-            following: Iterable[list[str]] | None = together
-            while following is not None:
-                block = _Block(following, header, is_assumed, width)
-                yield from block.lines()
-                following, width, header = block.next, block.width, None
+    stretches = (together for has_cells, together in groupby(map(_trim, rows), key=bool) if has_cells)
+    for together in stretches if header is not None else _join_headers(stretches):
+        following: Iterable[list[str]] | None = together
+        while following is not None:
+            block = _Block(following, header, is_assumed, width)
+            yield from block.lines()
+            following, width, header = block.next, block.width, None
+
+
+def _join_headers(stretches: Iterable[Iterable[list[str]]]) -> Iterator[Iterable[list[str]]]:
+    """The stretches of adjacent rows, where a header joins the table below it although a gap parts them."""
+    held: list[list[str]] = []  # it may be the header of what follows
+    for stretch in stretches:
+        rows = iter(stretch)
+        sample = list(islice(rows, _LOOK_AHEAD))
+        if held and _heads(held, sample):
+            sample = held + sample
+        elif held:
+            yield held
+        held = []
+        if len(sample) <= _MAX_HEADER_ROWS and _filled(sample[-1]) > 1:
+            held = sample
+        else:
+            yield chain(sample, rows)
+    if held:
+        yield held
+
+
+def _heads(top: list[list[str]], body: list[list[str]]) -> bool:
+    """Whether `top` ends with names for all columns of `body`, which has none."""
+    named = [index for index, cell in enumerate(top[-1]) if cell]
+    unnamed = {index for row in body for index, cell in enumerate(row) if cell}.difference(named, [0])
+    is_clear = len(named) > 2 or _has_names(top[-1]) or not _has_key([row[1:] for row in body])
+    if unnamed or not is_clear or _Block(body, None, False, 0).find_header().labels:
+        return False
+    return _Block(top + body, None, False, 0).find_header().first == len(top)
 
 
 def headed_lines(rows: Sequence[Row]) -> Iterator[str]:
     """The rows of a table as they stand on a page, with tabs between the cells; a long one repeats its header."""
-    header = "\t".join(rows[0]) if len(rows) > 2 and _is_header(rows[0], rows[1:], is_assumed=True) else ""
-    width = 0
-    for index, row in enumerate(rows):
-        line = "\t".join(row)
-        if header and width > _HEADER_COLUMNS:
-            yield header
-            width = columns(header)
-        if index == 0 or line != header:
-            yield line
-            width += columns(line) + 1
+    lines = list(map("\t".join, rows))
+    if len(rows) > 2 and _is_header(rows[0], rows[1:], is_assumed=True):
+        return _repeating(lines[0], (line for line in lines[1:] if line != lines[0]))
+    return iter(lines)
+
+
+def _repeating(first: str, lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a table, with its first one about once a chunk."""
+    yield first
+    width = columns(first)
+    for line in lines:
+        if width > _HEADER_COLUMNS:
+            yield first
+            width = columns(first)
+        yield line
+        width += columns(line) + 1
 
 
 def below(rows: Sequence[Row], column: int) -> str:
@@ -130,6 +178,15 @@ def _trim(row: Row) -> list[str]:
     while cells and not cells[-1]:
         cells.pop()
     return cells if any(cell != SPANNED for cell in cells) else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The first rows of a table: `titles` rows above its header, and the header, up to row `first`."""
+
+    titles: int
+    first: int
+    labels: list[str]  # of the columns; empty if there is no header
 
 
 class _Block:
@@ -154,26 +211,39 @@ class _Block:
             return
         if self._header is None and _is_transposed(self._head):
             self._head = _transposed(self._head)
-        titles, labels, first = self._find_header()
-        yield from (join_cells(row) for row in self._head[:titles])
-        header = self._head[titles:first]
-        rest = chain(self._head[first:], self._rest)
-        self._numeric = self._numeric_columns(first)
+        found = self.find_header()
+        yield from (join_cells(row) for row in self._head[: found.titles])
+        header = self._head[found.titles : found.first]
+        rest = chain(self._head[found.first :], self._rest)
+        self._numeric = self._numeric_columns(found.first)
+        if not found.labels:
+            yield from self._unlabelled(rest)
+            return
         for row in rest:
-            if labels and self._is_new_header(row):
+            if self._is_new_header(row):
                 self.next = chain([row], rest)
                 return
-            if not labels or (_filled(row) == 1 and SPANNED in row):  # a title inside the table, perhaps
+            if _filled(row) == 1 and SPANNED in row:  # a title inside the table, perhaps
                 yield from _split(join_cells(row), "")
             elif row not in header:  # some tables repeat it on each page
-                yield from labelled_lines(labels, row)
+                yield from labelled_lines(found.labels, row)
 
-    def _find_header(self) -> tuple[int, list[str], int]:
-        """How many rows are titles, the labels of the columns, and the first row below the header."""
+    def _unlabelled(self, rows: Iterator[list[str]]) -> Iterator[str]:
+        """Rows as they are. If the first one may be a header, it comes back about once a chunk."""
+        first = next(rows, [])
+        lines = (line for row in rows for line in _split(join_cells(row), ""))
+        may_head = _filled(first) > 2 and all(_is_label(cell) for cell in first if cell and cell != SPANNED)
+        if may_head and first not in self._head[1:]:
+            yield from _repeating(join_cells(first), lines)
+        else:
+            yield from _split(join_cells(first), "")
+            yield from lines
+
+    def find_header(self) -> _Header:
         rows = self._head
         if self._header is not None:
             first = min(self._header, len(rows) - 1)
-            return 0, _labels(rows[:first]) if first else [], first
+            return _Header(0, first, _labels(rows[:first]) if first else [])
         titles = _count_titles(rows, self._is_assumed)
         for depth in (1, 2, 3):
             top, body = rows[titles : titles + depth], rows[titles + depth :]
@@ -187,8 +257,8 @@ class _Block:
                     continue
                 if self._may_continue and not titles and not _has_names(_merged(top)):
                     break  # perhaps the table above goes on behind a gap
-                return titles, _labels(top), titles + depth
-        return titles, [], titles
+                return _Header(titles, titles + depth, _labels(top))
+        return _Header(titles, titles, [])
 
     def _numeric_columns(self, first: int) -> set[int]:
         body = self._head[first : first + 20]
@@ -207,18 +277,20 @@ class _Block:
     def _side_by_side(self) -> list[tuple[int, int]]:
         """The columns of each table, where several stand beside each other with empty columns between."""
         used = [any(index < len(row) and row[index] for row in self._head) for index in range(self.width)]
-        parts = []
-        for is_used, group in groupby(range(self.width), key=lambda index: used[index]):
-            if is_used:
-                indexes = list(group)
-                parts.append((indexes[0], indexes[-1] + 1))
+        parts = _runs(used)
         if len(parts) < 2 or any(end - start < 2 for start, end in parts):
             return []
+        lines_before: list[int] = []
         for start, end in parts:
-            rows = [cells for row in self._head if (cells := _trim(row[start:end]))]
+            lines = [index for index, row in enumerate(self._head) if _trim(row[start:end])]
+            rows = [_trim(self._head[index][start:end]) for index in lines]
             titles = _count_titles(rows, self._is_assumed)
-            if not rows[titles + 1 :] or not _is_header(rows[titles], rows[titles + 1 :], self._is_assumed):
+            body = rows[titles + 1 :]
+            if not body or not _is_header(rows[titles], body, self._is_assumed):
                 return []
+            if lines == lines_before and not _has_key(body):
+                return []  # figures beside each row of the table on their left belong to it
+            lines_before = lines
         return parts
 
 
@@ -258,6 +330,8 @@ def _count_titles(rows: Sequence[Row], is_assumed: bool) -> int:
 
 def _is_group(row: Row, below: Row) -> bool:
     """Whether `row` names groups of the columns that `below` names: its gaps are where `below` goes on."""
+    if _parted_groups(row, [below]):
+        return True
     gaps = [index for index, cell in enumerate(row) if not cell or cell == SPANNED]
     return bool(gaps) and all(index < len(below) and below[index] for index in gaps)
 
@@ -296,7 +370,26 @@ def _is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
     contrasts = [index for index, cell in enumerate(row) if cell and _contrasts(cell, values[index])]
     if len(cells) == 2 and len(row) == 2:
         return all(map(_is_name, row)) or (bool(contrasts) and (contrasts != [1] or _share(values[1], "number") == 1))
-    return bool(contrasts) or _has_names(row) or is_assumed
+    return bool(contrasts) or _has_names(row) or is_assumed or _is_spelt_apart(cells, chain.from_iterable(values))
+
+
+def _is_spelt_apart(cells: Sequence[str], values: Iterable[str]) -> bool:
+    """Whether all `cells` are in capitals, in small letters, or spelt as in programs, and next to no value is."""
+    styles = set(map(_style, cells))
+    if len(styles) > 1 or not styles.isdisjoint({"", "title"}):
+        return False
+    below = [style for value in values if (style := _style(value))]
+    return len(below) >= len(cells) and sum(1 for style in below if style in styles) <= _NEXT_TO_NONE * len(below)
+
+
+def _style(cell: str) -> str:
+    """How the letters of a cell are written; empty in scripts without capitals."""
+    if _IDENTIFIER.fullmatch(cell):
+        return "identifier"
+    if cell.isupper() and sum(map(str.isalpha, cell)) > 1:
+        return "capitals"
+    first = next(filter(str.isalpha, cell), "")
+    return "small" if first.islower() else "title" if first.isupper() else ""
 
 
 def _contrasts(cell: str, values: Sequence[str]) -> bool:
@@ -310,8 +403,18 @@ def _contrasts(cell: str, values: Sequence[str]) -> bool:
 
 
 def _share(values: Sequence[str], kind: str) -> float:
-    kinds = [each for value in values if (each := _kind(value))]
+    kinds = _kinds(values)
     return kinds.count(kind) / len(kinds) if kinds else 0.0
+
+
+def _has_key(rows: Sequence[Row]) -> bool:
+    """Whether any column tells what the row is about, as figures alone do not."""
+    kinds_by_column = map(_kinds, zip_longest(*rows, fillvalue=""))
+    return any(kinds and kinds.count("number") < _MOSTLY * len(kinds) for kinds in kinds_by_column)
+
+
+def _kinds(values: Iterable[str]) -> list[str]:
+    return [kind for value in values if (kind := _kind(value))]
 
 
 def _kind(cell: str) -> str:
@@ -321,6 +424,8 @@ def _kind(cell: str) -> str:
         return ""
     if _DATE.fullmatch(cell):
         return "date"
+    if _OF_YEAR.fullmatch(cell):
+        return "text"
     if _AMOUNT.fullmatch(cell):
         return "number"
     if columns(cell) > 40:
@@ -346,7 +451,7 @@ def _is_label(cell: str) -> bool:
 
 
 def _is_name(cell: str) -> bool:
-    words = re.findall(r"[a-z]+|[\u3040-\u9fff\uac00-\ud7a3]+", cell.lower())
+    words = _WORDS.findall(cell.lower())
     return bool(words) and (words[-1] in _NAMES or words[0] in _NAMES)
 
 
@@ -394,12 +499,33 @@ def _merged(top: Sequence[Row]) -> list[str]:
 def _spread(row: Row, below: Sequence[Row], width: int) -> list[str]:
     """`row` with the name of each group in all its columns."""
     cells = [*row, *[""] * (width - len(row))]
-    for index in range(1, width):
+    groups = _parted_groups(cells, below)
+    for start, end in groups:
+        cells[start:end] = [next(cell for cell in cells[start:end] if cell and cell != SPANNED)] * (end - start)
+    for index in range(1, width) if not groups else ():
         is_inside = not cells[index] and any(index < len(each) and each[index] for each in below)
         is_under_group = cells[index - 1] and any(index - 1 < len(each) and each[index - 1] for each in below)
         if cells[index] == SPANNED or (is_inside and is_under_group and index > 1):
             cells[index] = cells[index - 1]
     return ["" if cell == SPANNED else cell for cell in cells]
+
+
+def _parted_groups(row: Row, below: Sequence[Row]) -> list[tuple[int, int]]:
+    """The columns of each group, where empty columns part them and `row` names each group anywhere above it."""
+    runs = _runs(below[-1]) if below else []
+    has_groups = any(end - start > 1 for start, end in runs)
+    return runs if len(runs) > 1 and has_groups and all(_filled(row[start:end]) == 1 for start, end in runs) else []
+
+
+def _runs(cells: Iterable[object]) -> list[tuple[int, int]]:
+    """The stretches without gaps."""
+    runs, start = [], 0
+    for is_filled, group in groupby(map(bool, cells)):
+        end = start + sum(1 for _ in group)
+        if is_filled:
+            runs.append((start, end))
+        start = end
+    return runs
 
 
 def _labels(top: Sequence[Row]) -> list[str]:

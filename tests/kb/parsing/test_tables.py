@@ -23,6 +23,7 @@ S = SPANNED
         ),
         ([["指标", "2021", "2022"], ["收入", "100", "200"]], ["指标: 收入; 2021: 100; 2022: 200"]),
         ([["", "2021年", "2022年"], ["收入", "100", "200"]], ["收入; 2021年: 100; 2022年: 200"]),
+        ([["项目", "2023年收入", "2023 Plan"], ["甲", "5", "6"]], ["项目: 甲; 2023年收入: 5; 2023 Plan: 6"]),
         ([["员工", "2024-01", "2024-02"], ["张三", "3", "4"]], ["员工: 张三; 2024-01: 3; 2024-02: 4"]),
         (
             [["Stock list", "as of 2024-06-01"], ["By", "Kim"], ["SKU", "Name", "Qty"], ["A1", "Nut", "5"]],
@@ -42,6 +43,10 @@ S = SPANNED
             ["Name: Ann; Age: 3", "Name: Bob; Age: 4", "City: Rome; Pop: 100", "City: Ulm; Pop: 7"],
         ),
         (
+            [["a", "b", "", "", ""], ["1", "2", "", "c", "d"], ["3", "4", "", "5", "6"], ["7", "8", "", "9", "0"]],
+            ["a: 1; b: 2", "a: 3; b: 4", "a: 7; b: 8", "c: 5; d: 6", "c: 9; d: 0"],
+        ),
+        (
             [["Name", "Anna", "Bob"], ["Age", "30", "25"], ["City", "Berlin", "Paris"]],
             ["Name: Anna; Age: 30; City: Berlin", "Name: Bob; Age: 25; City: Paris"],
         ),
@@ -52,6 +57,26 @@ S = SPANNED
         (
             [["Item", "2022", "2023"], ["Tea", "3", "4"], ["Item", "Price", "Stock"], ["Nut", "7", "8"]],
             ["Item: Tea; 2022: 3; 2023: 4", "Item: Nut; Price: 7; Stock: 8"],
+        ),
+        (
+            [["", "2023", "", "", "", "2022"], ["", "In", "Out", "", "In", "Out"], ["North", "1", "2", "", "3", "4"]],
+            ["North; 2023 In: 1; 2023 Out: 2; 2022 In: 3; 2022 Out: 4"],
+        ),
+        (
+            [["EUR m", "2023"], ["", "Sales", "Loss"], [], ["North", "10", "(2)"], ["South", "12", "(1)"]],
+            ["EUR m: North; 2023 Sales: 10; 2023 Loss: (2)", "EUR m: South; 2023 Sales: 12; 2023 Loss: (1)"],
+        ),
+        (
+            [["Customer", "Kim"], [], ["A1", "Nut", "5"], ["A2", "Bolt", "7"]],
+            ["Customer | Kim", "A1 | Nut | 5", "A2 | Bolt | 7"],
+        ),
+        (
+            [["plant", "site", "bloom"], ["Rose", "Sun", "June"], ["Fern", "Shade", "None"]],
+            ["plant: Rose; site: Sun; bloom: June", "plant: Fern; site: Shade; bloom: None"],
+        ),
+        (
+            [["PLANT", "SITE", "BLOOM"], ["Rose", "sun", "June"], ["Fern", "shade", "none"]],
+            ["PLANT: Rose; SITE: sun; BLOOM: June", "PLANT: Fern; SITE: shade; BLOOM: none"],
         ),
         ([["A1", "Nut", "5"], ["A2", "Bolt", "7"]], ["A1 | Nut | 5", "A2 | Bolt | 7"]),
         (
@@ -94,6 +119,20 @@ def test_long_cell_is_cut_after_sentences() -> None:
     assert len(lines) > 2
     assert all(line.startswith("Name: Anna; Note: She agreed.") for line in lines)
     assert all(columns(line) < 850 for line in lines)
+
+
+def test_first_row_that_may_be_a_header_comes_back_in_a_long_table() -> None:
+    syllables = ["ba", "de", "gi", "ko", "lu", "ma", "ne"]
+    words = [f"{a}{b}{c}" for a in syllables for b in syllables for c in syllables]
+    rows = [["sonst", "nirgends", "benannt"], *map(list, zip(words[:-2:3], words[1:-1:3], words[2::3], strict=True))]
+    lines = list(table_lines(rows))
+    assert lines[:2] == ["sonst | nirgends | benannt", "bababa | babade | babagi"]
+    assert lines.count(lines[0]) > 1
+    assert sorted(set(lines)) == sorted(" | ".join(row) for row in rows)
+
+
+def test_rows_that_are_alike_are_all_kept() -> None:
+    assert list(table_lines([["x", "x", "x"]] * 500)) == ["x | x | x"] * 500
 
 
 def test_long_table_of_a_page_repeats_its_header() -> None:
