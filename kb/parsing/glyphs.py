@@ -112,13 +112,23 @@ def _is_read_otherwise(glyphs: list[_Glyph]) -> bool:
 def _rulings(page: pypdfium2.PdfPage) -> Iterator[tuple[float, float, float]]:
     """The vertical lines on the page, drawn as lines, as frames or as thin boxes."""
     for item in islice(page.get_objects([pdfium.FPDF_PAGEOBJ_PATH], max_depth=_FORM_DEPTH), _MAX_PATHS):
-        left, bottom, right, top = item.get_bounds()
+        form = _form_matrix(item)
+        left, bottom, right, top = form.on_rect(*item.get_bounds())
         if top - bottom < _MIN_RULING:
             continue
         if right - left <= _THIN:
             yield (left + right) / 2, bottom, top
         elif _is_stroked(item):
-            yield from _vertical_lines(item)
+            yield from _vertical_lines(item, item.get_matrix().multiply(form))
+
+
+def _form_matrix(item: pypdfium2.PdfObject) -> pypdfium2.PdfMatrix:
+    """From the coordinates of the form that holds the object to those of the page."""
+    matrix = pypdfium2.PdfMatrix()
+    while item.container:
+        item = item.container
+        matrix = matrix.multiply(item.get_matrix())
+    return matrix
 
 
 def _is_stroked(item: pypdfium2.PdfObject) -> bool:
@@ -127,8 +137,7 @@ def _is_stroked(item: pypdfium2.PdfObject) -> bool:
     return bool(stroked.value)
 
 
-def _vertical_lines(path: pypdfium2.PdfObject) -> Iterator[tuple[float, float, float]]:
-    matrix = path.get_matrix()
+def _vertical_lines(path: pypdfium2.PdfObject, matrix: pypdfium2.PdfMatrix) -> Iterator[tuple[float, float, float]]:
     x, y = ctypes.c_float(), ctypes.c_float()
     before: tuple[float, float] | None = None
     for index in range(min(pdfium.FPDFPath_CountSegments(path.raw), _MAX_SEGMENTS)):

@@ -55,20 +55,27 @@ def make_pdf(
     return buffer.getvalue()
 
 
-def make_placed_pdf(pages: Sequence[Sequence[tuple[float, float, float, str]]], angle: int = 0) -> bytes:
-    """A PDF whose pages hold texts at (x, y) in a size; with an angle of 90, they run from the bottom to the top."""
+def make_placed_pdf(
+    pages: Sequence[Sequence[tuple[float, float, float, str]]], angle: int = 0, drawing: str = "", form: str = ""
+) -> bytes:
+    """A PDF whose pages hold texts at (x, y) in a size; with an angle of 90, they run from the bottom to the top.
+
+    `drawing` is put on each page, where it may draw the `form` by the name Fm.
+    """
     matrix = "0 1 -1 0" if angle == 90 else "1 0 0 1"
     streams = [
-        "\n".join(f"BT /F1 {size} Tf {matrix} {x} {y} Tm ({text}) Tj ET" for x, y, size, text in page) for page in pages
+        "\n".join(f"BT /F1 {size} Tf {matrix} {x} {y} Tm ({text}) Tj ET" for x, y, size, text in page) + f"\n{drawing}"
+        for page in pages
     ]
-    return _pdf(streams)
+    return _pdf(streams, form)
 
 
 def _plain_pdf(pages: Sequence[str | None]) -> bytes:
     return _pdf([f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else "" if text == "" else _IMAGE for text in pages])
 
 
-def _pdf(streams: Sequence[str]) -> bytes:
+def _pdf(streams: Sequence[str], form: str = "") -> bytes:
+    last = 4 + 2 * len(streams)
     kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(streams)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
@@ -78,9 +85,10 @@ def _pdf(streams: Sequence[str]) -> bytes:
     for n, stream in enumerate(streams):
         objects += [
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * n} 0 R "
-            "/Resources << /Font << /F1 3 0 R >> >> >>",
+            f"/Resources << /Font << /F1 3 0 R >> /XObject << /Fm {last} 0 R >> >> >>",
             f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
         ]
+    objects.append(f"<< /Subtype /Form /BBox [-999 -999 999 999] /Length {len(form)} >>\nstream\n{form}\nendstream")
     out = bytearray(b"%PDF-1.7\n")
     offsets = []
     for number, body in enumerate(objects, start=1):

@@ -484,6 +484,23 @@ def test_xml_entities_are_not_expanded(tmp_path: Path) -> None:
 # --- parts -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        "105 680 m 105 720 l S",  # a line
+        "60 680 45 40 re 105 680 60 40 re S",  # frames
+        "104.5 680 1 40 re f",  # a thin box
+        "q 2 0 0 2 5 80 cm /Fm Do Q",
+    ],
+)
+def test_lines_of_a_pdf_table_part_its_cells(drawing: str, tmp_path: Path) -> None:
+    places = [(62.5, 710, 10, "Shareholder"), (106, 710, 10, "Legal form"), (83, 690, 10, "Ama"), (106, 690, 10, "AG")]
+    ruled = samples.make_placed_pdf([places], drawing=drawing, form="50 300 m 50 320 l S")
+    assert parse(tmp_path, "a.pdf", ruled).text == "Shareholder\tLegal form\nAma\tAG"
+    above = samples.make_placed_pdf([places], drawing="105 730 m 105 760 l S")
+    assert "\t" not in parse(tmp_path, "b.pdf", above).text
+
+
 def test_each_page_of_a_pdf_is_a_part(tmp_path: Path) -> None:
     path = samples.write(tmp_path, "a", samples.make_pdf(["One", "", "Three"], [("One", 0), ("Three", 2)]))
     parts = list(parse_source(Source(path, "a.pdf", media_types.PDF)))
