@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from kb.notes import NoteKind
 from kb.parsing.layout import Line
@@ -12,7 +14,11 @@ from kb.parsing.layout import Line
 _MARGIN = 0.15  # of the page's height, above and below
 _MARGIN_LINES = 4
 _SAME_PLACE = 4.0  # points
+_MARK = "#"  # of a page's number
+_MIN_ROWS = 4  # of a table
+_MAX_KNOWN = 50  # places of one text
 _DIGITS = re.compile(r"\d+")
+_CELLS = re.compile(r"\t|\s[|·•]\s")
 _PAGE = r"(?:pages?|p\.?|pp\.?|seite|página|pagina|strana|стр(?:аница|\.)?|s\.)"
 _OF = r"(?:of|/|von|de|sur|di|из|\||,?\s*共)"
 _NUMBER = r"(?:\d{1,5}|[ivxlc]{1,7})"
@@ -22,6 +28,14 @@ _PAGE_NUMBER = re.compile(
     r"|\d*\s*ページ|\d+\s*/\s*\d+\s*[页頁])\s*[-–—~·•|\])）]*",
     re.IGNORECASE,
 )
+
+_SAYS_PAGE = re.compile(
+    rf"\b{_PAGE}\s*\d{{1,5}}(?:\s*{_OF}\s*\d{{1,5}})?|第\s*\d{{1,5}}\s*[页頁](?:\s*[,，/]?\s*共\s*\d{{1,5}}\s*[页頁])?",
+    re.IGNORECASE,
+)
+_NUMBER_BESIDE = re.compile(r"(?P<before>\d{1,4})\s+(?P<header>\D.*)|(?P<title>.*\S)\s+(?P<behind>\d{1,4})")
+_NUMBERED = re.compile(r"(?:\b(?:no|nr|num|number|nummer|lesson|part|version)|[№#:号])\W*$", re.IGNORECASE)
+_LONG_HEADER = re.compile(r"(?:\S+\s+){2}\S|[\u3040-\u9fff\uac00-\ud7a3]{6}")
 
 
 def is_page_number(line: str) -> bool:
@@ -40,26 +54,46 @@ class PageLines:
     comments: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A line near the edge of page `page`. `key` is its text without the `numbers` that may count pages."""
+
+    key: str
+    numbers: tuple[int, ...]
+    height: float
+    page: int
+
+    def is_repeated(self, other: _Place) -> bool:
+        """Whether both say the same at the same height, but for numbers that grow as those of the pages do."""
+        if self.key != other.key or abs(self.height - other.height) > _SAME_PLACE:
+            return False
+        steps = [theirs - mine for mine, theirs in zip_longest(self.numbers, other.numbers, fillvalue=0)]
+        pages = other.page - self.page
+        if self.key == _MARK and steps and pages not in steps:
+            return False
+        return all(step in (0, pages) for step in steps)
+
+
 class RunningLines:
     """Finds the lines that a document repeats at the same places of its pages. Pages must come in order."""
 
     def __init__(self) -> None:
-        self._known: list[tuple[str, float]] = []
+        self._known: defaultdict[str, list[_Place]] = defaultdict(list)
 
     def split(self, page: PageLines, following: Sequence[PageLines]) -> tuple[list[Line], list[Line]]:
         """The lines that are seen for the first time, and those of the page's own text."""
-        margins = set(map(id, _margin_lines(page)))
-        others = [(_key(line), line.baseline) for other in following for line in _margin_lines(other)]
+        margins = {id(line): place for line, place in _margin_lines(page)}
+        others = [place for other in following for _line, place in _margin_lines(other)]
         first: list[Line] = []
         own: list[Line] = []
         for line in page.lines:
-            place = (_key(line), line.baseline)
-            if id(line) not in margins:
+            place = margins.get(id(line))
+            if place is None:
                 own.append(line)
-            elif _is_among(place, self._known):
+            elif any(map(place.is_repeated, self._known[place.key])):
                 continue
-            elif _is_among(place, others):
-                self._known.append(place)
+            elif any(map(place.is_repeated, others)):
+                self._known[place.key] = [*self._known[place.key], place][-_MAX_KNOWN:]
                 if not is_page_number(line.text):
                     first.append(line)
             else:
@@ -67,23 +101,42 @@ class RunningLines:
         return first, own
 
 
-def _margin_lines(page: PageLines) -> Iterator[Line]:
+def _margin_lines(page: PageLines) -> Iterator[tuple[Line, _Place]]:
+    """Lines near the upper and the lower edge, without rows of tables: these may be alike on many pages."""
+    in_tables = set(map(id, _rows_of_tables(page.lines)))
     by_height = sorted(page.lines, key=lambda line: line.baseline)
-    for line in by_height[:_MARGIN_LINES]:
-        if line.baseline <= _MARGIN * page.height:
-            yield line
-    for line in by_height[-_MARGIN_LINES:]:
-        if line.baseline >= (1 - _MARGIN) * page.height:
-            yield line
+    for line in [*by_height[:_MARGIN_LINES], *by_height[_MARGIN_LINES:][-_MARGIN_LINES:]]:
+        is_near_edge = not _MARGIN * page.height < line.baseline < (1 - _MARGIN) * page.height
+        if is_near_edge and id(line) not in in_tables:
+            key, numbers = _without_page_number(line.text)
+            yield line, _Place(key, numbers, line.baseline, page.number)
 
 
-def _key(line: Line) -> str:
-    """The text without what changes from page to page."""
-    if is_page_number(line.text):
-        return "#"
-    return _DIGITS.sub("#", " ".join(line.text.split()))
+def _rows_of_tables(lines: Sequence[Line]) -> Iterator[Line]:
+    """Rows that follow upon each other, more of them than a header has lines."""
+    rows: list[Line] = []
+    for line in [*lines, None]:
+        if rows and (line is None or not line.is_row or line.has_gap_before):
+            yield from rows if len(rows) >= _MIN_ROWS else ()
+            rows = []
+        if line is not None and line.is_row:
+            rows.append(line)
 
 
-def _is_among(place: tuple[str, float], places: Sequence[tuple[str, float]]) -> bool:
-    text, height = place
-    return any(text == other and abs(height - at) <= _SAME_PLACE for other, at in places)
+def _without_page_number(text: str) -> tuple[str, tuple[int, ...]]:
+    """The text with a mark where the page's number stands, perhaps with that of all pages; and these numbers."""
+    numbers: list[int] = []
+
+    def mark(match: re.Match[str]) -> str:
+        numbers.extend(map(int, _DIGITS.findall(match.group())))
+        return f" {_MARK} "
+
+    cells = [
+        (_PAGE_NUMBER if is_page_number(cell) else _SAYS_PAGE).sub(mark, cell) for cell in _CELLS.split(text.strip())
+    ]
+    beside = _NUMBER_BESIDE.fullmatch(text.strip())
+    if beside and not numbers:  # that of a page, if it is not the name of what the page holds, as "Invoice 12"
+        header = beside["header"] or beside["title"]
+        if _LONG_HEADER.match(header) and not _NUMBERED.search(header):
+            return f"{header} {_MARK}", (int(beside["before"] or beside["behind"]),)
+    return " ".join(" ".join(cells).split()), tuple(numbers)

@@ -38,6 +38,7 @@ _MAX_SEGMENTS = 3_000
 _MIN_RULING = 6.0  # points
 _THIN = 2.5
 _MAX_GAP = 0.9  # character sizes inside a run
+_INSIDE_GAP = 0.15
 _SAME_BASELINE = 0.06
 _LEVEL = 0.001  # radians
 _SAME_ANGLE = math.radians(3)
@@ -157,6 +158,7 @@ def _runs(glyphs: list[_Glyph], rulings: Rulings) -> Iterator[TextRun]:
     is_level = abs(sin) < 0.01 and cos > 0
     is_square = abs(sin) > 0.999 or abs(cos) > 0.999
     run: TextRun | None = None
+    style: _Style | None = None  # of the glyph before
     for glyph in glyphs:
         size = glyph.style.size
         if is_level:
@@ -167,13 +169,15 @@ def _runs(glyphs: list[_Glyph], rulings: Rulings) -> Iterator[TextRun]:
             width = (glyph.top - glyph.bottom) if is_square and abs(sin) > 0.9 else glyph.right - glyph.left
             right = left + (width if is_square else min(width, size))
         gap = left - run.right if run else 0.0
+        is_inside = glyph.style is style and gap < _INSIDE_GAP * size  # a word that a line of a drawing crosses
+        style = glyph.style
         goes_on = (
             run is not None
             and not glyph.is_after_break
             and abs(run.baseline - baseline) <= _SAME_BASELINE * size
             and abs(run.size - size) <= 0.05 * size
             and -_MOSTLY * size <= gap <= _MAX_GAP * size
-            and not (rulings and gap > -0.1 * size and rulings.part(run.right, left, baseline))
+            and not (rulings and not is_inside and gap > -0.1 * size and rulings.part(run.right, left, baseline))
         )
         if run is not None and goes_on:
             if glyph.has_space_before and not _is_inside_word(run.text, glyph.char, gap, size):

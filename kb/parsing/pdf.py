@@ -56,7 +56,7 @@ _RADIO, _PUSH_BUTTON = 1 << 15, 1 << 16
 _OFF = "/Off"
 _NOTES = (FPDF_ANNOT_TEXT, FPDF_ANNOT_HIGHLIGHT, FPDF_ANNOT_UNDERLINE, FPDF_ANNOT_STRIKEOUT)
 _MAX_ANNOTATIONS = 1_000
-_MAX_COMMENT_BYTES = 20_000
+_MAX_COMMENT_BYTES = 1_000_000
 _CHARACTERS = ctypes.POINTER(FPDF_WCHAR)
 _LOOK_AHEAD = 2  # pages: left and right ones have headers of their own
 # Radicals and other duplicates of ordinary characters, without the full-width punctuation of Chinese text.
@@ -153,7 +153,7 @@ def _read_page(document: pypdfium2.PdfDocument, number: int) -> PageLines:
         ):
             return PageLines(number, note=NoteKind.IMAGES_ONLY)
         return PageLines(number, lines, height, comments=comments)
-    except pypdfium2.PdfiumError:
+    except (pypdfium2.PdfiumError, *_BROKEN):  # the other pages are kept
         return PageLines(number, note=NoteKind.UNREADABLE)
     finally:
         page.close()
@@ -262,10 +262,10 @@ def _comments(page: pypdfium2.PdfPage) -> Iterator[str]:
         annotation = FPDFPage_GetAnnot(page, index)
         kind = FPDFAnnot_GetSubtype(annotation)
         if kind == FPDF_ANNOT_FREETEXT or kind in _NOTES:
-            buffer = ctypes.create_string_buffer(_MAX_COMMENT_BYTES)
-            size = FPDFAnnot_GetStringValue(annotation, b"Contents", ctypes.cast(buffer, _CHARACTERS), len(buffer))
-            text = buffer.raw[: min(size, len(buffer))].decode("utf-16-le", "replace").strip("\0\r\n ")
-            if text:
+            size = min(FPDFAnnot_GetStringValue(annotation, b"Contents", None, 0), _MAX_COMMENT_BYTES)
+            buffer = ctypes.create_string_buffer(size)
+            FPDFAnnot_GetStringValue(annotation, b"Contents", ctypes.cast(buffer, _CHARACTERS), size)
+            if text := buffer.raw.decode("utf-16-le", "replace").strip("\0\r\n "):
                 yield text if kind == FPDF_ANNOT_FREETEXT else f"[comment: {text}]"
         FPDFPage_CloseAnnot(annotation)
 

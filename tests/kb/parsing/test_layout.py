@@ -179,3 +179,40 @@ def test_text_of_the_body_may_repeat() -> None:
     pages = [page(n, ("See the notes.", 400), ("Note", 790 - 20 * n)) for n in (1, 2)]
     first, own = RunningLines().split(pages[0], pages[1:])
     assert (first, [each.text for each in own]) == ([], ["See the notes.", "Note"])
+
+
+@pytest.mark.parametrize(
+    "texts_of_pages",
+    [
+        ("V-51 16 bar", "V-101 31 bar", "V-151 46 bar"),
+        ("Invoice 2024-118", "Invoice 2024-119", "Invoice 2024-120"),
+        ("Ticket 4", "Ticket 5", "Ticket 6"),
+        ("Certificate of attendance no. 4", "Certificate of attendance no. 5", "Certificate of attendance no. 6"),
+        ("118", "17", "4"),
+    ],
+)
+def test_figures_at_the_edges_of_pages_are_kept(texts_of_pages: Sequence[str]) -> None:
+    pages = [page(n, (text, 780), (text, 30)) for n, text in enumerate(texts_of_pages, start=1)]
+    running = RunningLines()
+    found = [running.split(pages[index], pages[index + 1 :]) for index in range(3)]
+    assert [(first, [each.text for each in own]) for first, own in found] == [([], [t, t]) for t in texts_of_pages]
+
+
+@pytest.mark.parametrize(
+    "text", ["Smith et al. 2019 {}", "{} ACME annual report", "QP-7\tPage {} of 9", "公司手册 第 {} 页"]
+)
+def test_headers_with_the_page_number_are_kept_once(text: str) -> None:
+    pages = [page(n, (text.format(n + 10), 780), (f"Body {n}", 400)) for n in (1, 2, 3)]
+    running = RunningLines()
+    found = [running.split(pages[index], pages[index + 1 :]) for index in range(3)]
+    assert [len(first) for first, _own in found] == [1, 0, 0]
+    assert [len(own) for _first, own in found] == [1, 1, 1]
+
+
+def test_rows_of_a_table_are_no_headers() -> None:
+    pages = [page(n, *(("open\tyes", 780 - 14 * row) for row in range(5))) for n in (1, 2)]
+    for each in pages:
+        for row in each.lines:
+            row.is_row = True
+    first, own = RunningLines().split(pages[0], pages[1:])
+    assert (len(first), len(own)) == (0, 5)

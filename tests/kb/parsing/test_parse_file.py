@@ -501,6 +501,13 @@ def test_lines_of_a_pdf_table_part_its_cells(drawing: str, tmp_path: Path) -> No
     assert "\t" not in parse(tmp_path, "b.pdf", above).text
 
 
+def test_lines_across_words_of_a_pdf_leave_them_whole(tmp_path: Path) -> None:
+    crossed = samples.make_placed_pdf(
+        [[(72, 700, 10, "Transformer")]], drawing="".join(f"{x} 680 m {x} 720 l S " for x in range(75, 120, 4))
+    )
+    assert parse(tmp_path, "a.pdf", crossed).text == "Transformer"
+
+
 def test_each_page_of_a_pdf_is_a_part(tmp_path: Path) -> None:
     path = samples.write(tmp_path, "a", samples.make_pdf(["One", "", "Three"], [("One", 0), ("Three", 2)]))
     parts = list(parse_source(Source(path, "a.pdf", media_types.PDF)))
