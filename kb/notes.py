@@ -16,6 +16,8 @@ class NoteKind(StrEnum):
     IMAGES_ONLY = "images_only"  # pages with images and no text
     UNREADABLE = "unreadable"  # pages that cannot be opened
     UNSTORED_FORMULAS = "unstored_formulas"  # sheets with formulas whose results the file does not hold
+    UNREAD_ATTACHMENTS = "unread_attachments"  # of a mail: in no format that can be read, damaged, or too deep
+    PARTLY_READ_ATTACHMENTS = "partly_read_attachments"  # that have notes of their own
     SKIPPED = "skipped"  # pages that took too long, or crashed the parser
 
 

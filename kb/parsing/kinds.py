@@ -12,13 +12,43 @@ import puremagic
 
 from kb.errors import N_, DamagedFile, EmptyFile, FileTooLarge, PasswordProtected, UnsupportedFormat, WrongFormat
 from kb.parsing.builder import Source
-from kb.parsing.media_types import BINARY, BY_EXTENSION, HTML, LABELS, PARSERS, PDF, PLAIN, SUPPORTED_EXTENSIONS
+from kb.parsing.media_types import (
+    BINARY,
+    BY_EXTENSION,
+    COMMA_SEPARATED,
+    HTML,
+    LABELS,
+    OFTEN_MISNAMED,
+    OLD_EXCEL,
+    PARSERS,
+    PLAIN,
+    SUPPORTED_EXTENSIONS,
+    WEB_ARCHIVE,
+)
 
-_OOXML_MAIN = {"word/document": ".docx", "ppt/presentation": ".pptx", "xl/workbook": ".xlsx"}
-_OLE_STREAMS = {"WordDocument": ".doc", "PowerPoint Document": ".ppt", "Workbook": ".xls", "Book": ".xls"}
+_OOXML_MAIN = {
+    "word/document.xml": ".docx",
+    "ppt/presentation.xml": ".pptx",
+    "xl/workbook.xml": ".xlsx",
+    "xl/workbook.bin": ".xlsb",
+}
+# The streams that tell the formats of OLE files; one file may hold another, so the first one counts.
+_OLE_STREAMS = {
+    "__properties_version1.0": ".msg",
+    "PowerPoint Document": ".ppt",
+    "WordDocument": ".doc",
+    "Workbook": ".xls",
+    "Book": ".xls",
+}
+_ZIPPED = (".docx", ".pptx", ".xlsx", ".xlsb", ".odt", ".ods", ".odp", ".epub")
+_OLD = (".doc", ".ppt", ".xls", ".msg")
+_BINARY_FORMATS = {BY_EXTENSION[extension]: extension for extension in (*_ZIPPED, *_OLD)}
 _STRICT = b"http://purl.oclc.org/ooxml/"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HTML = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?(?:<!--.*?-->\s*+)*+(?:<!doctype\s+html|<html[\s>])", re.I | re.S)
+_MHTML = re.compile(
+    rb"\s{0,20}(?:[\w-]{1,40}:[^\n]{0,500}\n(?:[ \t][^\n]{0,500}\n){0,9}){0,30}?content-type:\s*multipart/related", re.I
+)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError)
 _FEW_CONTROLS = 8
@@ -44,16 +74,18 @@ def detect_media_type(path: Path, name: str) -> str:
     It is decided once, at registration. Whether the content is really of this format, `check` finds out.
     """
     known = BY_EXTENSION.get(extension_of(name))
-    if known:
+    if known and known not in OFTEN_MISNAMED:
         return known
     head = _read_head(path)
-    if head.startswith(b"PK\x03\x04"):
-        return BY_EXTENSION.get(_extension_of_zip(path), BINARY)
-    if head.startswith(b"%PDF-"):
-        return PDF
-    if head.startswith(_OLE) or _is_binary(head):
-        return BINARY
-    return HTML if _HTML.match(head) else PLAIN
+    if extension := _extension_of_content(path, head):
+        return BY_EXTENSION[extension]
+    if head.startswith(_OLE) or _is_binary(head) or not head:
+        return known or BINARY
+    if _HTML.match(head):
+        return HTML
+    if _MHTML.match(head):
+        return WEB_ARCHIVE
+    return COMMA_SEPARATED if known == OLD_EXCEL else PLAIN
 
 
 def check(source: Source) -> str:
@@ -67,8 +99,8 @@ def check(source: Source) -> str:
         raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(SUPPORTED_EXTENSIONS))
     if parser == "pdf":
         _check_pdf(source)
-    elif parser in ("docx", "pptx", "xlsx"):
-        _check_ooxml(source, f".{parser}")
+    elif source.media_type in _BINARY_FORMATS:
+        _check_container(source, _BINARY_FORMATS[source.media_type])
     else:
         _check_text(source, parser)
     return parser
@@ -105,14 +137,16 @@ def _is_cut_off(path: Path, head: bytes) -> bool:
             return place is None or not _IS_CROSS_REFERENCE.match(content, int(place[1]))
 
 
-def _check_ooxml(source: Source, extension: str) -> None:
-    """Raise unless `source` is a valid ZIP with the main part of such a document."""
+def _check_container(source: Source, extension: str) -> None:
+    """Raise unless `source` is a valid ZIP or OLE file with the main part of such a document."""
     head = _read_head(source.path)
     if head.startswith(_OLE):
         if _holds_stream(source.path, "EncryptedPackage"):
             raise PasswordProtected(name=source.name)
+        if _extension_of_ole(source.path) == extension:
+            return
     elif head.startswith(b"PK"):
-        if _kind_of_zip(source) == extension:
+        if extension in _ZIPPED and _kind_of_zip(source) == extension:
             return
     elif not head.strip(b"\0"):
         raise DamagedFile(name=source.name, detail=N_("it starts with zero bytes only"))
@@ -142,7 +176,7 @@ def _kind_of_zip(source: Source) -> str:
     try:
         with zipfile.ZipFile(source.path) as archive:
             members = archive.infolist()
-            relations = _read_relations(archive)
+            relations, media_type = _read_member(archive, "_rels/.rels"), _read_member(archive, "mimetype")
     except _BROKEN_ZIP as error:
         raise DamagedFile(name=source.name, detail=N_("its end is missing or its directory is corrupt")) from error
     unpacked = sum(member.file_size for member in members)
@@ -153,39 +187,36 @@ def _kind_of_zip(source: Source) -> str:
     if _STRICT in relations:
         kind = N_("Strict Open XML; save it as a regular Word, PowerPoint or Excel file")
         raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(SUPPORTED_EXTENSIONS))
-    return _kind_of_members({member.filename.replace("\\", "/").lower() for member in members})
+    return _kind_of_members({member.filename.replace("\\", "/").lower() for member in members}, media_type)
 
 
-def _read_relations(archive: zipfile.ZipFile) -> bytes:
-    """The start of the part that tells the dialect; empty if there is none."""
-    if "_rels/.rels" not in archive.namelist():
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The start of a part that tells the format; empty if there is none."""
+    if name not in archive.namelist():
         return b""
-    with archive.open("_rels/.rels") as part:
+    with archive.open(name) as part:
         return part.read(_HEAD_BYTES)
 
 
-def _kind_of_members(names: set[str]) -> str:
-    for stem, extension in _OOXML_MAIN.items():
-        if any(name.startswith(stem) and name.endswith(".xml") for name in names):
+def _kind_of_members(names: set[str], media_type: bytes) -> str:
+    for main, extension in _OOXML_MAIN.items():
+        stem, _dot, kind = main.partition(".")
+        if any(name.startswith(stem) and name.endswith(f".{kind}") for name in names):
             return extension
-    if "mimetype" in names:
-        return ".epub" if "meta-inf/container.xml" in names else ".od?"
-    return ".zip"
+    for extension in (".odt", ".ods", ".odp", ".epub"):
+        if media_type.startswith(BY_EXTENSION[extension].encode()):
+            return extension
+    return ".epub" if "meta-inf/container.xml" in names else ".zip"
 
 
 def _describe(path: Path, head: bytes) -> str:
     """What the content looks like, in words for users."""
+    if extension := _extension_of_content(path, head):
+        return LABELS[extension]
     if head.startswith(_OLE):
-        found = next((ext for stream, ext in _OLE_STREAMS.items() if _holds_stream(path, stream)), "")
-        return LABELS.get(found, N_("an old Office file"))
-    if head.startswith(b"PK"):
-        return LABELS[_extension_of_zip(path)]
+        return N_("an old Office file")
     if _HTML.match(head):
         return "HTML"
-    if head.startswith(b"%PDF-"):
-        return LABELS[".pdf"]
-    if head.startswith(b"{\\rtf"):
-        return LABELS[".rtf"]
     if not _is_binary(head):
         return N_("plain text")
     try:
@@ -194,10 +225,25 @@ def _describe(path: Path, head: bytes) -> str:
         return N_("binary data")
 
 
+def _extension_of_content(path: Path, head: bytes) -> str:
+    """The extension that fits what the file begins with; empty for texts and unknown formats."""
+    if head.startswith(_OLE):
+        return _extension_of_ole(path)
+    if head.startswith(b"PK\x03\x04"):
+        return _extension_of_zip(path)
+    if head.startswith(b"%PDF-"):
+        return ".pdf"
+    return ".rtf" if head.startswith(b"{\\rtf") else ""
+
+
+def _extension_of_ole(path: Path) -> str:
+    return next((extension for stream, extension in _OLE_STREAMS.items() if _holds_stream(path, stream)), "")
+
+
 def _extension_of_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
-            return _kind_of_members({name.lower() for name in archive.namelist()})
+            return _kind_of_members({name.lower() for name in archive.namelist()}, _read_member(archive, "mimetype"))
     except _BROKEN_ZIP:
         return ".zip"
 

@@ -12,6 +12,13 @@ _OPEN_XML = "application/vnd.openxmlformats-officedocument"
 WORD = f"{_OPEN_XML}.wordprocessingml.document"
 POWERPOINT = f"{_OPEN_XML}.presentationml.presentation"
 EXCEL = f"{_OPEN_XML}.spreadsheetml.sheet"
+OLD_WORD, OLD_POWERPOINT = "application/msword", "application/vnd.ms-powerpoint"
+OLD_EXCEL, BINARY_EXCEL = "application/vnd.ms-excel", "application/vnd.ms-excel.sheet.binary.macroenabled.12"
+_OPEN_DOCUMENT = "application/vnd.oasis.opendocument"
+OPEN_TEXT, OPEN_SHEETS, OPEN_SLIDES = (f"{_OPEN_DOCUMENT}.{kind}" for kind in ("text", "spreadsheet", "presentation"))
+RICH_TEXT = "application/rtf"
+MAIL, OUTLOOK_MAIL, WEB_ARCHIVE = "message/rfc822", "application/vnd.ms-outlook", "multipart/related"
+EPUB, NOTEBOOK = "application/epub+zip", "application/x-ipynb+json"
 ZIP = "application/zip"
 JSON, JSON_LINES, XML = "application/json", "application/jsonl", "application/xml"
 RESTRUCTURED_TEXT, ORG, TEX, ASCIIDOC = "text/x-rst", "text/x-org", "text/x-tex", "text/asciidoc"
@@ -63,6 +70,9 @@ PARSERS = {
     ASCIIDOC: "markup",
     SUBRIP: "subtitles",
     WEBVTT: "subtitles",
+    MAIL: "eml",
+    WEB_ARCHIVE: "eml",
+    OUTLOOK_MAIL: "outlook",
 } | dict.fromkeys(CODE, "code")
 STARTS_AT_PAGE = (PDF,)  # those whose parser can begin at any page
 # Those that cannot consist of images.
@@ -78,6 +88,9 @@ _DOCUMENTS = {
     ".md": MARKDOWN,
     ".html": HTML,
     ".txt": PLAIN,
+    ".eml": MAIL,
+    ".msg": OUTLOOK_MAIL,
+    ".mht": WEB_ARCHIVE,
 }
 SUPPORTED_EXTENSIONS = tuple(_DOCUMENTS)  # as messages and pages name them; text is read under any name
 _OTHER_NAMES = {
@@ -103,23 +116,25 @@ _OTHER_NAMES = {
     ".tex": TEX,
     ".adoc": ASCIIDOC,
     ".asciidoc": ASCIIDOC,
+    ".mhtml": WEB_ARCHIVE,
     ".srt": SUBRIP,
     ".vtt": WEBVTT,
 }
 _UNSUPPORTED = {
-    ".doc": "application/msword",
-    ".ppt": "application/vnd.ms-powerpoint",
-    ".xls": "application/vnd.ms-excel",
-    ".odt": "application/vnd.oasis.opendocument.text",
-    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
-    ".odp": "application/vnd.oasis.opendocument.presentation",
-    ".rtf": "application/rtf",
-    ".epub": "application/epub+zip",
-    ".msg": "application/vnd.ms-outlook",
-    ".eml": "message/rfc822",
-    ".ipynb": "application/x-ipynb+json",
+    ".doc": OLD_WORD,
+    ".ppt": OLD_POWERPOINT,
+    ".xls": OLD_EXCEL,
+    ".xlsb": BINARY_EXCEL,
+    ".odt": OPEN_TEXT,
+    ".ods": OPEN_SHEETS,
+    ".odp": OPEN_SLIDES,
+    ".rtf": RICH_TEXT,
+    ".epub": EPUB,
+    ".ipynb": NOTEBOOK,
     ".zip": ZIP,
 }
+# What programs write under these names is often of another format: web pages, texts with tabs, Rich Text.
+OFTEN_MISNAMED = (OLD_WORD, OLD_EXCEL, OLD_POWERPOINT, RICH_TEXT)
 _CODE_NAMES = {f".{name}": f"text/x-{language}" for language, names in _CODE.items() for name in names.split()}
 BY_EXTENSION = _DOCUMENTS | _OTHER_NAMES | _CODE_NAMES | _UNSUPPORTED
 LABELS = {
@@ -129,16 +144,17 @@ LABELS = {
     ".odt": N_("OpenDocument text, .odt"),
     ".ods": N_("OpenDocument spreadsheet, .ods"),
     ".odp": N_("OpenDocument presentation, .odp"),
-    ".od?": N_("OpenDocument file"),
     ".rtf": N_("Rich Text, .rtf"),
     ".epub": N_("e-book, .epub"),
     ".msg": N_("Outlook message, .msg"),
     ".eml": N_("e-mail message, .eml"),
+    ".mht": N_("web archive, .mht"),
     ".ipynb": N_("Jupyter notebook, .ipynb"),
     ".pdf": "PDF",
     ".html": "HTML",
     ".docx": "Word (.docx)",
     ".pptx": "PowerPoint (.pptx)",
     ".xlsx": "Excel (.xlsx)",
+    ".xlsb": "Excel (.xlsb)",
     ".zip": N_("ZIP archive"),
 }

@@ -33,6 +33,20 @@ def note_text(note: Note) -> str:
                 note.count,
                 names="”, “".join(note.names),
             )
+        case NoteKind.UNREAD_ATTACHMENTS:
+            return ngettext(
+                "{count} attached file was not read: {names}",
+                "{count} attached files were not read: {names}",
+                note.count,
+                names=", ".join(note.names),
+            )
+        case NoteKind.PARTLY_READ_ATTACHMENTS:
+            return ngettext(
+                "An attached file was read only in part: {names}",
+                "Some attached files were read only in part: {names}",
+                len(note.names),
+                names=", ".join(note.names),
+            )
         case NoteKind.SKIPPED:
             text = ngettext(
                 "Page {pages} could not be read within the limits and was left out.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -401,3 +402,75 @@ def make_zip(parts: Mapping[str, str | bytes]) -> bytes:
         for name, content in parts.items():
             archive.writestr(name, content)
     return buffer.getvalue()
+
+
+Tree = Mapping[str, Any]  # streams, and folders that are trees
+
+
+def make_ole(tree: Tree) -> bytes:
+    """An OLE file (compound file binary, version 3) with these folders and streams."""
+    entries: list[list[Any]] = [["Root Entry", 5, _NONE, _NONE, _NONE, 0]]  # name, kind, next, child, start, size
+    contents: dict[int, bytes] = {}
+
+    def add(parent: int, folder: Tree) -> None:
+        before = 0
+        for name, content in folder.items():
+            number = len(entries)
+            entries.append([name, 2 if isinstance(content, bytes) else 1, _NONE, _NONE, _NONE, 0])
+            entries[before or parent][2 if before else 3] = number
+            before = number
+            if isinstance(content, bytes):
+                contents[number] = content
+            else:
+                add(number, content)
+
+    add(0, tree)
+    mini, mini_fat = _chain({n: data for n, data in contents.items() if len(data) < 4096}, 64, entries, 0)
+    streams = {n: data for n, data in contents.items() if len(data) >= 4096}
+    sectors, fat = _chain({**streams, 0: mini}, 512, entries, 0)
+    extra = [(b"".join(struct.pack("<I", each) for each in mini_fat), b"\xff"), (b"\0" * 128 * len(entries), b"\0")]
+    starts = []
+    for data, fill in extra:
+        starts.append(len(fat))
+        size = -(-len(data) // 512)
+        fat += [*range(len(fat) + 1, len(fat) + size), 0xFFFFFFFE] if size else []
+        sectors += data.ljust(512 * size, fill)
+    directory = b"".join(map(_entry, entries)).ljust(len(sectors) - 512 * starts[1], b"\0")
+    sectors = sectors[: 512 * starts[1]] + directory
+    size = next(n for n in range(1, 110) if 128 * n >= len(fat) + n)
+    first = len(fat)
+    fat += [0xFFFFFFFD] * size
+    header = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + struct.pack("<HHHHH6x", 0x3E, 3, 0xFFFE, 9, 6)
+    header += struct.pack("<IIIIIIIII", 0, size, starts[1], 0, 4096, starts[0], len(extra[0][0]) > 0, 0xFFFFFFFE, 0)
+    header += struct.pack("<109I", *range(first, first + size), *[_NONE] * (109 - size))
+    table = b"".join(struct.pack("<I", each) for each in fat).ljust(512 * size, b"\xff")
+    return header + sectors + table
+
+
+_NONE = 0xFFFFFFFF
+
+
+def _chain(contents: Mapping[int, bytes], unit: int, entries: list[list[Any]], first: int) -> tuple[bytes, list[int]]:
+    """Contents one after another in sectors of `unit` bytes, and the table of the next sector of each."""
+    data = b""
+    table: list[int] = []
+    for number, content in contents.items():
+        size = -(-len(content) // unit)
+        entries[number][4:] = [first + len(table) if size else 0xFFFFFFFE, len(content)]
+        table += [*range(first + len(table) + 1, first + len(table) + size), 0xFFFFFFFE] if size else []
+        data += content.ljust(size * unit, b"\0")
+    return data, table
+
+
+def _entry(entry: list[Any]) -> bytes:
+    name, kind, following, child, start, size = entry
+    letters: bytes = name.encode("utf-16-le") + b"\0\0"
+    head = letters.ljust(64, b"\0") + struct.pack("<HBBIII", len(letters), kind, 1, _NONE, following, child)
+    return head + bytes(36) + struct.pack("<IQ", start, size)
+
+
+def make_msg(texts: Mapping[int, str], numbers: Mapping[int, int], folders: Tree, header: int = 32) -> dict[str, Any]:
+    """The streams of a mail of Outlook: texts and numbers by property, and the folders of what is attached."""
+    fixed = b"".join(struct.pack("<HHIQ", 0x0003, name, 6, number) for name, number in numbers.items())
+    streams = {f"__substg1.0_{name:04X}001F": text.encode("utf-16-le") for name, text in texts.items()}
+    return {"__properties_version1.0": bytes(header) + fixed, **streams, **folders}

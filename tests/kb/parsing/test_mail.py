@@ -1,0 +1,143 @@
+"""Mails and web archives: what they say, their attachments, and hostile ones."""
+
+from __future__ import annotations
+
+import base64
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from kb.errors import WrongFormat
+from kb.models import ParsedDocument
+from kb.notes import Note, NoteKind
+from kb.parsing import detect_media_type, media_types, parse_file
+from tests.kb.parsing import parsing_samples as samples
+
+
+def parse(folder: Path, name: str, content: bytes | str) -> ParsedDocument:
+    return parse_file(samples.write(folder, "stored", content), name)
+
+
+def titles(document: ParsedDocument) -> list[tuple[int, str]]:
+    return [(heading.level, heading.title) for heading in document.headings]
+
+
+def make_mail(subject: str = "Rent", text: str = "See the files.") -> EmailMessage:
+    mail = EmailMessage()
+    mail["Subject"], mail["From"], mail["To"] = subject, "Anna <anna@a.example>", "bob@a.example"
+    mail["Date"] = "Mon, 3 Jun 2024 09:00:00 +0200"
+    mail.set_content(text)
+    return mail
+
+
+def test_a_mail_keeps_its_attachments(tmp_path: Path) -> None:
+    mail = make_mail("房租 2024")
+    mail.add_alternative("<p>Die <b>Miete</b></p><table><tr><th>Month</th><th>EUR</th></tr><tr><td>May</td><td>990</td>"
+                         "</tr></table><img src='cid:1'>", subtype="html")  # fmt: skip
+    mail.add_attachment(samples.make_docx(), maintype="application", subtype="octet-stream", filename="合同.docx")
+    mail.add_attachment("a;b\n1;2\n", subtype="csv", filename="list.csv")
+    mail.add_attachment(b"\x89PNG" + bytes(99), maintype="image", subtype="png", filename="scan.png")
+    mail.add_attachment(make_mail("Old", "It was 900 EUR."))
+    document = parse(tmp_path, "a.eml", mail.as_bytes())
+    assert document.title == "房租 2024"
+    assert document.text.startswith(
+        "房租 2024\nFrom: Anna <anna@a.example>\nTo: bob@a.example\nDate: Mon, 03 Jun 2024 09:00:00 +0200\n"
+        "Attachments: 合同.docx, list.csv, scan.png, Old\n\nDie Miete\n\nMonth: May; EUR: 990\n\n合同.docx"
+    )
+    assert "a: 1; b: 2" in document.text
+    assert document.text.endswith("It was 900 EUR.")
+    found = titles(document)
+    assert (found[0], found[1], found[-2:]) == ((1, "房租 2024"), (2, "合同.docx"), [(2, "list.csv"), (2, "Old")])
+    assert found[2][0] == 3  # the headings of an attachment are below its name
+    assert document.notes == (Note(NoteKind.UNREAD_ATTACHMENTS, 1, (), ("scan.png",)),)
+
+
+def test_an_attachment_that_is_read_in_part_is_noted(tmp_path: Path) -> None:
+    mail = make_mail()
+    mail.add_attachment(samples.make_pdf(["Words", None]), maintype="application", subtype="pdf", filename="a.pdf")
+    document = parse(tmp_path, "a.eml", mail.as_bytes())
+    assert document.notes == (Note(NoteKind.PARTLY_READ_ATTACHMENTS, 1, (), ("a.pdf",)),)
+    assert not document.pages
+
+
+def test_mails_in_old_encodings(tmp_path: Path) -> None:
+    head = "Subject: =?gb2312?B?{}?=\nFrom: 王 <w@a.example>\nContent-Type: text/plain; charset={}\n\n三十天"
+    subject = base64.b64encode("保修".encode("gbk")).decode()
+    for charset in ("gb2312", "us-ascii", "no-such-charset"):
+        document = parse(tmp_path, "a.eml", head.format(subject, charset).encode("gbk"))
+        assert document.text == "保修\nFrom: 王 <w@a.example>\n\n三十天"
+    wide = parse(tmp_path, "a.eml", head.format(subject, "utf-8").encode("utf-16-le"))
+    assert wide.text.startswith("保修\nFrom: 王")
+
+
+def test_lines_that_the_program_broke_are_joined(tmp_path: Path) -> None:
+    mail = "Subject: x\nContent-Type: text/plain; format=flowed\n\nOne long \nsentence.\n-- \nAnna\n"
+    assert parse(tmp_path, "a.eml", mail).text == "x\n\nOne long sentence.\n-- \nAnna"
+
+
+def test_an_encrypted_mail_says_that_it_was_not_read(tmp_path: Path) -> None:
+    mail = make_mail()
+    sealed = b"-----BEGIN PGP MESSAGE-----\n\nhIwDY32h\n"
+    mail.add_attachment(sealed, maintype="application", subtype="octet-stream", filename="encrypted.asc")
+    document = parse(tmp_path, "a.eml", mail.as_bytes())
+    assert "hIwDY" not in document.text
+    assert document.notes[0].names == ("encrypted.asc",)
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_mails_within_mails(tmp_path: Path, is_file: bool) -> None:
+    mail = b"Subject: S0\n\nthe core\n"
+    kind = b"application/octet-stream; name=a.eml" if is_file else b"message/rfc822"
+    for number in range(1, 81):
+        edge = b"b%d" % number
+        head = b"Subject: S%d\nContent-Type: multipart/mixed; boundary=%s\n\n" % (number, edge)
+        mail = head + b"--%s\nContent-Type: %s\n\n%s\n--%s--\n" % (edge, kind, mail, edge)
+        if number == 50:
+            assert parse(tmp_path, "a.eml", mail).text.endswith("the core")
+    document = parse(tmp_path, "a.eml", mail)  # 80 deep
+    assert "S20\n" in document.text
+    assert document.notes[0].kind == NoteKind.UNREAD_ATTACHMENTS
+
+
+def test_a_header_without_end_takes_no_time(tmp_path: Path) -> None:
+    mail = "Subject: " + "=?utf-8?q?a?= " * 50_000 + "\n\nhi"
+    assert parse(tmp_path, "a.eml", mail).text.endswith("\n\nhi")
+
+
+def test_a_mail_of_outlook(tmp_path: Path) -> None:
+    inner = samples.make_msg({0x37: "Old", 0x1000: "It was 900 EUR."}, {}, {}, header=24)
+    folders = {
+        "__recip_version1.0_#00000000": samples.make_msg({0x3001: "Bob", 0x39FE: "bob@a.example"}, {0x0C15: 1}, {}, 8),
+        "__recip_version1.0_#00000001": samples.make_msg({0x3001: "Carl", 0x3003: "/O=EX/CN=C"}, {0x0C15: 2}, {}, 8),
+        "__attach_version1.0_#00000000": samples.make_msg(
+            {0x3707: "list.csv"}, {}, {"__substg1.0_37010102": b"a;b\n1;2\n"}, 8
+        ),
+        "__attach_version1.0_#00000001": samples.make_msg({}, {}, {"__substg1.0_3701000D": inner}, 8),
+        "__substg1.0_10130102": "<p>Die <b>Miete</b> beträgt</p>".encode("cp1252") + b" " * 5_000,
+    }
+    numbers = {0x3FDE: 1252, 0x39: 133_616_880_000_000_000}
+    mail = samples.make_msg({0x37: "Rent", 0x0C1A: "Anna", 0x1000: "plain"}, numbers, folders)
+    content = samples.make_ole(mail)
+    document = parse(tmp_path, "a.msg", content)
+    assert document.text == (
+        "Rent\nFrom: Anna\nTo: Bob <bob@a.example>\nCc: Carl\nDate: 2024-06-01 04:00 UTC\n"
+        "Attachments: list.csv, Old\n\nDie Miete beträgt\n\nlist.csv\n\na: 1; b: 2\n\nOld\n\nIt was 900 EUR."
+    )
+    assert titles(document) == [(1, "Rent"), (2, "list.csv"), (2, "Old")]
+    assert detect_media_type(tmp_path / "stored", "no extension") == media_types.OUTLOOK_MAIL
+    with pytest.raises(WrongFormat, match="Outlook"):
+        parse(tmp_path, "a.docx", content)
+
+
+def test_a_web_archive_is_the_page_in_it(tmp_path: Path) -> None:
+    page = "<title>规章</title><h1>退款</h1><p>十四天</p>"
+    body = base64.encodebytes(page.encode("gbk")).decode()
+    archive = (
+        'From: <Saved by Blink>\nSubject: x\nMIME-Version: 1.0\nContent-Type: multipart/related;\n\tboundary="b"\n\n'
+        f"--b\nContent-Type: text/html; charset=gb2312\nContent-Transfer-Encoding: base64\n\n{body}\n"
+        "--b\nContent-Type: text/css\n\np{}\n--b--\n"
+    )
+    for name in ("a.mht", "a.doc"):
+        document = parse(tmp_path, name, archive)
+        assert (document.text, document.title, titles(document)) == ("退款\n\n十四天", "规章", [(1, "退款")])
