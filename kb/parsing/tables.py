@@ -219,14 +219,19 @@ class _Block:
         if not found.labels:
             yield from self._unlabelled(rest)
             return
+        unused = {index: label for index, label in enumerate(found.labels) if label}
         for row in rest:
             if self._is_new_header(row):
                 self.next = chain([row], rest)
-                return
+                break
             if _filled(row) == 1 and SPANNED in row:  # a title inside the table, perhaps
                 yield from _split(join_cells(row), "")
             elif row not in header:  # some tables repeat it on each page
                 yield from labelled_lines(found.labels, row)
+                if unused:
+                    unused = {index: label for index, label in unused.items() if not _has_cell(row, index)}
+        if unused:  # columns to be filled in
+            yield join_cells(unused.values())
 
     def _unlabelled(self, rows: Iterator[list[str]]) -> Iterator[str]:
         """Rows as they are. If the first one may be a header, it comes back about once a chunk."""
@@ -295,6 +300,10 @@ class _Block:
 
 
 # --- where the header is ---
+
+
+def _has_cell(row: Row, index: int) -> bool:
+    return index < len(row) and row[index] not in ("", SPANNED)
 
 
 def _filled(row: Row) -> int:

@@ -131,6 +131,14 @@ def test_first_row_that_may_be_a_header_comes_back_in_a_long_table() -> None:
     assert sorted(set(lines)) == sorted(" | ".join(row) for row in rows)
 
 
+def test_names_of_empty_columns_are_kept() -> None:
+    assert list(table_lines([["Name", "Date", "Signature"], ["Anna"], ["Bob"]], header=1)) == [
+        "Name: Anna",
+        "Name: Bob",
+        "Date | Signature",
+    ]
+
+
 def test_rows_that_are_alike_are_all_kept() -> None:
     assert list(table_lines([["x", "x", "x"]] * 500)) == ["x | x | x"] * 500
 
