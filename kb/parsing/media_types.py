@@ -73,6 +73,8 @@ PARSERS = {
     MAIL: "eml",
     WEB_ARCHIVE: "eml",
     OUTLOOK_MAIL: "outlook",
+    OLD_EXCEL: "xls",
+    OLD_WORD: "doc",
 } | dict.fromkeys(CODE, "code")
 STARTS_AT_PAGE = (PDF,)  # those whose parser can begin at any page
 # Those that cannot consist of images.
@@ -91,6 +93,8 @@ _DOCUMENTS = {
     ".eml": MAIL,
     ".msg": OUTLOOK_MAIL,
     ".mht": WEB_ARCHIVE,
+    ".doc": OLD_WORD,
+    ".xls": OLD_EXCEL,
 }
 SUPPORTED_EXTENSIONS = tuple(_DOCUMENTS)  # as messages and pages name them; text is read under any name
 _OTHER_NAMES = {
@@ -121,9 +125,7 @@ _OTHER_NAMES = {
     ".vtt": WEBVTT,
 }
 _UNSUPPORTED = {
-    ".doc": OLD_WORD,
     ".ppt": OLD_POWERPOINT,
-    ".xls": OLD_EXCEL,
     ".xlsb": BINARY_EXCEL,
     ".odt": OPEN_TEXT,
     ".ods": OPEN_SHEETS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -46,7 +46,7 @@ class _Relation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
+class MergedRange:
     """Merged cells: rows and columns, counted from 1, both ends included."""
 
     top: int
@@ -101,25 +101,14 @@ class Workbook:
         part = self._sheets[index][1]
         if part is None or part not in self._members:
             return
-        merged = self._merged_ranges(part)
         self._comments = dict(self._sheet_comments(part))
-        covering: list[_Range] = []
-        before: list[str] = []
-        number = last = 0
+        yield from fill_merged(self._numbered_rows(part), self._merged_ranges(part))
+
+    def _numbered_rows(self, part: str) -> Iterator[tuple[int, list[str]]]:
+        number = 0
         for row in self._elements(part, "row"):
             number = int(row.get("r") or number + 1)
-            cells = self._cells(row)
-            if not any(cells):
-                continue
-            while merged and merged[-1].top <= number:
-                covering.append(merged.pop())
-            covering = [each for each in covering if each.bottom >= number][:_MAX_COVERING]
-            for each in covering:
-                each.cover(cells, before, number)
-            if number > last + 1:
-                yield []
-            yield cells
-            before, last = cells, number
+            yield number, self._cells(row)
 
     def box_texts(self, index: int) -> Iterator[str]:
         """The texts of boxes that are drawn on a sheet."""
@@ -142,9 +131,9 @@ class Workbook:
                         " ".join("".join(map(_string, comment.iterchildren("{*}text"))).split()),
                     )
 
-    def _merged_ranges(self, part: str) -> list[_Range]:
-        """From the bottom up. The file names them behind the rows, so they are looked for in its bytes at first."""
-        found: list[_Range] = []
+    def _merged_ranges(self, part: str) -> list[MergedRange]:
+        """The file names them behind the rows, so they are looked for in its bytes at first."""
+        found: list[MergedRange] = []
         rest = b""
         with self._archive.open(self._members[part]) as file:
             while (block := file.read(_BLOCK_BYTES)) and len(found) < _MAX_MERGED:
@@ -152,10 +141,10 @@ class Workbook:
                 at = 0
                 for match in _MERGED.finditer(text):
                     left, top, right, bottom = (each.decode() for each in match.groups())
-                    found.append(_Range(int(top), int(bottom), _column(left), _column(right)))
+                    found.append(MergedRange(int(top), int(bottom), _column(left), _column(right)))
                     at = match.end()
                 rest = text[max(at, len(text) - 300) :]
-        return sorted(found, key=lambda each: each.top, reverse=True)
+        return found
 
     def _cells(self, row: Element) -> list[str]:
         cells: list[str] = []
@@ -245,6 +234,29 @@ class Workbook:
                 element.clear()
                 while element.getprevious() is not None:
                     del element.getparent()[0]
+
+
+def fill_merged(rows: Iterable[tuple[int, list[str]]], ranges: Iterable[MergedRange]) -> Iterator[list[str]]:
+    """The rows with anything in them, given with their numbers from 1 on, and an empty one for each gap.
+
+    The cells that a merged one covers hold its text below it, and `SPANNED` to the right.
+    """
+    merged = sorted(ranges, key=lambda each: each.top, reverse=True)
+    covering: list[MergedRange] = []
+    before: list[str] = []
+    last = 0
+    for number, cells in rows:
+        if not any(cells):
+            continue
+        while merged and merged[-1].top <= number:
+            covering.append(merged.pop())
+        covering = [each for each in covering if each.bottom >= number][:_MAX_COVERING]
+        for each in covering:
+            each.cover(cells, before, number)
+        if number > last + 1:
+            yield []
+        yield cells
+        before, last = cells, number
 
 
 def _relation_id(sheet: Element) -> str:

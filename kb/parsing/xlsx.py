@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Protocol
 
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
@@ -15,28 +16,45 @@ _BATCH = 1_000  # rows
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
+    with Workbook(source.path) as workbook:
+        yield from write_sheets(source, workbook)
+
+
+class Sheets(Protocol):
+    """An open workbook of any format."""
+
+    unstored_formulas: int  # in the rows that were read
+
+    @property
+    def sheet_names(self) -> list[str]: ...
+
+    def rows(self, index: int) -> Iterator[list[str]]: ...
+
+    def box_texts(self, index: int) -> Iterator[str]: ...
+
+
+def write_sheets(source: Source, workbook: Sheets) -> Iterator[ParsedDocument]:
     """Sheets in order. A sheet without cells, for example with only a chart, is a page without text."""
     builder = TextBuilder(source.name, has_whole_pages=True)
-    with Workbook(source.path) as workbook:
-        names = workbook.sheet_names
-        for index, name in enumerate(names):
-            builder.start_page(index + 1)
-            lines = table_lines(workbook.rows(index))
-            first = next(lines, None)
-            if first is not None:
+    names = workbook.sheet_names
+    for index, name in enumerate(names):
+        builder.start_page(index + 1)
+        lines = table_lines(workbook.rows(index))
+        first = next(lines, None)
+        if first is not None:
+            builder.add_heading(1, name)
+            builder.add_rows([first])
+        while batch := list(islice(lines, _BATCH)):
+            builder.add_rows(batch)
+            yield from builder.full_parts()
+        for text in workbook.box_texts(index):
+            if first is None:
                 builder.add_heading(1, name)
-                builder.add_rows([first])
-            while batch := list(islice(lines, _BATCH)):
-                builder.add_rows(batch)
-                yield from builder.full_parts()
-            for text in workbook.box_texts(index):
-                if first is None:
-                    builder.add_heading(1, name)
-                    first = text
-                builder.add(text, gap=2)
-            if workbook.unstored_formulas:
-                builder.note(NoteKind.UNSTORED_FORMULAS, name=name, count=workbook.unstored_formulas)
-                workbook.unstored_formulas = 0
-            yield from builder.parts()
-            source.report(index + 1, len(names))
+                first = text
+            builder.add(text, gap=2)
+        if workbook.unstored_formulas:
+            builder.note(NoteKind.UNSTORED_FORMULAS, name=name, count=workbook.unstored_formulas)
+            workbook.unstored_formulas = 0
+        yield from builder.parts()
+        source.report(index + 1, len(names))
     yield from builder.last_parts()

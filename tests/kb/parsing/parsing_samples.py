@@ -474,3 +474,52 @@ def make_msg(texts: Mapping[int, str], numbers: Mapping[int, int], folders: Tree
     fixed = b"".join(struct.pack("<HHIQ", 0x0003, name, 6, number) for name, number in numbers.items())
     streams = {f"__substg1.0_{name:04X}001F": text.encode("utf-16-le") for name, text in texts.items()}
     return {"__properties_version1.0": bytes(header) + fixed, **streams, **folders}
+
+
+def make_doc(text: str) -> bytes:
+    """A document of Word 97 in one piece: [MS-DOC] with nothing but its header, its text and where that is."""
+    letters = text.replace("\n", "\r").encode("utf-16-le")
+    start = 1024
+    places = bytearray(93 * 8)
+    pieces = b"\2" + struct.pack("<IIIHIH", 16, 0, len(text), 0, start, 0)
+    struct.pack_into("<II", places, 33 * 8, 0, len(pieces))
+    head = struct.pack(
+        "<HHHHHHHIBBHHII", 0xA5EC, 0xC1, 0, 0x409, 0, 0x1200, 0xBF, 0, 0, 0, 0, 0, start, start + len(letters)
+    )
+    lengths = [0] * 22
+    lengths[0], lengths[3] = start + len(letters), len(text)
+    header = (
+        head + struct.pack("<H", 14) + bytes(28) + struct.pack("<H22I", 22, *lengths) + struct.pack("<H", 93) + places
+    )
+    return make_ole(
+        {"WordDocument": (header.ljust(start, b"\0") + letters).ljust(4096, b"\0"), "1Table": pieces.ljust(4096, b"\0")}
+    )
+
+
+def make_xls(rows: Sequence[Sequence[str | float]], formats: Sequence[str], merged: Sequence[int] = ()) -> bytes:
+    """A sheet of Excel 97: [MS-XLS]. Each column has a number format; `merged` is first and last row, and columns."""
+
+    def record(kind: int, data: bytes) -> bytes:
+        return struct.pack("<HH", kind, len(data)) + data
+
+    def letters(text: str, count: str = "H") -> bytes:
+        return struct.pack(f"<{count}B", len(text), 1) + text.encode("utf-16-le")
+
+    font = record(0x31, struct.pack("<HHHHHBBBB", 200, 0, 0, 400, 0, 0, 0, 0, 0) + letters("Arial", "B"))
+    body = record(0x809, struct.pack("<HHHHII", 0x600, 0x10, 0, 0, 0, 0))
+    for row, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            place = struct.pack("<HHH", row, column, column)
+            if isinstance(cell, str):
+                body += record(0x204, place + letters(cell))
+            else:
+                body += record(0x203, place + struct.pack("<d", cell))
+    if merged:
+        body += record(0xE5, struct.pack("<HHHHH", 1, *merged))
+    body += record(0x0A, b"")
+    head = record(0x809, struct.pack("<HHHHII", 0x600, 5, 0, 0, 0, 0)) + record(0x42, b"\xb0\x04") + 4 * font
+    head += b"".join(record(0x41E, struct.pack("<H", 164 + n) + letters(code)) for n, code in enumerate(formats))
+    head += b"".join(record(0xE0, struct.pack("<HHH", 0, 164 + n, 0) + bytes(14)) for n in range(len(formats)))
+    start = len(head) + len(record(0x85, struct.pack("<IBB", 0, 0, 0) + letters("Rates", "B"))) + 4
+    head += record(0x85, struct.pack("<IBB", start, 0, 0) + letters("Rates", "B")) + record(0x0A, b"")
+    return make_ole({"Workbook": (head + body).ljust(4096, b"\0")})
