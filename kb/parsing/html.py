@@ -70,6 +70,7 @@ _NAMES_AROUND = re.compile(
 _CONSENT = re.compile(r"cookie|consent|gdpr", re.IGNORECASE)
 _MAX_CONSENT = 2_000  # characters
 _MAX_SPAN = 1_000
+_MAX_TABLE_DEPTH = 20
 _LINE_NUMBERS = re.compile(r"(?:\s*\d+\s*)+")
 _ENDS_WITHIN = re.compile(r"[\s(\[{（【「“‘/\-–—]$")
 _BEGINS_WITHIN = re.compile(r"[\s)\]}）】」”’.,;:!?。，、；：！？%/\-–—'’]")
@@ -168,6 +169,7 @@ class _Page:
     def __init__(self, builder: TextBuilder, around: set[int]) -> None:
         self._builder = builder
         self._around = around
+        self._depth = 0  # tables in tables
         self._line: list[Run] = []
 
     def add(self, root: Tag) -> None:
@@ -192,8 +194,12 @@ class _Page:
             self._builder.add_heading(_HEADINGS[tag.name], self._text(tag, " "))
         elif tag.name == "pre":
             self._builder.add(self._text(tag, "\n"), gap=2)
-        else:
+        elif self._depth < _MAX_TABLE_DEPTH:
+            self._depth += 1
             self._add_table(tag)
+            self._depth -= 1
+        else:
+            self._builder.add(_SPACES.sub(" ", self._text(tag, " ")).strip())
 
     def _flow(self, root: Tag, is_special: Callable[[Tag], bool], hidden: frozenset[str]) -> Iterator[_Item]:
         """The runs and breaks under `root`, and the elements that are special, unopened.

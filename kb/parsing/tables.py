@@ -30,6 +30,7 @@ _LINE_COLUMNS = 700  # of a longer row, each line begins with its key, so that e
 _MAX_REPEATED = 200  # characters of a merged cell
 _FEW_GAPS = 3  # cells for each one with text
 _TITLE_ROWS = 10
+_MAX_SIDE_BY_SIDE = 20_000  # rows; longer tables are read as one
 _MAX_TRANSPOSED = 40  # columns
 _MOSTLY = 0.6
 _NEXT_TO_NONE = 0.1
@@ -204,8 +205,10 @@ class _Block:
 
     def lines(self) -> Iterator[str]:
         parts = self._side_by_side() if self._header is None else []
-        if len(parts) > 1:
-            rows = [*self._head, *self._rest]
+        beginning = list(islice(self._rest, _MAX_SIDE_BY_SIDE if parts else 0))
+        self._rest = chain(beginning, self._rest)
+        if parts and len(beginning) < _MAX_SIDE_BY_SIDE:
+            rows = [*self._head, *beginning]
             for start, end in parts:
                 yield from table_lines([row[start:end] for row in rows], is_assumed=self._is_assumed)
             return

@@ -116,6 +116,12 @@ def test_html(tmp_path: Path) -> None:
     assert [line for line in document.text.split("\n") if line] == expected
 
 
+def test_tables_nested_too_deeply_are_read_as_text(tmp_path: Path) -> None:
+    page = "<table><tr><td>level</td><td>" * 200 + "innermost" + "</td></tr></table>" * 200
+    text = parse(tmp_path, "a.html", page).text
+    assert (text.count("level"), text.count("innermost")) == (200, 1)
+
+
 def test_deeply_nested_html(tmp_path: Path) -> None:
     assert parse(tmp_path, "a.htm", "<div>" * 20_000 + "hello").text == "hello"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count, islice
+
 import pytest
 
 from kb.columns import columns
@@ -129,6 +131,11 @@ def test_first_row_that_may_be_a_header_comes_back_in_a_long_table() -> None:
     assert lines[:2] == ["sonst | nirgends | benannt", "bababa | babade | babagi"]
     assert lines.count(lines[0]) > 1
     assert sorted(set(lines)) == sorted(" | ".join(row) for row in rows)
+
+
+def test_endless_tables_side_by_side_are_read_as_one() -> None:
+    rows = (["Name", "Age", "", "City", "Pop"] if n == 0 else ["Ann", "3", "", "Rome", "1"] for n in count())
+    assert list(islice(table_lines(rows), 2)) == ["Name: Ann; Age: 3; City: Rome; Pop: 1"] * 2
 
 
 def test_names_of_empty_columns_are_kept() -> None:
