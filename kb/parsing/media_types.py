@@ -75,6 +75,9 @@ PARSERS = {
     OUTLOOK_MAIL: "outlook",
     OLD_EXCEL: "xls",
     OLD_WORD: "doc",
+    OPEN_TEXT: "opendocument",
+    OPEN_SHEETS: "opendocument",
+    OPEN_SLIDES: "opendocument",
 } | dict.fromkeys(CODE, "code")
 STARTS_AT_PAGE = (PDF,)  # those whose parser can begin at any page
 # Those that cannot consist of images.
@@ -95,6 +98,9 @@ _DOCUMENTS = {
     ".mht": WEB_ARCHIVE,
     ".doc": OLD_WORD,
     ".xls": OLD_EXCEL,
+    ".odt": OPEN_TEXT,
+    ".ods": OPEN_SHEETS,
+    ".odp": OPEN_SLIDES,
 }
 SUPPORTED_EXTENSIONS = tuple(_DOCUMENTS)  # as messages and pages name them; text is read under any name
 _OTHER_NAMES = {
@@ -127,9 +133,6 @@ _OTHER_NAMES = {
 _UNSUPPORTED = {
     ".ppt": OLD_POWERPOINT,
     ".xlsb": BINARY_EXCEL,
-    ".odt": OPEN_TEXT,
-    ".ods": OPEN_SHEETS,
-    ".odp": OPEN_SLIDES,
     ".rtf": RICH_TEXT,
     ".epub": EPUB,
     ".ipynb": NOTEBOOK,

@@ -523,3 +523,17 @@ def make_xls(rows: Sequence[Sequence[str | float]], formats: Sequence[str], merg
     start = len(head) + len(record(0x85, struct.pack("<IBB", 0, 0, 0) + letters("Rates", "B"))) + 4
     head += record(0x85, struct.pack("<IBB", start, 0, 0) + letters("Rates", "B")) + record(0x0A, b"")
     return make_ole({"Workbook": (head + body).ljust(4096, b"\0")})
+
+
+def make_odf(kind: str, body: str, styles: str = "", parts: Mapping[str, str] | None = None) -> bytes:
+    """An OpenDocument file: `kind` is text, spreadsheet or presentation, `styles` are the automatic ones."""
+    names = {name: name for name in ("office", "text", "table", "style", "presentation")}
+    names |= {"draw": "drawing", "svg": "svg-compatible"}
+    spaces = " ".join(f'xmlns:{k}="urn:oasis:names:tc:opendocument:xmlns:{v}:1.0"' for k, v in names.items())
+    spaces += ' xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    content = (
+        f"<office:document-content {spaces}><office:automatic-styles>{styles}</office:automatic-styles>"
+        f"<office:body><office:{kind}>{body}</office:{kind}></office:body></office:document-content>"
+    )
+    found = {f"{name}.xml": text.replace("SPACES", spaces) for name, text in (parts or {}).items()}
+    return make_zip({"mimetype": f"application/vnd.oasis.opendocument.{kind}", "content.xml": content, **found})

@@ -1,0 +1,298 @@
+"""What OpenDocument files have in common (OASIS ODF 1.3): parts, styles, the text of paragraphs, and tables."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from lxml import etree
+
+from kb.errors import PasswordProtected
+from kb.parsing.builder import clean
+from kb.parsing.formulas import mathml_text
+from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
+from kb.parsing.symbols import read_symbols
+from kb.parsing.tables import SPANNED, below
+
+OFFICE, TEXT, TABLE, DRAW, STYLE, FO, SVG, PRESENTATION = (
+    f"{{urn:oasis:names:tc:opendocument:xmlns:{name}:1.0}}"
+    for name in ("office", "text", "table", "drawing", "style", "xsl-fo-compatible", "svg-compatible", "presentation")
+)
+P, H, LIST, A_TABLE, ROW, CELL, COVERED = (
+    *(f"{TEXT}{name}" for name in ("p", "h", "list")),
+    *(f"{TABLE}{name}" for name in ("table", "table-row", "table-cell", "covered-table-cell")),
+)
+ANNOTATION = f"{OFFICE}annotation"
+_HREF = "{http://www.w3.org/1999/xlink}href"
+_FIELD = "{urn:openoffice:names:experimental:ooo-ms-interop:xmlns:field:1.0}"
+_SKIPPED = {
+    f"{TEXT}tracked-changes",  # what was deleted
+    *(f"{TEXT}{name}" for name in ("ruby-text", "hidden-text", "page-number", "page-count", "sequence-decls")),
+    *(f"{SVG}{name}" for name in ("title", "desc")),
+    f"{OFFICE}forms",
+    f"{PRESENTATION}notes",
+    f"{OFFICE}binary-data",
+}
+# What stands between one of these and the next, where text is wanted that has several: of a cell, or a text box.
+_APART = dict.fromkeys((P, H, LIST, f"{TEXT}list-item", A_TABLE, ROW), "\n") | {CELL: " | "}
+_MAX_CHAIN = 20  # of styles
+_MAX_SPACES = 1_000
+_MAX_SPAN = 1_000
+_MAX_COLUMNS = 16_384
+_MAX_REPEATED = 1_000  # cells or rows with the same text
+
+Element = Any  # lxml gives no types
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What a style, with those that it is based on, says about text."""
+
+    level: int = 0  # RAISED or LOWERED
+    is_hidden: bool = False
+    font: str = ""
+    is_title: bool = False
+
+
+class Package:
+    """An open file. Errors while it is read: those of `zipfile` and `lxml`."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._archive = zipfile.ZipFile(path)
+        if b"encryption-data" in self.read("META-INF/manifest.xml"):
+            self._archive.close()
+            raise PasswordProtected(name=name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+    def read(self, part: str) -> bytes:
+        """A part; empty if there is none."""
+        try:
+            return self._archive.read(part)
+        except KeyError:
+            return b""
+
+    def parse(self, part: str) -> Element | None:
+        content = self.read(part)
+        return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True)) if content else None
+
+    def rows(self, part: str) -> Iterator[tuple[str, Element]]:
+        """The starts of tables, their rows and their shapes, one after another; each is gone with the next."""
+        tags = (A_TABLE, ROW, f"{TABLE}shapes", f"{OFFICE}automatic-styles")
+        with self._archive.open(part) as file:
+            found = etree.iterparse(file, events=("start", "end"), tag=tags, resolve_entities=False, no_network=True)
+            for event, element in found:
+                if (event == "start") == (element.tag == A_TABLE):
+                    yield element.tag, element
+                    if element.tag == ROW:
+                        element.clear()
+                        while element.getprevious() is not None:
+                            del element.getparent()[0]
+
+    def title(self) -> str:
+        meta = self.parse("meta.xml")
+        return (meta.findtext(".//{http://purl.org/dc/elements/1.1/}title") or "") if meta is not None else ""
+
+
+class Texts:
+    """Reads paragraphs and cells. `notes` collects footnotes and endnotes, `comments` what reviewers wrote."""
+
+    def __init__(self, package: Package) -> None:
+        self._package = package
+        self._raw: dict[str, Element] = {}
+        self._styles: dict[str, Style] = {}
+        self.notes: list[str] = []
+
+    def learn(self, root: Element | None) -> None:
+        """Take over the styles under `root`."""
+        for style in root.iter(f"{STYLE}style") if root is not None else ():
+            if style.get(f"{STYLE}family") in ("text", "paragraph"):
+                self._raw[style.get(f"{STYLE}name") or ""] = style
+
+    def style(self, name: str | None) -> Style:
+        if not name or name not in self._raw:
+            return Style(is_title=name == "Title")
+        if name not in self._styles:
+            self._styles[name] = self._resolve(name)
+        return self._styles[name]
+
+    def _resolve(self, name: str) -> Style:
+        level, is_hidden, font, is_title = 0, False, "", False
+        for _ in range(_MAX_CHAIN):
+            style = self._raw.get(name)
+            if style is None:
+                break
+            is_title = is_title or name == "Title"
+            properties = style.find(f"{STYLE}text-properties")
+            if properties is not None:
+                level = level or _position(properties.get(f"{STYLE}text-position") or "")
+                is_hidden = is_hidden or properties.get(f"{TEXT}display") == "none"
+                font = font or properties.get(f"{STYLE}font-name") or properties.get(f"{FO}font-family") or ""
+            name = style.get(f"{STYLE}parent-style-name") or ""
+        return Style(level, is_hidden, font.strip("'\""), is_title)
+
+    def paragraph(self, paragraph: Element) -> str:
+        """The text of a paragraph, or of anything else with paragraphs in it, reviewers' comments behind."""
+        text = clean(join_runs(self._runs(paragraph, Style()))).strip()
+        comments = [f"[comment: {comment}]" for comment in self.comments(paragraph)]
+        return " ".join(filter(None, [text, *comments]))
+
+    def comments(self, element: Element) -> Iterator[str]:
+        for annotation in element.iter(ANNOTATION):
+            yield " ".join(" ".join(self.paragraph(each) for each in annotation.iter(P)).split())
+
+    def _runs(self, element: Element, inherited: Style) -> Iterator[Run]:
+        style = inherited
+        name = element.get(f"{TEXT}style-name")
+        if name and element.tag in (f"{TEXT}span", P, H, f"{TEXT}a"):
+            own = self.style(name)
+            style = Style(
+                own.level or inherited.level, own.is_hidden or inherited.is_hidden, own.font or inherited.font
+            )
+        if style.is_hidden:
+            return
+        yield _spaced(element.text, style)
+        is_first = True
+        for child in element.iterchildren():
+            if isinstance(child.tag, str):
+                if child.tag in _APART:
+                    yield ("" if is_first else _APART[child.tag]), 0
+                    is_first = False
+                yield from self._child(child, style)
+            yield _spaced(child.tail, style)
+
+    def _child(self, child: Element, style: Style) -> Iterator[Run]:
+        match child.tag:
+            case _ if child.tag in _SKIPPED or child.tag == ANNOTATION:
+                return
+            case tag if tag == f"{TEXT}s":
+                yield " " * min(number(child.get(f"{TEXT}c"), 1), _MAX_SPACES), style.level
+            case tag if tag == f"{TEXT}tab":
+                yield "\t", 0
+            case tag if tag == f"{TEXT}line-break":
+                yield "\n", 0
+            case tag if tag == f"{TEXT}note":
+                yield self._note(child), 0
+            case tag if tag == f"{DRAW}object":
+                yield self._formula(child), 0
+            case tag if tag == f"{_FIELD}fieldmark":
+                yield _field_value(child), 0
+            case _:
+                yield from self._runs(child, style)
+
+    def _note(self, note: Element) -> str:
+        mark = f"[{(note.findtext(f'{TEXT}note-citation') or '').strip()}]"
+        body = note.find(f"{TEXT}note-body")
+        text = " ".join(self.paragraph(body).split()) if body is not None else ""
+        if text:
+            self.notes.append(f"{mark} {text}")
+        return f" {mark}"
+
+    def _formula(self, holder: Element) -> str:
+        """A formula, which is a document of its own; other objects, such as charts, have no text here."""
+        path = (holder.get(_HREF) or "").removeprefix("./")
+        math = holder.find(".//{http://www.w3.org/1998/Math/MathML}math")
+        if math is None and path:
+            math = self._package.parse(f"{path}/content.xml")
+        is_formula = math is not None and etree.QName(math).localname == "math"
+        return mathml_text(math) if is_formula else ""
+
+
+class Grid:
+    """The rows of a table, one after another, with the cells that merged ones cover filled."""
+
+    def __init__(self, texts: Texts) -> None:
+        self._texts = texts
+        self._before: list[str] = []
+        self._covered: dict[int, tuple[int, bool]] = {}  # by column: how many rows more, and whether from the left
+
+    def cells(self, row: Element) -> list[str]:
+        """The cells of the next row; none if it has no text."""
+        cells: list[str] = []
+        column = 0
+        for cell in row.iterchildren(CELL, COVERED):
+            repeated = number(cell.get(f"{TABLE}number-columns-repeated"), 1)
+            if column + repeated > _MAX_COLUMNS and not len(cell):
+                break
+            text = SPANNED if cell.tag == COVERED else self._cell_text(cell)
+            for _ in range(min(repeated, _MAX_REPEATED) if text else 0):
+                value = self._covered_text(column) if cell.tag == COVERED else text
+                cells += [""] * (column - len(cells))
+                cells.append(value)
+                column += 1
+            column = column if text else column + repeated
+            if cell.tag == CELL and cell.get(f"{TABLE}number-rows-spanned"):
+                self._cover(cell, column - 1)
+        self._before = cells
+        return cells if any(cell and cell != SPANNED for cell in cells) else []
+
+    def _cell_text(self, cell: Element) -> str:
+        """The paragraphs of a cell as people see them; the value where a program wrote no text."""
+        if len(cell) == 1 and cell[0].tag == P and not len(cell[0]) and cell[0].text:  # nearly all are so
+            return " ".join(cell[0].text.split())
+        text = self._texts.paragraph(cell)
+        if text:
+            return text
+        value = cell.get(f"{OFFICE}value") or cell.get(f"{OFFICE}date-value") or cell.get(f"{OFFICE}string-value") or ""
+        return clean(value)
+
+    def _cover(self, cell: Element, column: int) -> None:
+        across = min(number(cell.get(f"{TABLE}number-columns-spanned"), 1), _MAX_SPAN)
+        down = number(cell.get(f"{TABLE}number-rows-spanned"), 1)
+        for index in range(across) if down > 1 else ():
+            self._covered[column + index] = (down - 1, index > 0)
+
+    def _covered_text(self, column: int) -> str:
+        rows, is_from_left = self._covered.pop(column, (0, True))
+        if rows > 1:
+            self._covered[column] = (rows - 1, is_from_left)
+        return SPANNED if is_from_left else below([self._before], column)
+
+
+def repeated_rows(row: Element) -> int:
+    """How often a row stands there; programs fill a sheet to its end with one empty row."""
+    return min(number(row.get(f"{TABLE}number-rows-repeated"), 1), _MAX_REPEATED)
+
+
+def number(value: str | None, default: int) -> int:
+    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 10 else default
+
+
+def _spaced(text: str | None, style: Style) -> Run:
+    """White space in the file is one space, as in HTML."""
+    if not text:
+        return "", 0
+    words = " ".join(text.split())
+    before = " " if text[0].isspace() else ""
+    after = " " if words and text[-1].isspace() else ""
+    return read_symbols(f"{before}{words}{after}", style.font), style.level
+
+
+def _position(value: str) -> int:
+    """`super 58%`, `sub 58%`, or a percentage up or down."""
+    place = value.split(" ")[0]
+    if place in ("super", "sub"):
+        return RAISED if place == "super" else LOWERED
+    shift = place.removesuffix("%")
+    if not shift.lstrip("-").isdigit() or int(shift) == 0:
+        return 0
+    return RAISED if int(shift) > 0 else LOWERED
+
+
+def _field_value(field: Element) -> str:
+    """The state of a check box or a drop-down list of a form."""
+    values: dict[str, list[str]] = {}
+    for each in field.iter(f"{_FIELD}param"):
+        values.setdefault(each.get(f"{_FIELD}name") or "", []).append(each.get(f"{_FIELD}value") or "")
+    kind = field.get(f"{_FIELD}type") or ""
+    if kind.endswith("FORMCHECKBOX"):
+        return "☒" if values.get("Checkbox_Checked", [""])[0] == "true" else "☐"
+    entries, chosen = values.get("Dropdown_ListEntry", []), number(values.get("Dropdown_Selected", [""])[0], 0)
+    return entries[chosen] if kind.endswith("FORMDROPDOWN") and chosen < len(entries) else ""
