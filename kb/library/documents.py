@@ -310,6 +310,25 @@ class Documents:
         with self._database.read() as connection:
             return dict(connection.execute(statement).all())
 
+    def partly_read(self, user_id: UUID, knowledge_base_id: UUID, limit: int) -> tuple[int, Sequence[str]]:
+        """How many live documents have notes (`kb.notes`), and the names of the first ones. Reads every version."""
+        noted = (
+            sa.select(documents.c.name, sa.func.count().over().label("total"))
+            .join(versions, versions.c.id == documents.c.live_version_id)
+            .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+            .where(
+                documents.c.knowledge_base_id == knowledge_base_id,
+                documents.c.deleted_at.is_(None),
+                knowledge_bases.c.owner_id == user_id,
+                sa.cast(versions.c.notes, sa.Text).contains('"kind"'),
+            )
+            .order_by(documents.c.name)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(noted).all()
+        return (rows[0].total if rows else 0), [row.name for row in rows]
+
     def _send(self, version_id: UUID) -> datetime | None:
         """Tell the workers of a queued version; when, or None if that cannot be done now: the reaper sends it later."""
         moment = now()

@@ -35,6 +35,7 @@ from kb.vectors import Hit, VectorStore
 # From this share of letters on in scripts that the model does not know, its vectors only harm.
 FOREIGN_SHARE = 0.2
 MOST_CANDIDATES = 2_000
+NAMED_FILES = 5  # that were read only in part
 
 DOCUMENTS = "documents"  # the first step: how many documents can be searched
 
@@ -42,6 +43,8 @@ UNKNOWN_LANGUAGE = N_("left out: the embedding model does not know the question'
 NO_BM25 = N_("left out: this Milvus server has no BM25 (it came with 2.5)")
 WEIGHT_ZERO = N_("left out: its weight is 0")
 NO_LETTERS = N_("the question has no letters or digits, so there is nothing to search for")
+PARTLY_READ = N_("These files were read only in part: {names}.")
+PARTLY_READ_AND_MORE = N_("These files were read only in part: {names} and {more} more.")
 WEIGHTS = N_("dense {dense}, lexical {lexical}")
 LEXICAL_LOWERED = N_(
     "lexical weight lowered from {before} to {lexical}, dense weight raised to {dense}: "
@@ -103,6 +106,8 @@ class Retriever:
         run.weights = self._weights(run)
         routes = self._find(run)
         passages = self._select(run, self._fuse(run, routes))
+        if not passages:
+            self._tell_partly_read(run)
         return run.result(self._add_contexts(run, passages))
 
     def _analyze(self, run: _Run) -> bool:
@@ -222,6 +227,16 @@ class Retriever:
             chosen = [replace(passage, rank=rank) for rank, passage in enumerate(passages[: run.profile.top_k], 1)]
             note.remaining = len(chosen)
         return chosen
+
+    def _tell_partly_read(self, run: _Run) -> None:
+        """What was asked for may stand where a file could not be read."""
+        total, names = self._documents.partly_read(run.user_id, run.knowledge_base.id, NAMED_FILES)
+        if not total:
+            return
+        with run.steps.take("partly_read") as note:
+            note.remaining = total
+            note.text = PARTLY_READ if total == len(names) else PARTLY_READ_AND_MORE
+            note.values = {"names": ", ".join(names), "more": str(total - len(names))}
 
     def _add_contexts(self, run: _Run, passages: Sequence[Passage]) -> tuple[Passage, ...]:
         """Neighbouring chunks, within the budget; every passage is kept, for it was found."""

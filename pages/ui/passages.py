@@ -51,6 +51,7 @@ STEP_NAMES = {
     "threshold": N_("Threshold"),
     "distinct": N_("Merge identical texts"),
     "top_k": N_("Top k"),
+    "partly_read": N_("Files read only in part"),
     "neighbours": N_("Neighbouring chunks"),
     "budget": N_("Context budget"),
 }
@@ -65,8 +66,9 @@ def draw_nothing_found(retrieval: Retrieval) -> None:
     """Say why there are no passages: nothing to search, or nothing relevant."""
     if retrieval.trace.documents:
         st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
-        if reason := next((step for step in retrieval.trace.steps if step.name == "analyze" and step.note), None):
-            st.caption(_note(reason))
+        for step in retrieval.trace.steps:
+            if step.note and step.name in ("analyze", "partly_read"):
+                st.caption(_note(step))
         return
     st.info(_("No document of this knowledge base is ready yet."), icon=":material/hourglass_empty:")
     st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")

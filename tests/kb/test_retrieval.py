@@ -19,6 +19,8 @@ from kb.retrieval import (
     LEXICAL_LOWERED,
     NO_BM25,
     NO_LETTERS,
+    PARTLY_READ,
+    PARTLY_READ_AND_MORE,
     UNKNOWN_LANGUAGE,
     WEIGHT_ZERO,
     WEIGHTS,
@@ -29,6 +31,7 @@ from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
+from tests.kb.parsing import parsing_samples as samples
 from tests.real_services import ONE_OLD_MILVUS, free_port
 
 FRUIT = """\
@@ -136,6 +139,26 @@ def test_question_without_letters_and_digits_finds_nothing(core: Core, fruit: Kn
     assert found.passages == ()
     assert found.trace.documents == 4
     assert [(each.name, each.note) for each in found.trace.steps[1:]] == [("analyze", NO_LETTERS)]
+
+
+def test_files_read_only_in_part_are_named_where_nothing_is_found(core: Core, worker: WorkerParts) -> None:
+    knowledge_base = core.knowledge_base()
+    for name in "abcdef":
+        document = core.upload(knowledge_base, f"{name}.pdf", samples.make_pdf([f"Contract {name}", None]))
+        assert worker.ingestion.ingest(document.latest.id) == "ready"
+    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "zeppelins")
+    told = step(found.trace.steps, "partly_read")
+    assert (told.note, told.note_values["names"], told.note_values["more"]) == (
+        PARTLY_READ_AND_MORE,
+        "a.pdf, b.pdf, c.pdf, d.pdf, e.pdf",
+        "1",
+    )
+    core.services.documents.delete(core.user, document.id)
+    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "zeppelins")
+    assert step(found.trace.steps, "partly_read").note == PARTLY_READ
+    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "Contract a")
+    assert found.passages
+    assert "partly_read" not in [each.name for each in found.trace.steps]
 
 
 @pytest.mark.parametrize("question", ["怎么样？", "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ", "𐎠𐎡𐎢", "哥德巴赫猜想", "E9999"])
