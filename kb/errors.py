@@ -196,6 +196,11 @@ class NoText(DocumentError):
     remedy = N_("Run text recognition (OCR) on it, then upload the result.")
 
 
+class GarbledText(DocumentError):
+    message = N_("The text of “{name}” is garbled, because its fonts do not tell which characters they show.")
+    remedy = N_("Save it again as PDF from the program that made it, or run text recognition (OCR) on it.")
+
+
 class UnsupportedFormat(DocumentError):
     message = N_("The format of “{name}” is not supported ({kind}).")
     remedy = N_("Convert it to one of these formats and upload it again: {supported}.")

@@ -14,6 +14,7 @@ MAX_PLACES = 100  # that one note names; `count` tells how many there are
 
 class NoteKind(StrEnum):
     IMAGES_ONLY = "images_only"  # pages with images and no text
+    GARBLED = "garbled"  # pages whose fonts do not tell which characters they show
     UNREADABLE = "unreadable"  # pages that cannot be opened
     UNSTORED_FORMULAS = "unstored_formulas"  # sheets with formulas whose results the file does not hold
     UNREAD_ATTACHMENTS = "unread_attachments"  # of a mail: in no format that can be read, damaged, or too deep

@@ -139,6 +139,10 @@ class TextBuilder:
         """Tell the document's owner that its text lacks something, or holds it in doubt, and where."""
         self._notes.append(Note(kind, count, (page,) if page else (), (name,) if name else ()))
 
+    def has_noted(self, kind: NoteKind) -> bool:
+        """Whether there is such a note since the last part."""
+        return any(note.kind == kind for note in self._notes)
+
     def full_parts(self) -> Iterator[ParsedDocument]:
         """Hand over the text so far, if it is enough for a part."""
         if self.length - self._taken >= PART_CHARACTERS:

@@ -34,11 +34,12 @@ from pypdfium2.raw import (
     FPDFPage_GetAnnotCount,
 )
 
-from kb.errors import N_, DamagedFile, PasswordProtected
+from kb.errors import N_, DamagedFile, GarbledText, PasswordProtected
 from kb.models import ParsedDocument, TableRows
 from kb.notes import NoteKind
 from kb.parsing.boilerplate import PageLines, RunningLines
 from kb.parsing.builder import Source, TextBuilder, clean
+from kb.parsing.font_maps import looks_garbled
 from kb.parsing.glyphs import read_page
 from kb.parsing.prose import Words, join_lines
 
@@ -84,6 +85,8 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
     if builder.length or source.first_page > 1:
         yield from builder.last_parts()
         return
+    if builder.has_noted(NoteKind.GARBLED):
+        raise GarbledText(name=source.name)
     # PDFium finds no text in this valid file: usually there is none, because the pages are images.
     try:
         yield from _parse_by_pypdf(source)
@@ -135,17 +138,20 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
 
 
 def _read_page(document: pypdfium2.PdfDocument, number: int) -> PageLines:
-    """The lines of one page; none, with a note, if it holds only images or cannot be loaded."""
+    """The lines of one page; none, with a note, if it holds only images, is garbled or cannot be loaded."""
     try:
         page = document[number - 1]
     except pypdfium2.PdfiumError:
         return PageLines(number, note=NoteKind.UNREADABLE)
     try:
         textpage = page.get_textpage()
-        found, height = read_page(page, textpage)
+        is_garbled = looks_garbled(textpage)
+        found, height = ([], 0.0) if is_garbled else read_page(page, textpage)
         textpage.close()
         lines = [replace(line, text=text) for line in found if (text := _clean_page(line.text))]
         comments = tuple(_comments(page))
+        if is_garbled:
+            return PageLines(number, note=NoteKind.GARBLED, comments=comments)
         if (
             not lines
             and not comments

@@ -19,6 +19,15 @@ def note_text(note: Note) -> str:
                 len(note.pages),
                 pages=pages,
             )
+        case NoteKind.GARBLED:
+            text = ngettext(
+                "The text of page {pages} is garbled and was left out: "
+                "its fonts do not tell which characters they show.",
+                "The text of pages {pages} is garbled and was left out: "
+                "their fonts do not tell which characters they show.",
+                len(note.pages),
+                pages=pages,
+            )
         case NoteKind.UNREADABLE:
             text = ngettext(
                 "Page {pages} is damaged and was left out.",

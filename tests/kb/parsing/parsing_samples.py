@@ -32,6 +32,7 @@ _COMPATIBILITY = "http://schemas.openxmlformats.org/markup-compatibility/2006"
 _DIAGRAM = "http://schemas.openxmlformats.org/drawingml/2006/diagram"
 _DIAGRAM_DATA = "application/vnd.openxmlformats-officedocument.drawingml.diagramData+xml"
 _IMAGE = "q 200 0 0 200 72 500 cm BI /W 1 /H 1 /CS /G /BPC 8 ID A EI Q"
+_HELVETICA = "/Type1 /BaseFont /Helvetica"
 _ENDNOTES = "application/vnd.openxmlformats-officedocument.wordprocessingml.endnotes+xml"
 
 
@@ -56,6 +57,13 @@ def make_pdf(
     return buffer.getvalue()
 
 
+def make_unmapped_pdf(pages: Sequence[str]) -> bytes:
+    """A PDF with one line of text per page in a font that does not tell which characters its glyphs are."""
+    glyphs = " ".join(f"/g{code}" for code in range(33, 127))
+    encoding = f"/Encoding << /Differences [33 {glyphs}] >>"
+    return _plain_pdf(pages, f"/Type1 /BaseFont /ABCDEF+Own {encoding}")
+
+
 def make_placed_pdf(
     pages: Sequence[Sequence[tuple[float, float, float, str]]], angle: int = 0, drawing: str = "", form: str = ""
 ) -> bytes:
@@ -71,17 +79,18 @@ def make_placed_pdf(
     return _pdf(streams, form)
 
 
-def _plain_pdf(pages: Sequence[str | None]) -> bytes:
-    return _pdf([f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else "" if text == "" else _IMAGE for text in pages])
+def _plain_pdf(pages: Sequence[str | None], font: str = _HELVETICA) -> bytes:
+    streams = [f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else "" if text == "" else _IMAGE for text in pages]
+    return _pdf(streams, font=font)
 
 
-def _pdf(streams: Sequence[str], form: str = "") -> bytes:
+def _pdf(streams: Sequence[str], form: str = "", font: str = _HELVETICA) -> bytes:
     last = 4 + 2 * len(streams)
     kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(streams)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
         f"<< /Type /Pages /Kids [{kids}] /Count {len(streams)} >>",
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        f"<< /Type /Font /Subtype {font} >>",
     ]
     for n, stream in enumerate(streams):
         objects += [

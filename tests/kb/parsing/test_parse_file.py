@@ -13,6 +13,7 @@ from kb.errors import (
     DocumentError,
     EmptyFile,
     FileTooLarge,
+    GarbledText,
     NoText,
     PasswordProtected,
     UnsupportedFormat,
@@ -557,6 +558,22 @@ def test_pages_with_images_only_are_noted(tmp_path: Path) -> None:
     document = parse(tmp_path, "a.pdf", samples.make_pdf(["Contract", None, None, "Signed", ""]))
     assert document.notes == (Note(NoteKind.IMAGES_ONLY, 2, (2, 3)),)
     assert [page.number for page in document.pages] == [1, 2, 3, 4, 5]
+
+
+GARBLED = r"$#!xk%&+rq8*zz;[]{}=/w@q^q~"
+
+
+def test_garbled_pages_are_left_out_and_noted(tmp_path: Path) -> None:
+    """A font without a map to characters may still number its glyphs as characters are; then its text is kept."""
+    pages = ["The quick brown fox jumps over the lazy dog.", GARBLED, "Revenue rose by 12.5% in 2024.", GARBLED]
+    document = parse(tmp_path, "a.pdf", samples.make_unmapped_pdf(pages))
+    assert document.text.split("\n") == [pages[0], "", pages[2]]
+    assert document.notes == (Note(NoteKind.GARBLED, 2, (2, 4)),)
+
+
+def test_text_that_is_garbled_throughout_fails(tmp_path: Path) -> None:
+    with pytest.raises(GarbledText):
+        parse(tmp_path, "a.pdf", samples.make_unmapped_pdf([GARBLED, "", GARBLED]))
 
 
 # --- what people see, in every format ---------------------------------------------------------------------------
