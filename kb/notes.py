@@ -19,6 +19,7 @@ class NoteKind(StrEnum):
     UNSTORED_FORMULAS = "unstored_formulas"  # sheets with formulas whose results the file does not hold
     UNREAD_ATTACHMENTS = "unread_attachments"  # of a mail: in no format that can be read, damaged, or too deep
     PARTLY_READ_ATTACHMENTS = "partly_read_attachments"  # that have notes of their own
+    CUT_OUTPUTS = "cut_outputs"  # of a notebook
     SKIPPED = "skipped"  # pages that took too long, or crashed the parser
 
 

@@ -82,7 +82,7 @@ _APART = ("a", "button", "label", "time", "summary", "kbd")
 def parse(source: Source) -> Iterator[ParsedDocument]:
     """The page's text; nothing that the page refers to is loaded."""
     builder = TextBuilder(source.name)
-    add_page(builder, _decode(source.path.read_bytes()))
+    add_page(builder, decode_page(source.path.read_bytes()))
     yield from builder.last_parts()
 
 
@@ -95,7 +95,7 @@ def add_page(builder: TextBuilder, page: str) -> None:
     _Page(builder, _surroundings(soup)).add(soup)
 
 
-def _decode(data: bytes) -> str:
+def decode_page(data: bytes) -> str:
     """Decode as the page declares if its bytes agree, else detect the encoding."""
     declared = _CHARSET.search(data[:4096])
     encoding = declared.group(1).decode("ascii").lower() if declared else ""

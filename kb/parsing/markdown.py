@@ -54,6 +54,11 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
     yield from builder.last_parts()
 
 
+def add_markdown(builder: TextBuilder, text: str) -> None:
+    """Append a piece of Markdown; its first heading is the title if there is none yet."""
+    _Writer(builder, "").write(_EMBEDDED.sub("data:…", clean(text)))
+
+
 def _block_parser() -> MarkdownIt:
     """CommonMark with tables, without the inline rules, because we need only where blocks begin."""
     parser = MarkdownIt("commonmark").enable("table")

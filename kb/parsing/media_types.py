@@ -75,13 +75,15 @@ PARSERS = {
     OUTLOOK_MAIL: "outlook",
     OLD_EXCEL: "xls",
     OLD_WORD: "doc",
+    EPUB: "epub",
+    NOTEBOOK: "notebook",
     OPEN_TEXT: "opendocument",
     OPEN_SHEETS: "opendocument",
     OPEN_SLIDES: "opendocument",
 } | dict.fromkeys(CODE, "code")
 STARTS_AT_PAGE = (PDF,)  # those whose parser can begin at any page
 # Those that cannot consist of images.
-TEXT_PARSERS = ("plain", "markdown", "html", "csv", "data", "markup", "subtitles", "code")
+TEXT_PARSERS = ("plain", "markdown", "html", "csv", "data", "markup", "subtitles", "code", "notebook")
 
 _DOCUMENTS = {
     ".pdf": PDF,
@@ -101,6 +103,8 @@ _DOCUMENTS = {
     ".odt": OPEN_TEXT,
     ".ods": OPEN_SHEETS,
     ".odp": OPEN_SLIDES,
+    ".epub": EPUB,
+    ".ipynb": NOTEBOOK,
 }
 SUPPORTED_EXTENSIONS = tuple(_DOCUMENTS)  # as messages and pages name them; text is read under any name
 _OTHER_NAMES = {
@@ -134,8 +138,6 @@ _UNSUPPORTED = {
     ".ppt": OLD_POWERPOINT,
     ".xlsb": BINARY_EXCEL,
     ".rtf": RICH_TEXT,
-    ".epub": EPUB,
-    ".ipynb": NOTEBOOK,
     ".zip": ZIP,
 }
 # What programs write under these names is often of another format: web pages, texts with tabs, Rich Text.

@@ -9,7 +9,7 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
 
-_TIME = re.compile(r"\s*((?:\d{1,3}:)?\d{1,2}:\d{2})[.,]\d{1,3}\s*-->\s*(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}")
+_TIME = re.compile(r"((?:\d{1,3}:)?\d{1,2}:\d{2})[.,]\d{1,3}\s*-->\s*(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}")
 _VOICE = re.compile(r"<v(?:\.[^ >]{0,100})?\s([^<>]{1,100})>")
 _MARKUP = re.compile(r"<[^<>\n]{0,200}>|\{\\[^{}\n]{0,200}\}")
 _ENDS = re.compile(r"[.!?。！？…][\"'”’」』)）]*$")
@@ -49,10 +49,10 @@ def _cues(text: str) -> Iterator[tuple[str, str]]:
         return
     for block in blocks:
         lines = block.strip("\n").split("\n")
-        at = next((index for index, line in enumerate(lines[:2]) if _TIME.match(line)), None)
+        at = next((index for index, line in enumerate(lines[:2]) if _TIME.match(line.lstrip())), None)
         if at is None:
             continue
-        match = _TIME.match(lines[at])
+        match = _TIME.match(lines[at].lstrip())
         assert match
         said = [" ".join(_MARKUP.sub("", _VOICE.sub(rf"{_VOICE_MARK}\1: ", line)).split()) for line in lines[at + 1 :]]
         new = [line for line in said if line and line not in before]

@@ -56,6 +56,8 @@ def note_text(note: Note) -> str:
                 len(note.names),
                 names=", ".join(note.names),
             )
+        case NoteKind.CUT_OUTPUTS:
+            return ngettext("{count} long output was cut.", "{count} long outputs were cut.", note.count)
         case NoteKind.SKIPPED:
             text = ngettext(
                 "Page {pages} could not be read within the limits and was left out.",

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from xml.sax.saxutils import quoteattr
 
 import docx
@@ -546,3 +547,29 @@ def make_odf(kind: str, body: str, styles: str = "", parts: Mapping[str, str] | 
     )
     found = {f"{name}.xml": text.replace("SPACES", spaces) for name, text in (parts or {}).items()}
     return make_zip({"mimetype": f"application/vnd.oasis.opendocument.{kind}", "content.xml": content, **found})
+
+
+def make_epub(chapters: Mapping[str, str], contents: Mapping[str, str], more: Mapping[str, str] | None = None) -> bytes:
+    """An e-book: pages by file name, titles in its table of contents by file name, and other parts."""
+    items = "".join(
+        f'<item id="{n}" href="{name}" media-type="application/xhtml+xml"/>' for n, name in enumerate(chapters)
+    )
+    order = "".join(f'<itemref idref="{n}"/>' for n in range(len(chapters)))
+    package = (
+        '<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>'
+        f"<dc:title>规章</dc:title></metadata><manifest>{items}"
+        '<item id="toc" href="toc.ncx" media-type="application/x-dtbncx+xml"/></manifest>'
+        f"<spine>{order}</spine></package>"
+    )
+    points = "".join(
+        f'<navPoint><navLabel><text>{title}</text></navLabel><content src="{name}#a"/></navPoint>'
+        for name, title in contents.items()
+    )
+    parts = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": '<container><rootfiles><rootfile full-path="OEBPS/a.opf"/></rootfiles></container>',
+        "OEBPS/a.opf": package,
+        "OEBPS/toc.ncx": f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap>{points}</navMap></ncx>',
+        **{f"OEBPS/{unquote(name)}": page for name, page in chapters.items()},
+    }
+    return make_zip(parts | dict(more or {}))
