@@ -39,6 +39,7 @@ _MIN_RULING = 6.0  # points
 _THIN = 2.5
 _MAX_GAP = 0.9  # character sizes inside a run
 _INSIDE_GAP = 0.15
+_SPACE_OF_ADVANCE = 1.25  # of the average distance from one character to the next
 _SAME_BASELINE = 0.06
 _LEVEL = 0.001  # radians
 _SAME_ANGLE = math.radians(3)
@@ -176,7 +177,7 @@ def _runs(glyphs: list[_Glyph], rulings: Rulings) -> Iterator[TextRun]:
             and not glyph.is_after_break
             and abs(run.baseline - baseline) <= _SAME_BASELINE * size
             and abs(run.size - size) <= 0.05 * size
-            and -_MOSTLY * size <= gap <= _MAX_GAP * size
+            and -_MOSTLY * size <= gap <= max(_MAX_GAP * size, _widest_space(run))
             and not (rulings and not is_inside and gap > -0.1 * size and rulings.part(run.right, left, baseline))
         )
         if run is not None and goes_on:
@@ -192,6 +193,11 @@ def _runs(glyphs: list[_Glyph], rulings: Rulings) -> Iterator[TextRun]:
             run = TextRun(glyph.char, left, right, baseline, size, glyph.has_space_before)
     if run is not None:
         yield run
+
+
+def _widest_space(run: TextRun) -> float:
+    """How wide a space may be after a run whose characters are wider than usual, as those of fonts without widths."""
+    return 0.0 if _WIDE.match(run.text[-1:]) else _SPACE_OF_ADVANCE * (run.right - run.left) / len(run.text)
 
 
 def _is_inside_word(before: str, after: str, gap: float, size: float) -> bool:

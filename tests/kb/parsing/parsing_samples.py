@@ -66,7 +66,11 @@ def make_unmapped_pdf(pages: Sequence[str]) -> bytes:
 
 
 def make_placed_pdf(
-    pages: Sequence[Sequence[tuple[float, float, float, str]]], angle: int = 0, drawing: str = "", form: str = ""
+    pages: Sequence[Sequence[tuple[float, float, float, str]]],
+    angle: int = 0,
+    drawing: str = "",
+    form: str = "",
+    font: str = _HELVETICA,
 ) -> bytes:
     """A PDF whose pages hold texts at (x, y) in a size; with an angle of 90, they run from the bottom to the top.
 
@@ -77,7 +81,7 @@ def make_placed_pdf(
         "\n".join(f"BT /F1 {size} Tf {matrix} {x} {y} Tm ({text}) Tj ET" for x, y, size, text in page) + f"\n{drawing}"
         for page in pages
     ]
-    return _pdf(streams, form)
+    return _pdf(streams, form, font)
 
 
 def _plain_pdf(pages: Sequence[str | None], font: str = _HELVETICA) -> bytes:

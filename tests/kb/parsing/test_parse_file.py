@@ -560,6 +560,15 @@ def test_pages_with_images_only_are_noted(tmp_path: Path) -> None:
     assert [page.number for page in document.pages] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("width", [500, 600, 1000])
+def test_spaces_as_wide_as_the_letters_make_no_columns(tmp_path: Path, width: int) -> None:
+    """Fonts that are not in the file and have no widths give each letter a whole em."""
+    lines = [f"Night {hour}: thin clouds drift westward." for hour in range(9)]
+    font = f"/Type1 /BaseFont /Courier /FirstChar 32 /LastChar 126 /Widths [{f'{width} ' * 95}]"
+    pdf = samples.make_placed_pdf([[(30, 720 - 12 * n, 8, line) for n, line in enumerate(lines)]], font=font)
+    assert parse(tmp_path, "a.pdf", pdf).text.split("\n") == lines
+
+
 GARBLED = r"$#!xk%&+rq8*zz;[]{}=/w@q^q~"
 
 
