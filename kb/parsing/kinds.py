@@ -101,6 +101,8 @@ def check(source: Source) -> str:
         _check_pdf(source)
     elif source.media_type in _BINARY_FORMATS:
         _check_container(source, _BINARY_FORMATS[source.media_type])
+    elif parser == "rtf":
+        _check_rich_text(source)
     else:
         _check_text(source, parser)
     return parser
@@ -151,6 +153,12 @@ def _check_container(source: Source, extension: str) -> None:
     elif not head.strip(b"\0"):
         raise DamagedFile(name=source.name, detail=N_("it starts with zero bytes only"))
     raise WrongFormat(name=source.name, expected=LABELS[extension], actual=_describe(source.path, head))
+
+
+def _check_rich_text(source: Source) -> None:
+    head = _read_head(source.path)
+    if not head.lstrip().startswith(b"{\\rtf"):
+        raise WrongFormat(name=source.name, expected=LABELS[".rtf"], actual=_describe(source.path, head))
 
 
 def _check_text(source: Source, parser: str) -> None:

@@ -75,6 +75,7 @@ PARSERS = {
     OUTLOOK_MAIL: "outlook",
     OLD_EXCEL: "xls",
     OLD_WORD: "doc",
+    RICH_TEXT: "rtf",
     EPUB: "epub",
     NOTEBOOK: "notebook",
     OPEN_TEXT: "opendocument",
@@ -83,7 +84,7 @@ PARSERS = {
 } | dict.fromkeys(CODE, "code")
 STARTS_AT_PAGE = (PDF,)  # those whose parser can begin at any page
 # Those that cannot consist of images.
-TEXT_PARSERS = ("plain", "markdown", "html", "csv", "data", "markup", "subtitles", "code", "notebook")
+TEXT_PARSERS = ("plain", "markdown", "html", "csv", "data", "markup", "subtitles", "code", "notebook", "rtf")
 
 _DOCUMENTS = {
     ".pdf": PDF,
@@ -103,6 +104,7 @@ _DOCUMENTS = {
     ".odt": OPEN_TEXT,
     ".ods": OPEN_SHEETS,
     ".odp": OPEN_SLIDES,
+    ".rtf": RICH_TEXT,
     ".epub": EPUB,
     ".ipynb": NOTEBOOK,
 }
@@ -137,7 +139,6 @@ _OTHER_NAMES = {
 _UNSUPPORTED = {
     ".ppt": OLD_POWERPOINT,
     ".xlsb": BINARY_EXCEL,
-    ".rtf": RICH_TEXT,
     ".zip": ZIP,
 }
 # What programs write under these names is often of another format: web pages, texts with tabs, Rich Text.

@@ -373,7 +373,7 @@ def test_media_type_follows_a_known_extension_else_the_content(
     assert detect_media_type(samples.write(tmp_path, "a", content), name) == media_type
 
 
-@pytest.mark.parametrize("name", ["a.ppt", "a.rtf", "a.png", "a", "a.exe", ".pdf"])
+@pytest.mark.parametrize("name", ["a.ppt", "a.png", "a", "a.exe", ".pdf"])
 def test_unsupported_format(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnsupportedFormat) as caught:
         parse(tmp_path, name, b"\x89PNG\r\n\x1a\n" + bytes(100))
