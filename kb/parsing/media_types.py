@@ -74,6 +74,7 @@ PARSERS = {
     WEB_ARCHIVE: "eml",
     OUTLOOK_MAIL: "outlook",
     OLD_EXCEL: "xls",
+    BINARY_EXCEL: "xlsb",
     OLD_WORD: "doc",
     RICH_TEXT: "rtf",
     EPUB: "epub",
@@ -101,6 +102,7 @@ _DOCUMENTS = {
     ".mht": WEB_ARCHIVE,
     ".doc": OLD_WORD,
     ".xls": OLD_EXCEL,
+    ".xlsb": BINARY_EXCEL,
     ".odt": OPEN_TEXT,
     ".ods": OPEN_SHEETS,
     ".odp": OPEN_SLIDES,
@@ -138,7 +140,6 @@ _OTHER_NAMES = {
 }
 _UNSUPPORTED = {
     ".ppt": OLD_POWERPOINT,
-    ".xlsb": BINARY_EXCEL,
     ".zip": ZIP,
 }
 # What programs write under these names is often of another format: web pages, texts with tabs, Rich Text.
@@ -147,7 +148,7 @@ _CODE_NAMES = {f".{name}": f"text/x-{language}" for language, names in _CODE.ite
 BY_EXTENSION = _DOCUMENTS | _OTHER_NAMES | _CODE_NAMES | _UNSUPPORTED
 LABELS = {
     ".doc": N_("old Word, .doc"),
-    ".ppt": N_("old PowerPoint, .ppt"),
+    ".ppt": N_("old PowerPoint, .ppt; save it as .pptx"),
     ".xls": N_("old Excel, .xls"),
     ".odt": N_("OpenDocument text, .odt"),
     ".ods": N_("OpenDocument spreadsheet, .ods"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kb.errors import DamagedFile, WrongFormat
+from kb.errors import DamagedFile, UnsupportedFormat, WrongFormat
 from kb.models import ParsedDocument
 from kb.parsing import detect_media_type, media_types, parse_file
 from tests.kb.parsing import parsing_samples as samples
@@ -24,14 +24,16 @@ def test_old_word_reads_like_word(tmp_path: Path) -> None:
         parse(tmp_path, "a.xlsx", content)
 
 
-def test_old_excel_shows_numbers_as_people_see_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.xls", "a.xlsb"])
+def test_old_excel_shows_numbers_as_people_see_them(tmp_path: Path, name: str) -> None:
     rows: list[list[str | float]] = [
         ["地区", "Share", "Zip", "Date", "Count"],
         ["一线城市", 0.1275, 1067, 45356, 3.0],
         ["", 0.5, 99, 45357, 2.5],
     ]
-    content = samples.make_xls(rows, ["General", "0.00%", "00000", 'yyyy"年"m"月"d"日"', "General"], (1, 2, 0, 0))
-    document = parse(tmp_path, "a.xls", content)
+    make = samples.make_xls if name == "a.xls" else samples.make_xlsb
+    content = make(rows, ["General", "0.00%", "00000", 'yyyy"年"m"月"d"日"', "General"], (1, 2, 0, 0))
+    document = parse(tmp_path, name, content)
     assert document.text == (
         "Rates\n地区: 一线城市; Share: 12.75%; Zip: 01067; Date: 2024年3月5日; Count: 3\n"
         "地区: 一线城市; Share: 50.00%; Zip: 00099; Date: 2024年3月6日; Count: 2.5"
@@ -66,6 +68,18 @@ def test_files_with_the_names_of_others_are_read(
 ) -> None:
     assert parse(tmp_path, name, content).text == text
     assert detect_media_type(tmp_path / "stored", name) == getattr(media_types, media_type)
+
+
+def test_a_stray_cell_of_binary_excel_costs_nothing(tmp_path: Path) -> None:
+    content = samples.make_xlsb([["Key", "Value"], ["a", True], *[[]] * 5_000, [*[""] * 16_383, "far"]], ["General"])
+    assert parse(tmp_path, "a.xlsb", content).text == "Rates\nKey: a; Value: TRUE\nfar"
+    assert detect_media_type(tmp_path / "stored", "sheet") == media_types.BINARY_EXCEL
+
+
+def test_old_powerpoint_says_what_to_do(tmp_path: Path) -> None:
+    content = samples.make_ole({"PowerPoint Document": bytes(5_000)})
+    with pytest.raises(UnsupportedFormat, match=r"save it as \.pptx"):
+        parse(tmp_path, "a.ppt", content)
 
 
 @pytest.mark.parametrize("name", ["a.doc", "a.xls", "a.msg"])
