@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
     settings = load_settings()
     limits = Limits(settings.parsing_timeout_seconds, settings.parsing_page_timeout_seconds)
-    with ParserProcess(settings.parsing_memory_mb) as process:
+    with ParserProcess(settings.parsing_memory_mb, reads_images=settings.ocr) as process:
         for path in find_files(parser.parse_args().paths):
             print(json.dumps(read(process, path, limits), ensure_ascii=False), flush=True)
 

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     parsing_timeout_seconds: float = 300.0
     parsing_page_timeout_seconds: float = 60.0
     parsing_memory_mb: int = Field(4096, ge=256)
+    ocr: bool = True
     max_upload_mb: int = Field(200, ge=1)
     lease_seconds: float = Field(20.0, ge=4)  # heartbeats come every 2 s
 

@@ -96,12 +96,20 @@ def import_fastembed() -> Any:
     return fastembed
 
 
+def import_rapidocr() -> Any:
+    """The module `rapidocr`, with onnxruntime's telemetry off; raises `ImportError` if it is not installed."""
+    _turn_telemetry_off()
+    import rapidocr
+
+    return rapidocr
+
+
 def _turn_telemetry_off() -> None:
     """For this process and its children, whatever the environment says.
 
-    Since 1.29, onnxruntime, which FastEmbed imports too, sends usage data to its vendor by default: it resolves the
-    vendor's host within a minute and keeps a device id and unsent events in the user's cache folder. Only an
-    environment variable that is set before the import turns all of this off; `onnxruntime.disable_telemetry_events`
-    comes too late for the first event.
+    Since 1.29, onnxruntime, which FastEmbed and RapidOCR import too, sends usage data to its vendor by default: it
+    resolves the vendor's host within a minute and keeps a device id and unsent events in the user's cache folder. Only
+    an environment variable that is set before the import turns all of this off;
+    `onnxruntime.disable_telemetry_events` comes too late for the first event.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -13,7 +13,8 @@ MAX_PLACES = 100  # that one note names; `count` tells how many there are
 
 
 class NoteKind(StrEnum):
-    IMAGES_ONLY = "images_only"  # pages with images and no text
+    IMAGES_ONLY = "images_only"  # pages with images, and no text even there
+    RECOGNISED = "recognised"  # pages whose text was read from their images
     GARBLED = "garbled"  # pages whose fonts do not tell which characters they show
     UNREADABLE = "unreadable"  # pages that cannot be opened
     UNSTORED_FORMULAS = "unstored_formulas"  # sheets with formulas whose results the file does not hold

@@ -109,7 +109,7 @@ class Ingestion:
         # was used last comes first: reading is work for one core, and a parser that is never needed is never started.
         self._parsers: LifoQueue[ParserProcess] = LifoQueue()
         for _ in range(settings.worker_threads):
-            self._parsers.put(ParserProcess(settings.parsing_memory_mb))
+            self._parsers.put(ParserProcess(settings.parsing_memory_mb, reads_images=settings.ocr))
 
     def warm_up(self, models: Iterable[str]) -> None:
         """Start and load what the first document would wait for. Errors: `KbError`; a later call may succeed.

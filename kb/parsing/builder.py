@@ -248,7 +248,7 @@ class Source:
     """The file at `path`; `name` is the user's file name, for messages only; `media_type` is its format.
 
     `report(done, total)` counts pages, slides or sheets that are read. Where the format has pages, reading begins at
-    page `first_page` and leaves out those in `skipped`.
+    page `first_page` and leaves out those in `skipped`. `reads_images`: whether text in images of pages is read.
     """
 
     path: Path
@@ -257,3 +257,4 @@ class Source:
     report: Report = report_nothing
     first_page: int = 1
     skipped: frozenset[int] = frozenset()
+    reads_images: bool = True

@@ -27,6 +27,7 @@ from kb.parsing.frames import Frame, part_frame, read_frame, write_frame
 Parse = Callable[[Source], Iterator[ParsedDocument]]
 _PR_SET_PDEATHSIG = 1
 _WATCH_SECONDS = 0.5
+_OCR = "kb.parsing.ocr"  # holds 200 MB once it is imported
 
 
 def serve(parse: Parse = parse_source) -> None:
@@ -45,12 +46,18 @@ def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) ->
     name = request["name"]
     skipped = frozenset(request["skipped"])
     source = Source(
-        Path(request["path"]), name, request["media_type"], _reporter(answers), request["first_page"], skipped
+        Path(request["path"]),
+        name,
+        request["media_type"],
+        _reporter(answers),
+        request["first_page"],
+        skipped,
+        request["reads_images"],
     )
     try:
         for part in parse(source):
             write_frame(answers, part_frame(part))
-        write_frame(answers, {"kind": "end"})
+        write_frame(answers, {"kind": "end", "is_spent": _OCR in sys.modules})
     except KbError as error:
         values = error.values
         if isinstance(error, FileTooLarge) and isinstance(error.__cause__, MemoryError):

@@ -104,7 +104,7 @@ class _Writer:
                 mail: Mail = import_module(f"kb.parsing.{PARSERS[media_type]}").read_mail(path.read_bytes())
                 yield from self.add(mail, depth, attachment.name)
                 return
-            parts = parse_source(Source(path, attachment.name, media_type))
+            parts = parse_source(self._inner(path, attachment.name, media_type))
             first = next(parts, None)
             if first is None:
                 return
@@ -117,6 +117,14 @@ class _Writer:
         except KbError:
             self._builder.note(NoteKind.UNREAD_ATTACHMENTS, name=attachment.name)
 
+    def _inner(self, path: Path, name: str, media_type: str) -> Source:
+        """The attachment as a document, whose pages show that reading goes on."""
+
+        def report(done: int, total: int) -> None:
+            self._source.report(self._done, self._total)
+
+        return Source(path, name, media_type, report, reads_images=self._source.reads_images)
+
     def _add_part(self, part: ParsedDocument, name: str, level: int) -> None:
         """Take over a part of another document, its headings below `level`. Its pages are not those of the mail."""
         shift = self._builder.add_clean(part.text, gap=2) - (len(part.text) - len(part.text.lstrip("\n")))
@@ -124,7 +132,7 @@ class _Writer:
             self._builder.mark_heading(shift + heading.start, min(level + heading.level, _LOWEST_LEVEL), heading.title)
         for rows in part.tables:
             self._builder.mark_rows(shift + rows.start, min(shift + rows.end, self._builder.length))
-        if part.notes:
+        if any(note.kind is not NoteKind.RECOGNISED for note in part.notes):
             self._builder.note(NoteKind.PARTLY_READ_ATTACHMENTS, name=name)
 
 

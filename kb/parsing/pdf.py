@@ -25,7 +25,6 @@ from pypdfium2.raw import (
     FPDF_ANNOT_TEXT,
     FPDF_ANNOT_UNDERLINE,
     FPDF_ERR_PASSWORD,
-    FPDF_PAGEOBJ_IMAGE,
     FPDF_WCHAR,
     FPDFAnnot_GetStringValue,
     FPDFAnnot_GetSubtype,
@@ -42,6 +41,7 @@ from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.font_maps import looks_garbled
 from kb.parsing.glyphs import read_page
 from kb.parsing.prose import Words, join_lines
+from kb.parsing.scans import Scan, has_images, is_scan, read_scan, render
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
 # pypdf raises these for a broken file, besides its own errors.
@@ -51,7 +51,6 @@ _BROKEN = (
 )
 _MAX_HEADINGS = 5_000
 _MAX_FIELD_DEPTH = 20
-_FORM_DEPTH = 3  # images inside form objects inside form objects
 _PASSWORD = 1 << 13  # flag of a text field
 _RADIO, _PUSH_BUTTON = 1 << 15, 1 << 16
 _OFF = "/Off"
@@ -121,7 +120,8 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
     for number in range(source.first_page, total + 1):
         if number not in source.skipped:
             with _PDFIUM:
-                waiting.append(_read_page(document, number))
+                page, scan = _read_page(document, number, source.reads_images)
+            waiting.append(_read_scan(page, scan, source, total) if scan else page)
         source.report(number, total)
         while waiting and (len(waiting) > _LOOK_AHEAD or number == total):
             page = waiting.popleft()
@@ -137,12 +137,12 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
     return builder
 
 
-def _read_page(document: pypdfium2.PdfDocument, number: int) -> PageLines:
-    """The lines of one page; none, with a note, if it holds only images, is garbled or cannot be loaded."""
+def _read_page(document: pypdfium2.PdfDocument, number: int, reads_images: bool) -> tuple[PageLines, Scan | None]:
+    """The lines of one page, and its image if that may hold more; no lines, with a note, if it cannot be loaded."""
     try:
         page = document[number - 1]
     except pypdfium2.PdfiumError:
-        return PageLines(number, note=NoteKind.UNREADABLE)
+        return PageLines(number, note=NoteKind.UNREADABLE), None
     try:
         textpage = page.get_textpage()
         is_garbled = looks_garbled(textpage)
@@ -150,19 +150,21 @@ def _read_page(document: pypdfium2.PdfDocument, number: int) -> PageLines:
         textpage.close()
         lines = [replace(line, text=text) for line in found if (text := _clean_page(line.text))]
         comments = tuple(_comments(page))
+        scan = render(page) if reads_images and (is_garbled or is_scan(page, lines)) else None
         if is_garbled:
-            return PageLines(number, note=NoteKind.GARBLED, comments=comments)
-        if (
-            not lines
-            and not comments
-            and any(True for _image in page.get_objects([FPDF_PAGEOBJ_IMAGE], max_depth=_FORM_DEPTH))
-        ):
-            return PageLines(number, note=NoteKind.IMAGES_ONLY)
-        return PageLines(number, lines, height, comments=comments)
+            return PageLines(number, note=NoteKind.GARBLED, comments=comments), scan
+        if not lines and not comments and has_images(page):
+            return PageLines(number, note=NoteKind.IMAGES_ONLY), scan
+        return PageLines(number, lines, height if lines else 0.0, comments=comments), scan
     except (pypdfium2.PdfiumError, *_BROKEN):  # the other pages are kept
-        return PageLines(number, note=NoteKind.UNREADABLE)
+        return PageLines(number, note=NoteKind.UNREADABLE), None
     finally:
         page.close()
+
+
+def _read_scan(page: PageLines, scan: Scan, source: Source, total: int) -> PageLines:
+    page = read_scan(page, scan, lambda: source.report(page.number - 1, total))
+    return replace(page, lines=[replace(line, text=text) for line in page.lines if (text := _clean_page(line.text))])
 
 
 def _add_page(

@@ -40,10 +40,14 @@ class Limits:
 
 
 class ParserProcess:
-    """A child that parses one file at a time; started at first use, and again after it was killed."""
+    """A child that parses one file at a time; started at first use, and again after it was killed.
 
-    def __init__(self, memory_mb: int, *, module: str = "kb.parsing.child") -> None:
+    After a document with pages to recognise it ends, too: an idle worker shall be small.
+    """
+
+    def __init__(self, memory_mb: int, *, reads_images: bool = True, module: str = "kb.parsing.child") -> None:
         self._memory_mb = memory_mb
+        self._reads_images = reads_images
         self._module = module
         self._lock = threading.Lock()
         self._child: _Child | None = None
@@ -79,6 +83,7 @@ class ParserProcess:
         Also raises `Cancelled`, `ParsingTimeout` and `ParserCrashed`. Close the generator to stop early.
         """
         request: Frame = {"path": str(path.resolve()), "name": name, "media_type": media_type}
+        request["reads_images"] = self._reads_images
         watch = _Watch(limits, on_progress, is_cancelled)
         skipped: list[int] = []
         last_page = 0  # of those that were yielded
@@ -125,6 +130,8 @@ class ParserProcess:
                     watch.is_over = True
                     raise from_code(frame["code"], frame["values"])
                 case "end":
+                    if frame["is_spent"]:
+                        self._stop()
                     return
 
     def _start(self, name: str) -> _Child:

@@ -282,7 +282,7 @@ def _note(version: Version, activity: Activity) -> str:
     if version.state is VersionState.QUEUED:
         return _queue_text(version, activity.places)
     if version.state is VersionState.READY and version.notes:
-        return ngettext("{count} note on what was not read", "{count} notes on what was not read", len(version.notes))
+        return ngettext("{count} note on how it was read", "{count} notes on how it was read", len(version.notes))
     return ""
 
 

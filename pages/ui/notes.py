@@ -28,6 +28,13 @@ def note_text(note: Note) -> str:
                 len(note.pages),
                 pages=pages,
             )
+        case NoteKind.RECOGNISED:
+            text = ngettext(
+                "The text of page {pages} was recognised in its image (OCR). Check key figures in the original.",
+                "The text of pages {pages} was recognised in their images (OCR). Check key figures in the original.",
+                len(note.pages),
+                pages=pages,
+            )
         case NoteKind.UNREADABLE:
             text = ngettext(
                 "Page {pages} is damaged and was left out.",

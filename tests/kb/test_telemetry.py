@@ -18,7 +18,7 @@ IMPORTER = "kb/environment.py"
 SUPPRESSING = {"CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_RUNNING_UNIT_TESTS", "ORT_DISABLE_TELEMETRY"}
 
 
-@pytest.mark.parametrize("package", ["onnxruntime", "fastembed"])
+@pytest.mark.parametrize("package", ["onnxruntime", "fastembed", "rapidocr"])
 def test_importing_leaves_no_device_id_and_contacts_nobody(package: str, tmp_path: Path) -> None:
     """With telemetry on, the import itself writes a device id and a queue of events into the cache folder."""
     if find_spec("fastembed") is None:
@@ -47,7 +47,7 @@ def test_children_inherit_the_setting() -> None:
 
 
 def test_no_other_module_imports_onnxruntime() -> None:
-    """FastEmbed's submodules may follow: they need the package, which is imported by then."""
+    """Nor what imports it. FastEmbed's submodules may follow: they need the package, which is imported by then."""
     folders = ("kb", "workers", "pages", "web", "benchmarks", "tests")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")] + [ROOT / "webui_st.py"]
     importers = {path.relative_to(ROOT).as_posix() for path in files if _imports_onnxruntime(path)}
@@ -61,4 +61,4 @@ def _imports_onnxruntime(path: Path) -> bool:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
-    return any(name in ("onnxruntime", "fastembed") or name.startswith("onnxruntime.") for name in names)
+    return any(name in ("onnxruntime", "fastembed", "rapidocr") or name.startswith("onnxruntime.") for name in names)

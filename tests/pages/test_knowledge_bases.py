@@ -447,7 +447,7 @@ def test_notes_say_what_was_not_read(installation: Installation, visitor: Visito
     pages = ["Contract between Alder and Birch", None, None, "Signed", None]
     (document,) = installation.documents(installation.filled(files={"contract.pdf": samples.make_pdf(pages)}))
     visitor.go_to("knowledge_bases")
-    assert "1 note on what was not read" in visitor.text()
+    assert "1 note on how it was read" in visitor.text()
     visitor.click(f"chunks-{document.id}")
     assert "Pages 2–3, 5 hold only images, and no text was read there." in visitor.text()
 

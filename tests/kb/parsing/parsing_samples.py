@@ -6,6 +6,7 @@ import io
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from docx.oxml import parse_xml as parse_docx_xml
 from docx.oxml.ns import nsdecls
+from PIL import Image
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.opc.package import Part as PptxPart
@@ -34,6 +36,7 @@ _DIAGRAM = "http://schemas.openxmlformats.org/drawingml/2006/diagram"
 _DIAGRAM_DATA = "application/vnd.openxmlformats-officedocument.drawingml.diagramData+xml"
 _IMAGE = "q 200 0 0 200 72 500 cm BI /W 1 /H 1 /CS /G /BPC 8 ID A EI Q"
 _HELVETICA = "/Type1 /BaseFont /Helvetica"
+SCAN = Path(__file__).with_name("scan.png")  # Chinese and English, drawn at 150 dpi
 _ENDNOTES = "application/vnd.openxmlformats-officedocument.wordprocessingml.endnotes+xml"
 
 
@@ -89,7 +92,9 @@ def _plain_pdf(pages: Sequence[str | None], font: str = _HELVETICA) -> bytes:
     return _pdf(streams, font=font)
 
 
-def _pdf(streams: Sequence[str], form: str = "", font: str = _HELVETICA) -> bytes:
+def _pdf(
+    streams: Sequence[str], form: str = "", font: str = _HELVETICA, box: tuple[float, float] = (612, 792)
+) -> bytes:
     last = 4 + 2 * len(streams)
     kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(streams)))
     objects = [
@@ -99,7 +104,7 @@ def _pdf(streams: Sequence[str], form: str = "", font: str = _HELVETICA) -> byte
     ]
     for n, stream in enumerate(streams):
         objects += [
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * n} 0 R "
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {box[0]} {box[1]}] /Contents {5 + 2 * n} 0 R "
             f"/Resources << /Font << /F1 3 0 R >> /XObject << /Fm {last} 0 R >> >> >>",
             f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
         ]
@@ -631,3 +636,17 @@ def make_xlsb(
 
 
 _RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
+
+
+def make_scan(text: str = "", angle: int = 0) -> bytes:
+    """A PDF of one page that is an image, turned by `angle`, with `text` of its own at the bottom."""
+    with Image.open(SCAN) as image:
+        turned = image.convert("L").rotate(angle, expand=True)
+    width, height = (72 / 150 * side for side in turned.size)
+    pixels = zlib.compress(turned.tobytes()).hex()
+    image_stream = (
+        f"q {width} 0 0 {height} 0 0 cm BI /W {turned.width} /H {turned.height} /CS /G /BPC 8 /F [/AHx /Fl] ID\n"
+        f"{pixels}>\nEI Q"
+    )
+    stamp = f"BT /F1 8 Tf 5 5 Td ({text}) Tj ET" if text else ""
+    return _pdf([f"{image_stream}\n{stamp}"], box=(width, height))
