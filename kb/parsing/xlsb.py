@@ -90,7 +90,7 @@ class _Workbook:
         if kind == _STRING:
             return clean(_wide(data, 8)[0])
         if kind == _SHARED:
-            (index,) = struct.unpack_from("<I", data, 8)
+            index: int = struct.unpack_from("<I", data, 8)[0]
             return self._strings[index]
         if kind == _BOOLEAN:
             return "TRUE" if data[8] else "FALSE"
