@@ -35,12 +35,13 @@ class Attachment:
 
 @dataclass(slots=True)
 class Mail:
-    """What the readers of the formats find in one. `html` is empty where there is only `text`."""
+    """What the readers of the formats find in one: what it says as `html`, else as `text`, else as `rich_text`."""
 
     subject: str = ""
     people: list[tuple[str, str]] = field(default_factory=list)  # From, To, Cc, Date: the label and the value
     text: str = ""
     html: str = ""
+    rich_text: bytes = b""
     attachments: list[Attachment] = field(default_factory=list)
 
 
@@ -83,6 +84,11 @@ class _Writer:
             self._builder.title = title
         if self._builder.length == before:
             self._builder.add(mail.text)
+        if self._builder.length == before and mail.rich_text:
+            from kb.parsing.rtf import add_rich_text
+
+            for _block in add_rich_text(self._builder, mail.rich_text):
+                continue
 
     def _attach(self, attachment: Attachment, depth: int) -> Iterator[ParsedDocument]:
         content = attachment.content

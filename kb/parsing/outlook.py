@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import compressed_rtf
 import olefile
 
 from kb.models import ParsedDocument
@@ -15,7 +17,7 @@ from kb.parsing.decoding import decode
 from kb.parsing.mail import Attachment, Mail, described, write_mail
 
 # Properties: [MS-OXPROPS].
-_SUBJECT, _BODY, _HTML = 0x0037, 0x1000, 0x1013
+_SUBJECT, _BODY, _HTML, _RICH_TEXT = 0x0037, 0x1000, 0x1013, 0x1009
 _SENDER, _SENDER_SMTP, _SENDER_ADDRESS = 0x0C1A, 0x5D01, 0x0C1F
 _NAME, _SMTP, _ADDRESS, _RECIPIENT_TYPE = 0x3001, 0x39FE, 0x3003, 0x0C15
 _SENT, _DELIVERED = 0x0039, 0x0E06
@@ -64,6 +66,8 @@ class _Folder:
             ("Date", self._time(_SENT) or self._time(_DELIVERED)),
         ]
         mail = Mail(" ".join(self._text(_SUBJECT).split()), described(people), self._text(_BODY), self._page())
+        if not mail.text.strip() and not mail.html:
+            mail.rich_text = self._rich_text()
         mail.attachments = [
             attachment for folder in self._folders("__attach_version1.0_") for attachment in folder._attachments(depth)
         ]
@@ -113,6 +117,12 @@ class _Folder:
 
     def _page(self) -> str:
         return self._decoded(self._bytes(_HTML, _BINARY)) or self._text(_HTML)
+
+    def _rich_text(self) -> bytes:
+        packed = self._bytes(_RICH_TEXT, _BINARY)
+        with suppress(Exception):  # the library raises nothing more exact for broken data
+            return bytes(compressed_rtf.decompress(packed)) if packed else b""
+        return b""
 
     def _decoded(self, data: bytes) -> str:
         try:

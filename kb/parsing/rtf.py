@@ -78,11 +78,20 @@ class _Row:
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
-    """Headers come first, then the body; footers and notes come last. Hidden and deleted text is left out."""
     builder = TextBuilder(source.name)
-    reader = _Reader(source.path.read_bytes().decode("latin-1"))
+    for _block in add_rich_text(builder, source.path.read_bytes()):
+        yield from builder.full_parts()
+    yield from builder.last_parts()
+
+
+def add_rich_text(builder: TextBuilder, data: bytes) -> Iterator[None]:
+    """Append the text block by block. Headers come first, then the body; footers and notes come last.
+
+    Hidden and deleted text is left out. Its title is taken over if there is none yet.
+    """
+    reader = _Reader(data.decode("latin-1"))
     reader.read()
-    builder.title = reader.title
+    builder.title = builder.title or reader.title
     builder.add("\n".join(dict.fromkeys(reader.margins["header"])))
     builder.break_paragraph()
     for block in reader.blocks:
@@ -94,11 +103,10 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
             builder.add_heading(block[0], block[1])
         else:
             builder.add(block[1], gap=2)
-        yield from builder.full_parts()
+        yield
     builder.break_paragraph()
     for line in [*dict.fromkeys(reader.margins["footer"]), *reader.notes]:
         builder.add(line)
-    yield from builder.last_parts()
 
 
 class _Reader:

@@ -6,6 +6,7 @@ import base64
 from email.message import EmailMessage
 from pathlib import Path
 
+import compressed_rtf
 import pytest
 
 from kb.errors import WrongFormat
@@ -128,6 +129,13 @@ def test_a_mail_of_outlook(tmp_path: Path) -> None:
     assert detect_media_type(tmp_path / "stored", "no extension") == media_types.OUTLOOK_MAIL
     with pytest.raises(WrongFormat, match="Outlook"):
         parse(tmp_path, "a.docx", content)
+
+
+def test_a_mail_of_outlook_in_rich_text_alone(tmp_path: Path) -> None:
+    packed = compressed_rtf.compress(rb"{\rtf1\ansi The rent is 990{\super 1} EUR.\par}")
+    for data, body in ((packed, "The rent is 990 [1] EUR."), (packed[:20], "")):
+        content = samples.make_ole(samples.make_msg({0x37: "Rent"}, {}, {"__substg1.0_10090102": data}))
+        assert parse(tmp_path, "a.msg", content).text == f"Rent\n\n{body}".strip()
 
 
 def test_a_web_archive_is_the_page_in_it(tmp_path: Path) -> None:
