@@ -201,7 +201,7 @@ class _Reader:
         properties = run.find(_RPR)
         if _is_on(properties, "w:vanish"):
             return
-        level, font = _position(properties), _font(properties)
+        level, font = self._position(properties), _font(properties)
         for child in run.iterchildren():
             if child.tag == qn("w:t"):
                 yield read_symbols(child.text or "", font), level
@@ -215,6 +215,17 @@ class _Reader:
                 yield self._reference(child), 0
             elif child.tag not in _SKIPPED:
                 yield from self._runs(child, level)
+
+    def _position(self, properties: Element | None) -> int:
+        """Whether a run is raised or lowered, by itself or by its style."""
+        level = _raised(properties)
+        named = properties.find(qn("w:rStyle")) if properties is not None else None
+        for _ in range(_MAX_STYLE_CHAIN):
+            style = self.styles.get(named.get(_VAL)) if named is not None else None
+            if level is not None or style is None:
+                break
+            level, named = _raised(style.find(_RPR)), style.find(qn("w:basedOn"))
+        return level or 0
 
     def _reference(self, mark: Element) -> str:
         """The mark of a footnote or an endnote, numbered in order of appearance."""
@@ -257,10 +268,10 @@ def _is_on(properties: Element | None, name: str) -> bool:
     return found is not None and found.get(_VAL) not in ("0", "false", "none")
 
 
-def _position(properties: Element | None) -> int:
-    """Whether the run is raised or lowered, by its kind or by hand."""
+def _raised(properties: Element | None) -> int | None:
+    """Whether these properties raise or lower a run, by its kind or by hand; None if they say nothing."""
     if properties is None:
-        return 0
+        return None
     align, position = properties.find(qn("w:vertAlign")), properties.find(qn("w:position"))
     value = align.get(_VAL) if align is not None else ""
     if value in ("superscript", "subscript"):
@@ -268,7 +279,7 @@ def _position(properties: Element | None) -> int:
     moved = (position.get(_VAL) or "").lstrip("+") if position is not None else ""
     if moved.lstrip("-").isdigit() and abs(int(moved)) >= _RAISED_BY:
         return RAISED if int(moved) > 0 else LOWERED
-    return 0
+    return None if align is None and position is None else 0
 
 
 def _font(properties: Element | None) -> str:

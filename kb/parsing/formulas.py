@@ -12,6 +12,8 @@ from lxml import etree
 Element = Any  # lxml gives no types
 
 _SIMPLE = re.compile(r"-?(?:[\w.,]+|\\[A-Za-z]+)")
+_AFTER_FRACTION = re.compile(r"(?<=\w) (?=[^\w\s\\(\[{^_&])")
+_PRODUCT = re.compile(r"-?\d[\d.,]*[^\W\d].*")  # 2a
 _ACCENTS = {
     "\u0302": "hat",
     "^": "hat",
@@ -53,16 +55,16 @@ def mathml_text(formula: Element) -> str:
 
 
 def fraction(above: str, below: str) -> str:
-    """3/4, or \\frac{a+b}{c} where the parts are no single terms."""
+    """3/4, or \\frac{a+b}{2a} where the parts are no single terms."""
     above, below = above.strip(), below.strip()
-    if _SIMPLE.fullmatch(above) and _SIMPLE.fullmatch(below):
-        return f"{above}/{below}"
+    if _SIMPLE.fullmatch(above) and _SIMPLE.fullmatch(below) and not _PRODUCT.fullmatch(below):
+        return f"{above}/{below} "  # what follows is no part of the denominator
     return f"\\frac{{{above}}}{{{below}}}"
 
 
 def _tidy(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)) if _is_styled(text) else text.translate(_INVISIBLE)
-    return " ".join(text.split())
+    return _AFTER_FRACTION.sub("", " ".join(text.split()))
 
 
 def _is_styled(text: str) -> bool:

@@ -28,6 +28,7 @@ _WORD_GAP = 0.2
 _WIDE_GAP = 0.8  # between characters of scripts that have no spaces
 _RULING = 1.5  # points around a line of a table
 _STRAY = 0.5  # of the character size: how far the baseline of a sign from another font may be off
+_LOWEST = -0.55  # of the size beside it: how far down a lowered run stands
 _BESIDE = 0.35  # how far from the base
 _CELL = 15.0  # points
 _MAX_IN_CELL = 50
@@ -146,7 +147,7 @@ def _with_levels(runs: list[TextRun]) -> list[TextRun]:
                 continue
             shift = (run.baseline - base.baseline) / base.size
             gap = max(run.left - base.right, base.left - run.right) / base.size
-            if -0.4 <= shift <= 0.75 and abs(shift) >= 0.05 and -0.3 <= gap < nearest:
+            if _LOWEST <= shift <= 0.75 and abs(shift) >= 0.05 and -0.3 <= gap < nearest:
                 best, nearest = base, gap
         if best is not None:
             run.level = RAISED if run.baseline > best.baseline else LOWERED
@@ -324,9 +325,22 @@ def _trimmed_columns(rows: list[list[Segment]], start: int, end: int, cut: float
         [each for row in rows[begin : last + 1] for each in row if (each.right <= cut) == is_left]
         for is_left in (True, False)
     ]
-    if all(map(_is_running_text, sides)) or _are_drawn_apart(sides):
+    if all(_is_running_text(part) for side in sides for part in _stripes(side)) or _are_drawn_apart(sides):
         return begin, last + 1
     return None
+
+
+def _stripes(side: list[Segment]) -> list[list[Segment]]:
+    """The segments of each strip of the page, where gutters that nothing crosses part them."""
+    stripes: list[list[Segment]] = []
+    end = -math.inf
+    gutter = _GUTTER * median(each.size for each in side)
+    for each in sorted(side, key=lambda each: each.left):
+        if each.left >= end + gutter:
+            stripes.append([])
+        stripes[-1].append(each)
+        end = max(end, each.right)
+    return stripes
 
 
 def _are_drawn_apart(sides: list[list[Segment]]) -> bool:

@@ -21,6 +21,7 @@ _WIDE = re.compile(f"[{_HAN_OR_KANA}\uff08-\uff5e，、「」『』（）：；]
 _GOES_ON = re.compile(f"[{_HAN_OR_KANA}，、（「『]$")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 _BEGINS_WIDE = re.compile(f"[{_HAN_OR_KANA}（「『]")
+_BEGINS_LATE = re.compile("[，。、；：！？）」』》】]")  # some programs put them on the next line
 _BEGINS_ITEM = re.compile(
     r"第?[\d一二三四五六七八九十]+[.、）)章节条款]|[（(][\d一二三四五六七八九十]+[）)]|[•●■□☐☑▪◆○·-]"
 )
@@ -108,6 +109,8 @@ def _is_broken(before: Line, line: Line) -> bool:
         return False
     if _BEGINS_ITEM.match(line.text):
         return False
+    if _BEGINS_LATE.match(line.text):
+        return True
     if _HANGUL.match(before.text[-1:]) and _HANGUL.match(line.text):  # some break lines between words only
         return len(before.text) >= _MIN_HANGUL and before.right >= before.end - 0.7 * before.size
     is_prose = len(_WIDE.findall(before.text)) >= _MIN_WIDE * len(before.text.replace(" ", ""))

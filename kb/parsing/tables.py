@@ -32,6 +32,8 @@ _FEW_GAPS = 3  # cells for each one with text
 _TITLE_ROWS = 10
 _MAX_SIDE_BY_SIDE = 20_000  # rows; longer tables are read as one
 _MAX_TRANSPOSED = 40  # columns
+_MAX_FIELD_NAME = 40  # columns of text
+_MANY_FIELDS = 0.4
 _MOSTLY = 0.6
 _NEXT_TO_NONE = 0.1
 
@@ -58,6 +60,11 @@ _UNIT = re.compile(
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+|[A-Z][a-z0-9]*)+")
 _NOTHING = frozenset(("-", "–", "—", "--", "/", "\\", "n/a", "na", "nil", "none", "无", "暂无", "…", "...", "·"))
 _PROSE = re.compile(r"[。！？；]|[.!?;]\s+\w|[.!]$")
+_TOTAL = re.compile(
+    r"(?:grand |sub-?|net |gross )?total\b.*|sum|(?:vat|tax|gst|mwst|discount|shipping|freight)\b.*|zwischensumme|summe"
+    r"|gesamt.*|(?:sous-)?total.*|.{0,6}(?:合计|小计|总计|合計|小計|總計|总额|税额).{0,8}",
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"[a-z\u00df-\u024f\u0400-\u04ff]+|[\u3040-\u9fff\uac00-\ud7a3]+")
 # What columns are called in tables that nothing else tells apart from their header.
 _NAMES = frozenset(
@@ -201,9 +208,17 @@ class _Block:
         self._header, self._is_assumed = header, is_assumed
         self._may_continue = self.width == width_before
         self._numeric: set[int] = set()  # columns
+        self._has_codes = False  # in the first column
+        self._first_label = ""  # in the header
         self.next: Iterable[list[str]] | None = None  # the rows of another table, that begins without a gap
 
     def lines(self) -> Iterator[str]:
+        form = _form_lines(self._head) if self._header is None else []
+        if form:
+            yield from chain.from_iterable(form)
+            others = self._head[len(form) :] or list(islice(self._rest, 1))
+            self.next = chain(others, self._rest) if others else None
+            return
         parts = self._side_by_side() if self._header is None else []
         beginning = list(islice(self._rest, _MAX_SIDE_BY_SIDE if parts else 0))
         self._rest = chain(beginning, self._rest)
@@ -217,8 +232,11 @@ class _Block:
         found = self.find_header()
         yield from (join_cells(row) for row in self._head[: found.titles])
         header = self._head[found.titles : found.first]
+        self._first_label = header[-1][0] if header else ""
         rest = chain(self._head[found.first :], self._rest)
         self._numeric = self._numeric_columns(found.first)
+        keys = [row[0] for row in self._head[found.first :] if _filled(row) > 1]
+        self._has_codes = _share(keys, "code") + _share(keys, "number") + _share(keys, "date") >= _MOSTLY
         if not found.labels:
             yield from self._unlabelled(rest)
             return
@@ -230,11 +248,23 @@ class _Block:
             if _filled(row) == 1 and SPANNED in row:  # a title inside the table, perhaps
                 yield from _split(join_cells(row), "")
             elif row not in header:  # some tables repeat it on each page
-                yield from labelled_lines(found.labels, row)
+                yield from labelled_lines(self._labels_of(row, found.labels), row)
                 if unused:
                     unused = {index: label for index, label in unused.items() if not _has_cell(row, index)}
         if unused:  # columns to be filled in
             yield join_cells(unused.values())
+
+    def _labels_of(self, row: Row, labels: list[str]) -> list[str]:
+        """The labels without that of a cell that names the row and stands in a column of something else."""
+        first = next(index for index, cell in enumerate(row) if cell and cell != SPANNED)
+        if SPANNED in row or first > len(labels):
+            return labels
+        kind, is_named = _kind(row[first]), bool(_TOTAL.fullmatch(row[first]))
+        is_title = first == 0 and _filled(row) == 1 and self.width > 2 and kind == "text" and self._has_codes
+        is_beside = first > 0 and _filled(row) > 1
+        if is_title or (is_beside and (is_named or (kind == "text" and first in self._numeric))):
+            return [*labels[:first], "", *labels[first + 1 :]]
+        return labels
 
     def _unlabelled(self, rows: Iterator[list[str]]) -> Iterator[str]:
         """Rows as they are. If the first one may be a header, it comes back about once a chunk."""
@@ -280,7 +310,12 @@ class _Block:
         """Whether `row` has names where the rows above have numbers."""
         kinds = [_kind(row[index]) for index in self._numeric if index < len(row)]
         names = kinds.count("text")
-        return names > 1 and names >= sum(1 for kind in kinds if kind) and all(_is_label(c) for c in row if _kind(c))
+        is_alike = bool(row and self._first_label and row[0] == self._first_label)
+        return (
+            names > 1 - is_alike
+            and names >= sum(1 for kind in kinds if kind)
+            and all(_is_label(c) for c in row if _kind(c))
+        )
 
     def _side_by_side(self) -> list[tuple[int, int]]:
         """The columns of each table, where several stand beside each other with empty columns between."""
@@ -368,8 +403,9 @@ def _is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
     periods = [cell for cell in cells if _is_period(cell)]
     if len(periods) == len(cells) and row[0]:
         return False
+    body = _until_header_like(row, body[:50])
     values: list[list[str]] = [
-        [other[index] for other in body[:50] if index < len(other) and other[index] not in ("", SPANNED)]
+        [other[index] for other in body if index < len(other) and other[index] not in ("", SPANNED)]
         for index in range(len(row))
     ]
     recurring = [index for index, cell in enumerate(row) if cell and cell != SPANNED and cell in values[index]]
@@ -383,6 +419,15 @@ def _is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
     if len(cells) == 2 and len(row) == 2:
         return all(map(_is_name, row)) or (bool(contrasts) and (contrasts != [1] or _share(values[1], "number") == 1))
     return bool(contrasts) or _has_names(row) or is_assumed or _is_spelt_apart(cells, chain.from_iterable(values))
+
+
+def _until_header_like(header: Row, body: Sequence[Row]) -> Sequence[Row]:
+    """The rows before one that heads another table with names like those of `header`."""
+    for index, row in enumerate(body):
+        alike = sum(1 for cell, other in zip(header, row, strict=False) if cell and cell == other and cell != SPANNED)
+        if index and alike > 1 and all(_is_label(cell) for cell in row if cell and cell != SPANNED):
+            return body[:index]
+    return body
 
 
 def _is_spelt_apart(cells: Sequence[str], values: Iterable[str]) -> bool:
@@ -486,6 +531,57 @@ def _is_transposed(rows: Sequence[Row]) -> bool:
         return False
     names = [row[0] for row in rows]
     return len(set(names)) == len(names) and 2 * sum(map(_is_name, names)) >= len(names)
+
+
+# --- forms: names of fields with what is filled in beside them ---
+
+
+def _form_lines(rows: Sequence[Row]) -> list[list[str]]:
+    """The lines of each of the first rows, as far as they are a form with several fields in a row; else none."""
+    used = [index for index in range(max(map(len, rows))) if any(_covered(row[index : index + 1]) for row in rows)]
+    seen: set[str] = set()
+    form: list[list[str]] = []
+    fields: list[list[tuple[str, str]]] = []
+    for row in rows:
+        if _filled(row) == 1 and (SPANNED in row or not fields):
+            form.append([join_cells(row)])
+            continue
+        of_row = _fields([row[index] for index in used if index < len(row)])
+        names = [name for name, _value in of_row]
+        if not of_row or seen.intersection(names) or len(set(names)) < len(names):
+            break
+        seen.update(names)
+        fields.append(of_row)
+        form.append(list(labelled_lines(names, [value for _name, value in of_row])))
+    return form if _is_form(fields) else []
+
+
+def _is_form(fields: Sequence[Sequence[tuple[str, str]]]) -> bool:
+    """Whether the names are names of fields: some in at least two rows, and at each place of a row."""
+    named = [[_names_field(name) for name, _value in row] for row in fields]
+    many = sum(1 for row in fields if len(row) > 1)
+    total = sum(map(len, named))
+    places = list(zip_longest(*named, fillvalue=False))
+    return (
+        many > 0 and sum(map(any, named)) > 1 and all(map(any, places)) and sum(map(sum, named)) >= _MANY_FIELDS * total
+    )
+
+
+def _fields(row: Row) -> list[tuple[str, str]]:
+    """The names and values that alternate in a row; none if they do not."""
+    cells = [cell for cell in row if cell != SPANNED]
+    names, values = cells[::2], [*cells[1::2], ""]
+    if any(map(_is_name, values)) or not all(_is_field_name(name) for name in names):
+        return []
+    return [(name.rstrip(":： "), value) for name, value in zip(names, values, strict=False)]
+
+
+def _is_field_name(cell: str) -> bool:
+    return _is_label(cell) and columns(cell) <= _MAX_FIELD_NAME and _kind(cell) == "text"
+
+
+def _names_field(name: str) -> bool:
+    return _is_name(name) or any(name[-length:] in _NAMES for length in (2, 3) if name[-1:] > "\u2e7f")
 
 
 def _transposed(rows: Sequence[Row]) -> list[list[str]]:

@@ -19,6 +19,9 @@ def t(text: str) -> str:
     [
         (f"<m:f><m:num>{t('3')}</m:num><m:den>{t('4')}</m:den></m:f>", "3/4"),
         (f"<m:f><m:num>{t('a+b')}</m:num><m:den>{t('c')}</m:den></m:f>", "\\frac{a+b}{c}"),
+        (f"<m:f><m:num>{t('-b')}</m:num><m:den>{t('2a')}</m:den></m:f>{t('c')}", "\\frac{-b}{2a}c"),
+        (f"<m:f><m:num>{t('1')}</m:num><m:den>{t('2')}</m:den></m:f>{t('m')}", "1/2 m"),
+        (f"<m:f><m:num>{t('1')}</m:num><m:den>{t('2')}</m:den></m:f>{t('+x')}", "1/2+x"),
         (f"<m:sSup><m:e>{t('10')}</m:e><m:sup>{t('6')}</m:sup></m:sSup>", "10^6"),
         (f"<m:sSup><m:e>{t('x')}</m:e><m:sup>{t('n+1')}</m:sup></m:sSup>", "x^{n+1}"),
         (f"<m:sSub><m:e>{t('v')}</m:e><m:sub>{t('max')}</m:sub></m:sSub>", "v_{max}"),

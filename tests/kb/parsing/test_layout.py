@@ -38,7 +38,13 @@ def test_words_and_wide_characters() -> None:
 
 @pytest.mark.parametrize(
     ("base", "mark", "shift", "text"),
-    [("4,512", "1", 4, "4,512 [1]"), ("10", "6", 4, "10^6"), ("25 m", "2", 4, "25 m²"), ("H", "2", -2, "H2")],
+    [
+        ("4,512", "1", 4, "4,512 [1]"),
+        ("10", "6", 4, "10^6"),
+        ("25 m", "2", 4, "25 m²"),
+        ("H", "2", -2, "H2"),
+        ("V", "2", -5, "V2"),
+    ],
 )
 def test_small_runs_are_raised_or_lowered(base: str, mark: str, shift: float, text: str) -> None:
     runs = [run(base, 50, 700), run(mark, 50 + 5 * len(base), 700 + shift, 6)]
@@ -55,6 +61,12 @@ def test_columns_are_read_one_after_the_other() -> None:
     runs += [run(text, x, y) for x, y, text in rows]
     runs.append(run("1", 325, 600))
     assert texts(runs) == [runs[0].text, *left, *right, "1"]
+
+
+def test_three_columns_on_common_lines() -> None:
+    columns = [[f"{name} {n} the members may resign" for n in range(6)] for name in ("one", "two", "six")]
+    runs = [run(columns[side][n], 50 + 180 * side, 700 - 12 * n) for n in range(6) for side in range(3)]
+    assert texts(runs) == [text for column in columns for text in column]
 
 
 def test_columns_whose_lines_do_not_meet() -> None:

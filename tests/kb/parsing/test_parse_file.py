@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import docx
 import pytest
+from docx.enum.style import WD_STYLE_TYPE
 
 from kb.errors import (
     BlankFile,
@@ -689,6 +691,19 @@ def test_pptx_shapes_are_read_from_top_to_bottom(tmp_path: Path) -> None:
         *("01", "Open the valve", "02", "Fill with 10^6 ml", "1. one", "2. two"),
         *("Region: North; Rate: 5", "Region: North; Rate: 6"),
     ]
+
+
+def test_docx_text_that_a_style_raises(tmp_path: Path) -> None:
+    document = docx.Document()
+    document.styles.add_style("Mark", WD_STYLE_TYPE.CHARACTER).font.superscript = True
+    document.styles.add_style("Note mark", WD_STYLE_TYPE.CHARACTER).base_style = document.styles["Mark"]
+    paragraph = document.add_paragraph("Dose 10")
+    paragraph.add_run("7", style="Mark")
+    paragraph.add_run(" cells for 4,512")
+    paragraph.add_run("1", style="Note mark")
+    paragraph.add_run(" EUR")
+    document.save(str(tmp_path / "a"))
+    assert parse_file(tmp_path / "a", "a.docx").text == "Dose 10^7 cells for 4,512 [1] EUR"
 
 
 def test_xlsx_merged_cells_and_raised_text(tmp_path: Path) -> None:

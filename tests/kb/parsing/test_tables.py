@@ -156,3 +156,65 @@ def test_long_table_of_a_page_repeats_its_header() -> None:
     assert lines[:2] == ["Valve\tPressure", "V-0\t0 bar"]
     assert lines.count("Valve\tPressure") > 2
     assert list(headed_lines([["1", "2"], ["3", "4"], ["5", "6"]])) == ["1\t2", "3\t4", "5\t6"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        (
+            [
+                ["员工登记表", S, S, S],
+                ["姓名", "王芳", "性别", "女"],
+                ["出生日期", "1990-03-07", "部门", "研发部"],
+                ["地址", "上海", S, S],
+            ],
+            ["员工登记表", "姓名: 王芳; 性别: 女", "出生日期: 1990-03-07; 部门: 研发部", "地址: 上海"],
+        ),
+        (
+            [["Company:", "Birch", "", "Contact:", "Ann"], ["Phone:", "555-1", "", "Fax:", ""]],
+            ["Company: Birch; Contact: Ann", "Phone: 555-1"],
+        ),
+        (
+            [
+                ["Name", "Ann", "City", "Rome"],
+                ["Phone", "5", "Email", "a@b.c"],
+                ["Item", "Qty", "Price"],
+                ["Nut", "5", "7"],
+            ],
+            ["Name: Ann; City: Rome", "Phone: 5; Email: a@b.c", "Item: Nut; Qty: 5; Price: 7"],
+        ),
+    ],
+)
+def test_form_names_each_field(rows: list[list[str]], lines: list[str]) -> None:
+    assert list(table_lines(rows)) == lines
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [["Name", "Dept", "City", "Phone"], ["Ann", "HR", "Rome", "5551"], ["Bob", "IT", "Bonn", "5552"]],
+        [["Category", "Gold", "Silver", "Bronze"], ["Status", "active", "idle", "none"], ["Price", "10", "5", "1"]],
+    ],
+)
+def test_tables_of_four_columns_are_no_forms(rows: list[list[str]]) -> None:
+    assert f"{rows[0][0]}: {rows[0][1]}; {rows[0][2]}: {rows[0][3]}" not in list(table_lines(rows))
+
+
+def test_totals_do_not_take_the_name_of_a_column() -> None:
+    rows = [["Item", "Unit price", "Amount"], ["Nut", "3", "30"], ["", "Subtotal", "30"], ["", "VAT 19%", "5.7"]]
+    assert list(table_lines(rows)) == [
+        "Item: Nut; Unit price: 3; Amount: 30",
+        "Subtotal; Amount: 30",
+        "VAT 19%; Amount: 5.7",
+    ]
+
+
+def test_tables_below_each_other_have_their_own_headers() -> None:
+    rows = [
+        *(["Pumps"], ["Model", "Flow", "Price"], ["P1", "10", "100"], ["P2", "20", "200"]),
+        *(["Motors"], ["Model", "Power (kW)", "Price"], ["M1", "1.5", "150"], ["M2", "2.2", "190"]),
+    ]
+    assert list(table_lines(rows)) == [
+        *("Pumps", "Model: P1; Flow: 10; Price: 100", "Model: P2; Flow: 20; Price: 200"),
+        *("Motors", "Model: M1; Power (kW): 1.5; Price: 150", "Model: M2; Power (kW): 2.2; Price: 190"),
+    ]
