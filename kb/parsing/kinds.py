@@ -24,6 +24,7 @@ from kb.parsing.media_types import (
     PLAIN,
     SUPPORTED_EXTENSIONS,
     WEB_ARCHIVE,
+    XML,
 )
 
 _OOXML_MAIN = {
@@ -85,6 +86,8 @@ def detect_media_type(path: Path, name: str) -> str:
         return HTML
     if _MHTML.match(head):
         return WEB_ARCHIVE
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<?xml"):
+        return XML
     return COMMA_SEPARATED if known == OLD_EXCEL else PLAIN
 
 

@@ -61,6 +61,7 @@ def test_a_stray_cell_of_old_excel_costs_nothing(tmp_path: Path) -> None:
         ("a.xls", samples.make_xlsx({"S": [["A", "B"], [1, 2]]}), "EXCEL", "S\nA: 1; B: 2"),
         ("a.doc", "<!DOCTYPE html><p>Words</p>", "HTML", "Words"),
         ("a.doc", "Words", "PLAIN", "Words"),
+        ("a.xls", "<?xml version='1.0'?><Workbook>1</Workbook>", "XML", "<?xml version='1.0'?><Workbook>1</Workbook>"),
     ],
 )
 def test_files_with_the_names_of_others_are_read(
