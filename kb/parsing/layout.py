@@ -89,6 +89,7 @@ class Line:
     end: float = 0.0
     is_row: bool = False  # several cells
     has_gap_before: bool = False
+    cells: tuple[tuple[float, float], ...] = ()  # from where to where each goes
 
 
 class Rulings:
@@ -381,6 +382,40 @@ def _row_text(row: list[Segment], cell_gap: float) -> str:
     return "".join(pieces)
 
 
+def _cells(row: list[Segment], cell_gap: float) -> Iterator[tuple[float, float]]:
+    left = row[0].left
+    for before, segment in pairwise(row):
+        if _is_cell_gap(before, segment, cell_gap):
+            yield left, before.right
+            left = segment.left
+    yield left, row[-1].right
+
+
+def with_empty_cells(lines: Sequence[Line]) -> list[list[str]]:
+    """The cells of rows below each other, with empty ones where a row has none in a column of the widest rows."""
+    rows = [line.text.split("\t") for line in lines]
+    width = max(map(len, rows))
+    whole = [line.cells for line in lines if len(line.cells) == width]
+    edges = [
+        (min(left for left, _right in each), max(right for _left, right in each)) for each in zip(*whole, strict=True)
+    ]
+    if not edges or any(left < right for (_left, right), (left, _right) in pairwise(edges)):
+        return rows
+    return [_placed(row, line.cells, edges) for row, line in zip(rows, lines, strict=True)]
+
+
+def _placed(row: list[str], cells: Sequence[tuple[float, float]], edges: Sequence[tuple[float, float]]) -> list[str]:
+    """The row with each cell in the one column that it is in; as it is if any cell is in none, or in several."""
+    places = [[index for index, edge in enumerate(edges) if cell[0] < edge[1] and cell[1] > edge[0]] for cell in cells]
+    columns_of_row = [each[0] for each in places if len(each) == 1]
+    if len(columns_of_row) < len(row) or len(set(columns_of_row)) < len(row):
+        return row
+    placed = [""] * (max(columns_of_row) + 1)
+    for index, text in zip(columns_of_row, row, strict=True):
+        placed[index] = text
+    return placed
+
+
 def _is_cell_gap(before: Segment, segment: Segment, cell_gap: float = _CELL_GAP) -> bool:
     if segment.is_ruled:
         return True
@@ -405,6 +440,7 @@ def _lines(rows: list[list[Segment]]) -> list[Line]:
             begin,
             end,
             any(_is_cell_gap(*pair, cell_gap) for pair in pairwise(row)),
+            cells=tuple(_cells(row, cell_gap)),
         )
         for row in rows
     ]

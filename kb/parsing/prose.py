@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from kb.models import TableRows
-from kb.parsing.layout import Line
+from kb.parsing.layout import Line, with_empty_cells
 from kb.parsing.tables import headed_lines
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def join_lines(lines: Sequence[Line], words: Words) -> tuple[str, list[TableRows
         block = list(group)
         gap = "" if not text else "\n\n" if block[0].has_gap_before else "\n"
         if is_table and len(block) > 1:
-            rows = "\n".join(headed_lines([line.text.split("\t") for line in block]))
+            rows = "\n".join(headed_lines(with_empty_cells(block)))
             tables.append(TableRows(len(text) + len(gap), len(text) + len(gap) + len(rows)))
             text += gap + rows
         else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from kb.parsing.boilerplate import PageLines, RunningLines, is_page_number
-from kb.parsing.layout import Line, TextRun, read_lines
+from kb.parsing.layout import Line, TextRun, read_lines, with_empty_cells
 from kb.parsing.prose import Words, join_lines
 
 
@@ -28,6 +28,20 @@ def test_cells_of_a_row_are_parted_by_tabs() -> None:
     ]
     assert texts(runs) == ["200.01\t1\t11", "400.01\t3\t22", "1600.01\t15\t88"]
     assert texts(runs[::-1]) == ["200.01\t1\t11", "400.01\t3\t22", "1600.01\t15\t88"]
+
+
+def test_rows_show_their_empty_cells() -> None:
+    rows = [("Item", "Note", "2023", "2022"), ("Sales", "3", "4512", "4100"), ("Profit", "", "2201", "1899")]
+    runs = [
+        run(cell, 50 + 60 * column, 700 - 14 * row)
+        for row, cells in enumerate([*rows, ("Cash only", "", "", "7")])
+        for column, cell in enumerate(cells)
+        if cell
+    ]
+    lines = read_lines(runs)
+    assert with_empty_cells(lines) == [*map(list, rows), ["Cash only", "", "", "7"]]
+    wide = read_lines([*runs, run("over two of the columns", 50, 644), run("7", 230, 644)])
+    assert with_empty_cells(wide)[-1] == ["over two of the columns", "7"]
 
 
 def test_words_and_wide_characters() -> None:
@@ -83,8 +97,8 @@ def test_gap_between_paragraphs() -> None:
 # --- lines that only the width broke ---
 
 
-def line(text: str, right: float = 300, **more: bool) -> Line:
-    return Line(text, 50, right, 700, 10, 50, 300, **more)
+def line(text: str, right: float = 300, is_row: bool = False, has_gap_before: bool = False) -> Line:
+    return Line(text, 50, right, 700, 10, 50, 300, is_row, has_gap_before)
 
 
 def joined(*lines: Line | str) -> str:
