@@ -256,6 +256,8 @@ class _Block:
 
     def _labels_of(self, row: Row, labels: list[str]) -> list[str]:
         """The labels without that of a cell that names the row and stands in a column of something else."""
+        if row[0] and len(row) > 1 and row[1]:
+            return labels
         first = next(index for index, cell in enumerate(row) if cell and cell != SPANNED)
         if SPANNED in row or first > len(labels):
             return labels

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -161,12 +162,16 @@ class Workbook:
         return cells
 
     def _text(self, cell: Element) -> str:
-        kind, value = cell.get("t", "n"), cell.findtext("{*}v") or ""
+        kind, value, formula = cell.get("t", "n"), "", None
         if kind == "inlineStr":
             return "".join(_string(each) for each in cell.iterchildren("{*}is"))
+        for child in cell:  # looking for each by its name takes several times as long
+            if isinstance(child.tag, str) and child.tag.endswith("}v"):
+                value = child.text or ""
+            elif isinstance(child.tag, str) and child.tag.endswith("}f"):
+                formula = child.text or ""
         if not value:
-            formula = cell.findtext("{*}f")
-            if cell.find("{*}f") is None or kind == "str":
+            if formula is None or kind == "str":
                 return ""
             self.unstored_formulas += 1
             return clean(f"={formula}") if formula else ""
@@ -277,7 +282,12 @@ def _string(item: Element) -> str:
 def _column(reference: str) -> int:
     """1 for A, 27 for AA; 0 if the reference names no column."""
     match = _REFERENCE.match(reference)
+    return _column_number(match.group(1).upper()) if match else 0
+
+
+@lru_cache(maxsize=_MAX_COLUMNS)
+def _column_number(letters: str) -> int:
     number = 0
-    for letter in match.group(1).upper() if match else "":
+    for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1
     return number
