@@ -43,12 +43,18 @@ def read(process: ParserProcess, path: Path, limits: Limits) -> dict[str, Any]:
     process.start()
     _reset_peaks()
     began = time.perf_counter()
+    peak = 0  # so far: the parser may end after its last page
+
+    def note_peak(done: int, total: int) -> None:
+        nonlocal peak
+        peak = max([peak, *_peaks()])
+
     found: dict[str, Any] = {"state": "ready", "error": None, "text": "", "pages": 0}
     found |= {"headings": [], "chunks": [], "notes": []}
     try:
         media_type = detect_media_type(path, path.name)
         notes: list[Note] = []
-        parts = process.parse(path, path.name, media_type, limits, None, lambda: False)
+        parts = process.parse(path, path.name, media_type, limits, note_peak, lambda: False)
         for stretch in read_ranges(_noting_headings(parts, found["headings"])):
             text = stretch.document.text
             found["text"] += text
@@ -64,7 +70,7 @@ def read(process: ParserProcess, path: Path, limits: Limits) -> dict[str, Any]:
     except KbError as error:
         found |= {"state": "failed", "error": str(error)}
     seconds = round(time.perf_counter() - began, 3)
-    return {"file": str(path), **found, "seconds": seconds, "peak_mb": max(_peaks(), default=0)}
+    return {"file": str(path), **found, "seconds": seconds, "peak_mb": max([peak, *_peaks()])}
 
 
 def _noting_headings(parts: Iterable[ParsedDocument], headings: list[dict[str, Any]]) -> Iterator[ParsedDocument]:

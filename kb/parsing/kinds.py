@@ -44,6 +44,13 @@ _OLE_STREAMS = {
 _ZIPPED = (".docx", ".pptx", ".xlsx", ".xlsb", ".odt", ".ods", ".odp", ".epub")
 _OLD = (".doc", ".ppt", ".xls", ".msg")
 _BINARY_FORMATS = {BY_EXTENSION[extension]: extension for extension in (*_ZIPPED, *_OLD)}
+_PICTURES = {
+    ".png": re.compile(rb"\x89PNG\r\n"),
+    ".jpg": re.compile(rb"\xff\xd8\xff"),
+    ".tiff": re.compile(rb"II[*+]\0|MM\0[*+]"),
+    ".webp": re.compile(rb"RIFF....WEBP", re.S),
+    ".bmp": re.compile(rb"BM.{4}\0{4}", re.S),
+}
 _STRICT = b"http://purl.oclc.org/ooxml/"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HTML = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?(?:<!--.*?-->\s*+)*+(?:<!doctype\s+html|<html[\s>])", re.I | re.S)
@@ -106,6 +113,8 @@ def check(source: Source) -> str:
         _check_container(source, _BINARY_FORMATS[source.media_type])
     elif parser == "rtf":
         _check_rich_text(source)
+    elif parser == "picture":
+        _check_picture(source)
     else:
         _check_text(source, parser)
     return parser
@@ -162,6 +171,14 @@ def _check_rich_text(source: Source) -> None:
     head = _read_head(source.path)
     if not head.lstrip().startswith(b"{\\rtf"):
         raise WrongFormat(name=source.name, expected=LABELS[".rtf"], actual=_describe(source.path, head))
+
+
+def _check_picture(source: Source) -> None:
+    """Raise unless it is a picture; many have the name of another kind of picture."""
+    head = _read_head(source.path)
+    if not any(begin.match(head) for begin in _PICTURES.values()):
+        expected = LABELS[next(name for name in _PICTURES if BY_EXTENSION[name] == source.media_type)]
+        raise WrongFormat(name=source.name, expected=expected, actual=_describe(source.path, head))
 
 
 def _check_text(source: Source, parser: str) -> None:
@@ -244,7 +261,9 @@ def _extension_of_content(path: Path, head: bytes) -> str:
         return _extension_of_zip(path)
     if head.startswith(b"%PDF-"):
         return ".pdf"
-    return ".rtf" if head.startswith(b"{\\rtf") else ""
+    if head.startswith(b"{\\rtf"):
+        return ".rtf"
+    return next((extension for extension, begin in _PICTURES.items() if begin.match(head)), "")
 
 
 def _extension_of_ole(path: Path) -> str:

@@ -19,6 +19,8 @@ OPEN_TEXT, OPEN_SHEETS, OPEN_SLIDES = (f"{_OPEN_DOCUMENT}.{kind}" for kind in ("
 RICH_TEXT = "application/rtf"
 MAIL, OUTLOOK_MAIL, WEB_ARCHIVE = "message/rfc822", "application/vnd.ms-outlook", "multipart/related"
 EPUB, NOTEBOOK = "application/epub+zip", "application/x-ipynb+json"
+PNG, JPEG, TIFF, WEBP, BITMAP = "image/png", "image/jpeg", "image/tiff", "image/webp", "image/bmp"
+PICTURES = (PNG, JPEG, TIFF, WEBP, BITMAP)
 ZIP = "application/zip"
 JSON, JSON_LINES, XML = "application/json", "application/jsonl", "application/xml"
 RESTRUCTURED_TEXT, ORG, TEX, ASCIIDOC = "text/x-rst", "text/x-org", "text/x-tex", "text/asciidoc"
@@ -51,39 +53,43 @@ _CODE = {
 CODE = {f"text/x-{language}": language for language in _CODE}
 
 # Each media type that can be read, and the module in this package that does.
-PARSERS = {
-    PDF: "pdf",
-    MARKDOWN: "markdown",
-    PLAIN: "plain",
-    HTML: "html",
-    WORD: "docx",
-    POWERPOINT: "pptx",
-    EXCEL: "xlsx",
-    COMMA_SEPARATED: "csv",
-    TAB_SEPARATED: "csv",
-    JSON: "data",
-    JSON_LINES: "data",
-    XML: "data",
-    RESTRUCTURED_TEXT: "markup",
-    ORG: "markup",
-    TEX: "markup",
-    ASCIIDOC: "markup",
-    SUBRIP: "subtitles",
-    WEBVTT: "subtitles",
-    MAIL: "eml",
-    WEB_ARCHIVE: "eml",
-    OUTLOOK_MAIL: "outlook",
-    OLD_EXCEL: "xls",
-    BINARY_EXCEL: "xlsb",
-    OLD_WORD: "doc",
-    RICH_TEXT: "rtf",
-    EPUB: "epub",
-    NOTEBOOK: "notebook",
-    OPEN_TEXT: "opendocument",
-    OPEN_SHEETS: "opendocument",
-    OPEN_SLIDES: "opendocument",
-} | dict.fromkeys(CODE, "code")
-STARTS_AT_PAGE = (PDF,)  # those whose parser can begin at any page
+PARSERS = (
+    {
+        PDF: "pdf",
+        MARKDOWN: "markdown",
+        PLAIN: "plain",
+        HTML: "html",
+        WORD: "docx",
+        POWERPOINT: "pptx",
+        EXCEL: "xlsx",
+        COMMA_SEPARATED: "csv",
+        TAB_SEPARATED: "csv",
+        JSON: "data",
+        JSON_LINES: "data",
+        XML: "data",
+        RESTRUCTURED_TEXT: "markup",
+        ORG: "markup",
+        TEX: "markup",
+        ASCIIDOC: "markup",
+        SUBRIP: "subtitles",
+        WEBVTT: "subtitles",
+        MAIL: "eml",
+        WEB_ARCHIVE: "eml",
+        OUTLOOK_MAIL: "outlook",
+        OLD_EXCEL: "xls",
+        BINARY_EXCEL: "xlsb",
+        OLD_WORD: "doc",
+        RICH_TEXT: "rtf",
+        EPUB: "epub",
+        NOTEBOOK: "notebook",
+        OPEN_TEXT: "opendocument",
+        OPEN_SHEETS: "opendocument",
+        OPEN_SLIDES: "opendocument",
+    }
+    | dict.fromkeys(CODE, "code")
+    | dict.fromkeys(PICTURES, "picture")
+)
+STARTS_AT_PAGE = (PDF, TIFF)  # those whose parser can begin at any page
 # Those that cannot consist of images.
 TEXT_PARSERS = ("plain", "markdown", "html", "csv", "data", "markup", "subtitles", "code", "notebook", "rtf")
 
@@ -109,6 +115,11 @@ _DOCUMENTS = {
     ".rtf": RICH_TEXT,
     ".epub": EPUB,
     ".ipynb": NOTEBOOK,
+    ".png": PNG,
+    ".jpg": JPEG,
+    ".tiff": TIFF,
+    ".webp": WEBP,
+    ".bmp": BITMAP,
 }
 SUPPORTED_EXTENSIONS = tuple(_DOCUMENTS)  # as messages and pages name them; text is read under any name
 _OTHER_NAMES = {
@@ -135,6 +146,8 @@ _OTHER_NAMES = {
     ".adoc": ASCIIDOC,
     ".asciidoc": ASCIIDOC,
     ".mhtml": WEB_ARCHIVE,
+    ".jpeg": JPEG,
+    ".tif": TIFF,
     ".srt": SUBRIP,
     ".vtt": WEBVTT,
 }
@@ -166,4 +179,9 @@ LABELS = {
     ".xlsx": "Excel (.xlsx)",
     ".xlsb": "Excel (.xlsb)",
     ".zip": N_("ZIP archive"),
+    ".png": N_("picture, .png"),
+    ".jpg": N_("picture, .jpg"),
+    ".tiff": N_("picture, .tiff"),
+    ".webp": N_("picture, .webp"),
+    ".bmp": N_("picture, .bmp"),
 }

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pypdfium2
 import pytest
+from PIL import Image
 from pypdf import PdfReader, PdfWriter
 
+from kb.errors import DamagedFile, FileTooLarge, KbError, WrongFormat
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing import Limits, ParserProcess, detect_media_type, joined, media_types, ocr, parse_file, parse_source
 from kb.parsing.builder import Source
+from kb.parsing.media_types import JPEG, PNG, TIFF, WEBP
+from kb.parsing.picture import _pixels
 from kb.parsing.scans import MAX_PIXELS, render
 from tests.kb.parsing import parsing_samples as samples
 
@@ -104,6 +110,66 @@ def test_the_process_tells_of_progress_and_ends_afterwards(tmp_path: Path) -> No
         assert lines(joined(parts)) == LINES
         assert reports.count((0, 1)) > len(LINES)
         assert [each for each in psutil.Process().children() if "kb.parsing.child" in each.cmdline()] == []
+
+
+def picture(kind: str, mode: str = "L", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with Image.open(samples.SCAN) as image:
+        image.convert("L").convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_pictures_are_read(tmp_path: Path) -> None:
+    document = parse_file(samples.write(tmp_path, "a", picture("PNG", "RGBA")), "a.JPG")
+    assert lines(document) == LINES
+    assert document.notes == (Note(NoteKind.RECOGNISED, 1, (1,)),)
+
+
+def test_photos_are_turned_as_the_camera_was(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(io.BytesIO(picture("PNG"))) as image:
+        image.rotate(180).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as photo, Image.open(samples.SCAN) as scan:
+        difference = np.asarray(scan.convert("L"), int) - _pixels(photo)[:, :, 0]
+    assert np.abs(difference).mean() < 5
+
+
+def test_pages_of_a_fax_are_pages(tmp_path: Path) -> None:
+    with Image.open(samples.SCAN) as scan:
+        fax, blank = scan.convert("1"), Image.new("1", scan.size, 1)
+    fax.save(tmp_path / "a.tif", save_all=True, append_images=[blank, fax], compression="group4")
+    document = parse_file(tmp_path / "a.tif", "a.tif")
+    assert lines(document) == [*LINES, *LINES]
+    assert [page.number for page in document.pages] == [1, 2, 3]
+    assert document.notes == (Note(NoteKind.RECOGNISED, 2, (1, 3)), Note(NoteKind.IMAGES_ONLY, 1, (2,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("a.png", picture("PNG")[:-2000], DamagedFile),
+        ("a.jpg", b"\xff\xd8\xff" + 100 * b"\0", DamagedFile),
+        ("a.png", b"Some text.", WrongFormat),
+        ("a.webp", samples.make_pdf(["Text"]), WrongFormat),
+    ],
+)
+def test_what_is_no_whole_picture_is_refused(tmp_path: Path, name: str, content: bytes, error: type[KbError]) -> None:
+    with pytest.raises(error):
+        parse_file(samples.write(tmp_path, name, content), name)
+
+
+def test_huge_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kb.parsing.picture._MAX_DECODED_PIXELS", 1000)
+    with pytest.raises(FileTooLarge):
+        parse_file(samples.write(tmp_path, "a.png", picture("PNG")), "a.png")
+
+
+def test_pictures_without_a_name_are_known(tmp_path: Path) -> None:
+    for kind, mode, media_type in (("PNG", "P", PNG), ("JPEG", "L", JPEG), ("TIFF", "1", TIFF), ("WEBP", "RGB", WEBP)):
+        assert detect_media_type(samples.write(tmp_path, "a", picture(kind, mode)), "a") == media_type
+    with Image.open(io.BytesIO(picture("TIFF", "I;16"))) as image:
+        assert _pixels(image).dtype == np.uint8
 
 
 def test_images_of_large_pages_are_bounded() -> None:
