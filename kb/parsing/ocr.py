@@ -31,7 +31,7 @@ Image = NDArray[np.uint8]  # (height, width, 3), blue first
 _Points = NDArray[np.float64]
 
 _MAX_CPU_SECONDS = 90.0  # for one page: a dense one takes 10 to 20, however busy the machine is
-_DETECTION_SIDE = 1600  # pixels, at most: finding lines needs fewer than reading them
+_DETECTION_SIDE = 1280  # pixels, at most: finding lines needs fewer than reading them
 _MIN_SCORE = 0.5
 _TALL = 2.5  # times as high as wide: a line that runs up or down, and not a lone 1 or l
 _SAMPLE = 9  # lines that tell whether the page is upside down
