@@ -192,8 +192,8 @@ class BlankFile(DocumentError):
 
 
 class NoText(DocumentError):
-    message = N_("No text was found in “{name}”. It may contain only scanned images.")
-    remedy = N_("Run text recognition (OCR) on it, then upload the result.")
+    message = N_("No text was found in “{name}”.")
+    remedy = N_("If it is a scan, upload a sharper one, or a copy on which text recognition (OCR) was run.")
 
 
 class GarbledText(DocumentError):
