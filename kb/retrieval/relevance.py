@@ -38,6 +38,7 @@ FEW_CODES, SHARE_OF_CODE = 2, 0.25
 # Terms such as `e4012`, `a1023_7`, `第3条`, `20240315` and `13800138000`, but neither 3_14 nor 19th: they mean exactly
 # one thing.
 _CODE = re.compile(r"[^\W\d_]\w*\d\w*|\d\w*[a-z]\d\w*|\w*\d\w*_\w+_\w+|\d{8,}")
+_ORDINAL = re.compile("第")  # 第1个 and 第49届 stand in texts about anything
 
 
 class Cosines:
@@ -79,6 +80,7 @@ class Relevance:
         """Without `cosines`, they say nothing about this question."""
         self._forms = lexical.question_forms(question)
         self._codes = [forms for forms in self._forms if _CODE.fullmatch(forms[0])]
+        self._sought = [forms for forms in self._codes if not _ORDINAL.match(forms[0])]
         self._is_long = len(self._forms) > LONG or len(question) > LONG_TEXT
         self._cosines = cosines
 
@@ -95,7 +97,7 @@ class Relevance:
     def of(self, chunk: Chunk, cosine: float | None) -> float:
         """The relevance of `chunk`; `cosine` is None if the dense route did not find it."""
         overlap = self.overlap(chunk)
-        if len(self._codes) <= FEW_CODES and self._holds_code(chunk):
+        if len(self._sought) <= FEW_CODES and any(lexical.held(self._sought, chunk.terms)):
             overlap = max(overlap, SHARE_OF_CODE)
         if self._cosines is None:
             found = ALONE * overlap

@@ -109,6 +109,11 @@ def test_code_at_the_end_of_a_long_question_is_what_it_asks_for(story: str, time
     assert compared.of(chunk("E4013: valve stuck."), 0.7) < THRESHOLD
 
 
+def test_ordinal_alone_makes_no_passage_relevant() -> None:
+    compared = relevance("哪个球队是第一个使用拉里伯德条款的球队，后来又在决赛里战胜了哪个对手？", [0.62] * 50)
+    assert compared.of(chunk("第一个来客坐在窗边，点了一杯茶。"), 0.6) < THRESHOLD
+
+
 @pytest.mark.parametrize("asked", ["2024-01-02", "2024年1月2日", "A-1023/7"])
 def test_passage_with_the_code_that_is_asked_for_covers_the_question(asked: str) -> None:
     compared = relevance(f"{asked}的会议上，董事会作出了哪些决定？")
