@@ -79,14 +79,21 @@ class Relevance:
     def __init__(self, question: str, cosines: Cosines | None = None) -> None:
         """Without `cosines`, they say nothing about this question."""
         self._forms = lexical.question_forms(question)
-        self._codes = [forms for forms in self._forms if _CODE.fullmatch(forms[0])]
-        self._sought = [forms for forms in self._codes if not _ORDINAL.match(forms[0])]
+        # Places among the forms.
+        self._codes = [place for place, forms in enumerate(self._forms) if _CODE.fullmatch(forms[0])]
+        self._sought = [place for place in self._codes if not _ORDINAL.match(self._forms[place][0])]
         self._is_long = len(self._forms) > LONG or len(question) > LONG_TEXT
         self._cosines = cosines
 
     def overlap(self, chunk: Chunk) -> float:
         """The share (0 to 1) of the question's terms that `chunk` holds; of a long question, that of its best part."""
-        held = lexical.held(self._forms, chunk.terms)
+        return self._share(self._held(chunk))
+
+    def _held(self, chunk: Chunk) -> list[bool]:
+        """Which of the question's forms `chunk` holds."""
+        return lexical.held(self._forms, chunk.terms)
+
+    def _share(self, held: Sequence[bool]) -> float:
         window = WINDOW_OF_LONG if self._is_long else WINDOW
         count = best = sum(held[:window])
         for leaving, coming in zip(held, held[window:], strict=False):
@@ -96,8 +103,9 @@ class Relevance:
 
     def of(self, chunk: Chunk, cosine: float | None) -> float:
         """The relevance of `chunk`; `cosine` is None if the dense route did not find it."""
-        overlap = self.overlap(chunk)
-        if len(self._sought) <= FEW_CODES and any(lexical.held(self._sought, chunk.terms)):
+        held = self._held(chunk)
+        overlap = self._share(held)
+        if len(self._sought) <= FEW_CODES and any(held[place] for place in self._sought):
             overlap = max(overlap, SHARE_OF_CODE)
         if self._cosines is None:
             found = ALONE * overlap
@@ -105,22 +113,23 @@ class Relevance:
             lift = self._cosines.lift(chunk.text, cosine, holds_terms=overlap > 0)
             both = LIFT_WEIGHT * lift + OVERLAP_WEIGHT * overlap
             # Cosines say little of a code or date, so a passage with the one that is asked for need not stand out.
-            says_little = self._is_long or self._holds_code(chunk)
+            says_little = self._is_long or self._holds_code(held)
             found = max(both, (ALONE if says_little else AGAINST) * overlap)
-        return min(max(found, 0.0), 1.0) * self._without_codes(chunk)
+        return min(max(found, 0.0), 1.0) * self._without_codes(held)
 
     def coverage(self, chunk: Chunk) -> float:
         """How much (0 to 1) of what is asked for `chunk` names: all, if it has the code or date; else the overlap."""
-        return 1.0 if self._holds_code(chunk) else self.overlap(chunk)
+        held = self._held(chunk)
+        return 1.0 if self._holds_code(held) else self._share(held)
 
-    def _holds_code(self, chunk: Chunk) -> bool:
-        return any(lexical.held(self._codes, chunk.terms))
+    def _holds_code(self, held: Sequence[bool]) -> bool:
+        return any(held[place] for place in self._codes)
 
-    def _without_codes(self, chunk: Chunk) -> float:
-        """The share of the question that is left if it names codes, and `chunk` holds none of them; else 1.
+    def _without_codes(self, held: Sequence[bool]) -> float:
+        """The share of the question that is left if it names codes, and the passage holds none of them; else 1.
 
         A code weighs twice as much as another term. A long text holds many that it does not ask for.
         """
-        if not self._codes or len(self._forms) > WINDOW or self._holds_code(chunk):
+        if not self._codes or len(self._forms) > WINDOW or self._holds_code(held):
             return 1.0
         return 1 - 2 * len(self._codes) / (len(self._forms) + len(self._codes))
