@@ -301,10 +301,7 @@ class Documents:
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
                 documents.c.live_version_id.in_(version_ids),
-                documents.c.knowledge_base_id == knowledge_base_id,
-                documents.c.deleted_at.is_(None),
-                knowledge_bases.c.owner_id == user_id,
-                knowledge_bases.c.deleted_at.is_(None),
+                _is_own(user_id, knowledge_base_id),
             )
         )
         with self._database.read() as connection:
@@ -317,9 +314,7 @@ class Documents:
             .join(versions, versions.c.id == documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
-                documents.c.knowledge_base_id == knowledge_base_id,
-                documents.c.deleted_at.is_(None),
-                knowledge_bases.c.owner_id == user_id,
+                _is_own(user_id, knowledge_base_id),
                 sa.cast(versions.c.notes, sa.Text).contains('"kind"'),
             )
             .order_by(documents.c.name)
@@ -444,6 +439,16 @@ def _is_called(name: str, wanted: str) -> bool:
     """Whether `name` is `wanted` with at most folders and an extension: “report.v2.pdf” is not called “report”."""
     path = PurePosixPath(name)
     return wanted in (name, name.removesuffix(path.suffix), path.name, path.stem)
+
+
+def _is_own(user_id: UUID, knowledge_base_id: UUID) -> sa.ColumnElement[bool]:
+    """Documents of this knowledge base if it is the user's; neither is deleted."""
+    return sa.and_(
+        documents.c.knowledge_base_id == knowledge_base_id,
+        documents.c.deleted_at.is_(None),
+        knowledge_bases.c.owner_id == user_id,
+        knowledge_bases.c.deleted_at.is_(None),
+    )
 
 
 def _is_in(states: Collection[VersionState]) -> sa.ColumnElement[bool]:
