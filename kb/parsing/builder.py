@@ -87,8 +87,8 @@ class TextBuilder:
         """Append a block, `gap` newlines after the previous one; return where it begins."""
         return self.add_clean(clean(text), gap=gap)
 
-    def add_clean(self, text: str, *, gap: int = 1) -> int:
-        """Like `add`, for text that is already clean."""
+    def add_clean(self, text: str, *, gap: int = 1, tables: Iterable[TableRows] = ()) -> int:
+        """Like `add`, for text that is already clean. `tables`: which of its lines are rows."""
         text = text.strip("\n")
         if not text or text.isspace():
             return self.length
@@ -101,6 +101,8 @@ class TextBuilder:
         self._pages += [PageStart(start, number) for number in self._waiting]
         self._waiting.clear()
         self._append(text)
+        for rows in tables:
+            self.mark_rows(start + rows.start, start + rows.end)
         return start
 
     def add_rows(self, lines: Iterable[str]) -> None:

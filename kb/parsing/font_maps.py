@@ -7,9 +7,10 @@ import re
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from kb.parsing.glyphs import SPACES
+
 _SAMPLE = 400  # characters of a page, evenly spaced
 _FEWEST = 10  # a few bullets or signs of a formula do no harm
-_SPACES = frozenset((0x20, 0xA0, 0x3000, 0x9, 0xD, 0xA))
 _MOST_UNMAPPED = 0.3  # of a page's characters
 _ORDINARY = re.compile(r"[A-Za-z0-9.,:;()%/-]")
 _VOWELS = re.compile("[aeiouAEIOU]")
@@ -29,7 +30,7 @@ def looks_garbled(textpage: pypdfium2.PdfTextPage) -> bool:
     found: list[str] = []
     for index in range(0, total, max(1, total // _SAMPLE)):
         code = pdfium.FPDFText_GetUnicode(textpage.raw, index)
-        if code in _SPACES:
+        if code in SPACES:
             continue
         codes += 1
         if pdfium.FPDFText_HasUnicodeMapError(textpage.raw, index) == 1:

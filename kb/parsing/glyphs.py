@@ -18,7 +18,7 @@ from kb.parsing.prose import HYPHEN
 from kb.parsing.symbols import is_symbol_font, read_symbols
 
 _HYPHENS = (0x2, 0xFFFE)  # PDFium's marks of a hyphen at the end of a line
-_SPACES = (0x20, 0xA0, 0x3000, 0x9, 0xD, 0xA)
+SPACES = (0x20, 0xA0, 0x3000, 0x9, 0xD, 0xA)
 # Called for each character: with addresses as numbers, ctypes takes a third of the time.
 _get_unicode = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_void_p, ctypes.c_int)(
     ctypes.cast(pdfium.FPDFText_GetUnicode, ctypes.c_void_p).value or 0
@@ -216,7 +216,7 @@ def _glyphs(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> Iterato
     has_space, is_after_break = False, False
     for index in range(textpage.count_chars()):
         code, item = _get_unicode(raw, index), _get_text_object(raw, index)
-        if not item or code in _SPACES:
+        if not item or code in SPACES:
             is_break = code in (0xD, 0xA)
             has_space, is_after_break = has_space or not is_break, is_after_break or is_break
             continue

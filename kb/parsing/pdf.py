@@ -172,9 +172,7 @@ def _add_page(
 ) -> None:
     if not text:
         return
-    start = builder.add_clean(text)
-    for rows in tables:
-        builder.mark_rows(start + rows.start, start + rows.end)
+    start = builder.add_clean(text, tables=tables)
     at = 0
     for level, title in headings:
         at = _find_line(text, title, at)

@@ -45,9 +45,7 @@ def _parse(image: Image.Image, source: Source) -> Iterator[ParsedDocument]:
                 builder.note(page.note, page=number)
             if page.lines:
                 text, tables = join_lines(page.lines, words)
-                start = builder.add_clean(text)
-                for rows in tables:
-                    builder.mark_rows(start + rows.start, start + rows.end)
+                builder.add_clean(text, tables=tables)
         source.report(number, total)
         if builder.length:
             yield from builder.parts()
