@@ -24,6 +24,10 @@ class NoteKind(StrEnum):
     SKIPPED = "skipped"  # pages that took too long, or crashed the parser
 
 
+# The chunks lack something of a file with one of these notes; others tell only how it was read.
+INCOMPLETE = frozenset(NoteKind) - {NoteKind.RECOGNISED}
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """`count` things of one kind, on `pages`, or in parts with the names `names` (sheets, attachments).

@@ -21,6 +21,7 @@ from kb.library.counts import count_answering, count_by_state, count_document, c
 from kb.library.files import FileStore, Source
 from kb.models import Chunk, Document, DocumentOrder, Version, VersionState
 from kb.names import clean_file_name, clean_text, fold
+from kb.notes import INCOMPLETE
 from kb.parsing import detect_media_type
 from kb.queue import Queue
 from kb.vectors import VectorStore
@@ -308,14 +309,15 @@ class Documents:
             return dict(connection.execute(statement).all())
 
     def partly_read(self, user_id: UUID, knowledge_base_id: UUID, limit: int) -> tuple[int, Sequence[str]]:
-        """How many live documents have notes (`kb.notes`), and the names of the first ones. Reads every version."""
+        """How many live documents lack something of their files, and the names of the first ones. Reads all notes."""
+        notes = sa.cast(versions.c.notes, sa.Text)
         noted = (
             sa.select(documents.c.name, sa.func.count().over().label("total"))
             .join(versions, versions.c.id == documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
                 _is_own(user_id, knowledge_base_id),
-                sa.cast(versions.c.notes, sa.Text).contains('"kind"'),
+                sa.or_(*(notes.contains(f'"{kind}"') for kind in sorted(INCOMPLETE))),
             )
             .order_by(documents.c.name)
             .limit(limit)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kb.errors import KbError
 from kb.models import ParsedDocument
-from kb.notes import NoteKind
+from kb.notes import INCOMPLETE, NoteKind
 from kb.parsing import parse_source
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.html import add_page
@@ -138,7 +138,7 @@ class _Writer:
             self._builder.mark_heading(shift + heading.start, min(level + heading.level, _LOWEST_LEVEL), heading.title)
         for rows in part.tables:
             self._builder.mark_rows(shift + rows.start, min(shift + rows.end, self._builder.length))
-        if any(note.kind is not NoteKind.RECOGNISED for note in part.notes):
+        if any(note.kind in INCOMPLETE for note in part.notes):
             self._builder.note(NoteKind.PARTLY_READ_ATTACHMENTS, name=name)
 
 

@@ -10,11 +10,15 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import redis
+import sqlalchemy as sa
 
+from kb.database.tables import versions
 from kb.embedding.model import normalised
 from kb.errors import EmbeddingMismatch, MilvusUnavailable, NotFound, UnknownEmbeddingModel
+from kb.formats import to_json
 from kb.library import mark_sent
 from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Step
+from kb.notes import Note, NoteKind, Notes
 from kb.retrieval import (
     LEXICAL_LOWERED,
     NO_BM25,
@@ -67,6 +71,12 @@ def fruit(core: Core, worker: WorkerParts) -> KnowledgeBase:
     apples, pears, bananas, rivers = (f"#{part}" for part in FRUIT.split("#")[1:])
     ingest(core, worker, knowledge_base, apples=apples, pears=pears, bananas=bananas, rivers=rivers)
     return knowledge_base
+
+
+def set_notes(core: Core, note: Note) -> None:
+    """Give all versions this note alone."""
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(versions).values(notes=to_json(Notes((note,)))))
 
 
 def names(core: Core, knowledge_base: KnowledgeBase, question: str, **profile: object) -> list[str]:
@@ -156,6 +166,9 @@ def test_files_read_only_in_part_are_named_where_nothing_is_found(core: Core, wo
     core.services.documents.delete(core.user, document.id)
     found = core.services.retriever.retrieve(core.user, knowledge_base.id, "zeppelins")
     assert step(found.trace.steps, "partly_read").note == PARTLY_READ
+    set_notes(core, Note(NoteKind.RECOGNISED, 1, (2,)))
+    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "zeppelins")
+    assert "partly_read" not in [each.name for each in found.trace.steps]
     found = core.services.retriever.retrieve(core.user, knowledge_base.id, "Contract a")
     assert found.passages
     assert "partly_read" not in [each.name for each in found.trace.steps]
