@@ -12,7 +12,7 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
 from kb.parsing.media_types import JSON_LINES, XML
-from kb.parsing.tables import labelled_lines
+from kb.parsing.table_rows import labelled_lines
 
 _MAX_PARSED = 20_000_000  # characters; a larger file is read as written, because its values would fill the memory
 _MAX_LABELS = 5_000  # of one record

@@ -12,12 +12,13 @@ from docx.oxml.ns import qn
 from kb.models import ParsedDocument
 from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.counting import roman
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.numbering import WordNumbers
+from kb.parsing.numerals import roman
 from kb.parsing.symbols import read_symbols
-from kb.parsing.tables import SPANNED, below, table_lines
+from kb.parsing.table_rows import SPANNED, below
+from kb.parsing.tables import table_lines
+from kb.parsing.word_lists import WordNumbers
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _P, _R, _TBL, _TR, _TC = (qn(f"w:{name}") for name in ("p", "r", "tbl", "tr", "tc"))

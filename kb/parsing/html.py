@@ -15,11 +15,12 @@ from lxml.etree import LxmlError
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.counting import count
 from kb.parsing.decoding import decode
 from kb.parsing.formulas import mathml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.tables import SPANNED, below, join_cells, table_lines
+from kb.parsing.numerals import count
+from kb.parsing.table_rows import SPANNED, below, join_cells
+from kb.parsing.tables import table_lines
 
 # fmt: off
 _HIDDEN = frozenset((

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import takewhile
 
-from kb.parsing.tables import number_text
+from kb.parsing.table_rows import number_text
 
 GENERAL = "General"
 _YEAR, _DAY = 'yyyy"年"m"月"', 'm"月"d"日"'

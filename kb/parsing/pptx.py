@@ -14,11 +14,12 @@ from pptx.oxml.ns import qn
 from kb.models import ParsedDocument
 from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.counting import count
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
+from kb.parsing.numerals import count
 from kb.parsing.symbols import read_symbols
-from kb.parsing.tables import SPANNED, below, number_text, table_lines
+from kb.parsing.table_rows import SPANNED, below, number_text
+from kb.parsing.tables import table_lines
 
 _PARAGRAPH, _RUN, _TEXT = qn("a:p"), qn("a:r"), qn("a:t")
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"

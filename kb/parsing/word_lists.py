@@ -8,7 +8,7 @@ from typing import Any
 
 from docx.oxml.ns import qn
 
-from kb.parsing.counting import count
+from kb.parsing.numerals import count
 
 Element = Any  # lxml gives no types
 

@@ -1,0 +1,118 @@
+"""The rows of a table as lines that can be understood alone: `label: value; …`, or `a | b` without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from kb.columns import columns
+
+Row = Sequence[str]
+SPANNED = "\x01"  # a cell that the one on its left covers
+_EXACT = 2.0**53  # up to here a float represents every whole number
+_WRITTEN_OUT = 1e21
+_MAX_KEY = 100
+_HEADER_COLUMNS = 800  # of rows, until their header is repeated: about a chunk
+_LINE_COLUMNS = 700  # of a longer row, each line begins with its key, so that every chunk names it
+_MAX_REPEATED = 200  # characters of a merged cell
+_FEW_GAPS = 3  # cells for each one with text
+
+
+def number_text(value: float) -> str:
+    """3 instead of 3.0; other numbers with the 15 digits that Office keeps, written out."""
+    if float(value).is_integer() and abs(value) < _EXACT:
+        return str(int(value))
+    return format(Decimal(f"{value:.15g}"), "f") if abs(value) < _WRITTEN_OUT else f"{value:.15g}"
+
+
+def below(rows: Sequence[Row], column: int) -> str:
+    """The text of a cell that the one above it covers. Long texts are not repeated."""
+    text = rows[-1][column] if rows and column < len(rows[-1]) else ""
+    return text if len(text) <= _MAX_REPEATED else ""
+
+
+def trim_cells(row: Row) -> list[str]:
+    """The cells as single lines, without empty ones at the end."""
+    cells = [cell if cell == SPANNED else " ".join(cell.split()) for cell in row]
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells if any(cell != SPANNED for cell in cells) else []
+
+
+def has_cell(row: Row, index: int) -> bool:
+    return index < len(row) and row[index] not in ("", SPANNED)
+
+
+def count_filled(row: Row) -> int:
+    return sum(1 for cell in row if cell and cell != SPANNED)
+
+
+def count_covered(row: Row) -> int:
+    return sum(1 for cell in row if cell)
+
+
+def join_cells(cells: Iterable[str]) -> str:
+    """A row without labels as a line; empty if all its cells are empty. Gaps show only where they are few."""
+    texts = [" ".join(cell.split()) for cell in cells if cell != SPANNED]
+    filled = [text for text in texts if text]
+    return " | ".join(texts if len(texts) <= _FEW_GAPS * len(filled) and len(filled) > 1 else filled)
+
+
+def repeat_header(first: str, lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a table, with its first one about once a chunk."""
+    yield first
+    width = columns(first)
+    for line in lines:
+        if width > _HEADER_COLUMNS:
+            yield first
+            width = columns(first)
+        yield line
+        width += columns(line) + 1
+
+
+@dataclass(slots=True)
+class _Cell:
+    label: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.text}" if self.label else self.text
+
+
+def labelled_lines(labels: Row, row: Row) -> Iterator[str]:
+    """The row as a line, `label: text; …`; a long one as several, each with its key before."""
+    cells = [
+        _Cell(labels[index] if index < len(labels) else "", text)
+        for index, text in enumerate(row)
+        if text and text != SPANNED
+    ]
+    line = "; ".join(map(str, cells))
+    if columns(line) <= _LINE_COLUMNS:
+        yield line
+        return
+    key = next((str(cell) for cell in cells[:3] if len(str(cell)) <= _MAX_KEY), "")
+    pieces: list[str] = []
+    width = 0
+    for cell in cells:
+        for text in split_text(cell.text, cell.label):
+            if pieces and width + columns(text) > _LINE_COLUMNS:
+                yield "; ".join(pieces)
+                pieces, width = ([key], columns(key)) if key and text != key else ([], 0)
+            pieces.append(text)
+            width += columns(text) + 2
+    yield "; ".join(pieces)
+
+
+def split_text(text: str, label: str) -> Iterator[str]:
+    """`label: text`, in pieces if it is too long for a line, cut after sentences or words."""
+    before = f"{label}: " if label else ""
+    limit = _LINE_COLUMNS - _MAX_KEY - columns(before)
+    while columns(text) > limit:
+        end = max(1, limit // 2) if columns(text) > len(text) else limit
+        cuts = (text.rfind(mark, end // 2, end) for mark in ("。", ". ", "；", "; ", "，", ", ", " "))
+        cut = next((cut + 1 for cut in cuts if cut > 0), end)
+        yield before + text[:cut].strip()
+        text = text[cut:].strip()
+    if text:
+        yield before + text
