@@ -35,6 +35,7 @@ from kb.errors import (
 from kb.formats import to_json
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
+from kb.ingestion.pace import Pace
 from kb.library import FileStore
 from kb.models import Chunk, ChunkSpan, VersionState, chunk_id
 from kb.notes import Note, Notes, merge_notes
@@ -43,8 +44,6 @@ from kb.progress import Meter, ProgressBoard
 from kb.ranges import Range, read_ranges
 from kb.vectors import VectorStore
 
-# Chunks embedded and stored at a time: about a second of work, so that a cancel is noticed soon.
-BATCH_CHUNKS = 64
 # After a longer step, check the claim before storing anything. Each progress update checks it, too.
 CHECK_SECONDS = 0.5
 # About as many new chunks are searched by brute force while ingestion continues.
@@ -98,6 +97,7 @@ class Ingestion:
         self._vectors = vectors
         self._embeddings = embeddings
         self._embedded = EmbeddingCache()
+        self._pace = Pace()
         self._board = board
         self._worker_id = worker_id
         self._active: set[UUID] = set()
@@ -252,8 +252,10 @@ class Ingestion:
         new = [span for span in stretch.spans if span.ordinal >= work.kept]
         self._begin_storing(work, work.chunks - len(new))
         work.kept = 0  # what follows is new
-        for first in range(0, len(new), BATCH_CHUNKS):
-            self._store(work, stretch, new[first : first + BATCH_CHUNKS])
+        while new:
+            size = self._pace.batch_of(work.model.name)
+            self._store(work, stretch, new[:size])
+            new = new[size:]
 
     def _begin_storing(self, work: _Work, stored: int) -> None:
         """Note the range in hand, of which the first chunks may be stored. Prepares the Milvus collection at first."""
@@ -280,6 +282,7 @@ class Ingestion:
         chunks = [build_chunk(job, stretch, span) for span in spans]
         began = time.monotonic()
         vectors = self._embedded.embed_documents(work.model, [embedded_text(chunk) for chunk in chunks])
+        self._pace.note(work.model.name, len(chunks), time.monotonic() - began)
         require_same(job.knowledge_base, work.model.name, vectors.shape[1])
         self._check_after(began, job)
         self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)

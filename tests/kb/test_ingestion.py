@@ -28,9 +28,9 @@ from kb.errors import (
     MilvusUnavailable,
     RedisUnavailable,
 )
-from kb.ingestion import failing_clean_ups, newest_collections, pipeline
+from kb.ingestion import failing_clean_ups, newest_collections, pace, pipeline
 from kb.ingestion.cleanup import FIRST_PAUSE_SECONDS
-from kb.ingestion.pipeline import BATCH_CHUNKS
+from kb.ingestion.pace import MAX_BATCH_CHUNKS as BATCH_CHUNKS
 from kb.models import Chunk, Document, Version, VersionState
 from kb.notes import Note, NoteKind
 from kb.parsing import ParserProcess
@@ -43,6 +43,13 @@ from tests.real_services import ROOT, free_port, wait_until
 
 # Each section fills more than half a chunk, so it becomes a chunk of its own.
 SECTION = "Sentence number {number} is about apples, pears and the long way home. " * 9
+
+
+@pytest.fixture(autouse=True)
+def _batches_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast this machine is."""
+    monkeypatch.setattr(pace, "FIRST_BATCH_CHUNKS", BATCH_CHUNKS)
+    monkeypatch.setattr(pace, "BATCH_SECONDS", 1e9)
 
 
 def sections(count: int, word: str = "Part") -> str:
