@@ -226,7 +226,11 @@ class Ingestion:
                 work.meter.report(VersionState.PARSING, done, total)
 
         with self._parser(lambda: self._claims.check(job)) as parser:
-            parts = parser.parse(path, job.name, job.media_type, self._limits, report, lambda: self._is_stopped(job))
+            parts = parser.parse(
+                *(path, job.name, job.media_type, self._limits, report),
+                is_cancelled=lambda: self._is_stopped(job),
+                recognised=self._files.recognised(job.file_key),
+            )
             with closing(parts):
                 began = time.monotonic()
                 for stretch in read_ranges(parts):

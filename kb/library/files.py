@@ -16,6 +16,7 @@ from kb.disk import sync
 from kb.errors import N_, FileMissing, FileNotSaved
 
 PARTIAL = ".partial"  # the suffix of a file that is being written
+_RECOGNISED = ".recognised"  # of what OCR has read of a file
 BLOCK_BYTES = 1 << 20
 
 
@@ -79,8 +80,13 @@ class FileStore:
             raise FileMissing(name=name, detail=N_("it is not on this machine's disk"))
         return path
 
+    def recognised(self, key: str) -> Path:
+        """Where the text in the file's images is kept (see `kb.parsing.recognised`); it is deleted with the file."""
+        return (self._root / key).with_suffix(_RECOGNISED)
+
     def delete(self, key: str) -> None:
         (self._root / key).unlink(missing_ok=True)
+        self.recognised(key).unlink(missing_ok=True)
 
     def delete_partial(self, older_than_seconds: float) -> int:
         """Delete what interrupted uploads left behind; returns how many files that were.

@@ -250,7 +250,8 @@ class Source:
     """The file at `path`; `name` is the user's file name, for messages only; `media_type` is its format.
 
     `report(done, total)` counts pages, slides or sheets that are read. Where the format has pages, reading begins at
-    page `first_page` and leaves out those in `skipped`. `reads_images`: whether text in images of pages is read.
+    page `first_page` and leaves out those in `skipped`. `reads_images`: whether text in images of pages is read;
+    `recognised` is where that text is kept, if it is (see `kb.parsing.recognised`).
     """
 
     path: Path
@@ -260,3 +261,4 @@ class Source:
     first_page: int = 1
     skipped: frozenset[int] = frozenset()
     reads_images: bool = True
+    recognised: Path | None = None

@@ -53,6 +53,7 @@ def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) ->
         request["first_page"],
         skipped,
         request["reads_images"],
+        Path(request["recognised"]) if request["recognised"] else None,
     )
     try:
         for part in parse(source):

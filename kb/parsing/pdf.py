@@ -41,6 +41,7 @@ from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.font_maps import looks_garbled
 from kb.parsing.glyphs import read_page
 from kb.parsing.prose import Words, join_lines
+from kb.parsing.recognised import RecognisedPages
 from kb.parsing.scans import Scan, has_images, is_scan, read_scan, render
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
@@ -114,14 +115,16 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
         title = _text_of(lambda: document.get_metadata_value("Title"))
         filled_in = _filled_in(source) if document.get_formtype() else {}
     builder = TextBuilder(source.name, title=title, is_continued=source.first_page > 1)
-    words, running = Words(), RunningLines()
+    words, running, recognised = Words(), RunningLines(), RecognisedPages(source.recognised)
     waiting: deque[PageLines] = deque()  # pages whose headers are known once those behind them are read
     source.report(source.first_page - 1, total)
     for number in range(source.first_page, total + 1):
         if number not in source.skipped:
             with _PDFIUM:
-                page, scan = _read_page(document, number, source.reads_images)
-            waiting.append(_read_scan(page, scan, source, total) if scan else page)
+                is_known = source.reads_images and number in recognised
+                page, scan = _read_page(document, number, source.reads_images and not is_known)
+            has_more = scan or is_known
+            waiting.append(_read_scan(page, scan, recognised, source, total) if has_more else page)
         source.report(number, total)
         while waiting and (len(waiting) > _LOOK_AHEAD or number == total):
             page = waiting.popleft()
@@ -162,8 +165,10 @@ def _read_page(document: pypdfium2.PdfDocument, number: int, reads_images: bool)
         page.close()
 
 
-def _read_scan(page: PageLines, scan: Scan, source: Source, total: int) -> PageLines:
-    page = read_scan(page, scan, lambda: source.report(page.number - 1, total))
+def _read_scan(
+    page: PageLines, scan: Scan | None, recognised: RecognisedPages, source: Source, total: int
+) -> PageLines:
+    page = read_scan(page, scan, recognised, lambda: source.report(page.number - 1, total))
     return replace(page, lines=[replace(line, text=text) for line in page.lines if (text := _clean_page(line.text))])
 
 

@@ -16,6 +16,7 @@ from kb.notes import NoteKind
 from kb.parsing.boilerplate import PageLines
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.prose import Words, join_lines
+from kb.parsing.recognised import RecognisedPages
 from kb.parsing.scans import MAX_PIXELS, SCALE, Scan, read_scan
 
 _MAX_DECODED_PIXELS = 300_000_000  # four bytes each, while it is read
@@ -35,11 +36,11 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
 def _parse(image: Image.Image, source: Source) -> Iterator[ParsedDocument]:
     builder = TextBuilder(source.name, is_continued=source.first_page > 1)
     total = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-    words = Words()
+    words, recognised = Words(), RecognisedPages(source.recognised)
     source.report(source.first_page - 1, total)
     for number in range(source.first_page, total + 1):
         if number not in source.skipped:
-            page = _read_page(image, number, source, total)
+            page = _read_page(image, number, recognised, source, total)
             builder.start_page(number)
             if page.note:
                 builder.note(page.note, page=number)
@@ -52,7 +53,7 @@ def _parse(image: Image.Image, source: Source) -> Iterator[ParsedDocument]:
     yield from builder.last_parts()
 
 
-def _read_page(image: Image.Image, number: int, source: Source, total: int) -> PageLines:
+def _read_page(image: Image.Image, number: int, recognised: RecognisedPages, source: Source, total: int) -> PageLines:
     image.seek(number - 1)
     if image.width * image.height > _MAX_DECODED_PIXELS:
         size, limit = (f"{pixels // 1_000_000} MP" for pixels in (image.width * image.height, _MAX_DECODED_PIXELS))
@@ -60,7 +61,8 @@ def _read_page(image: Image.Image, number: int, source: Source, total: int) -> P
     page = PageLines(number, note=NoteKind.IMAGES_ONLY)
     if not source.reads_images:
         return page
-    page = read_scan(page, Scan(_pixels(image), SCALE), lambda: source.report(number - 1, total))
+    scan = Scan(_pixels(image), SCALE) if number not in recognised else None
+    page = read_scan(page, scan, recognised, lambda: source.report(number - 1, total))
     return replace(page, lines=[replace(line, text=text) for line in page.lines if (text := clean(line.text))])
 
 

@@ -76,14 +76,16 @@ class ParserProcess:
         limits: Limits,
         on_progress: _Progress | None,
         is_cancelled: Callable[[], bool],
+        recognised: Path | None = None,
     ) -> Generator[ParsedDocument, None, None]:
         """Run `parse_source` in the child and yield its parts as they come; the child waits while they are not taken.
 
         A page that takes too long or crashes the child is left out, with a note, where the format allows it.
+        What is read in images is kept in the file `recognised`, and read from there the next time.
         Also raises `Cancelled`, `ParsingTimeout` and `ParserCrashed`. Close the generator to stop early.
         """
         request: Frame = {"path": str(path.resolve()), "name": name, "media_type": media_type}
-        request["reads_images"] = self._reads_images
+        request |= {"reads_images": self._reads_images, "recognised": str(recognised.resolve()) if recognised else None}
         watch = _Watch(limits, on_progress, is_cancelled)
         skipped: list[int] = []
         last_page = 0  # of those that were yielded

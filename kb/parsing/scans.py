@@ -14,6 +14,7 @@ from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE, FPDF_PAGEOBJ_PATH
 from kb.notes import NoteKind
 from kb.parsing.boilerplate import PageLines
 from kb.parsing.layout import Line
+from kb.parsing.recognised import RecognisedPages
 
 if TYPE_CHECKING:
     from kb.parsing.ocr import Image
@@ -67,15 +68,18 @@ def render(page: pypdfium2.PdfPage) -> Scan:
     return Scan(page.render(scale=scale).to_numpy().copy(), scale)
 
 
-def read_scan(page: PageLines, scan: Scan, report: Callable[[], None]) -> PageLines:
+def read_scan(page: PageLines, scan: Scan | None, recognised: RecognisedPages, report: Callable[[], None]) -> PageLines:
     """The page with the lines that are in its image and not among its own; `report` is called while they are read.
 
-    A page that cannot be read, or takes too long, stays as it is, with a note.
+    `scan` is None for a page that is `recognised` already. A page that cannot be read, or takes too long, stays as
+    it is, with a note.
     """
     try:
-        from kb.parsing.ocr import read_image  # takes a second and 60 MB, which most documents do not need
-
-        lines, height = read_image(scan.image, scan.scale, report)
+        if scan:
+            lines, height = _recognise(scan, report)
+            recognised.keep(page.number, lines, height)
+        else:
+            lines, height = recognised[page.number]
     except (TimeoutError, MemoryError):
         return replace(page, note=NoteKind.SKIPPED)
     except Exception:  # noqa: BLE001 - the libraries raise all kinds of exceptions, and other pages are to be kept
@@ -85,6 +89,12 @@ def read_scan(page: PageLines, scan: Scan, report: Callable[[], None]) -> PageLi
     if not new:
         return page
     return replace(page, lines=[*page.lines, *new], height=page.height or height, note=NoteKind.RECOGNISED)
+
+
+def _recognise(scan: Scan, report: Callable[[], None]) -> tuple[list[Line], float]:
+    from kb.parsing.ocr import read_image  # takes a second and 60 MB, which most documents do not need
+
+    return read_image(scan.image, scan.scale, report)
 
 
 def _squeezed(text: str) -> str:

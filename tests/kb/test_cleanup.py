@@ -37,12 +37,15 @@ def documents(core: Core, worker: WorkerParts) -> list[Document]:
 
 def test_deleted_document_leaves_nothing(core: Core, worker: WorkerParts, documents: list[Document]) -> None:
     gone, kept = documents
+    recognised = core.services.files.recognised(gone.latest.file_key)
+    recognised.touch()
     core.services.documents.delete(core.user, gone.id)
     assert worker.cleanup.pending() == ([], [gone.id])
     for _ in range(2):
         worker.cleanup.clear_document(gone.id)
     assert (core.count(gone), core.count(kept)) == (0, 1)
     assert not (core.services.settings.uploads / gone.latest.file_key).exists()
+    assert not recognised.exists()
     assert (core.services.settings.uploads / kept.latest.file_key).exists()
     assert rows(core) == [1, 1, 1]
 

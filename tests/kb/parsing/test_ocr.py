@@ -89,6 +89,30 @@ def test_a_failure_of_the_library_leaves_a_note(tmp_path: Path, monkeypatch: pyt
     assert document.notes == (Note(NoteKind.IMAGES_ONLY, 1, (2,)),)
 
 
+@pytest.mark.parametrize("name", ["a.pdf", "a.png"])
+def test_no_page_is_recognised_twice(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = joined_pdf(samples.make_pdf(["Contract"]), samples.make_scan()) if name == "a.pdf" else picture("PNG")
+    path = samples.write(tmp_path, name, content)
+    source = Source(path, name, detect_media_type(path, name), recognised=tmp_path / "kept")
+    first = joined(parse_source(source))
+    assert set(LINES) <= set(lines(first))
+    with (tmp_path / "kept").open("a") as file:
+        file.write('\n{"page": 3, "lines": [')  # as a kill may leave it
+
+    def fail(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(ocr, "read_image", fail)
+    assert joined(parse_source(source)) == first
+
+
+def test_pages_that_another_release_recognised_are_read_again(tmp_path: Path) -> None:
+    path = samples.write(tmp_path, "a.pdf", samples.make_scan())
+    (tmp_path / "kept").write_text('{"by": "rapidocr 1.0, 1", "page": 1, "height": 1, "lines": []}')
+    document = joined(parse_source(Source(path, "a.pdf", media_types.PDF, recognised=tmp_path / "kept")))
+    assert lines(document) == LINES
+
+
 def test_recognition_can_be_switched_off(tmp_path: Path) -> None:
     path = samples.write(tmp_path, "a.pdf", joined_pdf(samples.make_pdf(["Contract"]), samples.make_scan()))
     document = joined(parse_source(Source(path, "a.pdf", media_types.PDF, reads_images=False)))
