@@ -11,15 +11,27 @@ Run = tuple[str, int]  # the text, and 0, RAISED or LOWERED
 
 _SMALL = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
 _SIGNED = re.compile(r"[-+−–]?\d{1,3}")
-_NUMBERS = re.compile(r"\d{1,3}(?:\s*[,，、;–-]\s*\d{1,3})*")
+_NUMBERS = re.compile(r"\d{1,3}(?:\s*[,，、;–-]\s*\d{1,3})*,?[*†‡§]?")
 _WORD = re.compile(r"[^\W\d_]+$")
 _FIGURE = re.compile(r"\d[\d.,]*$")
 _CONTAINS_HAN = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _IS_TERM = re.compile(r"\([^()\s]{1,40}\)$|[\]})|]$")
 _MARKS = {"tm": "™", "sm": "℠"}
+_CHARGE = re.compile(r"\d?[+−–-]")
+_ION = re.compile(r"(?:[A-Z][a-z]?|[\])])\d{0,2}$")
+# 21e, XIXe, 1o, no 5, Mr, St: what is raised is the end of a number or of a word that was shortened.
+_SHORTENED = re.compile(r"(?:(?<![\d.,])\d{1,4}|\b[IVXLC]{1,8}|\b[nN]|\b[MDJS])$")
+_ENDINGS = frozenset(
+    ("e", "o", "r", "t", "è", "ª", "º", "st", "nd", "rd", "th", "er", "re", "ème", "eme", "ère", "ste", "de")
+)
+_PRICE = re.compile(r"[$€£]\s?\d{1,3}(?:,?\d{3})*$")
+_CENTS = re.compile(r"\d\d")
 _BASES = ("10", "2", "e")
 _LONGEST_UNIT = 3  # letters: m, cm, km
 _LONGEST_POWER = 6  # characters: n+1, 2x
+_SLASHES = ("/", "⁄", "∕")
+_SHORT = re.compile(r"\d{1,3}")
+_DENOMINATOR = re.compile(r"\s*[/⁄∕]\s*(\d{1,9})")
 _HAN_UNITS = "米厘分毫里寸尺平立メ"
 
 
@@ -34,22 +46,36 @@ def join_runs(runs: Iterable[Run]) -> str:
     for index, (text, level) in enumerate(merged):
         after = merged[index + 1][0] if index + 1 < len(merged) else ""
         if level == RAISED:
-            text = _raised(before, text, after)
+            behind = after + "".join(each for each, its_level in merged[index + 2 : index + 3] if its_level == LOWERED)
+            text = _raised(before, text, after, is_numerator=_is_numerator(text.strip(), behind))
         elif level == LOWERED:
-            text = _lowered(before, text, after)
+            is_stacked = merged[index + 1 : index + 2] and merged[index + 1][1] == RAISED  # SO₄²⁻
+            text = _lowered(before, text, "" if is_stacked else after)
         pieces.append(text)
         before = (before + text)[-60:]
     return "".join(pieces)
 
 
-def _raised(before: str, text: str, after: str) -> str:
+def _is_numerator(mark: str, behind: str) -> bool:
+    """Whether `mark` before `behind` is the upper part of a fraction: 3/4, not 10^9/L."""
+    denominator = _DENOMINATOR.match(behind)
+    return denominator is not None and bool(_SHORT.fullmatch(mark)) and int(mark) < int(denominator[1])
+
+
+def _raised(before: str, text: str, after: str, *, is_numerator: bool) -> str:
     mark = text.strip()
     if not any(map(str.isalnum, mark)):
         return text
     if not before or before[-1].isspace():  # a numerator, or the number of a note before its text
         return _apart(text, after)
-    if after.lstrip()[:1] in ("/", "⁄", "∕") and mark.isdigit():
+    if is_numerator:
         return f" {mark}" if before[-1].isdigit() else mark
+    if _PRICE.search(before) and _CENTS.fullmatch(mark):
+        return f".{mark}"
+    if mark in _ENDINGS and _SHORTENED.search(before):
+        return text
+    if _CHARGE.fullmatch(mark) and _ION.search(before):
+        return mark.translate(_SMALL)
     if mark.lower() in _MARKS:
         return _MARKS[mark.lower()]
     if _is_exponent(before, mark):
@@ -86,7 +112,7 @@ def _lowered(before: str, text: str, after: str) -> str:
     mark = text.strip()
     if not any(map(str.isalnum, mark)) or not before or before[-1].isspace():
         return text
-    if before[-1] in "/⁄∕":  # a denominator
+    if before[-1] in _SLASHES:  # a denominator
         return _apart(text, after)
     if (before[-1].isalpha() or before[-1] in ")]") and mark.isdigit():
         return _apart(text, after) if after[:1].isdigit() else text  # a formula of chemistry: H2O
