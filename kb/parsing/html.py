@@ -6,10 +6,11 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import takewhile
 
 from bs4 import BeautifulSoup, Tag, XMLParsedAsHTMLWarning
-from bs4.element import NavigableString, PageElement, PreformattedString
+from bs4.element import NavigableString, PreformattedString
 from lxml import html as lxml_html
 from lxml.etree import LxmlError
 
@@ -17,23 +18,38 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode
 from kb.parsing.formulas import mathml_text
-from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
+from kb.parsing.html_parts import classes, is_hidden, opened_by_click, opens_something, surroundings
+from kb.parsing.html_tables import (
+    arranges_page,
+    cells_of,
+    grid,
+    holds_line_numbers,
+    is_header_row,
+    is_listing,
+    is_numbered_line,
+    is_table,
+    rows_of,
+    strays_of,
+)
+from kb.parsing.inline import LOWERED, NOTE_MARK, RAISED, Run, join_runs
+from kb.parsing.katex import typeset_text
 from kb.parsing.numerals import count
-from kb.parsing.table_rows import SPANNED, below, join_cells
+from kb.parsing.table_rows import join_cells
 from kb.parsing.tables import table_lines
 
 # fmt: off
 _HIDDEN = frozenset((
     "head", "script", "style", "noscript", "template", "svg", "nav", "iframe", "object", "canvas", "audio", "video",
-    "select", "button", "textarea", "rt", "rp",
+    "rt", "rp",
 ))
+_NEVER_READ = _HIDDEN - {"noscript", "nav"}
 _BLOCKS = frozenset((
     "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "dir", "div",
     "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "hr", "html", "legend", "li",
-    "main", "menu", "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+    "main", "menu", "noframes", "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead",
+    "tr", "ul",
 ))
 # fmt: on
-_HIDDEN_INSIDE = _HIDDEN - {"button"}  # collapsible questions and sortable columns are buttons
 _PARAGRAPHS = ("p", "table", "ul", "ol", "section", "blockquote", "dl")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LEVELS = {"sup": RAISED, "sub": LOWERED}
@@ -42,8 +58,7 @@ _CHARSET = re.compile(
 )
 _SPACES = re.compile(r"[ \t\r\n\f\u00a0]+")
 # What holds one formula in several forms: KaTeX, MathJax 3 and 2, Wikipedia.
-_FORMULAS = frozenset(("katex", "katex-display", "mwe-math-element", "MathJax", "MathJax_Display"))
-_FORMULA_TWINS = frozenset(("katex-html", "MathJax_Preview", "MJX_Assistive_MathML", "mwe-math-fallback-image-inline"))
+_FORMULAS = frozenset(("katex", "katex-display", "mwe-math-element", "MathJax", "MathJax_Display", "MathJax_CHTML"))
 _DISPLAY_STYLE = re.compile(r"\{\\(?:display|text)style\s+(.*)\}", re.DOTALL)
 _LIST_TYPES = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
 _LIST_STYLES = {
@@ -60,24 +75,19 @@ _LIST_STYLES = {
     "none": "none",
 }
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:\s*([\w-]+)")
-# Around an article: what the page repeats on every page of its site, or asks of its readers.
-_AROUND = ("header", "footer", "aside")
-_ROLES_AROUND = ("banner", "contentinfo", "complementary", "search", "dialog", "alertdialog", "menu", "menubar")
-_NAMES_AROUND = re.compile(
-    r"(?:^|[\s_-])(?:cookies?|consent|gdpr|breadcrumbs?|sidebar|side-bar|newsletter|social|share|sharing|popup|modal|"
-    r"navbar|navigation|site-?(?:header|footer|nav)|page-?footer|skip[\w-]*|related|advert(?:isement)?s?|promo)(?:$|[\s_-])",
-    re.IGNORECASE,
-)
-_CONSENT = re.compile(r"cookie|consent|gdpr", re.IGNORECASE)
-_MAX_CONSENT = 2_000  # characters
-_MAX_SPAN = 1_000
 _MAX_TABLE_DEPTH = 20
-_LINE_NUMBERS = re.compile(r"(?:\s*\d+\s*)+")
-_ENDS_WITHIN = re.compile(r"[\s(\[{（【「“‘/\-–—]$")
+_MAX_DESCRIPTION = 1_000  # characters of what an image is described with
+_IS_FILE_NAME = re.compile(
+    r"[\w%./-]*\.(?:png|jpe?g|gif|svg|webp|bmp|ico|avif)|image\d*|img[\w-]*|spacer", re.IGNORECASE
+)
+_FILLED_IN = ("text", "number", "date", "datetime-local", "time", "month", "week", "email", "tel", "url", "search", "")
+_ENDS_WITHIN = re.compile(r"[\s(\[{（【「“‘/\-–—$€£¥￥]$")
 _BEGINS_WITHIN = re.compile(r"[\s)\]}）】」”’.,;:!?。，、；：！？%/\-–—'’]")
 _WIDE = "[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 _RUNS_ON = re.compile(rf"(?:[^\W\d_A-Z][^\W\d_]|\d\d|{_WIDE}{_WIDE})")  # two letters that one word may hold
+_STRUCK = ("del", "s", "strike")  # shown, but it does not hold any more
 _APART = ("a", "button", "label", "time", "summary", "kbd")
+_NOTE_MARK = re.compile(r"\d{1,3}|[a-z]|[*†‡§]{1,3}|[ivx]{1,5}", re.IGNORECASE)
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
@@ -91,9 +101,21 @@ def add_page(builder: TextBuilder, page: str) -> None:
     """Append the text of a page, or of a piece of one, and take over its title if there is none yet."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
-        soup = BeautifulSoup(page, "lxml")
+        soup = BeautifulSoup(_with_character_data(page), "lxml")
     builder.title = builder.title or (soup.title.get_text() if soup.title else "")
-    _Page(builder, _surroundings(soup)).add(soup)
+    before = builder.length
+    _Page(builder, _HIDDEN, surroundings(soup), opened_by_click(soup)).add(soup)
+    if builder.length == before:  # scripts show it, or it is all of what elsewhere surrounds an article
+        _Page(builder, _NEVER_READ, set(), None).add(soup)
+
+
+def _with_character_data(page: str) -> str:
+    """The page with its CDATA sections as text, which HTML takes for comments."""
+    before, *sections = page.split("<![CDATA[")
+    for section in sections:
+        text, end, rest = section.partition("]]>")
+        before += (escape(text, quote=False) + rest) if end else f"<![CDATA[{section}"
+    return before
 
 
 def decode_page(data: bytes) -> str:
@@ -108,43 +130,6 @@ def decode_page(data: bytes) -> str:
         except (LookupError, ValueError):
             return decode(data)
     return decode(data)
-
-
-def _surroundings(soup: BeautifulSoup) -> set[int]:
-    """The elements, by id(), that stand around the page's article; only banners for consent where there is none."""
-    articles = soup.find_all("main") or soup.find_all(role="main") or soup.find_all("article")
-    inside = {id(parent) for article in articles for parent in article.parents}
-    of_articles = set(map(id, articles))
-    around: set[int] = set()
-    stack: list[PageElement] = [soup]
-    while stack:
-        node = stack.pop()
-        if not isinstance(node, Tag) or id(node) in of_articles:
-            continue
-        is_banner = _is_named(node, _CONSENT) and len(node.get_text()) <= _MAX_CONSENT
-        if id(node) not in inside and (is_banner or (articles and _is_around(node))):
-            around.add(id(node))
-        else:
-            stack.extend(node.contents)
-    return around
-
-
-def _is_around(tag: Tag) -> bool:
-    if tag.name in _AROUND or tag.get("role") in _ROLES_AROUND:
-        return not tag.find("h1")
-    return _is_named(tag, _NAMES_AROUND)
-
-
-def _is_named(tag: Tag, names: re.Pattern[str]) -> bool:
-    """Whether the element's id or one of its classes is among `names`; never the page itself."""
-    if tag.name in ("html", "body", "main", "article"):
-        return False
-    return bool(names.search(" ".join([str(tag.get("id") or ""), *_classes(tag)])))
-
-
-def _classes(tag: Tag) -> Sequence[str]:
-    found = tag.get("class") or ()
-    return (found,) if isinstance(found, str) else list(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +150,21 @@ _Item = Run | _Break | Tag
 
 
 class _Page:
-    """Passes a page to the builder, line by line."""
+    """Passes a page to the builder, line by line. `opened` is None where hidden elements are read as well."""
 
-    def __init__(self, builder: TextBuilder, around: set[int]) -> None:
+    def __init__(
+        self, builder: TextBuilder, hidden: frozenset[str], around: set[int], opened: frozenset[str] | None
+    ) -> None:
         self._builder = builder
+        self._hidden = hidden
         self._around = around
+        self._opened = opened
+        self._captions: dict[int, str] = {}  # by the id() of the figure or link around an image
         self._depth = 0  # tables in tables
         self._line: list[Run] = []
 
     def add(self, root: Tag) -> None:
-        for item in self._flow(root, _is_special, _HIDDEN):
+        for item in self._flow(root, _is_special):
             if isinstance(item, Tag):
                 self._end_line()
                 self._add_special(item)
@@ -191,8 +181,8 @@ class _Page:
         self._line.clear()
 
     def _add_special(self, tag: Tag) -> None:
-        if tag.name in _HEADINGS:
-            self._builder.add_heading(_HEADINGS[tag.name], self._text(tag, " "))
+        if (level := _heading_level(tag)) > 0:
+            self._builder.add_heading(level, self._text(tag, " "))
         elif tag.name == "pre":
             self._builder.add(self._text(tag, "\n"), gap=2)
         elif self._depth < _MAX_TABLE_DEPTH:
@@ -202,10 +192,11 @@ class _Page:
         else:
             self._builder.add(_SPACES.sub(" ", self._text(tag, " ")).strip())
 
-    def _flow(self, root: Tag, is_special: Callable[[Tag], bool], hidden: frozenset[str]) -> Iterator[_Item]:
+    def _flow(self, root: Tag, is_special: Callable[[Tag], bool], *, is_inside: bool = False) -> Iterator[_Item]:
         """The runs and breaks under `root`, and the elements that are special, unopened.
 
-        Visits every node once, with a stack of its own, because pages nest deeper than Python allows.
+        Visits every node once, with a stack of its own, because pages nest deeper than Python allows. `is_inside`: of a
+        heading or a cell, whose buttons are read, as collapsible questions and sortable columns are some.
         """
         stack: list[tuple[object, int]] = [(node, 0) for node in reversed(root.contents)]
         ended: Tag | None = None  # the element that ended just before
@@ -218,9 +209,11 @@ class _Page:
             elif isinstance(node, _End):
                 ended = node.tag
             elif isinstance(node, Tag):
-                if node.name in hidden or _is_hidden(node) or id(node) in self._around:
-                    if node.name == "script" and str(node.get("type", "")).startswith("math/tex"):
-                        yield node.get_text().strip(), 0
+                if self._is_left_out(node) or (node.name == "button" and not is_inside and not opens_something(node)):
+                    text = self._told_by(node)
+                    if text:
+                        yield text, 0
+                        last = text[-2:]
                     continue
                 formula = _formula(node)
                 if formula is not None:
@@ -238,11 +231,52 @@ class _Page:
                 last = (last + text)[-2:]
                 yield text, level
 
+    def _is_left_out(self, tag: Tag) -> bool:
+        """Whether the contents of an element are no text of the page."""
+        if tag.name in self._hidden or tag.name in ("img", "select", "input") or id(tag) in self._around:
+            return True
+        return self._opened is not None and is_hidden(tag, self._opened)
+
+    def _told_by(self, tag: Tag) -> str:
+        """What an element shows whose contents are no text: the description of an image, the value of a field."""
+        name = tag.name
+        if name == "script" and str(tag.get("type", "")).startswith("math/tex"):
+            return "" if _has_typeset_twin(tag) else tag.get_text().strip()
+        if id(tag) in self._around or (self._opened is not None and is_hidden(tag, self._opened)):
+            return ""
+        if name == "img" or (name == "input" and tag.get("type") == "image"):
+            return self._description(tag)
+        if name == "select":
+            chosen = tag.find_all("option", selected=True)
+            return f" {', '.join(each.get_text(' ', strip=True) for each in chosen)} " if chosen else ""
+        if name == "input":
+            kind = str(tag.get("type") or "").lower()
+            if kind in ("checkbox", "radio") and not tag.get("role"):  # else it opens a menu
+                return "☑ " if tag.has_attr("checked") else "☐ "
+            return f" {tag.get('value')} " if kind in _FILLED_IN and tag.get("value") else ""
+        if name == "svg":  # labels of a diagram; an icon has none
+            labels = (label.get_text(" ", strip=True) for label in tag.find_all(["text", "foreignobject"]))
+            return f" {' '.join(filter(None, labels))} "
+        return ""
+
+    def _description(self, image: Tag) -> str:
+        """What stands for an image that cannot be seen, unless it names a file or repeats the text beside it."""
+        text = " ".join(str(image.get("alt") or "").split())[:_MAX_DESCRIPTION]
+        if not text or _IS_FILE_NAME.fullmatch(text):
+            return ""
+        around = image.find_parent(["figure", "a"])
+        if around is not None:
+            if id(around) not in self._captions:
+                self._captions[id(around)] = " ".join(around.get_text(" ").split()).lower()
+            if text.lower() in self._captions[id(around)]:
+                return ""
+        return f" {text} "
+
     def _text(self, root: Tag, gap: str) -> str:
         """The text inside `root` as written; `gap` replaces line breaks and separates blocks."""
         runs: list[Run] = []
         is_code = root.name == "pre"
-        for item in self._flow(root, lambda tag: False, _HIDDEN_INSIDE):
+        for item in self._flow(root, lambda tag: False, is_inside=True):
             if not isinstance(item, _Break):
                 assert not isinstance(item, Tag)
                 runs.append((item[0], 0) if is_code else item)
@@ -253,58 +287,49 @@ class _Page:
     # --- tables ---
 
     def _add_table(self, table: Tag) -> None:
-        rows = [row for row in table.find_all("tr") if row.find_parent("table") is table]
+        rows = rows_of(table)
         self._builder.break_paragraph()
         caption = table.find("caption", recursive=False)
         if caption is not None:
             self._builder.add(_SPACES.sub(" ", self._text(caption, " ")).strip())
-        if table.find(["table", "pre", *_HEADINGS]) or _is_listing(rows):
+        for stray in strays_of(table, rows):
+            if isinstance(stray, Tag):
+                self._builder.add(_SPACES.sub(" ", self._text(stray, " ")).strip())
+            else:
+                self._builder.add(_SPACES.sub(" ", stray.get_text()).strip())
+        header = len(list(takewhile(is_header_row, rows)))
+        said = header if 0 < header < len(rows) else None
+        if is_listing(rows) or arranges_page(table, rows, said):
             self._add_layout(rows)
         else:
-            grid = self._grid(rows)
-            header = len(list(takewhile(_is_header_row, rows)))
-            said = header if 0 < header < len(rows) else None
-            self._builder.add_rows(table_lines(grid, header=said, is_assumed=True))
+            cells = grid(rows, lambda cell: self._text(cell, " "))
+            self._builder.add_rows(table_lines(cells, header=said, is_assumed=True))
         self._builder.break_paragraph()
 
     def _add_layout(self, rows: Sequence[Tag]) -> None:
         """A table that only arranges the page, or holds code beside the numbers of its lines."""
         code: list[str] = []
         for row in rows:
-            cells = [cell for cell in _cells(row) if not _LINE_NUMBERS.fullmatch(cell.get_text())]
-            if _is_numbered_line(row):
-                code.append("".join(cell.get_text() for cell in cells).rstrip("\n"))
-            elif any(cell.find(["table", "pre", *_HEADINGS]) for cell in cells):
+            cells = [cell for cell in cells_of(row) if not (cell.find("pre") and holds_line_numbers(cell))]
+            if is_numbered_line(row):
+                code.append("".join(cell.get_text() for cell in cells_of(row)[1:]).rstrip("\n"))
+            elif len(cells) == 1 or any(cell.find(["table", "pre", *_HEADINGS]) for cell in cells):
                 for cell in cells:
                     self.add(cell)
             else:
                 self._builder.add(join_cells(self._text(cell, " ") for cell in cells))
         self._builder.add("\n".join(code), gap=2)
 
-    def _grid(self, rows: Sequence[Tag]) -> list[list[str]]:
-        """The cells row by row, merged ones filled downwards."""
-        grid: list[list[str]] = []
-        covered: dict[int, tuple[int, bool]] = {}  # by column: how many rows more, and whether from the left as well
-        for row in rows:
-            cells: list[str] = []
-            for cell in [*_cells(row), None]:
-                while (place := covered.pop(len(cells), None)) is not None:
-                    if place[0] > 1:
-                        covered[len(cells)] = (place[0] - 1, place[1])
-                    cells.append(SPANNED if place[1] else below(grid, len(cells)))
-                if cell is None:
-                    break
-                across, down = _span(cell, "colspan"), _span(cell, "rowspan")
-                for index in range(across):
-                    if down > 1:
-                        covered[len(cells)] = (down - 1, index > 0)
-                    cells.append(self._text(cell, " ") if index == 0 else SPANNED)
-            grid.append(cells)
-        return grid
-
 
 def _is_special(tag: Tag) -> bool:
-    return tag.name in _HEADINGS or tag.name in ("pre", "table")
+    return tag.name == "pre" or _heading_level(tag) > 0 or is_table(tag)
+
+
+def _heading_level(tag: Tag) -> int:
+    """1 to 6; 0 for what is no heading."""
+    if tag.get("role") == "heading":
+        return min(max(_integer(tag.get("aria-level"), 2), 1), 6)
+    return _HEADINGS.get(tag.name, 0)
 
 
 def _opened(tag: Tag, level: int) -> Iterator[tuple[object, int]]:
@@ -316,27 +341,39 @@ def _opened(tag: Tag, level: int) -> Iterator[tuple[object, int]]:
     inside: list[tuple[object, int]] = [(child, level) for child in reversed(tag.contents)]
     if name == "li" and (number := _number(tag)):
         inside.append((NavigableString(number), 0))
-    if name == "input" and tag.get("type") in ("checkbox", "radio") and not tag.get("role"):  # else it opens a menu
-        inside.append((NavigableString("☑ " if tag.has_attr("checked") else "☐ "), 0))
-    if name not in _BLOCKS:
+    if level == RAISED and name in ("sup", "a") and _is_note_mark(tag):
+        inside = [(NavigableString(tag.get_text()), NOTE_MARK)]
+    if name in _STRUCK and not tag.find([*_STRUCK, *_BLOCKS]) and not tag.find_parent(_STRUCK):
+        inside = [(NavigableString("~~"), 0), *inside, (NavigableString("~~"), 0)]
+    if name not in _BLOCKS and name != "button":
         return iter([(_End(tag), 0), *inside])
     return iter([(_Break(), 0), *inside, (_Break(name in _PARAGRAPHS), 0)])
 
 
-def _is_hidden(tag: Tag) -> bool:
-    if tag.has_attr("hidden") or tag.get("role") == "navigation" or not _FORMULA_TWINS.isdisjoint(_classes(tag)):
-        return True
-    return "display:none" in str(tag.get("style", "")).replace(" ", "").lower()
+def _is_note_mark(tag: Tag) -> bool:
+    """Whether a raised element is the mark of a note, as it links to one in the page."""
+    text = tag.get_text().strip()
+    if not _NOTE_MARK.fullmatch(text):
+        return False
+    link = tag if tag.name == "a" else tag.find("a") or (tag.parent if tag.parent and tag.parent.name == "a" else None)
+    return isinstance(link, Tag) and "#" in str(link.get("href", ""))
+
+
+def _has_typeset_twin(script: Tag) -> bool:
+    """Whether the formula of a script stands before it as MathJax 2 shows it."""
+    before = script.find_previous_sibling()
+    return before is not None and not _FORMULAS.isdisjoint(classes(before)) and before.find("math") is not None
 
 
 def _formula(tag: Tag) -> str | None:
     """The TeX of a formula; None for anything else."""
-    is_holder = not _FORMULAS.isdisjoint(_classes(tag)) or tag.name == "mjx-container"
+    is_holder = not _FORMULAS.isdisjoint(classes(tag)) or tag.name == "mjx-container"
     if not is_holder and tag.name != "math":
         return None
     math = tag if tag.name == "math" else tag.find("math")
     if not isinstance(math, Tag):
-        return None if tag.name != "mjx-container" else ""
+        shown = tag.find(class_="katex-html")
+        return typeset_text(shown) if shown is not None else "" if tag.name == "mjx-container" else None
     try:
         text = mathml_text(lxml_html.fromstring(str(math)))
     except (LxmlError, ValueError):  # no formula that can be read as one
@@ -385,35 +422,14 @@ def _is_apart(last: str, before: Tag, tag: Tag) -> bool:
         return False
     if _ENDS_WITHIN.search(last) or _BEGINS_WITHIN.match(first):
         return False
-    if tag.name in _APART or before.name in _APART or tag.name != before.name or _classes(tag) != _classes(before):
+    if tag.name in _APART or before.name in _APART or tag.name != before.name or classes(tag) != classes(before):
+        return True
+    if _is_phrase(before) or _is_phrase(tag):  # no bits of one word
         return True
     return not _RUNS_ON.fullmatch(last[-1:] + first[:1])
 
 
-def _cells(row: Tag) -> list[Tag]:
-    return row.find_all(["td", "th"], recursive=False)
-
-
-def _is_header_row(row: Tag) -> bool:
-    """Whether the file says so: a row of `thead`, or of `th` only."""
-    if row.parent is not None and row.parent.name == "thead":
-        return True
-    cells = _cells(row)
-    return len(cells) > 1 and all(cell.name == "th" for cell in cells)
-
-
-def _span(cell: Tag, name: str) -> int:
-    return max(1, min(_integer(cell.get(name), 1), _MAX_SPAN))
-
-
-def _is_listing(rows: Sequence[Tag]) -> bool:
-    """Whether the rows are lines of code, each with its number."""
-    return bool(rows) and all(map(_is_numbered_line, rows[:20]))
-
-
-def _is_numbered_line(row: Tag) -> bool:
-    cells = _cells(row)
-    if len(cells) != 2:
-        return False
-    names = " ".join([*_classes(cells[0]), *cells[0].attrs]).lower()
-    return bool(re.search(r"line-?n|blob-num|lineno|linenos|gutter|data-line", names)) and not cells[1].find("pre")
+def _is_phrase(tag: Tag) -> bool:
+    """Whether the element holds words apart, as far as its first text tells."""
+    text = next(tag.stripped_strings, "")
+    return bool(re.search(r"\w\s+\w", text[:200]))

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 
-RAISED, LOWERED = 1, -1
-Run = tuple[str, int]  # the text, and 0, RAISED or LOWERED
+RAISED, LOWERED, NOTE_MARK = 1, -1, 2
+Run = tuple[str, int]  # the text, and 0, RAISED, LOWERED or NOTE_MARK: raised, and known to be the mark of a note
 
 _SMALL = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
 _SIGNED = re.compile(r"[-+−–]?\d{1,3}")
@@ -48,6 +48,8 @@ def join_runs(runs: Iterable[Run]) -> str:
         if level == RAISED:
             behind = after + "".join(each for each, its_level in merged[index + 2 : index + 3] if its_level == LOWERED)
             text = _raised(before, text, after, is_numerator=_is_numerator(text.strip(), behind))
+        elif level == NOTE_MARK:
+            text = _noted(before, text, after)
         elif level == LOWERED:
             is_stacked = merged[index + 1 : index + 2] and merged[index + 1][1] == RAISED  # SO₄²⁻
             text = _lowered(before, text, "" if is_stacked else after)
@@ -84,10 +86,17 @@ def _raised(before: str, text: str, after: str, *, is_numerator: bool) -> str:
         is_simple = (len(mark) == 1 or _SIGNED.fullmatch(mark)) and not after[:1].isalnum()
         return f"^{mark}" if is_simple else f"^{{{mark}}}"
     if _NUMBERS.fullmatch(mark) or (len(mark) == 1 and mark.isalpha()):
-        return f" [{mark}]" + (" " if after[:1].isalnum() else "")
+        return _noted(before, mark, after)
     if mark[0] in "[(（〔【*†‡" and not before[-1].isspace():
         return _apart(f" {mark}", after)
     return text  # an ending: 1st, Mme
+
+
+def _noted(before: str, mark: str, after: str) -> str:
+    """The mark of a note, apart from what it stands behind."""
+    if not before or before[-1].isspace():
+        return _apart(mark, after)
+    return f" [{mark.strip()}]" + (" " if after[:1].isalnum() else "")
 
 
 def _is_exponent(before: str, mark: str) -> bool:

@@ -27,6 +27,12 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _RAISED = re.compile(r"(?is)<(sup|sub)\b[^<>]{0,200}>(.{0,200}?)</\1\s*>")
 _BREAK = re.compile(r"(?i)<br\b[^<>]{0,100}>[ \t]*\n?")
 _READING = re.compile(r"(?is)<(rt|rp)\b[^<>]{0,100}>.{0,200}?</\1\s*>")
+_IMAGE = re.compile(r"(?i)<img\b[^<>]{0,2000}>")
+_DESCRIPTION = re.compile(r"""(?i)\balt\s{0,9}=\s{0,9}(?:"([^"]*)"|'([^']*)')""")
+# Of MDX: what it shows besides its contents.
+_COMPONENT = re.compile(
+    r"""<[A-Z]\w{0,60}\b[^<>]{0,500}?\s(?:title|label|heading|summary)=(["'])([^<>"']{1,300})\1[^<>]{0,500}>"""
+)
 _TAG = re.compile(
     r"(?i)</?(?:a|abbr|b|big|center|cite|code|del|details|div|dl|dd|dt|em|figure|figcaption|font|h[1-6]|hr|i|img|ins|"
     r"kbd|li|mark|ol|p|picture|q|ruby|rb|s|samp|small|source|span|strike|strong|summary|tt|u|ul|var|video|wbr)"
@@ -34,7 +40,8 @@ _TAG = re.compile(
 )
 # A heading as most editors show it, though CommonMark wants a space; `#` and a word alone may be a hashtag.
 _HASHES = re.compile(
-    r"[ ]{0,3}(?:(#)(?=[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7a3])|(#{2,6})(?=[^\s#]))([^#\n]{1,80}?)#*[ \t]*"
+    r"[ ]{0,3}(?:(#)(?=[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7a3])|(#{2,6})(?=[^\s#]))([^#\n]{1,80}?)"
+    r"(?<![。！？；，、,;!?])#*[ \t]*"
 )
 
 
@@ -86,20 +93,20 @@ class _Writer:
                 self._take(lines[done:first])
                 self._head(int(token.tag[1:]), _plain(tokens[index + 1].content))
                 self._take([_without_tags(line) for line in lines[first:end]])
-            elif token.type == "table_open" and token.level == 0:
+            elif token.type == "table_open":
                 self._take(lines[done:first])
                 self._flush()
                 self.builder.add_rows(table_lines(_rows(tokens, index), header=1))
                 self.builder.break_paragraph()
-            elif token.type == "html_block" and token.level == 0:
+            elif token.type == "html_block":
                 self._take(lines[done:first])
                 self._flush()
-                add_page(self.builder, "\n".join(lines[first:end]))
+                add_page(self.builder, _COMPONENT.sub(r"\g<0>\2 ", token.content))
                 self.builder.break_paragraph()
             elif token.type == "paragraph_open":
                 self._take(lines[done:first])
                 self._take_paragraph("\n".join(lines[first:end]))
-            elif token.type in ("fence", "code_block", "html_block"):
+            elif token.type in ("fence", "code_block"):
                 self._take(lines[done:end])
             else:
                 continue
@@ -164,7 +171,7 @@ def _without_tags(text: str) -> str:
 
 
 def _read_tags(text: str) -> str:
-    text = _READING.sub("", _BREAK.sub("\n", _COMMENT.sub("", text)))
+    text = _IMAGE.sub(_described, _READING.sub("", _BREAK.sub("\n", _COMMENT.sub("", text))))
     levels = {"sup": RAISED, "sub": LOWERED}
     runs: list[tuple[str, int]] = []
     at = 0
@@ -172,6 +179,11 @@ def _read_tags(text: str) -> str:
         runs += [(text[at : match.start()], 0), (_TAG.sub("", match.group(2)), levels[match.group(1).lower()])]
         at = match.end()
     return _TAG.sub("", join_runs([*runs, (text[at:], 0)]))
+
+
+def _described(image: re.Match[str]) -> str:
+    found = _DESCRIPTION.search(image.group())
+    return (found[1] or found[2] or "") if found else ""
 
 
 def _plain(title: str) -> str:
