@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from kb.columns import columns
 from kb.parsing.table_rows import SPANNED, Row
 
 _MAX_LABEL = 120  # characters, with the group above; longer ones are prose
+_MAX_SHORT_NAME = 20  # columns
 MOSTLY = 0.6
 _AMOUNT = re.compile(
     r"[≈~<>≤≥±+\-–−(]*\s*[¥￥$€£]?\s*[+\-−]?\d[\d,.'\u00a0 ]*(?:[eE][+-]?\d+)?\)?\s*"
@@ -30,9 +32,46 @@ UNIT = re.compile(
     r"(?:/[kmcµ]?(?:g|m|l|L|s|h|min|K|mol))?(?: ?[23²³])?|h|min|d|pcs?|USD|EUR|CNY|RMB"
     r"|(?:百|千|万|亿|百万)?(?:元|美元|欧元|个|件|人|吨|天|台|套|平方米|公里|小时)"
 )
+_SERIES = (
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    ("januar", "februar", "märz", "april", "mai", "juni", "juli", "august", "september", "okt", "nov", "dez"),
+    ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+    ("mo", "di", "mi", "do", "fr", "sa", "so"),
+    ("一", "二", "三", "四", "五", "六", "七", "八", "九", "十"),
+    ("零", "一", "二", "三", "四", "五", "六", "日"),
+    ("零", "一", "二", "三", "四", "五", "六", "天"),
+)
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+|[A-Z][a-z0-9]*)+")
 _NOTHING = frozenset(("-", "–", "—", "--", "/", "\\", "n/a", "na", "nil", "none", "无", "暂无", "…", "...", "·"))
-_PROSE = re.compile(r"[。！？；]|[.!?;]\s+\w|[.!]$")
+_PROSE = re.compile(  # but not "Pos.", "No. of items"
+    r"[。！？；]|[!?;]\s+\w|\w{4}\.\s+[A-Z\u4e00-\u9fff]|\w{7}\.\s+\w|(?:\w+\W+){3}.*\.$|\w{6}\.$|!$"
+)
+_COUNTED = re.compile(
+    r"\d+|(?<=[第周期])[一二三四五六七八九十日天]|\b(?:jan(?:uary?)?|feb(?:ruary?)?|mar(?:ch)?|märz|apr(?:il)?|ma[iy]|jun[ei]?"
+    r"|jul[iy]?|aug(?:ust)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?|mon(?:day|tag)?|tue(?:s(?:day)?)?"
+    r"|dienstag|wed(?:nesday)?|mittwoch|thu(?:rs(?:day)?)?|donnerstag|fri(?:day)?|freitag|sat(?:urday)?|samstag|sun(?:day)?"
+    r"|sonntag|mo|di|mi|do|fr|sa|so)\b",
+    re.IGNORECASE,
+)
+_SERIES = (
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    ("januar", "februar", "märz", "april", "mai", "juni", "juli", "august", "september", "okt", "nov", "dez"),
+    ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+    ("mo", "di", "mi", "do", "fr", "sa", "so"),
+    ("一", "二", "三", "四", "五", "六", "七", "八", "九", "十"),
+    ("零", "一", "二", "三", "四", "五", "六", "日"),
+    ("零", "一", "二", "三", "四", "五", "六", "天"),
+)
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+|[A-Z][a-z0-9]*)+")
+_NOTHING = frozenset(("-", "–", "—", "--", "/", "\\", "n/a", "na", "nil", "none", "无", "暂无", "…", "...", "·"))
+_PROSE = re.compile(  # but not "Pos.", "No. of items"
+    r"[。！？；]|[!?;]\s+\w|\w{4}\.\s+[A-Z\u4e00-\u9fff]|\w{7}\.\s+\w|(?:\w+\W+){3}.*\.$|\w{6}\.$|!$"
+)
+_COUNTED = re.compile(
+    r"\d+|(?<=[第周期])[一二三四五六七八九十日天]|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec"
+    r"|mon|tue|wed|thu|fri|sat|sun|januar|februar|märz|mai|juni|juli|okt|dez|di|mi|do|fr|sa|so)(?=[a-z]{0,7}\b)",
+    re.IGNORECASE,
+)
 TOTAL = re.compile(
     r"(?:grand |sub-?|net |gross )?total\b.*|sum|(?:vat|tax|gst|mwst|discount|shipping|freight)\b.*|zwischensumme|summe"
     r"|gesamt.*|(?:sous-)?total.*|.{0,6}(?:合计|小计|总计|合計|小計|總計|总额|税额).{0,8}",
@@ -50,11 +89,12 @@ _NAMES = frozenset(
         "remarks question answer price cost amount total sum qty quantity unit units size weight height width "
         "length color colour value values result version language currency location shelf priority subject topic "
         "meaning remedy term definition parameter setting default example option field column table file path url "
-        "link source target "
+        "link source target signature seal stamp "
         "姓名 名称 名字 编号 序号 代码 编码 类别 类型 种类 分类 状态 城市 地区 国家 省份 地址 邮箱 邮编 电话 手机 "
         "传真 日期 时间 年份 月份 年龄 性别 部门 科室 团队 职位 职务 职级 岗位 角色 负责人 联系人 作者 公司 单位 "
         "客户 供应商 品牌 产品 商品 项目 型号 规格 描述 说明 备注 内容 问题 答案 价格 单价 金额 合计 总计 数量 "
         "尺寸 重量 高度 宽度 长度 颜色 数值 结果 版本 语言 币种 位置 优先级 主题 含义 定义 参数 默认值 示例 选项 "
+        "签字 签名 盖章 签章 籍贯 民族 政治面貌 学历 学位 专业 院校 学校 住址 证号 号码 年月 用途 期限 方式 "
         "字段 文件 链接 来源 标准 指标 天数 条款 题目 名稱 編號 類別 類型 狀態 地區 部門 職位 電話 備註 單位 數量 "
         "vorname nachname nummer nr ort stadt land straße plz adresse datum jahr monat tag preis betrag menge anzahl "
         "einheit art typ kategorie gruppe abteilung bemerkung beschreibung titel farbe größe gewicht länge breite "
@@ -100,6 +140,28 @@ def is_period(cell: str) -> bool:
     return bool(_YEAR.fullmatch(cell) or _MONTH.fullmatch(cell) or (_DATE.fullmatch(cell) and ":" not in cell))
 
 
+def counting_pattern(cell: str) -> str:
+    """A label that counts, with marks for its counts: `q#` for Q1; empty for other cells."""
+    pattern = _COUNTED.sub("#", cell).lower() if is_label(cell) else ""
+    return pattern if "#" in pattern else ""
+
+
+def is_counting(cells: Sequence[str]) -> bool:
+    """Whether labels of the same pattern count up or down, such as Q1, Q2."""
+    counts = [[_count_in(match.group().lower()) for match in _COUNTED.finditer(cell)] for cell in cells]
+    orders = (counts, [count[::-1] for count in counts])  # 3/2024, 4/2024
+    return any(
+        all(one < other for one, other in pairwise(order)) or all(one > other for one, other in pairwise(order))
+        for order in orders
+    )
+
+
+def _count_in(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return int(text)
+    return next((index for series in _SERIES for index, name in enumerate(series) if text.startswith(name)), 0)
+
+
 def is_label(cell: str) -> bool:
     if len(cell) > _MAX_LABEL or _ADDRESS.search(cell) or _PROSE.search(cell):
         return False
@@ -113,6 +175,10 @@ def is_label(cell: str) -> bool:
 def is_name(cell: str) -> bool:
     words = _WORDS.findall(cell.lower())
     return bool(words) and (words[-1] in _NAMES or words[0] in _NAMES)
+
+
+def is_short_name(cell: str) -> bool:
+    return is_name(cell) and len(cell.split()) <= 2 and columns(cell) <= _MAX_SHORT_NAME
 
 
 def has_names(row: Row) -> bool:

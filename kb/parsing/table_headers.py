@@ -9,10 +9,13 @@ from itertools import chain, groupby, zip_longest
 from kb.parsing.table_cells import (
     MOSTLY,
     UNIT,
+    counting_pattern,
     has_names,
+    is_counting,
     is_label,
     is_name,
     is_period,
+    is_short_name,
     kind_of,
     kinds_of,
     share_of,
@@ -22,6 +25,7 @@ from kb.parsing.table_rows import SPANNED, Row, count_covered, count_filled
 
 _TITLE_ROWS = 10
 _NEXT_TO_NONE = 0.1
+_MAX_PERIODS = 0.4  # of the cells under years and dates that name columns
 
 
 def count_titles(rows: Sequence[Row], is_assumed: bool) -> int:
@@ -37,8 +41,7 @@ def count_titles(rows: Sequence[Row], is_assumed: bool) -> int:
             or SPANNED in row
             or _is_group(row, rows[index + 1])
             or not any(
-                count_covered(rows[later]) > count_covered(row)
-                and is_header(rows[later], rows[later + 1 :], is_assumed)
+                count_covered(each) > count_covered(row) and is_header(each, rows[later + 1 :], is_assumed)
                 for later, each in enumerate(rows[index + 1 : _TITLE_ROWS], start=index + 1)
             )
         ):
@@ -52,6 +55,8 @@ def _is_group(row: Row, below: Row) -> bool:
     """Whether `row` names groups of the columns that `below` names: its gaps are where `below` goes on."""
     if _parted_groups(row, [below]):
         return True
+    if SPANNED not in row and count_filled(row) == 2 and row[0] and row[-1] and not row[1] and row[0] not in below:
+        return False  # a title with something at the right edge
     gaps = [index for index, cell in enumerate(row) if not cell or cell == SPANNED]
     return bool(gaps) and all(index < len(below) and below[index] for index in gaps)
 
@@ -84,6 +89,13 @@ def is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
     recurring = [index for index, cell in enumerate(row) if cell and cell != SPANNED and cell in values[index]]
     if recurring and (recurring != [0] or len(cells) == 2):  # the first one may head another table below
         return False
+    if _is_counted(row, body):
+        return True
+    if body and all(is_short_name(cell) for other in body for cell in other if cell and cell != SPANNED):
+        return False  # a form that is to be filled in
+    below_periods = [value for index, cell in enumerate(row) if is_period(cell) for value in values[index]]
+    if sum(map(is_period, below_periods)) > _MAX_PERIODS * len(below_periods):
+        return False
     if periods and not any(share_of(column, "number") >= MOSTLY for column in values):
         return False
     if len(cells) == 2 and sum(1 for value in values[0] if is_name(value)) > 1:
@@ -92,6 +104,20 @@ def is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
     if len(cells) == 2 and len(row) == 2:
         return all(map(is_name, row)) or (bool(contrasts) and (contrasts != [1] or share_of(values[1], "number") == 1))
     return bool(contrasts) or has_names(row) or is_assumed or _is_spelt_apart(cells, chain.from_iterable(values))
+
+
+def _is_counted(row: Row, body: Sequence[Row]) -> bool:
+    """Whether columns behind the first are called by years, days, or what else is counted, and no row below counts."""
+    patterns = ["", *map(counting_pattern, row[1:])]
+    start = 0
+    for pattern, group in groupby(patterns):
+        end = start + len(list(group))
+        cells = row[start:end]
+        if pattern and len(cells) > 1 + (not all(map(is_period, cells))) and is_counting(cells):
+            below = [[cell for cell in each[start:end] if cell] for each in body]
+            return bool(body) and all({*map(counting_pattern, cells)} != {pattern} for cells in below)
+        start = end
+    return False
 
 
 def _until_header_like(header: Row, body: Sequence[Row]) -> Sequence[Row]:
@@ -177,7 +203,7 @@ def stretches(cells: Iterable[object]) -> list[tuple[int, int]]:
 
 def column_labels(top: Sequence[Row]) -> list[str]:
     """A label for each column; names that are used twice are numbered."""
-    labels = merge_rows(top)
+    labels = [label.rstrip(":： ") for label in merge_rows(top)]
     counts = Counter(labels)
     seen: Counter[str] = Counter()
     for index, label in enumerate(labels):

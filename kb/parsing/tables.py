@@ -6,6 +6,7 @@ below reads `label: value; …`. A false label would be a false statement, so ro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -30,6 +31,10 @@ _MAX_HEADER_ROWS = 3  # above a gap
 _LOOK_AHEAD = 50  # rows
 _MAX_SIDE_BY_SIDE = 20_000  # rows; longer tables are read as one
 _MAX_TRANSPOSED = 40  # columns
+_ENOUGH_ROWS = 2  # to say that a column holds numbers
+_REMARK = re.compile(
+    r"[*†‡※]|(?:notes?|remarks?|sources?|注|备注|說明|说明|来源|資料來源|anm\w*|quelle)\b", re.IGNORECASE
+)
 
 
 def table_lines(rows: Iterable[Row], *, header: int | None = None, is_assumed: bool = False) -> Iterator[str]:
@@ -106,6 +111,8 @@ class _Block:
         self._may_continue = self.width == width_before
         self._numeric: set[int] = set()  # columns
         self._has_codes = False  # in the first column
+        self._is_filled = False  # most rows have several cells
+        self._rows_since_text = 1  # since the last one with text where most have numbers; 0 after a title
         self._first_label = ""  # in the header
         self.next: Iterable[list[str]] | None = None  # the rows of another table, that begins without a gap
 
@@ -134,12 +141,13 @@ class _Block:
         self._numeric = self._numeric_columns(found.first)
         keys = [row[0] for row in self._head[found.first :] if count_filled(row) > 1]
         self._has_codes = share_of(keys, "code") + share_of(keys, "number") + share_of(keys, "date") >= MOSTLY
+        self._is_filled = 2 * len(keys) >= len(self._head) - found.first
         if not found.labels:
             yield from self._unlabelled(rest)
             return
         unused = {index: label for index, label in enumerate(found.labels) if label}
         for row in rest:
-            if self._is_new_header(row):
+            if self._is_new_header(row) or _is_outside(row, found.labels):
                 self.next = chain([row], rest)
                 break
             if count_filled(row) == 1 and SPANNED in row:  # a title inside the table, perhaps
@@ -153,13 +161,17 @@ class _Block:
 
     def _labels_of(self, row: Row, labels: list[str]) -> list[str]:
         """The labels without that of a cell that names the row and stands in a column of something else."""
+        if row[0] and self._has_codes and TOTAL.fullmatch(row[0]):
+            return ["", *labels[1:]]
         if row[0] and len(row) > 1 and row[1]:
             return labels
         first = next(index for index, cell in enumerate(row) if cell and cell != SPANNED)
         if SPANNED in row or first > len(labels):
             return labels
         kind, is_named = kind_of(row[first]), bool(TOTAL.fullmatch(row[first]))
-        is_title = first == 0 and count_filled(row) == 1 and self.width > 2 and kind == "text" and self._has_codes
+        is_title = (
+            first == 0 and count_filled(row) == 1 and self._is_filled and (kind == "text" or _REMARK.match(row[0]))
+        )
         is_beside = first > 0 and count_filled(row) > 1
         if is_title or (is_beside and (is_named or (kind == "text" and first in self._numeric))):
             return [*labels[:first], "", *labels[first + 1 :]]
@@ -167,10 +179,12 @@ class _Block:
 
     def _unlabelled(self, rows: Iterator[list[str]]) -> Iterator[str]:
         """Rows as they are. If the first one may be a header, it comes back about once a chunk."""
+        margin = min(next(index for index, cell in enumerate(row) if cell) for row in self._head)
+        rows = (row if any(row[:margin]) else row[margin:] for row in rows)
         first = next(rows, [])
         lines = (line for row in rows for line in split_text(join_cells(row), ""))
         may_head = count_filled(first) > 2 and all(is_label(cell) for cell in first if cell and cell != SPANNED)
-        if may_head and first not in self._head[1:]:
+        if may_head and first not in (row[margin:] for row in self._head[1:]):
             yield from repeat_header(join_cells(first), lines)
         else:
             yield from split_text(join_cells(first), "")
@@ -210,8 +224,13 @@ class _Block:
         kinds = [kind_of(row[index]) for index in self._numeric if index < len(row)]
         names = kinds.count("text")
         is_alike = bool(row and self._first_label and row[0] == self._first_label)
+        is_apart = (
+            is_alike or self._rows_since_text == 0 or (self._rows_since_text >= _ENOUGH_ROWS and all(map(is_name, row)))
+        )
+        self._rows_since_text = 0 if count_filled(row) == 1 else 1 if names else self._rows_since_text + 1
         return (
-            names > 1 - is_alike
+            is_apart
+            and names > 1 - is_alike
             and names >= sum(1 for kind in kinds if kind)
             and all(is_label(c) for c in row if kind_of(c))
         )
@@ -234,6 +253,12 @@ class _Block:
                 return []  # figures beside each row of the table on their left belong to it
             lines_before = lines
         return parts
+
+
+def _is_outside(row: Row, labels: Sequence[str]) -> bool:
+    """Whether several cells stand only where no column has a name: another table beside this one goes on."""
+    filled = [index for index, cell in enumerate(row) if cell and cell != SPANNED]
+    return len(filled) > 1 and not any(index < len(labels) and labels[index] for index in filled)
 
 
 def _is_transposed(rows: Sequence[Row]) -> bool:

@@ -88,6 +88,39 @@ S = SPANNED
         ),
         ([["负责人", "张三"], ["单位", "某公司"]], ["负责人 | 张三", "单位 | 某公司"]),
         ([["Name", "Anna"], ["Phone", "123"], ["Zip", "0123"]], ["Name | Anna", "Phone | 123", "Zip | 0123"]),
+        (
+            [["Programme", "2021", "2022"], ["Rail", "planned", "running"], ["Road", "running", "closed"]],
+            ["Programme: Rail; 2021: planned; 2022: running", "Programme: Road; 2021: running; 2022: closed"],
+        ),
+        (
+            [["姓名", "周一", "周二", "周三"], ["张三", "早班", "晚班", "休息"], ["李四", "休息", "早班", "晚班"]],
+            ["姓名: 张三; 周一: 早班; 周二: 晚班; 周三: 休息", "姓名: 李四; 周一: 休息; 周二: 早班; 周三: 晚班"],
+        ),
+        (
+            [["Ann", "2019", "2021"], ["Bob", "2018", "2020"], ["Eve", "2011", "2013"]],
+            ["Ann | 2019 | 2021", "Bob | 2018 | 2020", "Eve | 2011 | 2013"],
+        ),
+        (
+            [
+                ["Prices", "", "", "valid from 2024-01-01"],
+                ["Item", "Size", "Colour", "Price"],
+                ["Hat", "M", "red", "5"],
+            ],
+            ["Prices |  |  | valid from 2024-01-01", "Item: Hat; Size: M; Colour: red; Price: 5"],
+        ),
+        (
+            [["Pos.", "Item", "Qty."], ["1", "Nut", "5"], ["2", "Bolt", "7"], ["Total", "", "12"], ["Source: ERP"]],
+            ["Pos.: 1; Item: Nut; Qty.: 5", "Pos.: 2; Item: Bolt; Qty.: 7", "Total; Qty.: 12", "Source: ERP"],
+        ),
+        (
+            [["Feature", "Basic", "Pro"], ["Users", "1", "10"], ["Help", "email", "phone"], ["Price", "0", "9"]],
+            [
+                "Feature: Users; Basic: 1; Pro: 10",
+                "Feature: Help; Basic: email; Pro: phone",
+                "Feature: Price; Basic: 0; Pro: 9",
+            ],
+        ),
+        ([["Name", "", "Date"], ["Dept", "", "Signature"]], ["Name |  | Date", "Dept |  | Signature"]),
         ([["", "", "", "", "", "", "far"]], ["far"]),
         ([[S, S], ["", " "], []], []),
     ],
@@ -173,7 +206,7 @@ def test_long_table_of_a_page_repeats_its_header() -> None:
         ),
         (
             [["Company:", "Birch", "", "Contact:", "Ann"], ["Phone:", "555-1", "", "Fax:", ""]],
-            ["Company: Birch; Contact: Ann", "Phone: 555-1"],
+            ["Company: Birch; Contact: Ann", "Phone: 555-1; Fax:"],
         ),
         (
             [
@@ -188,6 +221,35 @@ def test_long_table_of_a_page_repeats_its_header() -> None:
 )
 def test_form_names_each_field(rows: list[list[str]], lines: list[str]) -> None:
     assert list(table_lines(rows)) == lines
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        (
+            [
+                ["甲方：", "某公司", "乙方：", "张三"],
+                ["代表：", "李四", "证号：", "310"],
+                ["日期：", "5月1日", "日期：", "5月2日"],
+            ],
+            ["甲方: 某公司; 代表: 李四; 日期: 5月1日", "乙方: 张三; 证号: 310; 日期: 5月2日"],
+        ),
+        (
+            [["Seal:", "", "Seal:"], ["Signed:", "", "Signed:"]],
+            ["Seal:; Signed:", "Seal:; Signed:"],
+        ),
+        (
+            [["Employer", "Employee"], ["Name: Jane", "Name: John"], ["Date: 3 May", "Date: 4 May"]],
+            ["Employer; Name: Jane; Date: 3 May", "Employee; Name: John; Date: 4 May"],
+        ),
+        (
+            [["Invoice No.", "24-118", "Date", "2024-06-01"], ["Terms", "30 days net", "Currency", "EUR"]],
+            ["Invoice No.: 24-118; Date: 2024-06-01", "Terms: 30 days net; Currency: EUR"],
+        ),
+    ],
+)
+def test_what_two_parties_fill_in_is_kept_apart(rows: list[list[str]], lines: list[str]) -> None:
+    assert list(table_lines(rows, is_assumed=True)) == lines
 
 
 @pytest.mark.parametrize(
