@@ -169,9 +169,8 @@ class _Block:
         if SPANNED in row or first > len(labels):
             return labels
         kind, is_named = kind_of(row[first]), bool(TOTAL.fullmatch(row[first]))
-        is_title = (
-            first == 0 and count_filled(row) == 1 and self._is_filled and (kind == "text" or _REMARK.match(row[0]))
-        )
+        is_alone = first == 0 and count_filled(row) == 1 and self._is_filled
+        is_title = is_alone and bool((kind == "text" and self.width > 2) or _REMARK.match(row[0]))
         is_beside = first > 0 and count_filled(row) > 1
         if is_title or (is_beside and (is_named or (kind == "text" and first in self._numeric))):
             return [*labels[:first], "", *labels[first + 1 :]]
