@@ -6,6 +6,7 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -188,17 +189,20 @@ class _Child:
     """The process, and a thread that starts it and collects its messages.
 
     The same thread does both: on Linux the child dies with the thread that started it (see `child._die_with`), so that
-    thread must live as long as the child.
+    thread must live as long as the child. The child's temporary files are in a folder of its own, which goes with it:
+    they may be somebody's attachments, and a child that is killed cannot clear them.
     """
 
     def __init__(self, module: str, memory_mb: int) -> None:
         self._frames: queue.Queue[Frame] = queue.Queue(WAITING_FRAMES)
         started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
+        self._folder = tempfile.TemporaryDirectory(prefix="zhiwen-parser-", ignore_cleanup_errors=True)
         command = [sys.executable, "-P", "-m", module, str(os.getpid()), str(memory_mb)]
         self._thread = threading.Thread(target=self._run, args=(command, started), name="parser", daemon=True)
         self._thread.start()
         outcome = started.get()
         if isinstance(outcome, OSError):
+            self._folder.cleanup()
             raise outcome
         self._process = outcome
 
@@ -228,6 +232,7 @@ class _Child:
         while self._thread.is_alive():
             with suppress(queue.Empty):  # it may wait for room
                 self._frames.get(timeout=_JOIN_SECONDS)
+        self._folder.cleanup()
         assert self._process.stdin
         try:
             self._process.stdin.close()
@@ -237,6 +242,7 @@ class _Child:
     def _run(self, command: list[str], started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError]) -> None:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "RUST_BACKTRACE": "0"}
+        environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.name)
         try:
             process = subprocess.Popen(
                 command,

@@ -76,6 +76,23 @@ def is_running(pid: int) -> bool:
     return ") Z " not in stat
 
 
+def test_a_killed_child_leaves_no_temporary_files(
+    unruly: ParserProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    written: list[Path] = []
+
+    def is_cancelled() -> bool:
+        written.extend(path for path in folder.rglob("*") if path.is_file() and path.read_text())
+        return bool(written)
+
+    with pytest.raises(Cancelled):
+        read(unruly, HERE / "parsing_samples.py", "litter", is_cancelled=is_cancelled)
+    assert list(folder.iterdir()) == []
+
+
 def test_result_equals_parse_file(parser: ParserProcess, tmp_path: Path) -> None:
     pdf = samples.write(tmp_path, "a", samples.make_pdf(["One", "Two"], [("Two", 1)]))
     progress: list[tuple[int, int]] = []

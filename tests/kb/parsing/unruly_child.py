@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from kb.models import PageStart, ParsedDocument
 from kb.parsing.builder import Source
@@ -22,6 +24,9 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
     if name == "mute":
         hang()
     source.report(1, 2)
+    if name == "litter":
+        Path(tempfile.mkstemp()[1]).write_text("an attachment")
+        hang()
     if name == "abort":
         os.abort()
     if name == "hang":
