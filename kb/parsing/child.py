@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from kb.errors import FileTooLarge, KbError
+from kb.errors import DamagedFile, FileTooLarge, KbError
 from kb.models import ParsedDocument
 from kb.parsing import parse_source
 from kb.parsing.builder import Report, Source
@@ -27,6 +27,9 @@ from kb.parsing.frames import Frame, part_frame, read_frame, write_frame
 Parse = Callable[[Source], Iterator[ParsedDocument]]
 _PR_SET_PDEATHSIG = 1
 _WATCH_SECONDS = 0.5
+# Of the memory limit. Python does not give back all that a large document took, so the next one would lack it.
+_SPENT = 0.25
+_NEAR_LIMIT = 0.9
 _OCR = "kb.parsing.ocr"  # holds 200 MB once it is imported
 
 
@@ -58,15 +61,27 @@ def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) ->
     try:
         for part in parse(source):
             write_frame(answers, part_frame(part))
-        write_frame(answers, {"kind": "end", "is_spent": _OCR in sys.modules})
+        answer: Frame = {"kind": "end"}
     except KbError as error:
-        values = error.values
-        if isinstance(error, FileTooLarge) and isinstance(error.__cause__, MemoryError):
-            values = _memory_values(name, memory_mb)
-        write_frame(answers, {"kind": "error", "code": error.code, "values": values})
+        is_memory = isinstance(error, FileTooLarge) and isinstance(error.__cause__, MemoryError)
+        if is_memory or (isinstance(error, DamagedFile) and _peak_mb() > _NEAR_LIMIT * memory_mb):
+            error = FileTooLarge(
+                **_memory_values(name, memory_mb)
+            )  # XML libraries call a lack of memory an error in it
+        answer = {"kind": "error", "code": error.code, "values": error.values}
     except MemoryError:
-        values = _memory_values(name, memory_mb)
-        write_frame(answers, {"kind": "error", "code": FileTooLarge.code, "values": values})
+        answer = {"kind": "error", "code": FileTooLarge.code, "values": _memory_values(name, memory_mb)}
+    is_spent = _OCR in sys.modules or _peak_mb() > _SPENT * memory_mb
+    write_frame(answers, {**answer, "is_spent": is_spent})
+
+
+def _peak_mb() -> int:
+    """The most memory that this process has used; 0 where the system does not tell, nor limits it."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) >> 10
+    return 0
 
 
 def _memory_values(name: str, memory_mb: int) -> dict[str, str]:

@@ -16,7 +16,7 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode, detect_wide
 from kb.parsing.html import add_page
-from kb.parsing.mail import Attachment, Mail, described, write_mail
+from kb.parsing.mail import Attachment, Choice, Mail, Piece, described, write_mail
 from kb.parsing.media_types import WEB_ARCHIVE
 
 _PAGES = ("text/html", "application/xhtml+xml")
@@ -30,6 +30,7 @@ _ALIASES = {
     "ks_c_5601-1987": "cp949",
 }
 _SAMPLE_BYTES = 4_096
+_DEEPEST = 100  # parts within parts
 _LONGEST_HEADER = 10_000  # characters; to decode one takes quadratic time
 _ENCODED = re.compile(r"=\?[\w*-]{1,60}\?[BbQq]\?")
 
@@ -40,11 +41,17 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
         yield from write_mail(source, read_mail(data))
         return
     message = _read(data)
-    page = next((part for part in message.walk() if part.get_content_type() in _PAGES), None)
-    if page is None:
+    pages = [part for part in message.walk() if part.get_content_type() in _PAGES]
+    if not pages:
         raise DamagedFile(name=source.name, detail=N_("it holds no page"))
     builder = TextBuilder(source.name)
-    add_page(builder, _text(page))
+    first = _text(pages[0])
+    add_page(builder, first)
+    if "<frameset" in first.lower():  # a workbook: its sheets are pages of their own
+        for page in pages[1:]:
+            builder.break_paragraph()
+            add_page(builder, _text(page))
+            yield from builder.full_parts()
     builder.title = builder.title or _header(message, "Subject")
     yield from builder.last_parts()
 
@@ -63,35 +70,44 @@ def _read(data: bytes) -> Message:
 def _to_mail(message: Message) -> Mail:
     people = [(label, ", ".join(_headers(message, label))) for label in _LABELS]
     mail = Mail(_header(message, "Subject"), described(people))
-    _collect(message, mail)
+    mail.body = _sort(message, mail, is_root=True, depth=0)
     return mail
 
 
-def _collect(root: Message, mail: Mail) -> None:
-    """Sort the parts of a message into what it says and what is attached."""
-    stack = [root]
-    texts: list[str] = []
-    pages: list[str] = []
-    while stack:
-        part = stack.pop()
-        kind, content = part.get_content_type(), part.get_payload()
-        is_attached = part is not root and (part.get_content_disposition() == "attachment" or bool(_file_name(part)))
-        if kind in ("message/rfc822", "message/global") and isinstance(content, list):
-            if part is root:  # a mail that was saved inside of another one's shell
-                stack += [each for each in content[:1] if isinstance(each, Message)]
-            else:
-                forwarded = [_to_mail(each) for each in content if isinstance(each, Message)]
-                mail.attachments += [Attachment(_file_name(part) or each.subject or "mail", each) for each in forwarded]
-        elif isinstance(content, list):
-            stack += [each for each in reversed(content) if isinstance(each, Message)]
-        elif is_attached or part.get_content_maintype() != "text":
-            if not _is_decoration(part, kind):
-                mail.attachments.append(Attachment(_file_name(part) or _made_up_name(part, mail), _bytes(part)))
-        elif kind in _PAGES:
-            pages.append(_text(part))
-        elif kind != "text/calendar" or not (texts or pages):
-            texts.append(_unfolded(part))
-    mail.text, mail.html = "\n\n".join(texts), "\n".join(pages)
+def _sort(part: Message, mail: Mail, *, is_root: bool, depth: int) -> list[Piece | Choice]:
+    """What a part of a message says. What is attached to it, and invitations, go to the mail."""
+    kind, content = part.get_content_type(), part.get_payload()
+    if kind == "message/delivery-status" and isinstance(content, list):
+        return [Piece("\n\n".join(str(each).strip() for each in content))]
+    if kind in ("message/rfc822", "message/global") and isinstance(content, list):
+        messages = [each for each in content if isinstance(each, Message)]
+        if is_root:  # a mail that was saved inside of another one's shell
+            return [piece for each in messages[:1] for piece in _sort(each, mail, is_root=False, depth=depth + 1)]
+        for each in messages:
+            forwarded = _to_mail(each)
+            mail.attachments.append(Attachment(_file_name(part) or forwarded.subject or "mail", forwarded))
+        return []
+    if isinstance(content, list):
+        if depth >= _DEEPEST:
+            return []
+        parts = [each for each in content if isinstance(each, Message)]
+        forms = [_sort(each, mail, is_root=False, depth=depth + 1) for each in parts]
+        if kind == "multipart/alternative":
+            return [Choice(sorted(filter(None, reversed(forms)), key=_holds_page, reverse=True))]
+        return [piece for form in forms for piece in form]
+    is_attached = not is_root and (part.get_content_disposition() == "attachment" or bool(_file_name(part)))
+    if kind == "text/calendar" and part.get_content_disposition() != "attachment":
+        mail.calendars.append(_text(part))
+    elif is_attached or part.get_content_maintype() != "text":
+        if not _is_decoration(part, kind):
+            mail.attachments.append(Attachment(_file_name(part) or _made_up_name(part, mail), _bytes(part)))
+    else:
+        return [Piece(html=_text(part))] if kind in _PAGES else [Piece(_unfolded(part))]
+    return []
+
+
+def _holds_page(form: list[Piece | Choice]) -> bool:
+    return any(isinstance(piece, Choice) or bool(piece.html) for piece in form)
 
 
 def _is_decoration(part: Message, kind: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -16,12 +17,13 @@ from kb.models import ParsedDocument
 from kb.notes import INCOMPLETE, NoteKind
 from kb.parsing import parse_source
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.calendars import read_events
 from kb.parsing.html import add_page
 from kb.parsing.kinds import detect_media_type
-from kb.parsing.media_types import MAIL, OUTLOOK_MAIL, PARSERS
+from kb.parsing.media_types import PARSERS, STARTS_AT_ATTACHMENT
 
 _DEEPEST = 60  # mails within mails
-_MOST = 1_000  # attachments
+_MOST = 1_000  # texts and attachments
 _LOWEST_LEVEL = 9  # of a heading
 
 
@@ -34,20 +36,39 @@ class Attachment:
 
 
 @dataclass(slots=True)
-class Mail:
-    """What the readers of the formats find in one: what it says as `html`, else as `text`, else as `rich_text`."""
+class Piece:
+    """A part of what a mail says: a `text`, a page of HTML, or Rich Text."""
 
-    subject: str = ""
-    people: list[tuple[str, str]] = field(default_factory=list)  # From, To, Cc, Date: the label and the value
     text: str = ""
     html: str = ""
     rich_text: bytes = b""
+
+
+@dataclass(slots=True)
+class Choice:
+    """The same in several forms, the best one first. The first that holds any text is read."""
+
+    forms: list[list[Piece | Choice]]
+
+
+@dataclass(slots=True)
+class Mail:
+    """What the readers of the formats find in one."""
+
+    subject: str = ""
+    people: list[tuple[str, str]] = field(default_factory=list)  # From, To, Cc, Date: the label and the value
+    body: list[Piece | Choice] = field(default_factory=list)
+    calendars: list[str] = field(default_factory=list)  # invitations
     attachments: list[Attachment] = field(default_factory=list)
 
 
 def write_mail(source: Source, mail: Mail) -> Iterator[ParsedDocument]:
-    """The parts of the document that `mail` is. An attachment that cannot be read becomes a note with its name."""
-    builder = TextBuilder(source.name, title=mail.subject)
+    """The parts of the document that `mail` is. An attachment that cannot be read becomes a note with its name.
+
+    The mail's own text and its attachments, also those of the mails in it, count as pages: reading begins at
+    `source.first_page`, and leaves out those in `source.skipped`.
+    """
+    builder = TextBuilder(source.name, title=mail.subject, is_continued=source.first_page > 1)
     writer = _Writer(builder, source)
     yield from writer.add(mail, 0)
     yield from builder.last_parts()
@@ -57,77 +78,108 @@ class _Writer:
     def __init__(self, builder: TextBuilder, source: Source) -> None:
         self._builder = builder
         self._source = source
-        self._done = self._total = 0  # attachments
+        self._number = 0  # of the text or attachment that is read
+        self._total = 1
 
     def add(self, mail: Mail, depth: int, name: str = "") -> Iterator[ParsedDocument]:
-        level = min(1 + depth, _LOWEST_LEVEL)
-        self._builder.add_heading(level, mail.subject or name)
+        self._total += len(mail.attachments)
+        self._number += 1
+        if self._is_wanted(name or mail.subject):
+            self._add_text(mail, depth, name)
+        yield from self._finish()
+        for attachment in mail.attachments:
+            self._builder.break_paragraph()
+            yield from self._attach(attachment, depth + 1)
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether to read what has the current number; a note says what is left out."""
+        if self._number in self._source.skipped and self._number >= self._source.first_page:
+            self._builder.note(NoteKind.UNREAD_ATTACHMENTS, name=name)
+        return self._number >= self._source.first_page and self._number not in self._source.skipped
+
+    def _finish(self) -> Iterator[ParsedDocument]:
+        """Hand over what was read, so that it is not lost if the next attachment ends the process."""
+        if self._number >= self._source.first_page:
+            yield from self._builder.parts()
+            self._source.report(self._number, self._total)
+
+    def _add_text(self, mail: Mail, depth: int, name: str) -> None:
+        self._builder.add_heading(min(1 + depth, _LOWEST_LEVEL), mail.subject or name)
         names = [each.name for each in mail.attachments]
         lines = [*mail.people, *([("Attachments", ", ".join(names))] if names else [])]
         self._builder.add("\n".join(f"{label}: {value}" for label, value in lines if value))
         self._builder.break_paragraph()
-        self._add_body(mail)
-        yield from self._builder.full_parts()
-        self._total += len(mail.attachments)
-        for attachment in mail.attachments:
+        title, self._builder.title = self._builder.title, self._builder.title or " "  # not that of a page in it
+        self._add_pieces(mail.body)
+        self._builder.title = title
+        for calendar in mail.calendars:
+            for event, its_lines in read_events(calendar):
+                self._builder.break_paragraph()
+                self._builder.add("\n".join([event, *its_lines] if event != mail.subject else its_lines))
+
+    def _add_pieces(self, pieces: Sequence[Piece | Choice]) -> None:
+        for piece in pieces:
+            if isinstance(piece, Choice):
+                before = self._builder.length
+                for form in piece.forms:
+                    self._add_pieces(form)
+                    if self._builder.length > before:
+                        break
+            elif piece.html:
+                add_page(self._builder, piece.html)
+            elif piece.rich_text:
+                from kb.parsing.rtf import add_rich_text
+
+                for _block in add_rich_text(self._builder, piece.rich_text):
+                    continue
+            else:
+                self._builder.add(piece.text)
             self._builder.break_paragraph()
-            yield from self._attach(attachment, depth + 1)
-            yield from self._builder.full_parts()
-            self._done += 1
-            self._source.report(self._done, self._total)
-
-    def _add_body(self, mail: Mail) -> None:
-        before = self._builder.length
-        if mail.html:
-            title, self._builder.title = self._builder.title, self._builder.title or " "  # not that of the body
-            add_page(self._builder, mail.html)
-            self._builder.title = title
-        if self._builder.length == before:
-            self._builder.add(mail.text)
-        if self._builder.length == before and mail.rich_text:
-            from kb.parsing.rtf import add_rich_text
-
-            for _block in add_rich_text(self._builder, mail.rich_text):
-                continue
 
     def _attach(self, attachment: Attachment, depth: int) -> Iterator[ParsedDocument]:
         content = attachment.content
         is_sealed = isinstance(content, bytes) and content.lstrip().startswith(b"-----BEGIN PGP MESSAGE-----")
-        if depth > _DEEPEST or self._done >= _MOST or is_sealed:
-            self._builder.note(NoteKind.UNREAD_ATTACHMENTS, name=attachment.name)
+        if depth > _DEEPEST or self._number >= _MOST or is_sealed:
+            self._number += 1
+            if self._is_wanted(attachment.name):
+                self._builder.note(NoteKind.UNREAD_ATTACHMENTS, name=attachment.name)
         elif isinstance(content, Mail):
             yield from self.add(content, depth, attachment.name)
+            return
         else:
             with tempfile.NamedTemporaryFile(prefix="zhiwen-") as file:
                 file.write(content)
                 file.flush()
-                yield from self._add_file(attachment, Path(file.name), depth)
+                yield from self._add_file(attachment.name, Path(file.name), depth)
+        yield from self._finish()
 
-    def _add_file(self, attachment: Attachment, path: Path, depth: int) -> Iterator[ParsedDocument]:
-        media_type = detect_media_type(path, attachment.name)
+    def _add_file(self, name: str, path: Path, depth: int) -> Iterator[ParsedDocument]:
+        media_type = detect_media_type(path, name)
+        if media_type in STARTS_AT_ATTACHMENT and self._number + 1 not in self._source.skipped:
+            mail = _read_mail(path, media_type)
+            if mail is not None:
+                yield from self.add(mail, depth, name)
+                return
+        self._number += 1
+        if not self._is_wanted(name):
+            return
+        level = min(1 + depth, _LOWEST_LEVEL)
+        is_first = True
         try:
-            if media_type in (MAIL, OUTLOOK_MAIL):
-                mail: Mail = import_module(f"kb.parsing.{PARSERS[media_type]}").read_mail(path.read_bytes())
-                yield from self.add(mail, depth, attachment.name)
-                return
-            parts = parse_source(self._inner(path, attachment.name, media_type))
-            first = next(parts, None)
-            if first is None:
-                return
-            level = min(1 + depth, _LOWEST_LEVEL)
-            self._builder.add_heading(level, attachment.name)
-            self._add_part(first, attachment.name, level)
-            for part in parts:
+            for part in parse_source(self._inner(path, name, media_type)):
+                if is_first:
+                    self._builder.add_heading(level, name)
+                    is_first = False
+                self._add_part(part, name, level)
                 yield from self._builder.full_parts()
-                self._add_part(part, attachment.name, level)
         except KbError:
-            self._builder.note(NoteKind.UNREAD_ATTACHMENTS, name=attachment.name)
+            self._builder.note(NoteKind.UNREAD_ATTACHMENTS, name=name)
 
     def _inner(self, path: Path, name: str, media_type: str) -> Source:
         """The attachment as a document, whose pages show that reading goes on."""
 
         def report(done: int, total: int) -> None:
-            self._source.report(self._done, self._total)
+            self._source.report(self._number - 1, self._total)
 
         return Source(path, name, media_type, report, reads_images=self._source.reads_images)
 
@@ -140,6 +192,14 @@ class _Writer:
             self._builder.mark_rows(shift + rows.start, min(shift + rows.end, self._builder.length))
         if any(note.kind in INCOMPLETE for note in part.notes):
             self._builder.note(NoteKind.PARTLY_READ_ATTACHMENTS, name=name)
+
+
+def _read_mail(path: Path, media_type: str) -> Mail | None:
+    """The mail in a file; None if it is damaged."""
+    with suppress(Exception):  # the libraries raise all kinds of exceptions for a broken file
+        mail: Mail = import_module(f"kb.parsing.{PARSERS[media_type]}").read_mail(path.read_bytes())
+        return mail
+    return None
 
 
 def described(people: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

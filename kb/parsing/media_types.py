@@ -25,6 +25,7 @@ ZIP = "application/zip"
 JSON, JSON_LINES, XML = "application/json", "application/jsonl", "application/xml"
 RESTRUCTURED_TEXT, ORG, TEX, ASCIIDOC = "text/x-rst", "text/x-org", "text/x-tex", "text/asciidoc"
 SUBRIP, WEBVTT = "application/x-subrip", "text/vtt"
+CALENDAR = "text/calendar"
 
 # Source code and configuration by language: the names of their media types and extensions.
 _CODE = {
@@ -73,6 +74,7 @@ PARSERS = (
         ASCIIDOC: "markup",
         SUBRIP: "subtitles",
         WEBVTT: "subtitles",
+        CALENDAR: "calendars",
         MAIL: "eml",
         WEB_ARCHIVE: "eml",
         OUTLOOK_MAIL: "outlook",
@@ -90,8 +92,21 @@ PARSERS = (
     | dict.fromkeys(PICTURES, "picture")
 )
 STARTS_AT_PAGE = (PDF, TIFF)  # those whose parser can begin at any page
+STARTS_AT_ATTACHMENT = (MAIL, OUTLOOK_MAIL)  # and at any attachment
 # Those that cannot consist of images.
-TEXT_PARSERS = ("plain", "markdown", "html", "csv", "data", "markup", "subtitles", "code", "notebook", "rtf")
+TEXT_PARSERS = (
+    "plain",
+    "markdown",
+    "html",
+    "csv",
+    "data",
+    "markup",
+    "subtitles",
+    "calendars",
+    "code",
+    "notebook",
+    "rtf",
+)
 
 _DOCUMENTS = {
     ".pdf": PDF,
@@ -150,6 +165,7 @@ _OTHER_NAMES = {
     ".tif": TIFF,
     ".srt": SUBRIP,
     ".vtt": WEBVTT,
+    ".ics": CALENDAR,
 }
 _UNSUPPORTED = {
     ".ppt": OLD_POWERPOINT,

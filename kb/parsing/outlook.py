@@ -14,7 +14,7 @@ import olefile
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source
 from kb.parsing.decoding import decode
-from kb.parsing.mail import Attachment, Mail, described, write_mail
+from kb.parsing.mail import Attachment, Choice, Mail, Piece, described, write_mail
 
 # Properties: [MS-OXPROPS].
 _SUBJECT, _BODY, _HTML, _RICH_TEXT = 0x0037, 0x1000, 0x1013, 0x1009
@@ -65,9 +65,10 @@ class _Folder:
             ("Cc", ", ".join(recipients[_CC])),
             ("Date", self._time(_SENT) or self._time(_DELIVERED)),
         ]
-        mail = Mail(" ".join(self._text(_SUBJECT).split()), described(people), self._text(_BODY), self._page())
-        if not mail.text.strip() and not mail.html:
-            mail.rich_text = self._rich_text()
+        page, text = self._page(), self._text(_BODY)
+        rich_text = b"" if page or text.strip() else self._rich_text()
+        forms: list[list[Piece | Choice]] = [[Piece(html=page)], [Piece(text)], [Piece(rich_text=rich_text)]]
+        mail = Mail(" ".join(self._text(_SUBJECT).split()), described(people), [Choice(forms)])
         mail.attachments = [
             attachment for folder in self._folders("__attach_version1.0_") for attachment in folder._attachments(depth)
         ]

@@ -19,7 +19,7 @@ from kb.errors import Cancelled, ParserCrashed, ParsingTimeout, UnexpectedFailur
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing.frames import Frame, read_frame, read_part, write_frame
-from kb.parsing.media_types import STARTS_AT_PAGE
+from kb.parsing.media_types import STARTS_AT_ATTACHMENT, STARTS_AT_PAGE
 
 _POLL_SECONDS = 0.2
 _MAX_SKIPPED = 20  # pages of one file
@@ -43,7 +43,8 @@ class Limits:
 class ParserProcess:
     """A child that parses one file at a time; started at first use, and again after it was killed.
 
-    After a document with pages to recognise it ends, too: an idle worker shall be small.
+    After a document with pages to recognise, or one that took much memory, it ends, too: an idle worker shall be small,
+    and the next document shall have all of the memory.
     """
 
     def __init__(self, memory_mb: int, *, reads_images: bool = True, module: str = "kb.parsing.child") -> None:
@@ -81,7 +82,8 @@ class ParserProcess:
     ) -> Generator[ParsedDocument, None, None]:
         """Run `parse_source` in the child and yield its parts as they come; the child waits while they are not taken.
 
-        A page that takes too long or crashes the child is left out, with a note, where the format allows it.
+        A page or an attachment that takes too long or crashes the child is left out, with a note, where the format
+        allows it.
         What is read in images is kept in the file `recognised`, and read from there the next time.
         Also raises `Cancelled`, `ParsingTimeout` and `ParserCrashed`. Close the generator to stop early.
         """
@@ -101,14 +103,16 @@ class ParserProcess:
                     self._stop()
                     culprit = watch.done + 1
                     is_hopeless = culprit in skipped or len(skipped) >= min(_MAX_SKIPPED, watch.total - 1)
-                    if media_type not in STARTS_AT_PAGE or is_hopeless:
+                    if media_type not in (*STARTS_AT_PAGE, *STARTS_AT_ATTACHMENT) or is_hopeless:
                         raise
                     skipped.append(culprit)
+                    if media_type in STARTS_AT_ATTACHMENT:
+                        last_page = watch.done
                 except BaseException:
                     if not watch.is_over:
                         self._stop()  # it is busy with a file that nobody needs any more
                     raise
-            for page in skipped:
+            for page in skipped if media_type in STARTS_AT_PAGE else ():  # a mail notes its attachments by their names
                 yield ParsedDocument("", notes=(Note(NoteKind.SKIPPED, 1, (page,)),))
 
     def _ask(self, request: Frame, watch: _Watch) -> Iterator[ParsedDocument]:
@@ -131,6 +135,8 @@ class ParserProcess:
                     raise ParserCrashed(name=name)
                 case "error":
                     watch.is_over = True
+                    if frame["is_spent"]:
+                        self._stop()
                     raise from_code(frame["code"], frame["values"])
                 case "end":
                     if frame["is_spent"]:

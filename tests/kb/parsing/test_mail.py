@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 from email.message import EmailMessage
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 from pathlib import Path
 
 import compressed_rtf
@@ -12,7 +14,8 @@ import pytest
 from kb.errors import WrongFormat
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
-from kb.parsing import detect_media_type, media_types, parse_file
+from kb.parsing import detect_media_type, joined, media_types, parse_file, parse_source
+from kb.parsing.builder import Source
 from tests.kb.parsing import parsing_samples as samples
 
 
@@ -52,6 +55,64 @@ def test_a_mail_keeps_its_attachments(tmp_path: Path) -> None:
     assert (found[0], found[1], found[-2:]) == ((1, "房租 2024"), (2, "合同.docx"), [(2, "list.csv"), (2, "Old")])
     assert found[2][0] == 3  # the headings of an attachment are below its name
     assert document.notes == (Note(NoteKind.UNREAD_ATTACHMENTS, 1, (), ("scan.png",)),)
+
+
+def test_reading_goes_on_behind_an_attachment_that_failed(tmp_path: Path) -> None:
+    inner = make_mail("Old", "Inner text.")
+    inner.add_attachment("one", filename="one.txt")
+    mail = make_mail()
+    mail.add_attachment(inner)
+    mail.add_attachment("two", filename="two.txt")
+    path = samples.write(tmp_path, "a.eml", mail.as_bytes())
+
+    def read(first_page: int, *skipped: int) -> ParsedDocument:
+        return joined(parse_source(Source(path, "a.eml", media_types.MAIL, report, first_page, frozenset(skipped))))
+
+    reported: list[tuple[int, int]] = []
+    report = lambda *done: reported.append(done)  # noqa: E731
+    whole = read(1)
+    assert reported == [(1, 3), (2, 4), (3, 4), (4, 4)]
+    rest = read(3, 3)
+    assert whole.text.endswith("Inner text.\n\none.txt\n\none\n\ntwo.txt\n\ntwo")
+    assert rest.text == "\n\ntwo.txt\n\ntwo"
+    assert rest.notes == (Note(NoteKind.UNREAD_ATTACHMENTS, 1, (), ("one.txt",)),)
+
+
+def test_all_parts_of_a_mail_are_read(tmp_path: Path) -> None:
+    mail = MIMEMultipart("mixed")
+    mail["Subject"] = "Rent"
+    both = MIMEMultipart("alternative")
+    both.attach(MIMEText("plain form"))
+    both.attach(MIMEText("<p>page form</p>", "html"))
+    for part in (MIMEText("First."), both, MIMEText("The list's address.")):
+        mail.attach(part)
+    assert parse(tmp_path, "a.eml", mail.as_bytes()).text == "Rent\n\nFirst.\n\npage form\n\nThe list's address."
+
+
+EVENT = """BEGIN:VCALENDAR\r
+BEGIN:VEVENT\r
+SUMMARY:Budget\r
+DTSTART;TZID=Europe/Berlin:20240607T140000\r
+DTEND:20240607T130000Z\r
+LOCATION:Room 4\\, left\r
+DESCRIPTION:Bring the nu\r
+ mbers.\\nJo\r
+ORGANIZER;CN="Jo: B":mailto:jo@a.example\r
+BEGIN:VALARM\r
+DESCRIPTION:Ring\r
+END:VALARM\r
+END:VEVENT\r
+END:VCALENDAR\r
+"""
+
+
+def test_an_invitation_says_when_and_where(tmp_path: Path) -> None:
+    lines = "Start: 2024-06-07 14:00 (Europe/Berlin)\nEnd: 2024-06-07 13:00 UTC\nWhere: Room 4, left\n"
+    lines += "Bring the numbers.\nJo\nOrganizer: Jo: B <jo@a.example>"
+    mail = make_mail("Budget", "You are invited.")
+    mail.add_alternative(EVENT, subtype="calendar")
+    assert parse(tmp_path, "a.eml", mail.as_bytes()).text.endswith(f"\n\nYou are invited.\n\n{lines}")
+    assert parse(tmp_path, "a.ics", EVENT).text == f"Budget\n{lines}"
 
 
 def test_an_attachment_that_is_read_in_part_is_noted(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kb.errors import BlankFile, Cancelled, FileTooLarge, ParserCrashed, Parsing
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing import Limits, ParserProcess, detect_media_type, joined, parse_file
-from kb.parsing.media_types import PDF
+from kb.parsing.media_types import MAIL, PDF
 from kb.parsing.process import WAITING_FRAMES
 from tests.kb.parsing import parsing_samples as samples
 
@@ -153,6 +153,18 @@ def test_page_that_fails_is_left_out(unruly: ParserProcess, fault: str) -> None:
         assert document.notes == (Note(NoteKind.SKIPPED, 1, (bad,)),)
     with pytest.raises((ParsingTimeout, ParserCrashed)):
         read(unruly, HERE, f"{fault} 2", Limits(30, 1), media_type="text/plain")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory a process has used")
+def test_child_ends_after_a_file_that_took_much_memory(unruly: ParserProcess) -> None:
+    first = run(unruly, "fill").split()[1]
+    assert run(unruly, "a").split()[1] != first
+
+
+def test_attachment_that_fails_is_left_out(unruly: ParserProcess) -> None:
+    document = read(unruly, HERE, "abort 2", media_type=MAIL)
+    assert document.text == "page 1\npage 3\npage 4\n"
+    assert not document.notes  # the mail's parser notes it by its name
 
 
 def test_child_waits_while_its_parts_are_not_taken(unruly: ParserProcess) -> None:

@@ -33,6 +33,8 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
         hang()
     if name == "hoard":
         bytearray(1 << 40)
+    if name == "fill":
+        bytearray(b"x") * (400 << 20)
     if name == "print":
         print("noise on stdout")
         os.write(1, b"noise on fd 1")
