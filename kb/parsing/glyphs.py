@@ -7,14 +7,17 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from kb.parsing.layout import Line, Rulings, TextRun, needs_space, read_lines
+from kb.parsing.drawings import read_rulings
+from kb.parsing.grids import with_rows_of_tables
+from kb.parsing.layout import Line, TextRun, needs_space, read_lines
 from kb.parsing.prose import HYPHEN
+from kb.parsing.rulings import Rulings
 from kb.parsing.symbols import is_symbol_font, read_symbols
 
 _HYPHENS = (0x2, 0xFFFE)  # PDFium's marks of a hyphen at the end of a line
@@ -32,11 +35,6 @@ _get_box = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _FONT_NAME_BYTES = 200
-_FORM_DEPTH = 3
-_MAX_PATHS = 3_000
-_MAX_SEGMENTS = 3_000
-_MIN_RULING = 6.0  # points
-_THIN = 2.5
 _MAX_GAP = 0.9  # character sizes inside a run
 _INSIDE_GAP = 0.15
 _SPACE_OF_ADVANCE = 1.25  # of the average distance from one character to the next
@@ -81,14 +79,21 @@ def read_page(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> tuple
     groups: dict[int, list[_Glyph]] = {}
     for glyph in glyphs:
         groups.setdefault(round(glyph.style.angle / (2 * _SAME_ANGLE)), []).append(glyph)
-    rulings = Rulings(_rulings(page))
+    rulings = read_rulings(page)
     lines: list[Line] = []
     for group in sorted(groups.values(), key=len, reverse=True):
-        of_group = rulings if group[0].style.is_level else Rulings()
-        lines += read_lines(list(_runs(group, of_group)), of_group)
+        of_group = _turned(rulings, group[0].style.angle)
+        lines += read_lines(with_rows_of_tables(list(_runs(group, of_group)), of_group), of_group)
     angle = max(groups.values(), key=len)[0].style.angle if groups else 0.0
     is_turned = abs(math.sin(angle)) > _MOSTLY
     return lines, right - left if is_turned else top - bottom
+
+
+def _turned(rulings: Rulings, angle: float) -> Rulings:
+    """The lines as they are beside text that is turned upright; none beside text that is aslant."""
+    if abs(angle) < _LEVEL:
+        return rulings
+    return rulings.turned(angle) if abs(math.sin(2 * angle)) < 2 * _LEVEL else Rulings()
 
 
 def _lines_of_pdfium(textpage: pypdfium2.PdfTextPage, height: float) -> Iterator[Line]:
@@ -109,47 +114,6 @@ def _is_read_otherwise(glyphs: list[_Glyph]) -> bool:
             size = glyph.style.size
             downwards += abs(before.x - glyph.x) < 0.3 * size and 0.7 * size < before.y - glyph.y < 1.6 * size
     return total > 3 and downwards > _MOSTLY * total
-
-
-def _rulings(page: pypdfium2.PdfPage) -> Iterator[tuple[float, float, float]]:
-    """The vertical lines on the page, drawn as lines, as frames or as thin boxes."""
-    for item in islice(page.get_objects([pdfium.FPDF_PAGEOBJ_PATH], max_depth=_FORM_DEPTH), _MAX_PATHS):
-        form = _form_matrix(item)
-        left, bottom, right, top = form.on_rect(*item.get_bounds())
-        if top - bottom < _MIN_RULING:
-            continue
-        if right - left <= _THIN:
-            yield (left + right) / 2, bottom, top
-        elif _is_stroked(item):
-            yield from _vertical_lines(item, item.get_matrix().multiply(form))
-
-
-def _form_matrix(item: pypdfium2.PdfObject) -> pypdfium2.PdfMatrix:
-    """From the coordinates of the form that holds the object to those of the page."""
-    matrix = pypdfium2.PdfMatrix()
-    while item.container:
-        item = item.container
-        matrix = matrix.multiply(item.get_matrix())
-    return matrix
-
-
-def _is_stroked(item: pypdfium2.PdfObject) -> bool:
-    mode, stroked = ctypes.c_int(), ctypes.c_int()
-    pdfium.FPDFPath_GetDrawMode(item.raw, mode, stroked)
-    return bool(stroked.value)
-
-
-def _vertical_lines(path: pypdfium2.PdfObject, matrix: pypdfium2.PdfMatrix) -> Iterator[tuple[float, float, float]]:
-    x, y = ctypes.c_float(), ctypes.c_float()
-    before: tuple[float, float] | None = None
-    for index in range(min(pdfium.FPDFPath_CountSegments(path.raw), _MAX_SEGMENTS)):
-        segment = pdfium.FPDFPath_GetPathSegment(path.raw, index)
-        pdfium.FPDFPathSegment_GetPoint(segment, x, y)
-        point = matrix.on_point(x.value, y.value)
-        is_line = pdfium.FPDFPathSegment_GetType(segment) == pdfium.FPDF_SEGMENT_LINETO
-        if before and is_line and abs(before[0] - point[0]) < 1 and abs(before[1] - point[1]) >= _MIN_RULING:
-            yield point[0], min(before[1], point[1]), max(before[1], point[1])
-        before = point
 
 
 def _runs(glyphs: list[_Glyph], rulings: Rulings) -> Iterator[TextRun]:

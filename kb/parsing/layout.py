@@ -11,13 +11,14 @@ import math
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from statistics import median
 
 from kb.columns import columns
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
+from kb.parsing.rulings import Rulings
 
 _SAME_LINE = 0.25  # of the character size: how far baselines may be apart
 _SEGMENT_GAP = 0.55  # character sizes: a wider one may be the gap between two columns
@@ -26,7 +27,6 @@ _CELL_GAP = 1.0  # a wider gap parts two cells
 _PROSE_GAP = 2.5  # the same in running text, whose words may be far apart
 _WORD_GAP = 0.2
 _WIDE_GAP = 0.8  # between characters of scripts that have no spaces
-_RULING = 1.5  # points around a line of a table
 _STRAY = 0.5  # of the character size: how far the baseline of a sign from another font may be off
 _LOWEST = -0.55  # of the size beside it: how far down a lowered run stands
 _BESIDE = 0.35  # how far from the base
@@ -49,7 +49,11 @@ _WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60\U00020000-\U0003fff
 
 @dataclass(slots=True)
 class TextRun:
-    """Characters on one baseline, in points from the lower left corner of the upright page."""
+    """Characters on one baseline, in points from the lower left corner of the upright page.
+
+    The row of a ruled table is one, too: with the places of its `cells`, and the number of the `table` on the page; or,
+    if its cells are long, with their `lines`.
+    """
 
     text: str
     left: float
@@ -60,6 +64,9 @@ class TextRun:
     spacing: float = 0.0  # between its characters, at most
     level: int = 0
     order: int = 0  # in the file
+    cells: tuple[tuple[float, float], ...] = ()
+    table: int = 0
+    lines: tuple[Line, ...] = ()
 
 
 @dataclass(slots=True)
@@ -90,26 +97,7 @@ class Line:
     is_row: bool = False  # several cells
     has_gap_before: bool = False
     cells: tuple[tuple[float, float], ...] = ()  # from where to where each goes
-
-
-class Rulings:
-    """The vertical lines of tables, given as (x, bottom, top)."""
-
-    def __init__(self, lines: Iterable[tuple[float, float, float]] = ()) -> None:
-        self._cells: dict[int, list[tuple[float, float, float]]] = {}
-        for x, bottom, top in lines:
-            self._cells.setdefault(int(x // _CELL), []).append((x, bottom, top))
-
-    def __bool__(self) -> bool:
-        return bool(self._cells)
-
-    def part(self, left: float, right: float, baseline: float) -> bool:
-        """Whether one stands between `left` and `right` on a line of text."""
-        return any(
-            left - _RULING <= x <= right + _RULING and bottom - _RULING <= baseline <= top
-            for cell in range(int((left - _RULING) // _CELL), int((right + _RULING) // _CELL) + 1)
-            for x, bottom, top in self._cells.get(cell, ())
-        )
+    table: int = 0  # with ruled cells, of the page
 
 
 def read_lines(runs: Sequence[TextRun], rulings: Rulings | None = None) -> list[Line]:
@@ -137,9 +125,10 @@ def _goes_on(before: Line, line: Line) -> bool:
 def _with_levels(runs: list[TextRun]) -> list[TextRun]:
     """Put small runs onto the line of the larger run beside them, raised or lowered."""
     largest = max((run.size for run in runs), default=0.0)
-    ends = _Edges(runs, lambda run: run.right)
-    begins = _Edges(runs, lambda run: run.left)
-    for run in runs:
+    plain = [run for run in runs if not run.table]
+    ends = _Edges(plain, lambda run: run.right)
+    begins = _Edges(plain, lambda run: run.left)
+    for run in plain:
         if run.size > _SMALL * largest:
             continue
         best, nearest = None, _BESIDE
@@ -175,7 +164,8 @@ def _rows(runs: list[TextRun]) -> Iterator[list[TextRun]]:
     """Runs that share a baseline, from the top to the bottom."""
     row: list[TextRun] = []
     for run in sorted(runs, key=lambda run: (-run.baseline, run.left)):
-        if row and row[0].baseline - run.baseline > _SAME_LINE * min(row[0].size, max(run.size, row[0].size / 2)):
+        reach = _SAME_LINE * min(row[0].size, max(run.size, row[0].size / 2)) if row else 0.0
+        if row and (run.lines or row[-1].lines or row[0].baseline - run.baseline > reach):
             yield row
             row = []
         row.append(run)
@@ -209,7 +199,10 @@ def _segments(row: list[TextRun], rulings: Rulings) -> list[Segment]:
     end = 0.0
     for run in row:
         size = max(run.size, groups[-1][-1].size) if groups else run.size
-        is_ruled = bool(groups and rulings) and rulings.part(min(end, run.left), max(end, run.left), run.baseline)
+        is_ruled = bool(groups) and (
+            bool(run.table or groups[-1][-1].table)
+            or (bool(rulings) and rulings.part(min(end, run.left), max(end, run.left), run.baseline))
+        )
         if groups and not is_ruled and run.left - end <= _joined_gap(groups[-1][-1], run) * size:
             groups[-1].append(run)
             end = max(end, run.right)
@@ -239,7 +232,7 @@ def _segment(runs: list[TextRun], is_ruled: bool) -> Segment:
     size = max(run.size for run in runs)
     return Segment(
         runs,
-        join_runs(pieces).strip(),
+        runs[0].text if runs[0].table else join_runs(pieces).strip(),
         runs[0].left,
         max(run.right for run in runs),
         runs[0].baseline,
@@ -326,7 +319,8 @@ def _trimmed_columns(rows: list[list[Segment]], start: int, end: int, cut: float
         [each for row in rows[begin : last + 1] for each in row if (each.right <= cut) == is_left]
         for is_left in (True, False)
     ]
-    if all(_is_running_text(part) for side in sides for part in _stripes(side)) or _are_drawn_apart(sides):
+    are_texts = all(_is_running_text(part) for side in sides for part in _stripes(side))
+    if are_texts or _are_drawn_apart(sides) or all(_table([each]) for side in sides for each in side):
         return begin, last + 1
     return None
 
@@ -386,9 +380,9 @@ def _cells(row: list[Segment], cell_gap: float) -> Iterator[tuple[float, float]]
     left = row[0].left
     for before, segment in pairwise(row):
         if _is_cell_gap(before, segment, cell_gap):
-            yield left, before.right
+            yield from before.runs[0].cells or ((left, before.right),)
             left = segment.left
-    yield left, row[-1].right
+    yield from row[-1].runs[0].cells or ((left, row[-1].right),)
 
 
 def with_empty_cells(lines: Sequence[Line]) -> list[list[str]]:
@@ -429,7 +423,8 @@ def _lines(rows: list[list[Segment]]) -> list[Line]:
     """The rows of one region as lines."""
     begin = min(each.left for row in rows for each in row)
     end = max(each.right for row in rows for each in row)
-    cell_gap = _PROSE_GAP if _is_running_text([each for row in rows for each in row]) else _CELL_GAP
+    outside = [each for row in rows for each in row if not _table([each])]
+    cell_gap = _PROSE_GAP if outside and _is_running_text(outside) else _CELL_GAP
     lines = [
         Line(
             _row_text(row, cell_gap),
@@ -439,13 +434,19 @@ def _lines(rows: list[list[Segment]]) -> list[Line]:
             max(each.size for each in row),
             begin,
             end,
-            any(_is_cell_gap(*pair, cell_gap) for pair in pairwise(row)),
+            bool(_table(row)) or any(_is_cell_gap(*pair, cell_gap) for pair in pairwise(row)),
             cells=tuple(_cells(row, cell_gap)),
+            table=_table(row),
         )
         for row in rows
     ]
     pitches = [above.baseline - below.baseline for above, below in pairwise(lines)]
     usual = median(pitches) if pitches else 0.0
-    for line, pitch in zip(lines[1:], pitches, strict=True):
-        line.has_gap_before = pitch > _PARAGRAPH_GAP * usual and pitch > _PARAGRAPH_GAP * line.size
-    return lines
+    for (before, line), pitch in zip(pairwise(lines), pitches, strict=True):
+        is_far = pitch > _PARAGRAPH_GAP * usual and pitch > _PARAGRAPH_GAP * line.size
+        line.has_gap_before = is_far and not (line.table and line.table == before.table)
+    return [each for row, line in zip(rows, lines, strict=True) for each in row[-1].runs[0].lines or (line,)]
+
+
+def _table(row: Sequence[Segment]) -> int:
+    return max(run.table for segment in row for run in segment.runs)

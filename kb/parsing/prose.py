@@ -26,6 +26,7 @@ _BEGINS_ITEM = re.compile(
     r"第?[\d一二三四五六七八九十]+[.、）)章节条款]|[（(][\d一二三四五六七八九十]+[）)]|[•●■□☐☑▪◆○·-]"
 )
 _BROKEN_WORD = re.compile(f"([^\\W\\d_]+)[{HYPHEN}-]$")
+_BROKEN_IN_CELL = re.compile(f"([^\\W\\d_]+){HYPHEN}([^\\W\\d_]+)")
 _HYPHENATED = re.compile(f"\\w[{HYPHEN}-]$")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 _WORDS = re.compile(r"[^\W\d_]{3,}")
@@ -74,16 +75,22 @@ def join_lines(lines: Sequence[Line], words: Words) -> tuple[str, list[TableRows
     words.learn("\n".join(line.text for line in lines if not _HYPHENATED.search(line.text)))
     text = ""
     tables: list[TableRows] = []
-    for is_table, group in groupby(lines, key=lambda line: line.is_row):
+    for (is_table, grid), group in groupby(lines, key=lambda line: (line.is_row, line.table)):
         block = list(group)
         gap = "" if not text else "\n\n" if block[0].has_gap_before else "\n"
-        if is_table and len(block) > 1:
+        if is_table and (len(block) > 1 or grid):
             rows = "\n".join(headed_lines(with_empty_cells(block)))
+            rows = _BROKEN_IN_CELL.sub(lambda match: _mended(match, words), rows)
             tables.append(TableRows(len(text) + len(gap), len(text) + len(gap) + len(rows)))
             text += gap + rows
         else:
             text += gap + _join(block, words)
     return text.replace(HYPHEN, "-"), tables
+
+
+def _mended(match: re.Match[str], words: Words) -> str:
+    before, after = match.groups()
+    return f"{before}{'' if words.is_one_word(before, after) else '-'}{after}"
 
 
 def _join(lines: Sequence[Line], words: Words) -> str:
