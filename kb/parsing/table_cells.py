@@ -46,8 +46,9 @@ _NOTHING = frozenset(("-", "–", "—", "--", "/", "\\", "n/a", "na", "nil", "n
 _PROSE = re.compile(  # but not "Pos.", "No. of items"
     r"[。！？；]|[!?;]\s+\w|\w{4}\.\s+[A-Z\u4e00-\u9fff]|\w{7}\.\s+\w|(?:\w+\W+){3}.*\.$|\w{6}\.$|!$"
 )
+_DAY = re.compile(r"(\d{1,2})[/.-](\d{1,2})\.?")
 _COUNTED = re.compile(
-    r"\d+|(?<=[第周期])[一二三四五六七八九十日天]|\b(?:jan(?:uary?)?|feb(?:ruary?)?|mar(?:ch)?|märz|apr(?:il)?|ma[iy]|jun[ei]?"
+    r"\d+|^[一二三四五六日]$|(?<=[第周期])[一二三四五六七八九十日天]|\b(?:jan(?:uary?)?|feb(?:ruary?)?|mar(?:ch)?|märz|apr(?:il)?|ma[iy]|jun[ei]?"
     r"|jul[iy]?|aug(?:ust)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?|mon(?:day|tag)?|tue(?:s(?:day)?)?"
     r"|dienstag|wed(?:nesday)?|mittwoch|thu(?:rs(?:day)?)?|donnerstag|fri(?:day)?|freitag|sat(?:urday)?|samstag|sun(?:day)?"
     r"|sonntag|mo|di|mi|do|fr|sa|so)\b",
@@ -68,7 +69,7 @@ _PROSE = re.compile(  # but not "Pos.", "No. of items"
     r"[。！？；]|[!?;]\s+\w|\w{4}\.\s+[A-Z\u4e00-\u9fff]|\w{7}\.\s+\w|(?:\w+\W+){3}.*\.$|\w{6}\.$|!$"
 )
 _COUNTED = re.compile(
-    r"\d+|(?<=[第周期])[一二三四五六七八九十日天]|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec"
+    r"\d+|^[一二三四五六日]$|(?<=[第周期])[一二三四五六七八九十日天]|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec"
     r"|mon|tue|wed|thu|fri|sat|sun|januar|februar|märz|mai|juni|juli|okt|dez|di|mi|do|fr|sa|so)(?=[a-z]{0,7}\b)",
     re.IGNORECASE,
 )
@@ -154,6 +155,17 @@ def is_counting(cells: Sequence[str]) -> bool:
         all(one < other for one, other in pairwise(order)) or all(one > other for one, other in pairwise(order))
         for order in orders
     )
+
+
+def is_next_day(one: str, other: str) -> bool:
+    """Whether `other` is a day's number behind that of `one`, or a date without a year behind it."""
+    if one.isascii() and one.isdigit() and other.isascii() and other.isdigit():
+        return len(other) < 3 and int(other) == int(one) + 1
+    days = [_DAY.fullmatch(one), _DAY.fullmatch(other)]
+    if not days[0] or not days[1]:
+        return False
+    before, after = (tuple(map(int, day.groups())) for day in days if day)
+    return before < after or before[::-1] < after[::-1]
 
 
 def _count_in(text: str) -> int:

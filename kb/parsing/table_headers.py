@@ -14,6 +14,7 @@ from kb.parsing.table_cells import (
     is_counting,
     is_label,
     is_name,
+    is_next_day,
     is_period,
     is_short_name,
     kind_of,
@@ -25,6 +26,7 @@ from kb.parsing.table_rows import SPANNED, Row, count_covered, count_filled
 
 _TITLE_ROWS = 10
 _NEXT_TO_NONE = 0.1
+_DATED_DAYS, _NAMED_DAYS, _PLAIN_DAYS = 3, 5, 7  # at least, to name columns
 _MAX_PERIODS = 0.4  # of the cells under years and dates that name columns
 
 
@@ -69,6 +71,9 @@ def is_deeper(top: Sequence[Row], body: Sequence[Row]) -> bool:
         return False
     if all(map(UNIT.fullmatch, cells)) and any(kind_of(cell) == "number" for row in body[:20] for cell in row):
         return True
+    days = _days(above)
+    if days and len(patterns := set(map(counting_pattern, last[days.start : days.stop]))) == 1 and all(patterns):
+        return True  # the days of the week below those of the month
     has_groups = SPANNED in above or _is_group(above, last) or len(last) > len(above)
     return has_groups and is_header(merge_rows(top), body, False)
 
@@ -76,6 +81,8 @@ def is_deeper(top: Sequence[Row], body: Sequence[Row]) -> bool:
 def is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
     """Whether the cells of `row` name the columns of `body`."""
     cells = [cell for cell in row if cell and cell != SPANNED]
+    if _is_calendar(row, body[:50]):
+        return True
     if len(cells) < 2 or not all(map(is_label, cells)):
         return False
     periods = [cell for cell in cells if is_period(cell)]
@@ -118,6 +125,30 @@ def _is_counted(row: Row, body: Sequence[Row]) -> bool:
             return bool(body) and all({*map(counting_pattern, cells)} != {pattern} for cells in below)
         start = end
     return False
+
+
+def _is_calendar(row: Row, body: Sequence[Row]) -> bool:
+    """Whether columns are called by days, 1 to 31 or 3/1, 3/2, …, as in rosters, and no row below counts."""
+    at = _days(row)
+    others = [cell for index, cell in enumerate(row) if cell and cell != SPANNED and index not in at]
+    return bool(at) and bool(body) and all(map(is_label, others)) and not any(map(_days, body))
+
+
+def _days(row: Row) -> range:
+    """The longest stretch of cells, behind the first one, that count days."""
+    row = [cell.split(" ")[0] for cell in row]  # perhaps with the days of the week behind
+    found = range(0)
+    start = 1
+    for index in range(1, len(row)):
+        one, other = row[index - 1 : index + 1] if index > 1 else ("", row[index])
+        if not (is_next_day(one, other)):
+            start = index
+        if index + 1 - start > len(found):
+            found = range(start, index + 1)
+    if not found or not row[found.start].isdigit():
+        return found if len(found) >= _DATED_DAYS else range(0)
+    least = _NAMED_DAYS if is_name(row[0]) else _PLAIN_DAYS
+    return found if len(found) >= least and row[found.start] in ("1", "01") else range(0)
 
 
 def _until_header_like(header: Row, body: Sequence[Row]) -> Sequence[Row]:

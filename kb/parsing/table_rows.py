@@ -16,6 +16,7 @@ _MAX_KEY = 100
 _HEADER_COLUMNS = 800  # of rows, until their header is repeated: about a chunk
 _LINE_COLUMNS = 700  # of a longer row, each line begins with its key, so that every chunk names it
 _MAX_REPEATED = 200  # characters of a merged cell
+_MAX_NAMES = 7  # of the columns that one cell covers
 _FEW_GAPS = 3  # cells for each one with text
 
 
@@ -82,11 +83,7 @@ class _Cell:
 
 def labelled_lines(labels: Row, row: Row) -> Iterator[str]:
     """The row as a line, `label: text; …`; a long one as several, each with its key before."""
-    cells = [
-        _Cell(labels[index] if index < len(labels) else "", text)
-        for index, text in enumerate(row)
-        if text and text != SPANNED
-    ]
+    cells = [_Cell(_label_over(labels, row, index), text) for index, text in enumerate(row) if text and text != SPANNED]
     line = "; ".join(map(str, cells))
     if columns(line) <= _LINE_COLUMNS:
         yield line
@@ -102,6 +99,15 @@ def labelled_lines(labels: Row, row: Row) -> Iterator[str]:
             pieces.append(text)
             width += columns(text) + 2
     yield "; ".join(pieces)
+
+
+def _label_over(labels: Row, row: Row, index: int) -> str:
+    """The label of a cell, or those of all columns that it covers; one that begins in the first has only that."""
+    end = index + 1
+    while index and end < len(row) and row[end] == SPANNED:
+        end += 1
+    names = dict.fromkeys(filter(None, labels[index:end]))
+    return " / ".join(names) if len(names) <= _MAX_NAMES else next(iter(names))
 
 
 def split_text(text: str, label: str) -> Iterator[str]:

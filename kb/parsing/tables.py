@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
 
-from kb.parsing.table_cells import MOSTLY, TOTAL, has_names, is_label, is_name, kind_of, share_of
+from kb.parsing.table_cells import MOSTLY, TOTAL, has_names, is_label, is_name, is_period, kind_of, share_of
 from kb.parsing.table_forms import form_lines
 from kb.parsing.table_headers import column_labels, count_titles, has_key, is_deeper, is_header, merge_rows, stretches
 from kb.parsing.table_rows import (
@@ -50,7 +50,8 @@ def table_lines(rows: Iterable[Row], *, header: int | None = None, is_assumed: b
         while following is not None:
             block = _Block(following, header, is_assumed, width)
             yield from block.lines()
-            following, width, header = block.next, block.width, None
+            following, header, width = block.next, None, 0
+        width = block.width
 
 
 def _join_headers(stretches: Iterable[Iterable[list[str]]]) -> Iterator[Iterable[list[str]]]:
@@ -220,9 +221,10 @@ class _Block:
 
     def _is_new_header(self, row: Row) -> bool:
         """Whether `row` has names where the rows above have numbers."""
-        kinds = [kind_of(row[index]) for index in self._numeric if index < len(row)]
-        names = kinds.count("text")
         is_alike = bool(row and self._first_label and row[0] == self._first_label)
+        cells = [row[index] for index in self._numeric if index < len(row)]
+        kinds = ["text" if is_alike and is_period(cell) else kind_of(cell) for cell in cells]
+        names = kinds.count("text")
         is_apart = (
             is_alike or self._rows_since_text == 0 or (self._rows_since_text >= _ENOUGH_ROWS and all(map(is_name, row)))
         )
