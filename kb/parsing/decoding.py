@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 import string
+from collections import Counter
 from collections.abc import Iterable
 
 _SAMPLE_BYTES = 64 * 1024
@@ -20,6 +21,8 @@ _BOMS = (  # UTF-32 first, because its little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_FEW_LETTERS, _MIXED = 3, 0.5  # at least so many letters, and so many for each line in another encoding
+_SHIFTED = re.compile(rb"\x1b\$(?:[@B]|\(D|\)C)")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _COMMON_HAN = (
     "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所"
@@ -51,6 +54,7 @@ _LATIN = {
 }
 _ICELANDIC = "áéíóúýöæðþøåÁÉÍÓÚÝÖÆÐÞØÅ"  # also Western European; in the other encodings its bytes are other letters
 _NOT_TURKISH = frozenset("áéíóúæ")
+_LATIN["cp850"] = "àâäåæçèéêëîïñôöøùûüßÀÂÄÅÆÇÈÉÊËÎÏÑÔÖØÙÛÜáíóúÁÍÓÚ"  # of DOS
 _LATIN["iso8859_2"] = _LATIN["cp1250"]
 _BETTER = 0.1  # how much better than Western European another encoding must fit
 _INSIDE_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff](?=[A-Za-z])")
@@ -68,9 +72,52 @@ def decode(data: bytes) -> str:
     if wide:
         return data.decode(wide, "replace")
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode(_detect_narrow(_sample(data)), "replace")
+        return _decode_mixed(data) or data.decode(_detect_narrow(_sample(data)), "replace")
+    return _decode_shifted(data) if _SHIFTED.search(data) else text
+
+
+def _decode_shifted(data: bytes) -> str:
+    """ISO-2022, whose letters are ASCII between escape sequences."""
+    for encoding in ("iso2022_jp_ext", "iso2022_jp_3", "iso2022_kr"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("iso2022_jp_ext", "replace")
+
+
+def _decode_mixed(data: bytes) -> str:
+    """The text of a file with lines in UTF-8 and others in another encoding; empty if it is in one."""
+    lines = data.split(b"\n")
+    others = [index for index, line in enumerate(lines) if not line.isascii() and not _is_whole_utf8(line)]
+    known = b"".join(line for line in lines if not line.isascii() and _is_whole_utf8(line)).decode("utf-8")
+    letters = [char for char in known if char > "\x7f"]
+    # By chance, a line of two or three letters in another encoding is valid UTF-8, too.
+    if len(letters) < max(_FEW_LETTERS, _MIXED * len(others)) or not _is_readable(letters):
+        return ""
+    rest = b"\n".join(lines[index] for index in others)
+    encoding = _detect_narrow(_sample(rest))
+    if encoding == "utf-8":  # with some damage
+        return ""
+    foreign = set(others)
+    return "\n".join(
+        line.decode(encoding if index in foreign else "utf-8", "replace") for index, line in enumerate(lines)
+    )
+
+
+def _is_readable(letters: list[str]) -> bool:
+    """Whether letters are of scripts in use, as those of another encoding that pass for UTF-8 are not."""
+    return sum(map(str.isalpha, letters)) + sum(map(_COMMON.__contains__, letters)) > len(letters) / 2
+
+
+def _is_whole_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _sample(data: bytes) -> bytes:
@@ -120,7 +167,13 @@ def _looks_like_text(text: str) -> bool:
     others = [c for c in text if c > "\x7f"]
     if ascii_printable > 0.8 * len(text):
         return True
-    return bool(others) and _share_of_common(others) > _ENOUGH
+    return bool(others) and (_share_of_common(others) > _ENOUGH or _is_of_one_alphabet(others))
+
+
+def _is_of_one_alphabet(characters: list[str]) -> bool:
+    """Whether nearly all are letters of one alphabet: Cyrillic, Greek, Hebrew, Arabic, Thai, …"""
+    blocks = Counter(ord(char) >> 8 for char in characters if char.isalpha())
+    return bool(blocks) and blocks.most_common(1)[0][0] < 0x20 and blocks.most_common(1)[0][1] > 0.85 * len(characters)
 
 
 def _detect_narrow(sample: bytes) -> str:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from bs4 import BeautifulSoup, Tag, XMLParsedAsHTMLWarning
 from bs4.element import NavigableString, PreformattedString
@@ -86,6 +86,8 @@ _BEGINS_WITHIN = re.compile(r"[\s)\]}）】」”’.,;:!?。，、；：！？%
 _WIDE = "[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 _RUNS_ON = re.compile(rf"(?:[^\W\d_A-Z][^\W\d_]|\d\d|{_WIDE}{_WIDE})")  # two letters that one word may hold
 _STRUCK = ("del", "s", "strike")  # shown, but it does not hold any more
+_VERBATIM = ("code", "pre", "kbd", "samp", "ruby", "math")
+_NEAR = 30  # elements around
 _APART = ("a", "button", "label", "time", "summary", "kbd")
 _NOTE_MARK = re.compile(r"\d{1,3}|[a-z]|[*†‡§]{1,3}|[ivx]{1,5}", re.IGNORECASE)
 
@@ -110,12 +112,15 @@ def add_page(builder: TextBuilder, page: str) -> None:
 
 
 def _with_character_data(page: str) -> str:
-    """The page with its CDATA sections as text, which HTML takes for comments."""
+    """The page with its CDATA sections as text, which HTML takes for comments, and what an open comment would hide."""
     before, *sections = page.split("<![CDATA[")
+    pieces = [before]
     for section in sections:
         text, end, rest = section.partition("]]>")
-        before += (escape(text, quote=False) + rest) if end else f"<![CDATA[{section}"
-    return before
+        pieces += [escape(text, quote=False), rest] if end else ["<![CDATA[", section]
+    page = "".join(pieces)
+    end_of_comments = page.rfind("-->") + 1
+    return page[:end_of_comments] + page[end_of_comments:].replace("<!--", "")
 
 
 def decode_page(data: bytes) -> str:
@@ -418,7 +423,7 @@ def _is_apart(last: str, before: Tag, tag: Tag) -> bool:
     first = next(tag.stripped_strings, "")[:2]
     if not first or before.name in _BLOCKS or tag.name in ("sup", "sub", "wbr") or before.name in ("sup", "sub", "wbr"):
         return False
-    if any(parent.name in ("code", "pre", "kbd", "samp", "ruby", "math") for parent in tag.parents):
+    if any(parent.name in _VERBATIM for parent in islice(tag.parents, _NEAR)):
         return False
     if _ENDS_WITHIN.search(last) or _BEGINS_WITHIN.match(first):
         return False

@@ -12,6 +12,7 @@ from kb.parsing.html_parts import classes
 from kb.parsing.table_rows import SPANNED, below
 
 _MAX_SPAN = 1_000
+_MAX_COVERED = 500_000  # cells of a table that others cover
 _SECTIONS = {"thead": -1, "tfoot": 1}
 _IN_TABLES = ("tr", "td", "th", "caption", "colgroup", "col", "thead", "tbody", "tfoot", "script", "style", "template")
 _ROLES = ("table", "grid", "treegrid")
@@ -92,6 +93,7 @@ def grid(rows: Sequence[Tag], text: Callable[[Tag], str]) -> list[list[str]]:
     found: list[list[str]] = []
     covered: dict[int, tuple[int, bool]] = {}  # by column: how many rows more, and whether from the left as well
     section: object = None
+    left = _MAX_COVERED
     for row in rows:
         if row.parent is not section:
             section = row.parent
@@ -105,6 +107,9 @@ def grid(rows: Sequence[Tag], text: Callable[[Tag], str]) -> list[list[str]]:
             if cell is None:
                 break
             across, down = _span(cell, "colspan"), _span(cell, "rowspan")
+            if across * down > left:
+                across = down = 1
+            left -= across * down - 1
             for index in range(across):
                 if down > 1:
                     covered[len(cells)] = (down - 1, index > 0)

@@ -17,10 +17,11 @@ from kb.parsing.inline import LOWERED, RAISED, join_runs
 from kb.parsing.tables import table_lines
 
 _MAX_TOKENIZED = 20_000_000  # characters; a larger file gets no headings, because its tokens would fill the memory
+_LONGEST_TITLE = 2_000  # characters, with links and marks
 _EMBEDDED = re.compile(r"data:[\w.+/-]{3,80}(?:;[\w.=-]{1,40}){0,3},[\w+/=%-]{200,}")
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.MULTILINE)
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_LINK = re.compile(r"!?\[([^\[\]]{0,500})\]\([^()\n]{0,2000}\)")
 _MARKUP = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)|<[^>]{0,200}>|[ \t]+\{#[^}]*\}$")
 _CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -187,4 +188,4 @@ def _described(image: re.Match[str]) -> str:
 
 
 def _plain(title: str) -> str:
-    return _MARKUP.sub("", _LINK.sub(r"\1", _COMMENT.sub("", title))).strip()
+    return _MARKUP.sub("", _LINK.sub(r"\1", _COMMENT.sub("", title[:_LONGEST_TITLE]))).strip()

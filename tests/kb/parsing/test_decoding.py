@@ -44,6 +44,9 @@ def test_japanese(text: str, encoding: str) -> None:
         ("Sözleşme alıcı ile satıcı arasında yapılmıştır ve değiştirilemez.", "cp1254"),
         ("Москва является столицей России. Она большая.", "cp1251"),
         ("대한민국은 민주공화국이다.", "cp949"),
+        ("Übermäßig große Geräte für alle", "cp850"),
+        ("保証期間は二年間です。", "iso2022_jp"),
+        ("Гарантия два года со дня покупки.", "utf-16-le"),
     ],
 )
 def test_other_languages(text: str, encoding: str) -> None:
@@ -87,3 +90,9 @@ def test_chinese_after_a_long_english_start() -> None:
 
 def test_few_nul_bytes_do_not_mean_utf_16() -> None:
     assert decode("员工\0手册 and more".encode()) == "员工\0手册 and more"
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("gbk", "第二行是另一个程序写的。"), ("cp1252", "Größe für alle")])
+def test_lines_in_two_encodings(encoding: str, line: str) -> None:
+    first = "第一行的中文 – für alle\n"
+    assert decode(first.encode() + line.encode(encoding) + b"\nend") == f"{first}{line}\nend"

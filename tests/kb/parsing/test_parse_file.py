@@ -754,6 +754,17 @@ def test_csv_variants(content: str, text: str, tmp_path: Path) -> None:
         ("Chapter 1: Start\nText\nChapter 2: End\nText", [(1, "Chapter 1: Start"), (1, "Chapter 2: End")]),
         ("1.5 kg of flour\n2.5 l of milk\n3 eggs", []),
         ("Only one\n第一章 总则\nof them", []),
+        ("I. DUTIES\n\nText\n\nII. TERM\n\nText", [(1, "I. DUTIES"), (1, "II. TERM")]),
+        ("§ 1 Scope\nText\n§ 2 Term\nof § 1 and\n§ 2 of it", [(1, "§ 1 Scope"), (1, "§ 2 Term")]),
+        (
+            "一、范围\n全体员工。\n二、假期\n（一）年假\n五天。\n（二）病假\n按规定。",
+            [(1, "一、范围"), (1, "二、假期"), (2, "（一）年假"), (2, "（二）病假")],
+        ),
+        ("제1장 총칙\n제1조 (목적) 적용한다.\n제2장 휴가", [(1, "제1장 총칙"), (1, "제2장 휴가")]),
+        ("Глава 1. Срок\nТекст\nГлава 2. Цена\nТекст", [(1, "Глава 1. Срок"), (1, "Глава 2. Цена")]),
+        ("一、苹果\n二、香蕉\n三、梨", []),
+        ("as set out in\nSection 2 of the deed and\nSection 3 of the annex", []),
+        ("I. Newton\nC. Darwin\nL. Euler", []),
     ],
 )
 def test_chapters_of_plain_text(text: str, found: list[tuple[int, str]] | None, tmp_path: Path) -> None:
