@@ -17,6 +17,7 @@ class NoteKind(StrEnum):
     RECOGNISED = "recognised"  # pages whose text was read from their images
     GARBLED = "garbled"  # pages whose fonts do not tell which characters they show
     UNREADABLE = "unreadable"  # pages that cannot be opened
+    DAMAGED_PARTS = "damaged_parts"  # of an archive: chapters of an e-book
     UNSTORED_FORMULAS = "unstored_formulas"  # sheets with formulas whose results the file does not hold
     UNREAD_ATTACHMENTS = "unread_attachments"  # of a mail: in no format that can be read, damaged, or too deep
     PARTLY_READ_ATTACHMENTS = "partly_read_attachments"  # that have notes of their own

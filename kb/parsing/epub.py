@@ -5,7 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 import zipfile
+import zlib
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,20 +16,24 @@ from lxml import etree
 
 from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
+from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.html import add_page, decode_page
+from kb.parsing.html import PlacedTitle, add_page, decode_page
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
 _HAS_HEADING = re.compile(rb"<(?:\w+:)?h[1-6][\s>]", re.IGNORECASE)
+_NAV_TYPE = "{http://www.idpf.org/2007/ops}type"
 _MAX_PART = 50_000_000  # bytes of a chapter
+_DEEPEST = 6  # levels of headings
+_SIBLINGS = 10
 
 Element = Any  # lxml gives no types
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
-    """A chapter without a heading of its own gets its title from the table of contents."""
+    """A chapter without headings of its own gets those of the table of contents. One that is damaged is left out."""
     with zipfile.ZipFile(source.path) as archive:
         book = _Book(archive, source.name)
         builder = TextBuilder(source.name, title=book.title)
@@ -34,10 +41,12 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
             if part in book.locked:
                 raise PasswordProtected(name=source.name)
             builder.break_paragraph()
-            content = book.read(part)
-            if not _HAS_HEADING.search(content) and part in book.titles:
-                builder.add_heading(1, book.titles[part])
-            add_page(builder, decode_page(content))
+            try:
+                content = book.read(part)
+            except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError):
+                builder.note(NoteKind.DAMAGED_PARTS, name=posixpath.basename(part))
+                continue
+            add_page(builder, decode_page(content), () if _HAS_HEADING.search(content) else book.titles[part])
             yield from builder.full_parts()
             source.report(number, len(book.chapters))
         yield from builder.last_parts()
@@ -68,10 +77,9 @@ class _Book:
             for item in read
             if (item.get("media-type") or _PAGES[0]) in _PAGES and "nav" not in (item.get("properties") or "").split()
             for part in [self._path(item.get("href"))]
-            if part in self._members
         ]
         self.locked = {self._path(each, "") for each in self._locked()}
-        self.titles: dict[str, str] = {}
+        self.titles: defaultdict[str, list[PlacedTitle]] = defaultdict(list)
         for item in items.values():
             if item.get("media-type") == "application/x-dtbncx+xml" or "nav" in (item.get("properties") or "").split():
                 self._learn_titles(self._path(item.get("href")))
@@ -93,20 +101,32 @@ class _Book:
 
     def _learn_titles(self, part: str) -> None:
         contents = self._parse(part)
-        folder = posixpath.dirname(part)
         if contents is None:
             return
-        pairs = [
-            (each.find("{*}content"), each.find("{*}navLabel/{*}text")) for each in contents.iterfind(".//{*}navPoint")
-        ]
-        found = [(target.get("src"), label.text) for target, label in pairs if target is not None and label is not None]
-        found += [(link.get("href"), "".join(link.itertext())) for link in contents.iterfind(".//{*}nav//{*}a")]
-        for reference, title in found:
-            if title and title.strip():
-                self.titles.setdefault(self._path(reference, folder), title)
+        folder = posixpath.dirname(part)
+        for each in contents.iterfind(".//{*}navPoint"):
+            target, label = each.find("{*}content"), each.find("{*}navLabel/{*}text")
+            if target is not None and label is not None:
+                level = 1 + _depth(each, "{*}navPoint")
+                self._learn(self._path(target.get("src"), folder), target.get("src"), level, label.text)
+        for nav in contents.iterfind(".//{*}nav"):
+            if nav.get(_NAV_TYPE, "toc") == "toc":
+                for link in nav.iterfind(".//{*}a"):
+                    level = max(1, _depth(link, "{*}ol"))
+                    self._learn(self._path(link.get("href"), folder), link.get("href"), level, "".join(link.itertext()))
+
+    def _learn(self, part: str, reference: str | None, level: int, title: str | None) -> None:
+        place = unquote((reference or "").partition("#")[2])
+        known = self.titles[part]
+        if title and title.strip() and all(place != each[0] for each in known[-_SIBLINGS:]):
+            known.append((place, level, title))
 
     def _parse(self, part: str) -> Element | None:
         if part not in self._members:
             return None
         parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=True)
         return etree.fromstring(self.read(part), parser)
+
+
+def _depth(element: Element, around: str) -> int:
+    return sum(1 for _ancestor in islice(element.iterancestors(around), _DEEPEST - 1))

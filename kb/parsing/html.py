@@ -99,16 +99,49 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
     yield from builder.last_parts()
 
 
-def add_page(builder: TextBuilder, page: str) -> None:
-    """Append the text of a page, or of a piece of one, and take over its title if there is none yet."""
+PlacedTitle = tuple[str, int, str]  # the id of the element where a section begins or "", its level and its title
+
+
+def add_page(builder: TextBuilder, page: str, titles: Sequence[PlacedTitle] = ()) -> None:
+    """Append the text of a page, or of a piece of one, and take over its title if there is none yet.
+
+    `titles`: headings that are not in the page itself.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
         soup = BeautifulSoup(_with_character_data(page), "lxml")
     builder.title = builder.title or (soup.title.get_text() if soup.title else "")
+    _place_titles(soup, titles)
     before = builder.length
     _Page(builder, _HIDDEN, surroundings(soup), opened_by_click(soup)).add(soup)
     if builder.length == before:  # scripts show it, or it is all of what elsewhere surrounds an article
         _Page(builder, _NEVER_READ, set(), None).add(soup)
+
+
+def _place_titles(soup: BeautifulSoup, titles: Sequence[PlacedTitle]) -> None:
+    """Make headings of `titles` where their sections begin, unless the text begins with them anyway."""
+    if not titles or soup.body is None:
+        return
+    places = {str(tag["id"]): tag for tag in soup.find_all(id=True)}
+    for index, (place, level, title) in enumerate(titles):
+        target = places.get(place, soup.body if index == 0 else None)
+        if target is None:
+            continue
+        first = next((text for text in target.find_all(string=True) if text.strip()), None)
+        written = first.parent if first is not None else None
+        if written is not None and _plain(written.get_text()) == _plain(title) and written.name in ("p", "div", "span"):
+            written.name = f"h{level}"
+            continue
+        heading = soup.new_tag(f"h{level}")
+        heading.string = title
+        if target is soup.body:
+            target.insert(0, heading)
+        else:
+            target.insert_before(heading)
+
+
+def _plain(title: str) -> str:
+    return " ".join(title.split()).lower()
 
 
 def _with_character_data(page: str) -> str:

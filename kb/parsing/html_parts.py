@@ -103,11 +103,15 @@ def opened_by_click(soup: BeautifulSoup) -> frozenset[str]:
 
 
 def _targets(soup: BeautifulSoup) -> Iterator[str]:
-    for name in _POINTERS:
-        for tag in soup.select(f"[{name}]"):
-            yield from str(tag[name]).replace("#", " ").split()
-    for tag in soup.find_all("a", role=("tab", "button"), href=re.compile("^#.")):
-        yield str(tag["href"])[1:]
+    for tag in soup.find_all(_points):
+        for name in _POINTERS:
+            yield from str(tag.get(name) or "").replace("#", " ").split()
+        yield str(tag.get("href") or "")[1:]
+
+
+def _points(tag: Tag) -> bool:
+    is_control = tag.name == "a" and tag.get("role") in ("tab", "button")
+    return is_control or any(name in tag.attrs for name in _POINTERS)
 
 
 def is_hidden(tag: Tag, opened: frozenset[str]) -> bool:

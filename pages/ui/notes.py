@@ -42,6 +42,13 @@ def note_text(note: Note) -> str:
                 len(note.pages),
                 pages=pages,
             )
+        case NoteKind.DAMAGED_PARTS:
+            return ngettext(
+                "{count} part is damaged and was left out: {names}",
+                "{count} parts are damaged and were left out: {names}",
+                note.count,
+                names=", ".join(note.names),
+            )
         case NoteKind.UNSTORED_FORMULAS:
             return ngettext(
                 "{count} formula in “{names}” has no stored result. Save the file in Excel and upload it again.",

@@ -570,9 +570,10 @@ def make_epub(chapters: Mapping[str, str], contents: Mapping[str, str], more: Ma
         '<item id="toc" href="toc.ncx" media-type="application/x-dtbncx+xml"/></manifest>'
         f"<spine>{order}</spine></package>"
     )
+    targets = {name if "#" in name else f"{name}#a": title for name, title in contents.items()}
     points = "".join(
-        f'<navPoint><navLabel><text>{title}</text></navLabel><content src="{name}#a"/></navPoint>'
-        for name, title in contents.items()
+        f'<navPoint><navLabel><text>{title}</text></navLabel><content src="{target}"/></navPoint>'
+        for target, title in targets.items()
     )
     parts = {
         "mimetype": "application/epub+zip",

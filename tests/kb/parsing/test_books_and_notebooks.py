@@ -39,6 +39,25 @@ def test_chapters_of_a_book_come_in_order_with_their_titles(tmp_path: Path) -> N
     assert titles(document) == [(1, "第一章"), (2, "第二章")]
 
 
+def test_sections_of_a_book_get_their_titles_from_its_contents(tmp_path: Path) -> None:
+    chapters = {"a.xhtml": '<html><body><p>Pump.</p><p id="s">Oil it.</p></body></html>'}
+    chapters["b.xhtml"] = '<html><body><p class="t">Care</p><p>Clean it.</p></body></html>'
+    contents = {"a.xhtml": "Parts", "a.xhtml#s": "Oil", "b.xhtml": "Care"}
+    document = parse(tmp_path, "a.epub", samples.make_epub(chapters, contents))
+    assert document.text.split() == ["Parts", "Pump.", "Oil", "Oil", "it.", "Care", "Clean", "it."]
+    assert [title for _level, title in titles(document)] == ["Parts", "Oil", "Care"]
+
+
+def test_a_damaged_chapter_is_left_out(tmp_path: Path) -> None:
+    chapters = {f"{name}.xhtml": f"<html><body><p>Chapter {name}</p></body></html>" for name in "abc"}
+    content = bytearray(samples.make_epub(chapters, {}))
+    start = content.index(b"Chapter b") if b"Chapter b" in content else content.index(b"OEBPS/b.xhtml") + 20
+    content[start : start + 9] = b"\xff" * 9
+    document = parse(tmp_path, "a.epub", bytes(content))
+    assert document.text == "Chapter a\n\nChapter c"
+    assert document.notes == (Note(NoteKind.DAMAGED_PARTS, 1, (), ("b.xhtml",)),)
+
+
 def test_a_book_of_many_chapters(tmp_path: Path) -> None:
     chapters = {f"{number}.xhtml": f"<p>Text {number}</p>" for number in range(500)}
     document = parse(tmp_path, "a.epub", samples.make_epub(chapters, {name: name for name in chapters}))
