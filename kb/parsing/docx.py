@@ -10,8 +10,10 @@ from docx.oxml import parse_xml
 from docx.oxml.ns import qn
 
 from kb.models import ParsedDocument
+from kb.parsing.alt_texts import alt_text
 from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.equation_fields import equation_text
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.numerals import roman
@@ -28,12 +30,14 @@ _SPACING = {qn("w:tab"): "\t", qn("w:ptab"): "\t", qn("w:br"): "\n", qn("w:cr"):
 # A text box occurs twice, for new and for old programs. Properties contain tab stops, not tabs.
 _SKIPPED = {
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
-    *(qn(f"w:{name}") for name in ("pPr", "rPr", "tblPr", "tcPr", "del", "moveFrom", "sectPr", "instrText", "rt")),
+    *(qn(f"w:{name}") for name in ("pPr", "rPr", "tblPr", "tcPr", "del", "moveFrom", "sectPr", "rt")),
 }
 _BODY_LEVEL = 9  # Word's outline level for body text
 _MAX_STYLE_CHAIN = 20
 _MAX_SPAN = 1_000  # columns
 _RAISED_BY = 4  # half-points
+_BOX = qn("w:txbxContent")
+_DRAWN = qn("wp:docPr")
 _NOTES = {qn("w:footnoteReference"): "footnotes", qn("w:endnoteReference"): "endnotes"}
 
 Element = Any  # lxml gives no types
@@ -81,6 +85,7 @@ class _Reader:
         self._numbers = WordNumbers(numbering, self.styles)
         comments = next(self._roots("/comments"), None)
         self._comments = {each.get(qn("w:id")): each for each in comments} if comments is not None else {}
+        self._instruction = ""  # of the field that is read
         self._references: dict[str, dict[str, str]] = {"footnotes": {}, "endnotes": {}}  # marks by id
 
     def paragraph_text(self, paragraph: Element, *, is_in_cell: bool = False) -> str:
@@ -166,7 +171,7 @@ class _Reader:
         pieces: list[str] = []
         for block in _blocks(cell):
             if block.tag == _TBL:
-                pieces += self.table_lines(block)
+                pieces.append("; ".join(self.table_lines(block)))
             else:
                 pieces.append(self.paragraph_text(block, is_in_cell=True))
         return "\n".join(filter(None, pieces))
@@ -178,7 +183,6 @@ class _Reader:
         return join_runs(self._runs(element, 0)).strip()
 
     def _runs(self, element: Element, level: int) -> Iterator[Run]:
-        has_text = False
         for child in element.iterchildren():
             if child.tag in _SKIPPED or not isinstance(child.tag, str):
                 continue
@@ -186,17 +190,13 @@ class _Reader:
                 runs = self._run(child)
             elif child.tag in (f"{_MATH}oMath", f"{_MATH}oMathPara"):
                 runs = iter([(omml_text(child), 0)])
-            elif child.tag == _P:  # of a text box
-                runs = iter([("\n" if has_text else "", 0), (self._numbers.next(child), 0), *self._runs(child, 0)])
-            elif child.tag == _TR:
-                runs = iter([("\n" if has_text else "", 0), *self._runs(child, 0)])
+            elif child.tag == _BOX:
+                runs = iter([(f"\n{self._cell_text(child)}\n", 0)])
             elif child.tag in _WRAPPERS and _is_placeholder(child):
                 continue
             else:
                 runs = self._runs(child, level)
-            for run in runs:
-                has_text = has_text or bool(run[0])
-                yield run
+            yield from runs
 
     def _run(self, run: Element) -> Iterator[Run]:
         properties = run.find(_RPR)
@@ -211,11 +211,21 @@ class _Reader:
             elif child.tag == qn("w:sym"):
                 yield _symbol(child), level
             elif child.tag == qn("w:fldChar"):
-                yield _field_value(child), 0
+                yield _field_value(child) or self._equation(child), 0
+            elif child.tag == qn("w:instrText"):
+                self._instruction += child.text or ""
+            elif child.tag == qn("w:drawing"):
+                yield _image_text(child), 0
+                yield from self._runs(child, level)
             elif child.tag in _NOTES:
                 yield self._reference(child), 0
             elif child.tag not in _SKIPPED:
                 yield from self._runs(child, level)
+
+    def _equation(self, mark: Element) -> str:
+        """The formula of an EQ field, where it ends without a result that the file holds."""
+        instruction, self._instruction = self._instruction, ""
+        return equation_text(instruction) if mark.get(qn("w:fldCharType")) == "end" else ""
 
     def _position(self, properties: Element | None) -> int:
         """Whether a run is raised or lowered, by itself or by its style."""
@@ -286,6 +296,14 @@ def _raised(properties: Element | None) -> int | None:
 def _font(properties: Element | None) -> str:
     fonts = properties.find(qn("w:rFonts")) if properties is not None else None
     return (fonts.get(qn("w:ascii")) or "") if fonts is not None else ""
+
+
+def _image_text(drawing: Element) -> str:
+    """What the author describes an image with."""
+    if next(drawing.iter(_BOX), None) is not None:
+        return ""
+    described = next((text for each in drawing.iter(_DRAWN) if (text := alt_text(each.get("descr")))), "")
+    return f" {described} " if described else ""
 
 
 def _symbol(symbol: Element) -> str:

@@ -86,7 +86,8 @@ def _power(base: str, mark: str, sign: str) -> str:
 
 
 def _scripted(base: str, below: str, above: str) -> str:
-    lowered = _power(base, below, "_")
+    is_long = bool(above.strip()) and below.strip().isdigit() and len(below.strip()) > 1
+    lowered = f"{base.strip()}_{{{below.strip()}}}" if is_long else _power(base, below, "_")
     return lowered + _power("", above, "^")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from lxml import etree
 
+from kb.parsing.equation_fields import equation_text
 from kb.parsing.formulas import mathml_text, omml_text
 
 _M = "http://schemas.openxmlformats.org/officeDocument/2006/math"
@@ -61,3 +62,24 @@ def test_office_formulas(content: str, text: str) -> None:
 )
 def test_formulas_of_web_pages(content: str, text: str) -> None:
     assert mathml_text(etree.fromstring(f"<math>{content}</math>")) == text
+
+
+@pytest.mark.parametrize(
+    ("instruction", "text"),
+    [
+        (" EQ \\f(3,4) ", "3/4"),
+        ("eq x=\\f(-b,2a)", "x=\\frac{-b}{2a}"),
+        (r"EQ \r(3,x)+\r(2)", "\\sqrt[3]{x}+\\sqrt{2}"),
+        (r"EQ \o\ac(○,12)", "⑫"),
+        (r"EQ m\s\up8(2)", "m^{2}"),
+        (r"EQ \i\su(1,5,\f(n,2))", "\\sum_{1}^{5} n/2"),
+        (r"EQ \b\bc\[(a\,b)", "(a,b)"),
+        ("PAGE", ""),
+    ],
+)
+def test_fields_of_old_formulas(instruction: str, text: str) -> None:
+    assert equation_text(instruction) == text
+
+
+def test_fields_within_fields_end() -> None:
+    assert len(equation_text("EQ " + "\\f(" * 5_000)) < 20_000

@@ -8,6 +8,8 @@ from pathlib import Path
 import docx
 import pytest
 from docx.enum.style import WD_STYLE_TYPE
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 
 from kb.errors import (
     BlankFile,
@@ -691,6 +693,21 @@ def test_pptx_shapes_are_read_from_top_to_bottom(tmp_path: Path) -> None:
         *("01", "Open the valve", "02", "Fill with 10^6 ml", "1. one", "2. two"),
         *("Region: North; Rate: 5", "Region: North; Rate: 6"),
     ]
+
+
+def test_docx_boxes_images_and_old_formulas(tmp_path: Path) -> None:
+    document = docx.Document()
+    drawn = nsdecls("w", "wp", "a")
+    for inside in (
+        "<w:t>Anchor</w:t><w:pict><v:textbox xmlns:v='urn:schemas-microsoft-com:vml'><w:txbxContent><w:p><w:r>"
+        "<w:t>In a box</w:t></w:r></w:p></w:txbxContent></v:textbox></w:pict>",
+        '<w:drawing><wp:inline><wp:docPr id="1" name="Picture 1" descr="A red valve"/></wp:inline></w:drawing>',
+        '<w:drawing><wp:inline><wp:docPr id="2" name="Picture 2" descr="C:\\scan 1.png"/></wp:inline></w:drawing>',
+        '<w:fldChar w:fldCharType="begin"/><w:instrText>EQ \\f(3,4)</w:instrText><w:fldChar w:fldCharType="end"/>',
+    ):
+        document.add_paragraph()._p.append(parse_xml(f"<w:r {drawn}>{inside}</w:r>"))
+    document.save(str(tmp_path / "a"))
+    assert parse_file(tmp_path / "a", "a.docx").text == "Anchor\nIn a box\n\nA red valve\n\n3/4"
 
 
 def test_docx_text_that_a_style_raises(tmp_path: Path) -> None:
