@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import docx
 from docx.oxml import parse_xml
 from docx.oxml.ns import qn
+from lxml.etree import XMLSyntaxError
 
 from kb.models import ParsedDocument
 from kb.parsing.alt_texts import alt_text
 from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.charts import chart_tables, chart_titles
 from kb.parsing.equation_fields import equation_text
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
@@ -37,6 +40,8 @@ _MAX_STYLE_CHAIN = 20
 _MAX_SPAN = 1_000  # columns
 _RAISED_BY = 4  # half-points
 _BOX = qn("w:txbxContent")
+_CHART, _DIAGRAM = qn("c:chart"), qn("dgm:relIds")
+_ID, _DIAGRAM_DATA = qn("r:id"), qn("r:dm")
 _DRAWN = qn("wp:docPr")
 _NOTES = {qn("w:footnoteReference"): "footnotes", qn("w:endnoteReference"): "endnotes"}
 
@@ -85,6 +90,9 @@ class _Reader:
         self._numbers = WordNumbers(numbering, self.styles)
         comments = next(self._roots("/comments"), None)
         self._comments = {each.get(qn("w:id")): each for each in comments} if comments is not None else {}
+        self._charts = {
+            id_: relation.target_part for id_, relation in document.part.rels.items() if not relation.is_external
+        }
         self._instruction = ""  # of the field that is read
         self._references: dict[str, dict[str, str]] = {"footnotes": {}, "endnotes": {}}  # marks by id
 
@@ -216,11 +224,28 @@ class _Reader:
                 self._instruction += child.text or ""
             elif child.tag == qn("w:drawing"):
                 yield _image_text(child), 0
+                yield self._chart_text(child), 0
                 yield from self._runs(child, level)
             elif child.tag in _NOTES:
                 yield self._reference(child), 0
             elif child.tag not in _SKIPPED:
                 yield from self._runs(child, level)
+
+    def _chart_text(self, drawing: Element) -> str:
+        """The titles and numbers of a chart, or the texts of a diagram, each on lines of their own."""
+        lines: list[str] = []
+        for each in drawing.iter(_CHART, _DIAGRAM):
+            part = self._charts.get(each.get(_DIAGRAM_DATA if each.tag == _DIAGRAM else _ID))
+            try:
+                root = parse_xml(part.blob if part is not None else "<none/>")
+            except XMLSyntaxError:
+                continue
+            if each.tag == _DIAGRAM:
+                lines += ("".join(text.text or "" for text in line.iter("{*}t")) for line in root.iter("{*}p"))
+            else:
+                lines += chart_titles(root)
+                lines += chain.from_iterable(table_lines(table, header=1) for table in chart_tables(root))
+        return "\n".join(["", *filter(None, lines), ""]) if lines else ""
 
     def _equation(self, mark: Element) -> str:
         """The formula of an EQ field, where it ends without a result that the file holds."""

@@ -12,13 +12,16 @@ from pptx.oxml import parse_xml
 from pptx.oxml.ns import qn
 
 from kb.models import ParsedDocument
+from kb.parsing.alt_texts import alt_text
 from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.charts import chart_tables, chart_titles
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.numerals import count
+from kb.parsing.slide_order import Box, Placed, in_reading_order
 from kb.parsing.symbols import read_symbols
-from kb.parsing.table_rows import SPANNED, below, number_text
+from kb.parsing.table_rows import SPANNED, below
 from kb.parsing.tables import table_lines
 
 _PARAGRAPH, _RUN, _TEXT = qn("a:p"), qn("a:r"), qn("a:t")
@@ -27,8 +30,6 @@ _ALTERNATIVES = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Al
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 _DIAGRAM_DATA = qn("r:dm")
-_MAX_POINTS = 500
-_BESIDE = 0.5  # shapes that overlap in height by this share of the higher one stand side by side
 _NUMBER_STYLES = {
     "alphaLc": "lowerLetter",
     "alphaUc": "upperLetter",
@@ -38,11 +39,10 @@ _NUMBER_STYLES = {
     "circleNum": "decimalEnclosedCircle",
     "ea1": "chineseCounting",
 }
+_PLATES = (qn("p:sp"), qn("p:pic"))  # what other shapes may lie on
 _FOOTERS = ("dt", "ftr", "sldNum")
 
 Element = Any  # lxml gives no types
-_Box = tuple[int, int, int]  # top, bottom and left
-_Placed = tuple[_Box, list[Any]]
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
@@ -76,8 +76,22 @@ def _add_slide(builder: TextBuilder, slide: Any, footers: set[str]) -> None:
             footers.add(text)
         else:
             _add_shape(builder, shape)
+    for comment in _comments(slide):
+        builder.add(f"[comment: {comment}]")
     if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
         builder.add(_text(slide.notes_slide.notes_text_frame._txBody), gap=2)
+
+
+def _comments(slide: Any) -> Iterator[str]:
+    """What reviewers wrote on a slide, in the old and the new form."""
+    for relation in slide.part.rels.values():
+        if not relation.is_external and relation.reltype.endswith("/comments"):
+            for comment in parse_xml(relation.target_part.blob).iter("{*}cm", "{*}reply"):
+                text = comment.findtext("{*}text") or "".join(
+                    each.text or "" for body in comment.iterchildren("{*}txBody") for each in body.iter(_TEXT)
+                )
+                if text.strip():
+                    yield " ".join(text.split())
 
 
 def _is_footer(shape: Any) -> bool:
@@ -91,52 +105,43 @@ def _is_footer(shape: Any) -> bool:
 def _in_order(shapes: Any) -> list[Any]:
     """The shapes as people read them, with groups expanded; shapes that python-pptx does not know come as text."""
     known = {shape._element: shape for shape in shapes}
-    placed: list[_Placed] = []
-    above = (0, 0, 0)
+    placed: list[Placed[Any]] = []
+    above = Box(0, 0, 0, 0)
     for element in shapes._element.iterchildren():
+        text = ""
         if element.tag == _ALTERNATIVES:  # for new and old programs; new ones write formulas this way
-            found: list[Any] = [_text(element[0])] if len(element) else []
+            text = _text(element[0]) if len(element) else ""
+            found: list[Any] = [text]
             box = _box_of_element(element) or above
         elif (shape := known.get(element)) is None:
             continue
         else:
             found = _in_order(shape.shapes) if hasattr(shape, "shapes") else [shape]
+            text = _text(element)
             box = _box(shape) or above
-        placed.append((box, found))
+        placed.append(Placed(box, found, text, not text and element.tag in _PLATES))
         above = box
-    placed.sort(key=lambda each: each[0][0])
-    return [shape for row in _side_by_side(placed) for shape in row]
+    return list(in_reading_order(placed))
 
 
-def _box(shape: Any) -> _Box | None:
+def _box(shape: Any) -> Box | None:
     """Where a shape is; None if neither the slide nor its layout says."""
     try:
-        top, left, height = shape.top, shape.left, shape.height
+        top, left, height, width = shape.top, shape.left, shape.height, shape.width
     except (AttributeError, KeyError, ValueError, PythonPptxError):
         return None
-    return None if top is None or left is None else (int(top), int(top) + int(height or 0), int(left))
+    if top is None or left is None:
+        return None
+    return Box(int(top), int(top) + int(height or 0), int(left), int(left) + int(width or 0))
 
 
-def _box_of_element(element: Element) -> _Box | None:
+def _box_of_element(element: Element) -> Box | None:
     offset, extent = element.find(f".//{qn('a:off')}"), element.find(f".//{qn('a:ext')}[@cy]")
     if offset is None:
         return None
-    top = int(offset.get("y") or 0)
-    return top, top + (int(extent.get("cy")) if extent is not None else 0), int(offset.get("x") or 0)
-
-
-def _side_by_side(placed: list[_Placed]) -> Iterator[list[Any]]:
-    """Rows of shapes, each from left to right, though some begin a little higher. `placed` goes from top to bottom."""
-    while placed:
-        first = placed[0][0]
-        row = [each for each in placed if _is_beside(first, each[0])]
-        placed = [each for each in placed if not _is_beside(first, each[0])]
-        yield [shape for _box, shapes in sorted(row, key=lambda each: each[0][2]) for shape in shapes]
-
-
-def _is_beside(one: _Box, other: _Box) -> bool:
-    common = min(one[1], other[1]) - max(one[0], other[0])
-    return one[0] == other[0] or common > _BESIDE * max(one[1] - one[0], other[1] - other[0])
+    top, left = int(offset.get("y") or 0), int(offset.get("x") or 0)
+    height, width = (int(extent.get(name) or 0) if extent is not None else 0 for name in ("cy", "cx"))
+    return Box(top, top + height, left, left + width)
 
 
 # --- what is in a shape ---
@@ -150,6 +155,7 @@ def _add_shape(builder: TextBuilder, shape: Any) -> None:
         builder.add_rows(table_lines(_grid(shape.table), is_assumed=True))
         builder.break_paragraph()
     else:
+        builder.add(alt_text(next((each.get("descr") for each in shape._element.iter(qn("p:cNvPr"))), "")))
         try:
             _add_drawing(builder, shape)
         except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError, XMLSyntaxError):
@@ -172,33 +178,18 @@ def _grid(table: Any) -> list[list[str]]:
 
 def _add_drawing(builder: TextBuilder, shape: Any) -> None:
     if getattr(shape, "has_chart", False):
-        _add_chart(builder, shape.chart)
+        _add_chart(builder, shape.chart._chartSpace)
     elif (data := shape._element.find(f".//{_DIAGRAM}")) is not None and (part := data.get(_DIAGRAM_DATA)):
         builder.add(_text(parse_xml(shape.part.related_part(part).blob)))
 
 
-def _add_chart(builder: TextBuilder, chart: Any) -> None:
-    """The title and the numbers that the file contains, except for very long series."""
-    if chart.has_title:
-        builder.add(chart.chart_title.text_frame.text)
-    counts = [int(count.get("val") or 0) for count in chart._chartSpace.iter(qn("c:ptCount"))]
-    if max(counts, default=0) > _MAX_POINTS:  # reading them takes quadratic time
-        return
-    for plot in chart.plots:
-        series = list(plot.series)
-        rows = list(zip(plot.categories, *(one.values for one in series), strict=False))
-        if rows:
-            header = ["", *(one.name for one in series)]
-            cells = [header, *([_value_text(value) for value in row] for row in rows)]
-            builder.break_paragraph()
-            builder.add_rows(table_lines(cells, header=1))
-            builder.break_paragraph()
-
-
-def _value_text(value: Any) -> str:
-    if value is None:
-        return ""
-    return number_text(value) if isinstance(value, float) else str(value)
+def _add_chart(builder: TextBuilder, chart: Element) -> None:
+    for title in chart_titles(chart):
+        builder.add(title)
+    for table in chart_tables(chart):
+        builder.break_paragraph()
+        builder.add_rows(table_lines(table, header=1))
+        builder.break_paragraph()
 
 
 # --- text ---

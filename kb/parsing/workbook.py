@@ -17,7 +17,9 @@ from typing import Any, Self
 
 from lxml import etree
 
+from kb.parsing.alt_texts import alt_text
 from kb.parsing.builder import clean
+from kb.parsing.charts import chart_titles
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.number_formats import BUILT_IN, GENERAL, format_number
 from kb.parsing.symbols import read_symbols
@@ -31,6 +33,7 @@ _BLOCK_BYTES = 1 << 20
 _MERGED = re.compile(
     rb"<(?:\w+:)?mergeCell\s[^<>]{0,200}?\bref\s*=\s*[\"']([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})[\"']"
 )
+_SHEETS = ("worksheet", "chartsheet", "dialogsheet")
 _LEVELS = {"superscript": RAISED, "subscript": LOWERED}
 _REFERENCE = re.compile(r"([A-Z]{1,3})\d*", re.IGNORECASE)
 
@@ -73,7 +76,7 @@ class Workbook:
             self._members = {name.replace("\\", "/").lower(): name for name in self._archive.namelist()}
             main = self._main_part()
             root = self._parse(main)
-            parts = {each.id: each.part for each in self._relations(main) if each.kind == "worksheet"}
+            parts = {each.id: each.part for each in self._relations(main) if each.kind in _SHEETS}
             others = {each.kind: each.part for each in self._relations(main)}
             self._sheets = [(sheet.get("name", ""), parts.get(_relation_id(sheet))) for sheet in root.iter("{*}sheet")]
             properties = root.find("{*}workbookPr")
@@ -112,25 +115,34 @@ class Workbook:
             yield number, self._cells(row)
 
     def box_texts(self, index: int) -> Iterator[str]:
-        """The texts of boxes that are drawn on a sheet."""
+        """The texts of boxes that are drawn on a sheet, descriptions of images, and titles of charts."""
         part = self._sheets[index][1]
-        for each in self._relations(part or ""):
-            if part and each.kind == "drawing" and each.part in self._members:
-                for box in self._parse(each.part).iter("{*}txBody"):
-                    lines = (
-                        "".join(text.text or "" for text in line.iter("{*}t")) for line in box.iterchildren("{*}p")
-                    )
-                    yield "\n".join(filter(None, map(clean, lines)))
+        for drawing in self._parts_of(part or "", "drawing"):
+            root = self._parse_aside(drawing)
+            for box in root.iter("{*}txBody"):
+                lines = ("".join(text.text or "" for text in line.iter("{*}t")) for line in box.iterchildren("{*}p"))
+                yield "\n".join(filter(None, map(clean, lines)))
+            for image in root.iter("{*}pic"):
+                yield next((alt_text(each.get("descr")) for each in image.iter("{*}cNvPr")), "")
+            for chart in self._parts_of(drawing, "chart"):
+                yield "\n".join(chart_titles(self._parse_aside(chart)))
+
+    def _parts_of(self, part: str, kind: str) -> list[str]:
+        """The parts of a kind that a part points to, as far as the file has them."""
+        return [each.part for each in self._relations(part) if each.kind == kind and each.part in self._members]
 
     def _sheet_comments(self, part: str) -> Iterator[tuple[str, str]]:
         """The comments of a sheet by cell."""
-        for each in self._relations(part):
-            if each.kind == "comments" and each.part in self._members:
-                for comment in self._parse(each.part).iter("{*}comment"):
-                    yield (
-                        comment.get("ref", ""),
-                        " ".join("".join(map(_string, comment.iterchildren("{*}text"))).split()),
-                    )
+        for comments in self._parts_of(part, "comments"):
+            for comment in self._parse_aside(comments).iter("{*}comment"):
+                text = "".join(map(_string, comment.iterchildren("{*}text")))
+                yield comment.get("ref", ""), " ".join(text.split())
+        threads: dict[str, list[str]] = {}  # instead of what older programs show for them
+        for comments in self._parts_of(part, "threadedComment"):
+            for comment in self._parse_aside(comments).iter("{*}threadedComment"):
+                text = clean(comment.findtext("{*}text") or "")
+                threads.setdefault(comment.get("ref", ""), []).append(" ".join(text.split()))
+        yield from ((cell, " / ".join(filter(None, texts))) for cell, texts in threads.items())
 
     def _merged_ranges(self, part: str) -> list[MergedRange]:
         """The file names them behind the rows, so they are looked for in its bytes at first."""
@@ -229,6 +241,13 @@ class Workbook:
     def _parse(self, part: str) -> Element:
         with self._archive.open(self._members[part]) as file:
             return etree.parse(file, etree.XMLParser(resolve_entities=False, no_network=True)).getroot()
+
+    def _parse_aside(self, part: str) -> Element:
+        """A part that may be damaged without loss of the cells."""
+        try:
+            return self._parse(part)
+        except (etree.XMLSyntaxError, zipfile.BadZipFile):
+            return etree.Element("damaged")
 
     def _elements(self, part: str, name: str) -> Iterator[Element]:
         """Each element of that name, which is gone once the next one is asked for."""

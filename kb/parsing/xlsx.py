@@ -47,7 +47,7 @@ def write_sheets(source: Source, workbook: Sheets) -> Iterator[ParsedDocument]:
         while batch := list(islice(lines, _BATCH)):
             builder.add_rows(batch)
             yield from builder.full_parts()
-        for text in workbook.box_texts(index):
+        for text in filter(None, workbook.box_texts(index)):
             if first is None:
                 builder.add_heading(1, name)
                 first = text
