@@ -15,9 +15,9 @@ import pypdfium2.raw as pdfium
 
 from kb.parsing.drawings import read_rulings
 from kb.parsing.grids import with_rows_of_tables
-from kb.parsing.layout import Line, TextRun, needs_space, read_lines
-from kb.parsing.prose import HYPHEN
+from kb.parsing.layout import HYPHEN, Line, TextRun, needs_space, read_lines
 from kb.parsing.rulings import Rulings
+from kb.parsing.spaced_words import join_letters
 from kb.parsing.symbols import is_symbol_font, read_symbols
 
 _HYPHENS = (0x2, 0xFFFE)  # PDFium's marks of a hyphen at the end of a line
@@ -83,7 +83,7 @@ def read_page(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> tuple
     lines: list[Line] = []
     for group in sorted(groups.values(), key=len, reverse=True):
         of_group = _turned(rulings, group[0].style.angle)
-        lines += read_lines(with_rows_of_tables(list(_runs(group, of_group)), of_group), of_group)
+        lines += read_lines(with_rows_of_tables(list(join_letters(_runs(group, of_group))), of_group), of_group)
     angle = max(groups.values(), key=len)[0].style.angle if groups else 0.0
     is_turned = abs(math.sin(angle)) > _MOSTLY
     return lines, right - left if is_turned else top - bottom

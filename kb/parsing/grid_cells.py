@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +17,10 @@ _AROUND = 2.0  # points
 _MIDDLE = 0.3  # of the character size above the baseline
 _MAX_PADDING = 8.0  # points
 _ROW_GAP = 0.8  # character sizes between cells that no line parts
+_ALIGNED, _ALIGNED_GAP = 3, 0.45  # texts that begin at one place need a smaller gap before them
+_ABOVE = 2.0  # character sizes
+_FEWEST_ROWS = 2
+_MOST_CELLS = 0.6  # have lines that gaps part
 _MOSTLY_ROWS = 0.3  # of the lines in a column, where gaps part it
 _LIST_ITEM = re.compile(r"(?:\W+|\(?(?:\d{1,2}|[a-z])[.)])\t[^\t]*")
 
@@ -119,6 +123,21 @@ def is_table(grid: Grid, cells: Sequence[Cell]) -> bool:
     )
 
 
+def with_row_above(grid: Grid, runs: Sequence[TextRun]) -> Grid:
+    """The grid with the row of cells that stands close above its first line, as headers do."""
+    top = grid.rows[0]
+    near = [
+        run
+        for run in runs
+        if 0 < run.baseline - top < _ABOVE * run.size
+        and grid.columns[0] < (run.left + run.right) / 2 < grid.columns[-1]
+    ]
+    lines = read_lines([run for run in near if not run.table])
+    if len(lines) != 1 or not lines[0].is_row:
+        return grid
+    return grid.with_top(lines[0].baseline + lines[0].size)
+
+
 def unruled_columns(grid: Grid, cells: Sequence[Cell]) -> list[tuple[float, list[Ruling]]]:
     """The edges of columns that gaps alone part, each with the rows in which nothing crosses it."""
     by_column: defaultdict[tuple[int, int], list[Cell]] = defaultdict(list)
@@ -129,13 +148,25 @@ def unruled_columns(grid: Grid, cells: Sequence[Cell]) -> list[tuple[float, list
     for together in by_column.values():
         lines = [line for cell in together for line in cell.lines]
         rows = [line for line in lines if _has_cells(line)]
-        if len(rows) < max(2, _MOSTLY_ROWS * len(lines)):
+        with_rows = sum(1 for cell in together if any(map(_has_cells, cell.lines)))
+        is_parted = len(rows) >= _MOSTLY_ROWS * len(lines) or with_rows >= _MOST_CELLS * len(together)
+        if len(rows) < _FEWEST_ROWS or not is_parted:
             continue
         of_rows = sorted(span for line in rows for span in line.cells)
         gaps = list(_gaps(of_rows))
         begins = {round(begin) for begin, _end in of_rows}
-        in_one = [(x.left, x.right) for x in lines if round(x.left) in begins and not _is_over(x, gaps)]
-        gutters = [gap for gap in _gaps(sorted(of_rows + in_one)) if gap[1] - gap[0] >= _ROW_GAP * rows[0].size]
+        in_one = [
+            (line.left, line.right)
+            for line in lines
+            if (round(line.left) in begins and not _is_over(line, gaps))
+            or any(end < line.left and line.right < begin for end, begin in gaps)  # a column of its own
+        ]
+        begins_at = Counter(round(begin) for begin, _end in of_rows + in_one)
+        gutters = [
+            (end, begin)
+            for end, begin in _gaps(sorted(of_rows + in_one))
+            if begin - end >= (_ALIGNED_GAP if begins_at[round(begin)] >= _ALIGNED else _ROW_GAP) * rows[0].size
+        ]
         of_cells = [(end + begin) / 2 for end, begin in gutters]
         parted = [cell for cell in together if any(map(_has_cells, cell.lines)) or not _is_crossed(cell, of_cells)]
         edges += [

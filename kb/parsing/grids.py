@@ -14,10 +14,10 @@ from itertools import pairwise, takewhile
 from statistics import median, mode
 
 from kb.columns import columns
-from kb.parsing.grid_cells import Cell, is_table, read_cells, unruled_columns, without_titles
-from kb.parsing.layout import Line, TextRun
-from kb.parsing.prose import HYPHEN
+from kb.parsing.grid_cells import Cell, is_table, read_cells, unruled_columns, with_row_above, without_titles
+from kb.parsing.layout import HYPHEN, Line, TextRun
 from kb.parsing.rulings import Grid, Rulings
+from kb.parsing.spaced_words import join_han
 
 _MAX_PADDING = 8.0  # points
 _SHARED = 0.7  # of the cells: have all lines that their neighbours have
@@ -62,8 +62,10 @@ def with_rows_of_tables(runs: Sequence[TextRun], rulings: Rulings) -> list[TextR
 
 def _read_table(runs: Sequence[TextRun], grid: Grid, number: int) -> tuple[set[int], list[TextRun]]:
     """Which runs stand in the table, and its rows; none if it is no table."""
-    cells = read_cells(grid, runs)
     is_stack = len(grid.columns) == 2
+    if is_stack:
+        grid = with_row_above(grid, runs)
+    cells = read_cells(grid, runs)
     if is_stack:
         grid = grid.with_columns(unruled_columns(grid, cells))
         cells = read_cells(grid, runs)
@@ -213,6 +215,7 @@ def _text(cell: Cell, row: int, padding: float) -> str:
             text = text[:-1] + HYPHEN + words
         else:
             text += ("" if is_wide and _is_forced(before, line, cell, padding) else " ") + words
+    text = join_han(text)
     text = f"{cell.group} {text}".strip() if text != cell.group else text
     return text if cell.row == row or len(text) <= _MAX_REPEATED else ""
 

@@ -12,6 +12,7 @@ Run = tuple[str, int]  # the text, and 0, RAISED, LOWERED or NOTE_MARK: raised, 
 _SMALL = str.maketrans("0123456789+-−–", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻")
 _SIGNED = re.compile(r"[-+−–]?\d{1,3}")
 _NUMBERS = re.compile(r"\d{1,3}(?:\s*[,，、;–-]\s*\d{1,3})*,?[*†‡§]?")
+_LETTERS = re.compile(r"[a-z](?:\s*[,，]\s*[a-z])+")
 _WORD = re.compile(r"[^\W\d_]+$")
 _FIGURE = re.compile(r"\d[\d.,]*$")
 _CONTAINS_HAN = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
@@ -85,7 +86,7 @@ def _raised(before: str, text: str, after: str, *, is_numerator: bool) -> str:
             return mark.translate(_SMALL)
         is_simple = (len(mark) == 1 or _SIGNED.fullmatch(mark)) and not after[:1].isalnum()
         return f"^{mark}" if is_simple else f"^{{{mark}}}"
-    if _NUMBERS.fullmatch(mark) or (len(mark) == 1 and mark.isalpha()):
+    if _NUMBERS.fullmatch(mark) or _LETTERS.fullmatch(mark) or (len(mark) == 1 and mark.isalpha()):
         return _noted(before, mark, after)
     if mark[0] in "[(（〔【*†‡" and not before[-1].isspace():
         return _apart(f" {mark}", after)

@@ -12,7 +12,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from statistics import median
 
@@ -25,6 +25,7 @@ _SEGMENT_GAP = 0.55  # character sizes: a wider one may be the gap between two c
 _JUMP_GAP = 0.15
 _CELL_GAP = 1.0  # a wider gap parts two cells
 _PROSE_GAP = 2.5  # the same in running text, whose words may be far apart
+_SAME_SIDE = 1.5  # points
 _WORD_GAP = 0.2
 _WIDE_GAP = 0.8  # between characters of scripts that have no spaces
 _STRAY = 0.5  # of the character size: how far the baseline of a sign from another font may be off
@@ -36,6 +37,8 @@ _SMALL = 0.86  # of the size beside it: a raised or lowered run
 _PARAGRAPH_GAP = 1.45  # of the usual distance of lines
 _GUTTER = 0.5  # character sizes
 _MIN_COLUMN_LINES = 3
+_FEWEST_COLUMN_LINES = 2  # of one side, if both are wordy
+_WORDY = 30  # columns
 _MIN_FILL = 0.6  # of a column's width, by the lines of running text in it
 _MIN_PROSE = 16  # columns, of a line of running text
 _MAX_SWITCHES = 0.35  # of the lines: how often a file goes from one column to the other
@@ -44,6 +47,7 @@ _MIN_WIDTH = 50  # points, of the left column
 _MAX_CANDIDATES = 12
 _MAX_DEPTH = 6  # columns inside columns
 _ENDS_SENTENCE = re.compile(r"[.!?:;。！？：；][\"'”’）)]*$")
+HYPHEN = "\u2010"  # at the end of a line, as the reader of the page marks it
 _WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60\U00020000-\U0003ffff]")
 
 
@@ -98,6 +102,8 @@ class Line:
     has_gap_before: bool = False
     cells: tuple[tuple[float, float], ...] = ()  # from where to where each goes
     table: int = 0  # with ruled cells, of the page
+    lines: tuple[Line, ...] = ()  # that stand in its place
+    last_baseline: float = 0.0  # of a row with wrapped cells
 
 
 def read_lines(runs: Sequence[TextRun], rulings: Rulings | None = None) -> list[Line]:
@@ -296,7 +302,7 @@ def _candidates(rows: list[list[Segment]]) -> list[float]:
     """Where a column may begin: just before the left edge that several segments share."""
     counts = Counter(round(segment.left) for row in rows for segment in row)
     leftmost = min(counts)
-    often = [left for left, count in counts.items() if count >= _MIN_COLUMN_LINES and left > leftmost + _MIN_WIDTH]
+    often = [left for left, count in counts.items() if count >= _FEWEST_COLUMN_LINES and left > leftmost + _MIN_WIDTH]
     best = sorted(often, key=lambda left: -counts[left])[:_MAX_CANDIDATES]
     return [left - 1.0 for left in sorted(best)]
 
@@ -309,18 +315,21 @@ def _trimmed_columns(rows: list[list[Segment]], start: int, end: int, cut: float
     """The rows in which both sides have text, and the rest of the longer side; None if that is no pair of columns."""
     right = [index for index in range(start, end) if any(each.left >= cut for each in rows[index])]
     left = [index for index in range(start, end) if any(each.right <= cut for each in rows[index])]
-    if len(right) < _MIN_COLUMN_LINES or len(left) < _MIN_COLUMN_LINES:
+    if min(len(right), len(left)) < _FEWEST_COLUMN_LINES or max(len(right), len(left)) < _MIN_COLUMN_LINES:
         return None
     begin, last = max(left[0], right[0]), min(left[-1], right[-1])
     if begin > last:
         return None
-    begin, last = min(begin, _near(left, right, begin)), max(left[-1], right[-1])
+    is_short = min(len(right), len(left)) < _MIN_COLUMN_LINES
+    begin = min(begin, _near(left, right, begin))
+    last = _end_of_lines(rows, last) if is_short else max(left[-1], right[-1])
     sides = [
         [each for row in rows[begin : last + 1] for each in row if (each.right <= cut) == is_left]
         for is_left in (True, False)
     ]
-    are_texts = all(_is_running_text(part) for side in sides for part in _stripes(side))
-    if are_texts or _are_drawn_apart(sides) or all(_table([each]) for side in sides for each in side):
+    are_texts = all(_is_running_text(part, may_hold_table=True) for side in sides for part in _stripes(side))
+    are_apart = _are_drawn_apart(sides) and (not is_short or all(map(_is_wordy, sides)))
+    if are_texts or are_apart or all(_table([each]) for side in sides for each in side):
         return begin, last + 1
     return None
 
@@ -347,19 +356,34 @@ def _are_drawn_apart(sides: list[list[Segment]]) -> bool:
     return switches <= max(1, _MAX_SWITCHES * len(few)) and aligned <= _MAX_ALIGNED * len(few)
 
 
+def _end_of_lines(rows: list[list[Segment]], last: int) -> int:
+    """The last row that follows closely upon those above, from row `last` on."""
+    while last + 1 < len(rows):
+        above, below = rows[last][0], rows[last + 1][0]
+        if above.baseline - below.baseline > _PARAGRAPH_GAP * below.size:
+            break
+        last += 1
+    return last
+
+
+def _is_wordy(side: list[Segment]) -> bool:
+    return median(columns(each.text) for each in side) >= _WORDY
+
+
 def _near(left: list[int], right: list[int], begin: int) -> int:
     """Columns that do not begin on one line begin at most a line apart."""
     first = min(left[0], right[0])
     return first if begin - first <= 1 else begin
 
 
-def _is_running_text(side: list[Segment]) -> bool:
+def _is_running_text(side: list[Segment], *, may_hold_table: bool = False) -> bool:
     """Whether most lines fill the side's width, as those of paragraphs do and cells of tables do not."""
     width = max(each.right for each in side) - min(each.left for each in side)
     lines: dict[int, list[Segment]] = {}
     for each in side:
         lines.setdefault(round(each.baseline), []).append(each)
-    cells = sum(1 for line in lines.values() for pair in pairwise(line) if _is_cell_gap(*pair))
+    gaps = [sum(1 for pair in pairwise(line) if _is_cell_gap(*pair)) for line in lines.values()]
+    cells = sum(map(bool, gaps)) if may_hold_table else sum(gaps)
     if len(lines) < _MIN_COLUMN_LINES or cells > 0.3 * len(lines):
         return False
     fills = [sum(each.right - each.left for each in line) / width for line in lines.values()]
@@ -423,8 +447,6 @@ def _lines(rows: list[list[Segment]]) -> list[Line]:
     """The rows of one region as lines."""
     begin = min(each.left for row in rows for each in row)
     end = max(each.right for row in rows for each in row)
-    outside = [each for row in rows for each in row if not _table([each])]
-    cell_gap = _PROSE_GAP if outside and _is_running_text(outside) else _CELL_GAP
     lines = [
         Line(
             _row_text(row, cell_gap),
@@ -437,15 +459,65 @@ def _lines(rows: list[list[Segment]]) -> list[Line]:
             bool(_table(row)) or any(_is_cell_gap(*pair, cell_gap) for pair in pairwise(row)),
             cells=tuple(_cells(row, cell_gap)),
             table=_table(row),
+            lines=row[-1].runs[0].lines,
         )
-        for row in rows
+        for row, cell_gap in zip(rows, _cell_gaps(rows), strict=True)
     ]
+    lines = _with_wrapped_cells(lines)
     pitches = [above.baseline - below.baseline for above, below in pairwise(lines)]
     usual = median(pitches) if pitches else 0.0
     for (before, line), pitch in zip(pairwise(lines), pitches, strict=True):
         is_far = pitch > _PARAGRAPH_GAP * usual and pitch > _PARAGRAPH_GAP * line.size
         line.has_gap_before = is_far and not (line.table and line.table == before.table)
-    return [each for row, line in zip(rows, lines, strict=True) for each in row[-1].runs[0].lines or (line,)]
+    return [each for line in lines for each in line.lines or (line,)]
+
+
+def _cell_gaps(rows: list[list[Segment]]) -> Iterator[float]:
+    """How wide the gap between cells is on each row: words of running text may be far apart, and of justified text."""
+    outside = [each for row in rows for each in row if not _table([each])]
+    cell_gap = _PROSE_GAP if outside and _is_running_text(outside) else _CELL_GAP
+    for before, row, after in zip([[], *rows], rows, [*rows[1:], []], strict=False):
+        is_justified = len(row) > 1 and any(_has_sides_of(row, other) for other in (before, after))
+        yield _PROSE_GAP if is_justified else cell_gap
+
+
+def _has_sides_of(row: list[Segment], other: list[Segment]) -> bool:
+    """Whether `other` is an unbroken line from the left to the right side of `row`."""
+    is_whole = len(other) == 1 and not _table(other) and columns(other[0].text) >= _MIN_PROSE
+    sides = (row[0].left - other[0].left, row[-1].right - other[0].right) if is_whole else ()
+    return is_whole and all(abs(side) <= _SAME_SIDE for side in sides)
+
+
+def _with_wrapped_cells(lines: list[Line]) -> list[Line]:
+    """The lines with those that only go on with the text of a cell above put into it."""
+    joined: list[Line] = []
+    for line in lines:
+        column = _wrapped_column(joined[-1], line) if joined else None
+        if column is None:
+            joined.append(line)
+            continue
+        row = joined[-1]
+        texts, cells = row.text.split("\t"), list(row.cells)
+        is_wide = _WIDE.match(texts[column][-1:]) and _WIDE.match(line.text)
+        texts[column] += ("" if is_wide or texts[column].endswith(HYPHEN) else " ") + line.text
+        cells[column] = (cells[column][0], max(cells[column][1], line.right))
+        joined[-1] = replace(row, text="\t".join(texts), cells=tuple(cells), last_baseline=line.baseline)
+    return joined
+
+
+def _wrapped_column(row: Line, line: Line) -> int | None:
+    """The column of `row` whose text goes on in `line`: not the first, and it had no room for the next word."""
+    pitch = (row.last_baseline or row.baseline) - line.baseline
+    is_near = pitch <= _PARAGRAPH_GAP * row.size and abs(row.size - line.size) <= 0.1 * line.size
+    if not row.is_row or row.table or line.is_row or not is_near or not any(map(str.isalpha, line.text)):
+        return None
+    for column, (left, right) in enumerate(row.cells[1:], start=1):
+        end = row.cells[column + 1][0] if column + 1 < len(row.cells) else math.inf
+        word = line.text[0] if _WIDE.match(line.text) else line.text.split(maxsplit=1)[0]
+        first = (line.right - line.left) * len(word) / len(line.text)
+        if abs(line.left - left) < _BESIDE * line.size and line.right < end and right + first > max(right, line.right):
+            return column
+    return None
 
 
 def _table(row: Sequence[Segment]) -> int:

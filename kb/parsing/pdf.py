@@ -253,6 +253,8 @@ def _field(widget: Any) -> list[str]:
     )
     if kind == "/Btn":
         return _button(f"{label or name or ''}", widget, int(flags or 0), value)
+    if kind == "/Ch" and isinstance(value, list):  # of a list from which several can be chosen
+        value = ", ".join(map(str, value))
     if kind not in ("/Tx", "/Ch") or not isinstance(value, str) or not value.strip() or int(flags or 0) & _PASSWORD:
         return []
     return [f"{label or name or ''}: {value}"]

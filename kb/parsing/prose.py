@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from kb.models import TableRows
-from kb.parsing.layout import Line, with_empty_cells
+from kb.parsing.layout import HYPHEN, Line, with_empty_cells
+from kb.parsing.spaced_words import join_han
 from kb.parsing.tables import headed_lines
 
 if TYPE_CHECKING:
     from spellchecker import SpellChecker
 
-HYPHEN = "\u2010"  # at the end of a line, as the reader of the page marks it
 _HAN_OR_KANA = "\u3005-\u3007\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WIDE = re.compile(f"[{_HAN_OR_KANA}\uff08-\uff5e，、「」『』（）：；]")
 _GOES_ON = re.compile(f"[{_HAN_OR_KANA}，、（「『]$")
@@ -51,7 +52,7 @@ class Words:
 
         The joined word occurs elsewhere or is English, or its parts are not.
         """
-        if after[:1].isupper() and not before.isupper():
+        if len(before) == 1 or (after[:1].isupper() and not before.isupper()):  # X-ray, e-mail
             return False
         joined = (before + after).lower()
         if joined in self._seen or self._is_english(joined):
@@ -72,6 +73,7 @@ def _english() -> SpellChecker:
 
 def join_lines(lines: Sequence[Line], words: Words) -> tuple[str, list[TableRows]]:
     """The text of a page, and where in it tables are. Lines stay lines where they may be meant so."""
+    lines = [replace(line, text=join_han(line.text)) for line in lines]
     words.learn("\n".join(line.text for line in lines if not _HYPHENATED.search(line.text)))
     text = ""
     tables: list[TableRows] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 Ruling = tuple[float, float, float]  # its place across, where it begins and where it ends, in points
@@ -97,6 +97,11 @@ class Grid:
         more = dict(edges)
         vertical = self.vertical | more
         return Grid(sorted(vertical), self.rows, vertical, self.horizontal, self.gaps.union(more))
+
+    def with_top(self, top: float) -> Grid:
+        """The grid with a row above, up to `top`."""
+        horizontal = self.horizontal | {top: [(top, self.columns[0], self.columns[-1])]}
+        return replace(self, rows=[top, *self.rows], horizontal=horizontal)
 
     def place(self, x: float, y: float) -> tuple[int, int] | None:
         """The row and the column of a point."""

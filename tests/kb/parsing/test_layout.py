@@ -83,6 +83,40 @@ def test_three_columns_on_common_lines() -> None:
     assert texts(runs) == [text for column in columns for text in column]
 
 
+def test_columns_that_hold_tables_or_are_short() -> None:
+    left, right = [f"left {n} {SENTENCE}" for n in range(16)], [f"right {n} {SENTENCE}" for n in range(16)]
+    runs: list[TextRun] = []
+    for n in range(16):
+        cells = [run(text, 50 + 80 * k, 700 - 12 * n) for k, text in enumerate(("Size", str(n), "10.00"))]
+        runs += cells if 5 < n < 10 else [run(left[n], 50, 700 - 12 * n)]
+        runs.append(run(right[n], 325, 700 - 12 * n))
+    read = texts(runs)
+    assert read[:7] == [*left[:6], "Size\t6\t10.00"]
+    assert read[-16:] == right
+    short = [run(left[n], 50, 690 - 12 * n) for n in range(3)] + [run(right[n], 325, 696 - 12 * n) for n in range(2)]
+    assert texts(short) == [*left[:3], *right[:2]]
+
+
+def test_wide_gaps_of_justified_lines_are_no_cells() -> None:
+    above, below = run("the rooms are kept as clean as", 50, 700), run("and no damage is done to them.", 50, 676)
+    words = [run("before", 50, 688), run("by", 100, 688), run("him", 130, 688), run("whoever", 165, 688)]
+    assert texts([above, *words, below])[1] == "before by him whoever"
+    assert texts(words) == ["before\tby\thim\twhoever"]
+
+
+def test_lines_of_a_wrapped_cell_are_joined() -> None:
+    rows = [("Item", "Colour", "Price"), ("Door", "grey with a red", "80.00"), ("Hinge", "brass", "2.50")]
+    places = [(50, 700), (50, 688), (50, 652)]
+    runs = [run(cell, x + 100 * k, y) for (x, y), row in zip(places, rows, strict=True) for k, cell in enumerate(row)]
+    runs += [run("line around", 150, 676), run("the edges", 150, 664)]
+    assert texts(runs) == [
+        "Item\tColour\tPrice",
+        "Door\tgrey with a red line around the edges\t80.00",
+        "Hinge\tbrass\t2.50",
+    ]
+    assert texts([*runs[:6], run("The table ends here.", 50, 676)])[-1] == "The table ends here."
+
+
 def test_columns_whose_lines_do_not_meet() -> None:
     main = [run(f"main {n} {SENTENCE}", 50, 700 - 12 * n) for n in range(8)]
     aside = [run(text, 330, 695 - 17 * n) for n, text in enumerate(["Price", "5.65", "Rating", "good", "Market"])]
@@ -116,6 +150,7 @@ def joined(*lines: Line | str) -> str:
         ("Herr Müller-", "Schmidt", "Herr Müller-Schmidt"),
         ("die Wartungs-", "arbeiten", "die Wartungsarbeiten"),
         ("a list -", "of things", "a list -\nof things"),
+        ("seen in the X-", "ray and by e-", "seen in the X-ray and by e-"),
         ("同比\u2010", "64.9%", "同比-64.9%"),
         ("plain words", "go on", "plain words\ngo on"),
         ("保存期间内公司应当妥善保管重大", "遗漏的资料", "保存期间内公司应当妥善保管重大遗漏的资料"),
