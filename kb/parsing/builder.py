@@ -39,8 +39,21 @@ def clean(text: str) -> str:
 
     The private-use characters of symbol fonts become the signs that people see. At most two blank lines in a row stay.
     """
-    text = read_symbols(_INVISIBLE.sub(_needed, _NEWLINES.sub("\n", _TERMINAL.sub("", text))))
+    text = read_symbols(_INVISIBLE.sub(_needed, _NEWLINES.sub("\n", _without_backspaces(_TERMINAL.sub("", text)))))
     return _BLANK_LINES.sub("\n\n\n", _UNWANTED.sub("", text))
+
+
+def _without_backspaces(text: str) -> str:
+    """What a terminal shows where programs go back and overwrite: bold letters of manuals, progress in percent."""
+    if "\b" not in text:
+        return text
+    shown: list[str] = []
+    for char in text:
+        if char != "\b":
+            shown.append(char)
+        elif shown and shown[-1] != "\n":
+            shown.pop()
+    return "".join(shown)
 
 
 def _needed(match: re.Match[str]) -> str:
@@ -48,7 +61,8 @@ def _needed(match: re.Match[str]) -> str:
     mark, text = match.group(), match.string
     before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
     if mark in "\u200c\u200d":
-        return "" if _NEEDS_NO_JOINER.match(before) and _NEEDS_NO_JOINER.match(after) else mark
+        is_joined = before.strip() and after.strip()
+        return mark if is_joined and not (_NEEDS_NO_JOINER.match(before) or _NEEDS_NO_JOINER.match(after)) else ""
     if mark == "\u200b" and _HAS_NO_SPACES.match(before) and _HAS_NO_SPACES.match(after):
         return mark
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -51,7 +52,20 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
 
 def load_json(text: str) -> Any:
     """The value of a JSON text, its numbers as written. Errors: `ValueError`, `RecursionError`."""
-    return json.loads(text, parse_float=_Literal, parse_int=_Literal, parse_constant=_Literal)
+    return json.loads(
+        text, parse_float=_Literal, parse_int=_Literal, parse_constant=_Literal, object_pairs_hook=_with_all_pairs
+    )
+
+
+def _with_all_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, also where it has a name more than once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        times: Counter[str] = Counter()
+        for name, value in pairs:
+            times[name] += 1
+            found[name if times[name] == 1 else f"{name} ({times[name]})"] = value
+    return found
 
 
 def _records(text: str) -> list[Any] | None:

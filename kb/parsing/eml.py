@@ -32,6 +32,7 @@ _ALIASES = {
 _SAMPLE_BYTES = 4_096
 _DEEPEST = 100  # parts within parts
 _LONGEST_HEADER = 10_000  # characters; to decode one takes quadratic time
+_MAILBOX = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\n]{3,200}\d{4}[^\n]{0,20}\n")  # the line before each mail
 _ENCODED = re.compile(r"=\?[\w*-]{1,60}\?[BbQq]\?")
 
 
@@ -57,8 +58,12 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
 
 
 def read_mail(data: bytes) -> Mail:
-    """The mail in the bytes of a file."""
-    return _to_mail(_read(data))
+    """The mail in the bytes of a file; for a mailbox, one that holds all of them."""
+    mails = _MAILBOX.split(data) if _MAILBOX.match(data) else [data]
+    read = [_to_mail(_read(each)) for each in mails if each.strip()]
+    if len(read) == 1:
+        return read[0]
+    return Mail(attachments=[Attachment(each.subject or "mail", each) for each in read])
 
 
 def _read(data: bytes) -> Message:

@@ -72,12 +72,12 @@ class _Book:
             for each in package.iterfind(".//{*}spine/{*}itemref")
             if each.get("idref") in items
         ]
-        self.chapters = [
-            part
+        chapters = [
+            self._path(item.get("href"))
             for item in read
             if (item.get("media-type") or _PAGES[0]) in _PAGES and "nav" not in (item.get("properties") or "").split()
-            for part in [self._path(item.get("href"))]
         ]
+        self.chapters = list(dict.fromkeys(chapters))  # one that is listed again is read once
         self.locked = {self._path(each, "") for each in self._locked()}
         self.titles: defaultdict[str, list[PlacedTitle]] = defaultdict(list)
         for item in items.values():

@@ -18,6 +18,7 @@ from kb.parsing.media_types import (
     COMMA_SEPARATED,
     HTML,
     LABELS,
+    MAIL,
     OFTEN_MISNAMED,
     OLD_EXCEL,
     PARSERS,
@@ -57,6 +58,12 @@ _HTML = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?(?:<!--.*?-->\s*+)*+(?:<!doctype
 _MHTML = re.compile(
     rb"\s{0,20}(?:[\w-]{1,40}:[^\n]{0,500}\n(?:[ \t][^\n]{0,500}\n){0,9}){0,30}?content-type:\s*multipart/related", re.I
 )
+# The lines that a mail begins with, and those that only programs for mail write.
+_MAIL_HEADER = re.compile(
+    rb"(?:From [^\n]{1,300}\n)?(?:[A-Za-z][\w-]{1,60}:[^\n]{0,2000}\n(?:[ \t][^\n]{0,2000}\n){0,200}){3}"
+)
+_MAIL_FIELDS = re.compile(rb"^(?:message-id|mime-version|received|return-path|content-type):", re.I | re.M)
+_MAIL_FROM = re.compile(rb"^from:", re.I | re.M)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError)
 _FEW_CONTROLS = 8
@@ -93,9 +100,18 @@ def detect_media_type(path: Path, name: str) -> str:
         return HTML
     if _MHTML.match(head):
         return WEB_ARCHIVE
+    if _is_mail(head):
+        return MAIL
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<?xml"):
         return XML
     return COMMA_SEPARATED if known == OLD_EXCEL else PLAIN
+
+
+def _is_mail(head: bytes) -> bool:
+    """Whether a file begins with the header of a mail."""
+    header = head.replace(b"\r", b"").partition(b"\n\n")[0] + b"\n"
+    is_sent = bool(_MAIL_FROM.search(header)) and len(_MAIL_FIELDS.findall(header)) > 1
+    return is_sent and _MAIL_HEADER.match(header) is not None
 
 
 def check(source: Source) -> str:

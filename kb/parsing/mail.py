@@ -23,7 +23,7 @@ from kb.parsing.kinds import detect_media_type
 from kb.parsing.media_types import PARSERS, STARTS_AT_ATTACHMENT
 
 _DEEPEST = 60  # mails within mails
-_MOST = 1_000  # texts and attachments
+_MOST = 10_000  # texts and attachments
 _LOWEST_LEVEL = 9  # of a heading
 
 
@@ -105,7 +105,7 @@ class _Writer:
 
     def _add_text(self, mail: Mail, depth: int, name: str) -> None:
         self._builder.add_heading(min(1 + depth, _LOWEST_LEVEL), mail.subject or name)
-        names = [each.name for each in mail.attachments]
+        names = [each.name for each in mail.attachments] if mail.subject or mail.people or mail.body else []
         lines = [*mail.people, *([("Attachments", ", ".join(names))] if names else [])]
         self._builder.add("\n".join(f"{label}: {value}" for label, value in lines if value))
         self._builder.break_paragraph()

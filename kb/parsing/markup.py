@@ -11,7 +11,7 @@ from kb.parsing.decoding import decode
 from kb.parsing.media_types import ASCIIDOC, ORG, RESTRUCTURED_TEXT, TEX
 
 _ADORNMENT = re.compile(r"([=\-`:.'\"~^_*+#<>])\1{2,}[ \t]*")
-_STARS = re.compile(r"(\*{1,6})[ \t]+(?:(?:TODO|DONE)[ \t]+)?(.+?)(?:[ \t]+:[\w@:]+:)?[ \t]*")
+_STARS = re.compile(r"(\*{1,6})[ \t]+(?:(?:TODO|DONE)[ \t]+)?(?:\[#\w\][ \t]+)?(.+?)(?:[ \t]+:[\w@:]+:)?[ \t]*")
 _EQUALS = re.compile(r"(={1,6})[ \t]+(.+?)(?:[ \t]+=+)?[ \t]*")
 _SECTION = re.compile(
     r"[ \t]*\\(part|chapter|(?:sub){0,2}section|(?:sub)?paragraph)\*?[ \t]*(?:\[[^\]\n]{0,200}\])?\{(.{1,300})"

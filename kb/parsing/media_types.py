@@ -166,6 +166,7 @@ _OTHER_NAMES = {
     ".srt": SUBRIP,
     ".vtt": WEBVTT,
     ".ics": CALENDAR,
+    ".mbox": MAIL,
 }
 _UNSUPPORTED = {
     ".ppt": OLD_POWERPOINT,

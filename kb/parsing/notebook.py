@@ -18,6 +18,7 @@ from kb.parsing.markdown import add_markdown
 _REPORTED = 100  # cells
 _LONGEST_OUTPUT = 10_000  # characters
 _OVERWRITTEN = re.compile(r"^[^\n]*\r(?!\n)", re.MULTILINE)  # of a progress bar, up to its last state
+_STAND_IN = re.compile(r"<IPython\.core\.display\.\w+(?: object)?>")  # for what only a browser shows
 _MOST_OUTPUT = 2_000_000  # of all outputs
 
 Json = Any  # what the file holds need not be what the format says
@@ -76,14 +77,18 @@ class _Writer:
         found = output.get("data")
         data: dict[str, Json] = found if isinstance(found, dict) else output
         page = _text(data.get("text/html", data.get("html")))
-        if "<table" in page and len(page) <= min(_LONGEST_OUTPUT * 10, self._left):
+        text = _text(data.get("text/plain", data.get("text")))
+        is_stand_in = not text or bool(_STAND_IN.fullmatch(text.strip()))
+        if ("<table" in page or (page and is_stand_in)) and len(page) <= min(_LONGEST_OUTPUT * 10, self._left):
             self._left -= len(page)
             add_page(self._builder, page)
             return
         if markdown := _text(data.get("text/markdown")):
             add_markdown(self._builder, self._cut(markdown))
             return
-        text = _text(data.get("text/plain", data.get("text")))
+        if is_stand_in:
+            value = data.get("application/json")
+            text = _text(data.get("text/latex")) or (json.dumps(value, ensure_ascii=False) if value else text)
         if output.get("output_type") in ("error", "pyerr"):
             text = f"{_text(output.get('ename'))}: {_text(output.get('evalue'))}"
         self._builder.add(self._cut(_OVERWRITTEN.sub("", text)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import unescape
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
@@ -54,8 +55,13 @@ def _cues(text: str) -> Iterator[tuple[str, str]]:
             continue
         match = _TIME.match(lines[at].lstrip())
         assert match
-        said = [" ".join(_MARKUP.sub("", _VOICE.sub(rf"{_VOICE_MARK}\1: ", line)).split()) for line in lines[at + 1 :]]
+        said = [_plain(line) for line in lines[at + 1 :]]
         new = [line for line in said if line and line not in before]
         before = said
         if new:
             yield match.group(1), " ".join(new)
+
+
+def _plain(line: str) -> str:
+    """A line without its styles, behind a mark where it names who speaks."""
+    return " ".join(unescape(_MARKUP.sub("", _VOICE.sub(rf"{_VOICE_MARK}\1: ", line))).split())

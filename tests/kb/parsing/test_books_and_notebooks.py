@@ -92,6 +92,13 @@ def code(source: str, *outputs: dict[str, Any]) -> dict[str, Any]:
     return {"cell_type": "code", "source": source.splitlines(keepends=True), "outputs": list(outputs)}
 
 
+def test_outputs_that_only_a_browser_shows(tmp_path: Path) -> None:
+    html = {"text/html": "<b>Loss</b> 0.35", "text/plain": "<IPython.core.display.HTML object>"}
+    value = {"application/json": {"k": 8}, "text/plain": "<IPython.core.display.JSON object>"}
+    text = notebook(code("a", {"data": html}, {"data": value}))
+    assert parse(tmp_path, "a.ipynb", text).text.split("\n\n") == ["a", "Loss 0.35", '{"k": 8}']
+
+
 def test_cells_of_a_notebook_with_their_outputs(tmp_path: Path) -> None:
     page = "<table><tr><th></th><th>EUR</th></tr><tr><th>May</th><td>990</td></tr></table>"
     text = notebook(

@@ -115,6 +115,18 @@ def test_an_invitation_says_when_and_where(tmp_path: Path) -> None:
     assert parse(tmp_path, "a.ics", EVENT).text == f"Budget\n{lines}"
 
 
+def test_a_mailbox_and_mails_under_other_names(tmp_path: Path) -> None:
+    first, second = make_mail("One", "First.").as_bytes(), make_mail("Two", "Second.").as_bytes()
+    mark = b"From a@a.example Mon Jun  3 09:00:00 2024\n"
+    document = parse(tmp_path, "a.mbox", mark + first + b"\n" + mark + second)
+    assert titles(document) == [(2, "One"), (2, "Two")]
+    assert document.text.endswith("\n\nSecond.")
+    path = samples.write(tmp_path, "message", b"Return-Path: <a@a.example>\r\n" + first.replace(b"\n", b"\r\n"))
+    assert detect_media_type(path, "message") == media_types.MAIL
+    prose = samples.write(tmp_path, "letter", "From: Anna\nTo: Bob\nSubject: Rent\n\nHello")
+    assert detect_media_type(prose, "letter") == media_types.PLAIN
+
+
 def test_an_attachment_that_is_read_in_part_is_noted(tmp_path: Path) -> None:
     mail = make_mail()
     mail.add_attachment(samples.make_pdf(["Words", None]), maintype="application", subtype="pdf", filename="a.pdf")

@@ -231,3 +231,16 @@ def test_subtitles_that_roll_up_are_read_once(tmp_path: Path) -> None:
         "00:02.000 --> 00:03.000\n<v Anna>Good day\nto all\n\n00:04.000 --> 00:05.000\n<v Bob>Hi\n"
     )
     assert parse(tmp_path, "a.vtt", text).text == "[00:01] Anna: Good day to all\n[00:04] Bob: Hi"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("a.log", "N\bNA\bAM\bME\bE  50%\b\b\b60%", "NAME  60%"),
+        ("a.txt", "a \u200cword\u200d \u0645\u06cc\u200c\u062e", "a word \u0645\u06cc\u200c\u062e"),
+        ("a.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\nA &amp; B", "[00:01] A & B"),
+        ("a.json", '[{"a": 1, "a": 2}, {"a": 3}]', "a: 1; a (2): 2\na: 3"),
+    ],
+)
+def test_text_reads_as_it_is_shown(name: str, content: str, text: str, tmp_path: Path) -> None:
+    assert parse_file(samples.write(tmp_path, "stored", content), name).text == text
