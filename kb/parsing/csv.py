@@ -32,13 +32,35 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
         text, delimiter = text[said.end() :], said.group(1)
     else:
         delimiter = "\t" if source.media_type == TAB_SEPARATED else _detect_delimiter(text)
-    rows = _read_rows(text, delimiter)
+    rows = _without_double_spacing(text, _read_rows_in_apostrophes(text, delimiter) or _read_rows(text, delimiter))
     lines = table_lines(rows) if len(text) <= _MAX_REPEATED else (" | ".join(row) for row in rows)
     builder = TextBuilder(source.name)
     while batch := list(islice(lines, _BATCH)):
         builder.add_rows(batch)
         yield from builder.full_parts()
     yield from builder.last_parts()
+
+
+def _read_rows_in_apostrophes(text: str, delimiter: str) -> Iterator[list[str]] | None:
+    """The cells of each row, where apostrophes are used for quotation marks; None where they are not."""
+    if '"' in text:
+        return None
+    sample = text[:_SAMPLE_CHARACTERS]
+    mark = re.escape(delimiter)
+    quoted = re.findall(rf"(?:^|(?<={mark}))'(?:[^'\n]|'')*'(?={mark}|$)", sample, re.MULTILINE)
+    if not any(delimiter in each for each in quoted) and 2 * len(quoted) < len(sample.split("\n")):
+        return None
+    rows = _read_rows(text.replace("'", '"'), delimiter)
+    return ([cell.replace('"', "'") for cell in row] for row in rows)
+
+
+def _without_double_spacing(text: str, rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The rows, without the empty ones if there is one behind each row, as some programs write on Windows."""
+    gaps = sum(1 for line in text[:_SAMPLE_CHARACTERS].split("\n")[1::2] if not line.strip())
+    is_spaced = (
+        2 * gaps >= text[:_SAMPLE_CHARACTERS].count("\n") and "\n\n\n" not in text[:_SAMPLE_CHARACTERS] and gaps > 1
+    )
+    return (row for row in rows if any(row)) if is_spaced else rows
 
 
 def _read_rows(text: str, delimiter: str) -> Iterator[list[str]]:

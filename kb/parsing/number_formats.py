@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import takewhile
 
+from kb.parsing.numerals import count
 from kb.parsing.table_rows import number_text
 
 GENERAL = "General"
@@ -89,6 +90,14 @@ _MONTHS = [
 ]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _CHINESE_DAYS = "一二三四五六日"
+_HAN_PLACES = ("804", "404", "c04", "004")  # the ends of the codes of Chinese countries
+_HAN_DIGITS = {"dbnum1": "chineseCounting", "dbnum2": "chineseLegalSimplified"}
+_ERAS = (
+    ("令和", datetime(2019, 5, 1)),
+    ("平成", datetime(1989, 1, 8)),
+    ("昭和", datetime(1926, 12, 25)),
+    ("大正", datetime(1912, 7, 30)),
+)
 _MAX_SERIAL = 2_958_466  # the year 10000
 
 _Token = tuple[str, str]
@@ -98,6 +107,8 @@ _Token = tuple[str, str]
 class _Section:
     tokens: tuple[_Token, ...]
     condition: tuple[str, float] | None
+    han_digits: str = ""  # how Han characters write the numbers: as in `numerals.count`
+    is_han: bool = False  # days of the week have their Chinese names
 
     @property
     def is_date(self) -> bool:
@@ -111,8 +122,10 @@ def format_number(value: float, code: str, starts_1904: bool = False) -> str:
     try:
         section, shown, has_sign = _choose(_sections(code), value)
         if section.is_date:
-            return _format_date(section.tokens, value, starts_1904)
+            return _format_date(section, value, starts_1904)
         text = _format_plain(section.tokens, abs(shown))
+        if section.han_digits and text.isdigit():
+            text = count(int(text), section.han_digits)
     except (ArithmeticError, ValueError, IndexError):  # a format that is no format, or a date before 1900
         return number_text(value)
     if not text:
@@ -125,15 +138,20 @@ def format_number(value: float, code: str, starts_1904: bool = False) -> str:
 def _sections(code: str) -> tuple[_Section, ...]:
     sections: list[_Section] = []
     tokens: list[_Token] = []
+    han_digits, is_han = "", False
     condition: tuple[str, float] | None = None
     for match in _TOKEN.finditer(code):
         kind, text = match.lastgroup or "literal", match.group(match.lastgroup or 0)
         if kind == "literal" and text == ";":
-            sections.append(_Section(_as_minutes(tokens), condition))
-            tokens, condition = [], None
+            sections.append(_Section(_as_minutes(tokens), condition, han_digits, is_han))
+            tokens, condition, han_digits, is_han = [], None, "", False
         elif kind == "bracket":
             if text.startswith("$"):
-                tokens.append(("literal", text[1:].partition("-")[0]))
+                currency, _, place = text[1:].partition("-")
+                tokens.append(("literal", currency))
+                is_han = is_han or place[-3:].lower() in _HAN_PLACES
+            elif digits := _HAN_DIGITS.get(text.lower()):
+                han_digits = digits
             elif _ELAPSED.fullmatch(text):
                 tokens.append(("elapsed", text.lower()))
             elif found := _CONDITION.fullmatch(text):
@@ -144,7 +162,7 @@ def _sections(code: str) -> tuple[_Section, ...]:
             tokens.append(("literal", " "))
         elif kind != "fill":
             tokens.append((kind, text))
-    sections.append(_Section(_as_minutes(tokens), condition))
+    sections.append(_Section(_as_minutes(tokens), condition, han_digits, is_han))
     return tuple(sections)
 
 
@@ -265,28 +283,38 @@ def _format_fraction(tokens: tuple[_Token, ...], amount: Decimal) -> str:
 
 def _format_exponent(tokens: tuple[_Token, ...], amount: Decimal, at: int) -> str:
     point = next((index for index in range(at) if tokens[index][0] == "point"), at)
-    decimals = sum(1 for kind, _text in tokens[point:at] if kind == "digit")
+    before, decimals = (
+        sum(1 for kind, _text in part if kind == "digit") for part in (tokens[:point], tokens[point:at])
+    )
     width = sum(1 for kind, _text in tokens[at:] if kind == "digit")
-    mantissa, _, exponent = f"{amount:.{decimals}E}".partition("E")
-    sign = "-" if exponent.startswith("-") else "+" if tokens[at][1].endswith("+") else ""
-    return f"{mantissa}E{sign}{exponent.lstrip('+-').zfill(width)}"
+    exponent = int(f"{amount:E}".partition("E")[2]) if amount else 0
+    exponent -= exponent % before if before > 1 else 0  # `##0.0E+0` shows multiples of three
+    mantissa = _rounded(amount.scaleb(-exponent), decimals)
+    if mantissa >= 10 ** max(before, 1):
+        exponent += max(before, 1)
+        mantissa = _rounded(amount.scaleb(-exponent), decimals)
+    sign = "-" if exponent < 0 else "+" if tokens[at][1].endswith("+") else ""
+    return f"{mantissa:f}E{sign}{str(abs(exponent)).zfill(width)}"
 
 
 # --- dates and times ---
 
 
-def _format_date(tokens: tuple[_Token, ...], serial: float, starts_1904: bool) -> str:
+def _format_date(section: _Section, serial: float, starts_1904: bool) -> str:
     if not 0 <= serial < _MAX_SERIAL:
         raise ValueError(serial)
+    tokens = section.tokens
     has_fractions = any(kind == "point" for kind, _text in tokens)
     seconds = round(serial * 86400, 3 if has_fractions else 0)
     moment = _moment(seconds, starts_1904)
     has_noon = any(kind == "noon" for kind, _text in tokens)
+    has_era = any(kind == "date" and text[0] in "gG" for kind, text in tokens)
     pieces: list[str] = []
     fraction = iter(f"{moment.microsecond // 1000:03d}")
     for kind, text in tokens:
         if kind == "date":
-            pieces.append(_date_part(text.lower(), moment, has_noon))
+            part = _date_part(text.lower(), moment, has_noon, has_era, section.is_han)
+            pieces.append(_in_han(part, text) if section.han_digits and part.isdigit() else part)
         elif kind == "elapsed":
             unit = {"h": 3600, "m": 60, "s": 1}[text[0]]
             pieces.append(str(int(seconds // unit)).zfill(len(text)))
@@ -307,15 +335,24 @@ def _moment(seconds: float, starts_1904: bool) -> datetime:
     return datetime(1899, 12, 30 if seconds >= 60 * 86400 else 31) + timedelta(seconds=seconds)
 
 
-def _date_part(code: str, moment: datetime, has_noon: bool) -> str:
+def _in_han(part: str, code: str) -> str:
+    """二〇二四 for years, 三 for other parts of a date."""
+    return count(int(part), "ideographDigital" if code[0] in "yY" else "chineseCounting")
+
+
+def _date_part(code: str, moment: datetime, has_noon: bool, has_era: bool, is_han: bool) -> str:
     hour = (moment.hour + 11) % 12 + 1 if has_noon else moment.hour
     numbers = {"y": moment.year, "e": moment.year, "m": moment.month, "d": moment.day, "h": hour}
     numbers |= {"n": moment.minute, "s": moment.second}
     letter, length = code[0], len(code)
     if letter == "a":
         return ("星期" if length > 3 else "周") + _CHINESE_DAYS[moment.weekday()]
-    if letter == "g":
-        return ""
+    if has_era and letter in "ge":
+        name, first = next(((name, first) for name, first in _ERAS if moment >= first), ("", datetime.min))
+        year = moment.year - first.year + 1 if name else moment.year
+        return name if letter == "g" else str(year).zfill(min(length, 2))
+    if is_han and letter == "d" and length > 2:
+        return ("星期" if length > 3 else "周") + _CHINESE_DAYS[moment.weekday()]
     if letter in "md" and length > 2:
         name = _MONTHS[moment.month - 1] if letter == "m" else _DAYS[moment.weekday()]
         return name[:1] if length == 5 else name if length > 3 else name[:3]

@@ -74,7 +74,7 @@ def is_deeper(top: Sequence[Row], body: Sequence[Row]) -> bool:
     days = _days(above)
     if days and len(patterns := set(map(counting_pattern, last[days.start : days.stop]))) == 1 and all(patterns):
         return True  # the days of the week below those of the month
-    has_groups = SPANNED in above or _is_group(above, last) or len(last) > len(above)
+    has_groups = SPANNED in above or _is_group(above, last) or (len(last) > len(above) and not last[0])
     return has_groups and is_header(merge_rows(top), body, False)
 
 

@@ -753,6 +753,9 @@ def test_merged_cell_over_the_whole_sheet_costs_nothing(tmp_path: Path) -> None:
         ('size,item\n5",pipe\n6",tube', 'size: 5"; item: pipe\nsize: 6"; item: tube'),
         ('name,qty\n"8, long" bolt,3\nnut,4', "name: 8, long bolt; qty: 3\nname: nut; qty: 4"),
         ("sep=;\nName;City\nAnna;Köln", "Name: Anna; City: Köln"),
+        ("name,note\n'O''Neil','a, b'\n'Ann',ok", "name: O'Neil; note: a, b\nname: Ann; note: ok"),
+        ("a,b\r\r\n1,2\r\r\n3,4\r\r\n5,6", "a: 1; b: 2\na: 3; b: 4\na: 5; b: 6"),
+        ("name,note\nAnn,fine,extra\nBob,late", "name: Ann; note: fine; extra\nname: Bob; note: late"),
         ("Anna,Berlin,Engineer\nBob,Paris,Lawyer", "Anna | Berlin | Engineer\nBob | Paris | Lawyer"),
     ],
 )
