@@ -79,7 +79,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
         began, cpu = time.perf_counter(), time.process_time()
         scan = render(page)
         lines, _height = read_image(scan.image, scan.scale, lambda: None)
-        text, _tables = join_lines(lines, Words())
+        text = join_lines(lines, Words()).text
         found = _characters(text)
         pairs, found_pairs = Counter(pairwise(expected)), Counter(pairwise(found))
         yield {

@@ -105,8 +105,23 @@ class TableRows:
 
 
 @dataclass(frozen=True, slots=True)
+class LineBox:
+    """Where characters `start` to `end` of the parsed text stand on their page, as it is shown.
+
+    The sides are fractions of the page's width and height, from its upper left corner.
+    """
+
+    start: int
+    end: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """A file's text with the positions of its pages, headings and tables, all as character offsets into `text`.
+    """A file's text with the positions of its pages, headings, tables and lines, as character offsets into `text`.
 
     `pages` is empty for formats without pages; all tuples are in order of `start`. Pages are whole where each is a
     thing of its own, as slides and sheets are: none goes on with the one before.
@@ -119,6 +134,7 @@ class ParsedDocument:
     has_whole_pages: bool = False
     notes: tuple[Note, ...] = ()
     tables: tuple[TableRows, ...] = ()
+    lines: tuple[LineBox, ...] = ()  # of PDF files and pictures
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kb.errors import N_, FileTooLarge
-from kb.models import Heading, PageStart, ParsedDocument, TableRows
+from kb.models import Heading, LineBox, PageStart, ParsedDocument, TableRows
 from kb.notes import Note, NoteKind, merge_notes
 from kb.parsing.symbols import read_symbols
 
@@ -32,6 +32,7 @@ _UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufd
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*+\n){3,}+")
 _MAX_TITLE = 200
 _Positioned = TypeVar("_Positioned", PageStart, Heading)
+_Stretch = TypeVar("_Stretch", TableRows, LineBox)
 
 
 def clean(text: str) -> str:
@@ -92,6 +93,7 @@ class TextBuilder:
         self._pages: list[PageStart] = []
         self._headings: list[Heading] = []
         self._tables: list[TableRows] = []
+        self._lines: list[LineBox] = []
         self._notes: list[Note] = []
         self._waiting: list[int] = []  # pages without text so far
         self._gap = 1
@@ -101,8 +103,10 @@ class TextBuilder:
         """Append a block, `gap` newlines after the previous one; return where it begins."""
         return self.add_clean(clean(text), gap=gap)
 
-    def add_clean(self, text: str, *, gap: int = 1, tables: Iterable[TableRows] = ()) -> int:
-        """Like `add`, for text that is already clean. `tables`: which of its lines are rows."""
+    def add_clean(
+        self, text: str, *, gap: int = 1, tables: Iterable[TableRows] = (), lines: Iterable[LineBox] = ()
+    ) -> int:
+        """Like `add`, for text that is already clean. `tables`: which of its lines are rows; `lines`: their places."""
         text = text.strip("\n")
         if not text or text.isspace():
             return self.length
@@ -117,6 +121,7 @@ class TextBuilder:
         self._append(text)
         for rows in tables:
             self.mark_rows(start + rows.start, start + rows.end)
+        self._lines += _moved(lines, start)
         return start
 
     def add_rows(self, lines: Iterable[str]) -> None:
@@ -184,9 +189,10 @@ class TextBuilder:
                 self._has_whole_pages,
                 notes,
                 tuple(_clipped(self._tables, first, begin + end)),
+                tuple(_clipped(self._lines, first, begin + end)),
             )
             notes = ()
-        for collected in (self._pieces, self._pages, self._headings, self._tables, self._notes):
+        for collected in (self._pieces, self._pages, self._headings, self._tables, self._lines, self._notes):
             collected.clear()
 
     def last_parts(self) -> Iterator[ParsedDocument]:
@@ -209,11 +215,15 @@ def _within(positioned: Sequence[_Positioned], first: int, until: int) -> Sequen
     return positioned[low : bisect_left(positioned, until, lo=low, key=lambda each: each.start)]
 
 
-def _clipped(tables: Iterable[TableRows], first: int, end: int) -> Iterator[TableRows]:
-    """What of the tables is between `first` and `end`, with positions counted from `first`."""
-    for rows in tables:
-        if rows.start < end and rows.end > first:
-            yield TableRows(max(rows.start, first) - first, min(rows.end, end) - first)
+def _clipped(stretches: Iterable[_Stretch], first: int, end: int) -> Iterator[_Stretch]:
+    """What of the stretches is between `first` and `end`, with positions counted from `first`."""
+    for each in stretches:
+        if each.start < end and each.end > first:
+            yield replace(each, start=max(each.start, first) - first, end=min(each.end, end) - first)
+
+
+def _moved(stretches: Iterable[_Stretch], by: int) -> Iterator[_Stretch]:
+    return (replace(each, start=by + each.start, end=by + each.end) for each in stretches)
 
 
 def _cuts(text: str, headings: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -237,19 +247,25 @@ def joined(parts: Iterable[ParsedDocument]) -> ParsedDocument:
     pages: list[PageStart] = []
     headings: list[Heading] = []
     tables: list[TableRows] = []
+    lines: list[LineBox] = []
     notes: list[Note] = []
     length, title, has_whole_pages = 0, "", False
     for part in parts:
         pages += [PageStart(length + page.start, page.number) for page in part.pages]
         headings += [replace(heading, start=length + heading.start) for heading in part.headings]
-        tables += [TableRows(length + rows.start, length + rows.end) for rows in part.tables]
+        tables += _moved(part.tables, length)
+        lines += _moved(part.lines, length)
         notes += part.notes
         title, has_whole_pages = title or part.title, has_whole_pages or part.has_whole_pages
         texts.append(part.text)
         length += len(part.text)
     text = "".join(texts)
-    merged = merge_notes(notes)
-    return ParsedDocument(text, tuple(pages), tuple(headings), title, has_whole_pages, merged, tuple(tables))
+    return ParsedDocument(
+        *(text, tuple(pages), tuple(headings), title, has_whole_pages),
+        notes=merge_notes(notes),
+        tables=tuple(tables),
+        lines=tuple(lines),
+    )
 
 
 Report = Callable[[int, int], None]

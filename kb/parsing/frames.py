@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import astuple
 from typing import IO, Any
 
-from kb.models import Heading, PageStart, ParsedDocument, TableRows
+from kb.models import Heading, LineBox, PageStart, ParsedDocument, TableRows
 from kb.notes import Note
 
 _LENGTH = struct.Struct(">Q")
@@ -45,6 +46,7 @@ def part_frame(document: ParsedDocument) -> Frame:
         "whole": document.has_whole_pages,
         "notes": [(note.kind, note.count, note.pages, note.names) for note in document.notes],
         "tables": [(rows.start, rows.end) for rows in document.tables],
+        "lines": [astuple(line) for line in document.lines],
     }
 
 
@@ -54,4 +56,5 @@ def read_part(frame: Frame) -> ParsedDocument:
     headings = tuple(Heading(start, level, title) for start, level, title in frame["headings"])
     notes = tuple(Note(kind, count, tuple(pages), tuple(names)) for kind, count, pages, names in frame["notes"])
     tables = tuple(TableRows(start, end) for start, end in frame["tables"])
-    return ParsedDocument(frame["text"], pages, headings, frame["title"], frame["whole"], notes, tables)
+    lines = tuple(LineBox(*line) for line in frame["lines"])
+    return ParsedDocument(frame["text"], pages, headings, frame["title"], frame["whole"], notes, tables, lines)

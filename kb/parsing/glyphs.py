@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,11 +15,13 @@ import pypdfium2.raw as pdfium
 
 from kb.parsing.drawings import read_rulings
 from kb.parsing.grids import with_rows_of_tables
-from kb.parsing.layout import HYPHEN, Line, TextRun, needs_space, read_lines
+from kb.parsing.layout import HYPHEN, Box, Line, TextRun, needs_space, read_lines
+from kb.parsing.places import Point, box_around, corners, quarter_turned, turned
 from kb.parsing.rulings import Rulings
 from kb.parsing.spaced_words import join_letters
 from kb.parsing.symbols import is_symbol_font, read_symbols
 
+_LINE_END = "\r\n"  # of PDFium
 _HYPHENS = (0x2, 0xFFFE)  # PDFium's marks of a hyphen at the end of a line
 SPACES = (0x20, 0xA0, 0x3000, 0x9, 0xD, 0xA)
 # Called for each character: with addresses as numbers, ctypes takes a third of the time.
@@ -75,7 +77,7 @@ def read_page(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> tuple
     glyphs = list(_glyphs(page, textpage))
     left, bottom, right, top = page.get_bbox()
     if _is_read_otherwise(glyphs):
-        return list(_lines_of_pdfium(textpage, top - bottom)), top - bottom
+        return list(_lines_of_pdfium(page, textpage)), top - bottom
     groups: dict[int, list[_Glyph]] = {}
     for glyph in glyphs:
         groups.setdefault(round(glyph.style.angle / (2 * _SAME_ANGLE)), []).append(glyph)
@@ -83,10 +85,30 @@ def read_page(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> tuple
     lines: list[Line] = []
     for group in sorted(groups.values(), key=len, reverse=True):
         of_group = _turned(rulings, group[0].style.angle)
-        lines += read_lines(with_rows_of_tables(list(join_letters(_runs(group, of_group))), of_group), of_group)
+        found = read_lines(with_rows_of_tables(list(join_letters(_runs(group, of_group))), of_group), of_group)
+        for line in found:
+            line.box = _box(page, line, group[0].style.angle)
+        lines += found
     angle = max(groups.values(), key=len)[0].style.angle if groups else 0.0
     is_turned = abs(math.sin(angle)) > _MOSTLY
     return lines, right - left if is_turned else top - bottom
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text))
+
+
+def _box(page: pypdfium2.PdfPage, line: Line, angle: float) -> Box:
+    """Where a line stands; `angle` is that of its text on the page as it is drawn."""
+    return _shown(page, turned(corners(line), angle))
+
+
+def _shown(page: pypdfium2.PdfPage, points: Iterable[Point]) -> Box:
+    """The box around points of the page as it is drawn, on the page as viewers show it."""
+    left, bottom, right, top = page.get_bbox()
+    width, height = max(right - left, 1.0), max(top - bottom, 1.0)
+    placed = [((x - left) / width, (top - y) / height) for x, y in points]
+    return box_around(quarter_turned(placed, page.get_rotation() // 90))
 
 
 def _turned(rulings: Rulings, angle: float) -> Rulings:
@@ -96,11 +118,24 @@ def _turned(rulings: Rulings, angle: float) -> Rulings:
     return rulings.turned(angle) if abs(math.sin(2 * angle)) < 2 * _LEVEL else Rulings()
 
 
-def _lines_of_pdfium(textpage: pypdfium2.PdfTextPage, height: float) -> Iterator[Line]:
+def _lines_of_pdfium(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> Iterator[Line]:
     """The lines as PDFium orders them: of scripts that run from right to left or from the top down."""
+    boxes = dict(_boxes_of_pdfium(page, textpage))
+    _left, bottom, _right, top = page.get_bbox()
     for number, text in enumerate(textpage.get_text_bounded().splitlines()):
         if text.strip():
-            yield Line(text.strip(), 0, 0, height / 2 - number, 1)
+            yield Line(text.strip(), 0, 0, (top - bottom) / 2 - number, 1, box=boxes.get(_letters(text)))
+
+
+def _boxes_of_pdfium(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> Iterator[tuple[str, Box]]:
+    """The letters of the lines, and where each stands."""
+    at = 0
+    for text in textpage.get_text_range().split(_LINE_END):
+        areas = [textpage.get_rect(index) for index in range(textpage.count_rects(at, len(text)))]
+        points = [point for left, bottom, right, top in areas for point in ((left, bottom), (right, top))]
+        if points:
+            yield _letters(text), _shown(page, points)
+        at += len(text) + len(_LINE_END)
 
 
 def _is_read_otherwise(glyphs: list[_Glyph]) -> bool:

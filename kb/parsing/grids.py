@@ -45,6 +45,7 @@ class _Row:
     texts: list[str]
     places: list[tuple[float, float]]
     baseline: float
+    depth: float
     lines: tuple[Line, ...] = ()  # instead of the texts: those of each cell, where several are long
 
 
@@ -93,6 +94,7 @@ def _read_table(runs: Sequence[TextRun], grid: Grid, number: int) -> tuple[set[i
             cells=tuple(row.places),
             table=number,
             lines=row.lines,
+            depth=row.depth,
         )
         for row in rows
         if any(row.texts) or row.lines
@@ -122,10 +124,12 @@ def _rows_of_band(row: int, cells: Sequence[Cell], padding: float) -> Iterator[_
     baselines = _shared_baselines(own, padding)
     top = max(cell.lines[0].baseline for cell in own)
     if len(baselines) < 2 and sum(1 for cell in own if len(cell.lines) > _LONG) > 1:
-        yield _Row([], [], top, _lines_of(cells))
+        yield _Row([], [], top, 0.0, _lines_of(cells))
         return
     if len(baselines) < 2:
-        yield _row(cells, [_text(cell, row, padding) for cell in cells], top)
+        yield _row(
+            cells, [_text(cell, row, padding) for cell in cells], top, [line for cell in own for line in cell.lines]
+        )
         return
     labels = list(takewhile(lambda cell: len(cell.lines) == 1, cells))
     for baseline in baselines:
@@ -135,7 +139,8 @@ def _rows_of_band(row: int, cells: Sequence[Cell], padding: float) -> Iterator[_
                 texts.append(_text(cell, row, padding))
             else:
                 texts.append(" ".join(_words(line) for line in cell.lines if _is_nearest(line, baseline, baselines)))
-        yield _row(cells, texts, baseline)
+        lines = [line for cell in own for line in cell.lines if _is_nearest(line, baseline, baselines)]
+        yield _row(cells, texts, baseline, lines)
 
 
 def _lines_of(cells: Sequence[Cell]) -> tuple[Line, ...]:
@@ -145,9 +150,10 @@ def _lines_of(cells: Sequence[Cell]) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _row(cells: Sequence[Cell], texts: list[str], baseline: float) -> _Row:
+def _row(cells: Sequence[Cell], texts: list[str], baseline: float, lines: Iterable[Line]) -> _Row:
+    depth = baseline - min((line.baseline for line in lines), default=baseline)
     last = max((index for index, text in enumerate(texts, start=1) if text), default=0)
-    return _Row(texts[:last], [(cell.left, cell.right) for cell in cells[:last]], baseline)
+    return _Row(texts[:last], [(cell.left, cell.right) for cell in cells[:last]], baseline, max(0.0, depth))
 
 
 def _shared_baselines(cells: Sequence[Cell], padding: float) -> list[float]:

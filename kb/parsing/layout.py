@@ -51,6 +51,9 @@ HYPHEN = "\u2010"  # at the end of a line, as the reader of the page marks it
 _WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60\U00020000-\U0003ffff]")
 
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom: see `kb.parsing.places`
+
+
 @dataclass(slots=True)
 class TextRun:
     """Characters on one baseline, in points from the lower left corner of the upright page.
@@ -71,6 +74,7 @@ class TextRun:
     cells: tuple[tuple[float, float], ...] = ()
     table: int = 0
     lines: tuple[Line, ...] = ()
+    depth: float = 0.0  # of a row: from its baseline to that of the last line in its cells
 
 
 @dataclass(slots=True)
@@ -103,7 +107,8 @@ class Line:
     cells: tuple[tuple[float, float], ...] = ()  # from where to where each goes
     table: int = 0  # with ruled cells, of the page
     lines: tuple[Line, ...] = ()  # that stand in its place
-    last_baseline: float = 0.0  # of a row with wrapped cells
+    depth: float = 0.0  # of a row with wrapped cells: as that of a run
+    box: Box | None = None  # on the page as it is shown, if that is known
 
 
 def read_lines(runs: Sequence[TextRun], rulings: Rulings | None = None) -> list[Line]:
@@ -460,6 +465,7 @@ def _lines(rows: list[list[Segment]]) -> list[Line]:
             cells=tuple(_cells(row, cell_gap)),
             table=_table(row),
             lines=row[-1].runs[0].lines,
+            depth=max(run.depth for segment in row for run in segment.runs),
         )
         for row, cell_gap in zip(rows, _cell_gaps(rows), strict=True)
     ]
@@ -501,13 +507,13 @@ def _with_wrapped_cells(lines: list[Line]) -> list[Line]:
         is_wide = _WIDE.match(texts[column][-1:]) and _WIDE.match(line.text)
         texts[column] += ("" if is_wide or texts[column].endswith(HYPHEN) else " ") + line.text
         cells[column] = (cells[column][0], max(cells[column][1], line.right))
-        joined[-1] = replace(row, text="\t".join(texts), cells=tuple(cells), last_baseline=line.baseline)
+        joined[-1] = replace(row, text="\t".join(texts), cells=tuple(cells), depth=row.baseline - line.baseline)
     return joined
 
 
 def _wrapped_column(row: Line, line: Line) -> int | None:
     """The column of `row` whose text goes on in `line`: not the first, and it had no room for the next word."""
-    pitch = (row.last_baseline or row.baseline) - line.baseline
+    pitch = row.baseline - row.depth - line.baseline
     is_near = pitch <= _PARAGRAPH_GAP * row.size and abs(row.size - line.size) <= 0.1 * line.size
     if not row.is_row or row.table or line.is_row or not is_near or not any(map(str.isalpha, line.text)):
         return None

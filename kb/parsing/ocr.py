@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from kb.environment import available_cpus, import_rapidocr
 from kb.parsing.layout import Line, TextRun, read_lines
+from kb.parsing.places import box_around, corners, quarter_turned, turned
 
 # Models put spaces into long figures: 9,154,985, 000.00.
 _AMOUNT = re.compile(r"[-+−(]?\s*[¥$€£]?\s*\d[\d.,\s]*(?:%|‰)?\)?")
@@ -50,16 +51,24 @@ def read_image(image: Image, scale: float, report: Callable[[], None]) -> tuple[
     takes too long, and those of the libraries.
     """
     deadline = time.process_time() + _MAX_CPU_SECONDS
-    image, boxes = _upright(np.ascontiguousarray(image), report)
-    height = image.shape[0] / scale
+    image, quarters, boxes = _upright(np.ascontiguousarray(image), report)
+    width, height = image.shape[1] / scale, image.shape[0] / scale
     texts = _read(image, boxes, deadline, report)
     found = [(text, box) for text, box in zip(texts, boxes, strict=True) if text.strip()]
     level = [(text, box) for text, box in found if not _is_tall(box)]
-    lines = read_lines(list(_runs([text for text, _ in level], [box for _, box in level], scale, height)))
+    skew = _skew([box for _, box in level])
+    lines = read_lines(list(_runs([text for text, _ in level], [box for _, box in level], skew, scale, height)))
+    for line in lines:
+        drawn = turned([(x, height - y) for x, y in corners(line)], skew)
+        line.box = box_around(quarter_turned([(x / width, y / height) for x, y in drawn], quarters))
     for text, box in found:
         if _is_tall(box):
             left, right = box[:, 0].min() / scale, box[:, 0].max() / scale
-            lines.append(Line(text, left, right, height - box[:, 1].max() / scale, right - left, left, right))
+            line = Line(text, left, right, height - box[:, 1].max() / scale, right - left, left, right)
+            line.box = box_around(
+                quarter_turned([(x / scale / width, y / scale / height) for x, y in box.tolist()], quarters)
+            )
+            lines.append(line)
     return lines, height
 
 
@@ -90,21 +99,25 @@ def _return_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
-def _upright(image: Image, report: Callable[[], None]) -> tuple[Image, list[_Points]]:
-    """The page turned so that most of its lines can be read, and the corners of each line, from its upper left on."""
+def _upright(image: Image, report: Callable[[], None]) -> tuple[Image, int, list[_Points]]:
+    """The page turned so that most of its lines can be read, and the corners of each line, from its upper left on.
+
+    Also, how many quarter turns with the clock turn it back.
+    """
+    quarters = 0
     boxes = _find(image)
     report()
     tall = sum(_sides(box)[1] for box in boxes if _is_tall(box))
     if tall > sum(_sides(box)[0] for box in boxes if not _is_tall(box)):
-        image = np.ascontiguousarray(np.rot90(image))
+        image, quarters = np.ascontiguousarray(np.rot90(image)), 1
         boxes = _find(image)
         report()
     level = sorted((box for box in boxes if not _is_tall(box)), key=lambda box: -_sides(box)[0])[:_SAMPLE]
     if sum(_is_upside_down(crop) for crop in _crops(image, level)) > len(level) / 2:
-        image = np.ascontiguousarray(image[::-1, ::-1])
+        image, quarters = np.ascontiguousarray(image[::-1, ::-1]), quarters + 2
         boxes = _find(image)
         report()
-    return image, boxes
+    return image, quarters, boxes
 
 
 def _find(image: Image) -> list[_Points]:
@@ -167,9 +180,12 @@ def _joined(text: str) -> str:
 # --- places ---
 
 
-def _runs(texts: Sequence[str], boxes: Sequence[_Points], scale: float, height: float) -> Iterator[TextRun]:
+def _runs(
+    texts: Sequence[str], boxes: Sequence[_Points], skew: float, scale: float, height: float
+) -> Iterator[TextRun]:
     """The lines on the page turned so that they are level. What stands in one row has one size and one baseline."""
-    for row in _rows([(text, *_place(box)) for text, box in zip(texts, _levelled(boxes), strict=True)]):
+    back = np.array([[math.cos(skew), -math.sin(skew)], [math.sin(skew), math.cos(skew)]])
+    for row in _rows([(text, *_place(box @ back)) for text, box in zip(texts, boxes, strict=True)]):
         size = median(bottom - top for _, _, _, top, bottom in row) / scale
         baseline = height - median(bottom for *_, bottom in row) / scale + _DESCENT * size
         for text, left, right, _, _ in row:
@@ -177,14 +193,11 @@ def _runs(texts: Sequence[str], boxes: Sequence[_Points], scale: float, height: 
             yield TextRun(text.strip(), begin, end, baseline, _SIZE * size, has_space_before=True)
 
 
-def _levelled(boxes: Sequence[_Points]) -> list[_Points]:
-    """The boxes without the page's skew, which the longest lines show."""
+def _skew(boxes: Sequence[_Points]) -> float:
+    """How far the page is from level, in radians, as the longest lines show."""
     longest = sorted(boxes, key=lambda box: -_sides(box)[0])[:_SAMPLE]
     skew = median([math.atan2(box[1, 1] - box[0, 1], box[1, 0] - box[0, 0]) for box in longest]) if longest else 0.0
-    if abs(skew) > _MAX_SKEW:
-        return list(boxes)
-    cos, sin = math.cos(skew), math.sin(skew)
-    return [box @ np.array([[cos, -sin], [sin, cos]]) for box in boxes]
+    return skew if abs(skew) <= _MAX_SKEW else 0.0
 
 
 def _place(box: _Points) -> tuple[float, float, float, float]:

@@ -34,13 +34,13 @@ from pypdfium2.raw import (
 )
 
 from kb.errors import N_, DamagedFile, GarbledText, PasswordProtected
-from kb.models import ParsedDocument, TableRows
+from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.boilerplate import PageLines, RunningLines
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.font_maps import looks_garbled
 from kb.parsing.glyphs import read_page
-from kb.parsing.prose import Words, join_lines
+from kb.parsing.prose import Prose, Words, join_lines
 from kb.parsing.recognised import RecognisedPages
 from kb.parsing.scans import Scan, has_images, is_scan, read_scan, render
 
@@ -132,8 +132,7 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
             if page.note:
                 builder.note(page.note, page=page.number)
             first, own = running.split(page, waiting)
-            text, tables = join_lines([*first, *own], words)
-            _add_page(builder, text, tables, headings[page.number])
+            _add_page(builder, join_lines([*first, *own], words), headings[page.number])
             builder.add("\n".join([*filled_in.get(page.number, ()), *page.comments]), gap=2)
             if builder.length:
                 yield from builder.parts()
@@ -172,15 +171,13 @@ def _read_scan(
     return replace(page, lines=[replace(line, text=text) for line in page.lines if (text := _clean_page(line.text))])
 
 
-def _add_page(
-    builder: TextBuilder, text: str, tables: Iterable[TableRows], headings: Iterable[tuple[int, str]]
-) -> None:
-    if not text:
+def _add_page(builder: TextBuilder, prose: Prose, headings: Iterable[tuple[int, str]]) -> None:
+    if not prose.text:
         return
-    start = builder.add_clean(text, tables=tables)
+    start = builder.add_clean(prose.text, tables=prose.tables, lines=prose.lines)
     at = 0
     for level, title in headings:
-        at = _find_line(text, title, at)
+        at = _find_line(prose.text, title, at)
         builder.mark_heading(start + at, level, title)
 
 

@@ -45,8 +45,8 @@ def _parse(image: Image.Image, source: Source) -> Iterator[ParsedDocument]:
             if page.note:
                 builder.note(page.note, page=number)
             if page.lines:
-                text, tables = join_lines(page.lines, words)
-                builder.add_clean(text, tables=tables)
+                prose = join_lines(page.lines, words)
+                builder.add_clean(prose.text, tables=prose.tables, lines=prose.lines)
         source.report(number, total)
         if builder.length:
             yield from builder.parts()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-from kb.models import TableRows
+from kb.models import LineBox, TableRows
 from kb.parsing.layout import HYPHEN, Line, with_empty_cells
 from kb.parsing.spaced_words import join_han
 from kb.parsing.tables import headed_lines
@@ -71,23 +71,60 @@ def _english() -> SpellChecker:
     return SpellChecker(language="en")
 
 
-def join_lines(lines: Sequence[Line], words: Words) -> tuple[str, list[TableRows]]:
-    """The text of a page, and where in it tables are. Lines stay lines where they may be meant so."""
+@dataclass(slots=True)
+class Prose:
+    """The text of a page, which of its lines are rows of tables, and where its lines stand."""
+
+    text: str = ""
+    tables: list[TableRows] = field(default_factory=list)
+    lines: list[LineBox] = field(default_factory=list)
+
+    def add(self, line: Line) -> None:
+        start = len(self.text)
+        self.text += line.text
+        self.place(line, start, len(self.text))
+
+    def place(self, line: Line, start: int, end: int) -> None:
+        """Note that `line` is the text from `start` to `end`."""
+        if self.lines and self.lines[-1].end > start:  # its hyphen has gone
+            self.lines[-1] = replace(self.lines[-1], end=start)
+        if line.box:
+            self.lines.append(LineBox(start, end, *line.box))
+
+
+def join_lines(lines: Sequence[Line], words: Words) -> Prose:
+    """The text of a page. Lines stay lines where they may be meant so."""
     lines = [replace(line, text=join_han(line.text)) for line in lines]
     words.learn("\n".join(line.text for line in lines if not _HYPHENATED.search(line.text)))
-    text = ""
-    tables: list[TableRows] = []
+    prose = Prose()
     for (is_table, grid), group in groupby(lines, key=lambda line: (line.is_row, line.table)):
         block = list(group)
-        gap = "" if not text else "\n\n" if block[0].has_gap_before else "\n"
+        prose.text += "" if not prose.text else "\n\n" if block[0].has_gap_before else "\n"
         if is_table and (len(block) > 1 or grid):
-            rows = "\n".join(headed_lines(with_empty_cells(block)))
-            rows = _BROKEN_IN_CELL.sub(lambda match: _mended(match, words), rows)
-            tables.append(TableRows(len(text) + len(gap), len(text) + len(gap) + len(rows)))
-            text += gap + rows
+            start = len(prose.text)
+            _add_rows(prose, block, words)
+            prose.tables.append(TableRows(start, len(prose.text)))
         else:
-            text += gap + _join(block, words)
-    return text.replace(HYPHEN, "-"), tables
+            _add_lines(prose, block, words)
+    prose.text = prose.text.replace(HYPHEN, "-")
+    return prose
+
+
+def _add_rows(prose: Prose, block: Sequence[Line], words: Words) -> None:
+    """The rows of a table. A header that comes back stands in no other place."""
+    rows = with_empty_cells(block)
+    header = "\t".join(rows[0])
+    placed = iter(zip(map("\t".join, rows), block, strict=True))
+    texts: list[str] = []
+    start = len(prose.text)
+    for row in headed_lines(rows):
+        text = _BROKEN_IN_CELL.sub(lambda match: _mended(match, words), row)
+        if not texts or row != header:
+            line = next(line for given, line in placed if given == row)
+            prose.place(line, start, start + len(text))
+        texts.append(text)
+        start += len(text) + 1
+    prose.text += "\n".join(texts)
 
 
 def _mended(match: re.Match[str], words: Words) -> str:
@@ -95,20 +132,18 @@ def _mended(match: re.Match[str], words: Words) -> str:
     return f"{before}{'' if words.is_one_word(before, after) else '-'}{after}"
 
 
-def _join(lines: Sequence[Line], words: Words) -> str:
-    pieces = [lines[0].text]
+def _add_lines(prose: Prose, lines: Sequence[Line], words: Words) -> None:
+    prose.add(lines[0])
     for before, line in pairwise(lines):
-        text = line.text
         if line.has_gap_before:
-            pieces += ["\n\n", text]
-        elif _HYPHENATED.search(before.text) and text[:1].isalnum():
-            broken, first = _BROKEN_WORD.search(before.text), _FIRST_WORD.match(text)
+            prose.text += "\n\n"
+        elif _HYPHENATED.search(before.text) and line.text[:1].isalnum():
+            broken, first = _BROKEN_WORD.search(before.text), _FIRST_WORD.match(line.text)
             if broken and first and words.is_one_word(broken.group(1), first.group()):
-                pieces[-1] = pieces[-1][:-1]
-            pieces.append(text)
-        else:
-            pieces += ["" if _is_broken(before, line) else "\n", text]
-    return "".join(pieces)
+                prose.text = prose.text[:-1]
+        elif not _is_broken(before, line):
+            prose.text += "\n"
+        prose.add(line)
 
 
 def _is_broken(before: Line, line: Line) -> bool:

@@ -45,7 +45,7 @@ class Table:
 
     def read(self, rulings: Rulings | None = None) -> list[str]:
         rulings = rulings or Rulings(self.vertical, self.horizontal)
-        return join_lines(read_lines(with_rows_of_tables(self.runs, rulings), rulings), Words())[0].split("\n")
+        return join_lines(read_lines(with_rows_of_tables(self.runs, rulings), rulings), Words()).text.split("\n")
 
 
 ROWS = [
@@ -61,6 +61,14 @@ def test_lines_of_a_cell_are_joined() -> None:
     table = Table([60, 110, 50], [1, 2, 2])
     table.fill(ROWS)
     assert table.read() == READ
+
+
+def test_a_row_reaches_down_to_the_last_line_of_its_cells() -> None:
+    table = Table([60, 110, 50], [1, 2, 2])
+    table.fill(ROWS)
+    rulings = Rulings(table.vertical, table.horizontal)
+    lines = read_lines(with_rows_of_tables(table.runs, rulings), rulings)
+    assert [line.depth for line in lines] == [0, PITCH, PITCH]
 
 
 def test_tables_without_lines_at_their_sides() -> None:

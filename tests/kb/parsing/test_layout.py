@@ -136,7 +136,7 @@ def line(text: str, right: float = 300, is_row: bool = False, has_gap_before: bo
 
 
 def joined(*lines: Line | str) -> str:
-    return join_lines([each if isinstance(each, Line) else line(each) for each in lines], Words())[0]
+    return join_lines([each if isinstance(each, Line) else line(each) for each in lines], Words()).text
 
 
 @pytest.mark.parametrize(
@@ -175,17 +175,17 @@ def test_short_lines_are_not_joined() -> None:
 
 def test_word_that_occurs_elsewhere_is_joined() -> None:
     words = Words()
-    assert join_lines([line("the cold-"), line("storage")], words)[0] == "the cold-storage"
+    assert join_lines([line("the cold-"), line("storage")], words).text == "the cold-storage"
     words.learn("coldstorage")
-    assert join_lines([line("the cold-"), line("storage")], words)[0] == "the coldstorage"
+    assert join_lines([line("the cold-"), line("storage")], words).text == "the coldstorage"
 
 
 def test_rows_are_marked() -> None:
-    text, tables = join_lines(
+    prose = join_lines(
         [line("Title"), line("a\t1", is_row=True), line("b\t2", is_row=True), line("End", has_gap_before=True)], Words()
     )
-    assert text == "Title\na\t1\nb\t2\n\nEnd"
-    assert [text[rows.start : rows.end] for rows in tables] == ["a\t1\nb\t2"]
+    assert prose.text == "Title\na\t1\nb\t2\n\nEnd"
+    assert [prose.text[rows.start : rows.end] for rows in prose.tables] == ["a\t1\nb\t2"]
 
 
 # --- running headers ---
