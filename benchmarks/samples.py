@@ -38,6 +38,9 @@ _WORDS = {
 }
 
 
+_PAGE_PARAGRAPHS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     name: str
@@ -78,6 +81,16 @@ def write_samples(folder: Path) -> list[Path]:
         path.write_bytes(_WRITERS[path.suffix](_paragraphs(sample)))
         paths.append(path)
     return paths
+
+
+def long_pdf(pages: int) -> bytes:
+    """An English PDF with so many pages."""
+    return _pdf(_paragraphs(Sample("long.pdf", "en", _PAGE_PARAGRAPHS * pages)))
+
+
+def long_text(pages: int) -> bytes:
+    """A Chinese text without headings, as long as so many pages."""
+    return _text(_paragraphs(Sample("long.txt", "zh", _PAGE_PARAGRAPHS * pages)))
 
 
 def _paragraphs(sample: Sample) -> list[str]:
@@ -131,7 +144,8 @@ def _pptx(paragraphs: list[str]) -> bytes:
 
 def _pdf(paragraphs: list[str]) -> bytes:
     """Write a PDF with four paragraphs per page, in Helvetica: ASCII only, since no font is embedded."""
-    pages = [paragraphs[first : first + 4] for first in range(0, len(paragraphs), 4)]
+    starts = range(0, len(paragraphs), _PAGE_PARAGRAPHS)
+    pages = [paragraphs[start : start + _PAGE_PARAGRAPHS] for start in starts]
     kids = " ".join(f"{4 + 2 * place} 0 R" for place in range(len(pages)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
