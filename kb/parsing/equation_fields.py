@@ -8,7 +8,10 @@ from collections.abc import Callable
 from kb.parsing.formulas import fraction
 from kb.parsing.numerals import count
 
-_SWITCH = re.compile(r"\\(?P<name>[abdfilorsx])(?P<options>(?:\s*\\[a-z]{2}-?\d*(?:\\[^\w\s])?)*)\s*\(", re.IGNORECASE)
+_SWITCH = re.compile(
+    r"\\(?P<name>[abdfilorsx])(?P<options>(?:\s*\\[a-z]{2}\s*-?\d*(?:\\[^\w\s])?)*)\s*\(", re.IGNORECASE
+)
+_FORMATTING = re.compile(r'\\\*\s*(?:"[^"]*"|[^\s\\]+)')
 _OPTION = re.compile(r"\\([a-z]{2})", re.IGNORECASE)
 _CIRCLES = "○◯〇"
 _MAX_DEPTH = 20
@@ -18,7 +21,7 @@ _SUMS = {"su": "\\sum", "pr": "\\prod"}
 def equation_text(instruction: str) -> str:
     """What an EQ field shows; empty for other fields."""
     name, _, equation = instruction.strip().partition(" ")
-    return _read(equation, 0).strip() if name.upper() == "EQ" else ""
+    return _read(_FORMATTING.sub("", equation), 0).strip() if name.upper() == "EQ" else ""
 
 
 def _read(text: str, depth: int) -> str:
@@ -71,7 +74,9 @@ def _raised(parts: list[str], options: list[str]) -> str:
 
 
 def _over_each_other(parts: list[str], _options: list[str]) -> str:
-    """Characters in the same place; a number in a circle is one character."""
+    """Characters in the same place; a number in a circle is one character, and readings above are left out."""
+    if len(parts) == 2 and parts[0].startswith("^{"):
+        return parts[1]
     inside = [part for part in parts if part not in _CIRCLES]
     if len(parts) == 2 and len(inside) == 1:
         return count(int(inside[0]), "decimalEnclosedCircle") if inside[0].isdecimal() else inside[0]

@@ -11,11 +11,13 @@ from typing import Any, Self
 from lxml import etree
 
 from kb.errors import PasswordProtected
+from kb.parsing.alt_texts import alt_text
 from kb.parsing.builder import clean
 from kb.parsing.formulas import mathml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.symbols import read_symbols
 from kb.parsing.table_rows import SPANNED, below
+from kb.parsing.tables import table_lines
 
 OFFICE, TEXT, TABLE, DRAW, STYLE, FO, SVG, PRESENTATION = (
     f"{{urn:oasis:names:tc:opendocument:xmlns:{name}:1.0}}"
@@ -26,6 +28,7 @@ P, H, LIST, A_TABLE, ROW, CELL, COVERED = (
     *(f"{TABLE}{name}" for name in ("table", "table-row", "table-cell", "covered-table-cell")),
 )
 ANNOTATION = f"{OFFICE}annotation"
+_CHART = "{urn:oasis:names:tc:opendocument:xmlns:chart:1.0}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _FIELD = "{urn:openoffice:names:experimental:ooo-ms-interop:xmlns:field:1.0}"
 _SKIPPED = {
@@ -104,8 +107,9 @@ class Package:
 class Texts:
     """Reads paragraphs and cells. `notes` collects footnotes and endnotes, `comments` what reviewers wrote."""
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, *, reads_charts: bool = True) -> None:
         self._package = package
+        self._reads_charts = reads_charts
         self._raw: dict[str, Element] = {}
         self._styles: dict[str, Style] = {}
         self.notes: list[str] = []
@@ -181,7 +185,14 @@ class Texts:
             case tag if tag == f"{TEXT}note":
                 yield self._note(child), 0
             case tag if tag == f"{DRAW}object":
-                yield self._formula(child), 0
+                yield self._object(child), 0
+            case tag if tag.startswith(DRAW) and child.find(P) is not None:  # a box
+                yield "\n", 0
+                yield from self._runs(child, style)
+                yield "\n", 0
+            case tag if tag == f"{DRAW}frame":
+                yield from self._runs(child, style)
+                yield image_text(child), 0
             case tag if tag == f"{_FIELD}fieldmark":
                 yield _field_value(child), 0
             case _:
@@ -195,14 +206,48 @@ class Texts:
             self.notes.append(f"{mark} {text}")
         return f" {mark}"
 
-    def _formula(self, holder: Element) -> str:
-        """A formula, which is a document of its own; other objects, such as charts, have no text here."""
+    def _object(self, holder: Element) -> str:
+        """A formula or a chart, which is a document of its own."""
+        root = self._embedded(holder)
+        if root is None:
+            return ""
+        if etree.QName(root).localname == "math":
+            return mathml_text(root)
+        lines = [*self._chart_titles(root), *self._chart_rows(root)] if self._reads_charts else []
+        return "\n".join(["", *lines, ""]) if lines else ""
+
+    def _embedded(self, holder: Element) -> Element | None:
         path = (holder.get(_HREF) or "").removeprefix("./")
-        math = holder.find(".//{http://www.w3.org/1998/Math/MathML}math")
-        if math is None and path:
-            math = self._package.parse(f"{path}/content.xml")
-        is_formula = math is not None and etree.QName(math).localname == "math"
-        return mathml_text(math) if is_formula else ""
+        root = holder.find(".//{http://www.w3.org/1998/Math/MathML}math")
+        if root is None and path:
+            root = self._package.parse(f"{path}/content.xml")
+        return root
+
+    def charts(self, element: Element) -> Iterator[str]:
+        """The titles of the charts in a row of a sheet, which has their numbers."""
+        for holder in element.iter(f"{DRAW}object"):
+            if (root := self._embedded(holder)) is not None:
+                yield "\n".join(self._chart_titles(root))
+
+    def _chart_titles(self, root: Element) -> Iterator[str]:
+        for title in root.iter(f"{_CHART}title", f"{_CHART}subtitle"):
+            if text := " ".join(self.paragraph(title).split()):
+                yield text
+
+    def _chart_rows(self, root: Element) -> Iterator[str]:
+        for table in root.iter(A_TABLE):
+            grid = Grid(self)
+            rows = [["" if cell == "NaN" else cell for cell in grid.cells(row)] for row in table.iter(ROW)]
+            yield from table_lines([row for row in rows if row], header=1)
+
+
+def image_text(frame: Element) -> str:
+    """What the author describes an image with."""
+    if frame.find(f"{DRAW}image") is None or frame.find(f"{DRAW}object") is not None:
+        return ""
+    described = (alt_text(frame.findtext(f"{SVG}{name}")) for name in ("desc", "title"))
+    text = next(filter(None, described), "")
+    return f" {text} " if text else ""
 
 
 class Grid:

@@ -27,9 +27,11 @@ from kb.parsing.odf import (
     P,
     Package,
     Texts,
+    image_text,
     number,
     repeated_rows,
 )
+from kb.parsing.slide_order import Box, Placed, in_reading_order
 from kb.parsing.tables import table_lines
 
 _BATCH = 1_000  # rows
@@ -46,7 +48,7 @@ _FORMATS = {
     "①": "decimalEnclosedCircle",
 }
 _UNITS = {"cm": 1.0, "mm": 0.1, "in": 2.54, "pt": 2.54 / 72, "px": 2.54 / 96}
-_CENTIMETRE = 1.0
+_LINE = 1.0  # centimetres
 _TITLES = ("title", "subtitle")
 
 
@@ -90,7 +92,7 @@ def _parse_slides(source: Source, package: Package) -> Iterator[ParsedDocument]:
         builder.start_page(index)
         shapes = [each for each in slide.iterchildren() if isinstance(each.tag, str)]
         notes = [each for each in shapes if each.tag == f"{PRESENTATION}notes"]
-        for shape in sorted((each for each in shapes if each not in notes), key=_place):
+        for shape in _in_order(writer.texts, [each for each in shapes if each not in notes]):
             if shape.get(f"{PRESENTATION}class") == "title":
                 builder.add_heading(1, writer.texts.paragraph(shape))
             else:
@@ -106,7 +108,7 @@ def _parse_slides(source: Source, package: Package) -> Iterator[ParsedDocument]:
 def _parse_sheets(source: Source, package: Package) -> Iterator[ParsedDocument]:
     """Row by row, so that a long sheet takes no more memory than a short one."""
     builder = TextBuilder(source.name, title=package.title(), has_whole_pages=True)
-    texts = Texts(package)
+    texts = Texts(package, reads_charts=False)
     texts.learn(package.parse("styles.xml"))
     elements = package.rows("content.xml")
     element = next(elements, None)
@@ -153,6 +155,7 @@ class _Sheet:
             if tag == A_TABLE:
                 self.next = (tag, element)
                 return
+            self.boxes += filter(None, self._texts.charts(element))
             if tag != ROW:
                 self.boxes += [text for each in element.iterchildren() if (text := self._texts.paragraph(each))]
                 continue
@@ -198,9 +201,12 @@ class _Writer:
             self._builder.break_paragraph()
         elif block.tag in (f"{TEXT}tracked-changes", f"{TEXT}table-of-content", f"{OFFICE}forms"):
             return
+        elif block.tag == f"{DRAW}object":
+            self._builder.add(self.texts.paragraph(block.getparent()))
         else:  # sections, frames, groups, text boxes
             for child in block.iterchildren():
                 self.add(child)
+            self._builder.add(image_text(block).strip())
 
     def add_margins(self, styles: Element, kind: str) -> None:
         """The lines of headers or footers, each once, without page numbers."""
@@ -285,11 +291,39 @@ def _format(form: str | None) -> str:
     return _FORMATS.get((form or "1")[0], "decimal")
 
 
-def _place(shape: Element) -> tuple[bool, float, float]:
-    """Titles first, then rows of about a centimetre, each from left to right."""
-    own = next((each for each in (shape, *shape.iter()) if each.get(f"{SVG}y")), shape)
-    top, left = _length(own.get(f"{SVG}y")), _length(own.get(f"{SVG}x"))
-    return shape.get(f"{PRESENTATION}class") not in _TITLES, top // _CENTIMETRE, left
+def _in_order(texts: Texts, shapes: list[Element]) -> Iterator[Element]:
+    """Titles first, then the other shapes as people read them, with groups taken apart."""
+    titles = [each for each in shapes if each.get(f"{PRESENTATION}class") in _TITLES]
+    yield from titles
+    placed = []
+    for shape in shapes:
+        if shape in titles:
+            continue
+        inside = list(_in_order(texts, list(shape))) if shape.tag == f"{DRAW}g" else [shape]
+        text = texts.paragraph(shape)
+        is_plate = not text and (shape.tag != f"{DRAW}frame" or shape.find(f"{DRAW}image") is not None)
+        placed.append(Placed(_box(shape), inside, text, is_plate))
+    yield from in_reading_order(placed)
+
+
+def _box(shape: Element) -> Box:
+    """Where a shape is, or all that a group holds."""
+    boxes = []
+    for each in (shape, *shape.iter()):
+        if each.get(f"{SVG}y"):
+            top, left = _length(each.get(f"{SVG}y")), _length(each.get(f"{SVG}x"))
+            height, width = (_length(each.get(f"{SVG}{name}")) or _LINE for name in ("height", "width"))
+            boxes.append(Box(top, top + height, left, left + width))
+            if each is shape:
+                break
+    if not boxes:
+        return Box(0, 0, 0, 0)
+    return Box(
+        min(box.top for box in boxes),
+        max(box.bottom for box in boxes),
+        min(box.left for box in boxes),
+        max(box.right for box in boxes),
+    )
 
 
 def _length(value: str | None) -> float:

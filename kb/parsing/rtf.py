@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from kb.models import ParsedDocument
 from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder, clean_title
+from kb.parsing.equation_fields import equation_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.symbols import read_symbols
 from kb.parsing.table_rows import SPANNED, below
@@ -34,7 +35,7 @@ _TEXTS = {
 _MARKS = {"~": " ", "_": "-", "\\": "\\", "{": "{", "}": "}"}
 # Groups whose text is not of the document, or is read elsewhere.
 _SKIPPED = re.compile(
-    r"colortbl|pict|objdata|themedata|colorschememapping|fldinst|datafield|listtable|listoverridetable|rsidtbl|generator|"
+    r"colortbl|pict|objdata|themedata|colorschememapping|datafield|listtable|listoverridetable|rsidtbl|generator|"
     r"filetbl|revtbl|nonshppict|xe|tc|rxe|bkmkstart|bkmkend|author|operator|creatim|revtim|printim|keywords|comment|"
     r"subject|doccomm|company|category|manager|pnseclvl|wgrffmtfilter|atnid|atnauthor|atnref|atndate|atrfstart|atrfend|"
     r"atntime|atnparent|falt|panose|private|sp"
@@ -43,6 +44,7 @@ _KEPT_STARRED = frozenset(("shpinst", "shptxt", "annotation", "fldinst", "pn"))
 _COLLECTED = (
     "footnote",
     "annotation",
+    "fldinst",
     "header",
     "headerl",
     "headerr",
@@ -173,6 +175,8 @@ class _Reader:
                 self._runs.setdefault(self._state.kind, []).append((f"{text} ", 0))
         elif kind == "annotation":
             self._emit(f" [comment: {' '.join(text.split())}]")
+        elif kind == "fldinst":
+            self._emit(equation_text(text))
         elif kind == "footnote" and text:
             mark = f"[{len(self.notes) + 1}]"
             self._emit(f" {mark}")

@@ -37,8 +37,10 @@ class Box:
         return self.top == other.top or common > _BESIDE * max(self.bottom - self.top, other.bottom - other.top)
 
     def is_right_above(self, other: Box) -> bool:
+        """Whether the other one begins close below, at the same left edge or around the same middle."""
         is_near = other.top - self.bottom <= other.bottom - other.top
-        return is_near and abs(self.left - other.left) <= _SAME_EDGE * (other.right - other.left)
+        shifts = (self.left - other.left, (self.left + self.right - other.left - other.right) / 2)
+        return is_near and min(map(abs, shifts)) <= _SAME_EDGE * (other.right - other.left)
 
 
 @dataclass(frozen=True, slots=True)

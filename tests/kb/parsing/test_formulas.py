@@ -74,6 +74,7 @@ def test_formulas_of_web_pages(content: str, text: str) -> None:
         (r"EQ m\s\up8(2)", "m^{2}"),
         (r"EQ \i\su(1,5,\f(n,2))", "\\sum_{1}^{5} n/2"),
         (r"EQ \b\bc\[(a\,b)", "(a,b)"),
+        (r'EQ \* jc2 \* "Font:MS Mincho" \* hps22 \o\ad(\s\up 10(とうきょう),東京)', "東京"),
         ("PAGE", ""),
     ],
 )

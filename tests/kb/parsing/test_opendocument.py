@@ -153,3 +153,20 @@ def test_protected_empty_and_other_files(tmp_path: Path) -> None:
         parse(tmp_path, "a.odt", samples.make_odf("text", ""))
     with pytest.raises(WrongFormat, match="OpenDocument spreadsheet"):
         parse(tmp_path, "a.odt", samples.make_odf("spreadsheet", ""))
+
+
+def test_charts_images_and_boxes(tmp_path: Path) -> None:
+    body = (
+        "<text:p>Anchor<draw:custom-shape><text:p>In a box</text:p></draw:custom-shape></text:p>"
+        "<text:p><draw:frame><draw:image/><svg:desc>A red valve</svg:desc></draw:frame></text:p>"
+        '<text:p><draw:frame><draw:object xlink:href="./Object 1"/><draw:image/></draw:frame></text:p>'
+    )
+    chart = (
+        '<office:document-content SPACES xmlns:chart="urn:oasis:names:tc:opendocument:xmlns:chart:1.0"><chart:chart>'
+        "<chart:title><text:p>Sales</text:p></chart:title><table:table>"
+        f"<table:table-header-rows>{row(cell(''), cell('2024'))}</table:table-header-rows>"
+        f"{row(cell('North'), cell('5'))}{row(cell('South'), cell('NaN'))}</table:table></chart:chart>"
+        "</office:document-content>"
+    )
+    content = samples.make_odf("text", body, parts={"Object 1/content": chart})
+    assert parse(tmp_path, "a.odt", content).text == "Anchor\nIn a box\n\nA red valve\n\nSales\nNorth; 2024: 5\nSouth"

@@ -37,6 +37,7 @@ def parse(folder: Path, body: str, name: str = "a.rtf") -> ParsedDocument:
             r"See {\field{\*\fldinst HYPERLINK x}{\fldrslt here}}.{\footnote {\chftn} A note.}\par B",
             "See here. [1]\n\nB\n\n[1] A note.",
         ),
+        (r"Cut to {\field{\*\fldinst { EQ \\f(3,4) }}{\fldrslt }} of it", "Cut to 3/4 of it"),
         (r"A{\*\annotation {\*\atnref 1}\pard Check.}\par", "A [comment: Check.]"),
         (r"{\header Doc QP-7\par}{\footer Owner\par Page 2\par}Text\par", "Doc QP-7\n\nText\n\nOwner"),
         (r"{\shp{\*\shpinst{\sp{\sn x}}{\shptxt In a box\par}}}Text", "In a box\n\nText"),
