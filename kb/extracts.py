@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import groupby
+from itertools import groupby, pairwise
 from statistics import median
 
 from kb import lexical
@@ -18,6 +18,7 @@ ANSWER_SENTENCES = 2
 SHOWN_ROWS = 6
 SHOWN_ITEMS = 6
 _SENTENCE_CHARACTERS = 500
+_TITLE_CHARACTERS = 80
 
 # --- the parts of a text ---------------------------------------------------------------------------------------
 
@@ -61,9 +62,11 @@ _ITEM = re.compile(
     r"(?:[-*+•·▪◦‣–]\s|\(?\d{1,3}[.)]\s|\d{1,3}[、．]|[（(][\d一二三四五六七八九十]{1,3}[)）]|[a-zA-Z][.)]\s)\s*(?=\S)"
 )
 _ITEM_NUMBER = re.compile(r"(?:(\d{1,3})[.)]\s+|[-*+•·▪◦‣–]\s+)?(.*)", re.DOTALL)
-# Rows as the parsers write them: `header: value; header: value`, or cells with ` | ` between them.
+# Rows as the parsers write them: `header: value; header: value`, or cells with tabs or ` | ` between them.
 _LABEL = re.compile(r"(?:^|; )([^:;]{1,80}): ")
-_PIPED = re.compile(r"^\||\s\|\s")
+_CELLS = re.compile(r"^\||\s\|\s|\t")
+_FIELD = re.compile(r"[^:：]{1,40}[:：]\s*(?=[^\s/])")
+_STOPS = ("。", "！", "？", "；", ".", "!", "?", ";", "…")
 _LABEL_WORDS = 6
 
 
@@ -91,7 +94,7 @@ def _part(line: str, titles: set[str]) -> Part:
         return Part.HEADING
     if _RULE.fullmatch(line):
         return Part.RULE
-    if _PIPED.search(line) or len(_labels(line)) > 1:
+    if _CELLS.search(line) or len(_labels(line)) > 1:
         return Part.ROW
     return Part.ITEM if _ITEM.match(line) else Part.PROSE
 
@@ -120,8 +123,10 @@ def _sentences(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _line_ends_sentence(line: str, following: str, usual: float) -> bool:
-    """Whether a line's end is more than a wrap: a short line, a blank one, or lines that begin alike."""
-    return len(line) < _SHORT_LINE * usual or not following or line[:4] == following[:4]
+    """Whether a line's end is no wrap: a short line, a blank one, lines that begin alike, or fields of a form."""
+    if len(line) < _SHORT_LINE * usual or not following or line[:4] == following[:4]:
+        return True
+    return line.endswith((":", "：")) or bool(_FIELD.match(line) and _FIELD.match(following))
 
 
 def matching_sentences(sentences: Sequence[Sentence], limit: int = ANSWER_SENTENCES) -> list[Sentence]:
@@ -235,24 +240,33 @@ def _paragraph(
         for index in answers[max(0, place - 1) : place + 2]
         if sentences[index].part is Part.PROSE or index == answers[place]
     ]
-    shown = sorted({*shown, *(sentence for sentence in marked if sentence.part is Part.PROSE)}, key=lambda s: s.start)
-    pieces = ["…"] if shown[0] is not sentences[answers[0]] else []
+    below = [after for sentence, after in pairwise(sentences) if sentence in marked and _is_title(sentence, after)]
+    prose = (sentence for sentence in [*marked, *below] if sentence.part is Part.PROSE)
+    shown = sorted({*shown, *prose}, key=lambda sentence: sentence.start)
+    text = "…" if shown[0] is not sentences[answers[0]] else ""
     for before, sentence in zip([None, *shown], shown, strict=False):
         if before and sentence.start > before.start + len(before.text) + 1:
-            pieces.append("…")
-        text = _as_text(_shortened(sentence.text, terms))
-        pieces.append(f"**{text}**" if sentence in marked else text)
-    if shown[-1] is not sentences[answers[-1]]:
-        pieces.append("…")
-    return _joined(pieces)
+            text += " …"
+        piece = _as_text(_shortened(sentence.text, terms))
+        text += _gap(before, text) + (f"**{piece}**" if sentence in marked else piece)
+    return text if shown[-1] is sentences[answers[-1]] else f"{text} …"
 
 
-def _joined(pieces: Sequence[str]) -> str:
-    """With spaces between sentences, but not between Chinese ones."""
-    text = pieces[0]
-    for piece in pieces[1:]:
-        text += piece if text.rstrip("*").endswith(("。", "！", "？", "；")) and piece != "…" else f" {piece}"
-    return text
+def _is_title(sentence: Sentence, after: Sentence) -> bool:
+    """Whether a line stands above what it is about, such as the name of an attached file: a blank line is between."""
+    is_line = len(sentence.text) < _TITLE_CHARACTERS and not sentence.text.rstrip().endswith(_STOPS)
+    return is_line and after.start > sentence.start + len(sentence.text)
+
+
+def _gap(before: Sentence | None, text: str) -> str:
+    """What stands before the next sentence: nothing after a Chinese one; lines that are no wraps stay lines."""
+    if not text:
+        return ""
+    if text.endswith("…") or not before:
+        return " "
+    if before.text.endswith("\n") and not before.text.rstrip().endswith(_STOPS):
+        return "\n\n"
+    return "" if before.text.rstrip().endswith(("。", "！", "？", "；")) else " "
 
 
 def _shortened(text: str, terms: Sequence[str]) -> str:
@@ -300,7 +314,7 @@ def _table(sentences: Sequence[Sentence], best: int) -> str:
         header, rows = _cells(rows[0].text), rows[2:]
     rows = [row for row in rows if row.part is Part.ROW]
     labelled = not header and bool(rows) and len(_labels(" ".join(rows[0].text.split()))) > 1
-    if rows and not header and not labelled and _has_header([_cells(row.text) for row in rows]):
+    if rows and not header and not labelled and _has_header([_cells(row.text) for row in rows], "\t" in rows[0].text):
         header, rows = _cells(rows[0].text), rows[1:]
     if not rows:  # the best match is in the header: there is no row that could be an answer
         rows, header = [sentences[best]], []
@@ -321,17 +335,24 @@ def _table(sentences: Sequence[Sentence], best: int) -> str:
     return "\n".join([*lines[:2], *before, *lines[2:], *after])
 
 
-def _has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: it is full and without figures, above a column that has some."""
+def _has_header(rows: Sequence[Sequence[str]], is_from_page: bool) -> bool:
+    """Whether the first row names the columns: it is full and without figures, above a column that has some.
+
+    Tables of PDF pages repeat their header in each chunk, so there the first row may also stand above words alone.
+    """
     names, *others = rows
     if not others or not all(names) or any(character.isdigit() for name in names for character in name):
         return False
+    if is_from_page and len(others) > 1:
+        return max(map(len, others)) <= len(names)
     columns = [[row[place] for row in others if place < len(row) and row[place]] for place in range(len(names))]
     return any(column and all(any(map(str.isdigit, cell)) for cell in column) for column in columns)
 
 
 def _cells(line: str) -> list[str]:
-    """The cells of a row, written as in Markdown or with bars between them alone: a first cell may be empty."""
+    """The cells of a row, written as in Markdown, or with tabs or bars between them; a first cell may be empty."""
+    if "\t" in line.strip():
+        return [cell.strip() for cell in line.rstrip().split("\t")]
     text = line.strip()
     if text.startswith("|") and text.endswith("|"):
         text = text.strip("|")

@@ -70,6 +70,7 @@ def test_sentences_keep_all_text(text: str, sentences: list[str]) -> None:
         ("---", Part.RULE),
         ("| a | b |", Part.ROW),
         ("Anna | Berlin | Carl", Part.ROW),
+        ("Anna\tBerlin\tCarl", Part.ROW),
         ("地区: 一线城市; 职级: 主管; 标准: 500", Part.ROW),
         ("Note: check the valve and close it.", Part.PROSE),
         ("- a seal", Part.ITEM),
@@ -143,7 +144,45 @@ def test_long_sentence_is_cut_around_the_match() -> None:
     assert len(line) < 600
 
 
+def test_fields_of_a_form_stay_lines() -> None:
+    text = (
+        "Company: TechCorp Industries\nInvoice number: INV-2024-001\nDate of the invoice: January 15\nTotal: 5,000 EUR"
+    )
+    assert quoted("What is the invoice number?", text) == [
+        "Company: TechCorp Industries",
+        "",
+        "**Invoice number: INV-2024-001**",
+        "",
+        "Date of the invoice: January 15 … [1]",
+    ]
+
+
+def test_what_stands_below_a_matching_title_is_quoted() -> None:
+    text = "Attachments: fake-note.txt\n\nHello! Best regards, Anna.\n\nfake-note.txt\n\nThe key is under the mat."
+    answer = "\n".join(quoted("What does the fake note say?", text))
+    assert "**fake-note.txt**\n\nThe key is under the mat." in answer
+
+
 # --- tables and lists ------------------------------------------------------------------------------------------
+
+
+def test_rows_of_a_page_are_quoted_as_a_table() -> None:
+    rows = "姓名\t部门\t城市\n高明\t教育部\t上海\n石磊\t\t北京\n\t研发部\t深圳"
+    assert quoted("高明在哪个部门？", f"员工通讯录\n\n{rows}") == [
+        "| 姓名 | 部门 | 城市 |",
+        "|---|---|---|",
+        "| **高明** | **教育部** | **上海** |",
+        "| 石磊 |  | 北京 |",
+        "|  | 研发部 | 深圳 |",
+        "",
+        "[1]",
+    ]
+
+
+def test_rows_of_a_page_below_fewer_names_have_no_header() -> None:
+    lines = quoted("营业收入是多少？", "本期\t上期\n营业收入\t170\t124\n净利润\t91\t45")
+    assert lines[:2] == ["|  |  |  |", "|---|---|---|"]
+    assert "| **营业收入** | **170** | **124** |" in lines
 
 
 def test_row_is_quoted_with_header_and_neighbours() -> None:
