@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,6 +40,9 @@ _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _FONT_NAME_BYTES = 200
 _MAX_GAP = 0.9  # character sizes inside a run
 _INSIDE_GAP = 0.15
+_OVERLAP = 0.2  # of letters, in fonts that say that they are wider
+_SAMPLE, _MOSTLY_OVERLAPPING = 10, 0.6
+_SPACE = 0.27  # between the shapes of letters; inside words it is about a tenth
 _SPACE_OF_ADVANCE = 1.25  # of the average distance from one character to the next
 _SAME_BASELINE = 0.06
 _LEVEL = 0.001  # radians
@@ -206,13 +210,18 @@ def _is_inside_word(before: str, after: str, gap: float, size: float) -> bool:
 
 
 def _glyphs(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> Iterator[_Glyph]:
-    """The characters inside the page's bounds, without those that PDFium adds, which belong to no text object."""
+    """The characters inside the page's bounds, without those that PDFium adds, which belong to no text object.
+
+    Where a font says that its letters are wider than they are, PDFium sees no spaces: their shapes show them.
+    """
     raw = ctypes.cast(textpage.raw, ctypes.c_void_p).value
     min_x, min_y, max_x, max_y = page.get_bbox()
     styles: dict[int, _Style] = {}
     box = pdfium.FS_RECTF()
     box_address = ctypes.byref(box)
     has_space, is_after_break = False, False
+    before: _Glyph | None = None
+    fonts: defaultdict[str, list[bool]] = defaultdict(list)  # whether letters overlap much, where they do
     for index in range(textpage.count_chars()):
         code, item = _get_unicode(raw, index), _get_text_object(raw, index)
         if not item or code in SPACES:
@@ -233,7 +242,15 @@ def _glyphs(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> Iterato
             char = read_symbols(char, style.font)
         if char:
             x, y = (left, style.y) if style.is_level else _origin(textpage.raw, index)
-            yield _Glyph(char, style, x, y, left, right, bottom, top, has_space, is_after_break)
+            glyph = _Glyph(char, style, x, y, left, right, bottom, top, has_space, is_after_break)
+            overlaps = before is not None and before.right - left > _OVERLAP * style.size
+            if before and (overlaps or style.font in fonts) and _are_in_word(before, glyph):
+                fonts[style.font].append(overlaps)
+                if sum(fonts[style.font][-_SAMPLE:]) > _MOSTLY_OVERLAPPING * _SAMPLE:
+                    gap = _tight_box(textpage.raw, index)[0] - _tight_box(textpage.raw, index - 1)[1]
+                    glyph.has_space_before |= gap > _SPACE * style.size
+            yield glyph
+            before = glyph
         has_space = is_after_break = False
 
 
@@ -250,6 +267,20 @@ def _origin(raw: Any, index: int) -> tuple[float, float]:
     x, y = ctypes.c_double(), ctypes.c_double()
     pdfium.FPDFText_GetCharOrigin(raw, index, x, y)
     return x.value, y.value
+
+
+def _are_in_word(before: _Glyph, glyph: _Glyph) -> bool:
+    is_next = before.left < glyph.left < before.right + _MOSTLY * glyph.style.size and abs(before.y - glyph.y) < 1
+    text = before.char + glyph.char
+    is_alike = glyph.style.is_level and before.style.font == glyph.style.font
+    return is_next and is_alike and text.isascii() and text.isalnum() and not text.isdigit()
+
+
+def _tight_box(raw: Any, index: int) -> tuple[float, float]:
+    """From where to where the drawn shape of a character goes."""
+    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
+    pdfium.FPDFText_GetCharBox(raw, index, left, right, bottom, top)
+    return left.value, right.value
 
 
 def _font_name(item: Any) -> str:

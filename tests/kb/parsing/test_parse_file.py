@@ -517,6 +517,15 @@ def test_lines_across_words_of_a_pdf_leave_them_whole(tmp_path: Path) -> None:
     assert parse(tmp_path, "a.pdf", crossed).text == "Transformer"
 
 
+def test_pdf_fonts_that_misstate_their_widths(tmp_path: Path) -> None:
+    font = f"/Type1 /BaseFont /Helvetica /FirstChar 32 /LastChar 122 /Widths [{'1000 ' * 91}]"
+    text = "composition of titanium and of alloys"
+    narrow = dict.fromkeys("il ", 2.5) | dict.fromkeys("ft", 3.0) | {"m": 8.4}
+    lefts = [72 + sum(narrow.get(char, 5.4) for char in text[:n]) for n in range(len(text))]
+    places = [(left, 700, 10, char) for left, char in zip(lefts, text, strict=True) if char != " "]
+    assert parse(tmp_path, "a.pdf", samples.make_placed_pdf([places], font=font)).text == text
+
+
 def test_each_page_of_a_pdf_is_a_part(tmp_path: Path) -> None:
     path = samples.write(tmp_path, "a", samples.make_pdf(["One", "", "Three"], [("One", 0), ("Three", 2)]))
     parts = list(parse_source(Source(path, "a.pdf", media_types.PDF)))
