@@ -56,6 +56,7 @@ _LEVELS = {"sup": RAISED, "sub": LOWERED}
 _CHARSET = re.compile(
     rb"""<(?:meta\b[^>]{0,200}?charset|\?xml\b[^>]{0,100}?encoding)\s*=\s*["']?\s*([\w-]{2,40})""", re.I
 )
+_OWN_TYPE = re.compile(r"<!DOCTYPE\s[^<>\[]{0,300}\[[^\]]{0,20000}\]\s{0,20}>", re.IGNORECASE)  # it declares entities
 _SPACES = re.compile(r"[ \t\r\n\f\u00a0]+")
 # What holds one formula in several forms: KaTeX, MathJax 3 and 2, Wikipedia.
 _FORMULAS = frozenset(("katex", "katex-display", "mwe-math-element", "MathJax", "MathJax_Display", "MathJax_CHTML"))
@@ -84,7 +85,7 @@ _FILLED_IN = ("text", "number", "date", "datetime-local", "time", "month", "week
 _ENDS_WITHIN = re.compile(r"[\s(\[{（【「“‘/\-–—$€£¥￥]$")
 _BEGINS_WITHIN = re.compile(r"[\s)\]}）】」”’.,;:!?。，、；：！？%/\-–—'’]")
 _WIDE = "[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
-_RUNS_ON = re.compile(rf"(?:[^\W\d_A-Z][^\W\d_]|\d\d|{_WIDE}{_WIDE})")  # two letters that one word may hold
+_RUNS_ON = re.compile(rf"(?:[^\W\d_A-Z][^\W\d_A-Z]|\d\d|{_WIDE}{_WIDE})")  # two letters that one word may hold
 _STRUCK = ("del", "s", "strike")  # shown, but it does not hold any more
 _VERBATIM = ("code", "pre", "kbd", "samp", "ruby", "math")
 _NEAR = 30  # elements around
@@ -146,7 +147,7 @@ def _plain(title: str) -> str:
 
 def _with_character_data(page: str) -> str:
     """The page with its CDATA sections as text, which HTML takes for comments, and what an open comment would hide."""
-    before, *sections = page.split("<![CDATA[")
+    before, *sections = _OWN_TYPE.sub("", page, count=1).split("<![CDATA[")
     pieces = [before]
     for section in sections:
         text, end, rest = section.partition("]]>")
@@ -184,6 +185,10 @@ class _End:
     tag: Tag
 
 
+class _ItemNumber(str):
+    """What a browser writes before an item of a list."""
+
+
 _Item = Run | _Break | Tag
 
 
@@ -207,12 +212,18 @@ class _Page:
                 self._end_line()
                 self._add_special(item)
             elif isinstance(item, _Break):
+                if self._holds_only_number():
+                    continue  # which belongs to the first paragraph of its item
                 self._end_line()
                 if item.is_paragraph:
                     self._builder.break_paragraph()
             else:
                 self._line.append(item)
         self._end_line()
+
+    def _holds_only_number(self) -> bool:
+        is_number = [isinstance(text, _ItemNumber) for text, _level in self._line if not text.isspace()]
+        return bool(is_number) and all(is_number)
 
     def _end_line(self) -> None:
         self._builder.add(_SPACES.sub(" ", join_runs(self._line)).strip())
@@ -263,6 +274,9 @@ class _Page:
                     if last and ended is not None and node.previous_sibling is ended and _is_apart(last, ended, node):
                         yield " ", 0
                     stack.extend(_opened(node, level))
+            elif isinstance(node, _ItemNumber):
+                yield node, level
+                last = ""
             elif isinstance(node, NavigableString) and not isinstance(node, PreformattedString):
                 ended = None
                 text = str(node)
@@ -378,7 +392,7 @@ def _opened(tag: Tag, level: int) -> Iterator[tuple[object, int]]:
         return iter([(_Break(), 0)])
     inside: list[tuple[object, int]] = [(child, level) for child in reversed(tag.contents)]
     if name == "li" and (number := _number(tag)):
-        inside.append((NavigableString(number), 0))
+        inside.append((_ItemNumber(number), 0))
     if level == RAISED and name in ("sup", "a") and _is_note_mark(tag):
         inside = [(NavigableString(tag.get_text()), NOTE_MARK)]
     if name in _STRUCK and not tag.find([*_STRUCK, *_BLOCKS]) and not tag.find_parent(_STRUCK):

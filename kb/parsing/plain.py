@@ -62,6 +62,7 @@ def find_chapters(text: str) -> list[tuple[int, int, str]]:
     """The start, level and title of each line that is numbered as a chapter, a section or an article."""
     found: list[tuple[int, int, str]] = []  # start, kind, title
     decimals: list[tuple[int, str, str]] = []
+    has_clauses = False  # 1.1, 1.2, …, titles or not
     counted: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)  # the lines of a kind, and their numbers
     start = 0
     lines = text.split("\n")
@@ -76,14 +77,18 @@ def find_chapters(text: str) -> list[tuple[int, int, str]]:
                 break
         else:
             decimal = _DECIMAL.fullmatch(line) if line[:1].isdigit() else None
-            if decimal and _is_title(line) and ("." in decimal.group(1) or _stands_alone(lines, index)):
+            is_alone = decimal and ("." in decimal.group(1) or _stands_alone(lines, index, decimal.group(1)))
+            if decimal and is_alone and _is_title(line) and not line.endswith("."):
                 decimals.append((start, decimal.group(1), line))
+            has_clauses = has_clauses or bool(decimal and "." in decimal.group(1))
         start += len(whole) + 1
     lists = {kind for kind, places in counted.items() if not _is_counted(places, lines)}
     counts = Counter(kind for _start, kind, _title in found)
     kinds = sorted(kind for kind, number in counts.items() if number >= _FEWEST and kind not in lists)
     headings = [(begin, kinds.index(kind) + 1, title) for begin, kind, title in found if kind in kinds]
-    if headings or len(decimals) < _FEWEST or not _is_outline([number for _start, number, _title in decimals]):
+    if headings or not has_clauses or len(decimals) < _FEWEST:
+        return headings
+    if not _is_outline([number for _start, number, _title in decimals]):
         return headings
     return [(begin, number.count(".") + 1, title) for begin, number, title in decimals]
 
@@ -107,8 +112,10 @@ def _is_counted(places: list[tuple[int, int]], lines: list[str]) -> bool:
     return bool(steps) and follows >= 0.8 * len(steps) and filled > 0.5 * len(steps)
 
 
-def _stands_alone(lines: list[str], index: int) -> bool:
-    return not "".join(lines[max(0, index - 1) : index]).strip() or not "".join(lines[index + 1 : index + 2]).strip()
+def _stands_alone(lines: list[str], index: int, number: str) -> bool:
+    """Whether a line is apart from others, or is followed by the first of its own clauses."""
+    before, after = "".join(lines[max(0, index - 1) : index]).strip(), "".join(lines[index + 1 : index + 2]).strip()
+    return not before or not after or after.startswith((f"{number}.1 ", f"{number}.1."))
 
 
 def _is_title(line: str) -> bool:
@@ -124,4 +131,4 @@ def _is_outline(numbers: list[str]) -> bool:
         if (len(after) > len(before) and after == before + [1] * (len(after) - len(before)))
         or (len(after) <= len(before) and after == [*before[: len(after) - 1], before[len(after) - 1] + 1])
     )
-    return any(len(place) > 1 for place in places) and follows >= 0.8 * (len(places) - 1)
+    return follows >= 0.8 * (len(places) - 1)

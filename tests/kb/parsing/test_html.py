@@ -38,6 +38,9 @@ def read(folder: Path, page: str, name: str = "a.html") -> list[str]:
         ("<p><b>€</b><span>1,299</span><i>.00</i></p>", ["€1,299.00"]),
         ('<h2>Use <a class="headerlink" href="#u">¶</a></h2><div role="heading">Next</div>', ["Use", "Next"]),
         ("<p>a<![CDATA[ < b]]></p>", ["a < b"]),
+        ("<ol><li><p>Open</p><p>it</p></li><li>Close</li></ol>", ["1. Open", "it", "2. Close"]),
+        ("<p>a</p><!-- open <p>b</p>", ["a", "open", "b"]),
+        ('<!DOCTYPE html [<!ENTITY a "b">]><p>a</p>', ["a"]),
     ],
 )
 def test_elements_show_what_people_see(page: str, lines: list[str], tmp_path: Path) -> None:

@@ -791,6 +791,11 @@ def test_csv_variants(content: str, text: str, tmp_path: Path) -> None:
         ),
         ("제1장 총칙\n제1조 (목적) 적용한다.\n제2장 휴가", [(1, "제1장 총칙"), (1, "제2장 휴가")]),
         ("Глава 1. Срок\nТекст\nГлава 2. Цена\nТекст", [(1, "Глава 1. Срок"), (1, "Глава 2. Цена")]),
+        (
+            "1. TERM\n1.1 It runs two years.\n1.2 It costs 30 EUR.\n2. FEES\n2.1 Due monthly.",
+            [(1, "1. TERM"), (1, "2. FEES")],
+        ),
+        ("1. Milk\n2. Bread\n\n3. Eggs", []),
         ("一、苹果\n二、香蕉\n三、梨", []),
         ("as set out in\nSection 2 of the deed and\nSection 3 of the annex", []),
         ("I. Newton\nC. Darwin\nL. Euler", []),
