@@ -19,7 +19,7 @@ import psutil
 from benchmarks.ingest import find_files
 from kb.config import load_settings
 from kb.errors import KbError, NoText
-from kb.models import ParsedDocument
+from kb.models import Heading, ParsedDocument
 from kb.notes import Note, merge_notes
 from kb.parsing import Limits, ParserProcess, detect_media_type
 from kb.ranges import read_ranges
@@ -74,8 +74,12 @@ def read(process: ParserProcess, path: Path, limits: Limits) -> dict[str, Any]:
 
 
 def _noting_headings(parts: Iterable[ParsedDocument], headings: list[dict[str, Any]]) -> Iterator[ParsedDocument]:
+    above: list[Heading] = []
     for part in parts:
-        headings += [{"level": heading.level, "title": heading.title} for heading in part.headings]
+        for heading in part.headings:
+            above = [each for each in above if each.level < heading.level] + [heading]
+            path = " > ".join(each.title for each in above)
+            headings.append({"level": heading.level, "title": heading.title, "path": path})
         yield part
 
 
