@@ -19,7 +19,8 @@ _SAMPLE_ROWS = 50
 _SAMPLE_CHARACTERS = 100_000
 _MAX_FIELD = 10_000_000
 _MAX_LINES = 200  # of one quoted cell; a quotation mark that is open for longer was never closed
-_MAX_REPEATED = 20_000_000  # characters; a larger file has the header only once
+_MAX_LABELLED = 150_000_000  # characters; a file that would be larger with names in each row has them only once
+_HEADER_LINES = 10
 _BATCH = 5_000  # rows
 _DELIMITER_LINE = re.compile(r"sep=(.)\n", re.IGNORECASE)  # of Excel
 
@@ -33,7 +34,9 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
     else:
         delimiter = "\t" if source.media_type == TAB_SEPARATED else _detect_delimiter(text)
     rows = _without_double_spacing(text, _read_rows_in_apostrophes(text, delimiter) or _read_rows(text, delimiter))
-    lines = table_lines(rows) if len(text) <= _MAX_REPEATED else (" | ".join(row) for row in rows)
+    names = max(map(len, text[:_SAMPLE_CHARACTERS].split("\n", _HEADER_LINES)[:_HEADER_LINES]))
+    is_labelled = len(text) + text.count("\n") * names <= _MAX_LABELLED
+    lines = table_lines(rows) if is_labelled else (" | ".join(row) for row in rows)
     builder = TextBuilder(source.name)
     while batch := list(islice(lines, _BATCH)):
         builder.add_rows(batch)

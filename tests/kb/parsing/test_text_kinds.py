@@ -244,3 +244,12 @@ def test_subtitles_that_roll_up_are_read_once(tmp_path: Path) -> None:
 )
 def test_text_reads_as_it_is_shown(name: str, content: str, text: str, tmp_path: Path) -> None:
     assert parse_file(samples.write(tmp_path, "stored", content), name).text == text
+
+
+def test_rows_of_a_large_table_are_labelled_while_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "id,name\n" + "".join(f"{number},nut {number}\n" for number in range(200))
+    path = samples.write(tmp_path, "stored", rows)
+    monkeypatch.setattr("kb.parsing.csv._MAX_LABELLED", 10_000)
+    assert parse_file(path, "a.csv").text.endswith("\nid: 199; name: nut 199")
+    monkeypatch.setattr("kb.parsing.csv._MAX_LABELLED", 3_000)
+    assert parse_file(path, "a.csv").text.endswith("\n199 | nut 199")
