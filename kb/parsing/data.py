@@ -13,6 +13,7 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
 from kb.parsing.media_types import JSON_LINES, XML
+from kb.parsing.office_xml import office_parser
 from kb.parsing.table_rows import labelled_lines
 
 _MAX_PARSED = 20_000_000  # characters; a larger file is read as written, because its values would fill the memory
@@ -36,6 +37,9 @@ class _Literal(str):
 def parse(source: Source) -> Iterator[ParsedDocument]:
     builder = TextBuilder(source.name)
     text = decode(source.path.read_bytes()).strip()
+    if source.media_type == XML and (parse_office := office_parser(text)):
+        yield from parse_office(source)
+        return
     if source.media_type == XML:
         builder.add(_readable_xml(text))
     else:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-import docx
+from docx.opc.part import PartFactory
 from docx.oxml import parse_xml
 from docx.oxml.ns import qn
+from docx.package import Package
+from docx.parts.document import DocumentPart
 from lxml.etree import XMLSyntaxError
 
 from kb.models import ParsedDocument
@@ -19,6 +21,7 @@ from kb.parsing.charts import chart_tables, chart_titles
 from kb.parsing.equation_fields import equation_text
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
+from kb.parsing.media_types import WORD
 from kb.parsing.numerals import roman
 from kb.parsing.symbols import read_symbols
 from kb.parsing.table_rows import SPANNED, below
@@ -45,12 +48,19 @@ _ID, _DIAGRAM_DATA = qn("r:id"), qn("r:dm")
 _DRAWN = qn("wp:docPr")
 _NOTES = {qn("w:footnoteReference"): "footnotes", qn("w:endnoteReference"): "endnotes"}
 
+for _kind in (
+    "document.macroEnabled",
+    "template.macroEnabledTemplate",
+):  # python-docx reads them, but does not ask for it
+    PartFactory.part_type_for[f"application/vnd.ms-word.{_kind}.main+xml"] = DocumentPart
+PartFactory.part_type_for[f"{WORD.removesuffix('document')}template.main+xml"] = DocumentPart
+
 Element = Any  # lxml gives no types
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
     """Headers come first, then the body; footers, footnotes and endnotes come last. Hidden text is left out."""
-    document = docx.Document(str(source.path))
+    document = Package.open(str(source.path)).main_document_part.document
     builder = TextBuilder(source.name, title=document.core_properties.title or "")
     reader = _Reader(document)
     levels = _style_levels(reader.styles)

@@ -29,6 +29,7 @@ P, H, LIST, A_TABLE, ROW, CELL, COVERED = (
 )
 ANNOTATION = f"{OFFICE}annotation"
 _CHART = "{urn:oasis:names:tc:opendocument:xmlns:chart:1.0}"
+_FLAT_PARTS = ("content.xml", "styles.xml", "meta.xml")
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _FIELD = "{urn:openoffice:names:experimental:ooo-ms-interop:xmlns:field:1.0}"
 _SKIPPED = {
@@ -61,22 +62,26 @@ class Style:
 
 
 class Package:
-    """An open file. Errors while it is read: those of `zipfile` and `lxml`."""
+    """An open file: a ZIP, or a flat one, in which all parts are one. Errors: those of `zipfile` and `lxml`."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self._archive = zipfile.ZipFile(path)
+        self._path = path
+        self._archive = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else None
         if b"encryption-data" in self.read("META-INF/manifest.xml"):
-            self._archive.close()
+            self.__exit__()
             raise PasswordProtected(name=name)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._archive.close()
+        if self._archive is not None:
+            self._archive.close()
 
     def read(self, part: str) -> bytes:
         """A part; empty if there is none."""
+        if self._archive is None:
+            return self._path.read_bytes() if part in _FLAT_PARTS else b""
         try:
             return self._archive.read(part)
         except KeyError:
@@ -89,7 +94,7 @@ class Package:
     def rows(self, part: str) -> Iterator[tuple[str, Element]]:
         """The starts of tables, their rows and their shapes, one after another; each is gone with the next."""
         tags = (A_TABLE, ROW, f"{TABLE}shapes", f"{OFFICE}automatic-styles")
-        with self._archive.open(part) as file:
+        with self._archive.open(part) if self._archive is not None else self._path.open("rb") as file:
             found = etree.iterparse(file, events=("start", "end"), tag=tags, resolve_entities=False, no_network=True)
             for event, element in found:
                 if (event == "start") == (element.tag == A_TABLE):
@@ -219,6 +224,7 @@ class Texts:
     def _embedded(self, holder: Element) -> Element | None:
         path = (holder.get(_HREF) or "").removeprefix("./")
         root = holder.find(".//{http://www.w3.org/1998/Math/MathML}math")
+        root = holder.find(f"{OFFICE}document") if root is None else root
         if root is None and path:
             root = self._package.parse(f"{path}/content.xml")
         return root

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pptx
 from lxml.etree import XMLSyntaxError
 from pptx.exc import PythonPptxError
+from pptx.opc.package import PartFactory
 from pptx.oxml import parse_xml
 from pptx.oxml.ns import qn
+from pptx.package import Package
+from pptx.parts.presentation import PresentationPart
 
 from kb.models import ParsedDocument
 from kb.parsing.alt_texts import alt_text
@@ -42,12 +44,15 @@ _NUMBER_STYLES = {
 _PLATES = (qn("p:sp"), qn("p:pic"))  # what other shapes may lie on
 _FOOTERS = ("dt", "ftr", "sldNum")
 
+for _kind in ("slideshow", "template"):  # python-pptx reads them, but does not ask for it
+    PartFactory.part_type_for[f"application/vnd.ms-powerpoint.{_kind}.macroEnabled.main+xml"] = PresentationPart
+
 Element = Any  # lxml gives no types
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
     """Slides in order, including hidden ones; on each, from the top to the bottom and from left to right."""
-    presentation = pptx.Presentation(str(source.path))
+    presentation = Package.open(str(source.path)).main_document_part.presentation
     title = presentation.core_properties.title or ""
     builder = TextBuilder(source.name, title=title, has_whole_pages=True)
     slides = list(presentation.slides)
