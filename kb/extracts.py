@@ -94,9 +94,10 @@ def _part(line: str, titles: set[str]) -> Part:
         return Part.HEADING
     if _RULE.fullmatch(line):
         return Part.RULE
-    if _CELLS.search(line) or len(_labels(line)) > 1:
+    item = _ITEM.match(line)
+    if _CELLS.search(line, item.end() if item else 0) or len(_labels(line)) > 1:
         return Part.ROW
-    return Part.ITEM if _ITEM.match(line) else Part.PROSE
+    return Part.ITEM if item else Part.PROSE
 
 
 def _labels(line: str) -> list[str]:

@@ -77,12 +77,24 @@ function drawRow(row, item, data, press) {
   text(state.lastChild, item.label)
   text(name.firstChild, item.name)
   name.title = item.name
-  text(name.lastChild, item.note)
+  drawNote(name, item, press)
   text(chunks, item.chunks)
   text(size, item.size)
   text(date, item.date)
   drawDetail(row, item)
   drawActions(actions, item, data, press)
+}
+
+// A note on how the file was read opens the drawer, which lists all of them.
+function drawNote(name, item, press) {
+  const tag = item.hint ? "BUTTON" : "SPAN"
+  if (name.lastChild.tagName !== tag) name.lastChild.replaceWith(element(tag, "zw-docs-note"))
+  const note = name.lastChild
+  text(note, item.note)
+  if (!item.hint) return
+  note.type = "button"
+  note.title = item.hint
+  note.onclick = () => press({ action: "chunks", id: item.id })
 }
 
 function drawDetail(row, item) {

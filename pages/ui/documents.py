@@ -15,10 +15,12 @@ from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
 from kb.library import QUEUE_PLACES
 from kb.models import Document, DocumentOrder, KnowledgeBase, Progress, User, Version, VersionState
+from kb.notes import NoteKind
 from kb.progress import WorkerInfo
 from pages.ui import tickets
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
-from pages.ui.i18n import _, ago, error_text, join_sentences, language, moment, ngettext, number, size
+from pages.ui.i18n import _, ago, error_text, join_sentences, language, moment, number, size
+from pages.ui.notes import note_text
 from pages.ui.passages import open_chunks
 from pages.ui.resources import services
 from pages.ui.tickets import Action
@@ -271,6 +273,7 @@ def _row(document: Document, activity: Activity) -> dict[str, object]:
         "size": size(version.size_bytes),
         "date": moment(document.created_at),
         "note": _note(version, activity),
+        "hint": "\n".join(map(note_text, version.notes)) if version.state is VersionState.READY else "",
         "detail": detail,
         "progress": progress,
         "actions": _actions(document),
@@ -282,7 +285,8 @@ def _note(version: Version, activity: Activity) -> str:
     if version.state is VersionState.QUEUED:
         return _queue_text(version, activity.places)
     if version.state is VersionState.READY and version.notes:
-        return ngettext("{count} note on how it was read", "{count} notes on how it was read", len(version.notes))
+        is_whole = all(note.kind == NoteKind.RECOGNISED for note in version.notes)
+        return _("text recognised in images (OCR)") if is_whole else _("read only in part")
     return ""
 
 
@@ -356,8 +360,18 @@ def _progress(version: Version, progress: Progress | None) -> tuple[str, float]:
     else:
         text = _progress_text(version.state, total).format(done=number(done), total=number(total))
         share = done / total if total else 0.0
-    rate = _("{rate} a second").format(rate=number(progress.rate, 1)) if progress and progress.rate else ""
+    rate = _pace(progress) if progress and progress.rate else ""
     return " · ".join(filter(None, [text, rate, seen])), min(share, 1.0)
+
+
+def _pace(progress: Progress) -> str:
+    """How fast it goes; below one a second, how long one takes."""
+    if progress.rate >= 1:
+        return _("{rate} a second").format(rate=number(progress.rate, 1))
+    seconds = number(1 / progress.rate, 1 if progress.rate > 0.1 else 0)
+    if progress.stage is VersionState.PARSING:
+        return _("{seconds} s a page").format(seconds=seconds)
+    return _("{seconds} s a chunk").format(seconds=seconds)
 
 
 def _progress_text(stage: VersionState, total: int) -> str:
@@ -365,4 +379,4 @@ def _progress_text(stage: VersionState, total: int) -> str:
         return _("Making it searchable…")
     if stage is VersionState.EMBEDDING:
         return _("Chunk {done} of {total}") if total else _("Chunk {done}; the file is still being read")
-    return _("Page {done} of {total}") if total else _("Reading the file…")
+    return _("{done} of {total} pages read") if total else _("Reading the file…")

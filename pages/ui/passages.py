@@ -34,6 +34,9 @@ from pages.ui.resources import services
 _LABEL_CHARACTERS = 40
 _PAGE_CHUNKS = 20
 _NAMED_PLACES = 5
+# Lines below each other with tabs between their texts, other than items of a list with a tab behind their signs.
+_ROWS = re.compile(r"(?>^(?!(?:<mark>)?(?:[-*+•·▪◦‣–]|\(?\w{1,3}[.)])\t[^\t\n]*$).*\S\t.*(?:\n|\Z)){2,}", re.MULTILINE)
+_PADDED_CELLS = 50  # a short row gets as many at most, since one long row could ask for millions
 _FOLDED_CHARACTERS = 600  # above a match; less than the box shows
 
 STEP_NAMES = {
@@ -123,7 +126,7 @@ def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
     """Draw a passage: its place, its scores, and its text with the matching sentences marked and in view."""
     chunk = passage.chunk
     title = html.escape(place(passage.document_name, chunk.page, chunk.heading))
-    heading = f"<div class='zw-heading'>{html.escape(chunk.heading)}</div>" if chunk.heading else ""
+    heading = _heading(passage.document_name, chunk)
     if passage.also_in:
         heading += f"<div class='zw-heading'>{html.escape(_also_in(passage.also_in))}</div>"
     scores = "".join(f"<span><b>{html.escape(name)}</b> {value}</span>" for name, value in _scores(passage))
@@ -132,6 +135,17 @@ def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
         f"{heading}<div class='zw-scores'>{scores}</div>"
         f"<div class='zw-text'>{marked(chunk.text, terms, chunk.heading)}</div></div>"
     )
+
+
+def _heading(document_name: str, chunk: Chunk) -> str:
+    """The headings above a chunk, without what its place or its first line says already."""
+    titles = chunk.heading.split(" > ")
+    if titles[0] in place_label(document_name, chunk.page, chunk.heading):
+        titles = titles[1:]  # the name of a sheet
+    first = chunk.text.lstrip("# \n").partition("\n")[0].strip()
+    if titles and titles[-1].strip() == first:
+        titles = titles[:-1]
+    return f"<div class='zw-heading'>{html.escape(' > '.join(titles))}</div>" if any(titles) else ""
 
 
 def _also_in(places: Sequence[Place]) -> str:
@@ -154,6 +168,7 @@ def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
     fold = sentences[first - 1].start if first and sentences[first].start > _FOLDED_CHARACTERS else 0
     before: list[str] = []
     after: list[str] = []
+    folded = ""
     end = 0
     for sentence in sentences:
         parts = before if sentence.start < fold else after
@@ -165,8 +180,23 @@ def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
         end = sentence.start + len(sentence.text)
     if before:
         above = html.escape(_("The text above"))
-        after.insert(0, f"<details><summary>{above}</summary>{''.join(before)}</details>")
-    return "".join(after) + html.escape(text[end:])
+        folded = f"<details><summary>{above}</summary>{_with_tables(''.join(before))}</details>"
+    return folded + _with_tables("".join(after) + html.escape(text[end:]))
+
+
+def _with_tables(text: str) -> str:
+    """`text`, which is HTML, with a table of each stretch of rows as the parser of PDFs writes them: cells and tabs."""
+    return _ROWS.sub(lambda rows: _table(rows[0].splitlines()), text)
+
+
+def _table(rows: Sequence[str]) -> str:
+    width = min(max(row.count("\t") for row in rows), _PADDED_CELLS)
+    lines = []
+    for row in rows:
+        cells = row.replace("<mark>", "").replace("</mark>", "").split("\t")
+        cells = [f"<mark>{cell}</mark>" if "<mark>" in row and cell else cell for cell in cells]
+        lines.append("".join(f"<td>{cell}</td>" for cell in cells) + "<td></td>" * (width + 1 - len(cells)))
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def draw_citations(sources: Sequence[Source], key_suffix: str = "") -> int:
@@ -333,8 +363,8 @@ def open_chunks(user: User, document: Document) -> None:
 
 def draw_chunk(document_name: str, chunk: Chunk) -> None:
     place = filter(None, [f"#{chunk.ordinal + 1}", place_label(document_name, chunk.page, chunk.heading)])
-    heading = f"<div class='zw-heading'>{html.escape(chunk.heading)}</div>" if chunk.heading else ""
+    heading = _heading(document_name, chunk)
     st.html(
         f"<div class='zw-passage'><div class='zw-place'>{html.escape(' · '.join(place))}</div>{heading}"
-        f"<div class='zw-text'>{html.escape(chunk.text)}</div></div>"
+        f"<div class='zw-text'>{_with_tables(html.escape(chunk.text))}</div></div>"
     )

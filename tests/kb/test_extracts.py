@@ -76,6 +76,8 @@ def test_sentences_keep_all_text(text: str, sentences: list[str]) -> None:
         ("- a seal", Part.ITEM),
         ("• 护照", Part.ITEM),
         ("12. Open the valve.", Part.ITEM),
+        ("12.\tOpen the valve.", Part.ITEM),
+        ("12.\tOpen the valve.\t3 min", Part.ROW),
         ("3、关闭阀门", Part.ITEM),
         ("（二）罚款", Part.ITEM),
         ("1.5 bar is enough.", Part.PROSE),

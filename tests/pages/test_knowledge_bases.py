@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from uuid import uuid4
@@ -319,7 +320,11 @@ def test_running_document_shows_its_progress(installation: Installation, visitor
     assert "Reading the file… · last update" in visitor.text(f"document-{document.id}")
     installation.services.board.write(document.latest.id, progress)
     visitor.run()
-    assert "Page 1,200 of 3,000 · 12.5 a second · last update" in visitor.text(f"document-{document.id}")
+    assert "1,200 of 3,000 pages read · 12.5 a second · last update" in visitor.text(f"document-{document.id}")
+    slow = replace(progress, done=2, total=12, rate=0.04)
+    installation.services.board.write(document.latest.id, slow)
+    visitor.run()
+    assert "2 of 12 pages read · 25 s a page · last update" in visitor.text(f"document-{document.id}")
 
 
 def test_postponed_document_shows_the_cause_and_the_next_try(installation: Installation, visitor: Visitor) -> None:
@@ -447,7 +452,8 @@ def test_notes_say_what_was_not_read(installation: Installation, visitor: Visito
     pages = ["Contract between Alder and Birch", None, None, "Signed", None]
     (document,) = installation.documents(installation.filled(files={"contract.pdf": samples.make_pdf(pages)}))
     visitor.go_to("knowledge_bases")
-    assert "1 note on how it was read" in visitor.text()
+    assert "read only in part" in visitor.text()
+    assert visitor.rows[str(document.id)]["hint"] == "Pages 2–3, 5 hold only images, and no text was read there."
     visitor.click(f"chunks-{document.id}")
     assert "Pages 2–3, 5 hold only images, and no text was read there." in visitor.text()
 

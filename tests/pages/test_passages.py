@@ -28,6 +28,28 @@ def test_match_deep_in_a_text_is_in_view() -> None:
     assert shown == "Rivers flow. <mark>A pear is green.</mark>"
 
 
+def test_rows_of_a_page_are_drawn_as_a_table() -> None:
+    html = marked("Staff\n\nName\tCity\nAnna\tBerlin\n\tParis\tFrance\n\nThe end", ["anna"])
+    assert html == (
+        "Staff\n\n<table>"
+        "<tr><td>Name</td><td>City</td><td></td></tr>"
+        "<tr><td><mark>Anna</mark></td><td><mark>Berlin</mark></td><td></td></tr>"
+        "<tr><td></td><td>Paris</td><td>France</td></tr>"
+        "</table>\nThe end"
+    )
+
+
+def test_tabs_that_indent_code_or_items_stay() -> None:
+    for text in ("if a:\n\tb()\n\tc()", "1.\tOpen it.\n2.\tClose it.", "Contents\t3\nThe end"):
+        assert marked(text, []) == text
+
+
+def test_endless_rows_are_drawn_in_time() -> None:
+    text = "a\t" * 30_000 + "\n" + "b" * 30_000
+    assert marked(text, []) == text
+    assert len(marked("a\t" * 20_000 + "a\n" + "a\tb\n" * 5_000, [])) < 3_000_000
+
+
 def test_without_a_match_nothing_is_folded() -> None:
     text = "Rivers flow. " * 100
     assert marked(text, ["pear"]) == text
