@@ -5,15 +5,11 @@ Only what the file holds takes time and memory: a cell at the far corner of a sh
 
 from __future__ import annotations
 
-import posixpath
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Any
 
 from lxml import etree
 
@@ -22,6 +18,7 @@ from kb.parsing.builder import clean
 from kb.parsing.charts import chart_titles
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.number_formats import BUILT_IN, GENERAL, format_number
+from kb.parsing.open_package import OpenPackage
 from kb.parsing.symbols import read_symbols
 from kb.parsing.table_rows import SPANNED, below, number_text
 
@@ -38,15 +35,6 @@ _LEVELS = {"superscript": RAISED, "subscript": LOWERED}
 _REFERENCE = re.compile(r"([A-Z]{1,3})\d*", re.IGNORECASE)
 
 Element = Any  # lxml gives no types
-
-
-@dataclass(frozen=True, slots=True)
-class _Relation:
-    """A pointer from one part to another: its id, the last word of its type, and the other part's path."""
-
-    id: str
-    kind: str
-    part: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +56,21 @@ class MergedRange:
 
 
 class Workbook:
-    """An open workbook. Errors while it is read: those of `zipfile`, `lxml` and of missing values (`LookupError`)."""
+    """The sheets of an open file. Errors: those of `OpenPackage`, and `LookupError` for missing values."""
 
-    def __init__(self, path: Path) -> None:
-        with ExitStack() as stack:
-            self._archive = stack.enter_context(zipfile.ZipFile(path))
-            self._members = {name.replace("\\", "/").lower(): name for name in self._archive.namelist()}
-            main = self._main_part()
-            root = self._parse(main)
-            parts = {each.id: each.part for each in self._relations(main) if each.kind in _SHEETS}
-            others = {each.kind: each.part for each in self._relations(main)}
-            self._sheets = [(sheet.get("name", ""), parts.get(_relation_id(sheet))) for sheet in root.iter("{*}sheet")]
-            properties = root.find("{*}workbookPr")
-            self._starts_1904 = properties is not None and properties.get("date1904") in ("1", "true")
-            self._strings = list(self._shared_strings(others.get("sharedStrings", "")))
-            self._formats = self._cell_formats(others.get("styles", ""))
-            self._comments: dict[str, str] = {}  # of the sheet that is read
-            self.unstored_formulas = 0  # in the rows that were read
-            stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._archive.close()
+    def __init__(self, package: OpenPackage) -> None:
+        self._package = package
+        main = package.main_part("xl/workbook.xml")
+        root = package.parse(main)
+        parts = {each.id: each.part for each in package.relations(main) if each.kind in _SHEETS}
+        others = {each.kind: each.part for each in package.relations(main)}
+        self._sheets = [(sheet.get("name", ""), parts.get(_relation_id(sheet))) for sheet in root.iter("{*}sheet")]
+        properties = root.find("{*}workbookPr")
+        self._starts_1904 = properties is not None and properties.get("date1904") in ("1", "true")
+        self._strings = list(self._shared_strings(others.get("sharedStrings", "")))
+        self._formats = self._cell_formats(others.get("styles", ""))
+        self._comments: dict[str, str] = {}  # of the sheet that is read
+        self.unstored_formulas = 0  # in the rows that were read
 
     @property
     def sheet_names(self) -> list[str]:
@@ -103,10 +82,11 @@ class Workbook:
         The cells that a merged one covers hold its text below it, and `SPANNED` to the right.
         """
         part = self._sheets[index][1]
-        if part is None or part not in self._members:
+        if part is None or part not in self._package:
             return
         self._comments = dict(self._sheet_comments(part))
         yield from fill_merged(self._numbered_rows(part), self._merged_ranges(part))
+        yield from comment_rows(self._comments.values())
 
     def _numbered_rows(self, part: str) -> Iterator[tuple[int, list[str]]]:
         number = 0
@@ -115,46 +95,27 @@ class Workbook:
             yield number, self._cells(row)
 
     def box_texts(self, index: int) -> Iterator[str]:
-        """The texts of boxes that are drawn on a sheet, descriptions of images, and titles of charts."""
-        part = self._sheets[index][1]
-        for drawing in self._parts_of(part or "", "drawing"):
-            root = self._parse_aside(drawing)
-            for box in root.iter("{*}txBody"):
-                lines = ("".join(text.text or "" for text in line.iter("{*}t")) for line in box.iterchildren("{*}p"))
-                yield "\n".join(filter(None, map(clean, lines)))
-            for image in root.iter("{*}pic"):
-                yield next((alt_text(each.get("descr")) for each in image.iter("{*}cNvPr")), "")
-            for chart in self._parts_of(drawing, "chart"):
-                yield "\n".join(chart_titles(self._parse_aside(chart)))
-
-    def _parts_of(self, part: str, kind: str) -> list[str]:
-        """The parts of a kind that a part points to, as far as the file has them."""
-        return [each.part for each in self._relations(part) if each.kind == kind and each.part in self._members]
+        return drawn_texts(self._package, self._sheets[index][1] or "")
 
     def _sheet_comments(self, part: str) -> Iterator[tuple[str, str]]:
         """The comments of a sheet by cell."""
-        for comments in self._parts_of(part, "comments"):
-            for comment in self._parse_aside(comments).iter("{*}comment"):
+        for comments in self._package.parts_of(part, "comments"):
+            for comment in self._package.parse_aside(comments).iter("{*}comment"):
                 text = "".join(map(_string, comment.iterchildren("{*}text")))
                 yield comment.get("ref", ""), " ".join(text.split())
-        threads: dict[str, list[str]] = {}  # instead of what older programs show for them
-        for comments in self._parts_of(part, "threadedComment"):
-            for comment in self._parse_aside(comments).iter("{*}threadedComment"):
-                text = clean(comment.findtext("{*}text") or "")
-                threads.setdefault(comment.get("ref", ""), []).append(" ".join(text.split()))
-        yield from ((cell, " / ".join(filter(None, texts))) for cell, texts in threads.items())
+        yield from threaded_comments(self._package, part)
 
     def _merged_ranges(self, part: str) -> list[MergedRange]:
         """The file names them behind the rows, so they are looked for in its bytes at first."""
         found: list[MergedRange] = []
         rest = b""
-        with self._archive.open(self._members[part]) as file:
+        with self._package.open(part) as file:
             while (block := file.read(_BLOCK_BYTES)) and len(found) < _MAX_MERGED:
                 text = rest + block
                 at = 0
                 for match in _MERGED.finditer(text):
                     left, top, right, bottom = (each.decode() for each in match.groups())
-                    found.append(MergedRange(int(top), int(bottom), _column(left), _column(right)))
+                    found.append(MergedRange(int(top), int(bottom), column_number(left), column_number(right)))
                     at = match.end()
                 rest = text[max(at, len(text) - 300) :]
         return found
@@ -163,9 +124,9 @@ class Workbook:
         cells: list[str] = []
         for cell in row.iterchildren("{*}c"):
             text = self._text(cell)
-            if comment := self._comments.get(cell.get("r", "")):
+            if comment := self._comments.pop(cell.get("r", ""), ""):
                 text = f"{text} [comment: {comment}]".strip()
-            column = _column(cell.get("r", "")) or len(cells) + 1
+            column = column_number(cell.get("r", "")) or len(cells) + 1
             if text and column <= _MAX_COLUMNS:
                 cells += [""] * (column - len(cells))
                 cells[column - 1] = text
@@ -202,35 +163,15 @@ class Workbook:
 
     # --- the other parts of the file ---
 
-    def _main_part(self) -> str:
-        """Usually xl/workbook.xml, but the package says."""
-        named = (each.part for each in self._relations("") if each.kind == "officeDocument")
-        return next((part for part in named if part in self._members), "xl/workbook.xml")
-
-    def _relations(self, part: str) -> list[_Relation]:
-        """Where a part, or the whole package (""), points to."""
-        path = PurePosixPath(part)
-        listed = (path.parent / "_rels" / f"{path.name}.rels").as_posix()
-        if listed not in self._members:
-            return []
-        found = []
-        for each in self._parse(listed).iterchildren("{*}Relationship"):
-            target = each.get("Target", "").replace("\\", "/")
-            whole = posixpath.normpath(posixpath.join("/", path.parent, target))  # an absolute one replaces the folder
-            found.append(
-                _Relation(each.get("Id", ""), each.get("Type", "").rpartition("/")[2], whole.lstrip("/").lower())
-            )
-        return found
-
     def _shared_strings(self, part: str) -> Iterator[str]:
-        if part in self._members:
+        if part in self._package:
             yield from map(_string, self._elements(part, "si"))
 
     def _cell_formats(self, part: str) -> list[str]:
         """The number format of each cell style."""
-        if part not in self._members:
+        if part not in self._package:
             return []
-        root = self._parse(part)
+        root = self._package.parse(part)
         codes = dict(BUILT_IN)
         codes |= {int(each.get("numFmtId", "0")): each.get("formatCode", "") for each in root.iter("{*}numFmt")}
         styles = root.find("{*}cellXfs")
@@ -238,26 +179,45 @@ class Workbook:
             return []
         return [codes.get(int(style.get("numFmtId") or 0), GENERAL) for style in styles.iterchildren("{*}xf")]
 
-    def _parse(self, part: str) -> Element:
-        with self._archive.open(self._members[part]) as file:
-            return etree.parse(file, etree.XMLParser(resolve_entities=False, no_network=True)).getroot()
-
-    def _parse_aside(self, part: str) -> Element:
-        """A part that may be damaged without loss of the cells."""
-        try:
-            return self._parse(part)
-        except (etree.XMLSyntaxError, zipfile.BadZipFile):
-            return etree.Element("damaged")
-
     def _elements(self, part: str, name: str) -> Iterator[Element]:
         """Each element of that name, which is gone once the next one is asked for."""
-        with self._archive.open(self._members[part]) as file:
+        with self._package.open(part) as file:
             found = etree.iterparse(file, tag=f"{{*}}{name}", resolve_entities=False, no_network=True, huge_tree=True)
             for _event, element in found:
                 yield element
                 element.clear()
                 while element.getprevious() is not None:
                     del element.getparent()[0]
+
+
+def drawn_texts(package: OpenPackage, sheet: str) -> Iterator[str]:
+    """The texts of boxes that are drawn on a sheet, descriptions of images, and titles of charts; some are empty."""
+    for drawing in package.parts_of(sheet, "drawing"):
+        root = package.parse_aside(drawing)
+        for box in root.iter("{*}txBody"):
+            lines = ("".join(text.text or "" for text in line.iter("{*}t")) for line in box.iterchildren("{*}p"))
+            yield "\n".join(filter(None, map(clean, lines)))
+        for image in root.iter("{*}pic"):
+            yield next((alt_text(each.get("descr")) for each in image.iter("{*}cNvPr")), "")
+        for chart in package.parts_of(drawing, "chart"):
+            yield "\n".join(chart_titles(package.parse_aside(chart)))
+
+
+def threaded_comments(package: OpenPackage, sheet: str) -> Iterator[tuple[str, str]]:
+    """Comments with their replies by cell; older programs are shown a comment that says what this is."""
+    threads: dict[str, list[str]] = {}
+    for comments in package.parts_of(sheet, "threadedComment"):
+        for comment in package.parse_aside(comments).iter("{*}threadedComment"):
+            text = clean(comment.findtext("{*}text") or "")
+            threads.setdefault(comment.get("ref", ""), []).append(" ".join(text.split()))
+    return ((cell, " / ".join(filter(None, texts))) for cell, texts in threads.items())
+
+
+def comment_rows(comments: Iterable[str]) -> Iterator[list[str]]:
+    """Comments on cells without content, behind a gap."""
+    for comment in filter(None, comments):
+        yield []
+        yield [f"[comment: {comment}]"]
 
 
 def fill_merged(rows: Iterable[tuple[int, list[str]]], ranges: Iterable[MergedRange]) -> Iterator[list[str]]:
@@ -298,14 +258,14 @@ def _string(item: Element) -> str:
     return clean(join_runs(runs))
 
 
-def _column(reference: str) -> int:
+def column_number(reference: str) -> int:
     """1 for A, 27 for AA; 0 if the reference names no column."""
     match = _REFERENCE.match(reference)
-    return _column_number(match.group(1).upper()) if match else 0
+    return _number_of(match.group(1).upper()) if match else 0
 
 
 @lru_cache(maxsize=_MAX_COLUMNS)
-def _column_number(letters: str) -> int:
+def _number_of(letters: str) -> int:
     number = 0
     for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1

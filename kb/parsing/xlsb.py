@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import posixpath
+import re
 import struct
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Self
-
-from lxml import etree
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, clean
 from kb.parsing.number_formats import BUILT_IN, GENERAL, format_number
+from kb.parsing.open_package import OpenPackage
 from kb.parsing.table_rows import number_text
-from kb.parsing.workbook import MergedRange, fill_merged
+from kb.parsing.workbook import MergedRange, column_number, comment_rows, drawn_texts, fill_merged, threaded_comments
 from kb.parsing.xlsx import write_sheets
 
-_ROW, _RK, _ERROR, _BOOLEAN, _REAL, _STRING, _SHARED = 0, 2, 3, 4, 5, 6, 7
+_ROW, _BLANK, _RK, _ERROR, _BOOLEAN, _REAL, _STRING, _SHARED = 0, 1, 2, 3, 4, 5, 6, 7
 _FORMULAS = {8: _STRING, 9: _REAL, 10: _BOOLEAN, 11: _ERROR}  # each begins like the cell of its result
 _SHARED_ITEM, _FORMAT, _XF, _CELL_XFS, _CELL_XFS_END = 19, 44, 47, 617, 618
 _PROPERTIES, _SHEET, _MERGED = 153, 156, 176
+_COMMENT, _COMMENT_TEXT = 635, 637
+_REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 _ERRORS = {0: "#NULL!", 7: "#DIV/0!", 15: "#VALUE!", 23: "#REF!", 29: "#NAME?", 36: "#NUM!", 42: "#N/A"}
 _MAX_COLUMNS = 16_384
 _MAX_MERGED = 100_000
@@ -30,36 +28,31 @@ _MAX_RECORD = 10_000_000  # bytes
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
-    with _Workbook(source.path) as workbook:
-        yield from write_sheets(source, workbook)
+    with OpenPackage(source.path) as package:
+        yield from write_sheets(source, _Workbook(package))
 
 
 class _Workbook:
-    """An open workbook; comments, boxes and raised text are not read."""
+    """The sheets of an open file; raised text is not read."""
 
-    def __init__(self, path: Path) -> None:
-        self._archive = zipfile.ZipFile(path)
+    def __init__(self, package: OpenPackage) -> None:
+        self._package = package
         self.unstored_formulas = 0
-        self._members = {name.lower(): name for name in self._archive.namelist()}
-        parts = self._relations()
+        main = package.main_part("xl/workbook.bin")
+        parts = {each.id: each.part for each in package.relations(main)}
+        others = {each.kind: each.part for each in package.relations(main)}
         self._starts_1904 = False
         self._sheets: list[tuple[str, str]] = []  # name and part
-        for kind, data in self._records("xl/workbook.bin"):
+        for kind, data in self._records(main):
             if kind == _PROPERTIES:
                 self._starts_1904 = bool(data[0] & 1)
             elif kind == _SHEET:
                 relation, end = _wide(data, 8)
                 self._sheets.append((clean(_wide(data, end)[0]), parts.get(relation, "")))
-        self._strings = [
-            clean(_wide(data, 1)[0]) for kind, data in self._records("xl/sharedstrings.bin") if kind == _SHARED_ITEM
-        ]
-        self._formats = list(self._cell_formats())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._archive.close()
+        strings = self._records(others.get("sharedStrings", "xl/sharedstrings.bin"))
+        self._strings = [clean(_wide(data, 1)[0]) for kind, data in strings if kind == _SHARED_ITEM]
+        self._formats = list(self._cell_formats(others.get("styles", "xl/styles.bin")))
+        self._comments: dict[tuple[int, int], str] = {}  # of the sheet that is read, by row and column
 
     @property
     def sheet_names(self) -> list[str]:
@@ -67,10 +60,12 @@ class _Workbook:
 
     def rows(self, index: int) -> Iterator[list[str]]:
         part = self._sheets[index][1]
+        self._comments = dict(self._sheet_comments(part))
         yield from fill_merged(self._numbered_rows(part), self._merged_ranges(part))
+        yield from comment_rows(self._comments.values())
 
     def box_texts(self, index: int) -> Iterator[str]:
-        return iter(())
+        return drawn_texts(self._package, self._sheets[index][1])
 
     def _numbered_rows(self, part: str) -> Iterator[tuple[int, list[str]]]:
         number, cells = 0, list[str]()
@@ -78,15 +73,19 @@ class _Workbook:
             if kind == _ROW:
                 yield number, cells
                 number, cells = struct.unpack_from("<I", data)[0] + 1, []
-            elif _RK <= kind <= max(_FORMULAS):
+            elif _BLANK <= kind <= max(_FORMULAS):
                 column, style = struct.unpack_from("<II", data)
                 text = self._text(_FORMULAS.get(kind, kind), data, style & 0xFFFFFF)
+                if comment := self._comments.pop((number - 1, column), ""):
+                    text = f"{text} [comment: {comment}]".strip()
                 if text and column < _MAX_COLUMNS:
                     cells += [""] * (column + 1 - len(cells))
                     cells[column] = text
         yield number, cells
 
     def _text(self, kind: int, data: bytes, style: int) -> str:
+        if kind == _BLANK:
+            return ""
         if kind == _STRING:
             return clean(_wide(data, 8)[0])
         if kind == _SHARED:
@@ -110,22 +109,25 @@ class _Workbook:
 
     # --- the parts of the file ---
 
-    def _relations(self) -> dict[str, str]:
-        """The sheets' parts by the ids that the workbook calls them."""
-        name = self._members.get("xl/_rels/workbook.bin.rels")
-        if name is None:
-            return {}
-        root = etree.fromstring(self._archive.read(name), etree.XMLParser(resolve_entities=False, no_network=True))
-        return {
-            each.get("Id", ""): posixpath.normpath(posixpath.join("/xl", each.get("Target", ""))).lstrip("/").lower()
-            for each in root.iterchildren("{*}Relationship")
-        }
+    def _sheet_comments(self, part: str) -> Iterator[tuple[tuple[int, int], str]]:
+        """The comments of a sheet by row and column, counted from 0."""
+        cell = (0, 0)
+        for comments in self._package.parts_of(part, "comments"):
+            for kind, data in self._records(comments):
+                if kind == _COMMENT:
+                    row, _last, column = struct.unpack_from("<III", data, 4)
+                    cell = (row, column)
+                elif kind == _COMMENT_TEXT:
+                    yield cell, " ".join(clean(_wide(data, 1)[0]).split())
+        for reference, text in threaded_comments(self._package, part):
+            if match := _REFERENCE.fullmatch(reference):
+                yield (int(match[2]) - 1, column_number(match[1]) - 1), text
 
-    def _cell_formats(self) -> Iterator[str]:
+    def _cell_formats(self, part: str) -> Iterator[str]:
         """The number format of each cell style."""
         codes = dict(BUILT_IN)
         is_inside = False
-        for kind, data in self._records("xl/styles.bin"):
+        for kind, data in self._records(part):
             if kind == _FORMAT:
                 codes[struct.unpack_from("<H", data)[0]] = _wide(data, 2)[0]
             elif kind in (_CELL_XFS, _CELL_XFS_END):
@@ -135,10 +137,9 @@ class _Workbook:
 
     def _records(self, part: str) -> Iterator[tuple[int, bytes]]:
         """The kind and the content of each record of a part; none if there is no such part."""
-        name = self._members.get(part)
-        if name is None:
+        if part not in self._package:
             return
-        with self._archive.open(name) as file:
+        with self._package.open(part) as file:
             data, at = file.read(_BLOCK_BYTES), 0
             while at < len(data):
                 if len(data) - at < _BLOCK_BYTES // 2:

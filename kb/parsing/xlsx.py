@@ -9,6 +9,7 @@ from typing import Protocol
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.open_package import OpenPackage
 from kb.parsing.tables import table_lines
 from kb.parsing.workbook import Workbook
 
@@ -16,8 +17,8 @@ _BATCH = 1_000  # rows
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
-    with Workbook(source.path) as workbook:
-        yield from write_sheets(source, workbook)
+    with OpenPackage(source.path) as package:
+        yield from write_sheets(source, Workbook(package))
 
 
 class Sheets(Protocol):

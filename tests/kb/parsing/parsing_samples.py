@@ -371,8 +371,10 @@ def make_xlsx(sheets: dict[str, list[list[str | float]]]) -> bytes:
     return make_zip(parts)
 
 
-def make_sheet(cells: str, formats: Sequence[str] = (), merged: Sequence[str] = (), box: str = "") -> bytes:
-    """A workbook with one sheet of these rows, a comment on B9, and a cell style 1, 2, … for each number format."""
+def make_sheet(
+    cells: str, formats: Sequence[str] = (), merged: Sequence[str] = (), box: str = "", comment: str = ""
+) -> bytes:
+    """A workbook with these rows, perhaps with a comment on B9, and a cell style 1, 2, … for each number format."""
     ranges = "".join(f'<mergeCell ref="{each}"/>' for each in merged)
     codes = "".join(f'<numFmt numFmtId="{164 + n}" formatCode={quoteattr(code)}/>' for n, code in enumerate(formats))
     styles = "".join(f'<xf numFmtId="{164 + n}"/>' for n in range(len(formats)))
@@ -393,7 +395,7 @@ def make_sheet(cells: str, formats: Sequence[str] = (), merged: Sequence[str] = 
         f'<Relationship Id="r1" Type="{_OFFICE}/comments" Target="../comments1.xml"/>'
         f'<Relationship Id="r2" Type="{_OFFICE}/drawing" Target="/xl/drawing1.xml"/></Relationships>',
         "xl/comments1.xml": f'<comments xmlns="{_SHEET}"><commentList><comment ref="B9"><text>'
-        "<t>From July: 15</t></text></comment></commentList></comments>",
+        f"<t>{comment}</t></text></comment></commentList></comments>",
         "xl/drawing1.xml": f'<d:wsDr xmlns:d="urn:d" xmlns:a="urn:a"><d:sp><d:txBody>{box}</d:txBody></d:sp></d:wsDr>',
         "xl/worksheets/s1.xml": f'<worksheet xmlns="{_SHEET}"><sheetData>{cells}</sheetData><mergeCells>{ranges}'
         "</mergeCells></worksheet>",
@@ -586,9 +588,12 @@ def make_epub(chapters: Mapping[str, str], contents: Mapping[str, str], more: Ma
 
 
 def make_xlsb(
-    rows: Sequence[Sequence[str | float | bool]], formats: Sequence[str], merged: Sequence[int] = ()
+    rows: Sequence[Sequence[str | float | bool]], formats: Sequence[str], merged: Sequence[int] = (), comment: str = ""
 ) -> bytes:
-    """A binary workbook with one sheet. Each column has a number format; `merged` is as for `make_xls`."""
+    """A binary workbook with one sheet, perhaps with a comment on B2.
+
+    Each column has a number format; `merged` is as for `make_xls`.
+    """
 
     def number(value: int) -> bytes:
         return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + number(value >> 7)
@@ -629,6 +634,10 @@ def make_xlsb(
         "xl/workbook.bin": book + record(144) + record(157, bytes(26)) + record(132),
         "xl/_rels/workbook.bin.rels": f'<Relationships xmlns="{_RELATIONS}">{relation}</Relationships>',
         "xl/worksheets/sheet1.bin": sheet,
+        "xl/worksheets/_rels/sheet1.bin.rels": f'<Relationships xmlns="{_RELATIONS}"><Relationship Id="r1" '
+        f'Type="{_OFFICE}/comments" Target="../comments1.bin"/></Relationships>',
+        "xl/comments1.bin": record(635, struct.pack("<IIIII", 0, 1, 1, 1, 1) + bytes(16))
+        + record(637, b"\0" + wide(comment)),
         "xl/sharedStrings.bin": record(159, struct.pack("<II", len(strings), len(strings))) + items + record(160),
         "xl/styles.bin": record(615, struct.pack("<I", len(formats))) + codes + record(616)
         + record(617, struct.pack("<I", len(formats))) + styles + record(618),

@@ -92,3 +92,10 @@ def test_damaged_files(tmp_path: Path, name: str) -> None:
             parse(tmp_path, name, whole)
     with pytest.raises(DamagedFile):
         parse(tmp_path, name, whole[:1_200] + main.encode("utf-16-le") + b"\0\0")
+
+
+def test_comments_of_binary_workbooks(tmp_path: Path) -> None:
+    content = samples.make_xlsb([["Key", "Value"], ["a", 1.5], ["b", 2]], ["General"] * 2, comment="From July: 15")
+    assert parse(tmp_path, "a.xlsb", content).text.split("\n")[1] == "Key: a; Value: 1.5 [comment: From July: 15]"
+    alone = samples.make_xlsb([["Key"], ["a"]], ["General"], comment="Count again")
+    assert parse(tmp_path, "a.xlsb", alone).text == "Rates\nKey\na\n[comment: Count again]"

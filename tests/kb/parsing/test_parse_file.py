@@ -845,7 +845,7 @@ def test_xlsx_comments_and_boxes(tmp_path: Path) -> None:
     box = (
         "<a:p><a:r><a:t>Rates are </a:t></a:r><a:r><a:t>net.</a:t></a:r></a:p><a:p><a:r><a:t>Per day.</a:t></a:r></a:p>"
     )
-    document = parse(tmp_path, "a.xlsx", samples.make_sheet(rows, box=box))
+    document = parse(tmp_path, "a.xlsx", samples.make_sheet(rows, box=box, comment="From July: 15"))
     assert document.text == "S\nProduct: Basic; Rate: 12 [comment: From July: 15]\n\nRates are net.\nPer day."
     alone = parse(tmp_path, "b.xlsx", samples.make_sheet("", box="<a:p><a:r><a:t>Only this</a:t></a:r></a:p>"))
     assert alone.text == "S\n\nOnly this"
