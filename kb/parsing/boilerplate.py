@@ -19,8 +19,11 @@ _MIN_ROWS = 4  # of a table
 _MAX_KNOWN = 50  # places of one text
 _DIGITS = re.compile(r"\d+")
 _CELLS = re.compile(r"\t|\s[|·•]\s")
-_PAGE = r"(?:pages?|p\.?|pp\.?|seite|página|pagina|strana|стр(?:аница|\.)?|s\.)"
-_OF = r"(?:of|/|von|de|sur|di|из|\||,?\s*共)"
+_PAGE = (
+    r"(?:pages?|p\.?|pp\.?|seite|páginas?|pág\.?|pagina|blad|side|sida|sivu|strona|strana|oldal|sayfa|trang|halaman"
+    r"|стр(?:аница|\.)?|s\.)"
+)
+_OF = r"(?:of|/|von|van|av|af|de|sur|di|z|od|из|\||,?\s*共)"
 _NUMBER = r"(?:\d{1,5}|[ivxlc]{1,7})"
 _PAGE_NUMBER = re.compile(
     rf"[-–—~·•|\[(（]*\s*(?:{_PAGE}\s*{_NUMBER}?(?:\s*{_OF}\s*{_NUMBER}?)?|{_NUMBER}(?:\s*{_OF}\s*{_NUMBER})?"
@@ -35,6 +38,7 @@ _SAYS_PAGE = re.compile(
 )
 _NUMBER_BESIDE = re.compile(r"(?P<before>\d{1,4})\s+(?P<header>\D.*)|(?P<title>.*\S)\s+(?P<behind>\d{1,4})")
 _NUMBERED = re.compile(r"(?:\b(?:no|nr|num|number|nummer|lesson|part|version)|[№#:号])\W*$", re.IGNORECASE)
+_OF_CHAPTER = re.compile(r"(?P<chapter>[A-Z]{1,2}|\d{1,3})\s?[-–]\s?(?P<page>\d{1,4})")  # A-12, 3-1
 _LONG_HEADER = re.compile(r"(?:\S+\s+){2}\S|[\u3040-\u9fff\uac00-\ud7a3]{6}")
 
 
@@ -94,7 +98,7 @@ class RunningLines:
                 continue
             elif any(map(place.is_repeated, others)):
                 self._known[place.key] = [*self._known[place.key], place][-_MAX_KNOWN:]
-                if not is_page_number(line.text):
+                if not is_page_number(line.text) and not _OF_CHAPTER.fullmatch(line.text.strip()):
                     first.append(line)
             else:
                 own.append(line)
@@ -131,6 +135,8 @@ def _without_page_number(text: str) -> tuple[str, tuple[int, ...]]:
         numbers.extend(map(int, _DIGITS.findall(match.group())))
         return f" {_MARK} "
 
+    if of_chapter := _OF_CHAPTER.fullmatch(text.strip()):
+        return f"{of_chapter['chapter']}-{_MARK}", (int(of_chapter["page"]),)
     cells = [
         (_PAGE_NUMBER if is_page_number(cell) else _SAYS_PAGE).sub(mark, cell) for cell in _CELLS.split(text.strip())
     ]

@@ -45,6 +45,7 @@ _SAMPLE, _MOSTLY_OVERLAPPING = 10, 0.6
 _SPACE = 0.27  # between the shapes of letters; inside words it is about a tenth
 _SPACE_OF_ADVANCE = 1.25  # of the average distance from one character to the next
 _SAME_BASELINE = 0.06
+_HALF_HEIGHT = 0.3  # of the character size
 _LEVEL = 0.001  # radians
 _SAME_ANGLE = math.radians(3)
 _MOSTLY = 0.5
@@ -86,16 +87,31 @@ def read_page(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> tuple
     for glyph in glyphs:
         groups.setdefault(round(glyph.style.angle / (2 * _SAME_ANGLE)), []).append(glyph)
     rulings = read_rulings(page)
-    lines: list[Line] = []
-    for group in sorted(groups.values(), key=len, reverse=True):
-        of_group = _turned(rulings, group[0].style.angle)
-        found = read_lines(with_rows_of_tables(list(join_letters(_runs(group, of_group))), of_group), of_group)
-        for line in found:
-            line.box = _box(page, line, group[0].style.angle)
-        lines += found
+    found: list[tuple[Line, float]] = []  # with the angle of its text
+    for group in sorted(groups.values(), key=len):
+        angle = group[0].style.angle
+        of_group = _turned(rulings, angle)
+        labels = [_label(line, other - angle) for line, other in found] if of_group else []
+        runs = with_rows_of_tables([*join_letters(_runs(group, of_group)), *labels], of_group)
+        left_over = {id(run) for run in runs}
+        found = [each for each, label in zip(found, labels, strict=True) if id(label) in left_over] if labels else found
+        runs = [run for run in runs if not any(run is label for label in labels)]
+        found = [*((line, angle) for line in read_lines(runs, of_group)), *found]
+    for line, angle in found:
+        line.box = _box(page, line, angle)
+        line.baseline -= min(
+            y for _x, y in turned(((left, bottom), (right, top), (left, top), (right, bottom)), -angle)
+        )
     angle = max(groups.values(), key=len)[0].style.angle if groups else 0.0
     is_turned = abs(math.sin(angle)) > _MOSTLY
-    return lines, right - left if is_turned else top - bottom
+    return [line for line, _angle in found], right - left if is_turned else top - bottom
+
+
+def _label(line: Line, angle: float) -> TextRun:
+    """A line of text as it stands beside text at another angle, where it may be in a cell of a table."""
+    xs, ys = zip(*turned(corners(line), angle), strict=True)
+    baseline = (min(ys) + max(ys)) / 2 - _HALF_HEIGHT * line.size
+    return TextRun(line.text, min(xs), max(xs), baseline, line.size)
 
 
 def _letters(text: str) -> str:

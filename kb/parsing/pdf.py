@@ -19,13 +19,24 @@ import pypdfium2
 from pypdf import PdfReader
 from pypdf.errors import DeprecationError, FileNotDecryptedError, PyPdfError, WrongPasswordError
 from pypdfium2.raw import (
+    FPDF_ANNOT_CARET,
+    FPDF_ANNOT_CIRCLE,
+    FPDF_ANNOT_FLAG_HIDDEN,
     FPDF_ANNOT_FREETEXT,
     FPDF_ANNOT_HIGHLIGHT,
+    FPDF_ANNOT_INK,
+    FPDF_ANNOT_LINE,
+    FPDF_ANNOT_POLYGON,
+    FPDF_ANNOT_POLYLINE,
+    FPDF_ANNOT_SQUARE,
+    FPDF_ANNOT_SQUIGGLY,
+    FPDF_ANNOT_STAMP,
     FPDF_ANNOT_STRIKEOUT,
     FPDF_ANNOT_TEXT,
     FPDF_ANNOT_UNDERLINE,
     FPDF_ERR_PASSWORD,
     FPDF_WCHAR,
+    FPDFAnnot_GetFlags,
     FPDFAnnot_GetStringValue,
     FPDFAnnot_GetSubtype,
     FPDFPage_CloseAnnot,
@@ -55,7 +66,11 @@ _MAX_FIELD_DEPTH = 20
 _PASSWORD = 1 << 13  # flag of a text field
 _RADIO, _PUSH_BUTTON = 1 << 15, 1 << 16
 _OFF = "/Off"
-_NOTES = (FPDF_ANNOT_TEXT, FPDF_ANNOT_HIGHLIGHT, FPDF_ANNOT_UNDERLINE, FPDF_ANNOT_STRIKEOUT)
+_NOTES = (
+    *(FPDF_ANNOT_TEXT, FPDF_ANNOT_HIGHLIGHT, FPDF_ANNOT_UNDERLINE, FPDF_ANNOT_STRIKEOUT, FPDF_ANNOT_SQUIGGLY),
+    *(FPDF_ANNOT_CARET, FPDF_ANNOT_STAMP, FPDF_ANNOT_INK, FPDF_ANNOT_LINE, FPDF_ANNOT_SQUARE, FPDF_ANNOT_CIRCLE),
+    *(FPDF_ANNOT_POLYGON, FPDF_ANNOT_POLYLINE),
+)
 _MAX_ANNOTATIONS = 1_000
 _MAX_COMMENT_BYTES = 1_000_000
 _CHARACTERS = ctypes.POINTER(FPDF_WCHAR)
@@ -64,6 +79,8 @@ _LOOK_AHEAD = 2  # pages: left and right ones have headers of their own
 _DOUBLES = re.compile(
     "[\u2f00-\u2fdf\uf900-\ufaff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0002f800-\U0002fa1f]"
 )
+# Dots that lead to the page numbers of a table of contents.
+_LEADERS = re.compile("[ \u00a0]*(?:[.·․‥…][ \u00a0]?){7,}[.·․‥…](?P<word>(?=\\S))?")
 # Radicals without a Unicode equivalent, although fonts map everyday characters to them.
 _RADICALS = str.maketrans(
     "⺁⺆⺌⺍⺎⺏⺒⺓⺗⺟⺠⺡⺣⺩⺪⺫⺬⺮⺲⺴⺶⺷⺼⺾⻁⻂⻃⻄⻅⻆⻇⻈⻉⻋⻌⻍⻎⻑⻓⻔⻕⻗⻘⻙⻚⻛⻜⻝⻞⻟⻠⻢⻣⻤⻥⻦⻧⻨⻩⻪⻫⻬⻭⻮⻯⻰⻱⻲⻳",
@@ -250,11 +267,18 @@ def _field(widget: Any) -> list[str]:
     )
     if kind == "/Btn":
         return _button(f"{label or name or ''}", widget, int(flags or 0), value)
-    if kind == "/Ch" and isinstance(value, list):  # of a list from which several can be chosen
-        value = ", ".join(map(str, value))
+    if kind == "/Ch":
+        value = _chosen(value, next((node["/Opt"] for node in nodes if "/Opt" in node), ()))
     if kind not in ("/Tx", "/Ch") or not isinstance(value, str) or not value.strip() or int(flags or 0) & _PASSWORD:
         return []
     return [f"{label or name or ''}: {value}"]
+
+
+def _chosen(value: Any, options: Any) -> str:
+    """What a person sees of the options that are chosen, which may be several."""
+    shown = {str(option[0]): str(option[1]) for option in options if isinstance(option, list) and len(option) > 1}
+    values = map(str, value) if isinstance(value, list) else [str(value or "")]
+    return ", ".join(shown.get(each, each) for each in values)
 
 
 def _button(label: str, widget: Any, flags: int, value: Any) -> list[str]:
@@ -271,6 +295,8 @@ def _comments(page: pypdfium2.PdfPage) -> Iterator[str]:
     for index in range(min(FPDFPage_GetAnnotCount(page), _MAX_ANNOTATIONS)):
         annotation = FPDFPage_GetAnnot(page, index)
         kind = FPDFAnnot_GetSubtype(annotation)
+        if FPDFAnnot_GetFlags(annotation) & FPDF_ANNOT_FLAG_HIDDEN:
+            kind = None
         if kind == FPDF_ANNOT_FREETEXT or kind in _NOTES:
             size = min(FPDFAnnot_GetStringValue(annotation, b"Contents", None, 0), _MAX_COMMENT_BYTES)
             buffer = ctypes.create_string_buffer(size)
@@ -300,4 +326,5 @@ def _find_line(text: str, title: str, begin: int) -> int:
 def _clean_page(text: str) -> str:
     """The text as a person would type it."""
     text = clean(text).translate(_RADICALS)
+    text = _LEADERS.sub(lambda match: " …" if match["word"] is None else " … ", text)
     return _DOUBLES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text).strip("\n")

@@ -29,6 +29,7 @@ _BEGINS_ITEM = re.compile(
 _BROKEN_WORD = re.compile(f"([^\\W\\d_]+)[{HYPHEN}-]$")
 _BROKEN_IN_CELL = re.compile(f"([^\\W\\d_]+){HYPHEN}([^\\W\\d_]+)")
 _HYPHENATED = re.compile(f"\\w[{HYPHEN}-]$")
+_SUSPENDS = re.compile(r"(?:and|or|to|und|oder|bis|et|ou|en|och|og|eller)\s")  # pre- and post-war
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 _WORDS = re.compile(r"[^\W\d_]{3,}")
 _MIN_WIDE = 0.6  # of the line's characters, in running Chinese or Japanese
@@ -137,6 +138,8 @@ def _add_lines(prose: Prose, lines: Sequence[Line], words: Words) -> None:
     for before, line in pairwise(lines):
         if line.has_gap_before:
             prose.text += "\n\n"
+        elif _HYPHENATED.search(before.text) and _SUSPENDS.match(line.text):
+            prose.text += " "
         elif _HYPHENATED.search(before.text) and line.text[:1].isalnum():
             broken, first = _BROKEN_WORD.search(before.text), _FIRST_WORD.match(line.text)
             if broken and first and words.is_one_word(broken.group(1), first.group()):

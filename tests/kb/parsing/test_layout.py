@@ -143,6 +143,7 @@ def joined(*lines: Line | str) -> str:
     ("first", "second", "text"),
     [
         ("an exam-", "ple of", "an example of"),
+        ("in pre-", "and post-war times", "in pre- and post-war times"),
         ("kept in low-", "temperature rooms", "kept in low-temperature rooms"),
         ("long-", "term", "long-term"),
         ("the COVID-", "19 rules", "the COVID-19 rules"),
@@ -193,7 +194,19 @@ def test_rows_are_marked() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["3", "- 3 -", "Page 2 of 4", "page 7", "2/14", "第 3 页", "第3页 共9页", "共 9 页 第 3 页", "iv", "Seite 3 von 9"],
+    [
+        "3",
+        "- 3 -",
+        "Page 2 of 4",
+        "page 7",
+        "2/14",
+        "第 3 页",
+        "第3页 共9页",
+        "共 9 页 第 3 页",
+        "iv",
+        "Seite 3 von 9",
+        "Blad 2 van 6",
+    ],
 )
 def test_page_numbers(text: str) -> None:
     assert is_page_number(text)
@@ -206,6 +219,15 @@ def test_no_page_numbers(text: str) -> None:
 
 def page(number: int, *lines: tuple[str, float]) -> PageLines:
     return PageLines(number, [Line(text, 50, 300, baseline, 10) for text, baseline in lines], 800)
+
+
+def test_page_numbers_of_chapters_are_left_out() -> None:
+    pages = [page(n, (f"B-{n + 4}", 30), (f"sentence {n * n}", 400)) for n in range(1, 5)]
+    running = RunningLines()
+    read = [running.split(each, pages[each.number : each.number + 2]) for each in pages]
+    assert [[line.text for line in (*first, *own)] for first, own in read] == [
+        [f"sentence {n * n}"] for n in range(1, 5)
+    ]
 
 
 def test_running_lines_are_kept_once() -> None:

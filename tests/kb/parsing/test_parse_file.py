@@ -526,6 +526,25 @@ def test_pdf_fonts_that_misstate_their_widths(tmp_path: Path) -> None:
     assert parse(tmp_path, "a.pdf", samples.make_placed_pdf([places], font=font)).text == text
 
 
+def test_turned_labels_stand_in_the_rows_of_pdf_tables(tmp_path: Path) -> None:
+    places = [(100, 705, 10, "Leak"), (200, 705, 10, "0.2"), (100, 685, 10, "Noise"), (200, 685, 10, "68")]
+    lines = "60 720 m 300 720 l 95 700 m 300 700 l 60 680 m 300 680 l "
+    lines += "".join(f"{x} 720 m {x} 680 l " for x in (60, 95, 195, 300)) + "S BT 0 1 -1 0 80 688 Tm (Pump) Tj ET"
+    content = samples.make_placed_pdf([places], drawing=lines)
+    assert parse(tmp_path, "a.pdf", content).text == "Pump\tLeak\t0.2\nPump\tNoise\t68"
+
+
+def test_turned_pdf_pages_keep_what_they_repeat(tmp_path: Path) -> None:
+    rows = [(200 + 20 * n, 60, 10, f"row {n} of the table on each of the pages") for n in range(8)]
+    text = parse(tmp_path, "a.pdf", samples.make_placed_pdf([rows, rows], angle=90)).text
+    assert text.count("row 3 of") == text.count("row 5 of") == 2
+
+
+def test_pdf_dot_leaders_are_short(tmp_path: Path) -> None:
+    places = [(72, 700, 10, "1 Introduction " + ". " * 40), (500, 700, 10, "3"), (72, 680, 10, f"2 Use{'.' * 50}12")]
+    assert parse(tmp_path, "a.pdf", samples.make_placed_pdf([places])).text == "1 Introduction …\t3\n2 Use … 12"
+
+
 def test_each_page_of_a_pdf_is_a_part(tmp_path: Path) -> None:
     path = samples.write(tmp_path, "a", samples.make_pdf(["One", "", "Three"], [("One", 0), ("Three", 2)]))
     parts = list(parse_source(Source(path, "a.pdf", media_types.PDF)))
