@@ -60,6 +60,8 @@ def _describe(error: Exception) -> str:
     """What to tell the user about a library's exception, which becomes the cause of the `DamagedFile`."""
     if isinstance(error, (zipfile.BadZipFile, zlib.error)):
         return N_("its compressed data is corrupt")
+    if "Excessive depth" in str(error):  # of lxml
+        return N_("its content is nested too deeply")
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return N_("part of it is missing or invalid")

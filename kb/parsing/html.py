@@ -7,18 +7,18 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import islice, takewhile
+from itertools import takewhile
 
 from bs4 import BeautifulSoup, Tag, XMLParsedAsHTMLWarning
 from bs4.element import NavigableString, PreformattedString
-from lxml import html as lxml_html
-from lxml.etree import LxmlError
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode
-from kb.parsing.formulas import mathml_text
-from kb.parsing.html_parts import classes, is_hidden, opened_by_click, opens_something, surroundings
+from kb.parsing.html_formulas import formula_text, has_typeset_twin
+from kb.parsing.html_gaps import are_apart
+from kb.parsing.html_lists import item_number
+from kb.parsing.html_parts import BLOCKS, integer, is_hidden, opened_by_click, opens_something, surroundings
 from kb.parsing.html_tables import (
     arranges_page,
     cells_of,
@@ -31,9 +31,8 @@ from kb.parsing.html_tables import (
     rows_of,
     strays_of,
 )
+from kb.parsing.html_values import Descriptions, shown_value
 from kb.parsing.inline import LOWERED, NOTE_MARK, RAISED, Run, join_runs
-from kb.parsing.katex import typeset_text
-from kb.parsing.numerals import count
 from kb.parsing.table_rows import join_cells
 from kb.parsing.tables import table_lines
 
@@ -43,12 +42,6 @@ _HIDDEN = frozenset((
     "rt", "rp",
 ))
 _NEVER_READ = _HIDDEN - {"noscript", "nav"}
-_BLOCKS = frozenset((
-    "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "dir", "div",
-    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "hr", "html", "legend", "li",
-    "main", "menu", "noframes", "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead",
-    "tr", "ul",
-))
 # fmt: on
 _PARAGRAPHS = ("p", "table", "ul", "ol", "section", "blockquote", "dl")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
@@ -58,38 +51,8 @@ _CHARSET = re.compile(
 )
 _OWN_TYPE = re.compile(r"<!DOCTYPE\s[^<>\[]{0,300}\[[^\]]{0,20000}\]\s{0,20}>", re.IGNORECASE)  # it declares entities
 _SPACES = re.compile(r"[ \t\r\n\f\u00a0]+")
-# What holds one formula in several forms: KaTeX, MathJax 3 and 2, Wikipedia.
-_FORMULAS = frozenset(("katex", "katex-display", "mwe-math-element", "MathJax", "MathJax_Display", "MathJax_CHTML"))
-_DISPLAY_STYLE = re.compile(r"\{\\(?:display|text)style\s+(.*)\}", re.DOTALL)
-_LIST_TYPES = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
-_LIST_STYLES = {
-    "lower-alpha": "lowerLetter",
-    "lower-latin": "lowerLetter",
-    "upper-alpha": "upperLetter",
-    "upper-latin": "upperLetter",
-    "lower-roman": "lowerRoman",
-    "upper-roman": "upperRoman",
-    "decimal-leading-zero": "decimalZero",
-    "cjk-ideographic": "chineseCounting",
-    "simp-chinese-informal": "chineseCounting",
-    "trad-chinese-informal": "chineseCounting",
-    "none": "none",
-}
-_LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:\s*([\w-]+)")
 _MAX_TABLE_DEPTH = 20
-_MAX_DESCRIPTION = 1_000  # characters of what an image is described with
-_IS_FILE_NAME = re.compile(
-    r"[\w%./-]*\.(?:png|jpe?g|gif|svg|webp|bmp|ico|avif)|image\d*|img[\w-]*|spacer", re.IGNORECASE
-)
-_FILLED_IN = ("text", "number", "date", "datetime-local", "time", "month", "week", "email", "tel", "url", "search", "")
-_ENDS_WITHIN = re.compile(r"[\s(\[{（【「“‘/\-–—$€£¥￥]$")
-_BEGINS_WITHIN = re.compile(r"[\s)\]}）】」”’.,;:!?。，、；：！？%/\-–—'’]")
-_WIDE = "[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
-_RUNS_ON = re.compile(rf"(?:[^\W\d_A-Z][^\W\d_A-Z]|\d\d|{_WIDE}{_WIDE})")  # two letters that one word may hold
 _STRUCK = ("del", "s", "strike")  # shown, but it does not hold any more
-_VERBATIM = ("code", "pre", "kbd", "samp", "ruby", "math")
-_NEAR = 30  # elements around
-_APART = ("a", "button", "label", "time", "summary", "kbd")
 _NOTE_MARK = re.compile(r"\d{1,3}|[a-z]|[*†‡§]{1,3}|[ivx]{1,5}", re.IGNORECASE)
 
 
@@ -202,7 +165,7 @@ class _Page:
         self._hidden = hidden
         self._around = around
         self._opened = opened
-        self._captions: dict[int, str] = {}  # by the id() of the figure or link around an image
+        self._descriptions = Descriptions()
         self._depth = 0  # tables in tables
         self._line: list[Run] = []
 
@@ -264,14 +227,14 @@ class _Page:
                         yield text, 0
                         last = text[-2:]
                     continue
-                formula = _formula(node)
+                formula = formula_text(node)
                 if formula is not None:
                     yield formula, level
                 elif is_special(node):
                     yield node
                     last = ""
                 else:
-                    if last and ended is not None and node.previous_sibling is ended and _is_apart(last, ended, node):
+                    if last and ended is not None and node.previous_sibling is ended and are_apart(last, ended, node):
                         yield " ", 0
                     stack.extend(_opened(node, level))
             elif isinstance(node, _ItemNumber):
@@ -290,39 +253,14 @@ class _Page:
         return self._opened is not None and is_hidden(tag, self._opened)
 
     def _told_by(self, tag: Tag) -> str:
-        """What an element shows whose contents are no text: the description of an image, the value of a field."""
-        name = tag.name
-        if name == "script" and str(tag.get("type", "")).startswith("math/tex"):
-            return "" if _has_typeset_twin(tag) else tag.get_text().strip()
+        """What an element shows whose contents are no text."""
+        if tag.name == "script" and str(tag.get("type", "")).startswith("math/tex"):
+            return "" if has_typeset_twin(tag) else tag.get_text().strip()
         if id(tag) in self._around or (self._opened is not None and is_hidden(tag, self._opened)):
             return ""
-        if name == "img" or (name == "input" and tag.get("type") == "image"):
-            return self._description(tag)
-        if name == "select":
-            chosen = tag.find_all("option", selected=True)
-            return f" {', '.join(each.get_text(' ', strip=True) for each in chosen)} " if chosen else ""
-        if name == "input":
-            kind = str(tag.get("type") or "").lower()
-            if kind in ("checkbox", "radio") and not tag.get("role"):  # else it opens a menu
-                return "☑ " if tag.has_attr("checked") else "☐ "
-            return f" {tag.get('value')} " if kind in _FILLED_IN and tag.get("value") else ""
-        if name == "svg":  # labels of a diagram; an icon has none
-            labels = (label.get_text(" ", strip=True) for label in tag.find_all(["text", "foreignobject"]))
-            return f" {' '.join(filter(None, labels))} "
-        return ""
-
-    def _description(self, image: Tag) -> str:
-        """What stands for an image that cannot be seen, unless it names a file or repeats the text beside it."""
-        text = " ".join(str(image.get("alt") or "").split())[:_MAX_DESCRIPTION]
-        if not text or _IS_FILE_NAME.fullmatch(text):
-            return ""
-        around = image.find_parent(["figure", "a"])
-        if around is not None:
-            if id(around) not in self._captions:
-                self._captions[id(around)] = " ".join(around.get_text(" ").split()).lower()
-            if text.lower() in self._captions[id(around)]:
-                return ""
-        return f" {text} "
+        if tag.name == "img" or (tag.name == "input" and tag.get("type") == "image"):
+            return self._descriptions.of(tag)
+        return shown_value(tag)
 
     def _text(self, root: Tag, gap: str) -> str:
         """The text inside `root` as written; `gap` replaces line breaks and separates blocks."""
@@ -380,7 +318,7 @@ def _is_special(tag: Tag) -> bool:
 def _heading_level(tag: Tag) -> int:
     """1 to 6; 0 for what is no heading."""
     if tag.get("role") == "heading":
-        return min(max(_integer(tag.get("aria-level"), 2), 1), 6)
+        return min(max(integer(tag.get("aria-level"), 2), 1), 6)
     return _HEADINGS.get(tag.name, 0)
 
 
@@ -391,13 +329,13 @@ def _opened(tag: Tag, level: int) -> Iterator[tuple[object, int]]:
     if name == "br":
         return iter([(_Break(), 0)])
     inside: list[tuple[object, int]] = [(child, level) for child in reversed(tag.contents)]
-    if name == "li" and (number := _number(tag)):
+    if name == "li" and (number := item_number(tag)):
         inside.append((_ItemNumber(number), 0))
     if level == RAISED and name in ("sup", "a") and _is_note_mark(tag):
         inside = [(NavigableString(tag.get_text()), NOTE_MARK)]
-    if name in _STRUCK and not tag.find([*_STRUCK, *_BLOCKS]) and not tag.find_parent(_STRUCK):
+    if name in _STRUCK and not tag.find([*_STRUCK, *BLOCKS]) and not tag.find_parent(_STRUCK):
         inside = [(NavigableString("~~"), 0), *inside, (NavigableString("~~"), 0)]
-    if name not in _BLOCKS and name != "button":
+    if name not in BLOCKS and name != "button":
         return iter([(_End(tag), 0), *inside])
     return iter([(_Break(), 0), *inside, (_Break(name in _PARAGRAPHS), 0)])
 
@@ -409,79 +347,3 @@ def _is_note_mark(tag: Tag) -> bool:
         return False
     link = tag if tag.name == "a" else tag.find("a") or (tag.parent if tag.parent and tag.parent.name == "a" else None)
     return isinstance(link, Tag) and "#" in str(link.get("href", ""))
-
-
-def _has_typeset_twin(script: Tag) -> bool:
-    """Whether the formula of a script stands before it as MathJax 2 shows it."""
-    before = script.find_previous_sibling()
-    return before is not None and not _FORMULAS.isdisjoint(classes(before)) and before.find("math") is not None
-
-
-def _formula(tag: Tag) -> str | None:
-    """The TeX of a formula; None for anything else."""
-    is_holder = not _FORMULAS.isdisjoint(classes(tag)) or tag.name == "mjx-container"
-    if not is_holder and tag.name != "math":
-        return None
-    math = tag if tag.name == "math" else tag.find("math")
-    if not isinstance(math, Tag):
-        shown = tag.find(class_="katex-html")
-        return typeset_text(shown) if shown is not None else "" if tag.name == "mjx-container" else None
-    try:
-        text = mathml_text(lxml_html.fromstring(str(math)))
-    except (LxmlError, ValueError):  # no formula that can be read as one
-        return math.get_text(" ", strip=True)
-    displayed = _DISPLAY_STYLE.fullmatch(text)
-    return displayed.group(1).strip() if displayed else text
-
-
-def _number(item: Tag) -> str:
-    """What a browser writes before an item of an ordered list."""
-    items = item.parent
-    if items is None or items.name != "ol":
-        return ""
-    styled = _LIST_STYLE.search(str(items.get("style", "")).lower())
-    style = _LIST_STYLES.get(styled.group(1)) if styled else _LIST_TYPES.get(str(items.get("type")))
-    if style == "none":
-        return ""
-    number = _place(item, items)
-    return f"{count(number, style or 'decimal')}. "
-
-
-def _place(item: Tag, items: Tag) -> int:
-    """The number of an item; kept with the list, so that a long one does not take quadratic time."""
-    if item.get("data-zhiwen-number") is None:
-        entries = items.find_all("li", recursive=False)
-        step = -1 if items.has_attr("reversed") else 1
-        number = _integer(items.get("start"), len(entries) if step < 0 else 1)
-        for entry in entries:
-            number = _integer(entry.get("value"), number)
-            entry["data-zhiwen-number"] = str(number)
-            number += step
-    return _integer(item.get("data-zhiwen-number"), 1)
-
-
-def _integer(value: object, default: int) -> int:
-    text = str(value if value is not None else "").strip()
-    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else default
-
-
-def _is_apart(last: str, before: Tag, tag: Tag) -> bool:
-    """Whether a space belongs between two elements that stand side by side, as people see them apart."""
-    first = next(tag.stripped_strings, "")[:2]
-    if not first or before.name in _BLOCKS or tag.name in ("sup", "sub", "wbr") or before.name in ("sup", "sub", "wbr"):
-        return False
-    if any(parent.name in _VERBATIM for parent in islice(tag.parents, _NEAR)):
-        return False
-    if _ENDS_WITHIN.search(last) or _BEGINS_WITHIN.match(first):
-        return False
-    if tag.name in _APART or before.name in _APART or tag.name != before.name or classes(tag) != classes(before):
-        return True
-    if _is_phrase(before) or _is_phrase(tag):  # no bits of one word
-        return True
-    return not _RUNS_ON.fullmatch(last[-1:] + first[:1])
-
-
-def _is_phrase(tag: Tag) -> bool:
-    """Whether the element holds words apart, as far as its first text tells."""
-    text = next(tag.stripped_strings, "")
-    return bool(re.search(r"\w\s+\w", text[:200]))

@@ -8,6 +8,14 @@ from collections.abc import Iterator, Sequence
 from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString, PageElement
 
+# fmt: off
+BLOCKS = frozenset((
+    "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "dir", "div",
+    "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "hr", "html", "legend", "li",
+    "main", "menu", "noframes", "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead",
+    "tr", "ul",
+))
+# fmt: on
 # Around an article: what the page repeats on every page of its site, or asks of its readers.
 _AROUND = ("header", "footer", "aside")
 _ROLES_AROUND = ("banner", "contentinfo", "complementary", "search", "dialog", "alertdialog", "menu", "menubar")
@@ -17,6 +25,7 @@ _NAMES_AROUND = re.compile(
     re.IGNORECASE,
 )
 _CONSENT = re.compile(r"cookie|consent|gdpr", re.IGNORECASE)
+_EARLY = 200  # elements and texts
 _MAX_CONSENT = 2_000  # characters
 _MAX_AROUND = 600  # characters outside of links; what says more is no furniture
 _FORMULA_TWINS = frozenset(
@@ -42,10 +51,24 @@ def classes(tag: Tag) -> Sequence[str]:
     return (found,) if isinstance(found, str) else list(found)
 
 
+def first_text(tag: Tag) -> str:
+    """The first text inside of an element that is not blank, unless much else stands before it."""
+    stack: list[PageElement] = [tag]
+    for _ in range(_EARLY):
+        if not stack:
+            break
+        node = stack.pop()
+        if isinstance(node, Tag):
+            stack.extend(reversed(node.contents[:_EARLY]))
+        elif type(node) is NavigableString and (text := node.strip()):
+            return text
+    return ""
+
+
 def surroundings(soup: BeautifulSoup) -> set[int]:
     """The elements, by id(), that stand around the page's article; only banners for consent where there is none."""
     found = soup.find_all("main") or soup.find_all(role="main") or soup.find_all("article")
-    articles = [article for article in found if next(article.stripped_strings, "")]
+    articles = [article for article in found if first_text(article)]
     inside = {id(parent) for article in articles for parent in article.parents}
     of_articles = set(map(id, articles))
     around: set[int] = set()
@@ -154,3 +177,8 @@ def _is_line_number(tag: Tag) -> bool:
     if not _LINE_NUMBERS.search(" ".join(classes(tag))) or not re.fullmatch(r"[\d\s]*", tag.get_text()):
         return False
     return tag.find_parent(["pre", "code"]) is not None
+
+
+def integer(value: object, default: int) -> int:
+    text = str(value if value is not None else "").strip()
+    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else default
