@@ -333,7 +333,7 @@ def _opened(tag: Tag, level: int) -> Iterator[tuple[object, int]]:
         inside.append((_ItemNumber(number), 0))
     if level == RAISED and name in ("sup", "a") and _is_note_mark(tag):
         inside = [(NavigableString(tag.get_text()), NOTE_MARK)]
-    if name in _STRUCK and not tag.find([*_STRUCK, *BLOCKS]) and not tag.find_parent(_STRUCK):
+    if name in _STRUCK and not tag.find(BLOCKS) and not tag.find_parent(_STRUCK):
         inside = [(NavigableString("~~"), 0), *inside, (NavigableString("~~"), 0)]
     if name not in BLOCKS and name != "button":
         return iter([(_End(tag), 0), *inside])

@@ -122,7 +122,7 @@ def _names(tag: Tag) -> str:
 
 def opened_by_click(soup: BeautifulSoup) -> frozenset[str]:
     """The ids of the elements that a button or a tab of the page shows."""
-    return frozenset(_targets(soup))
+    return frozenset(filter(None, _targets(soup)))
 
 
 def _targets(soup: BeautifulSoup) -> Iterator[str]:

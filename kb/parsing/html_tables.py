@@ -67,6 +67,8 @@ def is_header_row(row: Tag) -> bool:
     if row.parent is not None and row.parent.name == "thead":
         return True
     cells = cells_of(row)
+    if all(_span(cell, "rowspan") > 1 for cell in cells):  # the names of the rows beside it
+        return False
     return len(cells) > 1 and all(cell.name == "th" or cell.get("role") == "columnheader" for cell in cells)
 
 

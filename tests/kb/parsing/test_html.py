@@ -31,7 +31,7 @@ def read(folder: Path, page: str, name: str = "a.html") -> list[str]:
             '<p>Name <input value="Li"><input type=hidden value=x><input type=radio checked> Card</p>',
             ["Name Li ☑ Card"],
         ),
-        ("<p>was <del>100</del> <ins>80</ins> EUR</p>", ["was ~~100~~ 80 EUR"]),
+        ("<p>was <del>100</del> <ins>80</ins> EUR, <s>now <del>70</del></s></p>", ["was ~~100~~ 80 EUR, ~~now 70~~"]),
         ("<svg><title>icon</title><text>Pump</text><text>Valve</text></svg>", ["Pump Valve"]),
         ('<p>rose to 5<sup><a href="#n1">1</a></sup> and 10<sup>1</sup></p>', ["rose to 5 [1] and 10^1"]),
         ("<div><span>12 kg</span><span>Voltage</span><span>230 V</span></div>", ["12 kg Voltage 230 V"]),
@@ -64,7 +64,7 @@ def test_elements_show_what_people_see(page: str, lines: list[str], tmp_path: Pa
             ["Delivery", "5 days"],
         ),
         ('<a role="tab" href="#two">Two</a><div id="two" style="display: none">Second</div>', ["Two", "Second"]),
-        ('<div style="display:none">Template</div><p>Text</p>', ["Text"]),
+        ('<a role="button">More</a><div style="display:none">Template</div><p>Text</p>', ["More", "Text"]),
     ],
 )
 def test_no_text_is_lost_that_people_can_reach(page: str, lines: list[str], tmp_path: Path) -> None:
@@ -79,6 +79,10 @@ def test_no_text_is_lost_that_people_can_reach(page: str, lines: list[str], tmp_
             ["Item: nut; Qty: 3", "Item: Total; Qty: 3"],
         ),
         ("<tr><th>G<th>V<tr><td rowspan=0>all<td>1<tr><td>2", ["G: all; V: 1", "G: all; V: 2"]),
+        (
+            "<tr><th>Year<th>Part<th>EUR<tr><th rowspan=3>2025<th rowspan=3>Q1<tr><td>3<tr><td>4",
+            ["Year: 2025; Part: Q1", "Year: 2025; Part: Q1; EUR: 3", "Year: 2025; Part: Q1; EUR: 4"],
+        ),
         ("<tr><td><p>Dear Ann,</p><p>Total: 45</p>", ["Dear Ann,", "Total: 45"]),
         ("<td>x</td><td>y</td>", ["x", "y"]),
         ("Stray<tr><form><td>a<td>b</form>", ["Stray", "a | b"]),
