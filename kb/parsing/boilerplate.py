@@ -120,7 +120,7 @@ def _rows_of_tables(lines: Sequence[Line]) -> Iterator[Line]:
     """Rows that follow upon each other, more of them than a header has lines."""
     rows: list[Line] = []
     for line in [*lines, None]:
-        if rows and (line is None or not line.is_row or line.has_gap_before):
+        if rows and (line is None or not line.is_row or line.has_gap_before or line.table != rows[0].table):
             yield from rows if len(rows) >= _MIN_ROWS else ()
             rows = []
         if line is not None and line.is_row:

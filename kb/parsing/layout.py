@@ -48,6 +48,7 @@ _MAX_CANDIDATES = 12
 _MAX_DEPTH = 6  # columns inside columns
 _ENDS_SENTENCE = re.compile(r"[.!?:;。！？：；][\"'”’）)]*$")
 HYPHEN = "\u2010"  # at the end of a line, as the reader of the page marks it
+_LIST_ITEM = re.compile(r"(?:[•●■□▪◆◇○◦‣–*-]|\(?(?:\d{1,2}|[a-z])[.)])\t[^\t]*")
 _WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60\U00020000-\U0003ffff]")
 
 
@@ -470,11 +471,14 @@ def _lines(rows: list[list[Segment]]) -> list[Line]:
         for row, cell_gap in zip(rows, _cell_gaps(rows), strict=True)
     ]
     lines = _with_wrapped_cells(lines)
-    pitches = [above.baseline - below.baseline for above, below in pairwise(lines)]
+    pitches = [above.baseline - above.depth - below.baseline for above, below in pairwise(lines)]
     usual = median(pitches) if pitches else 0.0
     for (before, line), pitch in zip(pairwise(lines), pitches, strict=True):
         is_far = pitch > _PARAGRAPH_GAP * usual and pitch > _PARAGRAPH_GAP * line.size
         line.has_gap_before = is_far and not (line.table and line.table == before.table)
+    for line in lines:
+        if _LIST_ITEM.fullmatch(line.text):
+            line.text, line.is_row = line.text.replace("\t", " "), False
     return [each for line in lines for each in line.lines or (line,)]
 
 

@@ -51,7 +51,7 @@ from kb.parsing.boilerplate import PageLines, RunningLines
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.font_maps import looks_garbled
 from kb.parsing.glyphs import read_page
-from kb.parsing.prose import Prose, Words, join_lines
+from kb.parsing.prose import OpenTable, Prose, Words, join_lines
 from kb.parsing.recognised import RecognisedPages
 from kb.parsing.scans import Scan, has_images, is_scan, read_scan, render
 
@@ -133,6 +133,7 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
         filled_in = _filled_in(source) if document.get_formtype() else {}
     builder = TextBuilder(source.name, title=title, is_continued=source.first_page > 1)
     words, running, recognised = Words(), RunningLines(), RecognisedPages(source.recognised)
+    open_table: OpenTable | None = None
     waiting: deque[PageLines] = deque()  # pages whose headers are known once those behind them are read
     source.report(source.first_page - 1, total)
     for number in range(source.first_page, total + 1):
@@ -149,7 +150,9 @@ def _parse_by_pdfium(document: pypdfium2.PdfDocument, source: Source) -> Generat
             if page.note:
                 builder.note(page.note, page=page.number)
             first, own = running.split(page, waiting)
-            _add_page(builder, join_lines([*first, *own], words), headings[page.number])
+            prose = join_lines([*first, *own], words, open_table)
+            open_table = prose.open_table
+            _add_page(builder, prose, headings[page.number])
             builder.add("\n".join([*filled_in.get(page.number, ()), *page.comments]), gap=2)
             if builder.length:
                 yield from builder.parts()

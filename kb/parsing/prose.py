@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kb.models import LineBox, TableRows
 from kb.parsing.layout import HYPHEN, Line, with_empty_cells
 from kb.parsing.spaced_words import join_han
-from kb.parsing.tables import headed_lines
+from kb.parsing.tables import has_header, headed_lines
 
 if TYPE_CHECKING:
     from spellchecker import SpellChecker
@@ -37,6 +37,7 @@ _FULL = 1.6  # character sizes to the end of the column
 _INDENT = 1.3
 _MIN_LINE = 8  # characters
 _MIN_HANGUL = 14
+_SAME_COLUMN = 3.0  # points
 
 
 class Words:
@@ -72,11 +73,28 @@ def _english() -> SpellChecker:
     return SpellChecker(language="en")
 
 
+@dataclass(frozen=True, slots=True)
+class OpenTable:
+    """A ruled table that a page ends with: its header, and from where to where each column goes."""
+
+    header: list[str]
+    columns: tuple[tuple[float, float], ...]
+
+    def goes_on(self, block: Sequence[Line]) -> bool:
+        """Whether the table at the top of the next page has the same columns."""
+        widest = max(block, key=lambda line: len(line.cells)).cells
+        return len(widest) == len(self.columns) and all(
+            abs(left - own_left) < _SAME_COLUMN and abs(right - own_right) < _SAME_COLUMN
+            for (left, right), (own_left, own_right) in zip(widest, self.columns, strict=True)
+        )
+
+
 @dataclass(slots=True)
 class Prose:
     """The text of a page, which of its lines are rows of tables, and where its lines stand."""
 
     text: str = ""
+    open_table: OpenTable | None = None
     tables: list[TableRows] = field(default_factory=list)
     lines: list[LineBox] = field(default_factory=list)
 
@@ -93,8 +111,11 @@ class Prose:
             self.lines.append(LineBox(start, end, *line.box))
 
 
-def join_lines(lines: Sequence[Line], words: Words) -> Prose:
-    """The text of a page. Lines stay lines where they may be meant so."""
+def join_lines(lines: Sequence[Line], words: Words, open_table: OpenTable | None = None) -> Prose:
+    """The text of a page. Lines stay lines where they may be meant so.
+
+    `open_table` is what the page before ends with: where the table goes on, its header is repeated.
+    """
     lines = [replace(line, text=join_han(line.text)) for line in lines]
     words.learn("\n".join(line.text for line in lines if not _HYPHENATED.search(line.text)))
     prose = Prose()
@@ -103,29 +124,36 @@ def join_lines(lines: Sequence[Line], words: Words) -> Prose:
         prose.text += "" if not prose.text else "\n\n" if block[0].has_gap_before else "\n"
         if is_table and (len(block) > 1 or grid):
             start = len(prose.text)
-            _add_rows(prose, block, words)
+            goes_on = bool(grid and open_table and not start and open_table.goes_on(block))
+            prose.open_table = _add_rows(prose, block, words, open_table if goes_on else None)
             prose.tables.append(TableRows(start, len(prose.text)))
         else:
+            prose.open_table = None
             _add_lines(prose, block, words)
     prose.text = prose.text.replace(HYPHEN, "-")
     return prose
 
 
-def _add_rows(prose: Prose, block: Sequence[Line], words: Words) -> None:
-    """The rows of a table. A header that comes back stands in no other place."""
+def _add_rows(prose: Prose, block: Sequence[Line], words: Words, above: OpenTable | None) -> OpenTable | None:
+    """The rows of a table, and its header if its columns are ruled. One that comes back stands in no other place."""
     rows = with_empty_cells(block)
+    placed = iter(list(zip(map("\t".join, rows), block, strict=True)))
+    if above and rows[0] != above.header:
+        rows.insert(0, above.header)
     header = "\t".join(rows[0])
-    placed = iter(zip(map("\t".join, rows), block, strict=True))
     texts: list[str] = []
     start = len(prose.text)
     for row in headed_lines(rows):
         text = _BROKEN_IN_CELL.sub(lambda match: _mended(match, words), row)
-        if not texts or row != header:
-            line = next(line for given, line in placed if given == row)
+        line = next((line for given, line in placed if given == row), None) if not texts or row != header else None
+        if line:
             prose.place(line, start, start + len(text))
         texts.append(text)
         start += len(text) + 1
     prose.text += "\n".join(texts)
+    if not block[0].table or not (above or has_header(rows)):
+        return None
+    return OpenTable(rows[0], max(block, key=lambda line: len(line.cells)).cells)
 
 
 def _mended(match: re.Match[str], words: Words) -> str:

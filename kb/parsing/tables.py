@@ -86,9 +86,14 @@ def _heads(top: list[list[str]], body: list[list[str]]) -> bool:
 def headed_lines(rows: Sequence[Row]) -> Iterator[str]:
     """The rows of a table as they stand on a page, with tabs between the cells; a long one repeats its header."""
     lines = list(map("\t".join, rows))
-    if len(rows) > 2 and is_header(rows[0], rows[1:], is_assumed=True):
+    if has_header(rows):
         return repeat_header(lines[0], (line for line in lines[1:] if line != lines[0]))
     return iter(lines)
+
+
+def has_header(rows: Sequence[Row]) -> bool:
+    """Whether the first row of a table on a page names its columns."""
+    return len(rows) > 2 and is_header(rows[0], rows[1:], is_assumed=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from kb.parsing.grids import with_rows_of_tables
 from kb.parsing.layout import TextRun, read_lines
@@ -125,6 +126,23 @@ def test_rows_and_columns_that_nothing_parts() -> None:
     for run in table.runs[-4:]:
         table.runs.append(TextRun("8.50", 170, 190, run.baseline, SIZE, order=len(table.runs)))
     assert table.read() == ["Part\tWeight and price", *(f"A-{n}\t{w}\t8.50" for n, w in enumerate([12, 14, 9, 11], 1))]
+
+
+def test_tables_that_go_on_over_the_page_keep_their_header() -> None:
+    pages = []
+    for rows in (
+        [["Code", "Meaning"], ["E1", "no answer"], ["E2", "wrong answer"]],
+        [["E3", "too late"], ["E4", "lost"]],
+    ):
+        table = Table([50, 90], [1] * len(rows))
+        table.fill(rows)
+        rulings = Rulings(table.vertical, table.horizontal)
+        pages.append(read_lines(with_rows_of_tables(table.runs, rulings), rulings))
+    first = join_lines(pages[0], Words())
+    assert join_lines(pages[1], Words(), first.open_table).text == "Code\tMeaning\nE3\ttoo late\nE4\tlost"
+    below = replace(pages[1][0], text="Other text", is_row=False, table=0)
+    assert "Code" not in join_lines([below, *pages[1]], Words(), first.open_table).text
+    assert join_lines([*pages[0], below], Words()).open_table is None
 
 
 def test_titles_and_long_cells_are_no_rows() -> None:

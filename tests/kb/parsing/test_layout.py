@@ -104,6 +104,11 @@ def test_wide_gaps_of_justified_lines_are_no_cells() -> None:
     assert texts(words) == ["before\tby\thim\twhoever"]
 
 
+def test_items_of_lists_are_no_rows() -> None:
+    lines = read_lines([run("•", 50, 700), run("first point", 80, 700), run("2.", 50, 688), run("second", 80, 688)])
+    assert [(each.text, each.is_row) for each in lines] == [("• first point", False), ("2. second", False)]
+
+
 def test_lines_of_a_wrapped_cell_are_joined() -> None:
     rows = [("Item", "Colour", "Price"), ("Door", "grey with a red", "80.00"), ("Hinge", "brass", "2.50")]
     places = [(50, 700), (50, 688), (50, 652)]
@@ -244,6 +249,18 @@ def test_running_lines_are_kept_once() -> None:
         [],
     ]
     assert [[each.text for each in own] for _first, own in found] == [[f"Body of page {n}"] for n in (1, 2, 3, 4)]
+
+
+def test_running_headers_with_cells_above_a_table() -> None:
+    def rows(n: int) -> list[Line]:
+        header = Line("Birch\tHandbook", 50, 300, 780, 10, is_row=True)
+        return [header, *(Line(f"E{n}{k}\tlost", 50, 300, 760 - 20 * k, 10, is_row=True, table=1) for k in range(5))]
+
+    pages = [PageLines(n, rows(n), 800) for n in (1, 2, 3)]
+    running = RunningLines()
+    found = [running.split(each, pages[each.number :]) for each in pages]
+    assert [[line.text for line in first] for first, _own in found] == [["Birch\tHandbook"], [], []]
+    assert [len(own) for _first, own in found] == [5, 5, 5]
 
 
 def test_left_and_right_pages_have_headers_of_their_own() -> None:
