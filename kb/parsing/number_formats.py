@@ -115,6 +115,7 @@ class _Section:
         return any(kind in ("date", "elapsed", "noon") for kind, _text in self.tokens)
 
 
+@lru_cache(maxsize=10_000)
 def format_number(value: float, code: str, starts_1904: bool = False) -> str:
     """`value` in the number format `code`. Dates count days from 1900, or from 1904 in files of old Macs."""
     if code in ("", GENERAL, "@"):

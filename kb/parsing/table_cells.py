@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from kb.columns import columns
@@ -109,6 +110,7 @@ _NAMES = frozenset(
 )
 
 
+@lru_cache(maxsize=10_000)
 def kind_of(cell: str) -> str:
     """number, date, code, long or text; empty for a cell that says nothing."""
     cell = _COMMENT.sub("", cell)

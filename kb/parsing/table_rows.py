@@ -104,6 +104,8 @@ def labelled_lines(labels: Row, row: Row) -> Iterator[str]:
 def _label_over(labels: Row, row: Row, index: int) -> str:
     """The label of a cell, or those of all columns that it covers; one that begins in the first has only that."""
     end = index + 1
+    if end == len(row) or row[end] != SPANNED:
+        return labels[index] if index < len(labels) else ""
     while index and end < len(row) and row[end] == SPANNED:
         end += 1
     names = dict.fromkeys(filter(None, labels[index:end]))

@@ -32,7 +32,7 @@ _MERGED = re.compile(
 )
 _SHEETS = ("worksheet", "chartsheet", "dialogsheet")
 _LEVELS = {"superscript": RAISED, "subscript": LOWERED}
-_REFERENCE = re.compile(r"([A-Z]{1,3})\d*", re.IGNORECASE)
+_COLUMN = re.compile(r"[A-Z]{1,3}", re.IGNORECASE)
 
 Element = Any  # lxml gives no types
 
@@ -123,10 +123,10 @@ class Workbook:
     def _cells(self, row: Element) -> list[str]:
         cells: list[str] = []
         for cell in row.iterchildren("{*}c"):
-            text = self._text(cell)
-            if comment := self._comments.pop(cell.get("r", ""), ""):
+            text, reference = self._text(cell), cell.get("r", "")
+            if self._comments and (comment := self._comments.pop(reference, "")):
                 text = f"{text} [comment: {comment}]".strip()
-            column = column_number(cell.get("r", "")) or len(cells) + 1
+            column = column_number(reference) or len(cells) + 1
             if text and column <= _MAX_COLUMNS:
                 cells += [""] * (column - len(cells))
                 cells[column - 1] = text
@@ -139,9 +139,10 @@ class Workbook:
         if kind == "inlineStr":
             return "".join(_string(each) for each in cell.iterchildren("{*}is"))
         for child in cell:  # looking for each by its name takes several times as long
-            if isinstance(child.tag, str) and child.tag.endswith("}v"):
+            name = str(child.tag)[-2:]
+            if name == "}v":
                 value = child.text or ""
-            elif isinstance(child.tag, str) and child.tag.endswith("}f"):
+            elif name == "}f":
                 formula = child.text or ""
         if not value:
             if formula is None or kind == "str":
@@ -260,13 +261,12 @@ def _string(item: Element) -> str:
 
 def column_number(reference: str) -> int:
     """1 for A, 27 for AA; 0 if the reference names no column."""
-    match = _REFERENCE.match(reference)
-    return _number_of(match.group(1).upper()) if match else 0
+    return _number_of(reference.rstrip("0123456789"))
 
 
 @lru_cache(maxsize=_MAX_COLUMNS)
 def _number_of(letters: str) -> int:
     number = 0
-    for letter in letters:
+    for letter in letters.upper() if _COLUMN.fullmatch(letters) else "":
         number = number * 26 + ord(letter) - ord("A") + 1
     return number
