@@ -47,6 +47,11 @@ _NOTHING = frozenset(("-", "–", "—", "--", "/", "\\", "n/a", "na", "nil", "n
 _PROSE = re.compile(  # but not "Pos.", "No. of items"
     r"[。！？；]|[!?;]\s+\w|\w{4}\.\s+[A-Z\u4e00-\u9fff]|\w{7}\.\s+\w|(?:\w+\W+){3}.*\.$|\w{6}\.$|!$"
 )
+_RANGE = re.compile(
+    r"\d[\d.,]*\s?(?:[-–~～至到]|to)\s?\d[\d.,]*\s?[^\W\d]{0,6}%?|\d[\d.,]*\s?[^\W\d]{0,3}(?:\+|及?以[上下内])"
+    r"|[<>≤≥]=?\s?\d[\d.,]*\s?[^\W\d]{0,6}%?|(?:up to|over|under|from)\s\d[\d.,]*",
+    re.IGNORECASE,
+)
 _DAY = re.compile(r"(\d{1,2})[/.-](\d{1,2})\.?")
 _COUNTED = re.compile(
     r"\d+|^[一二三四五六日]$|(?<=[第周期])[一二三四五六七八九十日天]|\b(?:jan(?:uary?)?|feb(?:ruary?)?|mar(?:ch)?|märz|apr(?:il)?|ma[iy]|jun[ei]?"
@@ -91,12 +96,13 @@ _NAMES = frozenset(
         "remarks question answer price cost amount total sum qty quantity unit units size weight height width "
         "length color colour value values result version language currency location shelf priority subject topic "
         "meaning remedy term definition parameter setting default example option field column table file path url "
-        "link source target signature seal stamp "
+        "link source target signature seal stamp by revision rev pages due fee fees service rate terms "
         "姓名 名称 名字 编号 序号 代码 编码 类别 类型 种类 分类 状态 城市 地区 国家 省份 地址 邮箱 邮编 电话 手机 "
         "传真 日期 时间 年份 月份 年龄 性别 部门 科室 团队 职位 职务 职级 岗位 角色 负责人 联系人 作者 公司 单位 "
         "客户 供应商 品牌 产品 商品 项目 型号 规格 描述 说明 备注 内容 问题 答案 价格 单价 金额 合计 总计 数量 "
         "尺寸 重量 高度 宽度 长度 颜色 数值 结果 版本 语言 币种 位置 优先级 主题 含义 定义 参数 默认值 示例 选项 "
-        "签字 签名 盖章 签章 籍贯 民族 政治面貌 学历 学位 专业 院校 学校 住址 证号 号码 年月 用途 期限 方式 "
+        "薪资 婚姻 特长 爱好 签字 签名 盖章 签章 籍贯 民族 政治面貌 学历 学位 专业 院校 学校 住址 证号 号码 年月 "
+        "用途 期限 方式 "
         "字段 文件 链接 来源 标准 指标 天数 条款 题目 名稱 編號 類別 類型 狀態 地區 部門 職位 電話 備註 單位 數量 "
         "vorname nachname nummer nr ort stadt land straße plz adresse datum jahr monat tag preis betrag menge anzahl "
         "einheit art typ kategorie gruppe abteilung bemerkung beschreibung titel farbe größe gewicht länge breite "
@@ -157,6 +163,11 @@ def is_counting(cells: Sequence[str]) -> bool:
         all(one < other for one, other in pairwise(order)) or all(one > other for one, other in pairwise(order))
         for order in orders
     )
+
+
+def is_range(cell: str) -> bool:
+    """Whether a cell names a stretch of numbers: 10-99, 100+, < 18, 60岁以上."""
+    return bool(_RANGE.fullmatch(cell))
 
 
 def is_next_day(one: str, other: str) -> bool:

@@ -113,6 +113,10 @@ def _has_fields_in_cells(rows: Sequence[Row]) -> bool:
     fields = [cell for cell in cells if _FIELD.match(cell)]
     inside = sum(1 for row in rows if sum(1 for cell in row if _FIELD.match(cell)) > 1)
     is_beside = all(_ends_with_colon(cell) for cell in fields) and any(not _FIELD.match(cell) for cell in cells)
+    by_column = [[_FIELD.match(cell) for cell in column] for column in zip_longest(*rows, fillvalue="")]
+    names = [[match[0] for match in column if match] for column in by_column]
+    if any(len(set(column)) < len(column) for column in names):  # a list of questions and answers
+        return False
     return inside > 1 and len(fields) >= _MOST_FIELDS * len(cells) and not is_beside
 
 

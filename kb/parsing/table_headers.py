@@ -16,6 +16,7 @@ from kb.parsing.table_cells import (
     is_name,
     is_next_day,
     is_period,
+    is_range,
     is_short_name,
     kind_of,
     kinds_of,
@@ -60,7 +61,7 @@ def _is_group(row: Row, below: Row) -> bool:
     if SPANNED not in row and count_filled(row) == 2 and row[0] and row[-1] and not row[1] and row[0] not in below:
         return False  # a title with something at the right edge
     gaps = [index for index, cell in enumerate(row) if not cell or cell == SPANNED]
-    return bool(gaps) and all(index < len(below) and below[index] for index in gaps)
+    return bool(gaps) and all(index < len(below) and below[index] not in ("", SPANNED) for index in gaps)
 
 
 def is_deeper(top: Sequence[Row], body: Sequence[Row]) -> bool:
@@ -74,14 +75,18 @@ def is_deeper(top: Sequence[Row], body: Sequence[Row]) -> bool:
     days = _days(above)
     if days and len(patterns := set(map(counting_pattern, last[days.start : days.stop]))) == 1 and all(patterns):
         return True  # the days of the week below those of the month
-    has_groups = SPANNED in above or _is_group(above, last) or (len(last) > len(above) and not last[0])
+    repeats = [index for index in range(1, len(above)) if above[index] and above[index] == above[index - 1]]
+    if repeats and all(index < len(last) and last[index] != last[index - 1] for index in repeats):
+        return is_header(merge_rows(top), body, False)
+    is_parted = any(cell == SPANNED != other and other for cell, other in zip(above, last, strict=False))
+    has_groups = is_parted or _is_group(above, last) or (len(last) > len(above) and not last[0])
     return has_groups and is_header(merge_rows(top), body, False)
 
 
 def is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
     """Whether the cells of `row` name the columns of `body`."""
     cells = [cell for cell in row if cell and cell != SPANNED]
-    if _is_calendar(row, body[:50]):
+    if _is_calendar(row, body[:50]) or _is_banded(row, body[:50]):
         return True
     if len(cells) < 2 or not all(map(is_label, cells)):
         return False
@@ -132,6 +137,15 @@ def _is_calendar(row: Row, body: Sequence[Row]) -> bool:
     at = _days(row)
     others = [cell for index, cell in enumerate(row) if cell and cell != SPANNED and index not in at]
     return bool(at) and bool(body) and all(map(is_label, others)) and not any(map(_days, body))
+
+
+def _is_banded(row: Row, body: Sequence[Row]) -> bool:
+    """Whether all columns behind the first are called by ranges, such as 1-9, 10-99, 100+, and no row below is."""
+    return _is_of_ranges(row) and bool(body) and not any(map(_is_of_ranges, body))
+
+
+def _is_of_ranges(row: Row) -> bool:
+    return len(row) > 2 and is_label(row[0]) and all(map(is_range, row[1:]))
 
 
 def _days(row: Row) -> range:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,6 +17,7 @@ _MAX_KEY = 100
 _HEADER_COLUMNS = 800  # of rows, until their header is repeated: about a chunk
 _LINE_COLUMNS = 700  # of a longer row, each line begins with its key, so that every chunk names it
 _MAX_REPEATED = 200  # characters of a merged cell
+_NUMBERED = re.compile(r" \(\d+\)$")
 _MAX_NAMES = 7  # of the columns that one cell covers
 _FEW_GAPS = 3  # cells for each one with text
 
@@ -39,10 +41,6 @@ def trim_cells(row: Row) -> list[str]:
     while cells and not cells[-1]:
         cells.pop()
     return cells if any(cell != SPANNED for cell in cells) else []
-
-
-def has_cell(row: Row, index: int) -> bool:
-    return index < len(row) and row[index] not in ("", SPANNED)
 
 
 def count_filled(row: Row) -> int:
@@ -109,7 +107,9 @@ def _label_over(labels: Row, row: Row, index: int) -> str:
     while index and end < len(row) and row[end] == SPANNED:
         end += 1
     names = dict.fromkeys(filter(None, labels[index:end]))
-    return " / ".join(names) if len(names) <= _MAX_NAMES else next(iter(names))
+    if len(alike := {_NUMBERED.sub("", name) for name in names}) == 1:  # one name covers these columns, too
+        return alike.pop()
+    return " / ".join(names) if len(names) <= _MAX_NAMES else next(iter(names), "")
 
 
 def split_text(text: str, label: str) -> Iterator[str]:

@@ -18,7 +18,6 @@ from kb.parsing.table_rows import (
     SPANNED,
     Row,
     count_filled,
-    has_cell,
     join_cells,
     labelled_lines,
     repeat_header,
@@ -161,7 +160,7 @@ class _Block:
             elif row not in header:  # some tables repeat it on each page
                 yield from labelled_lines(self._labels_of(row, found.labels), row)
                 if unused:
-                    unused = {index: label for index, label in unused.items() if not has_cell(row, index)}
+                    unused = {index: label for index, label in unused.items() if not any(row[index : index + 1])}
         if unused:  # columns to be filled in
             yield join_cells(unused.values())
 

@@ -138,6 +138,22 @@ S = SPANNED
             [["Date", "Morning", "Noon"], ["2024-01-01", "closed", S], ["2024-01-02", "tea", "soup"]],
             ["Date: 2024-01-01; Morning / Noon: closed", "Date: 2024-01-02; Morning: tea; Noon: soup"],
         ),
+        (
+            [["年龄", "0-17", "18-59", "60+"], ["男", "5", "10", "3"], ["女", "4", "11", "4"]],
+            ["年龄: 男; 0-17: 5; 18-59: 10; 60+: 3", "年龄: 女; 0-17: 4; 18-59: 11; 60+: 4"],
+        ),
+        (
+            [
+                ["Item", "Q1", "Q1", "Q2", "Q2"],
+                ["Item", "Units", "Sales", "Units", "Sales"],
+                ["Tea", "5", "50", "6", "60"],
+            ],
+            ["Item: Tea; Q1 Units: 5; Q1 Sales: 50; Q2 Units: 6; Q2 Sales: 60"],
+        ),
+        (
+            [["Name", "Time", S, "Firm"], ["Ann", "2012", S, "Birch"], ["Bob", "2015", S, "Elm"]],
+            ["Name: Ann; Time: 2012; Firm: Birch", "Name: Bob; Time: 2015; Firm: Elm"],
+        ),
         ([["", "", "", "", "", "", "far"]], ["far"]),
         ([[S, S], ["", " "], []], []),
     ],
