@@ -40,6 +40,7 @@ _MIN_COLUMN_LINES = 3
 _FEWEST_COLUMN_LINES = 2  # of one side, if both are wordy
 _WORDY = 30  # columns
 _MIN_FILL = 0.6  # of a column's width, by the lines of running text in it
+_MIN_LINE = 16  # characters, of a paragraph that is narrower than its column
 _MIN_PROSE = 16  # columns, of a line of running text
 _MAX_SWITCHES = 0.35  # of the lines: how often a file goes from one column to the other
 _MAX_ALIGNED = 0.5  # of the lines of one side: on a baseline of the other
@@ -476,10 +477,25 @@ def _lines(rows: list[list[Segment]]) -> list[Line]:
     for (before, line), pitch in zip(pairwise(lines), pitches, strict=True):
         is_far = pitch > _PARAGRAPH_GAP * usual and pitch > _PARAGRAPH_GAP * line.size
         line.has_gap_before = is_far and not (line.table and line.table == before.table)
+    _end_paragraphs(lines)
     for line in lines:
         if _LIST_ITEM.fullmatch(line.text):
             line.text, line.is_row = line.text.replace("\t", " "), False
     return [each for line in lines for each in line.lines or (line,)]
+
+
+def _end_paragraphs(lines: list[Line]) -> None:
+    """Let lines end where those of their own paragraph do, if all but the last are about as long."""
+    begin = 0
+    for index in range(1, len(lines) + 1):
+        if index < len(lines) and not lines[index].has_gap_before:
+            continue
+        full, begin = lines[begin : index - 1], index
+        end = max((line.right for line in full), default=0.0)
+        are_long = all(len(line.text) >= _MIN_LINE and end - line.right <= line.size for line in full)
+        if len(full) > 1 and are_long and not any(line.is_row for line in full):
+            for line in full:
+                line.end = end
 
 
 def _cell_gaps(rows: list[list[Segment]]) -> Iterator[float]:

@@ -104,6 +104,17 @@ def test_wide_gaps_of_justified_lines_are_no_cells() -> None:
     assert texts(words) == ["before\tby\thim\twhoever"]
 
 
+def test_narrow_paragraphs_beside_wide_lines() -> None:
+    text = (
+        "保証期間を過ぎた製品の修理は有料となりますのでお買い上げの販売店にご相談くださいなお部品の保有期間は六年です"
+    )
+    runs = [run(text[n : n + 18], 50, 700 - 12 * n / 18, width=10) for n in range(0, len(text), 18)]
+    wide = run("お問い合わせの窓口と受付時間についてのご案内はこちらから", 50, 600, width=10)
+    assert join_lines(read_lines([*runs, wide]), Words()).text == f"{text}\n\n{wide.text}"
+    names = [run("北京分公司财务部", 50, 700 - 12 * n, width=10) for n in range(3)]
+    assert "\n" in join_lines(read_lines([*names, wide]), Words()).text
+
+
 def test_items_of_lists_are_no_rows() -> None:
     lines = read_lines([run("•", 50, 700), run("first point", 80, 700), run("2.", 50, 688), run("second", 80, 688)])
     assert [(each.text, each.is_row) for each in lines] == [("• first point", False), ("2. second", False)]
