@@ -25,7 +25,7 @@ _TERMINAL = re.compile(
 # writing direction.
 _INVISIBLE = re.compile("\u00ad(?:[ \t]*\n[ \t]*(?=\\w))?|[\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f]")
 # Some scripts are spelt with joiners, and some have no other mark between words than a zero-width space.
-_NEEDS_NO_JOINER = re.compile("[A-Za-z\u00c0-\u024f\u3040-\u30ff\u3400-\u9fff]")
+_NEEDS_NO_JOINER = re.compile("[A-Za-z\u200b-\u200f\u00c0-\u024f\u3040-\u30ff\u3400-\u9fff]")
 _HAS_NO_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")  # Thai, Lao, Burmese, Khmer
 # Control characters, lone surrogates, byte order marks and Unicode noncharacters.
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufeff\ufffe\uffff]+")

@@ -13,7 +13,7 @@ from kb.parsing.formulas import fraction, mathml_text
 from kb.parsing.html_parts import classes
 
 # What holds one formula in several forms: KaTeX, MathJax 3 and 2, Wikipedia.
-_FORMULAS = frozenset(("katex", "katex-display", "mwe-math-element", "MathJax", "MathJax_Display", "MathJax_CHTML"))
+_FORMULAS = frozenset(("katex", "katex-display", "mwe-math-element", "MathJax", "MathJax_Display"))
 _DISPLAY_STYLE = re.compile(r"\{\\(?:display|text)style\s+(.*)\}", re.DOTALL)
 _DEEPEST = 300  # elements within elements
 

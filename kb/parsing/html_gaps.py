@@ -9,8 +9,8 @@ from bs4 import Tag
 
 from kb.parsing.html_parts import BLOCKS, classes, first_text
 
-_ENDS_WITHIN = re.compile(r"[\s(\[{（【「“‘/\-–—$€£¥￥]$")
-_BEGINS_WITHIN = re.compile(r"[\s)\]}）】」”’.,;:!?。，、；：！？%/\-–—'’]")
+_ENDS_WITHIN = re.compile(r"[\s(\[{（【「“‘、，。；：！？/=\-–—$€£¥￥]$")
+_BEGINS_WITHIN = re.compile(r"[\s(=)\]}）】」”’.,;:!?。，、；：！？%/\-–—'’]")
 _WIDE = "[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 _RUNS_ON = re.compile(rf"(?:[^\W\d_A-Z][^\W\d_A-Z]|\d\d|{_WIDE}{_WIDE})")  # two letters that one word may hold
 _VERBATIM = ("code", "pre", "kbd", "samp", "ruby", "math")

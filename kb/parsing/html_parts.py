@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString, PageElement
@@ -28,9 +29,8 @@ _CONSENT = re.compile(r"cookie|consent|gdpr", re.IGNORECASE)
 _EARLY = 200  # elements and texts
 _MAX_CONSENT = 2_000  # characters
 _MAX_AROUND = 600  # characters outside of links; what says more is no furniture
-_FORMULA_TWINS = frozenset(
-    ("katex-html", "MathJax_Preview", "MJX_Assistive_MathML", "mwe-math-fallback-image-inline", "MathJax_CHTML")
-)
+_FORMULA_TWINS = frozenset(("katex-html", "MathJax_Preview", "MJX_Assistive_MathML", "mwe-math-fallback-image-inline"))
+_SHOWN_FORMULAS = frozenset(("mjx-chtml", "MathJax_CHTML", "MathJax_SVG"))
 # Names of what a click opens: answers to questions, panels of tabs.
 _OPENS = re.compile(
     r"(?:^|[\s_-])(?:accordions?|collaps\w*|tabs?|tab-?\w*|panels?|faqs?|answers?|toggle\w*|expand\w*|spoiler\w*|"
@@ -144,7 +144,7 @@ def is_hidden(tag: Tag, opened: frozenset[str]) -> bool:
         return False
     if tag.get("role") == "navigation" or is_permalink(tag) or _is_line_number(tag):
         return True
-    if not _FORMULA_TWINS.isdisjoint(classes(tag)):
+    if not _FORMULA_TWINS.isdisjoint(classes(tag)) or _is_shown_formula(tag):
         return True
     if name == "dialog" and not tag.has_attr("open"):
         return True
@@ -153,6 +153,14 @@ def is_hidden(tag: Tag, opened: frozenset[str]) -> bool:
         return False
     is_opened = tag.get("role") == "tabpanel" or str(tag.get("id", "")) in opened
     return not is_opened and not _OPENS.search(_names(tag))
+
+
+def _is_shown_formula(tag: Tag) -> bool:
+    """Whether MathJax 2 shows here what the script behind the element writes as TeX."""
+    if _SHOWN_FORMULAS.isdisjoint(classes(tag)):
+        return False
+    script = next((each for each in islice(tag.next_siblings, 2) if isinstance(each, Tag)), None)
+    return script is not None and str(script.get("type", "")).startswith("math/tex")
 
 
 def opens_something(button: Tag) -> bool:

@@ -35,6 +35,7 @@ def read(folder: Path, page: str, name: str = "a.html") -> list[str]:
         ("<svg><title>icon</title><text>Pump</text><text>Valve</text></svg>", ["Pump Valve"]),
         ('<p>rose to 5<sup><a href="#n1">1</a></sup> and 10<sup>1</sup></p>', ["rose to 5 [1] and 10^1"]),
         ("<div><span>12 kg</span><span>Voltage</span><span>230 V</span></div>", ["12 kg Voltage 230 V"]),
+        ("<p><span>一、</span><span>年假</span></p>", ["一、年假"]),
         ("<p><b>€</b><span>1,299</span><i>.00</i></p>", ["€1,299.00"]),
         ('<h2>Use <a class="headerlink" href="#u">¶</a></h2><div role="heading">Next</div>', ["Use", "Next"]),
         ("<p>a<![CDATA[ < b]]></p>", ["a < b"]),
@@ -121,6 +122,10 @@ def test_code_has_no_line_numbers(page: str, tmp_path: Path) -> None:
             '"MJX_Assistive_MathML"><math><mi>F</mi><mo>=</mo><mi>m</mi><mi>a</mi></math></span></span>'
             '<script type="math/tex">F=ma</script>',
             "F=ma",
+        ),
+        (
+            '<span class="mjx-chtml"><b>x</b><i>2</i></span><script type="math/tex">x^2</script>',
+            "x^2",
         ),
         (
             '<span class="katex"><span class="katex-html"><span>r</span><span class="msupsub"><span class="vlist-t">'
