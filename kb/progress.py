@@ -52,7 +52,7 @@ class ProgressBoard:
     def write(self, version_id: UUID, progress: Progress) -> None:
         """Replace a version's progress. Ingestion goes on when Redis is away, so this logs and does not raise."""
         key = kb_redis.progress_key(version_id)
-        fields: dict[Any, Any] = to_json(replace(progress, rate=round(progress.rate, 2)))
+        fields: dict[Any, Any] = to_json(replace(progress, rate=round(progress.rate, 4)))
         try:
             with kb_redis.translated():
                 pipeline = self._client.pipeline()

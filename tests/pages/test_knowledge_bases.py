@@ -321,10 +321,10 @@ def test_running_document_shows_its_progress(installation: Installation, visitor
     installation.services.board.write(document.latest.id, progress)
     visitor.run()
     assert "1,200 of 3,000 pages read · 12.5 a second · last update" in visitor.text(f"document-{document.id}")
-    slow = replace(progress, done=2, total=12, rate=0.04)
+    slow = replace(progress, done=2, total=12, rate=1 / 55)
     installation.services.board.write(document.latest.id, slow)
     visitor.run()
-    assert "2 of 12 pages read · 25 s a page · last update" in visitor.text(f"document-{document.id}")
+    assert "2 of 12 pages read · 55 s a page · last update" in visitor.text(f"document-{document.id}")
 
 
 def test_postponed_document_shows_the_cause_and_the_next_try(installation: Installation, visitor: Visitor) -> None:
