@@ -16,6 +16,7 @@ _MAX_PATHS = 3_000
 _MAX_SEGMENTS = 3_000
 _MAX_LINES = 10_000
 _MIN_RULING = 6.0  # points
+_MIN_BAR = 3.0  # of a fraction
 _THIN = 2.5
 _STRAIGHT = 1.0
 
@@ -34,9 +35,9 @@ def _lines(page: pypdfium2.PdfPage) -> Iterator[tuple[Ruling, bool]]:
         form = _form_matrix(item)
         left, bottom, right, top = form.on_rect(*item.get_bounds())
         width, height = right - left, top - bottom
-        if max(width, height) < _MIN_RULING:
+        if height < _MIN_RULING and width < _MIN_BAR:
             continue
-        if width <= _THIN:
+        if width <= _THIN and height >= _MIN_RULING:
             yield ((left + right) / 2, bottom, top), True
         elif height <= _THIN:
             yield ((bottom + top) / 2, left, right), False
@@ -81,5 +82,5 @@ def _line(one: tuple[float, float], other: tuple[float, float]) -> Iterator[tupl
     width, height = abs(one[0] - other[0]), abs(one[1] - other[1])
     if width < _STRAIGHT and height >= _MIN_RULING:
         yield (one[0], min(one[1], other[1]), max(one[1], other[1])), True
-    elif height < _STRAIGHT and width >= _MIN_RULING:
+    elif height < _STRAIGHT and width >= _MIN_BAR:
         yield (one[1], min(one[0], other[0]), max(one[0], other[0])), False

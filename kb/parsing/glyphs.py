@@ -15,6 +15,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from kb.parsing.drawings import read_rulings
+from kb.parsing.fractions import join_fractions
 from kb.parsing.grids import with_rows_of_tables
 from kb.parsing.layout import HYPHEN, Box, Line, TextRun, needs_space, read_lines
 from kb.parsing.places import Point, box_around, corners, quarter_turned, turned
@@ -92,7 +93,7 @@ def read_page(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> tuple
         angle = group[0].style.angle
         of_group = _turned(rulings, angle)
         labels = [_label(line, other - angle) for line, other in found] if of_group else []
-        runs = with_rows_of_tables([*join_letters(_runs(group, of_group)), *labels], of_group)
+        runs = with_rows_of_tables([*join_fractions(join_letters(_runs(group, of_group)), of_group), *labels], of_group)
         left_over = {id(run) for run in runs}
         found = [each for each, label in zip(found, labels, strict=True) if id(label) in left_over] if labels else found
         runs = [run for run in runs if not any(run is label for label in labels)]

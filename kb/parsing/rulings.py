@@ -12,6 +12,7 @@ Ruling = tuple[float, float, float]  # its place across, where it begins and whe
 
 _AROUND = 1.5  # points around a line of a table
 _CELL = 15.0
+_SHORTEST, _LONGEST_BAR = 6.0, 100.0  # points
 _SAME_PLACE = 3.0  # double lines are one
 _MEETS = 3.5  # lines end this far from those they meet
 _MIN_SIDE = 5.0  # of a cell
@@ -25,7 +26,8 @@ class Rulings:
     """Vertical lines as (x, bottom, top), and horizontal ones as (y, left, right)."""
 
     def __init__(self, vertical: Iterable[Ruling] = (), horizontal: Iterable[Ruling] = ()) -> None:
-        self._vertical, self._horizontal = list(vertical), list(horizontal)
+        self._vertical, self._level = list(vertical), list(horizontal)
+        self._horizontal = [line for line in self._level if line[2] - line[1] >= _SHORTEST]
         self._cells: dict[int, list[Ruling]] = {}
         for x, bottom, top in self._vertical:
             self._cells.setdefault(int(x // _CELL), []).append((x, bottom, top))
@@ -42,12 +44,16 @@ class Rulings:
             for x, bottom, top in self._cells.get(cell, ())
         )
 
+    def bars(self) -> list[Ruling]:
+        """Level lines as short as those of fractions."""
+        return [line for line in self._level if line[2] - line[1] <= _LONGEST_BAR]
+
     def turned(self, angle: float) -> Rulings:
         """The lines on the page turned so that text at `angle`, a multiple of a right angle, is upright."""
         cos, sin = round(math.cos(angle)), round(math.sin(angle))
         if cos:
-            return Rulings(_scaled(self._vertical, cos, cos), _scaled(self._horizontal, cos, cos))
-        return Rulings(_scaled(self._horizontal, sin, -sin), _scaled(self._vertical, -sin, sin))
+            return Rulings(_scaled(self._vertical, cos, cos), _scaled(self._level, cos, cos))
+        return Rulings(_scaled(self._level, sin, -sin), _scaled(self._vertical, -sin, sin))
 
     def grids(self) -> list[Grid]:
         """The grids of at least two columns and two rows, without those that hold another."""
