@@ -26,6 +26,8 @@ _NAMES_AROUND = re.compile(
     re.IGNORECASE,
 )
 _CONSENT = re.compile(r"cookie|consent|gdpr", re.IGNORECASE)
+_MOSTLY = 0.3  # of a page's text; what else there is may be long menus
+_UNSEEN = ("head", "script", "style", "template", "noscript", "nav")
 _EARLY = 200  # elements and texts
 _MAX_CONSENT = 2_000  # characters
 _MAX_AROUND = 600  # characters outside of links; what says more is no furniture
@@ -67,8 +69,10 @@ def first_text(tag: Tag) -> str:
 
 def surroundings(soup: BeautifulSoup) -> set[int]:
     """The elements, by id(), that stand around the page's article; only banners for consent where there is none."""
-    found = soup.find_all("main") or soup.find_all(role="main") or soup.find_all("article")
+    found = soup.find_all("main") or soup.find_all(role="main")
     articles = [article for article in found if first_text(article)]
+    if not articles and _share_in_articles(soup) > _MOSTLY:
+        articles = [article for article in soup.find_all("article") if first_text(article)]
     inside = {id(parent) for article in articles for parent in article.parents}
     of_articles = set(map(id, articles))
     around: set[int] = set()
@@ -82,6 +86,22 @@ def surroundings(soup: BeautifulSoup) -> set[int]:
         else:
             stack.extend(node.contents)
     return around
+
+
+def _share_in_articles(soup: BeautifulSoup) -> float:
+    """Which part of the page's text stands in articles; teasers beside the text are articles, too."""
+    stack: list[tuple[PageElement, bool]] = [(soup, False)]
+    inside = everywhere = 0
+    while stack:
+        node, is_inside = stack.pop()
+        if isinstance(node, Tag):
+            if node.name not in _UNSEEN:
+                stack += [(child, is_inside or node.name == "article") for child in node.contents]
+        elif type(node) is NavigableString:
+            length = len(node.strip())
+            everywhere += length
+            inside += length if is_inside else 0
+    return inside / everywhere if everywhere else 0.0
 
 
 def _is_banner(tag: Tag) -> bool:
@@ -102,7 +122,7 @@ def _says_more_than(tag: Tag, limit: int, *, links: bool) -> bool:
     while stack and said <= limit:
         node = stack.pop()
         if isinstance(node, Tag):
-            if node.name not in ("script", "style", "template") and (links or node.name not in ("a", "button", "nav")):
+            if node.name not in _UNSEEN and (links or node.name not in ("a", "button", "nav")):
                 stack.extend(node.contents)
         elif type(node) is NavigableString:
             said += len(node.strip())

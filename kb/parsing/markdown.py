@@ -37,7 +37,8 @@ _COMPONENT = re.compile(
 _TAG = re.compile(
     r"(?i)</?(?:a|abbr|b|big|center|cite|code|del|details|div|dl|dd|dt|em|figure|figcaption|font|h[1-6]|hr|i|img|ins|"
     r"kbd|li|mark|ol|p|picture|q|ruby|rb|s|samp|small|source|span|strike|strong|summary|tt|u|ul|var|video|wbr)"
-    r"(?:\s[^<>]{0,2000})?/?>"
+    # With attributes, as `a <b and c> d` has none.
+    r"(?:\s+(?:[\w:.@-]{1,60}\s{0,9}=[^<>]{0,2000}|open|hidden|controls|reversed))?\s{0,9}/?>"
 )
 # A heading as most editors show it, though CommonMark wants a space; `#` and a word alone may be a hashtag.
 _HASHES = re.compile(

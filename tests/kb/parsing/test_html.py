@@ -59,6 +59,10 @@ def test_elements_show_what_people_see(page: str, lines: list[str], tmp_path: Pa
             ["Phone 12", "Text"],
         ),
         ("<main><p>Text</p></main><dialog>Log in</dialog><aside>More</aside>", ["Text"]),
+        (
+            f"<aside><article>Teaser</article></aside><p>{'Text ' * 9}</p><footer>Tel. 12</footer>",
+            ["Teaser", ("Text " * 9).strip(), "Tel. 12"],
+        ),
         (f"<main><p>Text</p></main><aside>{'Facts. ' * 100}</aside>", ["Text", ("Facts. " * 100).strip()]),
         (
             '<button aria-expanded="false">Delivery</button><div class="panel" hidden>5 days</div><button>Buy</button>',
@@ -148,4 +152,5 @@ def test_markdown_reads_tables_and_html_in_lists_and_quotes(tmp_path: Path) -> N
         '> | Q | W |\n> |---|---|\n> | 1 | 2 |\n\n- item\n\n  <p><img alt="Logo"></p>\n\nSee <img src=x alt="here">.\n'
     )
     assert read(tmp_path, text, "a.md") == ["Q: 1; W: 2", "- item", "Logo", "See here."]
+    assert read(tmp_path, "a <b and c> d <b>bold</b>\n", "a.md") == ["a <b and c> d bold"]
     assert read(tmp_path, '<Card title="Limits">\nText\n</Card>\n', "a.mdx") == ["Limits Text"]
