@@ -132,14 +132,15 @@ def _rows_of_band(row: int, cells: Sequence[Cell], padding: float) -> Iterator[_
         )
         return
     labels = list(takewhile(lambda cell: len(cell.lines) == 1, cells))
-    for baseline in baselines:
+    ends = _ends_of_rows(own, baselines)
+    for index, baseline in enumerate(baselines):
         texts = []
         for cell in cells:
             if cell in labels or cell.row < row or cell.is_merged_down:
                 texts.append(_text(cell, row, padding))
             else:
-                texts.append(" ".join(_words(line) for line in cell.lines if _is_nearest(line, baseline, baselines)))
-        lines = [line for cell in own for line in cell.lines if _is_nearest(line, baseline, baselines)]
+                texts.append(" ".join(_words(line) for line in cell.lines if _row_at(line, ends) == index))
+        lines = [line for cell in own for line in cell.lines if _row_at(line, ends) == index]
         yield _row(cells, texts, baseline, lines)
 
 
@@ -182,7 +183,7 @@ def _shared_baselines(cells: Sequence[Cell], padding: float) -> list[float]:
     long = [cell for cell in several if len(cell.lines) > _MANY_LINES]
     if len(long) >= max(2, len(unmerged) / 2) and not may_be_forced:
         return _clustered((line.baseline for cell in unmerged for line in cell.lines), near)
-    return []
+    return _lines_that_begin_rows(unmerged, padding) if len(several) == len(unmerged) else []
 
 
 def _clustered(baselines: Iterable[float], near: float) -> list[float]:
@@ -193,8 +194,28 @@ def _clustered(baselines: Iterable[float], near: float) -> list[float]:
     return clustered
 
 
-def _is_nearest(line: Line, baseline: float, baselines: Sequence[float]) -> bool:
-    return min(baselines, key=lambda each: abs(each - line.baseline)) == baseline
+def _lines_that_begin_rows(cells: Sequence[Cell], padding: float) -> list[float]:
+    """The baselines of a column whose every line is the only one of its row, where other columns have more."""
+    fewest = min(cells, key=lambda cell: len(cell.lines))
+    breaks = [_is_forced(*pair, fewest, padding) for pair in pairwise(fewest.lines)]
+    has_figures = all(any(map(str.isdigit, line.text)) for line in fewest.lines)
+    if len(breaks) < 1 or any(breaks) or not (has_figures or len(breaks) > 1):
+        return []
+    return [line.baseline for line in fewest.lines]
+
+
+def _ends_of_rows(cells: Sequence[Cell], baselines: Sequence[float]) -> list[float]:
+    """Below which height each row but the first begins: halfway, unless all rows begin at the top of their cells."""
+    near = _SAME_LINE * cells[0].lines[0].size
+    lines = [[line.baseline for line in cell.lines] for cell in cells if not cell.is_merged_down]
+    are_at_top = all(
+        any(abs(each - baseline) < near for each in of_cell) for of_cell in lines for baseline in baselines
+    )
+    return [below + near if are_at_top else (above + below) / 2 for above, below in pairwise(baselines)]
+
+
+def _row_at(line: Line, ends: Sequence[float]) -> int:
+    return sum(1 for end in ends if line.baseline < end)
 
 
 def _is_forced(before: Line, line: Line, cell: Cell, padding: float) -> bool:

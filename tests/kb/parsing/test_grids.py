@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import pytest
+
 from kb.parsing.grids import with_rows_of_tables
 from kb.parsing.layout import TextRun, read_lines
 from kb.parsing.prose import Words, join_lines
@@ -126,6 +128,27 @@ def test_rows_and_columns_that_nothing_parts() -> None:
     for run in table.runs[-4:]:
         table.runs.append(TextRun("8.50", 170, 190, run.baseline, SIZE, order=len(table.runs)))
     assert table.read() == ["Part\tWeight and price", *(f"A-{n}\t{w}\t8.50" for n, w in enumerate([12, 14, 9, 11], 1))]
+
+
+@pytest.mark.parametrize("is_centred", [False, True])
+def test_wrapped_cells_of_rows_that_nothing_parts(is_centred: bool) -> None:
+    table = Table([70, 110, 50], [1, 6])
+    table.fill([["Check", "How it is done", "Limit"]])
+    table.add((1, 0, 1, 1), "Leakage of the", "housing", "", "Noise", "", "")
+    table.add(
+        (1, 1, 1, 1), "Fill with nitrogen,", "wait and read the", "gauge again", "At 1 m", "ISO 10816 on", "the frame"
+    )
+    limits = (1, 3, 4.5) if is_centred else (0, 3, 4)
+    first = table.runs[-6].baseline
+    table.runs = [run for run in table.runs if run.text]
+    for text, at in zip(("0.2 bar", "68 dB", "3 mm/s"), limits, strict=True):
+        table.runs.append(TextRun(text, 234, 264, first - PITCH * at, SIZE))
+    table.runs.append(TextRun("Shaking", 54, 89, first - PITCH * limits[2], SIZE))
+    table.add((1, 2, 1, 1))
+    assert table.read()[1:] == [
+        "Leakage of the housing\tFill with nitrogen, wait and read the gauge again\t0.2 bar",
+        *("Noise\tAt 1 m\t68 dB", "Shaking\tISO 10816 on the frame\t3 mm/s"),
+    ]
 
 
 def test_tables_that_go_on_over_the_page_keep_their_header() -> None:
