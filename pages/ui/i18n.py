@@ -23,6 +23,8 @@ from kb.errors import KbError, fill
 LOCALES = Path(__file__).parents[2] / "locales"
 LANGUAGES = {"en": "English", "zh_CN": "简体中文"}
 LANGUAGE_KEY = "language"
+_SLIDES = {".pptx", ".pptm", ".ppsx", ".ppt", ".odp"}
+_WORKBOOKS = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
 
 
 def language() -> str:
@@ -121,9 +123,9 @@ def place_label(document_name: str, page: int, heading: str = "") -> str:
     if not page:
         return ""
     extension = Path(document_name).suffix.lower()
-    if extension == ".pptx":
+    if extension in _SLIDES:
         return _("slide {number}").format(number=number(page))
-    if extension == ".xlsx":
+    if extension in _WORKBOOKS:
         sheet = heading.split(" > ")[0]  # the parser makes the sheet's name its first heading
         return _("sheet “{name}”").format(name=sheet) if sheet else _("sheet {number}").format(number=number(page))
     return _("p. {page}").format(page=number(page))

@@ -40,7 +40,10 @@ def test_seconds_ago_read_as_people_write(language: str) -> None:
     [
         ("report.pdf", "Costs", "p. 3", "第 3 页"),
         ("talk.PPTX", "Results", "slide 3", "幻灯片 3"),
+        ("talk.odp", "Results", "slide 3", "幻灯片 3"),
         ("budget.xlsx", "", "sheet 3", "工作表 3"),
+        ("budget.xls", "Costs", "sheet “Costs”", "工作表“Costs”"),
+        ("budget.ods", "", "sheet 3", "工作表 3"),
         ("budget.xlsx", "预算 > 2024", "sheet “预算”", "工作表“预算”"),
     ],
 )
