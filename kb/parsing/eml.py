@@ -32,7 +32,9 @@ _ALIASES = {
 _SAMPLE_BYTES = 4_096
 _DEEPEST = 100  # parts within parts
 _LONGEST_HEADER = 10_000  # characters; to decode one takes quadratic time
-_MAILBOX = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\n]{3,200}\d{4}[^\n]{0,20}\n")  # the line before each mail
+_MAILBOX = re.compile(  # the line before each mail
+    rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From \S{1,200} {1,3}[A-Z][a-z]{2} [A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d[^\n]{0,40}\n"
+)
 _ENCODED = re.compile(r"=\?[\w*-]{1,60}\?[BbQq]\?")
 
 
