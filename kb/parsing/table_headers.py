@@ -28,6 +28,7 @@ from kb.parsing.table_rows import SPANNED, Row, count_covered, count_filled
 _TITLE_ROWS = 10
 _NEXT_TO_NONE = 0.1
 _DATED_DAYS, _NAMED_DAYS, _PLAIN_DAYS = 3, 5, 7  # at least, to name columns
+_ENOUGH = 20  # columns, to see whether rows count
 _MAX_PERIODS = 0.4  # of the cells under years and dates that name columns
 
 
@@ -126,7 +127,7 @@ def _is_counted(row: Row, body: Sequence[Row]) -> bool:
         end = start + len(list(group))
         cells = row[start:end]
         if pattern and len(cells) > 1 + (not all(map(is_period, cells))) and is_counting(cells):
-            below = [[cell for cell in each[start:end] if cell] for each in body]
+            below = [[cell for cell in each[start : min(end, start + _ENOUGH)] if cell] for each in body]
             return bool(body) and all({*map(counting_pattern, cells)} != {pattern} for cells in below)
         start = end
     return False

@@ -104,7 +104,7 @@ def _label_over(labels: Row, row: Row, index: int) -> str:
     end = index + 1
     if end == len(row) or row[end] != SPANNED:
         return labels[index] if index < len(labels) else ""
-    while index and end < len(row) and row[end] == SPANNED:
+    while index and end < min(len(row), index + _MAX_NAMES + 1) and row[end] == SPANNED:
         end += 1
     names = dict.fromkeys(filter(None, labels[index:end]))
     if len(alike := {_NUMBERED.sub("", name) for name in names}) == 1:  # one name covers these columns, too
