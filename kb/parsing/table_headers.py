@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, groupby, zip_longest
@@ -25,6 +26,7 @@ from kb.parsing.table_cells import (
 )
 from kb.parsing.table_rows import SPANNED, Row, count_covered, count_filled
 
+_FILLED_IN = re.compile(r"[^\W\d][^:：]{0,40}(?::\s+|：\s*)\w")  # Name: Ann
 _TITLE_ROWS = 10
 _NEXT_TO_NONE = 0.1
 _DATED_DAYS, _NAMED_DAYS, _PLAIN_DAYS = 3, 5, 7  # at least, to name columns
@@ -89,7 +91,7 @@ def is_header(row: Row, body: Sequence[Row], is_assumed: bool) -> bool:
     cells = [cell for cell in row if cell and cell != SPANNED]
     if _is_calendar(row, body[:50]) or _is_banded(row, body[:50]):
         return True
-    if len(cells) < 2 or not all(map(is_label, cells)):
+    if len(cells) < 2 or not all(map(is_label, cells)) or any(map(_FILLED_IN.match, cells)):
         return False
     periods = [cell for cell in cells if is_period(cell)]
     if len(periods) == len(cells) and row[0]:

@@ -275,6 +275,7 @@ def test_form_names_each_field(rows: list[list[str]], lines: list[str]) -> None:
             [["Employer", "Employee"], ["Name: Jane", "Name: John"], ["Date: 3 May", "Date: 4 May"]],
             ["Employer; Name: Jane; Date: 3 May", "Employee; Name: John; Date: 4 May"],
         ),
+        ([["Name: Ann", "Full time"], ["Address", "1 Elm St"]], ["Name: Ann | Full time", "Address | 1 Elm St"]),
         (
             [["Invoice No.", "24-118", "Date", "2024-06-01"], ["Terms", "30 days net", "Currency", "EUR"]],
             ["Invoice No.: 24-118; Date: 2024-06-01", "Terms: 30 days net; Currency: EUR"],
