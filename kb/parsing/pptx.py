@@ -44,7 +44,8 @@ _NUMBER_STYLES = {
 _PLATES = (qn("p:sp"), qn("p:pic"))  # what other shapes may lie on
 _FOOTERS = ("dt", "ftr", "sldNum")
 
-for _kind in ("slideshow", "template"):  # python-pptx reads them, but does not ask for it
+# Slide shows and templates with macros, which python-pptx can read but does not know by name.
+for _kind in ("slideshow", "template"):
     PartFactory.part_type_for[f"application/vnd.ms-powerpoint.{_kind}.macroEnabled.main+xml"] = PresentationPart
 
 Element = Any  # lxml gives no types
