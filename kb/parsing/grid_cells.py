@@ -91,7 +91,14 @@ def _merged_cells(grid: Grid, inside: dict[tuple[int, int], list[TextRun]]) -> I
                 owner[place] = cell
                 cell.runs += inside.get(place, ())
             cell.lines = read_lines(cell.runs) if cell.runs else []
-            yield cell
+            if cell.lines or column > 0 or _is_inside(grid, cell):
+                yield cell
+
+
+def _is_inside(grid: Grid, cell: Cell) -> bool:
+    """Whether lines are drawn around a cell of the first column: beside a narrower table there are none."""
+    is_below = grid.is_parted_above(cell.last_row + 1, cell.column)
+    return grid.is_parted_left(cell.row, cell.column) or (grid.is_parted_above(cell.row, cell.column) and is_below)
 
 
 def _are_apart(grid: Grid, inside: dict[tuple[int, int], list[TextRun]], row: int, column: int) -> bool:

@@ -426,13 +426,15 @@ def with_empty_cells(lines: Sequence[Line]) -> list[list[str]]:
     ]
     if not edges or any(left < right for (_left, right), (left, _right) in pairwise(edges)):
         return rows
-    return [_placed(row, line.cells, edges) for row, line in zip(rows, lines, strict=True)]
+    return [_placed(row, line.cells, edges, is_ruled=bool(line.table)) for row, line in zip(rows, lines, strict=True)]
 
 
-def _placed(row: list[str], cells: Sequence[tuple[float, float]], edges: Sequence[tuple[float, float]]) -> list[str]:
-    """The row with each cell in the one column that it is in; as it is if any cell is in none, or in several."""
+def _placed(
+    row: list[str], cells: Sequence[tuple[float, float]], edges: Sequence[tuple[float, float]], *, is_ruled: bool
+) -> list[str]:
+    """The row with each cell in its column, or the first of those that a ruled one goes over; else as it is."""
     places = [[index for index, edge in enumerate(edges) if cell[0] < edge[1] and cell[1] > edge[0]] for cell in cells]
-    columns_of_row = [each[0] for each in places if len(each) == 1]
+    columns_of_row = [each[0] for each in places if len(each) == 1 or (each and is_ruled)]
     if len(columns_of_row) < len(row) or len(set(columns_of_row)) < len(row):
         return row
     placed = [""] * (max(columns_of_row) + 1)

@@ -151,6 +151,26 @@ def test_wrapped_cells_of_rows_that_nothing_parts(is_centred: bool) -> None:
     ]
 
 
+def test_cells_over_several_columns_keep_the_others_in_place() -> None:
+    table = Table([40, 50, 50, 50], [1] * 3)
+    table.fill([["Time", "Mon", "Tue", "Wed"], [], ["10", "Sport", "Art", "Music"]])
+    for place, text in (((1, 0, 1, 1), "9"), ((1, 1, 1, 2), "Maths"), ((1, 3, 1, 1), "English")):
+        table.add(place, text)
+    assert table.read() == ["Time\tMon\tTue\tWed", "9\tMaths\t\tEnglish", "10\tSport\tArt\tMusic"]
+
+
+def test_narrower_table_right_below_another() -> None:
+    wide, narrow = Table([10, 60, 70], [1, 1, 1]), Table([10, 60, 60], [1] * 5)
+    wide.add((0, 0, 1, 2), "Seller")
+    wide.add((0, 2, 1, 1), "Invoice")
+    for row, cells in enumerate([("Item", "Price"), ("Hinge", "2.50"), ("Bolt", "4.10")], start=1):
+        for column, text in enumerate(cells, start=1):
+            narrow.add((row, column, 1, 1), text)
+    for each in ("runs", "vertical", "horizontal"):
+        getattr(wide, each).extend(getattr(narrow, each))
+    assert wide.read() == ["Seller\tInvoice", "Item\tPrice", "Hinge\t2.50", "Bolt\t4.10"]
+
+
 def test_tables_that_go_on_over_the_page_keep_their_header() -> None:
     pages = []
     for rows in (
