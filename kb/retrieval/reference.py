@@ -145,6 +145,7 @@ _PASSAGES, _QUESTIONS, _TEXTS = "passages_", "questions_", "texts"
 _TEXTS_SUM = hashlib.sha256(repr(_SETS).encode()).digest()
 _SAME = 1e-3  # between the values of vectors that differ by rounding at most
 _HAN_SHARE = 0.2
+_LETTER_SHARE = 0.5
 _LEAST_SPREAD = 0.01  # of a model that tells nothing apart
 _LEAST_DEVIATIONS = 3  # what stands out less is chance; e5 has 4.6 deviations, MiniLM 8.4
 _REQUESTS = 6
@@ -167,8 +168,17 @@ class Reference:
 
     def unrelated(self, question: Vectors, text: str) -> float:
         """The mean cosine of `question` (dimension,) to passages it has nothing to do with, in the script of `text`."""
-        is_chinese = lexical.script_share(text[:_LOOKED_AT], "han") >= _HAN_SHARE
-        return float(((self.chinese if is_chinese else self.english) @ question).mean())
+        beginning = text[:_LOOKED_AT]
+        english, chinese = (float((passages @ question).mean()) for passages in (self.english, self.chinese))
+        if _is_figures(beginning):
+            return max(english, chinese)  # figures belong to no script, and are as close to one as to the other
+        return chinese if lexical.script_share(beginning, "han") >= _HAN_SHARE else english
+
+
+def _is_figures(text: str) -> bool:
+    """Whether there are more digits and signs than letters, as in rows of measurements."""
+    written = [char for char in text if not char.isspace()]
+    return sum(map(str.isalpha, written)) < _LETTER_SHARE * len(written)
 
 
 def embed(model: EmbeddingModel) -> dict[str, Vectors]:

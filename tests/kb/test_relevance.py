@@ -49,6 +49,15 @@ def test_cosine_counts_by_how_far_it_stands_out_in_its_language() -> None:
     assert compared.of(chinese, 0.7) > compared.of(english, 0.7)
 
 
+def test_figures_count_as_text_of_the_question_s_own_language() -> None:
+    """Rows of measurements are as close to a Chinese question as Chinese text is, though their letters are Latin."""
+    reference = Reference(passages(0.6), passages(0.7), spread=0.1, deviation=0.02)
+    hits = [Hit(ENGLISH_CHUNK, cosine) for cosine in [0.7, *[0.6] * 49]]
+    compared = Relevance("", Cosines(QUESTION, reference, hits))
+    assert compared.of(chunk("TA1 0.08 0.03 0.015 0.18 3.7-2 12.5"), 0.7) == pytest.approx(0.0, abs=0.01)
+    assert compared.of(chunk("An apple grows on a tree."), 0.7) == pytest.approx(0.955, abs=0.01)
+
+
 def test_passage_among_many_alike_is_less_relevant() -> None:
     text = chunk("An apple grows on a tree.")
     assert relevance("", [0.78] * 50).of(text, 0.78) < relevance("", [0.78, *[0.7] * 49]).of(text, 0.78)
