@@ -350,8 +350,8 @@ def test_worker_that_loses_its_lease_in_a_slow_step_stores_nothing(
     claimed: list[Document] = []
     written: list[str] = []
 
-    def take_long(*arguments: object) -> object:
-        result = take_step(*arguments)
+    def take_long(*arguments: object, **options: object) -> object:
+        result = take_step(*arguments, **options)
         take_back(core, document, successor)
         assert successor.claims.claim(document.latest.id)
         claimed.append(core.document(document.id))
