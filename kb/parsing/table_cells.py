@@ -33,33 +33,12 @@ UNIT = re.compile(
     r"(?:/[kmcµ]?(?:g|m|l|L|s|h|min|K|mol))?(?: ?[23²³])?|h|min|d|pcs?|USD|EUR|CNY|RMB"
     r"|(?:百|千|万|亿|百万)?(?:元|美元|欧元|个|件|人|吨|天|台|套|平方米|公里|小时)"
 )
-_SERIES = (
-    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
-    ("januar", "februar", "märz", "april", "mai", "juni", "juli", "august", "september", "okt", "nov", "dez"),
-    ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
-    ("mo", "di", "mi", "do", "fr", "sa", "so"),
-    ("一", "二", "三", "四", "五", "六", "七", "八", "九", "十"),
-    ("零", "一", "二", "三", "四", "五", "六", "日"),
-    ("零", "一", "二", "三", "四", "五", "六", "天"),
-)
-_IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+|[A-Z][a-z0-9]*)+")
-_NOTHING = frozenset(("-", "–", "—", "--", "/", "\\", "n/a", "na", "nil", "none", "无", "暂无", "…", "...", "·"))
-_PROSE = re.compile(  # but not "Pos.", "No. of items"
-    r"[。！？；]|[!?;]\s+\w|\w{4}\.\s+[A-Z\u4e00-\u9fff]|\w{7}\.\s+\w|(?:\w+\W+){3}.*\.$|\w{6}\.$|!$"
-)
 _RANGE = re.compile(
     r"\d[\d.,]*\s?(?:[-–~～至到]|to)\s?\d[\d.,]*\s?[^\W\d]{0,6}%?|\d[\d.,]*\s?[^\W\d]{0,3}(?:\+|及?以[上下内])"
     r"|[<>≤≥]=?\s?\d[\d.,]*\s?[^\W\d]{0,6}%?|(?:up to|over|under|from)\s\d[\d.,]*",
     re.IGNORECASE,
 )
 _DAY = re.compile(r"(\d{1,2})[/.-](\d{1,2})\.?")
-_COUNTED = re.compile(
-    r"\d+|^[一二三四五六日]$|(?<=[第周期])[一二三四五六七八九十日天]|\b(?:jan(?:uary?)?|feb(?:ruary?)?|mar(?:ch)?|märz|apr(?:il)?|ma[iy]|jun[ei]?"
-    r"|jul[iy]?|aug(?:ust)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?|mon(?:day|tag)?|tue(?:s(?:day)?)?"
-    r"|dienstag|wed(?:nesday)?|mittwoch|thu(?:rs(?:day)?)?|donnerstag|fri(?:day)?|freitag|sat(?:urday)?|samstag|sun(?:day)?"
-    r"|sonntag|mo|di|mi|do|fr|sa|so)\b",
-    re.IGNORECASE,
-)
 _SERIES = (
     ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
     ("januar", "februar", "märz", "april", "mai", "juni", "juli", "august", "september", "okt", "nov", "dez"),
