@@ -166,13 +166,25 @@ class Reference:
     spread: float
     deviation: float
 
-    def unrelated(self, question: Vectors, text: str) -> float:
-        """The mean cosine of `question` (dimension,) to passages it has nothing to do with, in the script of `text`."""
-        beginning = text[:_LOOKED_AT]
+    def unrelated(self, question: Vectors) -> Unrelated:
+        """The cosines of `question` (dimension,) to passages that it has nothing to do with."""
         english, chinese = (float((passages @ question).mean()) for passages in (self.english, self.chinese))
+        return Unrelated(english, chinese)
+
+
+@dataclass(frozen=True, slots=True)
+class Unrelated:
+    """The mean cosine of a question to passages that it has nothing to do with, in either script."""
+
+    english: float
+    chinese: float
+
+    def of(self, text: str) -> float:
+        """The one for the script of `text`."""
+        beginning = text[:_LOOKED_AT]
         if _is_figures(beginning):
-            return max(english, chinese)  # figures belong to no script, and are as close to one as to the other
-        return chinese if lexical.script_share(beginning, "han") >= _HAN_SHARE else english
+            return max(self.english, self.chinese)  # figures belong to no script, and are as close to one as the other
+        return self.chinese if lexical.script_share(beginning, "han") >= _HAN_SHARE else self.english
 
 
 def _is_figures(text: str) -> bool:

@@ -45,8 +45,8 @@ class Cosines:
     """What the cosines of one question mean. `hits` are those of the dense route."""
 
     def __init__(self, question: Vectors, reference: Reference, hits: Sequence[Hit]) -> None:
-        self._question = question
-        self._reference = reference
+        self._unrelated = reference.unrelated(question)
+        self._spread = reference.spread
         self._least = min((hit.score for hit in hits), default=0.0)
         tail = sorted((self.above(hit.chunk.text, hit.score) for hit in hits), reverse=True)[TAIL_START:]
         self._tail = TAIL_WEIGHT * sum(tail) / max(len(tail), TAIL_LENGTH)
@@ -56,7 +56,7 @@ class Cosines:
 
     def above(self, text: str, cosine: float) -> float:
         """How far `cosine` is above that of unrelated texts in the script of `text`."""
-        return cosine - self._reference.unrelated(self._question, text)
+        return cosine - self._unrelated.of(text)
 
     def lift(self, text: str, cosine: float | None, *, holds_terms: bool) -> float:
         """How far `text` stands out, in spreads. What the dense route did not find gets the last cosine that it did.
@@ -65,7 +65,7 @@ class Cosines:
         """
         above = self.above(text, self._least if cosine is None else cosine)
         allowance = self._allowance * (1 if holds_terms else WITHOUT_TERMS)
-        return (above - self._tail + allowance) / self._reference.spread
+        return (above - self._tail + allowance) / self._spread
 
 
 def _expected_best(count: int) -> float:
