@@ -119,8 +119,7 @@ class TextBuilder:
         self._pages += [PageStart(start, number) for number in self._waiting]
         self._waiting.clear()
         self._append(text)
-        for rows in tables:
-            self.mark_rows(start + rows.start, start + rows.end)
+        self._tables += _moved(tables, start)
         self._lines += _moved(lines, start)
         return start
 
