@@ -22,9 +22,9 @@ from kb.errors import KbError, NoText
 from kb.models import Heading, ParsedDocument
 from kb.notes import Note, merge_notes
 from kb.parsing import Limits, ParserProcess, detect_media_type
+from kb.parsing.child import peak_memory_mb
 from kb.ranges import read_ranges
 
-KB_PER_MB = 1024
 RESET_PEAK = "5"  # see proc(5), clear_refs
 
 
@@ -83,23 +83,19 @@ def _noting_headings(parts: Iterable[ParsedDocument], headings: list[dict[str, A
         yield part
 
 
-def _parsers() -> Iterator[Path]:
-    return (Path(f"/proc/{child.pid}") for child in psutil.Process().children())
+def _parsers() -> list[int]:
+    return [child.pid for child in psutil.Process().children()]
 
 
 def _reset_peaks() -> None:
-    for process in _parsers():
+    for pid in _parsers():
         with suppress(OSError):
-            (process / "clear_refs").write_text(RESET_PEAK)
+            Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
 
 
 def _peaks() -> Iterator[int]:
     """The peak memory of each parser in MB, on Linux; a parser that crashed has none."""
-    for process in _parsers():
-        with suppress(OSError):
-            for line in (process / "status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    yield int(line.split()[1]) // KB_PER_MB
+    return filter(None, map(peak_memory_mb, _parsers()))
 
 
 if __name__ == "__main__":

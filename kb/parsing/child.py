@@ -64,21 +64,20 @@ def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) ->
         answer: Frame = {"kind": "end"}
     except KbError as error:
         is_memory = isinstance(error, FileTooLarge) and isinstance(error.__cause__, MemoryError)
-        if is_memory or (isinstance(error, DamagedFile) and _peak_mb() > _NEAR_LIMIT * memory_mb):
-            error = FileTooLarge(
-                **_memory_values(name, memory_mb)
-            )  # XML libraries call a lack of memory an error in it
+        if is_memory or (isinstance(error, DamagedFile) and peak_memory_mb() > _NEAR_LIMIT * memory_mb):
+            # XML libraries call a lack of memory an error in the file.
+            error = FileTooLarge(**_memory_values(name, memory_mb))
         answer = {"kind": "error", "code": error.code, "values": error.values}
     except MemoryError:
         answer = {"kind": "error", "code": FileTooLarge.code, "values": _memory_values(name, memory_mb)}
-    is_spent = _OCR in sys.modules or _peak_mb() > _SPENT * memory_mb
+    is_spent = _OCR in sys.modules or peak_memory_mb() > _SPENT * memory_mb
     write_frame(answers, {**answer, "is_spent": is_spent})
 
 
-def _peak_mb() -> int:
-    """The most memory that this process has used; 0 where the system does not tell, nor limits it."""
+def peak_memory_mb(pid: int | None = None) -> int:
+    """The most memory that a process (this one by default) has used; 0 where the system does not tell."""
     with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path(f"/proc/{pid or 'self'}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) >> 10
     return 0
