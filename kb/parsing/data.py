@@ -14,7 +14,7 @@ from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
 from kb.parsing.media_types import JSON_LINES, XML
 from kb.parsing.office_xml import office_parser
-from kb.parsing.table_rows import labelled_lines
+from kb.parsing.tables.rows import labelled_lines
 
 _MAX_PARSED = 20_000_000  # characters; a larger file is read as written, because its values would fill the memory
 _MAX_LABELS = 5_000  # of one record

@@ -23,8 +23,8 @@ from kb.parsing.inline import Run, join_runs
 from kb.parsing.media_types import WORD
 from kb.parsing.numerals import roman
 from kb.parsing.symbols import read_symbols
-from kb.parsing.table_rows import SPANNED, below
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.rows import SPANNED, below
 from kb.parsing.word_headings import heading_level, style_levels
 from kb.parsing.word_lists import WordNumbers
 from kb.parsing.word_marks import (

@@ -33,8 +33,8 @@ from kb.parsing.html_tables import (
 )
 from kb.parsing.html_values import Descriptions, shown_value
 from kb.parsing.inline import LOWERED, NOTE_MARK, RAISED, Run, join_runs
-from kb.parsing.table_rows import join_cells
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.rows import join_cells
 
 # fmt: off
 _HIDDEN = frozenset((

@@ -9,7 +9,7 @@ from bs4 import Tag
 from bs4.element import NavigableString, PageElement
 
 from kb.parsing.html_parts import classes
-from kb.parsing.table_rows import SPANNED, below
+from kb.parsing.tables.rows import SPANNED, below
 
 _MAX_SPAN = 1_000
 _MAX_COVERED = 500_000  # cells of a table that others cover

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import takewhile
 
 from kb.parsing.numerals import count
-from kb.parsing.table_rows import number_text
+from kb.parsing.tables.rows import number_text
 
 GENERAL = "General"
 _YEAR, _DAY = 'yyyy"年"m"月"', 'm"月"d"日"'

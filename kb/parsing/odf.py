@@ -16,8 +16,8 @@ from kb.parsing.builder import clean
 from kb.parsing.formulas import mathml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.symbols import read_symbols
-from kb.parsing.table_rows import SPANNED, below
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.rows import SPANNED, below
 
 OFFICE, TEXT, TABLE, DRAW, STYLE, FO, SVG, PRESENTATION = (
     f"{{urn:oasis:names:tc:opendocument:xmlns:{name}:1.0}}"

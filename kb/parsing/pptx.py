@@ -23,8 +23,8 @@ from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.numerals import count
 from kb.parsing.slide_order import Box, Placed, in_reading_order
 from kb.parsing.symbols import read_symbols
-from kb.parsing.table_rows import SPANNED, below
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.rows import SPANNED, below
 
 _PARAGRAPH, _RUN, _TEXT = qn("a:p"), qn("a:r"), qn("a:t")
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"

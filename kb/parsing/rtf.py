@@ -14,8 +14,8 @@ from kb.parsing.builder import Source, TextBuilder, clean_title
 from kb.parsing.equation_fields import equation_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.symbols import read_symbols
-from kb.parsing.table_rows import SPANNED, below
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.rows import SPANNED, below
 
 _TOKEN = re.compile(
     r"\\(?P<word>[a-zA-Z]{1,32})(?P<value>-?\d{1,10})?[ ]?|\\'(?P<byte>[0-9a-fA-F]{2})|\\(?P<symbol>[^a-zA-Z])"

@@ -20,7 +20,7 @@ from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.number_formats import BUILT_IN, GENERAL, format_number
 from kb.parsing.open_package import OpenPackage
 from kb.parsing.symbols import read_symbols
-from kb.parsing.table_rows import SPANNED, below, number_text
+from kb.parsing.tables.rows import SPANNED, below, number_text
 
 _MAX_COLUMNS = 16_384
 _MAX_MERGED = 100_000  # ranges of a sheet

@@ -15,7 +15,7 @@ from kb.parsing.builder import Source, clean
 from kb.parsing.inline import LOWERED, RAISED, join_runs
 from kb.parsing.number_formats import GENERAL, format_number
 from kb.parsing.symbols import read_symbols
-from kb.parsing.table_rows import number_text
+from kb.parsing.tables.rows import number_text
 from kb.parsing.workbook import MergedRange, fill_merged
 from kb.parsing.xlsx import write_sheets
 

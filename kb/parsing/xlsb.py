@@ -10,7 +10,7 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import Source, clean
 from kb.parsing.number_formats import BUILT_IN, GENERAL, format_number
 from kb.parsing.open_package import OpenPackage
-from kb.parsing.table_rows import number_text
+from kb.parsing.tables.rows import number_text
 from kb.parsing.workbook import MergedRange, column_number, comment_rows, drawn_texts, fill_merged, threaded_comments
 from kb.parsing.xlsx import write_sheets
 

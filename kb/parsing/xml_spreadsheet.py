@@ -12,7 +12,7 @@ from lxml import etree
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, clean
 from kb.parsing.number_formats import GENERAL, format_number
-from kb.parsing.table_rows import number_text
+from kb.parsing.tables.rows import number_text
 from kb.parsing.workbook import MergedRange, fill_merged
 from kb.parsing.xlsx import write_sheets
 

@@ -7,8 +7,8 @@ from itertools import count, islice
 import pytest
 
 from kb.columns import columns
-from kb.parsing.table_rows import SPANNED
 from kb.parsing.tables import headed_lines, table_lines
+from kb.parsing.tables.rows import SPANNED
 
 S = SPANNED
 

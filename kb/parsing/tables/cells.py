@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from kb.columns import columns
-from kb.parsing.table_rows import SPANNED, Row
+from kb.parsing.tables.rows import SPANNED, Row
 
 _MAX_LABEL = 120  # characters, with the group above; longer ones are prose
 _MAX_SHORT_NAME = 20  # columns

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, groupby, zip_longest
 
-from kb.parsing.table_cells import (
+from kb.parsing.tables.cells import (
     MOSTLY,
     UNIT,
     counting_pattern,
@@ -24,7 +24,7 @@ from kb.parsing.table_cells import (
     share_of,
     style_of,
 )
-from kb.parsing.table_rows import SPANNED, Row, count_covered, count_filled
+from kb.parsing.tables.rows import SPANNED, Row, count_covered, count_filled
 
 _FILLED_IN = re.compile(r"[^\W\d][^:：]{0,40}(?::\s+|：\s*)\w")  # Name: Ann
 _TITLE_ROWS = 10

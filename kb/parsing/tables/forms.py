@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 
 from kb.columns import columns
-from kb.parsing.table_cells import is_label, is_name, kind_of, names_field
-from kb.parsing.table_rows import SPANNED, Row, count_covered, count_filled, join_cells, labelled_lines
+from kb.parsing.tables.cells import is_label, is_name, kind_of, names_field
+from kb.parsing.tables.rows import SPANNED, Row, count_covered, count_filled, join_cells, labelled_lines
 
 _MAX_FIELD_NAME = 40  # columns of text
 _MANY_FIELDS = 0.4

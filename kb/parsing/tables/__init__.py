@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
 
-from kb.parsing.table_cells import MOSTLY, TOTAL, has_names, is_label, is_name, is_period, kind_of, share_of
-from kb.parsing.table_forms import form_lines
-from kb.parsing.table_headers import column_labels, count_titles, has_key, is_deeper, is_header, merge_rows, stretches
-from kb.parsing.table_rows import (
+from kb.parsing.tables.cells import MOSTLY, TOTAL, has_names, is_label, is_name, is_period, kind_of, share_of
+from kb.parsing.tables.forms import form_lines
+from kb.parsing.tables.headers import column_labels, count_titles, has_key, is_deeper, is_header, merge_rows, stretches
+from kb.parsing.tables.rows import (
     SPANNED,
     Row,
     count_filled,
