@@ -21,8 +21,8 @@ import psutil
 import pypdfium2
 
 from benchmarks.ingest import find_files
+from kb.parsing.layout.prose import Words, join_lines
 from kb.parsing.ocr import read_image
-from kb.parsing.prose import Words, join_lines
 from kb.parsing.scans import render
 
 MIN_CHARACTERS = 50

@@ -14,12 +14,12 @@ from docx.parts.document import DocumentPart
 from lxml.etree import XMLSyntaxError
 
 from kb.models import ParsedDocument
-from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.charts import chart_tables, chart_titles
 from kb.parsing.equation_fields import equation_text
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import Run, join_runs
+from kb.parsing.layout.boilerplate import is_page_number
 from kb.parsing.media_types import WORD
 from kb.parsing.numerals import roman
 from kb.parsing.symbols import read_symbols

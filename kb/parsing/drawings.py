@@ -9,7 +9,7 @@ from itertools import islice
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from kb.parsing.rulings import Ruling, Rulings
+from kb.parsing.layout.rulings import Ruling, Rulings
 
 _FORM_DEPTH = 3
 _MAX_PATHS = 3_000

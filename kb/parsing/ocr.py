@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kb.environment import available_cpus, import_rapidocr
-from kb.parsing.layout import Line, TextRun, read_lines
-from kb.parsing.places import box_around, corners, quarter_turned, turned
+from kb.parsing.layout.lines import Line, TextRun, read_lines
+from kb.parsing.layout.places import box_around, corners, quarter_turned, turned
 
 # Models put spaces into long figures: 9,154,985, 000.00.
 _AMOUNT = re.compile(r"[-+−(]?\s*[¥$€£]?\s*\d[\d.,\s]*(?:%|‰)?\)?")

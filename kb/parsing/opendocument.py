@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from kb.models import ParsedDocument
-from kb.parsing.boilerplate import is_page_number
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.layout.boilerplate import is_page_number
 from kb.parsing.media_types import OPEN_SHEETS, OPEN_SLIDES
 from kb.parsing.numerals import count
 from kb.parsing.odf import (

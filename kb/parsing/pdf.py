@@ -47,11 +47,11 @@ from pypdfium2.raw import (
 from kb.errors import N_, DamagedFile, GarbledText, PasswordProtected
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
-from kb.parsing.boilerplate import PageLines, RunningLines
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.font_maps import looks_garbled
 from kb.parsing.glyphs import read_page
-from kb.parsing.prose import OpenTable, Prose, Words, join_lines
+from kb.parsing.layout.boilerplate import PageLines, RunningLines
+from kb.parsing.layout.prose import OpenTable, Prose, Words, join_lines
 from kb.parsing.recognised import RecognisedPages
 from kb.parsing.scans import Scan, has_images, is_scan, read_scan, render
 

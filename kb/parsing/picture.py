@@ -13,9 +13,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from kb.errors import N_, DamagedFile, FileTooLarge
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
-from kb.parsing.boilerplate import PageLines
 from kb.parsing.builder import Source, TextBuilder, clean
-from kb.parsing.prose import Words, join_lines
+from kb.parsing.layout.boilerplate import PageLines
+from kb.parsing.layout.prose import Words, join_lines
 from kb.parsing.recognised import RecognisedPages
 from kb.parsing.scans import MAX_PIXELS, SCALE, Scan, read_scan
 

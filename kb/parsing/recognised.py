@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from kb.parsing.layout import Line
+from kb.parsing.layout.lines import Line
 
 _ENGINE = "rapidocr"
 _FORMAT = 1  # what is kept of a page; another one is not read

@@ -12,8 +12,8 @@ import pypdfium2
 from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE, FPDF_PAGEOBJ_PATH
 
 from kb.notes import NoteKind
-from kb.parsing.boilerplate import PageLines
-from kb.parsing.layout import Line
+from kb.parsing.layout.boilerplate import PageLines
+from kb.parsing.layout.lines import Line
 from kb.parsing.recognised import RecognisedPages
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kb.parsing.fractions import join_fractions
-from kb.parsing.layout import TextRun, read_lines
-from kb.parsing.rulings import Rulings
+from kb.parsing.layout.fractions import join_fractions
+from kb.parsing.layout.lines import TextRun, read_lines
+from kb.parsing.layout.rulings import Rulings
 
 
 def run(text: str, left: float, baseline: float, size: float = 11) -> TextRun:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from kb.parsing.grids import with_rows_of_tables
-from kb.parsing.layout import TextRun, read_lines
-from kb.parsing.prose import Words, join_lines
-from kb.parsing.rulings import Rulings
+from kb.parsing.layout.grids import with_rows_of_tables
+from kb.parsing.layout.lines import TextRun, read_lines
+from kb.parsing.layout.prose import Words, join_lines
+from kb.parsing.layout.rulings import Rulings
 
 SIZE, PITCH, TOP = 10, 12, 700
 Place = tuple[int, int, int, int]  # the first row and column of a cell, and how many it takes of each

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kb.parsing.layout import TextRun
-from kb.parsing.spaced_words import join_han, join_letters
+from kb.parsing.layout.lines import TextRun
+from kb.parsing.layout.spaced_words import join_han, join_letters
 
 
 def spaced(text: str, gap: float, width: float = 6) -> list[TextRun]:

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from kb.parsing.layout import Line, TextRun, read_lines
-from kb.parsing.rulings import Grid, Ruling
+from kb.parsing.layout.lines import Line, TextRun, read_lines
+from kb.parsing.layout.rulings import Grid, Ruling
 
 _MAX_LINES = 40  # in a cell
 _LEAST_FILLED = 0.2  # of the cells

@@ -14,10 +14,10 @@ from itertools import pairwise, takewhile
 from statistics import median, mode
 
 from kb.columns import columns
-from kb.parsing.grid_cells import Cell, is_table, read_cells, unruled_columns, with_row_above, without_titles
-from kb.parsing.layout import HYPHEN, Line, TextRun
-from kb.parsing.rulings import Grid, Rulings
-from kb.parsing.spaced_words import join_han
+from kb.parsing.layout.grid_cells import Cell, is_table, read_cells, unruled_columns, with_row_above, without_titles
+from kb.parsing.layout.lines import HYPHEN, Line, TextRun
+from kb.parsing.layout.rulings import Grid, Rulings
+from kb.parsing.layout.spaced_words import join_han
 
 _MAX_PADDING = 8.0  # points
 _SHARED = 0.7  # of the cells: have all lines that their neighbours have

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from statistics import median
 
-from kb.parsing.layout import TextRun
+from kb.parsing.layout.lines import TextRun
 
 _HAN = "\u3400-\u9fff"
 _FEWEST = 5  # letters

@@ -18,7 +18,7 @@ from statistics import median
 
 from kb.columns import columns
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.rulings import Rulings
+from kb.parsing.layout.rulings import Rulings
 
 _SAME_LINE = 0.25  # of the character size: how far baselines may be apart
 _SEGMENT_GAP = 0.55  # character sizes: a wider one may be the gap between two columns
@@ -53,7 +53,7 @@ _LIST_ITEM = re.compile(r"(?:[•●■□▪◆◇○◦‣–*-]|\(?(?:\d{1,2}
 _WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60\U00020000-\U0003ffff]")
 
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom: see `kb.parsing.places`
+Box = tuple[float, float, float, float]  # left, top, right, bottom: see `kb.parsing.layout.places`
 
 
 @dataclass(slots=True)

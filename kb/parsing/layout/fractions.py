@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from kb.parsing.layout import TextRun
-from kb.parsing.rulings import Ruling, Rulings
+from kb.parsing.layout.lines import TextRun
+from kb.parsing.layout.rulings import Ruling, Rulings
 
 _LONGEST = 16  # characters above or below the bar
 _AROUND = 2.0  # points

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from kb.notes import NoteKind
-from kb.parsing.layout import Line
+from kb.parsing.layout.lines import Line
 
 _MARGIN = 0.15  # of the page's height, above and below
 _MARGIN_LINES = 4

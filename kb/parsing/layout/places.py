@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from kb.parsing.layout import Box, Line
+from kb.parsing.layout.lines import Box, Line
 
 Point = tuple[float, float]
 _ASCENT, _DESCENT = 0.95, 0.28  # of the size of the characters

@@ -10,8 +10,8 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from kb.models import LineBox, TableRows
-from kb.parsing.layout import HYPHEN, Line, with_empty_cells
-from kb.parsing.spaced_words import join_han
+from kb.parsing.layout.lines import HYPHEN, Line, with_empty_cells
+from kb.parsing.layout.spaced_words import join_han
 from kb.parsing.tables import has_header, headed_lines
 
 if TYPE_CHECKING:
