@@ -21,9 +21,9 @@ import psutil
 import pypdfium2
 
 from benchmarks.ingest import find_files
+from kb.parsing.images.ocr import read_image
+from kb.parsing.images.scans import render
 from kb.parsing.layout.prose import Words, join_lines
-from kb.parsing.ocr import read_image
-from kb.parsing.scans import render
 
 MIN_CHARACTERS = 50
 BYTES_PER_MB = 1 << 20

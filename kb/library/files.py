@@ -81,7 +81,7 @@ class FileStore:
         return path
 
     def recognised(self, key: str) -> Path:
-        """Where the text in the file's images is kept (see `kb.parsing.recognised`); it is deleted with the file."""
+        """Where the OCR results for the file are kept; deleted with it (see `kb.parsing.images.recognised`)."""
         return (self._root / key).with_suffix(_RECOGNISED)
 
     def delete(self, key: str) -> None:

@@ -280,7 +280,7 @@ class Source:
 
     `report(done, total)` counts pages, slides or sheets that are read. Where the format has pages, reading begins at
     page `first_page` and leaves out those in `skipped`. `reads_images`: whether text in images of pages is read;
-    `recognised` is where that text is kept, if it is (see `kb.parsing.recognised`).
+    `recognised` is where that text is kept, if it is (see `kb.parsing.images.recognised`).
     """
 
     path: Path

@@ -30,7 +30,7 @@ _WATCH_SECONDS = 0.5
 # Of the memory limit. Python does not give back all that a large document took, so the next one would lack it.
 _SPENT = 0.25
 _NEAR_LIMIT = 0.9
-_OCR = "kb.parsing.ocr"  # holds 200 MB once it is imported
+_OCR = "kb.parsing.images.ocr"  # holds 200 MB once it is imported
 
 
 def serve(parse: Parse = parse_source) -> None:

@@ -129,7 +129,7 @@ def check(source: Source) -> str:
         _check_container(source, _BINARY_FORMATS[source.media_type])
     elif parser == "rtf":
         _check_rich_text(source)
-    elif parser == "picture":
+    elif parser == "images.picture":
         _check_picture(source)
     else:
         _check_text(source, parser)

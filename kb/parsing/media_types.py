@@ -53,7 +53,7 @@ _CODE = {
 }
 CODE = {f"text/x-{language}": language for language in _CODE}
 
-# Each media type that can be read, and the module in this package that does.
+# Each media type that can be read, and the module below this package that does.
 PARSERS = (
     {
         PDF: "pdf",
@@ -89,7 +89,7 @@ PARSERS = (
         OPEN_SLIDES: "opendocument",
     }
     | dict.fromkeys(CODE, "code")
-    | dict.fromkeys(PICTURES, "picture")
+    | dict.fromkeys(PICTURES, "images.picture")
 )
 STARTS_AT_PAGE = (PDF, TIFF)  # those whose parser can begin at any page
 STARTS_AT_ATTACHMENT = (MAIL, OUTLOOK_MAIL)  # and at any attachment

@@ -16,11 +16,12 @@ from pypdf import PdfReader, PdfWriter
 from kb.errors import DamagedFile, FileTooLarge, KbError, WrongFormat
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
-from kb.parsing import Limits, ParserProcess, detect_media_type, joined, media_types, ocr, parse_file, parse_source
+from kb.parsing import Limits, ParserProcess, detect_media_type, joined, media_types, parse_file, parse_source
 from kb.parsing.builder import Source
+from kb.parsing.images import ocr
+from kb.parsing.images.picture import _pixels
+from kb.parsing.images.scans import MAX_PIXELS, render
 from kb.parsing.media_types import JPEG, PNG, TIFF, WEBP
-from kb.parsing.picture import _pixels
-from kb.parsing.scans import MAX_PIXELS, render
 from tests.kb.parsing import parsing_samples as samples
 
 LINES = [
@@ -184,7 +185,7 @@ def test_what_is_no_whole_picture_is_refused(tmp_path: Path, name: str, content:
 
 
 def test_huge_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kb.parsing.picture._MAX_DECODED_PIXELS", 1000)
+    monkeypatch.setattr("kb.parsing.images.picture._MAX_DECODED_PIXELS", 1000)
     with pytest.raises(FileTooLarge):
         parse_file(samples.write(tmp_path, "a.png", picture("PNG")), "a.png")
 

@@ -14,10 +14,10 @@ from kb.errors import N_, DamagedFile, FileTooLarge
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder, clean
+from kb.parsing.images.recognised import RecognisedPages
+from kb.parsing.images.scans import MAX_PIXELS, SCALE, Scan, read_scan
 from kb.parsing.layout.boilerplate import PageLines
 from kb.parsing.layout.prose import Words, join_lines
-from kb.parsing.recognised import RecognisedPages
-from kb.parsing.scans import MAX_PIXELS, SCALE, Scan, read_scan
 
 _MAX_DECODED_PIXELS = 300_000_000  # four bytes each, while it is read
 _READERS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")  # not those that run other programs

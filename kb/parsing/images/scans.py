@@ -12,12 +12,12 @@ import pypdfium2
 from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE, FPDF_PAGEOBJ_PATH
 
 from kb.notes import NoteKind
+from kb.parsing.images.recognised import RecognisedPages
 from kb.parsing.layout.boilerplate import PageLines
 from kb.parsing.layout.lines import Line
-from kb.parsing.recognised import RecognisedPages
 
 if TYPE_CHECKING:
-    from kb.parsing.ocr import Image
+    from kb.parsing.images.ocr import Image
 
 SCALE = 150 / 72  # pixels per point: 150 dpi, enough for small print
 MAX_PIXELS = 4_500_000  # of the image of a page, which may be 200 inches wide
@@ -92,7 +92,7 @@ def read_scan(page: PageLines, scan: Scan | None, recognised: RecognisedPages, r
 
 
 def _recognise(scan: Scan, report: Callable[[], None]) -> tuple[list[Line], float]:
-    from kb.parsing.ocr import read_image  # takes a second and 60 MB, which most documents do not need
+    from kb.parsing.images.ocr import read_image  # takes a second and 60 MB, which most documents do not need
 
     return read_image(scan.image, scan.scale, report)
 
