@@ -7,7 +7,7 @@ import re
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from kb.parsing.glyphs import SPACES
+from kb.parsing.pdf.glyphs import SPACES
 
 _SAMPLE = 400  # characters of a page, evenly spaced
 _FEWEST = 10  # a few bullets or signs of a formula do no harm

@@ -48,12 +48,12 @@ from kb.errors import N_, DamagedFile, GarbledText, PasswordProtected
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder, clean
-from kb.parsing.font_maps import looks_garbled
-from kb.parsing.glyphs import read_page
 from kb.parsing.images.recognised import RecognisedPages
 from kb.parsing.images.scans import Scan, has_images, is_scan, read_scan, render
 from kb.parsing.layout.boilerplate import PageLines, RunningLines
 from kb.parsing.layout.prose import OpenTable, Prose, Words, join_lines
+from kb.parsing.pdf.font_maps import looks_garbled
+from kb.parsing.pdf.glyphs import read_page
 
 _PDFIUM = threading.Lock()  # PDFium is not thread-safe, not even across documents
 # pypdf raises these for a broken file, besides its own errors.

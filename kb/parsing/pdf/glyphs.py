@@ -14,13 +14,13 @@ from typing import Any
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from kb.parsing.drawings import read_rulings
 from kb.parsing.layout.fractions import join_fractions
 from kb.parsing.layout.grids import with_rows_of_tables
 from kb.parsing.layout.lines import HYPHEN, Box, Line, TextRun, needs_space, read_lines
 from kb.parsing.layout.places import Point, box_around, corners, quarter_turned, turned
 from kb.parsing.layout.rulings import Rulings
 from kb.parsing.layout.spaced_words import join_letters
+from kb.parsing.pdf.drawings import read_rulings
 from kb.parsing.symbols import is_symbol_font, read_symbols
 
 _LINE_END = "\r\n"  # of PDFium
