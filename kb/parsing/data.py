@@ -13,7 +13,7 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
 from kb.parsing.media_types import JSON_LINES, XML
-from kb.parsing.office_xml import office_parser
+from kb.parsing.office.office_xml import office_parser
 from kb.parsing.tables.rows import labelled_lines
 
 _MAX_PARSED = 20_000_000  # characters; a larger file is read as written, because its values would fill the memory

@@ -127,7 +127,7 @@ def check(source: Source) -> str:
         _check_pdf(source)
     elif source.media_type in _BINARY_FORMATS:
         _check_container(source, _BINARY_FORMATS[source.media_type])
-    elif parser == "rtf":
+    elif parser == "office.rtf":
         _check_rich_text(source)
     elif parser == "images.picture":
         _check_picture(source)

@@ -128,7 +128,7 @@ class _Writer:
             elif piece.html:
                 add_page(self._builder, piece.html)
             elif piece.rich_text:
-                from kb.parsing.rtf import add_rich_text
+                from kb.parsing.office.rtf import add_rich_text
 
                 for _block in add_rich_text(self._builder, piece.rich_text):
                     continue

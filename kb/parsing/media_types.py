@@ -60,9 +60,9 @@ PARSERS = (
         MARKDOWN: "markdown",
         PLAIN: "plain",
         HTML: "html",
-        WORD: "docx",
-        POWERPOINT: "pptx",
-        EXCEL: "xlsx",
+        WORD: "office.docx",
+        POWERPOINT: "office.pptx",
+        EXCEL: "office.xlsx",
         COMMA_SEPARATED: "csv",
         TAB_SEPARATED: "csv",
         JSON: "data",
@@ -78,15 +78,15 @@ PARSERS = (
         MAIL: "eml",
         WEB_ARCHIVE: "eml",
         OUTLOOK_MAIL: "outlook",
-        OLD_EXCEL: "xls",
-        BINARY_EXCEL: "xlsb",
-        OLD_WORD: "doc",
-        RICH_TEXT: "rtf",
+        OLD_EXCEL: "office.xls",
+        BINARY_EXCEL: "office.xlsb",
+        OLD_WORD: "office.doc",
+        RICH_TEXT: "office.rtf",
         EPUB: "epub",
         NOTEBOOK: "notebook",
-        OPEN_TEXT: "opendocument",
-        OPEN_SHEETS: "opendocument",
-        OPEN_SLIDES: "opendocument",
+        OPEN_TEXT: "office.opendocument",
+        OPEN_SHEETS: "office.opendocument",
+        OPEN_SLIDES: "office.opendocument",
     }
     | dict.fromkeys(CODE, "code")
     | dict.fromkeys(PICTURES, "images.picture")
@@ -105,7 +105,7 @@ TEXT_PARSERS = (
     "calendars",
     "code",
     "notebook",
-    "rtf",
+    "office.rtf",
 )
 
 _DOCUMENTS = {

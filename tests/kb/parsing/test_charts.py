@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxml import etree
 
-from kb.parsing.charts import chart_tables, chart_titles
+from kb.parsing.office.charts import chart_tables, chart_titles
 
 _C = "http://schemas.openxmlformats.org/drawingml/2006/chart"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from lxml import etree
 
-from kb.parsing.equation_fields import equation_text
 from kb.parsing.formulas import mathml_text, omml_text
+from kb.parsing.office.equation_fields import equation_text
 
 _M = "http://schemas.openxmlformats.org/officeDocument/2006/math"
 

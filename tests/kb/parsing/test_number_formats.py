@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kb.parsing.number_formats import BUILT_IN, format_number
+from kb.parsing.office.number_formats import BUILT_IN, format_number
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kb.parsing.slide_order import Box, Placed, in_reading_order
+from kb.parsing.office.slide_order import Box, Placed, in_reading_order
 
 
 def at(left: int, top: int, text: str, width: int = 20, height: int = 5) -> Placed[str]:

@@ -8,7 +8,7 @@ import pytest
 from docx.oxml import parse_xml
 
 from kb.parsing.numerals import count
-from kb.parsing.word_lists import WordNumbers
+from kb.parsing.office.word_lists import WordNumbers
 
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 

@@ -13,11 +13,11 @@ from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, clean
 from kb.parsing.inline import LOWERED, RAISED, join_runs
-from kb.parsing.number_formats import GENERAL, format_number
+from kb.parsing.office.number_formats import GENERAL, format_number
+from kb.parsing.office.workbook import MergedRange, fill_merged
+from kb.parsing.office.xlsx import write_sheets
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables.rows import number_text
-from kb.parsing.workbook import MergedRange, fill_merged
-from kb.parsing.xlsx import write_sheets
 
 _LEVELS = {1: RAISED, 2: LOWERED}  # of fonts
 

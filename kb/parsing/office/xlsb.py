@@ -8,11 +8,18 @@ from collections.abc import Iterator
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, clean
-from kb.parsing.number_formats import BUILT_IN, GENERAL, format_number
-from kb.parsing.open_package import OpenPackage
+from kb.parsing.office.number_formats import BUILT_IN, GENERAL, format_number
+from kb.parsing.office.open_package import OpenPackage
+from kb.parsing.office.workbook import (
+    MergedRange,
+    column_number,
+    comment_rows,
+    drawn_texts,
+    fill_merged,
+    threaded_comments,
+)
+from kb.parsing.office.xlsx import write_sheets
 from kb.parsing.tables.rows import number_text
-from kb.parsing.workbook import MergedRange, column_number, comment_rows, drawn_texts, fill_merged, threaded_comments
-from kb.parsing.xlsx import write_sheets
 
 _ROW, _BLANK, _RK, _ERROR, _BOOLEAN, _REAL, _STRING, _SHARED = 0, 1, 2, 3, 4, 5, 6, 7
 _FORMULAS = {8: _STRING, 9: _REAL, 10: _BOOLEAN, 11: _ERROR}  # each begins like the cell of its result

@@ -12,8 +12,8 @@ from doc2docx.errors import Doc2DocxError, EncryptedDocumentError
 
 from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
-from kb.parsing import docx
 from kb.parsing.builder import Source
+from kb.parsing.office import docx
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:

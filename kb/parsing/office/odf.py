@@ -11,10 +11,10 @@ from typing import Any, Self
 from lxml import etree
 
 from kb.errors import PasswordProtected
-from kb.parsing.alt_texts import alt_text
 from kb.parsing.builder import clean
 from kb.parsing.formulas import mathml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
+from kb.parsing.office.alt_texts import alt_text
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import table_lines
 from kb.parsing.tables.rows import SPANNED, below

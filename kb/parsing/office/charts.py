@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kb.parsing.number_formats import GENERAL, format_number
+from kb.parsing.office.number_formats import GENERAL, format_number
 
 _MAX_POINTS = 5_000  # of a series
 _MAX_SERIES = 500

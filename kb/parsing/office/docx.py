@@ -15,19 +15,16 @@ from lxml.etree import XMLSyntaxError
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.charts import chart_tables, chart_titles
-from kb.parsing.equation_fields import equation_text
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import Run, join_runs
 from kb.parsing.layout.boilerplate import is_page_number
 from kb.parsing.media_types import WORD
 from kb.parsing.numerals import roman
-from kb.parsing.symbols import read_symbols
-from kb.parsing.tables import table_lines
-from kb.parsing.tables.rows import SPANNED, below
-from kb.parsing.word_headings import heading_level, style_levels
-from kb.parsing.word_lists import WordNumbers
-from kb.parsing.word_marks import (
+from kb.parsing.office.charts import chart_tables, chart_titles
+from kb.parsing.office.equation_fields import equation_text
+from kb.parsing.office.word_headings import heading_level, style_levels
+from kb.parsing.office.word_lists import WordNumbers
+from kb.parsing.office.word_marks import (
     field_value,
     font_of,
     image_text,
@@ -37,6 +34,9 @@ from kb.parsing.word_marks import (
     raised_level,
     symbol_text,
 )
+from kb.parsing.symbols import read_symbols
+from kb.parsing.tables import table_lines
+from kb.parsing.tables.rows import SPANNED, below
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _P, _R, _TBL, _TR, _TC = (qn(f"w:{name}") for name in ("p", "r", "tbl", "tr", "tc"))

@@ -9,9 +9,9 @@ from typing import Protocol
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.open_package import OpenPackage
+from kb.parsing.office.open_package import OpenPackage
+from kb.parsing.office.workbook import Workbook
 from kb.parsing.tables import table_lines
-from kb.parsing.workbook import Workbook
 
 _BATCH = 1_000  # rows
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from lxml import etree
 
-from kb.parsing.alt_texts import alt_text
 from kb.parsing.builder import clean
-from kb.parsing.charts import chart_titles
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.number_formats import BUILT_IN, GENERAL, format_number
-from kb.parsing.open_package import OpenPackage
+from kb.parsing.office.alt_texts import alt_text
+from kb.parsing.office.charts import chart_titles
+from kb.parsing.office.number_formats import BUILT_IN, GENERAL, format_number
+from kb.parsing.office.open_package import OpenPackage
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables.rows import SPANNED, below, number_text
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean_title
-from kb.parsing.equation_fields import equation_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.layout.boilerplate import is_page_number
+from kb.parsing.office.equation_fields import equation_text
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import table_lines
 from kb.parsing.tables.rows import SPANNED, below

@@ -11,10 +11,10 @@ from lxml import etree
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, clean
-from kb.parsing.number_formats import GENERAL, format_number
+from kb.parsing.office.number_formats import GENERAL, format_number
+from kb.parsing.office.workbook import MergedRange, fill_merged
+from kb.parsing.office.xlsx import write_sheets
 from kb.parsing.tables.rows import number_text
-from kb.parsing.workbook import MergedRange, fill_merged
-from kb.parsing.xlsx import write_sheets
 
 _NAMESPACE = "urn:schemas-microsoft-com:office:spreadsheet"
 _SS = f"{{{_NAMESPACE}}}"

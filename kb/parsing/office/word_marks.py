@@ -6,8 +6,8 @@ from typing import Any
 
 from docx.oxml.ns import qn
 
-from kb.parsing.alt_texts import alt_text
 from kb.parsing.inline import LOWERED, RAISED
+from kb.parsing.office.alt_texts import alt_text
 from kb.parsing.symbols import read_symbols
 
 _VAL = qn("w:val")

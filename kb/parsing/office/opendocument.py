@@ -10,7 +10,7 @@ from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.layout.boilerplate import is_page_number
 from kb.parsing.media_types import OPEN_SHEETS, OPEN_SLIDES
 from kb.parsing.numerals import count
-from kb.parsing.odf import (
+from kb.parsing.office.odf import (
     A_TABLE,
     DRAW,
     LIST,
@@ -31,7 +31,7 @@ from kb.parsing.odf import (
     number,
     repeated_rows,
 )
-from kb.parsing.slide_order import Box, Placed, in_reading_order
+from kb.parsing.office.slide_order import Box, Placed, in_reading_order
 from kb.parsing.tables import table_lines
 
 _BATCH = 1_000  # rows

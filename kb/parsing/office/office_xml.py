@@ -33,12 +33,12 @@ def office_parser(text: str) -> _Parser | None:
     """What reads a file that begins with this text; None for other XML."""
     head = text[:_HEAD]
     if _EXCEL.search(head):
-        from kb.parsing import xml_spreadsheet
+        from kb.parsing.office import xml_spreadsheet
 
         return xml_spreadsheet.parse
     kind = _OPEN_DOCUMENT.search(head)
     if kind and kind[1] in (OPEN_TEXT, OPEN_SHEETS, OPEN_SLIDES):
-        from kb.parsing import opendocument
+        from kb.parsing.office import opendocument
 
         return lambda source: opendocument.parse(replace(source, media_type=kind[1]))
     if _WORD.search(head):
@@ -97,7 +97,7 @@ def _relation(kind: str, target: str) -> bytes:
 
 def _parse_zipped(source: Source, parts: Mapping[str, tuple[str, bytes]]) -> Iterator[ParsedDocument]:
     """The document with these parts: their media types and contents by name."""
-    from kb.parsing import docx, pptx
+    from kb.parsing.office import docx, pptx
 
     with tempfile.TemporaryDirectory(prefix="zhiwen-") as folder:
         path = Path(folder) / "zipped"
