@@ -15,9 +15,9 @@ from kb.errors import N_, DamagedFile
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode, detect_wide
-from kb.parsing.html import add_page
 from kb.parsing.mail import Attachment, Choice, Mail, Piece, described, write_mail
 from kb.parsing.media_types import WEB_ARCHIVE
+from kb.parsing.web.html import add_page
 
 _PAGES = ("text/html", "application/xhtml+xml")
 _LABELS = ("From", "To", "Cc", "Date")

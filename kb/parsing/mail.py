@@ -18,9 +18,9 @@ from kb.notes import INCOMPLETE, NoteKind
 from kb.parsing import parse_source
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.calendars import read_events
-from kb.parsing.html import add_page
 from kb.parsing.kinds import detect_media_type
 from kb.parsing.media_types import PARSERS, STARTS_AT_ATTACHMENT
+from kb.parsing.web.html import add_page
 
 _DEEPEST = 60  # mails within mails
 _MOST = 10_000  # texts and attachments

@@ -12,9 +12,9 @@ from markdown_it.token import Token
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
-from kb.parsing.html import add_page
 from kb.parsing.inline import LOWERED, RAISED, join_runs
 from kb.parsing.tables import table_lines
+from kb.parsing.web.html import add_page
 
 _MAX_TOKENIZED = 20_000_000  # characters; a larger file gets no headings, because its tokens would fill the memory
 _LONGEST_TITLE = 2_000  # characters, with links and marks

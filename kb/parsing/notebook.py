@@ -12,8 +12,8 @@ from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode
-from kb.parsing.html import add_page
 from kb.parsing.markdown import add_markdown
+from kb.parsing.web.html import add_page
 
 _REPORTED = 100  # cells
 _LONGEST_OUTPUT = 10_000  # characters

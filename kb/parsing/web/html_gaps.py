@@ -7,7 +7,7 @@ from itertools import islice
 
 from bs4 import Tag
 
-from kb.parsing.html_parts import BLOCKS, classes, first_text
+from kb.parsing.web.html_parts import BLOCKS, classes, first_text
 
 _ENDS_WITHIN = re.compile(r"[\s(\[{（【「“‘、，。；：！？/=\-–—$€£¥￥]$")
 _BEGINS_WITHIN = re.compile(r"[\s(=)\]}）】」”’.,;:!?。，、；：！？%/\-–—'’]")

@@ -6,8 +6,8 @@ import re
 
 from bs4 import Tag
 
-from kb.parsing.html_parts import integer
 from kb.parsing.numerals import count
+from kb.parsing.web.html_parts import integer
 
 _TYPES = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
 _STYLES = {

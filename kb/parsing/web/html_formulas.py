@@ -10,7 +10,7 @@ from lxml import html as lxml_html
 from lxml.etree import LxmlError
 
 from kb.parsing.formulas import fraction, mathml_text
-from kb.parsing.html_parts import classes
+from kb.parsing.web.html_parts import classes
 
 # What holds one formula in several forms: KaTeX, MathJax 3 and 2, Wikipedia.
 _FORMULAS = frozenset(("katex", "katex-display", "mwe-math-element", "MathJax", "MathJax_Display"))

@@ -18,7 +18,7 @@ from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.html import PlacedTitle, add_page, decode_page
+from kb.parsing.web.html import PlacedTitle, add_page, decode_page
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"

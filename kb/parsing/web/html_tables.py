@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from bs4 import Tag
 from bs4.element import NavigableString, PageElement
 
-from kb.parsing.html_parts import classes
 from kb.parsing.tables.rows import SPANNED, below
+from kb.parsing.web.html_parts import classes
 
 _MAX_SPAN = 1_000
 _MAX_COVERED = 500_000  # cells of a table that others cover

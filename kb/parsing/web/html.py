@@ -15,11 +15,14 @@ from bs4.element import NavigableString, PreformattedString
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode
-from kb.parsing.html_formulas import formula_text, has_typeset_twin
-from kb.parsing.html_gaps import are_apart
-from kb.parsing.html_lists import item_number
-from kb.parsing.html_parts import BLOCKS, integer, is_hidden, opened_by_click, opens_something, surroundings
-from kb.parsing.html_tables import (
+from kb.parsing.inline import LOWERED, NOTE_MARK, RAISED, Run, join_runs
+from kb.parsing.tables import table_lines
+from kb.parsing.tables.rows import join_cells
+from kb.parsing.web.html_formulas import formula_text, has_typeset_twin
+from kb.parsing.web.html_gaps import are_apart
+from kb.parsing.web.html_lists import item_number
+from kb.parsing.web.html_parts import BLOCKS, integer, is_hidden, opened_by_click, opens_something, surroundings
+from kb.parsing.web.html_tables import (
     arranges_page,
     cells_of,
     grid,
@@ -31,10 +34,7 @@ from kb.parsing.html_tables import (
     rows_of,
     strays_of,
 )
-from kb.parsing.html_values import Descriptions, shown_value
-from kb.parsing.inline import LOWERED, NOTE_MARK, RAISED, Run, join_runs
-from kb.parsing.tables import table_lines
-from kb.parsing.tables.rows import join_cells
+from kb.parsing.web.html_values import Descriptions, shown_value
 
 # fmt: off
 _HIDDEN = frozenset((

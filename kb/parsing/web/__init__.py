@@ -1,0 +1,1 @@
+"""Web pages, and the e-books that consist of them."""
