@@ -17,8 +17,8 @@ from kb.models import ParsedDocument
 from kb.notes import INCOMPLETE, NoteKind
 from kb.parsing import parse_source
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.calendars import read_events
 from kb.parsing.kinds import detect_media_type
+from kb.parsing.mail.calendars import read_events
 from kb.parsing.media_types import PARSERS, STARTS_AT_ATTACHMENT
 from kb.parsing.web.html import add_page
 

@@ -14,7 +14,7 @@ import olefile
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source
 from kb.parsing.decoding import decode
-from kb.parsing.mail import Attachment, Choice, Mail, Piece, described, write_mail
+from kb.parsing.mail.message import Attachment, Choice, Mail, Piece, described, write_mail
 
 # Properties: [MS-OXPROPS].
 _SUBJECT, _BODY, _HTML, _RICH_TEXT = 0x0037, 0x1000, 0x1013, 0x1009

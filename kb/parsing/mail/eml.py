@@ -15,7 +15,7 @@ from kb.errors import N_, DamagedFile
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode, detect_wide
-from kb.parsing.mail import Attachment, Choice, Mail, Piece, described, write_mail
+from kb.parsing.mail.message import Attachment, Choice, Mail, Piece, described, write_mail
 from kb.parsing.media_types import WEB_ARCHIVE
 from kb.parsing.web.html import add_page
 

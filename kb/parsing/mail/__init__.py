@@ -1,0 +1,1 @@
+"""Mails with their attachments, web pages saved as a mail (MHTML), and invitations."""
