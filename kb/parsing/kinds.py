@@ -200,8 +200,8 @@ def _check_picture(source: Source) -> None:
 def _check_text(source: Source, parser: str) -> None:
     """Raise if the file is another kind of document, or binary data."""
     head = _read_head(source.path)
-    expected = N_("text") if parser == "plain" else extension_of(source.name).lstrip(".").upper()
-    is_page = parser == "csv" and _HTML.match(head)
+    expected = N_("text") if parser == "text.plain" else extension_of(source.name).lstrip(".").upper()
+    is_page = parser == "text.csv" and _HTML.match(head)
     if is_page or head.startswith((b"PK\x03\x04", b"%PDF-", b"{\\rtf", _OLE)) or _is_binary(head):
         raise WrongFormat(name=source.name, expected=expected, actual=_describe(source.path, head))
 

@@ -57,23 +57,23 @@ CODE = {f"text/x-{language}": language for language in _CODE}
 PARSERS = (
     {
         PDF: "pdf",
-        MARKDOWN: "markdown",
-        PLAIN: "plain",
+        MARKDOWN: "text.markdown",
+        PLAIN: "text.plain",
         HTML: "web.html",
         WORD: "office.docx",
         POWERPOINT: "office.pptx",
         EXCEL: "office.xlsx",
-        COMMA_SEPARATED: "csv",
-        TAB_SEPARATED: "csv",
-        JSON: "data",
-        JSON_LINES: "data",
-        XML: "data",
-        RESTRUCTURED_TEXT: "markup",
-        ORG: "markup",
-        TEX: "markup",
-        ASCIIDOC: "markup",
-        SUBRIP: "subtitles",
-        WEBVTT: "subtitles",
+        COMMA_SEPARATED: "text.csv",
+        TAB_SEPARATED: "text.csv",
+        JSON: "text.data",
+        JSON_LINES: "text.data",
+        XML: "text.data",
+        RESTRUCTURED_TEXT: "text.markup",
+        ORG: "text.markup",
+        TEX: "text.markup",
+        ASCIIDOC: "text.markup",
+        SUBRIP: "text.subtitles",
+        WEBVTT: "text.subtitles",
         CALENDAR: "mail.calendars",
         MAIL: "mail.eml",
         WEB_ARCHIVE: "mail.eml",
@@ -83,28 +83,28 @@ PARSERS = (
         OLD_WORD: "office.doc",
         RICH_TEXT: "office.rtf",
         EPUB: "web.epub",
-        NOTEBOOK: "notebook",
+        NOTEBOOK: "text.notebook",
         OPEN_TEXT: "office.opendocument",
         OPEN_SHEETS: "office.opendocument",
         OPEN_SLIDES: "office.opendocument",
     }
-    | dict.fromkeys(CODE, "code")
+    | dict.fromkeys(CODE, "text.code")
     | dict.fromkeys(PICTURES, "images.picture")
 )
 STARTS_AT_PAGE = (PDF, TIFF)  # those whose parser can begin at any page
 STARTS_AT_ATTACHMENT = (MAIL, OUTLOOK_MAIL)  # and at any attachment
 # Those that cannot consist of images.
 TEXT_PARSERS = (
-    "plain",
-    "markdown",
+    "text.plain",
+    "text.markdown",
     "web.html",
-    "csv",
-    "data",
-    "markup",
-    "subtitles",
+    "text.csv",
+    "text.data",
+    "text.markup",
+    "text.subtitles",
     "mail.calendars",
-    "code",
-    "notebook",
+    "text.code",
+    "text.notebook",
     "office.rtf",
 )
 

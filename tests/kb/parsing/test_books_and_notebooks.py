@@ -12,7 +12,7 @@ from kb.errors import DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing import parse_file
-from kb.parsing.notebook import _LONGEST_OUTPUT
+from kb.parsing.text.notebook import _LONGEST_OUTPUT
 from tests.kb.parsing import parsing_samples as samples
 
 

@@ -9,7 +9,7 @@ import pytest
 from kb.chunking import chunk_document
 from kb.models import ParsedDocument
 from kb.parsing import parse_file
-from kb.parsing.code import find_definitions
+from kb.parsing.text.code import find_definitions
 from tests.kb.parsing import parsing_samples as samples
 
 
@@ -249,7 +249,7 @@ def test_text_reads_as_it_is_shown(name: str, content: str, text: str, tmp_path:
 def test_rows_of_a_large_table_are_labelled_while_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = "id,name\n" + "".join(f"{number},nut {number}\n" for number in range(200))
     path = samples.write(tmp_path, "stored", rows)
-    monkeypatch.setattr("kb.parsing.csv._MAX_LABELLED", 10_000)
+    monkeypatch.setattr("kb.parsing.text.csv._MAX_LABELLED", 10_000)
     assert parse_file(path, "a.csv").text.endswith("\nid: 199; name: nut 199")
-    monkeypatch.setattr("kb.parsing.csv._MAX_LABELLED", 3_000)
+    monkeypatch.setattr("kb.parsing.text.csv._MAX_LABELLED", 3_000)
     assert parse_file(path, "a.csv").text.endswith("\n199 | nut 199")

@@ -12,7 +12,7 @@ from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode
-from kb.parsing.markdown import add_markdown
+from kb.parsing.text.markdown import add_markdown
 from kb.parsing.web.html import add_page
 
 _REPORTED = 100  # cells

@@ -1,0 +1,1 @@
+"""Text files: plain text, Markdown and other markup, CSV, JSON and XML, source code, subtitles, and notebooks."""
