@@ -10,6 +10,7 @@ from itertools import zip_longest
 
 from kb.notes import NoteKind
 from kb.parsing.layout.lines import Line
+from kb.parsing.page_numbers import is_page_number, replace_page_numbers
 
 _MARGIN = 0.15  # of the page's height, above and below
 _MARGIN_LINES = 4
@@ -19,32 +20,10 @@ _MIN_ROWS = 4  # of a table
 _MAX_KNOWN = 50  # places of one text
 _DIGITS = re.compile(r"\d+")
 _CELLS = re.compile(r"\t|\s[|·•]\s")
-_PAGE = (
-    r"(?:pages?|p\.?|pp\.?|seite|páginas?|pág\.?|pagina|blad|side|sida|sivu|strona|strana|oldal|sayfa|trang|halaman"
-    r"|стр(?:аница|\.)?|s\.)"
-)
-_OF = r"(?:of|/|von|van|av|af|de|sur|di|z|od|из|\||,?\s*共)"
-_NUMBER = r"(?:\d{1,5}|[ivxlc]{1,7})"
-_PAGE_NUMBER = re.compile(
-    rf"[-–—~·•|\[(（]*\s*(?:{_PAGE}\s*{_NUMBER}?(?:\s*{_OF}\s*{_NUMBER}?)?|{_NUMBER}(?:\s*{_OF}\s*{_NUMBER})?"
-    r"|第\s*\d*\s*[页頁](?:\s*[,，/]?\s*共\s*\d*\s*[页頁])?|共\s*\d*\s*[页頁]\s*[,，]?\s*第\s*\d*\s*[页頁]"
-    r"|\d*\s*ページ|\d+\s*/\s*\d+\s*[页頁])\s*[-–—~·•|\])）]*",
-    re.IGNORECASE,
-)
-
-_SAYS_PAGE = re.compile(
-    rf"\b{_PAGE}\s*\d{{1,5}}(?:\s*{_OF}\s*\d{{1,5}})?|第\s*\d{{1,5}}\s*[页頁](?:\s*[,，/]?\s*共\s*\d{{1,5}}\s*[页頁])?",
-    re.IGNORECASE,
-)
 _NUMBER_BESIDE = re.compile(r"(?P<before>\d{1,4})\s+(?P<header>\D.*)|(?P<title>.*\S)\s+(?P<behind>\d{1,4})")
 _NUMBERED = re.compile(r"(?:\b(?:no|nr|num|number|nummer|lesson|part|version)|[№#:号])\W*$", re.IGNORECASE)
 _OF_CHAPTER = re.compile(r"(?P<chapter>[A-Z]{1,2}|\d{1,3})\s?[-–]\s?(?P<page>\d{1,4})")  # A-12, 3-1
 _LONG_HEADER = re.compile(r"(?:\S+\s+){2}\S|[\u3040-\u9fff\uac00-\ud7a3]{6}")
-
-
-def is_page_number(line: str) -> bool:
-    """Whether `line` holds nothing but a page number: `- 3 -`, `Page 2 of 4`, `第 2 页 共 4 页`."""
-    return bool(_PAGE_NUMBER.fullmatch(line.strip()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +116,7 @@ def _without_page_number(text: str) -> tuple[str, tuple[int, ...]]:
 
     if of_chapter := _OF_CHAPTER.fullmatch(text.strip()):
         return f"{of_chapter['chapter']}-{_MARK}", (int(of_chapter["page"]),)
-    cells = [
-        (_PAGE_NUMBER if is_page_number(cell) else _SAYS_PAGE).sub(mark, cell) for cell in _CELLS.split(text.strip())
-    ]
+    cells = [replace_page_numbers(cell, mark) for cell in _CELLS.split(text.strip())]
     beside = _NUMBER_BESIDE.fullmatch(text.strip())
     if beside and not numbers:  # that of a page, if it is not the name of what the page holds, as "Invoice 12"
         header = beside["header"] or beside["title"]

@@ -17,7 +17,6 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import Run, join_runs
-from kb.parsing.layout.boilerplate import is_page_number
 from kb.parsing.media_types import WORD
 from kb.parsing.numerals import roman
 from kb.parsing.office.charts import chart_tables, chart_titles
@@ -34,6 +33,7 @@ from kb.parsing.office.word_marks import (
     raised_level,
     symbol_text,
 )
+from kb.parsing.page_numbers import is_page_number
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import table_lines
 from kb.parsing.tables.rows import SPANNED, below

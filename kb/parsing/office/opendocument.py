@@ -7,7 +7,6 @@ from itertools import islice
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
-from kb.parsing.layout.boilerplate import is_page_number
 from kb.parsing.media_types import OPEN_SHEETS, OPEN_SLIDES
 from kb.parsing.numerals import count
 from kb.parsing.office.odf import (
@@ -32,6 +31,7 @@ from kb.parsing.office.odf import (
     repeated_rows,
 )
 from kb.parsing.office.slide_order import Box, Placed, in_reading_order
+from kb.parsing.page_numbers import is_page_number
 from kb.parsing.tables import table_lines
 
 _BATCH = 1_000  # rows

@@ -17,11 +17,11 @@ from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.layout.boilerplate import is_page_number
 from kb.parsing.numerals import count
 from kb.parsing.office.alt_texts import alt_text
 from kb.parsing.office.charts import chart_tables, chart_titles
 from kb.parsing.office.slide_order import Box, Placed, in_reading_order
+from kb.parsing.page_numbers import is_page_number
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import table_lines
 from kb.parsing.tables.rows import SPANNED, below

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder, clean_title
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.layout.boilerplate import is_page_number
 from kb.parsing.office.equation_fields import equation_text
+from kb.parsing.page_numbers import is_page_number
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import table_lines
 from kb.parsing.tables.rows import SPANNED, below

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from kb.parsing.layout.boilerplate import PageLines, RunningLines, is_page_number
+from kb.parsing.layout.boilerplate import PageLines, RunningLines
 from kb.parsing.layout.lines import Line, TextRun, read_lines, with_empty_cells
 from kb.parsing.layout.prose import Words, join_lines
+from kb.parsing.page_numbers import is_page_number
 
 
 def run(text: str, left: float, baseline: float, size: float = 10, width: float = 5) -> TextRun:
