@@ -20,6 +20,17 @@ FORBIDDEN = {
     "web": {"pymilvus", "sqlalchemy", "webui_st", "tests"},
 }
 PACKAGES = tuple(FORBIDDEN)
+# The families of parsers, each with those that it may import. Modules beside them may import none.
+FAMILIES = {
+    "tables": set[str](),
+    "layout": {"tables"},
+    "images": {"layout"},
+    "pdf": {"images", "layout"},
+    "office": {"tables"},
+    "web": {"tables"},
+    "mail": {"office", "web"},
+    "text": {"office", "tables", "web"},
+}
 READERS = ("kb/config.py", "kb/environment.py")
 # Settings and proxies are read there; these hand the environment on to child processes.
 HANDS_ON = ("kb/local/", "kb/parsing/process.py")
@@ -29,13 +40,18 @@ def modules(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """The top-level packages that a module imports, wherever in it."""
+def imported_names(tree: ast.AST) -> Iterator[str]:
+    """The dotted names of what a module imports, wherever in it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The top-level packages that a module imports, wherever in it."""
+    return (name.partition(".")[0] for name in imported_names(tree))
 
 
 def environment_reads(tree: ast.AST) -> Iterator[int]:
@@ -59,6 +75,21 @@ def test_imports_go_one_way(folder: str) -> None:
         if name in FORBIDDEN[folder]
     ]
     assert wrong == []
+
+
+def test_parsers_import_only_the_families_below() -> None:
+    folder = ROOT / "kb/parsing"
+    assert {path.parent.name for path in folder.glob("*/__init__.py")} == set(FAMILIES)
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("kb/parsing")
+        for own in [path.parent.name if path.parent != folder else ""]
+        for name in imported_names(ast.parse(path.read_text(encoding="utf-8")))
+        for family in FAMILIES.keys() & {name.removeprefix("kb.parsing.").partition(".")[0]}
+        if name.startswith("kb.parsing.") and family not in {own, *FAMILIES.get(own, ())}
+    ]
+    assert wrong == []
+    TopologicalSorter(FAMILIES).prepare()  # raises CycleError, naming the circle
 
 
 def test_only_one_package_imports_pymilvus() -> None:

@@ -1,6 +1,12 @@
 """A file → its text with page and heading positions, in parts.
 
 `parse_source` parses in this process, `ParserProcess` in a child that may crash, hang or run out of memory.
+`media_types` names the module that reads each format. The modules are sorted by family; an arrow is an import:
+
+    text, mail ──> web, office ──> tables
+    pdf ──> images ──> layout ──> tables
+
+Modules beside the families serve all of them and import none.
 """
 
 from __future__ import annotations

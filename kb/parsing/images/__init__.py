@@ -1,1 +1,1 @@
-"""Text in images, recognised by OCR: scanned pages of PDF files, photos and screenshots."""
+"""Text in images, recognised by OCR: scanned pages of PDF files, photos, and screenshots."""

@@ -1,1 +1,1 @@
-"""Characters and lines with their places on a page → the text as people read the page, whatever program found them."""
+"""Characters and lines with their places on a page → text as people read the page, for PDF files and images alike."""

@@ -1,1 +1,1 @@
-"""Mails with their attachments, web pages saved as a mail (MHTML), and invitations."""
+"""Mails with their attachments, web pages saved as mails (MHTML), and calendars."""

@@ -1,1 +1,1 @@
-"""Documents of Microsoft Office, LibreOffice and their like: Word, Excel, PowerPoint, OpenDocument and Rich Text."""
+"""Office documents: Word, Excel, PowerPoint, OpenDocument, and Rich Text."""

@@ -1,1 +1,1 @@
-"""Web pages, and the e-books that consist of them."""
+"""Web pages (HTML), and the e-books that consist of them."""
