@@ -22,8 +22,12 @@ from kb.parsing.media_types import (
     OFTEN_MISNAMED,
     OLD_EXCEL,
     PARSERS,
+    PDF,
+    PICTURES,
     PLAIN,
+    RICH_TEXT,
     SUPPORTED_EXTENSIONS,
+    TAB_SEPARATED,
     WEB_ARCHIVE,
     XML,
 )
@@ -123,16 +127,16 @@ def check(source: Source) -> str:
         extension = extension_of(source.name)
         kind = LABELS.get(extension, extension or N_("no extension"))
         raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(SUPPORTED_EXTENSIONS))
-    if parser == "pdf":
+    if source.media_type == PDF:
         _check_pdf(source)
     elif source.media_type in _BINARY_FORMATS:
         _check_container(source, _BINARY_FORMATS[source.media_type])
-    elif parser == "office.rtf":
+    elif source.media_type == RICH_TEXT:
         _check_rich_text(source)
-    elif parser == "images.picture":
+    elif source.media_type in PICTURES:
         _check_picture(source)
     else:
-        _check_text(source, parser)
+        _check_text(source)
     return parser
 
 
@@ -197,11 +201,11 @@ def _check_picture(source: Source) -> None:
         raise WrongFormat(name=source.name, expected=expected, actual=_describe(source.path, head))
 
 
-def _check_text(source: Source, parser: str) -> None:
+def _check_text(source: Source) -> None:
     """Raise if the file is another kind of document, or binary data."""
     head = _read_head(source.path)
-    expected = N_("text") if parser == "text.plain" else extension_of(source.name).lstrip(".").upper()
-    is_page = parser == "text.csv" and _HTML.match(head)
+    expected = N_("text") if source.media_type == PLAIN else extension_of(source.name).lstrip(".").upper()
+    is_page = source.media_type in (COMMA_SEPARATED, TAB_SEPARATED) and _HTML.match(head)
     if is_page or head.startswith((b"PK\x03\x04", b"%PDF-", b"{\\rtf", _OLE)) or _is_binary(head):
         raise WrongFormat(name=source.name, expected=expected, actual=_describe(source.path, head))
 
