@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     llm_model: str = ""
     llm_timeout_seconds: float = 60.0
 
+    allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
+
     worker_threads: int = Field(3, ge=1, le=64)
     parsing_timeout_seconds: float = 300.0
     parsing_page_timeout_seconds: float = 60.0
@@ -81,6 +83,17 @@ class Settings(BaseSettings):
         if not (key.isascii() and key.isprintable()):
             raise ValueError(N_("it contains a character that keys never contain; check for curly quotes"))
         return SecretStr(key)
+
+    @field_validator("allowed_fetch_hosts")
+    @classmethod
+    def _check_fetch_hosts(cls, value: str) -> str:
+        from kb.fetching.addresses import AllowedHosts
+
+        try:
+            AllowedHosts.of(value)
+        except ValueError as error:
+            raise ValueError(N_("write it as wiki.intranet 10.0.0.5:8080, without http://")) from error
+        return value
 
     @field_validator("redis_url")
     @classmethod

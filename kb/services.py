@@ -16,6 +16,7 @@ from kb.database import Database
 from kb.embedding import EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
 from kb.ingestion import Claims, Cleanup, Ingestion, models_in_use, new_worker_id
+from kb.fetching import Fetcher
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
 from kb.progress import ProgressBoard
@@ -42,6 +43,7 @@ class Services:
     board: ProgressBoard
     retriever: Retriever
     chat_models: ChatModels
+    fetcher: Fetcher
 
     def pings(self) -> Mapping[str, Callable[[], str]]:
         """What `/healthz` asks, by the services' names."""
@@ -95,6 +97,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         board=ProgressBoard(client),
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, settings.models),
         chat_models=ChatModels(settings),
+        fetcher=Fetcher(settings.allowed_fetch_hosts),
     )
 
 

@@ -120,10 +120,13 @@ def _with_character_data(page: str) -> str:
     return page[:end_of_comments] + page[end_of_comments:].replace("<!--", "")
 
 
-def decode_page(data: bytes) -> str:
-    """Decode as the page declares if its bytes agree, else detect the encoding."""
-    declared = _CHARSET.search(data[:4096])
-    encoding = declared.group(1).decode("ascii").lower() if declared else ""
+def decode_page(data: bytes, declared: str = "") -> str:
+    """Decode as declared if the bytes agree, else detect the encoding.
+
+    `declared`: the encoding that the server named; empty: the one that the page names.
+    """
+    in_page = _CHARSET.search(data[:4096])
+    encoding = declared.lower() or (in_page.group(1).decode("ascii").lower() if in_page else "")
     # A declaration that we can read byte by byte is not in UTF-16 or UTF-32. Pages from .NET say so anyway.
     is_wide = encoding.startswith(("utf-16", "utf16", "utf-32", "utf32", "ucs", "unicode"))
     if encoding and not is_wide and not data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):

@@ -1,0 +1,108 @@
+"""The title and the main text of pages in several encodings and shapes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from kb.errors import PageWithoutText
+from kb.fetching import FetchedPage, Fetcher, main_text
+from tests.fakes.web_pages import WebPages
+
+REFUNDS = "退款将在三十天内退回原支付账户，如有疑问请联系客服中心，我们会尽快为您处理。"
+ARTICLE = f"""<html><head><title>退款规定 | 商店</title></head><body>
+<nav><ul><li><a href="/">首页</a></li><li><a href="/shop">商品目录</a></li></ul></nav>
+<article><h1>退款规定</h1><p>{REFUNDS}</p><h2>期限</h2><p>{REFUNDS * 2}</p>
+<table><tr><th>年份</th><th>天数</th></tr><tr><td>2024</td><td>30</td></tr></table><p>{REFUNDS}</p></article>
+<aside><a href="/ad">限时优惠，立即购买</a></aside><footer>版权所有</footer></body></html>"""
+
+
+def _page(text: str, encoding: str = "utf-8", charset: str = "", media_type: str = "text/html") -> FetchedPage:
+    return FetchedPage("http://shop.example/a", text.encode(encoding), media_type, charset, datetime.now(UTC))
+
+
+def test_main_text_has_headings_and_tables_and_no_menu() -> None:
+    document = main_text(_page(ARTICLE))
+    assert document.title == "退款规定"
+    assert [heading.title for heading in document.headings] == ["退款规定", "期限"]
+    assert document.text.count(REFUNDS) == 4
+    assert document.tables
+    assert "2024" in document.text
+    assert not re.search("首页|商品目录|限时优惠|版权所有", document.text)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "charset", "declared"),
+    [
+        ("utf-8", "", ""),
+        ("gb18030", "", ""),
+        ("gb18030", "gb2312", ""),
+        ("gb18030", "", "gbk"),
+        ("gb18030", "gbk", "utf-8"),  # a server that re-encodes leaves the page's own declaration behind
+        ("utf-8", "iso-8859-1x", ""),  # no such encoding
+        ("gb18030", "utf-8", ""),  # a wrong one
+        ("utf-16", "", ""),
+        ("big5", "big5", ""),
+    ],
+)
+def test_encoding_is_the_servers_the_pages_or_detected(encoding: str, charset: str, declared: str) -> None:
+    text = ARTICLE if encoding != "big5" else ARTICLE.translate(str.maketrans(_TRADITIONAL))
+    if declared:
+        text = text.replace("<head>", f'<head><meta charset="{declared}">')
+    document = main_text(_page(text, encoding, charset))
+    assert document.title.startswith("退款")
+    assert "\ufffd" not in document.text
+
+
+_TRADITIONAL = dict(
+    zip("规将内账户问请联系们会尽为处权购买时优惠录页商", "規將內賬戶問請聯系們會盡為處權購買時優惠錄頁商", strict=True)
+)
+
+
+def test_page_that_trafilatura_finds_empty_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    import trafilatura
+
+    monkeypatch.setattr(trafilatura, "extract", lambda *_values, **_named: None)
+    document = main_text(_page("<title>Kontakt</title><h1>Kontakt</h1><p>Telefon 555</p>"))
+    assert (document.title, document.text) == ("Kontakt", "Kontakt\n\nTelefon 555")
+
+
+def test_short_page_keeps_its_text() -> None:
+    assert "Telefon 555" in main_text(_page("<title>Kontakt</title><div>Telefon 555</div>")).text
+
+
+def test_plain_text_is_kept_verbatim() -> None:
+    document = main_text(_page("Refunds <b>\n\n  thirty days\n", media_type="text/plain"))
+    assert document.text == "Refunds <b>\n\n  thirty days"
+
+
+@pytest.mark.parametrize("text", ["", "   ", "<html></html>", "<script>document.write('x')</script>", "<!-- x -->"])
+def test_page_without_text_is_told(text: str) -> None:
+    with pytest.raises(PageWithoutText, match="shop.example"):
+        main_text(_page(text))
+
+
+def test_deeply_nested_page_is_read_or_told() -> None:
+    document = main_text(
+        _page("<div>" * 20_000 + "Refunds take thirty days." + "</div>" * 20_000 + f"<p>{REFUNDS}</p>")
+    )
+    assert REFUNDS in document.text
+
+
+def test_page_of_a_server_is_fetched_and_read(fetcher: Fetcher, web: WebPages) -> None:
+    url = web.serve("/zh", ARTICLE.encode("gb18030"), content_type="text/html; charset=gbk")
+    assert main_text(fetcher.fetch(url)).title == "退款规定"
+    with pytest.raises(PageWithoutText):
+        main_text(fetcher.fetch(web.url("/empty")))
+
+
+def test_nothing_that_a_page_refers_to_is_loaded(fetcher: Fetcher, web: WebPages) -> None:
+    trap = web.url("/trap")
+    body = f"""<html><head><link rel=stylesheet href="{trap}"><script src="{trap}"></script><base href="{trap}/">
+    <meta http-equiv=refresh content="0;url={trap}"></head><body><iframe src="{trap}"></iframe><img src="{trap}">
+    <p onclick="load()">{REFUNDS}</p><script>load("{trap}")</script></body></html>"""
+    document = main_text(fetcher.fetch(web.serve("/hostile", body.encode())))
+    assert document.text == REFUNDS
+    assert [path for path, _ in web.requests] == ["/hostile"]
