@@ -64,7 +64,7 @@ KbError
 │   │   └── PageSilent
 │   ├── PageTooLarge
 │   ├── PageWrongType
-│   ├── PageBroken             the connection was lost, or the data is damaged
+│   ├── PageBroken             it did not arrive whole, or reading it fails
 │   ├── RedirectLoop
 │   ├── PageRefused            the server answers with an HTTP error
 │   └── PageWithoutText
@@ -489,7 +489,7 @@ class PageWrongType(FetchError):
 
 
 class PageBroken(FetchError):
-    message = N_("The page {address} did not arrive intact ({detail}).")
+    message = N_("The page {address} cannot be read ({detail}).")
     remedy = N_("Try again later, or choose another page.")
     transient = True
 

@@ -15,8 +15,8 @@ from kb.conversations import Conversations
 from kb.database import Database
 from kb.embedding import EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
+from kb.fetching import Fetcher, PageReader
 from kb.ingestion import Claims, Cleanup, Ingestion, models_in_use, new_worker_id
-from kb.fetching import Fetcher
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
 from kb.progress import ProgressBoard
@@ -44,6 +44,7 @@ class Services:
     retriever: Retriever
     chat_models: ChatModels
     fetcher: Fetcher
+    page_reader: PageReader
 
     def pings(self) -> Mapping[str, Callable[[], str]]:
         """What `/healthz` asks, by the services' names."""
@@ -62,6 +63,7 @@ class Services:
         return models_in_use(self.database) or [self.embeddings.default.name]
 
     def close(self) -> None:
+        self.page_reader.close()
         self.chat_models.close()
         self.retriever.close()
         self.vectors.close()
@@ -98,6 +100,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, settings.models),
         chat_models=ChatModels(settings),
         fetcher=Fetcher(settings.allowed_fetch_hosts),
+        page_reader=PageReader(),
     )
 
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 
 import httpx
 
-from kb.errors import N_, AddressHasPassword, AddressInvalid, HostNotPublic, PortBlocked
+from kb.errors import AddressHasPassword, AddressInvalid, HostNotPublic, PortBlocked
 from kb.names import clean_label
 
 _PORTS = {"http": 80, "https": 443}

@@ -40,6 +40,7 @@ _HEADERS = {
     "Connection": "close",
 }
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_GOOD = frozenset((200, 203))  # 203: a proxy changed it
 _CONNECTIONS = 4  # to how many of a name's addresses we try to connect
 
 
@@ -80,7 +81,7 @@ class Fetcher:
         self._now = now
 
     def fetch(self, address: str) -> FetchedPage:
-        """Load an address, redirects included. Raises only `FetchError`s."""
+        """Load an address, redirects included. Raises only `FetchError`s. Not for coroutines: it blocks."""
         first = read_address(address)
         return anyio.run(self._fetch_in_time, first)
 
@@ -113,7 +114,7 @@ class Fetcher:
                 raise HostUnreachable(host=address.host, detail=N_("no answer")) from error
             except httpx.TimeoutException as error:
                 raise PageSilent(host=address.host, seconds=f"{limits.silent_seconds:g}") from error
-            except httpx.ConnectError as error:
+            except (httpx.ConnectError, httpx.InvalidURL) as error:  # the latter for addresses with an interface
                 raise HostUnreachable(host=address.host, detail=_why(error)) from error
             except httpx.TransportError as error:
                 raise PageBroken(address=_shown(address), detail=N_("the connection was lost")) from error
@@ -162,7 +163,7 @@ class Fetcher:
             except httpx.InvalidURL:
                 target = location
             return read_address(target)
-        if response.status_code != 200:
+        if response.status_code not in _GOOD:
             reason = REASONS.get(response.status_code, "")
             detail = f"HTTP {response.status_code} {reason}".strip()
             raise PageRefused(host=address.host, address=_shown(address), detail=detail)

@@ -1,30 +1,20 @@
-"""What a fetched page says: its title, and its text without menus, advertisements and footers."""
+"""What a page says: its title, and its text without menus, advertisements and footers."""
 
 from __future__ import annotations
 
-from kb.errors import PageBroken, PageWithoutText
-from kb.fetching.addresses import show_address
-from kb.fetching.client import FetchedPage
 from kb.models import ParsedDocument
 from kb.parsing.builder import TextBuilder, joined
 from kb.parsing.web.html import add_page, decode_page
 
 
-def main_text(page: FetchedPage) -> ParsedDocument:
-    """The main text with its headings and tables, and the title.
+def main_text(data: bytes, media_type: str, charset: str = "") -> ParsedDocument:
+    """The main text with its headings and tables, and the title; without text, if the page has none.
 
-    trafilatura finds the main part. Where it finds none, the whole page is read as an uploaded one is. Raises
-    `PageWithoutText`, or `PageBroken` for a page that cannot be read.
+    trafilatura finds the main part. Where it finds none, the whole page is read as an uploaded one is. Both may raise
+    any exception, and take seconds for a page of a megabyte: `PageReader` runs this where it does no harm.
     """
-    shown = show_address(page.address)
-    text = decode_page(page.data, page.charset)
-    try:
-        document = _plain(text) if page.media_type == "text/plain" else _main_part(text) or _read(text)
-    except Exception as error:  # the libraries raise all kinds of exceptions for broken pages
-        raise PageBroken(address=shown, detail=type(error).__name__) from error
-    if not document.text.strip():
-        raise PageWithoutText(address=shown)
-    return document
+    text = decode_page(data, charset)
+    return _plain(text) if media_type == "text/plain" else _main_part(text) or _read(text)
 
 
 def _main_part(text: str) -> ParsedDocument | None:
@@ -34,8 +24,7 @@ def _main_part(text: str) -> ParsedDocument | None:
     html = extract(text, output_format="html", include_comments=False, include_formatting=True)
     if not html:
         return None
-    metadata = extract_metadata(text, extensive=False)
-    document = _read(html, (metadata.title if metadata else "") or "")
+    document = _read(html, extract_metadata(text, extensive=False).title or "")
     return document if document.text.strip() else None
 
 

@@ -33,13 +33,16 @@ _NEAR_LIMIT = 0.9
 _OCR = "kb.parsing.images.ocr"  # holds 200 MB once it is imported
 
 
-def serve(parse: Parse = parse_source) -> None:
-    """Answer requests until the parent closes stdin. `parse` may raise only `KbError`."""
+def serve(parse: Parse = parse_source, preload: str = "kb.parsing.pdf") -> None:
+    """Answer requests until the parent closes stdin. `parse` may raise only `KbError`.
+
+    `preload`: a module to import now. For files, it is the slowest import, of the commonest format.
+    """
     parent, memory_mb = int(sys.argv[1]), int(sys.argv[2])
     answers = _take_stdout()
     _die_with(parent)
     _limit_memory(memory_mb)
-    importlib.import_module("kb.parsing.pdf")  # the slowest import and the commonest format, so load it early
+    importlib.import_module(preload)
     logging.disable(logging.ERROR)  # pypdf's remarks on a file help nobody
     while request := read_frame(sys.stdin.buffer):
         _answer(request, parse, answers, memory_mb)

@@ -30,6 +30,10 @@ from kb.errors import SetupError
         ("EMBEDDING_BASE_URL", "api.example/v1", "https://host/v1"),
         ("OPENAI_API_KEY", "“sk-secret”", "curly quotes"),
         ("EMBEDDING_API_KEY", "sk-secret\tb", "curly quotes"),
+        ("ALLOWED_FETCH_HOSTS", "http://wiki.intranet", "wiki.intranet 10.0.0.5:8080"),
+        ("ALLOWED_FETCH_HOSTS", "wiki.intranet:web", "wiki.intranet 10.0.0.5:8080"),
+        ("ALLOWED_FETCH_HOSTS", "*.intranet", "wiki.intranet 10.0.0.5:8080"),
+        ("ALLOWED_FETCH_HOSTS", "10.0.0.0/8", "wiki.intranet 10.0.0.5:8080"),
         ("WORKER_THREADS", "many", "integer"),
     ],
 )

@@ -171,6 +171,12 @@ def test_what_is_no_page_is_told(path: str, shown: str, fetcher: Fetcher, web: W
         fetcher.fetch(web.url(path))
 
 
+def test_redirect_to_an_address_in_chinese_is_followed(fetcher: Fetcher, web: WebPages) -> None:
+    web.serve("/%E9%A1%B5", PAGE)
+    raw_bytes = "/页".encode().decode("latin-1")  # as servers send it, without escapes
+    assert fetcher.fetch(web.redirect("/first", raw_bytes)).address == web.url("/%E9%A1%B5")
+
+
 def test_http_error_is_told(fetcher: Fetcher, web: WebPages) -> None:
     with pytest.raises(PageRefused, match="HTTP 404 Not Found"):
         fetcher.fetch(web.url("/nowhere"))
@@ -187,7 +193,7 @@ def test_unknown_host_is_told(error: Exception) -> None:
     def fail(_host: str, _port: int) -> Sequence[str]:
         raise error
 
-    with pytest.raises(HostNotFound, match="nowhere.example"):
+    with pytest.raises(HostNotFound, match=r"nowhere\.example"):
         Fetcher(resolver=fail).fetch("http://nowhere.example/")
 
 
