@@ -114,7 +114,7 @@ class Fetcher:
                 raise HostUnreachable(host=address.host, detail=N_("no answer")) from error
             except httpx.TimeoutException as error:
                 raise PageSilent(host=address.host, seconds=f"{limits.silent_seconds:g}") from error
-            except (httpx.ConnectError, httpx.InvalidURL) as error:  # the latter for addresses with an interface
+            except httpx.ConnectError as error:
                 raise HostUnreachable(host=address.host, detail=_why(error)) from error
             except httpx.TransportError as error:
                 raise PageBroken(address=_shown(address), detail=N_("the connection was lost")) from error
