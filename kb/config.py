@@ -41,8 +41,6 @@ class Settings(BaseSettings):
     llm_model: str = ""
     llm_timeout_seconds: float = 60.0
 
-    allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
-
     worker_threads: int = Field(3, ge=1, le=64)
     parsing_timeout_seconds: float = 300.0
     parsing_page_timeout_seconds: float = 60.0
@@ -50,6 +48,8 @@ class Settings(BaseSettings):
     ocr: bool = True
     max_upload_mb: int = Field(200, ge=1)
     lease_seconds: float = Field(20.0, ge=4)  # heartbeats come every 2 s
+
+    allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
 
     log_level: str = "INFO"
     log_format: str = "json"  # json | text
@@ -84,17 +84,6 @@ class Settings(BaseSettings):
             raise ValueError(N_("it contains a character that keys never contain; check for curly quotes"))
         return SecretStr(key)
 
-    @field_validator("allowed_fetch_hosts")
-    @classmethod
-    def _check_fetch_hosts(cls, value: str) -> str:
-        from kb.fetching.addresses import AllowedHosts
-
-        try:
-            AllowedHosts.of(value)
-        except ValueError as error:
-            raise ValueError(N_("write it as wiki.intranet 10.0.0.5:8080, without http://")) from error
-        return value
-
     @field_validator("redis_url")
     @classmethod
     def _check_redis_url(cls, value: str) -> str:
@@ -120,6 +109,17 @@ class Settings(BaseSettings):
             raise ValueError(N_("write it as postgresql://user:password@host/database"))
         if kind in ("postgres", "postgresql", "postgresql+psycopg") and find_spec("psycopg") is None:
             raise ValueError(N_('PostgreSQL needs a package that is not installed: pip install "psycopg[binary]"'))
+        return value
+
+    @field_validator("allowed_fetch_hosts")
+    @classmethod
+    def _check_fetch_hosts(cls, value: str) -> str:
+        from kb.fetching.addresses import AllowedHosts
+
+        try:
+            AllowedHosts.of(value)
+        except ValueError as error:
+            raise ValueError(N_("write it as wiki.intranet 10.0.0.5:8080, without http://")) from error
         return value
 
     @property

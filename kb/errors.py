@@ -53,6 +53,9 @@ KbError
 │       ├── VectorsMissing     the endpoint returned another number of vectors than it got texts
 │       ├── ModelContextExceeded  the question with its passages and history is too long for the model
 │       └── ModelServerError   an error on the server's side
+├── AnswerFailed               a bug in Zhiwen, while answering
+├── Cancelled                  by the user
+├── LeaseLost                  another worker took over the document
 ├── FetchError                 a web address cannot be loaded
 │   ├── AddressInvalid         not http or https, or no address at all
 │   ├── AddressHasPassword
@@ -68,9 +71,6 @@ KbError
 │   ├── RedirectLoop
 │   ├── PageRefused            the server answers with an HTTP error
 │   └── PageWithoutText
-├── AnswerFailed               a bug in Zhiwen, while answering
-├── Cancelled                  by the user
-├── LeaseLost                  another worker took over the document
 └── SetupError                 the owner must change the installation
 
 Each class has two English message templates, which `pages` translates with gettext: `message` says what
@@ -425,6 +425,19 @@ class ModelServerError(ModelRefused):
     transient = True
 
 
+class AnswerFailed(KbError):
+    message = N_("An unexpected error occurred while answering ({detail}).")
+    remedy = N_("Try again. If it fails again, report it together with the web process's log.")
+
+
+class Cancelled(KbError):
+    message = N_("Cancelled.")
+
+
+class LeaseLost(KbError):
+    message = N_("Another worker has taken over this document.")
+
+
 class FetchError(KbError):
     message = N_("The page {address} could not be loaded ({detail}).")
     remedy = N_("Open the address in a browser to check it, then try again.")
@@ -509,19 +522,6 @@ class PageWithoutText(FetchError):
     message = N_("The page {address} contains no text that can be read.")
     remedy = N_("Scripts may show its text: open it in a browser, save it as PDF and upload that.")
     retry_helps = False
-
-
-class AnswerFailed(KbError):
-    message = N_("An unexpected error occurred while answering ({detail}).")
-    remedy = N_("Try again. If it fails again, report it together with the web process's log.")
-
-
-class Cancelled(KbError):
-    message = N_("Cancelled.")
-
-
-class LeaseLost(KbError):
-    message = N_("Another worker has taken over this document.")
 
 
 class SetupError(KbError):

@@ -37,14 +37,14 @@ class Services:
     files: FileStore
     embeddings: EmbeddingModels
     users: Users
+    fetcher: Fetcher
+    page_reader: PageReader
     knowledge_bases: KnowledgeBases
     documents: Documents
     conversations: Conversations
     board: ProgressBoard
     retriever: Retriever
     chat_models: ChatModels
-    fetcher: Fetcher
-    page_reader: PageReader
 
     def pings(self) -> Mapping[str, Callable[[], str]]:
         """What `/healthz` asks, by the services' names."""
@@ -93,14 +93,14 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         files=files,
         embeddings=embeddings,
         users=Users(database),
+        fetcher=Fetcher(settings.allowed_fetch_hosts),
+        page_reader=PageReader(),
         knowledge_bases=knowledge_bases,
         documents=documents,
         conversations=Conversations(database),
         board=ProgressBoard(client),
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, settings.models),
         chat_models=ChatModels(settings),
-        fetcher=Fetcher(settings.allowed_fetch_hosts),
-        page_reader=PageReader(),
     )
 
 

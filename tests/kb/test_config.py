@@ -17,6 +17,10 @@ from kb.errors import SetupError
     ("name", "value", "advice"),
     [
         ("MILVUS_URI", "localhost:19530", "http://host:19530"),
+        ("ALLOWED_FETCH_HOSTS", "http://wiki.intranet", "wiki.intranet 10.0.0.5:8080"),
+        ("ALLOWED_FETCH_HOSTS", "wiki.intranet:web", "wiki.intranet 10.0.0.5:8080"),
+        ("ALLOWED_FETCH_HOSTS", "*.intranet", "wiki.intranet 10.0.0.5:8080"),
+        ("ALLOWED_FETCH_HOSTS", "10.0.0.0/8", "wiki.intranet 10.0.0.5:8080"),
         ("MILVUS_URI", "./milvus.db", "http://host:19530"),
         ("REDIS_URL", "localhost:6379", "redis://host:6379/0"),
         ("REDIS_URL", "redis://localhost:port/0", "redis://host:6379/0"),
@@ -30,10 +34,6 @@ from kb.errors import SetupError
         ("EMBEDDING_BASE_URL", "api.example/v1", "https://host/v1"),
         ("OPENAI_API_KEY", "“sk-secret”", "curly quotes"),
         ("EMBEDDING_API_KEY", "sk-secret\tb", "curly quotes"),
-        ("ALLOWED_FETCH_HOSTS", "http://wiki.intranet", "wiki.intranet 10.0.0.5:8080"),
-        ("ALLOWED_FETCH_HOSTS", "wiki.intranet:web", "wiki.intranet 10.0.0.5:8080"),
-        ("ALLOWED_FETCH_HOSTS", "*.intranet", "wiki.intranet 10.0.0.5:8080"),
-        ("ALLOWED_FETCH_HOSTS", "10.0.0.0/8", "wiki.intranet 10.0.0.5:8080"),
         ("WORKER_THREADS", "many", "integer"),
     ],
 )
