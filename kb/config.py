@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
@@ -16,6 +17,22 @@ from kb.errors import N_, SetupError
 SOURCE = Path(__file__).resolve().parents[1]
 # Files that only a data folder of ours contains.
 OUR_DATA = ("zhiwen.db", "run/services.json")
+
+# The engines of kb/web_search. After `ddgs:`, the search engine that this library asks; alone, the first that answers.
+WebSearchEngine = Literal[
+    "ddgs",
+    "ddgs:bing",
+    "ddgs:duckduckgo",
+    "ddgs:brave",
+    "ddgs:startpage",
+    "ddgs:mojeek",
+    "ddgs:yahoo",
+    "ddgs:wikipedia",
+    "searxng",
+    "tavily",
+    "brave",
+    "bocha",
+]
 
 
 class Settings(BaseSettings):
@@ -41,6 +58,13 @@ class Settings(BaseSettings):
     llm_model: str = ""
     llm_timeout_seconds: float = 60.0
 
+    web_search_engine: WebSearchEngine = "ddgs"
+    web_search_timeout_seconds: float = Field(15.0, gt=0)
+    searxng_url: str = ""
+    tavily_api_key: SecretStr = SecretStr("")
+    brave_api_key: SecretStr = SecretStr("")
+    bocha_api_key: SecretStr = SecretStr("")
+
     worker_threads: int = Field(3, ge=1, le=64)
     parsing_timeout_seconds: float = 300.0
     parsing_page_timeout_seconds: float = 60.0
@@ -64,19 +88,18 @@ class Settings(BaseSettings):
     @field_validator("openai_base_url", "embedding_base_url")
     @classmethod
     def _check_base_url(cls, value: str) -> str:
-        import httpx
-
-        value = value.strip()
-        try:
-            url = httpx.URL(value)
-            is_address = urlsplit(value).scheme in ("http", "https") and bool(url.host)
-        except (ValueError, httpx.InvalidURL):
-            is_address = False
-        if value and not is_address:
+        if not _is_web_address(value):
             raise ValueError(N_("write it as https://host/v1"))
-        return value
+        return value.strip()
 
-    @field_validator("openai_api_key", "embedding_api_key")
+    @field_validator("searxng_url")
+    @classmethod
+    def _check_searxng_url(cls, value: str) -> str:
+        if not _is_web_address(value):
+            raise ValueError(N_("write it as http://host:8080"))
+        return value.strip()
+
+    @field_validator("openai_api_key", "embedding_api_key", "tavily_api_key", "brave_api_key", "bocha_api_key")
     @classmethod
     def _check_key(cls, value: SecretStr) -> SecretStr:
         key = value.get_secret_value().strip()
@@ -154,6 +177,17 @@ class Settings(BaseSettings):
     @property
     def needs_embedded_services(self) -> bool:
         return not (self.milvus_uri and self.redis_url)
+
+
+def _is_web_address(value: str) -> bool:
+    """Whether `value` is an http or https address, or empty."""
+    import httpx
+
+    value = value.strip()
+    try:
+        return not value or (urlsplit(value).scheme in ("http", "https") and bool(httpx.URL(value).host))
+    except (ValueError, httpx.InvalidURL):
+        return False
 
 
 def load_settings(**values: object) -> Settings:

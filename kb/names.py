@@ -24,9 +24,9 @@ def clean_text(text: str) -> str:
     return text.replace("\0", "").encode(errors="ignore").decode()
 
 
-def clean_label(name: str) -> str:
+def clean_label(name: str, limit: int = LABEL_CHARACTERS) -> str:
     """A text to show in a line, as a file's name: no control characters, none that turn the writing direction."""
-    return _visible(name)[:LABEL_CHARACTERS]
+    return _visible(name)[:limit]
 
 
 def clean_file_name(name: str) -> str:

@@ -24,6 +24,7 @@ from kb.queue import Queue
 from kb.retrieval import Retriever
 from kb.users import Users
 from kb.vectors import VectorStore
+from kb.web_search import WebSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Services:
     board: ProgressBoard
     retriever: Retriever
     chat_models: ChatModels
+    web_search: WebSearch
 
     def pings(self) -> Mapping[str, Callable[[], str]]:
         """What `/healthz` asks, by the services' names."""
@@ -101,6 +103,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         board=ProgressBoard(client),
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, settings.models),
         chat_models=ChatModels(settings),
+        web_search=WebSearch(settings),
     )
 
 

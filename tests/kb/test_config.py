@@ -34,6 +34,13 @@ from kb.errors import SetupError
         ("EMBEDDING_BASE_URL", "api.example/v1", "https://host/v1"),
         ("OPENAI_API_KEY", "“sk-secret”", "curly quotes"),
         ("EMBEDDING_API_KEY", "sk-secret\tb", "curly quotes"),
+        ("SEARXNG_URL", "searxng:8080", "http://host:8080"),
+        ("SEARXNG_URL", "http://user:secret@host:port", "http://host:8080"),
+        ("TAVILY_API_KEY", "secret\nX-Header: 1", "curly quotes"),
+        ("BRAVE_API_KEY", "“secret”", "curly quotes"),
+        ("BOCHA_API_KEY", "secret密钥", "curly quotes"),
+        ("WEB_SEARCH_ENGINE", "altavista", "ddgs:bing"),
+        ("WEB_SEARCH_TIMEOUT_SECONDS", "0", "greater than 0"),
         ("WORKER_THREADS", "many", "integer"),
     ],
 )

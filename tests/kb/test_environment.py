@@ -117,9 +117,10 @@ def test_configured_local_hosts_are_exempt(make_settings: MakeSettings, monkeypa
             milvus_uri="http://milvus:19530",
             openai_base_url="http://127.0.0.5:8000/v1",
             embedding_base_url="https://api.example/v1",
+            searxng_url="http://searxng:8080",
         )
     )
-    assert exempt() == ["localhost", "127.0.0.1", "::1", "milvus", "127.0.0.5"]
+    assert exempt() == ["localhost", "127.0.0.1", "::1", "milvus", "127.0.0.5", "searxng"]
 
 
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])

@@ -1,0 +1,62 @@
+"""The port of web search, and the time that every engine gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from threading import Thread
+from typing import Protocol, TypeVar
+
+from kb.web_search.results import WebResult
+
+Result = TypeVar("Result")
+
+CHECK_QUERY = "Wikipedia"  # every engine finds it in every language
+
+
+class SearchEngine(Protocol):
+    """A way to search the web.
+
+    `id` is a `WebSearchEngine`. `label` is its name for pages, in English and marked for translation where it is no
+    proper name. `setting` is the setting that it cannot do without, empty if there is none, and `is_configured` says
+    whether that is set.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def setting(self) -> str: ...
+    @property
+    def is_configured(self) -> bool: ...
+
+    def search(self, query: str, count: int, language: str) -> Sequence[WebResult]:
+        """At least one result and at most `count`, the best first, within WEB_SEARCH_TIMEOUT_SECONDS.
+
+        `language` is a code of the pages, such as zh_CN. Errors: `WebSearchError`, which is `NoWebResults` when the
+        engine answered and found nothing.
+        """
+        ...
+
+    def check(self) -> WebResult:
+        """Search once, which may cost as much as any other search, and return what was found. Errors: as `search`."""
+        ...
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises; `TimeoutError` if that takes longer.
+
+    In a thread of its own, because no HTTP client bounds the whole of a request: looking up the host and each piece of
+    the reply have a limit each, if any. A thread that is too late ends with its request and keeps no process alive.
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+            future.set_exception(error)
+
+    Thread(target=run, name="web-search", daemon=True).start()
+    return future.result(seconds)
