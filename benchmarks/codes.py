@@ -19,7 +19,7 @@ from itertools import combinations, product
 from uuid import UUID
 
 from benchmarks.installation import Installation, report_failures, temporary_installation
-from kb.models import KnowledgeBase
+from kb.models import KnowledgeBase, Scope
 
 NOTES = 240
 QUESTIONS = 80  # of each kind
@@ -83,7 +83,9 @@ def measure(
 ) -> dict[str, object]:
     right = 0
     for question, name in asked:
-        passages = installation.services.retriever.retrieve(installation.user_id, knowledge_base.id, question).passages
+        passages = installation.services.retriever.retrieve(
+            installation.user_id, Scope((knowledge_base.id,)), question
+        ).passages
         first = names[passages[0].chunk.document_id] if passages else "nothing"
         right += first == name
         if first != name:

@@ -28,7 +28,7 @@ from benchmarks.measures import Quality, percentile, quality
 from benchmarks.question_sets import SCRIPTS, Article, Question, QuestionSet, in_script, read_question_set
 from kb import lexical
 from kb.embedding import EmbeddingModel
-from kb.models import KnowledgeBase, RetrievalProfile, Route
+from kb.models import KnowledgeBase, RetrievalProfile, Route, Scope
 from kb.retrieval import FOREIGN_SHARE
 
 TIMED_QUESTIONS = 500
@@ -56,7 +56,7 @@ class Library:
     def rank(self, question: Question, profile: RetrievalProfile) -> list[str]:
         """Article ids, best first."""
         services, user_id = self.installation.services, self.installation.user_id
-        found = services.retriever.retrieve(user_id, self.knowledge_base.id, question.text, profile)
+        found = services.retriever.retrieve(user_id, Scope((self.knowledge_base.id,)), question.text, profile)
         return list(dict.fromkeys(self.articles[passage.chunk.document_id] for passage in found.passages))
 
     def keep(self, questions: Sequence[Question]) -> float:

@@ -13,7 +13,7 @@ from kb.errors import NoChatModel, NotFound
 from kb.extracts import extract_answer
 from kb.library.access import KNOWLEDGE_BASE
 from kb.llm import ChatModel
-from kb.models import Message, Mode, Retrieval
+from kb.models import Message, Mode, Retrieval, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ModelChosen:
 
 
 Event = PassagesFound | ModelChosen | Piece
-Retrieve = Callable[[UUID, UUID, str], Retrieval]
+Retrieve = Callable[[UUID, Scope, str], Retrieval]
 
 
 async def answer(chat: ChatClient, retrieve: Retrieve, question: Question) -> AsyncIterator[Event]:
@@ -56,7 +56,8 @@ async def answer(chat: ChatClient, retrieve: Retrieve, question: Question) -> As
     else:
         if question.knowledge_base_id is None:
             raise NotFound(what=KNOWLEDGE_BASE)
-        retrieval = await asyncio.to_thread(retrieve, question.user_id, question.knowledge_base_id, question.text)
+        scope = Scope((question.knowledge_base_id,))
+        retrieval = await asyncio.to_thread(retrieve, question.user_id, scope, question.text)
         yield PassagesFound(retrieval)
         if question.mode is Mode.TEST or not (retrieval.passages or retrieval.files):
             return

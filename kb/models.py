@@ -413,6 +413,14 @@ class Retrieval:
     unread: tuple[Unread, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a question is looked up: knowledge bases, and only these documents of them where some are named."""
+
+    knowledge_base_ids: tuple[UUID, ...] = ()
+    document_ids: tuple[UUID, ...] = ()
+
+
 # --- conversations ---------------------------------------------------------------------------------------------
 
 

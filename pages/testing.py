@@ -9,7 +9,7 @@ import streamlit as st
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
-from kb.models import KnowledgeBase, User
+from kb.models import KnowledgeBase, Scope, User
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.passages import draw_passages
@@ -77,7 +77,7 @@ def run_test(user: User) -> None:
     try:
         with st.spinner(_("Searching…")):
             chosen = st.session_state[CHOICE_KEY]
-            state().test = chosen, services().retriever.retrieve(user.id, chosen, question)
+            state().test = chosen, services().retriever.retrieve(user.id, Scope((chosen,)), question)
     except KbError as error:
         show_error(error)
 

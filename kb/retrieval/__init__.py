@@ -15,7 +15,7 @@ from kb import lexical
 from kb.embedding import EmbeddingModel, EmbeddingModels, Vectors, require_same
 from kb.errors import N_
 from kb.library import Documents, KnowledgeBases
-from kb.models import KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Trace
+from kb.models import KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Scope, Trace
 from kb.retrieval.overviews import Overview, Overviews
 from kb.retrieval.ranking import (
     Candidate,
@@ -80,7 +80,7 @@ class Retriever:
         self._references.of(model)
 
     def retrieve(
-        self, user_id: UUID, knowledge_base_id: UUID, question: str, profile: RetrievalProfile | None = None
+        self, user_id: UUID, scope: Scope, question: str, profile: RetrievalProfile | None = None
     ) -> Retrieval:
         """The best passages for `question`, by the knowledge base's own profile unless one is given.
 
@@ -88,6 +88,7 @@ class Retriever:
         `require_same`. No passages means that nothing relevant is there, or nothing ready at all (`trace.documents` is
         0), never that something failed.
         """
+        (knowledge_base_id,) = scope.knowledge_base_ids
         knowledge_base = self._knowledge_bases.get(user_id, knowledge_base_id)
         profile = profile or knowledge_base.profile
         run = _Run(user_id, knowledge_base, question, profile)

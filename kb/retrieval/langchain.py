@@ -9,22 +9,22 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
-from kb.models import Passage, RetrievalProfile
+from kb.models import Passage, RetrievalProfile, Scope
 from kb.retrieval import Retriever
 
 
 class KnowledgeBaseRetriever(BaseRetriever):
-    """Retrieves from one knowledge base for one user, by the same function as the chat."""
+    """Retrieves for one user, by the same function as the chat."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     retriever: Retriever
     user_id: UUID
-    knowledge_base_id: UUID
+    scope: Scope
     profile: RetrievalProfile | None = None
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        found = self.retriever.retrieve(self.user_id, self.knowledge_base_id, query, self.profile)
+        found = self.retriever.retrieve(self.user_id, self.scope, query, self.profile)
         return [to_langchain(passage) for passage in found.passages]
 
 

@@ -31,7 +31,7 @@ from kb.errors import (
 from kb.ingestion import failing_clean_ups, newest_collections, pace, pipeline
 from kb.ingestion.cleanup import FIRST_PAUSE_SECONDS
 from kb.ingestion.pace import MAX_BATCH_CHUNKS as BATCH_CHUNKS
-from kb.models import Chunk, Document, Version, VersionState
+from kb.models import Chunk, Document, Scope, Version, VersionState
 from kb.notes import Note, NoteKind
 from kb.parsing import ParserProcess
 from kb.services import WorkerParts, build_worker_parts
@@ -606,7 +606,7 @@ def test_old_version_stays_live_until_the_new_one_is_complete(core: Core, worker
     seen: list[tuple[UUID | None, set[str]]] = []
 
     def ask() -> None:
-        found = core.services.retriever.retrieve(core.user, knowledge_base.id, "apples and pears").passages
+        found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "apples and pears").passages
         words = {passage.chunk.text.split()[1] for passage in found}
         seen.append((core.document(document.id).live_version_id, words))
 
@@ -628,7 +628,7 @@ def test_failed_new_version_leaves_the_old_one_live(core: Core, worker: WorkerPa
     assert worker.ingestion.ingest(new) is VersionState.FAILED
     found = core.document(document.id)
     assert (found.live_version_id, found.latest.error) == (document.latest.id, "blank_file")
-    assert len(core.services.retriever.retrieve(core.user, knowledge_base.id, "apples").passages) == 3
+    assert len(core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "apples").passages) == 3
 
 
 def test_killed_clean_up_does_not_block_a_retry(
@@ -671,7 +671,7 @@ def test_ready_document_is_found_before_and_after_sealing(core: Core, worker: Wo
     document = core.upload(knowledge_base, "a.md", sections(3))
     worker.ingestion.ingest(document.latest.id)
     for _ in range(2):
-        found = core.services.retriever.retrieve(core.user, knowledge_base.id, "apples").passages
+        found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "apples").passages
         assert len(found) == 3
         worker.ingestion.seal()
 

@@ -11,7 +11,7 @@ import pytest
 from kb.config import Settings, load_settings
 from kb.embedding.e5 import E5
 from kb.embedding.minilm import MINILM
-from kb.models import KnowledgeBase, Passage, RetrievalProfile, Route, VersionState
+from kb.models import KnowledgeBase, Passage, RetrievalProfile, Route, Scope, VersionState
 from kb.retrieval import UNKNOWN_LANGUAGE
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from tests.fakes.queue import RecordingQueue
@@ -57,7 +57,7 @@ def test_each_knowledge_base_is_asked_with_its_own_model(services: Services, wor
     user = services.users.local().id
 
     def best(model: str, question: str) -> Passage:
-        return services.retriever.retrieve(user, bases[model].id, question, DENSE).passages[0]
+        return services.retriever.retrieve(user, Scope((bases[model].id,)), question, DENSE).passages[0]
 
     for model, base in bases.items():
         passage = best(model, "What did the bank do?")
@@ -72,7 +72,8 @@ def test_each_knowledge_base_is_asked_with_its_own_model(services: Services, wor
     assert best(E5.name, "Which animal eats squid?").document_name == "whale.md"
     assert best(E5.name, "绿茶要泡多久？").document_name == "tea.md"
     traces = {
-        model: services.retriever.retrieve(user, base.id, "绿茶要泡多久？").trace for model, base in bases.items()
+        model: services.retriever.retrieve(user, Scope((base.id,)), "绿茶要泡多久？").trace
+        for model, base in bases.items()
     }
     notes = {
         model: next(step.note for step in trace.steps if step.name == Route.DENSE) for model, trace in traces.items()

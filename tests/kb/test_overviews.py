@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from kb.database.tables import knowledge_bases
 from kb.errors import UnknownEmbeddingModel
-from kb.models import Beginning, FileList, KnowledgeBase
+from kb.models import Beginning, FileList, KnowledgeBase, Scope
 from kb.retrieval.overviews import LISTED_NAMES, LONGEST_QUESTION, MOST_FILES, holds_words, read_question
 from kb.services import WorkerParts
 from tests.conftest import Core
@@ -189,7 +189,7 @@ def shelf(core: Core, worker: WorkerParts) -> KnowledgeBase:
 
 
 def test_names_are_given_without_a_search(core: Core, shelf: KnowledgeBase) -> None:
-    found = core.services.retriever.retrieve(core.user, shelf.id, "知识库里有哪些文件？")
+    found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), "知识库里有哪些文件？")
     assert found.files == FileList(("long.md", "refunds.md", "员工手册.md"), 3)
     assert found.passages == ()
     assert [step.name for step in found.trace.steps] == ["documents", "analyze", "files"]
@@ -207,7 +207,7 @@ def test_names_are_given_without_a_search(core: Core, shelf: KnowledgeBase) -> N
     ],
 )
 def test_named_file_is_read_from_its_beginning(core: Core, shelf: KnowledgeBase, question: str, name: str) -> None:
-    found = core.services.retriever.retrieve(core.user, shelf.id, question)
+    found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), question)
     assert [(passage.rank, passage.document_name) for passage in found.passages] == [(1, name)]
     assert found.beginnings == (Beginning(name, 1, 1),)
     assert found.files is None
@@ -219,12 +219,12 @@ def test_named_file_is_found_among_many_alike(core: Core, worker: WorkerParts) -
     alike = [f"{name} {number}.md" for name in ("a budget", "postwar") for number in range(MOST_FILES + 1)]
     ingest(core, worker, base, dict.fromkeys([*alike, "budget.md", "war and peace.md"], "Text."))
     for question, name in (("Summarize the budget", "budget.md"), ("Summarize war", "war and peace.md")):
-        found = core.services.retriever.retrieve(core.user, base.id, question)
+        found = core.services.retriever.retrieve(core.user, Scope((base.id,)), question)
         assert [beginning.name for beginning in found.beginnings] == [name]
 
 
 def test_long_file_is_cut_at_the_budget(core: Core, shelf: KnowledgeBase) -> None:
-    found = core.services.retriever.retrieve(core.user, shelf.id, "Summarize long.md")
+    found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), "Summarize long.md")
     (beginning,) = found.beginnings
     assert 1 < beginning.chunks == len(found.passages) < beginning.total
     assert [passage.chunk.ordinal for passage in found.passages] == list(range(beginning.chunks))
@@ -234,7 +234,7 @@ def test_long_file_is_cut_at_the_budget(core: Core, shelf: KnowledgeBase) -> Non
 
 
 def test_several_named_files_share_the_budget(core: Core, shelf: KnowledgeBase) -> None:
-    found = core.services.retriever.retrieve(core.user, shelf.id, "Summarize refunds.md and long.md")
+    found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), "Summarize refunds.md and long.md")
     assert [beginning.name for beginning in found.beginnings] == ["refunds.md", "long.md"]
     assert [passage.rank for passage in found.passages] == list(range(1, len(found.passages) + 1))
 
@@ -251,14 +251,14 @@ def test_several_named_files_share_the_budget(core: Core, shelf: KnowledgeBase) 
     ],
 )
 def test_compared_files_are_read_together(core: Core, shelf: KnowledgeBase, question: str, names: list[str]) -> None:
-    found = core.services.retriever.retrieve(core.user, shelf.id, question)
+    found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), question)
     assert [beginning.name for beginning in found.beginnings] == names
     assert {passage.document_name for passage in found.passages} == set(names)
 
 
 def test_comparison_of_what_is_no_file_is_searched_for(core: Core, shelf: KnowledgeBase) -> None:
     for question in ("What is the difference between refunds and vouchers?", "Compare days and refunds"):
-        found = core.services.retriever.retrieve(core.user, shelf.id, question)
+        found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), question)
         assert (found.files, found.beginnings) == (None, ())
         assert "lexical" in [step.name for step in found.trace.steps]
 
@@ -275,7 +275,7 @@ def test_name_is_found_in_other_spellings(core: Core, worker: WorkerParts) -> No
         ("总结员工手册", "員工手冊.md"),
         ("What is travel policy about?", "travel-policy.md"),
     ):
-        found = core.services.retriever.retrieve(core.user, base.id, question)
+        found = core.services.retriever.retrieve(core.user, Scope((base.id,)), question)
         assert [beginning.name for beginning in found.beginnings] == [name]
 
 
@@ -303,7 +303,7 @@ def broken(core: Core, worker: WorkerParts, shelf: KnowledgeBase) -> KnowledgeBa
 def test_named_file_without_text_is_told(
     core: Core, broken: KnowledgeBase, question: str, name: str, state: str, error: str
 ) -> None:
-    found = core.services.retriever.retrieve(core.user, broken.id, question)
+    found = core.services.retriever.retrieve(core.user, Scope((broken.id,)), question)
     assert (found.passages, found.files) == ((), None)
     assert [(file.name, file.state, file.error) for file in found.unread] == [(name, state, error)]
     last = found.trace.steps[-1]
@@ -313,18 +313,18 @@ def test_named_file_without_text_is_told(
 def test_only_broken_file_of_a_base_is_told(core: Core, worker: WorkerParts) -> None:
     base = core.knowledge_base()
     assert worker.ingestion.ingest(core.upload(base, "broken.pdf", "not a PDF").latest.id) == "failed"
-    found = core.services.retriever.retrieve(core.user, base.id, "Summarize broken.pdf")
+    found = core.services.retriever.retrieve(core.user, Scope((base.id,)), "Summarize broken.pdf")
     assert [file.name for file in found.unread] == ["broken.pdf"]
-    assert core.services.retriever.retrieve(core.user, base.id, "What is PDF?").unread == ()
+    assert core.services.retriever.retrieve(core.user, Scope((base.id,)), "What is PDF?").unread == ()
 
 
 def test_readable_file_is_read_beside_a_broken_one(core: Core, worker: WorkerParts, broken: KnowledgeBase) -> None:
-    found = core.services.retriever.retrieve(core.user, broken.id, "Compare refunds.md and broken.pdf")
+    found = core.services.retriever.retrieve(core.user, Scope((broken.id,)), "Compare refunds.md and broken.pdf")
     assert [passage.document_name for passage in found.passages] == ["refunds.md"]
     assert [file.name for file in found.unread] == ["broken.pdf"]
     ingest(core, worker, broken, {"sub/broken.pdf.md": "A second try."})
     core.upload(broken, "refunds.md", "Uploaded again, and waiting.")
-    found = core.services.retriever.retrieve(core.user, broken.id, "Summarize refunds.md")
+    found = core.services.retriever.retrieve(core.user, Scope((broken.id,)), "Summarize refunds.md")
     assert ([passage.document_name for passage in found.passages], found.unread) == (["refunds.md"], ())
 
 
@@ -333,34 +333,34 @@ def test_list_of_files_needs_no_embedding_model(core: Core, shelf: KnowledgeBase
         change = sa.update(knowledge_bases).where(knowledge_bases.c.id == shelf.id)
         connection.execute(change.values(embedding_model="builtin:of-a-later-release"))
     retrieve = core.services.retriever.retrieve
-    assert retrieve(core.user, shelf.id, "Which files are there?").files is not None
-    assert retrieve(core.user, shelf.id, "Summarize refunds.md").passages
+    assert retrieve(core.user, Scope((shelf.id,)), "Which files are there?").files is not None
+    assert retrieve(core.user, Scope((shelf.id,)), "Summarize refunds.md").passages
     with pytest.raises(UnknownEmbeddingModel):
-        retrieve(core.user, shelf.id, "How long do refunds take?")
+        retrieve(core.user, Scope((shelf.id,)), "How long do refunds take?")
 
 
 def test_only_file_is_this_document(core: Core, worker: WorkerParts) -> None:
     base = core.knowledge_base()
     ingest(core, worker, base, {"refunds.md": "Refunds take 14 days."})
     for question in ("总结一下这份文档", "Summarize this document", "列出所有条款"):
-        found = core.services.retriever.retrieve(core.user, base.id, question)
+        found = core.services.retriever.retrieve(core.user, Scope((base.id,)), question)
         assert [passage.document_name for passage in found.passages] == ["refunds.md"]
 
 
 def test_names_help_to_ask_which_document_is_meant(core: Core, shelf: KnowledgeBase) -> None:
-    found = core.services.retriever.retrieve(core.user, shelf.id, "总结一下这份文档")
+    found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), "总结一下这份文档")
     assert found.files == FileList(("long.md", "refunds.md", "员工手册.md"), 3, which=True)
     assert (found.beginnings, found.passages) == ((), ())
 
 
 def test_small_base_is_read_whole(core: Core, shelf: KnowledgeBase) -> None:
-    found = core.services.retriever.retrieve(core.user, shelf.id, "Summarize this knowledge base")
+    found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), "Summarize this knowledge base")
     assert found.files is not None
     assert [beginning.name for beginning in found.beginnings] == ["long.md", "refunds.md", "员工手册.md"]
 
 
 def test_what_is_named_but_no_file_is_searched_for(core: Core, shelf: KnowledgeBase) -> None:
-    found = core.services.retriever.retrieve(core.user, shelf.id, "Summarize the refunds of 14 days")
+    found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), "Summarize the refunds of 14 days")
     assert (found.files, found.beginnings) == (None, ())
     assert found.passages
     assert (found.trace.steps[2].name, found.trace.steps[2].remaining) == ("meant", 0)
@@ -368,20 +368,20 @@ def test_what_is_named_but_no_file_is_searched_for(core: Core, shelf: KnowledgeB
 
 def test_ordinary_question_costs_no_statement_more(core: Core, shelf: KnowledgeBase) -> None:
     with counted_statements(core.services.database) as ordinary:
-        core.services.retriever.retrieve(core.user, shelf.id, "Which documents do I need for a visa?")
+        core.services.retriever.retrieve(core.user, Scope((shelf.id,)), "Which documents do I need for a visa?")
     with counted_statements(core.services.database) as named:
-        core.services.retriever.retrieve(core.user, shelf.id, "Summarize refunds.md")
+        core.services.retriever.retrieve(core.user, Scope((shelf.id,)), "Summarize refunds.md")
     assert len(named) <= len(ordinary) + 2
 
 
 def test_list_of_names_is_bounded(core: Core, shelf: KnowledgeBase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kb.retrieval.overviews.LISTED_NAMES", 2)
-    found = core.services.retriever.retrieve(core.user, shelf.id, "list all files")
+    found = core.services.retriever.retrieve(core.user, Scope((shelf.id,)), "list all files")
     assert found.files == FileList(("long.md", "refunds.md"), 3)
     assert LISTED_NAMES == 100
 
 
 def test_other_users_files_stay_unknown(core: Core, shelf: KnowledgeBase) -> None:
     other = core.services.knowledge_bases.create(core.stranger, "Other", core.embedding.name, core.embedding.dimension)
-    found = core.services.retriever.retrieve(core.stranger, other.id, "list all files")
+    found = core.services.retriever.retrieve(core.stranger, Scope((other.id,)), "list all files")
     assert (found.files, found.passages, found.trace.documents) == (None, (), 0)

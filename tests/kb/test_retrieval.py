@@ -17,7 +17,7 @@ from kb.embedding.model import normalised
 from kb.errors import EmbeddingMismatch, MilvusUnavailable, NotFound, UnknownEmbeddingModel
 from kb.formats import to_json
 from kb.library import mark_sent
-from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Step
+from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Scope, Step
 from kb.notes import Note, NoteKind, Notes
 from kb.retrieval import (
     LEXICAL_LOWERED,
@@ -81,7 +81,7 @@ def set_notes(core: Core, note: Note) -> None:
 
 def names(core: Core, knowledge_base: KnowledgeBase, question: str, **profile: object) -> list[str]:
     chosen = replace(RetrievalProfile(), **profile)  # type: ignore[arg-type]
-    found = core.services.retriever.retrieve(core.user, knowledge_base.id, question, chosen)
+    found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), question, chosen)
     return [passage.document_name.removesuffix(".md") for passage in found.passages]
 
 
@@ -90,7 +90,7 @@ def step(steps: tuple[Step, ...], name: str) -> Step:
 
 
 def test_best_passage_comes_first_with_its_scores(core: Core, fruit: KnowledgeBase) -> None:
-    found = core.services.retriever.retrieve(core.user, fruit.id, "Where does an apple grow?")
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "Where does an apple grow?")
     best = found.passages[0]
     assert best.document_name == "apples.md"
     assert [passage.rank for passage in found.passages] == list(range(1, len(found.passages) + 1))
@@ -110,18 +110,18 @@ def test_best_passage_comes_first_with_its_scores(core: Core, fruit: KnowledgeBa
 
 
 def test_chinese_question_skips_an_english_dense_route(core: Core, fruit: KnowledgeBase) -> None:
-    found = core.services.retriever.retrieve(core.user, fruit.id, "香蕉成熟以后是什么颜色？")
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "香蕉成熟以后是什么颜色？")
     assert [passage.document_name for passage in found.passages] == ["bananas.md"]
     assert step(found.trace.steps, "dense").note == UNKNOWN_LANGUAGE
     assert found.passages[0].dense is None
     assert found.passages[0].fused == 1.0
-    traditional = core.services.retriever.retrieve(core.user, fruit.id, "香蕉成熟以後是什麼顏色？")
+    traditional = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "香蕉成熟以後是什麼顏色？")
     assert [passage.chunk.id for passage in traditional.passages] == [found.passages[0].chunk.id]
 
 
 def test_multilingual_model_searches_any_language(core: Core, fruit: KnowledgeBase) -> None:
     core.embedding.scripts = None
-    found = core.services.retriever.retrieve(core.user, fruit.id, "香蕉成熟以后是什么颜色？")
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "香蕉成熟以后是什么颜色？")
     assert step(found.trace.steps, "dense").note == ""
     assert found.passages[0].document_name == "bananas.md"
     assert found.passages[0].dense is not None
@@ -129,10 +129,10 @@ def test_multilingual_model_searches_any_language(core: Core, fruit: KnowledgeBa
 
 def test_route_of_weight_zero_is_skipped(core: Core, fruit: KnowledgeBase) -> None:
     profile = RetrievalProfile(lexical_weight=0.0)
-    found = core.services.retriever.retrieve(core.user, fruit.id, "apple tree", profile)
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "apple tree", profile)
     assert step(found.trace.steps, "lexical").note == WEIGHT_ZERO
     assert {passage.lexical for passage in found.passages} == {None}
-    chinese = core.services.retriever.retrieve(core.user, fruit.id, "香蕉", profile)
+    chinese = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "香蕉", profile)
     assert step(chinese.trace.steps, "dense").note == ""  # poor vectors are better than nothing at all
 
 
@@ -145,7 +145,7 @@ def test_top_k_and_threshold_of_the_profile_apply(core: Core, fruit: KnowledgeBa
 
 @pytest.mark.parametrize("question", ["👍", "？？？", "…", "\u200b", "_", "   "])
 def test_question_without_letters_and_digits_finds_nothing(core: Core, fruit: KnowledgeBase, question: str) -> None:
-    found = core.services.retriever.retrieve(core.user, fruit.id, question, ALL)
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), question, ALL)
     assert found.passages == ()
     assert found.trace.documents == 4
     assert [(each.name, each.note) for each in found.trace.steps[1:]] == [("analyze", NO_LETTERS)]
@@ -156,7 +156,7 @@ def test_files_read_only_in_part_are_named_where_nothing_is_found(core: Core, wo
     for name in "abcdef":
         document = core.upload(knowledge_base, f"{name}.pdf", samples.make_pdf([f"Contract {name}", None]))
         assert worker.ingestion.ingest(document.latest.id) == "ready"
-    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "zeppelins")
+    found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "zeppelins")
     told = step(found.trace.steps, "partly_read")
     assert (told.note, told.note_values["names"], told.note_values["more"]) == (
         PARTLY_READ_AND_MORE,
@@ -164,12 +164,12 @@ def test_files_read_only_in_part_are_named_where_nothing_is_found(core: Core, wo
         "1",
     )
     core.services.documents.delete(core.user, document.id)
-    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "zeppelins")
+    found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "zeppelins")
     assert step(found.trace.steps, "partly_read").note == PARTLY_READ
     set_notes(core, Note(NoteKind.RECOGNISED, 1, (2,)))
-    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "zeppelins")
+    found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "zeppelins")
     assert "partly_read" not in [each.name for each in found.trace.steps]
-    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "Contract a")
+    found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "Contract a")
     assert found.passages
     assert "partly_read" not in [each.name for each in found.trace.steps]
 
@@ -204,10 +204,10 @@ def test_long_question_is_answered_by_what_one_part_of_it_asks(core: Core, worke
 def test_gate_lowers_the_lexical_weight_and_says_so(core: Core, fruit: KnowledgeBase) -> None:
     core.embedding.scripts = None
     question = "Which tree should gardeners plant along busy motorways near noisy airports?"
-    lowered = step(core.services.retriever.retrieve(core.user, fruit.id, question, ALL).trace.steps, "gate")
+    lowered = step(core.services.retriever.retrieve(core.user, Scope((fruit.id,)), question, ALL).trace.steps, "gate")
     assert lowered.note == LEXICAL_LOWERED
     assert 0 < float(lowered.note_values["lexical"]) < float(lowered.note_values["before"])
-    whole = step(core.services.retriever.retrieve(core.user, fruit.id, "apple tree", ALL).trace.steps, "gate")
+    whole = step(core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "apple tree", ALL).trace.steps, "gate")
     assert (whole.note, whole.note_values["lexical"]) == (WEIGHTS, whole.note_values["before"])
 
 
@@ -216,7 +216,7 @@ def test_gate_stays_open_for_a_date_in_a_text_of_another_language(core: Core, wo
     knowledge_base = core.knowledge_base()
     ingest(core, worker, knowledge_base, board="January 2, 2024: the valve in hall 3 was replaced.", 会议="会议记录")
     question = "2024年1月2日的会议上，董事会作出了哪些决定？"
-    found = core.services.retriever.retrieve(core.user, knowledge_base.id, question, ALL)
+    found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), question, ALL)
     assert step(found.trace.steps, "gate").note == WEIGHTS
 
 
@@ -226,7 +226,7 @@ def test_copies_take_one_place_and_are_named(core: Core, worker: WorkerParts) ->
     copies = {f"copy{number:02}": policy for number in range(60)}  # more than a route brings
     parking = "# Parking\n\nGoods are delivered to the parking area behind the house."
     ingest(core, worker, knowledge_base, **copies, parking=parking)
-    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "How can goods be returned?", ALL)
+    found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "How can goods be returned?", ALL)
     assert [passage.rank for passage in found.passages] == [1, 2]
     policies, other = found.passages
     places = [policies.document_name, *(place.document_name for place in policies.also_in)]
@@ -236,7 +236,7 @@ def test_copies_take_one_place_and_are_named(core: Core, worker: WorkerParts) ->
 
 def test_unusual_questions_are_accepted(core: Core, fruit: KnowledgeBase) -> None:
     for question in ("?!", "\x00", "🦜", "\ud800", "x" * 10_000, '" or 1==1 or "'):
-        core.services.retriever.retrieve(core.user, fruit.id, question)
+        core.services.retriever.retrieve(core.user, Scope((fruit.id,)), question)
 
 
 def test_neighbours_are_added_within_the_budget(core: Core, worker: WorkerParts) -> None:
@@ -244,11 +244,15 @@ def test_neighbours_are_added_within_the_budget(core: Core, worker: WorkerParts)
     parts = [f"# Part {n}\n\n" + f"Topic{n} is discussed here at some length. " * 20 for n in range(5)]
     ingest(core, worker, knowledge_base, book="\n\n".join(parts))
     retrieve = core.services.retriever.retrieve
-    wide = retrieve(core.user, knowledge_base.id, "Topic2", RetrievalProfile(top_k=1)).passages[0]
+    wide = retrieve(core.user, Scope((knowledge_base.id,)), "Topic2", RetrievalProfile(top_k=1)).passages[0]
     assert [f"# Part {n}" in wide.context for n in range(5)] == [False, True, True, True, False]
-    alone = retrieve(core.user, knowledge_base.id, "Topic2", RetrievalProfile(top_k=1, neighbours=0)).passages[0]
+    alone = retrieve(
+        core.user, Scope((knowledge_base.id,)), "Topic2", RetrievalProfile(top_k=1, neighbours=0)
+    ).passages[0]
     assert alone.context == alone.chunk.text
-    small = retrieve(core.user, knowledge_base.id, "Topic2", RetrievalProfile(top_k=1, context_tokens=10)).passages[0]
+    small = retrieve(
+        core.user, Scope((knowledge_base.id,)), "Topic2", RetrievalProfile(top_k=1, context_tokens=10)
+    ).passages[0]
     assert small.context == small.chunk.text
 
 
@@ -264,14 +268,16 @@ def test_chunks_of_versions_that_are_not_live_are_never_shown(core: Core, fruit:
     vectors = normalised(core.embedding.embed_documents([text] * len(chunks)) + noise)
     core.services.vectors.upsert(fruit.collection, chunks, vectors)
     core.services.vectors.flush(fruit.collection)
-    found = core.services.retriever.retrieve(core.user, fruit.id, "apple grows on a tree", ALL)
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "apple grows on a tree", ALL)
     assert found.passages[0].document_name == "apples.md"
     assert {passage.chunk.version_id for passage in found.passages}.isdisjoint({dead})
     steps = [step.name for step in found.trace.steps]
     assert steps.count("dense") > 1  # it searched wider
     assert steps.count("embed") == 1
     assert len(found.passages) == 4
-    few = core.services.retriever.retrieve(core.user, fruit.id, "apple grows on a tree", replace(ALL, candidates=2))
+    few = core.services.retriever.retrieve(
+        core.user, Scope((fruit.id,)), "apple grows on a tree", replace(ALL, candidates=2)
+    )
     ranks = [hit.rank for passage in few.passages for hit in (passage.dense, passage.lexical) if hit]
     assert sorted(ranks) == [1, 1, 2, 2]  # as without the dead ones
 
@@ -279,7 +285,7 @@ def test_chunks_of_versions_that_are_not_live_are_never_shown(core: Core, fruit:
 def test_dead_chunk_in_a_small_knowledge_base_costs_no_second_search(core: Core, fruit: KnowledgeBase) -> None:
     apples = next(each for each in core.services.documents.list(core.user, fruit.id) if each.name == "apples.md")
     core.services.documents.delete(core.user, apples.id)  # and no worker has cleared it yet
-    found = core.services.retriever.retrieve(core.user, fruit.id, "Where does an apple grow?", ALL)
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "Where does an apple grow?", ALL)
     steps = [step.name for step in found.trace.steps]
     assert (steps.count("dense"), steps.count("lexical")) == (1, 1)
     assert step(found.trace.steps, "live").remaining == 3
@@ -295,11 +301,11 @@ def test_deleted_document_is_not_found(core: Core, fruit: KnowledgeBase) -> None
 
 def test_empty_knowledge_base_finds_nothing(core: Core) -> None:
     knowledge_base = core.knowledge_base()
-    found = core.services.retriever.retrieve(core.user, knowledge_base.id, "apple")
+    found = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "apple")
     assert found.passages == ()
     waiting = core.upload(knowledge_base, "a.md", "# A\n\nText.")
     mark_sent(core.services.database, [waiting.latest.id], waiting.created_at)
-    again = core.services.retriever.retrieve(core.user, knowledge_base.id, "apple")
+    again = core.services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "apple")
     assert (again.passages, again.trace.documents) == ((), 0)
 
 
@@ -310,23 +316,23 @@ def test_unavailable_milvus_raises_instead_of_finding_nothing(
     services = core.services
     retriever = Retriever(services.knowledge_bases, services.documents, store, services.embeddings, tmp_path)
     with pytest.raises(MilvusUnavailable):
-        retriever.retrieve(core.user, fruit.id, "apple")
+        retriever.retrieve(core.user, Scope((fruit.id,)), "apple")
     retriever.close()
     store.close()
 
 
 def test_other_users_knowledge_base_is_not_found(core: Core, fruit: KnowledgeBase) -> None:
     with pytest.raises(NotFound):
-        core.services.retriever.retrieve(core.stranger, fruit.id, "apple")
+        core.services.retriever.retrieve(core.stranger, Scope((fruit.id,)), "apple")
     core.services.knowledge_bases.delete(core.user, fruit.id)
     with pytest.raises(NotFound):
-        core.services.retriever.retrieve(core.user, fruit.id, "apple")
+        core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "apple")
 
 
 def test_unknown_model_is_named(core: Core) -> None:
     newer = core.services.knowledge_bases.create(core.user, "Newer", "builtin:newer", 384)
     with pytest.raises(UnknownEmbeddingModel, match="builtin:newer"):
-        core.services.retriever.retrieve(core.user, newer.id, "apple")
+        core.services.retriever.retrieve(core.user, Scope((newer.id,)), "apple")
 
 
 def test_model_of_another_dimension_is_refused(
@@ -334,15 +340,15 @@ def test_model_of_another_dimension_is_refused(
 ) -> None:
     monkeypatch.setattr(core.embedding, "embed_question", lambda _text: np.ones(33, np.float32))
     with pytest.raises(EmbeddingMismatch, match=r"test \(33\)"):
-        core.services.retriever.retrieve(core.user, fruit.id, "apple")
+        core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "apple")
 
 
 def test_langchain_retriever_finds_the_same_passages(core: Core, fruit: KnowledgeBase) -> None:
     retriever = KnowledgeBaseRetriever(
-        retriever=core.services.retriever, user_id=core.user, knowledge_base_id=fruit.id, profile=ALL
+        retriever=core.services.retriever, user_id=core.user, scope=Scope((fruit.id,)), profile=ALL
     )
     documents = retriever.invoke("apple tree")
-    passages = core.services.retriever.retrieve(core.user, fruit.id, "apple tree", ALL).passages
+    passages = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "apple tree", ALL).passages
     assert [document.id for document in documents] == [passage.chunk.id for passage in passages]
     best = documents[0]
     assert best.page_content == passages[0].chunk.text
@@ -373,10 +379,10 @@ def test_old_server_serves_dense_only(old_core: Core) -> None:
     knowledge_base = core.knowledge_base()
     ingest(core, worker, knowledge_base, fruit=FRUIT, rivers="# Rivers\n\nThe Danube flows through ten countries.")
     worker.ingestion.close()
-    found = services.retriever.retrieve(core.user, knowledge_base.id, "Danube countries")
+    found = services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "Danube countries")
     assert found.passages[0].document_name == "rivers.md"
     assert step(found.trace.steps, "lexical").note == NO_BM25
     assert {passage.lexical for passage in found.passages} == {None}
-    chinese = services.retriever.retrieve(core.user, knowledge_base.id, "香蕉是什么颜色？")
+    chinese = services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "香蕉是什么颜色？")
     assert chinese.passages  # only the dense route is left
     services.vectors.drop(knowledge_base.collection)

@@ -21,7 +21,7 @@ from kb.config import Settings, load_settings
 from kb.embedding.builtin import Builtin
 from kb.embedding.e5 import E5
 from kb.embedding.minilm import MINILM
-from kb.models import Retrieval, RetrievalProfile, VersionState
+from kb.models import Retrieval, RetrievalProfile, Scope, VersionState
 from kb.services import build_services, build_worker_parts
 from tests.fakes.queue import RecordingQueue
 
@@ -98,7 +98,7 @@ def retrieve(settings: Settings) -> Iterator[Retrieve]:
 
     @cache
     def retrieve(model: Builtin, question: str, profile: RetrievalProfile) -> Retrieval:
-        found = services.retriever.retrieve(user, bases[model.name].id, question, profile)
+        found = services.retriever.retrieve(user, Scope((bases[model.name].id,)), question, profile)
         named = (replace(each, document_name=articles[each.chunk.document_id]) for each in found.passages)
         return replace(found, passages=tuple(named))
 
