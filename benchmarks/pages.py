@@ -41,12 +41,14 @@ from kb.models import (
     Retrieval,
     RetrievalProfile,
     RouteHit,
+    Scope,
     Step,
     Trace,
 )
 from kb.users import Users
 from tests.fakes.model_server import ModelServer
 from tests.fakes.queue import RecordingQueue
+from tests.messages import said
 
 BARS = {"first_paint_s": 3.0, "rerun_ms": 400, "bubble_ms": 400, "drawer_ms": 400, "earlier_ms": 1000, "stop_s": 0.4}
 PASSAGES = 5
@@ -140,12 +142,13 @@ def store_conversation(home: Path, count: int) -> UUID:
         user, f"Harbour {uuid4().hex[:6]}", "openai:fake-embedding", 64
     )
     conversations = Conversations(database)
-    conversation = conversations.create(user, f"{count} messages", Mode.KNOWLEDGE, base.id)
+    conversation = conversations.create(user, f"{count} messages", Mode.KNOWLEDGE, Scope.of(base.id))
     for index in range(count // 2):
         question = f"How is valve {index} checked, and what pressure does it bear?"
         answer = conversations.ask(user, conversation.id, question)
         retrieval = _retrieval(question)
-        conversations.finish(user, answer.id, MessageState.DONE, _answer(index), model="fake", retrieval=retrieval)
+        parts = said(_answer(index), model="fake", retrieval=retrieval)
+        conversations.finish(user, answer.id, MessageState.DONE, parts)
     database.close()
     return conversation.id
 

@@ -1,4 +1,4 @@
-"""Running answers in Redis: the stream that pages follow, the producer's sign of life, and requests to stop.
+"""Runs of answers in Redis: the stream that pages follow, the producer's sign of life, and requests to stop.
 
 All keys expire, so nothing of an answer stays in Redis for good. The truth is the message in SQL.
 """
@@ -47,10 +47,10 @@ class AnswerStreams:
 
     # --- for those who follow ---
 
-    def read(self, message_id: UUID, position: str = START) -> Update:
+    def read(self, run_id: UUID, position: str = START) -> Update:
         """What was added after `position`."""
         with kb_redis.translated():
-            entries: Any = self._client.xrange(_key(message_id, "stream"), min=f"({position}")
+            entries: Any = self._client.xrange(_key(run_id, "stream"), min=f"({position}")
         text = reasoning = ""
         restarts, retrieval, ended = False, None, False
         for _, fields in entries:
@@ -63,54 +63,51 @@ class AnswerStreams:
                 retrieval = from_record(json.loads(fields["retrieval"]))
         return Update(entries[-1][0] if entries else position, text, reasoning, restarts, retrieval, ended)
 
-    def request_stop(self, message_id: UUID) -> None:
+    def request_stop(self, run_id: UUID) -> None:
         """Ask the producer, wherever it runs, to stop."""
         with kb_redis.translated():
-            self._client.set(_key(message_id, "stop"), 1, ex=STREAM_SECONDS)
+            self._client.set(_key(run_id, "stop"), 1, ex=STREAM_SECONDS)
 
     # --- for the producer and the reaper, on their event loop ---
 
-    async def begin(self, message_id: UUID) -> None:
-        """Remove what an earlier try at the same answer left, and give the first sign of life."""
-        pipeline = self._async_client.pipeline()
-        pipeline.delete(_key(message_id, "stream"), _key(message_id, "stop"))
-        pipeline.set(_key(message_id, "alive"), 1, ex=ALIVE_SECONDS)
+    async def begin(self, run_id: UUID) -> None:
+        """Give the first sign of life."""
         with kb_redis.translated():
-            await pipeline.execute()
+            await self._async_client.set(_key(run_id, "alive"), 1, ex=ALIVE_SECONDS)
 
-    async def append(self, message_id: UUID, fields: Mapping[str, str]) -> bool:
+    async def append(self, run_id: UUID, fields: Mapping[str, str]) -> bool:
         """Add an entry unless it is empty, and give a sign of life; returns whether a stop was requested."""
-        stream = _key(message_id, "stream")
+        stream = _key(run_id, "stream")
         pipeline = self._async_client.pipeline(transaction=False)
         if fields:
             pipeline.xadd(stream, dict(fields))  # type: ignore[arg-type]
             pipeline.expire(stream, STREAM_SECONDS)
-        pipeline.set(_key(message_id, "alive"), 1, ex=ALIVE_SECONDS)
-        pipeline.exists(_key(message_id, "stop"))
+        pipeline.set(_key(run_id, "alive"), 1, ex=ALIVE_SECONDS)
+        pipeline.exists(_key(run_id, "stop"))
         with kb_redis.translated():
             replies = await pipeline.execute()
         return bool(replies[-1])
 
-    async def end(self, message_id: UUID, state: MessageState) -> None:
+    async def end(self, run_id: UUID, state: MessageState) -> None:
         """Tell those who follow that the answer in SQL is complete."""
-        stream = _key(message_id, "stream")
+        stream = _key(run_id, "stream")
         pipeline = self._async_client.pipeline()
         pipeline.xadd(stream, {"end": state.value})
         pipeline.expire(stream, STREAM_SECONDS)
-        pipeline.delete(_key(message_id, "alive"))
+        pipeline.delete(_key(run_id, "alive"))
         with kb_redis.translated():
             await pipeline.execute()
 
-    async def silent(self, message_ids: Collection[UUID]) -> set[UUID]:
+    async def silent(self, run_ids: Collection[UUID]) -> set[UUID]:
         """Those whose producer gave no sign of life in the last seconds."""
-        if not message_ids:
+        if not run_ids:
             return set()
         pipeline = self._async_client.pipeline(transaction=False)
-        for message_id in message_ids:
-            pipeline.exists(_key(message_id, "alive"))
+        for run_id in run_ids:
+            pipeline.exists(_key(run_id, "alive"))
         with kb_redis.translated():
             replies = await pipeline.execute()
-        return {message_id for message_id, lives in zip(message_ids, replies, strict=True) if not lives}
+        return {run_id for run_id, lives in zip(run_ids, replies, strict=True) if not lives}
 
     async def close(self) -> None:
         await self._async_client.aclose()

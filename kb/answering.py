@@ -13,7 +13,8 @@ from kb.errors import NoChatModel, NotFound
 from kb.extracts import extract_answer
 from kb.library.access import KNOWLEDGE_BASE
 from kb.llm import ChatModel
-from kb.models import Message, Mode, Retrieval, Scope
+from kb.messages import Message
+from kb.models import NOWHERE, Mode, Retrieval, RetrievalProfile, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,21 @@ class Question:
     user_id: UUID
     text: str
     mode: Mode
-    knowledge_base_id: UUID | None
-    history: Sequence[Message]
     # The model to ask; None if there is none. May wait for a list of models. Raises `ModelError`.
     find_model: Callable[[], ChatModel | None]
+    scope: Scope = NOWHERE
+    profile: RetrievalProfile | None = None  # None: the knowledge base's own
+    history: Sequence[Message] = ()
+    begun: Begun | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An answer that ended early and is to be written on: what it says by now, and what it was given from."""
+
+    text: str
+    reasoning: str = ""
+    retrieval: Retrieval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,7 @@ class ModelChosen:
 
 
 Event = PassagesFound | ModelChosen | Piece
-Retrieve = Callable[[UUID, Scope, str], Retrieval]
+Retrieve = Callable[[UUID, Scope, str, RetrievalProfile | None], Retrieval]
 
 
 async def answer(chat: ChatClient, retrieve: Retrieve, question: Question) -> AsyncIterator[Event]:
@@ -54,10 +66,7 @@ async def answer(chat: ChatClient, retrieve: Retrieve, question: Question) -> As
             raise NoChatModel
         messages = prompts.chat_messages(question.text, question.history)
     else:
-        if question.knowledge_base_id is None:
-            raise NotFound(what=KNOWLEDGE_BASE)
-        scope = Scope((question.knowledge_base_id,))
-        retrieval = await asyncio.to_thread(retrieve, question.user_id, scope, question.text)
+        retrieval = await _retrieved(retrieve, question)
         yield PassagesFound(retrieval)
         if question.mode is Mode.TEST or not (retrieval.passages or retrieval.files):
             return
@@ -66,6 +75,17 @@ async def answer(chat: ChatClient, retrieve: Retrieve, question: Question) -> As
             yield TextPiece(extract_answer(retrieval, prompts.is_chinese(question.text)))
             return
         messages = prompts.knowledge_messages(question.text, question.history, retrieval)
+    if question.begun:
+        messages += prompts.to_go_on(question.text, question.begun.text)
     yield ModelChosen(model)
     async for piece in chat.stream(model, messages):
         yield piece
+
+
+async def _retrieved(retrieve: Retrieve, question: Question) -> Retrieval:
+    """What the answer is given from. One that is written on keeps what it had, because it cites it."""
+    if question.begun and question.begun.retrieval:
+        return question.begun.retrieval
+    if not question.scope.knowledge_base_ids:
+        raise NotFound(what=KNOWLEDGE_BASE)
+    return await asyncio.to_thread(retrieve, question.user_id, question.scope, question.text, question.profile)

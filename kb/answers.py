@@ -1,7 +1,7 @@
 """Runs answers in the background, streams them through Redis, and saves them.
 
 An answer does not belong to the page that asked: it goes on when the tab closes, and any page, on any web process,
-finds it again by its message's id. The producer alone writes the message to SQL.
+finds it again by the run that its message names. The run alone writes the message to SQL.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -23,13 +23,14 @@ import structlog
 from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb.answer_stream import START, AnswerStreams, Update
-from kb.answering import Event, ModelChosen, PassagesFound, Question, Retrieve, answer
+from kb.answering import Begun, Event, ModelChosen, PassagesFound, Question, Retrieve, answer
 from kb.completions import ChatClient, Reasoning, TextPiece, TextWasReasoning
 from kb.config import Settings
-from kb.conversations import Conversations
+from kb.conversations import MESSAGE, Conversations, Streaming
 from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
 from kb.formats import to_record
 from kb.llm import ChatModel
+from kb.messages import ErrorPart, Part, ReasoningPart, TextPart, UsagePart, given_from
 from kb.models import MessageState, Retrieval
 
 BATCH_SECONDS = 0.05
@@ -70,9 +71,8 @@ class _Text:
 class _Running:
     """An answer being produced."""
 
-    user_id: UUID
+    run_id: UUID
     message_id: UUID
-    since: datetime  # when the user asked for this try
     question: Question
     text: _Text = field(default_factory=_Text)
     reasoning: _Text = field(default_factory=_Text)
@@ -83,9 +83,16 @@ class _Running:
     state: MessageState = MessageState.DONE
     error: KbError | None = None
     stop_requested: bool = False
+    began: float = field(default_factory=time.monotonic)
+    first_token_ms: float = 0.0
     finished: asyncio.Event = field(default_factory=asyncio.Event)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)  # remains of an earlier try are removed
+    is_begun: asyncio.Event = field(default_factory=asyncio.Event)  # the stream, or it is known not to be needed
     task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        if begun := self.question.begun:
+            self.text.add(begun.text)
+            self.reasoning.add(begun.reasoning)
 
     def take(self, event: Event) -> None:
         match event:
@@ -93,13 +100,37 @@ class _Running:
                 self.retrieval = event.retrieval
             case ModelChosen():
                 self.model = event.model.name
+            case TextPiece() | Reasoning() if self.model and not self.first_token_ms:
+                self.first_token_ms = self.elapsed_ms
+        match event:
             case TextPiece():
                 self.text.add(event.text)
             case Reasoning():
                 self.reasoning.add(event.text)
             case TextWasReasoning():
                 # New objects, so that a batch on its way marks only the old ones as sent.
-                self.reasoning, self.text, self.restarts = _Text(self.reasoning.whole + self.text.whole), _Text(), True
+                begun = self.question.begun.text if self.question.begun else ""
+                thought = self.text.whole.removeprefix(begun)
+                self.reasoning, self.text, self.restarts = _Text(self.reasoning.whole + thought), _Text(begun), True
+
+    @property
+    def elapsed_ms(self) -> float:
+        return round((time.monotonic() - self.began) * 1000, 1)
+
+    def parts(self) -> list[Part]:
+        """What the message is to hold, now that the answer has ended."""
+        parts: list[Part] = []
+        if self.reasoning.whole:
+            parts.append(ReasoningPart(self.reasoning.whole))
+        if self.text.whole:
+            parts.append(TextPart(self.text.whole))
+        if self.retrieval:
+            parts += given_from(self.retrieval)
+        if self.model:
+            parts.append(UsagePart(self.model, self.first_token_ms, self.elapsed_ms))
+        if self.error:
+            parts.append(ErrorPart(self.error.code, self.error.values))
+        return parts
 
     def unsent(self) -> dict[str, str]:
         """What the stream lacks, as the fields of one entry."""
@@ -150,29 +181,33 @@ class Answers:
         `wanted_model` is the id of the model that the user chose. Errors: `NotFound`, `DatabaseUnavailable`.
         """
         asked = self._conversations.asked(user_id, message_id)
+        run_id, text = asked.answer.run_id, asked.answer.content
+        if run_id is None:
+            raise NotFound(what=MESSAGE)
         question = Question(
-            user_id,
-            asked.question.content,
-            asked.answer.mode,
-            asked.answer.knowledge_base_id,
-            asked.history,
-            partial(self._find_model, wanted_model),
+            user_id=user_id,
+            text=asked.question.content,
+            mode=asked.answer.mode,
+            find_model=partial(self._find_model, wanted_model),
+            scope=asked.answer.scope,
+            history=asked.history,
+            begun=Begun(text, asked.answer.reasoning, asked.answer.retrieval) if text else None,
         )
-        begin = self._call(self._begin(user_id, message_id, asked.answer.created_at, question))
+        begin = self._call(self._begin(_Running(run_id, message_id, question)))
         try:
             begin.result(START_SECONDS)
         except TimeoutError as error:
             raise DatabaseUnavailable(detail=N_("it takes too long")) from error
 
-    def read(self, user_id: UUID, message_id: UUID, position: str = START) -> Update:
-        """What has arrived since `position`. Errors: `NotFound`, `RedisUnavailable`."""
-        self._require_own(user_id, message_id)
-        return self._streams.read(message_id, position)
+    def read(self, user_id: UUID, run_id: UUID, position: str = START) -> Update:
+        """What has arrived of a run since `position`. Errors: `NotFound`, `RedisUnavailable`."""
+        self._require_own(user_id, run_id)
+        return self._streams.read(run_id, position)
 
-    def stop(self, user_id: UUID, message_id: UUID) -> None:
-        """Ask the producer, wherever it runs, to stop. Errors: `NotFound`, `RedisUnavailable`."""
-        self._require_own(user_id, message_id)
-        self._streams.request_stop(message_id)
+    def stop(self, user_id: UUID, run_id: UUID) -> None:
+        """Ask the run's process, whichever it is, to stop. Errors: `NotFound`, `RedisUnavailable`."""
+        self._require_own(user_id, run_id)
+        self._streams.request_stop(run_id)
 
     def watch_for_dead(self) -> None:
         """Start the reaper, which closes answers whose producer died, in this or any other web process."""
@@ -196,16 +231,12 @@ class Answers:
     def _in_sql_thread(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return self._loop.run_in_executor(self._sql, function, *arguments)
 
-    async def _begin(self, user_id: UUID, message_id: UUID, since: datetime, question: Question) -> None:
-        while earlier := self._running.get(message_id):
-            if not earlier.finished.is_set():
-                earlier.since = since  # a run is under way: its answer counts as that of this try
-                return
-            assert earlier.task
-            await asyncio.wait([earlier.task])  # saved, but its stream does not say so yet
-        running = self._running[message_id] = _Running(user_id, message_id, since, question)
+    async def _begin(self, running: _Running) -> None:
+        if running.run_id in self._running:
+            return
+        self._running[running.run_id] = running
         running.task = self._loop.create_task(self._run(running))
-        await running.begun.wait()
+        await running.is_begun.wait()
 
     async def _run(self, running: _Running) -> None:
         bound = log.bind(message=str(running.message_id), mode=running.question.mode.value)
@@ -215,39 +246,35 @@ class Answers:
                     return
                 await self._begin_stream(running)
             finally:
-                running.begun.set()
+                running.is_begun.set()
             bound.info("answer.started")
             await self._answer(running, bound)
             await self._save(running)
             await self._send_end(running)
         finally:
             # Whatever happened: from now on the reaper may close the message.
-            del self._running[running.message_id]
+            del self._running[running.run_id]
         bound.info("answer.ended", state=running.state.value, error=running.error.code if running.error else "")
 
     async def _begin_stream(self, running: _Running) -> None:
         try:
-            await self._streams.begin(running.message_id)
+            await self._streams.begin(running.run_id)
         except RedisUnavailable:
             log.warning("answer.redis_away", message=str(running.message_id))
 
     async def _is_awaited(self, running: _Running) -> bool:
-        """Whether this run should still produce the answer: another process may have done so since the caller looked.
+        """Whether this run should still produce the answer: it may have ended since the caller looked.
 
         An answer that the reaper closed before its first sign of life is still produced; see `Conversations.finish`.
         """
-        while True:
-            since = running.since
-            try:
-                message = await self._in_sql_thread(self._conversations.message, running.user_id, running.message_id)
-                is_open = message.state in (MessageState.STREAMING, MessageState.INTERRUPTED)
-                awaited = is_open and message.created_at == since
-            except NotFound:
-                awaited = False
-            except DatabaseUnavailable:
-                awaited = True  # the caller saw it a moment ago
-            if awaited or running.since == since:  # else the user asked again meanwhile
-                return awaited
+        try:
+            user_id = running.question.user_id
+            state = await self._in_sql_thread(self._conversations.state, user_id, running.run_id)
+        except NotFound:
+            return False
+        except DatabaseUnavailable:
+            return True  # the caller saw it a moment ago
+        return state in (MessageState.STREAMING, MessageState.INTERRUPTED)
 
     async def _answer(self, running: _Running, bound: BoundLogger) -> None:
         """Produce and stream the answer; afterwards `running` tells how it ended."""
@@ -294,7 +321,7 @@ class Answers:
         fields = running.unsent()
         text, reasoning, has_retrieval = running.text, running.reasoning, running.retrieval is not None
         lengths = len(text.whole), len(reasoning.whole)
-        is_stop_requested = await self._streams.append(running.message_id, fields)
+        is_stop_requested = await self._streams.append(running.run_id, fields)
         text.sent, reasoning.sent = lengths
         running.retrieval_sent = has_retrieval
         running.restarts = running.restarts and running.text is not text
@@ -304,7 +331,7 @@ class Answers:
         try:
             if running.unsent():
                 await self._send(running)
-            await self._streams.end(running.message_id, running.state)
+            await self._streams.end(running.run_id, running.state)
         except RedisUnavailable:
             log.warning("answer.end_unsent", message=str(running.message_id))
 
@@ -337,15 +364,7 @@ class Answers:
 
     def _finish(self, running: _Running) -> None:
         self._conversations.finish(
-            running.user_id,
-            running.message_id,
-            running.state,
-            running.text.whole,
-            model=running.model,
-            reasoning=running.reasoning.whole,
-            retrieval=running.retrieval,
-            error=running.error,
-            begun=running.since,
+            running.question.user_id, running.message_id, running.state, running.parts(), running.run_id
         )
 
     # --- answers whose producer died ---
@@ -356,10 +375,10 @@ class Answers:
         while True:
             try:
                 streaming = await self._in_sql_thread(self._conversations.streaming)
-                user_of = {each.id: each.user_id for each in streaming if each.id not in self._running}
-                silent = await self._streams.silent(user_of)
-                for message_id in silent & suspects:
-                    await self._close_dead(user_of[message_id], message_id)
+                others = {each.run_id: each for each in streaming if each.run_id not in self._running}
+                silent = await self._streams.silent(others)
+                for run_id in silent & suspects:
+                    await self._close_dead(others[run_id])
                 suspects = silent
             except (DatabaseUnavailable, RedisUnavailable):
                 suspects = set()  # without both nothing can be judged
@@ -367,14 +386,18 @@ class Answers:
                 log.exception("reaper.defect")
             await asyncio.sleep(REAP_SECONDS)
 
-    async def _close_dead(self, user_id: UUID, message_id: UUID) -> None:
-        """Save the text that had arrived, and tell the pages that follow the stream."""
-        arrived = await self._in_sql_thread(self._streams.read, message_id)
-        finish = partial(self._conversations.finish, reasoning=arrived.reasoning, retrieval=arrived.retrieval)
+    async def _close_dead(self, dead: Streaming) -> None:
+        """Save what had arrived, and tell the pages that follow the stream."""
+        arrived = await self._in_sql_thread(self._streams.read, dead.run_id)
+        parts: list[Part] = [ReasoningPart(arrived.reasoning)] if arrived.reasoning else []
+        parts += [TextPart(arrived.text)] if arrived.text else []
+        parts += given_from(arrived.retrieval) if arrived.retrieval else []
+        interrupted = MessageState.INTERRUPTED
+        finish = partial(self._conversations.finish, dead.user_id, dead.message_id, interrupted, parts or None)
         with suppress(NotFound):  # deleted meanwhile
-            if await self._in_sql_thread(finish, user_id, message_id, MessageState.INTERRUPTED, arrived.text):
-                log.warning("answer.interrupted", message=str(message_id))
-                await self._streams.end(message_id, MessageState.INTERRUPTED)
+            if await self._in_sql_thread(finish):
+                log.warning("answer.interrupted", message=str(dead.message_id))
+                await self._streams.end(dead.run_id, MessageState.INTERRUPTED)
 
     async def _close(self) -> None:
         tasks = [running.task for running in self._running.values() if running.task]

@@ -1,53 +1,40 @@
-"""Conversations and their messages. Every call takes the acting user."""
+"""Conversations and the trees of their messages. Every call takes the acting user."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-import structlog
 
+from kb import message_store as store
 from kb.database import Database
 from kb.database.tables import conversations, message_texts, messages, now
-from kb.errors import N_, AnswerRunning, KbError, NotFound
-from kb.formats import Unreadable, from_record, sources_from, to_record
+from kb.errors import N_, AnswerRunning, NotFound
+from kb.formats import to_json
 from kb.library.access import own_knowledge_base
-from kb.models import Conversation, Message, MessageState, Mode, Retrieval, Role, Sources
+from kb.message_store import MESSAGE
+from kb.messages import Message, Part, Rating, TextPart
+from kb.models import NOWHERE, Conversation, MessageState, Mode, Role, Scope
 from kb.names import clean_label, clean_name, clean_text, fold
 
 TITLE_CHARACTERS = 60  # of a title made of the first question
 MOST_TITLE_CHARACTERS = 200
+REASON_CHARACTERS = 1_000  # of what somebody has against an answer
 SEARCHED_WORDS = 10
-MOST_SOURCES = 10_000  # the largest number of answers whose sources stay in memory
-HISTORY_MESSAGES = 30  # read to find a question and the conversation before it
+HISTORY_MESSAGES = 30  # read to find the conversation before a question
 
 CONVERSATION = N_("conversation")
-MESSAGE = N_("message")
-
-log = structlog.get_logger()
 
 _OF_USER = conversations.c.owner_id == sa.bindparam("of_user")
 _CONVERSATION = sa.select(conversations).where(conversations.c.id == sa.bindparam("of_conversation"), _OF_USER)
 _CONVERSATION_LOCKED = _CONVERSATION.with_for_update()
-_MESSAGE = (
-    sa.select(messages)
+_STATE = (
+    sa.select(messages.c.state)
     .join(conversations, conversations.c.id == messages.c.conversation_id)
-    .where(messages.c.id == sa.bindparam("of_message"), _OF_USER)
-)
-_WITHOUT_RETRIEVAL = [column for column in messages.c if column is not messages.c.retrieval]
-# The last ordinal of a conversation, and its running answer if there is one.
-_in_conversation = messages.c.conversation_id == sa.bindparam("of_conversation")
-_STATE = sa.select(
-    sa.select(sa.func.max(messages.c.ordinal)).where(_in_conversation).scalar_subquery().label("last"),
-    sa.select(messages.c.id)
-    .where(_in_conversation, messages.c.state == MessageState.STREAMING.value)
-    .limit(1)
-    .scalar_subquery()
-    .label("streaming"),
+    .where(messages.c.run_id == sa.bindparam("of_run"), _OF_USER)
 )
 
 
@@ -55,44 +42,36 @@ _STATE = sa.select(
 class Streaming:
     """A running answer of any user."""
 
-    id: UUID
+    message_id: UUID
+    run_id: UUID
     user_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An answer, its question, and the messages before the question, oldest first."""
+    """An answer, its question, and the messages before the question on its branch, oldest first."""
 
     answer: Message
     question: Message
     history: Sequence[Message]
 
 
-@dataclass(frozen=True, slots=True)
-class _KeptSources:
-    sources: Sources | None = None
-    are_lost: bool = False
-
-
 class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sources: dict[tuple[UUID, MessageState, datetime], _KeptSources] = {}
 
     # --- conversations ---
 
-    def create(self, user_id: UUID, first_question: str, mode: Mode, knowledge_base_id: UUID | None) -> Conversation:
-        """Create a conversation named after its first question."""
+    def create(self, user_id: UUID, first_question: str, mode: Mode, scope: Scope = NOWHERE) -> Conversation:
+        """Create a conversation named after its first question. Errors: `NotFound` for a knowledge base."""
         title = " ".join(clean_label(first_question).split()) or "?"
         title = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
         moment = now()
-        created = Conversation(uuid4(), user_id, title, mode, knowledge_base_id, moment, moment)
+        created = Conversation(uuid4(), user_id, title, mode, scope, moment, moment)
         row = {"id": created.id, "owner_id": user_id, "title": title, "folded_title": fold(title)}
-        row |= {"mode": mode.value, "knowledge_base_id": knowledge_base_id}
-        row |= {"created_at": moment, "updated_at": moment}
+        row |= _choice(mode, scope) | {"created_at": moment, "updated_at": moment}
         with self._database.write() as connection:
-            if knowledge_base_id:
-                own_knowledge_base(connection, user_id, knowledge_base_id)
+            _names(connection, user_id, scope)
             connection.execute(sa.insert(conversations), row)
         return created
 
@@ -128,32 +107,22 @@ class Conversations:
             _own(connection, user_id, conversation_id, lock=True)
             connection.execute(sa.delete(conversations).where(conversations.c.id == conversation_id))
 
-    def choose(self, user_id: UUID, conversation_id: UUID, mode: Mode, knowledge_base_id: UUID | None) -> None:
-        """Switch the mode or knowledge base for the following questions, and add a notice."""
+    def choose(self, user_id: UUID, conversation_id: UUID, mode: Mode, scope: Scope = NOWHERE) -> None:
+        """Switch the mode or the scope for the following questions, and add a notice. Errors: `NotFound`."""
         with self._database.write() as connection:
             row = _own(connection, user_id, conversation_id, lock=True)
-            if (row.mode, row.knowledge_base_id) == (mode.value, knowledge_base_id):
+            if (row.mode, store.read_scope(row.scope)) == (mode.value, scope):
                 return
-            name = own_knowledge_base(connection, user_id, knowledge_base_id).name if knowledge_base_id else ""
-            connection.execute(_change(conversation_id).values(mode=mode.value, knowledge_base_id=knowledge_base_id))
-            # Only the latest of several switches in a row matters.
-            last = sa.select(sa.func.max(messages.c.ordinal)).where(messages.c.conversation_id == conversation_id)
-            connection.execute(
-                sa.delete(messages).where(
-                    messages.c.conversation_id == conversation_id,
-                    messages.c.ordinal == last.scalar_subquery(),
-                    messages.c.role == Role.NOTICE.value,
-                )
-            )
-            _add_notice(connection, conversation_id, mode, knowledge_base_id, name)
+            names = _names(connection, user_id, scope)
+            connection.execute(_change(conversation_id).values(_choice(mode, scope)))
+            _add_notice(connection, row, mode, scope, names)
 
     def note_choice(self, user_id: UUID, conversation_id: UUID) -> None:
-        """Add a notice with the conversation's mode and knowledge base."""
+        """Add a notice with the conversation's mode and knowledge bases."""
         with self._database.write() as connection:
             row = _own(connection, user_id, conversation_id, lock=True)
-            base_id = row.knowledge_base_id
-            name = own_knowledge_base(connection, user_id, base_id).name if base_id else ""
-            _add_notice(connection, conversation_id, Mode(row.mode), base_id, name)
+            scope = store.read_scope(row.scope)
+            _add_notice(connection, row, Mode(row.mode), scope, _names(connection, user_id, scope))
 
     # --- messages ---
 
@@ -165,52 +134,24 @@ class Conversations:
         before: int | None = None,
         after: int | None = None,
     ) -> Sequence[Message]:
-        """The last `limit` messages between two ordinals, the oldest first, with `sources` but no retrieval."""
-        statement = (
-            sa.select(*_WITHOUT_RETRIEVAL)
-            .where(messages.c.conversation_id == conversation_id)
-            .order_by(messages.c.ordinal.desc())
-            .limit(limit)
-        )
-        if before is not None:
-            statement = statement.where(messages.c.ordinal < before)
-        if after is not None:
-            statement = statement.where(messages.c.ordinal > after)
-        with self._database.read() as connection:
-            _own(connection, user_id, conversation_id)
-            found = [_listed(row) for row in connection.execute(statement)][::-1]
-            return self._with_sources(connection, found)
+        """The last `limit` messages between two ordinals on the branch that is shown, the oldest first.
 
-    def _with_sources(self, connection: sa.Connection, found: Sequence[Message]) -> Sequence[Message]:
-        """Add the sources. Each answer is read once: 50 answers with five passages each are megabytes of JSON."""
-        ended = {
-            message.id: (message.id, message.state, message.created_at)
-            for message in found
-            if message.role is Role.ASSISTANT and message.state is not MessageState.STREAMING
-        }
-        missing = [message_id for message_id, key in ended.items() if key not in self._sources]
-        if missing:
-            statement = sa.select(messages.c.id, messages.c.retrieval).where(messages.c.id.in_(missing))
-            for message_id, record in connection.execute(statement):
-                self._sources[ended[message_id]] = _read_sources(message_id, record)
-        kept = {message_id: self._sources.get(key, _KeptSources()) for message_id, key in ended.items()}
-        if len(self._sources) > MOST_SOURCES:
-            self._sources.clear()
-        none = _KeptSources()
-        return [
-            replace(message, sources=sources.sources, has_lost_passages=sources.are_lost)
-            for message, sources in ((message, kept.get(message.id, none)) for message in found)
-        ]
+        They name their passages (`sources`), but lack the retrieval.
+        """
+        with self._database.read() as connection:
+            row = _own(connection, user_id, conversation_id)
+            found = store.branch(connection, row.shown_id, limit, before, after)
+            return store.with_siblings(connection, conversation_id, found)
 
     def message(self, user_id: UUID, message_id: UUID) -> Message:
+        """The message with all its parts, but without its siblings."""
         with self._database.read() as connection:
-            return _message(_own_message(connection, user_id, message_id))
+            return store.read(connection, user_id, message_id)
 
-    def state(self, user_id: UUID, message_id: UUID) -> MessageState:
-        """A message's state without its content, for frequent polling. Errors: `NotFound`."""
-        statement = _MESSAGE.with_only_columns(messages.c.state)
+    def state(self, user_id: UUID, run_id: UUID) -> MessageState:
+        """The state of the answer of a run without its content, for frequent polling. Errors: `NotFound`."""
         with self._database.read() as connection:
-            state = connection.scalar(statement, {"of_message": message_id, "of_user": user_id})
+            state = connection.scalar(_STATE, {"of_run": run_id, "of_user": user_id})
         if state is None:
             raise NotFound(what=MESSAGE)
         return MessageState(state)
@@ -218,117 +159,153 @@ class Conversations:
     def streaming(self) -> list[Streaming]:
         """The running answers of all users."""
         statement = (
-            sa.select(messages.c.id, conversations.c.owner_id)
+            sa.select(messages.c.id, messages.c.run_id, conversations.c.owner_id)
             .join(conversations, conversations.c.id == messages.c.conversation_id)
             .where(messages.c.state == MessageState.STREAMING.value)
         )
         with self._database.read() as connection:
             return [Streaming(*row) for row in connection.execute(statement)]
 
+    # --- asking: each returns the answer that a run is to write ---
+
     def ask(self, user_id: UUID, conversation_id: UUID, question: str) -> Message:
-        """Add a question and its empty answer in the conversation's mode; return the answer.
+        """Add a question and its empty answer to the branch that is shown, in the conversation's mode and scope.
 
         Errors: `AnswerRunning`, because a conversation has one running answer at a time.
         """
         with self._database.write() as connection:
             row = _own(connection, user_id, conversation_id, lock=True)
-            found = connection.execute(_STATE, {"of_conversation": conversation_id}).one()
-            if found.streaming:
-                raise AnswerRunning
-            mode, base_id = Mode(row.mode), row.knowledge_base_id
-            first = 0 if found.last is None else found.last + 1
-            cleaned = clean_text(question)
-            asked = _new(conversation_id, first, Role.USER, MessageState.DONE, mode, cleaned, base_id)
-            answer = _new(conversation_id, first + 1, Role.ASSISTANT, MessageState.STREAMING, mode, "", base_id)
-            connection.execute(sa.insert(messages), [_row(asked), _row(answer)])
-            texts = [
-                {"message_id": message.id, "conversation_id": conversation_id, "text": fold(message.content)}
-                for message in (asked, answer)
-            ]
-            connection.execute(sa.insert(message_texts), texts)
-            connection.execute(_change(conversation_id).values(updated_at=now()))
-        return answer
+            return _ask(connection, row, row.shown_id, question)
 
-    def ask_again(self, user_id: UUID, message_id: UUID) -> Message | None:
-        """Empty an incomplete answer, so that it can be regenerated.
+    def edit(self, user_id: UUID, message_id: UUID, question: str) -> Message:
+        """Ask a question in other words, in the conversation's mode and scope; the old branch stays beside it.
 
-        Returns None if the answer is running or complete. Errors: `AnswerRunning` if another answer is running.
+        Errors: `NotFound`, `AnswerRunning`.
         """
         with self._database.write() as connection:
-            # Lock the conversation before the message, as `ask` does.
-            conversation_id = _own_message(connection, user_id, message_id).conversation_id
-            _own(connection, user_id, conversation_id, lock=True)
-            row = _own_message(connection, user_id, message_id, lock=True)
-            streaming = connection.execute(_STATE, {"of_conversation": conversation_id}).one().streaming
-            if streaming not in (None, message_id):
-                raise AnswerRunning
-            if row.state in (MessageState.STREAMING.value, MessageState.DONE.value):
+            asked, row = _own_pair(connection, user_id, message_id)
+            if asked.role != Role.USER.value:
+                raise NotFound(what=MESSAGE)
+            return _ask(connection, row, asked.parent_id, question)
+
+    def regenerate(self, user_id: UUID, message_id: UUID, run_id: UUID | None) -> Message | None:
+        """Have the answer of a run written again: beside the old one, or in its place if that has no text.
+
+        Returns None if it is being written, or if another run has written it since. Errors: `NotFound`,
+        `AnswerRunning` if another answer is being written.
+        """
+        with self._database.write() as connection:
+            old, row = _own_pair(connection, user_id, message_id)
+            ordinal, streaming = store.state_of(connection, row.id)
+            if streaming == message_id or old.run_id != run_id:
                 return None
-            empty: dict[str, Any] = {
-                "state": MessageState.STREAMING.value,
-                "content": "",
-                "error": "",
-                "error_values": {},
-            }
-            empty |= {"reasoning": "", "retrieval": None, "model": "", "created_at": now()}
-            connection.execute(sa.update(messages).where(messages.c.id == message_id).values(empty))
-            return _message(_own_message(connection, user_id, message_id))
+            if streaming:
+                raise AnswerRunning
+            if not store.read(connection, user_id, message_id).content:
+                store.replace_parts(connection, message_id, ())
+                return _reopen(connection, user_id, old, row)
+            scope = store.read_scope(old.scope)
+            again = store.new(
+                row.id, ordinal, Role.ASSISTANT, MessageState.STREAMING, Mode(old.mode), scope, old.parent_id
+            )
+            store.insert(connection, [again])
+            _show(connection, row.id, again.id)
+            return again
+
+    def go_on(self, user_id: UUID, message_id: UUID, run_id: UUID | None) -> Message | None:
+        """Have the answer of a run that ended early written on; what it says stays.
+
+        Returns None if it is being written, or is complete by now. Errors: `NotFound`, `AnswerRunning`.
+        """
+        with self._database.write() as connection:
+            old, row = _own_pair(connection, user_id, message_id)
+            if old.state in (MessageState.STREAMING.value, MessageState.DONE.value) or old.run_id != run_id:
+                return None
+            if store.state_of(connection, row.id)[1]:
+                raise AnswerRunning
+            return _reopen(connection, user_id, old, row)
+
+    def show(self, user_id: UUID, message_id: UUID) -> None:
+        """Show the branch through a message, to its newest end. Errors: `NotFound`, `AnswerRunning`."""
+        with self._database.write() as connection:
+            _message, row = _own_pair(connection, user_id, message_id)
+            if store.state_of(connection, row.id)[1]:
+                raise AnswerRunning
+            shown = store.newest_end(connection, message_id)
+            connection.execute(_change(row.id).values(shown_id=shown))
+
+    def rate(self, user_id: UUID, message_id: UUID, rating: Rating) -> None:
+        """Keep what the user thinks of an answer. Errors: `NotFound`."""
+        kept = to_json(Rating(rating.value, clean_text(rating.reason)[:REASON_CHARACTERS]))
+        with self._database.write() as connection:
+            store.own_row(connection, user_id, message_id, lock=True)
+            connection.execute(sa.update(messages).where(messages.c.id == message_id).values(rating=kept))
+
+    # --- for the run ---
 
     def asked(self, user_id: UUID, message_id: UUID) -> Asked:
         """The answer `message_id` with its question and history. Errors: `NotFound`."""
         with self._database.read() as connection:
-            answer = _message(_own_message(connection, user_id, message_id))
-            statement = (
-                sa.select(*_WITHOUT_RETRIEVAL)
-                .where(
-                    messages.c.conversation_id == answer.conversation_id,
-                    messages.c.ordinal < answer.ordinal,
-                )
-                .order_by(messages.c.ordinal.desc())
-                .limit(HISTORY_MESSAGES)
-            )
-            earlier = [_listed(row) for row in connection.execute(statement)]
-        for index, message in enumerate(earlier):
-            if message.role is Role.USER:
-                return Asked(answer, message, earlier[index + 1 :][::-1])
-        raise NotFound(what=MESSAGE)
+            answer = store.read(connection, user_id, message_id)
+            *history, question = store.branch(connection, answer.parent_id, HISTORY_MESSAGES) or [answer]
+        if question.role is not Role.USER:
+            raise NotFound(what=MESSAGE)
+        return Asked(answer, question, history)
 
     def finish(
         self,
         user_id: UUID,
         message_id: UUID,
         state: MessageState,
-        content: str,
-        model: str = "",
-        reasoning: str = "",
-        retrieval: Retrieval | None = None,
-        error: KbError | None = None,
-        begun: datetime | None = None,
+        parts: Sequence[Part] | None = None,
+        run_id: UUID | None = None,
     ) -> bool:
         """Store how an answer ended. Returns False, and changes nothing, if it had already ended.
 
-        With `begun`, the time when the producer's run began, this also replaces a mistaken interruption, but never the
-        answer of a later run.
+        Without `parts` it keeps those that it has. With `run_id`, the producer's run, this also replaces a mistaken
+        interruption, but never the answer of a later run. Errors: `NotFound`.
         """
-        cleaned = clean_text(content)
-        values: dict[str, Any] = {"state": state.value, "content": cleaned, "model": model}
-        values["reasoning"] = clean_text(reasoning)
-        values["retrieval"] = to_record(retrieval) if retrieval else None
-        values |= {"error": error.code if error else "", "error_values": error.values if error else {}}
-        open_states = [MessageState.STREAMING.value, *([MessageState.INTERRUPTED.value] if begun else [])]
+        open_states = [MessageState.STREAMING.value, *([MessageState.INTERRUPTED.value] if run_id else [])]
         own = sa.select(conversations.c.id).where(conversations.c.owner_id == user_id)
         end = sa.update(messages).where(
             messages.c.id == message_id, messages.c.conversation_id.in_(own), messages.c.state.in_(open_states)
         )
-        if begun:
-            end = end.where(messages.c.created_at == begun)
-        fold_text = sa.update(message_texts).where(message_texts.c.message_id == message_id)
+        if run_id:
+            end = end.where(messages.c.run_id == run_id)
         with self._database.write() as connection:
-            if connection.execute(end.values(values)).rowcount == 0:
-                _own_message(connection, user_id, message_id)
+            if connection.execute(end.values(state=state.value)).rowcount == 0:
+                store.own_row(connection, user_id, message_id)
                 return False
-            connection.execute(fold_text.values(text=fold(cleaned)))
+            if parts is not None:
+                store.replace_parts(connection, message_id, parts)
             return True
+
+
+def _ask(connection: sa.Connection, row: sa.Row[Any], parent_id: UUID | None, question: str) -> Message:
+    """A question and its answer as children of `parent_id`, which are shown from now on."""
+    ordinal, streaming = store.state_of(connection, row.id)
+    if streaming:
+        raise AnswerRunning
+    mode, scope = Mode(row.mode), store.read_scope(row.scope)
+    text = [TextPart(clean_text(question))]
+    asked = store.new(row.id, ordinal, Role.USER, MessageState.DONE, mode, scope, parent_id, text)
+    answer = store.new(row.id, ordinal + 1, Role.ASSISTANT, MessageState.STREAMING, mode, scope, asked.id)
+    store.insert(connection, [asked, answer])
+    _show(connection, row.id, answer.id)
+    return answer
+
+
+def _reopen(connection: sa.Connection, user_id: UUID, old: sa.Row[Any], row: sa.Row[Any]) -> Message:
+    """Begin another run of an answer."""
+    begun = {"state": MessageState.STREAMING.value, "run_id": uuid4()}
+    connection.execute(sa.update(messages).where(messages.c.id == old.id).values(begun))
+    _show(connection, row.id, store.newest_end(connection, old.id))
+    return store.read(connection, user_id, old.id)
+
+
+def _show(connection: sa.Connection, conversation_id: UUID, message_id: UUID) -> None:
+    """Let the branch that is shown end with a message that has just been written."""
+    connection.execute(_change(conversation_id).values(shown_id=message_id, updated_at=now()))
 
 
 def _matching(user_id: UUID, search: str) -> sa.Select[Any]:
@@ -350,96 +327,50 @@ def _own(connection: sa.Connection, user_id: UUID, conversation_id: UUID, lock: 
     return found
 
 
-def _own_message(connection: sa.Connection, user_id: UUID, message_id: UUID, lock: bool = False) -> sa.Row[Any]:
-    statement = _MESSAGE.with_for_update(of=messages) if lock else _MESSAGE
-    found = connection.execute(statement, {"of_message": message_id, "of_user": user_id}).one_or_none()
-    if found is None:
-        raise NotFound(what=MESSAGE)
-    return found
+def _own_pair(connection: sa.Connection, user_id: UUID, message_id: UUID) -> tuple[sa.Row[Any], sa.Row[Any]]:
+    """A message and its conversation, both locked; the conversation first, as `ask` does."""
+    conversation_id = store.own_row(connection, user_id, message_id).conversation_id
+    row = _own(connection, user_id, conversation_id, lock=True)
+    return store.own_row(connection, user_id, message_id, lock=True), row
 
 
 def _change(conversation_id: UUID) -> sa.Update:
     return sa.update(conversations).where(conversations.c.id == conversation_id)
 
 
-def _new(
-    conversation_id: UUID,
-    ordinal: int,
-    role: Role,
-    state: MessageState,
-    mode: Mode,
-    content: str,
-    knowledge_base_id: UUID | None,
-) -> Message:
-    return Message(uuid4(), conversation_id, ordinal, role, state, mode, content, now(), knowledge_base_id)
+def _choice(mode: Mode, scope: Scope) -> dict[str, Any]:
+    return {"mode": mode.value, "knowledge_base_id": scope.first_id, "scope": to_json(scope)}
 
 
-def _row(message: Message) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "conversation_id": message.conversation_id,
-        "ordinal": message.ordinal,
-        "role": message.role.value,
-        "state": message.state.value,
-        "mode": message.mode.value,
-        "content": message.content,
-        "knowledge_base_id": message.knowledge_base_id,
-        "created_at": message.created_at,
-    }
+def _names(connection: sa.Connection, user_id: UUID, scope: Scope) -> str:
+    """The knowledge bases' names. Errors: `NotFound`."""
+    return ", ".join(own_knowledge_base(connection, user_id, base_id).name for base_id in scope.knowledge_base_ids)
 
 
-def _add_notice(
-    connection: sa.Connection, conversation_id: UUID, mode: Mode, knowledge_base_id: UUID | None, name: str
-) -> None:
-    last = connection.execute(_STATE, {"of_conversation": conversation_id}).one().last
-    ordinal = 0 if last is None else last + 1
-    notice = _new(conversation_id, ordinal, Role.NOTICE, MessageState.DONE, mode, name, knowledge_base_id)
-    connection.execute(sa.insert(messages), _row(notice))
+def _add_notice(connection: sa.Connection, row: sa.Row[Any], mode: Mode, scope: Scope, names: str) -> None:
+    """Add a notice to the branch that is shown. Only the latest of several in a row matters."""
+    end = store.branch(connection, row.shown_id, 1)
+    parent_id = row.shown_id
+    if end and end[0].role is Role.NOTICE:
+        parent_id = end[0].parent_id
+        store.delete(connection, [end[0].id])
+    ordinal, _streaming = store.state_of(connection, row.id)
+    notice = store.new(row.id, ordinal, Role.NOTICE, MessageState.DONE, mode, scope, parent_id, [TextPart(names)])
+    store.insert(connection, [notice])
+    connection.execute(_change(row.id).values(shown_id=notice.id))
 
 
 def _conversation(row: sa.Row[Any]) -> Conversation:
+    scope = store.read_scope(row.scope)
+    if row.knowledge_base_id is None:  # deleted since, or never chosen
+        scope = replace(scope, knowledge_base_ids=scope.knowledge_base_ids[1:])
     return Conversation(
         id=row.id,
         owner_id=row.owner_id,
         title=row.title,
         mode=Mode(row.mode),
-        knowledge_base_id=row.knowledge_base_id,
+        scope=scope,
         created_at=row.created_at,
         updated_at=row.updated_at,
-    )
-
-
-def _message(row: sa.Row[Any]) -> Message:
-    message = _listed(row)
-    try:
-        return replace(message, retrieval=from_record(row.retrieval) if row.retrieval else None)
-    except Unreadable as error:
-        log.warning("message.passages_unreadable", message=str(row.id), detail=str(error))
-        return replace(message, has_lost_passages=True)
-
-
-def _read_sources(message_id: UUID, record: dict[str, Any] | None) -> _KeptSources:
-    try:
-        return _KeptSources(sources_from(record) if record else None)
-    except Unreadable as error:
-        log.warning("message.passages_unreadable", message=str(message_id), detail=str(error))
-        return _KeptSources(are_lost=True)
-
-
-def _listed(row: sa.Row[Any]) -> Message:
-    """The message without its retrieval."""
-    return Message(
-        id=row.id,
-        conversation_id=row.conversation_id,
-        ordinal=row.ordinal,
-        role=Role(row.role),
-        state=MessageState(row.state),
-        mode=Mode(row.mode),
-        content=row.content,
-        created_at=row.created_at,
-        knowledge_base_id=row.knowledge_base_id,
-        model=row.model,
-        error=row.error,
-        error_values=row.error_values,
-        reasoning=row.reasoning,
+        shown_id=row.shown_id,
     )

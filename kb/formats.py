@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from kb.models import Retrieval, Source, Sources
+from kb.models import Retrieval
 
 FORMAT = "format"
 NUMBER = 1
@@ -59,9 +59,3 @@ def to_record(retrieval: Retrieval) -> dict[str, Any]:
 def from_record(record: Mapping[str, Any]) -> Retrieval:
     """Errors: `kb.formats.Unreadable`."""
     return from_json(Retrieval, record)
-
-
-def sources_from(record: Mapping[str, Any]) -> Sources:
-    """The passages' names alone. Errors: `kb.formats.Unreadable`."""
-    passages = from_record(record).passages
-    return Sources(tuple(Source(passage.rank, passage.document_name, passage.chunk.page) for passage in passages))

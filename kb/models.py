@@ -420,6 +420,19 @@ class Scope:
     knowledge_base_ids: tuple[UUID, ...] = ()
     document_ids: tuple[UUID, ...] = ()
 
+    @classmethod
+    def of(cls, knowledge_base_id: UUID | None) -> Scope:
+        """One knowledge base, or none."""
+        return cls((knowledge_base_id,) if knowledge_base_id else ())
+
+    @property
+    def first_id(self) -> UUID | None:
+        """The knowledge base that stands for the scope where only one can be shown."""
+        return self.knowledge_base_ids[0] if self.knowledge_base_ids else None
+
+
+NOWHERE = Scope()  # of questions that use no documents
+
 
 # --- conversations ---------------------------------------------------------------------------------------------
 
@@ -463,51 +476,16 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
+    """A conversation, with the mode and the scope of its next question. `shown_id` ends the branch that is shown."""
+
     id: UUID
     owner_id: UUID
     title: str
     mode: Mode
-    knowledge_base_id: UUID | None
+    scope: Scope
     created_at: datetime
     updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A passage of an answer by its name, without its text and scores."""
-
-    rank: int
-    document_name: str
-    page: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The passages of an answer, as a list of messages tells them; see `Conversations.message` for the retrieval."""
-
-    passages: tuple[Source, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message. In a list of messages `sources` stands in for the bulky `retrieval`, which is None there."""
-
-    id: UUID
-    conversation_id: UUID
-    ordinal: int
-    role: Role
-    state: MessageState
-    mode: Mode
-    content: str
-    created_at: datetime
-    knowledge_base_id: UUID | None = None
-    model: str = ""
-    error: str = ""
-    error_values: dict[str, str] = field(default_factory=dict)
-    retrieval: Retrieval | None = None
-    sources: Sources | None = None
-    reasoning: str = ""  # what the model thought before its answer; no part of the history that models get
-    has_lost_passages: bool = False  # a release that cannot be understood here stored its retrieval
+    shown_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

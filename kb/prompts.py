@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kb.lexical import script_share
-from kb.models import Beginning, FileList, Message, Passage, Place, Retrieval, Role, Unread, VersionState
+from kb.messages import Message
+from kb.models import Beginning, FileList, Passage, Place, Retrieval, Role, Unread, VersionState
 from kb.retrieval.ranking import estimate_tokens
 
 HISTORY_TOKENS = 2_000
@@ -42,6 +43,12 @@ LANGUAGE_EN = "Answer in the language of the question{name}, whatever language t
 LANGUAGE_ZH = "用提问所用的语言（中文）回答，即使资料是其他语言的。"
 CHAT_LANGUAGE_EN = "Answer in the language of the question{name}."
 CHAT_LANGUAGE_ZH = "请用提问所用的语言回答。"
+
+GO_ON_EN = (
+    "Your answer was cut off there. Go on exactly where it ends, in the middle of a word if need be. "
+    "Repeat nothing, and begin without any introduction."
+)
+GO_ON_ZH = "你的回答在这里中断了。请从中断处接着写，必要时从词语中间接上；不要重复已写的内容，也不要加任何开场白。"
 
 # The languages that have a script of their own.
 _LANGUAGES = {
@@ -105,6 +112,12 @@ def knowledge_messages(question: str, history: Sequence[Message], retrieval: Ret
         template, language = KNOWLEDGE_EN, LANGUAGE_EN.format(name=_language_name(question))
     system = template.format(given=given, language=language, sections="\n\n".join(sections))
     return [("system", system), *_history(history), ("user", question)]
+
+
+def to_go_on(question: str, begun: str) -> list[ChatMessage]:
+    """What follows the question where an answer ended early: its text, and the request to write on."""
+    request = GO_ON_ZH if is_chinese(question) else GO_ON_EN
+    return [("assistant", begun), ("user", request)]
 
 
 def _language_name(question: str) -> str:

@@ -41,9 +41,9 @@ def worker_key(worker_id: str) -> str:
     return f"{PREFIX}:worker:{worker_id}"
 
 
-def answer_key(message_id: UUID, part: str) -> str:
+def answer_key(run_id: UUID, part: str) -> str:
     """`part` is `stream`, `stop` or `alive`."""
-    return f"{PREFIX}:answer:{message_id.hex}:{part}"
+    return f"{PREFIX}:answer:{run_id.hex}:{part}"
 
 
 @contextmanager

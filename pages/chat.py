@@ -10,7 +10,8 @@ import streamlit as st
 from kb.conversations import CONVERSATION
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
-from kb.models import Conversation, KnowledgeBase, Message, MessageState, Mode, Role, User
+from kb.messages import Message
+from kb.models import Conversation, KnowledgeBase, MessageState, Mode, Role, User
 from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
 from pages.ui.feedback import TAIL, live_fragment, redraw, redraw_parts, show_error
 from pages.ui.i18n import _
@@ -68,7 +69,7 @@ def open_conversation(user: User) -> Conversation | None:
         return None
     if current.conversation_id != conversation.id:
         current.conversation_id, current.mode = conversation.id, conversation.mode
-        current.knowledge_base_id = conversation.knowledge_base_id or current.knowledge_base_id
+        current.knowledge_base_id = conversation.scope.first_id or current.knowledge_base_id
         current.shown_messages, current.switched, current.refused = MORE_MESSAGES, False, None
     st.query_params["conversation"] = str(conversation.id)
     return conversation
@@ -80,7 +81,7 @@ def draw_conversation(user: User, conversation: Conversation | None) -> Sequence
     if conversation is None:
         return []
     messages = services().conversations.messages(user.id, conversation.id, limit=current.shown_messages)
-    if messages and messages[0].ordinal > 0:
+    if messages and messages[0].parent_id:
         with st.container(horizontal_alignment="center"):
             st.button(_("Load earlier messages"), key="load_earlier", type="tertiary", on_click=_show_more)
     # A line about a choice at the end is replaced by the next one.
@@ -130,7 +131,7 @@ def _show_more() -> None:
 def draw_other_choice(conversation: Conversation, knowledge_bases: list[KnowledgeBase]) -> bool:
     """Note that another page chose another knowledge base, if so. The note is stored with the next question."""
     current = state()
-    if current.mode is Mode.LLM or conversation.knowledge_base_id in (None, current.knowledge_base_id):
+    if current.mode is Mode.LLM or conversation.scope.first_id in (None, current.knowledge_base_id):
         return False
     for base in knowledge_bases:
         if base.id == current.knowledge_base_id:
@@ -241,18 +242,18 @@ def _ask(question: str) -> None:
 def ask(user: User, question: str) -> None:
     """Add the question to the open conversation, or to a new one, and start its answer."""
     current = state()
-    knowledge_base_id = None if current.mode is Mode.LLM else current.knowledge_base_id
+    scope = current.scope
     conversations = services().conversations
-    if knowledge_base_id:
+    for knowledge_base_id in scope.knowledge_base_ids:
         services().knowledge_bases.get(user.id, knowledge_base_id)  # raises `NotFound` if it was deleted
     if current.conversation_id is None:
-        conversation = conversations.create(user.id, question, current.mode, knowledge_base_id)
+        conversation = conversations.create(user.id, question, current.mode, scope)
         current.conversation_id = conversation.id
         if current.switched:
             conversations.note_choice(user.id, conversation.id)
             current.switched = False
     else:
-        conversations.choose(user.id, current.conversation_id, current.mode, knowledge_base_id)
+        conversations.choose(user.id, current.conversation_id, current.mode, scope)
     message = conversations.ask(user.id, current.conversation_id, question)
     st.query_params["conversation"] = str(current.conversation_id)
     start_answer(user.id, message)

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from kb.answers import Answers
 from kb.database import Database
-from kb.models import Message, Mode
+from kb.messages import Message
+from kb.models import Mode, Scope
 from kb.services import Services
 
 POLL_SECONDS = 0.15  # as the chat page does
@@ -40,14 +41,15 @@ def ask_as_the_page_does(
     """Ask a knowledge base in a new conversation, follow the answer, and return it as it was saved."""
     conversations = services.conversations
     services.knowledge_bases.get(user_id, knowledge_base_id)
-    conversation = conversations.create(user_id, question, Mode.KNOWLEDGE, knowledge_base_id)
+    conversation = conversations.create(user_id, question, Mode.KNOWLEDGE, Scope.of(knowledge_base_id))
     message = conversations.ask(user_id, conversation.id, question)
     answers.start(user_id, message.id, model)
     deadline = time.monotonic() + ANSWER_SECONDS
-    update = answers.read(user_id, message.id)
+    assert message.run_id
+    update = answers.read(user_id, message.run_id)
     while not update.ended:
         if time.monotonic() > deadline:
             raise TimeoutError("the answer did not end")
         time.sleep(POLL_SECONDS)
-        update = answers.read(user_id, message.id, update.position)
+        update = answers.read(user_id, message.run_id, update.position)
     return conversations.message(user_id, message.id)

@@ -187,32 +187,46 @@ conversations = Table(
     Column("owner_id", ForeignKey("users.id"), nullable=False),
     Column("title", String(200), nullable=False),
     Column("mode", String(20), nullable=False),
+    # The first of the scope: the database itself forgets a deleted one.
     Column("knowledge_base_id", ForeignKey("knowledge_bases.id", ondelete="SET NULL")),
+    Column("scope", JSON, nullable=False, default=dict, server_default="{}"),  # kb.models.Scope
+    # The message that ends the branch that is shown. No foreign key: messages point to conversations already.
+    Column("shown_id", Uuid),
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("updated_at", UtcDateTime, nullable=False, default=now),
     Column("folded_title", Text, nullable=False, server_default=""),  # for searching: `kb.names.fold`
     Index("ix_conversations_owner_updated", "owner_id", "updated_at"),
 )
 
+# The messages of a conversation form a tree: see `kb.messages`.
 messages = Table(
     "messages",
     metadata,
     Column("id", Uuid, primary_key=True, default=uuid4),
     Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    # No foreign key: SQLite cannot cascade along a branch of a thousand messages, and the conversation's does it all.
+    Column("parent_id", Uuid, index=True),
     Column("ordinal", Integer, nullable=False),
     Column("role", String(20), nullable=False),
     Column("state", String(20), nullable=False, index=True),
     Column("mode", String(20), nullable=False),
-    Column("content", Text, nullable=False),
-    Column("knowledge_base_id", Uuid),
-    Column("model", String(300), nullable=False, default=""),
-    Column("error", String(60), nullable=False, default=""),
-    Column("error_values", JSON, nullable=False, default=dict),
-    # The passages and the trace the answer was given from, as they were then.
-    Column("retrieval", JSON(none_as_null=True)),
-    Column("reasoning", Text, nullable=False, server_default=""),  # what the model thought before its answer
+    Column("scope", JSON, nullable=False, default=dict, server_default="{}"),  # kb.models.Scope
+    # Of an answer: the run that writes it, or wrote it last. It also names the answer's keys in Redis.
+    Column("run_id", Uuid),
+    Column("rating", JSON, nullable=False, default=dict, server_default="{}"),  # kb.messages.Rating
     Column("created_at", UtcDateTime, nullable=False, default=now),
     UniqueConstraint("conversation_id", "ordinal"),
+    Index("ix_messages_run_id", "run_id", unique=True),
+)
+
+# What a message consists of, in order: one of `kb.messages.PARTS` each.
+message_parts = Table(
+    "message_parts",
+    metadata,
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("body", JSON, nullable=False),
 )
 
 # A message's text folded for searching (`kb.names.fold`). In a table of its own: a search then need not read past the

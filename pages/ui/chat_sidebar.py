@@ -103,8 +103,7 @@ def _switch() -> None:
         st.rerun()
     with errors_flashed():
         keep_choices()
-        used = None if current.mode is Mode.LLM else current.knowledge_base_id
-        services().conversations.choose(current_user().id, current.conversation_id, current.mode, used)
+        services().conversations.choose(current_user().id, current.conversation_id, current.mode, current.scope)
     redraw_parts()
 
 

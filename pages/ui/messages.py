@@ -11,7 +11,8 @@ from kb.answers import Answers
 from kb.conversations import MESSAGE
 from kb.errors import KbError, NoChatModel, NotFound, RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
-from kb.models import Message, MessageState, Mode, Retrieval, Role
+from kb.messages import ErrorPart, Message
+from kb.models import MessageState, Mode, Retrieval, Role
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, connect_help, mode_names
 from pages.ui.citations import cited, safe_markdown
@@ -129,25 +130,26 @@ def _draw_ending(message: Message) -> None:
             st.caption(_("You stopped this answer."))
         case MessageState.INTERRUPTED:
             st.warning(_("This answer was interrupted because the server stopped."))
-        case MessageState.FAILED if message.error == NoChatModel.code:
+        case MessageState.FAILED if message.error.code == NoChatModel.code:
             st.info(connect_help(), icon=":material/power_off:")
         case MessageState.FAILED:
-            show_error(from_code(message.error, message.error_values))
+            show_error(from_code(message.error.code, message.error.values))
 
 
 # --- a running answer ---
 
 
 def _draw_running(message: Message, user_id: UUID) -> None:
-    live = state().live.setdefault(message.id, LiveAnswer())
+    run_id = _run_of(message)
+    live = state().live.setdefault(run_id, LiveAnswer())
     answers = resources.answers()
 
     # Poll in a fragment; a loop would block the page and its stop button.
     @live_fragment(POLL_SECONDS)
     def follow() -> None:
-        live.has_ended = live.has_ended or _poll(answers, message, user_id, live)
+        live.has_ended = live.has_ended or _poll(answers, run_id, user_id, live)
         if live.has_ended:
-            state().live.pop(message.id, None)
+            state().live.pop(run_id, None)
             redraw()
         with st.chat_message("assistant"):
             _draw_thoughts(live.reasoning, message)
@@ -169,44 +171,43 @@ def _draw_running(message: Message, user_id: UUID) -> None:
                 key="stop",
                 icon=":material/stop_circle:",
                 on_click=_stop,
-                args=(answers, user_id, message.id),
+                args=(answers, user_id, run_id),
             )
 
     follow()
 
 
-def _poll(answers: Answers, message: Message, user_id: UUID, live: LiveAnswer) -> bool:
+def _run_of(message: Message) -> UUID:
+    if message.run_id is None:
+        raise NotFound(what=MESSAGE)
+    return message.run_id
+
+
+def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bool:
     """Read what has arrived; True once the answer has ended."""
     live.polls += 1
     try:
-        update = answers.read(user_id, message.id, live.position)
-        live.is_cut_off = False
-        if update.restarts:
-            live.text = live.reasoning = ""
-        live.position = update.position
-        live.text, live.reasoning = live.text + update.text, live.reasoning + update.reasoning
-        live.retrieval = update.retrieval or live.retrieval
-        if update.ended:
-            if _has_ended(message, user_id):
-                return True
-            # The end of an earlier try.
-            live.position, live.text, live.reasoning, live.retrieval = "0-0", "", "", None
-        if live.polls % POLLS_PER_LOOK_AT_SQL == 0:
-            return _has_ended(message, user_id)
+        update = answers.read(user_id, run_id, live.position)
     except RedisUnavailable:
         live.is_cut_off = True
-        return _has_ended(message, user_id)
-    return False
+        return _has_ended(run_id, user_id)
+    live.is_cut_off = False
+    if update.restarts:
+        live.text = live.reasoning = ""
+    live.position = update.position
+    live.text, live.reasoning = live.text + update.text, live.reasoning + update.reasoning
+    live.retrieval = update.retrieval or live.retrieval
+    # Redis may have lost the end.
+    return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and _has_ended(run_id, user_id))
 
 
-def _has_ended(message: Message, user_id: UUID) -> bool:
-    """Whether SQL says that the answer has ended; the stream may be stale."""
-    return resources.services().conversations.state(user_id, message.id) is not MessageState.STREAMING
+def _has_ended(run_id: UUID, user_id: UUID) -> bool:
+    return resources.services().conversations.state(user_id, run_id) is not MessageState.STREAMING
 
 
-def _stop(answers: Answers, user_id: UUID, message_id: UUID) -> None:
+def _stop(answers: Answers, user_id: UUID, run_id: UUID) -> None:
     with errors_flashed():
-        answers.stop(user_id, message_id)
+        answers.stop(user_id, run_id)
 
 
 # --- starting an answer ---
@@ -215,16 +216,17 @@ def _stop(answers: Answers, user_id: UUID, message_id: UUID) -> None:
 def answer_again(user_id: UUID, message_id: UUID) -> None:
     """Regenerate, unless another tab already did. For callbacks."""
     with errors_flashed():
-        if message := resources.services().conversations.ask_again(user_id, message_id):
+        if message := resources.services().conversations.regenerate(user_id, message_id):
             start_answer(user_id, message)
     st.rerun()  # the whole page, not the answer's fragment alone
 
 
 def start_answer(user_id: UUID, message: Message) -> None:
     """Start writing `message` in the background. If that fails, the message shows why and can be retried."""
-    state().live.pop(message.id, None)
     try:
         resources.answers().start(user_id, message.id, chosen_model())
     except KbError as error:
+        parts = [part for part in message.parts if not isinstance(part, ErrorPart)]
+        parts.append(ErrorPart(error.code, error.values))
         with errors_flashed():  # if SQL fails too, the reaper closes the answer
-            resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, "", error=error)
+            resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, parts)

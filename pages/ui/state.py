@@ -8,7 +8,7 @@ from uuid import UUID
 import streamlit as st
 
 from kb.errors import KbError
-from kb.models import Choices, KnowledgeBase, Mode, Retrieval, User
+from kb.models import Choices, KnowledgeBase, Mode, Retrieval, Scope, User
 from pages.ui import resources
 
 NO_MODEL = "none"  # in the address; every model's id has a slash
@@ -52,8 +52,13 @@ class State:
     choices: int = 0  # how many were made in the sidebar: each closes it on a phone
     has_dialog: bool = False  # since the last run of the whole page
     has_parts: bool = False  # the last run of the whole page drew an open conversation to its end (`redraw_parts`)
-    live: dict[UUID, LiveAnswer] = field(default_factory=dict)
+    live: dict[UUID, LiveAnswer] = field(default_factory=dict)  # by their runs
     test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found
+
+    @property
+    def scope(self) -> Scope:
+        """Where the next question is looked up."""
+        return Scope() if self.mode is Mode.LLM else Scope.of(self.knowledge_base_id)
 
 
 def state() -> State:

@@ -23,6 +23,7 @@ from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer
 from tests.fakes.proxy import DeadProxy
 from tests.fakes.queue import RecordingQueue
+from tests.messages import said
 
 CHROMIUM = os.environ.get("CHROMIUM_BIN") or shutil.which("chromium") or "/usr/bin/chromium"
 # Chromium has no sandbox in a container or as root. The other options stop its requests to other hosts.
@@ -117,10 +118,10 @@ class Desk:
     def store_conversation(self, *exchanges: tuple[str, str], retrieval: Retrieval | None = None) -> str:
         """A conversation of these questions and answers, each with the retrieval; returns its address."""
         conversations = Conversations(self._database)
-        conversation = conversations.create(self.user, "Stored", Mode.LLM, None)
+        conversation = conversations.create(self.user, "Stored", Mode.LLM)
         for question, answer in exchanges:
             message = conversations.ask(self.user, conversation.id, question)
-            conversations.finish(self.user, message.id, MessageState.DONE, answer, model="m", retrieval=retrieval)
+            conversations.finish(self.user, message.id, MessageState.DONE, said(answer, model="m", retrieval=retrieval))
         return f"/?conversation={conversation.id}"
 
     def choose_model(self, name: str) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -32,13 +31,15 @@ from kb.conversations import Conversations, Streaming
 from kb.database import Database
 from kb.errors import DatabaseUnavailable, MilvusUnavailable, ModelUnreachable, NotFound, RedisUnavailable
 from kb.llm import ChatModel
-from kb.models import Message, MessageState, Mode, Retrieval
+from kb.messages import Message
+from kb.models import MessageState, Mode, Retrieval, Scope
 from kb.retrieval import Retriever
 from kb.services import Services, WorkerParts
 from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_scripts import ANSWER
 from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, LONG_TOKENS, ModelServer
+from tests.messages import said
 from tests.real_services import ROOT, Redis, free_port, wait_until
 from tests.statements import ask_as_the_page_does, counted_statements
 
@@ -72,7 +73,7 @@ class Chat:
 
     def ask(self, question: str, mode: Mode = Mode.LLM, knowledge_base: UUID | None = None) -> Message:
         conversations = self.core.services.conversations
-        conversation = conversations.create(self.core.user, question, mode, knowledge_base)
+        conversation = conversations.create(self.core.user, question, mode, Scope.of(knowledge_base))
         return conversations.ask(self.core.user, conversation.id, question)
 
     def start(self, question: str, model: str = "fake", mode: Mode = Mode.LLM, base: UUID | None = None) -> UUID:
@@ -83,6 +84,12 @@ class Chat:
     def message(self, message_id: UUID) -> Message:
         return self.core.services.conversations.message(self.core.user, message_id)
 
+    def run(self, message_id: UUID) -> UUID:
+        """The run that writes an answer, or wrote it."""
+        run_id = self.message(message_id).run_id
+        assert run_id
+        return run_id
+
     def finished(self, message_id: UUID, seconds: float = 20) -> Message:
         wait_until(lambda: self.message(message_id).state is not MessageState.STREAMING, seconds, "the answer's end")
         return self.message(message_id)
@@ -90,7 +97,7 @@ class Chat:
     def arrived(self, message_id: UUID, text: str) -> None:
         def is_there() -> bool:
             with suppress(RedisUnavailable):  # a Redis that has just started may still be loading
-                return text in self.answers.read(self.core.user, message_id).text
+                return text in self.answers.read(self.core.user, self.run(message_id)).text
             return False
 
         wait_until(is_there, 30, "the text's arrival")
@@ -119,13 +126,13 @@ def fruit(core: Core, worker: WorkerParts) -> UUID:
     return knowledge_base.id
 
 
-def follow(answers: Answers, user: UUID, message_id: UUID) -> list[Update]:
+def follow(answers: Answers, user: UUID, run_id: UUID) -> list[Update]:
     """Poll until the end, as a page does."""
     updates: list[Update] = []
     position, deadline = "0-0", time.monotonic() + 20
     while not (updates and updates[-1].ended):
         assert time.monotonic() < deadline
-        updates.append(answers.read(user, message_id, position))
+        updates.append(answers.read(user, run_id, position))
         position = updates[-1].position
         time.sleep(0.02)
     return updates
@@ -155,20 +162,20 @@ def reaper_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 def test_answer_streams_and_is_saved(chat: Chat) -> None:
     message_id = chat.start("What is Milvus?", "slow")
-    updates = follow(chat.answers, chat.core.user, message_id)
+    updates = follow(chat.answers, chat.core.user, chat.run(message_id))
     texts = [update.text for update in updates if update.text]
     assert len(texts) > 2
     assert "".join(texts) == "You asked: What is Milvus?"
     message = chat.message(message_id)  # saved before the stream says so
     assert (message.state, message.content, message.model) == (MessageState.DONE, "".join(texts), "slow")
     assert (
-        chat.answers.read(chat.core.user, message_id).text == message.content
+        chat.answers.read(chat.core.user, chat.run(message_id)).text == message.content
     )  # from the start, as a new tab reads it
 
 
 def test_knowledge_answer_is_given_from_its_passages(chat: Chat, fruit: UUID) -> None:
     message_id = chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit)
-    updates = follow(chat.answers, chat.core.user, message_id)
+    updates = follow(chat.answers, chat.core.user, chat.run(message_id))
     message = chat.message(message_id)
     assert message.content.endswith("[1].")
     assert message.retrieval is not None
@@ -182,7 +189,7 @@ def test_knowledge_answer_is_given_from_its_passages(chat: Chat, fruit: UUID) ->
 
 def test_without_a_model_the_answer_is_the_best_sentences(chat: Chat, fruit: UUID) -> None:
     message = chat.finished(chat.start("What colour is a green pear?", "", Mode.KNOWLEDGE, fruit))
-    assert (message.state, message.model, message.error) == (MessageState.DONE, "", "")
+    assert (message.state, message.model, message.error.code) == (MessageState.DONE, "", "")
     assert "**A pear is green.**" in message.content
     assert message.content.endswith("[1]")
     assert chat.server.requests == []
@@ -239,14 +246,14 @@ def test_running_answer_is_not_started_twice(chat: Chat) -> None:
 def test_stop_closes_the_request_and_keeps_the_text(chat: Chat) -> None:
     message_id = chat.start("A long story", "long")
     chat.arrived(message_id, "word3")
-    chat.answers.stop(chat.core.user, message_id)
+    chat.answers.stop(chat.core.user, chat.run(message_id))
     assert chat.server.requests[-1].ended.wait(timeout=10)
     message = chat.finished(message_id)
     assert message.state is MessageState.STOPPED
     assert message.content.startswith("word0 word1 word2 word3")
     assert chat.server.requests[-1].tokens_sent < LONG_TOKENS
-    assert follow(chat.answers, chat.core.user, message_id)[-1].ended
-    assert chat.answers.read(chat.core.user, message_id).text == message.content
+    assert follow(chat.answers, chat.core.user, chat.run(message_id))[-1].ended
+    assert chat.answers.read(chat.core.user, chat.run(message_id)).text == message.content
 
 
 @pytest.mark.usefixtures("held")
@@ -254,7 +261,7 @@ def test_stop_during_a_piece_is_not_lost(chat: Chat) -> None:
     ids = [chat.start("A long story", "long") for _ in range(20)]
     for message_id in ids:
         chat.arrived(message_id, "word1")
-        chat.answers.stop(chat.core.user, message_id)
+        chat.answers.stop(chat.core.user, chat.run(message_id))
     messages = [chat.finished(message_id) for message_id in ids]
     assert {message.state for message in messages} == {MessageState.STOPPED}
 
@@ -263,23 +270,23 @@ def test_stopped_answer_can_be_regenerated(chat: Chat) -> None:
     with chat.server.held(CHAT):
         message_id = chat.start("Question", "long")
         chat.arrived(message_id, "word1")
-        chat.answers.stop(chat.core.user, message_id)
+        chat.answers.stop(chat.core.user, chat.run(message_id))
         chat.finished(message_id)
-    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
-    chat.core.services.conversations.ask_again(chat.core.user, message_id)
+    wait_until(lambda: chat.answers.read(chat.core.user, chat.run(message_id)).ended)
+    chat.core.services.conversations.regenerate(chat.core.user, message_id, chat.run(message_id))
     chat.answers.start(chat.core.user, message_id, "fake")
     message = chat.finished(message_id)
     assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
-    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
-    assert chat.answers.read(chat.core.user, message_id).text == "You asked: Question"
+    wait_until(lambda: chat.answers.read(chat.core.user, chat.run(message_id)).ended)
+    assert chat.answers.read(chat.core.user, chat.run(message_id)).text == "You asked: Question"
 
 
 @pytest.mark.usefixtures("held")
 def test_another_web_process_can_follow_and_stop(chat: Chat) -> None:
     other = build_answers(chat.core.services, chat.server)
     message_id = chat.start("A long story", "long")
-    wait_until(lambda: "word1" in other.read(chat.core.user, message_id).text)
-    other.stop(chat.core.user, message_id)
+    wait_until(lambda: "word1" in other.read(chat.core.user, chat.run(message_id)).text)
+    other.stop(chat.core.user, chat.run(message_id))
     assert chat.finished(message_id).state is MessageState.STOPPED
     other.close()
 
@@ -300,13 +307,13 @@ def test_another_web_process_can_follow_and_stop(chat: Chat) -> None:
 def test_model_failure_is_reported_and_keeps_the_text(chat: Chat, model: str, code: str) -> None:
     message_id = chat.start("What is Milvus, and why?", model)
     message = chat.finished(message_id)
-    assert (message.state, message.error) == (MessageState.FAILED, code)
+    assert (message.state, message.error.code) == (MessageState.FAILED, code)
     if model == "broken":
         assert "You asked: What is Milvus, and why?".startswith(message.content.rstrip())
         assert 1 <= len(message.content.split()) <= BROKEN_AFTER_TOKENS
     else:
         assert message.content == ""
-    assert follow(chat.answers, chat.core.user, message_id)[-1].ended
+    assert follow(chat.answers, chat.core.user, chat.run(message_id))[-1].ended
     assert len(chat.server.requests) == 1  # nobody waits for silent second tries
     question = chat.core.services.conversations.asked(chat.core.user, message_id).question
     assert question.content == "What is Milvus, and why?"
@@ -322,8 +329,8 @@ def test_model_failure_is_reported_and_keeps_the_text(chat: Chat, model: str, co
 )
 def test_answer_that_ended_early_is_failed(chat: Chat, model: str, text: str, detail: str) -> None:
     message = chat.finished(chat.start("What is Milvus, and why?", model))
-    assert (message.state, message.error) == (MessageState.FAILED, "model_stopped")
-    assert message.error_values["detail"] == detail
+    assert (message.state, message.error.code) == (MessageState.FAILED, "model_stopped")
+    assert message.error.values["detail"] == detail
     assert message.content.startswith(text)
     assert bool(message.content) == bool(text)
 
@@ -349,7 +356,7 @@ def test_silent_model_times_out(core: Core, model_server: ModelServer) -> None:
     answers = build_answers(core.services, model_server, llm_timeout_seconds=0.5)
     chat = Chat(core, answers, model_server)
     message = chat.finished(chat.start("Question", "silent"))
-    assert (message.error, message.error_values["seconds"]) == ("model_timeout", "0.5")
+    assert (message.error.code, message.error.values["seconds"]) == ("model_timeout", "0.5")
     answers.close()
 
 
@@ -359,7 +366,7 @@ def test_unreachable_model_fails_the_answer(core: Core, model_server: ModelServe
         services.settings, services.redis, services.conversations, services.retriever.retrieve, lambda _: gone
     )
     chat = Chat(core, answers, model_server)
-    assert chat.finished(chat.start("Question")).error == "model_unreachable"
+    assert chat.finished(chat.start("Question")).error.code == "model_unreachable"
     answers.close()
 
 
@@ -372,7 +379,7 @@ def test_failed_model_list_keeps_the_passages(core: Core, fruit: UUID, model_ser
     answers = Answers(services.settings, services.redis, services.conversations, services.retriever.retrieve, fail)
     chat = Chat(core, answers, model_server)
     message = chat.finished(chat.start("What colour is a pear?", "", Mode.KNOWLEDGE, fruit))
-    assert (message.state, message.error) == (MessageState.FAILED, "model_unreachable")
+    assert (message.state, message.error.code) == (MessageState.FAILED, "model_unreachable")
     assert message.retrieval is not None
     assert len(message.retrieval.passages) == 1
     answers.close()
@@ -380,7 +387,7 @@ def test_failed_model_list_keeps_the_passages(core: Core, fruit: UUID, model_ser
 
 def test_chat_without_a_model_fails(chat: Chat) -> None:
     message = chat.finished(chat.start("Question", ""))
-    assert (message.state, message.error) == (MessageState.FAILED, "no_chat_model")
+    assert (message.state, message.error.code) == (MessageState.FAILED, "no_chat_model")
 
 
 def test_api_key_is_not_stored_with_the_error(core: Core, model_server: ModelServer) -> None:
@@ -388,8 +395,8 @@ def test_api_key_is_not_stored_with_the_error(core: Core, model_server: ModelSer
     chat = Chat(core, answers, model_server)
     message = chat.finished(chat.start("Question", "fake"))
     assert chat.server.requests[-1].key == "wrong"
-    assert message.error == "model_key_refused"
-    assert "wrong" not in json.dumps(message.error_values)
+    assert message.error.code == "model_key_refused"
+    assert "wrong" not in json.dumps(message.error.values)
     answers.close()
 
 
@@ -404,7 +411,7 @@ def test_unavailable_milvus_fails_the_answer(chat: Chat, fruit: UUID, monkeypatc
     answers = build_answers(chat.core.services, chat.server)
     own = Chat(chat.core, answers, chat.server)
     message = own.finished(own.start("What colour is a pear?", "fake", Mode.KNOWLEDGE, fruit))
-    assert (message.state, message.error) == (MessageState.FAILED, "milvus_unavailable")
+    assert (message.state, message.error.code) == (MessageState.FAILED, "milvus_unavailable")
     answers.close()
 
 
@@ -413,7 +420,7 @@ def test_defect_fails_the_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.Mo
     answers = build_answers(chat.core.services, chat.server)
     own = Chat(chat.core, answers, chat.server)
     message = own.finished(own.start("What colour is a pear?", "fake", Mode.KNOWLEDGE, fruit))
-    assert (message.state, message.error) == (MessageState.FAILED, "answer_failed")
+    assert (message.state, message.error.code) == (MessageState.FAILED, "answer_failed")
     answers.close()
 
 
@@ -433,7 +440,7 @@ def test_saving_waits_for_the_database(
     monkeypatch.setattr("kb.answers.SAVE_PAUSE_SECONDS", 0.01)
     message_id = chat.start("Question")
     wait_until(lambda: len(tries) > 5)
-    assert not chat.answers.read(chat.core.user, message_id).ended
+    assert not chat.answers.read(chat.core.user, chat.run(message_id)).ended
     other = build_answers(chat.core.services, chat.server)  # of another web process
     other.watch_for_dead()
     wait_until(lambda: reaper_looks() > 3, what="the looks")
@@ -453,25 +460,25 @@ def test_two_starts_of_an_answer_ask_the_model_once(chat: Chat) -> None:
             for started in [pool.submit(start), pool.submit(start)]:
                 started.result(timeout=20)
         chat.finished(message.id)
-        follow(chat.answers, chat.core.user, message.id)
-        assert chat.answers.read(chat.core.user, message.id).text == f"You asked: Question {number}"
+        follow(chat.answers, chat.core.user, chat.run(message.id))
+        assert chat.answers.read(chat.core.user, chat.run(message.id)).text == f"You asked: Question {number}"
         assert len(chat.server.requests) == asked + 1
 
 
 def test_finished_answer_is_not_produced_again(chat: Chat) -> None:
     message_id = chat.start("Question")
     chat.finished(message_id)
-    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
+    wait_until(lambda: chat.answers.read(chat.core.user, chat.run(message_id)).ended)
     asked = len(chat.server.requests)
     chat.answers.start(chat.core.user, message_id, "fake")
-    answer = chat.answers.read(chat.core.user, message_id)
+    answer = chat.answers.read(chat.core.user, chat.run(message_id))
     assert (answer.text, answer.ended) == ("You asked: Question", True)
     assert len(chat.server.requests) == asked
 
 
 def test_answer_marked_interrupted_before_it_began_is_produced(chat: Chat) -> None:
     message = chat.ask("Question")
-    chat.core.services.conversations.finish(chat.core.user, message.id, MessageState.INTERRUPTED, "")
+    chat.core.services.conversations.finish(chat.core.user, message.id, MessageState.INTERRUPTED, said(""))
     chat.answers.start(chat.core.user, message.id, "fake")
     wait_until(lambda: chat.message(message.id).state is MessageState.DONE)
     assert chat.message(message.id).content == "You asked: Question"
@@ -487,7 +494,7 @@ def test_retry_before_the_first_try_has_ended_is_produced(chat: Chat, monkeypatc
     monkeypatch.setattr(Answers, "_send_end", send_late)
     message_id = chat.start("Question", "error-500")
     assert chat.finished(message_id).state is MessageState.FAILED
-    chat.core.services.conversations.ask_again(chat.core.user, message_id)
+    chat.core.services.conversations.regenerate(chat.core.user, message_id, chat.run(message_id))
     chat.answers.start(chat.core.user, message_id, "fake")
     message = chat.finished(message_id)
     assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
@@ -524,7 +531,7 @@ def test_text_that_no_store_accepts_is_replaced(pieces: list[str], text: str) ->
 def test_reasoning_is_streamed_apart_from_the_answer(chat: Chat, model: str) -> None:
     message_id = chat.start("Question", model)
     text = reasoning = ""
-    for update in follow(chat.answers, chat.core.user, message_id):
+    for update in follow(chat.answers, chat.core.user, chat.run(message_id)):
         if update.restarts:
             text = reasoning = ""
         text, reasoning = text + update.text, reasoning + update.reasoning
@@ -544,7 +551,7 @@ def test_reasoning_is_not_sent_back_to_the_model(chat: Chat) -> None:
 
 
 def test_text_that_turns_out_to_be_reasoning_is_sent_again() -> None:
-    running = _Running(uuid4(), uuid4(), datetime.now(UTC), Question(uuid4(), "?", Mode.LLM, None, [], lambda: None))
+    running = _Running(uuid4(), uuid4(), Question(uuid4(), "?", Mode.LLM, lambda: None))
     running.take(Reasoning("a"))
     running.take(TextPiece("b"))
     running.text.sent, running.reasoning.sent = 1, 1
@@ -556,16 +563,16 @@ def test_text_that_turns_out_to_be_reasoning_is_sent_again() -> None:
 
 def test_reading_asks_sql_once(chat: Chat) -> None:
     message_id = chat.start("Question")
-    follow(chat.answers, chat.core.user, message_id)
+    follow(chat.answers, chat.core.user, chat.run(message_id))
     with patch.object(Database, "read", side_effect=AssertionError):
-        assert chat.answers.read(chat.core.user, message_id).ended
+        assert chat.answers.read(chat.core.user, chat.run(message_id)).ended
 
 
 def test_answer_takes_few_sql_statements(chat: Chat) -> None:
     message = chat.ask("Question")
     with counted_statements(chat.core.services.database) as statements:
         chat.answers.start(chat.core.user, message.id, "fake")
-        wait_until(lambda: chat.answers.read(chat.core.user, message.id).ended)
+        wait_until(lambda: chat.answers.read(chat.core.user, chat.run(message.id)).ended)
     assert len(statements) <= 8, statements
 
 
@@ -586,8 +593,8 @@ def test_other_users_cannot_read_or_stop_an_answer(chat: Chat) -> None:
     message_id = chat.start("How are you today my friend?", "slow")
     for call in (chat.answers.read, chat.answers.stop):
         with pytest.raises(NotFound):
-            call(chat.core.stranger, message_id)
-    chat.answers.stop(chat.core.user, message_id)
+            call(chat.core.stranger, chat.run(message_id))
+    chat.answers.stop(chat.core.user, chat.run(message_id))
     chat.finished(message_id)
 
 
@@ -597,7 +604,7 @@ def test_answer_survives_the_loss_of_redis(own_chat: Chat, own_redis: Redis) -> 
         own_chat.arrived(message_id, "You")
         own_redis.kill()
     with pytest.raises(RedisUnavailable):
-        own_chat.answers.read(own_chat.core.user, message_id)
+        own_chat.answers.read(own_chat.core.user, own_chat.run(message_id))
     message = own_chat.finished(message_id)
     assert (message.state, message.content) == (MessageState.DONE, "You asked: How are you today my friend?")
 
@@ -616,11 +623,11 @@ def test_text_is_streamed_once_redis_is_back(own_chat: Chat, own_redis: Redis) -
     time.sleep(0.5)
     own_redis.start()
     own_chat.arrived(message_id, "word60")
-    own_chat.answers.stop(own_chat.core.user, message_id)
+    own_chat.answers.stop(own_chat.core.user, own_chat.run(message_id))
     content = own_chat.finished(message_id).content
-    wait_until(lambda: own_chat.answers.read(own_chat.core.user, message_id).ended)
+    wait_until(lambda: own_chat.answers.read(own_chat.core.user, own_chat.run(message_id)).ended)
     assert content.startswith(" ".join(f"word{number}" for number in range(60)))
-    assert content.endswith(own_chat.answers.read(own_chat.core.user, message_id).text)
+    assert content.endswith(own_chat.answers.read(own_chat.core.user, own_chat.run(message_id)).text)
 
 
 # --- processes that end ----------------------------------------------------------------------------------------
@@ -654,7 +661,9 @@ def test_answer_of_a_killed_process_is_closed_with_its_text(chat: Chat) -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     try:
-        wait_until(lambda: "word3" in chat.answers.read(chat.core.user, message.id).text, 30, "the first words")
+        wait_until(
+            lambda: "word3" in chat.answers.read(chat.core.user, chat.run(message.id)).text, 30, "the first words"
+        )
         chat.answers.watch_for_dead()
         assert chat.message(message.id).state is MessageState.STREAMING
     finally:
@@ -663,8 +672,10 @@ def test_answer_of_a_killed_process_is_closed_with_its_text(chat: Chat) -> None:
     found = chat.finished(message.id)
     assert found.state is MessageState.INTERRUPTED
     assert found.content.startswith("word0 word1 word2 word3")
-    assert follow(chat.answers, chat.core.user, message.id)[-1].ended  # a page that follows the stream hears of it
-    assert chat.core.services.conversations.ask_again(chat.core.user, message.id)
+    assert follow(chat.answers, chat.core.user, chat.run(message.id))[
+        -1
+    ].ended  # a page that follows the stream hears of it
+    assert chat.core.services.conversations.regenerate(chat.core.user, message.id, chat.run(message.id))
     chat.answers.start(chat.core.user, message.id, "fake")
     assert chat.finished(message.id).content == "You asked: A long story"
 
@@ -689,13 +700,13 @@ def test_live_answers_are_not_closed(chat: Chat, reaper_looks: Callable[[], int]
     wait_until(lambda: reaper_looks() > 5, what="the looks")
     assert chat.message(message_id).state is MessageState.STREAMING
     other.close()
-    chat.answers.stop(chat.core.user, message_id)
+    chat.answers.stop(chat.core.user, chat.run(message_id))
     chat.finished(message_id)
 
 
 def test_one_missed_sign_of_life_closes_nothing(chat: Chat, reaper_looks: Callable[[], int]) -> None:
     """Redis may have restarted without its data."""
-    alive = kb_redis.answer_key((message := chat.ask("Question")).id, "alive")
+    alive = kb_redis.answer_key(chat.run((message := chat.ask("Question")).id), "alive")
     other = build_answers(chat.core.services, chat.server)
     streaming, looks = chat.core.services.conversations.streaming, 0
 
@@ -733,7 +744,7 @@ def test_producer_corrects_a_mistaken_interruption(chat: Chat) -> None:
     with chat.server.held(CHAT):
         message_id = chat.start("A long story")
         chat.arrived(message_id, "You")
-        assert conversations.finish(chat.core.user, message_id, MessageState.INTERRUPTED, "You")
+        assert conversations.finish(chat.core.user, message_id, MessageState.INTERRUPTED, said("You"))
     wait_until(lambda: chat.message(message_id).state is MessageState.DONE, 20, "the whole answer")
     assert chat.message(message_id).content == "You asked: A long story"
 
@@ -742,7 +753,7 @@ def test_deleting_the_conversation_ends_its_answer(chat: Chat) -> None:
     message_id = chat.start("Question", "slow")
     conversation = chat.message(message_id).conversation_id
     chat.core.services.conversations.delete(chat.core.user, conversation)
-    alive = kb_redis.answer_key(message_id, "alive")
+    alive = kb_redis.answer_key(chat.run(message_id), "alive")
     wait_until(lambda: not chat.core.services.redis.exists(alive))
     assert chat.finished(chat.start("Another")).state is MessageState.DONE
 
@@ -751,8 +762,8 @@ def test_answer_of_another_user_is_not_found(chat: Chat) -> None:
     message = chat.ask("Question")
     calls: list[Callable[[], object]] = [
         lambda: chat.answers.start(chat.core.stranger, message.id),
-        lambda: chat.answers.read(chat.core.stranger, message.id),
-        lambda: chat.answers.stop(chat.core.stranger, message.id),
+        lambda: chat.answers.read(chat.core.stranger, chat.run(message.id)),
+        lambda: chat.answers.stop(chat.core.stranger, chat.run(message.id)),
     ]
     for call in calls:
         with pytest.raises(NotFound):
@@ -762,8 +773,8 @@ def test_answer_of_another_user_is_not_found(chat: Chat) -> None:
 
 def test_redis_keys_expire(chat: Chat) -> None:
     message_id = chat.start("Question")
-    wait_until(lambda: chat.answers.read(chat.core.user, message_id).ended)
+    wait_until(lambda: chat.answers.read(chat.core.user, chat.run(message_id)).ended)
     client = chat.core.services.redis
-    keys = list(client.scan_iter(kb_redis.answer_key(message_id, "*")))
-    assert keys == [kb_redis.answer_key(message_id, "stream")]
+    keys = list(client.scan_iter(kb_redis.answer_key(chat.run(message_id), "*")))
+    assert keys == [kb_redis.answer_key(chat.run(message_id), "stream")]
     assert 0 < client.ttl(keys[0]) <= 3600

@@ -8,11 +8,16 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
+from kb import message_store as store
 from kb.conversations import Conversations
+from kb.database.tables import message_parts
 from kb.errors import AnswerRunning, InvalidName, ModelTimeout, NotFound
-from kb.models import Conversation, Message, MessageState, Mode, Retrieval, RetrievalProfile, Role, Trace
+from kb.messages import Message, Rating, TextPart
+from kb.models import NOWHERE, Conversation, MessageState, Mode, Retrieval, RetrievalProfile, Role, Scope, Trace
 from tests.conftest import Library
+from tests.messages import said
 
 
 @pytest.fixture
@@ -21,12 +26,12 @@ def conversations(library: Library) -> Conversations:
 
 
 def start(conversations: Conversations, library: Library, question: str = "What is HNSW?") -> Conversation:
-    return conversations.create(library.user, question, Mode.LLM, None)
+    return conversations.create(library.user, question, Mode.LLM)
 
 
 def answered(conversations: Conversations, library: Library, conversation: Conversation, question: str) -> Message:
     answer = conversations.ask(library.user, conversation.id, question)
-    conversations.finish(library.user, answer.id, MessageState.DONE, f"Answer to {question}", model="m")
+    conversations.finish(library.user, answer.id, MessageState.DONE, said(f"Answer to {question}", model="m"))
     return conversations.message(library.user, answer.id)
 
 
@@ -45,57 +50,176 @@ def test_conversation_is_named_after_its_first_question(conversations: Conversat
 
 def test_question_and_answer_are_stored(conversations: Conversations, library: Library) -> None:
     knowledge_base = library.knowledge_base()
-    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, knowledge_base.id)
+    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, Scope.of(knowledge_base.id))
     answer = conversations.ask(library.user, conversation.id, "Q")
-    assert (answer.state, answer.mode, answer.knowledge_base_id) == (
+    assert (answer.state, answer.mode, answer.scope) == (
         MessageState.STREAMING,
         Mode.KNOWLEDGE,
-        knowledge_base.id,
+        Scope.of(knowledge_base.id),
     )
     found = Retrieval("Q", (), Trace((), RetrievalProfile(), 1.0))
-    assert conversations.finish(library.user, answer.id, MessageState.DONE, "A [1]", model="m", retrieval=found)
+    assert conversations.finish(library.user, answer.id, MessageState.DONE, said("A [1]", model="m", retrieval=found))
     question, answer = conversations.messages(library.user, conversation.id)
     assert (question.role, question.content, question.ordinal) == (Role.USER, "Q", 0)
     assert (answer.role, answer.content, answer.model, answer.retrieval) == (Role.ASSISTANT, "A [1]", "m", None)
     assert conversations.message(library.user, answer.id).retrieval == found
 
 
-def test_reasoning_is_stored_and_cleared_with_its_answer(conversations: Conversations, library: Library) -> None:
+def test_reasoning_is_stored_apart_from_the_answer(conversations: Conversations, library: Library) -> None:
     answer = conversations.ask(library.user, start(conversations, library).id, "Q")
-    conversations.finish(library.user, answer.id, MessageState.STOPPED, "A", reasoning="Hm,\0 well")
+    conversations.finish(library.user, answer.id, MessageState.STOPPED, said("A", reasoning="Hm,\0 well"))
     (_, listed) = conversations.messages(library.user, answer.conversation_id)
     assert (listed.content, listed.reasoning) == ("A", "Hm, well")
-    again = conversations.ask_again(library.user, answer.id)
-    assert again is not None
-    assert again.reasoning == ""
 
 
 def test_answer_is_finished_once(conversations: Conversations, library: Library) -> None:
     answer = conversations.ask(library.user, start(conversations, library).id, "Q")
     error = ModelTimeout(host="h", model="m", seconds=60)
-    assert conversations.finish(library.user, answer.id, MessageState.FAILED, "half", error=error)
-    assert not conversations.finish(library.user, answer.id, MessageState.DONE, "whole")
+    assert conversations.finish(library.user, answer.id, MessageState.FAILED, said("half", error=error))
+    assert not conversations.finish(library.user, answer.id, MessageState.DONE, said("whole"))
     found = conversations.message(library.user, answer.id)
-    assert (found.state, found.content, found.error) == (MessageState.FAILED, "half", "model_timeout")
-    assert found.error_values == {"host": "h", "model": "m", "seconds": "60"}
+    assert (found.state, found.content, found.error.code) == (MessageState.FAILED, "half", "model_timeout")
+    assert found.error.values == {"host": "h", "model": "m", "seconds": "60"}
 
 
-def test_regenerating_empties_the_answer(conversations: Conversations, library: Library) -> None:
+def again(conversations: Conversations, library: Library, answer: Message) -> Message:
+    """The answer, as it is to be written again."""
+    regenerated = conversations.regenerate(library.user, answer.id, answer.run_id)
+    assert regenerated
+    return regenerated
+
+
+def test_answer_without_text_is_written_again_in_its_place(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answer = conversations.ask(library.user, conversation.id, "Q")
-    assert conversations.ask_again(library.user, answer.id) is None
-    conversations.finish(library.user, answer.id, MessageState.FAILED, "x", error=ModelTimeout())
-    again = conversations.ask_again(library.user, answer.id)
-    assert again
-    assert (again.id, again.state, again.content, again.error) == (answer.id, MessageState.STREAMING, "", "")
+    assert conversations.regenerate(library.user, answer.id, answer.run_id) is None
+    conversations.finish(library.user, answer.id, MessageState.FAILED, said(reasoning="Hm", error=ModelTimeout()))
+    second = again(conversations, library, answer)
+    assert (second.id, second.state, second.parts) == (answer.id, MessageState.STREAMING, ())
+    assert second.run_id != answer.run_id
     assert len(conversations.messages(library.user, conversation.id)) == 2
+
+
+def test_answer_is_written_again_beside_the_old_one(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    old = answered(conversations, library, conversation, "Q")
+    new = again(conversations, library, old)
+    conversations.finish(library.user, new.id, MessageState.DONE, said("Another answer"))
+    question, shown = conversations.messages(library.user, conversation.id)
+    assert (shown.id, shown.content, shown.siblings) == (new.id, "Another answer", (old.id, new.id))
+    assert question.siblings == (question.id,)
+    assert conversations.asked(library.user, new.id).question.id == question.id
+    conversations.show(library.user, old.id)
+    assert conversations.messages(library.user, conversation.id)[1].content == "Answer to Q"
+
+
+def texts(conversations: Conversations, library: Library, conversation: Conversation) -> list[str]:
+    return [message.content for message in conversations.messages(library.user, conversation.id)]
+
+
+def test_question_is_asked_in_other_words_beside_the_old_branch(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    for question in ("one", "two", "three"):
+        answered(conversations, library, conversation, question)
+    second = conversations.messages(library.user, conversation.id)[2]
+    edited = conversations.edit(library.user, second.id, "2")
+    assert [message.content for message in conversations.asked(library.user, edited.id).history] == [
+        "one",
+        "Answer to one",
+    ]
+    conversations.finish(library.user, edited.id, MessageState.DONE, said("Answer to 2"))
+    answered(conversations, library, conversation, "3")
+    assert texts(conversations, library, conversation) == [
+        *("one", "Answer to one", "2", "Answer to 2", "3", "Answer to 3")
+    ]
+    shown = conversations.messages(library.user, conversation.id)
+    assert [len(message.siblings) for message in shown] == [1, 1, 2, 1, 1, 1]
+    conversations.show(library.user, second.id)  # to the end of its branch
+    assert texts(conversations, library, conversation)[2:] == ["two", "Answer to two", "three", "Answer to three"]
+    conversations.show(library.user, shown[2].id)
+    assert texts(conversations, library, conversation)[2:] == ["2", "Answer to 2", "3", "Answer to 3"]
+
+
+def test_first_question_can_be_edited(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    answered(conversations, library, conversation, "one")
+    first = conversations.messages(library.user, conversation.id)[0]
+    edited = conversations.edit(library.user, first.id, "1")
+    conversations.finish(library.user, edited.id, MessageState.DONE, said("Answer to 1"))
+    shown = conversations.messages(library.user, conversation.id)
+    assert (shown[0].content, len(shown[0].siblings), shown[1].siblings) == ("1", 2, (edited.id,))
+
+
+def test_answer_is_rated(conversations: Conversations, library: Library) -> None:
+    answer = answered(conversations, library, start(conversations, library), "one")
+    assert answer.rating == Rating()
+    conversations.rate(library.user, answer.id, Rating(-1, "It is\0 outdated"))
+    assert conversations.messages(library.user, answer.conversation_id)[1].rating == Rating(-1, "It is outdated")
+
+
+def test_only_questions_are_edited(conversations: Conversations, library: Library) -> None:
+    answer = answered(conversations, library, start(conversations, library), "one")
+    with pytest.raises(NotFound):
+        conversations.edit(library.user, answer.id, "What?")
+
+
+def test_branches_rest_while_an_answer_is_written(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    first = answered(conversations, library, conversation, "one")
+    question = conversations.messages(library.user, conversation.id)[0]
+    conversations.ask(library.user, conversation.id, "two")
+    for call in (
+        lambda: conversations.edit(library.user, question.id, "1"),
+        lambda: conversations.show(library.user, first.id),
+        lambda: conversations.regenerate(library.user, first.id, first.run_id),
+    ):
+        with pytest.raises(AnswerRunning):
+            call()
+
+
+def test_cut_off_answer_is_written_on(conversations: Conversations, library: Library) -> None:
+    answer = conversations.ask(library.user, start(conversations, library).id, "Q")
+    conversations.finish(library.user, answer.id, MessageState.STOPPED, said("Half of", error=ModelTimeout()))
+    begun = conversations.go_on(library.user, answer.id, answer.run_id)
+    assert begun
+    assert (begun.id, begun.state, begun.content) == (answer.id, MessageState.STREAMING, "Half of")
+    assert conversations.go_on(library.user, answer.id, begun.run_id) is None
+    # Its process died before it wrote a word.
+    assert conversations.finish(library.user, answer.id, MessageState.INTERRUPTED)
+    assert conversations.message(library.user, answer.id).content == "Half of"
+    assert conversations.go_on(library.user, answer.id, answer.run_id) is None  # a tab that has not seen this run
+    whole = conversations.go_on(library.user, answer.id, begun.run_id)
+    assert whole
+    assert conversations.finish(library.user, answer.id, MessageState.DONE, said("Half of it"), whole.run_id)
+    assert conversations.go_on(library.user, answer.id, whole.run_id) is None
+
+
+def test_branch_of_a_thousand_messages_is_read_and_deleted(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    chain: list[Message] = []
+    for ordinal in range(1_500):
+        parent = chain[-1].id if chain else None
+        text = [TextPart(str(ordinal))]
+        chain.append(store.new(conversation.id, ordinal, Role.USER, MessageState.DONE, Mode.LLM, NOWHERE, parent, text))
+    with library.database.write() as connection:
+        store.insert(connection, chain)
+    conversations.show(library.user, chain[0].id)
+    shown = conversations.messages(library.user, conversation.id, limit=3)
+    assert [message.content for message in shown] == ["1497", "1498", "1499"]
+    before = conversations.messages(library.user, conversation.id, limit=2, before=500)
+    assert [message.content for message in before] == ["498", "499"]
+    after = conversations.messages(library.user, conversation.id, after=1_498)
+    assert [message.content for message in after] == ["1499"]
+    conversations.delete(library.user, conversation.id)
+    with library.database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(message_parts)) == 0
 
 
 def test_history_ends_before_the_question(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answered(conversations, library, conversation, "one")
     knowledge_base = library.knowledge_base("资料")
-    conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, knowledge_base.id)
+    conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, Scope.of(knowledge_base.id))
     answer = conversations.ask(library.user, conversation.id, "two")
     asked = conversations.asked(library.user, answer.id)
     question, history = asked.question, asked.history
@@ -109,7 +233,7 @@ def test_mode_switches_leave_one_notice(conversations: Conversations, library: L
     first, second = library.knowledge_base("First"), library.knowledge_base("Second")
     choices = [(Mode.KNOWLEDGE, first.id), (Mode.TEST, first.id), (Mode.KNOWLEDGE, second.id)]
     for mode, knowledge_base in [*choices, choices[-1]]:
-        conversations.choose(library.user, conversation.id, mode, knowledge_base)
+        conversations.choose(library.user, conversation.id, mode, Scope.of(knowledge_base))
     notice = conversations.messages(library.user, conversation.id)[-1]
     assert (notice.role, notice.mode, notice.content) == (Role.NOTICE, Mode.KNOWLEDGE, "Second")
     assert [message.ordinal for message in conversations.messages(library.user, conversation.id)] == [0, 1, 2]
@@ -130,7 +254,7 @@ def test_messages_are_paged_from_the_end(conversations: Conversations, library: 
 def test_characters_that_databases_refuse_are_dropped(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library, "a\0b")
     answer = conversations.ask(library.user, conversation.id, "What\0 is\ud800 it?")
-    conversations.finish(library.user, answer.id, MessageState.DONE, "It\0 is.")
+    conversations.finish(library.user, answer.id, MessageState.DONE, said("It\0 is."))
     messages = conversations.messages(library.user, conversation.id)
     assert [message.content for message in messages] == ["What is it?", "It is."]
     assert conversations.count(library.user, "Wh\0at") == 1
@@ -151,47 +275,39 @@ def test_one_of_several_simultaneous_questions_is_accepted(conversations: Conver
             answers = list(pool.map(ask, range(8)))
         [(number, answer)] = [(number, answer) for number, answer in enumerate(answers) if answer]
         assert conversations.asked(library.user, answer.id).question.content == f"question {number}"
-        conversations.finish(library.user, answer.id, MessageState.DONE, "Answer")
+        conversations.finish(library.user, answer.id, MessageState.DONE, said("Answer"))
     messages = conversations.messages(library.user, conversation.id)
     assert [message.ordinal for message in messages] == list(range(6))
 
 
-def test_answer_is_not_regenerated_during_another(conversations: Conversations, library: Library) -> None:
-    conversation = start(conversations, library)
-    first = answered(conversations, library, conversation, "one")
-    second = conversations.ask(library.user, conversation.id, "two")
-    with pytest.raises(AnswerRunning):
-        conversations.ask_again(library.user, first.id)
-    assert conversations.ask_again(library.user, second.id) is None
-    assert conversations.message(library.user, first.id).content == "Answer to one"
-
-
-def test_complete_answer_is_not_regenerated(conversations: Conversations, library: Library) -> None:
+def test_answer_that_another_tab_regenerated_is_left(conversations: Conversations, library: Library) -> None:
     """A tab can still show the failure after another tab regenerated the answer."""
-    answer = answered(conversations, library, start(conversations, library), "one")
-    assert conversations.ask_again(library.user, answer.id) is None
+    answer = conversations.ask(library.user, start(conversations, library).id, "one")
+    conversations.finish(library.user, answer.id, MessageState.FAILED, said(error=ModelTimeout()))
+    again(conversations, library, answer)
+    conversations.finish(library.user, answer.id, MessageState.DONE, said("Answer to one"))
+    assert conversations.regenerate(library.user, answer.id, answer.run_id) is None
     assert conversations.message(library.user, answer.id).content == "Answer to one"
 
 
 def test_producer_replaces_a_mistaken_interruption(conversations: Conversations, library: Library) -> None:
     conversation = start(conversations, library)
     answer = conversations.ask(library.user, conversation.id, "Q")
-    end = partial(conversations.finish, library.user, answer.id, MessageState.DONE, begun=answer.created_at)
-    assert conversations.finish(library.user, answer.id, MessageState.INTERRUPTED, "half")
-    assert end("whole")
-    assert not end("once more")
+    end = partial(conversations.finish, library.user, answer.id, MessageState.DONE, run_id=answer.run_id)
+    assert conversations.finish(library.user, answer.id, MessageState.INTERRUPTED)
+    assert end(said("whole"))
+    assert not end(said("once more"))
     found = conversations.message(library.user, answer.id)
     assert (found.state, found.content) == (MessageState.DONE, "whole")
 
 
 def test_earlier_run_does_not_overwrite_the_answer(conversations: Conversations, library: Library) -> None:
     answer = conversations.ask(library.user, start(conversations, library).id, "Q")
-    conversations.finish(library.user, answer.id, MessageState.INTERRUPTED, "half")
-    again = conversations.ask_again(library.user, answer.id)
-    assert again
+    conversations.finish(library.user, answer.id, MessageState.INTERRUPTED)
+    second = again(conversations, library, answer)
     end = partial(conversations.finish, library.user, answer.id, MessageState.DONE)
-    assert not end("the first try's", begun=answer.created_at)
-    assert end("the second try's", begun=again.created_at)
+    assert not end(said("the first try's"), run_id=answer.run_id)
+    assert end(said("the second try's"), run_id=second.run_id)
     assert conversations.message(library.user, answer.id).content == "the second try's"
 
 
@@ -231,7 +347,7 @@ def test_search_folds_case_in_every_script(
     conversations.rename(library.user, renamed.id, text)
     conversations.ask(library.user, asked.id, text)
     answer = conversations.ask(library.user, replied.id, "Q")
-    conversations.finish(library.user, answer.id, MessageState.DONE, text)
+    conversations.finish(library.user, answer.id, MessageState.DONE, said(text))
     found = {conversation.id for conversation in conversations.search(library.user, search)}
     assert found == {titled.id, renamed.id, asked.id, replied.id}
 
@@ -243,7 +359,7 @@ def test_deleted_conversation_is_not_found(conversations: Conversations, library
     for call in (
         lambda: conversations.get(library.user, conversation.id),
         lambda: conversations.message(library.user, answer.id),
-        lambda: conversations.finish(library.user, answer.id, MessageState.DONE, "late"),
+        lambda: conversations.finish(library.user, answer.id, MessageState.DONE, said("late")),
         lambda: conversations.get(library.user, uuid4()),
     ):
         with pytest.raises(NotFound):
@@ -252,7 +368,7 @@ def test_deleted_conversation_is_not_found(conversations: Conversations, library
 
 def test_conversations_outlive_their_knowledge_base(conversations: Conversations, library: Library) -> None:
     knowledge_base = library.knowledge_base()
-    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, knowledge_base.id)
+    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, Scope.of(knowledge_base.id))
     answered(conversations, library, conversation, "one")
     library.knowledge_bases.delete(library.user, knowledge_base.id)
     assert len(conversations.messages(library.user, conversation.id)) == 2
@@ -262,8 +378,8 @@ def test_deleted_knowledge_base_cannot_be_chosen(conversations: Conversations, l
     conversation = start(conversations, library)
     for gone in (uuid4(), library.knowledge_base("Theirs", owner=library.stranger).id):
         with pytest.raises(NotFound):
-            conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, gone)
-    assert conversations.get(library.user, conversation.id).knowledge_base_id is None
+            conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, Scope.of(gone))
+    assert conversations.get(library.user, conversation.id).scope == NOWHERE
 
 
 def test_other_users_cannot_access_conversations(conversations: Conversations, library: Library) -> None:
@@ -274,17 +390,22 @@ def test_other_users_cannot_access_conversations(conversations: Conversations, l
         lambda: conversations.get(stranger, conversation.id),
         lambda: conversations.rename(stranger, conversation.id, "Mine"),
         lambda: conversations.delete(stranger, conversation.id),
-        lambda: conversations.choose(stranger, conversation.id, Mode.LLM, None),
-        lambda: conversations.choose(stranger, conversation.id, Mode.KNOWLEDGE, theirs.id),
+        lambda: conversations.choose(stranger, conversation.id, Mode.LLM),
+        lambda: conversations.choose(stranger, conversation.id, Mode.KNOWLEDGE, Scope.of(theirs.id)),
         lambda: conversations.note_choice(stranger, conversation.id),
         lambda: conversations.messages(stranger, conversation.id),
         lambda: conversations.message(stranger, answer.id),
         lambda: conversations.ask(stranger, conversation.id, "Q"),
-        lambda: conversations.ask_again(stranger, answer.id),
+        lambda: conversations.edit(stranger, conversations.messages(library.user, conversation.id)[0].id, "Q"),
+        lambda: conversations.regenerate(stranger, answer.id, answer.run_id),
+        lambda: conversations.go_on(stranger, answer.id, answer.run_id),
+        lambda: conversations.show(stranger, answer.id),
+        lambda: conversations.rate(stranger, answer.id, Rating(1)),
+        lambda: conversations.state(stranger, answer.run_id or answer.id),
         lambda: conversations.asked(stranger, answer.id),
-        lambda: conversations.finish(stranger, answer.id, MessageState.DONE, "x"),
-        lambda: conversations.create(library.user, "Q", Mode.KNOWLEDGE, theirs.id),
-        lambda: conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, theirs.id),
+        lambda: conversations.finish(stranger, answer.id, MessageState.DONE, said("x")),
+        lambda: conversations.create(library.user, "Q", Mode.KNOWLEDGE, Scope.of(theirs.id)),
+        lambda: conversations.choose(library.user, conversation.id, Mode.KNOWLEDGE, Scope.of(theirs.id)),
     ]
     for call in calls:
         with pytest.raises(NotFound):

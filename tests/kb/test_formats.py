@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from kb import redis as kb_redis
 from kb.conversations import Conversations
-from kb.database.tables import knowledge_bases, messages
+from kb.database.tables import knowledge_bases, message_parts
 from kb.errors import from_code
 from kb.formats import FORMAT, NUMBER, Unreadable, from_json, from_record, to_json, to_record
-from kb.models import IndexSettings, MessageState, Mode, Progress, Retrieval, RetrievalProfile, VersionState
+from kb.messages import PassagesPart, Source, SourcesPart, TextPart, UsagePart
+from kb.models import IndexSettings, MessageState, Mode, Progress, Retrieval, RetrievalProfile, Scope, VersionState
 from kb.progress import ProgressBoard, WorkerInfo
 from tests.conftest import Library
 
@@ -99,19 +100,22 @@ def test_stored_errors_of_other_releases_are_read() -> None:
 
 def test_conversation_opens_whatever_was_stored_with_its_answers(library: Library) -> None:
     conversations = Conversations(library.database)
-    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, library.knowledge_base().id)
+    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, Scope.of(library.knowledge_base().id))
     records = [RECORDED["retrieval"] | {"of_a_later_release": 1}, {"passages": [{"chunk": {}}]}, {"passages": 7}]
     ids = []
     for record in records:
         answer = conversations.ask(library.user, conversation.id, "Q")
-        conversations.finish(library.user, answer.id, MessageState.DONE, "A [1]")
+        parts = [TextPart("A [1]"), SourcesPart((Source(1, "apples.md", 2),)), UsagePart("m")]
+        conversations.finish(library.user, answer.id, MessageState.DONE, parts)
         with library.database.write() as connection:
-            connection.execute(sa.update(messages).where(messages.c.id == answer.id).values(retrieval=record))
+            for position, kind in enumerate([PassagesPart.kind, "of_a_later_release"], 5):
+                part = {"message_id": answer.id, "position": position, "kind": kind, "body": record}
+                connection.execute(sa.insert(message_parts), part)
         ids.append(answer.id)
     listed = {message.id: message for message in conversations.messages(library.user, conversation.id)}
     assert [listed[each].content for each in ids] == ["A [1]"] * 3
-    assert [listed[each].has_lost_passages for each in ids] == [False, True, True]
-    assert [listed[each].sources is not None for each in ids] == [True, False, False]
+    assert [listed[each].sources for each in ids] == [SourcesPart((Source(1, "apples.md", 2),))] * 3
+    assert [listed[each].retrieval for each in ids] == [None] * 3
     opened = [conversations.message(library.user, each) for each in ids]
     assert [message.has_lost_passages for message in opened] == [False, True, True]
     assert opened[0].retrieval == from_record(RECORDED["retrieval"])

@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from kb.models import Beginning, Chunk, FileList, Message, MessageState, Mode, Passage, Place, Retrieval, Role, Unread
+from kb.messages import Message, TextPart
+from kb.models import Beginning, Chunk, FileList, MessageState, Mode, Passage, Place, Retrieval, Role, Unread
 from kb.prompts import HISTORY_TOKENS, chat_messages, is_chinese, knowledge_messages
 
 
@@ -24,7 +25,7 @@ def found(passages: Sequence[Passage], **more: Any) -> Retrieval:
 
 
 def message(role: Role, content: str, state: MessageState = MessageState.DONE) -> Message:
-    return Message(uuid4(), uuid4(), 0, role, state, Mode.LLM, content, datetime.now(UTC))
+    return Message(uuid4(), uuid4(), 0, role, state, Mode.LLM, datetime.now(UTC), (TextPart(content),))
 
 
 # --- prompts ---------------------------------------------------------------------------------------------------

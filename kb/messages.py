@@ -1,0 +1,170 @@
+"""Messages: a tree of typed parts. No I/O.
+
+Each part is kept as JSON of its own with the number of its format (`kb.formats`), so every field needs a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, TypeVar
+from uuid import UUID
+
+from kb.models import NOWHERE, MessageState, Mode, Retrieval, Role, Scope
+
+# --- parts -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """What the message says, as Markdown; a question as it was typed."""
+
+    kind: ClassVar[str] = "text"
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningPart:
+    """What the model thought before its answer; no part of the history that models get."""
+
+    kind: ClassVar[str] = "reasoning"
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PassagesPart:
+    """The passages and the trace that the answer was given from, as they were then. Too bulky for lists of messages."""
+
+    kind: ClassVar[str] = "passages"
+    retrieval: Retrieval = field(default_factory=Retrieval)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A passage of an answer by its name, without its text and scores."""
+
+    rank: int = 0
+    document_name: str = ""
+    page: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesPart:
+    """The passages by their names, for lists of messages."""
+
+    kind: ClassVar[str] = "sources"
+    passages: tuple[Source, ...] = ()
+
+    @classmethod
+    def of(cls, retrieval: Retrieval) -> SourcesPart:
+        return cls(tuple(Source(each.rank, each.document_name, each.chunk.page) for each in retrieval.passages))
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePart:
+    """The model that answered, its time, and its tokens as the server counted them (0: it did not say)."""
+
+    kind: ClassVar[str] = "usage"
+    model: str = ""
+    first_token_ms: float = 0.0  # from the question to the first piece of the model's answer
+    total_ms: float = 0.0  # from the question to the end
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPart:
+    """Why the answer failed: a code of `kb.errors` and its values."""
+
+    kind: ClassVar[str] = "error"
+    code: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+
+Part = TextPart | ReasoningPart | PassagesPart | SourcesPart | UsagePart | ErrorPart
+PARTS: dict[str, type[Part]] = {
+    part.kind: part for part in (TextPart, ReasoningPart, PassagesPart, SourcesPart, UsagePart, ErrorPart)
+}
+P = TypeVar("P", bound=Part)
+
+
+# --- messages --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What the user thinks of an answer: `value` is 1 (good), -1 (bad) or 0 (not said), `reason` why it is bad."""
+
+    value: int = 0
+    reason: str = ""
+
+
+UNRATED = Rating()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message. Its children are what followed it; of several, one is on the branch that the conversation shows.
+
+    `ordinal` counts the conversation's messages in the order in which they came, so it grows along each branch.
+    """
+
+    id: UUID
+    conversation_id: UUID
+    ordinal: int
+    role: Role
+    state: MessageState
+    mode: Mode
+    created_at: datetime
+    parts: tuple[Part, ...] = ()
+    parent_id: UUID | None = None
+    run_id: UUID | None = None  # of an answer: the run that writes it, or wrote it last
+    scope: Scope = NOWHERE
+    rating: Rating = UNRATED
+    siblings: tuple[UUID, ...] = ()  # in lists: all that may stand in this place, itself among them, the oldest first
+    has_lost_passages: bool = False  # a release that cannot be understood here stored them
+
+    def part(self, kind: type[P]) -> P | None:
+        return next((part for part in self.parts if isinstance(part, kind)), None)
+
+    @property
+    def content(self) -> str:
+        return _text_of(self.part(TextPart))
+
+    @property
+    def reasoning(self) -> str:
+        return _text_of(self.part(ReasoningPart))
+
+    @property
+    def retrieval(self) -> Retrieval | None:
+        """None in lists of messages, too: see `sources`."""
+        found = self.part(PassagesPart)
+        return found.retrieval if found else None
+
+    @property
+    def sources(self) -> SourcesPart | None:
+        return self.part(SourcesPart)
+
+    @property
+    def usage(self) -> UsagePart:
+        return self.part(UsagePart) or UsagePart()
+
+    @property
+    def model(self) -> str:
+        """The model that answered; empty if none did."""
+        return self.usage.model
+
+    @property
+    def error(self) -> ErrorPart:
+        """Why it failed; without a code if it did not."""
+        return self.part(ErrorPart) or ErrorPart()
+
+
+def _text_of(part: TextPart | ReasoningPart | None) -> str:
+    return part.text if part else ""
+
+
+def given_from(retrieval: Retrieval) -> Sequence[Part]:
+    """The parts that tell what an answer was given from."""
+    return SourcesPart.of(retrieval), PassagesPart(retrieval)
