@@ -26,10 +26,11 @@ from kb.answer_stream import START, AnswerStreams, Update
 from kb.answering import Begun, Event, ModelChosen, PassagesFound, Question, Retrieve, answer
 from kb.completions import ChatClient, Reasoning, TextPiece, TextWasReasoning
 from kb.config import Settings
-from kb.conversations import MESSAGE, Conversations, Streaming
+from kb.conversations import Conversations, Streaming
 from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
 from kb.formats import to_record
 from kb.llm import ChatModel
+from kb.message_store import MESSAGE
 from kb.messages import ErrorPart, Part, ReasoningPart, TextPart, UsagePart, given_from
 from kb.models import MessageState, Retrieval
 

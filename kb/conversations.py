@@ -15,7 +15,6 @@ from kb.database.tables import conversations, message_texts, messages, now
 from kb.errors import N_, AnswerRunning, NotFound
 from kb.formats import to_json
 from kb.library.access import own_knowledge_base
-from kb.message_store import MESSAGE
 from kb.messages import Message, Part, Rating, TextPart
 from kb.models import NOWHERE, Conversation, MessageState, Mode, Role, Scope
 from kb.names import clean_label, clean_name, clean_text, fold
@@ -153,7 +152,7 @@ class Conversations:
         with self._database.read() as connection:
             state = connection.scalar(_STATE, {"of_run": run_id, "of_user": user_id})
         if state is None:
-            raise NotFound(what=MESSAGE)
+            raise NotFound(what=store.MESSAGE)
         return MessageState(state)
 
     def streaming(self) -> list[Streaming]:
@@ -185,7 +184,7 @@ class Conversations:
         with self._database.write() as connection:
             asked, row = _own_pair(connection, user_id, message_id)
             if asked.role != Role.USER.value:
-                raise NotFound(what=MESSAGE)
+                raise NotFound(what=store.MESSAGE)
             return _ask(connection, row, asked.parent_id, question)
 
     def regenerate(self, user_id: UUID, message_id: UUID, run_id: UUID | None) -> Message | None:
@@ -249,7 +248,7 @@ class Conversations:
             answer = store.read(connection, user_id, message_id)
             *history, question = store.branch(connection, answer.parent_id, HISTORY_MESSAGES) or [answer]
         if question.role is not Role.USER:
-            raise NotFound(what=MESSAGE)
+            raise NotFound(what=store.MESSAGE)
         return Asked(answer, question, history)
 
     def finish(

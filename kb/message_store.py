@@ -105,7 +105,7 @@ def with_siblings(connection: sa.Connection, conversation_id: UUID, found: Seque
     if not parents:
         return list(found)
     known = [parent for parent in parents if parent]
-    is_sibling = messages.c.parent_id.in_(known)
+    is_sibling: sa.ColumnElement[bool] = messages.c.parent_id.in_(known)
     if None in parents:
         is_sibling = sa.or_(is_sibling, messages.c.parent_id.is_(None))
     statement = (

@@ -12,11 +12,12 @@ from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
 from kb.messages import Message
 from kb.models import Conversation, KnowledgeBase, MessageState, Mode, Role, User
-from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
+from pages.ui.chat_sidebar import chosen_model, connect_help, draw_sidebar, has_model
 from pages.ui.feedback import TAIL, live_fragment, redraw, redraw_parts, show_error
 from pages.ui.i18n import _
-from pages.ui.messages import draw_messages, draw_notice, start_answer
+from pages.ui.messages import draw_messages, draw_notice
 from pages.ui.resources import current_user, services
+from pages.ui.running import start_answer
 from pages.ui.state import Refused, forget_id, query_id, settle_choices, state
 
 MORE_MESSAGES = 20
@@ -256,7 +257,7 @@ def ask(user: User, question: str) -> None:
         conversations.choose(user.id, current.conversation_id, current.mode, scope)
     message = conversations.ask(user.id, current.conversation_id, question)
     st.query_params["conversation"] = str(current.conversation_id)
-    start_answer(user.id, message)
+    start_answer(user.id, message, chosen_model())
 
 
 main()

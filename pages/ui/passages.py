@@ -11,6 +11,7 @@ import streamlit as st
 from kb.errors import N_, fill, from_code
 from kb.extracts import escape_markdown as escape
 from kb.extracts import split_sentences
+from kb.messages import Source
 from kb.models import (
     Chunk,
     Document,
@@ -19,7 +20,6 @@ from kb.models import (
     Place,
     Retrieval,
     RouteHit,
-    Source,
     Step,
     Trace,
     Unread,

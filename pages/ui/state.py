@@ -8,7 +8,7 @@ from uuid import UUID
 import streamlit as st
 
 from kb.errors import KbError
-from kb.models import Choices, KnowledgeBase, Mode, Retrieval, Scope, User
+from kb.models import NOWHERE, Choices, KnowledgeBase, Mode, Retrieval, Scope, User
 from pages.ui import resources
 
 NO_MODEL = "none"  # in the address; every model's id has a slash
@@ -58,7 +58,7 @@ class State:
     @property
     def scope(self) -> Scope:
         """Where the next question is looked up."""
-        return Scope() if self.mode is Mode.LLM else Scope.of(self.knowledge_base_id)
+        return NOWHERE if self.mode is Mode.LLM else Scope.of(self.knowledge_base_id)
 
 
 def state() -> State:

@@ -168,11 +168,12 @@ def test_branches_rest_while_an_answer_is_written(conversations: Conversations, 
     first = answered(conversations, library, conversation, "one")
     question = conversations.messages(library.user, conversation.id)[0]
     conversations.ask(library.user, conversation.id, "two")
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: conversations.edit(library.user, question.id, "1"),
         lambda: conversations.show(library.user, first.id),
         lambda: conversations.regenerate(library.user, first.id, first.run_id),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(AnswerRunning):
             call()
 
@@ -238,7 +239,7 @@ def test_mode_switches_leave_one_notice(conversations: Conversations, library: L
     assert (notice.role, notice.mode, notice.content) == (Role.NOTICE, Mode.KNOWLEDGE, "Second")
     assert [message.ordinal for message in conversations.messages(library.user, conversation.id)] == [0, 1, 2]
     found = conversations.get(library.user, conversation.id)
-    assert (found.mode, found.knowledge_base_id) == (Mode.KNOWLEDGE, second.id)
+    assert (found.mode, found.scope) == (Mode.KNOWLEDGE, Scope.of(second.id))
 
 
 def test_messages_are_paged_from_the_end(conversations: Conversations, library: Library) -> None:

@@ -18,7 +18,7 @@ from kb.conversations import Conversations
 from kb.database.tables import knowledge_bases, message_parts
 from kb.errors import from_code
 from kb.formats import FORMAT, NUMBER, Unreadable, from_json, from_record, to_json, to_record
-from kb.messages import PassagesPart, Source, SourcesPart, TextPart, UsagePart
+from kb.messages import Part, PassagesPart, Source, SourcesPart, TextPart, UsagePart
 from kb.models import IndexSettings, MessageState, Mode, Progress, Retrieval, RetrievalProfile, Scope, VersionState
 from kb.progress import ProgressBoard, WorkerInfo
 from tests.conftest import Library
@@ -105,7 +105,7 @@ def test_conversation_opens_whatever_was_stored_with_its_answers(library: Librar
     ids = []
     for record in records:
         answer = conversations.ask(library.user, conversation.id, "Q")
-        parts = [TextPart("A [1]"), SourcesPart((Source(1, "apples.md", 2),)), UsagePart("m")]
+        parts: list[Part] = [TextPart("A [1]"), SourcesPart((Source(1, "apples.md", 2),)), UsagePart("m")]
         conversations.finish(library.user, answer.id, MessageState.DONE, parts)
         with library.database.write() as connection:
             for position, kind in enumerate([PassagesPart.kind, "of_a_later_release"], 5):

@@ -13,9 +13,11 @@ from kb.answers import Answers
 from kb.conversations import Conversations
 from kb.errors import DatabaseUnavailable
 from kb.library import KnowledgeBases
-from kb.models import Message, MessageState, Mode, Role
+from kb.messages import Message
+from kb.models import MessageState, Mode, Role
 from tests.conftest import add_user
 from tests.fakes.model_server import CHAT, ModelServer
+from tests.messages import said
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
@@ -487,7 +489,7 @@ def test_unknown_conversation_shows_an_error(locale: str, message: str, visit: V
 
 def test_conversation_of_another_user_looks_unknown(installation: Installation, visit: Visit) -> None:
     stranger = add_user(installation.services.database, "stranger")
-    theirs = installation.services.conversations.create(stranger, "My secret", Mode.LLM, None)
+    theirs = installation.services.conversations.create(stranger, "My secret", Mode.LLM)
     visitor = visit(conversation=str(theirs.id))
     assert "no longer exists" in visitor.errors
     assert "My secret" not in visitor.text()
@@ -501,10 +503,10 @@ def test_malformed_address_opens_an_empty_chat(visit: Visit) -> None:
 
 def test_earlier_messages_are_loaded_on_request(installation: Installation, visit: Visit) -> None:
     conversations, user = installation.services.conversations, installation.user
-    conversation = conversations.create(user, "Long", Mode.LLM, None)
+    conversation = conversations.create(user, "Long", Mode.LLM)
     for index in range(35):
         answer = conversations.ask(user, conversation.id, f"question {index}")
-        conversations.finish(user, answer.id, MessageState.DONE, f"answer {index}")
+        conversations.finish(user, answer.id, MessageState.DONE, said(f"answer {index}"))
     visitor = visit(conversation=str(conversation.id))
     assert len(visitor.app.chat_message) == 20
     assert "question 24\n" not in visitor.text()
@@ -692,7 +694,7 @@ def test_unreachable_model_server_shows_an_error(installation: Installation, vis
 
 def test_answer_of_a_dead_process_is_interrupted(installation: Installation, visit: Visit) -> None:
     conversations, user = installation.services.conversations, installation.user
-    conversation = conversations.create(user, "Question", Mode.LLM, None)
+    conversation = conversations.create(user, "Question", Mode.LLM)
     conversations.ask(user, conversation.id, "Question")
     visitor = visit(conversation=str(conversation.id))
     assert visitor.app.chat_input(key="question").disabled

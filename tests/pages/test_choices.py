@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from kb.models import Choices, Mode
+from kb.models import Choices, Mode, Scope
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
@@ -48,7 +48,7 @@ def test_reload_keeps_what_was_shown_without_a_choice(installation: Installation
     again = visit(**address(visitor))
     assert shown(again) == (Mode.KNOWLEDGE, kitchen.id)
     again.ask("How hot is green tea?")
-    assert installation.services.conversations.search(installation.user)[0].knowledge_base_id == kitchen.id
+    assert installation.services.conversations.search(installation.user)[0].scope == Scope.of(kitchen.id)
 
 
 def test_choices_hold_on_other_pages(installation: Installation, visit: Visit) -> None:
@@ -72,7 +72,7 @@ def test_link_to_a_knowledge_base_is_a_choice(installation: Installation, visit:
 
 def test_conversations_address_goes_before_the_last_choices(installation: Installation, visit: Visit) -> None:
     kitchen = installation.filled("Kitchen")
-    talk = installation.services.conversations.create(installation.user, "Tea", Mode.KNOWLEDGE, kitchen.id)
+    talk = installation.services.conversations.create(installation.user, "Tea", Mode.KNOWLEDGE, Scope.of(kitchen.id))
     garden = installation.filled("Garden")
     installation.services.users.remember_choices(installation.user, Choices(Mode.TEST, garden.id))
     assert shown(visit(conversation=str(talk.id))) == (Mode.KNOWLEDGE, kitchen.id)

@@ -8,6 +8,7 @@ import pytest
 
 from kb.models import Conversation, MessageState, Mode
 from tests.conftest import add_user
+from tests.messages import said
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
@@ -21,9 +22,9 @@ def visitor(visit: Visit) -> Visitor:
 
 def talk(installation: Installation, question: str, answer: str = "", user: UUID | None = None) -> Conversation:
     conversations, owner = installation.services.conversations, user or installation.user
-    conversation = conversations.create(owner, question, Mode.LLM, None)
+    conversation = conversations.create(owner, question, Mode.LLM)
     message = conversations.ask(owner, conversation.id, question)
-    conversations.finish(owner, message.id, MessageState.DONE, answer)
+    conversations.finish(owner, message.id, MessageState.DONE, said(answer))
     return conversation
 
 
@@ -103,7 +104,7 @@ def test_long_history_has_pages(installation: Installation, visitor: Visitor) ->
 
 
 def test_unknown_time_zone_falls_back_to_utc(installation: Installation, visit: Visit) -> None:
-    installation.services.conversations.create(installation.user, "Tea", Mode.LLM, None)
+    installation.services.conversations.create(installation.user, "Tea", Mode.LLM)
     visitor = visit()
     visitor.app.context = {"locale": "en-US", "timezone": "Etc/Unknown"}
     visitor.go_to("history")

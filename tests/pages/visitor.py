@@ -19,7 +19,7 @@ from tests.real_services import ROOT, wait_until
 from web.uploads import file_routes
 
 ADDRESS = "http://127.0.0.1:8501"
-UPLOADER, DOCUMENTS = "zhiwen.uploader", "zhiwen.documents"  # the components
+UPLOADER, DOCUMENTS, ACTIONS = "zhiwen.uploader", "zhiwen.documents", "zhiwen.actions"  # the components
 READ = ("label", "value", "text", "placeholder")
 ESCAPE = re.compile(r"\\([^\sA-Za-z0-9])")
 TIMEOUT_SECONDS = 30
@@ -58,6 +58,8 @@ class Visitor:
             return action in self.rows.get(document_id, {}).get("actions", [])
         if key.startswith("document-"):
             return key.removeprefix("document-") in self.rows
+        if key == "regenerate":
+            return self._incomplete() is not None
         try:
             self.app.get_by_key(key)
         except KeyError:
@@ -69,8 +71,23 @@ class Visitor:
         return component_data(self._component(name))
 
     def _component(self, name: str) -> Any:
-        found: Any = [node for node in self.app.get("bidi_component") if cast("Any", node).proto.component_name == name]
-        return found[0]
+        return self._components(name)[0]
+
+    def _components(self, name: str) -> list[Any]:
+        return [node for node in self.app.get("bidi_component") if cast("Any", node).proto.component_name == name]
+
+    @property
+    def actions(self) -> list[dict[str, Any]]:
+        """What each message offers, the last one at the end."""
+        return [component_data(node) for node in self._components(ACTIONS)]
+
+    def act(self, place: int, **pressed: object) -> None:
+        """Press a button in the row of the message at `place` among those that offer anything."""
+        self._report(self._components(ACTIONS)[place], pressed)
+
+    def _incomplete(self) -> int | None:
+        """The place of the answer that offers by name to be tried again."""
+        return next((place for place, offered in enumerate(self.actions) if offered["isIncomplete"]), None)
 
     @property
     def rows(self) -> dict[str, dict[str, Any]]:
@@ -97,14 +114,20 @@ class Visitor:
             action, document_id = found
             self.press(DOCUMENTS, "pressed", {"action": action, "id": document_id})
             return
+        if key == "regenerate" and (place := self._incomplete()) is not None:
+            self.act(place, action="regenerate")
+            return
         self.app.button(key=key).click()
         self.run()
 
     def press(self, component: str, event: str, value: object) -> None:
         """Have one of our components report an event, as its script does in a browser."""
+        self._report(self._component(component), value, event)
+
+    def _report(self, component: Any, value: object, event: str = "pressed") -> None:
         states = self.app._tree.get_widget_states()
         trigger = states.widgets.add()
-        trigger.id = f"$$STREAMLIT_INTERNAL_KEY_{self._component(component).proto.id}__events"
+        trigger.id = f"$$STREAMLIT_INTERNAL_KEY_{component.proto.id}__events"
         trigger.json_trigger_value = json.dumps([{"event": event, "value": value}])
         self.app._run(states)
         assert [error.value for error in self.app.exception] == []

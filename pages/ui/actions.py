@@ -1,0 +1,248 @@
+"""What can be done with a message: the row below it, and the citation marks in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import streamlit as st
+
+from kb.messages import Message, Rating
+from kb.models import MessageState, Mode, Role
+from pages.ui.chat_sidebar import chosen_model
+from pages.ui.feedback import dialog, errors_flashed
+from pages.ui.i18n import _, number
+from pages.ui.resources import services
+from pages.ui.running import start_answer
+from pages.ui.state import state
+
+HERE = Path(__file__).parent
+MOST_MODELS = 12
+EDITED_KEY = "edited_question"
+REASON_KEY = "rating_reason"
+
+_bar = st.components.v2.component(
+    "zhiwen.actions",
+    html=(HERE / "actions.html").read_text(encoding="utf-8"),
+    css=(HERE / "actions.css").read_text(encoding="utf-8"),
+    js=(HERE / "actions.js").read_text(encoding="utf-8"),
+    isolate_styles=False,
+)
+
+
+def draw_actions(message: Message, user_id: UUID, is_last: bool) -> int:
+    """Draw the row of a message that is complete; returns the rank of the citation that was just opened, else 0."""
+    key = f"actions-{message.id}"
+    result = _bar(key=key, data=[_data(message, is_last)], on_pressed_change=lambda: _act(message, user_id, key))
+    match result.pressed:
+        case {"action": "cite", "rank": int(rank)}:
+            return rank
+        case {"action": "edit"} if message.role is Role.USER:
+            _open_editor(message, user_id)
+        case {"action": "rate", "value": -1} if message.role is Role.ASSISTANT:
+            _open_reason(message, user_id)
+        case {"action": "test"} if message.scope.first_id:
+            st.switch_page("testing.py")
+    return 0
+
+
+def _data(message: Message, is_last: bool) -> dict[str, object]:
+    is_answer = message.role is Role.ASSISTANT
+    is_complete = message.state is MessageState.DONE
+    actions = ["regenerate"] if is_answer and (is_complete or is_last) else []
+    if is_answer and is_last and not is_complete and message.content and message.model:
+        actions.append("go_on")
+    if is_answer and is_complete and message.mode is not Mode.TEST:
+        actions.append("rate")
+    if is_answer and message.sources is not None and message.scope.first_id:
+        actions.append("test")
+    if not is_answer:
+        actions.append("edit")
+    if message.mode is Mode.TEST and "regenerate" in actions and is_complete:
+        actions.remove("regenerate")  # the same passages again
+    usage, detail = _usage(message)
+    return {
+        "id": str(message.id),
+        "side": "start" if is_answer else "end",
+        "actions": actions,
+        "isIncomplete": is_answer and is_last and not is_complete,
+        "models": _other_models(message) if "regenerate" in actions and message.model else [],
+        "branch": _branch(message),
+        "rating": message.rating.value,
+        "ranks": [source.rank for source in message.sources.passages] if message.sources else [],
+        "text": message.content,
+        "usage": usage,
+        "usageDetail": detail,
+        "words": _words(is_answer),
+    }
+
+
+def _words(is_answer: bool) -> dict[str, str]:
+    return {
+        "title": _("Answer") if is_answer else _("Question"),
+        "copy": _("Copy"),
+        "copied": _("Copied"),
+        "regenerate": _("Try again"),
+        "models": _("Try again with another model"),
+        "go_on": _("Go on writing"),
+        "edit": _("Edit the question"),
+        "good": _("Good answer"),
+        "bad": _("Bad answer"),
+        "test": _("Open in retrieval testing"),
+        "before": _("Earlier version"),
+        "after": _("Later version"),
+        "cite": _("Open passage {rank}"),
+    }
+
+
+def _branch(message: Message) -> dict[str, object] | None:
+    siblings = message.siblings
+    if len(siblings) < 2:
+        return None
+    at = siblings.index(message.id)
+    return {
+        "at": at + 1,
+        "count": len(siblings),
+        "before": str(siblings[at - 1]) if at else "",
+        "after": str(siblings[at + 1]) if at + 1 < len(siblings) else "",
+    }
+
+
+def _other_models(message: Message) -> list[tuple[str, str]]:
+    """The models that may answer instead, as far as is known, by id and label."""
+    known = services().chat_models.known().models
+    others = [model for model in known if model.name != message.model]
+    return [(model.id, f"{model.name} · {model.server}") for model in others[:MOST_MODELS]]
+
+
+def _usage(message: Message) -> tuple[str, str]:
+    """The model and its time, in short and in full."""
+    usage = message.usage
+    if not usage.model:
+        return "", ""
+    short, full = [usage.model], [usage.model]
+    if usage.total_ms:
+        total = number(usage.total_ms / 1000, 1)
+        short.append(_("{seconds} s").format(seconds=total))
+        first = number(usage.first_token_ms / 1000, 1)
+        full.append(_("first words after {first} s, all after {total} s").format(first=first, total=total))
+    if usage.output_tokens:
+        tokens = {"input": number(usage.input_tokens), "output": number(usage.output_tokens)}
+        full.append(_("{input} tokens read, {output} written").format(**tokens))
+    return " · ".join(short), " · ".join(full)
+
+
+# --- what was pressed, before the page is drawn ---
+
+
+def _act(message: Message, user_id: UUID, key: str) -> None:
+    pressed: object = st.session_state[key].pressed
+    conversations = services().conversations
+    match pressed:
+        case {"action": "regenerate", **others}:
+            answer_again(user_id, message, str(others.get("model") or chosen_model()))
+        case {"action": "go_on"}:
+            go_on(user_id, message)
+        case {"action": "show", "id": str(sibling)}:
+            with errors_flashed():
+                if shown := _sibling(message, sibling):
+                    conversations.show(user_id, shown)
+            st.rerun()
+        case {"action": "rate", "value": int(value)} if value in (-1, 0, 1):
+            with errors_flashed():
+                conversations.rate(user_id, message.id, Rating(value))
+        case {"action": "test"}:
+            with errors_flashed():
+                _remember_test(message, user_id)
+
+
+def _sibling(message: Message, wanted: str) -> UUID | None:
+    return next((each for each in message.siblings if str(each) == wanted), None)
+
+
+def answer_again(user_id: UUID, old: Message, model: str) -> None:
+    """Regenerate, unless another tab already did. For callbacks."""
+    with errors_flashed():
+        if message := services().conversations.regenerate(user_id, old.id, old.run_id):
+            start_answer(user_id, message, model)
+    st.rerun()  # the whole page, not the answer's fragment alone
+
+
+def go_on(user_id: UUID, begun: Message) -> None:
+    """Have the answer written on. For callbacks."""
+    with errors_flashed():
+        if message := services().conversations.go_on(user_id, begun.id, begun.run_id):
+            start_answer(user_id, message, chosen_model())
+    st.rerun()
+
+
+def _remember_test(message: Message, user_id: UUID) -> None:
+    """The testing page then shows what this answer was given from."""
+    retrieval = services().conversations.message(user_id, message.id).retrieval
+    if retrieval and message.scope.first_id:
+        state().knowledge_base_id = message.scope.first_id
+        state().test = message.scope.first_id, retrieval
+
+
+# --- dialogs ---
+
+
+def _open_editor(message: Message, user_id: UUID) -> None:
+    """Ask the question in other words; what followed it stays reachable."""
+
+    @dialog(_("Edit the question"))
+    def edit() -> None:
+        st.caption(_("The question is asked again. What followed it stays beside it."))
+        if EDITED_KEY not in st.session_state:
+            st.session_state[EDITED_KEY] = message.content
+        st.text_area(_("Question"), key=EDITED_KEY, label_visibility="collapsed", height=160)
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            if st.button(_("Keep"), key="edit_keep"):
+                st.rerun()
+            st.button(
+                _("Ask"),
+                key="edit_ask",
+                type="primary",
+                on_click=_ask_edited,
+                args=(message, user_id),
+                shortcut="Ctrl+Enter",
+            )
+
+    st.session_state.pop(EDITED_KEY, None)
+    edit()
+
+
+def _ask_edited(message: Message, user_id: UUID) -> None:
+    question = str(st.session_state[EDITED_KEY]).strip()
+    if not question:
+        return
+    with errors_flashed():
+        answer = services().conversations.edit(user_id, message.id, question)
+        start_answer(user_id, answer, chosen_model())
+    state().has_dialog = False
+    st.rerun()
+
+
+def _open_reason(message: Message, user_id: UUID) -> None:
+    """The answer is already rated as bad; a reason helps to mend what is behind it."""
+
+    @dialog(_("What is wrong with this answer?"))
+    def tell() -> None:
+        st.text_area(
+            _("Reason"),
+            key=REASON_KEY,
+            label_visibility="collapsed",
+            placeholder=_("For example: it is outdated, or the wrong file was found"),
+        )
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            st.button(_("Save"), key="reason_save", type="primary", on_click=_save_reason, args=(message, user_id))
+
+    st.session_state.pop(REASON_KEY, None)
+    tell()
+
+
+def _save_reason(message: Message, user_id: UUID) -> None:
+    with errors_flashed():
+        services().conversations.rate(user_id, message.id, Rating(-1, str(st.session_state[REASON_KEY]).strip()))
+    state().has_dialog = False
+    st.rerun()

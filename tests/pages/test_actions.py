@@ -1,0 +1,128 @@
+"""What can be done with a message of the chat."""
+
+from __future__ import annotations
+
+from kb.messages import Rating
+from kb.models import MessageState, Mode, Role
+from tests.messages import said
+from tests.pages.conftest import Installation, Visit
+from tests.pages.visitor import Visitor
+
+
+def asked(visit: Visit, *questions: str) -> Visitor:
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    for question in questions:
+        visitor.ask(question)
+    return visitor
+
+
+def offered(visitor: Visitor) -> list[list[str]]:
+    return [row["actions"] for row in visitor.actions]
+
+
+def test_messages_offer_what_fits_them(installation: Installation, visit: Visit) -> None:
+    visitor = asked(visit, "What is tea?")
+    question, answer = visitor.actions
+    assert (question["actions"], question["text"], question["branch"]) == (["edit"], "What is tea?", None)
+    assert (answer["actions"], answer["text"]) == (["regenerate", "rate"], "You asked: What is tea?")
+    assert answer["usage"].startswith("fake · ")
+    assert not answer["isIncomplete"]
+    installation.filled()
+    visitor = visit()
+    visitor.choose("mode", Mode.KNOWLEDGE)
+    visitor.ask("How long is black tea steeped?")
+    assert offered(visitor)[-1] == ["regenerate", "rate", "test"]
+    assert visitor.actions[-1]["ranks"] == [1]
+
+
+def test_answer_is_written_again_and_the_old_one_stays_reachable(visit: Visit) -> None:
+    visitor = asked(visit, "What is tea?")
+    visitor.act(1, action="regenerate")
+    visitor.wait_for_answer()
+    assert (visitor.actions[1]["branch"]["at"], visitor.actions[1]["branch"]["count"]) == (2, 2)
+    visitor.act(1, action="show", id=visitor.actions[1]["branch"]["before"])
+    assert visitor.actions[1]["branch"]["at"] == 1
+    assert visitor.actions[1]["branch"]["before"] == ""
+
+
+def test_question_is_edited_beside_the_old_one(visit: Visit) -> None:
+    visitor = asked(visit, "What is tea?", "And coffee?")
+    visitor.act(0, action="edit")
+    assert visitor.app.text_area(key="edited_question").value == "What is tea?"
+    visitor.app.text_area(key="edited_question").set_value("  What is cocoa?  ")
+    visitor.click("edit_ask")
+    visitor.wait_for_answer()
+    assert "You asked: What is cocoa?" in visitor.text()
+    assert "And coffee?" not in visitor.text()
+    visitor.act(0, action="show", id=visitor.actions[0]["branch"]["before"])
+    assert "You asked: And coffee?" in visitor.text()
+
+
+def test_empty_question_is_not_asked(visit: Visit) -> None:
+    visitor = asked(visit, "What is tea?")
+    visitor.act(0, action="edit")
+    visitor.app.text_area(key="edited_question").set_value("   ")
+    visitor.click("edit_ask")
+    assert len(visitor.actions) == 2
+    assert visitor.actions[0]["branch"] is None
+
+
+def test_interrupted_answer_is_written_on(installation: Installation, visit: Visit) -> None:
+    conversations, user = installation.services.conversations, installation.user
+    conversation = conversations.create(user, "Tea", Mode.LLM)
+    answer = conversations.ask(user, conversation.id, "What is tea?")
+    conversations.finish(user, answer.id, MessageState.INTERRUPTED, said("Tea is ", model="fake"))
+    visitor = visit(conversation=str(conversation.id))
+    assert visitor.actions[1]["isIncomplete"]
+    assert offered(visitor)[1] == ["regenerate", "go_on"]
+    visitor.act(1, action="go_on")
+    visitor.wait_for_answer()
+    assert visitor.actions[1]["text"].startswith("Tea is You asked: ")
+    assert visitor.actions[1]["branch"] is None
+
+
+def test_answer_is_rated_with_a_reason(installation: Installation, visit: Visit) -> None:
+    visitor = asked(visit, "What is tea?")
+    visitor.act(1, action="rate", value=1)
+    assert visitor.actions[1]["rating"] == 1
+    visitor.act(1, action="rate", value=-1)
+    visitor.app.text_area(key="rating_reason").set_value("It is outdated.")
+    visitor.click("reason_save")
+    conversation = installation.services.conversations.search(installation.user)[0]
+    answer = installation.services.conversations.messages(installation.user, conversation.id)[-1]
+    assert (answer.role, answer.rating) == (Role.ASSISTANT, Rating(-1, "It is outdated."))
+    visitor.act(1, action="rate", value=0)
+    assert visitor.actions[1]["rating"] == 0
+
+
+def test_citation_mark_opens_its_passage(installation: Installation, visit: Visit) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.ask("How long is black tea steeped?")
+    visitor.act(1, action="cite", rank=1)
+    assert "Black tea is steeped in boiling water" in visitor.text("drawer")
+
+
+def test_answer_opens_in_the_testing_page(installation: Installation, visit: Visit) -> None:
+    base = installation.filled()
+    installation.knowledge_base("Newer")
+    visitor = visit(knowledge_base=str(base.id))
+    visitor.ask("How long is black tea steeped?")
+    visitor.act(1, action="test")
+    assert visitor.app.text_input(key="test_question").value == "How long is black tea steeped?"
+    assert visitor.app.selectbox(key="tested_knowledge_base").value == base.id
+    assert "Black tea" in visitor.text("passages")
+
+
+def test_nothing_changes_while_an_answer_is_written(installation: Installation, visit: Visit) -> None:
+    conversations, user = installation.services.conversations, installation.user
+    conversation = conversations.create(user, "Tea", Mode.LLM)
+    first = conversations.ask(user, conversation.id, "What is tea?")
+    conversations.finish(user, first.id, MessageState.DONE, said("A drink.", model="fake"))
+    running = conversations.ask(user, conversation.id, "And coffee?")
+    visitor = visit(conversation=str(conversation.id))
+    assert [row["text"] for row in visitor.actions] == ["A drink."]
+    visitor.act(0, action="regenerate")
+    assert "Another answer is still being written" in visitor.errors
+    conversations.finish(user, running.id, MessageState.DONE, said("A drink, too."))
