@@ -7,6 +7,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.citations import cited
 from kb.errors import NoChatModel, NotFound, from_code
 from kb.extracts import escape_markdown as escape
 from kb.message_store import MESSAGE
@@ -15,7 +16,7 @@ from kb.models import MessageState, Mode, Retrieval, Role
 from pages.ui import resources
 from pages.ui.actions import draw_actions
 from pages.ui.chat_sidebar import connect_help, mode_names
-from pages.ui.citations import cited, safe_markdown
+from pages.ui.citations import safe_markdown
 from pages.ui.feedback import live_fragment, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.passages import draw_citations, draw_passages, open_passage

@@ -2,140 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from uuid import uuid4
 
 import pytest
 
 from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Trace
-from pages.ui.citations import cited, safe_markdown
+from pages.ui.citations import safe_markdown
 
 CHUNK = Chunk("1", uuid4(), uuid4(), 0, 0, 4, 1, "", "Text")
 PASSAGES = tuple(Passage(CHUNK, "a.md", rank, 1.0, 1.0, 1.0) for rank in (1, 2, 3))
 RETRIEVAL = Retrieval("?", PASSAGES, Trace((), RetrievalProfile(), 0.0))
 
 
-def ranks_cited(content: str) -> list[int]:
-    return [passage.rank for passage in cited(content, RETRIEVAL)]
-
-
 # --- citations -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("form", "ranks"),
-    [
-        ("[1]", [1]),
-        ("[1][2]", [1, 2]),
-        ("[1] [2]", [1, 2]),
-        ("[1, 2]", [1, 2]),
-        ("[1,2,3]", [1, 2, 3]),
-        ("[1; 2]", [1, 2]),
-        ("[1 and 2]", [1, 2]),
-        ("[1, 2, and 3]", [1, 2, 3]),
-        ("[1 & 3]", [1, 3]),
-        ("[1、2]", [1, 2]),
-        ("[1，2]", [1, 2]),
-        ("[1和2]", [1, 2]),
-        ("[1-3]", [1, 2, 3]),
-        ("[1–3]", [1, 2, 3]),
-        ("[1~2]", [1, 2]),
-        ("[1 to 3]", [1, 2, 3]),
-        ("[1至3]", [1, 2, 3]),
-        ("[1]-[3]", [1, 2, 3]),
-        ("[1, 2-3]", [1, 2, 3]),
-        ("[[1]]", [1]),
-        ("[[1], [2]]", [1, 2]),
-        ("[^1]", [1]),
-        ("[^1^]", [1]),
-        ("[^1][^3]", [1, 3]),
-        ("<sup>[1]</sup>", [1]),
-        ("[citation:1]", [1]),
-        ("[citation: 1, 2]", [1, 2]),
-        ("[ID:1]", [1]),
-        ("[来源: 资料1]", [1]),
-        ("【来源：资料 1；资料 2】", [1, 2]),
-        ("[Passage 1]", [1]),
-        ("[Passages 1 and 2]", [1, 2]),
-        ("[passage 1, passage 3]", [1, 3]),
-        ("[source 1]", [1]),
-        ("[Source: 2]", [2]),
-        ("[doc1]", [1]),
-        ("[ref. 2]", [2]),
-        ("[#1]", [1]),
-        ("(Passage 2)", [2]),
-        ("[资料1]", [1]),
-        ("[资料 1]", [1]),
-        ("[来源1]", [1]),
-        ("[段落1-3]", [1, 2, 3]),
-        ("[资料1、资料3]", [1, 3]),
-        ("（资料1、2）", [1, 2]),
-        ("【1】", [1]),
-        ("【资料1】", [1]),
-        ("【1-2】", [1, 2]),
-        ("【1】-【3】", [1, 2, 3]),
-        ("［1］～［3］", [1, 2, 3]),
-        ("【1†source】", [1]),
-        ("【4:0†source】", []),
-        ("【2:0†source】", [2]),
-        ("[1†L3-L5]", [1]),
-        ("［1］", [1]),
-        ("［1、2］", [1, 2]),
-        ("〔1〕", [1]),
-        ("[1](p. 3)", [1]),
-        ("[1](tea.md)", [1]),
-        ("[1](#passage-1)", [1]),
-        ("[1, p. 4]", [1]),
-        ("[1，第4页]", [1]),
-        ("**[1]**", [1]),
-        ("[Refund policy][1]", [1]),
-        # Of a list, what is there counts.
-        ("[1,2,4]", [1, 2]),
-        ("[1-4]", [1, 2, 3]),
-    ],
-)
-@pytest.mark.parametrize("sentence", ["So it is {}.", "如此{}。", "| tea | {} |"])
-def test_forms_of_citations(form: str, ranks: list[int], sentence: str) -> None:
-    content = sentence.format(form)
-    assert ranks_cited(content) == ranks
-    badges = re.findall(r":blue-badge\[(\d)\]", safe_markdown(content, RETRIEVAL))
-    assert [int(badge) for badge in badges] == ranks
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "x[1]",
-        "a[0][1]",
-        "row_2[1]",
-        "self.first[1]",
-        "x2[1]",
-        "变量x[1]",
-        "itemsLeft[1]",
-        "argv[1]",
-        "y = [1, 2]",
-        "`tea[1]`",
-        "[2019-2021]",
-        "[10-20]",
-        "[3-12]",
-        "[3-1]",
-        "the vectors [0, 1] and [5, 10]",
-        "a[\n 1\n]",
-        "[2024]",
-        "[1.5]",
-        "[p.1]",
-        "[Figure 1]",
-        "(1)",
-        "- [x] done",
-        "[1](https://a.example)",
-        "[7] and [0]",
-        r"\[1\]",
-        r"\[1]",
-    ],
-)
-def test_other_brackets_cite_nothing(text: str) -> None:
-    assert ranks_cited(text) == []
-    assert "badge" not in safe_markdown(text, RETRIEVAL)
 
 
 @pytest.mark.parametrize(
@@ -143,8 +22,12 @@ def test_other_brackets_cite_nothing(text: str) -> None:
     [
         ("so [1, 2].", "so :blue-badge[1]:blue-badge[2]."),
         ("so [1-3].", "so :blue-badge[1]:blue-badge[2]:blue-badge[3]."),
-        ("so [1,2,4].", r"so :blue-badge[1]:blue-badge[2]\[4\]."),
-        ("so [7].", "so [7]."),
+        ("so [1,2,4].", "so :blue-badge[1]:blue-badge[2]."),
+        ("so [7].", "so."),
+        ("如此【7】。", "如此。"),
+        ("so **[7]**, so ([8])", "so, so"),
+        ("so [7][1]", "so:blue-badge[1]"),
+        ("[7] and [0], x[7], [2024]", "[7] and [0], x[7], [2024]"),
         ("so [1, p. 4].", "so :blue-badge[1] (p. 4)."),
         ("如此【1】(见附录)", "如此:blue-badge[1](见附录)"),
         ("[1] 参考资料", ":blue-badge[1] 参考资料"),
@@ -155,16 +38,8 @@ def test_every_form_is_shown_as_badges(content: str, shown: str) -> None:
     assert safe_markdown(content, RETRIEVAL) == shown
 
 
-@pytest.mark.parametrize(
-    "word", ["minutes", "茶", "E1070", "HTTP2", "GitHub", "tea.md", "A", "80°C", "(see below)", "five."]
-)
-def test_citation_may_follow_a_word_directly(word: str) -> None:
-    assert ranks_cited(f"so {word}[1].") == [1]
-
-
 def test_without_passages_nothing_is_marked() -> None:
     assert safe_markdown("so [1] and 【2】") == "so [1] and 【2】"
-    assert cited("so [1]", None) == []
 
 
 # --- formulas and money ----------------------------------------------------------------------------------------
@@ -242,7 +117,7 @@ def test_br_is_a_line_break(br: str) -> None:
         ("http://a.example/~name, http://a.example:8080/x", "http://a.example/~name, http://a.example:8080/x"),
         ("`a ~ b:[1] ~ c`\n\n```\n5~10 x:[1] 5~10\n```", "`a ~ b:[1] ~ c`\n\n```\n5~10 x:[1] 5~10\n```"),
         ("as follows:[1]", r"as follows\::blue-badge[1]"),
-        ("1:2[9] and :red[not red]", r"1\:2[9] and \:red[not red]"),
+        ("1:2[100] and :red[not red]", r"1\:2[100] and \:red[not red]"),
     ],
 )
 def test_accidental_markup_stays_text(content: str, shown: str) -> None:
@@ -313,4 +188,3 @@ def test_long_repetitions_take_linear_time(piece: str) -> None:
 def test_citations_after_a_fence_in_a_list() -> None:
     content = "1. Do:\n\n   ```\n   x\n    ```\n\nSee [1]."
     assert safe_markdown(content, RETRIEVAL).endswith("See :blue-badge[1].")
-    assert ranks_cited(content) == [1]
