@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from kb.lexical import script_share
@@ -10,7 +11,15 @@ from kb.messages import Message
 from kb.models import Beginning, FileList, Passage, Place, Retrieval, Role, Unread, VersionState
 from kb.retrieval.ranking import estimate_tokens
 
-HISTORY_TOKENS = 2_000
+# In tokens, as `estimate_tokens` counts them. The window holds the rules, the passages, the question, the history and
+# the answer; a server that is given more refuses it or drops the beginning, the rules and passages, without a word.
+DEFAULT_WINDOW = 8_192  # if nobody knows the model's
+_USABLE = 0.9  # of the window: the counts are estimates
+_ANSWER_SHARE, _MOST_ANSWER = 0.25, 4_096
+_MOST_HISTORY = 32_000  # more of it costs time and money, and makes no answer better
+_LEAST_EXCHANGE = 200  # less than this of a question and its answer says nothing
+_QUESTION_SHARE = 0.25  # of an exchange that is cut
+
 _MOST_PLACES = 4  # of a text that stands in many files, beside the first
 
 # The prompt comes in two languages, because small models drift into the language they are instructed in.
@@ -84,17 +93,22 @@ def is_chinese(text: str) -> bool:
     return han >= 0.5 or not _ENGLISH_WORD.search(text)
 
 
-def chat_messages(question: str, history: Sequence[Message]) -> list[ChatMessage]:
-    """A plain chat: the conversation so far, and the question."""
+def chat_messages(question: str, history: Sequence[Message], window: int | None = None) -> list[ChatMessage]:
+    """A plain chat: the conversation so far, and the question. `window`: the model's context, in tokens, if known."""
     if is_chinese(question):
         system = CHAT_ZH.format(language=CHAT_LANGUAGE_ZH)
     else:
         system = CHAT_EN.format(language=CHAT_LANGUAGE_EN.format(name=_language_name(question)))
-    return [("system", system), *_history(history), ("user", question)]
+    return _with_history(system, history, question, window)
 
 
-def knowledge_messages(question: str, history: Sequence[Message], retrieval: Retrieval) -> list[ChatMessage]:
-    """What was found (names of files, passages numbered by rank), the conversation so far, and the question."""
+def knowledge_messages(
+    question: str, history: Sequence[Message], retrieval: Retrieval, window: int | None = None
+) -> list[ChatMessage]:
+    """What was found (names of files, passages numbered by rank), the conversation so far, and the question.
+
+    `window`: the model's context, in tokens, if known.
+    """
     chinese = is_chinese(question)
     shown = [passage for passage in retrieval.passages if passage.context]
     last = max((passage.rank for passage in shown), default=0)
@@ -111,7 +125,7 @@ def knowledge_messages(question: str, history: Sequence[Message], retrieval: Ret
         given = " and ".join(["names of files"] * bool(retrieval.files) + ["passages"] * bool(shown))
         template, language = KNOWLEDGE_EN, LANGUAGE_EN.format(name=_language_name(question))
     system = template.format(given=given, language=language, sections="\n\n".join(sections))
-    return [("system", system), *_history(history), ("user", question)]
+    return _with_history(system, history, question, window)
 
 
 def to_go_on(question: str, begun: str) -> list[ChatMessage]:
@@ -195,19 +209,61 @@ def _without_numbers(text: str, last: int) -> str:
     return _BRACKETED.sub(replace, text)
 
 
-def _history(messages: Sequence[Message]) -> list[ChatMessage]:
+# --- the history -----------------------------------------------------------------------------------------------
+
+
+def _with_history(system: str, history: Sequence[Message], question: str, window: int | None) -> list[ChatMessage]:
+    budget = history_budget(window, estimate_tokens(system) + estimate_tokens(question))
+    return [("system", system), *_history(history, budget), ("user", question)]
+
+
+def history_budget(window: int | None, used: int) -> int:
+    """How many tokens of history fit a model's `window`, beside `used` ones (rules, passages, question) and the answer.
+
+    None for a window that is not known.
+    """
+    whole = window or DEFAULT_WINDOW
+    answer = min(int(whole * _ANSWER_SHARE), _MOST_ANSWER)
+    return min(max(0, int(whole * _USABLE) - answer - used), _MOST_HISTORY)
+
+
+def _history(messages: Sequence[Message], budget: int) -> list[ChatMessage]:
     """The latest questions and answers that fit the budget, the oldest first.
 
-    A question without an answer is left out, because many models refuse two user turns in a row.
+    A question without an answer is left out, because many models refuse two user turns in a row. An exchange that is
+    longer than the budget by itself is cut in its middle, not lost: it may be what the question is about.
     """
     chosen: list[ChatMessage] = []
-    remaining = HISTORY_TOKENS
+    remaining = budget
     for question, answer in reversed(list(_exchanges(messages))):
-        remaining -= estimate_tokens(question.content) + estimate_tokens(answer.content)
-        if remaining < 0:
+        asked, answered = question.content, answer.content
+        tokens = estimate_tokens(asked) + estimate_tokens(answered)
+        if tokens > budget and remaining >= _LEAST_EXCHANGE:
+            answer_tokens = remaining - min(estimate_tokens(asked), int(remaining * _QUESTION_SHARE))
+            answered = cut_middle(answered, answer_tokens)
+            asked = cut_middle(asked, remaining - estimate_tokens(answered))
+            tokens = remaining
+        if tokens > remaining:
             break
-        chosen = [("user", question.content), ("assistant", answer.content), *chosen]
+        remaining -= tokens
+        chosen = [("user", asked), ("assistant", answered), *chosen]
     return chosen
+
+
+def cut_middle(text: str, tokens: int) -> str:
+    """`text` if it has at most `tokens`; else its beginning and its end, with … between them."""
+    if estimate_tokens(text) <= tokens:
+        return text
+    half = max(0, tokens - 2) // 2
+    head = text[: _fitting(text, half)].rstrip()
+    tail = text[::-1][: _fitting(text[::-1], half)][::-1].lstrip()
+    return f"{head}\n…\n{tail}"
+
+
+def _fitting(text: str, tokens: int) -> int:
+    """The length of the longest beginning of `text` with at most `tokens`."""
+    most = min(len(text), tokens * 4)
+    return bisect_right(range(1, most + 1), tokens, key=lambda length: estimate_tokens(text[:length]))
 
 
 def _exchanges(messages: Sequence[Message]) -> Iterator[tuple[Message, Message]]:

@@ -12,7 +12,15 @@ import pytest
 
 from kb.messages import Message, TextPart
 from kb.models import Beginning, Chunk, FileList, MessageState, Mode, Passage, Place, Retrieval, Role, Unread
-from kb.prompts import HISTORY_TOKENS, chat_messages, is_chinese, knowledge_messages
+from kb.prompts import (
+    DEFAULT_WINDOW,
+    chat_messages,
+    cut_middle,
+    history_budget,
+    is_chinese,
+    knowledge_messages,
+)
+from kb.retrieval.ranking import estimate_tokens
 
 
 def passage(rank: int, text: str, page: int = 0, heading: str = "", context: str | None = None) -> Passage:
@@ -117,17 +125,76 @@ def test_unanswered_question_is_left_out() -> None:
     assert chat_messages("four", unanswered)[1:] == [("user", "four")]
 
 
-def test_history_keeps_the_latest_within_its_budget() -> None:
-    history = [
+def exchanges(count: int, tokens: int) -> list[Message]:
+    """Questions of so many tokens with short answers, numbered from 0."""
+    return [
         part
-        for number in range(6)
-        for part in (
-            message(Role.USER, f"{number} " + "字" * (HISTORY_TOKENS // 4)),
-            message(Role.ASSISTANT, f"{number}!"),
-        )
+        for number in range(count)
+        for part in (message(Role.USER, f"{number} " + "字" * tokens), message(Role.ASSISTANT, f"{number}!"))
     ]
+
+
+def tokens_of(messages: Sequence[tuple[str, str]]) -> int:
+    return sum(estimate_tokens(text) for _role, text in messages)
+
+
+@pytest.mark.parametrize("window", [None, 4_096, 32_768])
+def test_history_keeps_the_latest_within_the_window(window: int | None) -> None:
+    messages = chat_messages("now", exchanges(80, 500), window)
+    whole = window or DEFAULT_WINDOW
+    assert whole / 2 < tokens_of(messages) <= whole * 0.8  # some is left for the answer
+    told = [text.split()[0] for _role, text in messages[1:-1]]
+    assert told == [text for number in range(80 - len(told) // 2, 80) for text in (str(number), f"{number}!")]
+
+
+def test_passages_leave_less_room_for_the_history() -> None:
+    passages = [passage(rank, "字" * 1_000) for rank in (1, 2, 3)]
+    messages = knowledge_messages("now", exchanges(40, 500), found(passages), 8_192)
+    assert tokens_of(messages) <= 8_192 * 0.75
+    assert len(messages) < len(chat_messages("now", exchanges(40, 500), 8_192))
+
+
+def test_passages_that_fill_the_window_leave_no_history() -> None:
+    assert [role for role, _ in knowledge_messages("now", exchanges(1, 10), found([passage(1, "字" * 9_000)]))] == [
+        "system",
+        "user",
+    ]
+
+
+def test_history_of_a_large_window_is_bounded() -> None:
+    assert history_budget(1_000_000, 5_000) == 32_000
+    assert history_budget(1_000_000, 999_000) == 0
+
+
+@pytest.mark.parametrize("asked", [5, 100_000])
+def test_exchange_longer_than_the_window_is_cut_in_its_middle(asked: int) -> None:
+    history = [
+        *exchanges(1, 10),
+        message(Role.USER, "Read: " + "问" * asked + " the end"),
+        message(Role.ASSISTANT, "It says " + "字" * 100_000 + " at last"),
+    ]
+    messages = chat_messages("now", history)
+    (_, question), (_, answer) = messages[1:-1]
+    assert question.startswith("Read: ")
+    assert question.endswith(" the end")
+    assert answer.startswith("It says 字")
+    assert answer.endswith("字 at last")
+    assert "\n…\n" in answer
+    assert DEFAULT_WINDOW / 2 < tokens_of(messages) <= DEFAULT_WINDOW * 0.75
+
+
+def test_long_exchange_before_short_ones_is_cut_to_what_they_leave() -> None:
+    history = [message(Role.USER, "first"), message(Role.ASSISTANT, "字" * 100_000), *exchanges(1, 500)]
     told = chat_messages("now", history)[1:-1]
-    assert [text.split()[0] for _role, text in told] == ["3", "3!", "4", "4!", "5", "5!"]
+    assert [text[:5] for _role, text in told] == ["first", "字" * 5, "0 字字字", "0!"]
+
+
+@pytest.mark.parametrize("text", ["", "short", "字" * 100, "word " * 400, "字 word" * 100])
+@pytest.mark.parametrize("tokens", [0, 3, 50, 101])
+def test_cut_text_has_at_most_so_many_tokens(text: str, tokens: int) -> None:
+    cut = cut_middle(text, tokens)
+    assert cut == text or estimate_tokens(cut) <= max(tokens, 2)
+    assert (cut == text) is (estimate_tokens(text) <= tokens)
 
 
 @pytest.mark.parametrize(
