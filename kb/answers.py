@@ -24,7 +24,7 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb.answer_stream import START, AnswerStreams, Update
 from kb.answering import Begun, Event, ModelChosen, PassagesFound, Question, Retrieve, answer
-from kb.completions import ChatClient, Reasoning, TextPiece, TextWasReasoning
+from kb.completions import ChatClient, Reasoning, TextPiece, TextWasReasoning, Usage
 from kb.config import Settings
 from kb.conversations import Conversations, Streaming
 from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
@@ -44,7 +44,7 @@ SAVE_PAUSE_SECONDS = 1.0  # less than `ALIVE_SECONDS`
 log = structlog.get_logger()
 
 T = TypeVar("T")
-FindModel = Callable[[str], ChatModel | None]  # by the id that the user chose; see `ChatModels.resolve`
+FindModel = Callable[[UUID, str], ChatModel | None]  # for a user, by the id of a model; see `ChatModels.resolve`
 
 
 @dataclass(slots=True)
@@ -86,6 +86,7 @@ class _Running:
     stop_requested: bool = False
     began: float = field(default_factory=time.monotonic)
     first_token_ms: float = 0.0
+    tokens: Usage | None = None  # as the server counted them
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     is_begun: asyncio.Event = field(default_factory=asyncio.Event)  # the stream, or it is known not to be needed
     task: asyncio.Task[None] | None = None
@@ -108,6 +109,8 @@ class _Running:
                 self.text.add(event.text)
             case Reasoning():
                 self.reasoning.add(event.text)
+            case Usage():
+                self.tokens = event
             case TextWasReasoning():
                 # New objects, so that a batch on its way marks only the old ones as sent.
                 begun = self.question.begun.text if self.question.begun else ""
@@ -128,7 +131,8 @@ class _Running:
         if self.retrieval:
             parts += given_from(self.retrieval)
         if self.model:
-            parts.append(UsagePart(self.model, self.first_token_ms, self.elapsed_ms))
+            counted = (self.tokens.input_tokens, self.tokens.output_tokens) if self.tokens else (0, 0)
+            parts.append(UsagePart(self.model, self.first_token_ms, self.elapsed_ms, *counted))
         if self.error:
             parts.append(ErrorPart(self.error.code, self.error.values))
         return parts
@@ -189,7 +193,7 @@ class Answers:
             user_id=user_id,
             text=asked.question.content,
             mode=asked.answer.mode,
-            find_model=partial(self._find_model, wanted_model),
+            find_model=partial(self._find_model, user_id, wanted_model),
             scope=asked.answer.scope,
             history=asked.history,
             begun=Begun(text, asked.answer.reasoning, asked.answer.retrieval) if text else None,

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     openai_base_url: str = ""
     llm_model: str = ""
     llm_timeout_seconds: float = 60.0
+    secret_key: SecretStr = SecretStr("")  # encrypts the API keys in the database; empty: a file in ZHIWEN_HOME
 
     web_search_engine: WebSearchEngine = "ddgs"
     web_search_timeout_seconds: float = Field(15.0, gt=0)
@@ -88,24 +89,21 @@ class Settings(BaseSettings):
     @field_validator("openai_base_url", "embedding_base_url")
     @classmethod
     def _check_base_url(cls, value: str) -> str:
-        if not _is_web_address(value):
+        if not is_web_address(value):
             raise ValueError(N_("write it as https://host/v1"))
         return value.strip()
 
     @field_validator("searxng_url")
     @classmethod
     def _check_searxng_url(cls, value: str) -> str:
-        if not _is_web_address(value):
+        if not is_web_address(value):
             raise ValueError(N_("write it as http://host:8080"))
         return value.strip()
 
     @field_validator("openai_api_key", "embedding_api_key", "tavily_api_key", "brave_api_key", "bocha_api_key")
     @classmethod
     def _check_key(cls, value: SecretStr) -> SecretStr:
-        key = value.get_secret_value().strip()
-        if not (key.isascii() and key.isprintable()):
-            raise ValueError(N_("it contains a character that keys never contain; check for curly quotes"))
-        return SecretStr(key)
+        return clean_key(value)
 
     @field_validator("redis_url")
     @classmethod
@@ -179,7 +177,17 @@ class Settings(BaseSettings):
         return not (self.milvus_uri and self.redis_url)
 
 
-def _is_web_address(value: str) -> bool:
+def clean_key(value: SecretStr) -> SecretStr:
+    """An API key without the white space around it. Errors: `ValueError` for what no key contains, without the key."""
+    key = value.get_secret_value().strip()
+    if any(character.isspace() for character in key):
+        raise ValueError(N_("it contains a space or a line break; paste only the key, in one line"))
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(N_("it contains a character that keys never contain; check for curly quotes"))
+    return SecretStr(key)
+
+
+def is_web_address(value: str) -> bool:
     """Whether `value` is an http or https address, or empty."""
     import httpx
 

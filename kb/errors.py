@@ -6,9 +6,12 @@ KbError
 │   ├── UploadTooLarge
 │   ├── NotFound               it does not exist, or belongs to somebody else
 │   ├── NameTaken
+│   │   └── ProviderNameTaken
 │   ├── InvalidName
 │   ├── WrongState             the document is not in a state that allows this
 │   ├── AnswerRunning          one answer at a time in a conversation
+│   ├── ProviderInUse          knowledge bases need its embedding model
+│   ├── InvalidProvider        what was entered for a model provider cannot be right
 │   ├── EmbeddingMismatch      the knowledge base was built with another model
 │   └── UnknownEmbeddingModel  its name is none that this version knows
 ├── DocumentError              this file cannot be ingested; a retry alone does not help
@@ -35,6 +38,7 @@ KbError
 │   │   │   ├── PipFailed      pip said no reason that we understand
 │   │   │   └── PipStalled     pip was killed
 │   │   ├── ModelFilesDamaged  the built-in model's files are not those that were fetched
+│   │   ├── EmbeddingProviderGone
 │   │   └── HubUnreachable     FastEmbed cannot download its model
 │   ├── CleanUpFailed          what was deleted cannot be removed from the disk
 │   ├── FileMissing            the stored upload cannot be read
@@ -43,6 +47,7 @@ KbError
 ├── ModelError                 the chat or embedding model refused or failed
 │   ├── NoChatModel
 │   ├── ModelKeyRefused
+│   ├── ModelKeyLost           it was encrypted under another secret
 │   ├── ModelNotFound
 │   ├── ModelRateLimited
 │   ├── ModelTimeout
@@ -171,6 +176,10 @@ class NameTaken(UserError):
     remedy = N_("Choose another name.")
 
 
+class ProviderNameTaken(NameTaken):
+    message = N_("A provider named “{name}” already exists.")
+
+
 class InvalidName(UserError):
     message = N_("A name must have 1 to {limit} characters.")
     remedy = N_("Choose another name.")
@@ -188,6 +197,16 @@ class WrongState(UserError):
 class AnswerRunning(UserError):
     message = N_("Another answer is still being written in this conversation.")
     remedy = N_("Wait for it to finish or stop it, then ask again.")
+
+
+class ProviderInUse(UserError):
+    message = N_("“{name}” provides the embedding model of these knowledge bases: {names}.")
+    remedy = N_("Delete these knowledge bases first.")
+
+
+class InvalidProvider(UserError):
+    message = N_("{field} is not valid: {detail}.")
+    remedy = N_("Correct it and save again.")
 
 
 class EmbeddingMismatch(UserError):
@@ -338,6 +357,13 @@ class ModelFilesDamaged(EmbeddingUnavailable):
     remedy = N_("Delete the folder {folder}. Zhiwen then downloads the model again.")
 
 
+class EmbeddingProviderGone(EmbeddingUnavailable):
+    message = N_("The provider of the embedding model {model} was deleted.")
+    remedy = N_("Create a new knowledge base with another embedding model, and upload the files there.")
+    transient = False
+    retry_helps = False
+
+
 class HubUnreachable(EmbeddingUnavailable):
     message = N_("The embedding model {model} is not on this machine yet, and {host} cannot be reached.")
     remedy = N_("Set HF_ENDPOINT to a mirror, or let EMBEDDING_MODEL name a local folder with the ONNX model.")
@@ -370,17 +396,24 @@ class ModelError(KbError):
 
 class NoChatModel(ModelError):
     message = N_("No language model is connected.")
-    remedy = N_("Set OPENAI_API_KEY, OPENAI_BASE_URL and LLM_MODEL in .env and restart.")
+    remedy = N_("Add a provider on the Models page, or set OPENAI_API_KEY and LLM_MODEL in .env and restart.")
 
 
 class ModelKeyRefused(ModelError):
     message = N_("{host} refused the API key ({detail}).")
-    remedy = N_("Check the key in .env (OPENAI_API_KEY or EMBEDDING_API_KEY) and restart.")
+    remedy = N_(
+        "Check the key on the Models page, or in .env (OPENAI_API_KEY or EMBEDDING_API_KEY), which takes a restart."
+    )
+
+
+class ModelKeyLost(ModelError):
+    message = N_("The stored API key of {name} cannot be decrypted.")
+    remedy = N_("Enter it again on the Models page. SECRET_KEY or the file secret.key in ZHIWEN_HOME has changed.")
 
 
 class ModelNotFound(ModelError):
     message = N_("{host} has no model named {model} ({detail}).")
-    remedy = N_("Check the model's name in .env (LLM_MODEL or EMBEDDING_MODEL) and restart.")
+    remedy = N_("Choose another model, or check the name on the Models page or in .env (LLM_MODEL or EMBEDDING_MODEL).")
 
 
 class ModelRateLimited(ModelError):
@@ -398,7 +431,8 @@ class ModelTimeout(ModelError):
 class ModelUnreachable(ModelError):
     message = N_("{host} cannot be reached.")
     remedy = N_(
-        "Check OPENAI_BASE_URL (or EMBEDDING_BASE_URL), make sure that the model server is running, and try again."
+        "Make sure that the model server is running, and check its base URL on the Models page or in .env "
+        "(OPENAI_BASE_URL or EMBEDDING_BASE_URL)."
     )
     transient = True
 

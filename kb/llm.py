@@ -1,20 +1,24 @@
-"""Chat models: which ones there are to choose from."""
+"""Chat models: which ones there are for a user, and which one answers."""
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import monotonic
+from typing import Protocol
+from uuid import UUID
 
-import httpx
 import structlog
 
 from kb.config import Settings
-from kb.errors import N_, ModelError, ModelRefused, ModelTimeout, ModelUnreachable
-from kb.providers import OPENAI_BASE_URL, error_of_reply, host_of
+from kb.errors import DatabaseUnavailable, ModelError, ModelRefused, ModelTimeout
+from kb.providers.addresses import OPENAI_BASE_URL, host_of
+from kb.providers.connection import ChatModel, Connection, Source
+from kb.providers.listing import can_chat, can_embed, list_models
+
+__all__ = ["ChatModel", "ChatModels", "KnownModels", "Server"]
 
 log = structlog.get_logger()
 
@@ -24,184 +28,279 @@ PROBE_SECONDS = 0.5
 LIST_SECONDS = 3.0
 FRESH_SECONDS = 20.0
 RESOLVE_SECONDS = 10.0
-_NO_CHAT = re.compile(r"embed|rerank|\bbge-|whisper|tts-|dall-e", re.IGNORECASE)
+
+
+class Stored(Protocol):
+    """What SQL knows; see `kb.providers.store.Providers`."""
+
+    changes: int
+
+    def connections(self, user_id: UUID) -> Sequence[Connection]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class ChatModel:
-    """A model that can be asked. `id` is unique among all servers; `server` is the name that pages show."""
+class Look:
+    """What a server said last: the names of its models, or why it did not list them."""
 
-    name: str
-    base_url: str
-    server: str
-    is_local: bool = False
+    names: tuple[str, ...] = ()
+    error: ModelError | None = None
+    seen_at: datetime | None = None  # None until the first look has ended
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server with what is known of it."""
+
+    connection: Connection
+    look: Look
 
     @property
-    def id(self) -> str:
-        return f"{host_of(self.base_url)}/{self.name}"
+    def all_names(self) -> tuple[str, ...]:
+        """The names of its models: those that were named for it, else those that it lists."""
+        return () if self.connection.error else self.connection.names or self.look.names
 
     @property
-    def host(self) -> str:
-        return host_of(self.base_url)
+    def names(self) -> tuple[str, ...]:
+        """Of those that can chat. What `.env` names as a language model is one, whatever it is called."""
+        is_named = self.connection.source is Source.ENV and self.connection.names
+        return self.all_names if is_named else tuple(filter(can_chat, self.all_names))
+
+    @property
+    def embedding_names(self) -> tuple[str, ...]:
+        """Of those that can embed texts."""
+        return tuple(filter(can_embed, self.all_names))
+
+    @property
+    def models(self) -> tuple[ChatModel, ...]:
+        return tuple(map(self.connection.model, self.names))
+
+    @property
+    def error(self) -> ModelError | None:
+        """Why there is no model of it. That nobody answers at an address that nobody named is no error."""
+        if self.connection.is_local or self.connection.names:
+            return self.connection.error
+        return self.connection.error or self.look.error
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its models, or why it has none, are known."""
+        return bool(self.all_names or self.connection.error or self.look.seen_at)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownModels:
-    """What the last look at the servers found. `seen_at` is None until the first look has ended."""
+    """A user's servers, in the order in which their models are used: `.env`, then the user's own, then local ones."""
 
-    models: tuple[ChatModel, ...] = ()
-    error: ModelError | None = None
-    seen_at: datetime | None = None
+    servers: tuple[Server, ...] = ()
+
+    @property
+    def models(self) -> tuple[ChatModel, ...]:
+        return tuple(model for server in self.servers for model in server.models)
+
+    @property
+    def error(self) -> ModelError | None:
+        """Why there is no model at all, if a server that somebody named is to blame."""
+        if self.models:
+            return None
+        return next((server.error for server in self.servers if server.error), None)
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether there is no model yet, and a server still to be looked at."""
+        return not self.models and not all(server.is_known for server in self.servers)
+
+    @property
+    def seen_at(self) -> datetime | None:
+        """When a server was last asked for its list; None if none had to be."""
+        return max((server.look.seen_at for server in self.servers if server.look.seen_at), default=None)
+
+    @property
+    def must_choose(self) -> bool:
+        """Whether a model is only used once it is chosen, because nobody connected one."""
+        return all(server.connection.is_local for server in self.servers)
+
+    @property
+    def lists_models(self) -> bool:
+        """Whether any server has to be asked for its list, so that it can be asked again."""
+        return any(not server.connection.names for server in self.servers)
+
+    def find(self, wanted: str) -> ChatModel | None:
+        """The model with the id `wanted`, which may be on no list while its server is silent.
+
+        Errors: `ModelKeyLost` if it cannot be asked.
+        """
+        server_id, _, name = wanted.partition("/")
+        for server in self.servers:
+            if server.connection.id == server_id and name:
+                if server.connection.error:
+                    raise server.connection.error
+                if name in server.names or not server.all_names:
+                    return server.connection.model(name)
+        return None
+
+    def choose(self, wanted: str) -> ChatModel | None:
+        """The model `wanted`, else the first one that somebody connected; None if there is none.
+
+        Errors: `ModelError` when those servers do not list their models, which is not the same as no model.
+        """
+        if found := self.find(wanted):
+            return found
+        connected = (model for model in self.models if not model.is_local)
+        if first := next(connected, None):
+            return first
+        if error := next((server.error for server in self.servers if server.error), None):
+            raise error
+        return None
 
 
 class ChatModels:
-    """The models of the configured endpoint or, where none is set, of local servers that answer.
+    """The models of the endpoint in `.env`, of a user's providers, and of local servers that answer.
 
-    A thread of its own looks at the servers, so that a silent one delays no page. `known` never blocks: it returns the
-    last result and, if that is old, asks the thread for a new one.
+    Threads look at the servers, so that a silent one delays no page and no other server. `known` never waits for one:
+    it returns the last results and starts new looks where those are old.
     """
 
-    def __init__(self, settings: Settings, probe: Callable[[str, str, float], list[str]] | None = None) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, stored: Stored, probe: Callable[[str, str, float], list[str]] | None = None
+    ) -> None:
+        self._stored = stored
         self._probe = probe or list_models
-        self._base_url = settings.openai_base_url or OPENAI_BASE_URL
-        self._host = host_of(self._base_url)
-        self._known = KnownModels()
-        self._looks = 0
+        self._own = _connection_from_env(settings)
+        self._connections: dict[UUID, tuple[int, float, tuple[Connection, ...]]] = {}
+        self._looks: dict[tuple[str, str], Look] = {}  # by base URL and key
+        self._looking: set[tuple[str, str]] = set()
         self._looked = threading.Condition()
-        self._wake = threading.Event()
         self._closing = False
-        if self.is_named:
-            model = ChatModel(settings.llm_model, self._base_url, self._host)
-            self._known = KnownModels((model,), seen_at=datetime.now(UTC))
-
-    @property
-    def is_configured(self) -> bool:
-        return bool(self._settings.openai_base_url or self._settings.openai_api_key.get_secret_value())
-
-    @property
-    def is_named(self) -> bool:
-        """Whether the settings name the one model, so that no server has to be asked for its list."""
-        return self.is_configured and bool(self._settings.llm_model)
 
     def start(self) -> None:
-        """Start the thread and its first look."""
-        if not self.is_named:
-            self._wake.set()
-            threading.Thread(target=self._look_when_woken, name="chat-models", daemon=True).start()
+        """Begin the first look at the servers that all users share."""
+        self._look_where_old(self._shared())
 
     def close(self) -> None:
-        """End the thread; a look under way ends by its own timeout."""
+        """Begin no new look; one under way ends by its own timeout."""
         self._closing = True
-        self._wake.set()
 
-    def known(self) -> KnownModels:
-        """What the last look found; starts a new look if that is old."""
-        known = self._known
-        if known.seen_at and not self.is_named and (datetime.now(UTC) - known.seen_at).total_seconds() > FRESH_SECONDS:
-            self._wake.set()
-        return known
+    def known(self, user_id: UUID) -> KnownModels:
+        """What the last looks found; begins new ones where those are old. Errors: `DatabaseUnavailable`."""
+        connections = self._connections_of(user_id)
+        self._look_where_old(connection for connection in connections if not connection.names)
+        return self._known(connections)
 
-    def look_again(self) -> None:
-        """Forget the last result and have the thread look at the servers now."""
-        if not self.is_named:
-            self._known = KnownModels()
-            self._wake.set()
+    def check(self, user_id: UUID) -> KnownModels:
+        """As `known`, but it also looks at servers whose models are named: to show whether they respond."""
+        connections = self._connections_of(user_id)
+        self._look_where_old(connections)
+        return self._known(connections)
 
-    def choose(self, wanted: str) -> ChatModel | None:
-        """The model with the id `wanted`; else the configured one. A local model is only used if it was chosen.
-
-        Decides from what is known. A chosen model whose server is silent is still the chosen one: asking it says what
-        is wrong. Errors: `ModelError` when the configured endpoint does not list its models.
-        """
-        known = self.known()
-        for model in known.models:
-            if model.id == wanted:
-                return model
-        if known.models and self.is_configured:
-            return known.models[0]
-        if remembered := self._remembered(wanted):
-            return remembered
-        if known.error:
-            raise known.error
-        return None
-
-    def resolve(self, wanted: str) -> ChatModel | None:
-        """As `choose`, but waits for a look where nothing is known. For background threads. Errors: `ModelError`."""
-        if self.is_configured and not self._known.models and not self._remembered(wanted):
-            with self._looked:
-                looks = self._looks
-                self._wake.set()
-                if not self._looked.wait_for(lambda: self._looks > looks, RESOLVE_SECONDS):
-                    raise ModelTimeout(host=self._host, model="", seconds=f"{RESOLVE_SECONDS:g}")
-        return self.choose(wanted)
-
-    def refresh(self) -> None:
-        """Look at the servers, and wait for their replies."""
-        try:
-            models, error = self._look()
-        except Exception as defect:
-            # The thread must survive it: without a result, pages would wait for one for ever.
-            log.exception("chat_models.defect")
-            models, error = [], ModelRefused(host=self._host, model="", detail=type(defect).__name__)
+    def look_again(self, user_id: UUID) -> None:
+        """Forget the last results and look at the servers now."""
+        connections = self._connections_of(user_id, anew=True)
         with self._looked:
-            self._known = KnownModels(tuple(models), error, datetime.now(UTC))
-            self._looks += 1
+            for connection in connections:
+                self._looks.pop(_endpoint(connection), None)
+        self._look_where_old(connections)
+
+    def choose(self, user_id: UUID, wanted: str) -> ChatModel | None:
+        """Which model answers, as far as is known; for pages. See `KnownModels.choose`."""
+        return self.known(user_id).choose(wanted)
+
+    def resolve(self, user_id: UUID, wanted: str) -> ChatModel | None:
+        """Which model answers this user, who wants the one with the id `wanted` (empty: any). For background threads.
+
+        As `choose`, but reads the providers anew, and waits for looks where it depends on them. Errors: `ModelError`,
+        `DatabaseUnavailable`.
+        """
+        connections = self._connections_of(user_id, anew=True)
+        if found := self._known(connections).find(wanted):
+            return found
+        connected = [connection for connection in connections if not connection.is_local]
+        self._look_where_old(connection for connection in connected if not connection.names)
+        with self._looked:
+            if not self._looked.wait_for(lambda: self._is_decided(connected), RESOLVE_SECONDS):
+                silent = next(server for server in self._known(connected).servers if not server.is_known)
+                raise ModelTimeout(host=silent.connection.host, model="", seconds=f"{RESOLVE_SECONDS:g}")
+        return self._known(connections).choose(wanted)
+
+    def connection(self, user_id: UUID, server_id: str) -> Connection | None:
+        """A user's server by its id."""
+        found = (connection for connection in self._connections_of(user_id) if connection.id == server_id)
+        return next(found, None)
+
+    def _is_decided(self, connected: Sequence[Connection]) -> bool:
+        """Whether no look still to come can change which model is the first."""
+        for server in self._known(connected).servers:
+            if server.names:
+                return True
+            if not server.is_known:
+                return False
+        return True
+
+    def _connections_of(self, user_id: UUID, anew: bool = False) -> tuple[Connection, ...]:
+        changes, now = self._stored.changes, monotonic()
+        held = self._connections.get(user_id)
+        if held and held[0] == changes and now - held[1] < FRESH_SECONDS and not anew:
+            return held[2]
+        try:
+            own = tuple(self._stored.connections(user_id))
+        except DatabaseUnavailable:
+            if held is None:
+                raise
+            return held[2]
+        hosts = {connection.host for connection in own}
+        first = (self._own,) if self._own else ()
+        local = () if self._own else tuple(each for each in _local_connections() if each.host not in hosts)
+        connections = (*first, *own, *local)
+        self._connections[user_id] = changes, now, connections
+        return connections
+
+    def _shared(self) -> tuple[Connection, ...]:
+        if self._own:
+            return () if self._own.names else (self._own,)
+        return _local_connections()
+
+    def _known(self, connections: Sequence[Connection]) -> KnownModels:
+        return KnownModels(tuple(Server(each, self._looks.get(_endpoint(each), Look())) for each in connections))
+
+    def _look_where_old(self, connections: Iterator[Connection] | Sequence[Connection]) -> None:
+        oldest = datetime.now(UTC).timestamp() - FRESH_SECONDS
+        with self._looked:
+            for connection in connections:
+                endpoint = _endpoint(connection)
+                seen_at = self._looks.get(endpoint, Look()).seen_at
+                is_fresh = seen_at is not None and seen_at.timestamp() >= oldest
+                if is_fresh or endpoint in self._looking or self._closing or connection.error:
+                    continue
+                self._looking.add(endpoint)
+                threading.Thread(target=self._look, args=(connection,), name="chat-models", daemon=True).start()
+
+    def _look(self, connection: Connection) -> None:
+        base_url, key = _endpoint(connection)
+        try:
+            names = self._probe(base_url, key, PROBE_SECONDS if connection.is_local else LIST_SECONDS)
+            look = Look(tuple(names))
+        except ModelError as error:
+            look = Look(error=error)
+        except Exception as defect:
+            # Without a result, pages would wait for one for ever.
+            log.exception("chat_models.defect")
+            look = Look(error=ModelRefused(host=connection.host, model="", detail=type(defect).__name__))
+        with self._looked:
+            self._looks[base_url, key] = replace(look, seen_at=datetime.now(UTC))
+            self._looking.discard((base_url, key))
             self._looked.notify_all()
 
-    def _look_when_woken(self) -> None:
-        while self._wake.wait() and not self._closing:
-            self._wake.clear()
-            self.refresh()
 
-    def _remembered(self, wanted: str) -> ChatModel | None:
-        """The model that the id names, although no list holds it at the moment."""
-        host, _, name = wanted.partition("/")
-        if self.is_configured:
-            return ChatModel(name, self._base_url, self._host) if host == self._host and name else None
-        local = {host_of(base_url): (server, base_url) for server, base_url in LOCAL_SERVERS}
-        return ChatModel(name, local[host][1], local[host][0], is_local=True) if host in local and name else None
-
-    def _look(self) -> tuple[list[ChatModel], ModelError | None]:
-        if self.is_configured:
-            key = self._settings.openai_api_key.get_secret_value()
-            try:
-                names = self._probe(self._base_url, key, LIST_SECONDS)
-            except ModelError as error:
-                return [], error
-            return [ChatModel(name, self._base_url, self._host) for name in names], None
-        with ThreadPoolExecutor(len(LOCAL_SERVERS)) as pool:
-            names_of = pool.map(lambda server: self._probe_local(server[1]), LOCAL_SERVERS)
-            found = [
-                ChatModel(name, base_url, server, is_local=True)
-                for (server, base_url), names in zip(LOCAL_SERVERS, names_of, strict=True)
-                for name in names
-            ]
-            return found, None
-
-    def _probe_local(self, base_url: str) -> list[str]:
-        try:
-            return self._probe(base_url, "", PROBE_SECONDS)
-        except ModelError:
-            return []  # nobody said that there is a server
+def _connection_from_env(settings: Settings) -> Connection | None:
+    if not (settings.openai_base_url or settings.openai_api_key.get_secret_value()):
+        return None
+    base_url = settings.openai_base_url or OPENAI_BASE_URL
+    names = (settings.llm_model,) if settings.llm_model else ()
+    return Connection(Source.ENV, host_of(base_url), base_url, settings.openai_api_key, names)
 
 
-def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
-    """The chat models a server offers. Errors: `ModelError`."""
-    host = host_of(base_url)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    try:
-        reply = httpx.get(f"{base_url.rstrip('/')}/models", headers=headers, timeout=timeout_seconds)
-        names = [str(model["id"]) for model in reply.raise_for_status().json()["data"]]
-    except httpx.HTTPStatusError as error:
-        raise error_of_reply(
-            error.response.status_code, error.response.text, "", host, path=error.request.url.path, key=key
-        ) from error
-    except httpx.TimeoutException as error:
-        raise ModelTimeout(host=host, model="", seconds=f"{timeout_seconds:g}") from error
-    except httpx.HTTPError as error:
-        raise ModelUnreachable(host=host, model="") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelRefused(host=host, model="", detail=N_("this is not an OpenAI-compatible server")) from error
-    # Such a list names no kinds; these, by the habit of their makers, cannot chat.
-    return [name for name in names if not _NO_CHAT.search(name)]
+def _local_connections() -> tuple[Connection, ...]:
+    return tuple(Connection(Source.LOCAL, server, base_url) for server, base_url in LOCAL_SERVERS)
+
+
+def _endpoint(connection: Connection) -> tuple[str, str]:
+    return connection.base_url, connection.key.get_secret_value()

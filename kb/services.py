@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 import redis
 
@@ -13,13 +14,17 @@ from kb.answers import Answers
 from kb.config import Settings
 from kb.conversations import Conversations
 from kb.database import Database
-from kb.embedding import EmbeddingModels
+from kb.embedding import OF_PROVIDER, EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
 from kb.fetching import Fetcher, PageReader
 from kb.ingestion import Claims, Cleanup, Ingestion, models_in_use, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
 from kb.progress import ProgressBoard
+from kb.providers.connection import Purpose
+from kb.providers.keys import KeySafe
+from kb.providers.store import Providers
+from kb.providers.trials import Trials
 from kb.queue import Queue
 from kb.retrieval import Retriever
 from kb.users import Users
@@ -45,7 +50,9 @@ class Services:
     conversations: Conversations
     board: ProgressBoard
     retriever: Retriever
+    providers: Providers
     chat_models: ChatModels
+    model_trials: Trials
     web_search: WebSearch
 
     def pings(self) -> Mapping[str, Callable[[], str]]:
@@ -59,6 +66,11 @@ class Services:
     def embedding_models(self) -> list[str]:
         """The names of the embedding model for new knowledge bases, then of those of existing ones."""
         return list(dict.fromkeys([self.embeddings.default.name, *models_in_use(self.database)]))
+
+    def offered_embeddings(self, user_id: UUID) -> tuple[str, ...]:
+        """The embedding models that this user may choose for a new knowledge base, the preferred one first."""
+        chosen = self.providers.chosen_model(user_id, Purpose.EMBEDDING)
+        return tuple(dict.fromkeys([*([OF_PROVIDER + chosen] if chosen else []), *self.embeddings.offered()]))
 
     def models_to_warm(self) -> list[str]:
         """The embedding models of existing knowledge bases; before there are any, the default one."""
@@ -84,7 +96,8 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     client = kb_redis.connect(settings)
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
     files = FileStore(settings.uploads)
-    embeddings = EmbeddingModels(settings, threads=available_cpus())
+    providers = Providers(database, KeySafe(settings))
+    embeddings = EmbeddingModels(settings, available_cpus(), providers.connection)
     knowledge_bases = KnowledgeBases(database, queue)
     documents = Documents(database, files, vectors, queue)
     return Services(
@@ -102,7 +115,9 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         conversations=Conversations(database),
         board=ProgressBoard(client),
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, settings.models),
-        chat_models=ChatModels(settings),
+        providers=providers,
+        chat_models=ChatModels(settings, providers),
+        model_trials=Trials(settings),
         web_search=WebSearch(settings),
     )
 

@@ -8,11 +8,18 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from kb.database import Database
-from kb.database.tables import users
+from kb.database.tables import model_choices, users
 from kb.errors import NotFound
 from kb.models import Choices, User
+from kb.providers.connection import Purpose
 
 LOCAL_USER = "local"
+_CHAT_MODEL = sa.and_(model_choices.c.owner_id == users.c.id, model_choices.c.purpose == Purpose.CHAT.value)
+_LOCAL = (
+    sa.select(users.c.id, users.c.name, users.c.last_choices, model_choices.c.model)
+    .outerjoin(model_choices, _CHAT_MODEL)
+    .where(users.c.name == LOCAL_USER)
+)
 
 
 class Users:
@@ -23,13 +30,6 @@ class Users:
         """The one user of an installation without login, made at the first call."""
         return self._find_local() or self._create_local()
 
-    def choose_chat_model(self, user_id: UUID, chat_model: str) -> None:
-        """Remember which language model this user wants; empty: the configured one."""
-        statement = sa.update(users).where(users.c.id == user_id).values(chat_model=chat_model)
-        with self._database.write() as connection:
-            if connection.execute(statement).rowcount == 0:
-                raise NotFound(what="user")
-
     def remember_choices(self, user_id: UUID, choices: Choices) -> None:
         """Remember what this user chose last, for the next tab."""
         statement = sa.update(users).where(users.c.id == user_id).values(last_choices=choices.to_json())
@@ -39,8 +39,8 @@ class Users:
 
     def _find_local(self) -> User | None:
         with self._database.read() as connection:
-            row = connection.execute(sa.select(users).where(users.c.name == LOCAL_USER)).one_or_none()
-            return User(row.id, row.name, row.chat_model, Choices.from_json(row.last_choices)) if row else None
+            row = connection.execute(_LOCAL).one_or_none()
+        return User(row.id, row.name, row.model or "", Choices.from_json(row.last_choices)) if row else None
 
     def _create_local(self) -> User:
         try:

@@ -147,10 +147,10 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
     base = next((base for base in knowledge_bases if base.id == current.knowledge_base_id), None)
     st.header(_("What would you like to know?"), anchor=False)
     if current.mode is Mode.LLM:
-        known = services().chat_models.known()
+        known = services().chat_models.known(current_user().id)
         if known.error:
             show_error(known.error)
-        elif known.seen_at is None:
+        elif known.is_searching:
             st.write(_("Looking for language models…"))
         elif not has_model():
             st.info(connect_help(), icon=":material/power_off:")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.embedding import ModelState
+from kb.embedding import ModelState, full_name, provider_of
 from kb.embedding.e5 import E5
 from kb.embedding.minilm import MINILM
 from kb.embedding.models import BUILTIN_MODELS
@@ -125,13 +125,14 @@ def _draw_new_dialog(user: User) -> None:
     def create() -> None:
         with st.form("new_knowledge_base_form", border=False):
             st.text_input(_("Name"), key=NAME_KEY, placeholder=_("Any name, in any language"))
-            offered = services().embeddings.offered()
+            offered = services().offered_embeddings(user.id)
+            providers = {provider.id: provider.name for provider in services().providers.list(user.id)}
             st.radio(
                 _("Embedding model"),
                 offered,
                 key=MODEL_KEY,
                 format_func=_model_label,
-                captions=[_model_caption(name) for name in offered],
+                captions=[_model_caption(name, providers) for name in offered],
                 help=_("It finds passages by meaning. A knowledge base keeps its model."),
             )
             created = st.form_submit_button(
@@ -155,11 +156,13 @@ def _model_label(name: str) -> str:
         E5.name: _("Multilingual: Chinese, English and some 90 other languages"),
         MINILM.name: _("Fast: English only"),
     }
-    return labels.get(name, name)
+    return labels.get(name) or (full_name(name) if provider_of(name) else name)
 
 
-def _model_caption(name: str) -> str:
-    """What a built-in model is called, and its size if it is still to be downloaded."""
+def _model_caption(name: str, providers: dict[UUID, str]) -> str:
+    """Who provides a model; or what a built-in one is called, and its size if it is still to be downloaded."""
+    if provider_id := provider_of(name):
+        return providers.get(provider_id, "")
     status, model = services().embeddings.status(name), BUILTIN_MODELS.get(name)
     if status is None or model is None:
         return ""

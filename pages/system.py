@@ -25,7 +25,7 @@ from kb.vectors.connection import Server
 from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import live_fragment, missing_worker, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number
-from pages.ui.resources import health_monitor, local_services, services
+from pages.ui.resources import current_user, health_monitor, local_services, services
 
 REFRESH_SECONDS = 5.0
 FIRST_RESULTS_SECONDS = 0.5
@@ -94,7 +94,7 @@ def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
             yield from _milvus_limits(services().vectors.server)
     for name in services().embedding_models():
         yield from _embedding_failure(name)
-    if error := services().chat_models.known().error:
+    if error := services().chat_models.known(current_user().id).error:
         yield _failure(error)
 
 
@@ -199,7 +199,7 @@ def _worker(worker: WorkerInfo) -> _Row:
 
 def draw_models() -> None:
     _section(_("Models"))
-    known = services().chat_models.known()
+    known = services().chat_models.known(current_user().id)
     default, *others = services().embedding_models()
     rows = [_embedding_row(default, [_("for new knowledge bases")] if others else [])]
     rows += [_embedding_row(name) for name in others]
@@ -208,7 +208,7 @@ def draw_models() -> None:
     if hidden := known.models[SHOWN_MODELS:]:
         with st.expander(ngettext("{count} more language model", "{count} more language models", len(hidden))):
             st.html(f"<code>{html.escape(', '.join(model.name for model in hidden))}</code>")
-    if services().chat_models.is_named:
+    if not known.lists_models:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(_looked(known), help=None if known.models or known.error else connect_help())
@@ -217,8 +217,9 @@ def draw_models() -> None:
             key="look_again",
             type="tertiary",
             icon=":material/refresh:",
-            disabled=known.seen_at is None,
+            disabled=known.is_searching,
             on_click=services().chat_models.look_again,
+            args=(current_user().id,),
         )
 
 
@@ -229,7 +230,7 @@ def _embedding_row(name: str, facts: Sequence[str] = ()) -> _Row:
 
 def _looked(known: KnownModels) -> str:
     """What the last look for language models found, and when."""
-    if known.seen_at is None:
+    if known.is_searching or known.seen_at is None:
         return _("Looking for language models…")
     when = ago(known.seen_at)
     if known.error:

@@ -2,9 +2,10 @@
 
 from kb.embedding.fetching import ModelState, ModelStatus
 from kb.embedding.model import EmbeddingCache, EmbeddingModel, Vectors, require_same
-from kb.embedding.models import EmbeddingModels, full_name
+from kb.embedding.models import OF_PROVIDER, EmbeddingModels, full_name, provider_of
 
 __all__ = [
+    "OF_PROVIDER",
     "EmbeddingCache",
     "EmbeddingModel",
     "EmbeddingModels",
@@ -12,5 +13,6 @@ __all__ = [
     "ModelStatus",
     "Vectors",
     "full_name",
+    "provider_of",
     "require_same",
 ]

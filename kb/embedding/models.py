@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
+from uuid import UUID
 
 from kb.config import Settings
 from kb.embedding.builtin import BuiltinModel
@@ -10,29 +12,47 @@ from kb.embedding.e5 import E5
 from kb.embedding.fetching import ModelStatus, Report
 from kb.embedding.minilm import MINILM
 from kb.embedding.model import EmbeddingModel
-from kb.errors import N_, SetupError, UnknownEmbeddingModel
+from kb.errors import N_, EmbeddingProviderGone, SetupError, UnknownEmbeddingModel
+from kb.providers.connection import Connection
 
 # In the order in which they are offered.
 BUILTIN_MODELS = {model.name: model for model in (E5, MINILM)}
 # EMBEDDING_MODEL may also give the full name of a model that knowledge bases store under a shorter one.
 _STORED_NAMES = {f"builtin:{model.published.title}": model.name for model in BUILTIN_MODELS.values()}
 
+# Before the id of a provider's model, in the names that knowledge bases store.
+OF_PROVIDER = "provider:"
+
+Connect = Callable[[UUID], Connection | None]
+
 
 def full_name(name: str) -> str:
     """A model's name for people to read: what knowledge bases store, or for built-in models the full one."""
+    if name.startswith(OF_PROVIDER):
+        return name.partition("/")[2]
     builtin = BUILTIN_MODELS.get(name)
     return f"builtin:{builtin.published.title}" if builtin else name
+
+
+def provider_of(name: str) -> UUID | None:
+    """The provider that serves the model of this name, if it is one from the Models page."""
+    try:
+        return UUID(name.removeprefix(OF_PROVIDER).partition("/")[0]) if name.startswith(OF_PROVIDER) else None
+    except ValueError:
+        return None
 
 
 class EmbeddingModels:
     """Serves each model by the name that knowledge bases store. Safe to share among threads."""
 
-    def __init__(self, settings: Settings, threads: int) -> None:
-        """`threads` is for each model. Raises `SetupError` if EMBEDDING_MODEL cannot be served."""
+    def __init__(self, settings: Settings, threads: int, connect: Connect = lambda provider_id: None) -> None:
+        """`threads` is for each model; `connect` finds a provider. `SetupError` if EMBEDDING_MODEL cannot be served."""
         self._settings = settings
         self._threads = threads
+        self._connect = connect
         self._lock = Lock()
         self._built: dict[str, EmbeddingModel] = {}
+        self._of_providers: dict[str, tuple[Connection, EmbeddingModel]] = {}
         try:
             self._default = self.get(settings.embedding_model).name
         except UnknownEmbeddingModel as error:
@@ -55,13 +75,34 @@ class EmbeddingModels:
     def get(self, name: str) -> EmbeddingModel:
         """The one instance of this model. It loads, and connects to, nothing before its first use.
 
-        Raises `UnknownEmbeddingModel`, or `SetupError` if a setting is missing.
+        A provider's model is built anew when its address or key has changed. Raises `UnknownEmbeddingModel`,
+        `SetupError` if a setting is missing, `EmbeddingProviderGone`, `ModelKeyLost` or `DatabaseUnavailable`.
         """
+        if provider_id := provider_of(name):
+            return self._of_provider(provider_id, name)
         name = _STORED_NAMES.get(name, name)
         with self._lock:
             if name not in self._built:
                 self._built[name] = build_embedding_model(name, self._settings, self._threads)
             return self._built[name]
+
+    def _of_provider(self, provider_id: UUID, name: str) -> EmbeddingModel:
+        from kb.embedding.openai import OpenAIModel
+
+        model = full_name(name)
+        connection = self._connect(provider_id)
+        if connection is None:
+            raise EmbeddingProviderGone(model=model)
+        if connection.error:
+            raise connection.error
+        with self._lock:
+            held = self._of_providers.get(name)
+            if held and (held[0].base_url, held[0].key) == (connection.base_url, connection.key):
+                return held[1]
+            seconds = self._settings.llm_timeout_seconds
+            built = OpenAIModel(model, connection.key, connection.base_url, seconds, stored_name=name)
+            self._of_providers[name] = connection, built
+            return built
 
     def status(self, name: str) -> ModelStatus | None:
         """How far a built-in model is, in whichever process fetches it; None for other models."""

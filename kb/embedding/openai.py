@@ -27,8 +27,11 @@ class OpenAIModel:
     dense_weight = DENSE_WEIGHT
     is_remote = True
 
-    def __init__(self, model: str, api_key: SecretStr, base_url: str, timeout_seconds: float) -> None:
-        self.name = f"openai:{model}"
+    def __init__(
+        self, model: str, api_key: SecretStr, base_url: str, timeout_seconds: float, stored_name: str = ""
+    ) -> None:
+        """`stored_name` is what knowledge bases store, if it is not `openai:` with the model's own name."""
+        self.name = stored_name or f"openai:{model}"
         self._model = model
         self._api_key = api_key
         self._base_url = base_url or OPENAI_BASE_URL

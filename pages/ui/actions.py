@@ -33,7 +33,9 @@ _bar = st.components.v2.component(
 def draw_actions(message: Message, user_id: UUID, is_last: bool) -> int:
     """Draw the row of a message that is complete; returns the rank of the citation that was just opened, else 0."""
     key = f"actions-{message.id}"
-    result = _bar(key=key, data=[_data(message, is_last)], on_pressed_change=lambda: _act(message, user_id, key))
+    result = _bar(
+        key=key, data=[_data(message, user_id, is_last)], on_pressed_change=lambda: _act(message, user_id, key)
+    )
     match result.pressed:
         case {"action": "cite", "rank": int(rank)}:
             return rank
@@ -46,7 +48,7 @@ def draw_actions(message: Message, user_id: UUID, is_last: bool) -> int:
     return 0
 
 
-def _data(message: Message, is_last: bool) -> dict[str, object]:
+def _data(message: Message, user_id: UUID, is_last: bool) -> dict[str, object]:
     is_answer = message.role is Role.ASSISTANT
     is_complete = message.state is MessageState.DONE
     actions = ["regenerate"] if is_answer and (is_complete or is_last) else []
@@ -66,7 +68,7 @@ def _data(message: Message, is_last: bool) -> dict[str, object]:
         "side": "start" if is_answer else "end",
         "actions": actions,
         "isIncomplete": is_answer and is_last and not is_complete,
-        "models": _other_models(message) if "regenerate" in actions and message.model else [],
+        "models": _other_models(message, user_id) if "regenerate" in actions and message.model else [],
         "branch": _branch(message),
         "rating": message.rating.value,
         "ranks": [source.rank for source in message.sources.passages] if message.sources else [],
@@ -108,9 +110,9 @@ def _branch(message: Message) -> dict[str, object] | None:
     }
 
 
-def _other_models(message: Message) -> list[tuple[str, str]]:
+def _other_models(message: Message, user_id: UUID) -> list[tuple[str, str]]:
     """The models that may answer instead, as far as is known, by id and label."""
-    known = services().chat_models.known().models
+    known = services().chat_models.known(user_id).models
     others = [model for model in known if model.name != message.model]
     return [(model.id, f"{model.name} · {model.server}") for model in others[:MOST_MODELS]]
 

@@ -8,7 +8,9 @@ import streamlit as st
 
 from kb.errors import ModelError
 from kb.extracts import escape_markdown as escape
-from kb.models import KnowledgeBase, Mode
+from kb.llm import ChatModel, KnownModels
+from kb.models import KnowledgeBase, Mode, User
+from kb.providers.connection import Purpose
 from pages.ui.feedback import SIDEBAR, errors_flashed, errors_shown, live_fragment, redraw, redraw_parts
 from pages.ui.i18n import _, error_text
 from pages.ui.resources import current_user, services, warm_up
@@ -109,8 +111,9 @@ def _switch() -> None:
 
 def _draw_model() -> None:
     """The language model that answers. Local models are offered, and used only once chosen."""
-    known = services().chat_models.known()
-    if known.seen_at is None:
+    user = current_user()
+    known = services().chat_models.known(user.id)
+    if known.is_searching:
         _await_models()
         return
     if known.error:
@@ -120,14 +123,16 @@ def _draw_model() -> None:
         return
     if not known.models:
         st.caption(_("No language model is connected."), help=connect_help())
+        st.page_link("models.py", label=_("Connect a language model"), icon=":material/add:")
         return
-    models, is_configured = known.models, services().chat_models.is_configured
-    if is_configured and len(models) == 1:
-        st.caption(_("Language model: {name} ({server})").format(name=models[0].name, server=models[0].server))
+    if not known.must_choose and len(known.models) == 1:
+        model = known.models[0]
+        st.caption(_("Language model: {name} ({server})").format(name=model.name, server=model.server))
         return
-    labels = {model.id: f"{model.name} · {model.server}" for model in models}
-    options = list(labels) if is_configured else ["", *labels]
-    chosen = chosen_model()
+    labels = model_labels(known)
+    options = ["", *labels] if known.must_choose else list(labels)
+    answering = _answering(user, known)
+    chosen = answering.id if answering else ""
     st.session_state[MODEL_KEY] = chosen if chosen in options else options[0]
     st.selectbox(
         _("Language model"),
@@ -136,20 +141,25 @@ def _draw_model() -> None:
         key=MODEL_KEY,
         on_change=_choose_model,
         args=(options,),
-        help=_("These models run on this machine. Choose one to use it.") if models[0].is_local else None,
+        help=_("These models run on this machine. Choose one to use it.") if known.must_choose else None,
     )
+
+
+def model_labels(known: KnownModels) -> dict[str, str]:
+    """What a list shows for each model, by its id."""
+    return {model.id: f"{model.name} · {model.server}" for model in known.models}
 
 
 @live_fragment(LOOK_SECONDS)
 def _await_models() -> None:
     """Shown until the first look at the servers has ended."""
-    if services().chat_models.known().seen_at:
+    if not services().chat_models.known(current_user().id).is_searching:
         redraw()
     st.caption(_("Looking for language models…"))
 
 
 def _look_again() -> None:
-    services().chat_models.look_again()
+    services().chat_models.look_again(current_user().id)
     st.rerun()
 
 
@@ -160,31 +170,40 @@ def _choose_model(options: list[str]) -> None:
     state().choices += 1
     state().chat_model = chosen
     with errors_flashed():
-        services().users.choose_chat_model(current_user().id, chosen)
+        services().providers.choose_model(current_user().id, Purpose.CHAT, chosen)
         keep_choices()
     redraw_parts()
 
 
 def connect_help() -> str:
     return _(
-        "To connect a language model, set OPENAI_API_KEY and LLM_MODEL in the file .env (and OPENAI_BASE_URL for any "
-        "other server that speaks OpenAI's protocol, such as vLLM, FastChat, DeepSeek or Qwen), then restart. Or start "
-        "Ollama on this machine, and its models appear here."
+        "To connect a language model, add a provider on the Models page: DeepSeek, Qwen, OpenAI or any server that "
+        "speaks OpenAI's protocol, such as vLLM or FastChat. Or start Ollama on this machine, and its models appear "
+        "here."
     )
 
 
 def chosen_model() -> str:
     """The id of the model that this tab has chosen, else the one that the user chose last; may be empty."""
-    own = state().chat_model
-    return current_user().chat_model if own is None else own
+    return _wanted(current_user())
 
 
 def has_model() -> bool:
     """Whether there is a model to ask, as far as is known."""
+    user = current_user()
+    return _answering(user, services().chat_models.known(user.id)) is not None
+
+
+def _wanted(user: User) -> str:
+    own = state().chat_model
+    return user.chat_model if own is None else own
+
+
+def _answering(user: User, known: KnownModels) -> ChatModel | None:
     try:
-        return services().chat_models.choose(chosen_model()) is not None
+        return known.choose(_wanted(user))
     except ModelError:
-        return False
+        return None
 
 
 def _draw_recent() -> None:

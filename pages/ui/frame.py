@@ -17,6 +17,7 @@ PAGES = {
     "": ("chat.py", N_("Chat"), ":material/forum:"),
     "knowledge-bases": ("knowledge_bases.py", N_("Knowledge bases"), ":material/library_books:"),
     "testing": ("testing.py", N_("Retrieval testing"), ":material/experiment:"),
+    "models": ("models.py", N_("Models"), ":material/network_intelligence:"),
     "history": ("history.py", N_("History"), ":material/history:"),
     "system": ("system.py", N_("System"), ":material/monitor_heart:"),
 }

@@ -16,6 +16,9 @@ from kb.conversations import Conversations
 from kb.database import Database
 from kb.library import KnowledgeBases
 from kb.models import Choices, MessageState, Mode, Retrieval
+from kb.providers.connection import Purpose
+from kb.providers.keys import KeySafe
+from kb.providers.store import Providers
 from kb.users import Users
 from tests import real_services
 from tests.e2e.screen import SECONDS, OpenScreen, Screen
@@ -98,8 +101,10 @@ class Desk:
     """Changes the stored data of the local user without the pages."""
 
     def __init__(self, web: Web, models: ModelServer) -> None:
-        self._database = Database(load_settings(_env_file=None, zhiwen_home=web.home))
+        settings = load_settings(_env_file=None, zhiwen_home=web.home)
+        self._database = Database(settings)
         self._users = Users(self._database)
+        self._providers = Providers(self._database, KeySafe(settings))
         self._server = models.base_url.removeprefix("http://").removesuffix("/v1")
         self.user: UUID = self._users.local().id
 
@@ -125,7 +130,7 @@ class Desk:
         return f"/?conversation={conversation.id}"
 
     def choose_model(self, name: str) -> None:
-        self._users.choose_chat_model(self.user, f"{self._server}/{name}")
+        self._providers.choose_model(self.user, Purpose.CHAT, f"{self._server}/{name}")
 
     def close(self) -> None:
         self._database.close()

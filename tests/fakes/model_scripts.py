@@ -33,7 +33,8 @@ def _responses(*events: dict[str, Any]) -> list[str]:
     return [f"event: {value['type']}\n{_data(value)}" for value in events]
 
 
-_USAGE = {"usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}
+_USAGE = {"prompt_tokens": 7, "completion_tokens": 9, "total_tokens": 16}
+_USAGE_SO_FAR = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
 _THOUGHTS = "The user asks about refunds. Passage [2] is not relevant."
 
 STREAMS: dict[str, list[str]] = {
@@ -92,8 +93,20 @@ STREAMS: dict[str, list[str]] = {
     ],
     # Odd chunks.
     "azure": [_data({"id": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}), *said(ANSWER)],
-    "usage": [*said(ANSWER)[:-1], _data({"choices": [], **_USAGE}), DONE],
-    "usage-null-choices": [*said(ANSWER)[:-1], _data({"choices": None, **_USAGE}), DONE],
+    "usage": [*said(ANSWER)[:-1], _data({"choices": [], "usage": _USAGE}), DONE],
+    "usage-null-choices": [*said(ANSWER)[:-1], _data({"choices": None, "usage": _USAGE}), DONE],
+    "usage-each": [
+        event({"content": ANSWER[:10]}, usage=_USAGE_SO_FAR),
+        event({"content": ANSWER[10:]}, usage=_USAGE_SO_FAR),
+        event({}, "stop", usage=_USAGE),
+        DONE,
+    ],
+    "usage-in-choice": [
+        event({"content": ANSWER}),
+        _data({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": _USAGE}]}),
+        DONE,
+    ],
+    "choice-null": [_data({"choices": [None]}), *said(ANSWER)],
     "keepalive": [": PROCESSING\n\n", ": PROCESSING\n\n", *said(ANSWER)],
     "crlf": [part.replace("\n", "\r\n") for part in said(ANSWER)],
     "no-space": [part.replace("data: ", "data:") for part in said(ANSWER)],
@@ -123,7 +136,10 @@ RESPONSES: dict[str, list[str]] = {
         {"type": "response.reasoning_summary_text.delta", "delta": _THOUGHTS},
         {"type": "response.output_text.delta", "delta": ANSWER[:10]},
         {"type": "response.output_text.delta", "delta": ANSWER[10:]},
-        {"type": "response.completed", "response": {"status": "completed"}},
+        {
+            "type": "response.completed",
+            "response": {"status": "completed", "usage": {"input_tokens": 7, "output_tokens": 9}},
+        },
     ),
     "responses-cut-off": _responses(
         {"type": "response.output_text.delta", "delta": "The refund"},
@@ -132,6 +148,55 @@ RESPONSES: dict[str, list[str]] = {
     "responses-failed": _responses(
         {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "No capacity"}}},
     ),
+}
+
+# Options of a request that a model does not take, and the refusal: status and body.
+REFUSED_OPTIONS: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
+    "no-stream-options": {"stream_options": (400, {"error": {"message": "Unknown field: stream_options"}})},
+    "no-stream-options-422": {
+        "stream_options": (
+            422,
+            {"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted", "type": "extra"}]},
+        )
+    },
+    "no-stream-options-wordless": {"stream_options": (400, {"error": {"message": "Bad request"}})},
+    "no-temperature": {
+        "temperature": (
+            400,
+            {
+                "error": {
+                    "message": "Unsupported value: 'temperature' does not support 0.3 with this model. Only the "
+                    "default (1) value is supported.",
+                    "param": "temperature",
+                    "code": "unsupported_value",
+                }
+            },
+        )
+    },
+    "only-new-length": {
+        "max_tokens": (
+            400,
+            {
+                "error": {
+                    "message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+                    "'max_completion_tokens' instead.",
+                    "param": "max_tokens",
+                    "code": "unsupported_parameter",
+                }
+            },
+        )
+    },
+    "no-options": {
+        name: (400, {"error": {"message": f"Unrecognized request argument supplied: {name}"}})
+        for name in ("stream_options", "temperature", "max_tokens", "max_completion_tokens")
+    },
+    "bad-temperature": {"temperature": (400, {"error": {"message": "temperature is out of range [0, 0.2]"}})},
+    "bad-length": {
+        "max_tokens": (
+            400,
+            {"error": {"message": "Invalid max_tokens value, the valid range of max_tokens is [1, 8]"}},
+        )
+    },
 }
 
 _RESPONSES_ONLY = "This model is only supported in v1/responses and not in v1/chat/completions."

@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
 
-from tests.fakes.model_scripts import REPLIES, RESPONSES, STREAMS
+from tests.fakes.model_scripts import REFUSED_OPTIONS, REPLIES, RESPONSES, STREAMS
 
 EMBEDDINGS, CHAT, RESPONSES_PATH = "/v1/embeddings", "/v1/chat/completions", "/v1/responses"
 DIMENSION = 64
@@ -54,6 +54,7 @@ MODELS = (
     *EARLY_ENDS,
     *STREAMS,
     *REPLIES,
+    *REFUSED_OPTIONS,
 )
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -200,9 +201,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._embed(request)
         elif self.path == RESPONSES_PATH and request.behaviour in RESPONSES:
             self._play(RESPONSES[request.behaviour])
+        elif self.path == CHAT and (refusal := _refused_option(request)):
+            status, body = refusal
+            self._send_json(body, status)
         elif self.path == CHAT and request.behaviour in REPLIES:
-            status, content_type, body = REPLIES[request.behaviour]
-            self._send(status, content_type, body.encode())
+            status, content_type, text = REPLIES[request.behaviour]
+            self._send(status, content_type, text.encode())
         elif self.path == CHAT and request.behaviour in STREAMS:
             self._play(STREAMS[request.behaviour])
         elif self.path == CHAT:
@@ -312,6 +316,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+
+def _refused_option(request: Request) -> tuple[int, dict[str, Any]] | None:
+    refusals = REFUSED_OPTIONS.get(request.behaviour, {})
+    return next((refusal for name, refusal in refusals.items() if name in request.body), None)
 
 
 def answer(messages: list[dict[str, Any]]) -> str:

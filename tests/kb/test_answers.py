@@ -52,14 +52,14 @@ def model_server() -> Iterator[ModelServer]:
         yield server
 
 
-def build_answers(services: Services, server: ModelServer, **settings: object) -> Answers:
+def build_answers(services: Services, server: ModelServer, key: str = "", **settings: object) -> Answers:
     """The answers of one web process. The wanted id names a model of `server`; an empty one means no model."""
     return Answers(
         services.settings.model_copy(update=settings),
         services.redis,
         services.conversations,
         services.retriever.retrieve,
-        lambda wanted: ChatModel(wanted, server.base_url, "test") if wanted else None,
+        lambda _user, wanted: ChatModel(wanted, server.base_url, "test", key=SecretStr(key)) if wanted else None,
     )
 
 
@@ -168,6 +168,7 @@ def test_answer_streams_and_is_saved(chat: Chat) -> None:
     assert "".join(texts) == "You asked: What is Milvus?"
     message = chat.message(message_id)  # saved before the stream says so
     assert (message.state, message.content, message.model) == (MessageState.DONE, "".join(texts), "slow")
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (1, chat.server.requests[-1].tokens_sent)
     assert (
         chat.answers.read(chat.core.user, chat.run(message_id)).text == message.content
     )  # from the start, as a new tab reads it
@@ -365,7 +366,11 @@ def test_silent_model_times_out(core: Core, model_server: ModelServer) -> None:
 def test_unreachable_model_fails_the_answer(core: Core, model_server: ModelServer) -> None:
     services, gone = core.services, ChatModel("fake", f"http://127.0.0.1:{free_port()}/v1", "test")
     answers = Answers(
-        services.settings, services.redis, services.conversations, services.retriever.retrieve, lambda _: gone
+        services.settings,
+        services.redis,
+        services.conversations,
+        services.retriever.retrieve,
+        lambda _user, _wanted: gone,
     )
     chat = Chat(core, answers, model_server)
     assert chat.finished(chat.start("Question")).error.code == "model_unreachable"
@@ -375,7 +380,7 @@ def test_unreachable_model_fails_the_answer(core: Core, model_server: ModelServe
 def test_failed_model_list_keeps_the_passages(core: Core, fruit: UUID, model_server: ModelServer) -> None:
     services = core.services
 
-    def fail(_wanted: str) -> ChatModel | None:
+    def fail(_user: UUID, _wanted: str) -> ChatModel | None:
         raise ModelUnreachable(host="box", model="")
 
     answers = Answers(services.settings, services.redis, services.conversations, services.retriever.retrieve, fail)
@@ -393,7 +398,7 @@ def test_chat_without_a_model_fails(chat: Chat) -> None:
 
 
 def test_api_key_is_not_stored_with_the_error(core: Core, model_server: ModelServer) -> None:
-    answers = build_answers(core.services, model_server, openai_api_key=SecretStr("wrong"))
+    answers = build_answers(core.services, model_server, "wrong")
     chat = Chat(core, answers, model_server)
     message = chat.finished(chat.start("Question", "fake"))
     assert chat.server.requests[-1].key == "wrong"

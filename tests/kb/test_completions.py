@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pytest
+from pydantic import SecretStr
 
-from kb.completions import ChatClient, Piece, Reasoning, TextPiece, TextWasReasoning, Thoughts
+from kb.completions import ChatClient, Piece, Reasoning, TextPiece, TextWasReasoning, Thoughts, Usage
 from kb.errors import (
     ModelContextExceeded,
     ModelError,
@@ -22,12 +23,14 @@ from kb.errors import (
     ModelTimeout,
 )
 from kb.llm import ChatModel
+from kb.providers.connection import ModelSettings
 from tests.conftest import MakeSettings
 from tests.fakes.model_scripts import ANSWER, REPLIES, STREAMS
 from tests.fakes.model_server import ModelServer
 
 QUESTION = "What is it that you do?"
 KEY = "sk-secret-0123456789"
+MESSAGES = [("system", "Answer in English."), ("user", QUESTION)]
 THOUGHTS = "The user asks about refunds. Passage [2] is not relevant."
 
 
@@ -42,6 +45,7 @@ class Reply:
 
     def __init__(self, pieces: Sequence[Piece], error: ModelError | None = None) -> None:
         self.text = self.reasoning = ""
+        self.usage: Usage | None = None
         self.error = error
         for piece in pieces:
             match piece:
@@ -49,21 +53,26 @@ class Reply:
                     self.text += text
                 case Reasoning(text):
                     self.reasoning += text
+                case Usage():
+                    self.usage = piece
                 case TextWasReasoning():
                     self.text, self.reasoning = "", self.reasoning + self.text
 
 
 class Asker:
     def __init__(self, make_settings: MakeSettings, base_url: str) -> None:
-        self._settings = make_settings(openai_api_key=KEY, llm_timeout_seconds=10)
+        self._settings = make_settings(openai_api_key="sk-of-another-server", llm_timeout_seconds=10)
         self._base_url = base_url
 
-    def ask(self, *names: str, is_local: bool = False) -> list[Reply]:
+    def ask(self, *names: str, key: str = KEY, settings: ModelSettings | None = None) -> list[Reply]:
         """Ask each model, one after the other, with one client."""
+
+        def model(name: str) -> ChatModel:
+            return ChatModel(name, self._base_url, "test", key=SecretStr(key), settings=settings or ModelSettings())
 
         async def ask_all() -> list[Reply]:
             client = ChatClient(self._settings)
-            replies = [await self._ask(client, ChatModel(name, self._base_url, "test", is_local)) for name in names]
+            replies = [await self._ask(client, model(name)) for name in names]
             await client.close()
             return replies
 
@@ -77,7 +86,7 @@ class Asker:
     async def _ask(client: ChatClient, model: ChatModel) -> Reply:
         pieces: list[Piece] = []
         try:
-            async for piece in client.stream(model, [("user", QUESTION)]):
+            async for piece in client.stream(model, MESSAGES):
                 pieces.append(piece)
         except ModelError as error:
             return Reply(pieces, error)
@@ -99,6 +108,7 @@ WITH_REASONING = [
 ]
 WITHOUT_REASONING = [
     *("think-empty", "no-finish", "empty-finish", "no-done", "finish-eos", "finish-null", "stop-each"),
+    *("usage-each", "usage-in-choice", "choice-null"),
     *("azure", "usage", "usage-null-choices", "keepalive", "crlf", "no-space", "delta-null", "content-list", "refusal"),
     *("200-json", "200-json-as-stream", "200-stream-as-json"),
 ]
@@ -214,8 +224,8 @@ def test_silent_server_times_out(make_settings: MakeSettings, server: ModelServe
 # --- what is sent ---
 
 
-def test_local_model_never_sees_the_key(asker: Asker, server: ModelServer) -> None:
-    asker.ask("fake", is_local=True)
+def test_model_sees_its_own_key_only(asker: Asker, server: ModelServer) -> None:
+    asker.ask("fake", key="")
     asker.ask("fake")
     assert [request.key for request in server.requests] == ["none", KEY]
 
@@ -229,8 +239,80 @@ def test_name_of_a_model_does_not_choose_the_protocol(asker: Asker, server: Mode
 def test_model_for_responses_only_is_asked_there(asker: Asker, server: ModelServer) -> None:
     asker.ask("responses-only")
     assert [request.path for request in server.requests] == ["/v1/chat/completions", "/v1/responses"]
-    assert server.requests[-1].body["input"] == [{"role": "user", "content": QUESTION}]
+    assert server.requests[-1].body["input"] == [{"role": role, "content": text} for role, text in MESSAGES]
     assert server.requests[-1].body["store"] is False
+
+
+PROVIDED = ModelSettings(temperature=0.3, max_tokens=500, context_window=8_000, system_prompt="Be brief.")
+
+
+def test_settings_of_the_provider_are_applied(asker: Asker, server: ModelServer) -> None:
+    asker.ask("fake", settings=PROVIDED)
+    body = server.requests[-1].body
+    assert (body["temperature"], body["max_tokens"]) == (0.3, 500)
+    assert body["messages"][0] == {"role": "system", "content": "Be brief.\n\nAnswer in English."}
+    asker.ask("fake")
+    assert server.requests[-1].body.keys() == {"model", "messages", "stream", "stream_options"}
+
+
+def test_settings_reach_a_model_for_responses_only(asker: Asker, server: ModelServer) -> None:
+    asker.ask("responses-only", settings=PROVIDED)
+    body = server.requests[-1].body
+    assert (body["temperature"], body["max_output_tokens"]) == (0.3, 500)
+    assert body["input"][0]["content"].startswith("Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("name", "dropped"),
+    [
+        ("no-stream-options", {"stream_options"}),
+        ("no-stream-options-422", {"stream_options"}),
+        ("no-stream-options-wordless", {"stream_options"}),
+        ("no-temperature", {"temperature"}),
+        ("only-new-length", {"max_tokens"}),
+        ("no-options", {"stream_options", "temperature", "max_tokens", "max_completion_tokens"}),
+    ],
+)
+def test_refused_options_are_left_out_and_remembered(
+    asker: Asker, server: ModelServer, name: str, dropped: set[str]
+) -> None:
+    first, second = asker.ask(name, name, settings=PROVIDED)
+    assert (first.text, first.error) == (f"You asked: {QUESTION}", None)
+    assert (second.text, second.error) == (first.text, None)
+    last = server.requests[-1].body
+    assert dropped.isdisjoint(last)
+    if name == "only-new-length":
+        assert last["max_completion_tokens"] == PROVIDED.max_tokens
+    if name != "no-options":  # there, the second name for the length is refused too, once more
+        assert server.requests[-2].body.keys() == last.keys()
+
+
+@pytest.mark.parametrize("name", ["bad-temperature", "bad-length"])
+def test_value_out_of_range_is_told_and_not_dropped(asker: Asker, server: ModelServer, name: str) -> None:
+    (reply,) = asker.ask(name, settings=PROVIDED)
+    assert isinstance(reply.error, ModelRefused)
+    assert "range" in str(reply.error)
+    assert {"temperature", "max_tokens"} <= server.requests[-1].body.keys()
+
+
+def test_refusal_that_is_not_about_options_is_told_in_the_servers_words(asker: Asker, server: ModelServer) -> None:
+    error = asker.reply("400-plain").error
+    assert "System role not supported" in str(error)
+    assert len(server.requests) == 2
+    asker.reply("400-context")
+    assert len(server.requests) == 3  # asking again does not make it shorter
+
+
+@pytest.mark.parametrize("name", ["usage", "usage-null-choices", "usage-each", "usage-in-choice", "responses-only"])
+def test_tokens_are_counted_as_the_server_counts_them(asker: Asker, name: str) -> None:
+    assert asker.reply(name).usage == Usage(7, 9)
+
+
+def test_tokens_are_counted_for_answers_that_end_early(asker: Asker) -> None:
+    reply = asker.reply("cut-off")
+    assert isinstance(reply.error, ModelStopped)
+    assert reply.usage is not None
+    assert asker.reply("no-finish").usage is None
 
 
 def test_one_client_asks_many_times(asker: Asker) -> None:

@@ -15,7 +15,8 @@ from kb.completions import ChatClient
 from kb.embedding.openai import OpenAIModel
 from kb.environment import available_cpus, bypass_proxies, is_local
 from kb.errors import ModelError
-from kb.llm import ChatModel, list_models
+from kb.llm import ChatModel
+from kb.providers.listing import list_models
 from kb.vectors.connection import Connection
 from tests.conftest import MakeSettings
 from tests.fakes.model_server import ModelServer

@@ -13,6 +13,7 @@ from kb.config import load_settings
 from kb.errors import KbError, MilvusUnavailable, SetupError, fill, from_code
 from kb.health import check_health
 from kb.logs import configure_logs
+from kb.providers.connection import Purpose
 from kb.services import build_services
 from tests.conftest import Core, MakeSettings
 from tests.fakes.embedding import HashedWords
@@ -74,7 +75,7 @@ def test_models_are_the_default_and_those_in_use(core: Core) -> None:
 
 
 def test_local_user_keeps_the_chosen_model(core: Core) -> None:
-    core.services.users.choose_chat_model(core.user, "127.0.0.1:11434/qwen")
+    core.services.providers.choose_model(core.user, Purpose.CHAT, "127.0.0.1:11434/qwen")
     assert core.services.users.local().chat_model == "127.0.0.1:11434/qwen"
 
 
@@ -90,8 +91,8 @@ def test_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_repr_hides_keys(make_settings: MakeSettings) -> None:
-    settings = make_settings(openai_api_key="sk-very-secret", milvus_token="root:secret")
-    assert "secret" not in repr(settings)
+    settings = make_settings(openai_api_key="sk-very-hidden", milvus_token="root:hidden")
+    assert "hidden" not in repr(settings)
 
 
 def every_error() -> list[type[KbError]]:

@@ -163,13 +163,19 @@ def without_model(installation: Installation) -> Installation:
 Visit = Callable[..., Visitor]
 
 
+def models_are_known() -> bool:
+    """Whether every server was asked for its models."""
+    known = resources.services().chat_models.known(resources.current_user().id)
+    return all(server.is_known for server in known.servers)
+
+
 @pytest.fixture
 def visit(installation: Installation) -> Visit:
     """Opens a session at the chat, once the models are known; `visit("zh-CN", conversation=…)`."""
 
     def open_session(locale: str = "en-US", **query: str) -> Visitor:
         with suppress(KbError):  # an installation that cannot start has no models
-            wait_until(lambda: resources.services().chat_models.known().seen_at, what="the list of models")
+            wait_until(models_are_known, what="the list of models")
         return Visitor(locale, **query)
 
     return open_session

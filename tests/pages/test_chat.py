@@ -709,7 +709,7 @@ def test_answer_of_a_dead_process_is_interrupted(installation: Installation, vis
 
 
 @pytest.mark.parametrize(
-    ("locale", "text"), [("en-US", "To connect a language model, set OPENAI_API_KEY"), ("zh-CN", "要接入大模型")]
+    ("locale", "text"), [("en-US", "To connect a language model, add a provider"), ("zh-CN", "要接入大模型")]
 )
 def test_no_model_says_how_to_connect_one(locale: str, text: str, without_model: Installation, visit: Visit) -> None:
     visitor = visit(locale)

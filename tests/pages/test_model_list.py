@@ -9,9 +9,9 @@ import pytest
 
 from kb import llm
 from kb.models import Mode
-from pages.ui import resources
+from kb.providers import listing
 from tests.fakes.model_server import ModelServer
-from tests.pages.conftest import Installation
+from tests.pages.conftest import Installation, models_are_known
 from tests.pages.visitor import Visitor
 from tests.real_services import wait_until
 
@@ -19,7 +19,7 @@ from tests.real_services import wait_until
 @pytest.fixture
 def answering(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """The endpoint keeps its list of models to itself until this is set."""
-    answering, list_models = threading.Event(), llm.list_models
+    answering, list_models = threading.Event(), listing.list_models
 
     def wait(base_url: str, key: str, timeout_seconds: float) -> list[str]:
         assert answering.wait(60)
@@ -35,7 +35,7 @@ def test_chat_opens_while_the_endpoint_is_silent(answering: threading.Event) -> 
     visitor = Visitor()
     assert "Looking for language models…" in visitor.text()
     answering.set()
-    wait_until(lambda: resources.services().chat_models.known().seen_at, what="the list of models")
+    wait_until(models_are_known, what="the list of models")
     visitor.run()
     assert "Looking for language models…" not in visitor.text()
     assert visitor.app.selectbox(key="chat_model").options

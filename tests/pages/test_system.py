@@ -211,7 +211,7 @@ def test_look_again_finds_a_new_server(
     monkeypatch.setattr("kb.llm.LOCAL_SERVERS", (("Ollama", models.base_url),))
     monkeypatch.setattr("kb.llm.PROBE_SECONDS", 10)
     visitor.click("look_again")
-    wait_until(lambda: without_model.services.chat_models.known().models, what="the new list")
+    wait_until(lambda: without_model.services.chat_models.known(without_model.user).models, what="the new list")
     visitor.run()
     assert ">Ollama</span>" in visitor.text()
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from kb.config import Settings, load_settings
-from kb.embedding import EmbeddingModels
+from kb.embedding import EmbeddingModels, full_name
 from kb.embedding.e5 import E5
 from kb.embedding.fastembed import FastEmbedModel
 from kb.embedding.minilm import MINILM
 from kb.embedding.models import BUILTIN_MODELS
-from kb.errors import EmbeddingUnavailable, SetupError, UnknownEmbeddingModel
+from kb.embedding.openai import OpenAIModel
+from kb.errors import EmbeddingProviderGone, EmbeddingUnavailable, ModelKeyLost, SetupError, UnknownEmbeddingModel
+from kb.providers.connection import Connection, Source
+from tests.fakes.model_server import DIMENSION, ModelServer
 
 
 def _settings(model: str, **values: object) -> Settings:
@@ -103,3 +108,43 @@ def test_choosing_a_model_imports_no_heavy_packages() -> None:
     )
     found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def test_model_of_a_provider_is_asked_with_its_own_key() -> None:
+    provider_id = uuid4()
+    name = f"provider:{provider_id}/BAAI/bge-m3"
+    connections: dict[UUID, Connection] = {}
+    models = EmbeddingModels(_settings("openai:m", openai_api_key="k"), 1, connections.get)
+    assert full_name(name) == "BAAI/bge-m3"
+    with pytest.raises(EmbeddingProviderGone, match="BAAI/bge-m3"):
+        models.get(name)
+    with ModelServer() as server:
+
+        def connect(key: str, error: ModelKeyLost | None = None) -> None:
+            connections[provider_id] = Connection(
+                Source.USER, "Mine", server.base_url, SecretStr(key), provider_id=provider_id, error=error
+            )
+
+        connect("first")
+        model = models.get(name)
+        assert isinstance(model, OpenAIModel)
+        assert (model.name, model.dimension, models.get(name)) == (name, DIMENSION, model)
+        model.close()
+        connect("second")  # the key was changed on the Models page
+        changed = models.get(name)
+        assert isinstance(changed, OpenAIModel)
+        changed.embed_question("tea")
+        changed.close()
+        assert [(request.key, request.body["model"]) for request in server.requests] == [
+            ("first", "BAAI/bge-m3"),
+            ("second", "BAAI/bge-m3"),
+        ]
+        connect("", ModelKeyLost(name="Mine"))
+        with pytest.raises(ModelKeyLost):
+            models.get(name)
+
+
+@pytest.mark.parametrize("name", ["provider:", "provider:7/m", "provider:of-a-later-version"])
+def test_name_of_no_provider_is_unknown(name: str) -> None:
+    with pytest.raises(UnknownEmbeddingModel):
+        EmbeddingModels(_settings("builtin"), threads=1).get(name)

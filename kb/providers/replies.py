@@ -1,4 +1,4 @@
-"""OpenAI-compatible servers, for chat and for embedding: their addresses and their errors."""
+"""What OpenAI-compatible servers reply when they refuse or fail, as our errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from http.client import responses as REASONS
-from urllib.parse import urlsplit
 
 from kb.errors import (
     N_,
@@ -22,10 +21,7 @@ from kb.errors import (
     ModelTimeout,
     ModelUnreachable,
 )
-
-OPENAI_BASE_URL = "https://api.openai.com/v1"
-CONNECT_SECONDS = 5.0
-NO_KEY = "none"  # what a server gets that needs no key, because the client insists on one
+from kb.providers.addresses import NO_KEY
 
 _DETAIL_LENGTH = 300
 _LOOKS_SECRET = re.compile(r"\b(?:sk|pk|key)-[\w*-]{4,}|Bearer\s+\S+")
@@ -41,11 +37,6 @@ _TOO_LONG = re.compile(
 )
 # By name, because the OpenAI client raises those of httpx or of httpx2, whichever it was given.
 _BROKEN_OFF = frozenset({"ReadError", "RemoteProtocolError", "WriteError", "CloseError", "EndOfStream"})
-
-
-def host_of(base_url: str) -> str:
-    """host:port of the base URL (empty: OpenAI's own), without any user or password in it."""
-    return urlsplit(base_url or OPENAI_BASE_URL).netloc.rpartition("@")[2]
 
 
 def translate_openai_error(

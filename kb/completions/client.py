@@ -1,0 +1,149 @@
+"""Asks chat models over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kb.completions.options import LENGTH, NEW_LENGTH, TEMPERATURE, KnownOptions, with_system_prompt
+from kb.completions.pieces import Piece, Reasoning, TextPiece, TextWasReasoning, Usage
+from kb.completions.reading import DONE, Event, read_events
+from kb.completions.thoughts import Thoughts
+from kb.config import Settings
+from kb.errors import N_, ModelStopped, ModelStreamBroken, ModelTimeout
+from kb.llm import ChatModel
+from kb.prompts import ChatMessage
+from kb.providers import CONNECT_SECONDS, NO_KEY, translate_openai_error
+
+if TYPE_CHECKING:
+    import openai
+
+_AT_LIMIT, _FILTERED, _GAVE_UP = N_("length limit reached"), N_("content filter"), N_("the server gave up")
+# Reasons to finish that leave an answer incomplete: OpenAI's, and those that other servers have added.
+_EARLY_ENDS = {
+    "length": _AT_LIMIT,
+    "max_tokens": _AT_LIMIT,
+    "max_output_tokens": _AT_LIMIT,
+    "model_length": _AT_LIMIT,
+    "model_context_window_exceeded": _AT_LIMIT,
+    "content_filter": _FILTERED,
+    "sensitive": _FILTERED,
+    "insufficient_system_resource": _GAVE_UP,
+    "network_error": _GAVE_UP,
+    "error": _GAVE_UP,
+    "abort": _GAVE_UP,
+}
+_RESPONSES_ONLY = "v1/responses"  # OpenAI names this path when a model does not take chat completions
+
+
+def preload() -> None:
+    """Import what a first answer needs: the OpenAI client takes half a second or more."""
+    import openai
+    import openai.resources.chat.completions  # noqa: F401
+
+
+class ChatClient:
+    """Asks chat models, and keeps the connections to their servers. Belongs to one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
+        self._options = KnownOptions()
+
+    async def stream(self, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncGenerator[Piece, None]:
+        """The model's answer, piece by piece, under the settings of its provider. Errors: `ModelError`."""
+        await asyncio.to_thread(preload)  # an import on the event loop would hold up all other answers
+        thoughts, reason, has_text = Thoughts(), "", False
+        usage: Usage | None = None
+        try:
+            async for event in self._ask(model, messages):
+                if event.finish and not (event.finish == DONE and reason):
+                    reason = event.finish
+                usage = event.usage or usage  # some servers count in every event: the last one is right
+                pieces = [Reasoning(event.reasoning)] if event.reasoning else []
+                for piece in [*pieces, *thoughts.split(event.text)]:
+                    has_text = _has_text(piece, has_text)
+                    yield piece
+        except Exception as error:
+            translated = translate_openai_error(
+                error,
+                model.name,
+                model.host,
+                timeout_seconds=self._settings.llm_timeout_seconds,
+                streaming=has_text,
+            )
+            # Some servers keep the connection open after the end of the answer.
+            if not (reason and isinstance(translated, ModelTimeout)):
+                raise translated from error
+        for piece in thoughts.end():
+            has_text = _has_text(piece, has_text)
+            yield piece
+        if usage:
+            yield usage
+        if not reason:
+            # The server closed the connection in good order, but never said that the answer is complete.
+            raise ModelStreamBroken(host=model.host, model=model.name)
+        if reason in _EARLY_ENDS or not has_text:
+            detail = _EARLY_ENDS.get(reason, N_("no text"))
+            raise ModelStopped(host=model.host, model=model.name, detail=detail)
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.close()
+        self._clients.clear()
+
+    async def _ask(self, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncIterator[Event]:
+        import openai
+
+        client = self._client_for(model)
+        prompted = with_system_prompt(messages, model.settings.system_prompt)
+        sent: Any = [{"role": role, "content": text} for role, text in prompted]
+        options = self._options.of(model)
+        while True:
+            try:
+                async with client.chat.completions.with_streaming_response.create(
+                    model=model.name, messages=sent, stream=True, **options
+                ) as reply:
+                    self._options.note_accepted(model, options)
+                    async for event in read_events(reply.iter_bytes(), model):
+                        yield event
+            except openai.APIStatusError as error:
+                if _RESPONSES_ONLY in error.message:
+                    break
+                fewer = self._options.without_refused(model, options, error)
+                if fewer is None:
+                    raise
+                options = fewer
+            else:
+                return
+        length = options.get(LENGTH, options.get(NEW_LENGTH, openai.omit))
+        async with client.responses.with_streaming_response.create(
+            model=model.name,
+            input=sent,
+            stream=True,
+            store=False,
+            temperature=options.get(TEMPERATURE, openai.omit),
+            max_output_tokens=length,
+        ) as reply:
+            async for event in read_events(reply.iter_bytes(), model):
+                yield event
+
+    def _client_for(self, model: ChatModel) -> openai.AsyncOpenAI:
+        import openai
+
+        key = model.key.get_secret_value()
+        if (model.base_url, key) not in self._clients:
+            self._clients[model.base_url, key] = openai.AsyncOpenAI(
+                base_url=model.base_url,
+                api_key=key or NO_KEY,
+                max_retries=0,
+                timeout=openai.Timeout(self._settings.llm_timeout_seconds, connect=CONNECT_SECONDS),
+            )
+        return self._clients[model.base_url, key]
+
+
+def _has_text(piece: Piece, before: bool) -> bool:
+    if isinstance(piece, TextWasReasoning):
+        return False
+    return before or (isinstance(piece, TextPiece) and not piece.text.isspace())

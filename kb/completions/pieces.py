@@ -1,0 +1,33 @@
+"""The pieces of a model's answer, as they arrive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What the model thinks before, or while, it answers."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextWasReasoning:
+    """All text so far was reasoning: its closing tag came without an opening one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How many tokens the whole request and the whole answer took, as the server counts them. Comes last, if at all."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+Piece = TextPiece | Reasoning | TextWasReasoning | Usage

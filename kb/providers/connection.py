@@ -1,0 +1,94 @@
+"""A server to ask, and how: what of a provider its models need to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from kb.errors import ModelError
+from kb.providers.addresses import host_of
+
+NO_SECRET = SecretStr("")
+
+
+class Purpose(StrEnum):
+    """What a model is chosen for."""
+
+    CHAT = "chat"
+    EMBEDDING = "embedding"  # of the documents of new knowledge bases
+
+
+class Source(StrEnum):
+    """Who named a server."""
+
+    USER = "user"  # on the Models page
+    ENV = "env"  # OPENAI_BASE_URL, OPENAI_API_KEY and LLM_MODEL
+    LOCAL = "local"  # nobody: it was found on this machine
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """How a provider's models are asked. None: whatever the server does by itself."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None  # of an answer
+    context_window: int | None = None  # tokens of prompt and answer together
+    system_prompt: str = ""
+
+
+SERVERS_OWN = ModelSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatModel:
+    """A model that can be asked. `id` is unique among all servers; `server` is the name that pages show."""
+
+    name: str
+    base_url: str
+    server: str
+    is_local: bool = False
+    key: SecretStr = NO_SECRET
+    settings: ModelSettings = SERVERS_OWN
+    provider_id: UUID | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.provider_id or host_of(self.base_url)}/{self.name}"
+
+    @property
+    def host(self) -> str:
+        return host_of(self.base_url)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A server that a user's questions may go to. `names`, if any, are its models: it need not list them."""
+
+    source: Source
+    server: str  # the name that pages show
+    base_url: str
+    key: SecretStr = field(default=NO_SECRET, repr=False)
+    names: tuple[str, ...] = ()
+    settings: ModelSettings = SERVERS_OWN
+    provider_id: UUID | None = None
+    error: ModelError | None = None  # why it cannot be asked at all
+
+    @property
+    def id(self) -> str:
+        """What the ids of its models begin with."""
+        return str(self.provider_id or host_of(self.base_url))
+
+    @property
+    def host(self) -> str:
+        return host_of(self.base_url)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it was found, and not named: its models are used only once chosen."""
+        return self.source is Source.LOCAL
+
+    def model(self, name: str) -> ChatModel:
+        return ChatModel(name, self.base_url, self.server, self.is_local, self.key, self.settings, self.provider_id)

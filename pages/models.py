@@ -1,0 +1,257 @@
+"""Models: the servers that are connected, whether they respond, and which model does what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import streamlit as st
+
+from kb.embedding import full_name
+from kb.errors import KbError, ModelError, ModelRefused
+from kb.extracts import escape_markdown as escape
+from kb.llm import KnownModels, Server
+from kb.models import User
+from kb.providers.connection import Purpose, Source
+from kb.providers.store import Provider
+from kb.providers.trials import Trial
+from pages.ui.chat_sidebar import chosen_model, model_labels
+from pages.ui.feedback import confirm, errors_flashed, errors_shown, live_fragment, redraw, show_error
+from pages.ui.i18n import _, error_text, ngettext, number
+from pages.ui.provider_form import draw_provider_form
+from pages.ui.resources import current_user, services
+from pages.ui.state import keep_choices, state
+
+BUSY_SECONDS, IDLE_SECONDS = 0.7, 20.0
+SHOWN_MODELS = 6
+
+
+def main() -> None:
+    st.header(_("Models"), anchor=False)
+    with errors_shown():
+        draw_page(current_user())
+
+
+def draw_page(user: User) -> None:
+    known = services().chat_models.check(user.id)
+    if not _shown(known) and not known.is_searching:
+        draw_first_steps(user)
+        return
+    draw_servers(user, known)
+    if known.models or any(server.embedding_names for server in known.servers):
+        draw_choices(user, known)
+
+
+def draw_first_steps(user: User) -> None:
+    st.write(
+        _(
+            "No language model is connected. Add the provider whose models you use, such as DeepSeek or Qwen: with its "
+            "API key, Zhiwen finds the models. Or start Ollama on this machine, and its models appear here."
+        )
+    )
+    st.caption(_("Without one, knowledge-base Q&A still shows the best passages and marks the matching sentences."))
+    _draw_add_button(user, primary=True)
+
+
+def _shown(known: KnownModels) -> list[Server]:
+    """Local servers are only worth showing where one answers: nobody said that there is any."""
+    return [server for server in known.servers if not server.connection.is_local or server.names]
+
+
+# --- servers ---
+
+
+def draw_servers(user: User, known: KnownModels) -> None:
+    trials = services().model_trials
+
+    def busy(now: KnownModels) -> bool:
+        return now.is_searching or any(_is_busy(each, trials.last(each.connection)) for each in _shown(now))
+
+    was_busy = busy(known)
+
+    @live_fragment(BUSY_SECONDS if was_busy else IDLE_SECONDS)
+    def draw() -> None:
+        now = services().chat_models.check(user.id)
+        if busy(now) != was_busy:
+            redraw()
+        providers = {str(provider.id): provider for provider in services().providers.list(user.id)}
+        for server in _shown(now):
+            _draw_server(user, server, providers.get(server.connection.id))
+        if now.is_searching:
+            st.caption(_("Looking for language models…"))
+
+    draw()
+    _draw_add_button(user, primary=not known.models)
+
+
+def _draw_server(user: User, server: Server, provider: Provider | None) -> None:
+    connection = server.connection
+    with st.container(border=True, key=f"server-{connection.id}"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"line-server-{connection.id}"):
+            st.markdown(f"**{escape(connection.server)}**  \n{_place(server)}")
+            trial = services().model_trials.last(connection)
+            st.button(
+                _("Test"),
+                key=f"test_provider-{connection.id}",
+                icon=":material/network_check:",
+                disabled=trial is not None and trial.ended_at is None,
+                on_click=_test,
+                args=(server,),
+                help=_("Ask one of its models a short question."),
+            )
+            if provider and st.button(_("Edit"), key=f"edit_provider-{connection.id}", icon=":material/edit:"):
+                draw_provider_form(user, provider)
+            if provider and st.button(_("Delete…"), key=f"delete_provider-{connection.id}", icon=":material/delete:"):
+                _confirm_delete(user, provider)
+        st.markdown("  \n".join(_states(server, trial)))
+        if names := server.all_names:
+            st.caption(escape(_list(names)))
+        if connection.source is Source.ENV:
+            st.caption(
+                _("Set in .env: change OPENAI_BASE_URL, OPENAI_API_KEY and LLM_MODEL there, then restart Zhiwen.")
+            )
+
+
+def _is_busy(server: Server, trial: Trial | None) -> bool:
+    """Whether its state will change by itself in a moment."""
+    is_checked = server.look.seen_at or server.connection.error
+    return not is_checked or (trial is not None and trial.ended_at is None)
+
+
+def _states(server: Server, trial: Trial | None) -> Iterator[str]:
+    """Markdown: what the last look found, and the last test."""
+    look, error = server.look, server.connection.error or server.look.error
+    if error is None and look.seen_at is None:
+        yield _state("gray", "hourglass_empty", _("Checking…"))
+    elif error is None:
+        count = ngettext("Connected, {count} model", "Connected, {count} models", len(look.names))
+        yield _state("green", "check_circle", count)
+    elif server.connection.names and type(error) is ModelRefused:
+        yield _state("gray", "help", _("It responds, but does not list its models. Test it to be sure."))
+    else:
+        yield _failure(error)
+    if trial and trial.ended_at is None:
+        yield _state("gray", "hourglass_top", _("Testing…"))
+    elif trial and trial.error:
+        yield _failure(trial.error)
+    elif trial:
+        answered = _("{model} answered within {seconds} s").format(
+            model=trial.model, seconds=number(trial.seconds, digits=1)
+        )
+        yield _state("green", "check_circle", answered)
+
+
+def _state(colour: str, icon: str, text: str) -> str:
+    return f":{colour}[:material/{icon}: {escape(text)}]"
+
+
+def _failure(error: KbError) -> str:
+    message, remedy = error_text(error)
+    return f"{_state('red', 'error', message)} {escape(remedy)}"
+
+
+def _place(server: Server) -> str:
+    """Markdown: where the server is, and who named it."""
+    origins = {
+        Source.USER: "",
+        Source.ENV: f":gray-badge[{_('from .env')}]",
+        Source.LOCAL: f":gray-badge[{_('found on this machine')}]",
+    }
+    return " ".join(filter(None, [escape(server.connection.host), origins[server.connection.source]]))
+
+
+def _list(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:SHOWN_MODELS])
+    hidden = len(names) - SHOWN_MODELS
+    return _("{names} and {count} more").format(names=shown, count=hidden) if hidden > 0 else shown
+
+
+def _draw_add_button(user: User, primary: bool) -> None:
+    if st.button(
+        _("Add a provider"), key="add_provider", icon=":material/add:", type="primary" if primary else "secondary"
+    ):
+        draw_provider_form(user)
+
+
+def _test(server: Server) -> None:
+    """Test the model that answers, if it is one of this server, else its first one."""
+    server_id, _slash, name = chosen_model().partition("/")
+    services().model_trials.start(server.connection, name if server_id == server.connection.id else "")
+    redraw()
+
+
+def _confirm_delete(user: User, provider: Provider) -> None:
+    question = _("Delete “{name}” with its API key? Conversations keep their answers.").format(
+        name=escape(provider.name)
+    )
+    confirm(_("Delete provider"), question, _("Delete"), lambda: _delete(user, provider), "confirm_delete_provider")
+
+
+def _delete(user: User, provider: Provider) -> None:
+    with errors_flashed():
+        services().providers.delete(user.id, provider.id)
+
+
+# --- which model does what ---
+
+
+def draw_choices(user: User, known: KnownModels) -> None:
+    st.subheader(_("Which model does what"), anchor=False)
+    labels = model_labels(known)
+    try:
+        answering = known.choose(chosen_model())
+    except ModelError as error:
+        show_error(error)
+        answering = None
+    unset = {"": _("None: show the best passages")} if known.must_choose else {}
+    _draw_choice(_("Answers"), Purpose.CHAT, unset | labels, answering.id if answering else "")
+    _draw_embedding_choice(user, known)
+
+
+def _draw_embedding_choice(user: User, known: KnownModels) -> None:
+    """Of providers only: what `.env` and this machine offer is chosen by EMBEDDING_MODEL."""
+    own = [server for server in known.servers if server.connection.source is Source.USER]
+    labels = {
+        f"{server.connection.id}/{name}": f"{name} · {server.connection.server}"
+        for server in own
+        for name in server.embedding_names
+    }
+    chosen = services().providers.chosen_model(user.id, Purpose.EMBEDDING)
+    if labels or chosen:
+        _draw_choice(
+            _("Embedding the files of new knowledge bases"),
+            Purpose.EMBEDDING,
+            {"": full_name(services().embeddings.default.name)} | labels,
+            chosen,
+            _("You can still choose another model when you create a knowledge base. An existing one keeps its model."),
+        )
+
+
+def _draw_choice(label: str, purpose: Purpose, labels: dict[str, str], chosen: str, caption: str = "") -> None:
+    if chosen not in labels:  # its server does not respond at the moment
+        labels = labels | {chosen: chosen.partition("/")[2] or _("None")}
+    key = f"model_for_{purpose}"
+    st.session_state[key] = chosen
+    st.selectbox(
+        label,
+        list(labels),
+        format_func=lambda each: labels.get(each, each),
+        key=key,
+        on_change=_choose,
+        args=(purpose, key, list(labels)),
+    )
+    if caption:
+        st.caption(caption)
+
+
+def _choose(purpose: Purpose, key: str, options: list[str]) -> None:
+    chosen = st.session_state[key]
+    if chosen not in options:  # a label that has changed since, which nobody has chosen
+        return
+    with errors_flashed():
+        services().providers.choose_model(current_user().id, purpose, chosen)
+        if purpose is Purpose.CHAT:
+            state().chat_model = chosen  # for this tab, which may have chosen another one before
+            keep_choices()
+
+
+main()

@@ -1,0 +1,147 @@
+"""The dialog in which a provider is added or changed."""
+
+from __future__ import annotations
+
+import streamlit as st
+from pydantic import SecretStr
+
+from kb.models import User
+from kb.providers import CUSTOM, PRESETS
+from kb.providers.connection import SERVERS_OWN, ModelSettings
+from kb.providers.store import HOTTEST, NAME_CHARACTERS, PROMPT_CHARACTERS, Provider, ProviderDraft
+from pages.ui.feedback import close_dialog_if, dialog, errors_flashed
+from pages.ui.i18n import _
+from pages.ui.resources import services
+
+PRESET_KEY, NAME_KEY, URL_KEY, API_KEY = "provider_preset", "provider_name", "provider_url", "provider_key"
+MODELS_KEY, TEMPERATURE_KEY, LENGTH_KEY = "provider_models", "provider_temperature", "provider_max_tokens"
+WINDOW_KEY, PROMPT_KEY = "provider_context_window", "provider_system_prompt"
+LONGEST_WINDOW = 10_000_000
+
+
+def draw_provider_form(user: User, provider: Provider | None = None) -> None:
+    """Open the dialog: for a new provider, or to change one."""
+    _fill(provider)
+
+    @dialog(_("Edit provider") if provider else _("Add a provider"))
+    def edit() -> None:
+        if provider is None:
+            st.selectbox(
+                _("Provider"),
+                list(PRESETS),
+                format_func=lambda preset: _(PRESETS[preset].name) if preset in PRESETS else "…",
+                key=PRESET_KEY,
+                on_change=_take_preset,
+            )
+        st.text_input(_("Name"), key=NAME_KEY, max_chars=NAME_CHARACTERS)
+        st.text_input(_("Base URL"), key=URL_KEY, placeholder="https://host/v1")
+        st.text_input(
+            _("API key"),
+            key=API_KEY,
+            type="password",
+            autocomplete="off",
+            placeholder=_("Stored; leave this empty to keep it") if provider and provider.has_key else "",
+            help=_("It is stored encrypted and never shown again. Servers on your own machine mostly need none."),
+        )
+        with st.expander(_("Models and settings")):
+            _draw_settings()
+        saved = st.button(_("Save"), key="save_provider", type="primary", on_click=_save, args=(user, provider))
+        close_dialog_if(saved)
+
+    edit()
+
+
+def _draw_settings() -> None:
+    st.text_area(
+        _("Models"),
+        key=MODELS_KEY,
+        height=90,
+        help=_("One name in each line. Empty: all chat models that the server lists."),
+    )
+    left, right = st.columns(2)
+    left.number_input(
+        _("Temperature"),
+        min_value=0.0,
+        max_value=HOTTEST,
+        step=0.1,
+        key=TEMPERATURE_KEY,
+        value=None,
+        placeholder=_("The server's own"),
+    )
+    right.number_input(
+        _("Longest answer"),
+        min_value=1,
+        max_value=LONGEST_WINDOW,
+        step=256,
+        key=LENGTH_KEY,
+        value=None,
+        placeholder=_("The server's own"),
+        help=_("In tokens. An answer that reaches it is cut off."),
+    )
+    st.number_input(
+        _("Context window"),
+        min_value=1,
+        max_value=LONGEST_WINDOW,
+        step=1024,
+        key=WINDOW_KEY,
+        value=None,
+        placeholder=_("Not known"),
+        help=_("In tokens: how much the model can read at once, as its maker states."),
+    )
+    st.text_area(
+        _("System prompt"),
+        key=PROMPT_KEY,
+        max_chars=PROMPT_CHARACTERS,
+        height=120,
+        help=_("The model reads it before Zhiwen's own instructions."),
+    )
+
+
+def _fill(provider: Provider | None) -> None:
+    """What the fields show when the dialog opens; the key is never shown."""
+    first = next(iter(PRESETS.values()))
+    settings = provider.settings if provider else SERVERS_OWN
+    st.session_state.update(
+        {
+            PRESET_KEY: first.id,
+            NAME_KEY: provider.name if provider else _(first.name),
+            URL_KEY: provider.base_url if provider else first.base_url,
+            API_KEY: "",
+            MODELS_KEY: "\n".join(provider.model_names) if provider else "",
+            TEMPERATURE_KEY: settings.temperature,
+            LENGTH_KEY: settings.max_tokens,
+            WINDOW_KEY: settings.context_window,
+            PROMPT_KEY: settings.system_prompt,
+        }
+    )
+
+
+def _take_preset() -> None:
+    preset = PRESETS.get(st.session_state[PRESET_KEY])
+    if preset:
+        st.session_state[NAME_KEY] = "" if preset.id == CUSTOM else _(preset.name)
+        st.session_state[URL_KEY] = preset.base_url
+
+
+def _save(user: User, provider: Provider | None) -> None:
+    chosen = st.session_state
+    key = chosen[API_KEY]
+    draft = ProviderDraft(
+        name=chosen[NAME_KEY],
+        preset=provider.preset if provider else chosen[PRESET_KEY],
+        base_url=chosen[URL_KEY],
+        key=SecretStr(key) if key.strip() else None,
+        model_names=tuple(chosen[MODELS_KEY].splitlines()),
+        settings=ModelSettings(
+            temperature=chosen[TEMPERATURE_KEY],
+            max_tokens=chosen[LENGTH_KEY],
+            context_window=chosen[WINDOW_KEY],
+            system_prompt=chosen[PROMPT_KEY],
+        ),
+    )
+    with errors_flashed():
+        if provider:
+            services().providers.change(user.id, provider.id, draft)
+        else:
+            services().providers.add(user.id, draft)
+        chosen[API_KEY] = ""
