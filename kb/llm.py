@@ -15,7 +15,7 @@ import structlog
 from kb.config import Settings
 from kb.errors import DatabaseUnavailable, ModelError, ModelRefused, ModelTimeout
 from kb.providers.addresses import OPENAI_BASE_URL, host_of
-from kb.providers.connection import ChatModel, Connection, Source
+from kb.providers.connection import ChatModel, Connection, Purpose, Source
 from kb.providers.listing import can_chat, can_embed, list_models
 
 __all__ = ["ChatModel", "ChatModels", "KnownModels", "Server"]
@@ -36,6 +36,7 @@ class Stored(Protocol):
     changes: int
 
     def connections(self, user_id: UUID) -> Sequence[Connection]: ...
+    def chosen_model(self, user_id: UUID, purpose: Purpose) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,16 @@ class ChatModels:
                 silent = next(server for server in self._known(connected).servers if not server.is_known)
                 raise ModelTimeout(host=silent.connection.host, model="", seconds=f"{RESOLVE_SECONDS:g}")
         return self._known(connections).choose(wanted)
+
+    def resolve_rewriting(self, user_id: UUID, answering: ChatModel) -> ChatModel:
+        """Which model rewrites this user's follow-up questions: the one chosen for it, else the one that answers."""
+        wanted = self._stored.chosen_model(user_id, Purpose.REWRITING)
+        if not wanted or wanted == answering.id:
+            return answering
+        try:
+            return self._known(self._connections_of(user_id)).find(wanted) or answering
+        except ModelError:
+            return answering  # its key is lost: the answer need not wait for that
 
     def connection(self, user_id: UUID, server_id: str) -> Connection | None:
         """A user's server by its id."""

@@ -204,6 +204,13 @@ def draw_choices(user: User, known: KnownModels) -> None:
         answering = None
     unset = {"": _("None: show the best passages")} if known.must_choose else {}
     _draw_choice(_("Answers"), Purpose.CHAT, unset | labels, answering.id if answering else "")
+    _draw_choice(
+        _("Rewriting follow-up questions"),
+        Purpose.REWRITING,
+        {"": _("The model that answers")} | labels,
+        services().providers.chosen_model(user.id, Purpose.REWRITING),
+        _("A small, fast model is enough: before searching, it turns “And in 2024?” into a question of its own."),
+    )
     _draw_embedding_choice(user, known)
 
 

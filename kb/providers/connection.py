@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     """What a model is chosen for."""
 
     CHAT = "chat"
+    REWRITING = "rewriting"  # of follow-up questions, before retrieval
     EMBEDDING = "embedding"  # of the documents of new knowledge bases
 
 

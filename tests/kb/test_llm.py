@@ -20,7 +20,7 @@ from kb.errors import (
     ModelUnreachable,
 )
 from kb.llm import ChatModel, ChatModels
-from kb.providers.connection import Connection, ModelSettings, Source
+from kb.providers.connection import Connection, ModelSettings, Purpose, Source
 from kb.providers.listing import list_models
 from tests.conftest import MakeSettings
 from tests.fakes.model_server import ModelServer
@@ -62,6 +62,7 @@ class Stored:
         self.reads = 0
         self.is_down = False
         self.of: dict[UUID, list[Connection]] = {}
+        self.rewriting = ""
 
     def add(self, port: int, *names: str, user: UUID = USER, error: ModelError | None = None) -> Connection:
         connection = Connection(
@@ -83,6 +84,10 @@ class Stored:
         if self.is_down:
             raise DatabaseUnavailable(detail="gone")
         return self.of.get(user_id, [])
+
+    def chosen_model(self, user_id: UUID, purpose: Purpose) -> str:
+        assert purpose is Purpose.REWRITING
+        return self.rewriting
 
 
 @pytest.fixture
@@ -398,3 +403,15 @@ def test_provider_whose_key_is_lost_is_not_asked(opened: Open, stored: Stored) -
     with pytest.raises(ModelKeyLost):  # it was chosen: another model must not answer in its place
         models.resolve(USER, f"{lost.id}/a")
     assert "http://box:1/v1" not in servers.looks
+
+
+def test_model_for_rewriting_is_the_chosen_one_else_that_of_the_answer(opened: Open, stored: Stored) -> None:
+    provider = stored.add(1, "large", "small")
+    models = opened(Servers())
+    answering = models.resolve(USER, f"{provider.id}/large")
+    assert answering is not None
+    assert models.resolve_rewriting(USER, answering) == answering
+    stored.rewriting = f"{provider.id}/small"
+    assert models.resolve_rewriting(USER, answering).name == "small"
+    stored.rewriting = f"{uuid4()}/gone"
+    assert models.resolve_rewriting(USER, answering) == answering

@@ -120,13 +120,13 @@ def test_deleted_provider_takes_the_choices_of_its_models_along(
 ) -> None:
     gone, kept = providers.add(user, DRAFT), providers.add(user, replace(DRAFT, name="Other"))
     providers.choose_model(user, Purpose.CHAT, f"{gone}/a")
-    providers.choose_model(user, Purpose.EMBEDDING, f"{kept}/a")
+    providers.choose_model(user, Purpose.REWRITING, f"{kept}/a")
     providers.delete(user, gone)
     with pytest.raises(NotFound):
         providers.delete(user, gone)
     assert [provider.id for provider in providers.list(user)] == [kept]
     assert providers.chosen_model(user, Purpose.CHAT) == ""
-    assert providers.chosen_model(user, Purpose.EMBEDDING) == f"{kept}/a"
+    assert providers.chosen_model(user, Purpose.REWRITING) == f"{kept}/a"
 
 
 def test_provider_that_knowledge_bases_need_is_not_deleted(providers: Providers, library: Library) -> None:

@@ -178,7 +178,9 @@ def test_models_are_chosen_by_purpose(visitor: Visitor, without_model: Installat
     look(visitor)
     provider_id, services, user = added_id(without_model), without_model.services, without_model.user
     visitor.choose("model_for_chat", f"{provider_id}/slow")
+    visitor.choose("model_for_rewriting", f"{provider_id}/fake")
     assert services.providers.chosen_model(user, Purpose.CHAT) == f"{provider_id}/slow"
+    assert services.providers.chosen_model(user, Purpose.REWRITING) == f"{provider_id}/fake"
     visitor.go_to("chat")
     assert visitor.app.selectbox(key="chat_model").value == f"{provider_id}/slow"
 
