@@ -19,6 +19,8 @@ _LOST = (
     N_("New documents rank too low in lexical search (BM25)."),
     # milvus_bm25: postings in arrays, remembered terms
     N_("Lexical search takes about ten times the memory, and the first question after a start takes seconds."),
+    # milvus_filtered: search_filtered
+    N_("A question that is limited to a few documents misses passages of them."),
     # milvus_storage: seal, read_whole
     N_("A search can miss chunks that were just stored."),
     # milvus_storage: DurableLog, synced, ending_after, in_turn
@@ -43,9 +45,9 @@ def patch(installed: str) -> None:
         remedy = f"Install the tested version: pip install milvus-lite=={TESTED_VERSION}"
         print("WARNING:", warning, *lost, remedy, file=sys.stderr, flush=True)
         return
-    from kb.local import milvus_bm25, milvus_storage
+    from kb.local import milvus_bm25, milvus_filtered, milvus_storage
 
-    for owner, name, replacement in chain(milvus_bm25.patches(), milvus_storage.patches()):
+    for owner, name, replacement in chain(milvus_bm25.patches(), milvus_filtered.patches(), milvus_storage.patches()):
         setattr(owner, name, replacement)
 
 

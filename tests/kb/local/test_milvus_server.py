@@ -16,8 +16,8 @@ from tests.real_services import ROOT
 PROBE = """
 import json, sys
 from itertools import chain
-from kb.local import milvus_bm25, milvus_server, milvus_storage
-patches = chain(milvus_bm25.patches(), milvus_storage.patches())
+from kb.local import milvus_bm25, milvus_filtered, milvus_server, milvus_storage
+patches = chain(milvus_bm25.patches(), milvus_filtered.patches(), milvus_storage.patches())
 targets = {(owner, name): getattr(owner, name) for owner, name, _ in patches}
 milvus_server.patch(sys.argv[1])
 print(json.dumps([getattr(owner, name) is not original for (owner, name), original in targets.items()]))
@@ -38,7 +38,7 @@ def test_installed_and_pinned_version_is_the_tested_one() -> None:
 
 def test_tested_version_gets_all_patches() -> None:
     patched, log = run_patch(TESTED_VERSION)
-    assert len(patched) == 23
+    assert len(patched) == 24
     assert all(patched)
     assert log == ""
 
