@@ -29,7 +29,7 @@ from benchmarks.question_sets import SCRIPTS, Article, Question, QuestionSet, in
 from kb import lexical
 from kb.embedding import EmbeddingModel
 from kb.models import KnowledgeBase, RetrievalProfile, Route, Scope
-from kb.retrieval import FOREIGN_SHARE
+from kb.retrieval.search import FOREIGN_SHARE
 
 TIMED_QUESTIONS = 500
 INGESTION_SECONDS = 3600.0

@@ -12,6 +12,7 @@ KbError
 │   ├── AnswerRunning          one answer at a time in a conversation
 │   ├── ProviderInUse          knowledge bases need its embedding model
 │   ├── InvalidProvider        what was entered for a model provider cannot be right
+│   ├── TooManyDocuments       more are chosen than one question can search
 │   ├── EmbeddingMismatch      the knowledge base was built with another model
 │   └── UnknownEmbeddingModel  its name is none that this version knows
 ├── DocumentError              this file cannot be ingested; a retry alone does not help
@@ -169,6 +170,11 @@ class UploadTooLarge(UserError):
 class NotFound(UserError):
     message = N_("This {what} no longer exists, or you do not have access to it.")
     remedy = N_("Go back to the list and refresh the page.")
+
+
+class TooManyDocuments(UserError):
+    message = N_("{count} documents are chosen; one question can search {most} at most.")
+    remedy = N_("Choose fewer documents, or whole knowledge bases.")
 
 
 class NameTaken(UserError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby, pairwise
 from statistics import median
+from uuid import UUID
 
 from kb import lexical
 from kb.models import FileList, Passage, Retrieval
@@ -173,7 +174,7 @@ def _names(files: FileList, chinese: bool) -> str:
     lines = [f"- {_as_text(name)}" for name in files.names]
     if len(lines) < files.total:
         lines.append("- …")
-    head = count_files(files.total, chinese) + ("：" if chinese else ":")
+    head = count_files(files, chinese) + ("：" if chinese else ":")
     if files.which:
         head = f"您指的是哪个文件？{head}" if chinese else f"Which file do you mean? {head}"
     return "\n".join([head, "", *lines])
@@ -181,9 +182,9 @@ def _names(files: FileList, chinese: bool) -> str:
 
 def _beginnings(retrieval: Retrieval) -> str:
     """The first passage of each file, line by line; its headings stand above it."""
-    firsts: dict[str, Passage] = {}
+    firsts: dict[UUID, Passage] = {}
     for passage in retrieval.passages:
-        firsts.setdefault(passage.document_name, passage)
+        firsts.setdefault(passage.chunk.document_id, passage)
     quotes = []
     for passage in firsts.values():
         titles = {title.strip() for title in passage.chunk.heading.split(" > ")}

@@ -303,18 +303,20 @@ class RouteHit:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a text stands: its document, page (0: none) and heading path."""
+    """Where a text stands: its document, page (0: none) and heading path; its knowledge base, if several were asked."""
 
     document_name: str = ""
     page: int = 0
     heading: str = ""
+    knowledge_base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A chunk that retrieval returned, with its scores and ranks; `context` is its text with its neighbours'.
 
-    `also_in` names the other places that hold the same text and were found, too.
+    `also_in` names the other places that hold the same text and were found, too. `knowledge_base` is the name of the
+    passage's one, if several were asked.
     """
 
     chunk: Chunk
@@ -327,17 +329,19 @@ class Passage:
     lexical: RouteHit | None = None
     context: str = ""
     also_in: tuple[Place, ...] = ()
+    knowledge_base: str = ""
 
     @property
     def place(self) -> Place:
-        return Place(self.document_name, self.chunk.page, self.chunk.heading)
+        return Place(self.document_name, self.chunk.page, self.chunk.heading, self.knowledge_base)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a retrieval: its name, how long it took, how many candidates it left, and why, if it matters.
 
-    `note` is an English text for the translators; `note_values` fills its `{names}`.
+    `note` is an English text for the translators; `note_values` fills its `{names}`. `knowledge_base` is the name of
+    the one that the step was taken in, if several were asked; it is empty for steps of all together.
     """
 
     name: str = ""
@@ -345,6 +349,7 @@ class Step:
     remaining: int = 0
     note: str = ""
     note_values: dict[str, str] = field(default_factory=dict)
+    knowledge_base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +358,7 @@ class Trace:
 
     steps: tuple[Step, ...] = ()
     profile: RetrievalProfile = field(default_factory=RetrievalProfile)
-    milliseconds: float = 0.0  # from the question to the passages; the routes run side by side
+    milliseconds: float = 0.0  # from the question to the passages; routes and knowledge bases are asked side by side
     terms: tuple[str, ...] = ()
 
     @property
@@ -364,14 +369,17 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class FileList:
-    """The names of the first files of a knowledge base, by name, and how many there are in all.
+    """The names of the first files that can be asked, by name, and how many there are in all.
 
-    `which`: the question means one of them and does not say which.
+    If several `knowledge_bases` were asked, each name begins with that of its knowledge base. `is_chosen`: the question
+    was limited to these files. `which`: it means one of them and does not say which.
     """
 
     names: tuple[str, ...] = ()
     total: int = 0
     which: bool = False
+    knowledge_bases: int = 1
+    is_chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

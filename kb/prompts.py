@@ -140,11 +140,17 @@ def _language_name(question: str) -> str:
     return f" ({name})" if name else ""
 
 
-def count_files(total: int, chinese: bool) -> str:
-    """How many files the knowledge base holds, as a sentence without its end."""
+def count_files(files: FileList, chinese: bool) -> str:
+    """How many files there are, as a sentence without its end."""
+    total = files.total
     if chinese:
+        if files.is_chosen:
+            return f"提问范围内有 {total} 个文件"
         return "知识库中有 1 个文件" if total == 1 else f"知识库中共有 {total} 个文件"
-    return "The knowledge base holds one file" if total == 1 else f"The knowledge base holds {total} files"
+    count = "one file" if total == 1 else f"{total} files"
+    if files.is_chosen:
+        return f"The question is limited to {count}"
+    return f"The knowledge base holds {count}" if files.knowledge_bases == 1 else f"The knowledge bases hold {count}"
 
 
 def tell_unread(file: Unread, chinese: bool) -> str:
@@ -158,7 +164,7 @@ def tell_unread(file: Unread, chinese: bool) -> str:
 
 def _listed(files: FileList, last: int, chinese: bool) -> str:
     shown = len(files.names)
-    head = count_files(files.total, chinese)
+    head = count_files(files, chinese)
     if chinese:
         head += "：" if shown >= files.total else f"，按名称排序的前 {shown} 个是："
     else:
@@ -196,7 +202,7 @@ def _numbered(passage: Passage, last: int) -> str:
 
 def _place(place: Place) -> str:
     page = f"p. {place.page}" if place.page else ""
-    return " · ".join(filter(None, [place.document_name, page, place.heading]))
+    return " · ".join(filter(None, [place.knowledge_base, place.document_name, page, place.heading]))
 
 
 def _without_numbers(text: str, last: int) -> str:

@@ -147,10 +147,28 @@ class Documents:
         with self._database.read() as connection:
             return to_document(own_document(connection, user_id, document_id))
 
-    def called(self, user_id: UUID, knowledge_base_id: UUID, name: str, limit: int) -> list[Document]:
+    def chosen(
+        self, user_id: UUID, knowledge_base_ids: Collection[UUID], document_ids: Collection[UUID]
+    ) -> dict[UUID, dict[UUID, bool]]:
+        """Which of `document_ids` each of these knowledge bases holds, and whether each of them can answer."""
+        statement = (
+            sa.select(documents.c.knowledge_base_id, documents.c.id, documents.c.live_version_id)
+            .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+            .where(documents.c.id.in_(document_ids), _are_own(user_id, knowledge_base_ids))
+        )
+        found: dict[UUID, dict[UUID, bool]] = {}
+        with self._database.read() as connection:
+            for knowledge_base_id, document_id, live_version_id in connection.execute(statement):
+                found.setdefault(knowledge_base_id, {})[document_id] = live_version_id is not None
+        return found
+
+    def called(
+        self, user_id: UUID, knowledge_base_id: UUID, name: str, limit: int, within: Collection[UUID] | None = None
+    ) -> list[Document]:
         """Documents with this name, in any case, with or without folder and extension, in any state; ready ones first.
 
-        If none is called exactly so, those with other spaces, hyphens and underscores. Reads every name.
+        If none is called exactly so, those with other spaces, hyphens and underscores. `within`: of these documents
+        only. Reads every name.
         """
         folded = fold(clean_text(name))[:FOLDED_CHARACTERS]
         joined: sa.ColumnElement[str] = versions.c.folded_name
@@ -158,7 +176,11 @@ class Documents:
             joined = sa.func.replace(joined, separator, "")
         holding = (
             sa.select(versions.c.id, versions.c.folded_name)
-            .where(versions.c.listed_in == knowledge_base_id, joined.contains(_join(folded), autoescape=True))
+            .where(
+                versions.c.listed_in == knowledge_base_id,
+                joined.contains(_join(folded), autoescape=True),
+                _is_within(versions.c.document_id, within),
+            )
             .order_by(versions.c.state != VersionState.READY.value, versions.c.folded_name, versions.c.id)
         )
         with self._database.read() as connection:
@@ -178,17 +200,20 @@ class Documents:
         states: Collection[VersionState] = tuple(VersionState),
         search: str = "",
         order: DocumentOrder = DocumentOrder.ACTIVITY,
+        within: Collection[UUID] | None = None,
     ) -> list[Document]:
         """Documents in one of `states` whose name contains every word of `search`, in any case.
 
-        The ids of a page come from an index, in each order. Only a search reads every name.
+        `within`: of these documents only. The ids of a page come from an index, in each order. Only a search, and a
+        list `within` some documents, read every name.
         """
         with self._database.read() as connection:
             own_knowledge_base(connection, user_id, knowledge_base_id)
-            if not search:
+            if not search and within is None:
                 return [to_document(row) for row in _page(connection, knowledge_base_id, states, order, offset, limit)]
             keys = (_group_of_state(order), *_KEYS[order][0])
-            found = _matching(knowledge_base_id, states, search).order_by(*keys).offset(offset).limit(limit)
+            matching = _matching(knowledge_base_id, states, search).where(_is_within(versions.c.document_id, within))
+            found = matching.order_by(*keys).offset(offset).limit(limit)
             return [to_document(row) for row in connection.execute(_rows_of(found).order_by(*keys))]
 
     def count(
@@ -302,21 +327,27 @@ class Documents:
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
                 documents.c.live_version_id.in_(version_ids),
-                _is_own(user_id, knowledge_base_id),
+                _are_own(user_id, [knowledge_base_id]),
             )
         )
         with self._database.read() as connection:
             return dict(connection.execute(statement).all())
 
-    def partly_read(self, user_id: UUID, knowledge_base_id: UUID, limit: int) -> tuple[int, Sequence[str]]:
-        """How many live documents lack something of their files, and the names of the first ones. Reads all notes."""
+    def partly_read(
+        self, user_id: UUID, knowledge_base_id: UUID, limit: int, within: Collection[UUID] | None = None
+    ) -> tuple[int, Sequence[str]]:
+        """How many live documents lack something of their files, and the names of the first ones. Reads all notes.
+
+        `within`: of these documents only.
+        """
         notes = sa.cast(versions.c.notes, sa.Text)
         noted = (
             sa.select(documents.c.name, sa.func.count().over().label("total"))
             .join(versions, versions.c.id == documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
-                _is_own(user_id, knowledge_base_id),
+                _are_own(user_id, [knowledge_base_id]),
+                _is_within(documents.c.id, within),
                 sa.or_(*(notes.contains(f'"{kind}"') for kind in sorted(INCOMPLETE))),
             )
             .order_by(documents.c.name)
@@ -443,10 +474,14 @@ def _is_called(name: str, wanted: str) -> bool:
     return wanted in (name, name.removesuffix(path.suffix), path.name, path.stem)
 
 
-def _is_own(user_id: UUID, knowledge_base_id: UUID) -> sa.ColumnElement[bool]:
-    """Documents of this knowledge base if it is the user's; neither is deleted."""
+def _is_within(document_id: sa.ColumnElement[UUID], within: Collection[UUID] | None) -> sa.ColumnElement[bool]:
+    return sa.true() if within is None else document_id.in_(within)
+
+
+def _are_own(user_id: UUID, knowledge_base_ids: Collection[UUID]) -> sa.ColumnElement[bool]:
+    """Documents of those knowledge bases that are the user's; neither is deleted."""
     return sa.and_(
-        documents.c.knowledge_base_id == knowledge_base_id,
+        documents.c.knowledge_base_id.in_(knowledge_base_ids),
         documents.c.deleted_at.is_(None),
         knowledge_bases.c.owner_id == user_id,
         knowledge_bases.c.deleted_at.is_(None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ _OWN = (
     .where(knowledge_bases.c.owner_id == sa.bindparam("of_user"), knowledge_bases.c.deleted_at.is_(None))
 )
 _ONE = _OWN.where(knowledge_bases.c.id == sa.bindparam("of_knowledge_base"))
+_SOME = _OWN.where(knowledge_bases.c.id.in_(sa.bindparam("of_knowledge_bases", expanding=True)))
 _ALL = _OWN.order_by(knowledge_bases.c.name)
 
 
@@ -75,6 +77,14 @@ class KnowledgeBases:
         if row is None:
             raise NotFound(what=KNOWLEDGE_BASE)
         return to_knowledge_base(row, row.documents, row.answering)
+
+    def find(self, user_id: UUID, knowledge_base_ids: Iterable[UUID]) -> list[KnowledgeBase]:
+        """Those of `knowledge_base_ids` that are the user's and not deleted, each once, in this order."""
+        wanted = list(dict.fromkeys(knowledge_base_ids))
+        with self._database.read() as connection:
+            rows = connection.execute(_SOME, {"of_user": user_id, "of_knowledge_bases": wanted}).all()
+        found = {row.id: to_knowledge_base(row, row.documents, row.answering) for row in rows}
+        return [found[each] for each in wanted if each in found]
 
     def list(self, user_id: UUID) -> list[KnowledgeBase]:
         """All of a user's, by name."""

@@ -1,59 +1,45 @@
-"""Retrieval: a question and a retrieval profile → ranked passages and the trace of how.
+"""Retrieval: a question, a scope and a retrieval profile → ranked passages and the trace of how.
 
 Chat, testing, benchmarks and the LangChain retriever all call `Retriever.retrieve`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
 from kb import lexical
-from kb.embedding import EmbeddingModel, EmbeddingModels, Vectors, require_same
-from kb.errors import N_
+from kb.embedding import EmbeddingModel, EmbeddingModels
+from kb.errors import N_, KbError
 from kb.library import Documents, KnowledgeBases
-from kb.models import KnowledgeBase, Passage, Retrieval, RetrievalProfile, Route, Scope, Trace
+from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Scope, Trace
+from kb.retrieval.corpora import Corpus, find_corpora
 from kb.retrieval.overviews import Overview, Overviews
-from kb.retrieval.ranking import (
-    Candidate,
-    build_contexts,
-    count_distinct,
-    first_distinct,
-    fuse,
-    gate_lexical,
-    merge_identical,
-    neighbour_ids,
-)
-from kb.retrieval.reference import Reference, References
-from kb.retrieval.relevance import Cosines, Relevance
+from kb.retrieval.ranking import build_contexts, merge_identical, merge_indexes, neighbour_ids
+from kb.retrieval.reference import References
+from kb.retrieval.search import AskedQuestion, IndexSearcher, Search
 from kb.retrieval.steps import Steps
-from kb.vectors import Hit, VectorStore
+from kb.vectors import VectorStore
 
-# From this share of letters on in scripts that the model does not know, its vectors only harm.
-FOREIGN_SHARE = 0.2
-MOST_CANDIDATES = 2_000
 NAMED_FILES = 5  # that were read only in part
 
 DOCUMENTS = "documents"  # the first step: how many documents can be searched
+LEFT_OUT = "left_out"  # a knowledge base that could not be searched, and why
 
-UNKNOWN_LANGUAGE = N_("left out: the embedding model does not know the question's language")
-NO_BM25 = N_("left out: this Milvus server has no BM25 (it came with 2.5)")
-WEIGHT_ZERO = N_("left out: its weight is 0")
 NO_LETTERS = N_("the question has no letters or digits, so there is nothing to search for")
+DELETED = N_("Chosen knowledge bases that no longer exist: {count}")
+NONE_CHOSEN = N_("none of the chosen documents is ready")
+NOTHING_READY = N_("left out: none of its documents is ready")
 PARTLY_READ = N_("These files were read only in part: {names}.")
 PARTLY_READ_AND_MORE = N_("These files were read only in part: {names} and {more} more.")
-WEIGHTS = N_("dense {dense}, lexical {lexical}")
-LEXICAL_LOWERED = N_(
-    "lexical weight lowered from {before} to {lexical}, dense weight raised to {dense}: "
-    "no lexical hit holds more than {coverage} of the question"
-)
 
 
 class Retriever:
-    """Retrieves from any knowledge base of any user. Safe to share among threads."""
+    """Retrieves from any knowledge bases of any user. Safe to share among threads."""
 
     def __init__(
         self,
@@ -70,10 +56,14 @@ class Retriever:
         self._overviews = Overviews(documents, vectors)
         self._embeddings = embeddings
         self._references = References(models)
-        self._pool = ThreadPoolExecutor(16, thread_name_prefix="retrieval")
+        # Two pools: a search of an index waits for its routes, which must not queue behind other such searches.
+        self._indexes = ThreadPoolExecutor(16, thread_name_prefix="retrieval-index")
+        self._routes = ThreadPoolExecutor(16, thread_name_prefix="retrieval")
+        self._searcher = IndexSearcher(documents, vectors, self._references, self._routes)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._indexes, self._routes):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def prepare(self, model: EmbeddingModel) -> None:
         """Measure what the first question of this model would wait for. Errors: the model's."""
@@ -82,31 +72,30 @@ class Retriever:
     def retrieve(
         self, user_id: UUID, scope: Scope, question: str, profile: RetrievalProfile | None = None
     ) -> Retrieval:
-        """The best passages for `question`, by the knowledge base's own profile unless one is given.
+        """The best passages for `question`, by each knowledge base's own profile unless one is given.
 
-        Errors: `NotFound`, `Unavailable`, `ModelError`, and, for a search, those of `EmbeddingModels.get` and
-        `require_same`. No passages means that nothing relevant is there, or nothing ready at all (`trace.documents` is
-        0), never that something failed.
+        Knowledge bases are searched side by side, each with its own model and index. One that is gone, empty or fails
+        is left out, and the trace says why.
+        Errors: `NotFound` if none is left; `TooManyDocuments`, `Unavailable`, `ModelError`, and, for a search, those
+        of `EmbeddingModels.get` and `require_same`, where no other knowledge base has an answer. No passages means
+        that nothing relevant is there, or nothing ready at all (`trace.documents` is 0), never that something failed.
         """
-        (knowledge_base_id,) = scope.knowledge_base_ids
-        knowledge_base = self._knowledge_bases.get(user_id, knowledge_base_id)
-        profile = profile or knowledge_base.profile
-        run = _Run(user_id, knowledge_base, question, profile)
+        run = _Run(user_id, AskedQuestion(question))
         with run.steps.take(DOCUMENTS) as note:
-            note.remaining = knowledge_base.ready_count
+            run.corpora, gone = find_corpora(self._knowledge_bases, self._documents, user_id, scope)
+            note.remaining = sum(corpus.ready_count for corpus in run.corpora)
+            if scope.document_ids and not note.remaining:
+                note.text = NONE_CHOSEN
+        if gone:
+            run.steps.leave_out(LEFT_OUT, DELETED, {"count": str(gone)})
+        run.profile = profile or _joint_profile([corpus.base.profile for corpus in run.corpora])
         is_searchable = self._analyze(run)
         if not is_searchable:
             return run.result(())
-        if overview := self._overviews.find(user_id, knowledge_base, question, profile, run.steps):
+        if overview := self._overviews.find(user_id, run.corpora, question, run.profile, run.steps):
             run.overview = overview
             return run.result(overview.passages)
-        run.model = self._embeddings.get(knowledge_base.embedding_model)
-        if not knowledge_base.ready_count:
-            return run.result(())
-        run.profile = profile.with_weights(run.model.dense_weight)
-        run.weights = self._weights(run)
-        routes = self._find(run)
-        passages = self._select(run, self._fuse(run, routes))
+        passages = self._select(run, self._search_all(run, profile))
         if not passages:
             self._tell_partly_read(run)
         return run.result(self._add_contexts(run, passages))
@@ -114,113 +103,62 @@ class Retriever:
     def _analyze(self, run: _Run) -> bool:
         """Find the question's terms. False: there is nothing to search for."""
         with run.steps.take("analyze") as note:
-            run.terms = lexical.question_terms(run.question)
+            run.terms = lexical.question_terms(run.question.text)
             note.remaining = len(run.terms)
-            is_searchable = bool(lexical.analyze(run.question))
+            is_searchable = bool(lexical.analyze(run.question.text))
             if not is_searchable:
                 note.text = NO_LETTERS
-        run.relevance = Relevance(run.question)
         return is_searchable
 
-    # --- both routes ---
+    # --- the search ---
 
-    def _find(self, run: _Run) -> dict[Route, list[Hit]]:
-        """The best live hits of both routes; searches wider where dead versions or copies crowd out others."""
-        wanted = limit = run.profile.candidates
-        while True:
-            routes = self._search(run, limit)
-            live = self._keep_live(run, routes)
-            # A route that found fewer than it was asked for has nothing more to find.
-            short = any(
-                len(routes[route]) >= limit and (len(hits) < wanted or count_distinct(hits) < run.profile.top_k)
-                for route, hits in live.items()
-            )
-            if not short or limit >= MOST_CANDIDATES:
-                # No more than without the others: scores are scaled between the best and the worst of them.
-                return {route: first_distinct(hits, wanted) for route, hits in live.items()}
-            limit = min(limit * 4, MOST_CANDIDATES)
+    def _search_all(self, run: _Run, profile: RetrievalProfile | None) -> list[list[Passage]]:
+        """The relevant passages of each corpus, without those that fail if another one has some."""
+        if len(run.corpora) == 1:
+            return [self._search(run, run.corpora[0], profile, run.steps)]
+        steps = [Steps(corpus.label) for corpus in run.corpora]
+        searches = [
+            self._indexes.submit(self._search, run, corpus, profile, own)
+            for corpus, own in zip(run.corpora, steps, strict=True)
+        ]
+        found: list[list[Passage]] = []
+        errors: list[KbError] = []
+        for own, search in zip(steps, searches, strict=True):
+            try:
+                found.append(search.result())
+            except KbError as error:
+                errors.append(error)
+                own.leave_out(LEFT_OUT, error.message, error.values)
+            run.steps.taken += own.taken
+        if errors and not any(found):
+            raise errors[0]
+        return found
 
-    def _weights(self, run: _Run) -> dict[Route, float]:
-        """The weights that hold for this question; a route of weight 0 is not asked."""
-        weights = {Route.DENSE: run.profile.dense_weight or 0.0, Route.LEXICAL: run.profile.lexical_weight or 0.0}
-        run.is_foreign = lexical.foreign_share(run.question, run.model.scripts) >= FOREIGN_SHARE
-        if not self._vectors.server.has_bm25:
-            run.left_out[Route.LEXICAL] = NO_BM25
-            return {Route.DENSE: 1.0, Route.LEXICAL: 0.0}
-        if run.is_foreign and weights[Route.LEXICAL]:
-            run.left_out[Route.DENSE] = UNKNOWN_LANGUAGE
-            weights[Route.DENSE] = 0.0
-        return weights
+    def _search(self, run: _Run, corpus: Corpus, profile: RetrievalProfile | None, steps: Steps) -> list[Passage]:
+        """The relevant passages of one corpus, the best first, without ranks."""
+        is_alone = len(run.corpora) == 1
+        if not corpus.ready_count and not is_alone:
+            steps.leave_out(LEFT_OUT, NOTHING_READY)
+            return []
+        model = self._embeddings.get(corpus.base.embedding_model)
+        if not corpus.ready_count:
+            return []
+        weighted = (profile or corpus.base.profile).with_weights(model.dense_weight)
+        if is_alone:
+            run.profile = weighted
+        passages = self._searcher.find(Search(run.user_id, corpus, run.question, weighted, model, steps))
+        run.collections.update({passage.chunk.version_id: corpus.base.collection for passage in passages})
+        return passages
 
-    def _search(self, run: _Run, limit: int) -> dict[Route, list[Hit]]:
-        """Both routes at once."""
-        searches: Mapping[Route, Callable[[_Run, int], list[Hit]]] = {
-            Route.DENSE: self._search_dense,
-            Route.LEXICAL: self._search_lexical,
-        }
-        asked = {
-            route: self._pool.submit(search, run, limit) for route, search in searches.items() if run.weights[route]
-        }
-        for route in searches:
-            if route not in asked:
-                run.steps.leave_out(route.value, run.left_out.get(route, WEIGHT_ZERO))
-        return {route: future.result() for route, future in asked.items()}
+    # --- what is shown of it ---
 
-    def _search_dense(self, run: _Run, limit: int) -> list[Hit]:
-        if run.vector is None:
-            with run.steps.take("embed") as note:
-                run.vector = run.model.embed_question(run.question)
-                note.remaining = 1
-        base = run.knowledge_base
-        require_same(base, run.model.name, len(run.vector))
-        run.reference = self._references.of(run.model)
-        with run.steps.take(Route.DENSE.value) as note:
-            hits = self._vectors.search_dense(base.collection, base.index, run.vector, limit, run.profile.ef)
-            note.remaining = len(hits)
-        return hits
-
-    def _search_lexical(self, run: _Run, limit: int) -> list[Hit]:
-        with run.steps.take(Route.LEXICAL.value) as note:
-            terms = lexical.weighted_terms(run.question)
-            hits = self._vectors.search_lexical(run.knowledge_base.collection, terms, limit)
-            note.remaining = len(hits)
-        return hits
-
-    def _keep_live(self, run: _Run, routes: Mapping[Route, Sequence[Hit]]) -> dict[Route, list[Hit]]:
-        """Only hits of versions that SQL lists as live: SQL is the truth, Milvus follows it."""
-        with run.steps.take("live") as note:
-            versions = {hit.chunk.version_id for hits in routes.values() for hit in hits}
-            run.names = self._documents.live_names(run.user_id, run.knowledge_base.id, versions)
-            kept = {route: [hit for hit in hits if hit.chunk.version_id in run.names] for route, hits in routes.items()}
-            note.remaining = len({hit.chunk.id for hits in kept.values() for hit in hits})
-        return kept
-
-    # --- the ranking ---
-
-    def _fuse(self, run: _Run, routes: Mapping[Route, Sequence[Hit]]) -> list[Candidate]:
-        """The candidates of both routes, the best first, by weights that fit how well each route did."""
-        cosines = None
-        if run.vector is not None and run.reference and not run.is_foreign:
-            cosines = Cosines(run.vector, run.reference, routes[Route.DENSE])
-            run.relevance = Relevance(run.question, cosines)
-        if all(run.weights.values()):
-            with run.steps.take("gate") as note:
-                covered = max((run.relevance.coverage(hit.chunk) for hit in routes[Route.LEXICAL]), default=0.0)
-                before, run.weights = run.weights, gate_lexical(run.weights, covered)
-                note.text = WEIGHTS if run.weights == before else LEXICAL_LOWERED
-                note.values = {route.value: f"{weight:.2f}" for route, weight in run.weights.items()}
-                note.values |= {"before": f"{before[Route.LEXICAL]:.2f}", "coverage": f"{covered:.0%}"}
-        with run.steps.take("fuse") as note:
-            candidates = fuse(routes, run.weights, cosines.above if cosines else None)
-            note.remaining = len(candidates)
-        return candidates
-
-    def _select(self, run: _Run, candidates: Sequence[Candidate]) -> list[Passage]:
-        """Threshold, one passage for each distinct text, top k."""
-        with run.steps.take("threshold") as note:
-            passages = [_passage(run, candidate) for candidate in candidates]
-            passages = [passage for passage in passages if passage.relevance >= run.profile.threshold]
-            note.remaining = len(passages)
+    def _select(self, run: _Run, found: Sequence[Sequence[Passage]]) -> list[Passage]:
+        """One ranking of all corpora, one passage for each distinct text, top k."""
+        passages = [passage for each in found for passage in each]
+        if len(run.corpora) > 1:
+            with run.steps.take("merge") as note:
+                passages = merge_indexes(found)
+                note.remaining = len(passages)
         with run.steps.take("distinct") as note:
             passages = merge_identical(passages)
             note.remaining = len(passages)
@@ -231,7 +169,10 @@ class Retriever:
 
     def _tell_partly_read(self, run: _Run) -> None:
         """What was asked for may stand where a file could not be read."""
-        total, names = self._documents.partly_read(run.user_id, run.knowledge_base.id, NAMED_FILES)
+        total, names = 0, list[str]()
+        for corpus in run.corpora:
+            count, some = self._documents.partly_read(run.user_id, corpus.base.id, NAMED_FILES, corpus.document_ids)
+            total, names = total + count, [*names, *some][:NAMED_FILES]
         if not total:
             return
         with run.steps.take("partly_read") as note:
@@ -243,14 +184,22 @@ class Retriever:
         """Neighbouring chunks, within the budget; every passage is kept, for it was found."""
         distance = run.profile.neighbours
         with run.steps.take("neighbours") as note:
-            wanted = neighbour_ids(passages, distance) if distance else []
-            found = {chunk.id: chunk for chunk in self._vectors.get(run.knowledge_base.collection, wanted)}
-            found = {key: chunk for key, chunk in found.items() if chunk.enabled}
+            found = self._neighbours(run, passages, distance) if distance else {}
             note.remaining = len(found)
         with run.steps.take("budget") as note:
             contexts = build_contexts(passages, found, distance, run.profile.context_tokens)
             note.remaining = sum(1 for context in contexts if context)
         return tuple(replace(passage, context=text) for passage, text in zip(passages, contexts, strict=True))
+
+    def _neighbours(self, run: _Run, passages: Sequence[Passage], distance: int) -> dict[str, Chunk]:
+        """The enabled chunks around the passages, by their ids."""
+        groups: defaultdict[str, list[Passage]] = defaultdict(list)
+        for passage in passages:
+            groups[run.collections[passage.chunk.version_id]].append(passage)
+        chunks = self._routes.map(
+            lambda collection: self._vectors.get(collection, neighbour_ids(groups[collection], distance)), groups
+        )
+        return {chunk.id: chunk for some in chunks for chunk in some if chunk.enabled}
 
 
 @dataclass(slots=True)
@@ -258,36 +207,25 @@ class _Run:
     """One retrieval under way: its input, and its trace as it grows."""
 
     user_id: UUID
-    knowledge_base: KnowledgeBase
-    question: str
-    profile: RetrievalProfile
-    model: EmbeddingModel = field(init=False)  # for a search only
-    is_foreign: bool = False  # in a language that the model does not know
-    weights: dict[Route, float] = field(default_factory=dict)
-    left_out: dict[Route, str] = field(default_factory=dict)
+    question: AskedQuestion
+    corpora: list[Corpus] = field(default_factory=list)
+    profile: RetrievalProfile = field(default_factory=RetrievalProfile)
     terms: tuple[str, ...] = ()
-    relevance: Relevance = field(init=False)
-    vector: Vectors | None = None
-    reference: Reference | None = None
-    names: dict[UUID, str] = field(default_factory=dict)
     steps: Steps = field(default_factory=Steps)
     overview: Overview = field(default_factory=Overview)
+    collections: dict[UUID, str] = field(default_factory=dict)  # of the versions that passages are from
 
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
         trace = Trace(tuple(self.steps.taken), self.profile, self.steps.milliseconds, self.terms)
         found = self.overview
-        return Retrieval(self.question, passages, trace, found.files, found.beginnings, found.unread)
+        return Retrieval(self.question.text, passages, trace, found.files, found.beginnings, found.unread)
 
 
-def _passage(run: _Run, candidate: Candidate) -> Passage:
-    chunk, dense = candidate.chunk, candidate.dense
-    return Passage(
-        chunk=chunk,
-        document_name=run.names[chunk.version_id],
-        rank=0,
-        fused=candidate.fused,
-        overlap=run.relevance.overlap(chunk),
-        relevance=run.relevance.of(chunk, dense.score if dense else None),
-        dense=dense,
-        lexical=candidate.lexical,
+def _joint_profile(profiles: Sequence[RetrievalProfile]) -> RetrievalProfile:
+    """The settings for what is done once for all knowledge bases: the most generous ones of any."""
+    return replace(
+        profiles[0],
+        top_k=max(profile.top_k for profile in profiles),
+        neighbours=max(profile.neighbours for profile in profiles),
+        context_tokens=max(profile.context_tokens for profile in profiles),
     )

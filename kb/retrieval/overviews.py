@@ -21,13 +21,13 @@ from kb.models import (
     Document,
     DocumentOrder,
     FileList,
-    KnowledgeBase,
     Passage,
     RetrievalProfile,
     Unread,
     VersionState,
 )
 from kb.names import clean_text, fold
+from kb.retrieval.corpora import Corpus
 from kb.retrieval.ranking import estimate_tokens
 from kb.retrieval.steps import Steps
 from kb.vectors import VectorStore
@@ -301,7 +301,7 @@ class Overviews:
         self._vectors = vectors
 
     def find(
-        self, user_id: UUID, knowledge_base: KnowledgeBase, question: str, profile: RetrievalProfile, steps: Steps
+        self, user_id: UUID, corpora: Sequence[Corpus], question: str, profile: RetrievalProfile, steps: Steps
     ) -> Overview | None:
         """What such a question asks for; None if it is an ordinary one, or names what is no file. Notes its `steps`.
 
@@ -314,84 +314,114 @@ class Overviews:
         unread: tuple[Unread, ...] = ()
         if asked.wants_beginnings:
             with steps.take("meant") as note:
-                chosen = self._choose(user_id, knowledge_base, asked)
+                chosen = self._choose(user_id, corpora, asked)
                 unread = tuple(_unread(document) for document in chosen or () if document.live_version_id is None)
                 note.remaining = len(chosen or [])
                 if unread:
                     note.text, note.values = UNREAD, {"names": ", ".join(each.name for each in unread)}
         if chosen is None:
             return None
-        if not knowledge_base.ready_count:
+        if not _ready_count(corpora):
             return Overview(unread=unread) if unread else None
         files = None
         if asked.wants_names or not chosen:
             with steps.take("files") as note:
-                files = self._list(user_id, knowledge_base, which=not asked.wants_names)
+                files = self._list(user_id, corpora, which=not asked.wants_names)
                 note.remaining = len(files.names)
         if len(unread) == len(chosen):
             return Overview(files, unread=unread)
         with steps.take("beginnings") as note:
-            beginnings, passages = self._read(knowledge_base, chosen, profile.context_tokens)
+            beginnings, passages = self._read(corpora, chosen, profile.context_tokens)
             note.remaining = len(passages)
         return Overview(files, beginnings, passages, unread)
 
-    def _choose(self, user_id: UUID, base: KnowledgeBase, asked: Asked) -> list[Document] | None:
+    def _choose(self, user_id: UUID, corpora: Sequence[Corpus], asked: Asked) -> list[Document] | None:
         """The files whose beginnings are asked for; none if it is not said which; None if what is named is no file.
 
         Some may not be ready.
         """
         if not asked.phrases and not asked.titles:
             most = MOST_FILES if asked.is_of_several else 1
-            return self._ready(user_id, base, limit=most) if base.ready_count <= most else []
+            return self._ready(user_id, corpora, limit=most) if _ready_count(corpora) <= most else []
         for phrase in asked.phrases:
-            if found := self._named(user_id, base, phrase, asked.is_exact):
+            if found := self._named(user_id, corpora, phrase, asked.is_exact):
                 return found
-        named = [self._named(user_id, base, name, asked.is_exact) for name in asked.names[:MOST_FILES]]
+        named = [self._named(user_id, corpora, name, asked.is_exact) for name in asked.names[:MOST_FILES]]
         if not named or not all(named):
-            named = [self._named(user_id, base, title, asked.is_exact) for title in asked.titles[:MOST_FILES]]
+            named = [self._named(user_id, corpora, title, asked.is_exact) for title in asked.titles[:MOST_FILES]]
         distinct = {document.id: document for found in named for document in found}
         return list(distinct.values())[:MOST_FILES] or None
 
-    def _named(self, user_id: UUID, base: KnowledgeBase, phrase: str, is_exact: bool) -> list[Document]:
+    def _named(self, user_id: UUID, corpora: Sequence[Corpus], phrase: str, is_exact: bool) -> list[Document]:
         """The files that are called `phrase`, else those whose name holds its words; none if those are too many.
 
         One that is not ready counts if it is called so, and no other one is.
         """
         for spelling in dict.fromkeys((phrase, simplify(phrase), to_traditional(phrase))):
-            if called := self._documents.called(user_id, base.id, spelling, MOST_FILES):
-                return [document for document in called if document.live_version_id] or called
+            called = [
+                document
+                for corpus in corpora
+                for document in self._documents.called(
+                    user_id, corpus.base.id, spelling, MOST_FILES, corpus.document_ids
+                )
+            ]
+            if called:
+                return ([document for document in called if document.live_version_id] or called)[:MOST_FILES]
         if is_exact:
             return []
-        found = self._ready(user_id, base, search=phrase, limit=MOST_NAMES)
+        found = self._ready(user_id, corpora, search=phrase, limit=MOST_NAMES)
         found = [document for document in found if holds_words(document.name, phrase)]
         return found if len(found) <= MOST_FILES else []
 
-    def _ready(self, user_id: UUID, base: KnowledgeBase, limit: int, search: str = "") -> list[Document]:
-        return self._documents.list(
-            user_id, base.id, 0, limit, [VersionState.READY], search=search, order=DocumentOrder.NAME
-        )
+    def _ready(self, user_id: UUID, corpora: Sequence[Corpus], limit: int, search: str = "") -> list[Document]:
+        """The first ready files of each corpus, by name; `limit` is for each."""
+        return [
+            document
+            for corpus in corpora
+            for document in self._documents.list(
+                *(user_id, corpus.base.id, 0, limit, [VersionState.READY]),
+                search=search,
+                order=DocumentOrder.NAME,
+                within=corpus.document_ids,
+            )
+        ]
 
-    def _list(self, user_id: UUID, base: KnowledgeBase, which: bool) -> FileList:
-        names = tuple(document.name for document in self._ready(user_id, base, limit=LISTED_NAMES))
-        return FileList(names, max(base.ready_count, len(names)), which)
+    def _list(self, user_id: UUID, corpora: Sequence[Corpus], which: bool) -> FileList:
+        """As many names as are listed at most; if there are more, each corpus gets the same share of them."""
+        total = _ready_count(corpora)
+        share = LISTED_NAMES if total <= LISTED_NAMES else max(1, LISTED_NAMES // len(corpora))
+        labels = {corpus.base.id: corpus.label for corpus in corpora}
+        names = tuple(
+            " · ".join(filter(None, [labels[document.knowledge_base_id], document.name]))
+            for document in self._ready(user_id, corpora, share)
+        )
+        is_chosen = any(corpus.document_ids is not None for corpus in corpora)
+        return FileList(names, max(total, len(names)), which, len(corpora), is_chosen)
 
     def _read(
-        self, base: KnowledgeBase, chosen: Sequence[Document], budget: int
+        self, corpora: Sequence[Corpus], chosen: Sequence[Document], budget: int
     ) -> tuple[tuple[Beginning, ...], tuple[Passage, ...]]:
         """The first chunks of each file; together they take at most `budget` tokens, or one chunk a file."""
+        homes = {corpus.base.id: corpus for corpus in corpora}
         beginnings: list[Beginning] = []
         passages: list[Passage] = []
         for document in chosen:
             if document.live_version_id is None:
                 continue
             most = MOST_CHUNKS // len(chosen)
-            chunks = self._vectors.chunks(base.collection, document.live_version_id, 0, most)
+            home = homes[document.knowledge_base_id]
+            chunks = self._vectors.chunks(home.base.collection, document.live_version_id, 0, most)
             read = list(_within(chunks, budget // len(chosen)))
             if read:
                 beginnings.append(Beginning(document.name, len(read), document.latest.chunks))
             for chunk, text in read:
-                passages.append(Passage(chunk, document.name, rank=len(passages) + 1, context=text))
+                rank = len(passages) + 1
+                passages.append(Passage(chunk, document.name, rank, context=text, knowledge_base=home.label))
         return tuple(beginnings), tuple(passages)
+
+
+def _ready_count(corpora: Sequence[Corpus]) -> int:
+    return sum(corpus.ready_count for corpus in corpora)
 
 
 def _unread(document: Document) -> Unread:

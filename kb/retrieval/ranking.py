@@ -79,6 +79,20 @@ def fuse(
     return sorted(candidates, key=lambda candidate: (-candidate.fused, candidate.chunk.id))
 
 
+def merge_indexes(found: Iterable[Sequence[Passage]]) -> list[Passage]:
+    """One ranking of the passages of several indexes, each best first.
+
+    Scores of different indexes cannot be compared, so each index's stay scaled within it. They are weighed by the
+    relevance of its best passage, which can be compared: the best passage of an index that holds little about the
+    question does not come first. The order within an index stays.
+    """
+    merged: list[Passage] = []
+    for passages in found:
+        best = max((passage.relevance for passage in passages), default=0.0)
+        merged += [replace(passage, fused=passage.fused * best) for passage in passages]
+    return sorted(merged, key=lambda passage: -passage.fused)
+
+
 def text_key(text: str) -> str:
     """Equal for texts that differ in nothing but white space."""
     return " ".join(text.split())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kb.models import Step
 
@@ -22,7 +22,9 @@ class Note:
 class Steps:
     """Two threads may take a step at the same time."""
 
-    def __init__(self) -> None:
+    def __init__(self, knowledge_base: str = "") -> None:
+        """`knowledge_base` is the name of the one that the steps are taken in, if several are asked."""
+        self._knowledge_base = knowledge_base
         self.taken: list[Step] = []
         self._began = time.perf_counter()
 
@@ -36,7 +38,11 @@ class Steps:
         """Time a step and note what it left; one that fails is not listed."""
         note, before = Note(), self.milliseconds
         yield note
-        self.taken.append(Step(name, self.milliseconds - before, note.remaining, note.text, note.values))
+        milliseconds = self.milliseconds - before
+        self._add(Step(name, milliseconds, note.remaining, note.text, note.values))
 
-    def leave_out(self, name: str, reason: str) -> None:
-        self.taken.append(Step(name, 0.0, 0, reason))
+    def leave_out(self, name: str, reason: str, values: Mapping[str, str] | None = None) -> None:
+        self._add(Step(name, note=reason, note_values=dict(values or {})))
+
+    def _add(self, step: Step) -> None:
+        self.taken.append(replace(step, knowledge_base=self._knowledge_base))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from kb.config import Settings
 from kb.models import Chunk, IndexSettings, KnowledgeBase, chunk_id
 from kb.vectors import filters
 from kb.vectors.connection import NOT_THERE, Connection, Server, translated, unless_missing
+from kb.vectors.filters import EVERYTHING, Within
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -114,7 +116,7 @@ class VectorStore:
     def warm_up(self, collection: str) -> None:
         """Make Milvus Lite build the BM25 index now, instead of at the first search (0.2 to 0.4 s for 1,000 chunks)."""
         if self.server.is_lite:
-            self.search_lexical(collection, "a", 1, WARM_UP_TIMEOUT_SECONDS)
+            self.search_lexical(collection, "a", 1, timeout=WARM_UP_TIMEOUT_SECONDS)
 
     def delete_version(self, collection: str, version_id: UUID) -> None:
         self._delete(collection, filters.of_version(version_id))
@@ -166,7 +168,15 @@ class VectorStore:
             return []
         return [schema.to_chunk(row) for row in self._rows(collection, ids, schema.OUTPUT_FIELDS)]
 
-    def search_dense(self, collection: str, index: IndexSettings, vector: np.ndarray, limit: int, ef: int) -> list[Hit]:
+    def search_dense(
+        self,
+        collection: str,
+        index: IndexSettings,
+        vector: np.ndarray,
+        limit: int,
+        ef: int,
+        within: Within = EVERYTHING,
+    ) -> list[Hit]:
         """The `limit` nearest enabled chunks, best first; the score is the cosine, whatever the metric.
 
         Vectors have length 1, so inner products are cosines, and the cosine follows from L2, the squared distance.
@@ -176,6 +186,7 @@ class VectorStore:
         return self._search(
             collection,
             limit,
+            within,
             lambda distance: 1.0 - distance / 2 if index.metric == "L2" else distance,
             data=[vector.tolist()],
             anns_field="dense",
@@ -183,7 +194,12 @@ class VectorStore:
         )
 
     def search_lexical(
-        self, collection: str, terms: str, limit: int, timeout: float = SEARCH_TIMEOUT_SECONDS
+        self,
+        collection: str,
+        terms: str,
+        limit: int,
+        within: Within = EVERYTHING,
+        timeout: float = SEARCH_TIMEOUT_SECONDS,
     ) -> list[Hit]:
         """The `limit` best enabled chunks by BM25 over `terms`; empty if the server has no BM25."""
         if not self.server.has_bm25 or not terms.strip():
@@ -193,6 +209,7 @@ class VectorStore:
         return self._search(
             collection,
             limit,
+            within,
             lambda distance: sign * distance,
             timeout,
             data=[terms],
@@ -279,22 +296,30 @@ class VectorStore:
         self,
         collection: str,
         limit: int,
+        within: Within,
         score: Callable[[float], float],
         timeout: float = SEARCH_TIMEOUT_SECONDS,
         **search: Any,
     ) -> list[Hit]:
         from kb.vectors import schema
 
-        found = self._call(
-            collection,
-            lambda: self._client.search(
+        parts = within.filters()
+        hits = [
+            Hit(schema.to_chunk(hit["entity"] | {"id": hit["id"]}), score(hit["distance"]))
+            for part in parts
+            for hit in self._call(
                 collection,
-                limit=limit,
-                output_fields=schema.OUTPUT_FIELDS,
-                consistency_level="Bounded",
-                timeout=timeout,
-                **search,
-                **self._arguments(filters.ENABLED),
-            ),
-        )
-        return [Hit(schema.to_chunk(hit["entity"] | {"id": hit["id"]}), score(hit["distance"])) for hit in found[0]]
+                partial(
+                    self._client.search,
+                    collection,
+                    limit=limit,
+                    output_fields=schema.OUTPUT_FIELDS,
+                    consistency_level="Bounded",
+                    timeout=timeout,
+                    **search,
+                    **self._arguments(part),
+                ),
+            )[0]
+        ]
+        # All are scored by the same index, so the best of all parts are the best.
+        return hits if len(parts) == 1 else sorted(hits, key=lambda hit: -hit.score)[:limit]

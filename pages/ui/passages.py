@@ -52,6 +52,8 @@ STEP_NAMES = {
     "gate": N_("Weigh the routes"),
     "fuse": N_("Fuse the scores"),
     "threshold": N_("Threshold"),
+    "left_out": N_("Knowledge base left out"),
+    "merge": N_("Merge the knowledge bases"),
     "distinct": N_("Merge identical texts"),
     "top_k": N_("Top k"),
     "partly_read": N_("Files read only in part"),
@@ -125,7 +127,8 @@ def draw_files(files: FileList, key: str) -> None:
 def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
     """Draw a passage: its place, its scores, and its text with the matching sentences marked and in view."""
     chunk = passage.chunk
-    title = html.escape(place(passage.document_name, chunk.page, chunk.heading))
+    parts = [passage.knowledge_base, place(passage.document_name, chunk.page, chunk.heading)]
+    title = html.escape(" · ".join(filter(None, parts)))
     heading = _heading(passage.document_name, chunk)
     if passage.also_in:
         heading += f"<div class='zw-heading'>{html.escape(_also_in(passage.also_in))}</div>"
@@ -276,7 +279,7 @@ def draw_trace(trace: Trace, key: str) -> None:
 
 def _draw_steps(trace: Trace) -> None:
     rows = "".join(
-        f"<tr><td>{html.escape(_(STEP_NAMES.get(step.name, step.name)))}</td>"
+        f"<tr><td>{html.escape(_step_name(step))}</td>"
         f"<td class='zw-number'>{number(step.milliseconds, 1)} ms</td>"
         f"<td class='zw-number'>{html.escape(_left(step))}</td></tr>"
         for step in trace.steps
@@ -299,6 +302,11 @@ def _draw_steps(trace: Trace) -> None:
             context=number(profile.context_tokens),
         )
     )
+
+
+def _step_name(step: Step) -> str:
+    """Below that of its knowledge base, if several were asked."""
+    return " · ".join(filter(None, [step.knowledge_base, _(STEP_NAMES.get(step.name, step.name))]))
 
 
 def _weight(weight: float | None) -> str:

@@ -12,7 +12,7 @@ from kb.config import Settings, load_settings
 from kb.embedding.e5 import E5
 from kb.embedding.minilm import MINILM
 from kb.models import KnowledgeBase, Passage, RetrievalProfile, Route, Scope, VersionState
-from kb.retrieval import UNKNOWN_LANGUAGE
+from kb.retrieval.search import UNKNOWN_LANGUAGE
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from tests.fakes.queue import RecordingQueue
 

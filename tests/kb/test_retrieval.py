@@ -19,18 +19,9 @@ from kb.formats import to_json
 from kb.library import mark_sent
 from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Scope, Step
 from kb.notes import Note, NoteKind, Notes
-from kb.retrieval import (
-    LEXICAL_LOWERED,
-    NO_BM25,
-    NO_LETTERS,
-    PARTLY_READ,
-    PARTLY_READ_AND_MORE,
-    UNKNOWN_LANGUAGE,
-    WEIGHT_ZERO,
-    WEIGHTS,
-    Retriever,
-)
+from kb.retrieval import NO_LETTERS, PARTLY_READ, PARTLY_READ_AND_MORE, Retriever
 from kb.retrieval.langchain import KnowledgeBaseRetriever
+from kb.retrieval.search import LEXICAL_LOWERED, NO_BM25, UNKNOWN_LANGUAGE, WEIGHT_ZERO, WEIGHTS
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings, open_core

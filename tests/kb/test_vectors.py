@@ -23,7 +23,7 @@ from kb.models import Chunk, IndexSettings, KnowledgeBase, RetrievalProfile
 from kb.redis import Turns
 from kb.vectors import VectorStore
 from kb.vectors.connection import Connection
-from kb.vectors.filters import Filter, of_version
+from kb.vectors.filters import Filter, Within, of_version
 from kb.vectors.schema import TEXT_BYTES, cut_bytes
 from tests.conftest import MakeSettings
 from tests.real_services import ONE_OLD_MILVUS, MilvusLite, free_port, wait_until
@@ -184,6 +184,28 @@ def test_disabled_chunks_are_not_found(store: VectorStore, collection: str) -> N
     hits = store.search_dense(collection, IndexSettings(), some_vectors(2)[1], 100, 100)
     hits += store.search_lexical(collection, lexical.terms("quince"), 5)
     assert {hit.chunk.ordinal for hit in hits if hit.chunk.version_id == version} == {0}
+
+
+def test_all_of_the_chosen_documents_is_found_beside_many_nearer_chunks(store: VectorStore, collection: str) -> None:
+    near, far, other = uuid4(), uuid4(), uuid4()
+    crowd, few = uuid4(), uuid4()
+    turned = np.linspace(0.0, 0.1, 600)
+    store.upsert(collection, [chunk(crowd, n, "pear", near) for n in range(600)], vectors(*((1.0, y) for y in turned)))
+    chunks = [chunk(few, n, "pear", document) for n, document in enumerate((far, far, other))]
+    store.upsert(collection, chunks, vectors((0.0, 1.0), (-0.1, 1.0), (-0.2, 1.0)))
+    store.flush(collection)
+    index, question = IndexSettings(), vectors((1.0, 0.0))[0]
+    for chosen in ([far, other], [far, *(uuid4() for _ in range(2_100)), other]):
+        dense = store.search_dense(collection, index, question, 50, 64, Within(chosen))
+        assert [hit.chunk.ordinal for hit in dense] == [0, 1, 2]
+        assert [
+            hit.chunk.ordinal for hit in store.search_dense(collection, index, question, 2, 64, Within(chosen))
+        ] == [0, 1]
+        lexical_hits = store.search_lexical(collection, "pear", 50, Within(chosen))
+        assert {hit.chunk.id for hit in lexical_hits} <= {each.id for each in chunks}
+        assert len(lexical_hits) == (3 if store.server.has_bm25 else 0)
+    assert store.search_dense(collection, index, question, 50, 64, Within([])) == []
+    store.delete_version(collection, crowd)
 
 
 def test_lexical_scores_are_positive_and_in_order(lite: VectorStore) -> None:
@@ -413,5 +435,8 @@ def test_filter_values_are_parameters() -> None:
         "filter_params": {"version": str(version)},
     }
     assert chosen.arguments(templates=False) == {"filter": f'version_id == "{version}"'}
+    (some,) = Within([version]).filters()
+    assert some.arguments(templates=True)["filter_params"] == {"enabled": True, "documents": [str(version)]}
+    assert some.arguments(templates=False) == {"filter": f'enabled == true and document_id in ["{version}"]'}
     with pytest.raises(TypeError):
         Filter("name == {name}", {"name": '" or 1==1'}).arguments(templates=False)  # type: ignore[dict-item]

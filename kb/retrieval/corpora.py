@@ -1,0 +1,62 @@
+"""What a question is looked up in: knowledge bases, whole or only some documents of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from kb.errors import NotFound, TooManyDocuments
+from kb.library import KNOWLEDGE_BASE, Documents, KnowledgeBases
+from kb.models import KnowledgeBase, Scope
+from kb.vectors.filters import Within
+
+# Databases limit how many values a statement has: SQLite to 32,766.
+MOST_DOCUMENTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A knowledge base as one question sees it: whole, or only those of its documents that were chosen.
+
+    `ready_count` is how many documents can answer; `label` is the name of the knowledge base if several are asked.
+    """
+
+    base: KnowledgeBase
+    ready_count: int
+    document_ids: frozenset[UUID] | None = None  # None: all
+    label: str = ""
+
+    def holds(self, document_id: UUID) -> bool:
+        return self.document_ids is None or document_id in self.document_ids
+
+    @property
+    def within(self) -> Within:
+        """What a search of its index has to be limited to: nothing if all that can answer is chosen."""
+        is_whole = self.ready_count == self.base.ready_count
+        return Within(None if is_whole else self.document_ids)
+
+
+def find_corpora(
+    knowledge_bases: KnowledgeBases, documents: Documents, user_id: UUID, scope: Scope
+) -> tuple[list[Corpus], int]:
+    """The knowledge bases of `scope` that still exist, in its order, and how many do not.
+
+    If documents are chosen, those that hold none of them are left out, unless none holds any.
+    Errors: `NotFound` if no knowledge base is left; `TooManyDocuments`.
+    """
+    if len(scope.document_ids) > MOST_DOCUMENTS:
+        raise TooManyDocuments(count=len(scope.document_ids), most=MOST_DOCUMENTS)
+    bases = knowledge_bases.find(user_id, scope.knowledge_base_ids)
+    if not bases:
+        raise NotFound(what=KNOWLEDGE_BASE)
+    corpora = [Corpus(base, base.ready_count) for base in bases]
+    if scope.document_ids:
+        held = documents.chosen(user_id, [base.id for base in bases], scope.document_ids)
+        corpora = [
+            Corpus(base, sum(held.get(base.id, {}).values()), frozenset(held.get(base.id, ())))
+            for base in bases
+            if base.id in held or not held
+        ]
+    if len(corpora) > 1:
+        corpora = [replace(corpus, label=corpus.base.name) for corpus in corpora]
+    return corpora, len(set(scope.knowledge_base_ids)) - len(bases)
