@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby, pairwise
 from statistics import median
-from uuid import UUID
 
 from kb import lexical
 from kb.models import FileList, Passage, Retrieval
@@ -182,9 +181,9 @@ def _names(files: FileList, chinese: bool) -> str:
 
 def _beginnings(retrieval: Retrieval) -> str:
     """The first passage of each file, line by line; its headings stand above it."""
-    firsts: dict[UUID, Passage] = {}
+    firsts: dict[tuple[str, str], Passage] = {}
     for passage in retrieval.passages:
-        firsts.setdefault(passage.chunk.document_id, passage)
+        firsts.setdefault((passage.knowledge_base, passage.document_name), passage)
     quotes = []
     for passage in firsts.values():
         titles = {title.strip() for title in passage.chunk.heading.split(" > ")}

@@ -19,6 +19,11 @@ class Mode(StrEnum):
     TEST = "test"
 
 
+class KnowledgeBaseKind(StrEnum):
+    LIBRARY = "library"  # people create, fill and choose it
+    ATTACHMENTS = "attachments"  # the files of one conversation, in no list; see `kb.attachments`
+
+
 class VersionState(StrEnum):
     """Where one ingestion of a document stands."""
 
@@ -222,6 +227,12 @@ class KnowledgeBase:
     created_at: datetime
     document_count: int = 0
     ready_count: int = 0
+    kind: KnowledgeBaseKind = KnowledgeBaseKind.LIBRARY
+
+    @property
+    def partition(self) -> UUID | None:
+        """Its part of a Milvus collection that it shares with others; None: the collection is its own."""
+        return self.id if self.kind is KnowledgeBaseKind.ATTACHMENTS else None
 
 
 @dataclass(frozen=True, slots=True)

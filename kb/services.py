@@ -11,6 +11,7 @@ import redis
 
 from kb import redis as kb_redis
 from kb.answers import Answers
+from kb.attachments import Attachments
 from kb.config import Settings
 from kb.conversations import Conversations
 from kb.database import Database
@@ -48,6 +49,7 @@ class Services:
     knowledge_bases: KnowledgeBases
     documents: Documents
     conversations: Conversations
+    attachments: Attachments
     board: ProgressBoard
     retriever: Retriever
     providers: Providers
@@ -113,6 +115,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         knowledge_bases=knowledge_bases,
         documents=documents,
         conversations=Conversations(database),
+        attachments=Attachments(database, documents, embeddings),
         board=ProgressBoard(client),
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, settings.models),
         providers=providers,

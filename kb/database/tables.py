@@ -100,6 +100,7 @@ knowledge_bases = Table(
     Column("dimension", Integer, nullable=False),
     Column("index_settings", JSON, nullable=False),
     Column("profile", JSON, nullable=False),
+    Column("kind", String(20), nullable=False, server_default="library"),  # kb.models.KnowledgeBaseKind
     Column("created_at", UtcDateTime, nullable=False, default=now),
     # Set when its owner deleted it: it is gone for everyone, and a worker drops what Milvus and the disk hold.
     Column("deleted_at", UtcDateTime),
@@ -220,6 +221,15 @@ conversations = Table(
     Column("updated_at", UtcDateTime, nullable=False, default=now),
     Column("folded_title", Text, nullable=False, server_default=""),  # for searching: `kb.names.fold`
     Index("ix_conversations_owner_updated", "owner_id", "updated_at"),
+)
+
+# The knowledge base that holds a conversation's attached files. It outlives this row, and a worker clears it: the row
+# goes in the transaction that deletes the conversation.
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
+    Column("knowledge_base_id", ForeignKey("knowledge_bases.id", ondelete="CASCADE"), nullable=False, unique=True),
 )
 
 # The messages of a conversation form a tree: see `kb.messages`.

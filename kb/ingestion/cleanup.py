@@ -16,12 +16,12 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from kb.database import Database
-from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
+from kb.database.tables import attachments, clean_ups, documents, knowledge_bases, now, versions
 from kb.errors import CleanUpFailed, KbError
 from kb.ingestion.claims import CLEARED
-from kb.library import FileStore
+from kb.library import FileStore, mark_deleted
 from kb.library.counts import RUNNING
-from kb.models import VersionState
+from kb.models import KnowledgeBaseKind, VersionState
 from kb.vectors import VectorStore
 
 GIVEN_UP = [state.value for state in VersionState if state.is_given_up]
@@ -52,6 +52,7 @@ class Cleanup:
 
     def pending(self) -> tuple[list[UUID], list[UUID]]:
         """Deleted knowledge bases and deleted documents whose turn it is to be cleared."""
+        self._delete_orphans()
         bases = sa.select(knowledge_bases.c.id).where(
             knowledge_bases.c.deleted_at.is_not(None), knowledge_bases.c.id.not_in(self._postponed())
         )
@@ -76,19 +77,23 @@ class Cleanup:
             return list(connection.scalars(statement))
 
     def clear_knowledge_base(self, knowledge_base_id: UUID) -> None:
-        """Drop a deleted knowledge base's Milvus collection, files and rows."""
-        statement = sa.select(knowledge_bases.c.collection).where(
+        """Delete a deleted knowledge base's chunks, files and rows, and its Milvus collection unless that is shared."""
+        statement = sa.select(knowledge_bases.c.collection, knowledge_bases.c.kind).where(
             knowledge_bases.c.id == knowledge_base_id,
             knowledge_bases.c.deleted_at.is_not(None),
             knowledge_bases.c.id.not_in(self._postponed()),
             ~_is_ingested(documents.c.knowledge_base_id == knowledge_base_id),
         )
         with self._database.read() as connection:
-            collection = connection.scalar(statement)
-        if collection is None:
+            found = connection.execute(statement).one_or_none()
+        if found is None:
             return  # if it is being ingested, that ends first; the reaper comes back
         with self._backing_off(knowledge_base_id, knowledge_base_id):
-            self._vectors.drop(collection)
+            if found.kind == KnowledgeBaseKind.ATTACHMENTS.value:
+                self._vectors.delete_partition(found.collection, knowledge_base_id)
+                self._vectors.flush(found.collection)
+            else:
+                self._vectors.drop(found.collection)
             self._files.delete_knowledge_base(knowledge_base_id)
         with self._database.write() as connection:
             connection.execute(sa.delete(knowledge_bases).where(knowledge_bases.c.id == knowledge_base_id))
@@ -162,6 +167,19 @@ class Cleanup:
             self._vectors.delete_version(collection, version_id)
 
     # --- inside ---
+
+    def _delete_orphans(self) -> None:
+        """Delete the attached files of conversations that are gone. The usual case takes no write lock."""
+        orphaned = sa.select(knowledge_bases.c.id).where(
+            knowledge_bases.c.kind == KnowledgeBaseKind.ATTACHMENTS.value,
+            knowledge_bases.c.deleted_at.is_(None),
+            knowledge_bases.c.id.not_in(sa.select(attachments.c.knowledge_base_id)),
+        )
+        with self._database.read() as connection:
+            orphans = list(connection.scalars(orphaned))
+        for knowledge_base_id in orphans:
+            with self._database.write() as connection:
+                mark_deleted(connection, knowledge_base_id)
 
     def _postponed(self) -> sa.Select[tuple[UUID]]:
         """What failed a while ago and is to be tried again later."""

@@ -69,12 +69,13 @@ def models_in_use(database: Database) -> list[str]:
 
 
 def newest_collections(database: Database, limit: int) -> list[str]:
-    """The Milvus collections of the newest knowledge bases that can answer."""
+    """The Milvus collections of the newest knowledge bases that can answer; each once, if several share it."""
     statement = (
         sa.select(knowledge_bases.c.collection)
         .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
         .where(knowledge_bases.c.deleted_at.is_(None), document_counts.c.answering > 0)
-        .order_by(knowledge_bases.c.created_at.desc())
+        .group_by(knowledge_bases.c.collection)
+        .order_by(sa.func.max(knowledge_bases.c.created_at).desc())
         .limit(limit)
     )
     with database.read() as connection:

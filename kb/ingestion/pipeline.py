@@ -289,7 +289,8 @@ class Ingestion:
         self._pace.note(work.model.name, len(chunks), time.monotonic() - began)
         require_same(job.knowledge_base, work.model.name, vectors.shape[1])
         self._check_after(began, job)
-        self._vectors.upsert(job.knowledge_base.collection, chunks, vectors)
+        base = job.knowledge_base
+        self._vectors.upsert(base.collection, chunks, vectors, base.partition)
         self._note_unsealed(job.knowledge_base.collection, len(chunks))
         work.stored = spans[-1].ordinal + 1
         is_done = stretch.is_last and work.stored == work.chunks

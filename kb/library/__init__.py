@@ -4,6 +4,16 @@ from kb.library.access import KNOWLEDGE_BASE
 from kb.library.counts import recount_all
 from kb.library.documents import QUEUE_PLACES, Documents, mark_sent
 from kb.library.files import FileStore
-from kb.library.knowledge_bases import KnowledgeBases
+from kb.library.knowledge_bases import KnowledgeBases, insert_knowledge_base, mark_deleted
 
-__all__ = ["KNOWLEDGE_BASE", "QUEUE_PLACES", "Documents", "FileStore", "KnowledgeBases", "mark_sent", "recount_all"]
+__all__ = [
+    "KNOWLEDGE_BASE",
+    "QUEUE_PLACES",
+    "Documents",
+    "FileStore",
+    "KnowledgeBases",
+    "insert_knowledge_base",
+    "mark_deleted",
+    "mark_sent",
+    "recount_all",
+]

@@ -11,7 +11,15 @@ import sqlalchemy as sa
 from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import N_, NotFound
 from kb.formats import Unreadable, from_json
-from kb.models import Document, IndexSettings, KnowledgeBase, RetrievalProfile, Version, VersionState
+from kb.models import (
+    Document,
+    IndexSettings,
+    KnowledgeBase,
+    KnowledgeBaseKind,
+    RetrievalProfile,
+    Version,
+    VersionState,
+)
 from kb.notes import Notes
 
 # For the translators: what `NotFound` can be about.
@@ -81,6 +89,7 @@ def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0) -> K
         created_at=row.created_at,
         document_count=documents,
         ready_count=ready,
+        kind=KnowledgeBaseKind(row.kind),
     )
 
 

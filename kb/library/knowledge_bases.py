@@ -14,7 +14,7 @@ from kb.database.tables import document_counts, documents, knowledge_bases, now,
 from kb.errors import NameTaken, NotFound, RedisUnavailable
 from kb.formats import to_json
 from kb.library.access import KNOWLEDGE_BASE, own_knowledge_base, to_knowledge_base
-from kb.models import IndexSettings, KnowledgeBase, RetrievalProfile
+from kb.models import IndexSettings, KnowledgeBase, KnowledgeBaseKind, RetrievalProfile
 from kb.names import clean_name
 from kb.queue import Queue
 
@@ -27,7 +27,7 @@ _OWN = (
 )
 _ONE = _OWN.where(knowledge_bases.c.id == sa.bindparam("of_knowledge_base"))
 _SOME = _OWN.where(knowledge_bases.c.id.in_(sa.bindparam("of_knowledge_bases", expanding=True)))
-_ALL = _OWN.order_by(knowledge_bases.c.name)
+_ALL = _OWN.where(knowledge_bases.c.kind == KnowledgeBaseKind.LIBRARY.value).order_by(knowledge_bases.c.name)
 
 
 class KnowledgeBases:
@@ -51,21 +51,9 @@ class KnowledgeBases:
             profile=RetrievalProfile(),
             created_at=now(),
         )
-        row = {
-            "id": created.id,
-            "owner_id": created.owner_id,
-            "name": created.name,
-            "collection": created.collection,
-            "embedding_model": created.embedding_model,
-            "dimension": created.dimension,
-            "index_settings": to_json(created.index),
-            "profile": to_json(created.profile),
-            "created_at": created.created_at,
-        }
         try:
             with self._database.write() as connection:
-                connection.execute(sa.insert(knowledge_bases), row)
-                connection.execute(sa.insert(document_counts), {"knowledge_base_id": knowledge_base_id})
+                insert_knowledge_base(connection, created)
         except IntegrityError as error:
             raise NameTaken(name=cleaned) from error
         return created
@@ -87,7 +75,7 @@ class KnowledgeBases:
         return [found[each] for each in wanted if each in found]
 
     def list(self, user_id: UUID) -> list[KnowledgeBase]:
-        """All of a user's, by name."""
+        """All of a user's, by name, without those of attached files."""
         with self._database.read() as connection:
             rows = connection.execute(_ALL, {"of_user": user_id}).all()
         return [to_knowledge_base(row, row.documents, row.answering) for row in rows]
@@ -104,18 +92,40 @@ class KnowledgeBases:
 
     def delete(self, user_id: UUID, knowledge_base_id: UUID) -> None:
         """Hide the knowledge base from everyone; a worker then clears Milvus and the disk."""
-        own_documents = sa.select(documents.c.id).where(documents.c.knowledge_base_id == knowledge_base_id)
         with self._database.write() as connection:
             own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
-            # Its name is free again at once.
-            connection.execute(_change(knowledge_base_id).values(deleted_at=now(), name=str(knowledge_base_id)))
-            connection.execute(
-                sa.update(versions).where(versions.c.document_id.in_(own_documents)).values(cancel_requested=True)
-            )
+            mark_deleted(connection, knowledge_base_id)
         try:
             self._queue.send_clear_knowledge_base(knowledge_base_id)
         except RedisUnavailable as error:  # the reaper sends it
             log.warning("clear_knowledge_base.unsent", knowledge_base=str(knowledge_base_id), reason=str(error))
+
+
+def insert_knowledge_base(connection: sa.Connection, created: KnowledgeBase) -> None:
+    """Store a new knowledge base with its counters. Errors: `IntegrityError` if its name is taken."""
+    row = {
+        "id": created.id,
+        "owner_id": created.owner_id,
+        "name": created.name,
+        "collection": created.collection,
+        "embedding_model": created.embedding_model,
+        "dimension": created.dimension,
+        "index_settings": to_json(created.index),
+        "profile": to_json(created.profile),
+        "kind": created.kind.value,
+        "created_at": created.created_at,
+    }
+    connection.execute(sa.insert(knowledge_bases), row)
+    connection.execute(sa.insert(document_counts), {"knowledge_base_id": created.id})
+
+
+def mark_deleted(connection: sa.Connection, knowledge_base_id: UUID) -> None:
+    """Hide a knowledge base from everyone and stop its ingestion; its name is free again at once."""
+    own_documents = sa.select(documents.c.id).where(documents.c.knowledge_base_id == knowledge_base_id)
+    connection.execute(_change(knowledge_base_id).values(deleted_at=now(), name=str(knowledge_base_id)))
+    connection.execute(
+        sa.update(versions).where(versions.c.document_id.in_(own_documents)).values(cancel_requested=True)
+    )
 
 
 def _change(knowledge_base_id: UUID) -> sa.Update:

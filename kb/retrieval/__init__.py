@@ -116,7 +116,7 @@ class Retriever:
         """The relevant passages of each corpus, without those that fail if another one has some."""
         if len(run.corpora) == 1:
             return [self._search(run, run.corpora[0], profile, run.steps)]
-        steps = [Steps(corpus.label) for corpus in run.corpora]
+        steps = [Steps(corpus.step_label) for corpus in run.corpora]
         searches = [
             self._indexes.submit(self._search, run, corpus, profile, own)
             for corpus, own in zip(run.corpora, steps, strict=True)

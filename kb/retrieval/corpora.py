@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from kb.errors import NotFound, TooManyDocuments
+from kb.errors import N_, NotFound, TooManyDocuments
 from kb.library import KNOWLEDGE_BASE, Documents, KnowledgeBases
 from kb.models import KnowledgeBase, Scope
 from kb.vectors.filters import Within
@@ -13,18 +13,30 @@ from kb.vectors.filters import Within
 # Databases limit how many values a statement has: SQLite to 32,766.
 MOST_DOCUMENTS = 10_000
 
+ATTACHED = N_("Attached files")  # in place of a knowledge base's name
+
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """A knowledge base as one question sees it: whole, or only those of its documents that were chosen.
 
-    `ready_count` is how many documents can answer; `label` is the name of the knowledge base if several are asked.
+    `ready_count` is how many documents can answer. `is_named`: several are asked, so that it matters which one it is.
     """
 
     base: KnowledgeBase
     ready_count: int
     document_ids: frozenset[UUID] | None = None  # None: all
-    label: str = ""
+    is_named: bool = False
+
+    @property
+    def label(self) -> str:
+        """The knowledge base's name beside that of a document. Attached files need none."""
+        return "" if not self.is_named or self.base.partition else self.base.name
+
+    @property
+    def step_label(self) -> str:
+        """The knowledge base's name beside that of a step."""
+        return ATTACHED if self.is_named and self.base.partition else self.label
 
     def holds(self, document_id: UUID) -> bool:
         return self.document_ids is None or document_id in self.document_ids
@@ -33,7 +45,7 @@ class Corpus:
     def within(self) -> Within:
         """What a search of its index has to be limited to: nothing if all that can answer is chosen."""
         is_whole = self.ready_count == self.base.ready_count
-        return Within(None if is_whole else self.document_ids)
+        return Within(None if is_whole else self.document_ids, self.base.partition)
 
 
 def find_corpora(
@@ -58,5 +70,5 @@ def find_corpora(
             if base.id in held or not held
         ]
     if len(corpora) > 1:
-        corpora = [replace(corpus, label=corpus.base.name) for corpus in corpora]
+        corpora = [replace(corpus, is_named=True) for corpus in corpora]
     return corpora, len(set(scope.knowledge_base_ids)) - len(bases)

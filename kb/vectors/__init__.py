@@ -95,11 +95,16 @@ class VectorStore:
 
     # --- writing ---
 
-    def upsert(self, collection: str, chunks: Sequence[Chunk], vectors: np.ndarray) -> None:
-        """Store `chunks` with their `vectors` (n, dimension); replaces chunks with the same id."""
+    def upsert(
+        self, collection: str, chunks: Sequence[Chunk], vectors: np.ndarray, partition: UUID | None = None
+    ) -> None:
+        """Store `chunks` with their `vectors` (n, dimension); replaces chunks with the same id.
+
+        `partition` is the one of the knowledge base, if it shares the collection.
+        """
         from kb.vectors import schema
 
-        data = schema.rows(chunks, vectors)
+        data = schema.rows(chunks, vectors, partition)
         with self._turn(collection):
             self._call(collection, lambda: self._client.upsert(collection, data, timeout=WRITE_TIMEOUT_SECONDS))
 
@@ -117,6 +122,10 @@ class VectorStore:
         """Make Milvus Lite build the BM25 index now, instead of at the first search (0.2 to 0.4 s for 1,000 chunks)."""
         if self.server.is_lite:
             self.search_lexical(collection, "a", 1, timeout=WARM_UP_TIMEOUT_SECONDS)
+
+    def delete_partition(self, collection: str, partition: UUID) -> None:
+        """Delete one knowledge base's chunks from a shared collection."""
+        self._delete(collection, filters.of_partition(partition))
 
     def delete_version(self, collection: str, version_id: UUID) -> None:
         self._delete(collection, filters.of_version(version_id))
@@ -239,7 +248,9 @@ class VectorStore:
 
         self._client.create_collection(
             knowledge_base.collection,
-            schema=schema.collection_schema(knowledge_base.dimension, self._tokenizer()),
+            schema=schema.collection_schema(
+                knowledge_base.dimension, self._tokenizer(), is_shared=knowledge_base.partition is not None
+            ),
             consistency_level="Bounded",
             timeout=WRITE_TIMEOUT_SECONDS,
         )

@@ -17,6 +17,9 @@ class Filter:
     expression: str
     values: dict[str, Value] = field(default_factory=dict)
 
+    def __and__(self, other: Filter) -> Filter:
+        return Filter(f"{self.expression} and {other.expression}", self.values | other.values)
+
     def arguments(self, templates: bool) -> dict[str, Any]:
         """Keyword arguments for pymilvus.
 
@@ -58,18 +61,24 @@ FILTERED_DOCUMENTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """What a search is limited to: enabled chunks, and of chosen documents only, if `document_ids` is not None."""
+    """What a search is limited to, beside enabled chunks: a partition of a shared collection, and chosen documents.
+
+    None stands for all of them.
+    """
 
     document_ids: Collection[UUID] | None = None
+    partition: UUID | None = None
 
     def filters(self) -> list[Filter]:
         """One filter, or several that pass different chunks."""
+        chosen = ENABLED
+        if self.partition:
+            chosen &= of_partition(self.partition)
         if self.document_ids is None:
-            return [ENABLED]
+            return [chosen]
         ids = sorted(self.document_ids)
         parts = (ids[start : start + FILTERED_DOCUMENTS] for start in range(0, len(ids), FILTERED_DOCUMENTS))
-        expression = f"{ENABLED.expression} and document_id in {{documents}}"
-        return [Filter(expression, ENABLED.values | {"documents": tuple(part)}) for part in parts]
+        return [chosen & Filter("document_id in {documents}", {"documents": tuple(part)}) for part in parts]
 
 
 EVERYTHING = Within()
@@ -77,6 +86,11 @@ EVERYTHING = Within()
 
 def of_version(version_id: UUID) -> Filter:
     return Filter("version_id == {version}", {"version": version_id})
+
+
+def of_partition(partition: UUID) -> Filter:
+    """One knowledge base's part of a shared collection."""
+    return Filter("knowledge_base_id == {partition}", {"partition": partition})
 
 
 def of_document(document_id: UUID) -> Filter:

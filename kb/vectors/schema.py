@@ -30,10 +30,15 @@ OUTPUT_FIELDS = [
 ]
 
 
-def collection_schema(dimension: int, tokenizer: str | None) -> CollectionSchema:
-    """The fields of a chunk. `tokenizer` splits `terms` at spaces; None leaves BM25 out."""
+def collection_schema(dimension: int, tokenizer: str | None, is_shared: bool) -> CollectionSchema:
+    """The fields of a chunk. `tokenizer` splits `terms` at spaces; None leaves BM25 out.
+
+    A collection that knowledge bases share has a partition key, so that a search reads little beside its own part.
+    """
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+    if is_shared:
+        schema.add_field("knowledge_base_id", DataType.VARCHAR, max_length=36, is_partition_key=True)
     schema.add_field("document_id", DataType.VARCHAR, max_length=36)
     schema.add_field("version_id", DataType.VARCHAR, max_length=36)
     for name in ("ordinal", "start", "end", "page"):
@@ -84,8 +89,9 @@ def search_params(index: IndexSettings, ef: int, limit: int) -> dict[str, Any]:
     return {"metric_type": index.metric, "params": nprobe}
 
 
-def to_row(chunk: Chunk, vector: np.ndarray) -> dict[str, Any]:
-    return {
+def to_row(chunk: Chunk, vector: np.ndarray, partition: UUID | None) -> dict[str, Any]:
+    shared = {"knowledge_base_id": str(partition)} if partition else {}
+    return shared | {
         "id": chunk.id,
         "document_id": str(chunk.document_id),
         "version_id": str(chunk.version_id),
@@ -122,5 +128,5 @@ def cut_bytes(text: str, limit: int) -> str:
     return text if len(text) * 4 <= limit else text.encode()[:limit].decode(errors="ignore")
 
 
-def rows(chunks: Sequence[Chunk], vectors: np.ndarray) -> list[dict[str, Any]]:
-    return [to_row(chunk, vector) for chunk, vector in zip(chunks, vectors, strict=True)]
+def rows(chunks: Sequence[Chunk], vectors: np.ndarray, partition: UUID | None) -> list[dict[str, Any]]:
+    return [to_row(chunk, vector, partition) for chunk, vector in zip(chunks, vectors, strict=True)]

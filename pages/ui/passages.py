@@ -26,6 +26,7 @@ from kb.models import (
     User,
     VersionState,
 )
+from kb.retrieval.corpora import ATTACHED
 from pages.ui.feedback import dialog, errors_shown
 from pages.ui.i18n import _, error_text, join_sentences, ngettext, number, place_label
 from pages.ui.notes import note_text
@@ -306,7 +307,8 @@ def _draw_steps(trace: Trace) -> None:
 
 def _step_name(step: Step) -> str:
     """Below that of its knowledge base, if several were asked."""
-    return " · ".join(filter(None, [step.knowledge_base, _(STEP_NAMES.get(step.name, step.name))]))
+    home = _(ATTACHED) if step.knowledge_base == ATTACHED else step.knowledge_base
+    return " · ".join(filter(None, [home, _(STEP_NAMES.get(step.name, step.name))]))
 
 
 def _weight(weight: float | None) -> str:

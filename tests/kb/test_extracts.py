@@ -308,6 +308,9 @@ def test_escape_markdown() -> None:
         ),
         (FileList(("a.md",), 1), False, "The knowledge base holds one file:\n\n- a.md"),
         (FileList(("a.md",), 1), True, "知识库中有 1 个文件：\n\n- a.md"),
+        (FileList(("A · a.md",), 3, knowledge_bases=2), False, "The knowledge bases hold 3 files:\n\n- A · a.md\n- …"),
+        (FileList(("a.md",), 1, is_chosen=True), False, "The question is limited to one file:\n\n- a.md"),
+        (FileList(("a.md",), 1, is_chosen=True), True, "提问范围内有 1 个文件：\n\n- a.md"),
     ],
 )
 def test_names_are_listed_with_their_number(files: FileList, chinese: bool, answer: str) -> None:

@@ -54,6 +54,9 @@ def test_other_places_of_a_passage_are_named() -> None:
     shared = replace(passage(1, "One.", 12), also_in=(Place("copy.md"), Place("备份.pdf", 3, "Part")))
     (_, system), _ = knowledge_messages("Why?", [], found([shared]))
     assert "[1] (手册.pdf · p. 12 / copy.md / 备份.pdf · p. 3 · Part)\nOne." in system
+    several = replace(passage(1, "One."), knowledge_base="HR", also_in=(Place("copy.md", knowledge_base="Law"),))
+    (_, system), _ = knowledge_messages("Why?", [], found([several]))
+    assert "[1] (HR · 手册.pdf / Law · copy.md)\nOne." in system
     many = replace(shared, also_in=tuple(Place(f"{number}.md") for number in range(100)))
     (_, system), _ = knowledge_messages("Why?", [], found([many]))
     assert "3.md)\nOne." in system

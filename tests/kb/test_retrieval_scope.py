@@ -157,7 +157,12 @@ def test_question_is_embedded_once_for_each_model(
 ) -> None:
     asked: list[str] = []
     embed = core.embedding.embed_question
-    monkeypatch.setattr(core.embedding, "embed_question", lambda text: asked.append(text) or embed(text))
+
+    def note(text: str) -> Vectors:
+        asked.append(text)
+        return embed(text)
+
+    monkeypatch.setattr(core.embedding, "embed_question", note)
     retrieve(core, fruit, ships)
     assert asked.count(QUESTION) == 1
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +20,7 @@ import redis
 from kb import lexical
 from kb.config import load_settings
 from kb.errors import MilvusRefused, MilvusUnavailable
-from kb.models import Chunk, IndexSettings, KnowledgeBase, RetrievalProfile
+from kb.models import Chunk, IndexSettings, KnowledgeBase, KnowledgeBaseKind, RetrievalProfile
 from kb.redis import Turns
 from kb.vectors import VectorStore
 from kb.vectors.connection import Connection
@@ -29,6 +30,7 @@ from tests.conftest import MakeSettings
 from tests.real_services import ONE_OLD_MILVUS, MilvusLite, free_port, wait_until
 
 DIMENSION = 4
+ATTACHMENTS = KnowledgeBaseKind.ATTACHMENTS
 
 
 @pytest.fixture(scope="module", params=["lite", pytest.param("2.3.5", marks=ONE_OLD_MILVUS)])
@@ -206,6 +208,39 @@ def test_all_of_the_chosen_documents_is_found_beside_many_nearer_chunks(store: V
         assert len(lexical_hits) == (3 if store.server.has_bm25 else 0)
     assert store.search_dense(collection, index, question, 50, 64, Within([])) == []
     store.delete_version(collection, crowd)
+
+
+def test_knowledge_bases_that_share_a_collection_see_their_own_part_only(store: VectorStore) -> None:
+    mine, others = (replace(base(IndexSettings("FLAT")), collection="shared", kind=ATTACHMENTS) for _ in range(2))
+    versions = {each.id: uuid4() for each in (mine, others)}
+    store.create(mine)
+    store.create(others)
+    for each in (mine, others):
+        chunks = [chunk(versions[each.id], n, "pear") for n in range(3)]
+        for _ in range(2):
+            store.upsert("shared", chunks, some_vectors(3), each.partition)
+    for _ in range(2):
+        for each in (mine, others):
+            within = Within(partition=each.partition)
+            dense = store.search_dense("shared", each.index, some_vectors(1)[0], 10, 64, within)
+            assert [hit.chunk.id for hit in dense] == [f"{versions[each.id].hex}-{n:06d}" for n in range(3)]
+            if store.server.has_bm25:
+                lexical_hits = store.search_lexical("shared", "pear", 10, within)
+                assert {hit.chunk.version_id for hit in lexical_hits} == {versions[each.id]}
+            assert store.count("shared", versions[each.id]) == store.count_first("shared", versions[each.id], 3) == 3
+        store.flush("shared")
+    one = dense[0].chunk
+    chosen = Within([one.document_id], others.partition)
+    assert [hit.chunk for hit in store.search_dense("shared", mine.index, some_vectors(1)[0], 10, 64, chosen)] == [one]
+    assert (
+        store.search_dense("shared", mine.index, some_vectors(1)[0], 10, 64, replace(chosen, partition=mine.id)) == []
+    )
+    assert mine.partition
+    for _ in range(2):
+        store.delete_partition("shared", mine.partition)
+        assert [store.count("shared", versions[each.id]) for each in (mine, others)] == [0, 3]
+    store.drop("shared")
+    store.delete_partition("shared", mine.partition)
 
 
 def test_lexical_scores_are_positive_and_in_order(lite: VectorStore) -> None:

@@ -1,0 +1,140 @@
+"""The files of conversations.
+
+Each conversation's files are the documents of a knowledge base of its own, which no list shows. So they are ingested,
+searched, cancelled, retried and cleared as all documents are. For each embedding model, those knowledge bases share one
+Milvus collection with a partition key, since thousands of small collections would cost Milvus much memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from kb.conversations import CONVERSATION
+from kb.database import Database
+from kb.database.tables import attachments, conversations, document_counts, knowledge_bases, now
+from kb.embedding import EmbeddingModels
+from kb.errors import NotFound
+from kb.library import Documents, insert_knowledge_base
+from kb.library.access import DOCUMENT
+from kb.library.files import Source
+from kb.models import (
+    Document,
+    DocumentOrder,
+    IndexSettings,
+    KnowledgeBase,
+    KnowledgeBaseKind,
+    RetrievalProfile,
+    Scope,
+)
+
+MOST_FILES = 1_000  # that are listed
+
+_OWN_CONVERSATION = (
+    sa.select(conversations.c.id)
+    .where(
+        conversations.c.id == sa.bindparam("of_conversation"),
+        conversations.c.owner_id == sa.bindparam("of_user"),
+    )
+    .with_for_update(key_share=True)
+)
+_BASE = (
+    sa.select(knowledge_bases.c.id, document_counts.c.documents)
+    .join(attachments, attachments.c.knowledge_base_id == knowledge_bases.c.id)
+    .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
+    .where(
+        attachments.c.conversation_id == sa.bindparam("of_conversation"),
+        knowledge_bases.c.owner_id == sa.bindparam("of_user"),
+        knowledge_bases.c.deleted_at.is_(None),
+    )
+)
+
+
+class Attachments:
+    """The files of each user's conversations. Deleting a conversation deletes them: a worker clears what is left."""
+
+    def __init__(self, database: Database, documents: Documents, embeddings: EmbeddingModels) -> None:
+        self._database = database
+        self._documents = documents
+        self._embeddings = embeddings
+
+    def add(self, user_id: UUID, conversation_id: UUID, name: str, source: Source) -> Document:
+        """Keep a file, queue it and tell the workers, as `Documents.register` does.
+
+        Errors: `NotFound` without the conversation; those of `Documents.register`; for a conversation's first file,
+        those of asking the embedding model for its dimension.
+        """
+        found = self._base(user_id, conversation_id)
+        base_id = found[0] if found else self._create_base(user_id, conversation_id)
+        return self._documents.register(user_id, base_id, name, source)
+
+    def list(self, user_id: UUID, conversation_id: UUID) -> Sequence[Document]:
+        """The files of a conversation in the order in which they came, whatever their state."""
+        found = self._base(user_id, conversation_id)
+        if not found or not found[1]:
+            return []
+        return self._documents.list(user_id, found[0], 0, MOST_FILES, order=DocumentOrder.NEWEST)[::-1]
+
+    def remove(self, user_id: UUID, conversation_id: UUID, document_id: UUID) -> None:
+        """Delete one file. Errors: `NotFound` if the conversation has no such file."""
+        document = self._documents.get(user_id, document_id)
+        found = self._base(user_id, conversation_id)
+        if not found or document.knowledge_base_id != found[0]:
+            raise NotFound(what=DOCUMENT)
+        self._documents.delete(user_id, document_id)
+
+    def add_to(self, scope: Scope, user_id: UUID, conversation_id: UUID) -> Scope:
+        """`scope` and the files of the conversation; `scope` itself if there are none."""
+        found = self._base(user_id, conversation_id)
+        if not found or not found[1]:
+            return scope
+        document_ids = scope.document_ids
+        if document_ids:  # only these would be searched
+            document_ids += tuple(document.id for document in self.list(user_id, conversation_id))
+        return replace(scope, knowledge_base_ids=(*scope.knowledge_base_ids, found[0]), document_ids=document_ids)
+
+    def _base(self, user_id: UUID, conversation_id: UUID) -> tuple[UUID, int] | None:
+        """The id of the conversation's knowledge base, and how many files it holds; None before the first file."""
+        with self._database.read() as connection:
+            row = connection.execute(_BASE, {"of_user": user_id, "of_conversation": conversation_id}).one_or_none()
+        return (row.id, row.documents) if row else None
+
+    def _create_base(self, user_id: UUID, conversation_id: UUID) -> UUID:
+        """The conversation's knowledge base, unless another thread has created it meanwhile."""
+        model = self._embeddings.default
+        base_id = uuid4()
+        created = KnowledgeBase(
+            id=base_id,
+            owner_id=user_id,
+            name=str(base_id),
+            collection=shared_collection(model.name, model.dimension),
+            embedding_model=model.name,
+            dimension=model.dimension,
+            # Exact, and fast enough for the files of one conversation.
+            index=IndexSettings(index_type="FLAT"),
+            profile=RetrievalProfile(),
+            created_at=now(),
+            kind=KnowledgeBaseKind.ATTACHMENTS,
+        )
+        of = {"of_user": user_id, "of_conversation": conversation_id}
+        with self._database.write() as connection:
+            if connection.scalar(_OWN_CONVERSATION, of) is None:
+                raise NotFound(what=CONVERSATION)
+            if existing := connection.execute(_BASE, of).one_or_none():
+                existing_id: UUID = existing.id
+                return existing_id
+            # A deleted one that is not cleared yet may still be named.
+            connection.execute(sa.delete(attachments).where(attachments.c.conversation_id == conversation_id))
+            insert_knowledge_base(connection, created)
+            link = {"conversation_id": conversation_id, "knowledge_base_id": base_id}
+            connection.execute(sa.insert(attachments), link)
+        return base_id
+
+
+def shared_collection(model: str, dimension: int) -> str:
+    """The Milvus collection of all attached files that this model has embedded."""
+    return f"attachments_{hashlib.sha256(model.encode()).hexdigest()[:16]}_{dimension}"
