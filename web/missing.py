@@ -30,11 +30,18 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-  :root {{ color-scheme: light dark; }}
-  html {{ background: light-dark(#ffffff, #14191b); color: light-dark(#1d2829, #e4eaea); }}
-  body {{ max-width: 32rem; margin: 20vh auto; padding: 0 1rem; font: 1rem/1.6 system-ui, sans-serif; }}
+  /* The colours of .streamlit/config.toml. The choice of the menu is not known here: the system's counts. */
+  :root {{ color-scheme: light; --ground: #ffffff; --text: #1d2829; --link: #136068; }}
+  @media (prefers-color-scheme: dark) {{
+    :root {{ color-scheme: dark; --ground: #14191b; --text: #e4eaea; --link: #7cc7cd; }}
+  }}
+  body {{
+    max-width: 32rem; margin: 20vh auto; padding: 0 1rem;
+    background: var(--ground); color: var(--text); font: 1rem/1.6 system-ui, sans-serif;
+  }}
+  h1 {{ font-size: 1.75rem; font-weight: 650; line-height: 1.2; }}
   p {{ overflow-wrap: anywhere; }}
-  a {{ color: light-dark(#136068, #7cc7cd); }}
+  a {{ color: var(--link); }}
 </style>
 <h1>{title}</h1>
 <p>{text}</p>
