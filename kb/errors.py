@@ -139,12 +139,19 @@ class _Values(dict[str, str]):
         return "…"
 
 
-_DOUBLED_STOP = re.compile(r"(?<=[.。])([)）])[.。]\Z")
+_STOPS = ".。!！?？"
+_BRACKETS = ")）”」’\"'"
+_FIELD_AND_STOP = re.compile(rf"(\{{(\w+)\}}[{_BRACKETS}]*)[.。]")
 
 
 def fill(template: str, values: dict[str, str]) -> str:
-    """Put `values` into a (translated) message template. A detail that is a sentence brings its own stop."""
-    return _DOUBLED_STOP.sub(r"\1", template.format_map(_Values(values)))
+    """Put `values` into a (translated) message template. A value that is a sentence brings its own stop."""
+    known = _Values(values)
+
+    def without_second_stop(found: re.Match[str]) -> str:
+        return found[1] if known[found[2]].rstrip(_BRACKETS).endswith(tuple(_STOPS)) else found[0]
+
+    return _FIELD_AND_STOP.sub(without_second_stop, template).format_map(known)
 
 
 def from_code(code: str, values: dict[str, str]) -> KbError:

@@ -64,6 +64,8 @@ def test_document_without_pages_has_no_place(language: str) -> None:
         ("HTTP 500: the GPU is on fire.", "en", "(HTTP 500: the GPU is on fire.)"),
         ("显存不足。", "zh_CN", "（显存不足。）"),
         ("显存不足", "zh_CN", "（显存不足）。"),
+        ("it said (HTTP 500: the GPU is on fire.)", "en", "(it said (HTTP 500: the GPU is on fire.))"),
+        ("Out of memory!", "en", "(Out of memory!)"),
     ],
 )
 def test_error_ends_in_one_stop(detail: str, code: str, end: str) -> None:
