@@ -12,8 +12,9 @@ from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
 from kb.messages import Message
 from kb.models import Conversation, KnowledgeBase, MessageState, Mode, Role, User
-from pages.ui.chat_sidebar import chosen_model, connect_help, draw_sidebar, has_model
-from pages.ui.feedback import TAIL, live_fragment, redraw, redraw_parts, show_error
+from kb.suggestions import suggest
+from pages.ui.chat_sidebar import chosen_model, connect_help, draw_sidebar, has_model, mode_names
+from pages.ui.feedback import CHOICE, TAIL, live_fragment, redraw, redraw_parts, show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice
 from pages.ui.resources import current_user, services
@@ -45,6 +46,7 @@ def main() -> None:
     if not messages:
         draw_welcome(knowledge_bases)
     draw_refused()
+    draw_choice(knowledge_bases)
     draw_question(messages, knowledge_bases)
     # A note and a refused question stand below the conversation's end; only a run of the whole page takes them away.
     state().has_parts = bool(messages and knowledge_bases) and not has_note and not state().refused
@@ -142,45 +144,75 @@ def draw_other_choice(conversation: Conversation, knowledge_bases: list[Knowledg
 
 
 def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
-    """Say what can be done here, or what is missing."""
+    """Say what can be done here, or what is missing; in the middle of the empty page."""
     current = state()
     base = next((base for base in knowledge_bases if base.id == current.knowledge_base_id), None)
-    st.header(_("What would you like to know?"), anchor=False)
-    if current.mode is Mode.LLM:
-        known = services().chat_models.known(current_user().id)
-        if known.error:
-            show_error(known.error)
-        elif known.is_searching:
-            st.write(_("Looking for language models…"))
-        elif not has_model():
-            st.info(connect_help(), icon=":material/power_off:")
-        else:
-            st.write(_("Ask the language model anything. Your documents are not used in this mode."))
-    elif base is None:
-        st.write(_("Create a knowledge base, upload your files, then ask them here."))
-        st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
-    elif base.ready_count == 0:
-        st.write(_("“{name}” has no document that is ready yet.").format(name=escape(base.name)))
-        st.page_link(
-            "knowledge_bases.py",
-            label=_("Upload files"),
-            icon=":material/upload:",
-            query_params={"knowledge_base": str(base.id)},
-        )
-    elif current.mode is Mode.TEST:
-        st.write(
-            _(
-                "A question shows the passages that “{name}” finds, with every score and time. No model is called."
-            ).format(name=escape(base.name))
-        )
-    else:
-        st.write(
-            _("Ask “{name}”. Every answer names its passages; open them to see why they were found.").format(
-                name=escape(base.name)
+    with st.container(key="welcome", horizontal_alignment="center", vertical_alignment="center"):
+        st.header(_("What would you like to know?"), anchor=False, text_alignment="center")
+        if current.mode is Mode.LLM:
+            known = services().chat_models.known(current_user().id)
+            if known.error:
+                show_error(known.error)
+            elif known.is_searching:
+                _say(_("Looking for language models…"))
+            elif not has_model():
+                st.info(connect_help(), icon=":material/power_off:")
+            else:
+                _say(_("Ask the language model anything. Your documents are not used in this mode."))
+        elif base is None:
+            _say(_("Create a knowledge base, upload your files, then ask them here."))
+            st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
+        elif base.ready_count == 0:
+            _say(_("“{name}” has no document that is ready yet.").format(name=escape(base.name)))
+            st.page_link(
+                "knowledge_bases.py",
+                label=_("Upload files"),
+                icon=":material/upload:",
+                query_params={"knowledge_base": str(base.id)},
             )
-        )
-    if current.switched:
-        draw_notice(current.mode, base.name if base and current.mode is not Mode.LLM else "")
+        elif current.mode is Mode.TEST:
+            _say(
+                _(
+                    "A question shows the passages that “{name}” finds, with every score and time. No model is called."
+                ).format(name=escape(base.name))
+            )
+        else:
+            _say(
+                _("Ask “{name}”. Every answer names its passages; open them to see why they were found.").format(
+                    name=escape(base.name)
+                )
+            )
+            draw_suggestions(base)
+        if current.switched:
+            draw_notice(current.mode, base.name if base and current.mode is not Mode.LLM else "")
+
+
+def _say(text: str) -> None:
+    st.markdown(text, text_alignment="center")
+
+
+def draw_suggestions(base: KnowledgeBase) -> None:
+    """Questions to begin with; a click asks one."""
+    found = suggest(services().documents, current_user().id, base.id)
+    questions = [_(suggestion.template).format(name=suggestion.name) for suggestion in found]
+    with st.container(key="suggestions", horizontal=True, horizontal_alignment="center"):
+        for index, question in enumerate(questions, 1):
+            st.button(escape(question), key=f"suggestion-{index}", on_click=_ask, args=(question,))
+
+
+def draw_choice(knowledge_bases: list[KnowledgeBase]) -> None:
+    """Say above the input field where a question goes, for when the sidebar is closed (style.css); a click opens it."""
+
+    @live_fragment(key=CHOICE)
+    def draw() -> None:
+        current = state()
+        chosen = [mode_names()[current.mode]]
+        if current.mode is not Mode.LLM:
+            chosen += [base.name for base in knowledge_bases if base.id == current.knowledge_base_id]
+        st.button(escape(" · ".join(chosen)), key="choice", type="tertiary", icon=":material/tune:", wrap=False)
+
+    with st.bottom:
+        draw()
 
 
 def draw_question(messages: Sequence[Message], knowledge_bases: list[KnowledgeBase]) -> None:

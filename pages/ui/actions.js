@@ -100,9 +100,11 @@ function branches(data, press) {
   back.className = `st-key-before-${data.id}`
   forth.className = `st-key-after-${data.id}`
   const place = document.createElement("span")
-  place.className = "zw-act-place"
   place.textContent = `${at}/${count}`
-  return [back, place, forth]
+  const group = document.createElement("span")
+  group.className = "zw-act-branch"
+  group.append(back, place, forth)
+  return group
 }
 
 function draw(bar, data, press) {
@@ -119,7 +121,7 @@ function draw(bar, data, press) {
     holder.firstChild.append(data.words.go_on)
   }
   if (data.actions.includes("regenerate") && data.isIncomplete) items.push(...regenerate(data, press))
-  if (data.branch) items.push(...branches(data, press))
+  if (data.branch) items.push(branches(data, press))
   if (data.text) items.push(copyButton(data))
   if (data.actions.includes("edit")) add("edit")
   if (data.actions.includes("regenerate") && !data.isIncomplete) items.push(...regenerate(data, press))
@@ -141,6 +143,7 @@ function draw(bar, data, press) {
     items.push(usage)
   }
   bar.dataset.side = data.side
+  bar.dataset.latest = data.isLatest
   bar.setAttribute("aria-label", data.words.title)
   bar.replaceChildren(...items)
 }

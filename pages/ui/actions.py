@@ -67,6 +67,7 @@ def _data(message: Message, user_id: UUID, is_last: bool) -> dict[str, object]:
         "id": str(message.id),
         "side": "start" if is_answer else "end",
         "actions": actions,
+        "isLatest": is_last,
         "isIncomplete": is_answer and is_last and not is_complete,
         "models": _other_models(message, user_id) if "regenerate" in actions and message.model else [],
         "branch": _branch(message),

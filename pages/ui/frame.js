@@ -1,7 +1,8 @@
-// The page's frame in the browser: the document's language, Streamlit's own words, and the sidebar on a phone.
+// The page's frame in the browser: the document's language, Streamlit's own words, the sidebar on a phone, and Esc.
 
 const PHONE = "(max-width: 768px)"; // Streamlit's own breakpoint: below it, the sidebar covers the page
 const PAUSE_MS = 100; // between two passes over the page while it changes
+const CLOSED_BY_ESC = "[role=dialog], [role=listbox], [role=menu], [data-testid=stMainMenuPopover], .zw-act details[open]";
 
 let rules = []; // [selector, attribute or "" for text, [[pattern, template], …]]
 let english = new Map(); // what we wrote → what Streamlit had written, so that another language can follow
@@ -32,6 +33,23 @@ function closeSidebar() {
   if (sidebar?.contains(document.activeElement)) document.activeElement.blur(); // else its list would not open again
   sidebar?.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
 }
+
+// The line above the input field names what the sidebar's choices are (chat.py).
+document.addEventListener("click", (event) => {
+  if (event.target.closest(".st-key-choice button")) {
+    document.querySelector('[data-testid="stExpandSidebarButton"]')?.click();
+  }
+});
+
+// Esc stops the running answer, unless there is something open that it closes. Capturing: before that is closed.
+document.addEventListener(
+  "keydown",
+  (event) => {
+    if (event.key !== "Escape" || event.isComposing || document.querySelector(CLOSED_BY_ESC)) return;
+    document.querySelector(".st-key-stop button")?.click();
+  },
+  { capture: true },
+);
 
 function translate() {
   lastPass = performance.now();

@@ -18,7 +18,7 @@ from kb.models import MessageState, Mode, Role
 from tests.conftest import add_user
 from tests.fakes.model_server import CHAT, ModelServer
 from tests.messages import said
-from tests.pages.conftest import Installation, Visit
+from tests.pages.conftest import TEA, Installation, Visit
 from tests.pages.visitor import Visitor
 
 QUESTION = "How long is black tea steeped in boiling water?"
@@ -80,6 +80,24 @@ def test_filled_knowledge_base_invites_questions(
     visitor = visit()
     visitor.choose("mode", mode)
     assert text in visitor.text()
+
+
+def test_suggestion_is_asked_with_a_click(installation: Installation, visit: Visit) -> None:
+    installation.filled(files={"a *b*.md": TEA})
+    visitor = visit()
+    assert "Summarize “a *b*.md”" in visitor.text()
+    visitor.click("suggestion-1")
+    visitor.wait_for_answer()
+    assert messages_of(visitor, installation)[0].content == "Summarize “a *b*.md”"
+    assert ANSWER in visitor.text()
+
+
+@pytest.mark.parametrize("mode", [Mode.LLM, Mode.TEST])
+def test_suggestions_are_for_the_knowledge_mode(mode: Mode, installation: Installation, visit: Visit) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.choose("mode", mode)
+    assert not visitor.has("suggestion-1")
 
 
 @pytest.mark.parametrize("mode", [Mode.KNOWLEDGE, Mode.TEST])

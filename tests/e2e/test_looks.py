@@ -1,0 +1,105 @@
+"""How the pages look and which keys they know: both themes, the chat's column and bubbles, a phone."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Desk
+from tests.e2e.screen import OpenScreen, Screen
+from tests.fakes.model_server import CHAT, ModelServer
+
+GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 25, 27)"}  # of .streamlit/config.toml
+CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
+ANSWER = (
+    "# Refunds\n\nThey take **14 days**: `order 7`.\n\n> Opened goods stay.\n\n| Way | Days |\n|---|---|\n| Card | 3 |"
+)
+
+
+def faint_texts(screen: Screen) -> list[str]:
+    """What has too little contrast on the page as it is drawn, with both colours."""
+    found = Axe().run(screen.page, options=CONTRAST).response["violations"]
+    return [f"{node['html'][:200]}: {node['any'][0]['message']}" for rule in found for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("theme", GROUNDS)
+def test_every_text_has_enough_contrast(theme: str, open_screen: OpenScreen, desk: Desk) -> None:
+    desk.create_knowledge_bases("Archive")
+    path = desk.store_conversation(("How long do refunds take?", ANSWER), ("And why?", "Because."))
+    screen = open_screen("/")
+    screen.page.emulate_media(color_scheme=theme)
+    expect(screen.page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[theme])
+    for address in ("/", path, "/knowledge-bases", "/testing", "/history", "/system", "/nowhere"):
+        if address == "/nowhere":
+            screen.page.goto(screen.url + address)
+            expect(screen.page.locator("body")).to_have_css("background-color", GROUNDS[theme])
+            screen.complaints.clear()  # the browser logs that it is a 404
+        else:
+            screen.open(address)
+        assert faint_texts(screen) == [], address
+
+
+def test_theme_is_chosen_in_the_menu_and_kept(open_screen: OpenScreen) -> None:
+    screen = open_screen("/", locale="zh-CN")
+    app = screen.page.get_by_test_id("stApp")
+    expect(app).to_have_css("background-color", GROUNDS["light"])
+    screen.page.get_by_test_id("stMainMenuButton").click()
+    screen.page.get_by_test_id("stMainMenuPopover").get_by_text("深色", exact=True).click()
+    expect(app).to_have_css("background-color", GROUNDS["dark"])
+    screen.open("/history")
+    expect(app).to_have_css("background-color", GROUNDS["dark"])
+
+
+def test_question_is_a_bubble_on_the_right_and_answer_has_no_box(open_screen: OpenScreen, desk: Desk) -> None:
+    screen = open_screen(desk.store_conversation(("Why?", ANSWER)))
+    column = screen.page.get_by_test_id("stMainBlockContainer").bounding_box()
+    question = screen.messages.first.get_by_test_id("stText").bounding_box()
+    assert column
+    assert question
+    assert question["x"] > column["x"] + column["width"] / 2
+    answer = screen.messages.last
+    expect(answer).to_have_css("background-color", "rgba(0, 0, 0, 0)")
+    sizes = [
+        place.evaluate("node => parseFloat(getComputedStyle(node).fontSize)")
+        for place in (answer.get_by_role("heading", name="Refunds"), screen.page.locator("html"))
+    ]
+    assert sizes[0] <= 1.3 * sizes[1]
+
+
+def test_actions_of_earlier_messages_show_under_the_pointer(open_screen: OpenScreen, desk: Desk) -> None:
+    screen = open_screen(desk.store_conversation(("Why?", "Because."), ("And why that?", "Therefore.")))
+    copy = screen.page.get_by_role("button", name="Copy", exact=True).locator("..")
+    expect(copy).to_have_count(4)
+    expect(copy.nth(3)).to_have_css("opacity", "1")
+    expect(copy.nth(1)).to_have_css("opacity", "0")
+    screen.messages.nth(1).hover()
+    expect(copy.nth(1)).to_have_css("opacity", "1")
+
+
+def test_escape_stops_the_answer(open_screen: OpenScreen, desk: Desk, models: ModelServer) -> None:
+    desk.choose_model("long")
+    screen = open_screen("/?mode=llm")
+    with models.held(CHAT):
+        screen.ask("Tell me about the sea.")
+        expect(screen.key("stop")).to_be_visible()
+        screen.page.keyboard.press("Escape")
+        expect(screen.messages.last).to_contain_text("You stopped this answer.")
+
+
+def test_phone_names_mode_and_knowledge_base_above_the_input(open_screen: OpenScreen, desk: Desk) -> None:
+    desk.create_knowledge_bases("Archive")
+    screen = open_screen("/")
+    expect(screen.key("choice")).to_be_hidden()  # the sidebar says it
+    screen.page.set_viewport_size({"width": 390, "height": 844})
+    screen.page.reload()
+    screen.settle()
+    sidebar = screen.page.get_by_test_id("stSidebar")
+    if sidebar.get_attribute("data-collapsed") == "false":
+        sidebar.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    expect(screen.key("choice")).to_contain_text("Knowledge-base Q&A · Archive")
+    screen.click("choice")
+    expect(sidebar).to_have_attribute("data-collapsed", "false")
+    screen.switch_mode("LLM chat")
+    expect(sidebar).to_have_attribute("data-collapsed", "true")
+    expect(screen.key("choice")).to_contain_text("LLM chat")
