@@ -27,8 +27,13 @@ def main() -> None:
             for path, (file, title, icon) in PAGES.items()
         ]
     )
-    # Lines of prose stay readable; lists and tables may be wider (style.css).
-    st.set_page_config(page_title=" · ".join([page.title, _("Zhiwen")]), layout="wide" if page.url_path else "centered")
+    st.set_page_config(
+        page_title=" · ".join([page.title, _("Zhiwen")]),
+        # Lines of prose stay readable; lists and tables may be wider (style.css).
+        layout="wide" if page.url_path else "centered",
+        # Streamlit shows the menu, and with it the choice of the theme, only if there is an entry of the app's own.
+        menu_items={"About": _("Ask your documents, and see why each answer was found.")},
+    )
     st.html(HERE / "ui" / "style.css")
     st.logo(HERE / "ui" / "logo.png", size="large")
     draw_frame(page.url_path)

@@ -40,8 +40,17 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
             "Main menu": N_("Menu"),
         },
     ),
-    ("[data-testid=stMainMenuPopover]", "", {"System": N_("System theme"), "Light": N_("Light"), "Dark": N_("Dark")}),
-    ("[data-testid=stMainMenuPopover] [aria-label]", "aria-label", {"Theme": N_("Theme"), "Main menu": N_("Menu")}),
+    (
+        "[data-testid=stMainMenuPopover]",
+        "",
+        {"System": N_("System"), "Light": N_("Light"), "Dark": N_("Dark"), "About": N_("About Zhiwen")}
+        | {"Made with Streamlit v": N_("Made with Streamlit v")},
+    ),
+    (
+        "[data-testid=stMainMenuPopover] [aria-label]",
+        "aria-label",
+        {"Theme": N_("Theme"), "Main menu": N_("Menu"), "Copy version to clipboard": N_("Copy")},
+    ),
     ("img[data-testid=stSidebarLogo], img[data-testid=stHeaderLogo]", "alt", {"Logo": N_("Zhiwen")}),
     (
         "[data-testid=stStatusWidget]",
@@ -68,6 +77,7 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
         "[role=dialog]",
         "",
         {
+            "About": N_("About Zhiwen"),
             "Connection error": N_("Connection lost"),
             "Is Streamlit still running? {details}": _LOST,
             "streamlit run yourscript.py": "streamlit run webui_st.py",

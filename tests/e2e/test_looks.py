@@ -12,13 +12,15 @@ from tests.fakes.model_server import CHAT, ModelServer
 
 GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 25, 27)"}  # of .streamlit/config.toml
 CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
+CODE = "```python\ndef wait(days: int = 14) -> str:\n    # in days\n    return f'{days} days' if days else ''\n```"
 ANSWER = (
     "# Refunds\n\nThey take **14 days**: `order 7`.\n\n> Opened goods stay.\n\n| Way | Days |\n|---|---|\n| Card | 3 |"
 )
 
 
 def faint_texts(screen: Screen) -> list[str]:
-    """What has too little contrast on the page as it is drawn, with both colours."""
+    """What has too little contrast on the page, once all of it is drawn; with both colours."""
+    expect(screen.page.locator("[data-testid=stSkeleton]")).to_have_count(0)
     found = Axe().run(screen.page, options=CONTRAST).response["violations"]
     return [f"{node['html'][:200]}: {node['any'][0]['message']}" for rule in found for node in rule["nodes"]]
 
@@ -26,7 +28,7 @@ def faint_texts(screen: Screen) -> list[str]:
 @pytest.mark.parametrize("theme", GROUNDS)
 def test_every_text_has_enough_contrast(theme: str, open_screen: OpenScreen, desk: Desk) -> None:
     desk.create_knowledge_bases("Archive")
-    path = desk.store_conversation(("How long do refunds take?", ANSWER), ("And why?", "Because."))
+    path = desk.store_conversation(("How long do refunds take?", ANSWER), ("And why?", CODE))
     screen = open_screen("/")
     screen.page.emulate_media(color_scheme=theme)
     expect(screen.page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS[theme])
@@ -45,7 +47,9 @@ def test_theme_is_chosen_in_the_menu_and_kept(open_screen: OpenScreen) -> None:
     app = screen.page.get_by_test_id("stApp")
     expect(app).to_have_css("background-color", GROUNDS["light"])
     screen.page.get_by_test_id("stMainMenuButton").click()
-    screen.page.get_by_test_id("stMainMenuPopover").get_by_text("深色", exact=True).click()
+    choice = screen.page.get_by_test_id("stMainMenuItem-theme-Dark")
+    expect(choice).to_contain_text("深色")
+    choice.click()
     expect(app).to_have_css("background-color", GROUNDS["dark"])
     screen.open("/history")
     expect(app).to_have_css("background-color", GROUNDS["dark"])

@@ -9,7 +9,7 @@ from kb.models import Beginning, KnowledgeBase, Scope
 from kb.services import WorkerParts
 from kb.suggestions import LIST_FILES, MOST_SUGGESTIONS, Suggestion, suggest
 from pages.ui.i18n import LANGUAGES, translate
-from tests.conftest import Core, add_user
+from tests.conftest import Core
 from tests.statements import counted_statements
 
 NAMES = ["What do I need?.md", "list of all files.txt", "a/b & c (final).md"]
@@ -64,9 +64,8 @@ def test_only_ready_documents_are_suggested(core: Core, worker: WorkerParts) -> 
 
 def test_another_users_knowledge_base_is_not_found(core: Core) -> None:
     base = core.knowledge_base()
-    stranger = add_user(core.services.database, "stranger")
     with pytest.raises(NotFound):
-        suggest(core.services.documents, stranger, base.id)
+        suggest(core.services.documents, core.stranger, base.id)
 
 
 def test_more_documents_take_no_more_statements(core: Core, worker: WorkerParts) -> None:
