@@ -24,9 +24,8 @@ from typing import Any, BinaryIO
 
 from benchmarks.installation import Installation, ready, report_failures, temporary_installation
 from benchmarks.memory import PeakMemory
-from kb.embedding import EmbeddingModels
+from kb.embedding import EmbeddingModels, embedded_text
 from kb.environment import available_cpus
-from kb.ingestion.pipeline import embedded_text
 from kb.models import Document, KnowledgeBase
 from kb.notes import NoteKind
 

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
 
     web_search_engine: WebSearchEngine = "ddgs"
     web_search_timeout_seconds: float = Field(15.0, gt=0)
+    web_search_pages: int = Field(8, ge=1, le=20)  # of each search are read
+    web_pages_timeout_seconds: float = Field(12.0, gt=0)  # for all of them
     searxng_url: str = ""
     tavily_api_key: SecretStr = SecretStr("")
     brave_api_key: SecretStr = SecretStr("")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import groupby, pairwise
 from statistics import median
@@ -12,6 +12,7 @@ from statistics import median
 from kb import lexical
 from kb.models import FileList, Passage, Retrieval
 from kb.prompts import count_files, tell_unread
+from kb.web_search.passages import WebRetrieval
 
 ANSWER_PASSAGES = 3
 ANSWER_SENTENCES = 2
@@ -166,6 +167,22 @@ def extract_answer(retrieval: Retrieval, chinese: bool) -> str:
         bodies.add(body)
         quotes.append(_quote(passage, body))
     return "\n\n".join(quotes) or _quote(retrieval.passages[0], _as_text(retrieval.passages[0].chunk.text))
+
+
+def extract_web_answer(retrieval: WebRetrieval, chinese: bool) -> str:
+    """The best passages of web pages as Markdown, each under its page's title, and which pages could not be read."""
+    found = retrieval.as_retrieval()
+    titled = tuple(replace(each, chunk=replace(each.chunk, heading=_page_heading(each))) for each in found.passages)
+    quotes = extract_answer(replace(found, passages=titled), chinese) if titled else ""
+    names = [f"- {_as_text(page.title)} ({_as_text(page.host)})" for page in retrieval.unread]
+    head = "以下网页未能读取：" if chinese else "These pages could not be read:"
+    return "\n\n".join(filter(None, [quotes, "\n".join([head, "", *names]) if names else ""]))
+
+
+def _page_heading(passage: Passage) -> str:
+    """The page's title above the passage's headings, which often begin with it."""
+    title, heading = passage.document_name, passage.chunk.heading
+    return heading if heading.split(" > ")[0] == title else " > ".join(filter(None, [title, heading]))
 
 
 def _names(files: FileList, chinese: bool) -> str:

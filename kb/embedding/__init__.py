@@ -1,7 +1,7 @@
 """Texts → vectors: the built-in models, an OpenAI-compatible endpoint, or FastEmbed models."""
 
 from kb.embedding.fetching import ModelState, ModelStatus
-from kb.embedding.model import EmbeddingCache, EmbeddingModel, Vectors, require_same
+from kb.embedding.model import EmbeddingCache, EmbeddingModel, Vectors, embedded_text, require_same
 from kb.embedding.models import OF_PROVIDER, EmbeddingModels, full_name, provider_of
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ModelState",
     "ModelStatus",
     "Vectors",
+    "embedded_text",
     "full_name",
     "provider_of",
     "require_same",

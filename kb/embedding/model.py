@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from kb.errors import EmbeddingMismatch
-from kb.models import KnowledgeBase
+from kb.models import Chunk, KnowledgeBase
 
 Vectors = NDArray[np.float32]
 
@@ -64,6 +64,11 @@ def require_same(knowledge_base: KnowledgeBase, model: str, dimension: int) -> N
         raise EmbeddingMismatch(
             stored=f"{knowledge_base.embedding_model} ({knowledge_base.dimension})", configured=f"{model} ({dimension})"
         )
+
+
+def embedded_text(chunk: Chunk) -> str:
+    """What the model sees of a chunk: its heading path belongs to its meaning."""
+    return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
 
 
 def normalised(vectors: object) -> Vectors:

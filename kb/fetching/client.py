@@ -82,10 +82,11 @@ class Fetcher:
 
     def fetch(self, address: str) -> FetchedPage:
         """Load an address, redirects included. Raises only `FetchError`s. Not for coroutines: it blocks."""
-        first = read_address(address)
-        return anyio.run(self._fetch_in_time, first)
+        return anyio.run(self.load, address)
 
-    async def _fetch_in_time(self, first: Address) -> FetchedPage:
+    async def load(self, address: str) -> FetchedPage:
+        """As `fetch`, for coroutines. Cancelling it closes the connection."""
+        first = read_address(address)
         seconds = self._limits.total_seconds
         with anyio.move_on_after(seconds):
             return await self._follow(first)

@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb import lexical
 from kb.config import Settings
-from kb.embedding import EmbeddingCache, EmbeddingModel, EmbeddingModels, require_same
+from kb.embedding import EmbeddingCache, EmbeddingModel, EmbeddingModels, embedded_text, require_same
 from kb.environment import available_cpus
 from kb.errors import (
     N_,
@@ -392,11 +392,6 @@ class Ingestion:
 
 
 # --- from spans to the chunks that are stored ---
-
-
-def embedded_text(chunk: Chunk) -> str:
-    """What the embedding model sees of a chunk: its heading path belongs to its meaning."""
-    return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
 
 
 def build_chunk(job: Job, stretch: Range, span: ChunkSpan) -> Chunk:

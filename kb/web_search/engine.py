@@ -34,8 +34,8 @@ class SearchEngine(Protocol):
     def search(self, query: str, count: int, language: str) -> Sequence[WebResult]:
         """At least one result and at most `count`, the best first, within WEB_SEARCH_TIMEOUT_SECONDS.
 
-        `language` is a code of the pages, such as zh_CN. Errors: `WebSearchError`, which is `NoWebResults` when the
-        engine answered and found nothing.
+        `language` is that of the question, as a code of the pages such as zh_CN; empty: another one. Errors:
+        `WebSearchError`, which is `NoWebResults` when the engine answered and found nothing.
         """
         ...
 

@@ -13,6 +13,7 @@ from kb.web_search.results import WebResult, clean_query, clean_results
 if TYPE_CHECKING:
     from kb.web_search.scraping import Scraper
 
+AUTOMATIC = "ddgs"  # the id of the engine that asks several in turn
 BACKENDS = {
     "bing": "Bing",
     "duckduckgo": "DuckDuckGo",
@@ -40,7 +41,7 @@ class Metasearch:
     def __init__(
         self, backend: str, timeout_seconds: float, find_scraper: Callable[[str], Scraper] | None = None
     ) -> None:
-        self.id = f"ddgs:{backend}" if backend else "ddgs"
+        self.id = f"{AUTOMATIC}:{backend}" if backend else AUTOMATIC
         self.label = BACKENDS[backend] if backend else N_("Automatic (no key needed)")
         self._backend = backend
         self._timeout_seconds = timeout_seconds

@@ -27,7 +27,7 @@ class SearxngEngine(ApiEngine):
         return bool(self._base_url)
 
     def _query(self, query: str, count: int, language: str) -> Query:
-        return Query("/search", {"q": query, "format": "json", "language": language.replace("_", "-")})
+        return Query("/search", {"q": query, "format": "json", "language": language.replace("_", "-") or "all"})
 
     def _rows(self, value: Mapping[str, object]) -> Iterable[Found]:
         rows = mappings(value["results"])

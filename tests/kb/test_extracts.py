@@ -7,9 +7,18 @@ from uuid import uuid4
 import pytest
 from markdown_it import MarkdownIt
 
-from kb.extracts import ANSWER_PASSAGES, Part, escape_markdown, extract_answer, matching_sentences, split_sentences
+from kb.extracts import (
+    ANSWER_PASSAGES,
+    Part,
+    escape_markdown,
+    extract_answer,
+    extract_web_answer,
+    matching_sentences,
+    split_sentences,
+)
 from kb.lexical import question_terms
 from kb.models import Beginning, Chunk, FileList, Passage, Retrieval, RetrievalProfile, Trace, Unread
+from kb.web_search.passages import ReadPage, WebPassage, WebRetrieval
 
 STOCK = "\n".join(
     f"Part number: SP-{number}; Name: Gasket kit size {number}; Weight (g): {number // 5}; Place: C{number % 9}"
@@ -328,3 +337,20 @@ def test_file_is_quoted_from_its_beginning() -> None:
     passages = (passage(1, "# Refunds\nWithin 14 days.", "Refunds"), passage(2, "By post."))
     retrieval = Retrieval("Summarize it", passages, beginnings=(Beginning("手册.pdf", 2, 2),))
     assert extract_answer(retrieval, chinese=False) == "> *Refunds*\n>\n> Within 14 days. [1]"
+
+
+# --- web pages -------------------------------------------------------------------------------------------------
+
+
+def test_web_passages_stand_under_their_pages_titles() -> None:
+    refunds = passage(1, "Refunds take thirty days. Ask us.", "手册.pdf > Refunds")
+    pages = (ReadPage("https://a.example/", "手册.pdf"), ReadPage("https://b.example/", "*News*", error="page_refused"))
+    trace = Trace(terms=question_terms("refunds"))
+    found = WebRetrieval("refunds", passages=(WebPassage(refunds, "https://a.example/"),), pages=pages, trace=trace)
+    assert extract_web_answer(found, chinese=False) == (
+        "> *手册.pdf › Refunds*\n>\n> **Refunds take thirty days.** Ask us. [1]\n\n"
+        "These pages could not be read:\n\n- \\*News\\* (b.example)"
+    )
+    assert "以下网页未能读取" in extract_web_answer(found, chinese=True)
+    alone = WebRetrieval("refunds", passages=(WebPassage(passage(1, "Refunds take thirty days.")),), trace=trace)
+    assert extract_web_answer(alone, chinese=False) == "> *手册.pdf*\n>\n> **Refunds take thirty days.** [1]"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -129,9 +131,30 @@ def test_page_that_takes_too_long_is_given_up() -> None:
 
 
 def test_reading_can_be_cancelled(reader: PageReader) -> None:
+    looks = iter([False])
     with pytest.raises(Cancelled):
-        reader.read(_page("<div>" * 1_000_000), is_cancelled=lambda: True)
+        reader.read(_page("<div>" * 1_000_000), is_cancelled=lambda: next(looks, True))
     assert reader.read(_page(ARTICLE)).title == "退款规定"
+
+
+def test_page_that_waits_for_its_turn_can_be_cancelled() -> None:
+    """While the reader is busy with another page, for as long as that takes."""
+    reader, is_reading, may_end = PageReader(), threading.Event(), threading.Event()
+
+    def wait() -> bool:
+        is_reading.set()
+        may_end.wait(60)
+        return False
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(reader.read, _page(ARTICLE), wait)
+        is_reading.wait(60)
+        looks = iter([False])
+        with pytest.raises(Cancelled):
+            reader.read(_page(ARTICLE), lambda: next(looks, True))
+        may_end.set()
+        assert first.result(60).title == "退款规定"
+    reader.close()
 
 
 def test_charset_of_the_server_reaches_the_reader(reader: PageReader) -> None:
