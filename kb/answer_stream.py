@@ -16,8 +16,9 @@ import redis.asyncio
 
 from kb import redis as kb_redis
 from kb.config import Settings
-from kb.formats import from_record
+from kb.formats import from_json, from_record
 from kb.models import MessageState, Retrieval
+from kb.web_search.passages import WebProgress, WebRetrieval
 
 ALIVE_SECONDS = 6
 STREAM_SECONDS = 3600
@@ -33,6 +34,8 @@ class Update:
     reasoning: str = ""
     restarts: bool = False  # earlier text and reasoning are void: `text` and `reasoning` begin again
     retrieval: Retrieval | None = None
+    web: WebRetrieval | None = None
+    progress: WebProgress | None = None  # the latest
     ended: bool = False
 
 
@@ -52,7 +55,8 @@ class AnswerStreams:
         with kb_redis.translated():
             entries: Any = self._client.xrange(_key(run_id, "stream"), min=f"({position}")
         text = reasoning = ""
-        restarts, retrieval, ended = False, None, False
+        restarts, ended = False, False
+        retrieval, web, progress = None, None, None
         for _, fields in entries:
             if "restarts" in fields:
                 text, reasoning, restarts = "", "", True
@@ -61,7 +65,12 @@ class AnswerStreams:
             ended = ended or "end" in fields
             if "retrieval" in fields:
                 retrieval = from_record(json.loads(fields["retrieval"]))
-        return Update(entries[-1][0] if entries else position, text, reasoning, restarts, retrieval, ended)
+            if "web" in fields:
+                web = from_json(WebRetrieval, json.loads(fields["web"]))
+            if "progress" in fields:
+                progress = from_json(WebProgress, json.loads(fields["progress"]))
+        last = entries[-1][0] if entries else position
+        return Update(last, text, reasoning, restarts, retrieval, web, progress, ended)
 
     def request_stop(self, run_id: UUID) -> None:
         """Ask the producer, wherever it runs, to stop."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from kb import prompts
 from kb.completions import ChatClient, Piece, TextPiece
 from kb.errors import NoChatModel, NotFound
-from kb.extracts import extract_answer
+from kb.extracts import extract_answer, extract_web_answer
 from kb.library.access import KNOWLEDGE_BASE
 from kb.llm import ChatModel
 from kb.messages import Message
 from kb.models import NOWHERE, Mode, Retrieval, RetrievalProfile, Scope
+from kb.web_search.following import IsCancelled, OnProgress, follow
+from kb.web_search.passages import WebProgress, WebRetrieval
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Question:
     profile: RetrievalProfile | None = None  # None: the knowledge base's own
     history: Sequence[Message] = ()
     begun: Begun | None = None
+    engine: str = ""  # the id of the search engine for `Mode.WEB`; empty: the default
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Begun:
     text: str
     reasoning: str = ""
     retrieval: Retrieval | None = None
+    web: WebRetrieval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +53,53 @@ class PassagesFound:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSearched:
+    """How far the search of the web is."""
+
+    progress: WebProgress
+
+
+@dataclass(frozen=True, slots=True)
+class WebResultsFound:
+    retrieval: WebRetrieval
+
+
+@dataclass(frozen=True, slots=True)
 class ModelChosen:
     model: ChatModel
 
 
-Event = PassagesFound | ModelChosen | Piece
+Event = PassagesFound | WebSearched | WebResultsFound | ModelChosen | Piece
 Retrieve = Callable[[UUID, Scope, str, RetrievalProfile | None], Retrieval]
+SearchWeb = Callable[[UUID, str, str, OnProgress, IsCancelled], WebRetrieval]  # user, question, engine: `WebRetriever`
 
 
-async def answer(chat: ChatClient, retrieve: Retrieve, question: Question) -> AsyncIterator[Event]:
-    """Answer in the question's mode. Errors: those of retrieval and of the model; `NoChatModel`.
+async def answer(
+    chat: ChatClient, retrieve: Retrieve, search_web: SearchWeb, question: Question
+) -> AsyncIterator[Event]:
+    """Answer in the question's mode. Errors: those of retrieval, of the search engine and the model; `NoChatModel`.
 
-    No text at all after `PassagesFound` means: nothing relevant was found, or the mode is to show passages only.
+    No text at all after `PassagesFound` or `WebResultsFound` means: nothing relevant was found, or the mode is to show
+    passages only.
     """
     if question.mode is Mode.LLM:
         model = await asyncio.to_thread(question.find_model)
         if model is None:
             raise NoChatModel
         messages = prompts.chat_messages(question.text, question.history)
+    elif question.mode is Mode.WEB:
+        found = WebRetrieval()
+        async for event in _searched(search_web, question):
+            if isinstance(event, WebResultsFound):
+                found = event.retrieval
+            yield event
+        if not found.passages:
+            return
+        model = await asyncio.to_thread(question.find_model)
+        if model is None:
+            yield TextPiece(extract_web_answer(found, prompts.is_chinese(question.text)))
+            return
+        messages = prompts.web_messages(question.text, question.history, found)
     else:
         retrieval = await _retrieved(retrieve, question)
         yield PassagesFound(retrieval)
@@ -80,6 +115,16 @@ async def answer(chat: ChatClient, retrieve: Retrieve, question: Question) -> As
     yield ModelChosen(model)
     async for piece in chat.stream(model, messages):
         yield piece
+
+
+async def _searched(search_web: SearchWeb, question: Question) -> AsyncIterator[WebSearched | WebResultsFound]:
+    """What the answer is given from on the web, as `_retrieved`, and how the search goes on until then."""
+    if question.begun and question.begun.web:
+        yield WebResultsFound(question.begun.web)
+        return
+    async with aclosing(follow(partial(search_web, question.user_id, question.text, question.engine))) as search:
+        async for each in search:
+            yield WebResultsFound(each) if isinstance(each, WebRetrieval) else WebSearched(each)
 
 
 async def _retrieved(retrieve: Retrieve, question: Question) -> Retrieval:

@@ -23,16 +23,28 @@ import structlog
 from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb.answer_stream import START, AnswerStreams, Update
-from kb.answering import Begun, Event, ModelChosen, PassagesFound, Question, Retrieve, answer
+from kb.answering import (
+    Begun,
+    Event,
+    ModelChosen,
+    PassagesFound,
+    Question,
+    Retrieve,
+    SearchWeb,
+    WebResultsFound,
+    WebSearched,
+    answer,
+)
 from kb.completions import ChatClient, Reasoning, TextPiece, TextWasReasoning, Usage
 from kb.config import Settings
 from kb.conversations import Conversations, Streaming
 from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
-from kb.formats import to_record
+from kb.formats import to_json, to_record
 from kb.llm import ChatModel
 from kb.message_store import MESSAGE
 from kb.messages import ErrorPart, Part, ReasoningPart, TextPart, UsagePart, given_from
 from kb.models import MessageState, Retrieval
+from kb.web_search.passages import WebProgress, WebRetrieval
 
 BATCH_SECONDS = 0.05
 START_SECONDS = 10.0
@@ -79,8 +91,10 @@ class _Running:
     reasoning: _Text = field(default_factory=_Text)
     restarts: bool = False  # the text in the stream is void, and the stream does not say so yet
     model: str = ""
-    retrieval: Retrieval | None = None
+    retrieval: Retrieval | WebRetrieval | None = None
     retrieval_sent: bool = False
+    progress: WebProgress | None = None
+    progress_sent: WebProgress | None = None
     state: MessageState = MessageState.DONE
     error: KbError | None = None
     stop_requested: bool = False
@@ -98,8 +112,10 @@ class _Running:
 
     def take(self, event: Event) -> None:
         match event:
-            case PassagesFound():
+            case PassagesFound() | WebResultsFound():
                 self.retrieval = event.retrieval
+            case WebSearched():
+                self.progress = event.progress
             case ModelChosen():
                 self.model = event.model.name
             case TextPiece() | Reasoning() if self.model and not self.first_token_ms:
@@ -140,8 +156,13 @@ class _Running:
     def unsent(self) -> dict[str, str]:
         """What the stream lacks, as the fields of one entry."""
         fields: dict[str, str] = {}
+        if self.progress and self.progress is not self.progress_sent:
+            fields["progress"] = json.dumps(to_json(self.progress))
         if self.retrieval and not self.retrieval_sent:
-            fields["retrieval"] = json.dumps(to_record(self.retrieval))
+            if isinstance(self.retrieval, WebRetrieval):
+                fields["web"] = json.dumps(to_json(self.retrieval))
+            else:
+                fields["retrieval"] = json.dumps(to_record(self.retrieval))
         if self.restarts:
             fields["restarts"] = "1"
         if self.reasoning.unsent:
@@ -160,10 +181,12 @@ class Answers:
         client: redis.Redis,
         conversations: Conversations,
         retrieve: Retrieve,
+        search_web: SearchWeb,
         find_model: FindModel,
     ) -> None:
         self._conversations = conversations
         self._retrieve = retrieve
+        self._search_web = search_web
         self._chat = ChatClient(settings)
         # A page reads several times a second, and the owner of a message never changes: SQL is asked once.
         self._require_own = lru_cache(KNOWN_OWNERS)(conversations.state)
@@ -180,10 +203,11 @@ class Answers:
 
     # --- for the pages ---
 
-    def start(self, user_id: UUID, message_id: UUID, wanted_model: str = "") -> None:
+    def start(self, user_id: UUID, message_id: UUID, wanted_model: str = "", engine: str = "") -> None:
         """Produce the answer `message_id` to the question before it; returns at once.
 
-        `wanted_model` is the id of the model that the user chose. Errors: `NotFound`, `DatabaseUnavailable`.
+        `wanted_model` and `engine` are the ids of the model and of the search engine that the user chose. Errors:
+        `NotFound`, `DatabaseUnavailable`.
         """
         asked = self._conversations.asked(user_id, message_id)
         run_id, text = asked.answer.run_id, asked.answer.content
@@ -196,7 +220,8 @@ class Answers:
             find_model=partial(self._find_model, user_id, wanted_model),
             scope=asked.answer.scope,
             history=asked.history,
-            begun=Begun(text, asked.answer.reasoning, asked.answer.retrieval) if text else None,
+            begun=Begun(text, asked.answer.reasoning, asked.answer.retrieval, asked.answer.web) if text else None,
+            engine=engine,
         )
         begin = self._call(self._begin(_Running(run_id, message_id, question)))
         try:
@@ -299,7 +324,7 @@ class Answers:
 
     async def _produce(self, running: _Running) -> None:
         task = asyncio.current_task()
-        async for event in answer(self._chat, self._retrieve, running.question):
+        async for event in answer(self._chat, self._retrieve, self._search_web, running.question):
             if task and task.cancelling():
                 # A library between here and the socket may lose a cancel that comes together with a piece.
                 raise asyncio.CancelledError
@@ -325,10 +350,12 @@ class Answers:
         """Append what is not yet in the stream; returns whether a stop was requested."""
         fields = running.unsent()
         text, reasoning, has_retrieval = running.text, running.reasoning, running.retrieval is not None
+        progress = running.progress
         lengths = len(text.whole), len(reasoning.whole)
         is_stop_requested = await self._streams.append(running.run_id, fields)
         text.sent, reasoning.sent = lengths
         running.retrieval_sent = has_retrieval
+        running.progress_sent = progress
         running.restarts = running.restarts and running.text is not text
         return is_stop_requested
 
@@ -396,7 +423,8 @@ class Answers:
         arrived = await self._in_sql_thread(self._streams.read, dead.run_id)
         parts: list[Part] = [ReasoningPart(arrived.reasoning)] if arrived.reasoning else []
         parts += [TextPart(arrived.text)] if arrived.text else []
-        parts += given_from(arrived.retrieval) if arrived.retrieval else []
+        found = arrived.retrieval or arrived.web
+        parts += given_from(found) if found else []
         interrupted = MessageState.INTERRUPTED
         finish = partial(self._conversations.finish, dead.user_id, dead.message_id, interrupted, parts or None)
         with suppress(NotFound):  # deleted meanwhile

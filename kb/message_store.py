@@ -13,12 +13,12 @@ import structlog
 from kb.database.tables import conversations, message_parts, message_texts, messages, now
 from kb.errors import N_, NotFound
 from kb.formats import Unreadable, from_json, from_record, to_json, to_record
-from kb.messages import PARTS, UNRATED, Message, Part, PassagesPart, Rating, SourcesPart, TextPart
+from kb.messages import PARTS, UNRATED, Message, Part, PassagesPart, Rating, SourcesPart, TextPart, WebPart
 from kb.models import NOWHERE, MessageState, Mode, Role, Scope
 from kb.names import clean_text, fold
 
 MESSAGE = N_("message")
-BULKY = (PassagesPart.kind,)  # of an answer with five passages: 50 kB
+BULKY = (PassagesPart.kind, WebPart.kind)  # of an answer with five passages: 50 kB
 
 log = structlog.get_logger()
 
@@ -145,7 +145,7 @@ def _message(row: sa.Row[Any], bodies: Sequence[tuple[str, Any]]) -> Message:
                 parts.append(part)
         except Unreadable as error:
             log.warning("message.part_unreadable", message=str(row.id), kind=kind, detail=str(error))
-            lost = lost or kind == PassagesPart.kind
+            lost = lost or kind in BULKY
     kinds = {kind for kind, _body in bodies}
     if PassagesPart.kind in kinds and SourcesPart.kind not in kinds:
         lost = True  # the migration did not understand them

@@ -12,6 +12,7 @@ from typing import ClassVar, TypeVar
 from uuid import UUID
 
 from kb.models import NOWHERE, MessageState, Mode, Retrieval, Role, Scope
+from kb.web_search.passages import WebRetrieval
 
 # --- parts -----------------------------------------------------------------------------------------------------
 
@@ -41,12 +42,21 @@ class PassagesPart:
 
 
 @dataclass(frozen=True, slots=True)
+class WebPart:
+    """As `PassagesPart`, of an answer that was given from the web."""
+
+    kind: ClassVar[str] = "web"
+    retrieval: WebRetrieval = field(default_factory=WebRetrieval)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """A passage of an answer by its name, without its text and scores."""
+    """A passage of an answer by its name, without its text and scores; `address` is that of a web page."""
 
     rank: int = 0
     document_name: str = ""
     page: int = 0
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,10 @@ class SourcesPart:
     @classmethod
     def of(cls, retrieval: Retrieval) -> SourcesPart:
         return cls(tuple(Source(each.rank, each.document_name, each.chunk.page) for each in retrieval.passages))
+
+    @classmethod
+    def of_web(cls, retrieval: WebRetrieval) -> SourcesPart:
+        return cls(tuple(Source(each.rank, each.title, address=each.address) for each in retrieval.passages))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +96,9 @@ class ErrorPart:
     values: dict[str, str] = field(default_factory=dict)
 
 
-Part = TextPart | ReasoningPart | PassagesPart | SourcesPart | UsagePart | ErrorPart
+Part = TextPart | ReasoningPart | PassagesPart | WebPart | SourcesPart | UsagePart | ErrorPart
 PARTS: dict[str, type[Part]] = {
-    part.kind: part for part in (TextPart, ReasoningPart, PassagesPart, SourcesPart, UsagePart, ErrorPart)
+    part.kind: part for part in (TextPart, ReasoningPart, PassagesPart, WebPart, SourcesPart, UsagePart, ErrorPart)
 }
 P = TypeVar("P", bound=Part)
 
@@ -143,6 +157,12 @@ class Message:
         return found.retrieval if found else None
 
     @property
+    def web(self) -> WebRetrieval | None:
+        """What it was given from on the web; None in lists of messages, too."""
+        found = self.part(WebPart)
+        return found.retrieval if found else None
+
+    @property
     def sources(self) -> SourcesPart | None:
         return self.part(SourcesPart)
 
@@ -165,6 +185,8 @@ def _text_of(part: TextPart | ReasoningPart | None) -> str:
     return part.text if part else ""
 
 
-def given_from(retrieval: Retrieval) -> Sequence[Part]:
+def given_from(retrieval: Retrieval | WebRetrieval) -> Sequence[Part]:
     """The parts that tell what an answer was given from."""
+    if isinstance(retrieval, WebRetrieval):
+        return SourcesPart.of_web(retrieval), WebPart(retrieval)
     return SourcesPart.of(retrieval), PassagesPart(retrieval)

@@ -16,7 +16,13 @@ class Mode(StrEnum):
 
     LLM = "llm"
     KNOWLEDGE = "knowledge"
+    WEB = "web"
     TEST = "test"
+
+    @property
+    def uses_documents(self) -> bool:
+        """Whether its questions are looked up in knowledge bases."""
+        return self in (Mode.KNOWLEDGE, Mode.TEST)
 
 
 class KnowledgeBaseKind(StrEnum):
@@ -462,27 +468,30 @@ class Choices:
 
     mode: Mode = Mode.KNOWLEDGE
     knowledge_base_id: UUID | None = None
+    search_engine: str = ""  # its id; empty: the default
 
     def to_json(self) -> dict[str, object]:
         return {
             "version": 1,
             "mode": self.mode.value,
             "knowledge_base_id": str(self.knowledge_base_id) if self.knowledge_base_id else None,
+            "search_engine": self.search_engine,
         }
 
     @classmethod
     def from_json(cls, stored: object) -> Choices:
         values = stored if isinstance(stored, dict) else {}
-        return cls.from_texts(values.get("mode"), values.get("knowledge_base_id"))
+        return cls.from_texts(values.get("mode"), values.get("knowledge_base_id"), values.get("search_engine"))
 
     @classmethod
-    def from_texts(cls, mode: object, knowledge_base_id: object) -> Choices:
+    def from_texts(cls, mode: object, knowledge_base_id: object, search_engine: object = "") -> Choices:
         """From stored or typed texts, whatever they are."""
         try:
             base_id = UUID(str(knowledge_base_id))
         except ValueError:
             base_id = None
-        return cls(next((one for one in Mode if one == mode), Mode.KNOWLEDGE), base_id)
+        engine = search_engine if isinstance(search_engine, str) else ""
+        return cls(next((one for one in Mode if one == mode), Mode.KNOWLEDGE), base_id, engine)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,9 @@ def to_go_on(question: str, begun: str) -> list[ChatMessage]:
     return [("assistant", begun), ("user", request)]
 
 
-def web_messages(question: str, history: Sequence[Message], retrieval: WebRetrieval) -> list[ChatMessage]:
+def web_messages(
+    question: str, history: Sequence[Message], retrieval: WebRetrieval, window: int | None = None
+) -> list[ChatMessage]:
     """The passages of web pages, numbered by rank, the pages that could not be read, the conversation, the question."""
     chinese = is_chinese(question)
     shown = [each for each in retrieval.passages if each.passage.context]
@@ -174,7 +176,7 @@ def web_messages(question: str, history: Sequence[Message], retrieval: WebRetrie
         language=language if chinese else language.format(name=_language_name(question)),
         sections="\n\n".join(sections),
     )
-    return [("system", system), *_history(history), ("user", question)]
+    return _with_history(system, history, question, window)
 
 
 def _numbered_page(passage: WebPassage, last: int, chinese: bool) -> str:

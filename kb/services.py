@@ -28,9 +28,12 @@ from kb.providers.store import Providers
 from kb.providers.trials import Trials
 from kb.queue import Queue
 from kb.retrieval import Retriever
+from kb.retrieval.reference import References
 from kb.users import Users
 from kb.vectors import VectorStore
 from kb.web_search import WebSearch
+from kb.web_search.pages import PageLimits, WebPages
+from kb.web_search.retriever import WebRetriever
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Services:
     chat_models: ChatModels
     model_trials: Trials
     web_search: WebSearch
+    web_retriever: WebRetriever
 
     def pings(self) -> Mapping[str, Callable[[], str]]:
         """What `/healthz` asks, by the services' names."""
@@ -102,6 +106,10 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     embeddings = EmbeddingModels(settings, available_cpus(), providers.connection)
     knowledge_bases = KnowledgeBases(database, queue)
     documents = Documents(database, files, vectors, queue)
+    references = References(settings.models)
+    fetcher, page_reader = Fetcher(settings.allowed_fetch_hosts), PageReader()
+    web_search = WebSearch(settings)
+    web_pages = WebPages(fetcher, page_reader, PageLimits(settings.web_pages_timeout_seconds))
     return Services(
         settings=settings,
         database=database,
@@ -110,8 +118,8 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         files=files,
         embeddings=embeddings,
         users=Users(database),
-        fetcher=Fetcher(settings.allowed_fetch_hosts),
-        page_reader=PageReader(),
+        fetcher=fetcher,
+        page_reader=page_reader,
         knowledge_bases=knowledge_bases,
         documents=documents,
         conversations=Conversations(database),
@@ -121,7 +129,8 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         providers=providers,
         chat_models=ChatModels(settings, providers),
         model_trials=Trials(settings),
-        web_search=WebSearch(settings),
+        web_search=web_search,
+        web_retriever=WebRetriever(web_search, web_pages, embeddings, references, settings.web_search_pages),
     )
 
 
@@ -132,6 +141,7 @@ def build_answers(services: Services) -> Answers:
         services.redis,
         services.conversations,
         services.retriever.retrieve,
+        services.web_retriever.retrieve,
         services.chat_models.resolve,
     )
 

@@ -134,7 +134,7 @@ def _show_more() -> None:
 def draw_other_choice(conversation: Conversation, knowledge_bases: list[KnowledgeBase]) -> bool:
     """Note that another page chose another knowledge base, if so. The note is stored with the next question."""
     current = state()
-    if current.mode is Mode.LLM or conversation.scope.first_id in (None, current.knowledge_base_id):
+    if not current.mode.uses_documents or conversation.scope.first_id in (None, current.knowledge_base_id):
         return False
     for base in knowledge_bases:
         if base.id == current.knowledge_base_id:
@@ -159,6 +159,8 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
                 st.info(connect_help(), icon=":material/power_off:")
             else:
                 _say(_("Ask the language model anything. Your documents are not used in this mode."))
+        elif current.mode is Mode.WEB:
+            _say(_("A search engine finds web pages, and the answer names the passages that it rests on."))
         elif base is None:
             _say(_("Create a knowledge base, upload your files, then ask them here."))
             st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
@@ -184,7 +186,7 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
             )
             draw_suggestions(base)
         if current.switched:
-            draw_notice(current.mode, base.name if base and current.mode is not Mode.LLM else "")
+            draw_notice(current.mode, base.name if base and current.mode.uses_documents else "")
 
 
 def _say(text: str) -> None:
@@ -207,7 +209,7 @@ def draw_choice(knowledge_bases: list[KnowledgeBase]) -> None:
     def draw() -> None:
         current = state()
         chosen = [mode_names()[current.mode]]
-        if current.mode is not Mode.LLM:
+        if current.mode.uses_documents:
             chosen += [base.name for base in knowledge_bases if base.id == current.knowledge_base_id]
         st.button(escape(" · ".join(chosen)), key="choice", type="tertiary", icon=":material/tune:", wrap=False)
 
@@ -218,7 +220,7 @@ def draw_choice(knowledge_bases: list[KnowledgeBase]) -> None:
 def draw_question(messages: Sequence[Message], knowledge_bases: list[KnowledgeBase]) -> None:
     """Draw the input field. It is no part of a fragment: there, Streamlit would not scroll to what is new."""
     running = any(message.state is MessageState.STREAMING for message in messages)
-    lacks_base = state().mode is not Mode.LLM and not knowledge_bases
+    lacks_base = state().mode.uses_documents and not knowledge_bases
     placeholder = _("The answer is being written…") if running else _("Your question")
     if lacks_base:
         placeholder = _("Create a knowledge base first")
@@ -238,7 +240,7 @@ def draw_refused() -> None:
 def _may_try_again(refused: Refused) -> bool:
     """Whether a retry would go to the mode and knowledge base that the question was meant for."""
     current = state()
-    is_same_base = current.mode is Mode.LLM or current.knowledge_base_id == refused.knowledge_base_id
+    is_same_base = not current.mode.uses_documents or current.knowledge_base_id == refused.knowledge_base_id
     return current.mode is refused.mode and is_same_base
 
 

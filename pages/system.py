@@ -13,7 +13,7 @@ from importlib.metadata import version
 import streamlit as st
 
 from kb.embedding import ModelState, full_name
-from kb.errors import KbError
+from kb.errors import KbError, WebSearchNotConfigured
 from kb.extracts import escape_markdown as escape
 from kb.ingestion import FailingCleanUp, failing_clean_ups, queue_depth
 from kb.llm import KnownModels
@@ -74,6 +74,7 @@ def draw_now() -> None:
         draw_services(health)
         draw_work()
         draw_models()
+        draw_web_search()
     with right:
         draw_data()
         draw_versions()
@@ -96,6 +97,9 @@ def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
         yield from _embedding_failure(name)
     if error := services().chat_models.known(current_user().id).error:
         yield _failure(error)
+    engine = services().web_search.default
+    if not engine.is_configured:
+        yield _failure(WebSearchNotConfigured(engine=engine.label, setting=engine.setting))
 
 
 def _embedding_failure(name: str) -> Iterator[str]:
@@ -249,6 +253,20 @@ def _model_state(state: ModelState) -> str:
         ModelState.DAMAGED: _("damaged"),
     }
     return names[state]
+
+
+def draw_web_search() -> None:
+    """The search engines that need something to be set, whether it is, and how much of a search is read."""
+    _section(_("Web search"))
+    settings, search = services().settings, services().web_search
+    rows = [_Row(_("Default engine"), _(search.default.label), ["WEB_SEARCH_ENGINE"])]
+    for engine in search.engines:
+        if engine.setting:
+            state = _("set up") if engine.is_configured else _("not set up")
+            rows.append(_Row(_(engine.label), state, [engine.setting], GOOD if engine.is_configured else UNKNOWN))
+    pages = ngettext("{count} of each search", "{count} of each search", settings.web_search_pages)
+    limit = _("within {seconds} s").format(seconds=number(settings.web_pages_timeout_seconds))
+    _table([*rows, _Row(_("Web pages read"), pages, [limit])])
 
 
 def draw_data() -> None:

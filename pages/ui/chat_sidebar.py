@@ -18,6 +18,7 @@ from pages.ui.state import forget_id, keep_choices, state
 
 MODE_KEY = "mode"
 KNOWLEDGE_BASE_KEY = "knowledge_base"
+ENGINE_KEY = "search_engine"
 MODEL_KEY = "chat_model"
 RECENT = 12
 LOOK_SECONDS = 0.5
@@ -28,6 +29,7 @@ def mode_names() -> dict[Mode, str]:
     return {
         Mode.LLM: _("LLM chat"),
         Mode.KNOWLEDGE: _("Knowledge-base Q&A"),
+        Mode.WEB: _("Web-search Q&A"),
         Mode.TEST: _("Retrieval testing"),
     }
 
@@ -45,13 +47,16 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
             on_click=start_new_conversation,
         )
         _draw_mode()
-        if state().mode is not Mode.LLM:
+        if state().mode is Mode.WEB:
+            _draw_engine()
+        if state().mode.uses_documents:
             _draw_knowledge_base(knowledge_bases)
         if state().mode is not Mode.TEST:
             _draw_model()
         with errors_shown():
             _draw_recent()
-        if state().mode is not Mode.TEST and has_model() and any(base.ready_count for base in knowledge_bases):
+        can_answer = state().mode is Mode.WEB or any(base.ready_count for base in knowledge_bases)
+        if state().mode is not Mode.TEST and has_model() and can_answer:
             warm_up()
 
     with st.sidebar:
@@ -86,6 +91,47 @@ def _draw_knowledge_base(knowledge_bases: list[KnowledgeBase]) -> None:
         key=KNOWLEDGE_BASE_KEY,
         on_change=_switch,
     )
+
+
+def _draw_engine() -> None:
+    """The search engine that is asked, of those that are set up."""
+    search = services().web_search
+    labels = {engine.id: engine.label for engine in search.engines if engine.is_configured}
+    missing = [engine.setting for engine in search.engines if not engine.is_configured]
+    st.session_state[ENGINE_KEY] = chosen_engine()
+    st.selectbox(
+        _("Search engine"),
+        list(labels),
+        format_func=lambda key: _(labels.get(key, "…")),
+        key=ENGINE_KEY,
+        on_change=_choose_engine,
+        args=(list(labels),),
+        help=_("Your questions are sent to it. More engines: {settings} in the file .env.").format(
+            settings=", ".join(missing)
+        )
+        if missing
+        else _("Your questions are sent to it."),
+    )
+
+
+def chosen_engine() -> str:
+    """The id of this tab's search engine: the default one where none is chosen, or the chosen one is not set up."""
+    search = services().web_search
+    chosen = search.engine(state().search_engine)
+    if chosen.is_configured or search.default.is_configured:
+        return chosen.id if chosen.is_configured else search.default.id
+    return next(engine.id for engine in search.engines if engine.is_configured)
+
+
+def _choose_engine(options: list[str]) -> None:
+    chosen = st.session_state[ENGINE_KEY]
+    if chosen not in options:  # a label that has changed since, as for `_switch`
+        return
+    state().choices += 1
+    state().search_engine = chosen
+    with errors_flashed():
+        keep_choices()
+    redraw_parts()
 
 
 def _switch() -> None:

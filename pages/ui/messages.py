@@ -11,8 +11,9 @@ from kb.citations import cited
 from kb.errors import NoChatModel, NotFound, from_code
 from kb.extracts import escape_markdown as escape
 from kb.message_store import MESSAGE
-from kb.messages import Message
+from kb.messages import Message, SourcesPart
 from kb.models import MessageState, Mode, Retrieval, Role
+from kb.web_search.passages import WebRetrieval
 from pages.ui import resources
 from pages.ui.actions import draw_actions
 from pages.ui.chat_sidebar import connect_help, mode_names
@@ -21,6 +22,7 @@ from pages.ui.feedback import live_fragment, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.passages import draw_citations, draw_passages, open_passage
 from pages.ui.running import draw_running, draw_thoughts
+from pages.ui.web_results import draw_web_results, open_web_passage
 
 
 def draw_messages(messages: Sequence[Message], user_id: UUID, has_last: bool = True) -> None:
@@ -73,7 +75,7 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
             rank = _draw_answer(message, user_id, suffix)
             _draw_ending(message)
         if rank := draw_actions(message, user_id, is_last) or rank:
-            open_passage(_retrieval_of(message, user_id), rank)
+            _open_passage(message, user_id, rank)
 
     draw()
 
@@ -83,7 +85,7 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
     sources = message.sources
     draw_thoughts(message.reasoning, message)
     if message.content:
-        is_quoted = message.mode is Mode.KNOWLEDGE and not message.model and message.content.startswith(">")
+        is_quoted = message.mode in (Mode.KNOWLEDGE, Mode.WEB) and not message.model and message.content.startswith(">")
         if is_quoted and message.state is MessageState.DONE:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
         st.markdown(safe_markdown(message.content, sources, has_formulas=not is_quoted))
@@ -91,6 +93,8 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
         st.caption(_("The passages of this answer were saved by another version of Zhiwen and cannot be shown."))
     if sources is None:
         return 0
+    if message.mode is Mode.WEB:
+        return _draw_web(message, sources, user_id, suffix)
     if not sources.passages:
         if message.state is MessageState.DONE:
             draw_passages(_retrieval_of(message, user_id), suffix, are_files_told=bool(message.content))
@@ -104,6 +108,35 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
         if body.open:
             draw_passages(_retrieval_of(message, user_id), suffix)
     return rank
+
+
+def _draw_web(message: Message, sources: SourcesPart, user_id: UUID, suffix: str) -> int:
+    """Draw what an answer was given from on the web; returns the rank of the passage that was just chosen, else 0."""
+    if not sources.passages:
+        if message.state is MessageState.DONE:
+            draw_web_results(_web_of(message, user_id), suffix)
+        return 0
+    rank = draw_citations(cited(message.content, sources), suffix)
+    label = ngettext("{count} passage from the web", "{count} passages from the web", len(sources.passages))
+    with st.expander(label, icon=":material/language:", key=f"passages-of-{message.id}", on_change="rerun") as body:
+        if body.open:
+            draw_web_results(_web_of(message, user_id), suffix)
+    return rank
+
+
+def _open_passage(message: Message, user_id: UUID, rank: int) -> None:
+    if message.mode is Mode.WEB:
+        open_web_passage(_web_of(message, user_id), rank)
+    else:
+        open_passage(_retrieval_of(message, user_id), rank)
+
+
+def _web_of(message: Message, user_id: UUID) -> WebRetrieval:
+    """As `_retrieval_of`, for an answer that was given from the web."""
+    retrieval = resources.services().conversations.message(user_id, message.id).web
+    if retrieval is None:
+        raise NotFound(what=MESSAGE)
+    return retrieval
 
 
 def _retrieval_of(message: Message, user_id: UUID) -> Retrieval:

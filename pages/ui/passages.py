@@ -42,12 +42,16 @@ _FOLDED_CHARACTERS = 600  # above a match; less than the box shows
 
 STEP_NAMES = {
     "documents": N_("Documents that are ready"),
+    "search": N_("Search the web"),
+    "read_pages": N_("Read the pages"),
+    "chunks": N_("Cut them into chunks"),
     "meant": N_("Find the files that are meant"),
     "files": N_("List the files"),
     "beginnings": N_("Read files from their beginning"),
     "analyze": N_("Analyse the question"),
     "embed": N_("Embed the question"),
     "dense": N_("Dense route (HNSW)"),
+    "dense_exact": N_("Dense route (exact)"),
     "lexical": N_("Lexical route (BM25)"),
     "live": N_("Keep live versions"),
     "gate": N_("Weigh the routes"),
@@ -56,6 +60,7 @@ STEP_NAMES = {
     "left_out": N_("Knowledge base left out"),
     "merge": N_("Merge the knowledge bases"),
     "distinct": N_("Merge identical texts"),
+    "spread": N_("A few of each page"),
     "top_k": N_("Top k"),
     "partly_read": N_("Files read only in part"),
     "neighbours": N_("Neighbouring chunks"),
@@ -133,10 +138,9 @@ def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
     heading = _heading(passage.document_name, chunk)
     if passage.also_in:
         heading += f"<div class='zw-heading'>{html.escape(_also_in(passage.also_in))}</div>"
-    scores = "".join(f"<span><b>{html.escape(name)}</b> {value}</span>" for name, value in _scores(passage))
     st.html(
         f"<div class='zw-passage'><div class='zw-place'><span class='zw-rank'>{passage.rank}</span>{title}</div>"
-        f"{heading}<div class='zw-scores'>{scores}</div>"
+        f"{heading}{scores_line(passage)}"
         f"<div class='zw-text'>{marked(chunk.text, terms, chunk.heading)}</div></div>"
     )
 
@@ -329,6 +333,12 @@ def _left(step: Step) -> str:
 
 def _note(step: Step) -> str:
     return fill(_(step.note), step.note_values)
+
+
+def scores_line(passage: Passage) -> str:
+    """The passage's scores as HTML."""
+    scores = "".join(f"<span><b>{html.escape(name)}</b> {value}</span>" for name, value in _scores(passage))
+    return f"<div class='zw-scores'>{scores}</div>"
 
 
 def _scores(passage: Passage) -> list[tuple[str, str]]:

@@ -12,10 +12,12 @@ from kb.message_store import MESSAGE
 from kb.messages import ErrorPart, Message, Part
 from kb.models import MessageState, Mode
 from pages.ui import resources
+from pages.ui.chat_sidebar import chosen_engine
 from pages.ui.citations import safe_markdown
 from pages.ui.feedback import errors_flashed, live_fragment, redraw
 from pages.ui.i18n import _, ngettext
 from pages.ui.state import LiveAnswer, state
+from pages.ui.web_results import progress_text
 
 POLL_SECONDS = 0.15
 POLLS_PER_LOOK_AT_SQL = 15
@@ -27,7 +29,8 @@ def start_answer(user_id: UUID, message: Message, model: str) -> None:
     If that fails, the message shows why and can be retried.
     """
     try:
-        resources.answers().start(user_id, message.id, model)
+        engine = chosen_engine() if message.mode is Mode.WEB else ""
+        resources.answers().start(user_id, message.id, model, engine)
     except KbError as error:
         kept = [part for part in message.parts if not isinstance(part, ErrorPart)]
         parts: list[Part] = [*kept, ErrorPart(error.code, error.values)]
@@ -51,6 +54,8 @@ def draw_running(message: Message, user_id: UUID) -> None:
             draw_thoughts(live.reasoning, message)
             if live.text:
                 st.markdown(safe_markdown(live.text, live.retrieval) + (" ▌" if not live.has_ended else ""))
+            elif live.progress and not live.retrieval:
+                st.markdown(f":shimmer[{progress_text(live.progress)}]")
             elif live.retrieval:
                 found = len(live.retrieval.passages)
                 text = ngettext("{count} passage found. Writing…", "{count} passages found. Writing…", found)
@@ -92,7 +97,8 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
         live.text = live.reasoning = ""
     live.position = update.position
     live.text, live.reasoning = live.text + update.text, live.reasoning + update.reasoning
-    live.retrieval = update.retrieval or live.retrieval
+    live.retrieval = update.retrieval or update.web or live.retrieval
+    live.progress = update.progress or live.progress
     # Redis may have lost the end.
     return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and _has_ended(run_id, user_id))
 

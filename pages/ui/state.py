@@ -9,6 +9,7 @@ import streamlit as st
 
 from kb.errors import KbError
 from kb.models import NOWHERE, Choices, KnowledgeBase, Mode, Retrieval, Scope, User
+from kb.web_search.passages import WebProgress, WebRetrieval
 from pages.ui import resources
 
 NO_MODEL = "none"  # in the address; every model's id has a slash
@@ -21,7 +22,8 @@ class LiveAnswer:
     position: str = "0-0"
     text: str = ""
     reasoning: str = ""
-    retrieval: Retrieval | None = None
+    retrieval: Retrieval | WebRetrieval | None = None
+    progress: WebProgress | None = None  # of a search of the web
     polls: int = 0
     is_cut_off: bool = False  # Redis is not responding
     has_ended: bool = False
@@ -42,6 +44,7 @@ class State:
     mode: Mode = Mode.KNOWLEDGE
     conversation_id: UUID | None = None
     knowledge_base_id: UUID | None = None
+    search_engine: str = ""  # the id; empty: the default
     chat_model: str | None = None  # this tab's own choice; None: the user's last one
     remembered: Choices | None = None  # what SQL was told last; None: the tab has just been opened
     address: dict[str, str] = field(default_factory=dict)  # the choices as this session last wrote them there
@@ -58,7 +61,7 @@ class State:
     @property
     def scope(self) -> Scope:
         """Where the next question is looked up."""
-        return NOWHERE if self.mode is Mode.LLM else Scope.of(self.knowledge_base_id)
+        return Scope.of(self.knowledge_base_id) if self.mode.uses_documents else NOWHERE
 
 
 def state() -> State:
@@ -76,7 +79,7 @@ def keep_choices() -> None:
         user = resources.current_user()
         _begin(user, resources.services().knowledge_bases.list(user.id))
     keep_in_address()
-    chosen = Choices(current.mode, current.knowledge_base_id)
+    chosen = Choices(current.mode, current.knowledge_base_id, current.search_engine)
     if chosen != current.remembered:
         resources.services().users.remember_choices(resources.current_user().id, chosen)
         current.remembered = chosen
@@ -89,8 +92,10 @@ def _begin(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
     if chosen.knowledge_base_id not in [base.id for base in knowledge_bases]:
         chosen = replace(chosen, knowledge_base_id=None)
     if "mode" in query or "knowledge_base" in query:
-        chosen = Choices.from_texts(query.get("mode", chosen.mode), query.get("knowledge_base"))
+        engine = query.get("engine", chosen.search_engine)
+        chosen = Choices.from_texts(query.get("mode", chosen.mode), query.get("knowledge_base"), engine)
     current.mode, current.knowledge_base_id = chosen.mode, chosen.knowledge_base_id
+    current.search_engine = chosen.search_engine
     if model := query.get("model"):
         current.chat_model = "" if model == NO_MODEL else model
     current.remembered = chosen
@@ -108,6 +113,8 @@ def keep_in_address() -> None:
     wanted = {"mode": current.mode.value}
     if current.knowledge_base_id:
         wanted["knowledge_base"] = str(current.knowledge_base_id)
+    if current.search_engine:
+        wanted["engine"] = current.search_engine
     if current.chat_model is not None:
         wanted["model"] = current.chat_model or NO_MODEL
     if any(st.query_params.get(name) != value for name, value in wanted.items()):

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from kb import redis as kb_redis
 from kb.answer_stream import Update
 from kb.answering import Question
-from kb.answers import Answers, _Running, _Text
+from kb.answers import Answers, FindModel, _Running, _Text
 from kb.completions import Reasoning, TextPiece, TextWasReasoning
 from kb.conversations import Conversations, Streaming
 from kb.database import Database
@@ -52,14 +52,18 @@ def model_server() -> Iterator[ModelServer]:
         yield server
 
 
-def build_answers(services: Services, server: ModelServer, key: str = "", **settings: object) -> Answers:
+def build_answers(
+    services: Services, server: ModelServer, key: str = "", find_model: FindModel | None = None, **settings: object
+) -> Answers:
     """The answers of one web process. The wanted id names a model of `server`; an empty one means no model."""
     return Answers(
         services.settings.model_copy(update=settings),
         services.redis,
         services.conversations,
         services.retriever.retrieve,
-        lambda _user, wanted: ChatModel(wanted, server.base_url, "test", key=SecretStr(key)) if wanted else None,
+        services.web_retriever.retrieve,
+        find_model
+        or (lambda _user, wanted: ChatModel(wanted, server.base_url, "test", key=SecretStr(key)) if wanted else None),
     )
 
 
@@ -365,13 +369,7 @@ def test_silent_model_times_out(core: Core, model_server: ModelServer) -> None:
 
 def test_unreachable_model_fails_the_answer(core: Core, model_server: ModelServer) -> None:
     services, gone = core.services, ChatModel("fake", f"http://127.0.0.1:{free_port()}/v1", "test")
-    answers = Answers(
-        services.settings,
-        services.redis,
-        services.conversations,
-        services.retriever.retrieve,
-        lambda _user, _wanted: gone,
-    )
+    answers = build_answers(services, model_server, find_model=lambda _user, _wanted: gone)
     chat = Chat(core, answers, model_server)
     assert chat.finished(chat.start("Question")).error.code == "model_unreachable"
     answers.close()
@@ -383,7 +381,7 @@ def test_failed_model_list_keeps_the_passages(core: Core, fruit: UUID, model_ser
     def fail(_user: UUID, _wanted: str) -> ChatModel | None:
         raise ModelUnreachable(host="box", model="")
 
-    answers = Answers(services.settings, services.redis, services.conversations, services.retriever.retrieve, fail)
+    answers = build_answers(services, model_server, find_model=fail)
     chat = Chat(core, answers, model_server)
     message = chat.finished(chat.start("What colour is a pear?", "", Mode.KNOWLEDGE, fruit))
     assert (message.state, message.error.code) == (MessageState.FAILED, "model_unreachable")

@@ -55,6 +55,20 @@ def test_each_service_is_listed_with_its_version(visitor: Visitor) -> None:
         assert "checked " in row
 
 
+def test_search_engines_are_listed_with_their_settings(installation: Installation, visit: Visit) -> None:
+    installation.set_up(WEB_SEARCH_ENGINE="brave", TAVILY_API_KEY="sk-secret", WEB_SEARCH_PAGES="5")
+    visitor = visit()
+    visitor.go_to("system")
+    assert "set up" in row_of(visitor, "Tavily")
+    assert GREEN in row_of(visitor, "Tavily")
+    assert GREEN not in row_of(visitor, "SearXNG")
+    assert "SEARXNG_URL" in row_of(visitor, "SearXNG")
+    assert "<td>Default engine</td><td><span class='zw-fact'>Brave Search API" in visitor.text()
+    assert "5 of each search" in visitor.text()
+    assert "sk-secret" not in visitor.text()
+    assert "Brave Search API is not set up: BRAVE_API_KEY is empty." in "\n".join(read(visitor.app.warning))
+
+
 @pytest.mark.parametrize(("locale", "message"), [("en-US", "Redis is not responding"), ("zh-CN", "Redis 没有响应")])
 def test_unavailable_service_is_marked(
     locale: str, message: str, installation: Installation, visit: Visit, dead_url: str

@@ -1,0 +1,176 @@
+"""Answers from the web: their events, what is saved of them, and a stop in the middle of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+
+from kb.answer_stream import Update
+from kb.answers import Answers
+from kb.config import Settings
+from kb.llm import ChatModel
+from kb.messages import Message, SourcesPart, WebPart
+from kb.models import MessageState, Mode, Role
+from kb.services import Services
+from kb.web_search.passages import WebStage
+from tests.conftest import Core, open_core
+from tests.fakes.embedding import HashedWords
+from tests.fakes.model_server import ModelServer
+from tests.fakes.search_server import Answer, SearchServer
+from tests.fakes.web_pages import WebPages
+from tests.real_services import wait_until
+
+QUESTION = "How many days do refunds take?"
+PAGE = (
+    "<html><head><title>Refunds</title></head><body><article>"
+    "<p>Refunds take thirty days.</p>"
+    "<p>The museum opens at nine and shows old ships, maps and tools.</p></article></body></html>"
+)
+
+
+@dataclass
+class Web:
+    """A user who asks the web, with the engine and the pages behind it."""
+
+    core: Core
+    answers: Answers
+    engine: SearchServer
+    pages: WebPages
+
+    def finds(self, *paths: str) -> None:
+        rows = [{"url": self.pages.url(path), "title": path, "content": f"Refunds, {path}."} for path in paths]
+        self.engine.next_reply = Answer(200, {"results": rows})
+
+    def start(self, model: str = "fake") -> Message:
+        conversations = self.core.services.conversations
+        conversation = conversations.create(self.core.user, QUESTION, Mode.WEB)
+        message = conversations.ask(self.core.user, conversation.id, QUESTION)
+        self.answers.start(self.core.user, message.id, model)
+        return message
+
+    def message(self, message_id: UUID) -> Message:
+        return self.core.services.conversations.message(self.core.user, message_id)
+
+    def finished(self, message: Message) -> Message:
+        wait_until(lambda: self.message(message.id).state is not MessageState.STREAMING, 20, "the answer's end")
+        return self.message(message.id)
+
+    def update(self, message: Message) -> Update:
+        """All that the stream holds."""
+        assert message.run_id
+        return self.answers.read(self.core.user, message.run_id)
+
+
+@pytest.fixture(scope="module")
+def model_server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+def build_answers(services: Services, server: ModelServer) -> Answers:
+    return Answers(
+        services.settings,
+        services.redis,
+        services.conversations,
+        services.retriever.retrieve,
+        services.web_retriever.retrieve,
+        lambda wanted: ChatModel(wanted, server.base_url, "test") if wanted else None,
+    )
+
+
+@pytest.fixture
+def web(settings: Settings, embedding: HashedWords, model_server: ModelServer) -> Iterator[Web]:
+    with SearchServer() as engine, WebPages() as pages:
+        pages.serve("/refunds", PAGE.encode())
+        chosen = {"web_search_engine": "searxng", "searxng_url": f"{engine.url}/searxng", "embedding_model": "test"}
+        own = settings.model_copy(update=chosen | {"allowed_fetch_hosts": pages.authority})
+        with open_core(own, embedding) as core:
+            answers = build_answers(core.services, model_server)
+            web = Web(core, answers, engine, pages)
+            web.finds("/refunds", "/image")
+            yield web
+            answers.close()
+
+
+def test_answer_is_saved_with_what_it_was_given_from(web: Web) -> None:
+    message = web.finished(web.start())
+    assert (message.state, message.content) == (
+        MessageState.DONE,
+        "According to the passages, Refunds take thirty days [1].",
+    )
+    assert message.web
+    assert [page.error for page in message.web.pages] == ["", "page_wrong_type"]
+    assert message.web.passages[0].address == web.pages.url("/refunds")
+    assert (message.retrieval, message.has_lost_passages) == (None, False)
+    conversations = web.core.services.conversations
+    *_, listed = conversations.messages(web.core.user, message.conversation_id, limit=10)
+    assert listed.role is Role.ASSISTANT
+    assert listed.part(WebPart) is None  # bulky
+    sources = listed.part(SourcesPart)
+    assert sources
+    best = sources.passages[0]
+    assert (best.rank, best.document_name, best.address) == (1, "Refunds", web.pages.url("/refunds"))
+
+
+def test_stream_tells_progress_and_pages(web: Web) -> None:
+    message = web.start()
+    web.finished(message)
+    update = web.update(message)
+    assert update.progress
+    assert update.progress.stage is WebStage.RANKING
+    assert update.web == web.message(message.id).web
+    assert update.retrieval is None
+
+
+def test_without_a_model_the_passages_are_quoted(web: Web) -> None:
+    message = web.finished(web.start(""))
+    assert message.content.startswith("> *Refunds*\n>\n> **Refunds take thirty days.** The museum")
+    assert message.content.endswith("These pages could not be read:\n\n- /image (127\\.0.0.1)")
+
+
+def test_nothing_relevant_asks_no_model(web: Web, model_server: ModelServer) -> None:
+    web.engine.next_reply = Answer(200, {"results": [{"url": web.pages.url("/image"), "title": "x", "content": ""}]})
+    asked = len(model_server.requests)
+    message = web.finished(web.start())
+    assert (message.state, message.content) == (MessageState.DONE, "")
+    assert message.web
+    assert (message.web.passages, len(message.web.unread)) == ((), 1)
+    assert len(model_server.requests) == asked
+
+
+def test_error_of_the_engine_fails_the_answer(web: Web) -> None:
+    web.engine.next_reply = Answer(200, {"results": []})
+    message = web.finished(web.start())
+    assert (message.state, message.error.code) == (MessageState.FAILED, "no_web_results")
+
+
+def test_stop_ends_the_search(web: Web) -> None:
+    web.finds("/silent", "/refunds")
+    message = web.start()
+
+    def is_reading() -> bool:
+        progress = web.update(message).progress
+        return bool(progress and progress.stage is WebStage.READING and progress.done)
+
+    wait_until(is_reading, 30, "the first page")
+    assert message.run_id
+    web.answers.stop(web.core.user, message.run_id)
+    stopped = web.finished(message)
+    assert (stopped.state, stopped.content, stopped.web) == (MessageState.STOPPED, "", None)
+
+
+def test_answer_that_goes_on_keeps_its_passages(web: Web) -> None:
+    first = web.finished(web.start("broken"))
+    assert (first.state, first.error.code) == (MessageState.FAILED, "model_stream_broken")
+    asked = len(web.engine.asked)
+    again = web.core.services.conversations.go_on(web.core.user, first.id, first.run_id)
+    assert again
+    web.answers.start(web.core.user, again.id, "fake")
+    second = web.finished(again)
+    assert second.state is MessageState.DONE
+    assert second.content.startswith(first.content)
+    assert second.web == first.web
+    assert len(web.engine.asked) == asked
