@@ -36,6 +36,7 @@ class Update:
     retrieval: Retrieval | None = None
     web: WebRetrieval | None = None
     progress: WebProgress | None = None  # the latest
+    searched_for: str = ""  # what a follow-up was taken to mean
     ended: bool = False
 
 
@@ -54,7 +55,7 @@ class AnswerStreams:
         """What was added after `position`."""
         with kb_redis.translated():
             entries: Any = self._client.xrange(_key(run_id, "stream"), min=f"({position}")
-        text = reasoning = ""
+        text = reasoning = searched_for = ""
         restarts, ended = False, False
         retrieval, web, progress = None, None, None
         for _, fields in entries:
@@ -63,6 +64,7 @@ class AnswerStreams:
             text += fields.get("text", "")
             reasoning += fields.get("reasoning", "")
             ended = ended or "end" in fields
+            searched_for = fields.get("searched_for", searched_for)
             if "retrieval" in fields:
                 retrieval = from_record(json.loads(fields["retrieval"]))
             if "web" in fields:
@@ -70,7 +72,7 @@ class AnswerStreams:
             if "progress" in fields:
                 progress = from_json(WebProgress, json.loads(fields["progress"]))
         last = entries[-1][0] if entries else position
-        return Update(last, text, reasoning, restarts, retrieval, web, progress, ended)
+        return Update(last, text, reasoning, restarts, retrieval, web, progress, searched_for, ended)
 
     def request_stop(self, run_id: UUID) -> None:
         """Ask the producer, wherever it runs, to stop."""

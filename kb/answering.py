@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
 from kb import prompts
 from kb.completions import ChatClient, Piece, TextPiece
-from kb.errors import NoChatModel, NotFound
+from kb.errors import ModelError, NoChatModel, NotFound
 from kb.extracts import extract_answer, extract_web_answer
+from kb.followups import Contextual, Standing, in_context, judge
 from kb.library.access import KNOWLEDGE_BASE
 from kb.llm import ChatModel
 from kb.messages import Message
@@ -35,6 +36,8 @@ class Question:
     history: Sequence[Message] = ()
     begun: Begun | None = None
     engine: str = ""  # the id of the search engine for `Mode.WEB`; empty: the default
+    # The model that rewrites follow-ups, given the one that answers. None: they are searched for as they are.
+    find_rewriter: Callable[[ChatModel], ChatModel] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,14 @@ class Begun:
     reasoning: str = ""
     retrieval: Retrieval | None = None
     web: WebRetrieval | None = None
+    searched_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRewritten:
+    """What a follow-up is taken to mean; this is searched for."""
+
+    question: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,7 @@ class ModelChosen:
     model: ChatModel
 
 
-Event = PassagesFound | WebSearched | WebResultsFound | ModelChosen | Piece
+Event = QuestionRewritten | PassagesFound | WebSearched | WebResultsFound | ModelChosen | Piece
 Retrieve = Callable[[UUID, Scope, str, RetrievalProfile | None], Retrieval]
 SearchWeb = Callable[[UUID, str, str, OnProgress, IsCancelled], WebRetrieval]  # user, question, engine: `WebRetriever`
 
@@ -80,16 +91,20 @@ async def answer(
     """Answer in the question's mode. Errors: those of retrieval, of the search engine and the model; `NoChatModel`.
 
     No text at all after `PassagesFound` or `WebResultsFound` means: nothing relevant was found, or the mode is to show
-    passages only.
+    passages only. What is no question to the documents, such as thanks, goes to the model without a search.
     """
-    if question.mode is Mode.LLM:
+    context = await _in_context(chat, question)
+    if context.rewritten:
+        yield QuestionRewritten(context.question_for_search)
+    asked = replace(question, text=context.question_for_search)
+    if question.mode is Mode.LLM or (context.standing is Standing.TALK and await _model_if_any(question)):
         model = await asyncio.to_thread(question.find_model)
         if model is None:
             raise NoChatModel
-        messages = prompts.chat_messages(question.text, question.history)
+        messages = prompts.chat_messages(question.text, question.history, _window(model))
     elif question.mode is Mode.WEB:
         found = WebRetrieval()
-        async for event in _searched(search_web, question):
+        async for event in _searched(search_web, asked):
             if isinstance(event, WebResultsFound):
                 found = event.retrieval
             yield event
@@ -99,9 +114,9 @@ async def answer(
         if model is None:
             yield TextPiece(extract_web_answer(found, prompts.is_chinese(question.text)))
             return
-        messages = prompts.web_messages(question.text, question.history, found)
+        messages = prompts.web_messages(question.text, question.history, found, _window(model))
     else:
-        retrieval = await _retrieved(retrieve, question)
+        retrieval = await _retrieved(retrieve, asked)
         yield PassagesFound(retrieval)
         if question.mode is Mode.TEST or not (retrieval.passages or retrieval.files):
             return
@@ -109,12 +124,49 @@ async def answer(
         if model is None:
             yield TextPiece(extract_answer(retrieval, prompts.is_chinese(question.text)))
             return
-        messages = prompts.knowledge_messages(question.text, question.history, retrieval)
+        messages = prompts.knowledge_messages(question.text, question.history, retrieval, _window(model))
     if question.begun:
         messages += prompts.to_go_on(question.text, question.begun.text)
     yield ModelChosen(model)
     async for piece in chat.stream(model, messages):
         yield piece
+
+
+def _window(model: ChatModel) -> int | None:
+    return model.settings.context_window
+
+
+async def _in_context(chat: ChatClient, question: Question) -> Contextual:
+    """What the question is taken to mean. A model is called at most once, for a follow-up that is searched for."""
+    as_it_is = Contextual(question.text, Standing.ALONE)
+    if question.mode not in (Mode.KNOWLEDGE, Mode.WEB) or question.begun:
+        return as_it_is
+    history = [message for message in question.history if message.content]
+    standing = judge(question.text, has_history=bool(history))
+    if standing is Standing.ALONE or (standing is Standing.FOLLOW_UP and question.find_rewriter is None):
+        return as_it_is
+    if standing is Standing.TALK:
+        return replace(as_it_is, standing=standing)
+    model = await _model_if_any(question)
+    ask = partial(_ask_rewriter, chat, question, model) if model else None
+    return await in_context(question.text, history, ask)
+
+
+async def _ask_rewriter(
+    chat: ChatClient, question: Question, answering: ChatModel, messages: Sequence[prompts.ChatMessage]
+) -> str:
+    find = question.find_rewriter
+    model = await asyncio.to_thread(find, answering) if find else answering
+    pieces = [piece.text async for piece in chat.stream(model, messages) if isinstance(piece, TextPiece)]
+    return "".join(pieces)
+
+
+async def _model_if_any(question: Question) -> ChatModel | None:
+    """The model that will answer. Its failure is told later, with what was found by then."""
+    try:
+        return await asyncio.to_thread(question.find_model)
+    except ModelError:
+        return None
 
 
 async def _searched(search_web: SearchWeb, question: Question) -> AsyncIterator[WebSearched | WebResultsFound]:

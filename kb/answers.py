@@ -29,6 +29,7 @@ from kb.answering import (
     ModelChosen,
     PassagesFound,
     Question,
+    QuestionRewritten,
     Retrieve,
     SearchWeb,
     WebResultsFound,
@@ -42,8 +43,20 @@ from kb.errors import N_, AnswerFailed, DatabaseUnavailable, KbError, NotFound, 
 from kb.formats import to_json, to_record
 from kb.llm import ChatModel
 from kb.message_store import MESSAGE
-from kb.messages import ErrorPart, Part, ReasoningPart, TextPart, UsagePart, given_from
+from kb.messages import (
+    ErrorPart,
+    Message,
+    Part,
+    ReasoningPart,
+    SearchedForPart,
+    SupportPart,
+    TextPart,
+    Unsupported,
+    UsagePart,
+    given_from,
+)
 from kb.models import MessageState, Retrieval
+from kb.support import passage_texts, unsupported
 from kb.web_search.passages import WebProgress, WebRetrieval
 
 BATCH_SECONDS = 0.05
@@ -57,6 +70,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 FindModel = Callable[[UUID, str], ChatModel | None]  # for a user, by the id of a model; see `ChatModels.resolve`
+FindRewriter = Callable[[UUID, ChatModel], ChatModel]  # given the one that answers; see `ChatModels.resolve_rewriting`
 
 
 @dataclass(slots=True)
@@ -93,6 +107,9 @@ class _Running:
     model: str = ""
     retrieval: Retrieval | WebRetrieval | None = None
     retrieval_sent: bool = False
+    searched_for: str = ""
+    searched_for_sent: bool = False
+    unsupported: tuple[Unsupported, ...] = ()
     progress: WebProgress | None = None
     progress_sent: WebProgress | None = None
     state: MessageState = MessageState.DONE
@@ -109,9 +126,12 @@ class _Running:
         if begun := self.question.begun:
             self.text.add(begun.text)
             self.reasoning.add(begun.reasoning)
+            self.searched_for = begun.searched_for
 
     def take(self, event: Event) -> None:
         match event:
+            case QuestionRewritten():
+                self.searched_for = event.question
             case PassagesFound() | WebResultsFound():
                 self.retrieval = event.retrieval
             case WebSearched():
@@ -144,8 +164,12 @@ class _Running:
             parts.append(ReasoningPart(self.reasoning.whole))
         if self.text.whole:
             parts.append(TextPart(self.text.whole))
+        if self.searched_for:
+            parts.append(SearchedForPart(self.searched_for))
         if self.retrieval:
             parts += given_from(self.retrieval)
+        if self.unsupported:
+            parts.append(SupportPart(self.unsupported))
         if self.model:
             counted = (self.tokens.input_tokens, self.tokens.output_tokens) if self.tokens else (0, 0)
             parts.append(UsagePart(self.model, self.first_token_ms, self.elapsed_ms, *counted))
@@ -158,6 +182,8 @@ class _Running:
         fields: dict[str, str] = {}
         if self.progress and self.progress is not self.progress_sent:
             fields["progress"] = json.dumps(to_json(self.progress))
+        if self.searched_for and not self.searched_for_sent:
+            fields["searched_for"] = self.searched_for
         if self.retrieval and not self.retrieval_sent:
             if isinstance(self.retrieval, WebRetrieval):
                 fields["web"] = json.dumps(to_json(self.retrieval))
@@ -172,6 +198,22 @@ class _Running:
         return fields
 
 
+def _unsupported(running: _Running) -> tuple[Unsupported, ...]:
+    found, question, text = running.retrieval, running.question, running.text.whole
+    if isinstance(found, WebRetrieval):
+        texts = {each.rank: f"{each.title}\n{each.passage.text}\n{each.passage.context}" for each in found.passages}
+    elif found and not found.files:
+        texts = passage_texts(found.passages)
+    else:
+        return ()  # the names of files are no passages
+    given = "\n".join([question.text, running.searched_for, *(message.content for message in question.history)])
+    return tuple(Unsupported(text[each.start : each.end], each.missing) for each in unsupported(text, texts, given))
+
+
+def _begun(answer: Message) -> Begun:
+    return Begun(answer.content, answer.reasoning, answer.retrieval, answer.web, answer.searched_for)
+
+
 class Answers:
     """Starts, follows and stops answers. All run on one event loop in a thread of its own."""
 
@@ -183,6 +225,7 @@ class Answers:
         retrieve: Retrieve,
         search_web: SearchWeb,
         find_model: FindModel,
+        find_rewriter: FindRewriter,
     ) -> None:
         self._conversations = conversations
         self._retrieve = retrieve
@@ -191,6 +234,7 @@ class Answers:
         # A page reads several times a second, and the owner of a message never changes: SQL is asked once.
         self._require_own = lru_cache(KNOWN_OWNERS)(conversations.state)
         self._find_model = find_model
+        self._find_rewriter = find_rewriter
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(RETRIEVALS, thread_name_prefix="answers"))
         # A pool of its own, so that starting and saving an answer never wait behind retrievals.
@@ -203,11 +247,18 @@ class Answers:
 
     # --- for the pages ---
 
-    def start(self, user_id: UUID, message_id: UUID, wanted_model: str = "", engine: str = "") -> None:
+    def start(
+        self,
+        user_id: UUID,
+        message_id: UUID,
+        wanted_model: str = "",
+        engine: str = "",
+        in_own_words: bool = False,
+    ) -> None:
         """Produce the answer `message_id` to the question before it; returns at once.
 
-        `wanted_model` and `engine` are the ids of the model and of the search engine that the user chose. Errors:
-        `NotFound`, `DatabaseUnavailable`.
+        `wanted_model` and `engine` are the ids of the model and of the search engine that the user chose. A follow-up
+        is searched for as it is meant, unless `in_own_words`. Errors: `NotFound`, `DatabaseUnavailable`.
         """
         asked = self._conversations.asked(user_id, message_id)
         run_id, text = asked.answer.run_id, asked.answer.content
@@ -220,8 +271,9 @@ class Answers:
             find_model=partial(self._find_model, user_id, wanted_model),
             scope=asked.answer.scope,
             history=asked.history,
-            begun=Begun(text, asked.answer.reasoning, asked.answer.retrieval, asked.answer.web) if text else None,
+            begun=_begun(asked.answer) if text else None,
             engine=engine,
+            find_rewriter=None if in_own_words else partial(self._find_rewriter, user_id),
         )
         begin = self._call(self._begin(_Running(run_id, message_id, question)))
         try:
@@ -311,6 +363,7 @@ class Answers:
         sender = self._loop.create_task(self._send_batches(running, asyncio.current_task()))
         try:
             await self._produce(running)
+            await self._check_support(running, bound)
         except asyncio.CancelledError:
             running.state = MessageState.STOPPED if running.stop_requested else MessageState.INTERRUPTED
         except KbError as error:
@@ -329,6 +382,15 @@ class Answers:
                 # A library between here and the socket may lose a cancel that comes together with a piece.
                 raise asyncio.CancelledError
             running.take(event)
+
+    async def _check_support(self, running: _Running, bound: BoundLogger) -> None:
+        """Note what a model said that its passages do not. An answer is saved whatever happens here."""
+        if not (running.model and running.retrieval and running.text.whole):
+            return
+        try:
+            running.unsupported = await asyncio.to_thread(_unsupported, running)
+        except Exception:  # noqa: BLE001 - the answer itself is good
+            bound.exception("answer.support_unchecked")
 
     async def _send_batches(self, running: _Running, task: asyncio.Task[None] | None) -> None:
         """Every 50 ms: append new text to the stream, give a sign of life, and check for a stop."""
@@ -355,6 +417,7 @@ class Answers:
         is_stop_requested = await self._streams.append(running.run_id, fields)
         text.sent, reasoning.sent = lengths
         running.retrieval_sent = has_retrieval
+        running.searched_for_sent = "searched_for" in fields or running.searched_for_sent
         running.progress_sent = progress
         running.restarts = running.restarts and running.text is not text
         return is_stop_requested
@@ -423,6 +486,7 @@ class Answers:
         arrived = await self._in_sql_thread(self._streams.read, dead.run_id)
         parts: list[Part] = [ReasoningPart(arrived.reasoning)] if arrived.reasoning else []
         parts += [TextPart(arrived.text)] if arrived.text else []
+        parts += [SearchedForPart(arrived.searched_for)] if arrived.searched_for else []
         found = arrived.retrieval or arrived.web
         parts += given_from(found) if found else []
         interrupted = MessageState.INTERRUPTED

@@ -76,6 +76,30 @@ class SourcesPart:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchedForPart:
+    """What a follow-up was taken to mean, and searched for."""
+
+    kind: ClassVar[str] = "searched_for"
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A sentence of the answer, as it stands there, and what of it does not stand in the passages that it cites."""
+
+    sentence: str = ""
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SupportPart:
+    """The sentences of the answer that its passages do not support: see `kb.support`."""
+
+    kind: ClassVar[str] = "support"
+    unsupported: tuple[Unsupported, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UsagePart:
     """The model that answered, its time, and its tokens as the server counted them (0: it did not say)."""
 
@@ -96,9 +120,30 @@ class ErrorPart:
     values: dict[str, str] = field(default_factory=dict)
 
 
-Part = TextPart | ReasoningPart | PassagesPart | WebPart | SourcesPart | UsagePart | ErrorPart
+Part = (
+    TextPart
+    | ReasoningPart
+    | PassagesPart
+    | WebPart
+    | SourcesPart
+    | SearchedForPart
+    | SupportPart
+    | UsagePart
+    | ErrorPart
+)
 PARTS: dict[str, type[Part]] = {
-    part.kind: part for part in (TextPart, ReasoningPart, PassagesPart, WebPart, SourcesPart, UsagePart, ErrorPart)
+    part.kind: part
+    for part in (
+        TextPart,
+        ReasoningPart,
+        PassagesPart,
+        WebPart,
+        SourcesPart,
+        SearchedForPart,
+        SupportPart,
+        UsagePart,
+        ErrorPart,
+    )
 }
 P = TypeVar("P", bound=Part)
 
@@ -165,6 +210,17 @@ class Message:
     @property
     def sources(self) -> SourcesPart | None:
         return self.part(SourcesPart)
+
+    @property
+    def searched_for(self) -> str:
+        """What a follow-up was taken to mean; empty if it was searched for as it is."""
+        found = self.part(SearchedForPart)
+        return found.question if found else ""
+
+    @property
+    def unsupported(self) -> tuple[Unsupported, ...]:
+        found = self.part(SupportPart)
+        return found.unsupported if found else ()
 
     @property
     def usage(self) -> UsagePart:

@@ -143,6 +143,7 @@ def build_answers(services: Services) -> Answers:
         services.retriever.retrieve,
         services.web_retriever.retrieve,
         services.chat_models.resolve,
+        services.chat_models.resolve_rewriting,
     )
 
 

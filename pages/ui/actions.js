@@ -6,6 +6,7 @@ const ICONS = {
   copied: "m5 12 5 5L19 7",
   regenerate: "M20 11a8 8 0 1 0-2.3 6.3M20 5v6h-6",
   go_on: "M5 5v14M10 12h10m-4-5 5 5-5 5",
+  own_words: "M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14ZM15 15l6 6M7 10h6",
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
   good: "M7 11v9H4v-9zM7 11l4-8c2 0 2.5 1.5 2 3l-1 4h6.5c1.5 0 2 1 1.7 2.2l-1.6 6.2c-.3 1-1 1.6-2 1.6H7",
   bad: "M17 13V4h3v9zM17 13l-4 8c-2 0-2.5-1.5-2-3l1-4H5.5c-1.5 0-2-1-1.7-2.2l1.6-6.2c.3-1 1-1.6 2-1.6H17",
@@ -124,6 +125,7 @@ function draw(bar, data, press) {
   if (data.branch) items.push(branches(data, press))
   if (data.text) items.push(copyButton(data))
   if (data.actions.includes("edit")) add("edit")
+  if (data.actions.includes("own_words")) add("own_words")
   if (data.actions.includes("regenerate") && !data.isIncomplete) items.push(...regenerate(data, press))
   for (const [name, value] of [["good", 1], ["bad", -1]]) {
     if (!data.actions.includes("rate")) break

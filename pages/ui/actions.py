@@ -56,6 +56,8 @@ def _data(message: Message, user_id: UUID, is_last: bool) -> dict[str, object]:
         actions.append("go_on")
     if is_answer and is_complete and message.mode is not Mode.TEST:
         actions.append("rate")
+    if is_answer and is_last and is_complete and message.searched_for:
+        actions.append("own_words")
     if is_answer and message.sources is not None and message.scope.first_id:
         actions.append("test")
     if not is_answer:
@@ -89,6 +91,7 @@ def _words(is_answer: bool) -> dict[str, str]:
         "models": _("Try again with another model"),
         "go_on": _("Go on writing"),
         "edit": _("Edit the question"),
+        "own_words": _("Search for my own words"),
         "good": _("Good answer"),
         "bad": _("Bad answer"),
         "test": _("Open in retrieval testing"),
@@ -144,6 +147,8 @@ def _act(message: Message, user_id: UUID, key: str) -> None:
     match pressed:
         case {"action": "regenerate", **others}:
             answer_again(user_id, message, str(others.get("model") or chosen_model()))
+        case {"action": "own_words"}:
+            answer_again(user_id, message, chosen_model(), in_own_words=True)
         case {"action": "go_on"}:
             go_on(user_id, message)
         case {"action": "show", "id": str(sibling)}:
@@ -163,11 +168,11 @@ def _sibling(message: Message, wanted: str) -> UUID | None:
     return next((each for each in message.siblings if str(each) == wanted), None)
 
 
-def answer_again(user_id: UUID, old: Message, model: str) -> None:
+def answer_again(user_id: UUID, old: Message, model: str, in_own_words: bool = False) -> None:
     """Regenerate, unless another tab already did. For callbacks."""
     with errors_flashed():
         if message := services().conversations.regenerate(user_id, old.id, old.run_id):
-            start_answer(user_id, message, model)
+            start_answer(user_id, message, model, in_own_words)
     st.rerun()  # the whole page, not the answer's fragment alone
 
 

@@ -21,7 +21,7 @@ from pages.ui.citations import safe_markdown
 from pages.ui.feedback import live_fragment, show_error
 from pages.ui.i18n import _, ngettext
 from pages.ui.passages import draw_citations, draw_passages, open_passage
-from pages.ui.running import draw_running, draw_thoughts
+from pages.ui.running import draw_running, draw_searched_for, draw_thoughts
 from pages.ui.web_results import draw_web_results, open_web_passage
 
 
@@ -83,12 +83,14 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
 def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
     """Draw it; returns the rank of the passage that was just chosen, else 0."""
     sources = message.sources
+    draw_searched_for(message.searched_for)
     draw_thoughts(message.reasoning, message)
     if message.content:
         is_quoted = message.mode in (Mode.KNOWLEDGE, Mode.WEB) and not message.model and message.content.startswith(">")
         if is_quoted and message.state is MessageState.DONE:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
         st.markdown(safe_markdown(message.content, sources, has_formulas=not is_quoted))
+    _draw_support(message)
     if message.has_lost_passages:
         st.caption(_("The passages of this answer were saved by another version of Zhiwen and cannot be shown."))
     if sources is None:
@@ -108,6 +110,24 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
         if body.open:
             draw_passages(_retrieval_of(message, user_id), suffix)
     return rank
+
+
+def _draw_support(message: Message) -> None:
+    """Name the sentences that the cited passages do not support, folded."""
+    if not message.unsupported:
+        return
+    label = ngettext(
+        "{count} sentence does not stand in the passages",
+        "{count} sentences do not stand in the passages",
+        len(message.unsupported),
+    )
+    with st.expander(label, icon=":material/fact_check:", key=f"support-{message.id}", on_change="rerun") as body:
+        if not body.open:
+            return
+        st.caption(_("Figures, names or terms of these sentences were not found in the passages that they cite."))
+        for each in message.unsupported:
+            missing = _("not found: {words}").format(words=escape(", ".join(each.missing)))
+            st.markdown(f"> {escape(' '.join(each.sentence.split()))}  \n> :orange[{missing}]")
 
 
 def _draw_web(message: Message, sources: SourcesPart, user_id: UUID, suffix: str) -> int:

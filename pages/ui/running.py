@@ -8,6 +8,7 @@ import streamlit as st
 
 from kb.answers import Answers
 from kb.errors import KbError, NotFound, RedisUnavailable
+from kb.extracts import escape_markdown as escape
 from kb.message_store import MESSAGE
 from kb.messages import ErrorPart, Message, Part
 from kb.models import MessageState, Mode
@@ -23,14 +24,15 @@ POLL_SECONDS = 0.15
 POLLS_PER_LOOK_AT_SQL = 15
 
 
-def start_answer(user_id: UUID, message: Message, model: str) -> None:
+def start_answer(user_id: UUID, message: Message, model: str, in_own_words: bool = False) -> None:
     """Start writing `message` in the background with the model of this id.
 
-    If that fails, the message shows why and can be retried.
+    A follow-up is searched for as it is meant, unless `in_own_words`. If the start fails, the message
+    shows why and can be retried.
     """
     try:
         engine = chosen_engine() if message.mode is Mode.WEB else ""
-        resources.answers().start(user_id, message.id, model, engine)
+        resources.answers().start(user_id, message.id, model, engine, in_own_words)
     except KbError as error:
         kept = [part for part in message.parts if not isinstance(part, ErrorPart)]
         parts: list[Part] = [*kept, ErrorPart(error.code, error.values)]
@@ -51,6 +53,7 @@ def draw_running(message: Message, user_id: UUID) -> None:
             state().live.pop(run_id, None)
             redraw()
         with st.chat_message("assistant"):
+            draw_searched_for(live.searched_for)
             draw_thoughts(live.reasoning, message)
             if live.text:
                 st.markdown(safe_markdown(live.text, live.retrieval) + (" ▌" if not live.has_ended else ""))
@@ -99,6 +102,7 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
     live.text, live.reasoning = live.text + update.text, live.reasoning + update.reasoning
     live.retrieval = update.retrieval or update.web or live.retrieval
     live.progress = update.progress or live.progress
+    live.searched_for = update.searched_for or live.searched_for
     # Redis may have lost the end.
     return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and _has_ended(run_id, user_id))
 
@@ -110,6 +114,12 @@ def _has_ended(run_id: UUID, user_id: UUID) -> bool:
 def _stop(answers: Answers, user_id: UUID, run_id: UUID) -> None:
     with errors_flashed():
         answers.stop(user_id, run_id)
+
+
+def draw_searched_for(question: str) -> None:
+    """Say what a follow-up was taken to mean."""
+    if question:
+        st.caption(_("Searched for: {question}").format(question=escape(question)))
 
 
 def draw_thoughts(reasoning: str, message: Message) -> None:

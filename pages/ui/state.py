@@ -24,6 +24,7 @@ class LiveAnswer:
     reasoning: str = ""
     retrieval: Retrieval | WebRetrieval | None = None
     progress: WebProgress | None = None  # of a search of the web
+    searched_for: str = ""  # what a follow-up was taken to mean
     polls: int = 0
     is_cut_off: bool = False  # Redis is not responding
     has_ended: bool = False

@@ -64,6 +64,7 @@ def build_answers(
         services.web_retriever.retrieve,
         find_model
         or (lambda _user, wanted: ChatModel(wanted, server.base_url, "test", key=SecretStr(key)) if wanted else None),
+        lambda _user, answering: answering,
     )
 
 
