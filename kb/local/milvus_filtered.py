@@ -35,7 +35,8 @@ def search_filtered(
     rows = np.atleast_2d(np.asarray(queries, np.float32))
     rows = np.ascontiguousarray(faiss_hnsw._l2_normalize(rows) if self.metric == "COSINE" else rows)
     stored = faiss.downcast_index(self._index.storage)
-    chosen = faiss.SearchParameters(sel=faiss.IDSelectorBatch(passing.astype(np.int64)))
+    selector = faiss.IDSelectorBatch(passing.astype(np.int64))
+    chosen = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
     distances, ids = stored.search(rows, top_k, params=chosen)
     normalize = np.vectorize(self._normalize_distance, otypes=[np.float32])
     return ids, np.where(ids >= 0, normalize(distances), np.float32(np.inf))
