@@ -1,4 +1,5 @@
-// The page's frame in the browser: the document's language, Streamlit's own words, the sidebar on a phone, and Esc.
+// The page's frame in the browser: the document's language, Streamlit's own words, the sidebar on a phone, the
+// theme, and Esc.
 
 const PHONE = "(max-width: 768px)"; // Streamlit's own breakpoint: below it, the sidebar covers the page
 const PAUSE_MS = 100; // between two passes over the page while it changes
@@ -40,6 +41,20 @@ document.addEventListener("click", (event) => {
     document.querySelector('[data-testid="stExpandSidebarButton"]')?.click();
   }
 });
+
+// Streamlit keeps a chosen theme for the page that was loaded. It is meant for all of them.
+document.addEventListener(
+  "click",
+  (event) => {
+    const item = event.target.closest('[data-testid^="stMainMenuItem-theme-"]');
+    if (!item) return;
+    const theme = JSON.stringify(item.dataset.testid.split("-").pop());
+    for (const link of document.querySelectorAll('[data-testid="stSidebarNavLink"]')) {
+      localStorage.setItem(`stActiveTheme-${new URL(link.href).pathname}-v2`, theme);
+    }
+  },
+  { capture: true }, // before the menu closes
+);
 
 // Esc stops the running answer, unless there is something open that it closes. Capturing: before that is closed.
 document.addEventListener(
