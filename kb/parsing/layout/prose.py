@@ -135,23 +135,26 @@ def join_lines(lines: Sequence[Line], words: Words, open_table: OpenTable | None
 
 
 def _add_rows(prose: Prose, block: Sequence[Line], words: Words, above: OpenTable | None) -> OpenTable | None:
-    """The rows of a table, and its header if its columns are ruled. One that comes back stands in no other place."""
+    """The rows of a table, and its header if its columns are ruled. One that comes back stands where it first did."""
     rows = with_empty_cells(block)
-    placed = iter(list(zip(map("\t".join, rows), block, strict=True)))
+    lines: list[Line | None] = list(block)
     if above and rows[0] != above.header:
         rows.insert(0, above.header)
-    header = "\t".join(rows[0])
+        lines.insert(0, None)  # on another page
+    placed = iter(zip(map("\t".join, rows), lines, strict=True))
+    header, is_headed = "\t".join(rows[0]), has_header(rows)
     texts: list[str] = []
     start = len(prose.text)
     for row in headed_lines(rows):
         text = _BROKEN_IN_CELL.sub(lambda match: _mended(match, words), row)
-        line = next((line for given, line in placed if given == row), None) if not texts or row != header else None
+        is_repeated = bool(texts) and is_headed and row == header
+        line = lines[0] if is_repeated else next(line for given, line in placed if given == row)
         if line:
             prose.place(line, start, start + len(text))
         texts.append(text)
         start += len(text) + 1
     prose.text += "\n".join(texts)
-    if not block[0].table or not (above or has_header(rows)):
+    if not block[0].table or not (above or is_headed):
         return None
     return OpenTable(rows[0], max(block, key=lambda line: len(line.cells)).cells)
 
