@@ -4,6 +4,7 @@ python -m benchmarks.retrieval DIR    retrieval quality and latency on a questio
 python -m benchmarks.relevance DIR OTHER    what the default threshold keeps of DIR's questions and drops of OTHER's
 python -m benchmarks.ingest PATH…     ingestion speed, next to that of the embedding model alone
 python -m benchmarks.parse PATH…      what is read of files: text, chunks and notes, one JSON line a file
+python -m benchmarks.citations PDF…   whether marks on the images of pages hold their passages, and the time to draw
 python -m benchmarks.kill             what an ingestion loses when a process is killed
 python -m benchmarks.startup          how long until the first page, and how much memory an idle web process takes
 python -m benchmarks.pages            how fast a long conversation is in a browser

@@ -45,6 +45,7 @@ KbError
 │   ├── FileMissing            the stored upload cannot be read
 │   ├── FileNotSaved           the upload cannot be written
 │   └── UploadStalled          the browser stopped sending
+├── PageNotDrawn               there is no image of a page, for example because it takes too long
 ├── ModelError                 the chat or embedding model refused or failed
 │   ├── NoChatModel
 │   ├── ModelKeyRefused
@@ -400,6 +401,11 @@ class FileNotSaved(Unavailable):
 class UploadStalled(Unavailable):
     message = N_("The upload of “{name}” stalled for {seconds} s.")
     remedy = N_("Check the connection, then upload it again.")
+
+
+class PageNotDrawn(KbError):
+    message = N_("Page {page} of “{name}” cannot be shown ({detail}).")
+    remedy = N_("Open the document to see it.")
 
 
 class ModelError(KbError):

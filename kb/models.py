@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from uuid import UUID
 
 from kb.errors import KbError, from_code
@@ -285,6 +286,15 @@ class Document:
     live_version_id: UUID | None
     created_at: datetime
     latest: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The file of one version as it was uploaded: the user's `name` for it, and where it is."""
+
+    name: str
+    path: Path
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from kb.fetching import Fetcher, PageReader
 from kb.ingestion import Claims, Cleanup, Ingestion, models_in_use, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
+from kb.page_images import PageImages
 from kb.progress import ProgressBoard
 from kb.providers.connection import Purpose
 from kb.providers.keys import KeySafe
@@ -29,6 +30,7 @@ from kb.providers.trials import Trials
 from kb.queue import Queue
 from kb.retrieval import Retriever
 from kb.retrieval.reference import References
+from kb.spots import Spots
 from kb.users import Users
 from kb.vectors import VectorStore
 from kb.web_search import WebSearch
@@ -49,6 +51,8 @@ class Services:
     users: Users
     fetcher: Fetcher
     page_reader: PageReader
+    page_images: PageImages
+    spots: Spots
     knowledge_bases: KnowledgeBases
     documents: Documents
     conversations: Conversations
@@ -83,6 +87,7 @@ class Services:
         return models_in_use(self.database) or [self.embeddings.default.name]
 
     def close(self) -> None:
+        self.page_images.close()
         self.page_reader.close()
         self.chat_models.close()
         self.retriever.close()
@@ -110,6 +115,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     fetcher, page_reader = Fetcher(settings.allowed_fetch_hosts), PageReader()
     web_search = WebSearch(settings)
     web_pages = WebPages(fetcher, page_reader, PageLimits(settings.web_pages_timeout_seconds))
+    page_images = PageImages(settings.parsing_memory_mb)
     return Services(
         settings=settings,
         database=database,
@@ -120,6 +126,8 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         users=Users(database),
         fetcher=fetcher,
         page_reader=page_reader,
+        page_images=page_images,
+        spots=Spots(database, documents, files, page_images),
         knowledge_bases=knowledge_bases,
         documents=documents,
         conversations=Conversations(database),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
@@ -21,6 +22,7 @@ STREAMLITS_OWN = (
     "media",
     "static",
 )  # what it serves itself, by the first part of the path
+_VARIABLE = re.compile(r"\{[^}]*\}")  # of a route's path, also the base path before the others
 TITLE = N_("Page not found")
 TEXT = N_("There is no page at {path}.")
 NEXT_STEP = N_("Go to the chat")
@@ -57,7 +59,7 @@ class MissingPages:
 
     def __init__(self, app: ASGIApp, routes: Collection[str]) -> None:
         self._app = app
-        self._others = {*STREAMLITS_OWN, *(path.strip("/").split("/")[0] for path in routes)}
+        self._others = {*STREAMLITS_OWN, *(_VARIABLE.sub("", path).strip("/").split("/")[0] for path in routes)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET" or not self._is_missing(scope):

@@ -1,12 +1,12 @@
-"""The routes for files: an upload streams to disk, and the original of a document can be downloaded."""
+"""The routes for files: uploads stream to disk; originals can be downloaded, and their pages seen as images."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import quote
 from uuid import UUID
 
@@ -22,13 +22,13 @@ from kb.errors import (
     KbError,
     NotFound,
     PageClosed,
+    PageNotDrawn,
     SetupError,
     Unavailable,
     UploadStalled,
     UploadTooLarge,
 )
-from kb.library.access import DOCUMENT
-from kb.models import Document
+from kb.models import Document, Original
 from kb.services import Services
 from pages.ui import tickets
 from pages.ui.i18n import error_text
@@ -37,10 +37,14 @@ from pages.ui.tickets import Action
 STALL_SECONDS = 60.0
 # Each upload occupies a thread and a block of memory. Further uploads wait; TCP holds back what their browsers send.
 UPLOADS_AT_ONCE = 16
+DRAWINGS_AT_ONCE = 4  # of which one is drawn, and the others wait or are in memory
+IMAGE_SECONDS = 600  # that a browser may show an image again without asking
+_NOT_PLAIN = re.compile(r"[^ !#$&+.\w^`|~()\[\]@=,;{}-]", re.ASCII)
 
 STATUS: dict[type[KbError], HTTPStatus] = {
     PageClosed: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
+    PageNotDrawn: HTTPStatus.UNPROCESSABLE_ENTITY,
     UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UploadStalled: HTTPStatus.REQUEST_TIMEOUT,
     FileNotSaved: HTTPStatus.INSUFFICIENT_STORAGE,
@@ -88,6 +92,7 @@ class Body:
 def file_routes(services: Callable[[], Services]) -> list[Route]:
     """The routes over `services`, which may raise a `KbError` while the process cannot serve yet."""
     limiter = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+    drawings = anyio.CapacityLimiter(DRAWINGS_AT_ONCE)
 
     async def upload(request: Request) -> Response:
         try:
@@ -101,31 +106,50 @@ def file_routes(services: Callable[[], Services]) -> list[Route]:
 
     async def download(request: Request) -> Response:
         try:
-            document, path = await asyncio.to_thread(lambda: _find_original(request, services()))
+            original = await asyncio.to_thread(lambda: _find_original(request, services()))
         except KbError as error:
-            message, remedy = error_text(error, request.query_params.get("language"))
-            return Response(f"{message}\n{remedy}\n", _status(error), media_type="text/plain")
-        headers = {
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name, safe='')}",
-            "Cache-Control": "private, no-store",
-        }
-        return FileResponse(path, headers=headers, media_type="application/octet-stream")
+            return _explanation(error, request)
+        headers = {"Content-Disposition": _attachment(original.name), "Cache-Control": "private, no-store"}
+        return FileResponse(original.path, headers=headers, media_type="application/octet-stream")
+
+    async def show_page(request: Request) -> Response:
+        try:
+            image = await anyio.to_thread.run_sync(lambda: _draw_page(request, services()), limiter=drawings)
+        except KbError as error:
+            return _explanation(error, request)
+        return Response(image, headers={"Cache-Control": f"private, max-age={IMAGE_SECONDS}"}, media_type="image/jpeg")
 
     # Streamlit's own routes move below server.baseUrlPath; ours answer there as well.
+    file = "{knowledge_base_id:uuid}/{version_id:uuid}"
     return [
         Route("/{base_path:path}api/uploads/{knowledge_base_id:uuid}", upload, methods=["PUT"]),
-        Route("/{base_path:path}api/originals/{knowledge_base_id:uuid}/{document_id:uuid}", download, methods=["GET"]),
+        Route(f"/{{base_path:path}}api/originals/{file}", download, methods=["GET"]),
+        Route(f"/{{base_path:path}}api/pages/{file}/{{page:int}}", show_page, methods=["GET"]),
     ]
 
 
-def _find_original(request: Request, services: Services) -> tuple[Document, Path]:
+def _find_original(request: Request, services: Services) -> Original:
+    user_id, knowledge_base_id = _check_ticket(request)
+    return services.documents.original(user_id, knowledge_base_id, request.path_params["version_id"])
+
+
+def _draw_page(request: Request, services: Services) -> bytes:
+    user_id, knowledge_base_id = _check_ticket(request)
+    version_id, page = request.path_params["version_id"], request.path_params["page"]
+    return services.spots.draw(user_id, knowledge_base_id, version_id, page)
+
+
+def _check_ticket(request: Request) -> tuple[UUID, UUID]:
+    """Who acts, and in which knowledge base. Errors: `PageClosed`."""
     knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
     ticket = request.query_params.get("ticket", "")
-    user_id = tickets.check(ticket, Action.DOWNLOAD, knowledge_base_id)
-    document = services.documents.get(user_id, request.path_params["document_id"])
-    if document.knowledge_base_id != knowledge_base_id:
-        raise NotFound(what=DOCUMENT)
-    return document, services.files.path(document.latest.file_key, document.name)
+    return tickets.check(ticket, Action.DOWNLOAD, knowledge_base_id), knowledge_base_id
+
+
+def _attachment(name: str) -> str:
+    """A Content-Disposition that keeps `name` in any script (RFC 6266); what knows no `filename*` gets it in ASCII."""
+    plain = _NOT_PLAIN.sub("_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 async def _save(request: Request, services: Services, limiter: anyio.CapacityLimiter) -> Document:
@@ -150,6 +174,12 @@ def _refusal(error: KbError, request: Request) -> Response:
     body = {"code": error.code, "message": message, "remedy": remedy, "can_retry": error.retry_helps}
     # What is left of the body is not read, so the connection cannot serve another request.
     return JSONResponse(body, _status(error), {"Connection": "close"})
+
+
+def _explanation(error: KbError, request: Request) -> Response:
+    """For a person who followed a link."""
+    message, remedy = error_text(error, request.query_params.get("language"))
+    return Response(f"{message}\n{remedy}\n", _status(error), media_type="text/plain")
 
 
 def _status(error: KbError) -> HTTPStatus:

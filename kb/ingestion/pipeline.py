@@ -36,10 +36,11 @@ from kb.formats import to_json
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.pace import Pace
-from kb.library import FileStore
+from kb.library import FileStore, LineBoxWriter
 from kb.models import Chunk, ChunkSpan, VersionState, chunk_id
 from kb.notes import Note, Notes, merge_notes
 from kb.parsing import Limits, ParserProcess
+from kb.parsing.media_types import DRAWN
 from kb.progress import Meter, ProgressBoard
 from kb.ranges import Range, read_ranges
 from kb.vectors import VectorStore
@@ -217,6 +218,7 @@ class Ingestion:
         work = _Work(job, model, Meter(self._board, job.version_id, self._worker_id), kept)
         work.meter.report(VersionState.PARSING, 0, 0)
         path = self._files.path(job.file_key, job.name)
+        boxes_path = self._files.line_boxes(job.file_key) if job.media_type in DRAWN else None
 
         def report(done: int, total: int) -> None:
             work.pages_read, work.pages_total = done, total
@@ -231,10 +233,11 @@ class Ingestion:
                 is_cancelled=lambda: self._is_stopped(job),
                 recognised=self._files.recognised(job.file_key),
             )
-            with closing(parts):
+            with closing(parts), LineBoxWriter(boxes_path) as boxes:
                 began = time.monotonic()
                 for stretch in read_ranges(parts):
                     self._check_after(began, job)
+                    boxes.add(stretch.document, stretch.start)
                     self._store_range(work, stretch)
                     began = time.monotonic()
         if not work.chunks:

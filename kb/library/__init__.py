@@ -5,6 +5,7 @@ from kb.library.counts import recount_all
 from kb.library.documents import QUEUE_PLACES, Documents, mark_sent
 from kb.library.files import FileStore
 from kb.library.knowledge_bases import KnowledgeBases, insert_knowledge_base, mark_deleted
+from kb.library.line_boxes import LineBoxWriter, lines_between
 
 __all__ = [
     "KNOWLEDGE_BASE",
@@ -12,7 +13,9 @@ __all__ = [
     "Documents",
     "FileStore",
     "KnowledgeBases",
+    "LineBoxWriter",
     "insert_knowledge_base",
+    "lines_between",
     "mark_deleted",
     "mark_sent",
     "recount_all",

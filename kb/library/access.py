@@ -52,6 +52,16 @@ _DOCUMENT: sa.Select[Any] = (
 # The document before the version, as `Claims.switch` does: in another order the two would wait for each other.
 _DOCUMENT_LOCKED = _DOCUMENT.with_for_update(of=(documents, versions), key_share=True)
 
+_VERSION: sa.Select[Any] = (
+    sa.select(
+        *(documents.c[name] for name in ("name", "knowledge_base_id", "live_version_id")),
+        *(versions.c[name] for name in ("id", "file_key", "media_type")),
+    )
+    .join(versions, versions.c.document_id == documents.c.id)
+    .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+    .where(versions.c.id == sa.bindparam("of_version"), documents.c.deleted_at.is_(None), _OF_USER)
+)
+
 
 def own_knowledge_base(
     connection: sa.Connection, user_id: UUID, knowledge_base_id: UUID, lock: bool = False
@@ -71,6 +81,14 @@ def own_document(connection: sa.Connection, user_id: UUID, document_id: UUID, lo
     """
     of = {"of_document": document_id, "of_user": user_id}
     found = connection.execute(_DOCUMENT_LOCKED if lock else _DOCUMENT, of).one_or_none()
+    if found is None:
+        raise NotFound(what=DOCUMENT)
+    return found
+
+
+def own_version(connection: sa.Connection, user_id: UUID, version_id: UUID) -> sa.Row[Any]:
+    """One version's file, with its document's name; `NotFound` unless `user_id` owns it and has not deleted it."""
+    found = connection.execute(_VERSION, {"of_version": version_id, "of_user": user_id}).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)
     return found

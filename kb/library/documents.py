@@ -15,11 +15,18 @@ import structlog
 
 from kb.database import Database
 from kb.database.tables import FOLDED_CHARACTERS, clean_ups, documents, knowledge_bases, now, versions
-from kb.errors import KbError, RedisUnavailable, WrongState
-from kb.library.access import DOCUMENT_COLUMNS, own_document, own_knowledge_base, to_document
+from kb.errors import KbError, NotFound, RedisUnavailable, WrongState
+from kb.library.access import (
+    DOCUMENT,
+    DOCUMENT_COLUMNS,
+    own_document,
+    own_knowledge_base,
+    own_version,
+    to_document,
+)
 from kb.library.counts import count_answering, count_by_state, count_document, count_move
 from kb.library.files import FileStore, Source
-from kb.models import Chunk, Document, DocumentOrder, Version, VersionState
+from kb.models import Chunk, Document, DocumentOrder, Original, Version, VersionState
 from kb.names import clean_file_name, clean_text, fold
 from kb.notes import INCOMPLETE
 from kb.parsing import detect_media_type
@@ -161,6 +168,14 @@ class Documents:
             for knowledge_base_id, document_id, live_version_id in connection.execute(statement):
                 found.setdefault(knowledge_base_id, {})[document_id] = live_version_id is not None
         return found
+
+    def original(self, user_id: UUID, knowledge_base_id: UUID, version_id: UUID) -> Original:
+        """The file of a version of a document in this knowledge base. Errors: `NotFound`, `FileMissing`."""
+        with self._database.read() as connection:
+            row = own_version(connection, user_id, version_id)
+        if row.knowledge_base_id != knowledge_base_id:
+            raise NotFound(what=DOCUMENT)
+        return Original(row.name, self._files.path(row.file_key, row.name), row.media_type)
 
     def called(
         self, user_id: UUID, knowledge_base_id: UUID, name: str, limit: int, within: Collection[UUID] | None = None

@@ -17,6 +17,7 @@ from kb.errors import N_, FileMissing, FileNotSaved
 
 PARTIAL = ".partial"  # the suffix of a file that is being written
 _RECOGNISED = ".recognised"  # of what OCR has read of a file
+_LINE_BOXES = ".lines"  # of where the lines of a file stand on its pages
 BLOCK_BYTES = 1 << 20
 
 
@@ -84,9 +85,13 @@ class FileStore:
         """Where the OCR results for the file are kept; deleted with it (see `kb.parsing.images.recognised`)."""
         return (self._root / key).with_suffix(_RECOGNISED)
 
+    def line_boxes(self, key: str) -> Path:
+        """Where the places of the file's lines are kept; deleted with it (see `kb.library.line_boxes`)."""
+        return (self._root / key).with_suffix(_LINE_BOXES)
+
     def delete(self, key: str) -> None:
-        (self._root / key).unlink(missing_ok=True)
-        self.recognised(key).unlink(missing_ok=True)
+        for path in (self._root / key, self.recognised(key), self.line_boxes(key)):
+            path.unlink(missing_ok=True)
 
     def delete_partial(self, older_than_seconds: float) -> int:
         """Delete what interrupted uploads left behind; returns how many files that were.

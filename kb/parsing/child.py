@@ -38,14 +38,20 @@ def serve(parse: Parse = parse_source, preload: str = "kb.parsing.pdf") -> None:
 
     `preload`: a module to import now. For files, it is the slowest import, of the commonest format.
     """
-    parent, memory_mb = int(sys.argv[1]), int(sys.argv[2])
-    answers = _take_stdout()
-    _die_with(parent)
-    _limit_memory(memory_mb)
+    answers, memory_mb = begin()
     importlib.import_module(preload)
     logging.disable(logging.ERROR)  # pypdf's remarks on a file help nobody
     while request := read_frame(sys.stdin.buffer):
         _answer(request, parse, answers, memory_mb)
+
+
+def begin() -> tuple[IO[bytes], int]:
+    """Become a child of `kb.parsing.process`: the pipe for answers, and the limit of this process's memory in MB."""
+    parent, memory_mb = int(sys.argv[1]), int(sys.argv[2])
+    answers = _take_stdout()
+    _die_with(parent)
+    _limit_memory(memory_mb)
+    return answers, memory_mb
 
 
 def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) -> None:

@@ -91,6 +91,7 @@ PARSERS = (
     | dict.fromkeys(CODE, "text.code")
     | dict.fromkeys(PICTURES, "images.picture")
 )
+DRAWN = (PDF, *PICTURES)  # those whose pages can be shown as images, and whose parsers tell where lines stand on them
 STARTS_AT_PAGE = (PDF, TIFF)  # those whose parser can begin at any page
 STARTS_AT_ATTACHMENT = (MAIL, OUTLOOK_MAIL)  # and at any attachment
 # Those that cannot consist of images.

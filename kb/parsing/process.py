@@ -52,7 +52,7 @@ class ParserProcess:
         self._reads_images = reads_images
         self._module = module
         self._lock = threading.Lock()
-        self._child: _Child | None = None
+        self._child: Child | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -143,11 +143,11 @@ class ParserProcess:
                         self._stop()
                     return
 
-    def _start(self, name: str) -> _Child:
+    def _start(self, name: str) -> Child:
         if self._child is None or not self._child.is_alive:
             self._stop()
             try:
-                self._child = _Child(self._module, self._memory_mb)
+                self._child = Child(self._module, self._memory_mb)
             except OSError as error:
                 raise UnexpectedFailure(name=name, detail=f"no process for parsing: {error.strerror}") from error
         return self._child
@@ -191,10 +191,10 @@ class _Watch:
         return min(self._next_look, self._deadline) - now
 
 
-class _Child:
+class Child:
     """The process, and a thread that starts it and collects its messages.
 
-    The same thread does both: on Linux the child dies with the thread that started it (see `child._die_with`), so that
+    The same thread does both: on Linux the child dies with the thread that started it (see `child.begin`), so that
     thread must live as long as the child. The child's temporary files are in a folder of its own, which goes with it:
     they may be somebody's attachments, and a child that is killed cannot clear them.
     """

@@ -145,7 +145,7 @@ function drawActions(cell, item, data, press) {
     control.setAttribute("aria-label", `${data.words[action]}: ${item.name}`)
     if (action === "download") {
       const query = new URLSearchParams({ ticket: data.ticket, language: data.code })
-      control.href = new URL(`api/originals/${data.base}/${item.id}?${query}`, document.baseURI).href
+      control.href = new URL(`api/originals/${data.base}/${item.version}?${query}`, document.baseURI).href
       control.download = item.name
     } else {
       control.onclick = () => press({ action, id: item.id })

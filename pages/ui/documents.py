@@ -265,6 +265,7 @@ def _row(document: Document, activity: Activity) -> dict[str, object]:
     state = "running" if version.state.is_running else version.state.value
     return {
         "id": str(document.id),
+        "version": str(version.id),
         "name": document.name,
         "state": state,
         "icon": state,

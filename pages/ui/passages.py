@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kb.errors import N_, fill, from_code
+from kb.extracts import Sentence, split_sentences
 from kb.extracts import escape_markdown as escape
-from kb.extracts import split_sentences
 from kb.messages import Source
 from kb.models import (
     Chunk,
@@ -30,7 +30,8 @@ from kb.retrieval.corpora import ATTACHED
 from pages.ui.feedback import dialog, errors_shown
 from pages.ui.i18n import _, error_text, join_sentences, ngettext, number, place_label
 from pages.ui.notes import note_text
-from pages.ui.resources import services
+from pages.ui.resources import current_user, services
+from pages.ui.spots import draw_spot
 
 _LABEL_CHARACTERS = 40
 _PAGE_CHUNKS = 20
@@ -171,7 +172,7 @@ def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
     Text far above the best sentence is folded, so that the sentence is in view.
     """
     sentences = split_sentences(text, terms, heading)
-    most = max((sentence.matches for sentence in sentences), default=0)
+    most = _most_matches(sentences)
     first = next((index for index, sentence in enumerate(sentences) if most and sentence.matches == most), 0)
     fold = sentences[first - 1].start if first and sentences[first].start > _FOLDED_CHARACTERS else 0
     before: list[str] = []
@@ -190,6 +191,17 @@ def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
         above = html.escape(_("The text above"))
         folded = f"<details><summary>{above}</summary>{_with_tables(''.join(before))}</details>"
     return folded + _with_tables("".join(after) + html.escape(text[end:]))
+
+
+def matching_spans(text: str, terms: Sequence[str], heading: str = "") -> list[tuple[int, int]]:
+    """From where to where the sentences go that `marked` marks."""
+    sentences = split_sentences(text, terms, heading)
+    most = _most_matches(sentences)
+    return [(each.start, each.start + len(each.text)) for each in sentences if each.matches * 2 > most]
+
+
+def _most_matches(sentences: Sequence[Sentence]) -> int:
+    return max((sentence.matches for sentence in sentences), default=0)
 
 
 def _with_tables(text: str) -> str:
@@ -255,13 +267,16 @@ def _chosen_key(key: str) -> str:
 
 
 def open_passage(retrieval: Retrieval, rank: int) -> None:
-    """Show a passage in a drawer, with its context."""
+    """Show a passage in a drawer: where it stands in its document, and its context."""
+    terms = retrieval.trace.terms
     passage = next(passage for passage in retrieval.passages if passage.rank == rank)
 
     @dialog(_("Passage {rank}").format(rank=rank), width="medium", position="right")
     def drawer() -> None:
         with st.container(key="drawer"):
-            draw_passage(passage, retrieval.trace.terms)
+            draw_passage(passage, terms)
+        with errors_shown():
+            draw_spot(current_user(), passage, matching_spans(passage.chunk.text, terms, passage.chunk.heading))
         if passage.context and passage.context != passage.chunk.text:
             with st.expander(_("The context sent to the model"), key="drawer_context", on_change="rerun") as context:
                 if context.open:

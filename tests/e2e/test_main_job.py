@@ -119,6 +119,13 @@ def open_citation(screen: Screen, words: Words) -> None:
     screen.click("citation-1")
     for text in (words.passage, words.file, words.page, words.fused, "BM25", words.answer[-8:]):
         expect(screen.drawer).to_contain_text(text)
+    image = screen.drawer.get_by_role("img").first
+    image.scroll_into_view_if_needed()
+    image.evaluate("image => image.decode()")  # fails unless it is an image
+    expect(screen.drawer.locator(".zw-match").first).to_be_visible()
+    with screen.page.expect_download() as download:
+        screen.drawer.get_by_role("link").click()
+    assert download.value.suggested_filename == words.file
     screen.page.keyboard.press("Escape")
     expect(screen.drawer).to_have_count(0)
 

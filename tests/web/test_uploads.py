@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,11 +19,15 @@ from starlette.types import Message
 
 from kb.errors import DatabaseUnavailable, SetupError
 from kb.models import KnowledgeBase
+from kb.page_images import PageImages
 from kb.services import Services
+from kb.spots import Spots
 from pages.ui import tickets
 from pages.ui.tickets import Action
 from tests.conftest import Library
+from tests.kb.parsing import parsing_samples as samples
 from web import uploads
+from web.app import MIDDLEWARE
 
 ORIGIN = "http://127.0.0.1:8501"
 MEGABYTE = 1 << 20
@@ -46,7 +50,9 @@ class Server:
     def __init__(self, library: Library) -> None:
         settings = SimpleNamespace(max_upload_mb=1)
         self.library = library
-        self.services = SimpleNamespace(settings=settings, documents=library.documents, files=library.files)
+        self.page_images = PageImages(1024)
+        spots = Spots(library.database, library.documents, library.files, self.page_images)
+        self.services = SimpleNamespace(settings=settings, documents=library.documents, spots=spots)
         self.open_sessions = {"session-1"}
         self.app = Starlette(routes=uploads.file_routes(lambda: cast("Services", self.services)))
 
@@ -117,12 +123,13 @@ def body(content: bytes, chunk: int = 64 * 1024) -> Iterator[Message]:
 
 
 @pytest.fixture
-def server(library: Library, monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(library: Library, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server(library)
     monkeypatch.setattr(tickets, "get_script_run_ctx", lambda: SimpleNamespace(session_id="session-1"))
     monkeypatch.setattr(tickets, "_page_origin", lambda: ORIGIN)
     monkeypatch.setattr(tickets, "Runtime", SimpleNamespace(exists=lambda: True, instance=lambda: server))
-    return server
+    yield server
+    server.page_images.close()
 
 
 @pytest.fixture
@@ -328,37 +335,73 @@ def test_only_a_block_of_the_body_is_held(server: Server, base: KnowledgeBase, m
 # --- originals -------------------------------------------------------------------------------------------------
 
 
-def download(server: Server, base: KnowledgeBase, document_id: str, ticket: str) -> Reply:
-    return server.call("GET", f"/api/originals/{base.id}/{document_id}", {"ticket": ticket, "language": "en"})
+def upload(server: Server, base: KnowledgeBase, name: str = "tea.md", content: bytes = b"Green tea.") -> UUID:
+    """Upload a file; the id of its version."""
+    document_id = UUID(server.upload(base, name, content).json["id"])
+    return server.library.documents.get(server.library.user, document_id).latest.id
 
 
-def test_original_is_downloaded_under_its_name(server: Server, base: KnowledgeBase) -> None:
-    document_id = server.upload(base, 'a "b"\r\n报告.html', b"<script>").json["id"]
-    reply = download(server, base, document_id, server.ticket(base, action=Action.DOWNLOAD))
+def download(server: Server, base: KnowledgeBase, version_id: UUID, ticket: str) -> Reply:
+    return server.call("GET", f"/api/originals/{base.id}/{version_id}", {"ticket": ticket, "language": "en"})
+
+
+def show_page(server: Server, base: KnowledgeBase, version_id: UUID, ticket: str, page: int = 1) -> Reply:
+    return server.call("GET", f"/api/pages/{base.id}/{version_id}/{page}", {"ticket": ticket, "language": "en"})
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "encoded"),
+    [
+        ("report 2024.pdf", "report 2024.pdf", "report%202024.pdf"),
+        ('a "b"\r\n报告.html', "a _b_  __.html", "a%20%22b%22%20%20%E6%8A%A5%E5%91%8A.html"),
+        ("100%;x=\\.md", "100_;x=_.md", "100%25%3Bx%3D%5C.md"),
+    ],
+)
+def test_original_is_downloaded_under_its_name(
+    server: Server, base: KnowledgeBase, name: str, plain: str, encoded: str
+) -> None:
+    version_id = upload(server, base, name, b"<script>")
+    server.app = Starlette(routes=server.app.routes, middleware=MIDDLEWARE)
+    headers = {"accept": "text/html"}  # of a browser that follows a link
+    query = {"ticket": server.ticket(base, action=Action.DOWNLOAD)}
+    reply = server.call("GET", f"/api/originals/{base.id}/{version_id}", query, headers)
     assert (reply.status, reply.body) == (200, b"<script>")
     assert reply.headers["content-type"] == "application/octet-stream"
-    assert reply.headers["content-disposition"] == (
-        "attachment; filename*=UTF-8''a%20%22b%22%20%20%E6%8A%A5%E5%91%8A.html"
-    )
+    assert reply.headers["content-disposition"] == f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+    assert reply.headers["x-content-type-options"] == "nosniff"
 
 
-def test_downloads_need_the_right_ticket(server: Server, base: KnowledgeBase) -> None:
+@pytest.mark.parametrize("get", [download, show_page])
+def test_files_need_the_right_ticket(server: Server, base: KnowledgeBase, get: Callable[..., Reply]) -> None:
     library = server.library
-    document_id = server.upload(base).json["id"]
+    version_id = upload(server, base)
     other = library.knowledge_base("Other")
     for ticket in ("", server.ticket(base), server.ticket(other, action=Action.DOWNLOAD)):
-        assert download(server, base, document_id, ticket).status == 403
+        assert get(server, base, version_id, ticket).status == 403
     stranger = server.ticket(base, library.stranger, Action.DOWNLOAD)
-    assert download(server, base, document_id, stranger).status == 404
+    assert get(server, base, version_id, stranger).status == 404
     # The ticket of one knowledge base does not open another one's documents.
-    assert download(server, other, document_id, server.ticket(other, action=Action.DOWNLOAD)).status == 404
-    assert download(server, base, str(uuid4()), server.ticket(base, action=Action.DOWNLOAD)).status == 404
+    assert get(server, other, version_id, server.ticket(other, action=Action.DOWNLOAD)).status == 404
+    assert get(server, base, uuid4(), server.ticket(base, action=Action.DOWNLOAD)).status == 404
 
 
-def test_missing_original_is_reported(server: Server, base: KnowledgeBase) -> None:
-    document_id = server.upload(base).json["id"]
+@pytest.mark.parametrize("get", [download, show_page])
+def test_missing_original_is_reported(server: Server, base: KnowledgeBase, get: Callable[..., Reply]) -> None:
+    version_id = upload(server, base, "tea.pdf", samples.make_pdf(["Green tea"]))
     for path in server.files:
         path.unlink()
-    reply = download(server, base, document_id, server.ticket(base, action=Action.DOWNLOAD))
+    reply = get(server, base, version_id, server.ticket(base, action=Action.DOWNLOAD))
     assert reply.status == 503
-    assert "tea.md" in reply.body.decode()
+    assert "tea.pdf" in reply.body.decode()
+
+
+def test_page_is_shown_as_an_image(server: Server, base: KnowledgeBase) -> None:
+    ticket = server.ticket(base, action=Action.DOWNLOAD)
+    version_id = upload(server, base, "tea.pdf", samples.make_pdf(["Green tea"]))
+    reply = show_page(server, base, version_id, ticket)
+    assert (reply.status, reply.headers["content-type"]) == (200, "image/jpeg")
+    assert reply.body.startswith(b"\xff\xd8")
+    missing = show_page(server, base, version_id, ticket, page=2)
+    assert missing.status == 422
+    assert "Page 2 of “tea.pdf” cannot be shown" in missing.body.decode()
+    assert show_page(server, base, upload(server, base), ticket).status == 422

@@ -19,15 +19,15 @@ from kb.parsing.images.scans import MAX_PIXELS, SCALE, Scan, read_scan
 from kb.parsing.layout.boilerplate import PageLines
 from kb.parsing.layout.prose import Words, join_lines
 
-_MAX_DECODED_PIXELS = 300_000_000  # four bytes each, while it is read
-_READERS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")  # not those that run other programs
+MAX_DECODED_PIXELS = 300_000_000  # four bytes each, while it is read
+READERS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")  # not those that run other programs
 Image.MAX_IMAGE_PIXELS = None  # the limit above instead, which is an error and no warning
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
     """The text of each page of the picture."""
     try:
-        with Image.open(source.path, formats=_READERS) as image:
+        with Image.open(source.path, formats=READERS) as image:
             yield from _parse(image, source)
     except UnidentifiedImageError as error:
         raise DamagedFile(name=source.name, detail=N_("it cannot be opened as a picture")) from error
@@ -55,8 +55,8 @@ def _parse(image: Image.Image, source: Source) -> Iterator[ParsedDocument]:
 
 def _read_page(image: Image.Image, number: int, recognised: RecognisedPages, source: Source, total: int) -> PageLines:
     image.seek(number - 1)
-    if image.width * image.height > _MAX_DECODED_PIXELS:
-        size, limit = (f"{pixels // 1_000_000} MP" for pixels in (image.width * image.height, _MAX_DECODED_PIXELS))
+    if image.width * image.height > MAX_DECODED_PIXELS:
+        size, limit = (f"{pixels // 1_000_000} MP" for pixels in (image.width * image.height, MAX_DECODED_PIXELS))
         raise FileTooLarge(name=source.name, size=size, limit=limit)
     page = PageLines(number, note=NoteKind.IMAGES_ONLY)
     if not source.reads_images:
@@ -67,8 +67,13 @@ def _read_page(image: Image.Image, number: int, recognised: RecognisedPages, sou
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """The picture as people see it: upright, on white, at most as large as its text needs; blue first."""
-    factor = math.sqrt(image.width * image.height / MAX_PIXELS)
+    """The picture as people see it, at most as large as its text needs; blue first."""
+    return np.ascontiguousarray(np.asarray(as_seen(image, MAX_PIXELS))[:, :, ::-1])
+
+
+def as_seen(image: Image.Image, max_pixels: int) -> Image.Image:
+    """The picture as people see it: upright, on white, and no larger than `max_pixels`."""
+    factor = math.sqrt(image.width * image.height / max_pixels)
     if factor > 1:
         image.draft("RGB", (round(image.width / factor), round(image.height / factor)))  # a JPEG is made smaller
     image = ImageOps.exif_transpose(image)
@@ -76,10 +81,10 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     has_colours = image.mode not in ("1", "L")
     image = image.convert("RGBA" if image.has_transparency_data else "RGB" if has_colours else "L")
-    factor = math.sqrt(image.width * image.height / MAX_PIXELS)
+    factor = math.sqrt(image.width * image.height / max_pixels)
     if factor > 1:
         size = max(1, round(image.width / factor)), max(1, round(image.height / factor))
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+    return image.convert("RGB")
