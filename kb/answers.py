@@ -10,7 +10,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -57,6 +57,7 @@ from kb.messages import (
 )
 from kb.models import MessageState, Retrieval
 from kb.support import passage_texts, unsupported
+from kb.titles import write_title
 from kb.web_search.passages import WebProgress, WebRetrieval
 
 BATCH_SECONDS = 0.05
@@ -64,6 +65,7 @@ START_SECONDS = 10.0
 RETRIEVALS = 64  # at once; a silent service keeps a thread until its timeout
 KNOWN_OWNERS = 10_000
 REAP_SECONDS = 3.0
+PURGE_SECONDS = 3600.0
 SAVE_PAUSE_SECONDS = 1.0  # less than `ALIVE_SECONDS`
 
 log = structlog.get_logger()
@@ -104,7 +106,7 @@ class _Running:
     text: _Text = field(default_factory=_Text)
     reasoning: _Text = field(default_factory=_Text)
     restarts: bool = False  # the text in the stream is void, and the stream does not say so yet
-    model: str = ""
+    model: ChatModel | None = None
     retrieval: Retrieval | WebRetrieval | None = None
     retrieval_sent: bool = False
     searched_for: str = ""
@@ -137,7 +139,7 @@ class _Running:
             case WebSearched():
                 self.progress = event.progress
             case ModelChosen():
-                self.model = event.model.name
+                self.model = event.model
             case TextPiece() | Reasoning() if self.model and not self.first_token_ms:
                 self.first_token_ms = self.elapsed_ms
         match event:
@@ -172,7 +174,7 @@ class _Running:
             parts.append(SupportPart(self.unsupported))
         if self.model:
             counted = (self.tokens.input_tokens, self.tokens.output_tokens) if self.tokens else (0, 0)
-            parts.append(UsagePart(self.model, self.first_token_ms, self.elapsed_ms, *counted))
+            parts.append(UsagePart(self.model.name, self.first_token_ms, self.elapsed_ms, *counted))
         if self.error:
             parts.append(ErrorPart(self.error.code, self.error.values))
         return parts
@@ -226,7 +228,9 @@ class Answers:
         search_web: SearchWeb,
         find_model: FindModel,
         find_rewriter: FindRewriter,
+        has_titles: bool = False,
     ) -> None:
+        """`has_titles`: after its first answer, a conversation gets a title from the model."""
         self._conversations = conversations
         self._retrieve = retrieve
         self._search_web = search_web
@@ -235,6 +239,8 @@ class Answers:
         self._require_own = lru_cache(KNOWN_OWNERS)(conversations.state)
         self._find_model = find_model
         self._find_rewriter = find_rewriter
+        self._has_titles = has_titles
+        self._naming: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(RETRIEVALS, thread_name_prefix="answers"))
         # A pool of its own, so that starting and saving an answer never wait behind retrievals.
@@ -333,6 +339,7 @@ class Answers:
             await self._answer(running, bound)
             await self._save(running)
             await self._send_end(running)
+            self._begin_title(running)
         finally:
             # Whatever happened: from now on the reaper may close the message.
             del self._running[running.run_id]
@@ -462,14 +469,39 @@ class Answers:
             running.question.user_id, running.message_id, running.state, running.parts(), running.run_id
         )
 
-    # --- answers whose producer died ---
+    # --- titles ---
+
+    def _begin_title(self, running: _Running) -> None:
+        """Have the model name the conversation, unless it is named. Nothing waits for it."""
+        if self._has_titles and running.model and running.state is MessageState.DONE:
+            task = self._loop.create_task(self._give_title(running, running.model))
+            self._naming.add(task)
+            task.add_done_callback(self._naming.discard)
+
+    async def _give_title(self, running: _Running, model: ChatModel) -> None:
+        user_id, message_id = running.question.user_id, running.message_id
+        try:
+            if await self._in_sql_thread(self._conversations.lacks_title, user_id, message_id):
+                title = await write_title(self._chat, model, running.question.text, running.text.whole)
+                await self._in_sql_thread(self._conversations.suggest_title, user_id, message_id, title)
+        except (KbError, TimeoutError) as error:
+            log.warning("title.failed", message=str(message_id), reason=str(error) or type(error).__name__)
+        except Exception:
+            log.exception("title.defect", message=str(message_id))
+
+    # --- answers whose producer died, or that nobody waits for; conversations that were deleted ---
 
     async def _reap(self) -> None:
         """Close dead answers, every few seconds. Two looks must miss the sign of life, as Redis may lose its keys."""
         suspects: set[UUID] = set()
+        purge_at = time.monotonic()
         while True:
             try:
+                if time.monotonic() >= purge_at:
+                    await self._purge()
+                    purge_at = time.monotonic() + PURGE_SECONDS
                 streaming = await self._in_sql_thread(self._conversations.streaming)
+                self._end_unwanted(streaming)
                 others = {each.run_id: each for each in streaming if each.run_id not in self._running}
                 silent = await self._streams.silent(others)
                 for run_id in silent & suspects:
@@ -480,6 +512,20 @@ class Answers:
             except Exception:
                 log.exception("reaper.defect")
             await asyncio.sleep(REAP_SECONDS)
+
+    async def _purge(self) -> None:
+        if count := await self._in_sql_thread(self._conversations.purge):
+            log.info("conversations.purged", count=count)
+
+    def _end_unwanted(self, streaming: Sequence[Streaming]) -> None:
+        """Stop the answers of deleted conversations. What they have is saved, as deleting can be undone."""
+        for each in streaming:
+            running = self._running.get(each.run_id)
+            if not (each.is_unwanted and running and running.task):
+                continue
+            if not (running.stop_requested or running.finished.is_set()):
+                running.stop_requested = True
+                running.task.cancel()
 
     async def _close_dead(self, dead: Streaming) -> None:
         """Save what had arrived, and tell the pages that follow the stream."""
@@ -497,7 +543,7 @@ class Answers:
                 await self._streams.end(dead.run_id, MessageState.INTERRUPTED)
 
     async def _close(self) -> None:
-        tasks = [running.task for running in self._running.values() if running.task]
+        tasks = [*(running.task for running in self._running.values() if running.task), *self._naming]
         for task in tasks:
             task.cancel()
         if tasks:

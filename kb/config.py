@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     openai_base_url: str = ""
     llm_model: str = ""
     llm_timeout_seconds: float = 60.0
+    conversation_titles: bool = True  # the model names a conversation after its first answer; false: its first question
     secret_key: SecretStr = SecretStr("")  # encrypts the API keys in the database; empty: a file in ZHIWEN_HOME
 
     web_search_engine: WebSearchEngine = "ddgs"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from kb.database.tables import conversations, message_texts, messages, now
 from kb.errors import N_, AnswerRunning, NotFound
 from kb.formats import to_json
 from kb.library.access import own_knowledge_base
+from kb.message_store import NOT_DELETED
 from kb.messages import Message, Part, Rating, TextPart
 from kb.models import NOWHERE, Conversation, MessageState, Mode, Role, Scope
 from kb.names import clean_label, clean_name, clean_text, fold
@@ -24,10 +26,13 @@ MOST_TITLE_CHARACTERS = 200
 REASON_CHARACTERS = 1_000  # of what somebody has against an answer
 SEARCHED_WORDS = 10
 HISTORY_MESSAGES = 30  # read to find the conversation before a question
+UNDO_SECONDS = 3600  # for so long a deleted conversation can be restored
 
 CONVERSATION = N_("conversation")
 
-_OF_USER = conversations.c.owner_id == sa.bindparam("of_user")
+T = TypeVar("T")
+
+_OF_USER = sa.and_(conversations.c.owner_id == sa.bindparam("of_user"), NOT_DELETED)
 _CONVERSATION = sa.select(conversations).where(conversations.c.id == sa.bindparam("of_conversation"), _OF_USER)
 _CONVERSATION_LOCKED = _CONVERSATION.with_for_update()
 _STATE = (
@@ -44,6 +49,7 @@ class Streaming:
     message_id: UUID
     run_id: UUID
     user_id: UUID
+    is_unwanted: bool = False  # its conversation was deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Conversations:
         title = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
         moment = now()
         created = Conversation(uuid4(), user_id, title, mode, scope, moment, moment)
-        row = {"id": created.id, "owner_id": user_id, "title": title, "folded_title": fold(title)}
+        row: dict[str, Any] = {"id": created.id, "owner_id": user_id} | _title(title)
         row |= _choice(mode, scope) | {"created_at": moment, "updated_at": moment}
         with self._database.write() as connection:
             _names(connection, user_id, scope)
@@ -78,33 +84,86 @@ class Conversations:
         with self._database.read() as connection:
             return _conversation(_own(connection, user_id, conversation_id))
 
-    def search(self, user_id: UUID, search: str = "", offset: int = 0, limit: int = 20) -> list[Conversation]:
-        """Conversations, latest first; `search` keeps those whose title or messages contain every word, in any case."""
+    def search(
+        self,
+        user_id: UUID,
+        search: str = "",
+        offset: int = 0,
+        limit: int = 20,
+        mode: Mode | None = None,
+        knowledge_base_id: UUID | None = None,
+    ) -> list[Conversation]:
+        """Conversations, pinned ones first, then the latest.
+
+        `search` keeps those whose title or messages contain every word, in any case; `mode` and `knowledge_base_id`
+        those whose next question is in that mode, and looked up there.
+        """
+        pinned, updated = conversations.c.pinned_at, conversations.c.updated_at
         statement = (
-            _matching(user_id, search)
-            .order_by(conversations.c.updated_at.desc(), conversations.c.id)
+            _matching(user_id, search, mode, knowledge_base_id)
+            .order_by(pinned.desc().nulls_last(), updated.desc(), conversations.c.id)
             .offset(offset)
             .limit(limit)
         )
         with self._database.read() as connection:
             return [_conversation(row) for row in connection.execute(statement)]
 
-    def count(self, user_id: UUID, search: str = "") -> int:
-        statement = sa.select(sa.func.count()).select_from(_matching(user_id, search).subquery())
+    def count(
+        self, user_id: UUID, search: str = "", mode: Mode | None = None, knowledge_base_id: UUID | None = None
+    ) -> int:
+        """How many `search` finds in all."""
+        found = _matching(user_id, search, mode, knowledge_base_id).subquery()
         with self._database.read() as connection:
-            return connection.scalar(statement) or 0
+            return connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0
 
     def rename(self, user_id: UUID, conversation_id: UUID, title: str) -> None:
         """Errors: `InvalidName` for an empty title, or one of more than 200 characters."""
         cleaned = clean_name(title, MOST_TITLE_CHARACTERS)
         with self._database.write() as connection:
             _own(connection, user_id, conversation_id, lock=True)
-            connection.execute(_change(conversation_id).values(title=cleaned, folded_title=fold(cleaned)))
+            connection.execute(_change(conversation_id).values(_title(cleaned, is_named=True)))
+
+    def pin(self, user_id: UUID, conversation_id: UUID, is_pinned: bool = True) -> None:
+        """Keep it at the head of the lists, or no longer."""
+        with self._database.write() as connection:
+            row = _own(connection, user_id, conversation_id, lock=True)
+            if is_pinned is (row.pinned_at is None):
+                connection.execute(_change(conversation_id).values(pinned_at=now() if is_pinned else None))
 
     def delete(self, user_id: UUID, conversation_id: UUID) -> None:
+        """From now on it is not found; `restore` undoes this until `purge` removes it for good."""
         with self._database.write() as connection:
             _own(connection, user_id, conversation_id, lock=True)
-            connection.execute(sa.delete(conversations).where(conversations.c.id == conversation_id))
+            connection.execute(_change(conversation_id).values(deleted_at=now()))
+
+    def restore(self, user_id: UUID, conversation_id: UUID) -> None:
+        """Undo `delete`. Errors: `NotFound` once it was removed for good."""
+        deleted = _change(conversation_id).where(conversations.c.owner_id == user_id)
+        with self._database.write() as connection:
+            if connection.execute(deleted.values(deleted_at=None)).rowcount == 0:
+                raise NotFound(what=CONVERSATION)
+
+    def purge(self) -> int:
+        """Remove for good what any user deleted more than an hour ago; returns how many conversations that were."""
+        is_due = conversations.c.deleted_at < now() - timedelta(seconds=UNDO_SECONDS)
+        with self._database.write() as connection:
+            return connection.execute(sa.delete(conversations).where(is_due)).rowcount
+
+    def lacks_title(self, user_id: UUID, message_id: UUID) -> bool:
+        """Whether the message's conversation is still named after its first question. False if it was deleted."""
+        with self._database.read() as connection:
+            is_named = connection.scalar(_of_message(user_id, message_id, conversations.c.is_named))
+        return is_named is not None and not is_named
+
+    def suggest_title(self, user_id: UUID, message_id: UUID, title: str) -> bool:
+        """Name the message's conversation, unless it has a name already; returns whether it took the title."""
+        cleaned = " ".join(clean_label(title).split())[:MOST_TITLE_CHARACTERS]
+        own = _of_message(user_id, message_id, conversations.c.id).correlate(None).scalar_subquery()
+        unnamed = sa.update(conversations).where(conversations.c.id == own, conversations.c.is_named.is_(False))
+        if not cleaned:
+            return False
+        with self._database.write() as connection:
+            return connection.execute(unnamed.values(_title(cleaned, is_named=True))).rowcount > 0
 
     def choose(self, user_id: UUID, conversation_id: UUID, mode: Mode, scope: Scope = NOWHERE) -> None:
         """Switch the mode or the scope for the following questions, and add a notice. Errors: `NotFound`."""
@@ -142,6 +201,12 @@ class Conversations:
             found = store.branch(connection, row.shown_id, limit, before, after)
             return store.with_siblings(connection, conversation_id, found)
 
+    def tree(self, user_id: UUID, conversation_id: UUID) -> Sequence[Message]:
+        """All messages of all branches with all their parts, the oldest first."""
+        with self._database.read() as connection:
+            _own(connection, user_id, conversation_id)
+            return store.tree(connection, conversation_id)
+
     def message(self, user_id: UUID, message_id: UUID) -> Message:
         """The message with all its parts, but without its siblings."""
         with self._database.read() as connection:
@@ -156,9 +221,10 @@ class Conversations:
         return MessageState(state)
 
     def streaming(self) -> list[Streaming]:
-        """The running answers of all users."""
+        """The running answers of all users, with those that nobody waits for any more."""
+        columns = messages.c.id, messages.c.run_id, conversations.c.owner_id, conversations.c.deleted_at.is_not(None)
         statement = (
-            sa.select(messages.c.id, messages.c.run_id, conversations.c.owner_id)
+            sa.select(*columns)
             .join(conversations, conversations.c.id == messages.c.conversation_id)
             .where(messages.c.state == MessageState.STREAMING.value)
         )
@@ -262,18 +328,19 @@ class Conversations:
         """Store how an answer ended. Returns False, and changes nothing, if it had already ended.
 
         Without `parts` it keeps those that it has. With `run_id`, the producer's run, this also replaces a mistaken
-        interruption, but never the answer of a later run. Errors: `NotFound`.
+        interruption, but never the answer of a later run. A deleted conversation, which can be restored, keeps the
+        text, too. Errors: `NotFound` for a message that is gone for good.
         """
         open_states = [MessageState.STREAMING.value, *([MessageState.INTERRUPTED.value] if run_id else [])]
         own = sa.select(conversations.c.id).where(conversations.c.owner_id == user_id)
-        end = sa.update(messages).where(
-            messages.c.id == message_id, messages.c.conversation_id.in_(own), messages.c.state.in_(open_states)
-        )
+        is_own = sa.and_(messages.c.id == message_id, messages.c.conversation_id.in_(own))
+        end = sa.update(messages).where(is_own, messages.c.state.in_(open_states))
         if run_id:
             end = end.where(messages.c.run_id == run_id)
         with self._database.write() as connection:
             if connection.execute(end.values(state=state.value)).rowcount == 0:
-                store.own_row(connection, user_id, message_id)
+                if connection.scalar(sa.select(messages.c.id).where(is_own)) is None:
+                    raise NotFound(what=store.MESSAGE)
                 return False
             if parts is not None:
                 store.replace_parts(connection, message_id, parts)
@@ -307,8 +374,15 @@ def _show(connection: sa.Connection, conversation_id: UUID, message_id: UUID) ->
     connection.execute(_change(conversation_id).values(shown_id=message_id, updated_at=now()))
 
 
-def _matching(user_id: UUID, search: str) -> sa.Select[Any]:
-    statement = sa.select(conversations).where(conversations.c.owner_id == user_id)
+def _matching(
+    user_id: UUID, search: str, mode: Mode | None = None, knowledge_base_id: UUID | None = None
+) -> sa.Select[Any]:
+    statement = sa.select(conversations).where(conversations.c.owner_id == user_id, NOT_DELETED)
+    if mode:
+        statement = statement.where(conversations.c.mode == mode.value)
+    if knowledge_base_id:  # the scope is JSON, and the two databases share no way to look into it
+        text = sa.cast(conversations.c.scope, sa.Text)
+        statement = statement.where(text.contains(f'"{knowledge_base_id}"', autoescape=True))
     for word in fold(clean_text(search)).split()[:SEARCHED_WORDS]:
         hit = sa.exists().where(
             message_texts.c.conversation_id == conversations.c.id, message_texts.c.text.contains(word, autoescape=True)
@@ -331,6 +405,19 @@ def _own_pair(connection: sa.Connection, user_id: UUID, message_id: UUID) -> tup
     conversation_id = store.own_row(connection, user_id, message_id).conversation_id
     row = _own(connection, user_id, conversation_id, lock=True)
     return store.own_row(connection, user_id, message_id, lock=True), row
+
+
+def _of_message(user_id: UUID, message_id: UUID, column: sa.Column[T]) -> sa.Select[T]:
+    """A column of a message's conversation."""
+    return (
+        sa.select(column)
+        .join(messages, messages.c.conversation_id == conversations.c.id)
+        .where(messages.c.id == message_id, conversations.c.owner_id == user_id, NOT_DELETED)
+    )
+
+
+def _title(title: str, is_named: bool = False) -> dict[str, Any]:
+    return {"title": title, "folded_title": fold(title), "is_named": is_named}
 
 
 def _change(conversation_id: UUID) -> sa.Update:
@@ -372,4 +459,6 @@ def _conversation(row: sa.Row[Any]) -> Conversation:
         created_at=row.created_at,
         updated_at=row.updated_at,
         shown_id=row.shown_id,
+        pinned_at=row.pinned_at,
+        is_named=row.is_named,
     )

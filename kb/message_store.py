@@ -22,11 +22,13 @@ BULKY = (PassagesPart.kind, WebPart.kind)  # of an answer with five passages: 50
 
 log = structlog.get_logger()
 
+NOT_DELETED = conversations.c.deleted_at.is_(None)
+
 _OF_CONVERSATION = messages.c.conversation_id == sa.bindparam("of_conversation")
 _OWN = (
     sa.select(messages)
     .join(conversations, conversations.c.id == messages.c.conversation_id)
-    .where(conversations.c.owner_id == sa.bindparam("of_user"))
+    .where(conversations.c.owner_id == sa.bindparam("of_user"), NOT_DELETED)
 )
 _MESSAGE = _OWN.where(messages.c.id == sa.bindparam("of_message"))
 # The last ordinal of a conversation, and its running answer if there is one.
@@ -95,6 +97,17 @@ def branch(
     rows = connection.execute(statement.order_by(messages.c.ordinal.desc()).limit(limit)).all()[::-1]
     bodies: dict[UUID, list[tuple[str, Any]]] = {row.id: [] for row in rows}
     for part in connection.execute(_LIGHT_PARTS.where(message_parts.c.message_id.in_(list(bodies)))):
+        bodies[part.message_id].append((part.kind, part.body))
+    return [_message(row, bodies[row.id]) for row in rows]
+
+
+def tree(connection: sa.Connection, conversation_id: UUID) -> list[Message]:
+    """All messages of a conversation with all their parts, the oldest first; without their siblings."""
+    of = {"of_conversation": conversation_id}
+    rows = connection.execute(sa.select(messages).where(_OF_CONVERSATION).order_by(messages.c.ordinal), of).all()
+    bodies: dict[UUID, list[tuple[str, Any]]] = {row.id: [] for row in rows}
+    found = _PARTS.join(messages, messages.c.id == message_parts.c.message_id).where(_OF_CONVERSATION)
+    for part in connection.execute(found, of):
         bodies[part.message_id].append((part.kind, part.body))
     return [_message(row, bodies[row.id]) for row in rows]
 

@@ -524,6 +524,8 @@ class Conversation:
     created_at: datetime
     updated_at: datetime
     shown_id: UUID | None = None
+    pinned_at: datetime | None = None
+    is_named: bool = False  # the user or a model gave the title; else it is made of the first question
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,7 @@ def build_answers(services: Services) -> Answers:
         services.web_retriever.retrieve,
         services.chat_models.resolve,
         services.chat_models.resolve_rewriting,
+        services.settings.conversation_titles,
     )
 
 

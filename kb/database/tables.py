@@ -24,6 +24,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    false,
 )
 
 
@@ -220,7 +221,11 @@ conversations = Table(
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("updated_at", UtcDateTime, nullable=False, default=now),
     Column("folded_title", Text, nullable=False, server_default=""),  # for searching: `kb.names.fold`
-    Index("ix_conversations_owner_updated", "owner_id", "updated_at"),
+    # Whether the user or a model gave the title. If not, it is made of the first question, and a model may replace it.
+    Column("is_named", Boolean, nullable=False, default=False, server_default=false()),
+    Column("pinned_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),  # it is kept for a while, so that a user can undo this
+    Index("ix_conversations_listed", "owner_id", "pinned_at", "updated_at"),
 )
 
 # The knowledge base that holds a conversation's attached files. It outlives this row, and a worker clears it: the row

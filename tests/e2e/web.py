@@ -31,7 +31,11 @@ class Web(real_services.Server):
         own = {name.upper() for name in Settings.model_fields}
         self._environment = {name: value for name, value in os.environ.items() if name not in own}
         self._environment |= {"ZHIWEN_HOME": str(self.home), "ZHIWEN_ENV_FILE": os.devnull}
-        self._environment |= {"WORKER_THREADS": "1", "OPENAI_API_KEY": "none"} | values
+        self._environment |= {
+            "WORKER_THREADS": "1",
+            "OPENAI_API_KEY": "none",
+            "CONVERSATION_TITLES": "false",  # a test counts the requests that its own questions cause
+        } | values
 
     @property
     def url(self) -> str:

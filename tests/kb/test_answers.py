@@ -21,6 +21,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from kb import redis as kb_redis
 from kb.answer_stream import Update
@@ -53,7 +54,12 @@ def model_server() -> Iterator[ModelServer]:
 
 
 def build_answers(
-    services: Services, server: ModelServer, key: str = "", find_model: FindModel | None = None, **settings: object
+    services: Services,
+    server: ModelServer,
+    key: str = "",
+    find_model: FindModel | None = None,
+    has_titles: bool = False,
+    **settings: object,
 ) -> Answers:
     """The answers of one web process. The wanted id names a model of `server`; an empty one means no model."""
     return Answers(
@@ -65,6 +71,7 @@ def build_answers(
         find_model
         or (lambda _user, wanted: ChatModel(wanted, server.base_url, "test", key=SecretStr(key)) if wanted else None),
         lambda _user, answering: answering,
+        has_titles,
     )
 
 
@@ -785,12 +792,75 @@ def test_producer_corrects_a_mistaken_interruption(chat: Chat) -> None:
     assert chat.message(message_id).content == "You asked: A long story"
 
 
+@pytest.mark.usefixtures("held")
 def test_deleting_the_conversation_ends_its_answer(chat: Chat) -> None:
-    message_id = chat.start("Question", "slow")
-    conversation, alive = chat.message(message_id).conversation_id, kb_redis.answer_key(chat.run(message_id), "alive")
-    chat.core.services.conversations.delete(chat.core.user, conversation)
-    wait_until(lambda: not chat.core.services.redis.exists(alive))
-    assert chat.finished(chat.start("Another")).state is MessageState.DONE
+    chat.answers.watch_for_dead()
+    message_id = chat.start("A long story", "long")
+    chat.arrived(message_id, "word3")
+    conversations, conversation_id = chat.core.services.conversations, chat.message(message_id).conversation_id
+    conversations.delete(chat.core.user, conversation_id)
+    assert chat.server.requests[-1].ended.wait(timeout=10)
+    wait_until(lambda: not conversations.streaming(), what="the answer's end")
+    conversations.restore(chat.core.user, conversation_id)
+    message = chat.message(message_id)
+    assert message.state is MessageState.STOPPED
+    assert message.content.startswith("word0 word1 word2 word3")
+
+
+# --- titles ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def naming(core: Core, model_server: ModelServer) -> Iterator[Chat]:
+    """The model names conversations."""
+    answers = build_answers(core.services, model_server, has_titles=True)
+    yield Chat(core, answers, model_server)
+    answers.close()
+
+
+def title(chat: Chat, message: Message) -> str:
+    return chat.core.services.conversations.get(chat.core.user, message.conversation_id).title
+
+
+def wait_for_titles(chat: Chat) -> None:
+    wait_until(lambda: not chat.answers._running, what="the runs' end")
+    wait_until(lambda: not chat.answers._naming, what="the titles")
+
+
+def test_first_answer_brings_a_title(naming: Chat) -> None:
+    message = naming.finished(naming.start("Why?", "fake"))
+    wait_until(lambda: title(naming, message) != "Why?", what="the title")
+    assert title(naming, message) == "You asked: Answer: You asked: Why?"  # the model repeats the request's last line
+    asked = len(naming.server.requests)
+    second = naming.core.services.conversations.ask(naming.core.user, message.conversation_id, "And now?")
+    naming.answers.start(naming.core.user, second.id, "fake")
+    follow(naming.answers, naming.core.user, naming.run(second.id))
+    wait_for_titles(naming)
+    assert len(naming.server.requests) == asked + 1
+
+
+def test_title_that_the_model_does_not_give_is_logged_only(naming: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    async def refuse(*_arguments: object) -> str:
+        tries.append(1)
+        raise ModelUnreachable(host="h", model="m")
+
+    monkeypatch.setattr("kb.answers.write_title", refuse)
+    with capture_logs() as logs:
+        message = naming.finished(naming.start("Why?", "fake"))
+        wait_until(lambda: any(entry["event"] == "title.failed" for entry in logs), what="the log")
+    assert tries == [1]
+    assert (title(naming, message), message.state) == ("Why?", MessageState.DONE)
+
+
+def test_failed_answer_brings_no_title(naming: Chat) -> None:
+    asked = len(naming.server.requests)
+    message = naming.finished(naming.start("Why?", "error-500"))
+    follow(naming.answers, naming.core.user, naming.run(message.id))
+    wait_for_titles(naming)
+    assert len(naming.server.requests) == asked + 1
+    assert title(naming, message) == "Why?"
 
 
 def test_answer_of_another_user_is_not_found(chat: Chat) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
 
 from kb import message_store as store
-from kb.conversations import Conversations
+from kb.conversations import UNDO_SECONDS, Conversations
 from kb.database.tables import message_parts
 from kb.errors import AnswerRunning, InvalidName, ModelTimeout, NotFound
 from kb.messages import Message, Rating, TextPart
 from kb.models import NOWHERE, Conversation, MessageState, Mode, Retrieval, RetrievalProfile, Role, Scope, Trace
-from tests.conftest import Library
+from tests.conftest import Clock, Library
 from tests.messages import said
 
 
@@ -195,7 +195,9 @@ def test_cut_off_answer_is_written_on(conversations: Conversations, library: Lib
     assert conversations.go_on(library.user, answer.id, whole.run_id) is None
 
 
-def test_branch_of_a_thousand_messages_is_read_and_deleted(conversations: Conversations, library: Library) -> None:
+def test_branch_of_a_thousand_messages_is_read_and_deleted(
+    conversations: Conversations, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
     conversation = start(conversations, library)
     chain: list[Message] = []
     for ordinal in range(1_500):
@@ -212,6 +214,8 @@ def test_branch_of_a_thousand_messages_is_read_and_deleted(conversations: Conver
     after = conversations.messages(library.user, conversation.id, after=1_498)
     assert [message.content for message in after] == ["1499"]
     conversations.delete(library.user, conversation.id)
+    monkeypatch.setattr("kb.conversations.UNDO_SECONDS", 0)
+    assert conversations.purge() == 1
     with library.database.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(message_parts)) == 0
 
@@ -353,18 +357,145 @@ def test_search_folds_case_in_every_script(
     assert found == {titled.id, renamed.id, asked.id, replied.id}
 
 
-def test_deleted_conversation_is_not_found(conversations: Conversations, library: Library) -> None:
-    conversation = start(conversations, library)
-    answer = answered(conversations, library, conversation, "one")
-    conversations.delete(library.user, conversation.id)
-    for call in (
-        lambda: conversations.get(library.user, conversation.id),
-        lambda: conversations.message(library.user, answer.id),
-        lambda: conversations.finish(library.user, answer.id, MessageState.DONE, said("late")),
-        lambda: conversations.get(library.user, uuid4()),
+def test_pinned_conversations_come_first(conversations: Conversations, library: Library) -> None:
+    first, second, third = (start(conversations, library, name) for name in "ABC")
+    for pinned in (first, second, first):  # pinned already: it keeps its place
+        conversations.pin(library.user, pinned.id)
+    answered(conversations, library, third, "later")
+
+    def listed() -> list[str]:
+        return [found.title for found in conversations.search(library.user)]
+
+    assert listed() == ["B", "A", "C"]
+    conversations.pin(library.user, second.id, is_pinned=False)
+    assert listed() == ["A", "C", "B"]
+    assert conversations.get(library.user, first.id).pinned_at
+    assert not conversations.get(library.user, second.id).pinned_at
+
+
+def test_search_is_narrowed_to_a_mode_and_a_knowledge_base(conversations: Conversations, library: Library) -> None:
+    kitchen, garden = library.knowledge_base("Kitchen"), library.knowledge_base("Garden")
+    start(conversations, library, "Chat about tea")
+    for title, mode, scope in (
+        ("Tea in the kitchen", Mode.KNOWLEDGE, Scope.of(kitchen.id)),
+        ("Tea in both", Mode.TEST, Scope((garden.id, kitchen.id))),
     ):
+        conversations.create(library.user, title, mode, scope)
+
+    def found(search: str = "", mode: Mode | None = None, base: UUID | None = None) -> list[str]:
+        titles = [each.title for each in conversations.search(library.user, search, 0, 9, mode, base)]
+        assert conversations.count(library.user, search, mode, base) == len(titles)
+        return titles
+
+    assert found("TEA", mode=Mode.KNOWLEDGE) == ["Tea in the kitchen"]
+    assert found(base=kitchen.id) == ["Tea in both", "Tea in the kitchen"]
+    assert found(base=garden.id) == ["Tea in both"]
+    assert found("kitchen", base=garden.id) == []
+    assert found(mode=Mode.TEST, base=kitchen.id) == ["Tea in both"]
+    assert found(base=uuid4()) == []
+
+
+def test_deleted_conversation_is_not_found_until_it_is_restored(conversations: Conversations, library: Library) -> None:
+    user, conversation = library.user, start(conversations, library)
+    answer = answered(conversations, library, conversation, "one")
+    question = conversations.messages(user, conversation.id)[0]
+    conversations.delete(user, conversation.id)
+    calls: list[Callable[[], object]] = [
+        lambda: conversations.get(user, conversation.id),
+        lambda: conversations.rename(user, conversation.id, "New"),
+        lambda: conversations.pin(user, conversation.id),
+        lambda: conversations.delete(user, conversation.id),
+        lambda: conversations.choose(user, conversation.id, Mode.LLM),
+        lambda: conversations.note_choice(user, conversation.id),
+        lambda: conversations.messages(user, conversation.id),
+        lambda: conversations.tree(user, conversation.id),
+        lambda: conversations.message(user, answer.id),
+        lambda: conversations.ask(user, conversation.id, "Q"),
+        lambda: conversations.edit(user, question.id, "Q"),
+        lambda: conversations.regenerate(user, answer.id, answer.run_id),
+        lambda: conversations.go_on(user, answer.id, answer.run_id),
+        lambda: conversations.show(user, answer.id),
+        lambda: conversations.rate(user, answer.id, Rating(1)),
+        lambda: conversations.state(user, answer.run_id or answer.id),
+        lambda: conversations.asked(user, answer.id),
+        lambda: conversations.get(user, uuid4()),
+    ]
+    for call in calls:
         with pytest.raises(NotFound):
             call()
+    assert conversations.search(user) == []
+    assert conversations.count(user, "one") == 0
+    assert not conversations.lacks_title(user, answer.id)
+    assert not conversations.suggest_title(user, answer.id, "Late")
+    with pytest.raises(NotFound):
+        conversations.restore(library.stranger, conversation.id)
+    conversations.restore(user, conversation.id)
+    assert texts(conversations, library, conversation) == ["one", "Answer to one"]
+    assert conversations.count(user, "one") == 1
+
+
+def test_answer_of_a_deleted_conversation_keeps_its_text(conversations: Conversations, library: Library) -> None:
+    answer = conversations.ask(library.user, start(conversations, library).id, "Q")
+    assert [each.is_unwanted for each in conversations.streaming()] == [False]
+    conversations.delete(library.user, answer.conversation_id)
+    assert [each.is_unwanted for each in conversations.streaming()] == [True]
+    assert conversations.finish(library.user, answer.id, MessageState.STOPPED, said("Half"), answer.run_id)
+    conversations.restore(library.user, answer.conversation_id)
+    assert conversations.message(library.user, answer.id).content == "Half"
+
+
+def test_purge_removes_what_was_deleted_an_hour_ago(
+    conversations: Conversations, library: Library, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kb.conversations.now", clock)
+    old, late, kept = (start(conversations, library, name) for name in ("Old", "Late", "Kept"))
+    answer = answered(conversations, library, old, "one")
+    conversations.delete(library.user, old.id)
+    clock.advance(UNDO_SECONDS)
+    conversations.delete(library.user, late.id)
+    assert conversations.purge() == 0
+    clock.advance(1)
+    assert conversations.purge() == 1
+    with pytest.raises(NotFound):
+        conversations.restore(library.user, old.id)
+    with pytest.raises(NotFound):
+        conversations.finish(library.user, answer.id, MessageState.DONE, said("late"))
+    with library.database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(message_parts)) == 0
+    conversations.restore(library.user, late.id)
+    assert {found.id for found in conversations.search(library.user)} == {late.id, kept.id}
+
+
+def test_model_names_a_conversation_once(conversations: Conversations, library: Library) -> None:
+    answer = answered(conversations, library, start(conversations, library), "one")
+    assert conversations.lacks_title(library.user, answer.id)
+    assert not conversations.suggest_title(library.user, answer.id, " \u200b\n")
+    assert conversations.suggest_title(library.user, answer.id, " HNSW\n  индекс ")
+    assert not conversations.lacks_title(library.user, answer.id)
+    assert not conversations.suggest_title(library.user, answer.id, "Another")
+    named = conversations.get(library.user, answer.conversation_id)
+    assert (named.title, named.is_named) == ("HNSW индекс", True)
+    assert conversations.search(library.user, "ИНДЕКС") == [named]
+
+
+def test_title_of_the_user_is_never_replaced(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    answer = answered(conversations, library, conversation, "one")
+    conversations.rename(library.user, conversation.id, conversation.title)
+    assert not conversations.suggest_title(library.user, answer.id, "The model's")
+    assert conversations.get(library.user, conversation.id).title == conversation.title
+
+
+def test_tree_holds_all_branches_with_all_parts(conversations: Conversations, library: Library) -> None:
+    conversation = start(conversations, library)
+    old = answered(conversations, library, conversation, "Q")
+    new = again(conversations, library, old)
+    found = Retrieval("Q", (), Trace((), RetrievalProfile(), 1.0))
+    conversations.finish(library.user, new.id, MessageState.DONE, said("Other [1]", retrieval=found))
+    question, first, second = conversations.tree(library.user, conversation.id)
+    assert [message.content for message in (question, first, second)] == ["Q", "Answer to Q", "Other [1]"]
+    assert first.parent_id == second.parent_id == question.id
+    assert second.retrieval == found
 
 
 def test_conversations_outlive_their_knowledge_base(conversations: Conversations, library: Library) -> None:
@@ -390,7 +521,10 @@ def test_other_users_cannot_access_conversations(conversations: Conversations, l
     calls: list[Callable[[], object]] = [
         lambda: conversations.get(stranger, conversation.id),
         lambda: conversations.rename(stranger, conversation.id, "Mine"),
+        lambda: conversations.pin(stranger, conversation.id),
         lambda: conversations.delete(stranger, conversation.id),
+        lambda: conversations.restore(stranger, conversation.id),
+        lambda: conversations.tree(stranger, conversation.id),
         lambda: conversations.choose(stranger, conversation.id, Mode.LLM),
         lambda: conversations.choose(stranger, conversation.id, Mode.KNOWLEDGE, Scope.of(theirs.id)),
         lambda: conversations.note_choice(stranger, conversation.id),
@@ -411,6 +545,8 @@ def test_other_users_cannot_access_conversations(conversations: Conversations, l
     for call in calls:
         with pytest.raises(NotFound):
             call()
+    assert not conversations.lacks_title(stranger, answer.id)
+    assert not conversations.suggest_title(stranger, answer.id, "Mine")
     assert conversations.search(stranger) == []
     assert conversations.count(stranger) == 0
     assert conversations.message(library.user, answer.id).state is MessageState.STREAMING

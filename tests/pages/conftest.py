@@ -149,6 +149,7 @@ def installation(
         OPENAI_API_KEY="good",
         LLM_MODEL="fake",
         LLM_TIMEOUT_SECONDS="3",
+        CONVERSATION_TITLES="false",
     )
     yield installation
     installation.close()

@@ -1,4 +1,7 @@
-"""Messages become a tree of typed parts, and a question's knowledge base becomes its scope."""
+"""Messages become a tree of typed parts, a question's knowledge base its scope; conversations are pinned, and deleted.
+
+A deleted conversation is kept for a while, so that a user can undo this.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ conversations = sa.table(
     sa.column("knowledge_base_id", sa.Uuid()),
     sa.column("scope", sa.JSON()),
     sa.column("shown_id", sa.Uuid()),
+    sa.column("is_named", sa.Boolean()),
+    sa.column("deleted_at", sa.DateTime()),
 )
 messages = sa.table(
     "messages",
@@ -72,11 +77,17 @@ def upgrade() -> None:
     # No batch here: SQLite would copy and drop these tables, and take along what refers to them.
     op.add_column("conversations", sa.Column("scope", sa.JSON(), server_default="{}", nullable=False))
     op.add_column("conversations", sa.Column("shown_id", sa.Uuid()))
+    op.add_column("conversations", sa.Column("is_named", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("conversations", sa.Column("pinned_at", sa.DateTime(timezone=True)))
+    op.add_column("conversations", sa.Column("deleted_at", sa.DateTime(timezone=True)))
+    op.create_index("ix_conversations_listed", "conversations", ["owner_id", "pinned_at", "updated_at"])
+    op.drop_index("ix_conversations_owner_updated", "conversations")
     op.add_column("messages", sa.Column("parent_id", sa.Uuid()))
     op.add_column("messages", sa.Column("scope", sa.JSON(), server_default="{}", nullable=False))
     op.add_column("messages", sa.Column("run_id", sa.Uuid()))
     op.add_column("messages", sa.Column("rating", sa.JSON(), server_default="{}", nullable=False))
     connection = op.get_bind()
+    connection.execute(sa.update(conversations).values(is_named=True))  # no model is to replace titles that are known
     _move_choices(connection)
     _move_messages(connection)
     for column in MOVED:
@@ -86,18 +97,21 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Only the branches that are shown are kept: a release before has no others."""
+    """Only the branches that are shown are kept, and no deleted conversations: a release before has neither."""
     for name, kind in MOVED.items():
         default = DEFAULTS.get(name)
         op.add_column("messages", sa.Column(name, kind, server_default=default, nullable=default is None))
     connection = op.get_bind()
+    connection.execute(sa.delete(conversations).where(conversations.c.deleted_at.is_not(None)))
     _keep_shown(connection)
     _restore_columns(connection)
     op.drop_index("ix_messages_run_id", "messages")
     op.drop_index("ix_messages_parent_id", "messages")
     for column in ("rating", "run_id", "scope", "parent_id"):
         op.drop_column("messages", column)
-    for column in ("shown_id", "scope"):
+    op.create_index("ix_conversations_owner_updated", "conversations", ["owner_id", "updated_at"])
+    op.drop_index("ix_conversations_listed", "conversations")
+    for column in ("deleted_at", "pinned_at", "is_named", "shown_id", "scope"):
         op.drop_column("conversations", column)
     op.drop_table("message_parts")
 
