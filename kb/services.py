@@ -17,6 +17,7 @@ from kb.conversations import Conversations
 from kb.database import Database
 from kb.embedding import OF_PROVIDER, EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
+from kb.exports import Exports
 from kb.fetching import Fetcher, PageReader
 from kb.ingestion import Claims, Cleanup, Ingestion, models_in_use, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
@@ -57,6 +58,7 @@ class Services:
     documents: Documents
     conversations: Conversations
     attachments: Attachments
+    exports: Exports
     board: ProgressBoard
     retriever: Retriever
     providers: Providers
@@ -116,6 +118,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     web_search = WebSearch(settings)
     web_pages = WebPages(fetcher, page_reader, PageLimits(settings.web_pages_timeout_seconds))
     page_images = PageImages(settings.parsing_memory_mb)
+    conversations = Conversations(database)
     return Services(
         settings=settings,
         database=database,
@@ -130,8 +133,9 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         spots=Spots(database, documents, files, page_images),
         knowledge_bases=knowledge_bases,
         documents=documents,
-        conversations=Conversations(database),
         attachments=Attachments(database, documents, embeddings),
+        conversations=conversations,
+        exports=Exports(conversations, knowledge_bases),
         board=ProgressBoard(client),
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, settings.models),
         providers=providers,

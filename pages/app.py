@@ -13,6 +13,7 @@ from pages.ui.feedback import show_error, show_flash
 from pages.ui.frame import PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
 from pages.ui.state import keep_choices, state
+from pages.ui.talks import draw_talks
 
 HERE = Path(__file__).parent
 
@@ -47,6 +48,7 @@ def main() -> None:
         keep_choices()
     state().has_dialog = state().has_parts = False
     show_flash()
+    draw_talks(page.url_path)
     page.run()
 
 

@@ -283,7 +283,7 @@ def ask(user: User, question: str) -> None:
         services().knowledge_bases.get(user.id, knowledge_base_id)  # raises `NotFound` if it was deleted
     if current.conversation_id is None:
         conversation = conversations.create(user.id, question, current.mode, scope)
-        current.conversation_id = conversation.id
+        current.conversation_id = current.begun = conversation.id
         if current.switched:
             conversations.note_choice(user.id, conversation.id)
             current.switched = False

@@ -1,22 +1,23 @@
-"""History: all conversations, to search, open, rename and delete."""
+"""History: all conversations, to search, filter, open, rename, pin, download and delete."""
 
 from __future__ import annotations
 
-from itertools import groupby
+from uuid import UUID
 
 import streamlit as st
 
 from kb.errors import KbError
-from kb.extracts import escape_markdown as escape
-from kb.models import Conversation, User
+from kb.models import Conversation, KnowledgeBase, Mode, User
 from pages.ui.chat_sidebar import mode_names
-from pages.ui.feedback import confirm, errors_flashed, show_error
-from pages.ui.i18n import _, day, time_of_day
+from pages.ui.feedback import show_error
+from pages.ui.i18n import _, day, ngettext, time_of_day
 from pages.ui.resources import current_user, services
-from pages.ui.state import state
+from pages.ui.talks import draw_page_list
 
 PAGE_CONVERSATIONS = 30
 SEARCH_KEY = "history_search"
+MODE_KEY = "history_mode"
+BASE_KEY = "history_knowledge_base"
 PAGE_KEY = "history_page"
 
 
@@ -29,83 +30,93 @@ def main() -> None:
 
 
 def draw_history(user: User) -> None:
-    search = st.text_input(
-        _("Search"),
-        key=SEARCH_KEY,
-        type="search",
-        placeholder=_("Words from a title or a message"),
-        icon=":material/search:",
-        on_change=_show_first_page,
-    )
-    total = services().conversations.count(user.id, search or "")
-    if not total:
-        st.write(_("No conversation contains these words.") if search else _("You have not asked anything yet."))
-        if not search:
-            st.page_link("chat.py", label=_("Ask your first question"), icon=":material/forum:")
+    conversations = services().conversations
+    knowledge_bases = services().knowledge_bases.list(user.id)
+    if not conversations.count(user.id):
+        st.write(_("You have not asked anything yet."))
+        st.page_link("chat.py", label=_("Ask your first question"), icon=":material/forum:")
+        draw_page_list([], _day, _note, {}, empty="")  # it may offer to undo a deletion
         return
-    pages = -(-total // PAGE_CONVERSATIONS)
-    page = st.pagination(pages, key=PAGE_KEY) if pages > 1 else 1
-    found = services().conversations.search(
-        user.id, search or "", offset=(page - 1) * PAGE_CONVERSATIONS, limit=PAGE_CONVERSATIONS
+    search, mode, base_id = draw_filters(knowledge_bases)
+    total = conversations.count(user.id, search, mode, base_id)
+    pages = max(1, -(-total // PAGE_CONVERSATIONS))
+    if pages < st.session_state.get(PAGE_KEY, 1):
+        st.session_state[PAGE_KEY] = pages  # something was deleted
+    page = st.session_state.get(PAGE_KEY, 1) if pages > 1 else 1
+    is_narrowed = bool(search or mode or base_id)
+    if is_narrowed and total:
+        st.caption(ngettext("{count} conversation found", "{count} conversations found", total))
+    found = conversations.search(user.id, search, (page - 1) * PAGE_CONVERSATIONS, PAGE_CONVERSATIONS, mode, base_id)
+    export = {"search": search, "mode": mode.value if mode else "", "knowledge_base": str(base_id or "")}
+    draw_page_list(found, _day, _note, export, empty="" if total else _nothing(search))
+    if is_narrowed and not total:
+        st.button(_("Show all conversations"), key="history_show_all", on_click=_clear)
+    if pages > 1:
+        st.pagination(pages, key=PAGE_KEY)
+
+
+def draw_filters(knowledge_bases: list[KnowledgeBase]) -> tuple[str, Mode | None, UUID | None]:
+    """The words, the mode and the knowledge base that the list is narrowed to."""
+    modes, bases = mode_names(), {base.id: base.name for base in knowledge_bases}
+    with st.container(horizontal=True, vertical_alignment="bottom", key="history-filters"):
+        search = st.text_input(
+            _("Search"),
+            key=SEARCH_KEY,
+            type="search",
+            placeholder=_("Words from a title or a message"),
+            icon=":material/search:",
+            on_change=_show_first_page,
+        )
+        mode = st.selectbox(
+            _("Mode"),
+            [None, *modes],
+            format_func=lambda each: modes[each] if each else _("All modes"),
+            key=MODE_KEY,
+            width=200,
+            on_change=_show_first_page,
+        )
+        base_id = None
+        if bases:
+            base_id = st.selectbox(
+                _("Knowledge base"),
+                [None, *bases],
+                format_func=lambda each: bases.get(each, "…") if each else _("All knowledge bases"),
+                key=BASE_KEY,
+                width=200,
+                on_change=_show_first_page,
+            )
+    # The browser names its choices by their labels; one that has changed since arrives as text.
+    return (
+        (search or "").strip(),
+        mode if isinstance(mode, Mode) else None,
+        base_id if isinstance(base_id, UUID) else None,
     )
-    for label, of_a_day in groupby(found, key=lambda conversation: day(conversation.updated_at)):
-        st.caption(f"**{label}**")
-        for conversation in of_a_day:
-            draw_conversation(user, conversation)
 
 
 def _show_first_page() -> None:
     st.session_state[PAGE_KEY] = 1  # of what another search finds
 
 
-def draw_conversation(user: User, conversation: Conversation) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"conversation-{conversation.id}"):
-        st.page_link(
-            "chat.py",
-            label=f"**{escape(conversation.title)}**",
-            query_params={"conversation": str(conversation.id)},
-            width="stretch",
-        )
-        st.caption(f"{mode_names()[conversation.mode]} · {time_of_day(conversation.updated_at)}", width="content")
-        popover = f"editing-{conversation.id}"
-        with st.popover(
-            _("Rename"), icon=":material/edit:", type="tertiary", help=_("Rename"), key=popover, on_change="rerun"
-        ):
-            key = f"title-{conversation.id}"
-            with st.form(f"rename-form-{conversation.id}", border=False):
-                st.text_input(_("Title"), value=conversation.title, key=key)
-                st.form_submit_button(
-                    _("Rename"),
-                    key=f"rename-{conversation.id}",
-                    on_click=_rename,
-                    args=(user, conversation, key, popover),
-                )
-        if st.button(
-            _("Delete"),
-            icon=":material/delete:",
-            key=f"delete_conversation-{conversation.id}",
-            type="tertiary",
-            help=_("Delete"),
-        ):
-            question = _("Delete “{name}” with all its messages? This cannot be undone.").format(
-                name=escape(conversation.title)
-            )
-            confirm(
-                _("Delete conversation"), question, _("Delete"), lambda: _delete(user, conversation), "confirm_delete"
-            )
+def _clear() -> None:
+    st.session_state[SEARCH_KEY] = ""
+    for key in (MODE_KEY, BASE_KEY):
+        st.session_state[key] = None
+    _show_first_page()
 
 
-def _rename(user: User, conversation: Conversation, key: str, popover: str) -> None:
-    st.session_state[popover] = False
-    with errors_flashed():
-        services().conversations.rename(user.id, conversation.id, st.session_state[key])
+def _nothing(search: str) -> str:
+    return _("No conversation contains these words.") if search else _("No conversation matches.")
 
 
-def _delete(user: User, conversation: Conversation) -> None:
-    if state().conversation_id == conversation.id:
-        state().conversation_id = None
-    with errors_flashed():
-        services().conversations.delete(user.id, conversation.id)
+def _day(conversation: Conversation) -> str:
+    return day(conversation.updated_at)
+
+
+def _note(conversation: Conversation) -> str:
+    mode = mode_names()[conversation.mode]
+    # Pinned ones stand together, whatever their days.
+    when = day(conversation.updated_at) if conversation.pinned_at else time_of_day(conversation.updated_at)
+    return f"{mode} · {when}"
 
 
 main()

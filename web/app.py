@@ -27,6 +27,7 @@ from kb.logs import configure_logs
 from kb.models import ServiceHealth
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
+from web.exports import export_routes
 from web.missing import MissingPages
 from web.security import SecurityHeaders
 from web.uploads import file_routes
@@ -188,5 +189,5 @@ async def healthz(_request: Request) -> JSONResponse:
     return JSONResponse(body, status_code=200 if ok else 503)
 
 
-ROUTES = [Route("/healthz", healthz), *file_routes(resources.services)]
+ROUTES = [Route("/healthz", healthz), *file_routes(resources.services), *export_routes(resources.services)]
 MIDDLEWARE = [Middleware(SecurityHeaders), Middleware(MissingPages, routes=[route.path for route in ROUTES])]

@@ -173,14 +173,14 @@ def _refusal(error: KbError, request: Request) -> Response:
     message, remedy = error_text(error, request.query_params.get("language"))
     body = {"code": error.code, "message": message, "remedy": remedy, "can_retry": error.retry_helps}
     # What is left of the body is not read, so the connection cannot serve another request.
-    return JSONResponse(body, _status(error), {"Connection": "close"})
+    return JSONResponse(body, status_of(error), {"Connection": "close"})
 
 
 def _explanation(error: KbError, request: Request) -> Response:
     """For a person who followed a link."""
     message, remedy = error_text(error, request.query_params.get("language"))
-    return Response(f"{message}\n{remedy}\n", _status(error), media_type="text/plain")
+    return Response(f"{message}\n{remedy}\n", status_of(error), media_type="text/plain")
 
 
-def _status(error: KbError) -> HTTPStatus:
+def status_of(error: KbError) -> HTTPStatus:
     return next((status for kind, status in STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)

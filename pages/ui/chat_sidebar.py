@@ -1,4 +1,4 @@
-"""The chat's part of the sidebar: mode, knowledge base, language model, and the latest conversations."""
+"""The chat's part of the sidebar: mode, knowledge base and language model."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.errors import ModelError
+from kb.errors import N_, ModelError
 from kb.extracts import escape_markdown as escape
 from kb.llm import ChatModel, KnownModels
 from kb.models import KnowledgeBase, Mode, User
 from kb.providers.connection import Purpose
-from pages.ui.feedback import SIDEBAR, errors_flashed, errors_shown, live_fragment, redraw, redraw_parts
-from pages.ui.i18n import _, error_text
+from pages.ui.feedback import SIDEBAR, errors_flashed, live_fragment, redraw, redraw_parts
+from pages.ui.i18n import _, error_text, language, translate
 from pages.ui.resources import current_user, services, warm_up
-from pages.ui.state import forget_id, keep_choices, state
+from pages.ui.state import keep_choices, state
 
 MODE_KEY = "mode"
 KNOWLEDGE_BASE_KEY = "knowledge_base"
 ENGINE_KEY = "search_engine"
 MODEL_KEY = "chat_model"
-RECENT = 12
 LOOK_SECONDS = 0.5
-TITLE_CHARACTERS = 24
 
 
-def mode_names() -> dict[Mode, str]:
-    return {
-        Mode.LLM: _("LLM chat"),
-        Mode.KNOWLEDGE: _("Knowledge-base Q&A"),
-        Mode.WEB: _("Web-search Q&A"),
-        Mode.TEST: _("Retrieval testing"),
+def mode_names(code: str | None = None) -> dict[Mode, str]:
+    """In the language `code` where no page is being drawn."""
+    names = {
+        Mode.LLM: N_("LLM chat"),
+        Mode.KNOWLEDGE: N_("Knowledge-base Q&A"),
+        Mode.WEB: N_("Web-search Q&A"),
+        Mode.TEST: N_("Retrieval testing"),
     }
+    return {mode: translate(name, code or language()) for mode, name in names.items()}
 
 
 def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
@@ -39,13 +39,6 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
 
     @live_fragment(key=SIDEBAR)
     def draw() -> None:
-        st.button(
-            _("New conversation"),
-            key="new_conversation",
-            icon=":material/add_comment:",
-            width="stretch",
-            on_click=start_new_conversation,
-        )
         _draw_mode()
         if state().mode is Mode.WEB:
             _draw_engine()
@@ -53,22 +46,12 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
             _draw_knowledge_base(knowledge_bases)
         if state().mode is not Mode.TEST:
             _draw_model()
-        with errors_shown():
-            _draw_recent()
         can_answer = state().mode is Mode.WEB or any(base.ready_count for base in knowledge_bases)
         if state().mode is not Mode.TEST and has_model() and can_answer:
             warm_up()
 
     with st.sidebar:
         draw()
-
-
-def start_new_conversation() -> None:
-    forget_id("conversation")
-    state().choices += 1
-    state().conversation_id = None
-    state().switched, state().refused = False, None
-    st.rerun()
 
 
 def _draw_mode() -> None:
@@ -250,31 +233,3 @@ def _answering(user: User, known: KnownModels) -> ChatModel | None:
         return known.choose(_wanted(user))
     except ModelError:
         return None
-
-
-def _draw_recent() -> None:
-    conversations = services().conversations.search(current_user().id, limit=RECENT)
-    if not conversations:
-        return
-    st.caption(_("Recent conversations"))
-    with st.container(gap=None, key="recent"):
-        for conversation in conversations:
-            title = conversation.title
-            short = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
-            is_open = conversation.id == state().conversation_id
-            st.button(
-                escape(short),
-                key=f"open-{conversation.id}",
-                type="secondary" if is_open else "tertiary",
-                width="stretch",
-                help=escape(title) if short != title else None,
-                on_click=open_conversation,
-                args=(conversation.id,),
-            )
-
-
-def open_conversation(conversation_id: UUID) -> None:
-    """Show a stored conversation, with its own mode and knowledge base."""
-    state().choices += 1
-    st.query_params["conversation"] = str(conversation_id)
-    st.rerun()

@@ -18,7 +18,7 @@ from pages.ui.state import state
 FLASH_KEY = "flash"
 # The parts of the chat that a choice or a question changes, by the keys of their fragments. All else stays as it is,
 # however long the conversation is (`redraw_parts`).
-FRAME, SIDEBAR, TAIL, CHOICE = "part_frame", "part_sidebar", "part_tail", "part_choice"
+FRAME, SIDEBAR, TALKS, TAIL, CHOICE = "part_frame", "part_sidebar", "part_talks", "part_tail", "part_choice"
 
 
 def show_error(error: KbError) -> None:
@@ -118,7 +118,7 @@ def redraw_parts() -> NoReturn:
     For callbacks, as their last statement.
     """
     if state().has_parts and FLASH_KEY not in st.session_state:
-        st.rerun([FRAME, SIDEBAR, TAIL, CHOICE])
+        st.rerun([FRAME, SIDEBAR, TALKS, TAIL, CHOICE])
     st.rerun()
 
 

@@ -1,9 +1,12 @@
 // The page's frame in the browser: the document's language, Streamlit's own words, the sidebar on a phone, the
-// theme, and Esc.
+// theme, Esc, and what was typed but not sent.
 
 const PHONE = "(max-width: 768px)"; // Streamlit's own breakpoint: below it, the sidebar covers the page
 const PAUSE_MS = 100; // between two passes over the page while it changes
 const CLOSED_BY_ESC = "[role=dialog], [role=listbox], [role=menu], [data-testid=stMainMenuPopover], .zw-act details[open]";
+
+const DRAFTS = "zhiwen-drafts"; // in the browser's storage: F5, another page and a new tab find them there
+const MOST_DRAFTS = 30;
 
 let rules = []; // [selector, attribute or "" for text, [[pattern, template], …]]
 let english = new Map(); // what we wrote → what Streamlit had written, so that another language can follow
@@ -19,6 +22,8 @@ export default function ({ data: [data] }) {
     words.map(([from, to]) => [matcher(from), to]),
   ]);
   translate();
+  followConversation(data);
+  keepDrafts();
   if (shownChoice !== undefined && shownChoice !== data.choice && matchMedia(PHONE).matches) closeSidebar();
   shownChoice = data.choice;
 }
@@ -96,11 +101,83 @@ function inOurWords(shown, words) {
   }
 }
 
+// --- drafts ---
+
+let conversation; // whose question is in the chat's field; "" for one that is not begun yet
+const known = new WeakSet(); // fields that have got their drafts back
+
+// Another conversation has a draft of its own. One that was begun by sending takes along what was typed meanwhile.
+function followConversation(data) {
+  const field = document.querySelector(".st-key-question textarea");
+  const before = conversation;
+  if (before === data.conversation) return;
+  conversation = data.conversation;
+  if (!field || before === undefined) return;
+  if (before === "" && data.conversation === data.begun) {
+    keep("chat:", "");
+    keep(`chat:${conversation}`, field.value);
+  } else {
+    known.add(field);
+    fill(field, drafts()[`chat:${conversation}`] ?? "");
+  }
+}
+
+// What stands in a field is its draft; a field that has just been drawn gets it back.
+function keepDrafts() {
+  if (conversation === undefined) return;
+  const fields = [
+    [".st-key-question textarea", `chat:${conversation}`],
+    [".st-key-test_question input", "test"],
+  ];
+  for (const [selector, name] of fields) {
+    const field = document.querySelector(selector);
+    if (!field) continue;
+    if (known.has(field)) keep(name, field.value);
+    else {
+      known.add(field);
+      if (!field.value) fill(field, drafts()[name] ?? "");
+    }
+  }
+}
+
+// As if it were typed: React notices no other way.
+function fill(field, value) {
+  if (field.value === value) return;
+  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set.call(field, value);
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+function keep(name, value) {
+  const { [name]: stored, ...others } = drafts();
+  if ((stored ?? "") === value) return;
+  const latest = Object.entries(others).slice(1 - MOST_DRAFTS);
+  try {
+    localStorage.setItem(DRAFTS, JSON.stringify(Object.fromEntries(value ? [...latest, [name, value]] : latest)));
+  } catch {
+    // The browser keeps nothing for this site.
+  }
+}
+
+function drafts() {
+  try {
+    return JSON.parse(localStorage.getItem(DRAFTS)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+document.addEventListener("input", keepDrafts);
+
+function pass() {
+  translate();
+  keepDrafts();
+}
+
 new MutationObserver(() => {
   clearTimeout(nextPass);
   const wait = lastPass + PAUSE_MS - performance.now();
-  if (wait <= 0) translate();
-  else nextPass = setTimeout(translate, wait);
+  if (wait <= 0) pass();
+  else nextPass = setTimeout(pass, wait);
 }).observe(document.body, {
   subtree: true,
   childList: true,

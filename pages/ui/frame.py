@@ -9,7 +9,7 @@ import streamlit as st
 from kb.errors import N_
 from pages.ui.feedback import FRAME
 from pages.ui.i18n import _, language
-from pages.ui.state import state
+from pages.ui.state import open_conversation_id, state
 
 PAGES_FOLDER = Path(__file__).parents[1]
 # Path in the address → file, title, icon. The empty path is the page that opens first.
@@ -148,10 +148,19 @@ _browser = st.components.v2.component("zhiwen_frame", js=(Path(__file__).parent 
 
 @st.fragment(key=FRAME)
 def draw_frame(path: str) -> None:
-    """Tell the browser the language, and when the sidebar may close: after a choice, or on another page."""
+    """Tell the browser the language, whose draft the chat's field holds, and when the sidebar may close.
+
+    It closes after a choice, and on another page.
+    """
     words = [
         [at, attribute, [[text, _(ours)] for text, ours in texts.items()]] for at, attribute, texts in STREAMLIT_WORDS
     ]
     choice = [path, language(), state().choices]
-    data = {"language": HTML_LANGUAGES[language()], "words": words, "choice": str(choice)}
+    data = {
+        "language": HTML_LANGUAGES[language()],
+        "words": words,
+        "choice": str(choice),
+        "conversation": str(open_conversation_id() or ""),
+        "begun": str(state().begun or ""),
+    }
     _browser(key="frame", data=[data])  # a list: Streamlit would load pandas to look for data frames in a dict

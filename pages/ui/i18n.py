@@ -18,7 +18,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
-from kb.errors import KbError, fill
+from kb.errors import N_, KbError, fill
 
 LOCALES = Path(__file__).parents[2] / "locales"
 LANGUAGES = {"en": "English", "zh_CN": "简体中文"}
@@ -81,21 +81,21 @@ def join_sentences(*sentences: str) -> str:
     return text
 
 
-def number(value: float, digits: int = 0) -> str:
-    return format_decimal(round(value, digits) if digits else round(value), locale=language())
+def number(value: float, digits: int = 0, code: str | None = None) -> str:
+    return format_decimal(round(value, digits) if digits else round(value), locale=code or language())
 
 
-def time_zone() -> tzinfo:
-    """The browser's time zone; UTC if the browser names none that is known."""
+def time_zone(name: str | None = None) -> tzinfo:
+    """The zone `name`, else the browser's; UTC if it is not known."""
     try:
-        return get_timezone(st.context.timezone or "UTC")
+        return get_timezone((st.context.timezone if name is None else name) or "UTC")
     except LookupError:
         return UTC
 
 
-def moment(value: datetime) -> str:
-    """A date and time, such as "11/25/26, 9:30 PM"."""
-    return str(format_datetime(value, "short", tzinfo=time_zone(), locale=language()))
+def moment(value: datetime, code: str | None = None, zone: tzinfo | None = None) -> str:
+    """A date and time, such as "11/25/26, 9:30 PM"; with `code` and `zone` where no page is being drawn."""
+    return str(format_datetime(value, "short", tzinfo=zone or time_zone(), locale=code or language()))
 
 
 def time_of_day(value: datetime) -> str:
@@ -118,17 +118,23 @@ def ago(value: datetime) -> str:
     return re.sub(r"(?<=\d)(?=[\u4e00-\u9fff])", " ", text)
 
 
-def place_label(document_name: str, page: int, heading: str = "") -> str:
-    """A page by what it is in this kind of document: a page, a slide, or a sheet by its name. Empty without pages."""
+def place_label(document_name: str, page: int, heading: str = "", code: str | None = None) -> str:
+    """A page by what it is in this kind of document: a page, a slide, or a sheet by its name. Empty without pages.
+
+    In the language `code` where no page is being drawn.
+    """
     if not page:
         return ""
-    extension = Path(document_name).suffix.lower()
+    code = code or language()
+    extension, shown = Path(document_name).suffix.lower(), number(page, code=code)
     if extension in _SLIDES:
-        return _("slide {number}").format(number=number(page))
+        return translate(N_("slide {number}"), code).format(number=shown)
     if extension in _WORKBOOKS:
         sheet = heading.split(" > ")[0]  # the parser makes the sheet's name its first heading
-        return _("sheet “{name}”").format(name=sheet) if sheet else _("sheet {number}").format(number=number(page))
-    return _("p. {page}").format(page=number(page))
+        if sheet:
+            return translate(N_("sheet “{name}”"), code).format(name=sheet)
+        return translate(N_("sheet {number}"), code).format(number=shown)
+    return translate(N_("p. {page}"), code).format(page=shown)
 
 
 def size(size_bytes: int) -> str:

@@ -40,6 +40,16 @@ class Refused:
     knowledge_base_id: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A conversation that was deleted here, until when the pages offer to undo that, and whether it was open."""
+
+    id: UUID
+    title: str
+    until: float  # of `time.monotonic`
+    was_open: bool
+
+
 @dataclass(slots=True)
 class State:
     mode: Mode = Mode.KNOWLEDGE
@@ -53,6 +63,10 @@ class State:
     switched: bool = False
     refused: Refused | None = None  # the last question, if it could not be asked
     shown_messages: int = 20
+    begun: UUID | None = None  # the conversation that the last first question began
+    talk_search: str = ""  # what the sidebar's list of conversations is searched for
+    shown_talks: int = 30
+    deleted: list[Deleted] = field(default_factory=list)  # the last one at the end
     choices: int = 0  # how many were made in the sidebar: each closes it on a phone
     has_dialog: bool = False  # since the last run of the whole page
     has_parts: bool = False  # the last run of the whole page drew an open conversation to its end (`redraw_parts`)
@@ -129,6 +143,11 @@ def query_id(name: str) -> UUID | None:
         return UUID(st.query_params.get(name, ""))
     except ValueError:
         return None
+
+
+def open_conversation_id() -> UUID | None:
+    """The conversation that the chat shows, or is about to show."""
+    return query_id("conversation") or state().conversation_id
 
 
 def forget_id(name: str) -> None:

@@ -1,7 +1,7 @@
 """Tickets: they let a plain HTTP request act for the page that sent it.
 
-A page hands its browser a ticket; a route accepts it for the session, the knowledge base and the action it was issued
-for, and only while that session is open.
+A page hands its browser a ticket; a route accepts it for the session, the action and the thing it was issued for (a
+knowledge base, or all conversations of the user), and only while that session is open.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kb.errors import PageClosed
 
+CONVERSATIONS = UUID(int=0)  # the target of a ticket for all conversations of its user
 _KEY = secrets.token_bytes(32)  # tickets end with the process, as its sessions do
 
 
 class Action(StrEnum):
     UPLOAD = "upload"
     DOWNLOAD = "download"
+    EXPORT = "export"
 
 
-def issue(action: Action, user_id: UUID, knowledge_base_id: UUID) -> str:
+def issue(action: Action, user_id: UUID, target_id: UUID) -> str:
     """A ticket for the session whose page is being drawn."""
     context = get_script_run_ctx()
     session_id = context.session_id if context else ""
     origin = _page_origin() if action is Action.UPLOAD else ""  # browsers follow a link without stating an origin
-    return f"{user_id.hex}.{session_id}.{_sign(action, user_id, knowledge_base_id, session_id, origin)}"
+    return f"{user_id.hex}.{session_id}.{_sign(action, user_id, target_id, session_id, origin)}"
 
 
 def _page_origin() -> str:
@@ -41,7 +43,7 @@ def _page_origin() -> str:
     return f"{address.scheme}://{address.netloc}"
 
 
-def check(ticket: str, action: Action, knowledge_base_id: UUID, origin: str = "") -> UUID:
+def check(ticket: str, action: Action, target_id: UUID, origin: str = "") -> UUID:
     """The user for whom the ticket was issued. `origin` of an upload is the request's.
 
     Errors: `PageClosed`, whatever is wrong with the ticket.
@@ -52,7 +54,7 @@ def check(ticket: str, action: Action, knowledge_base_id: UUID, origin: str = ""
         user_id = UUID(hex=user)
     except ValueError:
         raise PageClosed from None
-    expected = _sign(action, user_id, knowledge_base_id, session_id, origin)
+    expected = _sign(action, user_id, target_id, session_id, origin)
     if not hmac.compare_digest(signature.encode(errors="replace"), expected.encode()):
         raise PageClosed
     if not (Runtime.exists() and Runtime.instance().is_active_session(session_id)):
@@ -60,6 +62,6 @@ def check(ticket: str, action: Action, knowledge_base_id: UUID, origin: str = ""
     return user_id
 
 
-def _sign(action: Action, user_id: UUID, knowledge_base_id: UUID, session_id: str, origin: str) -> str:
-    claim = "\n".join((action, user_id.hex, knowledge_base_id.hex, session_id, origin))
+def _sign(action: Action, user_id: UUID, target_id: UUID, session_id: str, origin: str) -> str:
+    claim = "\n".join((action, user_id.hex, target_id.hex, session_id, origin))
     return hmac.new(_KEY, claim.encode(errors="replace"), hashlib.sha256).hexdigest()

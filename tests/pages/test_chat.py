@@ -465,7 +465,7 @@ def test_new_conversation_starts_empty(installation: Installation, visit: Visit)
     assert not visitor.app.chat_message
     visitor.ask("Something else")
     assert conversation_of(visitor) != first
-    visitor.click(f"open-{first}")
+    visitor.on_talk("open", first)
     assert conversation_of(visitor) == first
     assert "You asked: What is tea?" in visitor.text()
 

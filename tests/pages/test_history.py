@@ -1,4 +1,4 @@
-"""History: search, open, rename, delete."""
+"""History: search, filter, open, rename, pin, delete and undo."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from kb.models import Conversation, MessageState, Mode
+from kb.models import Conversation, MessageState, Mode, Scope
 from tests.conftest import add_user
 from tests.messages import said
 from tests.pages.conftest import Installation, Visit
-from tests.pages.visitor import Visitor
+from tests.pages.visitor import TALKS, Visitor
 
 
 @pytest.fixture
@@ -28,79 +28,145 @@ def talk(installation: Installation, question: str, answer: str = "", user: UUID
     return conversation
 
 
+def titles(visitor: Visitor) -> list[str]:
+    return [title for group in visitor.talks().values() for title in group]
+
+
 def test_latest_conversations_come_first(installation: Installation, visitor: Visitor) -> None:
     for question in ("First *question*", "第二个问题"):
         talk(installation, question)
     visitor.run()
-    assert [link.replace("\\", "") for link in visitor.links] == ["**第二个问题**", "**First *question***"]
+    assert visitor.talks() == {"Today": ["第二个问题", "First *question*"]}
 
 
 def test_search_finds_words_in_titles_and_messages(installation: Installation, visitor: Visitor) -> None:
-    tea = talk(installation, "What is tea?", "Leaves in 100 % hot water.")
+    talk(installation, "What is tea?", "Leaves in 100 % hot water.")
     talk(installation, "What is soup?")
+    visitor.run()
     for words in ("TEA", "leaves in", "100 %"):
         visitor.choose("history_search", words)
-        assert visitor.has(f"conversation-{tea.id}")
-        assert len(visitor.links) == 1
+        assert titles(visitor) == ["What is tea?"]
+        assert "1 conversation found" in visitor.text()
     visitor.choose("history_search", "%_")
-    assert "No conversation contains these words." in visitor.text()
+    assert titles(visitor) == []
+    assert visitor.component(TALKS)["empty"] == "No conversation contains these words."
+    visitor.click("history_show_all")
+    assert len(titles(visitor)) == 2
+
+
+def test_filters_narrow_the_list_and_what_is_downloaded(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base("Kitchen")
+    talk(installation, "Chat")
+    installation.services.conversations.create(installation.user, "Base", Mode.KNOWLEDGE, Scope.of(base.id))
+    visitor.run()
+    visitor.choose("history_mode", Mode.LLM)
+    assert titles(visitor) == ["Chat"]
+    assert visitor.component(TALKS)["all"] == {"search": "", "mode": "llm", "knowledge_base": ""}
+    visitor.choose("history_knowledge_base", base.id)
+    assert titles(visitor) == []
+    assert visitor.component(TALKS)["empty"] == "No conversation matches."
+    visitor.choose("history_mode", None)
+    assert titles(visitor) == ["Base"]
+    assert visitor.component(TALKS)["all"] == {"search": "", "mode": "", "knowledge_base": str(base.id)}
 
 
 def test_rename_conversation(installation: Installation, visitor: Visitor) -> None:
     conversation = talk(installation, "Old title")
     visitor.run()
-    visitor.type(f"title-{conversation.id}", "新的标题")
-    visitor.click(f"rename-{conversation.id}")
-    assert visitor.links == ["**新的标题**"]
-    visitor.type(f"title-{conversation.id}", " ")
-    visitor.click(f"rename-{conversation.id}")
+    visitor.on_talk("rename", conversation.id, title="新的标题")
+    assert titles(visitor) == ["新的标题"]
+    assert visitor.talks(in_sidebar=True) == {"Today": ["新的标题"]}
+    visitor.on_talk("rename", conversation.id, title=" ")
     assert "A name must have 1 to 200 characters." in visitor.errors
-    assert visitor.links == ["**新的标题**"]
+    assert titles(visitor) == ["新的标题"]
 
 
-def test_delete_asks_for_confirmation(installation: Installation, visitor: Visitor) -> None:
-    conversation, kept = talk(installation, "Old"), talk(installation, "Kept")
+def test_pinned_conversations_stand_first(installation: Installation, visitor: Visitor) -> None:
+    old = talk(installation, "Old")
+    talk(installation, "New")
     visitor.run()
-    visitor.click(f"delete_conversation-{conversation.id}")
-    assert "Delete “Old” with all its messages? This cannot be undone." in visitor.text()
-    assert visitor.has(f"conversation-{conversation.id}")
-    visitor.click("confirm_delete")
-    assert not visitor.has(f"conversation-{conversation.id}")
-    assert visitor.has(f"conversation-{kept.id}")
+    visitor.on_talk("pin", old.id)
+    assert visitor.talks() == {"Pinned": ["Old"], "Today": ["New"]}
+    visitor.on_talk("unpin", old.id)
+    assert visitor.talks() == {"Today": ["New", "Old"]}
+
+
+def test_delete_can_be_undone(installation: Installation, visitor: Visitor) -> None:
+    conversation, _kept = talk(installation, "Old"), talk(installation, "Kept")
+    visitor.run()
+    visitor.on_talk("delete", conversation.id)
+    assert titles(visitor) == ["Kept"]
+    assert visitor.component(TALKS)["undo"]["text"] == "“Old” was deleted."
+    visitor.on_talk("restore", conversation.id)
+    assert titles(visitor) == ["Kept", "Old"]
+    assert visitor.component(TALKS)["undo"] is None
+    assert not visitor.errors
+
+
+def test_deleting_the_last_one_can_be_undone(installation: Installation, visitor: Visitor) -> None:
+    conversation = talk(installation, "Only")
+    visitor.run()
+    visitor.on_talk("delete", conversation.id)
+    assert "You have not asked anything yet." in visitor.text()
+    visitor.on_talk("restore", conversation.id)
+    assert titles(visitor) == ["Only"]
+
+
+def test_deletion_that_is_final_cannot_be_undone(
+    installation: Installation, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = talk(installation, "Old")
+    visitor.run()
+    visitor.on_talk("delete", conversation.id)
+    monkeypatch.setattr("kb.conversations.UNDO_SECONDS", 0)
+    installation.services.conversations.purge()
+    visitor.on_talk("restore", conversation.id)
+    assert "This conversation no longer exists" in visitor.errors
 
 
 def test_delete_the_open_conversation(installation: Installation, visit: Visit) -> None:
     conversation = talk(installation, "Open")
     visitor = visit(conversation=str(conversation.id))
     visitor.go_to("history")
-    visitor.click(f"delete_conversation-{conversation.id}")
-    visitor.click("confirm_delete")
+    visitor.on_talk("delete", conversation.id)
     visitor.go_to("chat")
     assert not visitor.errors
     assert not visitor.app.chat_message
+    visitor.on_talk("restore", conversation.id)
+    assert len(visitor.app.chat_message) == 2
+
+
+def test_opening_a_conversation_shows_it_in_the_chat(installation: Installation, visitor: Visitor) -> None:
+    conversation = talk(installation, "What is tea?", "Leaves.")
+    visitor.run()
+    visitor.on_talk("open", conversation.id)
+    assert "Leaves." in visitor.text()
+    assert visitor.has("question")
 
 
 def test_other_users_conversations_are_not_listed(installation: Installation, visitor: Visitor) -> None:
     talk(installation, "Their secret", user=add_user(installation.services.database, "stranger"))
     visitor.run()
     assert "You have not asked anything yet." in visitor.text()
+    talk(installation, "Mine")
+    visitor.run()
     visitor.choose("history_search", "secret")
-    assert visitor.links == []
+    assert titles(visitor) == []
 
 
 def test_long_history_has_pages(installation: Installation, visitor: Visitor) -> None:
     for index in range(33):
         talk(installation, f"Question {index}")
     visitor.run()
-    assert len(visitor.links) == 30
+    assert len(titles(visitor)) == 30
     visitor.choose("history_page", 2)
-    assert visitor.links == ["**Question 2**", "**Question 1**", "**Question 0**"]
+    assert titles(visitor) == ["Question 2", "Question 1", "Question 0"]
     visitor.choose("history_search", "Question 32")
-    assert visitor.links == ["**Question 32**"]
+    assert titles(visitor) == ["Question 32"]
     visitor.choose("history_search", "")
     visitor.choose("history_page", 2)
     visitor.choose("history_search", "Question")  # as many pages, but another list
-    assert visitor.links[0] == "**Question 32**"
+    assert titles(visitor)[0] == "Question 32"
 
 
 def test_unknown_time_zone_falls_back_to_utc(installation: Installation, visit: Visit) -> None:
@@ -108,4 +174,4 @@ def test_unknown_time_zone_falls_back_to_utc(installation: Installation, visit: 
     visitor = visit()
     visitor.app.context = {"locale": "en-US", "timezone": "Etc/Unknown"}
     visitor.go_to("history")
-    assert "Tea" in visitor.links[0]
+    assert titles(visitor) == ["Tea"]

@@ -19,7 +19,8 @@ from tests.real_services import ROOT, wait_until
 from web.uploads import file_routes
 
 ADDRESS = "http://127.0.0.1:8501"
-UPLOADER, DOCUMENTS, ACTIONS = "zhiwen.uploader", "zhiwen.documents", "zhiwen.actions"  # the components
+# The components.
+UPLOADER, DOCUMENTS, ACTIONS, TALKS = "zhiwen.uploader", "zhiwen.documents", "zhiwen.actions", "zhiwen.talks"
 READ = ("label", "value", "text", "placeholder")
 ESCAPE = re.compile(r"\\([^\sA-Za-z0-9])")
 TIMEOUT_SECONDS = 30
@@ -66,15 +67,26 @@ class Visitor:
             return False
         return True
 
-    def component(self, name: str) -> dict[str, Any]:
+    def component(self, name: str, in_sidebar: bool = False) -> dict[str, Any]:
         """The data that the page gives to one of our components."""
-        return component_data(self._component(name))
+        return component_data(self._component(name, in_sidebar))
 
-    def _component(self, name: str) -> Any:
-        return self._components(name)[0]
+    def _component(self, name: str, in_sidebar: bool = False) -> Any:
+        return self._components(name, in_sidebar)[0]
 
-    def _components(self, name: str) -> list[Any]:
-        return [node for node in self.app.get("bidi_component") if cast("Any", node).proto.component_name == name]
+    def _components(self, name: str, in_sidebar: bool = False) -> list[Any]:
+        """The page's own come first, then the sidebar's."""
+        block: Any = self.app.sidebar if in_sidebar else self.app
+        return [node for node in block.get("bidi_component") if node.proto.component_name == name]
+
+    def talks(self, in_sidebar: bool = False) -> dict[str, list[str]]:
+        """The conversations in the page's list, or in the sidebar's, under the labels of their groups."""
+        groups = self.component(TALKS, in_sidebar)["groups"]
+        return {group["label"]: [talk["title"] for talk in group["talks"]] for group in groups}
+
+    def on_talk(self, action: str, conversation_id: object = "", in_sidebar: bool = False, **values: str) -> None:
+        """Choose an action of a conversation's line, or of the list."""
+        self.press(TALKS, "pressed", {"action": action, "id": str(conversation_id), **values}, in_sidebar)
 
     @property
     def actions(self) -> list[dict[str, Any]]:
@@ -120,9 +132,9 @@ class Visitor:
         self.app.button(key=key).click()
         self.run()
 
-    def press(self, component: str, event: str, value: object) -> None:
+    def press(self, component: str, event: str, value: object, in_sidebar: bool = False) -> None:
         """Have one of our components report an event, as its script does in a browser."""
-        self._report(self._component(component), value, event)
+        self._report(self._component(component, in_sidebar), value, event)
 
     def _report(self, component: Any, value: object, event: str = "pressed") -> None:
         states = self.app._tree.get_widget_states()

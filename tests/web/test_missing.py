@@ -19,7 +19,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 def client() -> TestClient:
     app = Starlette(
         routes=[Route("/{path:path}", lambda _request: PlainTextResponse("served"))],
-        middleware=[Middleware(MissingPages, routes=["/healthz", "/files/{id}", "/{base_path:path}api/{id}"])],
+        middleware=[Middleware(MissingPages, routes=["/healthz", "/files/{id}", "/{base_path:path}api/files/{id}"])],
     )
     return TestClient(app)
 
@@ -40,7 +40,7 @@ def test_page_is_in_the_browsers_language(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*(f"/{path}" for path in PAGES), "/healthz", "/files/7", "/api/7", "/static/js/a.js", "/favicon.png"]
+    "path", [*(f"/{path}" for path in PAGES), "/healthz", "/files/7", "/api/files/7", "/static/js/a.js", "/favicon.png"]
 )
 def test_known_addresses_are_served(path: str, client: TestClient) -> None:
     assert client.get(path, headers=BROWSER).text == "served"

@@ -1,0 +1,121 @@
+"""Conversations as files: the branch that is shown as Markdown, everything as JSON, and archives of many."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from kb.conversations import Conversations
+from kb.exports import Exports, Format, Wording
+from kb.messages import Part, Source, SourcesPart, TextPart, UsagePart
+from kb.models import NOWHERE, Conversation, MessageState, Mode, Scope
+from tests.conftest import Library
+from tests.messages import said
+
+WORDING = Wording(
+    translate=lambda text: text,
+    modes={mode: mode.value for mode in Mode},
+    moment=lambda value: f"{value:%Y}",
+    place=lambda source: f"p. {source.page}" if source.page else "",
+    cited=lambda text, sources: [each for each in sources.passages if f"[{each.rank}]" in text],
+)
+
+
+@pytest.fixture
+def conversations(library: Library) -> Conversations:
+    return Conversations(library.database)
+
+
+@pytest.fixture
+def exports(library: Library, conversations: Conversations) -> Exports:
+    return Exports(conversations, library.knowledge_bases)
+
+
+def talk(
+    conversations: Conversations,
+    library: Library,
+    question: str,
+    parts: Sequence[Part] = (),
+    mode: Mode = Mode.LLM,
+    scope: Scope = NOWHERE,
+) -> Conversation:
+    conversation = conversations.create(library.user, question, mode, scope)
+    answer = conversations.ask(library.user, conversation.id, question)
+    conversations.finish(library.user, answer.id, MessageState.DONE, parts or said("Yes."))
+    return conversations.get(library.user, conversation.id)
+
+
+def answer_again(conversations: Conversations, library: Library, conversation: Conversation, text: str) -> None:
+    old = conversations.messages(library.user, conversation.id)[-1]
+    new = conversations.regenerate(library.user, old.id, old.run_id)
+    assert new
+    conversations.finish(library.user, new.id, MessageState.STOPPED, said(text))
+
+
+def test_markdown_names_what_is_cited(conversations: Conversations, library: Library, exports: Exports) -> None:
+    base = library.knowledge_base("Tea [green]")
+    sources = SourcesPart((Source(1, "a_b.pdf", 3), Source(2, "unused.md"), Source(3, "c.md")))
+    parts: list[Part] = [TextPart("Hot [1], not cold [3]."), sources, UsagePart("m-1")]
+    conversation = talk(conversations, library, "How *hot*?", parts, Mode.KNOWLEDGE, Scope.of(base.id))
+    name, text = exports.one(library.user, conversation.id, Format.MARKDOWN, WORDING)
+    assert name == "How hot.md"
+    year = f"{conversation.created_at:%Y}"
+    assert text.splitlines() == [
+        *(r"# How \*hot\*?", "", r"knowledge · Tea \[green\]", ""),
+        *("## Question", "", f"*{year}*", "", "How *hot*?", ""),
+        *("## Answer", "", f"*{year} · m-1*", "", "Hot [1], not cold [3].", ""),
+        *("Sources:", "", r"- [1] a\_b.pdf, p. 3", "- [3] c.md"),
+    ]
+
+
+def test_markdown_holds_the_branch_that_is_shown(
+    conversations: Conversations, library: Library, exports: Exports
+) -> None:
+    conversation = talk(conversations, library, "Q", said("The old answer"))
+    answer_again(conversations, library, conversation, "Half of")
+    _, text = exports.one(library.user, conversation.id, Format.MARKDOWN, WORDING)
+    assert "The old answer" not in text
+    assert text.endswith("Half of\n\n*This answer was stopped.*\n")
+
+
+def test_json_holds_all_branches_with_all_parts(
+    conversations: Conversations, library: Library, exports: Exports
+) -> None:
+    base = library.knowledge_base("Kitchen")
+    conversation = talk(conversations, library, "绿茶？", said("A", reasoning="Hm"), Mode.KNOWLEDGE, Scope.of(base.id))
+    answer_again(conversations, library, conversation, "B")
+    name, text = exports.one(library.user, conversation.id, Format.JSON, WORDING)
+    assert name == "绿茶？.json"
+    content: dict[str, Any] = json.loads(text)
+    question, old, new = content["messages"]
+    assert old["parent_id"] == new["parent_id"] == question["id"]
+    assert content["shown_id"] == new["id"]
+    assert content["knowledge_bases"] == {str(base.id): "Kitchen"}
+    assert [(part["kind"], part["text"]) for part in old["parts"]] == [("reasoning", "Hm"), ("text", "A")]
+    assert (new["state"], question["parts"][0]["text"]) == ("stopped", "绿茶？")
+
+
+def test_archive_holds_all_that_is_found(
+    conversations: Conversations, library: Library, exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kb.exports.BATCH", 2)
+    for question in ("Tea/../?", "tea ..", "Tea: cold", "Coffee", "\u200b"):
+        talk(conversations, library, question, said(f"About {question}"))
+    archive = io.BytesIO()
+    exports.write_all(archive, library.user, Format.MARKDOWN, WORDING, search="TEA")
+    with zipfile.ZipFile(archive) as files:
+        assert files.namelist() == ["Tea cold.md", "tea.md", "Tea (2).md"]
+        assert "About tea .." in files.read("tea.md").decode()
+    everything = io.BytesIO()
+    exports.write_all(everything, library.user, Format.JSON, WORDING)
+    with zipfile.ZipFile(everything) as files:
+        assert len(files.namelist()) == 5
+    nothing = io.BytesIO()
+    exports.write_all(nothing, library.stranger, Format.JSON, WORDING)
+    with zipfile.ZipFile(nothing) as files:
+        assert files.namelist() == []
