@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -26,7 +28,7 @@ def faint_texts(screen: Screen) -> list[str]:
 
 
 @pytest.mark.parametrize("theme", GROUNDS)
-def test_every_text_has_enough_contrast(theme: str, open_screen: OpenScreen, desk: Desk) -> None:
+def test_every_text_has_enough_contrast(theme: Literal["light", "dark"], open_screen: OpenScreen, desk: Desk) -> None:
     desk.create_knowledge_bases("Archive")
     path = desk.store_conversation(("How long do refunds take?", ANSWER), ("And why?", CODE))
     screen = open_screen("/")
