@@ -20,7 +20,7 @@ import tempfile
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -145,7 +145,7 @@ def read_chunks(
 
 
 def judge(
-    document: pypdfium2.PdfDocument, chunks: Sequence[Chunk], boxes: Path, recognised: Collection[int]
+    document: pypdfium2.PdfDocument, chunks: Sequence[Chunk], boxes: Path, recognised: set[int]
 ) -> dict[str, Any]:
     pages: dict[int, Page] = {}
     found: Counter[str] = Counter(chunks=0, boxed=0, unjudged=0)

@@ -203,7 +203,9 @@ class _Running:
 def _unsupported(running: _Running) -> tuple[Unsupported, ...]:
     found, question, text = running.retrieval, running.question, running.text.whole
     if isinstance(found, WebRetrieval):
-        texts = {each.rank: f"{each.title}\n{each.passage.text}\n{each.passage.context}" for each in found.passages}
+        texts = {
+            each.rank: f"{each.title}\n{each.passage.chunk.text}\n{each.passage.context}" for each in found.passages
+        }
     elif found and not found.files:
         texts = passage_texts(found.passages)
     else:

@@ -39,17 +39,20 @@ _OWN_CONVERSATION = (
     .where(
         conversations.c.id == sa.bindparam("of_conversation"),
         conversations.c.owner_id == sa.bindparam("of_user"),
+        conversations.c.deleted_at.is_(None),
     )
     .with_for_update(key_share=True)
 )
 _BASE = (
     sa.select(knowledge_bases.c.id, document_counts.c.documents)
     .join(attachments, attachments.c.knowledge_base_id == knowledge_bases.c.id)
+    .join(conversations, conversations.c.id == attachments.c.conversation_id)
     .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
     .where(
         attachments.c.conversation_id == sa.bindparam("of_conversation"),
         knowledge_bases.c.owner_id == sa.bindparam("of_user"),
         knowledge_bases.c.deleted_at.is_(None),
+        conversations.c.deleted_at.is_(None),
     )
 )
 

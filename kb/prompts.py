@@ -165,7 +165,7 @@ def web_messages(
     """The passages of web pages, numbered by rank, the pages that could not be read, the conversation, the question."""
     chinese = is_chinese(question)
     shown = [each for each in retrieval.passages if each.passage.context]
-    last = max((each.rank for each in shown), default=0)
+    last = max((each.rank for each in retrieval.passages), default=0)
     passages = "\n\n".join(_numbered_page(each, last, chinese) for each in shown)
     sections = [f"资料：\n\n{passages}" if chinese else f"Passages:\n\n{passages}"]
     if retrieval.unread:

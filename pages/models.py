@@ -151,12 +151,9 @@ def _failure(error: KbError) -> str:
 
 def _place(server: Server) -> str:
     """Markdown: where the server is, and who named it."""
-    origins = {
-        Source.USER: "",
-        Source.ENV: f":gray-badge[{_('from .env')}]",
-        Source.LOCAL: f":gray-badge[{_('found on this machine')}]",
-    }
-    return " ".join(filter(None, [escape(server.connection.host), origins[server.connection.source]]))
+    origins = {Source.USER: "", Source.ENV: _("from .env"), Source.LOCAL: _("found on this machine")}
+    origin = origins[server.connection.source]
+    return " ".join([escape(server.connection.host), *([f":gray-badge[{origin}]"] if origin else [])])
 
 
 def _list(names: tuple[str, ...]) -> str:

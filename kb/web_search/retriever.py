@@ -17,11 +17,11 @@ from kb.embedding import EmbeddingModels, embedded_text
 from kb.errors import N_, Cancelled, KbError
 from kb.models import Chunk, ParsedDocument, Passage, RetrievalProfile, Route, Trace, chunk_id
 from kb.prompts import is_chinese
-from kb.retrieval import FOREIGN_SHARE, UNKNOWN_LANGUAGE
 from kb.retrieval.in_memory import search_dense, search_lexical
 from kb.retrieval.ranking import build_contexts
 from kb.retrieval.reference import References
 from kb.retrieval.relevance import Cosines
+from kb.retrieval.search import FOREIGN_SHARE, UNKNOWN_LANGUAGE
 from kb.retrieval.selection import rank, select
 from kb.retrieval.steps import Steps
 from kb.vectors import Hit

@@ -33,8 +33,14 @@ def other(core: Core) -> UUID:
     return start_conversation(core)
 
 
+@pytest.fixture(autouse=True)
+def quick_purge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A purge removes what was deleted a moment ago."""
+    monkeypatch.setattr("kb.conversations.UNDO_SECONDS", 0)
+
+
 def start_conversation(core: Core) -> UUID:
-    return core.services.conversations.create(core.user, "Question", Mode.KNOWLEDGE, None).id
+    return core.services.conversations.create(core.user, "Question", Mode.KNOWLEDGE).id
 
 
 def attach(core: Core, worker: WorkerParts, conversation_id: UUID, **texts: str) -> list[Document]:
@@ -140,6 +146,8 @@ def test_deleted_conversation_leaves_nothing_of_its_files(
     gone, kept = *attach(core, worker, conversation, a="One."), *attach(core, worker, other, b="Two.")
     waiting = core.services.attachments.add(core.user, conversation, "c.md", io.BytesIO(b"Three."))
     core.services.conversations.delete(core.user, conversation)
+    assert worker.cleanup.pending() == ([], [])  # it can be undone
+    core.services.conversations.purge()
     bases, _documents = worker.cleanup.pending()
     assert bases == [gone.knowledge_base_id]
     with pytest.raises(NotFound):
@@ -158,6 +166,7 @@ def test_file_for_a_conversation_that_was_deleted_meanwhile_is_refused(
     (document,) = attach(core, worker, conversation, a="One.")
     base_id = document.knowledge_base_id
     core.services.conversations.delete(core.user, conversation)
+    core.services.conversations.purge()
     worker.cleanup.pending()
     monkeypatch.setattr(Attachments, "_base", lambda *_arguments: (base_id, 1))  # read before
     with pytest.raises(NotFound):

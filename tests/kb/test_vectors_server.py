@@ -49,7 +49,7 @@ def store(server: MilvusServer, make_settings: MakeSettings) -> Iterator[VectorS
 
 def row(ordinal: int) -> dict[str, Any]:
     chunk = Chunk(f"{ID.hex}-{ordinal:06d}", ID, ID, ordinal, 0, 9, 1, "", "apple pie", "appl pie")
-    return to_row(chunk, np.zeros(4, np.float32))
+    return to_row(chunk, np.zeros(4, np.float32), None)
 
 
 def params(request: Any) -> Mapping[str, str]:

@@ -77,7 +77,8 @@ def build_answers(services: Services, server: ModelServer) -> Answers:
         services.conversations,
         services.retriever.retrieve,
         services.web_retriever.retrieve,
-        lambda wanted: ChatModel(wanted, server.base_url, "test") if wanted else None,
+        lambda _user, wanted: ChatModel(wanted, server.base_url, "test") if wanted else None,
+        lambda _user, answering: answering,
     )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from kb.models import Mode
+from kb.models import Mode, Scope
 from kb.providers.connection import Purpose
 from kb.providers.store import ProviderDraft
 from tests.fakes.model_server import CHAT, ModelServer
@@ -201,7 +201,7 @@ def test_embedding_model_of_a_provider_is_offered_for_new_knowledge_bases(
     services = without_model.services
     (base,) = services.knowledge_bases.list(without_model.user)
     without_model.ingest(without_model.upload(base))
-    found = services.retriever.retrieve(without_model.user, base.id, "How long is black tea steeped?")
+    found = services.retriever.retrieve(without_model.user, Scope.of(base.id), "How long is black tea steeped?")
     assert found.passages
     assert {request.key for request in other_server.requests} == {KEY}
     visitor.go_to("models")

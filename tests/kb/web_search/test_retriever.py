@@ -22,8 +22,8 @@ from kb.errors import (
 )
 from kb.fetching import Fetcher, PageReader
 from kb.formats import from_json, to_json
-from kb.retrieval import UNKNOWN_LANGUAGE
 from kb.retrieval.reference import References
+from kb.retrieval.search import UNKNOWN_LANGUAGE
 from kb.retrieval.selection import WEIGHTS
 from kb.web_search import WebSearch
 from kb.web_search import retriever as module
