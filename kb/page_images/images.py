@@ -65,9 +65,20 @@ class PageImages:
             self._stop()
 
     def _ask(self, request: dict[str, object]) -> dict[str, str]:
-        """The child's answer, within the time."""
+        """The child's answer, within the time. What crashes one that had drawn other pages gets a new one."""
         if self._rest:
             self._rest.cancel()
+        was_used = self._child is not None
+        answer = self._ask_child(request)
+        if was_used and answer["kind"] == "crashed":
+            answer = self._ask_child(request)
+        if self._child:
+            self._rest = threading.Timer(_IDLE_SECONDS, self.close)
+            self._rest.daemon = True
+            self._rest.start()
+        return answer
+
+    def _ask_child(self, request: dict[str, object]) -> dict[str, str]:
         try:
             if self._child is None or not self._child.is_alive:
                 self._stop()
@@ -76,13 +87,12 @@ class PageImages:
             return {"kind": "failed", "detail": N_("no process can be started")}
         self._child.send(request)
         answer = self._child.receive(self._timeout_seconds)
-        if answer is None or answer["kind"] == "crashed":
+        if answer is None:
             self._stop()
-            slow, crashed = N_("drawing it took too long"), N_("the program that draws it crashed")
-            return {"kind": "failed", "detail": slow if answer is None else crashed}
-        self._rest = threading.Timer(_IDLE_SECONDS, self.close)
-        self._rest.daemon = True
-        self._rest.start()
+            return {"kind": "failed", "detail": N_("drawing it took too long")}
+        if answer["kind"] == "crashed":
+            self._stop()
+            return {"kind": "crashed", "detail": N_("the program that draws it crashed")}
         return answer
 
     def _stop(self) -> None:
