@@ -104,7 +104,9 @@ function inOurWords(shown, words) {
 // --- drafts ---
 
 let conversation; // whose question is in the chat's field; "" for one that is not begun yet
-const known = new WeakSet(); // fields that have got their drafts back
+const touched = new WeakSet(); // fields that somebody has used since they were drawn
+const tries = new WeakMap(); // a field → how often it was given its draft: Streamlit may empty a new one once more
+const MOST_TRIES = 10;
 
 // Another conversation has a draft of its own. One that was begun by sending takes along what was typed meanwhile.
 function followConversation(data) {
@@ -117,26 +119,34 @@ function followConversation(data) {
     keep("chat:", "");
     keep(`chat:${conversation}`, field.value);
   } else {
-    known.add(field);
+    touched.delete(field);
+    tries.delete(field);
     fill(field, drafts()[`chat:${conversation}`] ?? "");
   }
 }
 
-// What stands in a field is its draft; a field that has just been drawn gets it back.
+const FIELDS = { question: "textarea", test_question: "input" };
+
+// What stands in a field that somebody uses is its draft; one that has just been drawn gets it back.
 function keepDrafts() {
   if (conversation === undefined) return;
-  const fields = [
-    [".st-key-question textarea", `chat:${conversation}`],
-    [".st-key-test_question input", "test"],
-  ];
-  for (const [selector, name] of fields) {
-    const field = document.querySelector(selector);
+  for (const [key, tag] of Object.entries(FIELDS)) {
+    const field = document.querySelector(`.st-key-${key} ${tag}`);
+    const name = key === "question" ? `chat:${conversation}` : "test";
     if (!field) continue;
-    if (known.has(field)) keep(name, field.value);
-    else {
-      known.add(field);
-      if (!field.value) fill(field, drafts()[name] ?? "");
+    const count = tries.get(field) ?? 0;
+    if (touched.has(field) || field.value) keep(name, field.value);
+    else if (drafts()[name] && count < MOST_TRIES) {
+      tries.set(field, count + 1);
+      fill(field, drafts()[name]);
     }
+  }
+}
+
+function touch({ target, isTrusted }) {
+  for (const [key, tag] of Object.entries(FIELDS)) {
+    const field = isTrusted && target.closest?.(`.st-key-${key}`)?.querySelector(tag);
+    if (field) touched.add(field);
   }
 }
 
@@ -166,6 +176,7 @@ function drafts() {
   }
 }
 
+for (const kind of ["keydown", "pointerdown", "input"]) document.addEventListener(kind, touch, true);
 document.addEventListener("input", keepDrafts);
 
 function pass() {

@@ -40,6 +40,7 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
             "Main menu": N_("Menu"),
         },
     ),
+    (".st-key-new_conversation [aria-label]", "aria-label", {"Shortcut {keys}": N_("Shortcut {keys}")}),
     (
         "[data-testid=stMainMenuPopover]",
         "",
