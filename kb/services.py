@@ -93,6 +93,7 @@ class Services:
         self.page_reader.close()
         self.chat_models.close()
         self.retriever.close()
+        self.embeddings.close()
         self.vectors.close()
         self.redis.close()
         self.database.close()

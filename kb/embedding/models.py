@@ -104,6 +104,16 @@ class EmbeddingModels:
             self._of_providers[name] = connection, built
             return built
 
+    def close(self) -> None:
+        """Close the connections of remote models, which can be used afterwards."""
+        from kb.embedding.openai import OpenAIModel
+
+        with self._lock:
+            built = [*self._built.values(), *(model for _, model in self._of_providers.values())]
+        for model in built:
+            if isinstance(model, OpenAIModel):
+                model.close()
+
     def status(self, name: str) -> ModelStatus | None:
         """How far a built-in model is, in whichever process fetches it; None for other models."""
         builtin = BUILTIN_MODELS.get(name)
