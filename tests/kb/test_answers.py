@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from structlog.testing import capture_logs
 
 from kb import redis as kb_redis
 from kb.answer_stream import Update
-from kb.answering import Question
+from kb.answering import Event, ModelChosen, PassagesFound, Question
 from kb.answers import Answers, FindModel, _Running, _Text
 from kb.completions import Reasoning, TextPiece, TextWasReasoning
 from kb.conversations import Conversations, Streaming
@@ -250,6 +250,72 @@ def test_running_answer_is_not_started_twice(chat: Chat) -> None:
         chat.answers.start(chat.core.user, message_id, "fake")
     assert chat.finished(message_id).model == "slow"
     assert len(chat.server.requests) == 1
+
+
+# --- in context ------------------------------------------------------------------------------------------------
+
+
+def ask_on(chat: Chat, before: Message, question: str, model: str = "fake", **options: bool) -> Message:
+    """The answer to a question that follows another answer."""
+    message = chat.core.services.conversations.ask(chat.core.user, before.conversation_id, question)
+    chat.answers.start(chat.core.user, message.id, model, **options)
+    return chat.finished(message.id)
+
+
+def test_follow_up_is_searched_for_as_it_is_meant(chat: Chat, fruit: UUID) -> None:
+    first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
+    asked = len(chat.server.requests)
+    with patch("kb.followups.read_rewrite", lambda _reply, _question: "How does the tree of a pear grow?"):
+        second = ask_on(chat, first, "And its tree?")
+    rewriting, answering = chat.server.requests[asked:]
+    assert "Last question: And its tree?" in rewriting.body["messages"][-1]["content"]
+    assert "What colour is a pear?" in rewriting.body["messages"][-1]["content"]
+    assert second.searched_for == "How does the tree of a pear grow?"
+    assert second.retrieval
+    assert second.retrieval.question == second.searched_for
+    assert answering.body["messages"][-1]["content"] == "And its tree?"  # the model answers what the user asked
+    assert chat.answers.read(chat.core.user, chat.run(second.id)).searched_for == second.searched_for
+
+
+def test_follow_up_in_the_users_own_words(chat: Chat, fruit: UUID) -> None:
+    first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
+    asked = len(chat.server.requests)
+    second = ask_on(chat, first, "And its tree?", in_own_words=True)
+    assert len(chat.server.requests) <= asked + 1
+    assert second.searched_for == ""
+    assert second.retrieval
+    assert second.retrieval.question == "And its tree?"
+
+
+def test_follow_up_without_a_model_is_searched_for_with_the_question_before(chat: Chat, fruit: UUID) -> None:
+    first = chat.finished(chat.start("What colour is a pear?", "", Mode.KNOWLEDGE, fruit))
+    second = ask_on(chat, first, "And its tree?", "")
+    assert second.searched_for == "What colour is a pear? And its tree?"
+
+
+def test_thanks_reach_the_model_without_a_search(chat: Chat, fruit: UUID) -> None:
+    first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
+    with patch.object(Retriever, "retrieve", side_effect=AssertionError):
+        second = ask_on(chat, first, "Thanks!")
+    assert (second.state, second.retrieval) == (MessageState.DONE, None)
+    told = [message["content"] for message in chat.server.requests[-1].body["messages"]]
+    assert told[1:] == ["What colour is a pear?", first.content, "Thanks!"]
+
+
+def test_what_passages_do_not_support_is_noted(chat: Chat, fruit: UUID) -> None:
+    begun = chat.ask("What colour is a pear?", Mode.KNOWLEDGE, fruit)
+
+    async def answer(*_arguments: object) -> AsyncIterator[Event]:
+        yield PassagesFound(chat.core.services.retriever.retrieve(chat.core.user, Scope.of(fruit), "pear"))
+        yield ModelChosen(ChatModel("fake", "http://127.0.0.1:1/v1", "test"))
+        yield TextPiece("A pear is green [1]. It weighs 340 g [1].")
+
+    with patch("kb.answers.answer", answer):
+        chat.answers.start(chat.core.user, begun.id, "fake")
+        found = chat.finished(begun.id)
+    (sentence,) = found.unsupported
+    assert "340" in sentence.sentence
+    assert any("340" in missing for missing in sentence.missing)
 
 
 # --- stop ------------------------------------------------------------------------------------------------------
