@@ -380,7 +380,9 @@ def test_late_writes_of_a_suspended_worker_are_removed(
     version_id = document.latest.id
     upsert = VectorStore.upsert
 
-    def wake_up_late(store: VectorStore, collection: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+    def wake_up_late(
+        store: VectorStore, collection: str, chunks: Sequence[Chunk], vectors: Vectors, partition: UUID | None
+    ) -> None:
         core.services.documents.cancel(core.user, document.id)
         set_version(core, version_id, lease_until=now() - timedelta(seconds=1))
         assert successor.claims.expire() == 1

@@ -196,6 +196,7 @@ def test_all_of_the_chosen_documents_is_found_beside_many_nearer_chunks(store: V
     chunks = [chunk(few, n, "pear", document) for n, document in enumerate((far, far, other))]
     store.upsert(collection, chunks, vectors((0.0, 1.0), (-0.1, 1.0), (-0.2, 1.0)))
     store.flush(collection)
+    assert (store.count(collection, crowd), store.count(collection, few)) == (600, 3)  # a server's searches lag behind
     index, question = IndexSettings(), vectors((1.0, 0.0))[0]
     for chosen in ([far, other], [far, *(uuid4() for _ in range(2_100)), other]):
         dense = store.search_dense(collection, index, question, 50, 64, Within(chosen))
@@ -221,13 +222,13 @@ def test_knowledge_bases_that_share_a_collection_see_their_own_part_only(store: 
             store.upsert("shared", chunks, some_vectors(3), each.partition)
     for _ in range(2):
         for each in (mine, others):
+            assert store.count("shared", versions[each.id]) == store.count_first("shared", versions[each.id], 3) == 3
             within = Within(partition=each.partition)
             dense = store.search_dense("shared", each.index, some_vectors(1)[0], 10, 64, within)
             assert [hit.chunk.id for hit in dense] == [f"{versions[each.id].hex}-{n:06d}" for n in range(3)]
             if store.server.has_bm25:
                 lexical_hits = store.search_lexical("shared", "pear", 10, within)
                 assert {hit.chunk.version_id for hit in lexical_hits} == {versions[each.id]}
-            assert store.count("shared", versions[each.id]) == store.count_first("shared", versions[each.id], 3) == 3
         store.flush("shared")
     one = dense[0].chunk
     chosen = Within([one.document_id], others.partition)

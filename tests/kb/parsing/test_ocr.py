@@ -185,7 +185,7 @@ def test_what_is_no_whole_picture_is_refused(tmp_path: Path, name: str, content:
 
 
 def test_huge_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kb.parsing.images.picture._MAX_DECODED_PIXELS", 1000)
+    monkeypatch.setattr("kb.parsing.images.picture.MAX_DECODED_PIXELS", 1000)
     with pytest.raises(FileTooLarge):
         parse_file(samples.write(tmp_path, "a.png", picture("PNG")), "a.png")
 
