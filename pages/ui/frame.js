@@ -3,7 +3,7 @@
 
 const PHONE = "(max-width: 768px)"; // Streamlit's own breakpoint: below it, the sidebar covers the page
 const PAUSE_MS = 100; // between two passes over the page while it changes
-const CLOSED_BY_ESC = "[role=dialog], [role=listbox], [role=menu], [data-testid=stMainMenuPopover], .zw-act details[open]";
+const CLOSED_BY_ESC = "[role=dialog], [role=listbox], [role=menu]:not([popover]), [popover]:popover-open, [data-testid=stMainMenuPopover], .zw-act details[open]";
 
 const DRAFTS = "zhiwen-drafts"; // in the browser's storage: F5, another page and a new tab find them there
 const MOST_DRAFTS = 30;

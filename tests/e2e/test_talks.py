@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from playwright.sync_api import Locator, expect
 
 from tests.e2e.conftest import Desk
-from tests.e2e.screen import OpenScreen, Screen
+from tests.e2e.screen import SECONDS, OpenScreen, Screen
 
 OPEN = re.compile("conversation=")
 
@@ -90,7 +91,11 @@ def test_search_in_the_sidebar(open_screen: OpenScreen, desk: Desk) -> None:
 def test_alt_n_begins_a_conversation(open_screen: OpenScreen, desk: Desk) -> None:
     screen = open_screen(desk.store_conversation(("Why?", "Because.")))
     expect(screen.messages).to_have_count(2)
-    screen.page.keyboard.press("Alt+n")
+    for _ in range(20):  # a page that has just been painted does not listen for keys yet
+        screen.page.keyboard.press("Alt+n")
+        with suppress(AssertionError):
+            expect(screen.messages).to_have_count(0, timeout=SECONDS)
+            break
     expect(screen.messages).to_have_count(0)
     expect(screen.page).not_to_have_url(OPEN)
 

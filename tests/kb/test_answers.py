@@ -255,10 +255,10 @@ def test_running_answer_is_not_started_twice(chat: Chat) -> None:
 # --- in context ------------------------------------------------------------------------------------------------
 
 
-def ask_on(chat: Chat, before: Message, question: str, model: str = "fake", **options: bool) -> Message:
+def ask_on(chat: Chat, before: Message, question: str, model: str = "fake", in_own_words: bool = False) -> Message:
     """The answer to a question that follows another answer."""
     message = chat.core.services.conversations.ask(chat.core.user, before.conversation_id, question)
-    chat.answers.start(chat.core.user, message.id, model, **options)
+    chat.answers.start(chat.core.user, message.id, model, in_own_words=in_own_words)
     return chat.finished(message.id)
 
 
