@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from playwright.sync_api import ConsoleMessage, FilePayload, Locator, Page, Request, expect
@@ -70,9 +71,14 @@ class Screen:
         self.settle()
 
     def choose(self, key: str, label: str) -> None:
-        """Choose an option of a select box."""
-        self.key(key).get_by_role("combobox").click()
-        self.page.get_by_role("option", name=label, exact=True).click()
+        """Choose an option of a select box. Its list closes if the page draws the box anew meanwhile: open it again."""
+        option = self.page.get_by_role("option", name=label, exact=True)
+        for _ in range(5):
+            self.key(key).get_by_role("combobox").click()
+            with suppress(AssertionError):
+                expect(option).to_be_visible(timeout=3 * SECONDS)
+                break
+        option.click()
         self.settle()
 
     def switch_mode(self, label: str) -> None:
