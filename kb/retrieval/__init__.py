@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from uuid import UUID
 
 from kb import lexical
@@ -19,9 +18,10 @@ from kb.library import Documents, KnowledgeBases
 from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Scope, Trace
 from kb.retrieval.corpora import Corpus, find_corpora
 from kb.retrieval.overviews import Overview, Overviews
-from kb.retrieval.ranking import build_contexts, merge_identical, merge_indexes, neighbour_ids
+from kb.retrieval.ranking import build_contexts, merge_indexes, neighbour_ids
 from kb.retrieval.reference import References
 from kb.retrieval.search import AskedQuestion, IndexSearcher, Search
+from kb.retrieval.selection import choose
 from kb.retrieval.steps import Steps
 from kb.vectors import VectorStore
 
@@ -47,15 +47,14 @@ class Retriever:
         documents: Documents,
         vectors: VectorStore,
         embeddings: EmbeddingModels,
-        models: Path,
+        references: References,
     ) -> None:
-        """`models` is the folder of the built-in models."""
         self._knowledge_bases = knowledge_bases
         self._documents = documents
         self._vectors = vectors
         self._overviews = Overviews(documents, vectors)
         self._embeddings = embeddings
-        self._references = References(models)
+        self._references = references
         # Two pools: a search of an index waits for its routes, which must not queue behind other such searches.
         self._indexes = ThreadPoolExecutor(16, thread_name_prefix="retrieval-index")
         self._routes = ThreadPoolExecutor(16, thread_name_prefix="retrieval")
@@ -159,13 +158,7 @@ class Retriever:
             with run.steps.take("merge") as note:
                 passages = merge_indexes(found)
                 note.remaining = len(passages)
-        with run.steps.take("distinct") as note:
-            passages = merge_identical(passages)
-            note.remaining = len(passages)
-        with run.steps.take("top_k") as note:
-            chosen = [replace(passage, rank=rank) for rank, passage in enumerate(passages[: run.profile.top_k], 1)]
-            note.remaining = len(chosen)
-        return chosen
+        return choose(passages, run.profile, run.steps)
 
     def _tell_partly_read(self, run: _Run) -> None:
         """What was asked for may stand where a file could not be read."""

@@ -15,9 +15,10 @@ from kb.errors import N_
 from kb.library import Documents
 from kb.models import Passage, RetrievalProfile, Route
 from kb.retrieval.corpora import Corpus
-from kb.retrieval.ranking import Candidate, count_distinct, first_distinct, fuse, gate_lexical
+from kb.retrieval.ranking import count_distinct, first_distinct
 from kb.retrieval.reference import Reference, References
-from kb.retrieval.relevance import Cosines, Relevance
+from kb.retrieval.relevance import Cosines
+from kb.retrieval.selection import Ranked, above_threshold, rank
 from kb.retrieval.steps import Steps
 from kb.vectors import Hit, VectorStore
 
@@ -28,11 +29,6 @@ MOST_CANDIDATES = 2_000
 UNKNOWN_LANGUAGE = N_("left out: the embedding model does not know the question's language")
 NO_BM25 = N_("left out: this Milvus server has no BM25 (it came with 2.5)")
 WEIGHT_ZERO = N_("left out: its weight is 0")
-WEIGHTS = N_("dense {dense}, lexical {lexical}")
-LEXICAL_LOWERED = N_(
-    "lexical weight lowered from {before} to {lexical}, dense weight raised to {dense}: "
-    "no lexical hit holds more than {coverage} of the question"
-)
 
 
 class AskedQuestion:
@@ -64,13 +60,9 @@ class Search:
     is_foreign: bool = False  # in a language that the model does not know
     weights: dict[Route, float] = field(default_factory=dict)
     left_out: dict[Route, str] = field(default_factory=dict)
-    relevance: Relevance = field(init=False)
     vector: Vectors | None = None
     reference: Reference | None = None
     names: dict[UUID, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.relevance = Relevance(self.question.text)
 
 
 class IndexSearcher:
@@ -90,12 +82,10 @@ class IndexSearcher:
         """
         search.weights = self._weights(search)
         routes = self._find_live(search)
-        candidates = self._fuse(search, routes)
-        with search.steps.take("threshold") as note:
-            passages = [_passage(search, candidate) for candidate in candidates]
-            passages = [passage for passage in passages if passage.relevance >= search.profile.threshold]
-            note.remaining = len(passages)
-        return passages
+        ranked = self._rank(search, routes)
+        label = search.corpus.label
+        found = [ranked.passage(each, search.names[each.chunk.version_id], label) for each in ranked.candidates]
+        return above_threshold(found, search.profile, search.steps)
 
     # --- both routes ---
 
@@ -182,34 +172,8 @@ class IndexSearcher:
 
     # --- the ranking ---
 
-    def _fuse(self, search: Search, routes: Mapping[Route, Sequence[Hit]]) -> list[Candidate]:
-        """The candidates of both routes, the best first, by weights that fit how well each route did."""
+    def _rank(self, search: Search, routes: Mapping[Route, Sequence[Hit]]) -> Ranked:
         cosines = None
         if search.vector is not None and search.reference and not search.is_foreign:
             cosines = Cosines(search.vector, search.reference, routes[Route.DENSE])
-            search.relevance = Relevance(search.question.text, cosines)
-        if all(search.weights.values()):
-            with search.steps.take("gate") as note:
-                covered = max((search.relevance.coverage(hit.chunk) for hit in routes[Route.LEXICAL]), default=0.0)
-                before, search.weights = search.weights, gate_lexical(search.weights, covered)
-                note.text = WEIGHTS if search.weights == before else LEXICAL_LOWERED
-                note.values = {route.value: f"{weight:.2f}" for route, weight in search.weights.items()}
-                note.values |= {"before": f"{before[Route.LEXICAL]:.2f}", "coverage": f"{covered:.0%}"}
-        with search.steps.take("fuse") as note:
-            candidates = fuse(routes, search.weights, cosines.above if cosines else None)
-            note.remaining = len(candidates)
-        return candidates
-
-
-def _passage(search: Search, candidate: Candidate) -> Passage:
-    chunk, dense = candidate.chunk, candidate.dense
-    return Passage(
-        chunk=chunk,
-        document_name=search.names[chunk.version_id],
-        fused=candidate.fused,
-        overlap=search.relevance.overlap(chunk),
-        relevance=search.relevance.of(chunk, dense.score if dense else None),
-        dense=dense,
-        lexical=candidate.lexical,
-        knowledge_base=search.corpus.label,
-    )
+        return rank(search.question.text, routes, search.weights, cosines, search.steps)

@@ -27,7 +27,7 @@ class Ranked:
     candidates: Sequence[Candidate]
     relevance: Relevance
 
-    def passage(self, candidate: Candidate, document_name: str) -> Passage:
+    def passage(self, candidate: Candidate, document_name: str, knowledge_base: str = "") -> Passage:
         """The candidate with its scores; it has no rank yet."""
         chunk, dense = candidate.chunk, candidate.dense
         return Passage(
@@ -38,6 +38,7 @@ class Ranked:
             relevance=self.relevance.of(chunk, dense.score if dense else None),
             dense=dense,
             lexical=candidate.lexical,
+            knowledge_base=knowledge_base,
         )
 
 
@@ -63,16 +64,21 @@ def rank(
     return Ranked(candidates, relevance)
 
 
-def select(passages: Iterable[Passage], profile: RetrievalProfile, steps: Steps, most_of_one: int = 0) -> list[Passage]:
-    """The best passages: above the threshold, one for each distinct text, and the first `top_k`, with their ranks.
-
-    At most `most_of_one` come from one document; 0 is any number.
-    """
+def above_threshold(passages: Iterable[Passage], profile: RetrievalProfile, steps: Steps) -> list[Passage]:
+    """The passages whose relevance reaches the threshold."""
     with steps.take("threshold") as note:
         kept = [passage for passage in passages if passage.relevance >= profile.threshold]
         note.remaining = len(kept)
+    return kept
+
+
+def choose(passages: Iterable[Passage], profile: RetrievalProfile, steps: Steps, most_of_one: int = 0) -> list[Passage]:
+    """The best passages, one for each distinct text, with their ranks.
+
+    At most `most_of_one` come from one document; 0 is any number.
+    """
     with steps.take("distinct") as note:
-        kept = merge_identical(kept)
+        kept = merge_identical(passages)
         note.remaining = len(kept)
     if most_of_one:
         with steps.take("spread") as note:

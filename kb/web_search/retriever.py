@@ -22,7 +22,7 @@ from kb.retrieval.ranking import build_contexts
 from kb.retrieval.reference import References
 from kb.retrieval.relevance import Cosines
 from kb.retrieval.search import FOREIGN_SHARE, UNKNOWN_LANGUAGE
-from kb.retrieval.selection import rank, select
+from kb.retrieval.selection import above_threshold, choose, rank
 from kb.retrieval.steps import Steps
 from kb.vectors import Hit
 from kb.web_search import SearchEngine, WebResult, WebSearch
@@ -132,7 +132,8 @@ class WebRetriever:
         routes = {Route.DENSE: dense, Route.LEXICAL: hits[: run.profile.candidates]}
         ranked = rank(run.question, routes, self._weights(run), cosines, run.steps)
         found = [ranked.passage(each, run.page_of(each.chunk).title) for each in ranked.candidates]
-        passages = select(found, run.profile, run.steps, MOST_OF_ONE_PAGE)
+        relevant = above_threshold(found, run.profile, run.steps)
+        passages = choose(relevant, run.profile, run.steps, MOST_OF_ONE_PAGE)
         with run.steps.take("budget") as note:
             around = {chunk.id: chunk for chunk in run.chunks}
             contexts = build_contexts(passages, around, run.profile.neighbours, run.profile.context_tokens)

@@ -21,7 +21,9 @@ from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Scope, Step
 from kb.notes import Note, NoteKind, Notes
 from kb.retrieval import NO_LETTERS, PARTLY_READ, PARTLY_READ_AND_MORE, Retriever
 from kb.retrieval.langchain import KnowledgeBaseRetriever
-from kb.retrieval.search import LEXICAL_LOWERED, NO_BM25, UNKNOWN_LANGUAGE, WEIGHT_ZERO, WEIGHTS
+from kb.retrieval.reference import References
+from kb.retrieval.search import NO_BM25, UNKNOWN_LANGUAGE, WEIGHT_ZERO
+from kb.retrieval.selection import LEXICAL_LOWERED, WEIGHTS
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings, open_core
@@ -305,7 +307,8 @@ def test_unavailable_milvus_raises_instead_of_finding_nothing(
 ) -> None:
     store = VectorStore(make_settings(milvus_uri=f"http://127.0.0.1:{free_port()}"))
     services = core.services
-    retriever = Retriever(services.knowledge_bases, services.documents, store, services.embeddings, tmp_path)
+    references = References(tmp_path)
+    retriever = Retriever(services.knowledge_bases, services.documents, store, services.embeddings, references)
     with pytest.raises(MilvusUnavailable):
         retriever.retrieve(core.user, Scope((fruit.id,)), "apple")
     retriever.close()
