@@ -131,6 +131,8 @@ class _Running:
             self.searched_for = begun.searched_for
 
     def take(self, event: Event) -> None:
+        if self.model and not self.first_token_ms and isinstance(event, TextPiece | Reasoning):
+            self.first_token_ms = self.elapsed_ms
         match event:
             case QuestionRewritten():
                 self.searched_for = event.question
@@ -140,9 +142,6 @@ class _Running:
                 self.progress = event.progress
             case ModelChosen():
                 self.model = event.model
-            case TextPiece() | Reasoning() if self.model and not self.first_token_ms:
-                self.first_token_ms = self.elapsed_ms
-        match event:
             case TextPiece():
                 self.text.add(event.text)
             case Reasoning():
@@ -161,15 +160,7 @@ class _Running:
 
     def parts(self) -> list[Part]:
         """What the message is to hold, now that the answer has ended."""
-        parts: list[Part] = []
-        if self.reasoning.whole:
-            parts.append(ReasoningPart(self.reasoning.whole))
-        if self.text.whole:
-            parts.append(TextPart(self.text.whole))
-        if self.searched_for:
-            parts.append(SearchedForPart(self.searched_for))
-        if self.retrieval:
-            parts += given_from(self.retrieval)
+        parts = _said(self.reasoning.whole, self.text.whole, self.searched_for, self.retrieval)
         if self.unsupported:
             parts.append(SupportPart(self.unsupported))
         if self.model:
@@ -198,6 +189,15 @@ class _Running:
         if self.text.unsent:
             fields["text"] = self.text.unsent
         return fields
+
+
+def _said(reasoning: str, text: str, searched_for: str, found: Retrieval | WebRetrieval | None) -> list[Part]:
+    """The parts that have arrived of an answer, however it ends."""
+    parts: list[Part] = [ReasoningPart(reasoning)] if reasoning else []
+    parts += [TextPart(text)] if text else []
+    parts += [SearchedForPart(searched_for)] if searched_for else []
+    parts += given_from(found) if found else []
+    return parts
 
 
 def _unsupported(running: _Running) -> tuple[Unsupported, ...]:
@@ -532,11 +532,7 @@ class Answers:
     async def _close_dead(self, dead: Streaming) -> None:
         """Save what had arrived, and tell the pages that follow the stream."""
         arrived = await self._in_sql_thread(self._streams.read, dead.run_id)
-        parts: list[Part] = [ReasoningPart(arrived.reasoning)] if arrived.reasoning else []
-        parts += [TextPart(arrived.text)] if arrived.text else []
-        parts += [SearchedForPart(arrived.searched_for)] if arrived.searched_for else []
-        found = arrived.retrieval or arrived.web
-        parts += given_from(found) if found else []
+        parts = _said(arrived.reasoning, arrived.text, arrived.searched_for, arrived.retrieval or arrived.web)
         interrupted = MessageState.INTERRUPTED
         finish = partial(self._conversations.finish, dead.user_id, dead.message_id, interrupted, parts or None)
         with suppress(NotFound):  # deleted meanwhile
