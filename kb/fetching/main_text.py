@@ -5,6 +5,7 @@ from __future__ import annotations
 from kb.models import ParsedDocument
 from kb.parsing.builder import TextBuilder, joined
 from kb.parsing.web.html import add_page, decode_page
+from kb.parsing.web.html_body import with_body
 
 
 def main_text(data: bytes, media_type: str, charset: str = "") -> ParsedDocument:
@@ -14,7 +15,10 @@ def main_text(data: bytes, media_type: str, charset: str = "") -> ParsedDocument
     any exception, and take seconds for a page of a megabyte: `PageReader` runs this where it does no harm.
     """
     text = decode_page(data, charset)
-    return _plain(text) if media_type == "text/plain" else _main_part(text) or _read(text)
+    if media_type == "text/plain":
+        return _plain(text)
+    page = with_body(text)
+    return _main_part(page) or _read(page)
 
 
 def _main_part(text: str) -> ParsedDocument | None:

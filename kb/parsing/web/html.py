@@ -18,6 +18,7 @@ from kb.parsing.decoding import decode
 from kb.parsing.inline import LOWERED, NOTE_MARK, RAISED, Run, join_runs
 from kb.parsing.tables import table_lines
 from kb.parsing.tables.rows import join_cells
+from kb.parsing.web.html_body import with_body
 from kb.parsing.web.html_formulas import formula_text, has_typeset_twin
 from kb.parsing.web.html_gaps import are_apart
 from kb.parsing.web.html_lists import item_number
@@ -73,7 +74,7 @@ def add_page(builder: TextBuilder, page: str, titles: Sequence[PlacedTitle] = ()
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
-        soup = BeautifulSoup(_with_character_data(page), "lxml")
+        soup = BeautifulSoup(with_body(_with_character_data(page)), "lxml")
     builder.title = builder.title or (soup.title.get_text() if soup.title else "")
     _place_titles(soup, titles)
     before = builder.length

@@ -88,6 +88,13 @@ def test_short_page_keeps_its_text() -> None:
     assert "Telefon 555" in _read("<title>Kontakt</title><div>Telefon 555</div>").text
 
 
+def test_page_that_leaves_out_its_body_is_read() -> None:
+    text = "Refunds take thirty days from the day on which the goods arrive. " * 3
+    page = f"<title>Refunds</title><nav>Menu</nav><article><p>{text}</p></article><footer>Imprint</footer>"
+    document = main_text(page.encode(), "text/html")
+    assert (document.title, document.text) == ("Refunds", text.strip())
+
+
 def test_plain_text_is_kept_verbatim() -> None:
     document = _read("Refunds <b>\n\n  thirty days\n", media_type="text/plain")
     assert document.text == "Refunds <b>\n\n  thirty days"

@@ -48,6 +48,37 @@ def test_elements_show_what_people_see(page: str, lines: list[str], tmp_path: Pa
     assert read(tmp_path, page) == lines
 
 
+XHTML = "http://www.w3.org/1999/xhtml"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<title>T</title><article><p>a</p><p>b</p></article>",
+        "<html><head><meta charset=utf-8><title>T</title></head><!-- x --><main><p>a</p><p>b</p></main></html>",
+        "<!DOCTYPE html><html lang='en'><head><title>T</title><section>a</section></head><body><p>b</p></body></html>",
+        "<title>T</title><script>if (1 > 0) {}</script><style>a > b {}</style><my-app><p>a</p><p>b</p></my-app>",
+        "<head><noscript><link rel=x></noscript><title>T</title></head>a<p>b</p>",
+        "<link title='<body>' href=x><title>T</title><figure><img alt=a><figcaption>b</figcaption></figure>",
+        "<head><title>T</title></head><body></body><article><p>a</p><p>b</p></article>",
+        "<title>T<article><p>a</p><p>b</p></article>",
+        "<title>T</title><frameset><frame src=x><noframes><body><p>a</p><p>b</p></body></noframes></frameset>",
+        "<title>T</title><frameset><frame src=x><noframes><article>a<p>b</p></article></noframes></frameset>",
+        f'<?xml version="1.0"?><html xmlns="{XHTML}"><head><title>T</title></head><section>a <p>b</p></section></html>',
+        f'<html xmlns="{XHTML}"><title>T</title><script src="x"/><article><p>a</p><p>b</p></article></html>',
+        f'<h:html xmlns:h="{XHTML}"><h:head><h:title>T</h:title></h:head><h:p>a</h:p><h:p>b</h:p></h:html>',
+    ],
+)
+def test_text_is_read_wherever_the_body_begins(page: str, tmp_path: Path) -> None:
+    document = parse_file(samples.write(tmp_path, "page", page), "a.html")
+    assert (document.title, document.text.split()) == ("T", ["a", "b"])
+
+
+@pytest.mark.parametrize("page", ["<li>a<li>b", "<tr><td>a</td></tr><tr><td>b</td></tr>", "<my-a>a</my-a> b", "a<p>b"])
+def test_fragment_is_read(page: str, tmp_path: Path) -> None:
+    assert " ".join(read(tmp_path, page)) == "a b"
+
+
 @pytest.mark.parametrize(
     ("page", "lines"),
     [
