@@ -11,20 +11,18 @@ from kb.conversations import CONVERSATION
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
 from kb.messages import Message
-from kb.models import Conversation, KnowledgeBase, MessageState, Mode, Role, User
+from kb.models import Conversation, KnowledgeBase, Mode, Role, User
 from kb.suggestions import suggest
-from pages.ui.chat_sidebar import chosen_model, connect_help, draw_sidebar, has_model, mode_names
-from pages.ui.feedback import CHOICE, TAIL, live_fragment, redraw, redraw_parts, show_error
+from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
+from pages.ui.composer import ask_or_keep, draw_composer, draw_refused
+from pages.ui.feedback import TAIL, live_fragment, redraw, show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice
 from pages.ui.resources import current_user, services
-from pages.ui.running import start_answer
-from pages.ui.state import Refused, forget_id, query_id, settle_choices, state
+from pages.ui.state import forget_id, query_id, settle_choices, state
 
 MORE_MESSAGES = 20
 REST_SECONDS = 0.7
-QUESTION_KEY = "question"
-ASK_REFUSED_KEY = "ask_refused"
 
 
 def main() -> None:
@@ -45,9 +43,7 @@ def main() -> None:
         return
     if not messages:
         draw_welcome(knowledge_bases)
-    draw_refused()
-    draw_choice(knowledge_bases)
-    draw_question(messages, knowledge_bases)
+    draw_composer(messages, knowledge_bases)
     # A note and a refused question stand below the conversation's end; only a run of the whole page takes them away.
     state().has_parts = bool(messages and knowledge_bases) and not has_note and not state().refused
 
@@ -199,99 +195,7 @@ def draw_suggestions(base: KnowledgeBase) -> None:
     questions = [_(suggestion.template).format(name=suggestion.name) for suggestion in found]
     with st.container(key="suggestions", horizontal=True, horizontal_alignment="center"):
         for index, question in enumerate(questions, 1):
-            st.button(escape(question), key=f"suggestion-{index}", on_click=_ask, args=(question,))
-
-
-def draw_choice(knowledge_bases: list[KnowledgeBase]) -> None:
-    """Say above the input field where a question goes, for when the sidebar is closed (style.css); a click opens it."""
-
-    @live_fragment(key=CHOICE)
-    def draw() -> None:
-        current = state()
-        chosen = [mode_names()[current.mode]]
-        if current.mode.uses_documents:
-            chosen += [base.name for base in knowledge_bases if base.id == current.knowledge_base_id]
-        st.button(escape(" · ".join(chosen)), key="choice", type="tertiary", icon=":material/tune:", wrap=False)
-
-    with st.bottom:
-        draw()
-
-
-def draw_question(messages: Sequence[Message], knowledge_bases: list[KnowledgeBase]) -> None:
-    """Draw the input field. It is no part of a fragment: there, Streamlit would not scroll to what is new."""
-    running = any(message.state is MessageState.STREAMING for message in messages)
-    lacks_base = state().mode.uses_documents and not knowledge_bases
-    placeholder = _("The answer is being written…") if running else _("Your question")
-    if lacks_base:
-        placeholder = _("Create a knowledge base first")
-    # The callback asks before the page is drawn; otherwise each question would draw the page twice.
-    st.chat_input(placeholder, key=QUESTION_KEY, disabled=running or lacks_base, on_submit=_ask_written)
-
-
-def draw_refused() -> None:
-    """Show a refused question with its reason, so that its text is not lost."""
-    if refused := state().refused:
-        show_error(refused.reason)
-        st.text(refused.question)
-        if _may_try_again(refused):
-            st.button(_("Try again"), key=ASK_REFUSED_KEY, icon=":material/refresh:", on_click=_ask_refused)
-
-
-def _may_try_again(refused: Refused) -> bool:
-    """Whether a retry would go to the mode and knowledge base that the question was meant for."""
-    current = state()
-    is_same_base = not current.mode.uses_documents or current.knowledge_base_id == refused.knowledge_base_id
-    return current.mode is refused.mode and is_same_base
-
-
-# --- asking, in callbacks ---
-
-
-def _ask_written() -> None:
-    question = st.session_state[QUESTION_KEY]
-    if question and question.strip():
-        _ask(question.strip())
-        redraw_parts()
-
-
-def _ask_refused() -> None:
-    refused = state().refused
-    if refused and _may_try_again(refused):
-        _ask(refused.question)
-
-
-def _ask(question: str) -> None:
-    """Ask, or keep the question with the reason for the refusal."""
-    current = state()
-    try:
-        ask(current_user(), question)
-    except KbError as error:
-        # A question whose knowledge base was deleted must not go to another one.
-        base_id = None if isinstance(error, NotFound) else current.knowledge_base_id
-        current.refused = Refused(question, error, current.mode, base_id)
-        current.has_parts = False
-    else:
-        current.refused = None
-
-
-def ask(user: User, question: str) -> None:
-    """Add the question to the open conversation, or to a new one, and start its answer."""
-    current = state()
-    scope = current.scope
-    conversations = services().conversations
-    for knowledge_base_id in scope.knowledge_base_ids:
-        services().knowledge_bases.get(user.id, knowledge_base_id)  # raises `NotFound` if it was deleted
-    if current.conversation_id is None:
-        conversation = conversations.create(user.id, question, current.mode, scope)
-        current.conversation_id = current.begun = conversation.id
-        if current.switched:
-            conversations.note_choice(user.id, conversation.id)
-            current.switched = False
-    else:
-        conversations.choose(user.id, current.conversation_id, current.mode, scope)
-    message = conversations.ask(user.id, current.conversation_id, question)
-    st.query_params["conversation"] = str(current.conversation_id)
-    start_answer(user.id, message, chosen_model())
+            st.button(escape(question), key=f"suggestion-{index}", on_click=ask_or_keep, args=(question,))
 
 
 main()

@@ -40,7 +40,7 @@ function closeSidebar() {
   sidebar?.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
 }
 
-// The line above the input field names what the sidebar's choices are (chat.py).
+// The line above the input field names what the sidebar's choices are (composer.py).
 document.addEventListener("click", (event) => {
   if (event.target.closest(".st-key-choice button")) {
     document.querySelector('[data-testid="stExpandSidebarButton"]')?.click();
