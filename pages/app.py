@@ -59,7 +59,7 @@ def draw_language() -> None:
     """
     codes = list(LANGUAGES)
     st.sidebar.selectbox(
-        "Language · 语言",
+        "Language · 语言 · 語言",
         codes,
         index=codes.index(browser_language()),
         format_func=LANGUAGES.__getitem__,

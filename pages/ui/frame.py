@@ -21,7 +21,7 @@ PAGES = {
     "history": ("history.py", N_("History"), ":material/history:"),
     "system": ("system.py", N_("System"), ":material/monitor_heart:"),
 }
-HTML_LANGUAGES = {"en": "en", "zh_CN": "zh-CN"}
+HTML_LANGUAGES = {"en": "en", "zh_CN": "zh-Hans", "zh_TW": "zh-Hant"}
 
 _LOST = N_("Zhiwen is not responding. This page reconnects automatically; if Zhiwen was stopped, start it again.")
 # Streamlit writes these in English only, and offers no way to translate them. CSS selector, attribute (empty: the text

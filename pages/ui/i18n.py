@@ -21,8 +21,9 @@ from babel.numbers import format_decimal
 from kb.errors import N_, KbError, fill
 
 LOCALES = Path(__file__).parents[2] / "locales"
-LANGUAGES = {"en": "English", "zh_CN": "简体中文"}
+LANGUAGES = {"en": "English", "zh_CN": "简体中文", "zh_TW": "繁體中文"}
 LANGUAGE_KEY = "language"
+_TRADITIONAL = {"hant", "tw", "hk", "mo"}  # parts of a language tag such as zh-HK
 _SLIDES = {".pptx", ".pptm", ".ppsx", ".ppt", ".odp"}
 _WORKBOOKS = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
 
@@ -35,14 +36,20 @@ def language() -> str:
 
 def browser_language() -> str:
     """The language code that the browser asks for."""
-    return "zh_CN" if (st.context.locale or "").lower().startswith("zh") else "en"
+    return language_of_tag(st.context.locale or "") or "en"
 
 
 def accepted_language(header: str) -> str:
     """The language code for an Accept-Language header: the first that is ours."""
-    wanted = (part.split(";")[0].strip().lower()[:2] for part in header.split(","))
-    codes = {"zh": "zh_CN", "en": "en"}
-    return next((codes[part] for part in wanted if part in codes), "en")
+    return next(filter(None, (language_of_tag(part.split(";")[0]) for part in header.split(","))), "en")
+
+
+def language_of_tag(tag: str) -> str:
+    """The language code for a tag such as en-GB, zh-HK or zh-Hans-SG; empty if we do not have the language."""
+    name, *parts = tag.strip().lower().split("-")
+    if name != "zh":
+        return "en" if name == "en" else ""
+    return "zh_TW" if "hans" not in parts and not _TRADITIONAL.isdisjoint(parts) else "zh_CN"
 
 
 def translate(text: str, code: str) -> str:
@@ -114,7 +121,7 @@ def ago(value: datetime) -> str:
     """How long ago a moment was, such as "2 minutes ago" or "2 分钟前"."""
     code, elapsed = language(), value - datetime.now(value.tzinfo)
     # "Short" is 40 秒前 in Chinese, and 40 sec. ago in English.
-    text = format_timedelta(elapsed, add_direction=True, format="short" if code == "zh_CN" else "long", locale=code)
+    text = format_timedelta(elapsed, add_direction=True, format="long" if code == "en" else "short", locale=code)
     return re.sub(r"(?<=\d)(?=[\u4e00-\u9fff])", " ", text)
 
 

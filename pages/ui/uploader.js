@@ -232,7 +232,7 @@ function drawNow({ root, data }) {
   const failed = count("failed")
   const total = shown.reduce((sum, upload) => sum + upload.file.size, 0)
   const sent = shown.reduce((sum, upload) => sum + (upload.state === "failed" ? 0 : upload.sent), 0)
-  const number = new Intl.NumberFormat(language)
+  const number = new Intl.NumberFormat(tag(language))
 
   let line = fill(words.saved, { done: number.format(saved), total: number.format(shown.length) })
   if (failed) line += ` · ${fill(words.failed, { count: number.format(failed) })}`
@@ -275,7 +275,7 @@ function drawRows(list, rows, { data }) {
     text(row.querySelector(".zw-up-name"), target)
     row.querySelector(".zw-up-name").title = target
     const share = upload.file.size ? upload.sent / upload.file.size : 0
-    const percent = new Intl.NumberFormat(data.language, { style: "percent" }).format(share)
+    const percent = new Intl.NumberFormat(tag(data.language), { style: "percent" }).format(share)
     const size = bytes(upload.file.size, data.language)
     text(row.querySelector(".zw-up-state"), state === "failed" ? "" : isSent ? words.saving : `${percent} · ${size}`)
     text(row.querySelector(".zw-up-reason"), failure ? joinSentences(failure.message, failure.remedy) : "")
@@ -322,6 +322,11 @@ const fill = (template, values) => template.replace(/\{(\w+)\}/g, (_, name) => v
 // After a full-width stop, no space follows.
 const joinSentences = (first, second) => `${first}${second && !/[。！？]$/.test(first) ? " " : ""}${second ?? ""}`
 
+// As browsers write languages: zh-TW for zh_TW.
+function tag(language) {
+  return language.replace("_", "-")
+}
+
 function bytes(amount, language) {
   let unit = 0
   while (amount >= 1000 && unit < 3) {
@@ -329,7 +334,7 @@ function bytes(amount, language) {
     unit += 1
   }
   const digits = unit && amount < 10 ? 1 : 0
-  const formatted = new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(amount)
+  const formatted = new Intl.NumberFormat(tag(language), { maximumFractionDigits: digits }).format(amount)
   return `${formatted} ${["B", "kB", "MB", "GB"][unit]}`
 }
 

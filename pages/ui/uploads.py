@@ -65,7 +65,7 @@ def _data(user: User, base: KnowledgeBase) -> dict[str, object]:
         "ticket": tickets.issue(Action.UPLOAD, user.id, base.id),
         "limitBytes": limit << 20,
         "tooLarge": f"{too_large} {remedy}",
-        "language": language().replace("_", "-"),
+        "language": language(),
         "words": _words(base, limit),
     }
 

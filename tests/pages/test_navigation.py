@@ -12,18 +12,19 @@ from tests.pages.conftest import Installation, Visit
 from tests.real_services import ROOT
 
 EMPTY = {
-    "chat": ("What would you like to know?", "想了解什么？"),
-    "knowledge_bases": ("A knowledge base is a group of files", "知识库是一组可以提问的文件"),
-    "testing": ("There is no knowledge base yet.", "还没有知识库。"),
-    "history": ("You have not asked anything yet.", "还没有提过问题。"),
-    "system": ("Where the data is", "数据位置"),
+    "chat": ("What would you like to know?", "想了解什么？", "想知道什麼？"),
+    "knowledge_bases": ("A knowledge base is a group of files", "知识库是一组可以提问的文件", "知識庫是一組可以提問的檔案"),
+    "testing": ("There is no knowledge base yet.", "还没有知识库。", "還沒有知識庫。"),
+    "history": ("You have not asked anything yet.", "还没有提过问题。", "還沒有提過問題。"),
+    "system": ("Where the data is", "数据位置", "資料位置"),
 }
 
 
 @pytest.mark.parametrize("page", EMPTY)
 def test_empty_page_explains_itself_in_the_browsers_language(page: str, visit: Visit) -> None:
-    english, chinese = EMPTY[page]
-    for locale, text in {"en-US": english, "zh-CN": chinese, "zh-Hans-SG": chinese, "fr-FR": english}.items():
+    english, simplified, traditional = EMPTY[page]
+    texts = {"en-US": english, "zh-CN": simplified, "zh-TW": traditional, "zh-Hant-HK": traditional, "fr-FR": english}
+    for locale, text in texts.items():
         visitor = visit(locale)
         visitor.go_to(page)
         assert text in visitor.text()

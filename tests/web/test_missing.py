@@ -33,10 +33,18 @@ def test_unknown_address_gets_a_page_of_ours(path: str, client: TestClient) -> N
     assert "<script>" not in reply.text
 
 
-def test_page_is_in_the_browsers_language(client: TestClient) -> None:
-    reply = client.get("/nowhere", headers=BROWSER | {"Accept-Language": "zh-TW,zh;q=0.9,en;q=0.8"})
-    assert "没有这个页面" in reply.text
-    assert 'lang="zh-CN"' in reply.text
+@pytest.mark.parametrize(
+    ("accepted", "tag", "title"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh-Hans", "没有这个页面"),
+        ("zh-TW,zh;q=0.9,en;q=0.8", "zh-Hant", "找不到這個頁面"),
+        ("fr,en;q=0.8", "en", "Page not found"),
+    ],
+)
+def test_page_is_in_the_browsers_language(accepted: str, tag: str, title: str, client: TestClient) -> None:
+    reply = client.get("/nowhere", headers=BROWSER | {"Accept-Language": accepted})
+    assert title in reply.text
+    assert f'lang="{tag}"' in reply.text
 
 
 @pytest.mark.parametrize(
