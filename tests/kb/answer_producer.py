@@ -8,14 +8,14 @@ import threading
 from unittest.mock import patch
 from uuid import UUID
 
-import kb.answer_stream
+import kb.answers.streams
 import kb.services
 from kb.config import load_settings
 from kb.providers import host_of
 from tests.fakes.embedding import HashedWords, with_test_model
 from tests.fakes.queue import RecordingQueue
 
-kb.answer_stream.ALIVE_SECONDS = 2
+kb.answers.streams.ALIVE_SECONDS = 2
 given = json.loads(sys.argv[1])
 patch("kb.embedding.models.build_embedding_model", with_test_model(HashedWords())).start()
 services = kb.services.build_services(

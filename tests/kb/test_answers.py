@@ -24,9 +24,10 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from kb import redis as kb_redis
-from kb.answer_stream import Update
 from kb.answering import Event, ModelChosen, PassagesFound, Question
-from kb.answers import Answers, FindModel, _Running, _Text
+from kb.answers import Answers, FindModel, Update
+from kb.answers.producer import Producer
+from kb.answers.run import GrowingText, Run
 from kb.completions import Reasoning, TextPiece, TextWasReasoning
 from kb.conversations import Conversations, Streaming
 from kb.database import Database
@@ -152,7 +153,7 @@ def follow(answers: Answers, user: UUID, run_id: UUID) -> list[Update]:
 
 @pytest.fixture(autouse=True)
 def quick_reaper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kb.answers.REAP_SECONDS", 0.1)
+    monkeypatch.setattr("kb.answers.reaper.REAP_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -310,7 +311,7 @@ def test_what_passages_do_not_support_is_noted(chat: Chat, fruit: UUID) -> None:
         yield ModelChosen(ChatModel("fake", "http://127.0.0.1:1/v1", "test"))
         yield TextPiece("A pear is green [1]. It weighs 340 g [1].")
 
-    with patch("kb.answers.answer", answer):
+    with patch("kb.answers.producer.answer", answer):
         chat.answers.start(chat.core.user, begun.id, "fake")
         found = chat.finished(begun.id)
     (sentence,) = found.unsupported
@@ -516,7 +517,7 @@ def test_saving_waits_for_the_database(
         return finish(*arguments, **values)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(conversations), "finish", lambda _self, *a, **v: flaky(*a, **v))
-    monkeypatch.setattr("kb.answers.SAVE_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("kb.answers.producer.SAVE_PAUSE_SECONDS", 0.01)
     message_id = chat.start("Question")
     wait_until(lambda: len(tries) > 5)
     assert not chat.answers.read(chat.core.user, chat.run(message_id)).ended
@@ -564,13 +565,13 @@ def test_answer_marked_interrupted_before_it_began_is_produced(chat: Chat) -> No
 
 
 def test_retry_before_the_first_try_has_ended_is_produced(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
-    send_end = Answers._send_end
+    send_end = Producer._send_end
 
-    async def send_late(answers: Answers, running: _Running) -> None:
+    async def send_late(producer: Producer, run: Run) -> None:
         await asyncio.sleep(0.5)
-        await send_end(answers, running)
+        await send_end(producer, run)
 
-    monkeypatch.setattr(Answers, "_send_end", send_late)
+    monkeypatch.setattr(Producer, "_send_end", send_late)
     message_id = chat.start("Question", "error-500")
     assert chat.finished(message_id).state is MessageState.FAILED
     chat.core.services.conversations.regenerate(chat.core.user, message_id, chat.run(message_id))
@@ -600,7 +601,7 @@ def own_chat(
     ],
 )
 def test_text_that_no_store_accepts_is_replaced(pieces: list[str], text: str) -> None:
-    taken = _Text()
+    taken = GrowingText()
     for piece in pieces:
         taken.add(piece)
     assert taken.whole == text
@@ -630,7 +631,7 @@ def test_reasoning_is_not_sent_back_to_the_model(chat: Chat) -> None:
 
 
 def test_text_that_turns_out_to_be_reasoning_is_sent_again() -> None:
-    running = _Running(uuid4(), uuid4(), Question(uuid4(), "?", Mode.LLM, lambda: None))
+    running = Run(uuid4(), uuid4(), Question(uuid4(), "?", Mode.LLM, lambda: None))
     running.take(Reasoning("a"))
     running.take(TextPiece("b"))
     running.text.sent, running.reasoning.sent = 1, 1
@@ -912,7 +913,7 @@ def test_title_that_the_model_does_not_give_is_logged_only(naming: Chat, monkeyp
         tries.append(1)
         raise ModelUnreachable(host="h", model="m")
 
-    monkeypatch.setattr("kb.answers.write_title", refuse)
+    monkeypatch.setattr("kb.answers.service.write_title", refuse)
     with capture_logs() as logs:
         message = naming.finished(naming.start("Why?", "fake"))
         wait_until(lambda: any(entry["event"] == "title.failed" for entry in logs), what="the log")

@@ -8,8 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from kb.answer_stream import Update
-from kb.answers import Answers
+from kb.answers import Answers, Update
 from kb.config import Settings
 from kb.llm import ChatModel
 from kb.messages import Message, SourcesPart, WebPart

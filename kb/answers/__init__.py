@@ -1,0 +1,10 @@
+"""Runs answers in the background, streams them through Redis, and saves them.
+
+An answer does not belong to the page that asked: it goes on when the tab closes, and any page, on any web process,
+finds it again by the run that its message names. The run alone writes the message to SQL.
+"""
+
+from kb.answers.service import Answers, FindModel, FindRewriter
+from kb.answers.streams import Update
+
+__all__ = ["Answers", "FindModel", "FindRewriter", "Update"]

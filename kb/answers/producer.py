@@ -1,0 +1,174 @@
+"""Produces an answer: from the question to the stream in Redis and the message in SQL."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+from structlog.typing import FilteringBoundLogger as BoundLogger
+
+from kb.answering import Retrieve, SearchWeb, answer
+from kb.answers.run import GrowingText, Run
+from kb.answers.sql_threads import SqlThreads
+from kb.answers.streams import AnswerStreams
+from kb.completions import ChatClient
+from kb.conversations import Conversations
+from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
+from kb.models import MessageState
+
+BATCH_SECONDS = 0.05
+SAVE_PAUSE_SECONDS = 1.0  # less than `ALIVE_SECONDS`
+
+log = structlog.get_logger()
+
+
+class Producer:
+    """Lives on the event loop of `Answers`."""
+
+    def __init__(
+        self,
+        chat: ChatClient,
+        retrieve: Retrieve,
+        search_web: SearchWeb,
+        streams: AnswerStreams,
+        conversations: Conversations,
+        sql: SqlThreads,
+    ) -> None:
+        self._chat = chat
+        self._retrieve = retrieve
+        self._search_web = search_web
+        self._streams = streams
+        self._conversations = conversations
+        self._sql = sql
+
+    async def produce(self, run: Run) -> None:
+        """Write the answer, unless nobody waits for it. Cancelling ends it early; what it has is saved."""
+        bound = log.bind(message=str(run.message_id), mode=run.question.mode.value)
+        try:
+            if not await self._is_awaited(run):
+                return
+            await self._begin_stream(run)
+        finally:
+            run.is_begun.set()
+        bound.info("answer.started")
+        await self._answer(run, bound)
+        await self._save(run)
+        await self._send_end(run)
+        bound.info("answer.ended", state=run.state.value, error=run.error.code if run.error else "")
+
+    async def _is_awaited(self, run: Run) -> bool:
+        """Whether this run should still produce the answer: it may have ended since the caller looked.
+
+        An answer that the reaper closed before its first sign of life is still produced; see `Conversations.finish`.
+        """
+        try:
+            state = await self._sql.run(self._conversations.state, run.question.user_id, run.id)
+        except NotFound:
+            return False
+        except DatabaseUnavailable:
+            return True  # the caller saw it a moment ago
+        return state in (MessageState.STREAMING, MessageState.INTERRUPTED)
+
+    async def _begin_stream(self, run: Run) -> None:
+        try:
+            await self._streams.begin(run.id)
+        except RedisUnavailable:
+            log.warning("answer.redis_away", message=str(run.message_id))
+
+    async def _answer(self, run: Run, bound: BoundLogger) -> None:
+        """Produce and stream the answer; afterwards `run` tells how it ended."""
+        sender = asyncio.create_task(self._send_batches(run))
+        try:
+            await self._take_events(run)
+            await self._check_support(run, bound)
+        except asyncio.CancelledError:
+            run.state = MessageState.STOPPED if run.stop_requested else MessageState.INTERRUPTED
+        except KbError as error:
+            run.state, run.error = MessageState.FAILED, error
+        except Exception as error:  # noqa: BLE001 - a defect must reach the user as a failed answer
+            bound.exception("answer.defect")
+            run.state = MessageState.FAILED
+            run.error = AnswerFailed(detail=type(error).__name__)
+        run.finished.set()
+        await sender
+
+    async def _take_events(self, run: Run) -> None:
+        task = asyncio.current_task()
+        async for event in answer(self._chat, self._retrieve, self._search_web, run.question):
+            if task and task.cancelling():
+                # A library between here and the socket may lose a cancel that comes together with a piece.
+                raise asyncio.CancelledError
+            run.take(event)
+
+    async def _check_support(self, run: Run, bound: BoundLogger) -> None:
+        """An answer is saved whatever happens here."""
+        try:
+            await asyncio.to_thread(run.check_support)
+        except Exception:  # noqa: BLE001 - the answer itself is good
+            bound.exception("answer.support_unchecked")
+
+    async def _send_batches(self, run: Run) -> None:
+        """Every 50 ms: append new text to the stream, give a sign of life, and check for a stop."""
+        while not run.finished.is_set():
+            try:
+                if await self._send(run):
+                    run.request_stop()
+            except RedisUnavailable:
+                await asyncio.sleep(0.5)  # the answer goes on, and SQL will have all of it
+            try:
+                await asyncio.wait_for(run.finished.wait(), BATCH_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def _send(self, run: Run) -> bool:
+        """Append what is not yet in the stream; returns whether a stop was requested."""
+        fields = run.unsent()
+        text, reasoning, has_retrieval = run.text, run.reasoning, run.retrieval is not None
+        progress = run.progress
+        lengths = len(text.whole), len(reasoning.whole)
+        is_stop_requested = await self._streams.append(run.id, fields)
+        text.sent, reasoning.sent = lengths
+        run.retrieval_sent = has_retrieval
+        run.searched_for_sent = "searched_for" in fields or run.searched_for_sent
+        run.progress_sent = progress
+        run.restarts = run.restarts and run.text is not text
+        return is_stop_requested
+
+    async def _send_end(self, run: Run) -> None:
+        try:
+            if run.unsent():
+                await self._send(run)
+            await self._streams.end(run.id, run.state)
+        except RedisUnavailable:
+            log.warning("answer.end_unsent", message=str(run.message_id))
+
+    async def _save(self, run: Run) -> None:
+        """Write the answer to SQL. While the database is down, keep it in memory and go on giving signs of life."""
+        while True:
+            try:
+                await self._sql.run(self._write, run)
+            except DatabaseUnavailable as error:
+                log.warning("answer.unsaved", message=str(run.message_id), reason=str(error))
+                with suppress(RedisUnavailable):
+                    await self._send(run)
+                await asyncio.sleep(SAVE_PAUSE_SECONDS)
+            else:
+                return
+
+    def _write(self, run: Run) -> None:
+        try:
+            self._finish(run)
+        except DatabaseUnavailable:
+            raise
+        except NotFound:
+            return  # its conversation was deleted meanwhile
+        except Exception as error:
+            log.exception("answer.unstorable", message=str(run.message_id))
+            run.state, run.retrieval = MessageState.FAILED, None
+            run.text, run.reasoning = GrowingText(), GrowingText()
+            run.error = AnswerFailed(detail=type(error).__name__)
+            self._finish(run)
+
+    def _finish(self, run: Run) -> None:
+        self._conversations.finish(run.question.user_id, run.message_id, run.state, run.parts(), run.id)

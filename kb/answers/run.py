@@ -1,0 +1,178 @@
+"""A run: an answer being produced. What has arrived of it, what its stream lacks, and what the message will hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from kb.answering import (
+    Event,
+    ModelChosen,
+    PassagesFound,
+    Question,
+    QuestionRewritten,
+    WebResultsFound,
+    WebSearched,
+)
+from kb.completions import Reasoning, TextPiece, TextWasReasoning, Usage
+from kb.errors import KbError
+from kb.formats import to_json, to_record
+from kb.llm import ChatModel
+from kb.messages import (
+    ErrorPart,
+    Part,
+    ReasoningPart,
+    SearchedForPart,
+    SupportPart,
+    TextPart,
+    Unsupported,
+    UsagePart,
+    given_from,
+)
+from kb.models import MessageState, Retrieval
+from kb.support import passage_texts, unsupported
+from kb.web_search.passages import WebProgress, WebRetrieval
+
+
+@dataclass(slots=True)
+class GrowingText:
+    """Text that arrives in pieces, and how much of it is in the stream."""
+
+    whole: str = ""
+    sent: int = 0
+    half: str = ""  # the first half of a character that a server cut in two
+
+    def add(self, piece: str) -> None:
+        """Append a piece, without lone surrogates and NUL, which the stores refuse."""
+        piece = self.half + piece
+        self.half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
+        piece = piece.removesuffix(self.half) if self.half else piece
+        clean = piece if piece.isascii() else piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        self.whole += clean.replace("\0", "")
+
+    @property
+    def unsent(self) -> str:
+        return self.whole[self.sent :]
+
+
+@dataclass(slots=True)
+class Run:
+    id: UUID
+    message_id: UUID
+    question: Question
+    text: GrowingText = field(default_factory=GrowingText)
+    reasoning: GrowingText = field(default_factory=GrowingText)
+    restarts: bool = False  # the text in the stream is void, and the stream does not say so yet
+    model: ChatModel | None = None
+    retrieval: Retrieval | WebRetrieval | None = None
+    retrieval_sent: bool = False
+    searched_for: str = ""
+    searched_for_sent: bool = False
+    unsupported: tuple[Unsupported, ...] = ()
+    progress: WebProgress | None = None
+    progress_sent: WebProgress | None = None
+    state: MessageState = MessageState.DONE
+    error: KbError | None = None
+    stop_requested: bool = False
+    began: float = field(default_factory=time.monotonic)
+    first_token_ms: float = 0.0
+    tokens: Usage | None = None  # as the server counted them
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    is_begun: asyncio.Event = field(default_factory=asyncio.Event)  # the stream, or it is known not to be needed
+    task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        if begun := self.question.begun:
+            self.text.add(begun.text)
+            self.reasoning.add(begun.reasoning)
+            self.searched_for = begun.searched_for
+
+    def take(self, event: Event) -> None:
+        if self.model and not self.first_token_ms and isinstance(event, TextPiece | Reasoning):
+            self.first_token_ms = self.elapsed_ms
+        match event:
+            case QuestionRewritten():
+                self.searched_for = event.question
+            case PassagesFound() | WebResultsFound():
+                self.retrieval = event.retrieval
+            case WebSearched():
+                self.progress = event.progress
+            case ModelChosen():
+                self.model = event.model
+            case TextPiece():
+                self.text.add(event.text)
+            case Reasoning():
+                self.reasoning.add(event.text)
+            case Usage():
+                self.tokens = event
+            case TextWasReasoning():
+                # New objects, so that a batch on its way marks only the old ones as sent.
+                begun = self.question.begun.text if self.question.begun else ""
+                thought = self.text.whole.removeprefix(begun)
+                self.reasoning = GrowingText(self.reasoning.whole + thought)
+                self.text, self.restarts = GrowingText(begun), True
+
+    def request_stop(self) -> None:
+        """Cancel the task unless that was done before, or the answer is complete."""
+        if self.task and not self.stop_requested and not self.finished.is_set():
+            self.stop_requested = True
+            self.task.cancel()
+
+    def check_support(self) -> None:
+        """Note what a model said that its passages do not. Takes time: see `kb.support`."""
+        found = self.retrieval.as_retrieval() if isinstance(self.retrieval, WebRetrieval) else self.retrieval
+        text = self.text.whole
+        if not (self.model and text and found) or found.files:  # the names of files are no passages
+            return
+        history = (message.content for message in self.question.history)
+        given = "\n".join([self.question.text, self.searched_for, *history])
+        spans = unsupported(text, passage_texts(found.passages), given)
+        self.unsupported = tuple(Unsupported(text[span.start : span.end], span.missing) for span in spans)
+
+    @property
+    def elapsed_ms(self) -> float:
+        return round((time.monotonic() - self.began) * 1000, 1)
+
+    def parts(self) -> list[Part]:
+        """What the message is to hold, now that the answer has ended."""
+        parts = arrived_parts(self.reasoning.whole, self.text.whole, self.searched_for, self.retrieval)
+        if self.unsupported:
+            parts.append(SupportPart(self.unsupported))
+        if self.model:
+            counted = (self.tokens.input_tokens, self.tokens.output_tokens) if self.tokens else (0, 0)
+            parts.append(UsagePart(self.model.name, self.first_token_ms, self.elapsed_ms, *counted))
+        if self.error:
+            parts.append(ErrorPart(self.error.code, self.error.values))
+        return parts
+
+    def unsent(self) -> dict[str, str]:
+        """What the stream lacks, as the fields of one entry."""
+        fields: dict[str, str] = {}
+        if self.progress and self.progress is not self.progress_sent:
+            fields["progress"] = json.dumps(to_json(self.progress))
+        if self.searched_for and not self.searched_for_sent:
+            fields["searched_for"] = self.searched_for
+        if self.retrieval and not self.retrieval_sent:
+            if isinstance(self.retrieval, WebRetrieval):
+                fields["web"] = json.dumps(to_json(self.retrieval))
+            else:
+                fields["retrieval"] = json.dumps(to_record(self.retrieval))
+        if self.restarts:
+            fields["restarts"] = "1"
+        if self.reasoning.unsent:
+            fields["reasoning"] = self.reasoning.unsent
+        if self.text.unsent:
+            fields["text"] = self.text.unsent
+        return fields
+
+
+def arrived_parts(reasoning: str, text: str, searched_for: str, found: Retrieval | WebRetrieval | None) -> list[Part]:
+    """The parts that have arrived of an answer, however it ends."""
+    parts: list[Part] = [ReasoningPart(reasoning)] if reasoning else []
+    parts += [TextPart(text)] if text else []
+    parts += [SearchedForPart(searched_for)] if searched_for else []
+    parts += given_from(found) if found else []
+    return parts

@@ -1,0 +1,185 @@
+"""The answers of a web process: starts, follows and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any
+from uuid import UUID
+
+import redis
+import structlog
+
+from kb.answering import Begun, Question, Retrieve, SearchWeb
+from kb.answers.producer import Producer
+from kb.answers.reaper import Reaper
+from kb.answers.run import Run
+from kb.answers.sql_threads import SqlThreads
+from kb.answers.streams import START, AnswerStreams, Update
+from kb.completions import ChatClient
+from kb.config import Settings
+from kb.conversations import Conversations
+from kb.errors import N_, DatabaseUnavailable, KbError, NotFound
+from kb.llm import ChatModel
+from kb.message_store import MESSAGE
+from kb.messages import Message
+from kb.models import MessageState
+from kb.titles import write_title
+
+START_SECONDS = 10.0
+RETRIEVALS = 64  # at once; a silent service keeps a thread until its timeout
+KNOWN_OWNERS = 10_000
+
+log = structlog.get_logger()
+
+FindModel = Callable[[UUID, str], ChatModel | None]  # for a user, by the id of a model; see `ChatModels.resolve`
+FindRewriter = Callable[[UUID, ChatModel], ChatModel]  # given the one that answers; see `ChatModels.resolve_rewriting`
+
+
+class Answers:
+    """All answers of this process run on one event loop in a thread of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: redis.Redis,
+        conversations: Conversations,
+        retrieve: Retrieve,
+        search_web: SearchWeb,
+        find_model: FindModel,
+        find_rewriter: FindRewriter,
+        has_titles: bool = False,
+    ) -> None:
+        """`has_titles`: after its first answer, a conversation gets a title from the model."""
+        self._conversations = conversations
+        # A page reads several times a second, and the owner of a message never changes: SQL is asked once.
+        self._require_own = lru_cache(KNOWN_OWNERS)(conversations.state)
+        self._find_model = find_model
+        self._find_rewriter = find_rewriter
+        self._has_titles = has_titles
+        self._naming: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(RETRIEVALS, thread_name_prefix="answers"))
+        self._sql = SqlThreads()
+        self._running: dict[UUID, Run] = {}
+        self._chat = ChatClient(settings)
+        self._streams = AnswerStreams(settings, client)
+        self._producer = Producer(self._chat, retrieve, search_web, self._streams, conversations, self._sql)
+        self._reaper = Reaper(self._running, self._streams, conversations, self._sql)
+        self._reaping: Future[None] | None = None
+        self._thread = threading.Thread(target=self._loop.run_forever, name="answers", daemon=True)
+        self._thread.start()
+
+    # --- for the pages ---
+
+    def start(
+        self,
+        user_id: UUID,
+        message_id: UUID,
+        wanted_model: str = "",
+        engine: str = "",
+        in_own_words: bool = False,
+    ) -> None:
+        """Produce the answer `message_id` to the question before it; returns at once.
+
+        `wanted_model` and `engine` are the ids of the model and of the search engine that the user chose. A follow-up
+        is searched for as it is meant, unless `in_own_words`. Errors: `NotFound`, `DatabaseUnavailable`.
+        """
+        asked = self._conversations.asked(user_id, message_id)
+        run_id, text = asked.answer.run_id, asked.answer.content
+        if run_id is None:
+            raise NotFound(what=MESSAGE)
+        question = Question(
+            user_id=user_id,
+            text=asked.question.content,
+            mode=asked.answer.mode,
+            find_model=partial(self._find_model, user_id, wanted_model),
+            scope=asked.answer.scope,
+            history=asked.history,
+            begun=_begun(asked.answer) if text else None,
+            engine=engine,
+            find_rewriter=None if in_own_words else partial(self._find_rewriter, user_id),
+        )
+        begin = self._call(self._begin(Run(run_id, message_id, question)))
+        try:
+            begin.result(START_SECONDS)
+        except TimeoutError as error:
+            raise DatabaseUnavailable(detail=N_("it takes too long")) from error
+
+    def read(self, user_id: UUID, run_id: UUID, position: str = START) -> Update:
+        """What has arrived of a run since `position`. Errors: `NotFound`, `RedisUnavailable`."""
+        self._require_own(user_id, run_id)
+        return self._streams.read(run_id, position)
+
+    def stop(self, user_id: UUID, run_id: UUID) -> None:
+        """Ask the run's process, whichever it is, to stop. Errors: `NotFound`, `RedisUnavailable`."""
+        self._require_own(user_id, run_id)
+        self._streams.request_stop(run_id)
+
+    def watch_for_dead(self) -> None:
+        """Start the reaper, which closes answers whose producer died, in this or any other web process."""
+        self._reaping = self._call(self._reaper.work())
+
+    def close(self) -> None:
+        """End all running answers as interrupted, saving what they have."""
+        if self._reaping:
+            self._reaping.cancel()
+        self._call(self._close()).result(timeout=10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        self._loop.close()
+        self._sql.close()
+
+    # --- on the loop ---
+
+    def _call(self, coroutine: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _begin(self, run: Run) -> None:
+        if run.id in self._running:
+            return
+        self._running[run.id] = run
+        run.task = self._loop.create_task(self._run(run))
+        await run.is_begun.wait()
+
+    async def _run(self, run: Run) -> None:
+        try:
+            await self._producer.produce(run)
+            self._begin_title(run)
+        finally:
+            # Whatever happened: from now on the reaper may close the message.
+            del self._running[run.id]
+
+    def _begin_title(self, run: Run) -> None:
+        """Have the model name the conversation, unless it is named. Nothing waits for it."""
+        if self._has_titles and run.model and run.state is MessageState.DONE:
+            task = self._loop.create_task(self._give_title(run, run.model))
+            self._naming.add(task)
+            task.add_done_callback(self._naming.discard)
+
+    async def _give_title(self, run: Run, model: ChatModel) -> None:
+        user_id, message_id = run.question.user_id, run.message_id
+        try:
+            if await self._sql.run(self._conversations.lacks_title, user_id, message_id):
+                title = await write_title(self._chat, model, run.question.text, run.text.whole)
+                await self._sql.run(self._conversations.suggest_title, user_id, message_id, title)
+        except (KbError, TimeoutError) as error:
+            log.warning("title.failed", message=str(message_id), reason=str(error) or type(error).__name__)
+        except Exception:
+            log.exception("title.defect", message=str(message_id))
+
+    async def _close(self) -> None:
+        tasks = [*(run.task for run in self._running.values() if run.task), *self._naming]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
+        await self._chat.close()
+        await self._streams.close()
+
+
+def _begun(answer: Message) -> Begun:
+    return Begun(answer.content, answer.reasoning, answer.retrieval, answer.web, answer.searched_for)
