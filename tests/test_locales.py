@@ -22,10 +22,14 @@ MARKERS = {"_": 1, "N_": 1, "ngettext": 2}  # function → how many of its first
 PLACEHOLDER = re.compile(r"\{(\w*)\}")
 TRANSLATED = [code for code in LANGUAGES if code != "en"]
 # Words that Taiwan does not use, or uses for something else.
-MAINLAND = """信息 默認 軟件 硬件 硬盤 網絡 程序員 服務器 數據 文本 字符 鼠標 屏幕 全屏 視頻 音頻 打印 登錄 註冊表 刷新 粘貼 剪切板
-    剪貼板 鏈接 鏈結 激活 配置 日誌 端口 埠號 線程 進程 隊列 緩存 內存 接口 支持 訪問 許可權 響應 返回 反饋 識別 掃描件 導出 導入 加載 幻燈片 文件夾 賬
-    補丁 超時 型別 重啟 置頂 撤銷 崩潰 當前 列表 短信 質量 優化 用戶 搜索 查找 地址 關鍵詞 聯網 充值 套餐 壓縮包 閾值 詞元
-    分塊 召回 大模型 接入 服務商 協議 匹配 獲取 點擊 高亮 本地 快捷鍵 臺機 釋出 指令碼 引數 您""".split()
+MAINLAND = re.compile(
+    "信息|默認|軟件|硬件|硬盤|網絡|程序員|服務器|數據|文本|字符|鼠標|屏幕|全屏|視頻|音頻|"
+    "打印|登錄|註冊表|刷新|粘貼|剪切板|剪貼板|鏈接|鏈結|激活|配置|日誌|端口|埠號|線程|進程|"
+    "隊列|緩存|內存|接口|支持|訪問|許可權|響應|返回|反饋|識別|掃描件|導出|導入|加載|幻燈片|"
+    "文件夾|賬|補丁|超時|型別|重啟|置頂|撤銷|崩潰|當前|列表|短信|質量|優化|用戶|搜索|查找|"
+    "地址|關鍵詞|聯網|充值|套餐|壓縮包|閾值|詞元|分塊|召回|大模型|接入|服務商|協議|匹配|獲取|"
+    "點擊|高亮|本地|快捷鍵|臺機|釋出|指令碼|引數|您"
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def test_traditional_texts_are_written_as_in_taiwan() -> None:
         found = [text for message in read_po(file, locale="zh_TW") if message.id for text in strings(message)]
     assert [text for text in found if any(map(is_simplified, text))] == []
     assert [text for text in found if re.search("[“”‘’]", text)] == []
-    assert {word: text for word in MAINLAND for text in found if word in text} == {}
+    assert [text for text in found if MAINLAND.search(text)] == []
 
 
 def test_plural_forms_are_complete(catalogue: Catalog) -> None:

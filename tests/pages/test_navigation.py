@@ -13,7 +13,7 @@ from tests.real_services import ROOT
 
 EMPTY = {
     "chat": ("What would you like to know?", "想了解什么？", "想知道什麼？"),
-    "knowledge_bases": ("A knowledge base is a group of files", "知识库是一组可以提问的文件", "知識庫是一組可以提問的檔案"),
+    "knowledge_bases": ("A knowledge base is a group", "知识库是一组可以提问的文件", "知識庫是一組可以提問的檔案"),
     "testing": ("There is no knowledge base yet.", "还没有知识库。", "還沒有知識庫。"),
     "history": ("You have not asked anything yet.", "还没有提过问题。", "還沒有提過問題。"),
     "system": ("Where the data is", "数据位置", "資料位置"),
