@@ -14,6 +14,7 @@ from http.client import responses as REASONS
 import httpx
 from pydantic import SecretStr
 
+from kb.deadlines import within
 from kb.errors import (
     N_,
     KbError,
@@ -29,7 +30,7 @@ from kb.errors import (
     WebSearchUnreadable,
 )
 from kb.providers import CONNECT_SECONDS, host_of, shorten, words_of
-from kb.web_search.engine import CHECK_QUERY, within
+from kb.web_search.engine import CHECK_QUERY
 from kb.web_search.results import Found, WebResult, clean_query, clean_results
 
 LARGEST_REPLY = 5_000_000  # bytes

@@ -1,15 +1,11 @@
-"""The port of web search, and the time that every engine gets."""
+"""The port of web search."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from threading import Thread
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Protocol
 
 from kb.web_search.results import WebResult
-
-Result = TypeVar("Result")
 
 CHECK_QUERY = "Wikipedia"  # every engine finds it in every language
 
@@ -42,21 +38,3 @@ class SearchEngine(Protocol):
     def check(self) -> WebResult:
         """Search once, which may cost as much as any other search, and return what was found. Errors: as `search`."""
         ...
-
-
-def within(seconds: float, work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises; `TimeoutError` if that takes longer.
-
-    In a thread of its own, because no HTTP client bounds the whole of a request: looking up the host and each piece of
-    the reply have a limit each, if any. A thread that is too late ends with its request and keeps no process alive.
-    """
-    future: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
-            future.set_exception(error)
-
-    Thread(target=run, name="web-search", daemon=True).start()
-    return future.result(seconds)

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from kb.deadlines import within
 from kb.errors import N_, NoWebResults, WebSearchError, WebSearchTimeout
-from kb.web_search.engine import CHECK_QUERY, within
+from kb.web_search.engine import CHECK_QUERY
 from kb.web_search.results import WebResult, clean_query, clean_results
 
 if TYPE_CHECKING:

@@ -1,0 +1,28 @@
+"""Calls that end in time, whatever they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises; `TimeoutError` if that takes longer.
+
+    In a thread of its own, because no HTTP client bounds the whole of a request: looking up the host and each piece of
+    the reply have a limit each, if any. A thread that is too late ends with its request and keeps no process alive.
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+            future.set_exception(error)
+
+    Thread(target=run, name="within", daemon=True).start()
+    return future.result(seconds)
