@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     embedding_base_url: str = ""  # empty: OPENAI_BASE_URL
     embedding_api_key: SecretStr = SecretStr("")  # empty: OPENAI_API_KEY
 
+    rerank_model: str = ""  # empty: none, unless one is chosen on the Models page
+    rerank_base_url: str = ""  # empty: OPENAI_BASE_URL, with OPENAI_API_KEY
+    rerank_api_key: SecretStr = SecretStr("")
+    rerank_timeout_seconds: float = Field(8.0, gt=0)
+
     openai_api_key: SecretStr = SecretStr("")
     openai_base_url: str = ""
     llm_model: str = ""
@@ -89,7 +94,7 @@ class Settings(BaseSettings):
             raise ValueError(N_("write it as http://host:19530"))
         return value
 
-    @field_validator("openai_base_url", "embedding_base_url")
+    @field_validator("openai_base_url", "embedding_base_url", "rerank_base_url")
     @classmethod
     def _check_base_url(cls, value: str) -> str:
         if not is_web_address(value):
@@ -103,7 +108,9 @@ class Settings(BaseSettings):
             raise ValueError(N_("write it as http://host:8080"))
         return value.strip()
 
-    @field_validator("openai_api_key", "embedding_api_key", "tavily_api_key", "brave_api_key", "bocha_api_key")
+    @field_validator(
+        "openai_api_key", "embedding_api_key", "rerank_api_key", "tavily_api_key", "brave_api_key", "bocha_api_key"
+    )
     @classmethod
     def _check_key(cls, value: SecretStr) -> SecretStr:
         return clean_key(value)

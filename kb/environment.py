@@ -26,7 +26,13 @@ def bypass_proxies(settings: Settings) -> None:
     exempt = [host.strip() for host in proxies.pop("no", "").split(",") if host.strip()]
     if not proxies or "*" in exempt:
         return
-    addresses = (settings.milvus_uri, settings.openai_base_url, settings.embedding_base_url, settings.searxng_url)
+    addresses = (
+        settings.milvus_uri,
+        settings.openai_base_url,
+        settings.embedding_base_url,
+        settings.rerank_base_url,
+        settings.searxng_url,
+    )
     configured = [host for address in addresses if is_local(host := urlsplit(address).hostname or "")]
     exempt += [host for host in dict.fromkeys((*LOCAL_HOSTS, *configured)) if host not in exempt]
     os.environ |= {"no_proxy": ",".join(exempt), "NO_PROXY": ",".join(exempt)}

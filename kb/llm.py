@@ -16,7 +16,7 @@ from kb.config import Settings
 from kb.errors import DatabaseUnavailable, ModelError, ModelRefused, ModelTimeout
 from kb.providers.addresses import OPENAI_BASE_URL, host_of
 from kb.providers.connection import ChatModel, Connection, Purpose, Source
-from kb.providers.listing import can_chat, can_embed, list_models
+from kb.providers.listing import can_chat, can_embed, can_rerank, list_models
 
 __all__ = ["ChatModel", "ChatModels", "KnownModels", "Server"]
 
@@ -70,6 +70,11 @@ class Server:
     def embedding_names(self) -> tuple[str, ...]:
         """Of those that can embed texts."""
         return tuple(filter(can_embed, self.all_names))
+
+    @property
+    def reranking_names(self) -> tuple[str, ...]:
+        """Of those that can say how well passages answer a question."""
+        return tuple(filter(can_rerank, self.all_names))
 
     @property
     def models(self) -> tuple[ChatModel, ...]:

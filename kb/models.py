@@ -357,6 +357,7 @@ class Passage:
     context: str = ""
     also_in: tuple[Place, ...] = ()
     knowledge_base: str = ""
+    rerank: float | None = None  # what a reranking model says (0 to 1); None: it was not asked
 
     @property
     def place(self) -> Place:

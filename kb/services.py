@@ -29,6 +29,7 @@ from kb.providers.keys import KeySafe
 from kb.providers.store import Providers
 from kb.providers.trials import Trials
 from kb.queue import Queue
+from kb.reranking import Rerankers
 from kb.retrieval import Retriever
 from kb.retrieval.reference import References
 from kb.spots import Spots
@@ -64,6 +65,7 @@ class Services:
     providers: Providers
     chat_models: ChatModels
     model_trials: Trials
+    rerankers: Rerankers
     web_search: WebSearch
     web_retriever: WebRetriever
 
@@ -93,6 +95,7 @@ class Services:
         self.page_reader.close()
         self.chat_models.close()
         self.retriever.close()
+        self.rerankers.close()
         self.embeddings.close()
         self.vectors.close()
         self.redis.close()
@@ -111,6 +114,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
     files = FileStore(settings.uploads)
     providers = Providers(database, KeySafe(settings))
+    rerankers = Rerankers(settings, providers)
     embeddings = EmbeddingModels(settings, available_cpus(), providers.connection)
     knowledge_bases = KnowledgeBases(database, queue)
     documents = Documents(database, files, vectors, queue)
@@ -138,12 +142,20 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         conversations=conversations,
         exports=Exports(conversations, knowledge_bases),
         board=ProgressBoard(client),
-        retriever=Retriever(knowledge_bases, documents, vectors, embeddings, references),
+        retriever=Retriever(knowledge_bases, documents, vectors, embeddings, references, rerankers.find),
         providers=providers,
         chat_models=ChatModels(settings, providers),
         model_trials=Trials(settings),
+        rerankers=rerankers,
         web_search=web_search,
-        web_retriever=WebRetriever(web_search, web_pages, embeddings, references, settings.web_search_pages),
+        web_retriever=WebRetriever(
+            web_search,
+            web_pages,
+            embeddings,
+            references,
+            settings.web_search_pages,
+            find_reranker=rerankers.find,
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import streamlit as st
 
@@ -14,6 +14,7 @@ from kb.models import User
 from kb.providers.connection import Purpose, Source
 from kb.providers.store import Provider
 from kb.providers.trials import Trial
+from kb.reranking import NO_RERANKING
 from pages.ui.chat_sidebar import chosen_model, model_labels
 from pages.ui.feedback import confirm, errors_flashed, errors_shown, live_fragment, redraw, show_error
 from pages.ui.i18n import _, error_text, ngettext, number
@@ -37,7 +38,7 @@ def draw_page(user: User) -> None:
         draw_first_steps(user)
         return
     draw_servers(user, known)
-    if known.models or any(server.embedding_names for server in known.servers):
+    if any(server.all_names for server in known.servers):
         draw_choices(user, known)
 
 
@@ -209,16 +210,12 @@ def draw_choices(user: User, known: KnownModels) -> None:
         _("A small, fast model is enough: before searching, it turns “And in 2024?” into a question of its own."),
     )
     _draw_embedding_choice(user, known)
+    _draw_reranking_choice(user, known)
 
 
 def _draw_embedding_choice(user: User, known: KnownModels) -> None:
     """Of providers only: what `.env` and this machine offer is chosen by EMBEDDING_MODEL."""
-    own = [server for server in known.servers if server.connection.source is Source.USER]
-    labels = {
-        f"{server.connection.id}/{name}": f"{name} · {server.connection.server}"
-        for server in own
-        for name in server.embedding_names
-    }
+    labels = _labels_of_own(known, lambda server: server.embedding_names)
     chosen = services().providers.chosen_model(user.id, Purpose.EMBEDDING)
     if labels or chosen:
         _draw_choice(
@@ -228,6 +225,32 @@ def _draw_embedding_choice(user: User, known: KnownModels) -> None:
             chosen,
             _("You can still choose another model when you create a knowledge base. An existing one keeps its model."),
         )
+
+
+def _draw_reranking_choice(user: User, known: KnownModels) -> None:
+    """Of providers only, beside the one that `.env` names."""
+    labels = _labels_of_own(known, lambda server: server.reranking_names)
+    named = services().rerankers.named
+    unset = {"": _("{model} (from .env)").format(model=named), NO_RERANKING: _("None")} if named else {"": _("None")}
+    chosen = services().providers.chosen_model(user.id, Purpose.RERANKING)
+    if labels or chosen or named:
+        _draw_choice(
+            _("Reranking passages"),
+            Purpose.RERANKING,
+            unset | labels,
+            chosen,
+            _("It reads each passage together with the question and puts the best first. Each question takes longer."),
+        )
+
+
+def _labels_of_own(known: KnownModels, names: Callable[[Server], tuple[str, ...]]) -> dict[str, str]:
+    """The models of the user's own providers that `names` gives, by id."""
+    return {
+        f"{server.connection.id}/{name}": f"{name} · {server.connection.server}"
+        for server in known.servers
+        if server.connection.source is Source.USER
+        for name in names(server)
+    }
 
 
 def _draw_choice(label: str, purpose: Purpose, labels: dict[str, str], chosen: str, caption: str = "") -> None:

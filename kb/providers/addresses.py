@@ -32,9 +32,12 @@ PRESETS = {
         Preset("zhipu", N_("Zhipu GLM"), "https://open.bigmodel.cn/api/paas/v4"),
         Preset("moonshot", N_("Moonshot Kimi"), "https://api.moonshot.cn/v1"),
         Preset("siliconflow", N_("SiliconFlow"), "https://api.siliconflow.cn/v1"),
+        Preset("jina", "Jina", "https://api.jina.ai/v1"),
+        Preset("cohere", "Cohere", "https://api.cohere.com/v2"),
         Preset("ollama", "Ollama", "http://127.0.0.1:11434/v1", needs_key=False),
         Preset("vllm", "vLLM", "http://127.0.0.1:8000/v1", needs_key=False),
         Preset("fastchat", "FastChat", "http://127.0.0.1:8000/v1", needs_key=False),
+        Preset("xinference", "Xinference", "http://127.0.0.1:9997/v1", needs_key=False),
         Preset("lmstudio", "LM Studio", "http://127.0.0.1:1234/v1", needs_key=False),
         Preset(CUSTOM, N_("Another OpenAI-compatible server"), "", needs_key=False),
     )

@@ -20,6 +20,7 @@ class Purpose(StrEnum):
     CHAT = "chat"
     REWRITING = "rewriting"  # of follow-up questions, before retrieval
     EMBEDDING = "embedding"  # of the documents of new knowledge bases
+    RERANKING = "reranking"  # of what retrieval found
 
 
 class Source(StrEnum):

@@ -23,7 +23,11 @@ def can_chat(name: str) -> bool:
 
 
 def can_embed(name: str) -> bool:
-    return bool(_EMBEDS.search(name)) and "rerank" not in name.lower()
+    return bool(_EMBEDS.search(name)) and not can_rerank(name)
+
+
+def can_rerank(name: str) -> bool:
+    return "rerank" in name.lower()
 
 
 def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:

@@ -28,7 +28,7 @@ MOST_NAMES = 100
 NAME_CHARACTERS = 200
 PROMPT_CHARACTERS = 20_000
 HOTTEST = 2.0
-_ENDPOINTS = ("/chat/completions", "/completions", "/models", "/embeddings", "/responses")
+_ENDPOINTS = ("/chat/completions", "/completions", "/models", "/embeddings", "/responses", "/rerank", "/reranks")
 
 
 @dataclass(frozen=True, slots=True)

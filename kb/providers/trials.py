@@ -1,10 +1,10 @@
-"""Tests of a connection: one question to one model, in the background."""
+"""Tests of a connection: one question to one model, in the background. A server for reranking alone reranks."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -15,7 +15,8 @@ from kb.completions import ChatClient, Reasoning, TextPiece
 from kb.config import Settings
 from kb.errors import N_, KbError, ModelRefused
 from kb.providers.connection import ChatModel, Connection
-from kb.providers.listing import can_chat, list_models
+from kb.providers.listing import can_chat, can_rerank, list_models
+from kb.reranking.http import HttpReranker
 
 log = structlog.get_logger()
 
@@ -27,7 +28,7 @@ class Trial:
     """A test that runs (`ended_at` is None) or has ended, with or without an error."""
 
     model: str = ""
-    seconds: float = 0.0  # until the first word
+    seconds: float = 0.0  # until the first word, or all scores
     error: KbError | None = None
     ended_at: datetime | None = None
 
@@ -58,7 +59,10 @@ class Trials:
                 raise connection.error
             model = self._pick(connection, wanted)
             began = monotonic()
-            asyncio.run(self._ask(connection.model(model)))
+            if can_rerank(model):
+                self._rerank(connection, model)
+            else:
+                asyncio.run(self._ask(connection.model(model)))
         except KbError as failure:
             error = failure
         except Exception as defect:
@@ -70,10 +74,14 @@ class Trials:
         key = connection.key.get_secret_value()
         seconds = self._settings.llm_timeout_seconds
         listed = connection.names or list_models(connection.base_url, key, seconds)
-        names = [name for name in listed if can_chat(name) or name == wanted]
+        names = [name for name in listed if can_chat(name) or name == wanted] or list(filter(can_rerank, listed))
         if not names:
             raise ModelRefused(host=connection.host, model="", detail=N_("it lists no model that can chat"))
         return wanted if wanted in names else names[0]
+
+    def _rerank(self, connection: Connection, model: str) -> None:
+        with closing(HttpReranker(connection, model, self._settings.llm_timeout_seconds)) as reranker:
+            reranker.scores(QUESTION, ["OK", "Not OK"])
 
     async def _ask(self, model: ChatModel) -> None:
         """Until the first word, of the answer or of what the model thinks."""

@@ -16,6 +16,7 @@ from kb.embedding import EmbeddingModel, EmbeddingModels
 from kb.errors import N_, KbError
 from kb.library import Documents, KnowledgeBases
 from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Scope, Trace
+from kb.reranking import FindReranker, Reranker
 from kb.retrieval.corpora import Corpus, find_corpora
 from kb.retrieval.overviews import Overview, Overviews
 from kb.retrieval.ranking import build_contexts, merge_indexes, neighbour_ids
@@ -48,6 +49,7 @@ class Retriever:
         vectors: VectorStore,
         embeddings: EmbeddingModels,
         references: References,
+        find_reranker: FindReranker = lambda _user_id: None,
     ) -> None:
         self._knowledge_bases = knowledge_bases
         self._documents = documents
@@ -55,6 +57,7 @@ class Retriever:
         self._overviews = Overviews(documents, vectors)
         self._embeddings = embeddings
         self._references = references
+        self._find_reranker = find_reranker
         # Two pools: a search of an index waits for its routes, which must not queue behind other such searches.
         self._indexes = ThreadPoolExecutor(16, thread_name_prefix="retrieval-index")
         self._routes = ThreadPoolExecutor(16, thread_name_prefix="retrieval")
@@ -94,6 +97,7 @@ class Retriever:
         if overview := self._overviews.find(user_id, run.corpora, question, run.profile, run.steps):
             run.overview = overview
             return run.result(overview.passages)
+        run.reranker = self._find_reranker(user_id)
         passages = self._select(run, self._search_all(run, profile))
         if not passages:
             self._tell_partly_read(run)
@@ -145,7 +149,7 @@ class Retriever:
         weighted = (profile or corpus.base.profile).with_weights(model.dense_weight)
         if is_alone:
             run.profile = weighted
-        passages = self._searcher.find(Search(run.user_id, corpus, run.question, weighted, model, steps))
+        passages = self._searcher.find(Search(run.user_id, corpus, run.question, weighted, model, steps, run.reranker))
         run.collections.update({passage.chunk.version_id: corpus.base.collection for passage in passages})
         return passages
 
@@ -204,6 +208,7 @@ class _Run:
     corpora: list[Corpus] = field(default_factory=list)
     profile: RetrievalProfile = field(default_factory=RetrievalProfile)
     terms: tuple[str, ...] = ()
+    reranker: Reranker | None = None
     steps: Steps = field(default_factory=Steps)
     overview: Overview = field(default_factory=Overview)
     collections: dict[UUID, str] = field(default_factory=dict)  # of the versions that passages are from

@@ -79,13 +79,22 @@ def fuse(
     return sorted(candidates, key=lambda candidate: (-candidate.fused, candidate.chunk.id))
 
 
+def by_rerank(passage: Passage) -> tuple[bool, float, float]:
+    """To sort by what a reranking model says, those that it has not read behind the others."""
+    return passage.rerank is None, -(passage.rerank or 0.0), -passage.fused
+
+
 def merge_indexes(found: Iterable[Sequence[Passage]]) -> list[Passage]:
     """One ranking of the passages of several indexes, each best first.
 
     Scores of different indexes cannot be compared, so each index's stay scaled within it. They are weighed by the
     relevance of its best passage, which can be compared: the best passage of an index that holds little about the
-    question does not come first. The order within an index stays.
+    question does not come first. The order within an index stays. If a reranking model has read passages of each, its
+    scores decide, which can be compared, too.
     """
+    found = [passages for passages in found if passages]
+    if found and all(any(passage.rerank is not None for passage in passages) for passages in found):
+        return sorted((passage for passages in found for passage in passages), key=by_rerank)
     merged: list[Passage] = []
     for passages in found:
         best = max((passage.relevance for passage in passages), default=0.0)

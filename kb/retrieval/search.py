@@ -14,11 +14,12 @@ from kb.embedding import EmbeddingModel, Vectors, require_same
 from kb.errors import N_
 from kb.library import Documents
 from kb.models import Passage, RetrievalProfile, Route
+from kb.reranking import Reranker
 from kb.retrieval.corpora import Corpus
 from kb.retrieval.ranking import count_distinct, first_distinct
 from kb.retrieval.reference import Reference, References
 from kb.retrieval.relevance import Cosines
-from kb.retrieval.selection import Ranked, above_threshold, rank
+from kb.retrieval.selection import Ranked, above_threshold, rank, rerank
 from kb.retrieval.steps import Steps
 from kb.vectors import Hit, VectorStore
 
@@ -57,6 +58,7 @@ class Search:
     profile: RetrievalProfile
     model: EmbeddingModel
     steps: Steps
+    reranker: Reranker | None = None
     is_foreign: bool = False  # in a language that the model does not know
     weights: dict[Route, float] = field(default_factory=dict)
     left_out: dict[Route, str] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class IndexSearcher:
         ranked = self._rank(search, routes)
         label = search.corpus.label
         found = [ranked.passage(each, search.names[each.chunk.version_id], label) for each in ranked.candidates]
+        found = rerank(search.question.text, found, search.reranker, search.steps)
         return above_threshold(found, search.profile, search.steps)
 
     # --- both routes ---

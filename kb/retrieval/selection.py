@@ -6,18 +6,27 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kb.errors import N_
+import structlog
+
+from kb.embedding import embedded_text
+from kb.errors import N_, KbError
 from kb.models import Passage, RetrievalProfile, Route
-from kb.retrieval.ranking import Candidate, fuse, gate_lexical, merge_identical
+from kb.reranking import Reranker
+from kb.retrieval.ranking import Candidate, by_rerank, fuse, gate_lexical, merge_identical
 from kb.retrieval.relevance import Cosines, Relevance
 from kb.retrieval.steps import Steps
 from kb.vectors import Hit
 
+MOST_RERANKED = 50  # as many as one route brings; a model on one's own CPU takes seconds for more
+
+RERANKED = N_("{count} put in order by {model}")
 WEIGHTS = N_("dense {dense}, lexical {lexical}")
 LEXICAL_LOWERED = N_(
     "lexical weight lowered from {before} to {lexical}, dense weight raised to {dense}: "
     "no lexical hit holds more than {coverage} of the question"
 )
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,28 @@ def rank(
         candidates = fuse(routes, weights, cosines.above if cosines else None)
         note.remaining = len(candidates)
     return Ranked(candidates, relevance)
+
+
+def rerank(question: str, passages: Sequence[Passage], reranker: Reranker | None, steps: Steps) -> list[Passage]:
+    """The passages in the order that `reranker` gives the first of them; the others stay behind these.
+
+    Where it fails, the order stays, and the trace says why: no answer is lost for want of a better order.
+    """
+    if reranker is None or not passages:
+        return list(passages)
+    first, others = passages[:MOST_RERANKED], passages[MOST_RERANKED:]
+    texts = list(dict.fromkeys(embedded_text(passage.chunk) for passage in first))
+    with steps.take("rerank") as note:
+        note.remaining = len(passages)
+        try:
+            scores = dict(zip(texts, reranker.scores(question, texts), strict=True))
+        except KbError as error:
+            log.warning("rerank.failed", reason=str(error))
+            note.text, note.values = error.message, error.values
+            return list(passages)
+        note.text, note.values = RERANKED, {"count": str(len(first)), "model": reranker.model}
+    scored = [replace(passage, rerank=scores[embedded_text(passage.chunk)]) for passage in first]
+    return [*sorted(scored, key=by_rerank), *others]
 
 
 def above_threshold(passages: Iterable[Passage], profile: RetrievalProfile, steps: Steps) -> list[Passage]:

@@ -17,12 +17,13 @@ from kb.embedding import EmbeddingModels, embedded_text
 from kb.errors import N_, Cancelled, KbError
 from kb.models import Chunk, ParsedDocument, Passage, RetrievalProfile, Route, Trace, chunk_id
 from kb.prompts import is_chinese
+from kb.reranking import FindReranker
 from kb.retrieval.in_memory import search_dense, search_lexical
 from kb.retrieval.ranking import build_contexts
 from kb.retrieval.reference import References
 from kb.retrieval.relevance import Cosines
 from kb.retrieval.search import FOREIGN_SHARE, UNKNOWN_LANGUAGE
-from kb.retrieval.selection import above_threshold, choose, rank
+from kb.retrieval.selection import above_threshold, choose, rank, rerank
 from kb.retrieval.steps import Steps
 from kb.vectors import Hit
 from kb.web_search import SearchEngine, WebResult, WebSearch
@@ -58,6 +59,7 @@ class WebRetriever:
         references: References,
         most_pages: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        find_reranker: FindReranker = lambda _user_id: None,
     ) -> None:
         self._search = search
         self._pages = pages
@@ -65,6 +67,7 @@ class WebRetriever:
         self._references = references
         self._most_pages = most_pages
         self._now = now
+        self._find_reranker = find_reranker
 
     def retrieve(
         self,
@@ -81,7 +84,7 @@ class WebRetriever:
         is there. `on_progress` is called in this thread.
         Errors: `WebSearchError`, which is `NoWebResults` when the engine found nothing, and `Cancelled`.
         """
-        run = _Run(question, self._search.engine(engine), on_progress, is_cancelled)
+        run = _Run(user_id, question, self._search.engine(engine), on_progress, is_cancelled)
         self._pages.prepare()
         results = self._find(run)
         self._read(run, results)
@@ -132,6 +135,8 @@ class WebRetriever:
         routes = {Route.DENSE: dense, Route.LEXICAL: hits[: run.profile.candidates]}
         ranked = rank(run.question, routes, self._weights(run), cosines, run.steps)
         found = [ranked.passage(each, run.page_of(each.chunk).title) for each in ranked.candidates]
+        found = rerank(run.question, found, self._find_reranker(run.user_id), run.steps)
+        run.check()
         relevant = above_threshold(found, run.profile, run.steps)
         passages = choose(relevant, run.profile, run.steps, MOST_OF_ONE_PAGE)
         with run.steps.take("budget") as note:
@@ -175,6 +180,7 @@ class WebRetriever:
 class _Run:
     """One retrieval under way: its input, and what was found so far."""
 
+    user_id: UUID
     question: str
     engine: SearchEngine
     on_progress: OnProgress

@@ -57,6 +57,7 @@ STEP_NAMES = {
     "live": N_("Keep live versions"),
     "gate": N_("Weigh the routes"),
     "fuse": N_("Fuse the scores"),
+    "rerank": N_("Rerank"),
     "threshold": N_("Threshold"),
     "left_out": N_("Knowledge base left out"),
     "merge": N_("Merge the knowledge bases"),
@@ -360,7 +361,9 @@ def _scores(passage: Passage) -> list[tuple[str, str]]:
     """Every score by its name; “–” for a route that did not find the passage. None if it was not searched for."""
     if not passage.dense and not passage.lexical:
         return []
+    reranked = [] if passage.rerank is None else [(_("Rerank"), number(passage.rerank, 3))]
     return [
+        *reranked,
         (_("Fused"), number(passage.fused, 3)),
         (_("Cosine"), _route(passage.dense)),
         ("BM25", _route(passage.lexical)),

@@ -3,8 +3,8 @@
 `python -m tests.fakes.model_server --port N`, or `with ModelServer() as server:` in a test. What it answers depends
 on the request alone: a sentence of passage [1] if the prompt holds numbered passages, else the question again, in the
 question's language. The name of the model or the API key asks for a failure or an odd reply; see `FAILURES`, `PACES`,
-`EARLY_ENDS` and `model_scripts`. What a test has to see unfinished is held (`ModelServer.held`): no pace is slow enough
-for every machine.
+`EARLY_ENDS`, `model_scripts` and `reranking`. What a test has to see unfinished is held (`ModelServer.held`): no pace
+is slow enough for every machine.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from threading import Event, Thread
 from typing import Any
 
 from tests.fakes.model_scripts import REFUSED_OPTIONS, REPLIES, RESPONSES, STREAMS
+from tests.fakes.reranking import PATHS as RERANK_PATHS
+from tests.fakes.reranking import RERANKERS, rerank
 
 EMBEDDINGS, CHAT, RESPONSES_PATH = "/v1/embeddings", "/v1/chat/completions", "/v1/responses"
 DIMENSION = 64
@@ -55,6 +57,7 @@ MODELS = (
     *STREAMS,
     *REPLIES,
     *REFUSED_OPTIONS,
+    *RERANKERS,
 )
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -86,6 +89,7 @@ class ModelServer:
         self.requests: list[Request] = []
         self.closing = Event()
         self.held_paths: set[str] = set()
+        self.favourite = ""  # what the passage that reranking puts first holds
         self._server = _Server(("127.0.0.1", port), _Handler, bind_and_activate=True)
         self._server.owner = self
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -199,6 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif self.path == EMBEDDINGS:
             self._embed(request)
+        elif self.path in RERANK_PATHS:
+            status, reply = rerank(self.path, request.behaviour, request.body, self.server.owner.favourite)
+            self._send_json(reply, status)
         elif self.path == RESPONSES_PATH and request.behaviour in RESPONSES:
             self._play(RESPONSES[request.behaviour])
         elif self.path == CHAT and (refusal := _refused_option(request)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -380,3 +380,20 @@ def test_old_server_serves_dense_only(old_core: Core) -> None:
     chinese = services.retriever.retrieve(core.user, Scope((knowledge_base.id,)), "香蕉是什么颜色？")
     assert chinese.passages  # only the dense route is left
     services.vectors.drop(knowledge_base.collection)
+
+
+def test_reranking_model_orders_what_was_found(
+    core: Core, fruit: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PearsFirst:
+        model = "pears-first"
+
+        def scores(self, question: str, texts: Sequence[str]) -> list[float]:
+            return [0.9 if "pear" in text else 0.1 for text in texts]
+
+    monkeypatch.setattr(core.services.retriever, "_find_reranker", lambda _user_id: PearsFirst())
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "Where does an apple grow?", ALL)
+    assert (found.passages[0].document_name, found.passages[0].rerank) == ("pears.md", 0.9)
+    assert found.passages[0].relevance < found.passages[1].relevance
+    order = [each.name for each in found.trace.steps]
+    assert order.index("fuse") < order.index("rerank") < order.index("threshold")

@@ -225,3 +225,18 @@ def test_page_opens_while_a_server_is_silent(
     answering.set()
     look(visitor)
     assert "late-model" in visitor.text()
+
+
+def test_reranking_model_is_chosen_and_its_scores_are_shown(
+    visitor: Visitor, without_model: Installation, other_server: ModelServer
+) -> None:
+    add(visitor, other_server)
+    look(visitor)
+    without_model.filled(files={"tea.md": "Black tea needs water.", "more.md": "More about black tea: time."})
+    visitor.choose("model_for_reranking", f"{added_id(without_model)}/fake-rerank")
+    other_server.favourite = "time"
+    visitor.go_to("testing")
+    visitor.type("test_question", "black tea")
+    visitor.click("run_test")
+    assert "more.md" in visitor.text("passage-1")
+    assert "Rerank 0.95" in visitor.text("passage-1").replace("</b>", "").replace("<b>", "")

@@ -369,3 +369,18 @@ def test_reader_goes_on_after_a_stop(web: Web) -> None:
     with pytest.raises(Cancelled):
         retriever.retrieve(USER, "refunds", on_progress=told.append, is_cancelled=lambda: len(told) > 1)
     assert retriever.retrieve(USER, "refunds").passages[0].title == "Refund policy"
+
+
+def test_passages_of_pages_are_reranked(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Even:
+        model = "even"
+
+        def scores(self, question: str, texts: Sequence[str]) -> list[float]:
+            return [0.7] * len(texts)
+
+    web.finds(web.row("/refunds", REFUNDS), web.row("/warranty", WARRANTY))
+    retriever = web.retriever()
+    monkeypatch.setattr(retriever, "_find_reranker", lambda _user_id: Even())
+    found = retriever.retrieve(USER, "How many days do refunds take?")
+    assert found.passages[0].passage.rerank == 0.7
+    assert steps(found).index("fuse") < steps(found).index("rerank") < steps(found).index("threshold")
