@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,6 @@ def bypass_proxies(settings: Settings) -> None:
 
     Call it once, before the first connection. Child processes inherit the result.
     """
-    proxies = getproxies_environment()
-    exempt = [host.strip() for host in proxies.pop("no", "").split(",") if host.strip()]
-    if not proxies or "*" in exempt:
-        return
     addresses = (
         settings.milvus_uri,
         settings.openai_base_url,
@@ -33,12 +29,31 @@ def bypass_proxies(settings: Settings) -> None:
         settings.rerank_base_url,
         settings.searxng_url,
     )
-    configured = [host for address in addresses if is_local(host := urlsplit(address).hostname or "")]
-    exempt += [host for host in dict.fromkeys((*LOCAL_HOSTS, *configured)) if host not in exempt]
-    os.environ |= {"no_proxy": ",".join(exempt), "NO_PROXY": ",".join(exempt)}
+    if not getproxies_environment():
+        return
+    _exempt([*LOCAL_HOSTS, *map(_host, addresses)])
     for name, value in os.environ.items():
         if name.lower().endswith("_proxy") and value.startswith("socks://"):
             os.environ[name] = value.replace("socks", "socks5", 1)  # GNOME's spelling, which HTTP clients refuse
+
+
+def reach_directly(address: str) -> None:
+    """Complete `no_proxy` for a server that is named while the process runs. Connections that exist stay as they are."""
+    _exempt([_host(address)])
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).hostname or ""
+
+
+def _exempt(hosts: Sequence[str]) -> None:
+    """Add those of the hosts that no proxy could reach, where there is a proxy."""
+    proxies = getproxies_environment()
+    exempt = [host.strip() for host in proxies.pop("no", "").split(",") if host.strip()]
+    added = [host for host in dict.fromkeys(hosts) if is_local(host) and host not in exempt]
+    if proxies and added and "*" not in exempt:
+        names = ",".join([*exempt, *added])
+        os.environ |= {"no_proxy": names, "NO_PROXY": names}
 
 
 def is_local(host: str) -> bool:

@@ -16,6 +16,7 @@ from kb.config import clean_key, is_web_address
 from kb.database import Database
 from kb.database.tables import knowledge_bases, model_choices, providers
 from kb.embedding import OF_PROVIDER
+from kb.environment import reach_directly
 from kb.errors import N_, InvalidProvider, ModelKeyLost, NotFound, ProviderInUse, ProviderNameTaken
 from kb.formats import Unreadable, from_json, to_json
 from kb.names import clean_label, clean_name, clean_text
@@ -163,6 +164,7 @@ class Providers:
             return connection.execute(statement.order_by(providers.c.created_at, providers.c.id)).all()
 
     def _to_connection(self, row: sa.Row[Any]) -> Connection:
+        reach_directly(row.base_url)  # before anything connects to it
         key = self._safe.decrypt(row.encrypted_key)
         return Connection(
             source=Source.USER,

@@ -59,34 +59,21 @@ def _draw_settings() -> None:
         help=_("One name in each line. Empty: all chat models that the server lists."),
     )
     left, right = st.columns(2)
-    left.number_input(
-        _("Temperature"),
-        min_value=0.0,
-        max_value=HOTTEST,
-        step=0.1,
-        key=TEMPERATURE_KEY,
-        value=None,
-        placeholder=_("The server's own"),
-    )
-    right.number_input(
-        _("Longest answer"),
-        min_value=1,
-        max_value=LONGEST_WINDOW,
-        step=256,
-        key=LENGTH_KEY,
-        value=None,
-        placeholder=_("The server's own"),
-        help=_("In tokens. An answer that reaches it is cut off."),
-    )
-    st.number_input(
+    with left:
+        servers_own = _("The server's own")
+        st.number_input(
+            _("Temperature"), 0.0, HOTTEST, value=None, step=0.1, key=TEMPERATURE_KEY, placeholder=servers_own
+        )
+    with right:
+        _draw_tokens(
+            LENGTH_KEY, _("Longest answer"), 256, servers_own, _("In tokens. An answer that reaches it is cut off.")
+        )
+    _draw_tokens(
+        WINDOW_KEY,
         _("Context window"),
-        min_value=1,
-        max_value=LONGEST_WINDOW,
-        step=1024,
-        key=WINDOW_KEY,
-        value=None,
-        placeholder=_("Not known"),
-        help=_("In tokens: how much the model can read at once, as its maker states."),
+        1024,
+        _("Not known"),
+        _("In tokens: how much the model can read at once, as its maker states."),
     )
     st.text_area(
         _("System prompt"),
@@ -95,6 +82,10 @@ def _draw_settings() -> None:
         height=120,
         help=_("The model reads it before Zhiwen's own instructions."),
     )
+
+
+def _draw_tokens(key: str, label: str, step: int, unset: str, explanation: str) -> None:
+    st.number_input(label, 1, LONGEST_WINDOW, value=None, step=step, key=key, placeholder=unset, help=explanation)
 
 
 def _fill(provider: Provider | None) -> None:

@@ -12,13 +12,16 @@ import pytest
 from pydantic import SecretStr
 
 from kb.completions import ChatClient
+from kb.database import Database
 from kb.embedding.openai import OpenAIModel
 from kb.environment import available_cpus, bypass_proxies, is_local
 from kb.errors import ModelError
 from kb.llm import ChatModel
+from kb.providers.keys import KeySafe
 from kb.providers.listing import list_models
+from kb.providers.store import ProviderDraft, Providers
 from kb.vectors.connection import Connection
-from tests.conftest import MakeSettings
+from tests.conftest import MakeSettings, add_user
 from tests.fakes.model_server import ModelServer
 from tests.fakes.proxy import DeadProxy
 
@@ -122,6 +125,19 @@ def test_configured_local_hosts_are_exempt(make_settings: MakeSettings, monkeypa
         )
     )
     assert exempt() == ["localhost", "127.0.0.1", "::1", "milvus", "127.0.0.5", "searxng"]
+
+
+def test_provider_in_the_local_network_is_exempt_once_it_is_read(
+    make_settings: MakeSettings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    settings = make_settings()
+    bypass_proxies(settings)
+    providers, user = Providers(database, KeySafe(settings)), add_user(database, "user")
+    for host in ("vllm:8000", "api.example"):
+        providers.add(user, ProviderDraft(host.partition(":")[0], "custom", f"http://{host}/v1"))
+    providers.connections(user)
+    assert exempt() == ["localhost", "127.0.0.1", "::1", "vllm"]
 
 
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
