@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from lxml import etree
 
-Element = Any  # lxml gives no types
+from kb.parsing.elements import Element
 
 _SIMPLE = re.compile(r"-?(?:[\w.,]+|\\[A-Za-z]+)")
 _AFTER_FRACTION = re.compile(r"(?<=\w) (?=[^\w\s\\(\[{^_&])")

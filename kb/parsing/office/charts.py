@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from kb.parsing.elements import Element
 from kb.parsing.office.number_formats import GENERAL, format_number
 
 _MAX_POINTS = 5_000  # of a series
 _MAX_SERIES = 500
 
-Element = Any  # lxml gives no types
 _Points = dict[int, str]
 
 

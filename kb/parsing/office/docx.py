@@ -15,6 +15,7 @@ from lxml.etree import XMLSyntaxError
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.elements import Element
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import Run, join_runs
 from kb.parsing.media_types import WORD
@@ -58,8 +59,6 @@ _NOTES = {qn("w:footnoteReference"): "footnotes", qn("w:endnoteReference"): "end
 for _kind in ("document.macroEnabled", "template.macroEnabledTemplate"):
     PartFactory.part_type_for[f"application/vnd.ms-word.{_kind}.main+xml"] = DocumentPart
 PartFactory.part_type_for[f"{WORD.removesuffix('document')}template.main+xml"] = DocumentPart
-
-Element = Any  # lxml gives no types
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:

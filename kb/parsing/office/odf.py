@@ -6,15 +6,16 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from lxml import etree
 
 from kb.errors import PasswordProtected
+from kb.parsing.alt_texts import alt_text
 from kb.parsing.builder import clean
+from kb.parsing.elements import Element
 from kb.parsing.formulas import mathml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.office.alt_texts import alt_text
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import table_lines
 from kb.parsing.tables.rows import SPANNED, below
@@ -47,8 +48,6 @@ _MAX_SPACES = 1_000
 _MAX_SPAN = 1_000
 _MAX_COLUMNS = 16_384
 _MAX_REPEATED = 1_000  # cells or rows with the same text
-
-Element = Any  # lxml gives no types
 
 
 @dataclass(frozen=True, slots=True)

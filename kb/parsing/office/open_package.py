@@ -6,11 +6,11 @@ import posixpath
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from lxml import etree
 
-Element = Any  # lxml gives no types
+from kb.parsing.elements import Element
 
 
 @dataclass(frozen=True, slots=True)

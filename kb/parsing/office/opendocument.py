@@ -7,6 +7,7 @@ from itertools import islice
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.elements import Element
 from kb.parsing.media_types import OPEN_SHEETS, OPEN_SLIDES
 from kb.parsing.numerals import count
 from kb.parsing.office.odf import (
@@ -20,7 +21,6 @@ from kb.parsing.office.odf import (
     SVG,
     TABLE,
     TEXT,
-    Element,
     Grid,
     H,
     P,

@@ -14,11 +14,12 @@ from pptx.package import Package
 from pptx.parts.presentation import PresentationPart
 
 from kb.models import ParsedDocument
+from kb.parsing.alt_texts import alt_text
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.elements import Element
 from kb.parsing.formulas import omml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.numerals import count
-from kb.parsing.office.alt_texts import alt_text
 from kb.parsing.office.charts import chart_tables, chart_titles
 from kb.parsing.office.slide_order import Box, Placed, in_reading_order
 from kb.parsing.page_numbers import is_page_number
@@ -47,8 +48,6 @@ _FOOTERS = ("dt", "ftr", "sldNum")
 # Slide shows and templates with macros, which python-pptx can read but does not know by name.
 for _kind in ("slideshow", "template"):
     PartFactory.part_type_for[f"application/vnd.ms-powerpoint.{_kind}.macroEnabled.main+xml"] = PresentationPart
-
-Element = Any  # lxml gives no types
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from docx.oxml.ns import qn
+
+from kb.parsing.elements import Element
 
 _PPR, _STYLE, _OUTLINE, _VAL = (qn(f"w:{name}") for name in ("pPr", "pStyle", "outlineLvl", "val"))
 _BODY_LEVEL = 9  # Word's outline level for body text
 _MAX_STYLE_CHAIN = 20
-
-Element = Any  # lxml gives no types
 
 
 def heading_level(paragraph: Element, levels: Mapping[str, int]) -> int:

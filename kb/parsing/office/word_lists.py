@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from docx.oxml.ns import qn
 
+from kb.parsing.elements import Element
 from kb.parsing.numerals import count
-
-Element = Any  # lxml gives no types
 
 _LEVELS = 9
 _MAX_CHAIN = 20  # of styles that are based on each other

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from docx.oxml.ns import qn
 
+from kb.parsing.alt_texts import alt_text
+from kb.parsing.elements import Element
 from kb.parsing.inline import LOWERED, RAISED
-from kb.parsing.office.alt_texts import alt_text
 from kb.parsing.symbols import read_symbols
 
 _VAL = qn("w:val")
 _BOX, _DRAWN = qn("w:txbxContent"), qn("wp:docPr")
 _MAX_SPAN = 1_000  # columns
 _RAISED_BY = 4  # half-points
-
-Element = Any  # lxml gives no types
 
 
 def number_of(properties: Element | None, name: str, default: int) -> int:

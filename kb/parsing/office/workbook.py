@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from lxml import etree
 
+from kb.parsing.alt_texts import alt_text
 from kb.parsing.builder import clean
+from kb.parsing.elements import Element
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
-from kb.parsing.office.alt_texts import alt_text
 from kb.parsing.office.charts import chart_titles
 from kb.parsing.office.number_formats import BUILT_IN, GENERAL, format_number
 from kb.parsing.office.open_package import OpenPackage
@@ -33,8 +33,6 @@ _MERGED = re.compile(
 _SHEETS = ("worksheet", "chartsheet", "dialogsheet")
 _LEVELS = {"superscript": RAISED, "subscript": LOWERED}
 _COLUMN = re.compile(r"[A-Z]{1,3}", re.IGNORECASE)
-
-Element = Any  # lxml gives no types
 
 
 @dataclass(frozen=True, slots=True)

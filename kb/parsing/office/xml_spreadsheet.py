@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from lxml import etree
 
 from kb.models import ParsedDocument
 from kb.parsing.builder import Source, clean
+from kb.parsing.elements import Element
 from kb.parsing.office.number_formats import GENERAL, format_number
 from kb.parsing.office.workbook import MergedRange, fill_merged
 from kb.parsing.office.xlsx import write_sheets
@@ -40,8 +40,6 @@ _FORMATS = {
     "On/Off": '"On";"On";"Off"',
 }
 _FIRST_DAY = datetime(1899, 12, 30)
-
-Element = Any  # lxml gives no types
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:

@@ -9,7 +9,6 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 from urllib.parse import unquote
 
 from lxml import etree
@@ -18,6 +17,7 @@ from kb.errors import N_, DamagedFile, PasswordProtected
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder
+from kb.parsing.elements import Element
 from kb.parsing.web.html import PlacedTitle, add_page, decode_page
 
 _CONTAINER = "META-INF/container.xml"
@@ -28,8 +28,6 @@ _NAV_TYPE = "{http://www.idpf.org/2007/ops}type"
 _MAX_PART = 50_000_000  # bytes of a chapter
 _DEEPEST = 6  # levels of headings
 _SIBLINGS = 10
-
-Element = Any  # lxml gives no types
 
 
 def parse(source: Source) -> Iterator[ParsedDocument]:
