@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from bs4 import Tag
 
-_MAX_DESCRIPTION = 1_000  # characters of what an image is described with
-_IS_FILE_NAME = re.compile(
-    r"[\w%./-]*\.(?:png|jpe?g|gif|svg|webp|bmp|ico|avif)|image\d*|img[\w-]*|spacer", re.IGNORECASE
-)
+from kb.parsing.alt_texts import alt_text
+
 _FILLED_IN = ("text", "number", "date", "datetime-local", "time", "month", "week", "email", "tel", "url", "search", "")
 
 
@@ -36,9 +32,9 @@ class Descriptions:
         self._around: dict[int, str] = {}  # the texts of figures and links, by id()
 
     def of(self, image: Tag) -> str:
-        """The image's description, unless it names a file or repeats the text beside it."""
-        text = " ".join(str(image.get("alt") or "").split())[:_MAX_DESCRIPTION]
-        if not text or _IS_FILE_NAME.fullmatch(text):
+        """The image's description, unless it says nothing or repeats the text beside it."""
+        text = alt_text(str(image.get("alt") or ""))
+        if not text:
             return ""
         around = image.find_parent(["figure", "a"])
         if around is not None:
