@@ -57,6 +57,7 @@ class Source:
     document_name: str = ""
     page: int = 0
     address: str = ""
+    heading: str = ""  # as `Chunk.heading`
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,12 @@ class SourcesPart:
 
     @classmethod
     def of(cls, retrieval: Retrieval) -> SourcesPart:
-        return cls(tuple(Source(each.rank, each.document_name, each.chunk.page) for each in retrieval.passages))
+        return cls(
+            tuple(
+                Source(each.rank, each.document_name, each.chunk.page, heading=each.chunk.heading)
+                for each in retrieval.passages
+            )
+        )
 
     @classmethod
     def of_web(cls, retrieval: WebRetrieval) -> SourcesPart:

@@ -102,7 +102,7 @@ def _wording(request: Request) -> Wording:
         translate=partial(translate, code=code),
         modes=mode_names(code),
         moment=partial(moment, code=code, zone=zone),
-        place=lambda source: place_label(source.document_name, source.page, code=code),
+        place=lambda source: place_label(source.document_name, source.page, source.heading, code),
         cited=cited,
     )
 

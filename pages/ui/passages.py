@@ -228,7 +228,7 @@ def draw_citations(sources: Sequence[Source], key_suffix: str = "") -> int:
     """
     if not sources:
         return 0
-    labels = {source.rank: _citation_label(source) for source in sources}
+    labels = {source.rank: citation_label(source) for source in sources}
     key = f"cited{key_suffix}"
     if key_suffix:
         st.pills(
@@ -250,8 +250,9 @@ def draw_citations(sources: Sequence[Source], key_suffix: str = "") -> int:
     return clicked
 
 
-def _citation_label(source: Source) -> str:
-    label = place(source.document_name, source.page)
+def citation_label(source: Source) -> str:
+    """The name of a cited passage: its rank, its document, and its place there."""
+    label = place(source.document_name, source.page, source.heading)
     if len(label) > _LABEL_CHARACTERS:
         label = label[: _LABEL_CHARACTERS - 12] + "…" + label[-11:]
     return _escape_label(f"{source.rank} · {label}")

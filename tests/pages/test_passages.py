@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pages.ui.passages import marked
+import uuid
+
+from kb.messages import SourcesPart
+from kb.models import Chunk, Passage, Retrieval
+from pages.ui.passages import citation_label, marked
 
 ROWS = "\n".join(f"SP-{number} | Gasket {number} | {number * 3}" for number in range(1040, 1050))
 
@@ -53,3 +57,9 @@ def test_endless_rows_are_drawn_in_time() -> None:
 def test_without_a_match_nothing_is_folded() -> None:
     text = "Rivers flow. " * 100
     assert marked(text, ["pear"]) == text
+
+
+def test_citation_names_its_sheet() -> None:
+    chunk = Chunk("1", uuid.uuid4(), uuid.uuid4(), page=2, heading="Costs > 2026")
+    sources = SourcesPart.of(Retrieval(passages=(Passage(chunk, "budget.xlsx", 1), Passage(chunk, "budget.pdf", 2))))
+    assert list(map(citation_label, sources.passages)) == ["1 · budget.xlsx · sheet “Costs”", "2 · budget.pdf · p. 2"]

@@ -45,7 +45,8 @@ def talk(conversations: Conversations, library: Library, question: str, scope: S
     mode = Mode.KNOWLEDGE if scope.first_id else Mode.LLM
     conversation = conversations.create(library.user, question, mode, scope)
     answer = conversations.ask(library.user, conversation.id, question)
-    parts: list[Part] = [TextPart("热水 [1]。"), SourcesPart((Source(1, "茶.pptx", 3),))]
+    sources = SourcesPart((Source(1, "茶.pptx", 3), Source(2, "茶.xlsx", 1, heading="Prices > 2026")))
+    parts: list[Part] = [TextPart("热水 [1][2]。"), sources]
     conversations.finish(library.user, answer.id, MessageState.DONE, parts)
     return conversation
 
@@ -62,7 +63,7 @@ def test_conversation_is_downloaded_in_the_readers_language(
     reply = client.get(f"/api/conversations/{conversation.id}", params=values)
     assert reply.headers["content-disposition"] == f"attachment; filename*=UTF-8''{quote('怎么泡绿茶.md')}"
     assert reply.headers["content-type"].startswith("text/markdown")
-    assert "- [1] 茶.pptx, 幻灯片 3" in reply.text
+    assert "- [1] 茶.pptx, 幻灯片 3\n- [2] 茶.xlsx, 工作表“Prices”" in reply.text
     assert "## 问题" in reply.text
     english = client.get(f"/base/api/conversations/{conversation.id}", params=values | {"language": "en"}).text
     assert "- [1] 茶.pptx, slide 3" in english
