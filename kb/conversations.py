@@ -18,7 +18,7 @@ from kb.formats import to_json
 from kb.library.access import own_knowledge_base
 from kb.message_store import NOT_DELETED
 from kb.messages import Message, Part, Rating, TextPart
-from kb.models import NOWHERE, Conversation, MessageState, Mode, Role, Scope
+from kb.models import NOWHERE, Conversation, MessageState, Mode, Role, Scope, known
 from kb.names import clean_label, clean_name, clean_text, fold
 
 TITLE_CHARACTERS = 60  # of a title made of the first question
@@ -180,7 +180,7 @@ class Conversations:
         with self._database.write() as connection:
             row = _own(connection, user_id, conversation_id, lock=True)
             scope = store.read_scope(row.scope)
-            _add_notice(connection, row, Mode(row.mode), scope, _names(connection, user_id, scope))
+            _add_notice(connection, row, known(row.mode, Mode.KNOWLEDGE), scope, _names(connection, user_id, scope))
 
     # --- messages ---
 
@@ -269,10 +269,8 @@ class Conversations:
             if not store.read(connection, user_id, message_id).content:
                 store.replace_parts(connection, message_id, ())
                 return _reopen(connection, user_id, old, row)
-            scope = store.read_scope(old.scope)
-            again = store.new(
-                row.id, ordinal, Role.ASSISTANT, MessageState.STREAMING, Mode(old.mode), scope, old.parent_id
-            )
+            mode, scope = known(old.mode, Mode.KNOWLEDGE), store.read_scope(old.scope)
+            again = store.new(row.id, ordinal, Role.ASSISTANT, MessageState.STREAMING, mode, scope, old.parent_id)
             store.insert(connection, [again])
             _show(connection, row.id, again.id)
             return again
@@ -352,7 +350,7 @@ def _ask(connection: sa.Connection, row: sa.Row[Any], parent_id: UUID | None, qu
     ordinal, streaming = store.state_of(connection, row.id)
     if streaming:
         raise AnswerRunning
-    mode, scope = Mode(row.mode), store.read_scope(row.scope)
+    mode, scope = known(row.mode, Mode.KNOWLEDGE), store.read_scope(row.scope)
     text = [TextPart(clean_text(question))]
     asked = store.new(row.id, ordinal, Role.USER, MessageState.DONE, mode, scope, parent_id, text)
     answer = store.new(row.id, ordinal + 1, Role.ASSISTANT, MessageState.STREAMING, mode, scope, asked.id)
@@ -454,7 +452,7 @@ def _conversation(row: sa.Row[Any]) -> Conversation:
         id=row.id,
         owner_id=row.owner_id,
         title=row.title,
-        mode=Mode(row.mode),
+        mode=known(row.mode, Mode.KNOWLEDGE),
         scope=scope,
         created_at=row.created_at,
         updated_at=row.updated_at,

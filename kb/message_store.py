@@ -14,7 +14,7 @@ from kb.database.tables import conversations, message_parts, message_texts, mess
 from kb.errors import N_, NotFound
 from kb.formats import Unreadable, from_json, from_record, to_json, to_record
 from kb.messages import PARTS, UNRATED, Message, Part, PassagesPart, Rating, SourcesPart, TextPart, WebPart
-from kb.models import NOWHERE, MessageState, Mode, Role, Scope
+from kb.models import NOWHERE, MessageState, Mode, Role, Scope, known
 from kb.names import clean_text, fold
 
 MESSAGE = N_("message")
@@ -166,9 +166,9 @@ def _message(row: sa.Row[Any], bodies: Sequence[tuple[str, Any]]) -> Message:
         id=row.id,
         conversation_id=row.conversation_id,
         ordinal=row.ordinal,
-        role=Role(row.role),
-        state=MessageState(row.state),
-        mode=Mode(row.mode),
+        role=known(row.role, Role.NOTICE),
+        state=known(row.state, MessageState.DONE),
+        mode=known(row.mode, Mode.KNOWLEDGE),
         created_at=row.created_at,
         parts=tuple(parts),
         parent_id=row.parent_id,

@@ -6,10 +6,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 from kb.errors import KbError, from_code
 from kb.notes import Note
+
+Kept = TypeVar("Kept", bound=StrEnum)
+
+
+def known(kept: object, default: Kept) -> Kept:
+    """The member of an enum that was stored; `default` for one that only another release knows."""
+    return next((each for each in type(default) if each == kept), default)
 
 
 class Mode(StrEnum):
@@ -502,7 +510,7 @@ class Choices:
         except ValueError:
             base_id = None
         engine = search_engine if isinstance(search_engine, str) else ""
-        return cls(next((one for one in Mode if one == mode), Mode.KNOWLEDGE), base_id, engine)
+        return cls(known(mode, Mode.KNOWLEDGE), base_id, engine)
 
 
 @dataclass(frozen=True, slots=True)

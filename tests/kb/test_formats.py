@@ -15,11 +15,21 @@ import sqlalchemy as sa
 
 from kb import redis as kb_redis
 from kb.conversations import Conversations
-from kb.database.tables import knowledge_bases, message_parts
+from kb.database.tables import conversations, knowledge_bases, message_parts, messages
 from kb.errors import from_code
 from kb.formats import FORMAT, NUMBER, Unreadable, from_json, from_record, to_json, to_record
 from kb.messages import Part, PassagesPart, Source, SourcesPart, TextPart, UsagePart
-from kb.models import IndexSettings, MessageState, Mode, Progress, Retrieval, RetrievalProfile, Scope, VersionState
+from kb.models import (
+    IndexSettings,
+    MessageState,
+    Mode,
+    Progress,
+    Retrieval,
+    RetrievalProfile,
+    Role,
+    Scope,
+    VersionState,
+)
 from kb.progress import ProgressBoard, WorkerInfo
 from tests.conftest import Library
 
@@ -129,6 +139,23 @@ def test_knowledge_base_of_another_release_opens(library: Library) -> None:
     found = library.knowledge_bases.get(library.user, base.id)
     assert found.index == IndexSettings(index_type="FLAT", m=32)
     assert found.profile == RetrievalProfile(top_k=9)
+
+
+def test_conversation_of_another_release_is_listed_and_opens(library: Library) -> None:
+    own = Conversations(library.database)
+    conversation = own.create(library.user, "Which apples are there?", Mode.WEB)
+    own.finish(library.user, own.ask(library.user, conversation.id, "Q").id, MessageState.DONE, [TextPart("A")])
+    with library.database.write() as connection:
+        connection.execute(sa.update(conversations).values(mode="agent"))
+        connection.execute(sa.update(messages).values(mode="agent", role="tool", state="waiting"))
+    (listed,) = own.search(library.user)
+    opened = own.get(library.user, conversation.id)
+    assert (listed.mode, opened.mode) == (Mode.KNOWLEDGE, Mode.KNOWLEDGE)
+    assert [(each.mode, each.role, each.state, each.content) for each in own.messages(library.user, listed.id)] == [
+        (Mode.KNOWLEDGE, Role.NOTICE, MessageState.DONE, text) for text in ("Q", "A")
+    ]
+    own.note_choice(library.user, conversation.id)
+    assert own.ask(library.user, conversation.id, "And pears?").mode is Mode.KNOWLEDGE
 
 
 def test_progress_and_workers_of_other_releases(redis_url: str) -> None:
