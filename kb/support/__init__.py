@@ -20,6 +20,7 @@ from kb.support.sources import LEAST_SHARE, Sources, Text
 
 _LEAST_TERMS = 6  # of a sentence that shares no term at all with the passages that it cites
 _MOST_MISSING = 5  # told of a sentence
+MOST_CHARACTERS = 100_000  # of an answer are looked at: half a second to two seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,15 @@ def unsupported(answer: str, passages: Mapping[int, str], given: str = "") -> tu
 
     `passages` are whole texts by rank: see `passage_texts`. `given` is what else the answer may repeat: the question
     and the conversation. Without any passages nothing is marked, for there is nothing to compare with. Takes time in
-    proportion to the length of the answer, and of the passages.
+    proportion to the length of the answer, and of the passages; only the first `MOST_CHARACTERS` of the answer are
+    looked at, which is more than any answer that somebody reads sentence by sentence.
     """
     if not passages:
         return ()
     texts = {rank: Text(text) for rank, text in passages.items()}
     beside = Text(given)
     marked: list[Span] = []
-    for sentence in sentences_of(answer, passages.keys()):
+    for sentence in sentences_of(answer[:MOST_CHARACTERS], passages.keys()):
         cited = [texts[rank] for rank in sentence.ranks] or list(texts.values())
         if missing := _missing(sentence, Sources([*cited, beside], has_citation=bool(sentence.ranks))):
             marked.append(Span(sentence.start, sentence.end, missing))

@@ -227,3 +227,10 @@ def test_places_and_neighbours_of_a_passage_count() -> None:
 )
 def test_long_repetitions_take_linear_time(piece: str) -> None:
     unsupported(piece * (60_000 // len(piece)), ENGLISH)
+
+
+def test_only_the_beginning_of_an_endless_answer_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    false = "The fee is 99.75 dollars [1]. "
+    assert len(unsupported(false * 4, ENGLISH)) == 4
+    monkeypatch.setattr("kb.support.MOST_CHARACTERS", 2 * len(false))
+    assert len(unsupported(false * 4, ENGLISH)) == 2
