@@ -49,6 +49,17 @@ class Begun:
     retrieval: Retrieval | None = None
     web: WebRetrieval | None = None
     searched_for: str = ""
+    thought_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUpFound:
+    """The question needs the conversation to be understood; a model is asked what it means."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchBegan:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,16 @@ class ModelChosen:
     model: ChatModel
 
 
-Event = QuestionRewritten | PassagesFound | WebSearched | WebResultsFound | ModelChosen | Piece
+Event = (
+    FollowUpFound
+    | QuestionRewritten
+    | SearchBegan
+    | PassagesFound
+    | WebSearched
+    | WebResultsFound
+    | ModelChosen
+    | Piece
+)
 Retrieve = Callable[[UUID, Scope, str, RetrievalProfile | None], Retrieval]
 SearchWeb = Callable[[UUID, str, str, OnProgress, IsCancelled], WebRetrieval]  # user, question, engine: `WebRetriever`
 
@@ -93,7 +113,10 @@ async def answer(
     No text at all after `PassagesFound` or `WebResultsFound` means: nothing relevant was found, or the mode is to show
     passages only. What is no question to the documents, such as thanks, goes to the model without a search.
     """
-    context = await _in_context(chat, question)
+    standing = _standing(question)
+    if standing is Standing.FOLLOW_UP:
+        yield FollowUpFound()
+    context = await _in_context(chat, question, standing)
     if context.rewritten:
         yield QuestionRewritten(context.question_for_search)
     asked = replace(question, text=context.question_for_search)
@@ -103,6 +126,7 @@ async def answer(
             raise NoChatModel
         messages = prompts.chat_messages(question.text, question.history, _window(model))
     elif question.mode is Mode.WEB:
+        yield SearchBegan()
         found = WebRetrieval()
         async for event in _searched(search_web, asked):
             if isinstance(event, WebResultsFound):
@@ -116,6 +140,7 @@ async def answer(
             return
         messages = prompts.web_messages(question.text, question.history, found, _window(model))
     else:
+        yield SearchBegan()
         retrieval = await _retrieved(retrieve, asked)
         yield PassagesFound(retrieval)
         if question.mode is Mode.TEST or not (retrieval.passages or retrieval.files):
@@ -136,20 +161,25 @@ def _window(model: ChatModel) -> int | None:
     return model.settings.context_window
 
 
-async def _in_context(chat: ChatClient, question: Question) -> Contextual:
-    """What the question is taken to mean. A model is called at most once, for a follow-up that is searched for."""
-    as_it_is = Contextual(question.text, Standing.ALONE)
+def _standing(question: Question) -> Standing:
+    """Whether the question is searched for as it is, needs the conversation, or is no question to the sources."""
     if question.mode not in (Mode.KNOWLEDGE, Mode.WEB) or question.begun:
-        return as_it_is
-    history = [message for message in question.history if message.content]
-    standing = judge(question.text, has_history=bool(history))
-    if standing is Standing.ALONE or (standing is Standing.FOLLOW_UP and question.find_rewriter is None):
-        return as_it_is
-    if standing is Standing.TALK:
-        return replace(as_it_is, standing=standing)
+        return Standing.ALONE
+    standing = judge(question.text, has_history=bool(_said(question)))
+    return Standing.ALONE if standing is Standing.FOLLOW_UP and question.find_rewriter is None else standing
+
+
+def _said(question: Question) -> list[Message]:
+    return [message for message in question.history if message.content]
+
+
+async def _in_context(chat: ChatClient, question: Question, standing: Standing) -> Contextual:
+    """What the question is taken to mean. A model is called at most once, for a follow-up that is searched for."""
+    if standing is not Standing.FOLLOW_UP:
+        return Contextual(question.text, standing)
     model = await _model_if_any(question)
     ask = partial(_ask_rewriter, chat, question, model) if model else None
-    return await in_context(question.text, history, ask)
+    return await in_context(question.text, _said(question), ask)
 
 
 async def _ask_rewriter(

@@ -31,6 +31,7 @@ class ReasoningPart:
 
     kind: ClassVar[str] = "reasoning"
     text: str = ""
+    thought_ms: float = 0.0  # how long the model thought; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +67,24 @@ class SourcesPart:
 
     kind: ClassVar[str] = "sources"
     passages: tuple[Source, ...] = ()
+    milliseconds: float = 0.0  # that finding them took; 0: not known
+    pages: int = 0  # web pages that the engine found
+    pages_read: int = 0
 
     @classmethod
     def of(cls, retrieval: Retrieval) -> SourcesPart:
-        return cls(
-            tuple(
-                Source(each.rank, each.document_name, each.chunk.page, heading=each.chunk.heading)
-                for each in retrieval.passages
-            )
+        sources = (
+            Source(each.rank, each.document_name, each.chunk.page, heading=each.chunk.heading)
+            for each in retrieval.passages
         )
+        return cls(tuple(sources), round(retrieval.trace.milliseconds, 1))
 
     @classmethod
     def of_web(cls, retrieval: WebRetrieval) -> SourcesPart:
-        return cls(tuple(Source(each.rank, each.title, address=each.address) for each in retrieval.passages))
+        sources = (Source(each.rank, each.title, address=each.address) for each in retrieval.passages)
+        pages = len(retrieval.pages)
+        took = round(retrieval.trace.milliseconds, 1)
+        return cls(tuple(sources), took, pages, pages - len(retrieval.unread))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +206,12 @@ class Message:
     @property
     def reasoning(self) -> str:
         return _text_of(self.part(ReasoningPart))
+
+    @property
+    def thought_ms(self) -> float:
+        """How long the model thought; 0 if that is not known."""
+        part = self.part(ReasoningPart)
+        return part.thought_ms if part else 0.0
 
     @property
     def retrieval(self) -> Retrieval | None:

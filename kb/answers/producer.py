@@ -125,13 +125,13 @@ class Producer:
         """Append what is not yet in the stream; returns whether a stop was requested."""
         fields = run.unsent()
         text, reasoning, has_retrieval = run.text, run.reasoning, run.retrieval is not None
-        progress = run.progress
+        progress, stage, thought_ms = run.progress, run.stage_now, run.thought_ms
         lengths = len(text.whole), len(reasoning.whole)
         is_stop_requested = await self._streams.append(run.id, fields)
         text.sent, reasoning.sent = lengths
         run.retrieval_sent = has_retrieval
         run.searched_for_sent = "searched_for" in fields or run.searched_for_sent
-        run.progress_sent = progress
+        run.progress_sent, run.stage_sent, run.thought_ms_sent = progress, stage, thought_ms
         run.restarts = run.restarts and run.text is not text
         return is_stop_requested
 

@@ -72,7 +72,7 @@ class Reaper:
         """Save what had arrived, and tell the pages that follow the stream."""
         arrived = await self._sql.run(self._streams.read, dead.run_id)
         found = arrived.retrieval or arrived.web
-        parts = arrived_parts(arrived.reasoning, arrived.text, arrived.searched_for, found)
+        parts = arrived_parts(arrived.reasoning, arrived.text, arrived.searched_for, found, arrived.thought_ms)
         interrupted = MessageState.INTERRUPTED
         finish = partial(self._conversations.finish, dead.user_id, dead.message_id, interrupted, parts or None)
         with suppress(NotFound):  # deleted meanwhile

@@ -10,13 +10,16 @@ from uuid import UUID
 
 from kb.answering import (
     Event,
+    FollowUpFound,
     ModelChosen,
     PassagesFound,
     Question,
     QuestionRewritten,
+    SearchBegan,
     WebResultsFound,
     WebSearched,
 )
+from kb.answers.streams import Stage
 from kb.completions import Reasoning, TextPiece, TextWasReasoning, Usage
 from kb.errors import KbError
 from kb.formats import to_json, to_record
@@ -32,7 +35,7 @@ from kb.messages import (
     UsagePart,
     given_from,
 )
-from kb.models import MessageState, Retrieval
+from kb.models import MessageState, Mode, Retrieval
 from kb.support import passage_texts, unsupported
 from kb.web_search.passages import WebProgress, WebRetrieval
 
@@ -71,6 +74,11 @@ class Run:
     retrieval_sent: bool = False
     searched_for: str = ""
     searched_for_sent: bool = False
+    stage: Stage = Stage.WAITING
+    stage_sent: tuple[Stage, str] | None = None  # with the model's name
+    thought_since: float = 0.0  # of `time.monotonic`; 0: it does not think
+    thought_ms: float = 0.0
+    thought_ms_sent: float = 0.0
     unsupported: tuple[Unsupported, ...] = ()
     progress: WebProgress | None = None
     progress_sent: WebProgress | None = None
@@ -85,27 +93,38 @@ class Run:
     task: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
+        if self.question.mode is not Mode.LLM:
+            self.stage = Stage.SEARCHING
         if begun := self.question.begun:
             self.text.add(begun.text)
             self.reasoning.add(begun.reasoning)
             self.searched_for = begun.searched_for
+            self.thought_ms = begun.thought_ms
 
     def take(self, event: Event) -> None:
         if self.model and not self.first_token_ms and isinstance(event, TextPiece | Reasoning):
             self.first_token_ms = self.elapsed_ms
         match event:
+            case FollowUpFound():
+                self.stage = Stage.UNDERSTANDING
             case QuestionRewritten():
                 self.searched_for = event.question
+            case SearchBegan():
+                self.stage = Stage.SEARCHING
             case PassagesFound() | WebResultsFound():
-                self.retrieval = event.retrieval
+                self.retrieval, self.stage = event.retrieval, Stage.WAITING
             case WebSearched():
                 self.progress = event.progress
             case ModelChosen():
-                self.model = event.model
+                self.model, self.stage = event.model, Stage.WAITING
             case TextPiece():
                 self.text.add(event.text)
+                self._end_thought()
+                self.stage = Stage.WRITING
             case Reasoning():
                 self.reasoning.add(event.text)
+                self.thought_since = self.thought_since or time.monotonic()
+                self.stage = Stage.THINKING
             case Usage():
                 self.tokens = event
             case TextWasReasoning():
@@ -114,6 +133,12 @@ class Run:
                 thought = self.text.whole.removeprefix(begun)
                 self.reasoning = GrowingText(self.reasoning.whole + thought)
                 self.text, self.restarts = GrowingText(begun), True
+                self.thought_ms = round(self.elapsed_ms - self.first_token_ms, 1)
+
+    def _end_thought(self) -> None:
+        if self.thought_since:
+            self.thought_ms += round((time.monotonic() - self.thought_since) * 1000, 1)
+            self.thought_since = 0.0
 
     def request_stop(self) -> None:
         """Cancel the task unless that was done before, or the answer is complete."""
@@ -127,10 +152,16 @@ class Run:
         text = self.text.whole
         if not (self.model and text and found) or found.files:  # the names of files are no passages
             return
+        self.stage = Stage.CHECKING
         history = (message.content for message in self.question.history)
         given = "\n".join([self.question.text, self.searched_for, *history])
         spans = unsupported(text, passage_texts(found.passages), given)
         self.unsupported = tuple(Unsupported(text[span.start : span.end], span.missing) for span in spans)
+
+    @property
+    def stage_now(self) -> tuple[Stage, str]:
+        """The stage, and the name of the model that was chosen by then."""
+        return self.stage, self.model.name if self.model else ""
 
     @property
     def elapsed_ms(self) -> float:
@@ -138,7 +169,9 @@ class Run:
 
     def parts(self) -> list[Part]:
         """What the message is to hold, now that the answer has ended."""
-        parts = arrived_parts(self.reasoning.whole, self.text.whole, self.searched_for, self.retrieval)
+        self._end_thought()
+        found, thought_ms = self.retrieval, self.thought_ms
+        parts = arrived_parts(self.reasoning.whole, self.text.whole, self.searched_for, found, thought_ms)
         if self.unsupported:
             parts.append(SupportPart(self.unsupported))
         if self.model:
@@ -151,6 +184,11 @@ class Run:
     def unsent(self) -> dict[str, str]:
         """What the stream lacks, as the fields of one entry."""
         fields: dict[str, str] = {}
+        if self.stage_sent != self.stage_now:
+            stage, model = self.stage_now
+            fields |= {"stage": stage.value, "model": model}
+        if self.thought_ms != self.thought_ms_sent:
+            fields["thought_ms"] = str(self.thought_ms)
         if self.progress and self.progress is not self.progress_sent:
             fields["progress"] = json.dumps(to_json(self.progress))
         if self.searched_for and not self.searched_for_sent:
@@ -169,9 +207,11 @@ class Run:
         return fields
 
 
-def arrived_parts(reasoning: str, text: str, searched_for: str, found: Retrieval | WebRetrieval | None) -> list[Part]:
+def arrived_parts(
+    reasoning: str, text: str, searched_for: str, found: Retrieval | WebRetrieval | None, thought_ms: float
+) -> list[Part]:
     """The parts that have arrived of an answer, however it ends."""
-    parts: list[Part] = [ReasoningPart(reasoning)] if reasoning else []
+    parts: list[Part] = [ReasoningPart(reasoning, thought_ms)] if reasoning else []
     parts += [TextPart(text)] if text else []
     parts += [SearchedForPart(searched_for)] if searched_for else []
     parts += given_from(found) if found else []

@@ -182,4 +182,4 @@ class Answers:
 
 
 def _begun(answer: Message) -> Begun:
-    return Begun(answer.content, answer.reasoning, answer.retrieval, answer.web, answer.searched_for)
+    return Begun(answer.content, answer.reasoning, answer.retrieval, answer.web, answer.searched_for, answer.thought_ms)

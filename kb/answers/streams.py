@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
 from uuid import UUID
 
 import redis
@@ -25,9 +25,20 @@ STREAM_SECONDS = 3600
 START = "0-0"  # the position before the first entry
 
 
+class Stage(StrEnum):
+    """What a run is doing."""
+
+    UNDERSTANDING = "understanding"  # a follow-up is being rewritten
+    SEARCHING = "searching"
+    WAITING = "waiting"  # for the model's first words
+    THINKING = "thinking"
+    WRITING = "writing"
+    CHECKING = "checking"  # the answer against its passages
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What was added to a stream after a position."""
+    """What was added to a stream after a position. Times are seconds since the epoch by the clock of Redis."""
 
     position: str
     text: str = ""
@@ -38,6 +49,57 @@ class Update:
     progress: WebProgress | None = None  # the latest
     searched_for: str = ""  # what a follow-up was taken to mean
     ended: bool = False
+    stage: Stage | None = None  # the latest
+    stage_at: float = 0.0  # when it began
+    model: str = ""  # the name of the one that is asked
+    thought_ms: float = 0.0  # how long the model thought, once it no longer does
+    now: float = 0.0
+
+
+@dataclass(slots=True)
+class Arrived:
+    """All that has arrived of a run; `take` adds an update."""
+
+    position: str = START
+    text: str = ""
+    reasoning: str = ""
+    retrieval: Retrieval | WebRetrieval | None = None
+    progress: WebProgress | None = None
+    searched_for: str = ""
+    stage: Stage | None = None
+    model: str = ""
+    thought_ms: float = 0.0
+    _stage_at: float = 0.0
+    _spoke_at: float = 0.0
+    _now: float = 0.0
+
+    def take(self, update: Update) -> None:
+        if update.restarts:
+            self.text = self.reasoning = ""
+        self.position = update.position
+        self.text, self.reasoning = self.text + update.text, self.reasoning + update.reasoning
+        self.retrieval = update.retrieval or update.web or self.retrieval
+        self.progress = update.progress or self.progress
+        self.searched_for = update.searched_for or self.searched_for
+        self.model = update.model or self.model
+        self.thought_ms = update.thought_ms or self.thought_ms
+        if update.stage:
+            self.stage, self._stage_at = update.stage, update.stage_at
+        if update.text or update.reasoning:
+            self._spoke_at = _seconds(update.position)
+        self._now = update.now
+
+    @property
+    def stage_seconds(self) -> float:
+        """How long the stage has lasted."""
+        return max(0.0, self._now - self._stage_at) if self.stage else 0.0
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long the model, which was asked, has said nothing."""
+        if self.stage not in (Stage.WAITING, Stage.THINKING, Stage.WRITING):
+            return 0.0
+        return max(0.0, self._now - max(self._stage_at, self._spoke_at))
 
 
 class AnswerStreams:
@@ -53,12 +115,16 @@ class AnswerStreams:
 
     def read(self, run_id: UUID, position: str = START) -> Update:
         """What was added after `position`."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xrange(_key(run_id, "stream"), min=f"({position}")
+        pipeline.time()
         with kb_redis.translated():
-            entries: Any = self._client.xrange(_key(run_id, "stream"), min=f"({position}")
-        text = reasoning = searched_for = ""
+            entries, (seconds, microseconds) = pipeline.execute()
+        text = reasoning = searched_for = model = ""
         restarts, ended = False, False
         retrieval, web, progress = None, None, None
-        for _, fields in entries:
+        stage, stage_at, thought_ms = None, 0.0, 0.0
+        for entry_id, fields in entries:
             if "restarts" in fields:
                 text, reasoning, restarts = "", "", True
             text += fields.get("text", "")
@@ -71,8 +137,26 @@ class AnswerStreams:
                 web = from_json(WebRetrieval, json.loads(fields["web"]))
             if "progress" in fields:
                 progress = from_json(WebProgress, json.loads(fields["progress"]))
-        last = entries[-1][0] if entries else position
-        return Update(last, text, reasoning, restarts, retrieval, web, progress, searched_for, ended)
+            if "stage" in fields:
+                stage, stage_at = _stage(fields["stage"]), _seconds(entry_id)
+            model = fields.get("model", model)
+            thought_ms = float(fields.get("thought_ms", thought_ms))
+        return Update(
+            entries[-1][0] if entries else position,
+            text,
+            reasoning,
+            restarts,
+            retrieval,
+            web,
+            progress,
+            searched_for,
+            ended,
+            stage,
+            stage_at,
+            model,
+            thought_ms,
+            seconds + microseconds / 1_000_000,
+        )
 
     def request_stop(self, run_id: UUID) -> None:
         """Ask the producer, wherever it runs, to stop."""
@@ -125,3 +209,13 @@ class AnswerStreams:
 
 
 _key = kb_redis.answer_key
+
+
+def _stage(name: str) -> Stage | None:
+    """None for one of another release."""
+    return next((stage for stage in Stage if stage == name), None)
+
+
+def _seconds(entry_id: str) -> float:
+    """When an entry was added: its id begins with the milliseconds."""
+    return int(entry_id.partition("-")[0]) / 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -16,6 +17,7 @@ from pages.ui.resources import local_services
 from pages.ui.state import state
 
 FLASH_KEY = "flash"
+TOLD_SECONDS = 10  # an error stays at least as long, unless the user goes on
 # The parts of the chat that a choice or a question changes, by the keys of their fragments. All else stays as it is,
 # however long the conversation is (`redraw_parts`).
 FRAME, SIDEBAR, TALKS, TAIL, CHOICE = "part_frame", "part_sidebar", "part_talks", "part_tail", "part_choice"
@@ -64,7 +66,10 @@ def flash(error: KbError) -> None:
 
 def show_flash() -> None:
     """What the last run, or a callback, left to say."""
-    for error in st.session_state.pop(FLASH_KEY, []):
+    errors = st.session_state.pop(FLASH_KEY, [])
+    if state().told != tuple(errors):
+        state().told, state().told_at = tuple(errors), time.monotonic()
+    for error in errors:
         show_error(error)
 
 
@@ -107,8 +112,13 @@ def _note_dismissal() -> None:
 
 
 def redraw() -> None:
-    """Run the whole page, unless a dialog is open: that one is finished first."""
+    """Run the whole page, unless a dialog is open: that one is finished first.
+
+    Nobody asked for that run, so it says again what has just been said.
+    """
     if not state().has_dialog:
+        if state().told and time.monotonic() - state().told_at < TOLD_SECONDS:
+            st.session_state.setdefault(FLASH_KEY, list(state().told))
         st.rerun()
 
 

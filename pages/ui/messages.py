@@ -11,7 +11,7 @@ from kb.citations import cited
 from kb.errors import NoChatModel, NotFound, from_code
 from kb.extracts import escape_markdown as escape
 from kb.message_store import MESSAGE
-from kb.messages import Message, SourcesPart
+from kb.messages import Message
 from kb.models import MessageState, Mode, Retrieval, Role
 from kb.web_search.passages import WebRetrieval
 from pages.ui import resources
@@ -19,10 +19,13 @@ from pages.ui.actions import draw_actions
 from pages.ui.chat_sidebar import connect_help, mode_names
 from pages.ui.citations import safe_markdown
 from pages.ui.feedback import live_fragment, show_error
-from pages.ui.i18n import _, ngettext
+from pages.ui.i18n import _, ngettext, number
 from pages.ui.passages import draw_citations, draw_passages, open_passage
-from pages.ui.running import draw_running, draw_searched_for, draw_thoughts
+from pages.ui.running import draw_running
+from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
 from pages.ui.web_results import draw_web_results, open_web_passage
+
+SHOWN_CHARACTERS = 60_000  # of a finished answer, at first
 
 
 def draw_messages(messages: Sequence[Message], user_id: UUID, has_last: bool = True) -> None:
@@ -83,20 +86,22 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
 def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
     """Draw it; returns the rank of the passage that was just chosen, else 0."""
     sources = message.sources
-    draw_searched_for(message.searched_for)
-    draw_thoughts(message.reasoning, message)
+    with st.container(key=f"steps-{message.id}"):
+        _draw_steps(message, user_id, suffix)
     if message.content:
         is_quoted = message.mode in (Mode.KNOWLEDGE, Mode.WEB) and not message.model and message.content.startswith(">")
         if is_quoted and message.state is MessageState.DONE:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
-        st.markdown(safe_markdown(message.content, sources, has_formulas=not is_quoted))
+        _draw_text(message, has_formulas=not is_quoted)
     _draw_support(message)
     if message.has_lost_passages:
         st.caption(_("The passages of this answer were saved by another version of Zhiwen and cannot be shown."))
     if sources is None:
         return 0
     if message.mode is Mode.WEB:
-        return _draw_web(message, sources, user_id, suffix)
+        if not sources.passages and message.state is MessageState.DONE:
+            draw_web_results(_web_of(message, user_id), suffix)
+        return draw_citations(cited(message.content, sources), suffix)
     if not sources.passages:
         if message.state is MessageState.DONE:
             draw_passages(_retrieval_of(message, user_id), suffix, are_files_told=bool(message.content))
@@ -104,12 +109,44 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
     if message.mode is Mode.TEST and not suffix:
         draw_passages(_retrieval_of(message, user_id), suffix)
         return 0
-    rank = draw_citations(cited(message.content, sources), suffix)
-    label = ngettext("{count} passage with its scores", "{count} passages with their scores", len(sources.passages))
-    with st.expander(label, icon=":material/plagiarism:", key=f"passages-of-{message.id}", on_change="rerun") as body:
-        if body.open:
+    return draw_citations(cited(message.content, sources), suffix)
+
+
+def _draw_text(message: Message, has_formulas: bool) -> None:
+    """Draw what it says; of a very long text the beginning, until all is wanted."""
+    text, key = message.content, f"whole-{message.id}"
+    is_cut = len(text) > SHOWN_CHARACTERS and not st.session_state.get(key)
+    if is_cut:
+        text = text[: text.rfind("\n", SHOWN_CHARACTERS // 2, SHOWN_CHARACTERS) + 1 or SHOWN_CHARACTERS]
+    st.markdown(safe_markdown(text, message.sources, has_formulas=has_formulas))
+    if is_cut:
+        count = number(len(message.content))
+        st.button(
+            _("Show all {count} characters").format(count=count),
+            key=f"show-{key}",
+            icon=":material/unfold_more:",
+            on_click=_note_wanted,
+            args=(key,),
+        )
+
+
+def _note_wanted(key: str) -> None:
+    st.session_state[key] = True
+
+
+def _draw_steps(message: Message, user_id: UUID, suffix: str) -> None:
+    """Draw what was done for the answer, as it was drawn while it was written (see `running`)."""
+
+    def draw_sources() -> None:
+        if message.mode is Mode.WEB:
+            draw_web_results(_web_of(message, user_id), suffix)
+        else:
             draw_passages(_retrieval_of(message, user_id), suffix)
-    return rank
+
+    draw_searched_for(message.searched_for)
+    if message.sources and message.sources.passages and not (message.mode is Mode.TEST and not suffix):
+        draw_found(message.sources, message.id, draw_sources)
+    draw_thoughts(message.reasoning, message.id, message.thought_ms)
 
 
 def _draw_support(message: Message) -> None:
@@ -128,20 +165,6 @@ def _draw_support(message: Message) -> None:
         for each in message.unsupported:
             missing = _("not found: {words}").format(words=escape(", ".join(each.missing)))
             st.markdown(f"> {escape(' '.join(each.sentence.split()))}  \n> :orange[{missing}]")
-
-
-def _draw_web(message: Message, sources: SourcesPart, user_id: UUID, suffix: str) -> int:
-    """Draw what an answer was given from on the web; returns the rank of the passage that was just chosen, else 0."""
-    if not sources.passages:
-        if message.state is MessageState.DONE:
-            draw_web_results(_web_of(message, user_id), suffix)
-        return 0
-    rank = draw_citations(cited(message.content, sources), suffix)
-    label = ngettext("{count} passage from the web", "{count} passages from the web", len(sources.passages))
-    with st.expander(label, icon=":material/language:", key=f"passages-of-{message.id}", on_change="rerun") as body:
-        if body.open:
-            draw_web_results(_web_of(message, user_id), suffix)
-    return rank
 
 
 def _open_passage(message: Message, user_id: UUID, rank: int) -> None:

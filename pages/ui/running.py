@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 import streamlit as st
 
 from kb.answers import Answers
+from kb.answers.streams import Arrived, Stage
 from kb.errors import KbError, NotFound, RedisUnavailable
 from kb.extracts import escape_markdown as escape
 from kb.message_store import MESSAGE
-from kb.messages import ErrorPart, Message, Part
-from kb.models import MessageState, Mode
+from kb.messages import ErrorPart, Message, Part, SourcesPart
+from kb.models import MessageState, Mode, Retrieval
+from kb.web_search.passages import WebRetrieval
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_engine
 from pages.ui.citations import safe_markdown
 from pages.ui.feedback import errors_flashed, live_fragment, redraw
-from pages.ui.i18n import _, ngettext
+from pages.ui.i18n import _, number
+from pages.ui.passages import draw_passages
 from pages.ui.state import LiveAnswer, state
-from pages.ui.web_results import progress_text
+from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
+from pages.ui.web_results import draw_web_results, progress_text
 
 POLL_SECONDS = 0.15
 POLLS_PER_LOOK_AT_SQL = 15
+SHOWN_CHARACTERS = 20_000  # of a text that is being written: each poll sends them anew
+STUCK_SECONDS = 5  # a model that has begun to write, and writes no more
+HELP_SECONDS = 20
 
 
 def start_answer(user_id: UUID, message: Message, model: str, in_own_words: bool = False) -> None:
@@ -53,20 +61,13 @@ def draw_running(message: Message, user_id: UUID) -> None:
             state().live.pop(run_id, None)
             redraw()
         with st.chat_message("assistant"):
-            draw_searched_for(live.searched_for)
-            draw_thoughts(live.reasoning, message)
-            if live.text:
-                st.markdown(safe_markdown(live.text, live.retrieval) + (" ▌" if not live.has_ended else ""))
-            elif live.progress and not live.retrieval:
-                st.markdown(f":shimmer[{progress_text(live.progress)}]")
-            elif live.retrieval:
-                found = len(live.retrieval.passages)
-                text = ngettext("{count} passage found. Writing…", "{count} passages found. Writing…", found)
-                text = text if found else _("Writing…")
-                st.markdown(f":shimmer[{text}]")
-            else:
-                text = _("Thinking…") if message.mode is Mode.LLM else _("Searching…")
-                st.markdown(f":shimmer[{text}]")
+            with st.container(key=f"steps-{message.id}"):
+                _draw_steps(message, live.arrived)
+            if live.arrived.text:
+                _draw_text(live)
+            if not live.has_ended:
+                with st.container(key=f"stage-{message.id}"):
+                    _draw_stage(message, live.arrived)
             if live.is_cut_off:
                 text = _("Redis is not responding. The answer is still being written and appears here when complete.")
                 st.warning(text)
@@ -81,6 +82,67 @@ def draw_running(message: Message, user_id: UUID) -> None:
     follow()
 
 
+def _draw_steps(message: Message, arrived: Arrived) -> None:
+    """Draw what is done, as the finished message shows it, so that nothing moves when the answer is complete."""
+    draw_searched_for(arrived.searched_for)
+    found = arrived.retrieval
+    if isinstance(found, WebRetrieval) and found.passages:
+        draw_found(SourcesPart.of_web(found), message.id, partial(draw_web_results, found))
+    elif isinstance(found, Retrieval) and found.passages:
+        draw_found(SourcesPart.of(found), message.id, partial(draw_passages, found))
+    draw_thoughts(arrived.reasoning, message.id, arrived.thought_ms)
+
+
+def _draw_text(live: LiveAnswer) -> None:
+    text = live.arrived.text
+    if len(text) > SHOWN_CHARACTERS:
+        start = text.find("\n", len(text) - SHOWN_CHARACTERS) + 1
+        text = text[max(start, len(text) - SHOWN_CHARACTERS) :]
+        st.caption(_("Only the end is shown while the answer is written, because it is very long."))
+    st.markdown(safe_markdown(text, live.arrived.retrieval) + (" ▌" if not live.has_ended else ""))
+
+
+def _draw_stage(message: Message, arrived: Arrived) -> None:
+    """Say what is being done, for how long, and after a while what can be done about it."""
+    seconds = arrived.stage_seconds
+    is_stuck = arrived.stage is Stage.WRITING and arrived.silent_seconds >= STUCK_SECONDS
+    seconds = arrived.silent_seconds if is_stuck else seconds
+    label = _stage_text(message, arrived, is_stuck)
+    if seconds >= 1:
+        label += " " + _("{seconds} s").format(seconds=number(int(seconds)))
+    st.expander(label, type="step", icon="spinner")
+    if arrived.silent_seconds >= HELP_SECONDS:
+        timeout = number(resources.services().settings.llm_timeout_seconds)
+        st.caption(
+            _(
+                "A model that is still being loaded, or that runs without a graphics card, can take this long. You can "
+                "stop and try another model. Zhiwen gives up when nothing has come for {seconds} s "
+                "(LLM_TIMEOUT_SECONDS)."
+            ).format(seconds=timeout)
+        )
+
+
+def _stage_text(message: Message, arrived: Arrived, is_stuck: bool) -> str:
+    match arrived.stage:
+        case Stage.UNDERSTANDING:
+            return _("Reading the question in its context…")
+        case Stage.SEARCHING:
+            if message.mode is Mode.WEB:
+                return progress_text(arrived.progress) if arrived.progress else _("Searching the web…")
+            return _("Searching the documents…")
+        case Stage.THINKING:
+            return _("Thinking…")
+        case Stage.WRITING if not is_stuck:
+            return _("Writing…")
+        case Stage.CHECKING:
+            return _("Comparing the answer with its passages…")
+        case None:
+            return _("Starting…")
+    if arrived.model:
+        return _("Waiting for {model}…").format(model=escape(arrived.model))
+    return _("Waiting for the model…")
+
+
 def _run_of(message: Message) -> UUID:
     if message.run_id is None:
         raise NotFound(what=MESSAGE)
@@ -91,18 +153,12 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
     """Read what has arrived; True once the answer has ended."""
     live.polls += 1
     try:
-        update = answers.read(user_id, run_id, live.position)
+        update = answers.read(user_id, run_id, live.arrived.position)
     except RedisUnavailable:
         live.is_cut_off = True
         return _has_ended(run_id, user_id)
     live.is_cut_off = False
-    if update.restarts:
-        live.text = live.reasoning = ""
-    live.position = update.position
-    live.text, live.reasoning = live.text + update.text, live.reasoning + update.reasoning
-    live.retrieval = update.retrieval or update.web or live.retrieval
-    live.progress = update.progress or live.progress
-    live.searched_for = update.searched_for or live.searched_for
+    live.arrived.take(update)
     # Redis may have lost the end.
     return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and _has_ended(run_id, user_id))
 
@@ -114,19 +170,3 @@ def _has_ended(run_id: UUID, user_id: UUID) -> bool:
 def _stop(answers: Answers, user_id: UUID, run_id: UUID) -> None:
     with errors_flashed():
         answers.stop(user_id, run_id)
-
-
-def draw_searched_for(question: str) -> None:
-    """Say what a follow-up was taken to mean."""
-    if question:
-        st.caption(_("Searched for: {question}").format(question=escape(question)))
-
-
-def draw_thoughts(reasoning: str, message: Message) -> None:
-    """Draw the model's reasoning, folded. It cites nothing."""
-    if reasoning:
-        with st.expander(
-            _("Thoughts"), icon=":material/psychology:", key=f"thoughts-{message.id}", on_change="rerun"
-        ) as body:
-            if body.open:
-                st.markdown(safe_markdown(reasoning))

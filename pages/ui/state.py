@@ -7,9 +7,9 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.answers.streams import Arrived
 from kb.errors import KbError
 from kb.models import NOWHERE, Choices, KnowledgeBase, Mode, Retrieval, Scope, User
-from kb.web_search.passages import WebProgress, WebRetrieval
 from pages.ui import resources
 
 NO_MODEL = "none"  # in the address; every model's id has a slash
@@ -19,12 +19,7 @@ NO_MODEL = "none"  # in the address; every model's id has a slash
 class LiveAnswer:
     """What this session has seen of a running answer."""
 
-    position: str = "0-0"
-    text: str = ""
-    reasoning: str = ""
-    retrieval: Retrieval | WebRetrieval | None = None
-    progress: WebProgress | None = None  # of a search of the web
-    searched_for: str = ""  # what a follow-up was taken to mean
+    arrived: Arrived = field(default_factory=Arrived)
     polls: int = 0
     is_cut_off: bool = False  # Redis is not responding
     has_ended: bool = False
@@ -68,6 +63,8 @@ class State:
     shown_talks: int = 30
     deleted: list[Deleted] = field(default_factory=list)  # the last one at the end
     choices: int = 0  # how many were made in the sidebar: each closes it on a phone
+    told: tuple[KbError, ...] = ()  # what the last run of the whole page said at its top
+    told_at: float = 0.0  # of `time.monotonic`
     has_dialog: bool = False  # since the last run of the whole page
     has_parts: bool = False  # the last run of the whole page drew an open conversation to its end (`redraw_parts`)
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)  # by their runs

@@ -283,7 +283,7 @@ def test_closed_passages_are_not_drawn(installation: Installation, visit: Visit)
     installation.filled()
     visitor = visit()
     visitor.ask(QUESTION)
-    assert "1 passage with its scores" in visitor.text()
+    assert "1 passage found" in visitor.text()
     assert not visitor.has("passage-1")
     assert "Cosine" not in visitor.text()
     open_passages(visitor, installation)
@@ -301,7 +301,7 @@ def test_only_the_latest_test_result_is_open(installation: Installation, visit: 
     visitor.ask(QUESTION)
     visitor.ask("How hot is the water for green tea?")
     assert visitor.text().count("Cosine") == 1
-    assert "1 passage with its scores" in visitor.text()
+    assert "1 passage found" in visitor.text()
 
 
 def test_nothing_found_shows_the_trace(installation: Installation, visit: Visit) -> None:

@@ -1,0 +1,117 @@
+"""The answer while it is written: what was done, what is being done, and what can be opened meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+
+from kb.messages import Message
+from kb.models import Mode, Role
+from tests.fakes.model_server import CHAT, LONG_TOKENS, ModelServer
+from tests.pages.conftest import Installation, Visit
+from tests.pages.visitor import Visitor
+
+QUESTION = "How long is black tea steeped in boiling water?"
+
+
+@pytest.fixture
+def held(models: ModelServer) -> Iterator[None]:
+    """Answers stop halfway."""
+    with models.held(CHAT):
+        yield
+
+
+def answer_of(visitor: Visitor, installation: Installation) -> Message:
+    conversation = UUID(visitor.app.query_params["conversation"])
+    messages = installation.services.conversations.messages(installation.user, conversation, limit=10)
+    return next(message for message in reversed(messages) if message.role is Role.ASSISTANT)
+
+
+def ask_for_long(visitor: Visitor) -> None:
+    """Have the model begin to write."""
+    visitor.choose("mode", Mode.LLM)
+    visitor.start_asking("Tell me all you know")
+
+
+def test_passages_are_opened_while_the_answer_is_written(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.filled()
+    visitor = visit()
+    with models.held(CHAT):
+        visitor.start_asking(QUESTION)
+        visitor.wait_until(lambda: "▌" in visitor.text(), "the first words")
+        shown = visitor.text()
+        assert "1 passage found · " in shown
+        assert "Writing…" in shown
+        assert not visitor.has("passage-1")
+        visitor.app.session_state[f"passages-of-{answer_of(visitor, installation).id}"] = True
+        visitor.run()
+        assert "Cosine" in visitor.text("passage-1")
+        assert visitor.has("stop")
+    visitor.wait_for_answer()
+    assert "Cosine" in visitor.text("passage-1")  # it stays open
+    assert "Writing…" not in visitor.text()
+
+
+def test_steps_are_the_same_when_the_answer_is_complete(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.filled()
+    visitor = visit()
+    with models.held(CHAT):
+        visitor.start_asking(QUESTION)
+        visitor.wait_until(lambda: "▌" in visitor.text(), "the first words")
+        steps = visitor.text(f"steps-{answer_of(visitor, installation).id}")
+    visitor.wait_for_answer()
+    assert visitor.text(f"steps-{answer_of(visitor, installation).id}") == steps
+
+
+@pytest.mark.parametrize(
+    ("locale", "waiting", "advice"),
+    [("en-US", "Waiting for silent", "You can stop and try"), ("zh-CN", "正在等待 silent", "换一个模型")],
+)
+def test_silent_model_is_waited_for_with_advice(
+    locale: str, waiting: str, advice: str, installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.ui.running.HELP_SECONDS", 1)
+    installation.set_up(LLM_MODEL="silent", LLM_TIMEOUT_SECONDS="60")
+    visitor = visit(locale)
+    visitor.choose("mode", Mode.LLM)
+    visitor.start_asking("Hello")
+    visitor.wait_until(lambda: advice in visitor.text(), "the advice")
+    assert waiting in visitor.text()
+    visitor.click("stop")
+    visitor.wait_for_answer()
+
+
+@pytest.mark.usefixtures("held")
+def test_model_that_stops_amid_its_answer_is_waited_for(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.ui.running.STUCK_SECONDS", 1)
+    installation.set_up(LLM_MODEL="long", LLM_TIMEOUT_SECONDS="60")
+    visitor = visit()
+    ask_for_long(visitor)
+    visitor.wait_until(lambda: "Waiting for long…" in visitor.text(), "the wait")
+    assert "word20" in visitor.text()
+    visitor.click("stop")
+    visitor.wait_for_answer()
+
+
+@pytest.mark.usefixtures("held")
+def test_only_the_end_of_a_very_long_text_is_drawn_live(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.ui.running.SHOWN_CHARACTERS", 100)
+    installation.set_up(LLM_MODEL="long")
+    visitor = visit()
+    ask_for_long(visitor)
+    visitor.wait_until(lambda: f"word{LONG_TOKENS // 2 - 1} " in visitor.text(), "the text")
+    assert "word20 " not in visitor.text()
+    assert "Only the end is shown" in visitor.text()
+    visitor.click("stop")
+    visitor.wait_for_answer()
+    assert "word20 " in visitor.text()
