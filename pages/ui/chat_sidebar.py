@@ -156,7 +156,7 @@ def _draw_model() -> None:
         return
     if not known.must_choose and len(known.models) == 1:
         model = known.models[0]
-        st.caption(_("Language model: {name} ({server})").format(name=model.name, server=model.server))
+        st.caption(_("Language model: {name} ({server})").format(name=escape(model.name), server=escape(model.server)))
         return
     labels = model_labels(known)
     options = ["", *labels] if known.must_choose else list(labels)

@@ -81,7 +81,7 @@ def draw_nothing_found(retrieval: Retrieval) -> None:
         st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
         for step in retrieval.trace.steps:
             if step.note and step.name in ("analyze", "partly_read"):
-                st.caption(_note(step))
+                st.caption(escape(_note(step)))
         return
     st.info(_("No document of this knowledge base is ready yet."), icon=":material/hourglass_empty:")
     st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")
@@ -255,7 +255,7 @@ def citation_label(source: Source) -> str:
     label = place(source.document_name, source.page, source.heading)
     if len(label) > _LABEL_CHARACTERS:
         label = label[: _LABEL_CHARACTERS - 12] + "…" + label[-11:]
-    return _escape_label(f"{source.rank} · {label}")
+    return escape(f"{source.rank} · {label}")
 
 
 def _note_choice(key: str) -> None:
@@ -285,10 +285,6 @@ def open_passage(retrieval: Retrieval, rank: int) -> None:
                     st.text(passage.context)
 
     drawer()
-
-
-def _escape_label(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]~$:])", r"\\\1", text)
 
 
 def draw_trace(trace: Trace, key: str) -> None:

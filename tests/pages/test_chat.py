@@ -136,7 +136,7 @@ def test_citation_opens_its_chunk(installation: Installation, visit: Visit, mode
     visitor = visit()
     visitor.ask(QUESTION)
     assert f"According to the passages, {ANSWER} :blue-badge[1]." in visitor.text()
-    assert "1 · tea.md" in visitor.app.button(key="citation-1").label
+    assert "1 · tea\\.md" in visitor.app.button(key="citation-1").label
     visitor.click("citation-1")
     drawer = visitor.text()
     for part in ("Black tea is steeped in boiling water", "Cosine", "BM25", "(#1)"):

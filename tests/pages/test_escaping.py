@@ -1,0 +1,50 @@
+"""Names that files and servers bring along are shown as they are: Markdown in them means nothing."""
+
+from __future__ import annotations
+
+import re
+
+from streamlit.testing.v1 import AppTest
+
+from kb.messages import Source
+from kb.models import Retrieval, RetrievalProfile, Step, Trace
+from kb.retrieval import PARTLY_READ
+from tests.pages.conftest import Installation, Visit
+
+NAME = "![x](http://h/x) [y](http://h) :red[z] <http://h> `code`"
+MARKUP = re.compile(r"(?<!\\)(?:!\[|\[|<|`|:red)")
+
+
+def nothing_found(retrieval: "Retrieval") -> None:
+    from pages.ui.passages import draw_nothing_found
+
+    draw_nothing_found(retrieval)
+
+
+def test_files_that_were_read_in_part() -> None:
+    step = Step("partly_read", remaining=1, note=PARTLY_READ, note_values={"names": NAME})
+    retrieval = Retrieval("?", trace=Trace((step,), RetrievalProfile(), 1.0))
+    (caption,) = AppTest.from_function(nothing_found, args=(retrieval,)).run().caption
+    assert "http" in caption.value
+    assert not MARKUP.search(caption.value)
+
+
+def citations(sources: "list[Source]", key_suffix: str) -> None:
+    from pages.ui.passages import draw_citations
+
+    draw_citations(sources, key_suffix)
+
+
+def test_citations_of_the_latest_and_of_earlier_answers() -> None:
+    sources = [Source(1, NAME)]
+    (button,) = AppTest.from_function(citations, args=(sources, "")).run().button
+    (pills,) = AppTest.from_function(citations, args=(sources, "-1")).run().pills
+    for label in (button.label, *pills.options):
+        assert "x" in label
+        assert not MARKUP.search(label)
+
+
+def test_model_that_answers(installation: Installation, visit: Visit) -> None:
+    installation.set_up(LLM_MODEL="![x](http://h/x)")
+    (caption,) = [each.value for each in visit(mode="llm").app.caption if "Language model:" in each.value]
+    assert not MARKUP.search(caption)
