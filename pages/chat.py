@@ -30,10 +30,10 @@ def main() -> None:
         user = current_user()
         conversation = open_conversation(user)
         knowledge_bases = services().knowledge_bases.list(user.id)
-        is_gone = settle_choices(knowledge_bases)
+        settle_choices(knowledge_bases)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
-        has_note = bool(conversation and not is_gone and draw_other_choice(conversation, knowledge_bases))
+        has_note = bool(conversation and draw_other_choice(conversation, knowledge_bases))
     except KbError as error:
         if refused := state().refused:
             state().refused = replace(refused, reason=error)
@@ -128,9 +128,13 @@ def _show_more() -> None:
 
 
 def draw_other_choice(conversation: Conversation, knowledge_bases: list[KnowledgeBase]) -> bool:
-    """Note that another page chose another knowledge base, if so. The note is stored with the next question."""
-    current = state()
-    if not current.mode.uses_documents or conversation.scope.first_id in (None, current.knowledge_base_id):
+    """Note that the next question goes to another knowledge base than the last one, if so.
+
+    Another page chose it, or the last one was deleted. The note is stored with the question.
+    """
+    current, before = state(), conversation.scope.first_id
+    is_deleted = before is None and conversation.mode.uses_documents
+    if not current.mode.uses_documents or before == current.knowledge_base_id or not (before or is_deleted):
         return False
     for base in knowledge_bases:
         if base.id == current.knowledge_base_id:

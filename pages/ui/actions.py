@@ -162,6 +162,8 @@ def _act(message: Message, user_id: UUID, key: str) -> None:
         case {"action": "test"}:
             with errors_flashed():
                 _remember_test(message, user_id)
+                return
+            st.rerun()  # the chat with the error, not the testing page
 
 
 def _sibling(message: Message, wanted: str) -> UUID | None:
@@ -185,7 +187,9 @@ def go_on(user_id: UUID, begun: Message) -> None:
 
 
 def _remember_test(message: Message, user_id: UUID) -> None:
-    """The testing page then shows what this answer was given from."""
+    """The testing page then shows what this answer was given from. Errors: `NotFound`."""
+    for knowledge_base_id in message.scope.knowledge_base_ids[:1]:
+        services().knowledge_bases.get(user_id, knowledge_base_id)
     retrieval = services().conversations.message(user_id, message.id).retrieval
     if retrieval and message.scope.first_id:
         state().knowledge_base_id = message.scope.first_id

@@ -1,8 +1,7 @@
 """Names that files and servers bring along are shown as they are: Markdown in them means nothing."""
 
-from __future__ import annotations
-
 import re
+from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
@@ -15,7 +14,7 @@ NAME = "![x](http://h/x) [y](http://h) :red[z] <http://h> `code`"
 MARKUP = re.compile(r"(?<!\\)(?:!\[|\[|<|`|:red)")
 
 
-def nothing_found(retrieval: "Retrieval") -> None:
+def nothing_found(retrieval: Any) -> None:
     from pages.ui.passages import draw_nothing_found
 
     draw_nothing_found(retrieval)
@@ -29,7 +28,7 @@ def test_files_that_were_read_in_part() -> None:
     assert not MARKUP.search(caption.value)
 
 
-def citations(sources: "list[Source]", key_suffix: str) -> None:
+def citations(sources: Any, key_suffix: str) -> None:
     from pages.ui.passages import draw_citations
 
     draw_citations(sources, key_suffix)
