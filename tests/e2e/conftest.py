@@ -26,6 +26,8 @@ from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer
 from tests.fakes.proxy import DeadProxy
 from tests.fakes.queue import RecordingQueue
+from tests.fakes.search_server import SearchServer
+from tests.fakes.web_pages import WebPages
 from tests.messages import said
 
 CHROMIUM = os.environ.get("CHROMIUM_BIN") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -72,9 +74,31 @@ def models() -> Iterator[ModelServer]:
 
 
 @pytest.fixture(scope="package")
-def web(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> Iterator[Web]:
+def engine() -> Iterator[SearchServer]:
+    with SearchServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def elsewhere() -> Iterator[WebPages]:
+    """Another web server, which searches may find pages of."""
+    with WebPages() as pages:
+        yield pages
+
+
+@pytest.fixture(scope="package")
+def web(
+    tmp_path_factory: pytest.TempPathFactory, models: ModelServer, engine: SearchServer, elsewhere: WebPages
+) -> Iterator[Web]:
     """LLM_MODEL is unset: each test chooses one of the model server's models."""
-    web = Web(tmp_path_factory.mktemp("web"), OPENAI_BASE_URL=models.base_url, EMBEDDING_MODEL="openai:fake-embedding")
+    web = Web(
+        tmp_path_factory.mktemp("web"),
+        OPENAI_BASE_URL=models.base_url,
+        EMBEDDING_MODEL="openai:fake-embedding",
+        WEB_SEARCH_ENGINE="searxng",
+        SEARXNG_URL=f"{engine.url}/searxng",
+        ALLOWED_FETCH_HOSTS=elsewhere.authority,
+    )
     web.start()
     yield web
     web.stop()

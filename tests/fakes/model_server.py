@@ -90,6 +90,7 @@ class ModelServer:
         self.closing = Event()
         self.held_paths: set[str] = set()
         self.favourite = ""  # what the passage that reranking puts first holds
+        self.streams: dict[str, list[str]] = dict(STREAMS)  # by the model's name; a test may add its own
         self._server = _Server(("127.0.0.1", port), _Handler, bind_and_activate=True)
         self._server.owner = self
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -177,9 +178,13 @@ class _Handler(BaseHTTPRequestHandler):
         if key in FAILURES:
             self._send_error(*FAILURES[key])
         elif self.path == "/v1/models":
-            self._send_json({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+            self._send_json({"object": "list", "data": [{"id": name, "object": "model"} for name in self._models]})
         else:
             self._send_error(404, "not_found", "Not Found")
+
+    @property
+    def _models(self) -> list[str]:
+        return [*MODELS, *(name for name in self.server.owner.streams if name not in MODELS)]
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -207,15 +212,15 @@ class _Handler(BaseHTTPRequestHandler):
             status, reply = rerank(self.path, request.behaviour, request.body, self.server.owner.favourite)
             self._send_json(reply, status)
         elif self.path == RESPONSES_PATH and request.behaviour in RESPONSES:
-            self._play(RESPONSES[request.behaviour])
+            self._play(RESPONSES[request.behaviour], request)
         elif self.path == CHAT and (refusal := _refused_option(request)):
             status, body = refusal
             self._send_json(body, status)
         elif self.path == CHAT and request.behaviour in REPLIES:
             status, content_type, text = REPLIES[request.behaviour]
             self._send(status, content_type, text.encode())
-        elif self.path == CHAT and request.behaviour in STREAMS:
-            self._play(STREAMS[request.behaviour])
+        elif self.path == CHAT and request.behaviour in self.server.owner.streams:
+            self._play(self.server.owner.streams[request.behaviour], request)
         elif self.path == CHAT:
             self._chat(request)
         else:
@@ -253,10 +258,13 @@ class _Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "".join(tokens)}}
         self._send_json(_completion(request, "chat.completion", [choice]) | {"usage": _usage(1, len(tokens))})
 
-    def _play(self, events: list[str]) -> None:
+    def _play(self, events: list[str], request: Request) -> None:
         """Send the events one by one, then close the connection normally."""
         self._begin_stream()
-        for event in events:
+        for number, event in enumerate(events):
+            if number >= len(events) // 2 and not self._wait_while_held(request):
+                self.close_connection = True
+                return
             self._send_chunk(event)
         self._send_chunk("")
 
