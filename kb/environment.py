@@ -38,7 +38,7 @@ def bypass_proxies(settings: Settings) -> None:
 
 
 def reach_directly(address: str) -> None:
-    """Complete `no_proxy` for a server that is named while the process runs. Connections that exist stay as they are."""
+    """Complete `no_proxy` for a server that is named while the process runs. Open connections stay as they are."""
     _exempt([_host(address)])
 
 
