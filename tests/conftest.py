@@ -26,6 +26,7 @@ from kb.environment import bypass_proxies
 from kb.ingestion import Claims
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.models import Document, KnowledgeBase, Version
+from kb.parsing import ParserProcess
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from kb.vectors import VectorStore
 from tests import real_services
@@ -316,8 +317,37 @@ def core(settings: Settings, embedding: HashedWords) -> Iterator[Core]:
         yield core
 
 
+class _SharedParser(ParserProcess):
+    """Outlives the worker that uses it."""
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        super().close()
+
+
+@pytest.fixture(scope="session")
+def parser_process() -> Iterator[_SharedParser]:
+    parser = _SharedParser(Settings.model_fields["parsing_memory_mb"].default)
+    yield parser
+    parser.end()
+
+
 @pytest.fixture
-def worker(core: Core) -> Iterator[WorkerParts]:
+def shared_parser(parser_process: _SharedParser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the first worker of the test a parser process that runs: starting one takes longer than most tests."""
+    free = [parser_process]
+
+    def make_parser(memory_mb: int, reads_images: bool = True) -> ParserProcess:
+        is_usual = reads_images and memory_mb == Settings.model_fields["parsing_memory_mb"].default
+        return free.pop() if is_usual and free else ParserProcess(memory_mb, reads_images=reads_images)
+
+    monkeypatch.setattr("kb.ingestion.pipeline.ParserProcess", make_parser)
+
+
+@pytest.fixture
+def worker(core: Core, shared_parser: None) -> Iterator[WorkerParts]:
     parts = build_worker_parts(core.services)
     yield parts
     parts.ingestion.close()

@@ -18,6 +18,7 @@ from kb.local.run_state import HOST
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.services import Services, WorkerParts, build_worker_parts
 from pages.ui import resources
+from tests.conftest import copy_sqlite
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import ModelServer
 from tests.pages.visitor import Visitor
@@ -127,8 +128,10 @@ def installation(
     tmp_path: Path,
     redis_url: str,
     milvus_url: str,
+    migrated_sqlite: Path,
     models: ModelServer,
     embedding: HashedWords,
+    shared_parser: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Installation]:
     """Everything runs, and a language model is connected."""
@@ -138,9 +141,11 @@ def installation(
     monkeypatch.setattr("kb.llm.LOCAL_SERVERS", (("Ollama", NOBODY),))
     # A thread that outlives the test would build the parts anew.
     monkeypatch.setattr("web.app.Web.warm_up", lambda self: None)
+    settings = load_settings(_env_file=None, zhiwen_home=tmp_path / "home")
+    copy_sqlite(migrated_sqlite, settings)
     installation = Installation(monkeypatch, embedding)
     installation.set_up(
-        ZHIWEN_HOME=str(tmp_path / "home"),
+        ZHIWEN_HOME=str(settings.home),
         WORKER_THREADS="1",
         EMBEDDING_MODEL="test",
         REDIS_URL=redis_url,
