@@ -35,6 +35,7 @@ class Question:
     profile: RetrievalProfile | None = None  # None: the knowledge base's own
     history: Sequence[Message] = ()
     begun: Begun | None = None
+    page_language: str = ""  # of the page that it was asked on, as zh_TW: for a question in either Chinese script
     engine: str = ""  # the id of the search engine for `Mode.WEB`; empty: the default
     # The model that rewrites follow-ups, given the one that answers. None: they are searched for as they are.
     find_rewriter: Callable[[ChatModel], ChatModel] | None = None
@@ -113,6 +114,8 @@ async def answer(
     No text at all after `PassagesFound` or `WebResultsFound` means: nothing relevant was found, or the mode is to show
     passages only. What is no question to the documents, such as thanks, goes to the model without a search.
     """
+    page_language = question.page_language
+    language = prompts.language_in(question.text, question.history, page_language)
     standing = _standing(question)
     if standing is Standing.FOLLOW_UP:
         yield FollowUpFound()
@@ -124,7 +127,7 @@ async def answer(
         model = await asyncio.to_thread(question.find_model)
         if model is None:
             raise NoChatModel
-        messages = prompts.chat_messages(question.text, question.history, _window(model))
+        messages = prompts.chat_messages(question.text, question.history, _window(model), page_language)
     elif question.mode is Mode.WEB:
         yield SearchBegan()
         found = WebRetrieval()
@@ -136,9 +139,9 @@ async def answer(
             return
         model = await asyncio.to_thread(question.find_model)
         if model is None:
-            yield TextPiece(extract_web_answer(found, prompts.is_chinese(question.text)))
+            yield TextPiece(extract_web_answer(found, language))
             return
-        messages = prompts.web_messages(question.text, question.history, found, _window(model))
+        messages = prompts.web_messages(question.text, question.history, found, _window(model), page_language)
     else:
         yield SearchBegan()
         retrieval = await _retrieved(retrieve, asked)
@@ -147,9 +150,9 @@ async def answer(
             return
         model = await asyncio.to_thread(question.find_model)
         if model is None:
-            yield TextPiece(extract_answer(retrieval, prompts.is_chinese(question.text)))
+            yield TextPiece(extract_answer(retrieval, language))
             return
-        messages = prompts.knowledge_messages(question.text, question.history, retrieval, _window(model))
+        messages = prompts.knowledge_messages(question.text, question.history, retrieval, _window(model), page_language)
     if question.begun:
         messages += prompts.to_go_on(question.text, question.begun.text)
     yield ModelChosen(model)

@@ -10,6 +10,7 @@ from itertools import groupby, pairwise
 from statistics import median
 
 from kb import lexical
+from kb.languages import Language
 from kb.models import FileList, Passage, Retrieval
 from kb.prompts import count_files, tell_unread
 from kb.web_search.passages import WebRetrieval
@@ -143,16 +144,16 @@ def matching_sentences(sentences: Sequence[Sentence], limit: int = ANSWER_SENTEN
 # --- the answer without a language model -----------------------------------------------------------------------
 
 
-def extract_answer(retrieval: Retrieval, chinese: bool) -> str:
-    """What was found as Markdown: names of files, or the best passages. `chinese`: the words around them.
+def extract_answer(retrieval: Retrieval, language: Language) -> str:
+    """What was found as Markdown: names of files, or the best passages. `language`: that of the words around them.
 
     Of each passage comes what matches, marked, with what stands around it, and its citation. Rows of a table keep their
     header; a heading stands above the answer, never for it. A passage that matches no more than half as well as the
     best one, or says the same, is left out.
     """
     if retrieval.files or retrieval.beginnings:
-        names = _names(retrieval.files, chinese) if retrieval.files else ""
-        unread = [_as_text(tell_unread(each, chinese)) for each in retrieval.unread]
+        names = _names(retrieval.files, language) if retrieval.files else ""
+        unread = [_as_text(tell_unread(each, language)) for each in retrieval.unread]
         return "\n\n".join(filter(None, [names, _beginnings(retrieval), *unread]))
     quotes: list[str] = []
     bodies: set[str] = set()
@@ -169,13 +170,13 @@ def extract_answer(retrieval: Retrieval, chinese: bool) -> str:
     return "\n\n".join(quotes) or _quote(retrieval.passages[0], _as_text(retrieval.passages[0].chunk.text))
 
 
-def extract_web_answer(retrieval: WebRetrieval, chinese: bool) -> str:
+def extract_web_answer(retrieval: WebRetrieval, language: Language) -> str:
     """The best passages of web pages as Markdown, each under its page's title, and which pages could not be read."""
     found = retrieval.as_retrieval()
     titled = tuple(replace(each, chunk=replace(each.chunk, heading=_page_heading(each))) for each in found.passages)
-    quotes = extract_answer(replace(found, passages=titled), chinese) if titled else ""
+    quotes = extract_answer(replace(found, passages=titled), language) if titled else ""
     names = [f"- {_as_text(page.title)} ({_as_text(page.host)})" for page in retrieval.unread]
-    head = "以下网页未能读取：" if chinese else "These pages could not be read:"
+    head = language.pick("These pages could not be read:", "以下网页未能读取：")
     return "\n\n".join(filter(None, [quotes, "\n".join([head, "", *names]) if names else ""]))
 
 
@@ -185,14 +186,14 @@ def _page_heading(passage: Passage) -> str:
     return heading if heading.split(" > ")[0] == title else " > ".join(filter(None, [title, heading]))
 
 
-def _names(files: FileList, chinese: bool) -> str:
+def _names(files: FileList, language: Language) -> str:
     """The list of files, and how many there are."""
     lines = [f"- {_as_text(name)}" for name in files.names]
     if len(lines) < files.total:
         lines.append("- …")
-    head = count_files(files, chinese) + ("：" if chinese else ":")
+    head = count_files(files, language) + language.pick(":", "：")
     if files.which:
-        head = f"您指的是哪个文件？{head}" if chinese else f"Which file do you mean? {head}"
+        head = language.pick("Which file do you mean? ", "您指的是哪个文件？") + head
     return "\n".join([head, "", *lines])
 
 

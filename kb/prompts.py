@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
+from kb.languages import Language, language_of
 from kb.lexical import script_share
 from kb.messages import Message
 from kb.models import Beginning, FileList, Passage, Place, Retrieval, Role, Unread, VersionState
@@ -79,9 +80,9 @@ CHAT_EN = "You are a helpful assistant. {language}"
 CHAT_ZH = "你是一个乐于助人的助手。{language}"
 
 LANGUAGE_EN = "Answer in the language of the question{name}, whatever language the passages are in."
-LANGUAGE_ZH = "用提问所用的语言（中文）回答，即使资料是其他语言的。"
+LANGUAGE_ZH = "用提问所用的语言（{name}）回答，即使资料是其他语言的。"
 CHAT_LANGUAGE_EN = "Answer in the language of the question{name}."
-CHAT_LANGUAGE_ZH = "请用提问所用的语言回答。"
+CHAT_LANGUAGE_ZH = "请用提问所用的语言（{name}）回答。"
 
 GO_ON_EN = (
     "Your answer was cut off there. Go on exactly where it ends, in the middle of a word if need be. "
@@ -99,10 +100,6 @@ _LANGUAGES = {
     "georgian": "Georgian",
     "armenian": "Armenian",
 }
-# Words of an English question that quotes a Chinese word; the a of “比较 a.md 和 b.md” is none.
-_ENGLISH_WORD = re.compile(
-    r"(?<![\w.-])(?:an?|the|is|are|was|do|does|did|of|in|what|which|who|how|why|when|where|can|mean)(?!\w|[.-]\w)", re.I
-)
 
 _NUMBERS = r"\d{1,3}(?:[,，、 –-]+\d{1,3})*"
 # Not the brackets of code: x[1], y = [1, 2], "ids": [5], [[1], [2]].
@@ -113,156 +110,163 @@ _PARENTHESES = str.maketrans("[［【]］】", "((()))")
 ChatMessage = tuple[str, str]  # role (system, user, assistant) and text
 
 
-def is_chinese(text: str) -> bool:
-    """Whether a question is Chinese: Japanese has Han characters, too, but also kana.
-
-    Names of files and products in Latin letters do not make it English: “总结 refunds.md” is Chinese.
-    """
-    han = script_share(text, "han")
-    if not han or script_share(text, "kana"):
-        return False
-    return han >= 0.5 or not _ENGLISH_WORD.search(text)
-
-
-def chat_messages(question: str, history: Sequence[Message], window: int | None = None) -> list[ChatMessage]:
+def chat_messages(
+    question: str, history: Sequence[Message], window: int | None = None, page_language: str = ""
+) -> list[ChatMessage]:
     """A plain chat: the conversation so far, and the question. `window`: the model's context, in tokens, if known."""
-    if is_chinese(question):
-        system = CHAT_ZH.format(language=CHAT_LANGUAGE_ZH)
-    else:
-        system = CHAT_EN.format(language=CHAT_LANGUAGE_EN.format(name=_language_name(question)))
+    language = language_in(question, history, page_language)
+    named = _name_language(language, question, CHAT_LANGUAGE_EN, CHAT_LANGUAGE_ZH)
+    system = language.pick(CHAT_EN, CHAT_ZH).format(language=named)
     return _with_history(system, history, question, window)
 
 
 def knowledge_messages(
-    question: str, history: Sequence[Message], retrieval: Retrieval, window: int | None = None
+    question: str,
+    history: Sequence[Message],
+    retrieval: Retrieval,
+    window: int | None = None,
+    page_language: str = "",
 ) -> list[ChatMessage]:
     """What was found (names of files, passages numbered by rank), the conversation so far, and the question.
 
     `window`: the model's context, in tokens, if known.
     """
-    chinese = is_chinese(question)
+    language = language_in(question, history, page_language)
     shown = [passage for passage in retrieval.passages if passage.context]
     last = max((passage.rank for passage in shown), default=0)
-    sections = [_listed(retrieval.files, last, chinese)] if retrieval.files else []
-    sections += [_begun(beginning, last, chinese) for beginning in retrieval.beginnings]
-    sections += [_as_data(tell_unread(each, chinese), last) for each in retrieval.unread]
+    sections = [_listed(retrieval.files, last, language)] if retrieval.files else []
+    sections += [_begun(beginning, last, language) for beginning in retrieval.beginnings]
+    sections += [_as_data(tell_unread(each, language), last) for each in retrieval.unread]
     if shown:
         passages = "\n\n".join(_numbered(passage, last) for passage in shown)
-        sections.append(f"资料：\n\n{_fenced(passages)}" if chinese else f"Passages:\n\n{_fenced(passages)}")
-    if chinese:
-        given = "、".join(["文件名"] * bool(retrieval.files) + ["资料"] * bool(shown))
-        template, language = KNOWLEDGE_ZH, LANGUAGE_ZH
-    else:
-        given = " and ".join(["names of files"] * bool(retrieval.files) + ["passages"] * bool(shown))
-        template, language = KNOWLEDGE_EN, LANGUAGE_EN.format(name=_language_name(question))
-    system = template.format(given=given, language=language, sections="\n\n".join(sections))
-    return _with_history(system, history, question, window)
-
-
-def to_go_on(question: str, begun: str) -> list[ChatMessage]:
-    """What follows the question where an answer ended early: its text, and the request to write on."""
-    request = GO_ON_ZH if is_chinese(question) else GO_ON_EN
-    return [("assistant", begun), ("user", request)]
-
-
-def web_messages(
-    question: str, history: Sequence[Message], retrieval: WebRetrieval, window: int | None = None
-) -> list[ChatMessage]:
-    """The passages of web pages, numbered by rank, the pages that could not be read, the conversation, the question."""
-    chinese = is_chinese(question)
-    shown = [each for each in retrieval.passages if each.passage.context]
-    last = max((each.rank for each in retrieval.passages), default=0)
-    passages = "\n\n".join(_numbered_page(each, last, chinese) for each in shown)
-    sections = [f"资料：\n\n{_fenced(passages)}" if chinese else f"Passages:\n\n{_fenced(passages)}"]
-    if retrieval.unread:
-        sections.append(_unread_pages(retrieval.unread, last, chinese))
-    template, language = (WEB_ZH, LANGUAGE_ZH) if chinese else (WEB_EN, LANGUAGE_EN)
-    system = template.format(
-        date=f"{retrieval.searched_at:%Y-%m-%d}" if retrieval.searched_at else "…",
-        language=language if chinese else language.format(name=_language_name(question)),
+        sections.append(f"{language.pick('Passages:', '资料：')}\n\n{_fenced(passages)}")
+    given = [language.pick("names of files", "文件名")] * bool(retrieval.files)
+    given += [language.pick("passages", "资料")] * bool(shown)
+    system = language.pick(KNOWLEDGE_EN, KNOWLEDGE_ZH).format(
+        given=language.pick(" and ", "、").join(given),
+        language=_name_language(language, question, LANGUAGE_EN, LANGUAGE_ZH),
         sections="\n\n".join(sections),
     )
     return _with_history(system, history, question, window)
 
 
-def _numbered_page(passage: WebPassage, last: int, chinese: bool) -> str:
+def to_go_on(question: str, begun: str) -> list[ChatMessage]:
+    """What follows the question where an answer ended early: its text, and the request to write on."""
+    request = language_of(question, [begun]).pick(GO_ON_EN, GO_ON_ZH)
+    return [("assistant", begun), ("user", request)]
+
+
+def web_messages(
+    question: str,
+    history: Sequence[Message],
+    retrieval: WebRetrieval,
+    window: int | None = None,
+    page_language: str = "",
+) -> list[ChatMessage]:
+    """The passages of web pages, numbered by rank, the pages that could not be read, the conversation, the question."""
+    language = language_in(question, history, page_language)
+    shown = [each for each in retrieval.passages if each.passage.context]
+    last = max((each.rank for each in retrieval.passages), default=0)
+    passages = "\n\n".join(_numbered_page(each, last, language) for each in shown)
+    sections = [f"{language.pick('Passages:', '资料：')}\n\n{_fenced(passages)}"]
+    if retrieval.unread:
+        sections.append(_unread_pages(retrieval.unread, last, language))
+    system = language.pick(WEB_EN, WEB_ZH).format(
+        date=f"{retrieval.searched_at:%Y-%m-%d}" if retrieval.searched_at else "…",
+        language=_name_language(language, question, LANGUAGE_EN, LANGUAGE_ZH),
+        sections="\n\n".join(sections),
+    )
+    return _with_history(system, history, question, window)
+
+
+def _numbered_page(passage: WebPassage, last: int, language: Language) -> str:
     """The passage's number, its page with host and date, and its text."""
     heading = passage.passage.chunk.heading
     notes = [f"{passage.published:%Y-%m-%d}" if passage.published else ""]
     if passage.is_snippet:
-        notes.append("网页未能读取，仅为搜索引擎的摘要" if chinese else "only the search engine's summary of it")
+        notes.append(language.pick("only the search engine's summary of it", "网页未能读取，仅为搜索引擎的摘要"))
     place = " · ".join(filter(None, [passage.title, passage.host, heading, *notes]))
     return f"[{passage.rank}] ({_as_data(place, last)})\n{_as_data(passage.passage.context, last)}"
 
 
-def _unread_pages(pages: Sequence[ReadPage], last: int, chinese: bool) -> str:
+def _unread_pages(pages: Sequence[ReadPage], last: int, language: Language) -> str:
     names = _fenced("\n".join(f"- {_as_data(page.title, last)} ({page.host})" for page in pages))
-    head = (
-        "以下网页未能读取。如果回答可能因此不完整，请说明是哪些网页："
-        if chinese
-        else "These pages could not be read. If the answer may be incomplete without them, say which:"
+    head = language.pick(
+        "These pages could not be read. If the answer may be incomplete without them, say which:",
+        "以下网页未能读取。如果回答可能因此不完整，请说明是哪些网页：",
     )
     return f"{head}\n{names}"
 
 
-def _language_name(question: str) -> str:
-    """The question's language in brackets, if its script tells it: small models drift into that of the instructions."""
+def language_in(question: str, history: Sequence[Message], page_language: str = "") -> Language:
+    """The language for texts of ours beside `question` and its answer."""
+    earlier = (message.content for message in reversed(history) if message.role is Role.USER)
+    return language_of(question, earlier, page_language)
+
+
+def _name_language(language: Language, question: str, english: str, chinese: str) -> str:
+    """The rule about the answer's language, which it names as far as the script tells it.
+
+    Small models drift into the language of the instructions, or into the script of the passages.
+    """
+    if language.is_chinese:
+        name = {Language.SIMPLIFIED: "简体中文", Language.TRADITIONAL: "繁體中文"}[language]
+        return language.pick(english, chinese).format(name=name)
     name = next((name for script, name in _LANGUAGES.items() if script_share(question, script) >= 0.2), "")
-    return f" ({name})" if name else ""
+    return english.format(name=f" ({name})" if name else "")
 
 
-def count_files(files: FileList, chinese: bool) -> str:
+def count_files(files: FileList, language: Language) -> str:
     """How many files there are, as a sentence without its end."""
     total = files.total
-    if chinese:
-        if files.is_chosen:
-            return f"提问范围内有 {total} 个文件"
-        return "知识库中有 1 个文件" if total == 1 else f"知识库中共有 {total} 个文件"
     count = "one file" if total == 1 else f"{total} files"
     if files.is_chosen:
-        return f"The question is limited to {count}"
-    return f"The knowledge base holds {count}" if files.knowledge_bases == 1 else f"The knowledge bases hold {count}"
+        return language.pick(f"The question is limited to {count}", f"提问范围内有 {total} 个文件")
+    bases = "The knowledge base holds" if files.knowledge_bases == 1 else "The knowledge bases hold"
+    return language.pick(f"{bases} {count}", f"知识库中{'有' if total == 1 else '共有'} {total} 个文件")
 
 
-def tell_unread(file: Unread, chinese: bool) -> str:
+def tell_unread(file: Unread, language: Language) -> str:
     """That a file is there, and why nothing of it is given."""
-    is_given_up = file.state in [state for state in VersionState if state.is_given_up]
-    if chinese:
-        return f"知识库中有文件“{file.name}”，但" + ("它没有读取成功。" if is_given_up else "它尚未处理完。")
-    state = "it could not be read." if is_given_up else "it is not ready yet."
-    return f"The file “{file.name}” is in the knowledge base, but {state}"
-
-
-def _listed(files: FileList, last: int, chinese: bool) -> str:
-    shown = len(files.names)
-    head = count_files(files, chinese)
-    if chinese:
-        head += "：" if shown >= files.total else f"，按名称排序的前 {shown} 个是："
+    if file.state in [state for state in VersionState if state.is_given_up]:
+        text = language.pick(
+            "The file “{name}” is in the knowledge base, but it could not be read.",
+            "知识库中有文件“{name}”，但它没有读取成功。",
+        )
     else:
-        head += ":" if shown >= files.total else f". The first {shown} by name are:"
+        text = language.pick(
+            "The file “{name}” is in the knowledge base, but it is not ready yet.",
+            "知识库中有文件“{name}”，但它尚未处理完。",
+        )
+    return text.format(name=file.name)
+
+
+def _listed(files: FileList, last: int, language: Language) -> str:
+    shown = len(files.names)
+    head = count_files(files, language)
+    if shown >= files.total:
+        head += language.pick(":", "：")
+    else:
+        head += language.pick(f". The first {shown} by name are:", f"，按名称排序的前 {shown} 个是：")
     lines = [head, _fenced("\n".join(f"- {_as_data(name, last)}" for name in files.names))]
     if files.which:
         lines.append(
-            "问题没有说明是哪个文件，请反问。" if chinese else "The question does not say which file is meant: ask."
+            language.pick("The question does not say which file is meant: ask.", "问题没有说明是哪个文件，请反问。")
         )
     return "\n".join(lines)
 
 
-def _begun(beginning: Beginning, last: int, chinese: bool) -> str:
+def _begun(beginning: Beginning, last: int, language: Language) -> str:
     """What of the file the model gets, so that it does not take a beginning for the whole."""
-    name = _as_data(beginning.name, last)
-    is_whole = beginning.chunks >= beginning.total
-    if chinese:
-        if is_whole:
-            return f"下面的资料是文件“{name}”的全文。"
-        part = f"共 {beginning.total} 块，这里是前 {beginning.chunks} 块"
-        return f"下面的资料只是文件“{name}”的开头：{part}。请说明回答只依据开头部分。"
-    if is_whole:
-        return f"The passages are the whole file “{name}”."
-    return (
-        f"The passages are only the beginning of the file “{name}”: the first {beginning.chunks} of its "
-        f"{beginning.total} chunks. Say that the answer rests on the beginning."
-    )
+    if beginning.chunks >= beginning.total:
+        text = language.pick("The passages are the whole file “{name}”.", "下面的资料是文件“{name}”的全文。")
+    else:
+        text = language.pick(
+            "The passages are only the beginning of the file “{name}”: the first {chunks} of its {total} chunks. "
+            "Say that the answer rests on the beginning.",
+            "下面的资料只是文件“{name}”的开头：共 {total} 块，这里是前 {chunks} 块。请说明回答只依据开头部分。",
+        )
+    return text.format(name=_as_data(beginning.name, last), chunks=beginning.chunks, total=beginning.total)
 
 
 def _numbered(passage: Passage, last: int) -> str:

@@ -14,8 +14,9 @@ from typing import Protocol
 
 from kb.errors import ModelError
 from kb.followups.standing import Standing, judge
+from kb.languages import language_of
 from kb.models import Role
-from kb.prompts import ChatMessage, cut_middle, is_chinese
+from kb.prompts import ChatMessage, cut_middle
 from kb.retrieval.overviews import read_question
 
 __all__ = ["AskModel", "Contextual", "Said", "Standing", "in_context", "judge"]
@@ -89,19 +90,22 @@ async def in_context(question: str, history: Sequence[Said], ask_model: AskModel
 
 def rewrite_messages(question: str, history: Sequence[Said]) -> list[ChatMessage]:
     """The prompt to rewrite `question`: the rules, then the end of the conversation and the question."""
-    chinese = is_chinese(question)
-    user, assistant = ("用户", "助手") if chinese else ("User", "Assistant")
     told = [message for message in history if message.role in (Role.USER, Role.ASSISTANT) and message.content]
+    language = language_of(question, (message.content for message in reversed(told) if message.role is Role.USER))
+    user, assistant = language.pick("User", "用户"), language.pick("Assistant", "助手")
     lines = [
         f"{user if message.role is Role.USER else assistant}: {cut_middle(message.content, TOLD_TOKENS)}"
         for message in told[-TOLD_MESSAGES:]
     ]
     conversation = "\n\n".join(lines)
-    if chinese:
-        text = f"对话：\n\n{conversation}\n\n最后一个问题：{question}\n\n改写后的问题："
-    else:
-        text = f"Conversation:\n\n{conversation}\n\nLast question: {question}\n\nRewritten question:"
-    return [("system", REWRITE_ZH if chinese else REWRITE_EN), ("user", text)]
+    text = language.pick(
+        "Conversation:\n\n{conversation}\n\nLast question: {question}\n\nRewritten question:",
+        "对话：\n\n{conversation}\n\n最后一个问题：{question}\n\n改写后的问题：",
+    )
+    return [
+        ("system", language.pick(REWRITE_EN, REWRITE_ZH)),
+        ("user", text.format(conversation=conversation, question=question)),
+    ]
 
 
 _THOUGHTS = re.compile(r".*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
@@ -111,15 +115,16 @@ _LABEL = re.compile(
     r"(?:(?:re-?written|revised|rephrased|standalone|stand-alone|final|last|new|search) )*"
     r"(?:question|query|version|output|answer)"
     r"(?: is)?(?: \(.{0,40}\))?\s*[:：]\s*|[QqＱ]\s*[:：]\s*"
-    r"|(?:好的[，,。]?)?(?:以下是)?(?:改写|重写|独立|完整|最终|最后|新)?(?:之?后|一个)?的?"
-    r"(?:问题|查询|版本|结果)(?:如下|是|为)?\s*[:：]\s*",
+    r"|(?:好的[，,。]?)?(?:以下是)?(?:[改重][写寫]|独立|獨立|完整|最终|最終|最后|最後|新)?(?:之?[后後]|一[个個])?的?"
+    r"(?:问题|問題|查询|查詢|版本|结果|結果)(?:如下|是|为|為)?\s*[:：]\s*",
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
     r"(?:i(?:['’]m| am) (?:sorry|unable|afraid|not able)|sorry\b"
     r"|i (?:can(?:['’]t|not)|do(?:n['’]t| not)|could(?:n['’]t| not)) "
     r"|as an ai\b|unfortunately\b|there is no (?:conversation|context)\b|please provide\b"
-    r"|(?:很|非常)?抱歉|对不起|不好意思|我(?:无法|不能|没有办法|不知道)|无法|作为(?:一个)?(?:AI|人工智能|语言模型)|请提供)",
+    r"|(?:很|非常)?抱歉|[对對]不起|不好意思|我(?:[无無]法|不能|[没沒]有[办辦]法|不知道)|[无無]法"
+    r"|作[为為](?:一[个個])?(?:AI|人工智[能慧]|[语語]言模型)|[请請]提供)",
     re.IGNORECASE,
 )
 _QUOTES = {"“": "”", '"': '"', "'": "'", "‘": "’", "「": "」", "『": "』", "`": "`", "*": "*"}

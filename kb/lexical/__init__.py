@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from kb.lexical.folding import fold, simplify, to_traditional
+from kb.lexical.folding import fold, simplify, to_taiwanese, to_traditional
 from kb.lexical.numbers import Number, find_numbers, number_terms, to_arabic
 from kb.lexical.quarters import quarter_terms, split_quarters
-from kb.lexical.scripts import foreign_share, script_share
+from kb.lexical.scripts import Script, chinese_script, foreign_share, script_share
 from kb.lexical.words import word_forms, word_terms
 
 __all__ = [
+    "Script",
     "analyze",
+    "chinese_script",
     "foreign_share",
     "held",
     "question_forms",
@@ -25,6 +27,7 @@ __all__ = [
     "script_share",
     "simplify",
     "terms",
+    "to_taiwanese",
     "to_traditional",
     "weighted_terms",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 from opencc import OpenCC
 
@@ -22,6 +22,7 @@ _FOLDED = {char: mark for chars, mark in _SAME.items() for char in chars}
 _WIDE_MARKS = tuple(zip("，：；？！（）", ",:;?!()", strict=True))
 # NFKC would turn 6½ into 61⁄2, 10⁶ into 106, and ①② into 12.
 _RAISED = "⁰²³¹⁴-⁹₀-₉"
+_QUOTES_OF_TAIWAN = str.maketrans("“”‘’", "「」『』")
 _SMALL_NUMBER = re.compile(f"[¼-¾⅐-⅞①-⓿{_RAISED}](?:(?<=[{_RAISED}])[{_RAISED}]+)?")
 
 
@@ -50,6 +51,12 @@ def to_traditional(text: str) -> str:
     return text if text.isascii() else str(_traditionalizer().convert(text))
 
 
+@lru_cache(maxsize=256)
+def to_taiwanese(text: str) -> str:
+    """A fixed text of ours, which is in Simplified characters, with the characters, words and quotes of Taiwan."""
+    return str(_to_taiwan().convert(text)).translate(_QUOTES_OF_TAIWAN)
+
+
 @cache
 def _simplifier() -> OpenCC:
     return OpenCC("t2s")
@@ -58,3 +65,8 @@ def _simplifier() -> OpenCC:
 @cache
 def _traditionalizer() -> OpenCC:
     return OpenCC("s2t")
+
+
+@cache
+def _to_taiwan() -> OpenCC:
+    return OpenCC("s2twp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from enum import Enum
 from functools import lru_cache
 
 _SCRIPTS = {
@@ -12,6 +13,42 @@ _SCRIPTS = {
     "katakana": "kana",
     "katakana-hiragana": "kana",  # the mark of long vowels: サーバー
 }
+
+
+class Script(Enum):
+    """How Chinese is written. The values are the national character sets that tell them apart."""
+
+    SIMPLIFIED = "gb2312"
+    TRADITIONAL = "big5"
+
+
+def chinese_script(text: str) -> Script | None:
+    """The script of a Chinese text; None where its characters are the same in both.
+
+    A name in the other script does not change the script of a question: most of the characters that differ decide.
+    """
+    differing = [script for script in map(_only_script, text) if script]
+    traditional = differing.count(Script.TRADITIONAL)
+    if traditional * 2 == len(differing):
+        return None
+    return Script.TRADITIONAL if traditional * 2 > len(differing) else Script.SIMPLIFIED
+
+
+@lru_cache(maxsize=8192)
+def _only_script(character: str) -> Script | None:
+    """The script that has the character, if the other one does not."""
+    if character.isascii():
+        return None
+    found = [script for script in Script if _is_encodable(character, script.value)]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_encodable(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def foreign_share(text: str, scripts: frozenset[str] | None) -> float:

@@ -35,7 +35,9 @@ _SAYING_EN = (
     "contain(?:s|ed)?|mention(?:s|ed)?|sa(?:y|ys|id)|state[sd]?|provide[sd]?|specif(?:y|ies|ied)|include[sd]?|hold|cover(?:s|ed)?"
     "|gives?|given|address(?:es|ed)?|describe[sd]?|answer(?:s|ed)?|found|known|indicate[sd]?"
 )
-_SAYING_ZH = "提到|提及|说明|包含|找到|查到|相关|信息|记载|给出|涉及|规定|提供|回答|答案|描述|列出|指出|写明|明确|说"
+_SAYING_ZH = (
+    "提到|提及|说明|包含|找到|查到|相关|信息|资讯|记载|给出|涉及|规定|提供|回答|答案|描述|列出|指出|写明|明确|说"
+)
 _NOTHING_FOUND = re.compile(
     rf"\b(?:passages?|sources?|documents?|knowledge base|context|files?|texts?|materials?|excerpts?|they|it)\b.{{0,40}}"
     rf"\b(?:do(?:es)? not|don['’]t|doesn['’]t|did not|didn['’]t|(?:is|are) not|(?:is|are)n['’]t|no|neither|nor)\b"
@@ -47,7 +49,7 @@ _NOTHING_FOUND = re.compile(
     r"|\b(?:no|any|not enough|insufficient) (?:\w+ )?(?:information|mention|details?|answer|evidence)"
     r" (?:about|on|of|for|regarding|in|was|is)"
     r"|\bnothing (?:relevant|was found|about|on)\b"
-    rf"|(?:资料|文档|知识库|文件|文中|原文|材料|上下文|段落|来源|其中|内容)[^。，,]{{0,12}}(?:没有|未|并未|不|无)[^。，,]{{0,8}}(?:{_SAYING_ZH})"
+    rf"|(?:资料|文档|知识库|文件|档案|文中|原文|材料|上下文|段落|来源|其中|内容)[^。，,]{{0,12}}(?:没有|未|并未|不|无)[^。，,]{{0,8}}(?:{_SAYING_ZH})"
     r"|(?:没有|未能?|无法|找不到|查不到)(?:在[^。，,]{0,12}中)?(?:找到|查到|提到|提及|确定|回答|确认|得知|判断)"
     r"|找不到|查不到|没有(?:关于|有关|相关|这方面)|未(?:作|做|予)?(?:说明|注明|写明)",
     re.IGNORECASE,

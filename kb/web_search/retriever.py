@@ -15,8 +15,8 @@ from kb import lexical
 from kb.chunking import chunk_document
 from kb.embedding import EmbeddingModels, embedded_text
 from kb.errors import N_, Cancelled, KbError
+from kb.languages import language_of
 from kb.models import Chunk, ParsedDocument, Passage, RetrievalProfile, Route, Trace, chunk_id
-from kb.prompts import is_chinese
 from kb.reranking import FindReranker
 from kb.retrieval.in_memory import search_dense, search_lexical
 from kb.retrieval.ranking import build_contexts
@@ -99,7 +99,7 @@ class WebRetriever:
     def _find(self, run: _Run) -> Sequence[WebResult]:
         run.go_on(WebStage.SEARCHING, name="" if run.engine.id == AUTOMATIC else run.engine.label)
         with run.steps.take("search") as note:
-            results = run.engine.search(run.question, self._most_pages, language_of(run.question))
+            results = run.engine.search(run.question, self._most_pages, language_code(run.question))
             note.remaining = len(results)
         run.searched_at = self._now()
         return results
@@ -241,11 +241,10 @@ class _Run:
         )
 
 
-def language_of(question: str) -> str:
+def language_code(question: str) -> str:
     """The question's language as `SearchEngine.search` takes it; empty where it is neither Chinese nor English."""
-    if is_chinese(question):
-        return "zh_CN" if lexical.simplify(question) == question else "zh_TW"
-    return "en" if _ENGLISH.search(question) else ""
+    language = language_of(question)
+    return language.value if language.is_chinese or _ENGLISH.search(question) else ""
 
 
 def _beginning(document: ParsedDocument) -> ParsedDocument:

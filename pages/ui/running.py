@@ -19,7 +19,7 @@ from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_engine
 from pages.ui.citations import safe_markdown
 from pages.ui.feedback import errors_flashed, live_fragment, redraw
-from pages.ui.i18n import _, number
+from pages.ui.i18n import _, language, number
 from pages.ui.passages import draw_passages
 from pages.ui.state import LiveAnswer, state
 from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
@@ -40,7 +40,7 @@ def start_answer(user_id: UUID, message: Message, model: str, in_own_words: bool
     """
     try:
         engine = chosen_engine() if message.mode is Mode.WEB else ""
-        resources.answers().start(user_id, message.id, model, engine, in_own_words)
+        resources.answers().start(user_id, message.id, model, engine, in_own_words, page_language=language())
     except KbError as error:
         kept = [part for part in message.parts if not isinstance(part, ErrorPart)]
         parts: list[Part] = [*kept, ErrorPart(error.code, error.values)]

@@ -16,6 +16,7 @@ from kb.extracts import (
     matching_sentences,
     split_sentences,
 )
+from kb.languages import Language
 from kb.lexical import question_terms
 from kb.models import Beginning, Chunk, FileList, Passage, Retrieval, RetrievalProfile, Trace, Unread
 from kb.web_search.passages import ReadPage, WebPassage, WebRetrieval
@@ -26,6 +27,9 @@ STOCK = "\n".join(
 )
 
 
+ENGLISH, SIMPLIFIED, TRADITIONAL = Language
+
+
 def passage(rank: int, text: str, heading: str = "") -> Passage:
     chunk = Chunk(str(rank), uuid4(), uuid4(), rank, 0, len(text), 0, heading, text)
     return Passage(chunk, "手册.pdf", rank, 1.0, 1.0, 1.0, None, None, text)
@@ -33,7 +37,7 @@ def passage(rank: int, text: str, heading: str = "") -> Passage:
 
 def extract(question: str, *passages: Passage) -> str:
     trace = Trace((), RetrievalProfile(), 1.0, question_terms(question))
-    return extract_answer(Retrieval(question, passages, trace), chinese=False)
+    return extract_answer(Retrieval(question, passages, trace), ENGLISH)
 
 
 def quoted(question: str, text: str, heading: str = "") -> list[str]:
@@ -306,37 +310,57 @@ def test_escape_markdown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "chinese", "answer"),
+    ("files", "language", "answer"),
     [
-        (FileList(("a_1.md", "手册.pdf"), 2), False, "The knowledge base holds 2 files:\n\n- a\\_1.md\n- 手册.pdf"),
-        (FileList(("a.md", "b.md"), 7), True, "知识库中共有 7 个文件：\n\n- a.md\n- b.md\n- …"),
+        (
+            FileList(("a_1.md", "手册.pdf"), 2),
+            ENGLISH,
+            "The knowledge base holds 2 files:\n\n- a\\_1.md\n- 手册.pdf",
+        ),
+        (FileList(("a.md", "b.md"), 7), SIMPLIFIED, "知识库中共有 7 个文件：\n\n- a.md\n- b.md\n- …"),
         (
             FileList(("a.md", "b.md"), 2, which=True),
-            True,
+            SIMPLIFIED,
             "您指的是哪个文件？知识库中共有 2 个文件：\n\n- a.md\n- b.md",
         ),
-        (FileList(("a.md",), 1), False, "The knowledge base holds one file:\n\n- a.md"),
-        (FileList(("a.md",), 1), True, "知识库中有 1 个文件：\n\n- a.md"),
-        (FileList(("A · a.md",), 3, knowledge_bases=2), False, "The knowledge bases hold 3 files:\n\n- A · a.md\n- …"),
-        (FileList(("a.md",), 1, is_chosen=True), False, "The question is limited to one file:\n\n- a.md"),
-        (FileList(("a.md",), 1, is_chosen=True), True, "提问范围内有 1 个文件：\n\n- a.md"),
+        (
+            FileList(("a.md",), 3, which=True),
+            TRADITIONAL,
+            "您指的是哪個檔案？知識庫中共有 3 個檔案：\n\n- a.md\n- …",
+        ),
+        (FileList(("a.md",), 1), ENGLISH, "The knowledge base holds one file:\n\n- a.md"),
+        (FileList(("a.md",), 1), SIMPLIFIED, "知识库中有 1 个文件：\n\n- a.md"),
+        (
+            FileList(("A · a.md",), 3, knowledge_bases=2),
+            ENGLISH,
+            "The knowledge bases hold 3 files:\n\n- A · a.md\n- …",
+        ),
+        (FileList(("a.md",), 1, is_chosen=True), ENGLISH, "The question is limited to one file:\n\n- a.md"),
+        (FileList(("a.md",), 1, is_chosen=True), SIMPLIFIED, "提问范围内有 1 个文件：\n\n- a.md"),
     ],
 )
-def test_names_are_listed_with_their_number(files: FileList, chinese: bool, answer: str) -> None:
-    assert extract_answer(Retrieval("?", files=files), chinese) == answer
+def test_names_are_listed_with_their_number(files: FileList, language: Language, answer: str) -> None:
+    assert extract_answer(Retrieval("?", files=files), language) == answer
 
 
 def test_file_without_text_is_told_below_the_others() -> None:
     retrieval = Retrieval(
         "?", (passage(1, "One."),), beginnings=(Beginning("a.md", 1, 1),), unread=(Unread("b_1.pdf"),)
     )
-    assert extract_answer(retrieval, chinese=True) == "> One. [1]\n\n知识库中有文件“b\\_1.pdf”，但它尚未处理完。"
+    assert extract_answer(retrieval, SIMPLIFIED) == "> One. [1]\n\n知识库中有文件“b\\_1.pdf”，但它尚未处理完。"
+
+
+def test_words_around_an_answer_are_in_the_questions_script() -> None:
+    retrieval = Retrieval(
+        "?", (passage(1, "两年。"),), beginnings=(Beginning("a.md", 1, 1),), unread=(Unread("说明.pdf"),)
+    )
+    assert extract_answer(retrieval, TRADITIONAL) == "> 两年。 [1]\n\n知識庫中有檔案「说明.pdf」，但它尚未處理完。"
 
 
 def test_file_is_quoted_from_its_beginning() -> None:
     passages = (passage(1, "# Refunds\nWithin 14 days.", "Refunds"), passage(2, "By post."))
     retrieval = Retrieval("Summarize it", passages, beginnings=(Beginning("手册.pdf", 2, 2),))
-    assert extract_answer(retrieval, chinese=False) == "> *Refunds*\n>\n> Within 14 days. [1]"
+    assert extract_answer(retrieval, ENGLISH) == "> *Refunds*\n>\n> Within 14 days. [1]"
 
 
 # --- web pages -------------------------------------------------------------------------------------------------
@@ -347,10 +371,10 @@ def test_web_passages_stand_under_their_pages_titles() -> None:
     pages = (ReadPage("https://a.example/", "手册.pdf"), ReadPage("https://b.example/", "*News*", error="page_refused"))
     trace = Trace(terms=question_terms("refunds"))
     found = WebRetrieval("refunds", passages=(WebPassage(refunds, "https://a.example/"),), pages=pages, trace=trace)
-    assert extract_web_answer(found, chinese=False) == (
+    assert extract_web_answer(found, ENGLISH) == (
         "> *手册.pdf › Refunds*\n>\n> **Refunds take thirty days.** Ask us. [1]\n\n"
         "These pages could not be read:\n\n- \\*News\\* (b.example)"
     )
-    assert "以下网页未能读取" in extract_web_answer(found, chinese=True)
+    assert "以下网页未能读取" in extract_web_answer(found, SIMPLIFIED)
     alone = WebRetrieval("refunds", passages=(WebPassage(passage(1, "Refunds take thirty days.")),), trace=trace)
-    assert extract_web_answer(alone, chinese=False) == "> *手册.pdf*\n>\n> **Refunds take thirty days.** [1]"
+    assert extract_web_answer(alone, ENGLISH) == "> *手册.pdf*\n>\n> **Refunds take thirty days.** [1]"

@@ -30,8 +30,8 @@ from kb.prompts import (
     chat_messages,
     cut_middle,
     history_budget,
-    is_chinese,
     knowledge_messages,
+    to_go_on,
     web_messages,
 )
 from kb.retrieval.ranking import estimate_tokens
@@ -304,24 +304,6 @@ def test_cut_text_has_at_most_so_many_tokens(text: str, tokens: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "chinese"),
-    [
-        *(("总结 refunds.md", True), ("用 Python 写 quicksort", True), ("What does 保修 mean?", False)),
-        *(("什么是 HNSW？", True), ("What is 向?", False), ("What is HNSW?", False), ("", False)),
-        *(
-            ("Что такое индекс?", False),
-            ("ما هو الفهرس؟", False),
-            ("색인이란 무엇인가?", False),
-            ("索引とは何ですか？", False),
-        ),
-        ("比较 a.md 和 b.md", True),
-    ],
-)
-def test_chinese_is_recognised(text: str, chinese: bool) -> None:
-    assert is_chinese(text) is chinese
-
-
-@pytest.mark.parametrize(
     ("question", "named"),
     [
         ("返品はできますか？", "the question (Japanese)"),
@@ -339,7 +321,23 @@ def test_language_of_the_answer_is_named_where_the_script_tells_it(question: str
 
 def test_chinese_question_to_english_passages_is_answered_in_chinese() -> None:
     (_, system), _ = knowledge_messages("保修期多长？", [], found([passage(1, "The warranty lasts two years.")]))
-    assert "用提问所用的语言（中文）回答" in system
+    assert "用提问所用的语言（简体中文）回答" in system
+
+
+def test_traditional_question_gets_rules_in_traditional_characters() -> None:
+    (_, system), _ = knowledge_messages("保固期多長？", [], found([passage(1, "保修期两年。")]))
+    assert "請根據下面的資料回答問題。它們來自使用者的知識庫。" in system
+    assert "用提問所用的語言（繁體中文）回答" in system
+    assert "保修期两年。" in system  # what sources say stays as it is
+    (_, system), _ = chat_messages("什麼是知識庫？", [])
+    assert system == "你是一個樂於助人的助手。請用提問所用的語言（繁體中文）回答。"
+    assert to_go_on("什麼是知識庫？", "")[1][1].startswith("你的回答在這裡中斷了。")
+
+
+def test_question_that_is_the_same_in_both_scripts_goes_by_the_earlier_ones() -> None:
+    history = [message(Role.USER, "保固期多長？"), message(Role.ASSISTANT, "兩年。")]
+    (_, system), *_ = chat_messages("它呢？", history)
+    assert "繁體中文" in system
 
 
 # --- questions about the base or a whole file ------------------------------------------------------------------

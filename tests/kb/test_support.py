@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from kb.extracts import extract_answer, split_sentences
+from kb.languages import Language
 from kb.models import Chunk, Passage, Place, Retrieval, Trace
 from kb.support import passage_texts, unsupported
 
@@ -77,7 +78,8 @@ def test_extracts_without_a_model_are_supported() -> None:
             for rank, text in passages.items()
         )
         retrieval = Retrieval("?", found, Trace(terms=("30", "18", "25", "days", "天")))
-        assert marked(extract_answer(retrieval, passages is CHINESE), passage_texts(found)) == []
+        language = Language.SIMPLIFIED if passages is CHINESE else Language.ENGLISH
+        assert marked(extract_answer(retrieval, language), passage_texts(found)) == []
 
 
 @pytest.mark.parametrize(

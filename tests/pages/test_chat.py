@@ -154,6 +154,15 @@ def test_chinese_question_gets_chinese_answer(installation: Installation, visit:
     assert "检索过程" in visitor.text()
 
 
+def test_short_question_on_a_traditional_page_is_answered_in_traditional(visit: Visit, models: ModelServer) -> None:
+    """“你好” is the same in both scripts."""
+    for locale, rule in {"zh-TW": "（繁體中文）", "zh-CN": "（简体中文）"}.items():
+        visitor = visit(locale)
+        visitor.choose("mode", Mode.LLM)
+        visitor.ask("你好")
+        assert rule in str(models.chats[-1].body["messages"])
+
+
 def test_number_without_passage_stays_text(installation: Installation, visit: Visit) -> None:
     installation.filled(files={"tea.txt": "Black tea is steeped in boiling water, as [7] and [0] tell."})
     visitor = visit()

@@ -29,7 +29,7 @@ from kb.web_search import WebSearch
 from kb.web_search import retriever as module
 from kb.web_search.pages import PageLimits, WebPages
 from kb.web_search.passages import WebProgress, WebRetrieval, WebStage
-from kb.web_search.retriever import DENSE_STEP, MOST_EMBEDDED, MOST_OF_ONE_PAGE, NO_MODEL, WebRetriever, language_of
+from kb.web_search.retriever import DENSE_STEP, MOST_EMBEDDED, MOST_OF_ONE_PAGE, NO_MODEL, WebRetriever, language_code
 from tests.conftest import MakeSettings
 from tests.fakes.embedding import HashedWords
 from tests.fakes.search_server import CAPTCHA_PAGE, LOGIN_PAGE, Answer, SearchServer
@@ -332,7 +332,7 @@ def test_engine_gets_the_question_its_language_and_number(web: Web) -> None:
     ],
 )
 def test_language_of_a_question(question: str, language: str) -> None:
-    assert language_of(question) == language
+    assert language_code(question) == language
 
 
 # --- progress and stop -----------------------------------------------------------------------------------------
