@@ -20,6 +20,7 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 from kb.local.run_state import HOST, is_listening
 from tests.e2e.web import Web, is_alive
 from tests.real_services import ROOT, free_port, wait_until
+from web.missing import THEME_SCRIPT
 
 pytestmark = pytest.mark.xdist_group("webui")  # one web process, which the last test kills
 
@@ -127,9 +128,9 @@ def test_every_response_has_security_headers(path: str, web: Web) -> None:
     assert headers["Referrer-Policy"] == "same-origin"
 
 
-def test_policy_allows_only_streamlits_inline_script(web: Web) -> None:
+def test_policy_allows_only_known_inline_scripts(web: Web) -> None:
     _status, headers, body = web.get("/")
-    scripts = re.findall(r"<script>(.*?)</script>", body, re.DOTALL)
+    scripts = [THEME_SCRIPT, *re.findall(r"<script>(.*?)</script>", body, re.DOTALL)]
     wanted = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
     assert set(re.findall(r"'sha256-([^']+)'", headers["Content-Security-Policy"])) == wanted
     assert "'unsafe-inline'" not in headers["Content-Security-Policy"].partition("style-src")[0]

@@ -26,25 +26,34 @@ _VARIABLE = re.compile(r"\{[^}]*\}")  # of a route's path, also the base path be
 TITLE = N_("Page not found")
 TEXT = N_("There is no page at {path}.")
 NEXT_STEP = N_("Go to the chat")
+# The theme that was chosen in the menu. Streamlit keeps it in the browser for each page (frame.js: alike for all).
+THEME_SCRIPT = """
+  try {
+    const theme = JSON.parse(localStorage.getItem(`stActiveTheme-${document.documentElement.dataset.home}-v2`));
+    document.documentElement.dataset.theme = theme.toLowerCase();
+  } catch {
+    // None was chosen, or the browser keeps nothing for this site: the system's counts.
+  }
+"""
 PAGE = """<!doctype html>
-<html lang="{language}">
+<html lang="{language}" data-home="{home}">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-  /* The colours of .streamlit/config.toml. The choice of the menu is not known here: the system's counts. */
-  :root {{ color-scheme: light; --ground: #ffffff; --text: #1d2829; --link: #136068; }}
-  @media (prefers-color-scheme: dark) {{
-    :root {{ color-scheme: dark; --ground: #14191b; --text: #e4eaea; --link: #7cc7cd; }}
-  }}
+  /* The colours of .streamlit/config.toml. */
+  :root {{ color-scheme: light dark; }}
+  :root[data-theme="light"] {{ color-scheme: light; }}
+  :root[data-theme="dark"] {{ color-scheme: dark; }}
   body {{
-    max-width: 32rem; margin: 20vh auto; padding: 0 1rem;
-    background: var(--ground); color: var(--text); font: 1rem/1.6 system-ui, sans-serif;
+    max-width: 32rem; margin: 20vh auto; padding: 0 1rem; font: 1rem/1.6 system-ui, sans-serif;
+    background: light-dark(#ffffff, #14191b); color: light-dark(#1d2829, #e4eaea);
   }}
   h1 {{ font-size: 1.75rem; font-weight: 650; line-height: 1.2; }}
   p {{ overflow-wrap: anywhere; }}
-  a {{ color: var(--link); }}
+  a {{ color: light-dark(#136068, #7cc7cd); }}
 </style>
+<script>{script}</script>
 <h1>{title}</h1>
 <p>{text}</p>
 <p><a href="{home}">{next_step}</a></p>
@@ -73,6 +82,7 @@ class MissingPages:
             text=html.escape(text),
             next_step=html.escape(translate(NEXT_STEP, language)),
             home=html.escape(f"/{_base_path()}"),
+            script=THEME_SCRIPT,
         )
         await HTMLResponse(page, status_code=404)(scope, receive, send)
 

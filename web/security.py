@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Answers and documents must not load anything from elsewhere. The hash is that of Streamlit 1.67's one inline script.
+from web.missing import THEME_SCRIPT
+
+# Inline scripts run only by their hashes: Streamlit 1.67's only one, and that of our page for unknown addresses.
+_STREAMLITS_SCRIPT = "sha256-THxz9J9+wf7rhwR2YkXJoSZ13UCmYyC+3lNDv2+8ugA="
+_THEME_SCRIPT = f"sha256-{base64.b64encode(hashlib.sha256(THEME_SCRIPT.encode()).digest()).decode()}"
+# Answers and documents must not load anything from elsewhere.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
-        "script-src 'self' 'wasm-unsafe-eval' blob: 'sha256-THxz9J9+wf7rhwR2YkXJoSZ13UCmYyC+3lNDv2+8ugA='",
+        f"script-src 'self' 'wasm-unsafe-eval' blob: '{_STREAMLITS_SCRIPT}' '{_THEME_SCRIPT}'",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "font-src 'self' data:",

@@ -55,6 +55,10 @@ def test_theme_is_chosen_in_the_menu_and_kept(open_screen: OpenScreen) -> None:
     expect(app).to_have_css("background-color", GROUNDS["dark"])
     screen.open("/history")
     expect(app).to_have_css("background-color", GROUNDS["dark"])
+    screen.page.goto(f"{screen.url}/nowhere")
+    expect(screen.page.get_by_role("heading", name="没有这个页面")).to_be_visible()
+    expect(screen.page.locator("body")).to_have_css("background-color", GROUNDS["dark"])
+    screen.complaints.clear()  # the browser logs the 404
 
 
 def test_question_is_a_bubble_on_the_right_and_answer_has_no_box(open_screen: OpenScreen, desk: Desk) -> None:
