@@ -133,7 +133,7 @@ _CHINESE = (
     )
     | _words(_Kind.LIST | _Kind.SHOW, "列出来 列出 列一下 列一列 列举 罗列 展示 显示")
     | _words(_Kind.ALL, "全部 所有 一切")
-    | _words(_Kind.FILES, "文件 文档 文献 档案 文件名 文件名称")
+    | _words(_Kind.FILES, "文件 文档 文献 档案 文件名 文件名称 档名")
     | _words(_Kind.MATERIALS, "资料 材料 文章 附件 书籍")
     | _words(_Kind.HERE, "这里 你们 你有 您有")
     | _words(_Kind.HERE | _Kind.UPLOADED, "上传了 上传过 已上传 上传的 已经上传")

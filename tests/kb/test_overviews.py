@@ -33,7 +33,7 @@ I need a list of the files | Could you create a list of all documents? | I want 
 What other files are there? | What do you have? | What's in here? | What is here? | Tell me the documents
 文件？ | 列出全部 | 列出所有 | 所有文件 | 全部文档 | 有文件吗 | 有没有文件？ | 说出所有文档的名字 | 我想看所有文件
 显示全部内容 | 这里有什么 | 你有什么？ | 里面有哪些内容 | 查看所有文档 | 我的文件 | 給我所有文件 | 报一下所有文件名
-列出所有檔案 | 有哪些檔案？ | 我上传了哪些？ | 你能看到哪些文件 | 文件名有哪些
+列出所有檔案 | 有哪些檔案？ | 有哪些檔名？ | 我上传了哪些？ | 你能看到哪些文件 | 文件名有哪些
 """
 FOR_A_WHOLE = """
 Summarize this document | Summarize refunds.md
