@@ -71,6 +71,7 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
             "Connecting to Streamlit server": N_("Connecting to Zhiwen"),
             "Unable to connect to Streamlit server": N_("Cannot connect to Zhiwen"),
             "Copy": N_("Copy"),
+            "Copy to clipboard": N_("Copy"),
             "Copied": N_("Copied"),
         },
     ),
@@ -119,6 +120,12 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
         "aria-label",
         {"Help": N_("Help"), "Help for {name}": N_("Help: {name}")},
     ),
+    (
+        "[data-testid=stCode] button",
+        "aria-label",
+        {"Copy to clipboard": N_("Copy"), "Copied": N_("Copied")},
+    ),
+    ("[data-testid=stCode] button", "title", {"Copy to clipboard": N_("Copy"), "Copied": N_("Copied")}),
     ("[data-testid=stProgress] [aria-label]", "aria-label", {"progress": N_("Progress")}),
     ("[data-testid=stHeaderActionElements] a", "aria-label", {"Link to heading": N_("Link to this heading")}),
     (

@@ -1,4 +1,4 @@
-"""The choice of language, which is stored in the page's address."""
+"""The language of the pages: the browser's, or the one that is chosen, which is stored in the page's address."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from tests.e2e.screen import OpenScreen
 
 
 def test_chosen_language_survives_reloads_and_navigation(open_screen: OpenScreen) -> None:
-    screen = open_screen("/")
+    screen = open_screen("/", locale="zh-TW")
+    html = screen.page.locator("html")
+    expect(screen.key("new_conversation")).to_contain_text("新對話")
+    expect(html).to_have_attribute("lang", "zh-Hant")
     screen.choose("language", "简体中文")
+    expect(html).to_have_attribute("lang", "zh-Hans")
     screen.switch_mode("大模型对话")
     screen.ask("你好")
     expect(screen.page).to_have_url(re.compile("conversation="))
@@ -27,4 +31,6 @@ def test_chosen_language_survives_reloads_and_navigation(open_screen: OpenScreen
     expect(screen.page.get_by_role("heading", name="Services")).to_be_visible()
     screen.page.reload()
     expect(screen.page.get_by_role("heading", name="Services")).to_be_visible()
+    screen.choose("language", "繁體中文")
+    expect(screen.page.get_by_role("heading", name="服務")).to_be_visible()
     expect(screen.page).not_to_have_url(re.compile("language="))
