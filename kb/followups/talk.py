@@ -96,7 +96,8 @@ def _words(kind: _Kind, words: str) -> dict[str, _Kind]:
 
 _LANGUAGES_EN = """english chinese mandarin cantonese japanese korean french german spanish italian portuguese russian
 arabic hindi thai vietnamese dutch traditional simplified"""
-_LANGUAGES_ZH = """英文 英语 中文 汉语 普通话 粤语 台语 国语 繁体 繁体字 繁体中文 正体 正体中文 简体 简体字 简体中文 日文 日语 韩文 韩语 法文 法语 德文 德语
+_LANGUAGES_ZH = """英文 英语 中文 汉语 普通话 粤语 台语 国语 繁体 繁体字 繁体中文 正体 正体中文 简体 简体字 简体中文
+日文 日语 韩文 韩语 法文 法语 德文 德语
 西班牙语 西班牙文 俄语 俄文 意大利语 葡萄牙语 阿拉伯语 泰语 越南语"""
 _ORDER_EN = (
     _words(
@@ -152,9 +153,9 @@ _ORDER_ZH = (
     | _words(_Kind.TARGET, _LANGUAGES_ZH)
     | _words(
         _Kind.TARGET,
-        "表格 列表 清单 要点 条目 分点 分条 条列 条列式 列点 一句话 一段话 两句话 三句话 几句话 白话 大白话 通俗 通俗易懂 简单",
+        "表格 列表 清单 要点 条目 分点 分条 条列 条列式 列点 一句话 一段话 两句话 三句话 几句话 白话 大白话 通俗",
     )
-    | _words(_Kind.TARGET, "简短 简洁 正式 口语 口语化 markdown json 段落 百字 短 长")
+    | _words(_Kind.TARGET, "通俗易懂 简单 简短 简洁 正式 口语 口语化 markdown json 段落 百字 短 长")
     | _words(
         _Kind.SHORTER,
         "短点 短一点 短些 短一些 简短点 简短一点 简短些 简洁点 简洁一点 简洁些 简单点 简单一点 简单些 长一点 长点",
