@@ -1,7 +1,6 @@
 """Names that files and servers bring along are shown as they are: Markdown in them means nothing."""
 
 import re
-from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
@@ -14,10 +13,10 @@ NAME = "![x](http://h/x) [y](http://h) :red[z] <http://h> `code`"
 MARKUP = re.compile(r"(?<!\\)(?:!\[|\[|<|`|:red)")
 
 
-def nothing_found(retrieval: Any) -> None:
+def nothing_found(retrieval: object) -> None:
     from pages.ui.passages import draw_nothing_found
 
-    draw_nothing_found(retrieval)
+    draw_nothing_found(retrieval)  # type: ignore[arg-type]
 
 
 def test_files_that_were_read_in_part() -> None:
@@ -28,10 +27,10 @@ def test_files_that_were_read_in_part() -> None:
     assert not MARKUP.search(caption.value)
 
 
-def citations(sources: Any, key_suffix: str) -> None:
+def citations(sources: object, key_suffix: str) -> None:
     from pages.ui.passages import draw_citations
 
-    draw_citations(sources, key_suffix)
+    draw_citations(sources, key_suffix)  # type: ignore[arg-type]
 
 
 def test_citations_of_the_latest_and_of_earlier_answers() -> None:
