@@ -97,7 +97,7 @@ Figures = dict[str, float]
 def main() -> None:
     arguments = _arguments()
     results: dict[str, Figures] = {}
-    with temporary_home() as home, ModelServer() as models, _browser() as browser:
+    with temporary_home() as home, ModelServer() as models, open_browser() as browser:
         web = WebProcess(
             home,
             EMBEDDING_MODEL="openai:fake-embedding",
@@ -187,13 +187,13 @@ def measure(browser: Browser, url: str, conversation: UUID) -> Figures:
         page.wait_for_selector("[data-testid=stApp]")
         last = page.evaluate(WATCH % IS_VISIBLE, ".st-key-citation-1 button")
         first_paint = (last - began) / 1000
-        drawer = _time(page, IS_VISIBLE, "[role=dialog] .zw-text", lambda: page.click(".st-key-citation-1 button"))
+        drawer = time_until(page, IS_VISIBLE, "[role=dialog] .zw-text", lambda: page.click(".st-key-citation-1 button"))
         page.keyboard.press("Escape")
         page.wait_for_selector("[role=dialog]", state="detached")
         rerun = _time_switch(page, "LLM chat")
         _time_switch(page, "Knowledge-base Q&A")
         page.fill(QUESTION, "How is the last valve checked?")
-        bubble = _time(page, HAS_TEXT, "How is the last valve checked?", lambda: page.press(QUESTION, "Enter"))
+        bubble = time_until(page, HAS_TEXT, "How is the last valve checked?", lambda: page.press(QUESTION, "Enter"))
         page.wait_for_selector(".st-key-stop", state="detached")
         earlier = _time_earlier(page)
     finally:
@@ -216,7 +216,7 @@ def measure_stop(browser: Browser, url: str) -> float:
         page.press(QUESTION, "Enter")
         page.evaluate(WATCH % HAS_TEXT, "Tell me all about valves, seals")
         page.evaluate(WATCH % HAS_TEXT, "▌")
-        return _time(page, HAS_TEXT, "You stopped", lambda: page.click(".st-key-stop button")) / 1000
+        return time_until(page, HAS_TEXT, "You stopped", lambda: page.click(".st-key-stop button")) / 1000
     finally:
         page.close()
 
@@ -230,7 +230,7 @@ def _open(browser: Browser, url: str) -> Page:
     return page
 
 
-def _time(page: Page, seen: str, argument: str, act: Callable[[], None]) -> float:
+def time_until(page: Page, seen: str, argument: str, act: Callable[[], None]) -> float:
     """Milliseconds from the act until `seen` holds."""
     page.wait_for_function(IS_AT_REST)
     page.evaluate(NOTE_ACT)
@@ -243,7 +243,7 @@ def _time(page: Page, seen: str, argument: str, act: Callable[[], None]) -> floa
 def _time_switch(page: Page, mode: str) -> float:
     """Milliseconds from the choice of a mode until the page is drawn anew."""
     choice = page.locator(".st-key-mode").get_by_text(mode, exact=True)
-    return _time(page, HAS_NOTE, f"Now: {mode}", choice.click)
+    return time_until(page, HAS_NOTE, f"Now: {mode}", choice.click)
 
 
 def _time_earlier(page: Page) -> float:
@@ -251,11 +251,11 @@ def _time_earlier(page: Page) -> float:
     if not page.locator(".st-key-load_earlier button").count():
         return 0.0
     before = page.locator("[data-testid=stChatMessage]").count()
-    return _time(page, HAS_MORE, str(before + 10), lambda: page.click(".st-key-load_earlier button"))
+    return time_until(page, HAS_MORE, str(before + 10), lambda: page.click(".st-key-load_earlier button"))
 
 
 @contextmanager
-def _browser() -> Iterator[Browser]:
+def open_browser() -> Iterator[Browser]:
     """Chromium: the system's if there is one, else Playwright's own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)

@@ -17,6 +17,7 @@ import re
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ FAILURES = {
 PACES = {"slow": 0.3, "long": 0.02}
 LONG_TOKENS = 400
 BROKEN_AFTER_TOKENS = 3
+# The model that sends 50 tokens a second after a tenth of one, however busy the server is: see `numbered_tokens`.
+PACED = "paced"
+PACED_FIRST_SECONDS, PACED_SECONDS = 0.1, 0.02
 # Model or key → the number of tokens sent, and the finish reason.
 EARLY_ENDS = {"cut-off": (3, "length"), "filtered": (0, "content_filter"), "speechless": (0, "stop")}
 SMALL_BATCH = 10  # the largest batch that the model "small-batches" embeds
@@ -53,6 +57,7 @@ MODELS = (
     "small-batches",
     *FAILURES,
     *PACES,
+    PACED,
     *EARLY_ENDS,
     *STREAMS,
     *REPLIES,
@@ -62,6 +67,7 @@ MODELS = (
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _PASSAGE = re.compile(r"^\s*\[(\d+)\][ \t]*(.*?)(?=^\s*\[\d+\]|\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
+_TAG = re.compile(r"\b(q\d+x(\d+))\b")
 _TOKEN = re.compile(r"[\u3400-\u9fff]{1,2}|\s*[^\s\u3400-\u9fff]+|\s+")
 
 
@@ -247,7 +253,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _chat(self, request: Request) -> None:
         tokens = [f"word{number} " for number in range(LONG_TOKENS)]
-        if request.behaviour != "long":
+        if request.behaviour == PACED:
+            tokens = numbered_tokens(_last_question(request.body["messages"]))
+        elif request.behaviour != "long":
             tokens = _TOKEN.findall(answer(request.body["messages"]))
         if request.body.get("stream"):
             self._stream(request, tokens)
@@ -275,12 +283,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _stream(self, request: Request, tokens: list[str]) -> None:
+        began = time.monotonic()
         self._begin_stream()
         self._send_event(request, {"role": "assistant", "content": ""})
         count, reason = EARLY_ENDS.get(request.behaviour, (len(tokens), "stop"))
         for token in tokens[:count]:
             may_go_on = request.tokens_sent < len(tokens) // 2 or self._wait_while_held(request)
-            if not (may_go_on and self._pause(request, PACES.get(request.behaviour, 0))):
+            seconds = PACES.get(request.behaviour, 0)
+            if request.behaviour == PACED:
+                due = began + PACED_FIRST_SECONDS + PACED_SECONDS * request.tokens_sent
+                seconds = max(0, due - time.monotonic())
+            if not (may_go_on and self._pause(request, seconds)):
                 self.close_connection = True
                 return
             if request.behaviour == "broken" and request.tokens_sent == BROKEN_AFTER_TOKENS:
@@ -341,7 +354,7 @@ def _refused_option(request: Request) -> tuple[int, dict[str, Any]] | None:
 def answer(messages: list[dict[str, Any]]) -> str:
     """The answer, which depends on the messages only."""
     texts = [_text(message) for message in messages]
-    asked = next((_text(message) for message in reversed(messages) if message["role"] == "user"), "")
+    asked = _last_question(messages)
     passages = {number: text for each in texts for number, text in _PASSAGE.findall(each)}
     question = _PASSAGE.sub("", asked).strip().splitlines()
     question_line = question[-1] if question else asked
@@ -352,6 +365,12 @@ def answer(messages: list[dict[str, Any]]) -> str:
     return f"你问的是：{question_line}" if chinese else f"You asked: {question_line}"
 
 
+def numbered_tokens(question: str) -> list[str]:
+    """What the paced model says: for a question with a word such as `q17x400`, that word's 400 numbered tokens."""
+    tag, count = (_TAG.findall(question) or [("q0x10", "10")])[-1]
+    return [f"{tag}-{number} " for number in range(int(count))]
+
+
 def embed(text: str) -> list[float]:
     """A normalised, hashed bag of words: texts with common words have close vectors."""
     vector = [0.0] * DIMENSION
@@ -360,6 +379,10 @@ def embed(text: str) -> list[float]:
         vector[digest[0] % DIMENSION] += 1.0 if digest[1] & 1 else -1.0
     length = sum(value * value for value in vector) ** 0.5 or 1.0
     return [value / length for value in vector]
+
+
+def _last_question(messages: list[dict[str, Any]]) -> str:
+    return next((_text(message) for message in reversed(messages) if message["role"] == "user"), "")
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -47,6 +47,10 @@ def test_question_is_echoed_in_its_language(client: openai.OpenAI, question: str
     assert "".join(_stream(client, "fake", question)) == whole
 
 
+def test_paced_model_numbers_the_tokens_of_each_answer(client: openai.OpenAI) -> None:
+    assert [*_stream(client, "paced", "What is Milvus? q7x3")] == ["q7x3-0 ", "q7x3-1 ", "q7x3-2 "]
+
+
 def test_numbered_passages_are_quoted_and_cited() -> None:
     prompt = "Passages:\n\n[1] guide.pdf, page 3\nHNSW is a graph. It is fast.\n[2] other.md\nNo.\n\nWhat is HNSW?"
     assert answer([{"role": "user", "content": prompt}]) == "According to the passages, HNSW is a graph [1]."
