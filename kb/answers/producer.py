@@ -91,6 +91,7 @@ class Producer:
             run.state = MessageState.FAILED
             run.error = AnswerFailed(detail=type(error).__name__)
         run.finished.set()
+        run.changed.set()
         await sender
 
     async def _take_events(self, run: Run) -> None:
@@ -109,17 +110,21 @@ class Producer:
             bound.exception("answer.support_unchecked")
 
     async def _send_batches(self, run: Run) -> None:
-        """Every 50 ms: append new text to the stream, give a sign of life, and check for a stop."""
+        """Append what arrives to the stream: at once after a pause, else every 50 ms.
+
+        As often, give a sign of life and check for a stop.
+        """
         while not run.finished.is_set():
+            run.changed.clear()
+            has_text = bool(run.unsent())
             try:
                 if await self._send(run):
                     run.request_stop()
             except RedisUnavailable:
                 await asyncio.sleep(0.5)  # the answer goes on, and SQL will have all of it
-            try:
-                await asyncio.wait_for(run.finished.wait(), BATCH_SECONDS)
-            except TimeoutError:
-                continue
+            if has_text:
+                await _wait(run.finished, BATCH_SECONDS)
+            await _wait(run.changed, BATCH_SECONDS)
 
     async def _send(self, run: Run) -> bool:
         """Append what is not yet in the stream; returns whether a stop was requested."""
@@ -172,3 +177,8 @@ class Producer:
 
     def _finish(self, run: Run) -> None:
         self._conversations.finish(run.question.user_id, run.message_id, run.state, run.parts(), run.id)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

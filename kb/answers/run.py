@@ -88,6 +88,7 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     first_token_ms: float = 0.0
     tokens: Usage | None = None  # as the server counted them
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # there may be something to send
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     is_begun: asyncio.Event = field(default_factory=asyncio.Event)  # the stream, or it is known not to be needed
     task: asyncio.Task[None] | None = None
@@ -102,6 +103,7 @@ class Run:
             self.thought_ms = begun.thought_ms
 
     def take(self, event: Event) -> None:
+        self.changed.set()
         if self.model and not self.first_token_ms and isinstance(event, TextPiece | Reasoning):
             self.first_token_ms = self.elapsed_ms
         match event:

@@ -642,6 +642,13 @@ def test_text_that_turns_out_to_be_reasoning_is_sent_again() -> None:
     assert running.unsent().items() >= {"restarts": "1", "reasoning": "ab", "text": "c"}.items()
 
 
+@pytest.mark.usefixtures("held")
+def test_first_text_is_streamed_at_once(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kb.answers.producer.BATCH_SECONDS", 3600)
+    run_id = chat.run(chat.start("A question of several words"))
+    wait_until(lambda: bool(chat.answers.read(chat.core.user, run_id).text), what="the first words")
+
+
 def test_reading_asks_sql_once(chat: Chat) -> None:
     message_id = chat.start("Question")
     follow(chat.answers, chat.core.user, chat.run(message_id))
