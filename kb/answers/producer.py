@@ -116,7 +116,7 @@ class Producer:
         """
         while not run.finished.is_set():
             run.changed.clear()
-            has_text = bool(run.unsent())
+            has_text = bool(run.text.unsent or run.reasoning.unsent)
             try:
                 if await self._send(run):
                     run.request_stop()

@@ -112,10 +112,13 @@ class Answers:
         except TimeoutError as error:
             raise DatabaseUnavailable(detail=N_("it takes too long")) from error
 
-    def read(self, user_id: UUID, run_id: UUID, position: str = START) -> Update:
-        """What has arrived of a run since `position`. Errors: `NotFound`, `RedisUnavailable`."""
+    def read(self, user_id: UUID, run_id: UUID, position: str = START, wait_seconds: float = 0.0) -> Update:
+        """What has arrived of a run since `position`; waits up to `wait_seconds` if that is nothing.
+
+        Errors: `NotFound`, `RedisUnavailable`.
+        """
         self._require_own(user_id, run_id)
-        return self._streams.read(run_id, position)
+        return self._streams.read(run_id, position, wait_seconds)
 
     def stop(self, user_id: UUID, run_id: UUID) -> None:
         """Ask the run's process, whichever it is, to stop. Errors: `NotFound`, `RedisUnavailable`."""

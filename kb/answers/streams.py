@@ -113,13 +113,15 @@ class AnswerStreams:
 
     # --- for those who follow ---
 
-    def read(self, run_id: UUID, position: str = START) -> Update:
-        """What was added after `position`."""
+    def read(self, run_id: UUID, position: str = START, wait_seconds: float = 0.0) -> Update:
+        """What was added after `position`. Waits for it if there is nothing yet, but no longer than `wait_seconds`."""
+        key = _key(run_id, "stream")
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.xrange(_key(run_id, "stream"), min=f"({position}")
+        pipeline.xread({key: position}, block=round(wait_seconds * 1000) or None)  # 0 would wait for ever
         pipeline.time()
         with kb_redis.translated():
-            entries, (seconds, microseconds) = pipeline.execute()
+            streams, (seconds, microseconds) = pipeline.execute()
+        entries = dict(streams or ()).get(key, [])
         text = reasoning = searched_for = model = ""
         restarts, ended = False, False
         retrieval, web, progress = None, None, None

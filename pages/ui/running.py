@@ -26,6 +26,7 @@ from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
 from pages.ui.web_results import draw_web_results, progress_text
 
 POLL_SECONDS = 0.15
+FIRST_WAIT_SECONDS = 0.1  # so that the first words need not wait for the next poll; a click waits so long
 POLLS_PER_LOOK_AT_SQL = 15
 SHOWN_CHARACTERS = 20_000  # of a text that is being written: each poll sends them anew
 STUCK_SECONDS = 5  # a model that has begun to write, and writes no more
@@ -152,13 +153,17 @@ def _run_of(message: Message) -> UUID:
 def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bool:
     """Read what has arrived; True once the answer has ended."""
     live.polls += 1
+    arrived = live.arrived
     try:
-        update = answers.read(user_id, run_id, live.arrived.position)
+        update = answers.read(user_id, run_id, arrived.position)
+        arrived.take(update)
+        if not (arrived.text or arrived.reasoning or update.ended):
+            update = answers.read(user_id, run_id, arrived.position, FIRST_WAIT_SECONDS)
+            arrived.take(update)
     except RedisUnavailable:
         live.is_cut_off = True
         return _has_ended(run_id, user_id)
     live.is_cut_off = False
-    live.arrived.take(update)
     # Redis may have lost the end.
     return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and _has_ended(run_id, user_id))
 

@@ -28,6 +28,7 @@ from kb.answering import Event, ModelChosen, PassagesFound, Question
 from kb.answers import Answers, FindModel, Update
 from kb.answers.producer import Producer
 from kb.answers.run import GrowingText, Run
+from kb.answers.streams import START
 from kb.completions import Reasoning, TextPiece, TextWasReasoning
 from kb.conversations import Conversations, Streaming
 from kb.database import Database
@@ -647,6 +648,21 @@ def test_first_text_is_streamed_at_once(chat: Chat, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("kb.answers.producer.BATCH_SECONDS", 3600)
     run_id = chat.run(chat.start("A question of several words"))
     wait_until(lambda: bool(chat.answers.read(chat.core.user, run_id).text), what="the first words")
+
+
+def test_reading_may_wait_for_what_comes_next(chat: Chat) -> None:
+    run_id, position, text = chat.run(chat.start("Question", "slow")), START, ""
+    while not text:
+        update = chat.answers.read(chat.core.user, run_id, position, wait_seconds=4)
+        assert update.position != position
+        position, text = update.position, update.text
+
+
+def test_waiting_for_what_comes_next_ends_in_time(chat: Chat) -> None:
+    run_id, position, is_silent = chat.run(chat.start("Question", "silent")), START, False
+    while not is_silent:
+        update = chat.answers.read(chat.core.user, run_id, position, wait_seconds=0.3)
+        position, is_silent = update.position, update.position == position
 
 
 def test_reading_asks_sql_once(chat: Chat) -> None:
