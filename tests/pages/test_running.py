@@ -9,7 +9,7 @@ import pytest
 
 from kb.messages import Message
 from kb.models import Mode, Role
-from tests.fakes.model_server import CHAT, LONG_TOKENS, ModelServer
+from tests.fakes.model_server import CHAT, ModelServer
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
@@ -29,7 +29,7 @@ def answer_of(visitor: Visitor, installation: Installation) -> Message:
     return next(message for message in reversed(messages) if message.role is Role.ASSISTANT)
 
 
-def ask_for_long(visitor: Visitor) -> None:
+def ask_at_length(visitor: Visitor) -> None:
     """Have the model begin to write."""
     visitor.choose("mode", Mode.LLM)
     visitor.start_asking("Tell me all you know")
@@ -92,10 +92,10 @@ def test_model_that_stops_amid_its_answer_is_waited_for(
     installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pages.ui.running.STUCK_SECONDS", 1)
-    installation.set_up(LLM_MODEL="long", LLM_TIMEOUT_SECONDS="60")
+    installation.set_up(LLM_TIMEOUT_SECONDS="60")
     visitor = visit()
-    ask_for_long(visitor)
-    wanted = ("word20", "Waiting for long…")
+    ask_at_length(visitor)
+    wanted = ("You asked", "Waiting for fake…")
     visitor.wait_until(lambda: all(text in visitor.text() for text in wanted), "the wait")
     visitor.click("stop")
     visitor.wait_for_answer()
@@ -108,10 +108,10 @@ def test_only_the_end_of_a_very_long_text_is_drawn_live(
     monkeypatch.setattr("pages.ui.running.SHOWN_CHARACTERS", 100)
     installation.set_up(LLM_MODEL="long")
     visitor = visit()
-    ask_for_long(visitor)
-    visitor.wait_until(lambda: f"word{LONG_TOKENS // 2 - 1} " in visitor.text(), "the text")
-    assert "word20 " not in visitor.text()
+    ask_at_length(visitor)
+    visitor.wait_until(lambda: "word40 " in visitor.text(), "the text")
+    assert "word5 " not in visitor.text()
     assert "Only the end is shown" in visitor.text()
     visitor.click("stop")
     visitor.wait_for_answer()
-    assert "word20 " in visitor.text()
+    assert "word5 " in visitor.text()
