@@ -49,6 +49,7 @@ KbError
 ├── ModelError                 the chat or embedding model refused or failed
 │   ├── NoChatModel
 │   ├── ModelKeyRefused
+│   ├── ModelPackageMissing    LangChain, or its package for the provider
 │   ├── ModelKeyLost           it was encrypted under another secret
 │   ├── ModelNotFound
 │   ├── ModelRateLimited
@@ -423,6 +424,11 @@ class ModelKeyRefused(ModelError):
     remedy = N_(
         "Check the key on the Models page, or in .env (OPENAI_API_KEY or EMBEDDING_API_KEY), which takes a restart."
     )
+
+
+class ModelPackageMissing(ModelError):
+    message = N_("{host} needs a package that is not installed.")
+    remedy = N_("Run this where Zhiwen is installed, then restart it: {command}")
 
 
 class ModelKeyLost(ModelError):

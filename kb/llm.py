@@ -13,10 +13,11 @@ from uuid import UUID
 import structlog
 
 from kb.config import Settings
-from kb.errors import DatabaseUnavailable, ModelError, ModelRefused, ModelTimeout
+from kb.errors import DatabaseUnavailable, ModelError, ModelPackageMissing, ModelRefused, ModelTimeout
 from kb.providers.addresses import OPENAI_BASE_URL, host_of
 from kb.providers.connection import ChatModel, Connection, Purpose, Source
 from kb.providers.listing import can_chat, can_embed, can_rerank, list_models
+from kb.providers.packages import missing_packages
 
 __all__ = ["ChatModel", "ChatModels", "KnownModels", "Server"]
 
@@ -69,12 +70,12 @@ class Server:
     @property
     def embedding_names(self) -> tuple[str, ...]:
         """Of those that can embed texts."""
-        return tuple(filter(can_embed, self.all_names))
+        return () if self.connection.langchain else tuple(filter(can_embed, self.all_names))
 
     @property
     def reranking_names(self) -> tuple[str, ...]:
         """Of those that can say how well passages answer a question."""
-        return tuple(filter(can_rerank, self.all_names))
+        return () if self.connection.langchain else tuple(filter(can_rerank, self.all_names))
 
     @property
     def models(self) -> tuple[ChatModel, ...]:
@@ -173,7 +174,7 @@ class ChatModels:
         self._probe = probe or list_models
         self._own = _connection_from_env(settings)
         self._connections: dict[UUID, tuple[int, float, tuple[Connection, ...]]] = {}
-        self._looks: dict[tuple[str, str], Look] = {}  # by base URL and key
+        self._looks: dict[tuple[str, str], Look] = {}  # by `_endpoint`
         self._looking: set[tuple[str, str]] = set()
         self._looked = threading.Condition()
         self._closing = False
@@ -290,10 +291,8 @@ class ChatModels:
                 threading.Thread(target=self._look, args=(connection,), name="chat-models", daemon=True).start()
 
     def _look(self, connection: Connection) -> None:
-        base_url, key = _endpoint(connection)
         try:
-            names = self._probe(base_url, key, PROBE_SECONDS if connection.is_local else LIST_SECONDS)
-            look = Look(tuple(names))
+            look = Look(tuple(self._names(connection)))
         except ModelError as error:
             look = Look(error=error)
         except Exception as defect:
@@ -301,9 +300,17 @@ class ChatModels:
             log.exception("chat_models.defect")
             look = Look(error=ModelRefused(host=connection.host, model="", detail=type(defect).__name__))
         with self._looked:
-            self._looks[base_url, key] = replace(look, seen_at=datetime.now(UTC))
-            self._looking.discard((base_url, key))
+            self._looks[_endpoint(connection)] = replace(look, seen_at=datetime.now(UTC))
+            self._looking.discard(_endpoint(connection))
             self._looked.notify_all()
+
+    def _names(self, connection: Connection) -> list[str]:
+        if not connection.langchain:
+            seconds = PROBE_SECONDS if connection.is_local else LIST_SECONDS
+            return self._probe(connection.base_url, connection.key.get_secret_value(), seconds)
+        if command := missing_packages(connection.langchain):
+            raise ModelPackageMissing(host=connection.host, model="", command=command)
+        return []
 
 
 def _connection_from_env(settings: Settings) -> Connection | None:
@@ -319,4 +326,5 @@ def _local_connections() -> tuple[Connection, ...]:
 
 
 def _endpoint(connection: Connection) -> tuple[str, str]:
-    return connection.base_url, connection.key.get_secret_value()
+    """What tells a server from others that are looked at."""
+    return f"{connection.langchain} {connection.base_url}", connection.key.get_secret_value()

@@ -123,6 +123,8 @@ def _states(server: Server, trial: Trial | None) -> Iterator[str]:
     look, error = server.look, server.connection.error or server.look.error
     if error is None and look.seen_at is None:
         yield _state("gray", "hourglass_empty", _("Checking…"))
+    elif error is None and server.connection.langchain:
+        yield _state("gray", "help", _("Its package is installed. Test it to be sure."))
     elif error is None:
         count = ngettext("Connected, {count} model", "Connected, {count} models", len(look.names))
         yield _state("green", "check_circle", count)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kb.completions.langchain import LangChainModels
 from kb.completions.options import LENGTH, NEW_LENGTH, TEMPERATURE, KnownOptions, with_system_prompt
 from kb.completions.pieces import Piece, Reasoning, TextPiece, TextWasReasoning, Usage
 from kb.completions.reading import DONE, Event, read_events
@@ -50,6 +51,7 @@ class ChatClient:
         self._settings = settings
         self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
         self._options = KnownOptions()
+        self._langchain = LangChainModels()
 
     async def stream(self, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncGenerator[Piece, None]:
         """The model's answer, piece by piece, under the settings of its provider. Errors: `ModelError`."""
@@ -96,8 +98,12 @@ class ChatClient:
     async def _ask(self, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncIterator[Event]:
         import openai
 
-        client = self._client_for(model)
         prompted = with_system_prompt(messages, model.settings.system_prompt)
+        if model.langchain:
+            async for event in self._langchain.ask(model, prompted, self._settings.llm_timeout_seconds):
+                yield event
+            return
+        client = self._client_for(model)
         sent: Any = [{"role": role, "content": text} for role, text in prompted]
         options = self._options.of(model)
         while True:

@@ -15,12 +15,16 @@ CUSTOM = "custom"
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A server that is widely used. `name` is a word to translate where its users write it in Chinese."""
+    """A server that is widely used. `name` is a word to translate where its users write it in Chinese.
+
+    LangChain knows the addresses of those that it reaches.
+    """
 
     id: str
     name: str
     base_url: str
     needs_key: bool = True
+    langchain: str = ""  # what `init_chat_model` calls it; empty: it is OpenAI-compatible
 
 
 PRESETS = {
@@ -34,6 +38,11 @@ PRESETS = {
         Preset("siliconflow", N_("SiliconFlow"), "https://api.siliconflow.cn/v1"),
         Preset("jina", "Jina", "https://api.jina.ai/v1"),
         Preset("cohere", "Cohere", "https://api.cohere.com/v2"),
+        Preset("anthropic", "Anthropic Claude", "", langchain="anthropic"),
+        Preset("google_genai", "Google Gemini", "", langchain="google_genai"),
+        Preset("google_vertexai", "Google Vertex AI", "", needs_key=False, langchain="google_vertexai"),
+        Preset("mistralai", "Mistral", "", langchain="mistralai"),
+        Preset("bedrock", "Amazon Bedrock", "", needs_key=False, langchain="bedrock_converse"),
         Preset("ollama", "Ollama", "http://127.0.0.1:11434/v1", needs_key=False),
         Preset("vllm", "vLLM", "http://127.0.0.1:8000/v1", needs_key=False),
         Preset("fastchat", "FastChat", "http://127.0.0.1:8000/v1", needs_key=False),

@@ -55,6 +55,7 @@ class ChatModel:
     key: SecretStr = NO_SECRET
     settings: ModelSettings = SERVERS_OWN
     provider_id: UUID | None = None
+    langchain: str = ""  # what `init_chat_model` calls its provider; empty: it is OpenAI-compatible
 
     @property
     def id(self) -> str:
@@ -62,7 +63,8 @@ class ChatModel:
 
     @property
     def host(self) -> str:
-        return host_of(self.base_url)
+        """Where it is, to tell people; the provider's name where LangChain knows its address."""
+        return self.server if self.langchain and not self.base_url else host_of(self.base_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Connection:
     settings: ModelSettings = SERVERS_OWN
     provider_id: UUID | None = None
     error: ModelError | None = None  # why it cannot be asked at all
+    langchain: str = ""  # as for `ChatModel`
 
     @property
     def id(self) -> str:
@@ -85,7 +88,7 @@ class Connection:
 
     @property
     def host(self) -> str:
-        return host_of(self.base_url)
+        return self.server if self.langchain and not self.base_url else host_of(self.base_url)
 
     @property
     def is_local(self) -> bool:
@@ -93,4 +96,13 @@ class Connection:
         return self.source is Source.LOCAL
 
     def model(self, name: str) -> ChatModel:
-        return ChatModel(name, self.base_url, self.server, self.is_local, self.key, self.settings, self.provider_id)
+        return ChatModel(
+            name,
+            self.base_url,
+            self.server,
+            self.is_local,
+            self.key,
+            self.settings,
+            self.provider_id,
+            self.langchain,
+        )

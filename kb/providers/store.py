@@ -175,6 +175,7 @@ class Providers:
             settings=_settings(row),
             provider_id=row.id,
             error=ModelKeyLost(name=row.name) if key is None else None,
+            langchain=_langchain(row.preset),
         )
 
     def _encrypted(self, key: SecretStr) -> str:
@@ -186,11 +187,15 @@ class Providers:
 
 def _checked(draft: ProviderDraft) -> dict[str, Any]:
     """The columns' values, the key apart. Errors: `InvalidName`, `InvalidProvider`."""
+    names = list(_clean_names(draft.model_names))
+    base_url = "" if _langchain(draft.preset) and not draft.base_url.strip() else clean_base_url(draft.base_url)
+    if _langchain(draft.preset) and not names:
+        raise InvalidProvider(field=N_("Models"), detail=N_("enter at least one name, as LangChain lists none"))
     return {
         "name": clean_name(draft.name),
         "preset": draft.preset if draft.preset in PRESETS else "",
-        "base_url": clean_base_url(draft.base_url),
-        "model_names": list(_clean_names(draft.model_names)),
+        "base_url": base_url,
+        "model_names": names,
         "settings": to_json(_clean_settings(draft.settings)),
     }
 
@@ -205,6 +210,10 @@ def clean_base_url(text: str) -> str:
     if "@" in address.partition("://")[2].partition("/")[0]:
         raise InvalidProvider(field=N_("Base URL"), detail=N_("leave out the user name and the password"))
     return address
+
+
+def _langchain(preset: str) -> str:
+    return PRESETS[preset].langchain if preset in PRESETS else ""
 
 
 def _clean_names(names: tuple[str, ...]) -> dict[str, None]:

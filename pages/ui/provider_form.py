@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from kb.models import User
 from kb.providers import CUSTOM, PRESETS
 from kb.providers.connection import SERVERS_OWN, ModelSettings
+from kb.providers.packages import missing_packages
 from kb.providers.store import HOTTEST, NAME_CHARACTERS, PROMPT_CHARACTERS, Provider, ProviderDraft
 from pages.ui.feedback import close_dialog_if, dialog, errors_flashed
 from pages.ui.i18n import _
@@ -33,8 +34,14 @@ def draw_provider_form(user: User, provider: Provider | None = None) -> None:
                 key=PRESET_KEY,
                 on_change=_take_preset,
             )
+        preset = PRESETS.get(provider.preset if provider else st.session_state[PRESET_KEY])
+        langchain = preset.langchain if preset else ""
+        if langchain:
+            _tell_packages(langchain)
         st.text_input(_("Name"), key=NAME_KEY, max_chars=NAME_CHARACTERS)
-        st.text_input(_("Base URL"), key=URL_KEY, placeholder="https://host/v1")
+        st.text_input(
+            _("Base URL"), key=URL_KEY, placeholder=_("Known to LangChain") if langchain else "https://host/v1"
+        )
         st.text_input(
             _("API key"),
             key=API_KEY,
@@ -43,12 +50,19 @@ def draw_provider_form(user: User, provider: Provider | None = None) -> None:
             placeholder=_("Stored; leave this empty to keep it") if provider and provider.has_key else "",
             help=_("It is stored encrypted and never shown again. Servers on your own machine mostly need none."),
         )
-        with st.expander(_("Models and settings")):
+        with st.expander(_("Models and settings"), expanded=bool(langchain)):
             _draw_settings()
         saved = st.button(_("Save"), key="save_provider", type="primary", on_click=_save, args=(user, provider))
         close_dialog_if(saved)
 
     edit()
+
+
+def _tell_packages(langchain: str) -> None:
+    st.caption(_("This provider is reached through LangChain. Name its models below, one in each line."))
+    if command := missing_packages(langchain):
+        st.caption(_("A package is missing. Run this where Zhiwen is installed, then restart it:"))
+        st.code(command, language=None)
 
 
 def _draw_settings() -> None:

@@ -179,6 +179,16 @@ def test_what_cannot_be_right_is_refused(
     assert providers.list(user) == []
 
 
+def test_provider_of_langchain_needs_names_and_no_address(providers: Providers, user: UUID) -> None:
+    draft = ProviderDraft("Claude", "anthropic", "", SecretStr(KEY))
+    with pytest.raises(InvalidProvider, match="enter at least one name"):
+        providers.add(user, draft)
+    providers.add(user, replace(draft, model_names=("claude",)))
+    (connection,) = providers.connections(user)
+    assert (connection.langchain, connection.base_url, connection.host) == ("anthropic", "", "Claude")
+    assert connection.model("claude").langchain == "anthropic"
+
+
 def test_unreadable_settings_have_defaults(providers: Providers, user: UUID, database: Database) -> None:
     providers.add(user, DRAFT)
     unreadable: list[object] = [{}, {"format": 9, "temperature": "hot"}, []]

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from kb.models import Mode, Scope
 from kb.providers.connection import Purpose
 from kb.providers.store import ProviderDraft
+from tests.fakes.langchain_models import install
 from tests.fakes.model_server import CHAT, ModelServer
 from tests.pages.conftest import Installation, Visit, models_are_known
 from tests.pages.visitor import Visitor
@@ -240,3 +241,22 @@ def test_reranking_model_is_chosen_and_its_scores_are_shown(
     visitor.click("run_test")
     assert "more.md" in visitor.text("passage-1")
     assert "Rerank 0.95" in visitor.text("passage-1").replace("</b>", "").replace("<b>", "")
+
+
+def test_provider_of_langchain_names_its_models_and_what_is_to_install(
+    visitor: Visitor, without_model: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.click("add_provider")
+    visitor.app.selectbox(key="provider_preset").set_value("anthropic")
+    fill(visitor, key=KEY)
+    visitor.app.text_area(key="provider_models").set_value("claude")
+    visitor.click("save_provider")
+    assert not visitor.errors
+    look(visitor)
+    assert "langchain-anthropic" in visitor.text()
+    install(monkeypatch)
+    visitor.go_to("chat")
+    visitor.choose("mode", Mode.LLM)
+    visitor.ask("What is tea?")
+    visitor.wait_until(lambda: "Tea is a drink." in visitor.text(), "the answer")
+    assert KEY not in visitor.text()
