@@ -11,6 +11,7 @@ KbError
 │   ├── WrongState             the document is not in a state that allows this
 │   ├── AnswerRunning          one answer at a time in a conversation
 │   ├── ProviderInUse          knowledge bases need its embedding model
+│   ├── InvalidPrompt          a template without the passages, or with unknown placeholders
 │   ├── InvalidProvider        what was entered for a model provider cannot be right
 │   ├── TooManyDocuments       more are chosen than one question can search
 │   ├── EmbeddingMismatch      the knowledge base was built with another model
@@ -217,6 +218,12 @@ class AnswerRunning(UserError):
 class ProviderInUse(UserError):
     message = N_("“{name}” provides the embedding model of these knowledge bases: {names}.")
     remedy = N_("Delete these knowledge bases first.")
+
+
+class InvalidPrompt(UserError):
+    message = N_("The prompt cannot be used ({detail}).")
+    remedy = N_("Use the placeholders {{passages}} and {{language}}, and no others.")
+    retry_helps = False
 
 
 class InvalidProvider(UserError):

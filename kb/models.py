@@ -243,6 +243,7 @@ class KnowledgeBase:
     document_count: int = 0
     ready_count: int = 0
     kind: KnowledgeBaseKind = KnowledgeBaseKind.LIBRARY
+    prompt: str = ""  # a template of its own: see `kb.prompt_templates`
 
     @property
     def partition(self) -> UUID | None:
@@ -455,6 +456,7 @@ class Retrieval:
     files: FileList | None = None
     beginnings: tuple[Beginning, ...] = ()
     unread: tuple[Unread, ...] = ()
+    prompt: str = ""  # the template of the knowledge bases that were asked, if it is not the default
 
 
 @dataclass(frozen=True, slots=True)

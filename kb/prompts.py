@@ -10,6 +10,7 @@ from kb.languages import Language, language_of
 from kb.lexical import script_share
 from kb.messages import Message
 from kb.models import Beginning, FileList, Passage, Place, Retrieval, Role, Unread, VersionState
+from kb.prompt_templates import LANGUAGE, PASSAGES, fill_template
 from kb.retrieval.ranking import estimate_tokens
 from kb.web_search.passages import ReadPage, WebPassage, WebRetrieval
 
@@ -142,12 +143,21 @@ def knowledge_messages(
         sections.append(f"{language.pick('Passages:', '资料：')}\n\n{_fenced(passages)}")
     given = [language.pick("names of files", "文件名")] * bool(retrieval.files)
     given += [language.pick("passages", "资料")] * bool(shown)
-    system = language.pick(KNOWLEDGE_EN, KNOWLEDGE_ZH).format(
-        given=language.pick(" and ", "、").join(given),
-        language=_name_language(language, question, LANGUAGE_EN, LANGUAGE_ZH),
-        sections="\n\n".join(sections),
-    )
+    rule = _name_language(language, question, LANGUAGE_EN, LANGUAGE_ZH)
+    found = "\n\n".join(sections)
+    if retrieval.prompt:
+        system = fill_template(retrieval.prompt, found, rule)
+    else:
+        system = language.pick(KNOWLEDGE_EN, KNOWLEDGE_ZH).format(
+            given=language.pick(" and ", "、").join(given), language=rule, sections=found
+        )
     return _with_history(system, history, question, window)
+
+
+def default_template(is_chinese: bool) -> str:
+    """What a knowledge base's own template may begin with."""
+    template, given = (KNOWLEDGE_ZH, "资料") if is_chinese else (KNOWLEDGE_EN, "passages")
+    return template.format(given=given, language=LANGUAGE, sections=PASSAGES)
 
 
 def to_go_on(question: str, begun: str) -> list[ChatMessage]:

@@ -17,6 +17,7 @@ from kb.models import KnowledgeBase, User
 from pages.ui.documents import draw_documents, show_newest
 from pages.ui.feedback import close_dialog_if, confirm, dialog, errors_flashed, errors_shown, show_error
 from pages.ui.i18n import _, ngettext, size
+from pages.ui.prompt_editor import open_prompt_editor
 from pages.ui.resources import current_user, services
 from pages.ui.state import forget_id, preferred, query_id, state
 from pages.ui.uploads import draw_upload
@@ -76,6 +77,8 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
             key = f"{RENAME_KEY}-{base.id}"
             st.text_input(_("Name"), value=base.name, key=key)
             st.button(_("Rename"), key="rename", on_click=_rename, args=(user, base, key), width="stretch")
+            if st.button(_("Prompt…"), key="edit_prompt", width="stretch", on_click=_close_more):
+                open_prompt_editor(user, base)
             # Otherwise it stays open above the confirmation.
             if st.button(
                 _("Delete…"),

@@ -101,6 +101,7 @@ knowledge_bases = Table(
     Column("dimension", Integer, nullable=False),
     Column("index_settings", JSON, nullable=False),
     Column("profile", JSON, nullable=False),
+    Column("prompt", Text, nullable=False, server_default=""),  # see `kb.prompt_templates`; empty: the default
     Column("kind", String(20), nullable=False, server_default="library"),  # kb.models.KnowledgeBaseKind
     Column("created_at", UtcDateTime, nullable=False, default=now),
     # Set when its owner deleted it: it is gone for everyone, and a worker drops what Milvus and the disk hold.

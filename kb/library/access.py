@@ -108,6 +108,7 @@ def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0) -> K
         document_count=documents,
         ready_count=ready,
         kind=KnowledgeBaseKind(row.kind),
+        prompt=row.prompt,
     )
 
 

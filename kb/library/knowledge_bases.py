@@ -16,6 +16,7 @@ from kb.formats import to_json
 from kb.library.access import KNOWLEDGE_BASE, own_knowledge_base, to_knowledge_base
 from kb.models import IndexSettings, KnowledgeBase, KnowledgeBaseKind, RetrievalProfile
 from kb.names import clean_name
+from kb.prompt_templates import clean_template
 from kb.queue import Queue
 
 log = structlog.get_logger()
@@ -89,6 +90,13 @@ class KnowledgeBases:
                 connection.execute(_change(knowledge_base_id).values(name=cleaned))
         except IntegrityError as error:
             raise NameTaken(name=cleaned) from error
+
+    def set_prompt(self, user_id: UUID, knowledge_base_id: UUID, template: str) -> None:
+        """Give it a prompt of its own; empty: the default one. Errors: `NotFound`, `InvalidPrompt`."""
+        cleaned = clean_template(template) if template.strip() else ""
+        with self._database.write() as connection:
+            own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
+            connection.execute(_change(knowledge_base_id).values(prompt=cleaned))
 
     def delete(self, user_id: UUID, knowledge_base_id: UUID) -> None:
         """Hide the knowledge base from everyone; a worker then clears Milvus and the disk."""

@@ -16,6 +16,7 @@ from kb.embedding import EmbeddingModel, EmbeddingModels
 from kb.errors import N_, KbError
 from kb.library import Documents, KnowledgeBases
 from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Scope, Trace
+from kb.prompt_templates import joint_template
 from kb.reranking import FindReranker, Reranker
 from kb.retrieval.corpora import Corpus, find_corpora
 from kb.retrieval.overviews import Overview, Overviews
@@ -216,7 +217,9 @@ class _Run:
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
         trace = Trace(tuple(self.steps.taken), self.profile, self.steps.milliseconds, self.terms)
         found = self.overview
-        return Retrieval(self.question.text, passages, trace, found.files, found.beginnings, found.unread)
+        # Attached files have no template of their own.
+        prompt = joint_template([corpus.base.prompt for corpus in self.corpora if not corpus.base.partition])
+        return Retrieval(self.question.text, passages, trace, found.files, found.beginnings, found.unread, prompt)
 
 
 def _joint_profile(profiles: Sequence[RetrievalProfile]) -> RetrievalProfile:

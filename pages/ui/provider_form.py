@@ -62,7 +62,7 @@ def _tell_packages(langchain: str) -> None:
     st.caption(_("This provider is reached through LangChain. Name its models below, one in each line."))
     if command := missing_packages(langchain):
         st.caption(_("A package is missing. Run this where Zhiwen is installed, then restart it:"))
-        st.code(command, language=None)
+        st.code(command, language=None, wrap_lines=True)
 
 
 def _draw_settings() -> None:

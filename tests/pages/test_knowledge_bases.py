@@ -558,3 +558,21 @@ def test_page_number_follows_a_shrinking_list(installation: Installation, visito
         visitor.run()
         assert visitor.app.session_state["documents_page"] == 2
         assert len(visitor.documents) == 45
+
+
+def test_prompt_is_edited_and_previewed(installation: Installation, visit: Visit) -> None:
+    base = installation.filled()
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    visitor.click("edit_prompt")
+    visitor.app.text_area(key="prompt_template").set_value("Be a lawyer. {passages}")
+    visitor.click("save_prompt")
+    assert not visitor.errors
+    assert installation.services.knowledge_bases.get(installation.user, base.id).prompt == "Be a lawyer. {passages}"
+    visitor.click("edit_prompt")
+    visitor.type("prompt_question", "How long is green tea steeped?")
+    visitor.click("preview_prompt")
+    system, question = visitor.app.session_state["prompt_preview"]
+    assert system[1].startswith("Be a lawyer. Passages:")
+    assert "two minutes" in system[1]
+    assert question == ("user", "How long is green tea steeped?")
