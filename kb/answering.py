@@ -10,13 +10,21 @@ from functools import partial
 from uuid import UUID
 
 from kb import prompts
+from kb.asked_files import (
+    AskedFiles,
+    ConversationFiles,
+    FilesAwaited,
+    FilesLeftOut,
+    show_pictures,
+    wait_for_files,
+)
 from kb.completions import ChatClient, Piece, TextPiece
 from kb.errors import ModelError, NoChatModel, NotFound
 from kb.extracts import extract_answer, extract_web_answer
 from kb.followups import Contextual, Standing, in_context, judge
 from kb.library.access import KNOWLEDGE_BASE
 from kb.llm import ChatModel
-from kb.messages import Message
+from kb.messages import Attached, Message
 from kb.models import NOWHERE, Mode, Retrieval, RetrievalProfile, Scope
 from kb.web_search.following import IsCancelled, OnProgress, follow
 from kb.web_search.passages import WebProgress, WebRetrieval
@@ -36,6 +44,8 @@ class Question:
     history: Sequence[Message] = ()
     begun: Begun | None = None
     page_language: str = ""  # of the page that it was asked on, as zh_TW: for a question in either Chinese script
+    conversation_id: UUID | None = None  # whose files are used, in the modes that use files
+    attached: Sequence[Attached] = ()  # the files that came with the question
     engine: str = ""  # the id of the search engine for `Mode.WEB`; empty: the default
     # The model that rewrites follow-ups, given the one that answers. None: they are searched for as they are.
     find_rewriter: Callable[[ChatModel], ChatModel] | None = None
@@ -93,7 +103,9 @@ class ModelChosen:
 
 
 Event = (
-    FollowUpFound
+    FilesAwaited
+    | FilesLeftOut
+    | FollowUpFound
     | QuestionRewritten
     | SearchBegan
     | PassagesFound
@@ -107,15 +119,28 @@ SearchWeb = Callable[[UUID, str, str, OnProgress, IsCancelled], WebRetrieval]  #
 
 
 async def answer(
-    chat: ChatClient, retrieve: Retrieve, search_web: SearchWeb, question: Question
+    chat: ChatClient, retrieve: Retrieve, search_web: SearchWeb, files: ConversationFiles, question: Question
 ) -> AsyncIterator[Event]:
     """Answer in the question's mode. Errors: those of retrieval, of the search engine and the model; `NoChatModel`.
 
     No text at all after `PassagesFound` or `WebResultsFound` means: nothing relevant was found, or the mode is to show
     passages only. What is no question to the documents, such as thanks, goes to the model without a search.
+
+    A chat and a question to a knowledge base wait for the conversation's files, and use them: their texts are searched,
+    and their pictures shown to a model that takes images.
     """
     page_language = question.page_language
     language = prompts.language_in(question.text, question.history, page_language)
+    asked_files = AskedFiles(question.scope)
+    if question.conversation_id and question.mode.uses_files and not question.begun:
+        async for each in wait_for_files(
+            files, question.user_id, question.conversation_id, question.scope, question.attached
+        ):
+            if isinstance(each, AskedFiles):
+                asked_files = each
+            else:
+                yield each
+        question = replace(question, scope=asked_files.scope)
     standing = _standing(question)
     if standing is Standing.FOLLOW_UP:
         yield FollowUpFound()
@@ -123,12 +148,9 @@ async def answer(
     if context.rewritten:
         yield QuestionRewritten(context.question_for_search)
     asked = replace(question, text=context.question_for_search)
-    if question.mode is Mode.LLM or (context.standing is Standing.TALK and await _model_if_any(question)):
-        model = await asyncio.to_thread(question.find_model)
-        if model is None:
-            raise NoChatModel
-        messages = prompts.chat_messages(question.text, question.history, _window(model), page_language)
-    elif question.mode is Mode.WEB:
+    is_talk = context.standing is Standing.TALK and await _model_if_any(question) is not None
+    images: list[str] = []
+    if question.mode is Mode.WEB and not is_talk:
         yield SearchBegan()
         found = WebRetrieval()
         async for event in _searched(search_web, asked):
@@ -143,21 +165,51 @@ async def answer(
             return
         messages = prompts.web_messages(question.text, question.history, found, _window(model), page_language)
     else:
-        yield SearchBegan()
-        retrieval = await _retrieved(retrieve, asked)
-        yield PassagesFound(retrieval)
-        if question.mode is Mode.TEST or not (retrieval.passages or retrieval.files):
+        retrieval = None
+        if not is_talk and (question.mode is not Mode.LLM or asked_files.has_texts or _begun_from(question)):
+            yield SearchBegan()
+            retrieval = await _retrieved(retrieve, asked)
+            if question.mode is not Mode.LLM or _is_found(retrieval):
+                yield PassagesFound(retrieval)
+        if question.mode is Mode.TEST:
             return
-        model = await asyncio.to_thread(question.find_model)
-        if model is None:
+        is_given = retrieval is not None and _is_found(retrieval)
+        model = None
+        if question.mode is Mode.LLM or is_talk or is_given or asked_files.pictures:
+            model = await asyncio.to_thread(question.find_model)
+        if question.mode is Mode.LLM and model is None:
+            raise NoChatModel
+        images, left_out = await asyncio.to_thread(
+            show_pictures, files, question.user_id, asked_files, question.attached, model
+        )
+        if left_out:
+            yield FilesLeftOut(left_out)
+        if retrieval and is_given and model is None:
             yield TextPiece(extract_answer(retrieval, language))
+        if model is None:
             return
-        messages = prompts.knowledge_messages(question.text, question.history, retrieval, _window(model), page_language)
+        if retrieval and is_given:
+            messages = prompts.knowledge_messages(
+                question.text, question.history, retrieval, _window(model), page_language
+            )
+        elif question.mode is Mode.LLM or is_talk or images:
+            messages = prompts.chat_messages(question.text, question.history, _window(model), page_language)
+        else:
+            return
     if question.begun:
         messages += prompts.to_go_on(question.text, question.begun.text)
     yield ModelChosen(model)
-    async for piece in chat.stream(model, messages):
+    async for piece in chat.stream(model, messages, images):
         yield piece
+
+
+def _is_found(retrieval: Retrieval) -> bool:
+    return bool(retrieval.passages or retrieval.files)
+
+
+def _begun_from(question: Question) -> bool:
+    """Whether an answer that is written on was given from passages."""
+    return bool(question.begun and question.begun.retrieval)
 
 
 def _window(model: ChatModel) -> int | None:
@@ -166,7 +218,10 @@ def _window(model: ChatModel) -> int | None:
 
 def _standing(question: Question) -> Standing:
     """Whether the question is searched for as it is, needs the conversation, or is no question to the sources."""
-    if question.mode not in (Mode.KNOWLEDGE, Mode.WEB) or question.begun:
+    is_searched_for = question.mode in (Mode.KNOWLEDGE, Mode.WEB) or (
+        question.mode is Mode.LLM and question.scope.knowledge_base_ids  # those of its files
+    )
+    if not is_searched_for or question.begun:
         return Standing.ALONE
     standing = judge(question.text, has_history=bool(_said(question)))
     return Standing.ALONE if standing is Standing.FOLLOW_UP and question.find_rewriter is None else standing

@@ -18,7 +18,7 @@ from kb.conversations import CONVERSATION
 from kb.database import Database
 from kb.database.tables import attachments, conversations, document_counts, knowledge_bases, now
 from kb.embedding import EmbeddingModels
-from kb.errors import NotFound
+from kb.errors import NotFound, UnsupportedFormat
 from kb.library import Documents, insert_knowledge_base
 from kb.library.access import DOCUMENT
 from kb.library.files import Source
@@ -28,9 +28,11 @@ from kb.models import (
     IndexSettings,
     KnowledgeBase,
     KnowledgeBaseKind,
+    Original,
     RetrievalProfile,
     Scope,
 )
+from kb.parsing import require_supported
 
 MOST_FILES = 1_000  # that are listed
 
@@ -68,12 +70,18 @@ class Attachments:
     def add(self, user_id: UUID, conversation_id: UUID, name: str, source: Source) -> Document:
         """Keep a file, queue it and tell the workers, as `Documents.register` does.
 
-        Errors: `NotFound` without the conversation; those of `Documents.register`; for a conversation's first file,
-        those of asking the embedding model for its dimension.
+        Errors: `NotFound` without the conversation; `UnsupportedFormat`; those of `Documents.register`; for a
+        conversation's first file, those of asking the embedding model for its dimension.
         """
         found = self._base(user_id, conversation_id)
         base_id = found[0] if found else self._create_base(user_id, conversation_id)
-        return self._documents.register(user_id, base_id, name, source)
+        document = self._documents.register(user_id, base_id, name, source)
+        try:
+            require_supported(document.name, document.latest.media_type)
+        except UnsupportedFormat:
+            self._documents.delete(user_id, document.id)
+            raise
+        return document
 
     def list(self, user_id: UUID, conversation_id: UUID) -> Sequence[Document]:
         """The files of a conversation in the order in which they came, whatever their state."""
@@ -81,6 +89,10 @@ class Attachments:
         if not found or not found[1]:
             return []
         return self._documents.list(user_id, found[0], 0, MOST_FILES, order=DocumentOrder.NEWEST)[::-1]
+
+    def original(self, user_id: UUID, document: Document) -> Original:
+        """The file itself. Errors: `NotFound`, `FileMissing`."""
+        return self._documents.original(user_id, document.knowledge_base_id, document.latest.id)
 
     def remove(self, user_id: UUID, conversation_id: UUID, document_id: UUID) -> None:
         """Delete one file. Errors: `NotFound` if the conversation has no such file."""

@@ -13,14 +13,15 @@ import sqlalchemy as sa
 from kb import message_store as store
 from kb.database import Database
 from kb.database.tables import conversations, message_texts, messages, now
-from kb.errors import N_, AnswerRunning, NotFound
+from kb.errors import N_, AnswerRunning, NotFound, QuestionTooLong
 from kb.formats import to_json
 from kb.library.access import own_knowledge_base
 from kb.message_store import NOT_DELETED
-from kb.messages import Message, Part, Rating, TextPart
+from kb.messages import Attached, AttachmentsPart, Message, Part, Rating, TextPart
 from kb.models import NOWHERE, Conversation, MessageState, Mode, Role, Scope, known
 from kb.names import clean_label, clean_name, clean_text, fold
 
+QUESTION_CHARACTERS = 20_000
 TITLE_CHARACTERS = 60  # of a title made of the first question
 MOST_TITLE_CHARACTERS = 200
 REASON_CHARACTERS = 1_000  # of what somebody has against an answer
@@ -233,25 +234,29 @@ class Conversations:
 
     # --- asking: each returns the answer that a run is to write ---
 
-    def ask(self, user_id: UUID, conversation_id: UUID, question: str) -> Message:
+    def ask(self, user_id: UUID, conversation_id: UUID, question: str, attached: Sequence[Attached] = ()) -> Message:
         """Add a question and its empty answer to the branch that is shown, in the conversation's mode and scope.
 
-        Errors: `AnswerRunning`, because a conversation has one running answer at a time.
+        `attached`: the files that come with it. Errors: `QuestionTooLong`; `AnswerRunning`, because a conversation has
+        one running answer at a time.
         """
+        check_question(question)
         with self._database.write() as connection:
             row = _own(connection, user_id, conversation_id, lock=True)
-            return _ask(connection, row, row.shown_id, question)
+            return _ask(connection, row, row.shown_id, question, attached)
 
     def edit(self, user_id: UUID, message_id: UUID, question: str) -> Message:
         """Ask a question in other words, in the conversation's mode and scope; the old branch stays beside it.
 
-        Errors: `NotFound`, `AnswerRunning`.
+        The files that came with it come with it again. Errors: `NotFound`, `QuestionTooLong`, `AnswerRunning`.
         """
+        check_question(question)
         with self._database.write() as connection:
             asked, row = _own_pair(connection, user_id, message_id)
             if asked.role != Role.USER.value:
                 raise NotFound(what=store.MESSAGE)
-            return _ask(connection, row, asked.parent_id, question)
+            attached = store.read(connection, user_id, message_id).attached
+            return _ask(connection, row, asked.parent_id, question, attached)
 
     def regenerate(self, user_id: UUID, message_id: UUID, run_id: UUID | None) -> Message | None:
         """Have the answer of a run written again: beside the old one, or in its place if that has no text.
@@ -345,14 +350,27 @@ class Conversations:
             return True
 
 
-def _ask(connection: sa.Connection, row: sa.Row[Any], parent_id: UUID | None, question: str) -> Message:
+def check_question(question: str) -> None:
+    """Errors: `QuestionTooLong`."""
+    if len(question) > QUESTION_CHARACTERS:
+        raise QuestionTooLong(count=f"{len(question):,}", most=f"{QUESTION_CHARACTERS:,}")
+
+
+def _ask(
+    connection: sa.Connection,
+    row: sa.Row[Any],
+    parent_id: UUID | None,
+    question: str,
+    attached: Sequence[Attached],
+) -> Message:
     """A question and its answer as children of `parent_id`, which are shown from now on."""
     ordinal, streaming = store.state_of(connection, row.id)
     if streaming:
         raise AnswerRunning
     mode, scope = known(row.mode, Mode.KNOWLEDGE), store.read_scope(row.scope)
-    text = [TextPart(clean_text(question))]
-    asked = store.new(row.id, ordinal, Role.USER, MessageState.DONE, mode, scope, parent_id, text)
+    parts: list[Part] = [TextPart(clean_text(question))]
+    parts += [AttachmentsPart(tuple(attached))] if attached else []
+    asked = store.new(row.id, ordinal, Role.USER, MessageState.DONE, mode, scope, parent_id, parts)
     answer = store.new(row.id, ordinal + 1, Role.ASSISTANT, MessageState.STREAMING, mode, scope, asked.id)
     store.insert(connection, [asked, answer])
     _show(connection, row.id, answer.id)

@@ -210,6 +210,24 @@ class WrongState(UserError):
     remedy = N_("Refresh the page to see its current state.")
 
 
+class QuestionTooLong(UserError):
+    message = N_("A question has at most {most} characters; this one has {count}.")
+    remedy = N_("Shorten it, or put the text into a file and attach that.")
+
+
+class ImageNotSeen(UserError):
+    message = N_("{model} cannot see images, so the picture “{name}” was not shown to it.")
+    remedy = N_(
+        "Choose a model that takes images. If this one does, say so on the Models page, in its provider's settings. "
+        "The text that was recognised in the picture is searched."
+    )
+
+
+class ImageUnreadable(UserError):
+    message = N_("The picture “{name}” cannot be shown to the model ({detail}).")
+    remedy = N_("Save it as PNG or JPEG and attach it again.")
+
+
 class AnswerRunning(UserError):
     message = N_("Another answer is still being written in this conversation.")
     remedy = N_("Wait for it to finish or stop it, then ask again.")

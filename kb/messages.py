@@ -132,6 +132,40 @@ class ErrorPart:
     values: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A file that came with a question. It may have been removed since."""
+
+    document_id: str = ""
+    name: str = ""
+    media_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentsPart:
+    """The files that came with a question."""
+
+    kind: ClassVar[str] = "attachments"
+    files: tuple[Attached, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that an answer had to do without, and why: a code of `kb.errors` and its values."""
+
+    name: str = ""
+    code: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutPart:
+    """The files of the question that the answer had to do without."""
+
+    kind: ClassVar[str] = "left_out"
+    files: tuple[LeftOut, ...] = ()
+
+
 Part = (
     TextPart
     | ReasoningPart
@@ -140,6 +174,8 @@ Part = (
     | SourcesPart
     | SearchedForPart
     | SupportPart
+    | AttachmentsPart
+    | LeftOutPart
     | UsagePart
     | ErrorPart
 )
@@ -153,6 +189,8 @@ PARTS: dict[str, type[Part]] = {
         SourcesPart,
         SearchedForPart,
         SupportPart,
+        AttachmentsPart,
+        LeftOutPart,
         UsagePart,
         ErrorPart,
     )
@@ -239,6 +277,18 @@ class Message:
     def unsupported(self) -> tuple[Unsupported, ...]:
         found = self.part(SupportPart)
         return found.unsupported if found else ()
+
+    @property
+    def attached(self) -> tuple[Attached, ...]:
+        """The files that came with a question."""
+        found = self.part(AttachmentsPart)
+        return found.files if found else ()
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The files that an answer had to do without."""
+        found = self.part(LeftOutPart)
+        return found.files if found else ()
 
     @property
     def usage(self) -> UsagePart:

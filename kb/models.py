@@ -29,6 +29,11 @@ class Mode(StrEnum):
     TEST = "test"
 
     @property
+    def uses_files(self) -> bool:
+        """Whether a question uses the files of its conversation."""
+        return self in (Mode.LLM, Mode.KNOWLEDGE)
+
+    @property
     def uses_documents(self) -> bool:
         """Whether its questions are looked up in knowledge bases."""
         return self in (Mode.KNOWLEDGE, Mode.TEST)

@@ -167,6 +167,7 @@ def build_answers(services: Services) -> Answers:
         services.conversations,
         services.retriever.retrieve,
         services.web_retriever.retrieve,
+        services.attachments,
         services.chat_models.resolve,
         services.chat_models.resolve_rewriting,
         services.settings.conversation_titles,

@@ -12,6 +12,7 @@ from kb.answering import Retrieve, SearchWeb, answer
 from kb.answers.run import GrowingText, Run
 from kb.answers.sql_threads import SqlThreads
 from kb.answers.streams import AnswerStreams
+from kb.asked_files import ConversationFiles
 from kb.completions import ChatClient
 from kb.conversations import Conversations
 from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
@@ -31,6 +32,7 @@ class Producer:
         chat: ChatClient,
         retrieve: Retrieve,
         search_web: SearchWeb,
+        files: ConversationFiles,
         streams: AnswerStreams,
         conversations: Conversations,
         sql: SqlThreads,
@@ -38,6 +40,7 @@ class Producer:
         self._chat = chat
         self._retrieve = retrieve
         self._search_web = search_web
+        self._files = files
         self._streams = streams
         self._conversations = conversations
         self._sql = sql
@@ -96,7 +99,7 @@ class Producer:
 
     async def _take_events(self, run: Run) -> None:
         task = asyncio.current_task()
-        async for event in answer(self._chat, self._retrieve, self._search_web, run.question):
+        async for event in answer(self._chat, self._retrieve, self._search_web, self._files, run.question):
             if task and task.cancelling():
                 # A library between here and the socket may lose a cancel that comes together with a piece.
                 raise asyncio.CancelledError
@@ -130,13 +133,15 @@ class Producer:
         """Append what is not yet in the stream; returns whether a stop was requested."""
         fields = run.unsent()
         text, reasoning, has_retrieval = run.text, run.reasoning, run.retrieval is not None
-        progress, stage, thought_ms = run.progress, run.stage_now, run.thought_ms
+        progress, awaited = run.progress, run.awaited
+        stage, thought_ms = run.stage_now, run.thought_ms
         lengths = len(text.whole), len(reasoning.whole)
         is_stop_requested = await self._streams.append(run.id, fields)
         text.sent, reasoning.sent = lengths
         run.retrieval_sent = has_retrieval
         run.searched_for_sent = "searched_for" in fields or run.searched_for_sent
         run.progress_sent, run.stage_sent, run.thought_ms_sent = progress, stage, thought_ms
+        run.awaited_sent = awaited
         run.restarts = run.restarts and run.text is not text
         return is_stop_requested
 

@@ -20,12 +20,14 @@ from kb.answering import (
     WebSearched,
 )
 from kb.answers.streams import Stage
+from kb.asked_files import FilesAwaited, FilesLeftOut
 from kb.completions import Reasoning, TextPiece, TextWasReasoning, Usage
 from kb.errors import KbError
 from kb.formats import to_json, to_record
 from kb.llm import ChatModel
 from kb.messages import (
     ErrorPart,
+    LeftOutPart,
     Part,
     ReasoningPart,
     SearchedForPart,
@@ -80,6 +82,9 @@ class Run:
     thought_ms: float = 0.0
     thought_ms_sent: float = 0.0
     unsupported: tuple[Unsupported, ...] = ()
+    awaited: int | None = None  # files
+    awaited_sent: int | None = None
+    left_out: FilesLeftOut | None = None
     progress: WebProgress | None = None
     progress_sent: WebProgress | None = None
     state: MessageState = MessageState.DONE
@@ -109,6 +114,10 @@ class Run:
         match event:
             case FollowUpFound():
                 self.stage = Stage.UNDERSTANDING
+            case FilesAwaited():
+                self.awaited = event.count
+            case FilesLeftOut():
+                self.left_out = event
             case QuestionRewritten():
                 self.searched_for = event.question
             case SearchBegan():
@@ -174,6 +183,8 @@ class Run:
         self._end_thought()
         found, thought_ms = self.retrieval, self.thought_ms
         parts = arrived_parts(self.reasoning.whole, self.text.whole, self.searched_for, found, thought_ms)
+        if self.left_out:
+            parts.append(LeftOutPart(self.left_out.files))
         if self.unsupported:
             parts.append(SupportPart(self.unsupported))
         if self.model:
@@ -191,6 +202,8 @@ class Run:
             fields |= {"stage": stage.value, "model": model}
         if self.thought_ms != self.thought_ms_sent:
             fields["thought_ms"] = str(self.thought_ms)
+        if self.awaited != self.awaited_sent:
+            fields["awaited"] = str(self.awaited)
         if self.progress and self.progress is not self.progress_sent:
             fields["progress"] = json.dumps(to_json(self.progress))
         if self.searched_for and not self.searched_for_sent:

@@ -19,6 +19,7 @@ from kb.answers.reaper import Reaper
 from kb.answers.run import Run
 from kb.answers.sql_threads import SqlThreads
 from kb.answers.streams import START, AnswerStreams, Update
+from kb.asked_files import ConversationFiles
 from kb.completions import ChatClient
 from kb.config import Settings
 from kb.conversations import Conversations
@@ -49,6 +50,7 @@ class Answers:
         conversations: Conversations,
         retrieve: Retrieve,
         search_web: SearchWeb,
+        files: ConversationFiles,
         find_model: FindModel,
         find_rewriter: FindRewriter,
         has_titles: bool = False,
@@ -67,7 +69,7 @@ class Answers:
         self._running: dict[UUID, Run] = {}
         self._chat = ChatClient(settings)
         self._streams = AnswerStreams(settings, client)
-        self._producer = Producer(self._chat, retrieve, search_web, self._streams, conversations, self._sql)
+        self._producer = Producer(self._chat, retrieve, search_web, files, self._streams, conversations, self._sql)
         self._reaper = Reaper(self._running, self._streams, conversations, self._sql)
         self._reaping: Future[None] | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="answers", daemon=True)
@@ -103,6 +105,8 @@ class Answers:
             history=asked.history,
             begun=_begun(asked.answer) if text else None,
             page_language=page_language,
+            conversation_id=asked.answer.conversation_id,
+            attached=asked.question.attached,
             engine=engine,
             find_rewriter=None if in_own_words else partial(self._find_rewriter, user_id),
         )

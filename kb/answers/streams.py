@@ -48,6 +48,7 @@ class Update:
     web: WebRetrieval | None = None
     progress: WebProgress | None = None  # the latest
     searched_for: str = ""  # what a follow-up was taken to mean
+    awaited: int | None = None  # how many files it waits for; None: nothing new
     ended: bool = False
     stage: Stage | None = None  # the latest
     stage_at: float = 0.0  # when it began
@@ -66,6 +67,7 @@ class Arrived:
     retrieval: Retrieval | WebRetrieval | None = None
     progress: WebProgress | None = None
     searched_for: str = ""
+    awaited: int = 0  # files
     stage: Stage | None = None
     model: str = ""
     thought_ms: float = 0.0
@@ -81,6 +83,7 @@ class Arrived:
         self.retrieval = update.retrieval or update.web or self.retrieval
         self.progress = update.progress or self.progress
         self.searched_for = update.searched_for or self.searched_for
+        self.awaited = self.awaited if update.awaited is None else update.awaited
         self.model = update.model or self.model
         self.thought_ms = update.thought_ms or self.thought_ms
         if update.stage:
@@ -124,7 +127,7 @@ class AnswerStreams:
         entries = dict(streams or ()).get(key, [])
         text = reasoning = searched_for = model = ""
         restarts, ended = False, False
-        retrieval, web, progress = None, None, None
+        retrieval, web, progress, awaited = None, None, None, None
         stage, stage_at, thought_ms = None, 0.0, 0.0
         for entry_id, fields in entries:
             if "restarts" in fields:
@@ -133,6 +136,8 @@ class AnswerStreams:
             reasoning += fields.get("reasoning", "")
             ended = ended or "end" in fields
             searched_for = fields.get("searched_for", searched_for)
+            if "awaited" in fields:
+                awaited = int(fields["awaited"])
             if "retrieval" in fields:
                 retrieval = from_record(json.loads(fields["retrieval"]))
             if "web" in fields:
@@ -152,6 +157,7 @@ class AnswerStreams:
             web,
             progress,
             searched_for,
+            awaited,
             ended,
             stage,
             stage_at,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from kb.completions.images import with_images
 from kb.completions.langchain import LangChainModels
 from kb.completions.options import LENGTH, NEW_LENGTH, TEMPERATURE, KnownOptions, with_system_prompt
 from kb.completions.pieces import Piece, Reasoning, TextPiece, TextWasReasoning, Usage
@@ -53,13 +54,18 @@ class ChatClient:
         self._options = KnownOptions()
         self._langchain = LangChainModels()
 
-    async def stream(self, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncGenerator[Piece, None]:
-        """The model's answer, piece by piece, under the settings of its provider. Errors: `ModelError`."""
+    async def stream(
+        self, model: ChatModel, messages: Sequence[ChatMessage], images: Sequence[str] = ()
+    ) -> AsyncGenerator[Piece, None]:
+        """The model's answer, piece by piece, under the settings of its provider. Errors: `ModelError`.
+
+        `images`: addresses (`data:`) of images that belong to the last message of the user.
+        """
         await asyncio.to_thread(preload)  # an import on the event loop would hold up all other answers
         thoughts, reason, has_text = Thoughts(), "", False
         usage: Usage | None = None
         try:
-            async for event in self._ask(model, messages):
+            async for event in self._ask(model, messages, images):
                 if event.finish and not (event.finish == DONE and reason):
                     reason = event.finish
                 usage = event.usage or usage  # some servers count in every event: the last one is right
@@ -95,16 +101,18 @@ class ChatClient:
             await client.close()
         self._clients.clear()
 
-    async def _ask(self, model: ChatModel, messages: Sequence[ChatMessage]) -> AsyncIterator[Event]:
+    async def _ask(
+        self, model: ChatModel, messages: Sequence[ChatMessage], images: Sequence[str]
+    ) -> AsyncIterator[Event]:
         import openai
 
         prompted = with_system_prompt(messages, model.settings.system_prompt)
         if model.langchain:
-            async for event in self._langchain.ask(model, prompted, self._settings.llm_timeout_seconds):
+            async for event in self._langchain.ask(model, prompted, images, self._settings.llm_timeout_seconds):
                 yield event
             return
         client = self._client_for(model)
-        sent: Any = [{"role": role, "content": text} for role, text in prompted]
+        sent: Any = with_images(prompted, images)
         options = self._options.of(model)
         while True:
             try:
@@ -126,7 +134,7 @@ class ChatClient:
         length = options.get(LENGTH, options.get(NEW_LENGTH, openai.omit))
         async with client.responses.with_streaming_response.create(
             model=model.name,
-            input=sent,
+            input=cast("Any", with_images(prompted, images, is_for_responses=True)),
             stream=True,
             store=False,
             temperature=options.get(TEMPERATURE, openai.omit),

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kb.completions.images import with_images
 from kb.completions.pieces import Usage
 from kb.completions.reading import DONE, Event
 from kb.errors import (
@@ -40,7 +41,7 @@ class LangChainModels:
         self._built: dict[ChatModel, Any] = {}
 
     async def ask(
-        self, model: ChatModel, messages: Sequence[ChatMessage], timeout_seconds: float
+        self, model: ChatModel, messages: Sequence[ChatMessage], images: Sequence[str], timeout_seconds: float
     ) -> AsyncIterator[Event]:
         """The events of the answer; `timeout_seconds` is for each. Errors: `ModelError`."""
         has_begun = False
@@ -49,7 +50,9 @@ class LangChainModels:
                 self._built[model] = await asyncio.to_thread(_build, model)
             used = Usage(0, 0)
             finish = ""
-            async with aclosing(self._built[model].astream(list(messages))) as chunks:
+            # It takes OpenAI's form of images, and gives each provider its own.
+            sent: list[Any] = with_images(messages, images) if images else list(messages)
+            async with aclosing(self._built[model].astream(sent)) as chunks:
                 while True:
                     async with asyncio.timeout(timeout_seconds):
                         chunk = await anext(chunks, None)

@@ -20,7 +20,7 @@ from pathlib import Path
 from kb.errors import N_, BlankFile, DamagedFile, FileTooLarge, KbError, NoText
 from kb.models import ParsedDocument
 from kb.parsing.builder import Report, Source, joined, report_nothing
-from kb.parsing.kinds import check, detect_media_type
+from kb.parsing.kinds import check, detect_media_type, require_supported
 from kb.parsing.media_types import SUPPORTED_EXTENSIONS, TEXT_PARSERS
 from kb.parsing.process import Limits, ParserProcess
 
@@ -32,6 +32,7 @@ __all__ = [
     "joined",
     "parse_file",
     "parse_source",
+    "require_supported",
 ]
 
 

@@ -111,6 +111,18 @@ def detect_media_type(path: Path, name: str) -> str:
     return COMMA_SEPARATED if known == OLD_EXCEL else PLAIN
 
 
+def require_supported(name: str, media_type: str) -> None:
+    """Errors: `UnsupportedFormat`, for a format that no parser reads."""
+    if media_type not in PARSERS:
+        raise _unsupported(name)
+
+
+def _unsupported(name: str) -> UnsupportedFormat:
+    extension = extension_of(name)
+    kind = LABELS.get(extension, extension or N_("no extension"))
+    return UnsupportedFormat(name=name, kind=kind, supported=" ".join(SUPPORTED_EXTENSIONS))
+
+
 def _is_mail(head: bytes) -> bool:
     """Whether a file begins with the header of a mail."""
     header = head.replace(b"\r", b"").partition(b"\n\n")[0] + b"\n"
@@ -124,9 +136,7 @@ def check(source: Source) -> str:
         raise EmptyFile(name=source.name)
     parser = PARSERS.get(source.media_type)
     if parser is None:
-        extension = extension_of(source.name)
-        kind = LABELS.get(extension, extension or N_("no extension"))
-        raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(SUPPORTED_EXTENSIONS))
+        raise _unsupported(source.name)
     if source.media_type == PDF:
         _check_pdf(source)
     elif source.media_type in _BINARY_FORMATS:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from kb.errors import ModelError
 from kb.providers.addresses import host_of
+from kb.providers.sight import seems_to_see
 
 NO_SECRET = SecretStr("")
 
@@ -39,6 +40,7 @@ class ModelSettings:
     max_tokens: int | None = None  # of an answer
     context_window: int | None = None  # tokens of prompt and answer together
     system_prompt: str = ""
+    sees_images: bool | None = None  # whether the models take images; None: as their names suggest
 
 
 SERVERS_OWN = ModelSettings()
@@ -56,6 +58,12 @@ class ChatModel:
     settings: ModelSettings = SERVERS_OWN
     provider_id: UUID | None = None
     langchain: str = ""  # what `init_chat_model` calls its provider; empty: it is OpenAI-compatible
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether it takes images, as somebody said, else as its name suggests."""
+        told = self.settings.sees_images
+        return seems_to_see(self.name) if told is None else told
 
     @property
     def id(self) -> str:

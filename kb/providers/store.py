@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -232,7 +232,7 @@ def _clean_settings(settings: ModelSettings) -> ModelSettings:
     for field, tokens in ((N_("Longest answer"), settings.max_tokens), (N_("Context window"), settings.context_window)):
         if tokens is not None and tokens < 1:
             raise InvalidProvider(field=field, detail=N_("enter a number of tokens, or nothing"))
-    return ModelSettings(temperature, settings.max_tokens, settings.context_window, prompt)
+    return replace(settings, system_prompt=prompt)
 
 
 def _own(user_id: UUID, provider_id: UUID) -> sa.ColumnElement[bool]:

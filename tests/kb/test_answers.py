@@ -70,6 +70,7 @@ def build_answers(
         services.conversations,
         services.retriever.retrieve,
         services.web_retriever.retrieve,
+        services.attachments,
         find_model
         or (lambda _user, wanted: ChatModel(wanted, server.base_url, "test", key=SecretStr(key)) if wanted else None),
         lambda _user, answering: answering,
@@ -679,7 +680,7 @@ def test_answer_takes_few_sql_statements(chat: Chat) -> None:
     with counted_statements(chat.core.services.database) as statements:
         chat.answers.start(chat.core.user, message.id, "fake")
         wait_until(lambda: chat.answers.read(chat.core.user, run_id).ended)
-    assert len(statements) <= 10, statements
+    assert len(statements) <= 11, statements
 
 
 @pytest.mark.parametrize("model", ["fake", ""])

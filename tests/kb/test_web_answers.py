@@ -76,6 +76,7 @@ def build_answers(services: Services, server: ModelServer) -> Answers:
         services.conversations,
         services.retriever.retrieve,
         services.web_retriever.retrieve,
+        services.attachments,
         lambda _user, wanted: ChatModel(wanted, server.base_url, "test") if wanted else None,
         lambda _user, answering: answering,
     )

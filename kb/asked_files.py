@@ -1,0 +1,101 @@
+"""The files that a question is asked with: waits until they are ready, and tells which of them an answer lacks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from kb.errors import FileMissing, ImageNotSeen, ImageUnreadable, KbError
+from kb.llm import ChatModel
+from kb.messages import Attached, LeftOut
+from kb.models import Document, Original, Scope, VersionState
+from kb.pictures import MEDIA_TYPES, MOST_PICTURES, to_data_url
+
+LOOK_SECONDS = 0.4
+
+
+class ConversationFiles(Protocol):
+    """The files of conversations; see `kb.attachments.Attachments`."""
+
+    def list(self, user_id: UUID, conversation_id: UUID) -> Sequence[Document]: ...
+    def add_to(self, scope: Scope, user_id: UUID, conversation_id: UUID) -> Scope: ...
+    def original(self, user_id: UUID, document: Document) -> Original: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FilesAwaited:
+    """How many files the answer waits for."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilesLeftOut:
+    """Files that the answer goes on without."""
+
+    files: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFiles:
+    """What a question has of its conversation's files, once none of them is pending."""
+
+    scope: Scope  # the question's, with the files that can be searched
+    has_texts: bool = False  # any file can be searched
+    pictures: tuple[Document, ...] = ()  # the newest last
+    failed: tuple[LeftOut, ...] = ()  # of those that came with this question
+
+
+async def wait_for_files(
+    files: ConversationFiles, user_id: UUID, conversation_id: UUID, scope: Scope, attached: Sequence[Attached]
+) -> AsyncIterator[FilesAwaited | AskedFiles]:
+    """Wait until each file of the conversation is ready or has failed; yields `AskedFiles` at the end."""
+    told = 0
+    while True:
+        found = await asyncio.to_thread(files.list, user_id, conversation_id)
+        pending = sum(1 for document in found if document.latest.state.is_pending)
+        if pending != told:
+            told = pending
+            yield FilesAwaited(pending)
+        if not pending:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    has_texts = any(document.live_version_id for document in found)
+    if has_texts:
+        scope = await asyncio.to_thread(files.add_to, scope, user_id, conversation_id)
+    came = {each.document_id for each in attached}
+    pictures = tuple(document for document in found if document.latest.media_type in MEDIA_TYPES)
+    failed = tuple(
+        LeftOut(document.name, document.latest.error, document.latest.error_values)
+        for document in found
+        if document.latest.state is VersionState.FAILED and str(document.id) in came
+    )
+    yield AskedFiles(scope, has_texts, pictures[-MOST_PICTURES:], failed)
+
+
+def show_pictures(
+    files: ConversationFiles, user_id: UUID, asked: AskedFiles, attached: Sequence[Attached], model: ChatModel | None
+) -> tuple[list[str], tuple[LeftOut, ...]]:
+    """The pictures as addresses for the model, and the files of the question that the answer lacks."""
+    sent: list[str] = []
+    failed = {each.name: each for each in asked.failed}
+    came = {each.document_id for each in attached}
+    for document in asked.pictures:
+        try:
+            if model is None:
+                continue
+            if not model.sees_images:
+                raise ImageNotSeen(name=document.name, model=model.name)
+            sent.append(to_data_url(files.original(user_id, document)))
+            failed.pop(document.name, None)  # it has no text, but was seen
+        except (ImageNotSeen, ImageUnreadable, FileMissing) as error:
+            if str(document.id) in came:
+                failed[document.name] = _left_out(document.name, error)
+    return sent, tuple(failed.values())
+
+
+def _left_out(name: str, error: KbError) -> LeftOut:
+    return LeftOut(name, error.code, error.values)

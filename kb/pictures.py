@@ -1,0 +1,50 @@
+"""Pictures for models that take images: small enough to send, as `data:` addresses."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+from PIL import Image, ImageOps
+
+from kb.errors import N_, ImageUnreadable
+from kb.models import Original
+
+MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+MOST_PICTURES = 8  # the newest of a conversation
+LONGEST_SIDE = 1_568  # pixels; the large providers scale down what is larger
+MOST_BYTES = 1 << 20
+MOST_PIXELS = 80_000_000  # of a file that is opened: four bytes each
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+_QUALITIES = (85, 70, 50, 30)
+
+
+def to_data_url(original: Original) -> str:
+    """The picture as JPEG on white ground, upright, within the limits above; of an animation the first frame.
+
+    Errors: `ImageUnreadable`.
+    """
+    try:
+        with Image.open(original.path, formats=_FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ImageUnreadable(name=original.name, detail=N_("it has too many pixels"))
+            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # JPEG is read at a fraction of its size
+            data = _encode(image)
+    except Image.DecompressionBombError as error:
+        raise ImageUnreadable(name=original.name, detail=N_("it has too many pixels")) from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageUnreadable(name=original.name, detail=N_("it is damaged")) from error
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+
+
+def _encode(image: Image.Image) -> bytes:
+    upright = ImageOps.exif_transpose(image).convert("RGBA")
+    upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    picture = Image.new("RGB", upright.size, "white")
+    picture.paste(upright, mask=upright.getchannel("A"))
+    for quality in _QUALITIES:
+        target = io.BytesIO()
+        picture.save(target, "JPEG", quality=quality)
+        if target.tell() <= MOST_BYTES:
+            break
+    return target.getvalue()
