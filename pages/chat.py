@@ -26,6 +26,7 @@ REST_SECONDS = 0.7
 
 
 def main() -> None:
+    state().running = None
     try:
         user = current_user()
         conversation = open_conversation(user)
@@ -43,9 +44,9 @@ def main() -> None:
         return
     if not messages:
         draw_welcome(knowledge_bases)
-    draw_composer(messages, knowledge_bases)
+    has_files = draw_composer(conversation, messages, knowledge_bases)
     # A note and a refused question stand below the conversation's end; only a run of the whole page takes them away.
-    state().has_parts = bool(messages and knowledge_bases) and not has_note and not state().refused
+    state().has_parts = bool(messages and knowledge_bases) and not has_note and not state().refused and not has_files
 
 
 def open_conversation(user: User) -> Conversation | None:

@@ -116,6 +116,7 @@ class Run:
                 self.stage = Stage.UNDERSTANDING
             case FilesAwaited():
                 self.awaited = event.count
+                self.stage = Stage.FILES if event.count else Stage.WAITING
             case FilesLeftOut():
                 self.left_out = event
             case QuestionRewritten():

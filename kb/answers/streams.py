@@ -28,6 +28,7 @@ START = "0-0"  # the position before the first entry
 class Stage(StrEnum):
     """What a run is doing."""
 
+    FILES = "files"  # it waits for the files of the conversation
     UNDERSTANDING = "understanding"  # a follow-up is being rewritten
     SEARCHING = "searching"
     WAITING = "waiting"  # for the model's first words

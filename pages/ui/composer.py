@@ -1,34 +1,62 @@
-"""The composer: where a question goes, the field for it, and what became of one that could not be asked."""
+"""The composer: where a question goes, its files, the field for it, and what became of one that was not asked yet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from kb.errors import KbError, NotFound
+from kb.conversations import check_question
+from kb.errors import (
+    KbError,
+    NotFound,
+    QuestionTooLong,
+    UnsupportedFormat,
+    UploadTooLarge,
+)
 from kb.extracts import escape_markdown as escape
-from kb.messages import Message
-from kb.models import KnowledgeBase, MessageState, User
+from kb.messages import Attached, Message
+from kb.models import Conversation, KnowledgeBase, MessageState, User
+from pages.ui import resources
+from pages.ui.attachments import draw_attachments
 from pages.ui.chat_sidebar import chosen_model, mode_names
-from pages.ui.feedback import CHOICE, live_fragment, redraw_parts, show_error
+from pages.ui.feedback import CHOICE, errors_flashed, flash, live_fragment, redraw_parts, show_error
 from pages.ui.i18n import _
 from pages.ui.resources import current_user, services
 from pages.ui.running import start_answer
-from pages.ui.state import Refused, state
+from pages.ui.state import Draft, Refused, state
 
 QUESTION_KEY = "question"
 ASK_REFUSED_KEY = "ask_refused"
 
 
-def draw_composer(messages: Sequence[Message], knowledge_bases: list[KnowledgeBase]) -> None:
+def draw_composer(
+    conversation: Conversation | None, messages: Sequence[Message], knowledge_bases: list[KnowledgeBase]
+) -> bool:
+    """Draw all of it; returns whether the conversation has files."""
+    is_running = any(message.state is MessageState.STREAMING for message in messages)
+    if conversation and not is_running:
+        ask_next(conversation.id)
     draw_refused()
     draw_choice(knowledge_bases)
-    draw_question(messages, knowledge_bases)
+    with st.bottom:
+        if conversation:
+            draw_next(conversation.id)
+        has_files = bool(conversation and draw_attachments(conversation))
+    draw_question(is_running, knowledge_bases)
+    return has_files
 
 
 def draw_choice(knowledge_bases: list[KnowledgeBase]) -> None:
-    """Say above the input field where a question goes, for when the sidebar is closed (style.css); a click opens it."""
+    """The row above the input field: where a question goes, for when the sidebar is closed, and the button Stop.
+
+    style.css hides the one while the sidebar is open, and puts the other into the field. A click on the choice opens
+    the sidebar (frame.js).
+    """
 
     @live_fragment(key=CHOICE)
     def draw() -> None:
@@ -37,29 +65,59 @@ def draw_choice(knowledge_bases: list[KnowledgeBase]) -> None:
         if current.mode.uses_documents:
             chosen += [base.name for base in knowledge_bases if base.id == current.knowledge_base_id]
         st.button(escape(" · ".join(chosen)), key="choice", type="tertiary", icon=":material/tune:", wrap=False)
+        if current.running:
+            st.button(
+                _("Stop"),
+                key="stop",
+                icon=":material/stop_circle:",
+                on_click=_stop,
+                args=(current.running,),
+                help=_("Esc stops the answer, too"),
+            )
 
     with st.bottom:
         draw()
 
 
-def draw_question(messages: Sequence[Message], knowledge_bases: list[KnowledgeBase]) -> None:
+def draw_question(is_running: bool, knowledge_bases: list[KnowledgeBase]) -> None:
     """Draw the input field. It is no part of a fragment: there, Streamlit would not scroll to what is new."""
-    running = any(message.state is MessageState.STREAMING for message in messages)
     lacks_base = state().mode.uses_documents and not knowledge_bases
-    placeholder = _("The answer is being written…") if running else _("Your question")
+    placeholder = _("Your next question") if is_running else _("Your question")
     if lacks_base:
         placeholder = _("Create a knowledge base first")
     # The callback asks before the page is drawn; otherwise each question would draw the page twice.
-    st.chat_input(placeholder, key=QUESTION_KEY, disabled=running or lacks_base, on_submit=_ask_written)
+    st.chat_input(
+        placeholder,
+        key=QUESTION_KEY,
+        accept_file="multiple",
+        max_upload_size=services().settings.max_upload_mb,
+        disabled=lacks_base,
+        on_submit=_submit_written,
+    )
+
+
+def draw_next(conversation_id: UUID) -> None:
+    """The question that is asked once the running answer has ended."""
+    current = state()
+    if not current.next_question or current.next_question[0] != conversation_id:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="next_question"):
+        question = " ".join(current.next_question[1].question.split())
+        st.caption(_("Asked next: {question}").format(question=escape(question)), width="stretch")
+        st.button(_("Do not ask"), key="drop_next", type="tertiary", icon=":material/close:", on_click=_drop_next)
 
 
 def draw_refused() -> None:
-    """Show a refused question with its reason, so that its text is not lost."""
+    """Show a refused question with its reason, so that neither its text nor its files are lost."""
     if refused := state().refused:
         show_error(refused.reason)
-        st.text(refused.question)
+        st.text(refused.draft.question)
+        names = [upload.name for upload in refused.draft.uploads] + [each.name for each in refused.draft.attached]
+        if names:
+            st.caption(_("With {names}").format(names=escape(", ".join(names))))
         if _may_try_again(refused):
-            st.button(_("Try again"), key=ASK_REFUSED_KEY, icon=":material/refresh:", on_click=_ask_refused)
+            label = _("Ask without this file") if refused.without else _("Try again")
+            st.button(label, key=ASK_REFUSED_KEY, icon=":material/refresh:", on_click=_ask_refused)
 
 
 def _may_try_again(refused: Refused) -> bool:
@@ -72,34 +130,53 @@ def _may_try_again(refused: Refused) -> bool:
 # --- asking, in callbacks ---
 
 
-def _ask_written() -> None:
-    question = st.session_state[QUESTION_KEY]
-    if question and question.strip():
-        ask_or_keep(question.strip())
-        redraw_parts()
+def _submit_written() -> None:
+    written = st.session_state[QUESTION_KEY]
+    draft = Draft(written.text.strip(), list(written.files))
+    if not draft.question and not draft.uploads:
+        return
+    try:
+        check_question(draft.question)
+    except QuestionTooLong as error:
+        st.session_state[QUESTION_KEY] = written.text  # back into the field
+        flash(error)
+        draft.question = ""
+    if draft.question or draft.uploads:
+        _submit(draft)
+    if draft.attached or draft.uploads:
+        st.rerun()
+    redraw_parts()
+
+
+def ask_or_keep(question: str) -> None:
+    """Ask, or keep the question with the reason for the refusal."""
+    _submit(Draft(question))
 
 
 def _ask_refused() -> None:
     refused = state().refused
     if refused and _may_try_again(refused):
-        ask_or_keep(refused.question)
+        draft = refused.draft
+        draft.uploads = [upload for upload in draft.uploads if upload.name != refused.without]
+        _submit(draft)
 
 
-def ask_or_keep(question: str) -> None:
-    """Ask, or keep the question with the reason for the refusal."""
+def _submit(draft: Draft) -> None:
+    """Save the files and ask, now or once the running answer has ended; or keep it all with the reason why not."""
     current = state()
     try:
-        ask(current_user(), question)
+        ask(current_user(), draft)
     except KbError as error:
         # A question whose knowledge base was deleted must not go to another one.
         base_id = None if isinstance(error, NotFound) else current.knowledge_base_id
-        current.refused = Refused(question, error, current.mode, base_id)
+        without = error.values.get("name", "") if isinstance(error, UnsupportedFormat | UploadTooLarge) else ""
+        current.refused = Refused(draft, error, current.mode, base_id, without)
         current.has_parts = False
     else:
         current.refused = None
 
 
-def ask(user: User, question: str) -> None:
+def ask(user: User, draft: Draft) -> None:
     """Add the question to the open conversation, or to a new one, and start its answer."""
     current = state()
     scope = current.scope
@@ -107,13 +184,80 @@ def ask(user: User, question: str) -> None:
     for knowledge_base_id in scope.knowledge_base_ids:
         services().knowledge_bases.get(user.id, knowledge_base_id)  # raises `NotFound` if it was deleted
     if current.conversation_id is None:
-        conversation = conversations.create(user.id, question, current.mode, scope)
+        first = draft.question or draft.uploads[0].name
+        conversation = conversations.create(user.id, first, current.mode, scope)
         current.conversation_id = current.begun = conversation.id
         if current.switched:
             conversations.note_choice(user.id, conversation.id)
             current.switched = False
     else:
         conversations.choose(user.id, current.conversation_id, current.mode, scope)
-    message = conversations.ask(user.id, current.conversation_id, question)
     st.query_params["conversation"] = str(current.conversation_id)
+    save_uploads(user, current.conversation_id, draft)
+    if not draft.question:
+        return
+    if current.running:
+        _put_next(current.conversation_id, draft)
+        return
+    message = conversations.ask(user.id, current.conversation_id, draft.question, draft.attached)
     start_answer(user.id, message, chosen_model())
+
+
+def _put_next(conversation_id: UUID, draft: Draft) -> None:
+    """Keep the question until the running answer has ended, after what is kept already."""
+    current = state()
+    if current.next_question and current.next_question[0] == conversation_id:
+        before = current.next_question[1]
+        draft = Draft(f"{before.question}\n\n{draft.question}", attached=[*before.attached, *draft.attached])
+    current.next_question = conversation_id, draft
+    current.has_parts = False
+
+
+def ask_next(conversation_id: UUID) -> None:
+    """Ask the question that waited for the end of an answer."""
+    current = state()
+    if current.next_question and current.next_question[0] == conversation_id and not current.refused:
+        _id, draft = current.next_question
+        current.next_question = None
+        _submit(draft)
+        st.rerun()
+
+
+def _drop_next() -> None:
+    """Put the question back into the field."""
+    current = state()
+    if current.next_question:
+        st.session_state[QUESTION_KEY] = current.next_question[1].question
+        current.next_question = None
+
+
+def _stop(run_id: UUID) -> None:
+    with errors_flashed():
+        resources.answers().stop(current_user().id, run_id)
+
+
+# --- files ---
+
+
+def save_uploads(user: User, conversation_id: UUID, draft: Draft) -> None:
+    """Give the files to the conversation, and free Streamlit's memory of them. What is saved moves to `attached`.
+
+    Errors: `UploadTooLarge` and `UnsupportedFormat` for one of them; those of `Attachments.add`.
+    """
+    limit = services().settings.max_upload_mb
+    while draft.uploads:
+        upload = draft.uploads[0]
+        if upload.size > limit << 20:
+            raise UploadTooLarge(name=upload.name, limit=limit)
+        upload.seek(0)
+        document = services().attachments.add(user.id, conversation_id, upload.name, upload)
+        draft.attached.append(Attached(str(document.id), document.name, document.latest.media_type))
+        draft.uploads.pop(0)
+        _forget(upload)
+
+
+def _forget(upload: UploadedFile) -> None:
+    """Streamlit would keep the file in memory, and keeps it after the tab is closed."""
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        context.uploaded_file_mgr.remove_file(context.session_id, upload.file_id)

@@ -322,7 +322,7 @@ def _detail(version: Version, activity: Activity) -> tuple[str, float | None]:
     """The line below a document that is being processed or has failed, and its progress (0 to 1)."""
     match version.state:
         case VersionState.PARSING | VersionState.EMBEDDING | VersionState.INDEXING:
-            return _progress(version, activity.progress.get(version.id))
+            return describe_progress(version, activity.progress.get(version.id))
         case VersionState.FAILED:
             return join_sentences(*error_text(from_code(version.error, version.error_values))), None
     return "", None
@@ -342,7 +342,7 @@ def _queue_text(version: Version, places: Mapping[UUID, int | None]) -> str:
     return _("Place {place} in the queue.").format(place=number(place))
 
 
-def _progress(version: Version, progress: Progress | None) -> tuple[str, float]:
+def describe_progress(version: Version, progress: Progress | None) -> tuple[str, float]:
     """n of m, the rate, and the last update. Progress of another stage is left from an earlier attempt."""
     if progress and progress.stage is not version.state:
         progress = None

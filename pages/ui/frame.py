@@ -97,7 +97,24 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
         "aria-label",
         {"Chat message from {name}": N_("Message")},
     ),
-    ("[data-testid=stChatInput] button", "aria-label", {"Send message": N_("Send")}),
+    (
+        "[data-testid=stChatInput] button",
+        "aria-label",
+        {
+            "Send message": N_("Send"),
+            "Upload files": N_("Attach files"),
+            "Remove {name}": N_("Remove {name}"),
+        },
+    ),
+    (
+        "[data-testid=stChatInput]",
+        "",
+        {
+            "Drag and drop files here": N_("Drop files here to attach them"),
+            "File must be {limit} or smaller.": N_("The file must be {limit} or smaller."),
+        },
+    ),
+    ("[data-testid=stTooltipContent]", "", {"Upload or drag and drop files": N_("Attach files to this conversation")}),
     (
         "[data-testid=stSelectbox] button, [data-testid=stTextInput] button, [data-testid=stNumberInput] button",
         "aria-label",

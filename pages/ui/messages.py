@@ -19,7 +19,7 @@ from pages.ui.actions import draw_actions
 from pages.ui.chat_sidebar import connect_help, mode_names
 from pages.ui.citations import safe_markdown
 from pages.ui.feedback import live_fragment, show_error
-from pages.ui.i18n import _, ngettext, number
+from pages.ui.i18n import _, error_text, ngettext, number
 from pages.ui.passages import draw_citations, draw_passages, open_passage
 from pages.ui.running import draw_running
 from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
@@ -60,6 +60,11 @@ def _draw_question(message: Message, user_id: UUID, may_change: bool) -> None:
     @live_fragment()
     def draw() -> None:
         with st.chat_message("user"):
+            if message.attached:
+                names = " ".join(
+                    f":gray-badge[:material/attach_file: {escape(each.name)}]" for each in message.attached
+                )
+                st.markdown(names, text_alignment="right")
             st.text(message.content)
         if may_change:
             draw_actions(message, user_id, is_last=False)
@@ -94,6 +99,9 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
         _draw_text(message, has_formulas=not is_quoted)
     _draw_support(message)
+    for each in message.left_out:
+        text, remedy = error_text(from_code(each.code, each.values))
+        st.warning(f"{escape(text)} {escape(remedy)}", icon=":material/attach_file_off:")
     if message.has_lost_passages:
         st.caption(_("The passages of this answer were saved by another version of Zhiwen and cannot be shown."))
     if sources is None:

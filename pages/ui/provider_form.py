@@ -17,6 +17,7 @@ from pages.ui.resources import services
 PRESET_KEY, NAME_KEY, URL_KEY, API_KEY = "provider_preset", "provider_name", "provider_url", "provider_key"
 MODELS_KEY, TEMPERATURE_KEY, LENGTH_KEY = "provider_models", "provider_temperature", "provider_max_tokens"
 WINDOW_KEY, PROMPT_KEY = "provider_context_window", "provider_system_prompt"
+IMAGES_KEY = "provider_sees_images"
 LONGEST_WINDOW = 10_000_000
 
 
@@ -89,6 +90,14 @@ def _draw_settings() -> None:
         _("Not known"),
         _("In tokens: how much the model can read at once, as its maker states."),
     )
+    images = {None: _("As the model's name suggests"), True: _("Its models take images"), False: _("Text only")}
+    st.selectbox(
+        _("Images"),
+        list(images),
+        format_func=lambda choice: images.get(choice, "…"),
+        key=IMAGES_KEY,
+        help=_("Pictures that are attached in the chat are sent to models that take images."),
+    )
     st.text_area(
         _("System prompt"),
         key=PROMPT_KEY,
@@ -117,6 +126,7 @@ def _fill(provider: Provider | None) -> None:
             LENGTH_KEY: settings.max_tokens,
             WINDOW_KEY: settings.context_window,
             PROMPT_KEY: settings.system_prompt,
+            IMAGES_KEY: settings.sees_images,
         }
     )
 
@@ -142,6 +152,7 @@ def _save(user: User, provider: Provider | None) -> None:
             max_tokens=chosen[LENGTH_KEY],
             context_window=chosen[WINDOW_KEY],
             system_prompt=chosen[PROMPT_KEY],
+            sees_images=chosen[IMAGES_KEY],
         ),
     )
     with errors_flashed():

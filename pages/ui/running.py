@@ -51,6 +51,7 @@ def start_answer(user_id: UUID, message: Message, model: str, in_own_words: bool
 
 def draw_running(message: Message, user_id: UUID) -> None:
     run_id = _run_of(message)
+    state().running = run_id
     live = state().live.setdefault(run_id, LiveAnswer())
     answers = resources.answers()
 
@@ -60,6 +61,7 @@ def draw_running(message: Message, user_id: UUID) -> None:
         live.has_ended = live.has_ended or _poll(answers, run_id, user_id, live)
         if live.has_ended:
             state().live.pop(run_id, None)
+            state().running = None
             redraw()
         with st.chat_message("assistant"):
             with st.container(key=f"steps-{message.id}"):
@@ -72,13 +74,6 @@ def draw_running(message: Message, user_id: UUID) -> None:
             if live.is_cut_off:
                 text = _("Redis is not responding. The answer is still being written and appears here when complete.")
                 st.warning(text)
-            st.button(
-                _("Stop"),
-                key="stop",
-                icon=":material/stop_circle:",
-                on_click=_stop,
-                args=(answers, user_id, run_id),
-            )
 
     follow()
 
@@ -125,6 +120,8 @@ def _draw_stage(message: Message, arrived: Arrived) -> None:
 
 def _stage_text(message: Message, arrived: Arrived, is_stuck: bool) -> str:
     match arrived.stage:
+        case Stage.FILES:
+            return ngettext("Waiting for {count} file…", "Waiting for {count} files…", arrived.awaited)
         case Stage.UNDERSTANDING:
             return _("Reading the question in its context…")
         case Stage.SEARCHING:
@@ -170,8 +167,3 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
 
 def _has_ended(run_id: UUID, user_id: UUID) -> bool:
     return resources.services().conversations.state(user_id, run_id) is not MessageState.STREAMING
-
-
-def _stop(answers: Answers, user_id: UUID, run_id: UUID) -> None:
-    with errors_flashed():
-        answers.stop(user_id, run_id)

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from kb.answers.streams import Arrived
 from kb.errors import KbError
+from kb.messages import Attached
 from kb.models import NOWHERE, Choices, KnowledgeBase, Mode, Retrieval, Scope, User
 from pages.ui import resources
 
@@ -25,14 +27,24 @@ class LiveAnswer:
     has_ended: bool = False
 
 
+@dataclass(slots=True)
+class Draft:
+    """A question that was sent, and its files: those that are still to be saved, and those that are."""
+
+    question: str
+    uploads: list[UploadedFile] = field(default_factory=list)
+    attached: list[Attached] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A question that could not be asked, why, and whom it was meant for."""
 
-    question: str
+    draft: Draft
     reason: KbError
     mode: Mode
     knowledge_base_id: UUID | None
+    without: str = ""  # the name of a file that it may be asked without
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,9 @@ class State:
     # A switch before the conversation exists; its line is drawn, and stored with the first question.
     switched: bool = False
     refused: Refused | None = None  # the last question, if it could not be asked
+    running: UUID | None = None  # the run of the answer that the page follows
+    # Asked while an answer was being written in this conversation, and asked in earnest once that has ended.
+    next_question: tuple[UUID, Draft] | None = None
     shown_messages: int = 20
     begun: UUID | None = None  # the conversation that the last first question began
     talk_search: str = ""  # what the sidebar's list of conversations is searched for

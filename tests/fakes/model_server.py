@@ -51,6 +51,7 @@ EARLY_ENDS = {"cut-off": (3, "length"), "filtered": (0, "content_filter"), "spee
 SMALL_BATCH = 10  # the largest batch that the model "small-batches" embeds
 MODELS = (
     "fake",
+    "fake-vl",
     "fake-embedding",
     "silent",
     "broken",

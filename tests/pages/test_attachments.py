@@ -1,0 +1,214 @@
+"""Files in a conversation: attached with a question, waited for, searched, shown to models, and removed."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from uuid import UUID
+
+import pytest
+from PIL import Image
+
+from kb.errors import DatabaseUnavailable
+from kb.library import Documents
+from kb.messages import Message
+from kb.models import Document, Mode, Role, VersionState
+from tests.fakes.model_server import CHAT, ModelServer
+from tests.pages.conftest import Installation, Visit
+from tests.pages.visitor import Visitor
+
+APPLES = b"An apple grows on a tree in the garden behind the house."
+
+
+def attach(visitor: Visitor, question: str, *files: tuple[str, bytes]) -> None:
+    """Send a question with files, without waiting for its answer."""
+    if not visitor.has("question"):
+        visitor.run()
+    field = visitor.app.chat_input(key="question")
+    for name, content in files:
+        field.upload(name, content)
+    field.set_value(question)
+    visitor.run()
+
+
+def conversation_id(visitor: Visitor) -> UUID:
+    return UUID(str(visitor.app.query_params["conversation"]))
+
+
+def attached(visitor: Visitor, installation: Installation) -> list[Document]:
+    return list(installation.services.attachments.list(installation.user, conversation_id(visitor)))
+
+
+def messages(visitor: Visitor, installation: Installation, role: Role) -> list[Message]:
+    found = installation.services.conversations.messages(installation.user, conversation_id(visitor))
+    return [message for message in found if message.role is role]
+
+
+def work(visitor: Visitor, installation: Installation) -> list[VersionState | None]:
+    return [installation.ingest(document) for document in attached(visitor, installation)]
+
+
+def picture() -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(target, "PNG")
+    return target.getvalue()
+
+
+@pytest.fixture
+def visitor(installation: Installation, visit: Visit) -> Visitor:
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    return visitor
+
+
+def test_question_waits_for_its_file_and_is_answered_from_it(visitor: Visitor, installation: Installation) -> None:
+    attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
+    visitor.wait_until(lambda: "Waiting for 1 file…" in visitor.text(), "the answer to wait")
+    assert "waiting" in visitor.text("attached")
+    assert work(visitor, installation) == [VersionState.READY]
+    visitor.wait_for_answer()
+    (question,), (answer,) = (messages(visitor, installation, role) for role in (Role.USER, Role.ASSISTANT))
+    assert [each.name for each in question.attached] == ["apples.md"]
+    assert answer.sources
+    assert [each.document_name for each in answer.sources.passages] == ["apples.md"]
+    assert "on a tree" in answer.content
+    # A later question uses the file, too, until it is removed.
+    visitor.ask("Where does an apple grow?")
+    assert messages(visitor, installation, Role.ASSISTANT)[-1].sources
+    (document,) = attached(visitor, installation)
+    visitor.click(f"remove_attached-{document.id}")
+    visitor.click("remove_attached")
+    assert attached(visitor, installation) == []
+    visitor.run()
+    assert not visitor.has("attached")
+    visitor.ask("Where does an apple grow?")
+    assert messages(visitor, installation, Role.ASSISTANT)[-1].sources is None
+
+
+def test_file_is_searched_beside_the_knowledge_base(installation: Installation, visit: Visit) -> None:
+    base = installation.filled("Fruit", {"pears.md": "A pear grows on a tree."})
+    visitor = visit(knowledge_base=str(base.id), mode=Mode.KNOWLEDGE.value)
+    attach(visitor, "", ("apples.md", b"An apple grows on a tree."))
+    assert work(visitor, installation) == [VersionState.READY]
+    visitor.ask("Where do an apple and a pear grow?")
+    (answer,) = messages(visitor, installation, Role.ASSISTANT)
+    assert answer.sources
+    assert {each.document_name for each in answer.sources.passages} == {"apples.md", "pears.md"}
+
+
+def test_waiting_answer_can_be_stopped(visitor: Visitor, installation: Installation) -> None:
+    attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
+    visitor.click("stop")
+    visitor.wait_for_answer()
+    assert "You stopped this answer." in visitor.text()
+    assert len(attached(visitor, installation)) == 1
+
+
+def test_failed_file_is_told_and_can_be_left_out(visitor: Visitor, installation: Installation) -> None:
+    attach(visitor, "Where does an apple grow?", ("empty.md", b"  "))
+    assert work(visitor, installation) == [VersionState.FAILED]
+    visitor.wait_for_answer()
+    assert "You asked: Where does an apple grow?" in visitor.text()
+    assert visitor.text().count("empty.md") >= 3  # at the question, in the answer, and above the field
+    (answer,) = messages(visitor, installation, Role.ASSISTANT)
+    assert [each.name for each in answer.left_out] == ["empty.md"]
+
+
+def test_unsupported_file_is_refused_and_the_question_kept(visitor: Visitor, installation: Installation) -> None:
+    attach(visitor, "Where does an apple grow?", ("apples.zip", b"PK\3\4"), ("apples.md", APPLES))
+    assert "“apples.zip” is not supported" in visitor.errors
+    assert "Where does an apple grow?" in visitor.text()
+    visitor.click("ask_refused")
+    assert not visitor.errors
+    assert [document.name for document in attached(visitor, installation)] == ["apples.md"]
+    work(visitor, installation)
+    visitor.wait_for_answer()
+    (question,) = messages(visitor, installation, Role.USER)
+    assert [each.name for each in question.attached] == ["apples.md"]
+
+
+def test_file_that_cannot_be_saved_is_kept_with_the_question(
+    visitor: Visitor, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_values: object) -> None:
+        raise DatabaseUnavailable(detail="restarting")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Documents, "register", fail)
+        attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
+    assert "With apples.md" in visitor.text()
+    visitor.click("ask_refused")
+    assert [document.name for document in attached(visitor, installation)] == ["apples.md"]
+    visitor.click("stop")
+    visitor.wait_for_answer()
+
+
+@pytest.mark.parametrize("model", ["fake", "fake-vl"])
+def test_picture_goes_to_models_that_take_images(
+    model: str, installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.set_up(LLM_MODEL=model)
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    attach(visitor, "What is this?", ("red.png", picture()))
+    work(visitor, installation)
+    visitor.wait_for_answer()
+    content: Any = models.chats[-1].body["messages"][-1]["content"]
+    (answer,) = messages(visitor, installation, Role.ASSISTANT)
+    if model == "fake":
+        assert content == "What is this?"
+        assert "fake cannot see images" in visitor.text()
+        assert [each.code for each in answer.left_out] == ["image_not_seen"]
+    else:
+        assert content[0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
+        assert content[1] == {"type": "text", "text": "What is this?"}
+        assert answer.left_out == ()
+
+
+def test_question_sent_meanwhile_is_asked_next(
+    visitor: Visitor, installation: Installation, models: ModelServer
+) -> None:
+    with models.held(CHAT):
+        visitor.start_asking("First?")
+        visitor.start_asking("Second?")
+        visitor.run()
+        assert "Asked next: Second?" in visitor.text()
+        visitor.start_asking("Third?")
+        visitor.run()
+        assert "Asked next: Second? Third?" in visitor.text()
+    visitor.wait_until(lambda: len(messages(visitor, installation, Role.ASSISTANT)) == 2, "the second answer")
+    visitor.wait_for_answer()
+    questions = [message.content for message in messages(visitor, installation, Role.USER)]
+    assert questions == ["First?", "Second?\n\nThird?"]
+
+
+def test_question_that_waits_can_be_taken_back(visitor: Visitor, models: ModelServer) -> None:
+    with models.held(CHAT):
+        visitor.start_asking("First?")
+        visitor.start_asking("Second?")
+        visitor.run()
+        visitor.click("drop_next")
+        assert visitor.app.chat_input(key="question").proto.value == "Second?"
+        assert not visitor.has("next_question")
+    visitor.wait_for_answer()
+
+
+def test_question_that_is_too_long_goes_back_into_the_field(visitor: Visitor) -> None:
+    visitor.start_asking("x" * 100_000)
+    assert "A question has at most 20,000 characters; this one has 100,000." in visitor.errors
+    assert visitor.app.chat_input(key="question").proto.value == "x" * 100_000
+    assert "conversation" not in visitor.app.query_params
+    visitor.start_asking("   ")
+    assert "conversation" not in visitor.app.query_params
+
+
+def test_deleting_the_conversation_deletes_its_files(
+    visitor: Visitor, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach(visitor, "", ("apples.md", APPLES))
+    (document,) = attached(visitor, installation)
+    services = installation.services
+    services.conversations.delete(installation.user, conversation_id(visitor))
+    monkeypatch.setattr("kb.conversations.UNDO_SECONDS", 0)
+    services.conversations.purge()
+    assert document.knowledge_base_id in installation.worker.cleanup.pending()[0]
