@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from kb.errors import N_, ImageUnreadable
 from kb.models import Original
+from kb.parsing.images.upright import as_seen
+from kb.parsing.media_types import GIF, JPEG, PNG, WEBP
 
-MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+MEDIA_TYPES = (PNG, JPEG, WEBP, GIF)
 MOST_PICTURES = 8  # the newest of a conversation
 LONGEST_SIDE = 1_568  # pixels; the large providers scale down what is larger
 MOST_BYTES = 1 << 20
@@ -28,7 +30,6 @@ def to_data_url(original: Original) -> str:
         with Image.open(original.path, formats=_FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ImageUnreadable(name=original.name, detail=N_("it has too many pixels"))
-            image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # JPEG is read at a fraction of its size
             data = _encode(image)
     except Image.DecompressionBombError as error:
         raise ImageUnreadable(name=original.name, detail=N_("it has too many pixels")) from error
@@ -38,10 +39,8 @@ def to_data_url(original: Original) -> str:
 
 
 def _encode(image: Image.Image) -> bytes:
-    upright = ImageOps.exif_transpose(image).convert("RGBA")
-    upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    picture = Image.new("RGB", upright.size, "white")
-    picture.paste(upright, mask=upright.getchannel("A"))
+    picture = as_seen(image, LONGEST_SIDE**2)
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     for quality in _QUALITIES:
         target = io.BytesIO()
         picture.save(target, "JPEG", quality=quality)

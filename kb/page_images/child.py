@@ -56,7 +56,8 @@ def _draw_pdf(path: Path, number: int) -> Image.Image:
 
 
 def _draw_picture(path: Path, number: int) -> Image.Image:
-    from kb.parsing.images.picture import MAX_DECODED_PIXELS, READERS, as_seen  # takes long, and is seldom needed
+    from kb.parsing.images.picture import MAX_DECODED_PIXELS, READERS  # takes long, and is seldom needed
+    from kb.parsing.images.upright import as_seen
 
     with Image.open(path, formats=READERS) as image:
         image.seek(number - 1)

@@ -55,6 +55,7 @@ _PICTURES = {
     ".tiff": re.compile(rb"II[*+]\0|MM\0[*+]"),
     ".webp": re.compile(rb"RIFF....WEBP", re.S),
     ".bmp": re.compile(rb"BM.{4}\0{4}", re.S),
+    ".gif": re.compile(rb"GIF8[79]a"),
 }
 _STRICT = b"http://purl.oclc.org/ooxml/"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"

@@ -20,7 +20,8 @@ RICH_TEXT = "application/rtf"
 MAIL, OUTLOOK_MAIL, WEB_ARCHIVE = "message/rfc822", "application/vnd.ms-outlook", "multipart/related"
 EPUB, NOTEBOOK = "application/epub+zip", "application/x-ipynb+json"
 PNG, JPEG, TIFF, WEBP, BITMAP = "image/png", "image/jpeg", "image/tiff", "image/webp", "image/bmp"
-PICTURES = (PNG, JPEG, TIFF, WEBP, BITMAP)
+GIF = "image/gif"
+PICTURES = (PNG, JPEG, TIFF, WEBP, BITMAP, GIF)
 ZIP = "application/zip"
 JSON, JSON_LINES, XML = "application/json", "application/jsonl", "application/xml"
 RESTRUCTURED_TEXT, ORG, TEX, ASCIIDOC = "text/x-rst", "text/x-org", "text/x-tex", "text/asciidoc"
@@ -136,6 +137,7 @@ _DOCUMENTS = {
     ".tiff": TIFF,
     ".webp": WEBP,
     ".bmp": BITMAP,
+    ".gif": GIF,
 }
 SUPPORTED_EXTENSIONS = tuple(_DOCUMENTS)  # as messages and pages name them; text is read under any name
 _OTHER_NAMES = {
@@ -202,4 +204,5 @@ LABELS = {
     ".tiff": N_("picture, .tiff"),
     ".webp": N_("picture, .webp"),
     ".bmp": N_("picture, .bmp"),
+    ".gif": N_("picture, .gif"),
 }

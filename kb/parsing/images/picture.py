@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from kb.errors import N_, DamagedFile, FileTooLarge
 from kb.models import ParsedDocument
@@ -16,11 +15,12 @@ from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.images.recognised import RecognisedPages
 from kb.parsing.images.scans import MAX_PIXELS, SCALE, Scan, read_scan
+from kb.parsing.images.upright import as_seen
 from kb.parsing.layout.boilerplate import PageLines
 from kb.parsing.layout.prose import Words, join_lines
 
 MAX_DECODED_PIXELS = 300_000_000  # four bytes each, while it is read
-READERS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")  # not those that run other programs
+READERS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")  # not those that run other programs
 Image.MAX_IMAGE_PIXELS = None  # the limit above instead, which is an error and no warning
 
 
@@ -69,22 +69,3 @@ def _read_page(image: Image.Image, number: int, recognised: RecognisedPages, sou
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     """The picture as people see it, at most as large as its text needs; blue first."""
     return np.ascontiguousarray(np.asarray(as_seen(image, MAX_PIXELS))[:, :, ::-1])
-
-
-def as_seen(image: Image.Image, max_pixels: int) -> Image.Image:
-    """The picture as people see it: upright, on white, and no larger than `max_pixels`."""
-    factor = math.sqrt(image.width * image.height / max_pixels)
-    if factor > 1:
-        image.draft("RGB", (round(image.width / factor), round(image.height / factor)))  # a JPEG is made smaller
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    has_colours = image.mode not in ("1", "L")
-    image = image.convert("RGBA" if image.has_transparency_data else "RGB" if has_colours else "L")
-    factor = math.sqrt(image.width * image.height / max_pixels)
-    if factor > 1:
-        size = max(1, round(image.width / factor)), max(1, round(image.height / factor))
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
