@@ -23,6 +23,7 @@ export default function ({ data: [data] }) {
   ]);
   translate();
   followConversation(data);
+  queued = data.next;
   keepDrafts();
   if (shownChoice !== undefined && shownChoice !== data.choice && matchMedia(PHONE).matches) closeSidebar();
   shownChoice = data.choice;
@@ -103,6 +104,7 @@ function inOurWords(shown, words) {
 
 // --- drafts ---
 
+let queued = ""; // what is asked once the running answer has ended: a draft until then, for F5 forgets it
 let conversation; // whose question is in the chat's field; "" for one that is not begun yet
 const touched = new WeakSet(); // fields that somebody has used since they were drawn
 const tries = new WeakMap(); // a field → how often it was given its draft: Streamlit may empty a new one once more
@@ -135,7 +137,7 @@ function keepDrafts() {
     const name = key === "question" ? `chat:${conversation}` : "test";
     if (!field) continue;
     const count = tries.get(field) ?? 0;
-    if (touched.has(field) || field.value) keep(name, field.value);
+    if (touched.has(field) || field.value) keep(name, field.value || (key === "question" ? queued : ""));
     else if (drafts()[name] && count < MOST_TRIES) {
       tries.set(field, count + 1);
       fill(field, drafts()[name]);

@@ -180,6 +180,7 @@ def draw_frame(path: str) -> None:
     words = [
         [at, attribute, [[text, _(ours)] for text, ours in texts.items()]] for at, attribute, texts in STREAMLIT_WORDS
     ]
+    queued = state().next_question
     choice = [path, language(), state().choices]
     data = {
         "language": HTML_LANGUAGES[language()],
@@ -187,5 +188,6 @@ def draw_frame(path: str) -> None:
         "choice": str(choice),
         "conversation": str(open_conversation_id() or ""),
         "begun": str(state().begun or ""),
+        "next": queued[1].question if queued and queued[0] == open_conversation_id() else "",
     }
     _browser(key="frame", data=[data])  # a list: Streamlit would load pandas to look for data frames in a dict

@@ -19,7 +19,7 @@ from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_engine
 from pages.ui.citations import safe_markdown
 from pages.ui.feedback import errors_flashed, live_fragment, redraw
-from pages.ui.i18n import _, language, number
+from pages.ui.i18n import _, language, ngettext, number
 from pages.ui.passages import draw_passages
 from pages.ui.state import LiveAnswer, state
 from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts

@@ -13,7 +13,7 @@ from kb.errors import DatabaseUnavailable
 from kb.library import Documents
 from kb.messages import Message
 from kb.models import Document, Mode, Role, VersionState
-from tests.fakes.model_server import CHAT, ModelServer
+from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
@@ -163,43 +163,6 @@ def test_picture_goes_to_models_that_take_images(
         assert content[0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
         assert content[1] == {"type": "text", "text": "What is this?"}
         assert answer.left_out == ()
-
-
-def test_question_sent_meanwhile_is_asked_next(
-    visitor: Visitor, installation: Installation, models: ModelServer
-) -> None:
-    with models.held(CHAT):
-        visitor.start_asking("First?")
-        visitor.start_asking("Second?")
-        visitor.run()
-        assert "Asked next: Second?" in visitor.text()
-        visitor.start_asking("Third?")
-        visitor.run()
-        assert "Asked next: Second? Third?" in visitor.text()
-    visitor.wait_until(lambda: len(messages(visitor, installation, Role.ASSISTANT)) == 2, "the second answer")
-    visitor.wait_for_answer()
-    questions = [message.content for message in messages(visitor, installation, Role.USER)]
-    assert questions == ["First?", "Second?\n\nThird?"]
-
-
-def test_question_that_waits_can_be_taken_back(visitor: Visitor, models: ModelServer) -> None:
-    with models.held(CHAT):
-        visitor.start_asking("First?")
-        visitor.start_asking("Second?")
-        visitor.run()
-        visitor.click("drop_next")
-        assert visitor.app.chat_input(key="question").proto.value == "Second?"
-        assert not visitor.has("next_question")
-    visitor.wait_for_answer()
-
-
-def test_question_that_is_too_long_goes_back_into_the_field(visitor: Visitor) -> None:
-    visitor.start_asking("x" * 100_000)
-    assert "A question has at most 20,000 characters; this one has 100,000." in visitor.errors
-    assert visitor.app.chat_input(key="question").proto.value == "x" * 100_000
-    assert "conversation" not in visitor.app.query_params
-    visitor.start_asking("   ")
-    assert "conversation" not in visitor.app.query_params
 
 
 def test_deleting_the_conversation_deletes_its_files(

@@ -115,12 +115,14 @@ def test_edited_provider_keeps_its_key_which_is_never_shown(
     fill(visitor, name="Renamed")
     visitor.app.number_input(key="provider_temperature").set_value(0.5)
     visitor.app.text_area(key="provider_system_prompt").set_value("Be brief.")
+    visitor.app.selectbox(key="provider_sees_images").set_value(True)
     visitor.click("save_provider")
     assert not visitor.errors
     (provider,) = without_model.services.providers.list(without_model.user)
     assert (provider.name, provider.settings.temperature) == ("Renamed", 0.5)
     (connection,) = without_model.services.providers.connections(without_model.user)
     assert connection.key == SecretStr(KEY)
+    assert connection.model("any").sees_images
 
 
 def test_deleting_asks_first(visitor: Visitor, without_model: Installation, other_server: ModelServer) -> None:

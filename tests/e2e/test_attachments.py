@@ -1,0 +1,30 @@
+"""A file in a conversation, in a browser: attached, waited for, cited, and removed."""
+
+from __future__ import annotations
+
+from playwright.sync_api import FilePayload, expect
+
+from tests.e2e.screen import SECONDS, OpenScreen
+
+NOTES: FilePayload = {
+    "name": "notes.md",
+    "mimeType": "text/markdown",
+    "buffer": b"# Garden\n\nAn apple grows on a tree.",
+}
+
+
+def test_attached_file_is_cited_until_it_is_removed(open_screen: OpenScreen) -> None:
+    screen = open_screen("/")
+    screen.switch_mode("LLM chat")
+    screen.key("question").locator("input[type=file]").set_input_files([NOTES])
+    expect(screen.key("question")).to_contain_text("notes.md")
+    screen.ask("Where does an apple grow?")
+    expect(screen.messages.first).to_contain_text("notes.md")
+    expect(screen.key("citation-1")).to_contain_text("notes.md", timeout=40 * SECONDS)
+    expect(screen.messages.last).to_contain_text("An apple grows on a tree.")
+    expect(screen.key("stop")).to_have_count(0)
+    screen.key("attached").get_by_role("button", name="Remove notes.md").click()
+    screen.click("remove_attached")
+    expect(screen.key("attached")).to_have_count(0)
+    expect(screen.messages.first).to_contain_text("notes.md")
+    expect(screen.key("citation-1")).to_contain_text("notes.md")
