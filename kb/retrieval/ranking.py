@@ -19,6 +19,9 @@ Level = Callable[[str, float], float]  # a text and its score → a score that c
 # Coverage from which on, and up to which, the lexical route counts fully and not at all.
 GATE_OPEN = 0.4
 GATE_SHUT = 0.1
+# How much the share of the question's terms counts beside the relevance where several indexes are merged; measured by
+# `benchmarks.merge`: .05 to .15 do as well.
+OVERLAP_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,17 @@ def merge_indexes(found: Iterable[Sequence[Passage]]) -> list[Passage]:
 
     Scores of different indexes cannot be compared, so each index's stay scaled within it. They are weighed by the
     relevance of its best passage, which can be compared: the best passage of an index that holds little about the
-    question does not come first. The order within an index stays. If a reranking model has read passages of each, its
-    scores decide, which can be compared, too.
+    question does not come first. Where indexes hold much about it, their best relevances are often both 1, and the
+    share of the question's terms decides. The order within an index stays. If a reranking model has read passages of
+    each, its scores decide, which can be compared, too.
     """
     found = [passages for passages in found if passages]
     if found and all(any(passage.rerank is not None for passage in passages) for passages in found):
         return sorted((passage for passages in found for passage in passages), key=by_rerank)
     merged: list[Passage] = []
     for passages in found:
-        best = max((passage.relevance for passage in passages), default=0.0)
+        best = max((passage.relevance + OVERLAP_SHARE * passage.overlap for passage in passages), default=0.0)
+        best /= 1 + OVERLAP_SHARE
         merged += [replace(passage, fused=passage.fused * best) for passage in passages]
     return sorted(merged, key=lambda passage: -passage.fused)
 

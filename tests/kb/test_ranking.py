@@ -18,6 +18,7 @@ from kb.retrieval.ranking import (
     fuse,
     gate_lexical,
     merge_identical,
+    merge_indexes,
     neighbour_ids,
     scale,
 )
@@ -224,3 +225,14 @@ def test_retrieval_survives_a_round_trip() -> None:
     )
     assert again.passages[0].also_in == first.also_in
     assert again.passages[1].chunk.version_id == found.passages[1].chunk.version_id
+
+
+def test_indexes_with_equal_relevance_are_told_apart_by_the_questions_terms() -> None:
+    """The best passages of two knowledge bases about the same things often have a relevance of 1."""
+    half, whole = (
+        [Passage(Chunk(name, uuid4(), uuid4()), fused=fused, overlap=overlap, relevance=1.0) for name, fused in pair]
+        for pair, overlap in (((("a", 1.0), ("b", 0.7)), 0.5), ((("c", 1.0), ("d", 0.8)), 1.0))
+    )
+    assert [passage.chunk.id for passage in merge_indexes([half, whole])] == ["c", "a", "d", "b"]
+    assert merge_indexes([half, whole])[0].fused == 1.0
+    assert [passage.chunk.id for passage in merge_indexes([whole, [], half])] == ["c", "a", "d", "b"]
