@@ -46,6 +46,7 @@ class Question:
     page_language: str = ""  # of the page that it was asked on, as zh_TW: for a question in either Chinese script
     conversation_id: UUID | None = None  # whose files are used, in the modes that use files
     attached: Sequence[Attached] = ()  # the files that came with the question
+    widened: int = 0  # how often the search is made wider than the profile: see `RetrievalProfile.wider`
     engine: str = ""  # the id of the search engine for `Mode.WEB`; empty: the default
     # The model that rewrites follow-ups, given the one that answers. None: they are searched for as they are.
     find_rewriter: Callable[[ChatModel], ChatModel] | None = None
@@ -114,8 +115,8 @@ Event = (
     | ModelChosen
     | Piece
 )
-Retrieve = Callable[[UUID, Scope, str, RetrievalProfile | None], Retrieval]
-SearchWeb = Callable[[UUID, str, str, OnProgress, IsCancelled], WebRetrieval]  # user, question, engine: `WebRetriever`
+Retrieve = Callable[[UUID, Scope, str, RetrievalProfile | None, int], Retrieval]  # see `Retriever.retrieve`
+SearchWeb = Callable[[UUID, str, str, OnProgress, IsCancelled, int], WebRetrieval]  # see `WebRetriever.retrieve`
 
 
 async def answer(
@@ -262,7 +263,11 @@ async def _searched(search_web: SearchWeb, question: Question) -> AsyncIterator[
     if question.begun and question.begun.web:
         yield WebResultsFound(question.begun.web)
         return
-    async with aclosing(follow(partial(search_web, question.user_id, question.text, question.engine))) as search:
+
+    def ask(on_progress: OnProgress, is_cancelled: IsCancelled) -> WebRetrieval:
+        return search_web(question.user_id, question.text, question.engine, on_progress, is_cancelled, question.widened)
+
+    async with aclosing(follow(ask)) as search:
         async for each in search:
             yield WebResultsFound(each) if isinstance(each, WebRetrieval) else WebSearched(each)
 
@@ -273,4 +278,6 @@ async def _retrieved(retrieve: Retrieve, question: Question) -> Retrieval:
         return question.begun.retrieval
     if not question.scope.knowledge_base_ids:
         raise NotFound(what=KNOWLEDGE_BASE)
-    return await asyncio.to_thread(retrieve, question.user_id, question.scope, question.text, question.profile)
+    return await asyncio.to_thread(
+        retrieve, question.user_id, question.scope, question.text, question.profile, question.widened
+    )

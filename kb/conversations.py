@@ -258,9 +258,17 @@ class Conversations:
             attached = store.read(connection, user_id, message_id).attached
             return _ask(connection, row, asked.parent_id, question, attached)
 
-    def regenerate(self, user_id: UUID, message_id: UUID, run_id: UUID | None) -> Message | None:
+    def regenerate(
+        self,
+        user_id: UUID,
+        message_id: UUID,
+        run_id: UUID | None,
+        is_beside: bool = False,
+        mode: Mode | None = None,
+    ) -> Message | None:
         """Have the answer of a run written again: beside the old one, or in its place if that has no text.
 
+        `is_beside`: beside it in any case. `mode`: in another mode than the old one, which is the conversation's still.
         Returns None if it is being written, or if another run has written it since. Errors: `NotFound`,
         `AnswerRunning` if another answer is being written.
         """
@@ -271,10 +279,10 @@ class Conversations:
                 return None
             if streaming:
                 raise AnswerRunning
-            if not store.read(connection, user_id, message_id).content:
+            if not is_beside and not store.read(connection, user_id, message_id).content:
                 store.replace_parts(connection, message_id, ())
                 return _reopen(connection, user_id, old, row)
-            mode, scope = known(old.mode, Mode.KNOWLEDGE), store.read_scope(old.scope)
+            mode, scope = mode or known(old.mode, Mode.KNOWLEDGE), store.read_scope(old.scope)
             again = store.new(row.id, ordinal, Role.ASSISTANT, MessageState.STREAMING, mode, scope, old.parent_id)
             store.insert(connection, [again])
             _show(connection, row.id, again.id)

@@ -52,8 +52,11 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 def to_record(retrieval: Retrieval) -> dict[str, Any]:
     """Without the chunks' search terms, which are bulky and can be computed again."""
-    passages = tuple(replace(passage, chunk=replace(passage.chunk, terms="")) for passage in retrieval.passages)
-    return to_json(replace(retrieval, passages=passages))
+    passages, nearest = (
+        tuple(replace(passage, chunk=replace(passage.chunk, terms="")) for passage in some)
+        for some in (retrieval.passages, retrieval.nearest)
+    )
+    return to_json(replace(retrieval, passages=passages, nearest=nearest))
 
 
 def from_record(record: Mapping[str, Any]) -> Retrieval:

@@ -63,13 +63,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SourcesPart:
-    """The passages by their names, for lists of messages."""
+    """The passages by their names, for lists of messages; `widened` as in `Retrieval`."""
 
     kind: ClassVar[str] = "sources"
     passages: tuple[Source, ...] = ()
     milliseconds: float = 0.0  # that finding them took; 0: not known
     pages: int = 0  # web pages that the engine found
     pages_read: int = 0
+    widened: int = 0
 
     @classmethod
     def of(cls, retrieval: Retrieval) -> SourcesPart:
@@ -77,14 +78,14 @@ class SourcesPart:
             Source(each.rank, each.document_name, each.chunk.page, heading=each.chunk.heading)
             for each in retrieval.passages
         )
-        return cls(tuple(sources), round(retrieval.trace.milliseconds, 1))
+        return cls(tuple(sources), round(retrieval.trace.milliseconds, 1), widened=retrieval.widened)
 
     @classmethod
     def of_web(cls, retrieval: WebRetrieval) -> SourcesPart:
         sources = (Source(each.rank, each.title, address=each.address) for each in retrieval.passages)
         pages = len(retrieval.pages)
         took = round(retrieval.trace.milliseconds, 1)
-        return cls(tuple(sources), took, pages, pages - len(retrieval.unread))
+        return cls(tuple(sources), took, pages, pages - len(retrieval.unread), retrieval.widened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,11 @@ class Message:
     @property
     def sources(self) -> SourcesPart | None:
         return self.part(SourcesPart)
+
+    @property
+    def widened(self) -> int:
+        """How often its search was made wider than the profile."""
+        return self.sources.widened if self.sources else 0
 
     @property
     def searched_for(self) -> str:

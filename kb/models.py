@@ -206,6 +206,10 @@ class IndexSettings:
     nlist: int = 128
 
 
+# What a wider search multiplies the candidates of each route by, and how many it takes at most.
+WIDER_CANDIDATES, MOST_WIDER_CANDIDATES = 4, 500
+
+
 @dataclass(frozen=True, slots=True)
 class RetrievalProfile:
     """The settings of one retrieval.
@@ -224,6 +228,23 @@ class RetrievalProfile:
     top_k: int = 5
     neighbours: int = 1
     context_tokens: int = 3000
+
+    def wider(self, times: int = 1) -> RetrievalProfile:
+        """For a question that found nothing: a lower threshold, more candidates and more passages.
+
+        The first time halves the threshold; from the second on there is none, so that the best candidates are given
+        whatever they say.
+        """
+        if times < 1:
+            return self
+        candidates = min(self.candidates * WIDER_CANDIDATES, MOST_WIDER_CANDIDATES)
+        return replace(
+            self,
+            threshold=self.threshold / 2 if times == 1 else 0.0,
+            candidates=max(candidates, self.candidates),
+            ef=max(self.ef, candidates),
+            top_k=self.top_k * 2,
+        )
 
     def with_weights(self, dense_weight: float) -> RetrievalProfile:
         """With both weights set; `dense_weight` is what suits the embedding model. Weights that are set stay."""
@@ -452,7 +473,8 @@ class Retrieval:
 
     `files` are given for a question about the knowledge base. `beginnings` tell that the passages were not searched
     for: they are files from their beginning, in order, without scores. `unread` are files that the question names and
-    that could not be read, or are not ready yet.
+    that could not be read, or are not ready yet. `nearest` are the best candidates where none reached the threshold.
+    `widened` is how often the search was made wider than the profile (`RetrievalProfile.wider`).
     """
 
     question: str = ""
@@ -462,6 +484,8 @@ class Retrieval:
     beginnings: tuple[Beginning, ...] = ()
     unread: tuple[Unread, ...] = ()
     prompt: str = ""  # the template of the knowledge bases that were asked, if it is not the default
+    nearest: tuple[Passage, ...] = ()
+    widened: int = 0
 
 
 @dataclass(frozen=True, slots=True)

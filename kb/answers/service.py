@@ -85,12 +85,14 @@ class Answers:
         engine: str = "",
         in_own_words: bool = False,
         page_language: str = "",
+        widened: int = 0,
     ) -> None:
         """Produce the answer `message_id` to the question before it; returns at once.
 
         `wanted_model` and `engine` are the ids of the model and of the search engine that the user chose. A follow-up
         is searched for as it is meant, unless `in_own_words`. A question that is the same in both Chinese scripts is
-        answered in that of `page_language`, a code such as zh_TW. Errors: `NotFound`, `DatabaseUnavailable`.
+        answered in that of `page_language`, a code such as zh_TW. `widened`: see `Question`.
+        Errors: `NotFound`, `DatabaseUnavailable`.
         """
         asked = self._conversations.asked(user_id, message_id)
         run_id, text = asked.answer.run_id, asked.answer.content
@@ -107,6 +109,7 @@ class Answers:
             page_language=page_language,
             conversation_id=asked.answer.conversation_id,
             attached=asked.question.attached,
+            widened=widened,
             engine=engine,
             find_rewriter=None if in_own_words else partial(self._find_rewriter, user_id),
         )

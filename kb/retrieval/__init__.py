@@ -22,8 +22,8 @@ from kb.retrieval.corpora import Corpus, find_corpora
 from kb.retrieval.overviews import Overview, Overviews
 from kb.retrieval.ranking import build_contexts, merge_indexes, neighbour_ids
 from kb.retrieval.reference import References
-from kb.retrieval.search import AskedQuestion, IndexSearcher, Search
-from kb.retrieval.selection import choose
+from kb.retrieval.search import AskedQuestion, Found, IndexSearcher, Search
+from kb.retrieval.selection import choose, nearest
 from kb.retrieval.steps import Steps
 from kb.vectors import VectorStore
 
@@ -73,9 +73,16 @@ class Retriever:
         self._references.of(model)
 
     def retrieve(
-        self, user_id: UUID, scope: Scope, question: str, profile: RetrievalProfile | None = None
+        self,
+        user_id: UUID,
+        scope: Scope,
+        question: str,
+        profile: RetrievalProfile | None = None,
+        widened: int = 0,
     ) -> Retrieval:
         """The best passages for `question`, by each knowledge base's own profile unless one is given.
+
+        `widened`: so many times wider than that (`RetrievalProfile.wider`).
 
         Knowledge bases are searched side by side, each with its own model and index. One that is gone, empty or fails
         is left out, and the trace says why.
@@ -83,7 +90,7 @@ class Retriever:
         of `EmbeddingModels.get` and `require_same`, where no other knowledge base has an answer. No passages means
         that nothing relevant is there, or nothing ready at all (`trace.documents` is 0), never that something failed.
         """
-        run = _Run(user_id, AskedQuestion(question))
+        run = _Run(user_id, AskedQuestion(question), widened=widened)
         with run.steps.take(DOCUMENTS) as note:
             run.corpora, gone = find_corpora(self._knowledge_bases, self._documents, user_id, scope)
             note.remaining = sum(corpus.ready_count for corpus in run.corpora)
@@ -91,7 +98,7 @@ class Retriever:
                 note.text = NONE_CHOSEN
         if gone:
             run.steps.leave_out(LEFT_OUT, DELETED, {"count": str(gone)})
-        run.profile = profile or _joint_profile([corpus.base.profile for corpus in run.corpora])
+        run.profile = (profile or _joint_profile([corpus.base.profile for corpus in run.corpora])).wider(widened)
         is_searchable = self._analyze(run)
         if not is_searchable:
             return run.result(())
@@ -99,8 +106,10 @@ class Retriever:
             run.overview = overview
             return run.result(overview.passages)
         run.reranker = self._find_reranker(user_id)
-        passages = self._select(run, self._search_all(run, profile))
+        found = self._search_all(run, profile)
+        passages = self._select(run, [each.passages for each in found])
         if not passages:
+            run.nearest = nearest(passage for each in found for passage in each.nearest)
             self._tell_partly_read(run)
         return run.result(self._add_contexts(run, passages))
 
@@ -116,8 +125,8 @@ class Retriever:
 
     # --- the search ---
 
-    def _search_all(self, run: _Run, profile: RetrievalProfile | None) -> list[list[Passage]]:
-        """The relevant passages of each corpus, without those that fail if another one has some."""
+    def _search_all(self, run: _Run, profile: RetrievalProfile | None) -> list[Found]:
+        """What each corpus has, without those that fail if another one has passages."""
         if len(run.corpora) == 1:
             return [self._search(run, run.corpora[0], profile, run.steps)]
         steps = [Steps(corpus.step_label) for corpus in run.corpora]
@@ -125,7 +134,7 @@ class Retriever:
             self._indexes.submit(self._search, run, corpus, profile, own)
             for corpus, own in zip(run.corpora, steps, strict=True)
         ]
-        found: list[list[Passage]] = []
+        found: list[Found] = []
         errors: list[KbError] = []
         for own, search in zip(steps, searches, strict=True):
             try:
@@ -134,25 +143,24 @@ class Retriever:
                 errors.append(error)
                 own.leave_out(LEFT_OUT, error.message, error.values)
             run.steps.taken += own.taken
-        if errors and not any(found):
+        if errors and not any(each.passages for each in found):
             raise errors[0]
         return found
 
-    def _search(self, run: _Run, corpus: Corpus, profile: RetrievalProfile | None, steps: Steps) -> list[Passage]:
-        """The relevant passages of one corpus, the best first, without ranks."""
+    def _search(self, run: _Run, corpus: Corpus, profile: RetrievalProfile | None, steps: Steps) -> Found:
         is_alone = len(run.corpora) == 1
         if not corpus.ready_count and not is_alone:
             steps.leave_out(LEFT_OUT, NOTHING_READY)
-            return []
+            return Found()
         model = self._embeddings.get(corpus.base.embedding_model)
         if not corpus.ready_count:
-            return []
-        weighted = (profile or corpus.base.profile).with_weights(model.dense_weight)
+            return Found()
+        weighted = (profile or corpus.base.profile).wider(run.widened).with_weights(model.dense_weight)
         if is_alone:
             run.profile = weighted
-        passages = self._searcher.find(Search(run.user_id, corpus, run.question, weighted, model, steps, run.reranker))
-        run.collections.update({passage.chunk.version_id: corpus.base.collection for passage in passages})
-        return passages
+        found = self._searcher.find(Search(run.user_id, corpus, run.question, weighted, model, steps, run.reranker))
+        run.collections.update({passage.chunk.version_id: corpus.base.collection for passage in found.passages})
+        return found
 
     # --- what is shown of it ---
 
@@ -206,12 +214,14 @@ class _Run:
 
     user_id: UUID
     question: AskedQuestion
+    widened: int = 0
     corpora: list[Corpus] = field(default_factory=list)
     profile: RetrievalProfile = field(default_factory=RetrievalProfile)
     terms: tuple[str, ...] = ()
     reranker: Reranker | None = None
     steps: Steps = field(default_factory=Steps)
     overview: Overview = field(default_factory=Overview)
+    nearest: tuple[Passage, ...] = ()
     collections: dict[UUID, str] = field(default_factory=dict)  # of the versions that passages are from
 
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
@@ -219,7 +229,17 @@ class _Run:
         found = self.overview
         # Attached files have no template of their own.
         prompt = joint_template([corpus.base.prompt for corpus in self.corpora if not corpus.base.partition])
-        return Retrieval(self.question.text, passages, trace, found.files, found.beginnings, found.unread, prompt)
+        return Retrieval(
+            self.question.text,
+            passages,
+            trace,
+            found.files,
+            found.beginnings,
+            found.unread,
+            prompt,
+            self.nearest,
+            self.widened,
+        )
 
 
 def _joint_profile(profiles: Sequence[RetrievalProfile]) -> RetrievalProfile:

@@ -19,7 +19,7 @@ from kb.retrieval.corpora import Corpus
 from kb.retrieval.ranking import count_distinct, first_distinct
 from kb.retrieval.reference import Reference, References
 from kb.retrieval.relevance import Cosines
-from kb.retrieval.selection import Ranked, above_threshold, rank, rerank
+from kb.retrieval.selection import Ranked, above_threshold, nearest, rank, rerank
 from kb.retrieval.steps import Steps
 from kb.vectors import Hit, VectorStore
 
@@ -67,6 +67,14 @@ class Search:
     names: dict[UUID, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The passages whose relevance reaches the threshold, the best first, without ranks; else the nearest ones."""
+
+    passages: Sequence[Passage] = ()
+    nearest: Sequence[Passage] = ()
+
+
 class IndexSearcher:
     """Searches one index after another, or several at once. Safe to share among threads."""
 
@@ -77,8 +85,8 @@ class IndexSearcher:
         self._references = references
         self._pool = pool
 
-    def find(self, search: Search) -> list[Passage]:
-        """The passages of the corpus whose relevance reaches the threshold, the best first, without ranks.
+    def find(self, search: Search) -> Found:
+        """What the corpus has to say to the question.
 
         Errors: those of SQL, Milvus, the model and `require_same`.
         """
@@ -88,7 +96,8 @@ class IndexSearcher:
         label = search.corpus.label
         found = [ranked.passage(each, search.names[each.chunk.version_id], label) for each in ranked.candidates]
         found = rerank(search.question.text, found, search.reranker, search.steps)
-        return above_threshold(found, search.profile, search.steps)
+        passages = above_threshold(found, search.profile, search.steps)
+        return Found(passages, () if passages else nearest(found))
 
     # --- both routes ---
 

@@ -25,6 +25,8 @@ LEXICAL_LOWERED = N_(
     "lexical weight lowered from {before} to {lexical}, dense weight raised to {dense}: "
     "no lexical hit holds more than {coverage} of the question"
 )
+NONE_REACHED = N_("the best candidate has a relevance of {best}, below the threshold of {threshold}")
+NEAREST = 5
 
 log = structlog.get_logger()
 
@@ -95,12 +97,22 @@ def rerank(question: str, passages: Sequence[Passage], reranker: Reranker | None
     return [*sorted(scored, key=by_rerank), *others]
 
 
-def above_threshold(passages: Iterable[Passage], profile: RetrievalProfile, steps: Steps) -> list[Passage]:
+def above_threshold(passages: Sequence[Passage], profile: RetrievalProfile, steps: Steps) -> list[Passage]:
     """The passages whose relevance reaches the threshold."""
     with steps.take("threshold") as note:
         kept = [passage for passage in passages if passage.relevance >= profile.threshold]
         note.remaining = len(kept)
+        if passages and not kept:
+            note.text = NONE_REACHED
+            note.values = {"best": f"{max(each.relevance for each in passages):.2f}"}
+            note.values |= {"threshold": f"{profile.threshold:.2f}"}
     return kept
+
+
+def nearest(passages: Iterable[Passage]) -> tuple[Passage, ...]:
+    """The few most relevant, with their ranks: what is kept of candidates where none reached the threshold."""
+    ordered = merge_identical(sorted(passages, key=lambda each: (-each.relevance, -each.fused)))
+    return tuple(replace(passage, rank=rank) for rank, passage in enumerate(ordered[:NEAREST], 1))
 
 
 def choose(passages: Iterable[Passage], profile: RetrievalProfile, steps: Steps, most_of_one: int = 0) -> list[Passage]:

@@ -77,7 +77,8 @@ class ReadPage:
 class WebRetrieval:
     """The answer of `WebRetriever.retrieve`: the passages, the best first, all pages in the engine's order, the trace.
 
-    `engine` is the id of the engine, `engine_label` its name in English (see `SearchEngine.label`).
+    `engine` is the id of the engine, `engine_label` its name in English (see `SearchEngine.label`). `nearest` and
+    `widened` are those of `Retrieval`.
     """
 
     question: str = ""
@@ -87,6 +88,8 @@ class WebRetrieval:
     passages: tuple[WebPassage, ...] = ()
     pages: tuple[ReadPage, ...] = ()
     trace: Trace = field(default_factory=Trace)
+    nearest: tuple[WebPassage, ...] = ()
+    widened: int = 0
 
     @property
     def unread(self) -> tuple[ReadPage, ...]:

@@ -23,7 +23,7 @@ from kb.retrieval.ranking import build_contexts
 from kb.retrieval.reference import References
 from kb.retrieval.relevance import Cosines
 from kb.retrieval.search import FOREIGN_SHARE, UNKNOWN_LANGUAGE
-from kb.retrieval.selection import above_threshold, choose, rank, rerank
+from kb.retrieval.selection import above_threshold, choose, nearest, rank, rerank
 from kb.retrieval.steps import Steps
 from kb.vectors import Hit
 from kb.web_search import SearchEngine, WebResult, WebSearch
@@ -76,15 +76,18 @@ class WebRetriever:
         engine: str = "",
         on_progress: OnProgress = lambda _progress: None,
         is_cancelled: IsCancelled = lambda: False,
+        widened: int = 0,
     ) -> WebRetrieval:
         """The best passages for `question` of the pages that an engine finds; `engine` is an id, empty the default.
 
         Takes up to WEB_SEARCH_TIMEOUT_SECONDS and WEB_PAGES_TIMEOUT_SECONDS. Pages that cannot be read are in the
         result with their reasons, and what the engine says of them stands in. No passages means that nothing relevant
-        is there. `on_progress` is called in this thread.
+        is there. `on_progress` is called in this thread. `widened`: so many times wider than usual
+        (`RetrievalProfile.wider`).
         Errors: `WebSearchError`, which is `NoWebResults` when the engine found nothing, and `Cancelled`.
         """
-        run = _Run(user_id, question, self._search.engine(engine), on_progress, is_cancelled)
+        run = _Run(user_id, question, self._search.engine(engine), on_progress, is_cancelled, widened)
+        run.profile = PROFILE.wider(widened)
         self._pages.prepare()
         results = self._find(run)
         self._read(run, results)
@@ -138,6 +141,8 @@ class WebRetriever:
         found = rerank(run.question, found, self._find_reranker(run.user_id), run.steps)
         run.check()
         relevant = above_threshold(found, run.profile, run.steps)
+        if not relevant:
+            run.nearest = nearest(found)
         passages = choose(relevant, run.profile, run.steps, MOST_OF_ONE_PAGE)
         with run.steps.take("budget") as note:
             around = {chunk.id: chunk for chunk in run.chunks}
@@ -185,12 +190,14 @@ class _Run:
     engine: SearchEngine
     on_progress: OnProgress
     is_cancelled: IsCancelled
+    widened: int = 0
     steps: Steps = field(default_factory=Steps)
     profile: RetrievalProfile = PROFILE
     searched_at: datetime | None = None
     pages: list[ReadPage] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
     terms: tuple[str, ...] = ()
+    nearest: tuple[Passage, ...] = ()
     has_dense: bool = False
     _page_of: dict[UUID, ReadPage] = field(default_factory=dict)  # by their chunks' document
 
@@ -238,6 +245,8 @@ class _Run:
             tuple(passages),
             tuple(self.pages),
             trace,
+            tuple(self.passage(each, "") for each in self.nearest),
+            self.widened,
         )
 
 

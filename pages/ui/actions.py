@@ -161,7 +161,7 @@ def _act(message: Message, user_id: UUID, key: str) -> None:
                 conversations.rate(user_id, message.id, Rating(value))
         case {"action": "test"}:
             with errors_flashed():
-                _remember_test(message, user_id)
+                remember_test(message, user_id)
                 return
             st.rerun()  # the chat with the error, not the testing page
 
@@ -174,7 +174,7 @@ def answer_again(user_id: UUID, old: Message, model: str, in_own_words: bool = F
     """Regenerate, unless another tab already did. For callbacks."""
     with errors_flashed():
         if message := services().conversations.regenerate(user_id, old.id, old.run_id):
-            start_answer(user_id, message, model, in_own_words)
+            start_answer(user_id, message, model, in_own_words, old.widened)
     st.rerun()  # the whole page, not the answer's fragment alone
 
 
@@ -186,7 +186,7 @@ def go_on(user_id: UUID, begun: Message) -> None:
     st.rerun()
 
 
-def _remember_test(message: Message, user_id: UUID) -> None:
+def remember_test(message: Message, user_id: UUID) -> None:
     """The testing page then shows what this answer was given from. Errors: `NotFound`."""
     for knowledge_base_id in message.scope.knowledge_base_ids[:1]:
         services().knowledge_bases.get(user_id, knowledge_base_id)

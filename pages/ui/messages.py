@@ -20,7 +20,8 @@ from pages.ui.chat_sidebar import connect_help, mode_names
 from pages.ui.citations import safe_markdown
 from pages.ui.feedback import live_fragment, show_error
 from pages.ui.i18n import _, error_text, ngettext, number
-from pages.ui.passages import draw_citations, draw_passages, open_passage
+from pages.ui.next_steps import draw_next_steps
+from pages.ui.passages import draw_citations, draw_passages, draw_widened, open_passage
 from pages.ui.running import draw_running
 from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
 from pages.ui.web_results import draw_web_results, open_web_passage
@@ -32,17 +33,20 @@ def draw_messages(messages: Sequence[Message], user_id: UUID, has_last: bool = T
     """Draw messages. A running answer follows its stream. `has_last`: the latest answer is the conversation's last."""
     answers = [message for message in messages if has_last and message.role is Role.ASSISTANT]
     is_running = any(message.state is MessageState.STREAMING for message in messages)
+    asked_in: Mode | None = None  # the mode of the question before
     for message in messages:
         is_last = bool(answers) and message is answers[-1]
         with st.container(key=f"message-{message.id}"):
             if message.role is Role.NOTICE:
                 draw_notice(message.mode, message.content)
             elif message.role is Role.USER:
+                asked_in = message.mode
                 _draw_question(message, user_id, not is_running)
             elif message.state is MessageState.STREAMING:
                 draw_running(message, user_id)
             else:
-                _draw_finished(message, user_id, is_last)
+                is_aside = message.mode is Mode.LLM and asked_in not in (None, Mode.LLM)
+                _draw_finished(message, user_id, is_last, is_aside)
 
 
 def draw_notice(mode: Mode, knowledge_base: str) -> None:
@@ -72,14 +76,19 @@ def _draw_question(message: Message, user_id: UUID, may_change: bool) -> None:
     draw()
 
 
-def _draw_finished(message: Message, user_id: UUID, is_last: bool) -> None:
-    """Draw an answer as a fragment, so that opening a part of it redraws nothing else."""
+def _draw_finished(message: Message, user_id: UUID, is_last: bool, is_aside: bool) -> None:
+    """Draw an answer as a fragment, so that opening a part of it redraws nothing else.
+
+    `is_aside`: the model alone answered a question that was meant for documents or the web.
+    """
     # Only the latest answer's citations and passages have the plain keys; keys are unique in a page.
     suffix = "" if is_last else f"-{message.id}"
 
     @live_fragment()
     def draw() -> None:
         with st.chat_message("assistant"):
+            if is_aside:
+                st.caption(_("Answered by the language model alone, without documents or the web."))
             rank = _draw_answer(message, user_id, suffix)
             _draw_ending(message)
         if rank := draw_actions(message, user_id, is_last) or rank:
@@ -93,6 +102,7 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
     sources = message.sources
     with st.container(key=f"steps-{message.id}"):
         _draw_steps(message, user_id, suffix)
+    draw_widened(message.widened)
     if message.content:
         is_quoted = message.mode in (Mode.KNOWLEDGE, Mode.WEB) and not message.model and message.content.startswith(">")
         if is_quoted and message.state is MessageState.DONE:
@@ -108,11 +118,17 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
         return 0
     if message.mode is Mode.WEB:
         if not sources.passages and message.state is MessageState.DONE:
-            draw_web_results(_web_of(message, user_id), suffix)
+            web = _web_of(message, user_id)
+            draw_web_results(web, suffix)
+            if not suffix:
+                draw_next_steps(message, user_id, web.trace)
         return draw_citations(cited(message.content, sources), suffix)
     if not sources.passages:
         if message.state is MessageState.DONE:
-            draw_passages(_retrieval_of(message, user_id), suffix, are_files_told=bool(message.content))
+            retrieval = _retrieval_of(message, user_id)
+            draw_passages(retrieval, suffix, are_files_told=bool(message.content))
+            if not (suffix or retrieval.files or retrieval.unread):
+                draw_next_steps(message, user_id, retrieval.trace)
         return 0
     if message.mode is Mode.TEST and not suffix:
         draw_passages(_retrieval_of(message, user_id), suffix)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import streamlit as st
 
-from kb.errors import N_, fill, from_code
+from kb.errors import from_code
 from kb.extracts import Sentence, split_sentences
 from kb.extracts import escape_markdown as escape
 from kb.messages import Source
@@ -20,18 +21,16 @@ from kb.models import (
     Place,
     Retrieval,
     RouteHit,
-    Step,
-    Trace,
     Unread,
     User,
     VersionState,
 )
-from kb.retrieval.corpora import ATTACHED
 from pages.ui.feedback import dialog, errors_shown
 from pages.ui.i18n import _, error_text, join_sentences, ngettext, number, place_label
 from pages.ui.notes import note_text
 from pages.ui.resources import current_user, services
 from pages.ui.spots import draw_spot
+from pages.ui.trace import draw_reasons, draw_trace
 
 _LABEL_CHARACTERS = 40
 _PAGE_CHUNKS = 20
@@ -41,50 +40,48 @@ _ROWS = re.compile(r"(?>^(?!(?:<mark>)?(?:[-*+•·▪◦‣–]|\(?\w{1,3}[.)])
 _PADDED_CELLS = 50  # a short row gets as many at most, since one long row could ask for millions
 _FOLDED_CHARACTERS = 600  # above a match; less than the box shows
 
-STEP_NAMES = {
-    "documents": N_("Documents that are ready"),
-    "search": N_("Search the web"),
-    "read_pages": N_("Read the pages"),
-    "chunks": N_("Cut them into chunks"),
-    "meant": N_("Find the files that are meant"),
-    "files": N_("List the files"),
-    "beginnings": N_("Read files from their beginning"),
-    "analyze": N_("Analyse the question"),
-    "embed": N_("Embed the question"),
-    "dense": N_("Dense route (HNSW)"),
-    "dense_exact": N_("Dense route (exact)"),
-    "lexical": N_("Lexical route (BM25)"),
-    "live": N_("Keep live versions"),
-    "gate": N_("Weigh the routes"),
-    "fuse": N_("Fuse the scores"),
-    "rerank": N_("Rerank"),
-    "threshold": N_("Threshold"),
-    "left_out": N_("Knowledge base left out"),
-    "merge": N_("Merge the knowledge bases"),
-    "distinct": N_("Merge identical texts"),
-    "spread": N_("A few of each page"),
-    "top_k": N_("Top k"),
-    "partly_read": N_("Files read only in part"),
-    "neighbours": N_("Neighbouring chunks"),
-    "budget": N_("Context budget"),
-}
-
 
 def place(document_name: str, page: int, heading: str = "") -> str:
     """A passage's document and page, as a label."""
     return " · ".join(filter(None, [document_name, place_label(document_name, page, heading)]))
 
 
-def draw_nothing_found(retrieval: Retrieval) -> None:
-    """Say why there are no passages: nothing to search, or nothing relevant."""
+def draw_nothing_found(retrieval: Retrieval, key_suffix: str = "") -> None:
+    """Say why there are no passages: nothing to search, or nothing relevant, with what came closest."""
     if retrieval.trace.documents:
         st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
-        for step in retrieval.trace.steps:
-            if step.note and step.name in ("analyze", "partly_read"):
-                st.caption(escape(_note(step)))
+        draw_reasons(retrieval.trace)
+        with nearest_shown(len(retrieval.nearest), key_suffix) as is_open:
+            for passage in retrieval.nearest if is_open else ():
+                with st.container(border=True, key=f"nearest-{passage.rank}{key_suffix}"):
+                    draw_passage(passage, retrieval.trace.terms)
         return
     st.info(_("No document of this knowledge base is ready yet."), icon=":material/hourglass_empty:")
     st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")
+
+
+@contextmanager
+def nearest_shown(count: int, key_suffix: str = "") -> Iterator[bool]:
+    """The place of the best candidates below the threshold, and whether it is open. The latest answer's is."""
+    if not count:
+        yield False
+        return
+    label = ngettext(
+        "{count} closest candidate, below the threshold", "{count} closest candidates, below the threshold", count
+    )
+    is_latest = not key_suffix
+    with st.expander(
+        label, icon=":material/rule:", expanded=is_latest, key=f"nearest{key_suffix}", on_change="rerun"
+    ) as body:
+        yield bool(body.open)
+
+
+def draw_widened(times: int) -> None:
+    """Say that a search was made wider."""
+    if times == 1:
+        st.caption(_("Searched wider: with half the threshold, and with more candidates."))
+    elif times:
+        st.caption(_("Searched wider: without a threshold, and with more candidates."))
 
 
 def draw_passages(retrieval: Retrieval, key_suffix: str = "", are_files_told: bool = False) -> None:
@@ -92,7 +89,7 @@ def draw_passages(retrieval: Retrieval, key_suffix: str = "", are_files_told: bo
     for file in retrieval.unread:
         draw_unread(file)
     if not retrieval.passages and not retrieval.files and not retrieval.unread:
-        draw_nothing_found(retrieval)
+        draw_nothing_found(retrieval, key_suffix)
     if retrieval.files and not are_files_told:
         draw_files(retrieval.files, f"files{key_suffix}")
     for beginning in retrieval.beginnings:
@@ -285,67 +282,6 @@ def open_passage(retrieval: Retrieval, rank: int) -> None:
                     st.text(passage.context)
 
     drawer()
-
-
-def draw_trace(trace: Trace, key: str) -> None:
-    """Draw what each step left and how long it took, once it is opened."""
-    label = _("Search steps · {milliseconds} ms").format(milliseconds=number(trace.milliseconds))
-    with st.expander(label, icon=":material/timeline:", key=key, on_change="rerun") as body:
-        if body.open:
-            _draw_steps(trace)
-
-
-def _draw_steps(trace: Trace) -> None:
-    rows = "".join(
-        f"<tr><td>{html.escape(_step_name(step))}</td>"
-        f"<td class='zw-number'>{number(step.milliseconds, 1)} ms</td>"
-        f"<td class='zw-number'>{html.escape(_left(step))}</td></tr>"
-        for step in trace.steps
-    )
-    st.html(f"<table class='zw-trace'>{rows}</table>")
-    profile = trace.profile
-    st.caption(
-        _(
-            "Settings: dense weight {dense}, lexical weight {lexical} · candidates per route: {candidates} · "
-            "ef: {ef} · threshold: {threshold} · top k: {top_k} · neighbours: {neighbours} · "
-            "context: {context} tokens"
-        ).format(
-            dense=_weight(profile.dense_weight),
-            lexical=_weight(profile.lexical_weight),
-            candidates=profile.candidates,
-            ef=profile.ef,
-            threshold=number(profile.threshold, 2),
-            top_k=profile.top_k,
-            neighbours=profile.neighbours,
-            context=number(profile.context_tokens),
-        )
-    )
-
-
-def _step_name(step: Step) -> str:
-    """Below that of its knowledge base, if several were asked."""
-    home = _(ATTACHED) if step.knowledge_base == ATTACHED else step.knowledge_base
-    return " · ".join(filter(None, [home, _(STEP_NAMES.get(step.name, step.name))]))
-
-
-def _weight(weight: float | None) -> str:
-    """“–” if nothing was searched for, so that the model was not asked for what suits it."""
-    return "–" if weight is None else number(weight, 2)
-
-
-def _left(step: Step) -> str:
-    if step.note:
-        return _note(step)
-    match step.name:
-        case "meant" | "files":
-            return ngettext("{count} file", "{count} files", step.remaining)
-        case "beginnings":
-            return ngettext("{count} chunk", "{count} chunks", step.remaining)
-    return ngettext("{count} left", "{count} left", step.remaining)
-
-
-def _note(step: Step) -> str:
-    return fill(_(step.note), step.note_values)
 
 
 def scores_line(passage: Passage) -> str:

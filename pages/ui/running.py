@@ -33,15 +33,17 @@ STUCK_SECONDS = 5  # a model that has begun to write, and writes no more
 HELP_SECONDS = 20
 
 
-def start_answer(user_id: UUID, message: Message, model: str, in_own_words: bool = False) -> None:
+def start_answer(user_id: UUID, message: Message, model: str, in_own_words: bool = False, widened: int = 0) -> None:
     """Start writing `message` in the background with the model of this id.
 
-    A follow-up is searched for as it is meant, unless `in_own_words`. If the start fails, the message
-    shows why and can be retried.
+    A follow-up is searched for as it is meant, unless `in_own_words`. `widened` is how often the search is made wider.
+    If the start fails, the message shows why and can be retried.
     """
     try:
         engine = chosen_engine() if message.mode is Mode.WEB else ""
-        resources.answers().start(user_id, message.id, model, engine, in_own_words, page_language=language())
+        resources.answers().start(
+            user_id, message.id, model, engine, in_own_words, page_language=language(), widened=widened
+        )
     except KbError as error:
         kept = [part for part in message.parts if not isinstance(part, ErrorPart)]
         parts: list[Part] = [*kept, ErrorPart(error.code, error.values)]

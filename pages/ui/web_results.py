@@ -12,13 +12,19 @@ from kb.extracts import escape_markdown as escape
 from kb.web_search.passages import ReadPage, WebPassage, WebProgress, WebRetrieval, WebStage
 from pages.ui.feedback import dialog
 from pages.ui.i18n import _, error_text, language, moment, ngettext, number
-from pages.ui.passages import draw_trace, marked, scores_line
+from pages.ui.passages import marked, nearest_shown, scores_line
+from pages.ui.trace import draw_reasons, draw_trace
 
 
 def draw_web_results(retrieval: WebRetrieval, key_suffix: str = "") -> None:
     """Draw all passages, the best first, then the pages and the trace."""
     if not retrieval.passages:
         st.info(_("Nothing relevant to this question was found on these web pages."), icon=":material/search_off:")
+        draw_reasons(retrieval.trace)
+        with nearest_shown(len(retrieval.nearest), key_suffix) as is_open:
+            for each in retrieval.nearest if is_open else ():
+                with st.container(border=True, key=f"nearest-{each.rank}{key_suffix}"):
+                    draw_web_passage(each, retrieval.trace.terms)
     for each in retrieval.passages:
         with st.container(border=True, key=f"passage-{each.rank}{key_suffix}"):
             draw_web_passage(each, retrieval.trace.terms)

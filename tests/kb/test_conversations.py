@@ -14,7 +14,7 @@ from kb import message_store as store
 from kb.conversations import UNDO_SECONDS, Conversations
 from kb.database.tables import message_parts
 from kb.errors import AnswerRunning, InvalidName, ModelTimeout, NotFound
-from kb.messages import Message, Rating, TextPart
+from kb.messages import Message, Rating, SourcesPart, TextPart
 from kb.models import NOWHERE, Conversation, MessageState, Mode, Retrieval, RetrievalProfile, Role, Scope, Trace
 from tests.conftest import Clock, Library
 from tests.messages import said
@@ -111,6 +111,19 @@ def test_answer_is_written_again_beside_the_old_one(conversations: Conversations
     assert conversations.asked(library.user, new.id).question.id == question.id
     conversations.show(library.user, old.id)
     assert conversations.messages(library.user, conversation.id)[1].content == "Answer to Q"
+
+
+def test_answer_without_text_gets_another_one_beside_it_in_another_mode(
+    conversations: Conversations, library: Library
+) -> None:
+    conversation = start(conversations, library)
+    old = conversations.ask(library.user, conversation.id, "Q")
+    conversations.finish(library.user, old.id, MessageState.DONE, [SourcesPart()])
+    new = conversations.regenerate(library.user, old.id, old.run_id, is_beside=True, mode=Mode.LLM)
+    assert new
+    assert (new.mode, new.parent_id) == (Mode.LLM, old.parent_id)
+    assert conversations.messages(library.user, conversation.id)[1].siblings == (old.id, new.id)
+    assert conversations.get(library.user, conversation.id).mode is conversation.mode is Mode.KNOWLEDGE
 
 
 def texts(conversations: Conversations, library: Library, conversation: Conversation) -> list[str]:

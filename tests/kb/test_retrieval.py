@@ -15,15 +15,16 @@ import sqlalchemy as sa
 from kb.database.tables import versions
 from kb.embedding.model import normalised
 from kb.errors import EmbeddingMismatch, MilvusUnavailable, NotFound, UnknownEmbeddingModel
-from kb.formats import to_json
+from kb.formats import from_record, to_json, to_record
 from kb.library import mark_sent
+from kb.messages import SourcesPart
 from kb.models import Chunk, KnowledgeBase, RetrievalProfile, Scope, Step
 from kb.notes import Note, NoteKind, Notes
 from kb.retrieval import NO_LETTERS, PARTLY_READ, PARTLY_READ_AND_MORE, Retriever
 from kb.retrieval.langchain import KnowledgeBaseRetriever
 from kb.retrieval.reference import References
 from kb.retrieval.search import NO_BM25, UNKNOWN_LANGUAGE, WEIGHT_ZERO
-from kb.retrieval.selection import LEXICAL_LOWERED, WEIGHTS
+from kb.retrieval.selection import LEXICAL_LOWERED, NEAREST, NONE_REACHED, WEIGHTS
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings, open_core
@@ -170,6 +171,35 @@ def test_files_read_only_in_part_are_named_where_nothing_is_found(core: Core, wo
 @pytest.mark.parametrize("question", ["怎么样？", "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ", "𐎠𐎡𐎢", "哥德巴赫猜想", "E9999"])
 def test_question_that_nothing_answers_finds_nothing(core: Core, fruit: KnowledgeBase, question: str) -> None:
     assert names(core, fruit, question) == []
+
+
+def test_best_candidates_are_kept_where_none_reaches_the_threshold(core: Core, fruit: KnowledgeBase) -> None:
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "Zeppelin?")
+    assert found.passages == ()
+    assert 1 <= len(found.nearest) <= NEAREST
+    assert [each.rank for each in found.nearest] == list(range(1, len(found.nearest) + 1))
+    relevances = [each.relevance for each in found.nearest]
+    assert relevances == sorted(relevances, reverse=True)
+    assert relevances[0] < RetrievalProfile().threshold
+    told = step(found.trace.steps, "threshold")
+    assert (told.note, told.note_values["threshold"]) == (NONE_REACHED, "0.50")
+    kept = from_record(to_record(found))
+    assert [each.chunk.text for each in kept.nearest] == [each.chunk.text for each in found.nearest]
+    assert {each.chunk.terms for each in kept.nearest} == {""}
+    found = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "Where does an apple grow?")
+    assert (found.nearest, found.widened) == ((), 0)
+
+
+def test_wider_search_ends_without_a_threshold(core: Core, fruit: KnowledgeBase) -> None:
+    profile = RetrievalProfile(candidates=200, ef=100, threshold=0.6, top_k=4)
+    assert profile.wider(0) is profile
+    assert profile.wider(1) == RetrievalProfile(candidates=500, ef=500, threshold=0.3, top_k=8)
+    assert profile.wider(2).threshold == 0
+    retrieve = core.services.retriever.retrieve
+    assert retrieve(core.user, Scope((fruit.id,)), "Zeppelin?", widened=1).trace.profile.threshold == 0.25
+    found = retrieve(core.user, Scope((fruit.id,)), "Zeppelin?", widened=2)
+    assert found.passages
+    assert found.widened == SourcesPart.of(found).widened == 2
 
 
 def test_repeated_question_finds_the_same(core: Core, fruit: KnowledgeBase) -> None:

@@ -326,6 +326,58 @@ def test_nothing_found_shows_the_trace(installation: Installation, visit: Visit)
     assert "Fuse the scores" in visitor.text()
 
 
+def test_nothing_found_shows_the_best_candidates(installation: Installation, visit: Visit) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.ask("Zeppelin?")
+    assert "1 closest candidate, below the threshold" in visitor.text()
+    assert "tea.md" in visitor.text("nearest-1")
+    assert "Relevance</b> " in visitor.text("nearest-1")
+    assert "Threshold: the best candidate has a relevance of" in visitor.text()
+
+
+def test_wider_search_answers_beside_the_empty_answer(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.ask("Zeppelin?")
+    visitor.click("search_wider")
+    visitor.wait_for_answer()
+    assert "Searched wider: with half the threshold" in visitor.text()
+    visitor.click("search_wider")
+    visitor.wait_for_answer()
+    shown = visitor.text()
+    assert "Searched wider: without a threshold" in shown
+    assert "According to the passages" in shown
+    assert "1 passage with its scores" in shown
+    assert visitor.actions[-1]["branch"]["count"] == 3
+    assert not visitor.has("search_wider")
+    visitor.act(1, action="show", id=visitor.actions[1]["branch"]["before"])
+    assert "Searched wider: with half the threshold" in visitor.text()
+
+
+def test_model_alone_answers_one_question(installation: Installation, visit: Visit, models: ModelServer) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.ask("Zeppelin?")
+    visitor.click("ask_without")
+    visitor.wait_for_answer()
+    assert "You asked: Zeppelin?" in visitor.text()
+    assert "Answered by the language model alone" in visitor.text()
+    assert visitor.app.radio(key="mode").value is Mode.KNOWLEDGE
+    visitor.ask(QUESTION)
+    assert "1 passage with its scores" in visitor.text()
+
+
+def test_nothing_found_opens_in_testing(installation: Installation, visit: Visit) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.ask("Zeppelin?")
+    visitor.click("open_test")
+    assert visitor.app.text_input(key="test_question").value == "Zeppelin?"
+
+
 # --- testing mode ----------------------------------------------------------------------------------------------
 
 

@@ -124,6 +124,20 @@ def test_pages_without_an_answer_are_told(installation: Installation, engine: Se
     assert "1 web page read · 1 could not be read" in visitor.text()
 
 
+def test_wider_search_and_the_model_alone_are_offered(
+    installation: Installation, engine: SearchServer, visit: Visit
+) -> None:
+    visitor = visit()
+    ask(visitor, "Zeppelin?")
+    assert visitor.has("nearest-1")
+    visitor.click("search_wider")
+    visitor.wait_for_answer()
+    assert "Searched wider: with half the threshold" in visitor.text()
+    visitor.click("ask_without")
+    visitor.wait_for_answer()
+    assert "Answered by the language model alone" in visitor.text()
+
+
 def test_engines_that_are_set_up_can_be_chosen(installation: Installation, engine: SearchServer, visit: Visit) -> None:
     visitor = visit()
     visitor.choose("mode", Mode.WEB)
