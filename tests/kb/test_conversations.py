@@ -119,11 +119,11 @@ def test_answer_without_text_gets_another_one_beside_it_in_another_mode(
     conversation = start(conversations, library)
     old = conversations.ask(library.user, conversation.id, "Q")
     conversations.finish(library.user, old.id, MessageState.DONE, [SourcesPart()])
-    new = conversations.regenerate(library.user, old.id, old.run_id, is_beside=True, mode=Mode.LLM)
+    new = conversations.regenerate(library.user, old.id, old.run_id, is_beside=True, mode=Mode.WEB)
     assert new
-    assert (new.mode, new.parent_id) == (Mode.LLM, old.parent_id)
+    assert (new.mode, new.parent_id) == (Mode.WEB, old.parent_id)
     assert conversations.messages(library.user, conversation.id)[1].siblings == (old.id, new.id)
-    assert conversations.get(library.user, conversation.id).mode is conversation.mode is Mode.KNOWLEDGE
+    assert conversations.get(library.user, conversation.id).mode is conversation.mode is Mode.LLM
 
 
 def texts(conversations: Conversations, library: Library, conversation: Conversation) -> list[str]:
