@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -500,6 +502,11 @@ class Scope:
         """One knowledge base, or none."""
         return cls((knowledge_base_id,) if knowledge_base_id else ())
 
+    def among(self, knowledge_base_ids: Collection[UUID]) -> Scope:
+        """Without the knowledge bases that are not among these; with none left, without the documents, too."""
+        kept = tuple(each for each in self.knowledge_base_ids if each in knowledge_base_ids)
+        return Scope(kept, self.document_ids) if kept else Scope()
+
     @property
     def first_id(self) -> UUID | None:
         """The knowledge base that stands for the scope where only one can be shown."""
@@ -517,31 +524,44 @@ class Choices:
     """What a user chose last. Kept as JSON: unknown fields are ignored, missing or unreadable ones have defaults."""
 
     mode: Mode = Mode.KNOWLEDGE
-    knowledge_base_id: UUID | None = None
+    scope: Scope = NOWHERE
     search_engine: str = ""  # its id; empty: the default
 
     def to_json(self) -> dict[str, object]:
+        first = self.scope.first_id
         return {
             "version": 1,
             "mode": self.mode.value,
-            "knowledge_base_id": str(self.knowledge_base_id) if self.knowledge_base_id else None,
+            "knowledge_base_id": str(first) if first else None,  # for releases that knew one only
+            "knowledge_base_ids": [str(each) for each in self.scope.knowledge_base_ids],
+            "document_ids": [str(each) for each in self.scope.document_ids],
             "search_engine": self.search_engine,
         }
 
     @classmethod
     def from_json(cls, stored: object) -> Choices:
         values = stored if isinstance(stored, dict) else {}
-        return cls.from_texts(values.get("mode"), values.get("knowledge_base_id"), values.get("search_engine"))
+        base_ids = values.get("knowledge_base_ids", [values.get("knowledge_base_id")])
+        return cls.from_texts(values.get("mode"), base_ids, values.get("document_ids"), values.get("search_engine"))
 
     @classmethod
-    def from_texts(cls, mode: object, knowledge_base_id: object, search_engine: object = "") -> Choices:
+    def from_texts(
+        cls, mode: object, knowledge_base_ids: object, document_ids: object = (), search_engine: object = ""
+    ) -> Choices:
         """From stored or typed texts, whatever they are."""
-        try:
-            base_id = UUID(str(knowledge_base_id))
-        except ValueError:
-            base_id = None
+        base_ids = _ids(knowledge_base_ids)
+        scope = Scope(base_ids, _ids(document_ids) if base_ids else ())
         engine = search_engine if isinstance(search_engine, str) else ""
-        return cls(known(mode, Mode.KNOWLEDGE), base_id, engine)
+        return cls(known(mode, Mode.KNOWLEDGE), scope, engine)
+
+
+def _ids(texts: object) -> tuple[UUID, ...]:
+    """Those of the texts that are ids, each once."""
+    found: dict[UUID, None] = {}
+    for text in texts if isinstance(texts, list | tuple) else ():
+        with suppress(ValueError):
+            found[UUID(str(text))] = None
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

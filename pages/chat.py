@@ -11,7 +11,7 @@ from kb.conversations import CONVERSATION
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
 from kb.messages import Message
-from kb.models import Conversation, KnowledgeBase, Mode, Role, User
+from kb.models import Conversation, KnowledgeBase, Mode, Role, Scope, User
 from kb.suggestions import suggest
 from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
 from pages.ui.composer import ask_or_keep, draw_composer, draw_refused
@@ -19,6 +19,7 @@ from pages.ui.feedback import TAIL, live_fragment, redraw, show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice
 from pages.ui.resources import current_user, services
+from pages.ui.scope import names_of, scope_label, show_lost
 from pages.ui.state import forget_id, query_id, settle_choices, state
 
 MORE_MESSAGES = 20
@@ -31,10 +32,12 @@ def main() -> None:
         user = current_user()
         conversation = open_conversation(user)
         knowledge_bases = services().knowledge_bases.list(user.id)
-        settle_choices(knowledge_bases)
+        lost = settle_choices(user, knowledge_bases)
         draw_sidebar(knowledge_bases)
         messages = draw_conversation(user, conversation)
         has_note = bool(conversation and draw_other_choice(conversation, knowledge_bases))
+        if lost and state().mode.uses_documents and not state().refused:
+            show_lost(lost, knowledge_bases)
     except KbError as error:
         if refused := state().refused:
             state().refused = replace(refused, reason=error)
@@ -69,7 +72,7 @@ def open_conversation(user: User) -> Conversation | None:
         return None
     if current.conversation_id != conversation.id:
         current.conversation_id, current.mode = conversation.id, conversation.mode
-        current.knowledge_base_id = conversation.scope.first_id or current.knowledge_base_id
+        current.chosen = conversation.scope if conversation.scope.knowledge_base_ids else current.chosen
         current.shown_messages, current.switched, current.refused = MORE_MESSAGES, False, None
     st.query_params["conversation"] = str(conversation.id)
     return conversation
@@ -129,25 +132,25 @@ def _show_more() -> None:
 
 
 def draw_other_choice(conversation: Conversation, knowledge_bases: list[KnowledgeBase]) -> bool:
-    """Note that the next question goes to another knowledge base than the last one, if so.
+    """Note that the next question goes to other knowledge bases than the last one, if so.
 
     Another page chose it, or the last one was deleted. The note is stored with the question.
     """
-    current, before = state(), conversation.scope.first_id
-    is_deleted = before is None and conversation.mode.uses_documents
-    if not current.mode.uses_documents or before == current.knowledge_base_id or not (before or is_deleted):
+    current, before = state(), conversation.scope
+    is_deleted = not before.knowledge_base_ids and conversation.mode.uses_documents
+    if not current.mode.uses_documents or not (before.knowledge_base_ids or is_deleted):
         return False
-    for base in knowledge_bases:
-        if base.id == current.knowledge_base_id:
-            draw_notice(current.mode, base.name)
-            return True
-    return False
+    if before == current.chosen:
+        return False
+    draw_notice(current.mode, names_of(current.chosen, knowledge_bases), len(current.chosen.document_ids))
+    return True
 
 
 def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
     """Say what can be done here, or what is missing; in the middle of the empty page."""
     current = state()
-    base = next((base for base in knowledge_bases if base.id == current.knowledge_base_id), None)
+    chosen = [base for base in knowledge_bases if base.id in current.chosen.knowledge_base_ids]
+    label = scope_label(current.chosen, knowledge_bases)
     with st.container(key="welcome", horizontal_alignment="center", vertical_alignment="center"):
         st.header(_("What would you like to know?"), anchor=False, text_alignment="center")
         if current.mode is Mode.LLM:
@@ -162,32 +165,33 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
                 _say(_("Ask the language model anything. Your documents are not used in this mode."))
         elif current.mode is Mode.WEB:
             _say(_("A search engine finds web pages, and the answer names the passages that it rests on."))
-        elif base is None:
+        elif not chosen:
             _say(_("Create a knowledge base, upload your files, then ask them here."))
             st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
-        elif base.ready_count == 0:
-            _say(_("“{name}” has no document that is ready yet.").format(name=escape(base.name)))
+        elif not any(base.ready_count for base in chosen):
+            _say(_("“{name}” has no document that is ready yet.").format(name=escape(label)))
             st.page_link(
                 "knowledge_bases.py",
                 label=_("Upload files"),
                 icon=":material/upload:",
-                query_params={"knowledge_base": str(base.id)},
+                query_params={"knowledge_base": str(chosen[0].id)},
             )
         elif current.mode is Mode.TEST:
             _say(
                 _(
                     "A question shows the passages that “{name}” finds, with every score and time. No model is called."
-                ).format(name=escape(base.name))
+                ).format(name=escape(label))
             )
         else:
             _say(
                 _("Ask “{name}”. Every answer names its passages; open them to see why they were found.").format(
-                    name=escape(base.name)
+                    name=escape(label)
                 )
             )
-            draw_suggestions(base)
+            if current.chosen == Scope.of(current.chosen.first_id):  # else they may be about other documents
+                draw_suggestions(chosen[0])
         if current.switched:
-            draw_notice(current.mode, base.name if base and current.mode.uses_documents else "")
+            draw_notice(current.mode, names_of(current.scope, knowledge_bases), len(current.scope.document_ids))
 
 
 def _say(text: str) -> None:

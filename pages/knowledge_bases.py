@@ -56,7 +56,7 @@ def draw_first_steps(user: User) -> None:
 def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBase:
     """The choice of the knowledge base to show, with what can be done to it."""
     bases = {base.id: base for base in knowledge_bases}
-    wanted = query_id("knowledge_base") or state().knowledge_base_id
+    wanted = query_id("knowledge_base") or state().chosen.first_id
     if wanted and wanted not in bases:
         show_error(NotFound(what=KNOWLEDGE_BASE))
         show_newest()
@@ -88,7 +88,7 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
                 on_click=_close_more,
             ):
                 _confirm_delete(user, base)
-    state().knowledge_base_id = base.id
+    state().show(base.id)
     st.query_params["knowledge_base"] = str(base.id)
     return base
 
@@ -106,7 +106,7 @@ def _remember_choice() -> None:
 
 def _show(knowledge_base_id: UUID) -> None:
     show_newest()
-    state().knowledge_base_id = knowledge_base_id
+    state().show(knowledge_base_id)
     st.query_params["knowledge_base"] = str(knowledge_base_id)
 
 
@@ -213,7 +213,8 @@ def _confirm_delete(user: User, base: KnowledgeBase) -> None:
 def _delete(user: User, base: KnowledgeBase) -> None:
     forget_id("knowledge_base")
     show_newest()
-    state().knowledge_base_id = None
+    others = [each for each in state().chosen.knowledge_base_ids if each != base.id]
+    state().chosen = state().chosen.among(others)
     with errors_flashed():
         services().knowledge_bases.delete(user.id, base.id)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import streamlit as st
 
-from kb.errors import KbError, NotFound
+from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
-from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, Scope, User
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _
-from pages.ui.passages import draw_passages
+from pages.ui.passages import draw_passages, draw_widened
 from pages.ui.resources import current_user, services
+from pages.ui.scope import draw_scope, show_lost
 from pages.ui.state import settle_choices, state
 
 CHOICE_KEY = "tested_knowledge_base"
@@ -37,38 +35,29 @@ def main() -> None:
         st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
         return
     draw_form(user, knowledge_bases)
-    draw_result()
+    draw_result(user)
 
 
 def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
-    names = {base.id: base.name for base in knowledge_bases}
-    is_gone = settle_choices(knowledge_bases)
-    if is_gone:
-        show_error(NotFound(what=KNOWLEDGE_BASE))
-    st.session_state[CHOICE_KEY] = state().knowledge_base_id
-    st.selectbox(
-        _("Knowledge base"),
-        list(names),
-        format_func=lambda key: names.get(key, "…"),
-        key=CHOICE_KEY,
-        on_change=_choose,
-    )
+    lost = settle_choices(user, knowledge_bases)
+    if lost:
+        show_lost(lost, knowledge_bases)
+    draw_scope(knowledge_bases, CHOICE_KEY, _choose)
     if (test := state().test) and QUESTION_KEY not in st.session_state:  # back from another page
         st.session_state[QUESTION_KEY] = test[1].question
     with st.form("test_form", border=False):
         st.text_input(_("Question"), key=QUESTION_KEY, placeholder=_("A question as your users would ask it"))
-        # The question was meant for the knowledge base that is gone, not for the one that replaces it.
-        if st.form_submit_button(_("Run the test"), key="run_test", type="primary") and not is_gone:
+        # The question was meant for what is gone, not for what replaces it.
+        if st.form_submit_button(_("Run the test"), key="run_test", type="primary") and not lost:
             run_test(user)
 
 
-def _choose() -> None:
-    if isinstance(chosen := st.session_state[CHOICE_KEY], UUID):  # else it is a former name, as the browser has it
-        state().knowledge_base_id = chosen
+def _choose(scope: Scope) -> None:
+    state().chosen = scope
 
 
-def run_test(user: User) -> None:
-    """Retrieve, and keep the result for later runs."""
+def run_test(user: User, widened: int = 0) -> None:
+    """Retrieve, and keep the result for later runs. `widened`: how often the search is made wider."""
     question = st.session_state[QUESTION_KEY].strip()
     state().test = None
     if not question:
@@ -76,20 +65,25 @@ def run_test(user: User) -> None:
         return
     try:
         with st.spinner(_("Searching…")):
-            chosen = st.session_state[CHOICE_KEY]
-            state().test = chosen, services().retriever.retrieve(user.id, Scope((chosen,)), question)
+            chosen = state().chosen
+            found = services().retriever.retrieve(user.id, chosen, question, widened=widened)
+            state().test = chosen, found
     except KbError as error:
         show_error(error)
 
 
-def draw_result() -> None:
+def draw_result(user: User) -> None:
     tested, retrieval = state().test or (None, None)
-    if retrieval is None or tested != state().knowledge_base_id:
+    if retrieval is None or tested != state().chosen:
         return
     if retrieval.question != st.session_state[QUESTION_KEY].strip():  # the field holds another question by now
         st.caption(_("Results for “{question}”").format(question=escape(retrieval.question)))
     with st.container(key="passages"):
+        draw_widened(retrieval.widened)
         draw_passages(retrieval)
+    if retrieval.nearest and st.button(_("Search wider"), key="search_wider", icon=":material/zoom_out_map:"):
+        run_test(user, retrieval.widened + 1)
+        st.rerun()
 
 
 main()

@@ -192,8 +192,8 @@ def remember_test(message: Message, user_id: UUID) -> None:
         services().knowledge_bases.get(user_id, knowledge_base_id)
     retrieval = services().conversations.message(user_id, message.id).retrieval
     if retrieval and message.scope.first_id:
-        state().knowledge_base_id = message.scope.first_id
-        state().test = message.scope.first_id, retrieval
+        state().chosen = message.scope
+        state().test = message.scope, retrieval
 
 
 # --- dialogs ---

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import streamlit as st
 
 from kb.errors import N_, ModelError
 from kb.extracts import escape_markdown as escape
 from kb.llm import ChatModel, KnownModels
-from kb.models import KnowledgeBase, Mode, User
+from kb.models import KnowledgeBase, Mode, Scope, User
 from kb.providers.connection import Purpose
 from pages.ui.feedback import SIDEBAR, errors_flashed, live_fragment, redraw, redraw_parts
 from pages.ui.i18n import _, error_text, language, translate
 from pages.ui.resources import current_user, services, warm_up
+from pages.ui.scope import draw_scope
 from pages.ui.state import keep_choices, state
 
 MODE_KEY = "mode"
@@ -57,7 +56,7 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
 def _draw_mode() -> None:
     names = mode_names()
     st.session_state[MODE_KEY] = state().mode
-    st.radio(_("Mode"), list(names), format_func=names.__getitem__, key=MODE_KEY, on_change=_switch)
+    st.radio(_("Mode"), list(names), format_func=names.__getitem__, key=MODE_KEY, on_change=_switch_mode)
 
 
 def _draw_knowledge_base(knowledge_bases: list[KnowledgeBase]) -> None:
@@ -65,15 +64,7 @@ def _draw_knowledge_base(knowledge_bases: list[KnowledgeBase]) -> None:
         st.caption(_("There is no knowledge base yet."))
         st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
         return
-    names = {base.id: base.name for base in knowledge_bases}
-    st.session_state[KNOWLEDGE_BASE_KEY] = state().knowledge_base_id
-    st.selectbox(
-        _("Knowledge base"),
-        list(names),
-        format_func=lambda key: names.get(key, "…"),
-        key=KNOWLEDGE_BASE_KEY,
-        on_change=_switch,
-    )
+    draw_scope(knowledge_bases, KNOWLEDGE_BASE_KEY, _choose_scope)
 
 
 def _draw_engine() -> None:
@@ -108,7 +99,7 @@ def chosen_engine() -> str:
 
 def _choose_engine(options: list[str]) -> None:
     chosen = st.session_state[ENGINE_KEY]
-    if chosen not in options:  # a label that has changed since, as for `_switch`
+    if chosen not in options:  # a label that has changed since, as for `_switch_mode`
         return
     state().choices += 1
     state().search_engine = chosen
@@ -117,17 +108,23 @@ def _choose_engine(options: list[str]) -> None:
     redraw_parts()
 
 
-def _switch() -> None:
-    """Another mode or knowledge base was chosen: leave a line in the chat."""
-    current = state()
-    before = current.mode, current.knowledge_base_id
-    mode, knowledge_base_id = st.session_state[MODE_KEY], st.session_state.get(KNOWLEDGE_BASE_KEY)
+def _switch_mode() -> None:
     # The browser names its choices by their labels. One that has changed since (another language or name) arrives as
     # text, and nobody has chosen it.
-    current.mode = mode if isinstance(mode, Mode) else current.mode
-    current.knowledge_base_id = knowledge_base_id if isinstance(knowledge_base_id, UUID) else current.knowledge_base_id
-    if (current.mode, current.knowledge_base_id) == before:
+    if isinstance(mode := st.session_state[MODE_KEY], Mode):
+        _switch(mode, state().chosen)
+
+
+def _choose_scope(scope: Scope) -> None:
+    _switch(state().mode, scope)
+
+
+def _switch(mode: Mode, chosen: Scope) -> None:
+    """Another mode, other knowledge bases or files were chosen: leave a line in the chat."""
+    current = state()
+    if (current.mode, current.chosen) == (mode, chosen):
         return
+    current.mode, current.chosen = mode, chosen
     current.choices += 1
     if current.conversation_id is None:
         current.switched = True
@@ -194,7 +191,7 @@ def _look_again() -> None:
 
 def _choose_model(options: list[str]) -> None:
     chosen = st.session_state[MODEL_KEY]
-    if chosen not in options:  # a label that has changed since, as for `_switch`
+    if chosen not in options:  # a label that has changed since, as for `_switch_mode`
         return
     state().choices += 1
     state().chat_model = chosen

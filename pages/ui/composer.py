@@ -28,6 +28,7 @@ from pages.ui.feedback import CHOICE, errors_flashed, flash, live_fragment, redr
 from pages.ui.i18n import _
 from pages.ui.resources import current_user, services
 from pages.ui.running import start_answer
+from pages.ui.scope import scope_label
 from pages.ui.state import Draft, Refused, state
 
 QUESTION_KEY = "question"
@@ -63,8 +64,9 @@ def draw_choice(knowledge_bases: list[KnowledgeBase]) -> None:
         current = state()
         chosen = [mode_names()[current.mode]]
         if current.mode.uses_documents:
-            chosen += [base.name for base in knowledge_bases if base.id == current.knowledge_base_id]
-        st.button(escape(" · ".join(chosen)), key="choice", type="tertiary", icon=":material/tune:", wrap=False)
+            chosen += [scope_label(current.chosen, knowledge_bases)]
+        label = " · ".join(filter(None, chosen))
+        st.button(escape(label), key="choice", type="tertiary", icon=":material/tune:", wrap=False)
         if current.running:
             st.button(
                 _("Stop"),
@@ -123,8 +125,8 @@ def draw_refused() -> None:
 def _may_try_again(refused: Refused) -> bool:
     """Whether a retry would go to the mode and knowledge base that the question was meant for."""
     current = state()
-    is_same_base = not current.mode.uses_documents or current.knowledge_base_id == refused.knowledge_base_id
-    return current.mode is refused.mode and is_same_base
+    is_same_scope = not current.mode.uses_documents or current.scope == refused.scope
+    return current.mode is refused.mode and is_same_scope
 
 
 # --- asking, in callbacks ---
@@ -168,9 +170,9 @@ def _submit(draft: Draft) -> None:
         ask(current_user(), draft)
     except KbError as error:
         # A question whose knowledge base was deleted must not go to another one.
-        base_id = None if isinstance(error, NotFound) else current.knowledge_base_id
+        scope = None if isinstance(error, NotFound) else current.scope
         without = error.values.get("name", "") if isinstance(error, UnsupportedFormat | UploadTooLarge) else ""
-        current.refused = Refused(draft, error, current.mode, base_id, without)
+        current.refused = Refused(draft, error, current.mode, scope, without)
         current.has_parts = False
     else:
         current.refused = None

@@ -38,7 +38,7 @@ def draw_messages(messages: Sequence[Message], user_id: UUID, has_last: bool = T
         is_last = bool(answers) and message is answers[-1]
         with st.container(key=f"message-{message.id}"):
             if message.role is Role.NOTICE:
-                draw_notice(message.mode, message.content)
+                draw_notice(message.mode, message.content, len(message.scope.document_ids))
             elif message.role is Role.USER:
                 asked_in = message.mode
                 _draw_question(message, user_id, not is_running)
@@ -49,14 +49,15 @@ def draw_messages(messages: Sequence[Message], user_id: UUID, has_last: bool = T
                 _draw_finished(message, user_id, is_last, is_aside)
 
 
-def draw_notice(mode: Mode, knowledge_base: str) -> None:
-    """Draw the note that a switch of mode or knowledge base leaves."""
-    if knowledge_base:
+def draw_notice(mode: Mode, knowledge_bases: str, files: int = 0) -> None:
+    """Draw the note that a switch leaves: the mode, the names of the knowledge bases, and to how many files of them."""
+    text = _("Now: {mode}").format(mode=mode_names()[mode])
+    if knowledge_bases:
         text = _("Now: {mode} · {knowledge_base}").format(
-            mode=mode_names()[mode], knowledge_base=escape(knowledge_base)
+            mode=mode_names()[mode], knowledge_base=escape(knowledge_bases)
         )
-    else:
-        text = _("Now: {mode}").format(mode=mode_names()[mode])
+    if files:
+        text += " · " + ngettext("{count} file", "{count} files", files)
     st.caption(f"— {text} —", text_alignment="center")
 
 

@@ -15,6 +15,7 @@ from kb.models import NOWHERE, Choices, KnowledgeBase, Mode, Retrieval, Scope, U
 from pages.ui import resources
 
 NO_MODEL = "none"  # in the address; every model's id has a slash
+SEPARATOR = "."  # of ids in the address: none that it would have to escape
 
 
 @dataclass(slots=True)
@@ -43,8 +44,19 @@ class Refused:
     draft: Draft
     reason: KbError
     mode: Mode
-    knowledge_base_id: UUID | None
+    scope: Scope | None  # None: it is gone
     without: str = ""  # the name of a file that it may be asked without
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """How many of the chosen knowledge bases and documents were deleted since."""
+
+    knowledge_bases: int = 0
+    documents: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.knowledge_bases or self.documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ class Deleted:
 class State:
     mode: Mode = Mode.KNOWLEDGE
     conversation_id: UUID | None = None
-    knowledge_base_id: UUID | None = None
+    chosen: Scope = NOWHERE  # the knowledge bases, and the documents of them where some are chosen
     search_engine: str = ""  # the id; empty: the default
     chat_model: str | None = None  # this tab's own choice; None: the user's last one
     remembered: Choices | None = None  # what SQL was told last; None: the tab has just been opened
@@ -83,12 +95,17 @@ class State:
     has_dialog: bool = False  # since the last run of the whole page
     has_parts: bool = False  # the last run of the whole page drew an open conversation to its end (`redraw_parts`)
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)  # by their runs
-    test: tuple[UUID, Retrieval] | None = None  # the tested knowledge base and what it found
+    test: tuple[Scope, Retrieval] | None = None  # what was tested, and what it found
 
     @property
     def scope(self) -> Scope:
         """Where the next question is looked up."""
-        return Scope.of(self.knowledge_base_id) if self.mode.uses_documents else NOWHERE
+        return self.chosen if self.mode.uses_documents else NOWHERE
+
+    def show(self, knowledge_base_id: UUID) -> None:
+        """Another page shows a knowledge base: the next question goes there, unless it goes there anyway."""
+        if knowledge_base_id not in self.chosen.knowledge_base_ids:
+            self.chosen = Scope.of(knowledge_base_id)
 
 
 def state() -> State:
@@ -106,7 +123,7 @@ def keep_choices() -> None:
         user = resources.current_user()
         _begin(user, resources.services().knowledge_bases.list(user.id))
     keep_in_address()
-    chosen = Choices(current.mode, current.knowledge_base_id, current.search_engine)
+    chosen = Choices(current.mode, current.chosen, current.search_engine)
     if chosen != current.remembered:
         resources.services().users.remember_choices(resources.current_user().id, chosen)
         current.remembered = chosen
@@ -116,12 +133,14 @@ def _begin(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
     """A new tab or F5: take over the choices in the address, else the user's last ones, as far as they still hold."""
     current, query = state(), st.query_params
     chosen = user.last_choices
-    if chosen.knowledge_base_id not in [base.id for base in knowledge_bases]:
-        chosen = replace(chosen, knowledge_base_id=None)
+    chosen = replace(chosen, scope=chosen.scope.among([base.id for base in knowledge_bases]))
     if "mode" in query or "knowledge_base" in query:
-        engine = query.get("engine", chosen.search_engine)
-        chosen = Choices.from_texts(query.get("mode", chosen.mode), query.get("knowledge_base"), engine)
-    current.mode, current.knowledge_base_id = chosen.mode, chosen.knowledge_base_id
+        chosen = Choices(
+            Choices.from_texts(query.get("mode", chosen.mode), ()).mode,
+            _scope(query.get("knowledge_base", ""), query.get("files", "")),
+            query.get("engine", chosen.search_engine),
+        )
+    current.mode, current.chosen = chosen.mode, chosen.scope
     current.search_engine = chosen.search_engine
     if model := query.get("model"):
         current.chat_model = "" if model == NO_MODEL else model
@@ -133,26 +152,40 @@ def keep_in_address() -> None:
 
     A knowledge base that somebody else wrote there (a link, the Back button) is a choice, too.
     """
-    current = state()
-    written = st.query_params.get("knowledge_base")
-    if current.address and written not in (None, current.address.get("knowledge_base")):
-        current.knowledge_base_id = query_id("knowledge_base") or current.knowledge_base_id
+    current, query = state(), st.query_params
+    written = query.get("knowledge_base", "")
+    is_of_others = bool(current.address and written) and written != current.address.get("knowledge_base")
+    # The page of the knowledge bases shows one of those that are chosen, and so does its address.
+    is_part = is_of_others and written in map(str, current.chosen.knowledge_base_ids)
+    if is_of_others and not is_part:
+        linked = _scope(written, query.get("files", ""))
+        current.chosen = linked if linked.knowledge_base_ids else current.chosen
     wanted = {"mode": current.mode.value}
-    if current.knowledge_base_id:
-        wanted["knowledge_base"] = str(current.knowledge_base_id)
+    for name, ids in (("knowledge_base", current.chosen.knowledge_base_ids), ("files", current.chosen.document_ids)):
+        if ids:
+            wanted[name] = SEPARATOR.join(map(str, ids))
+        else:
+            forget_id(name)
     if current.search_engine:
         wanted["engine"] = current.search_engine
     if current.chat_model is not None:
         wanted["model"] = current.chat_model or NO_MODEL
-    if any(st.query_params.get(name) != value for name, value in wanted.items()):
-        st.query_params.update(wanted)
-    current.address = wanted
+    current.address = dict(wanted)
+    if is_part:
+        wanted["knowledge_base"] = written
+    if any(query.get(name) != value for name, value in wanted.items()):
+        query.update(wanted)
+
+
+def _scope(knowledge_bases: str, files: str) -> Scope:
+    """The choice that an address names."""
+    return Choices.from_texts(None, knowledge_bases.split(SEPARATOR), files.split(SEPARATOR)).scope
 
 
 def query_id(name: str) -> UUID | None:
-    """The id in the address's query; None if there is none, or no id."""
+    """The id in the address's query, the first of several; None if there is none, or no id."""
     try:
-        return UUID(st.query_params.get(name, ""))
+        return UUID(st.query_params.get(name, "").partition(SEPARATOR)[0])
     except ValueError:
         return None
 
@@ -174,11 +207,21 @@ def preferred(knowledge_bases: list[KnowledgeBase]) -> UUID | None:
     return ranked[-1].id if ranked else None
 
 
-def settle_choices(knowledge_bases: list[KnowledgeBase]) -> bool:
-    """Where none is chosen, or the chosen one is gone, another one steps in. Whether it is gone."""
+def settle_choices(user: User, knowledge_bases: list[KnowledgeBase]) -> Lost:
+    """Take what was deleted since out of the choice. Where no knowledge base is left, another one steps in."""
     current = state()
-    chosen = current.knowledge_base_id
-    if is_missing := chosen not in [base.id for base in knowledge_bases]:
-        current.knowledge_base_id = preferred(knowledge_bases)
+    chosen = current.chosen
+    settled = chosen.among([base.id for base in knowledge_bases])
+    if settled.document_ids:
+        held = resources.services().documents.chosen(user.id, settled.knowledge_base_ids, settled.document_ids)
+        there = {document_id for each in held.values() for document_id in each}
+        settled = replace(settled, document_ids=tuple(each for each in settled.document_ids if each in there))
+    if not settled.knowledge_base_ids:
+        settled = Scope.of(preferred(knowledge_bases))
+    current.chosen = settled
     keep_in_address()
-    return is_missing and chosen is not None
+    there_ids = set(settled.knowledge_base_ids)
+    return Lost(
+        sum(each not in there_ids for each in chosen.knowledge_base_ids),
+        len(chosen.document_ids) - len(settled.document_ids),
+    )

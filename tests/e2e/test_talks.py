@@ -149,7 +149,9 @@ def test_draft_survives_reload_page_switch_and_new_tab(open_screen: OpenScreen, 
     expect(field(screen)).to_have_value("About that")
 
 
-def test_question_of_the_testing_page_survives_reload(open_screen: OpenScreen, desk: Desk) -> None:
+def test_question_of_the_testing_page_survives_reload_page_switch_and_new_tab(
+    open_screen: OpenScreen, desk: Desk
+) -> None:
     desk.create_knowledge_bases("Archive")
     screen = open_screen("/testing")
     question = screen.key("test_question").get_by_role("textbox")
@@ -159,3 +161,7 @@ def test_question_of_the_testing_page_survives_reload(open_screen: OpenScreen, d
     screen.go_to("History")
     screen.go_to("Retrieval testing")
     expect(question).to_have_value("What is in the archive?")
+    with screen.page.expect_popup() as popup:
+        screen.page.evaluate("window.open('/testing')")
+    other = Screen(popup.value, screen.url)
+    expect(other.key("test_question").get_by_role("textbox")).to_have_value("What is in the archive?")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from kb.database import Database
 from kb.database.tables import users
 from kb.errors import NotFound
-from kb.models import Choices, Mode
+from kb.models import Choices, Mode, Scope
 from kb.users import Users
 
 
@@ -18,7 +18,7 @@ def test_last_choices_are_kept(database: Database) -> None:
     people = Users(database)
     user = people.local()
     assert user.last_choices == Choices()
-    chosen = Choices(Mode.TEST, uuid4())
+    chosen = Choices(Mode.TEST, Scope((uuid4(), uuid4()), (uuid4(),)))
     people.remember_choices(user.id, chosen)
     assert people.local().last_choices == chosen
 

@@ -74,13 +74,13 @@ def test_conversations_address_goes_before_the_last_choices(installation: Instal
     kitchen = installation.filled("Kitchen")
     talk = installation.services.conversations.create(installation.user, "Tea", Mode.KNOWLEDGE, Scope.of(kitchen.id))
     garden = installation.filled("Garden")
-    installation.services.users.remember_choices(installation.user, Choices(Mode.TEST, garden.id))
+    installation.services.users.remember_choices(installation.user, Choices(Mode.TEST, Scope.of(garden.id)))
     assert shown(visit(conversation=str(talk.id))) == (Mode.KNOWLEDGE, kitchen.id)
 
 
 def test_new_tab_forgets_a_knowledge_base_that_is_gone(installation: Installation, visit: Visit) -> None:
     garden = installation.filled("Garden")
-    installation.services.users.remember_choices(installation.user, Choices(Mode.KNOWLEDGE, uuid4()))
+    installation.services.users.remember_choices(installation.user, Choices(Mode.KNOWLEDGE, Scope.of(uuid4())))
     visitor = visit()
     assert shown(visitor) == (Mode.KNOWLEDGE, garden.id)
     assert not visitor.errors
