@@ -65,13 +65,13 @@ def _one(request: Request, services: Services) -> Response:
 def _found(request: Request, services: Services) -> IO[bytes]:
     """The archive, to be read from its beginning."""
     query = request.query_params
-    choices = Choices.from_texts(query.get("mode"), query.get("knowledge_base"))
+    choices = Choices.from_texts(query.get("mode"), [query.get("knowledge_base")])
     mode: Mode | None = choices.mode if query.get("mode") else None
     write = partial(services.exports.write_all, search=query.get("search", ""), mode=mode)
     archive = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115 - closed by who sends it
     try:
         user_id = _user(request)
-        write(archive, user_id, _format(request), _wording(request), knowledge_base_id=choices.knowledge_base_id)
+        write(archive, user_id, _format(request), _wording(request), knowledge_base_id=choices.scope.first_id)
     except BaseException:
         archive.close()
         raise
