@@ -350,7 +350,7 @@ def test_wider_search_answers_beside_the_empty_answer(
     shown = visitor.text()
     assert "Searched wider: without a threshold" in shown
     assert "According to the passages" in shown
-    assert "1 passage with its scores" in shown
+    assert "1 passage found" in shown
     assert visitor.actions[-1]["branch"]["count"] == 3
     assert not visitor.has("search_wider")
     visitor.act(1, action="show", id=visitor.actions[1]["branch"]["before"])
@@ -367,7 +367,7 @@ def test_model_alone_answers_one_question(installation: Installation, visit: Vis
     assert "Answered by the language model alone" in visitor.text()
     assert visitor.app.radio(key="mode").value is Mode.KNOWLEDGE
     visitor.ask(QUESTION)
-    assert "1 passage with its scores" in visitor.text()
+    assert "1 passage found" in visitor.text()
 
 
 def test_nothing_found_opens_in_testing(installation: Installation, visit: Visit) -> None:
