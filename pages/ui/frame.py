@@ -102,7 +102,7 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
         "aria-label",
         {
             "Send message": N_("Send"),
-            "Upload files": N_("Attach files"),
+            "Upload {kind}": N_("Attach files"),
             "Remove {name}": N_("Remove {name}"),
         },
     ),
@@ -114,7 +114,7 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
             "File must be {limit} or smaller.": N_("The file must be {limit} or smaller."),
         },
     ),
-    ("[data-testid=stTooltipContent]", "", {"Upload or drag and drop files": N_("Attach files to this conversation")}),
+    ("[data-testid=stTooltipContent]", "", {"Upload or drag and drop {kind}": N_("Attach files to this conversation")}),
     (
         "[data-testid=stSelectbox] button, [data-testid=stTextInput] button, [data-testid=stNumberInput] button",
         "aria-label",

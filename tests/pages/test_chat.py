@@ -268,7 +268,7 @@ def test_names_of_files_are_the_answer_without_a_model(without_model: Installati
         assert "Nothing relevant" not in visitor.text()
 
 
-@pytest.mark.parametrize(("locale", "label"), [("en-US", "Thoughts"), ("zh-CN", "思考过程")])
+@pytest.mark.parametrize(("locale", "label"), [("en-US", "Thought for"), ("zh-CN", "思考了")])
 def test_reasoning_is_folded(locale: str, label: str, installation: Installation, visit: Visit) -> None:
     installation.set_up(LLM_MODEL="think")
     visitor = visit(locale)
@@ -549,7 +549,7 @@ def test_reasoning_is_folded_away_from_the_answer(installation: Installation, vi
     visitor = visit()
     ask_in_llm_mode(visitor)
     assert "The refund takes 14 days" in visitor.text()
-    assert "Thoughts" in visitor.text()
+    assert "Thought for" in visitor.text()
     assert "The user asks about refunds" not in visitor.text()
     assert "think>" not in visitor.text()
 

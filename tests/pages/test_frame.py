@@ -22,7 +22,7 @@ TEST_IDS = sorted({name for selector, *_rest in STREAMLIT_WORDS for name in re.f
 @cache
 def scripts() -> str:
     """Streamlit's front end, without the libraries of charts and diagrams."""
-    return "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS.glob("[A-Zi]*.js"))
+    return "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS.glob("[A-Ziu]*.js"))
 
 
 @pytest.mark.parametrize("text", WORDS)
