@@ -156,7 +156,8 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
     try:
         update = answers.read(user_id, run_id, arrived.position)
         arrived.take(update)
-        if not (arrived.text or arrived.reasoning or update.ended):
+        is_shown = live.polls > 1  # the question is painted with the first poll
+        if is_shown and not (arrived.text or arrived.reasoning or update.ended):
             update = answers.read(user_id, run_id, arrived.position, FIRST_WAIT_SECONDS)
             arrived.take(update)
     except RedisUnavailable:
