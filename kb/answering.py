@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,9 +22,10 @@ from kb.completions import ChatClient, Piece, TextPiece
 from kb.errors import ModelError, NoChatModel, NotFound
 from kb.extracts import extract_answer, extract_web_answer
 from kb.followups import Contextual, Standing, in_context, judge
+from kb.languages import Language
 from kb.library.access import KNOWLEDGE_BASE
 from kb.llm import ChatModel
-from kb.messages import Attached, Message
+from kb.messages import Attached, LeftOut, Message
 from kb.models import NOWHERE, Mode, Retrieval, RetrievalProfile, Scope
 from kb.web_search.following import IsCancelled, OnProgress, follow
 from kb.web_search.passages import WebProgress, WebRetrieval
@@ -130,91 +131,146 @@ async def answer(
     A chat and a question to a knowledge base wait for the conversation's files, and use them: their texts are searched,
     and their pictures shown to a model that takes images.
     """
-    page_language = question.page_language
-    language = prompts.language_in(question.text, question.history, page_language)
     asked_files = AskedFiles(question.scope)
-    if question.conversation_id and question.mode.uses_files and not question.begun:
-        async for each in wait_for_files(
-            files, question.user_id, question.conversation_id, question.scope, question.attached
-        ):
-            if isinstance(each, AskedFiles):
-                asked_files = each
-            else:
-                yield each
-        question = replace(question, scope=asked_files.scope)
+    async for each in _wait_for_files(files, question):
+        if isinstance(each, AskedFiles):
+            asked_files = each
+        else:
+            yield each
+    question = replace(question, scope=asked_files.scope)
     standing = _standing(question)
     if standing is Standing.FOLLOW_UP:
         yield FollowUpFound()
     context = await _in_context(chat, question, standing)
     if context.rewritten:
         yield QuestionRewritten(context.question_for_search)
-    asked = replace(question, text=context.question_for_search)
+    searched_for = context.question_for_search
     is_talk = context.standing is Standing.TALK and await _model_if_any(question) is not None
-    images: list[str] = []
-    if question.mode is Mode.WEB and not is_talk:
-        yield SearchBegan()
-        found = WebRetrieval()
-        async for event in _searched(search_web, asked):
-            if isinstance(event, WebResultsFound):
-                found = event.retrieval
-            yield event
-        if not found.passages:
-            return
-        model = await asyncio.to_thread(question.find_model)
-        if model is None:
-            yield TextPiece(extract_web_answer(found, language))
-            return
-        messages = prompts.web_messages(question.text, question.history, found, _window(model), page_language)
+    if question.mode is Mode.TEST:
+        steps = _test(retrieve, question)
+    elif question.mode is Mode.WEB and not is_talk:
+        steps = _prepare_from_web(search_web, question, searched_for)
+    elif question.mode is Mode.KNOWLEDGE and not is_talk:
+        steps = _prepare_from_documents(retrieve, files, asked_files, question, searched_for)
     else:
-        retrieval = None
-        if not is_talk and (question.mode is not Mode.LLM or asked_files.has_texts or _begun_from(question)):
-            yield SearchBegan()
-            retrieval = await _retrieved(retrieve, asked)
-            if question.mode is not Mode.LLM or _is_found(retrieval):
-                yield PassagesFound(retrieval)
-        if question.mode is Mode.TEST:
-            return
-        is_given = retrieval is not None and _is_found(retrieval)
-        model = None
-        if question.mode is Mode.LLM or is_talk or is_given or asked_files.pictures:
-            model = await asyncio.to_thread(question.find_model)
-        if question.mode is Mode.LLM and model is None:
-            raise NoChatModel
-        images, left_out = await asyncio.to_thread(
-            show_pictures, files, question.user_id, asked_files, question.attached, model
-        )
-        if left_out:
-            yield FilesLeftOut(left_out)
-        if retrieval and is_given and model is None:
-            yield TextPiece(extract_answer(retrieval, language))
-        if model is None:
-            return
-        if retrieval and is_given:
-            messages = prompts.knowledge_messages(
-                question.text, question.history, retrieval, _window(model), page_language
-            )
-        elif question.mode is Mode.LLM or is_talk or images:
-            messages = prompts.chat_messages(question.text, question.history, _window(model), page_language)
-        else:
-            return
+        steps = _prepare_chat(retrieve, files, asked_files, question, "" if is_talk else searched_for)
+    prompt = None
+    async with aclosing(steps):
+        async for step in steps:
+            if isinstance(step, _Prompt):
+                prompt = step
+            else:
+                yield step
+    if prompt is None:
+        return
+    messages = prompt.messages
     if question.begun:
         messages += prompts.to_go_on(question.text, question.begun.text)
-    yield ModelChosen(model)
-    async for piece in chat.stream(model, messages, images):
+    yield ModelChosen(prompt.model)
+    async for piece in chat.stream(prompt.model, messages, prompt.images):
         yield piece
 
 
-def _is_found(retrieval: Retrieval) -> bool:
-    return bool(retrieval.passages or retrieval.files)
+# --- what the model is asked, by mode ----------------------------------------------------------------------------
 
 
-def _begun_from(question: Question) -> bool:
-    """Whether an answer that is written on was given from passages."""
-    return bool(question.begun and question.begun.retrieval)
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """What to ask the model. Without one, what was found is the whole answer."""
+
+    model: ChatModel
+    messages: list[prompts.ChatMessage]
+    images: Sequence[str] = ()
 
 
-def _window(model: ChatModel) -> int | None:
-    return model.settings.context_window
+_Steps = AsyncGenerator[Event | _Prompt]
+
+
+async def _test(retrieve: Retrieve, question: Question) -> _Steps:
+    yield SearchBegan()
+    yield PassagesFound(await _retrieved(retrieve, question))
+
+
+async def _prepare_from_web(search_web: SearchWeb, question: Question, searched_for: str) -> _Steps:
+    yield SearchBegan()
+    found = WebRetrieval()
+    async for event in _searched(search_web, replace(question, text=searched_for)):
+        if isinstance(event, WebResultsFound):
+            found = event.retrieval
+        yield event
+    if not found.passages:
+        return
+    model = await asyncio.to_thread(question.find_model)
+    if model is None:
+        yield TextPiece(extract_web_answer(found, _language(question)))
+        return
+    messages = prompts.web_messages(question.text, question.history, found, _window(model), question.page_language)
+    yield _Prompt(model, messages)
+
+
+async def _prepare_from_documents(
+    retrieve: Retrieve, files: ConversationFiles, asked_files: AskedFiles, question: Question, searched_for: str
+) -> _Steps:
+    """From a knowledge base and the conversation's files. Without passages, a model is asked about pictures only."""
+    yield SearchBegan()
+    retrieval = await _retrieved(retrieve, replace(question, text=searched_for))
+    yield PassagesFound(retrieval)
+    is_found = _is_found(retrieval)
+    model = await asyncio.to_thread(question.find_model) if is_found or asked_files.pictures else None
+    images, left_out = await _shown(files, asked_files, question, model)
+    if left_out:
+        yield FilesLeftOut(left_out)
+    if model and (is_found or images):
+        yield _Prompt(model, _messages(question, retrieval, model), images)
+    elif is_found:
+        yield TextPiece(extract_answer(retrieval, _language(question)))
+
+
+async def _prepare_chat(
+    retrieve: Retrieve, files: ConversationFiles, asked_files: AskedFiles, question: Question, searched_for: str
+) -> _Steps:
+    """The model alone, with what the conversation's files hold about the question. They are not searched for talk."""
+    retrieval = Retrieval()
+    if searched_for and (asked_files.has_texts or _begun_from(question)):
+        yield SearchBegan()
+        retrieval = await _retrieved(retrieve, replace(question, text=searched_for))
+        if _is_found(retrieval):
+            yield PassagesFound(retrieval)
+    model = await asyncio.to_thread(question.find_model)
+    if model is None:
+        raise NoChatModel
+    images, left_out = await _shown(files, asked_files, question, model)
+    if left_out:
+        yield FilesLeftOut(left_out)
+    yield _Prompt(model, _messages(question, retrieval, model), images)
+
+
+def _messages(question: Question, retrieval: Retrieval, model: ChatModel) -> list[prompts.ChatMessage]:
+    window, language = _window(model), question.page_language
+    if _is_found(retrieval):
+        return prompts.knowledge_messages(question.text, question.history, retrieval, window, language)
+    return prompts.chat_messages(question.text, question.history, window, language)
+
+
+# --- the files of the conversation -------------------------------------------------------------------------------
+
+
+async def _wait_for_files(files: ConversationFiles, question: Question) -> AsyncIterator[FilesAwaited | AskedFiles]:
+    """As `wait_for_files`, where the question uses files. An answer that is written on keeps what it had."""
+    if question.conversation_id and question.mode.uses_files and not question.begun:
+        async for each in wait_for_files(
+            files, question.user_id, question.conversation_id, question.scope, question.attached
+        ):
+            yield each
+
+
+async def _shown(
+    files: ConversationFiles, asked_files: AskedFiles, question: Question, model: ChatModel | None
+) -> tuple[list[str], tuple[LeftOut, ...]]:
+    return await asyncio.to_thread(show_pictures, files, question.user_id, asked_files, question.attached, model)
+
+
+# --- what the question means -------------------------------------------------------------------------------------
 
 
 def _standing(question: Question) -> Standing:
@@ -258,6 +314,9 @@ async def _model_if_any(question: Question) -> ChatModel | None:
         return None
 
 
+# --- what it is given from ---------------------------------------------------------------------------------------
+
+
 async def _searched(search_web: SearchWeb, question: Question) -> AsyncIterator[WebSearched | WebResultsFound]:
     """What the answer is given from on the web, as `_retrieved`, and how the search goes on until then."""
     if question.begun and question.begun.web:
@@ -281,3 +340,20 @@ async def _retrieved(retrieve: Retrieve, question: Question) -> Retrieval:
     return await asyncio.to_thread(
         retrieve, question.user_id, question.scope, question.text, question.profile, question.widened
     )
+
+
+def _is_found(retrieval: Retrieval) -> bool:
+    return bool(retrieval.passages or retrieval.files)
+
+
+def _begun_from(question: Question) -> bool:
+    """Whether an answer that is written on was given from passages."""
+    return bool(question.begun and question.begun.retrieval)
+
+
+def _window(model: ChatModel) -> int | None:
+    return model.settings.context_window
+
+
+def _language(question: Question) -> Language:
+    return prompts.language_in(question.text, question.history, question.page_language)
