@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.ui.feedback import show_defect
 from web.app import MIDDLEWARE, ROUTES, lifespan
 
 SCRIPT = Path(__file__).resolve().parent / "pages" / "app.py"
@@ -16,4 +17,4 @@ if str(SCRIPT.parent) not in sys.path:
     sys.path.append(str(SCRIPT.parent))
 
 # Streamlit looks for this very form of call, without running the file.
-app = st.App(SCRIPT, routes=ROUTES, middleware=MIDDLEWARE, lifespan=lifespan)
+app = st.App(SCRIPT, routes=ROUTES, middleware=MIDDLEWARE, lifespan=lifespan, on_script_error=show_defect)

@@ -31,6 +31,20 @@ def show_error(error: KbError) -> None:
     )
 
 
+def show_defect(error: Exception) -> bool:
+    """Streamlit's `on_script_error`: say in the page's language what it would say in English.
+
+    Streamlit has logged the error before.
+    """
+    if isinstance(error, KbError):
+        show_error(error)
+        return True
+    text = _("This page has an error")
+    remedy = _("Reload the page. If the error comes back, report it with the last lines of Zhiwen's log.")
+    st.error(f"**{text}**  \n{remedy}", icon=":material/bug_report:")
+    return True
+
+
 def missing_worker() -> str:
     """Why nothing is processed, and what to do."""
     embedded = next((service for service in local_services().states() if service.name == "worker"), None)

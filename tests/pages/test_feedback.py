@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
+from typing import Any
+
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.local_script_runner import LocalScriptRunner
+
+from tests.real_services import ROOT
 
 
 def page() -> None:
@@ -45,3 +51,44 @@ def test_error_goes_when_the_user_goes_on() -> None:
     app.button(key="go_on").click().run()
     run_by_itself(app)
     assert len(app.error) == 0
+
+
+def defective_page() -> None:
+    import streamlit as st
+
+    def fail() -> None:
+        raise ZeroDivisionError("secret")
+
+    st.button("Break", key="break", on_click=fail)
+    if st.session_state.get("is_broken"):
+        fail()
+    st.fragment(fail)()
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`AppTest` runs scripts with the launcher's handler, as the server does."""
+    handler = runpy.run_path(str(ROOT / "webui_st.py"))["app"]._on_script_error
+    start = LocalScriptRunner.__init__
+
+    def begin(self: LocalScriptRunner, *args: Any, **values: Any) -> None:
+        start(self, *args, **values)
+        self._on_script_error = handler
+
+    monkeypatch.setattr(LocalScriptRunner, "__init__", begin)
+
+
+@pytest.mark.usefixtures("launched")
+@pytest.mark.parametrize(("locale", "text"), [("en-US", "This page has an error"), ("zh-CN", "页面出错")])
+def test_defects_are_told_in_our_own_words(locale: str, text: str) -> None:
+    app = AppTest.from_function(defective_page)
+    app.context = {"locale": locale}
+    app.run()  # in a fragment
+    assert [error.value.split("**")[1] for error in app.error] == [text]
+    app.session_state["is_broken"] = True
+    app.run()  # in the script
+    assert [error.value.split("**")[1] for error in app.error] == [text]
+    app.button(key="break").click().run()  # in a callback
+    assert text in app.error[0].value
+    assert [*app.exception] == []
+    assert "secret" not in app.error[0].value
