@@ -58,6 +58,7 @@ KbError
 │   ├── ModelUnreachable
 │   ├── ModelStreamBroken
 │   ├── ModelStopped           it ended normally, but before the answer was complete
+│   │   └── AnswerEndless      it wrote on and on, and was ended by us
 │   └── ModelRefused           any other error response
 │       ├── VectorsMissing     the endpoint returned another number of vectors than it got texts
 │       ├── ModelContextExceeded  the question with its passages and history is too long for the model
@@ -496,6 +497,11 @@ class ModelStreamBroken(ModelError):
 class ModelStopped(ModelError):
     message = N_("{model} ended the answer early ({detail}).")
     remedy = N_("Ask it to continue, rephrase your question, try again, or choose another model.")
+
+
+class AnswerEndless(ModelStopped):
+    message = N_("{model} went on for more than two million characters, so its answer was ended.")
+    remedy = N_("Let it go on if you need more. If it repeats itself, rephrase your question or choose another model.")
 
 
 class ModelRefused(ModelError):

@@ -46,9 +46,13 @@ from kb.web_search.passages import WebProgress, WebRetrieval
 class GrowingText:
     """Text that arrives in pieces, and how much of it is in the stream."""
 
-    whole: str = ""
     sent: int = 0
     half: str = ""  # the first half of a character that a server cut in two
+    _pieces: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, text: str) -> GrowingText:
+        return cls(_pieces=[text])
 
     def add(self, piece: str) -> None:
         """Append a piece, without lone surrogates and NUL, which the stores refuse."""
@@ -56,7 +60,14 @@ class GrowingText:
         self.half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
         piece = piece.removesuffix(self.half) if self.half else piece
         clean = piece if piece.isascii() else piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        self.whole += clean.replace("\0", "")
+        self._pieces.append(clean.replace("\0", ""))
+
+    @property
+    def whole(self) -> str:
+        """Joined when it is looked at: to copy a long text for each of its pieces takes minutes."""
+        if len(self._pieces) > 1:
+            self._pieces[:] = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
 
     @property
     def unsent(self) -> str:
@@ -143,8 +154,8 @@ class Run:
                 # New objects, so that a batch on its way marks only the old ones as sent.
                 begun = self.question.begun.text if self.question.begun else ""
                 thought = self.text.whole.removeprefix(begun)
-                self.reasoning = GrowingText(self.reasoning.whole + thought)
-                self.text, self.restarts = GrowingText(begun), True
+                self.reasoning = GrowingText.of(self.reasoning.whole + thought)
+                self.text, self.restarts = GrowingText.of(begun), True
                 self.thought_ms = round(self.elapsed_ms - self.first_token_ms, 1)
 
     def _end_thought(self) -> None:

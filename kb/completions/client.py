@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 from kb.completions.images import with_images
@@ -13,7 +14,7 @@ from kb.completions.pieces import Piece, Reasoning, TextPiece, TextWasReasoning,
 from kb.completions.reading import DONE, Event, read_events
 from kb.completions.thoughts import Thoughts
 from kb.config import Settings
-from kb.errors import N_, ModelStopped, ModelStreamBroken, ModelTimeout
+from kb.errors import N_, AnswerEndless, ModelStopped, ModelStreamBroken, ModelTimeout
 from kb.llm import ChatModel
 from kb.prompts import ChatMessage
 from kb.providers import CONNECT_SECONDS, NO_KEY, translate_openai_error
@@ -36,6 +37,8 @@ _EARLY_ENDS = {
     "error": _GAVE_UP,
     "abort": _GAVE_UP,
 }
+# Of text and thoughts together. A model that repeats itself for ever would fill the memory.
+MOST_CHARACTERS = 2_000_000
 _RESPONSES_ONLY = "v1/responses"  # OpenAI names this path when a model does not take chat completions
 
 
@@ -59,20 +62,26 @@ class ChatClient:
     ) -> AsyncGenerator[Piece, None]:
         """The model's answer, piece by piece, under the settings of its provider. Errors: `ModelError`.
 
+        It ends after `MOST_CHARACTERS`.
+
         `images`: addresses (`data:`) of images that belong to the last message of the user.
         """
         await asyncio.to_thread(preload)  # an import on the event loop would hold up all other answers
-        thoughts, reason, has_text = Thoughts(), "", False
+        thoughts, reason, has_text, size = Thoughts(), "", False, 0
         usage: Usage | None = None
         try:
-            async for event in self._ask(model, messages, images):
-                if event.finish and not (event.finish == DONE and reason):
-                    reason = event.finish
-                usage = event.usage or usage  # some servers count in every event: the last one is right
-                pieces = [Reasoning(event.reasoning)] if event.reasoning else []
-                for piece in [*pieces, *thoughts.split(event.text)]:
-                    has_text = _has_text(piece, has_text)
-                    yield piece
+            async with aclosing(self._ask(model, messages, images)) as events:
+                async for event in events:
+                    if event.finish and not (event.finish == DONE and reason):
+                        reason = event.finish
+                    usage = event.usage or usage  # some servers count in every event: the last one is right
+                    pieces = [Reasoning(event.reasoning)] if event.reasoning else []
+                    for piece in [*pieces, *thoughts.split(event.text)]:
+                        has_text = _has_text(piece, has_text)
+                        yield piece
+                    size += len(event.text) + len(event.reasoning)
+                    if size > MOST_CHARACTERS:
+                        raise AnswerEndless(host=model.host, model=model.name)
         except Exception as error:
             translated = translate_openai_error(
                 error,
@@ -103,7 +112,7 @@ class ChatClient:
 
     async def _ask(
         self, model: ChatModel, messages: Sequence[ChatMessage], images: Sequence[str]
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         import openai
 
         prompted = with_system_prompt(messages, model.settings.system_prompt)

@@ -14,7 +14,7 @@ from kb.completions.pieces import Usage
 from kb.llm import ChatModel
 from kb.providers import error_of_reply, not_json, words_of
 
-WHOLE_REPLY_BYTES = 4_000_000  # the longest reply that is read if the server does not stream
+WHOLE_REPLY_BYTES = 4_000_000  # the longest reply that is read if the server does not stream, and the longest event
 DRAIN_SECONDS = 0.2
 DONE = "[DONE]"
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
@@ -70,12 +70,17 @@ async def read_events(chunks: AsyncIterator[bytes], model: ChatModel) -> AsyncIt
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """Lines that end in LF or CRLF. JSON may hold other line separators of Unicode, so `splitlines` does not do."""
+    """Lines that end in LF or CRLF, up to one that is longer than any real one.
+
+    JSON may hold other line separators of Unicode, so `splitlines` does not do.
+    """
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.decode("utf-8", "replace").rstrip("\r")
+        if len(rest) > WHOLE_REPLY_BYTES:
+            break
     if rest:
         yield rest.decode("utf-8", "replace").rstrip("\r")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kb.completions.pieces import Piece, Reasoning, TextPiece, TextWasReasoning
 
 _OPENINGS = ("<think>", "<thinking>", "<thought>", "<reasoning>")
+FENCE = "```"  # of code
 _CLOSINGS = tuple(tag.replace("<", "</") for tag in _OPENINGS)
 
 
@@ -23,7 +24,8 @@ class Thoughts:
         self._may_open = True
         self._may_close = True
         self._is_fresh = True  # nothing but white space was given since the start or since the last tag
-        self._line = ""  # the text since the last line break, to know code when it comes
+        # Of the text since the last line break, to know code when it comes: how it begins, and its backticks.
+        self._line_start, self._backticks = "", 0
         self._in_fence = False
 
     def split(self, text: str) -> list[Piece]:
@@ -71,7 +73,7 @@ class Thoughts:
         position, tag = found
         self._give(pieces, self._held[:position])
         self._held = self._held[position + len(tag) :]
-        if not self._is_thinking and (self._in_fence or self._line.count("`") % 2):
+        if not self._is_thinking and (self._in_fence or self._backticks % 2):
             self._give(pieces, tag)
             return True
         if not self._is_thinking:
@@ -89,10 +91,12 @@ class Thoughts:
             pieces.append(Reasoning(text))
             return
         for line in text.splitlines(keepends=True):
-            self._line += line
+            self._backticks += line.count("`")
+            if len(self._line_start) < len(FENCE):
+                self._line_start = (self._line_start + line).lstrip()[: len(FENCE)]
             if line.endswith("\n"):
-                self._in_fence ^= self._line.lstrip().startswith("```")
-                self._line = ""
+                self._in_fence ^= self._line_start == FENCE
+                self._line_start, self._backticks = "", 0
         pieces.append(TextPiece(text))
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import pairwise
 
 import pytest
 from pydantic import SecretStr
 
-from kb.completions import ChatClient, Piece, Reasoning, TextPiece, TextWasReasoning, Thoughts, Usage
+from kb.completions import ChatClient, Piece, Reasoning, TextPiece, TextWasReasoning, Thoughts, Usage, client, reading
 from kb.errors import (
+    AnswerEndless,
     ModelContextExceeded,
     ModelError,
     ModelKeyRefused,
@@ -25,8 +27,8 @@ from kb.errors import (
 from kb.llm import ChatModel
 from kb.providers.connection import ModelSettings
 from tests.conftest import MakeSettings
-from tests.fakes.model_scripts import ANSWER, REPLIES, STREAMS
-from tests.fakes.model_server import ModelServer
+from tests.fakes.model_scripts import ANSWER, REPLIES, STREAMS, event
+from tests.fakes.model_server import CHAT, ModelServer
 
 QUESTION = "What is it that you do?"
 KEY = "sk-secret-0123456789"
@@ -313,6 +315,36 @@ def test_tokens_are_counted_for_answers_that_end_early(asker: Asker) -> None:
     assert isinstance(reply.error, ModelStopped)
     assert reply.usage is not None
     assert asker.reply("no-finish").usage is None
+
+
+@pytest.mark.parametrize("name", ["content", "reasoning_content"])
+def test_endless_answer_is_ended(asker: Asker, server: ModelServer, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(client, "MOST_CHARACTERS", 1000)
+    server.streams["endless"] = [event({name: "on and on. "})] * 400
+    with server.held(CHAT):  # halfway; so only a client that leaves ends the request
+        reply = asker.reply("endless")
+        assert server.requests[-1].ended.wait(10)
+    assert isinstance(reply.error, AnswerEndless)
+    assert 1000 < len(reply.text + reply.reasoning) < 1100
+    assert server.requests[-1].disconnected
+
+
+def test_endless_line_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "WHOLE_REPLY_BYTES", 1000)
+    read = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b"data: " if read == 1 else b"x" * 100
+
+    async def read_all() -> list[reading.Event]:
+        return [event async for event in reading.read_events(chunks(), ChatModel("m", "http://h", "test"))]
+
+    with pytest.raises(json.JSONDecodeError):  # as for an event that is cut off
+        asyncio.run(read_all())
+    assert read == 11
 
 
 def test_one_client_asks_many_times(asker: Asker) -> None:
