@@ -77,6 +77,15 @@ def test_question_is_a_bubble_on_the_right_and_answer_has_no_box(open_screen: Op
     assert sizes[0] <= 1.3 * sizes[1]
 
 
+def test_choices_of_the_chat_stand_above_the_conversations(open_screen: OpenScreen, desk: Desk) -> None:
+    desk.store_conversation(("Why?", "Because."))
+    screen = open_screen("/")
+    choices, conversations = screen.key("mode").bounding_box(), screen.key("talks").bounding_box()
+    assert choices
+    assert conversations
+    assert choices["y"] < conversations["y"]
+
+
 def test_actions_of_earlier_messages_show_under_the_pointer(open_screen: OpenScreen, desk: Desk) -> None:
     screen = open_screen(desk.store_conversation(("Why?", "Because."), ("And why that?", "Therefore.")))
     copy = screen.page.get_by_role("button", name="Copy", exact=True).locator("..")
