@@ -89,7 +89,6 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
             ):
                 _confirm_delete(user, base)
     state().show(base.id)
-    st.query_params["knowledge_base"] = str(base.id)
     return base
 
 
@@ -107,7 +106,6 @@ def _remember_choice() -> None:
 def _show(knowledge_base_id: UUID) -> None:
     show_newest()
     state().show(knowledge_base_id)
-    st.query_params["knowledge_base"] = str(knowledge_base_id)
 
 
 # --- creating ---

@@ -103,9 +103,13 @@ class State:
         return self.chosen if self.mode.uses_documents else NOWHERE
 
     def show(self, knowledge_base_id: UUID) -> None:
-        """Another page shows a knowledge base: the next question goes there, unless it goes there anyway."""
+        """Another page shows a knowledge base: the next question goes there, unless it goes there anyway.
+
+        The address names it first, and then the other chosen ones, whose files F5 has to find again.
+        """
         if knowledge_base_id not in self.chosen.knowledge_base_ids:
             self.chosen = Scope.of(knowledge_base_id)
+        _write_shown_first(knowledge_base_id, self.chosen)
 
 
 def state() -> State:
@@ -155,8 +159,8 @@ def keep_in_address() -> None:
     current, query = state(), st.query_params
     written = query.get("knowledge_base", "")
     is_of_others = bool(current.address and written) and written != current.address.get("knowledge_base")
-    # The page of the knowledge bases shows one of those that are chosen, and so does its address.
-    is_part = is_of_others and written in map(str, current.chosen.knowledge_base_ids)
+    # The page of the knowledge bases shows one of those that are chosen, and its address names that one first.
+    is_part = is_of_others and set(written.split(SEPARATOR)) <= set(map(str, current.chosen.knowledge_base_ids))
     if is_of_others and not is_part:
         linked = _scope(written, query.get("files", ""))
         current.chosen = linked if linked.knowledge_base_ids else current.chosen
@@ -175,6 +179,11 @@ def keep_in_address() -> None:
         wanted["knowledge_base"] = written
     if any(query.get(name) != value for name, value in wanted.items()):
         query.update(wanted)
+
+
+def _write_shown_first(knowledge_base_id: UUID, chosen: Scope) -> None:
+    others = [each for each in chosen.knowledge_base_ids if each != knowledge_base_id]
+    st.query_params["knowledge_base"] = SEPARATOR.join(map(str, [knowledge_base_id, *others]))
 
 
 def _scope(knowledge_bases: str, files: str) -> Scope:

@@ -96,6 +96,22 @@ def test_choice_survives_reload_new_tab_and_pages(
     assert chosen in visitor.text()
 
 
+def test_choice_survives_reload_where_another_knowledge_base_of_it_is_shown(
+    installation: Installation, visit: Visit, bases: tuple[KnowledgeBase, KnowledgeBase]
+) -> None:
+    kitchen, garden = bases
+    beds = document(installation, garden, "beds.md")
+    visitor = visit()
+    choose(visitor, garden, kitchen, files=(beds,))
+    visitor.go_to("knowledge_bases")
+    visitor.choose("shown_knowledge_base", kitchen.id)
+    reloaded = visit(**address(visitor))
+    assert "no longer exist" not in reloaded.text()
+    assert "Knowledge-base Q&A · Kitchen + 1 · 1 file" in reloaded.text()
+    reloaded.go_to("knowledge_bases")
+    assert reloaded.app.selectbox(key="shown_knowledge_base").value == kitchen.id
+
+
 def test_deleted_knowledge_base_and_file_fall_out_with_a_message(
     installation: Installation, visit: Visit, bases: tuple[KnowledgeBase, KnowledgeBase]
 ) -> None:
