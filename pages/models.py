@@ -88,7 +88,7 @@ def _draw_server(user: User, server: Server, provider: Provider | None) -> None:
     connection = server.connection
     with st.container(border=True, key=f"server-{connection.id}"):
         with st.container(horizontal=True, vertical_alignment="center", key=f"line-server-{connection.id}"):
-            st.markdown(f"**{escape(connection.server)}**  \n{_place(server)}")
+            st.markdown(f"**{escape(connection.server)}**  \n{_place(server)}", width="stretch")
             trial = services().model_trials.last(connection)
             st.button(
                 _("Test"),

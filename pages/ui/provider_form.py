@@ -75,7 +75,7 @@ def _draw_settings() -> None:
     )
     left, right = st.columns(2)
     with left:
-        servers_own = _("The server's own")
+        servers_own = _("Default")
         st.number_input(
             _("Temperature"), 0.0, HOTTEST, value=None, step=0.1, key=TEMPERATURE_KEY, placeholder=servers_own
         )
