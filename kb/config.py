@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     # builtin:multilingual-e5-small | builtin (MiniLM, English) | openai:<name> | fastembed:<name or local folder>
     embedding_model: str = "builtin:multilingual-e5-small"
     embedding_base_url: str = ""  # empty: OPENAI_BASE_URL
-    embedding_api_key: SecretStr = SecretStr("")  # empty: OPENAI_API_KEY
+    embedding_api_key: SecretStr = SecretStr("")  # empty: OPENAI_API_KEY if the address is empty too
 
     rerank_model: str = ""  # empty: none, unless one is chosen on the Models page
     rerank_base_url: str = ""  # empty: OPENAI_BASE_URL, with OPENAI_API_KEY
@@ -181,6 +181,12 @@ class Settings(BaseSettings):
             if self.database_url.startswith(prefix):
                 return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
         return self.database_url
+
+    def endpoint(self, base_url: str, key: SecretStr) -> tuple[str, SecretStr]:
+        """Where a model is asked, and with which key: OPENAI_API_KEY goes to no other server than OPENAI_BASE_URL."""
+        if base_url:
+            return base_url, key
+        return self.openai_base_url, key if key.get_secret_value() else self.openai_api_key
 
     @property
     def needs_embedded_services(self) -> bool:

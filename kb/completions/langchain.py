@@ -26,12 +26,13 @@ from kb.errors import (
 )
 from kb.llm import ChatModel
 from kb.prompts import ChatMessage
-from kb.providers import error_of_reply, shorten
+from kb.providers import NO_KEY, PRESETS, error_of_reply, shorten
 from kb.providers.packages import missing_packages
 
 _FINISH = ("finish_reason", "stop_reason", "stopReason", "done_reason")
 # In Google's and Anthropic's words; others use OpenAI's.
 _ENDS = {"end_turn": "stop", "stop_sequence": "stop", "safety": "content_filter", "refusal": "content_filter"}
+_KEYED = {preset.langchain for preset in PRESETS.values() if preset.langchain and preset.needs_key}
 
 
 class LangChainModels:
@@ -73,6 +74,8 @@ def _build(model: ChatModel) -> Any:
     if command := missing_packages(model.langchain):
         raise ModelPackageMissing(host=model.host, model=model.name, command=command)
     settings, key = model.settings, model.key.get_secret_value()
+    if model.base_url and model.langchain in _KEYED:
+        key = key or NO_KEY  # else the package sends the key that it finds in the environment to this address
     options = {
         "api_key": key,
         "base_url": model.base_url,

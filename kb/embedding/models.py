@@ -148,8 +148,7 @@ def build_embedding_model(name: str, settings: Settings, threads: int) -> Embedd
 def _openai_model(settings: Settings, name: str) -> EmbeddingModel:
     from kb.embedding.openai import OpenAIModel
 
-    base_url = settings.embedding_base_url or settings.openai_base_url
-    key = settings.embedding_api_key if settings.embedding_api_key.get_secret_value() else settings.openai_api_key
+    base_url, key = settings.endpoint(settings.embedding_base_url, settings.embedding_api_key)
     if not base_url and not key.get_secret_value():
         raise SetupError(
             N_("The embedding model is openai:{model}, but no API key and no base URL are set."),

@@ -79,9 +79,5 @@ class Rerankers:
 
 
 def _connection_from_env(settings: Settings) -> Connection:
-    """OPENAI_API_KEY goes to OPENAI_BASE_URL only."""
-    base_url, key = settings.rerank_base_url, settings.rerank_api_key
-    if not base_url:
-        base_url = settings.openai_base_url
-        key = key if key.get_secret_value() else settings.openai_api_key
+    base_url, key = settings.endpoint(settings.rerank_base_url, settings.rerank_api_key)
     return Connection(Source.ENV, host_of(base_url), base_url, key)

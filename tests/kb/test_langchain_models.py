@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -25,10 +26,12 @@ def model(name: str = "claude") -> ChatModel:
     return ChatModel(name, "", "Anthropic", key=SecretStr("sk-secret"), settings=settings, langchain="anthropic")
 
 
-def ask(make_settings: MakeSettings, name: str = "claude", most: int = 100) -> list[Piece]:
+def ask(make_settings: MakeSettings, asked: str | ChatModel = "claude", most: int = 100) -> list[Piece]:
+    chosen = model(asked) if isinstance(asked, str) else asked
+
     async def pieces() -> list[Piece]:
         found: list[Piece] = []
-        async with aclosing(ChatClient(make_settings()).stream(model(name), QUESTION)) as stream:
+        async with aclosing(ChatClient(make_settings()).stream(chosen, QUESTION)) as stream:
             async for piece in stream:
                 found.append(piece)
                 if len(found) == most:
@@ -47,6 +50,17 @@ def test_answer_arrives_in_the_same_pieces(make_settings: MakeSettings, monkeypa
     }  # fmt: skip
     assert chat.asked == [("system", "Be brief."), *QUESTION]
     assert ask(make_settings, "other") == [TextPiece("Tea is a drink.")]
+
+
+def test_key_of_the_environment_goes_to_no_other_address(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = langchain_models.install(monkeypatch)
+    elsewhere = replace(model(), base_url="https://proxy.example", key=SecretStr(""))
+    ask(make_settings, elsewhere)
+    assert built[0].options["api_key"] == "none"
+    ask(make_settings, replace(elsewhere, base_url=""))
+    assert "api_key" not in built[1].options
 
 
 def test_stop_closes_the_stream(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:

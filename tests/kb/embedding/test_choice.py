@@ -78,6 +78,23 @@ def test_openai_needs_a_key_or_a_base_url() -> None:
     EmbeddingModels(_settings("openai:m", embedding_base_url="http://127.0.0.1:1/v1"), threads=1)
 
 
+@pytest.mark.parametrize(
+    ("is_own", "own_key", "key"),
+    [(False, "", "sk-openai"), (False, "sk-own", "sk-own"), (True, "", "none"), (True, "sk-own", "sk-own")],
+)
+def test_key_for_chat_goes_to_no_other_server(is_own: bool, own_key: str, key: str) -> None:
+    with ModelServer() as server:
+        name = "embedding_base_url" if is_own else "openai_base_url"
+        settings = _settings(
+            "openai:m", openai_api_key="sk-openai", embedding_api_key=own_key, **{name: server.base_url}
+        )
+        model = EmbeddingModels(settings, threads=1).default
+        assert isinstance(model, OpenAIModel)
+        model.embed_question("tea")
+        model.close()
+        assert [request.key for request in server.requests] == [key]
+
+
 def test_missing_fastembed_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastembed", None)
     with pytest.raises(SetupError, match=r"\.\[fastembed\]"):
