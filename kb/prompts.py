@@ -154,10 +154,10 @@ def knowledge_messages(
     return _with_history(system, history, question, window)
 
 
-def default_template(is_chinese: bool) -> str:
+def default_template(language: Language) -> str:
     """What a knowledge base's own template may begin with."""
-    template, given = (KNOWLEDGE_ZH, "资料") if is_chinese else (KNOWLEDGE_EN, "passages")
-    return template.format(given=given, language=LANGUAGE, sections=PASSAGES)
+    template = language.pick(KNOWLEDGE_EN, KNOWLEDGE_ZH)
+    return template.format(given=language.pick("passages", "资料"), language=LANGUAGE, sections=PASSAGES)
 
 
 def to_go_on(question: str, begun: str) -> list[ChatMessage]:

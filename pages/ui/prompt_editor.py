@@ -9,6 +9,7 @@ import streamlit as st
 from kb.completions.options import with_system_prompt
 from kb.errors import ModelError
 from kb.extracts import escape_markdown as escape
+from kb.languages import Language
 from kb.models import KnowledgeBase, Scope, User
 from kb.prompt_templates import MOST_CHARACTERS, clean_template
 from kb.prompts import ChatMessage, default_template, knowledge_messages
@@ -22,7 +23,7 @@ TEMPLATE_KEY, QUESTION_KEY, PREVIEW_KEY = "prompt_template", "prompt_question", 
 
 
 def open_prompt_editor(user: User, base: KnowledgeBase) -> None:
-    default = default_template(is_chinese=language().startswith("zh"))
+    default = default_template(Language(language()))
     st.session_state[TEMPLATE_KEY] = base.prompt or default
     st.session_state.pop(PREVIEW_KEY, None)
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from kb.errors import InvalidPrompt, NotFound
+from kb.languages import Language
 from kb.models import Chunk, Passage, Retrieval, Scope
 from kb.prompt_templates import clean_template, fill_template, joint_template
 from kb.prompts import default_template, knowledge_messages
@@ -48,9 +49,17 @@ def test_template_replaces_the_default_prompt() -> None:
     assert question == "What is tea?"
 
 
-@pytest.mark.parametrize(("question", "is_chinese"), [("What is tea?", False), ("茶是什么？", True)])
-def test_default_template_gives_the_default_prompt(question: str, is_chinese: bool) -> None:
-    default = default_template(is_chinese)
+@pytest.mark.parametrize(
+    ("question", "language", "words"),
+    [
+        ("What is tea?", Language.ENGLISH, "Rules:"),
+        ("茶是什么？", Language.SIMPLIFIED, "每个论断"),
+        ("茶葉是什麼？", Language.TRADITIONAL, "每個論斷"),
+    ],
+)
+def test_default_template_gives_the_default_prompt(question: str, language: Language, words: str) -> None:
+    default = default_template(language)
+    assert words in default
     assert clean_template(default) == default
     plain = knowledge_messages(question, [], Retrieval(passages=(TEA,)))
     assert knowledge_messages(question, [], Retrieval(passages=(TEA,), prompt=default)) == plain
