@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 
 from kb.messages import Message
-from kb.models import Mode, Role
+from kb.models import MessageState, Mode, Role
 from tests.fakes.model_server import CHAT, ModelServer
+from tests.messages import said
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
@@ -115,3 +116,22 @@ def test_only_the_end_of_a_very_long_text_is_drawn_live(
     visitor.click("stop")
     visitor.wait_for_answer()
     assert "word5 " in visitor.text()
+
+
+def test_very_long_answer_is_shown_whole_on_request(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.ui.messages.SHOWN_CHARACTERS", 100)
+    conversations, user = installation.services.conversations, installation.user
+    conversation = conversations.create(user, "Tea", Mode.LLM)
+    answer = conversations.ask(user, conversation.id, "Tell me all you know")
+    text = "\n".join(f"line{number}." for number in range(40))
+    conversations.finish(user, answer.id, MessageState.DONE, said(text, model="fake"))
+    visitor = visit(conversation=str(conversation.id))
+    shown = visitor.text(f"message-{answer.id}")
+    assert "line5." in shown
+    assert "line39." not in shown
+    assert f"Show all {len(text)} characters" in shown
+    visitor.click(f"show-whole-{answer.id}")
+    assert "line39." in visitor.text(f"message-{answer.id}")
+    assert not visitor.has(f"show-whole-{answer.id}")
