@@ -13,7 +13,7 @@ from kb.extracts import escape_markdown as escape
 from kb.messages import Message
 from kb.models import Conversation, KnowledgeBase, Mode, Role, Scope, User
 from kb.suggestions import suggest
-from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model
+from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model, once_models_are_known
 from pages.ui.composer import ask_or_keep, draw_composer, draw_refused
 from pages.ui.feedback import TAIL, live_fragment, redraw, show_error
 from pages.ui.i18n import _
@@ -154,15 +154,7 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
     with st.container(key="welcome", horizontal_alignment="center", vertical_alignment="center"):
         st.header(_("What would you like to know?"), anchor=False, text_alignment="center")
         if current.mode is Mode.LLM:
-            known = services().chat_models.known(current_user().id)
-            if known.error:
-                show_error(known.error)
-            elif known.is_searching:
-                _say(_("Looking for language models…"))
-            elif not has_model():
-                st.info(connect_help(), icon=":material/power_off:")
-            else:
-                _say(_("Ask the language model anything. Your documents are not used in this mode."))
+            once_models_are_known(draw_model_state)
         elif current.mode is Mode.WEB:
             _say(_("A search engine finds web pages, and the answer names the passages that it rests on."))
         elif not chosen:
@@ -192,6 +184,16 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
                 draw_suggestions(chosen[0])
         if current.switched:
             draw_notice(current.mode, names_of(current.scope, knowledge_bases), len(current.scope.document_ids))
+
+
+def draw_model_state() -> None:
+    """Whether there is a language model to ask."""
+    if error := services().chat_models.known(current_user().id).error:
+        show_error(error)
+    elif has_model():
+        _say(_("Ask the language model anything. Your documents are not used in this mode."))
+    else:
+        st.info(connect_help(), icon=":material/power_off:")
 
 
 def _say(text: str) -> None:

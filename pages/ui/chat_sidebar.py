@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from kb.errors import N_, ModelError
@@ -9,7 +11,7 @@ from kb.extracts import escape_markdown as escape
 from kb.llm import ChatModel, KnownModels
 from kb.models import KnowledgeBase, Mode, Scope, User
 from kb.providers.connection import Purpose
-from pages.ui.feedback import SIDEBAR, errors_flashed, live_fragment, redraw, redraw_parts
+from pages.ui.feedback import SIDEBAR, errors_flashed, live_fragment, redraw_parts
 from pages.ui.i18n import _, error_text, language, translate
 from pages.ui.resources import current_user, services, warm_up
 from pages.ui.scope import draw_scope
@@ -44,7 +46,7 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
         if state().mode.uses_documents:
             _draw_knowledge_base(knowledge_bases)
         if state().mode is not Mode.TEST:
-            _draw_model()
+            once_models_are_known(_draw_model)
         can_answer = state().mode is Mode.WEB or any(base.ready_count for base in knowledge_bases)
         if state().mode is not Mode.TEST and has_model() and can_answer:
             warm_up()
@@ -139,9 +141,6 @@ def _draw_model() -> None:
     """The language model that answers. Local models are offered, and used only once chosen."""
     user = current_user()
     known = services().chat_models.known(user.id)
-    if known.is_searching:
-        _await_models()
-        return
     if known.error:
         message, remedy = error_text(known.error)
         st.caption(f":red[{escape(message)}]", help=escape(remedy))
@@ -159,7 +158,9 @@ def _draw_model() -> None:
     options = ["", *labels] if known.must_choose else list(labels)
     answering = _answering(user, known)
     chosen = answering.id if answering else ""
-    st.session_state[MODEL_KEY] = chosen if chosen in options else options[0]
+    chosen = chosen if chosen in options else options[0]
+    if st.session_state.get(MODEL_KEY) != chosen:  # setting it again would close the list while models are looked for
+        st.session_state[MODEL_KEY] = chosen
     st.selectbox(
         _("Language model"),
         options,
@@ -176,12 +177,21 @@ def model_labels(known: KnownModels) -> dict[str, str]:
     return {model.id: f"{model.name} · {model.server}" for model in known.models}
 
 
-@live_fragment(LOOK_SECONDS)
-def _await_models() -> None:
-    """Shown until the first look at the servers has ended."""
-    if not services().chat_models.known(current_user().id).is_searching:
-        redraw()
-    st.caption(_("Looking for language models…"))
+def once_models_are_known(draw: Callable[[], None]) -> None:
+    """Call `draw`; while servers are still being looked at, say so, and look again, in a fragment.
+
+    Nothing else is drawn anew, for that would close a list that is open. The fragment goes on looking until the next
+    run of what is around it: Streamlit lets none end by itself.
+    """
+
+    def look() -> None:
+        if services().chat_models.known(current_user().id).is_searching:
+            st.caption(_("Looking for language models…"))
+        else:
+            draw()
+
+    is_searching = services().chat_models.known(current_user().id).is_searching
+    (live_fragment(LOOK_SECONDS)(look) if is_searching else draw)()
 
 
 def _look_again() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from kb import llm
 from kb.models import Mode
 from kb.providers import listing
+from pages.ui import chat_sidebar
+from pages.ui.feedback import live_fragment
 from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import Installation, models_are_known
 from tests.pages.visitor import Visitor
@@ -39,6 +42,25 @@ def test_chat_opens_while_the_endpoint_is_silent(answering: threading.Event) -> 
     visitor.run()
     assert "Looking for language models…" not in visitor.text()
     assert visitor.app.selectbox(key="chat_model").options
+
+
+def test_looking_goes_on_only_while_nothing_is_known(
+    answering: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polled: list[float | None] = []
+
+    def note(run_every: float | None = None, key: str | None = None) -> Any:
+        polled.append(run_every)
+        return live_fragment(run_every, key)
+
+    monkeypatch.setattr(chat_sidebar, "live_fragment", note)
+    visitor = Visitor()
+    assert chat_sidebar.LOOK_SECONDS in polled
+    answering.set()
+    wait_until(models_are_known, what="the list of models")
+    polled.clear()
+    visitor.run()
+    assert chat_sidebar.LOOK_SECONDS not in polled
 
 
 def test_question_waits_for_the_list_in_the_background(answering: threading.Event, models: ModelServer) -> None:
