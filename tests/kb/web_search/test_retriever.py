@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
-from typing import Any
-from uuid import UUID
+from collections.abc import Sequence
+from datetime import date
 
 import pytest
 
-from kb.embedding import EmbeddingModels
 from kb.errors import (
     Cancelled,
     EmbeddingUnavailable,
@@ -20,91 +17,17 @@ from kb.errors import (
     WebSearchBlocked,
     WebSearchNotConfigured,
 )
-from kb.fetching import Fetcher, PageReader
 from kb.formats import from_json, to_json
-from kb.retrieval.reference import References
 from kb.retrieval.search import UNKNOWN_LANGUAGE
 from kb.retrieval.selection import WEIGHTS
-from kb.web_search import WebSearch
 from kb.web_search import retriever as module
-from kb.web_search.pages import PageLimits, WebPages
+from kb.web_search.pages import PageLimits
 from kb.web_search.passages import WebProgress, WebRetrieval, WebStage
-from kb.web_search.retriever import DENSE_STEP, MOST_EMBEDDED, MOST_OF_ONE_PAGE, NO_MODEL, WebRetriever, language_code
-from tests.conftest import MakeSettings
-from tests.fakes.embedding import HashedWords
-from tests.fakes.search_server import CAPTCHA_PAGE, LOGIN_PAGE, Answer, SearchServer
+from kb.web_search.retriever import DENSE_STEP, MOST_EMBEDDED, MOST_OF_ONE_PAGE, NO_MODEL, language_code
+from tests.fakes.search_server import CAPTCHA_PAGE, LOGIN_PAGE, Answer
 from tests.fakes.web_pages import WebPages as WebServer
+from tests.kb.web_search.web import FILLER, NOW, REFUNDS, USER, WARRANTY, Web, page, steps
 from tests.real_services import free_port
-
-USER = UUID(int=1)
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PATIENCE = PageLimits(60, 60)
-FILLER = "The museum opens at nine and shows old ships, maps and the tools of sailors in twelve rooms. " * 4
-
-
-def page(title: str, body: str) -> str:
-    return f"<html><head><title>{title}</title></head><body><article>{body}</article></body></html>"
-
-
-REFUNDS = page("Refund policy", f"<h1>Refund policy</h1><p>Refunds take thirty days.</p><p>{FILLER}</p>")
-WARRANTY = page("Warranty", f"<p>The warranty of the pump lasts two years.</p><p>{FILLER}</p>")
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[PageReader]:
-    reader = PageReader()
-    yield reader
-    reader.close()
-
-
-class Web:
-    """A search engine and the pages that it finds, and retrievers that ask them."""
-
-    def __init__(
-        self,
-        engine: SearchServer,
-        pages: WebServer,
-        reader: PageReader,
-        make_settings: MakeSettings,
-        embedding: HashedWords,
-    ) -> None:
-        self.engine, self.pages, self.embedding = engine, pages, embedding
-        self._reader, self._make_settings = reader, make_settings
-
-    def finds(self, *rows: dict[str, str]) -> None:
-        self.engine.next_reply = Answer(200, {"results": list(rows)})
-
-    def row(self, path: str, body: str = "", title: str = "A page", snippet: str = "", **more: str) -> dict[str, str]:
-        """A result of the engine; `body` is the page at `path`, if it is no page of the server's own."""
-        url = self.pages.serve(path, body.encode()) if body else self.pages.url(path)
-        return {"url": url, "title": title, "content": snippet, **more}
-
-    def retriever(self, limits: PageLimits = PATIENCE, **settings: Any) -> WebRetriever:
-        given: dict[str, Any] = {"searxng_url": f"{self.engine.url}/searxng", "web_search_engine": "searxng"}
-        made = self._make_settings(**(given | {"embedding_model": "test"} | settings))
-        fetcher = Fetcher(self.pages.authority, now=lambda: NOW)
-        return WebRetriever(
-            WebSearch(made),
-            WebPages(fetcher, self._reader, limits),
-            EmbeddingModels(made, threads=1),
-            References(made.models),
-            made.web_search_pages,
-            now=lambda: NOW,
-        )
-
-    def retrieve(self, question: str, limits: PageLimits = PATIENCE, **settings: Any) -> WebRetrieval:
-        return self.retriever(limits, **settings).retrieve(USER, question)
-
-
-@pytest.fixture
-def web(server: SearchServer, reader: PageReader, make_settings: MakeSettings, embedding: HashedWords) -> Iterator[Web]:
-    with WebServer() as pages:
-        yield Web(server, pages, reader, make_settings, embedding)
-
-
-def steps(found: WebRetrieval) -> list[str]:
-    return [step.name for step in found.trace.steps]
-
 
 # --- passages --------------------------------------------------------------------------------------------------
 
