@@ -26,8 +26,9 @@ from kb.languages import Language
 from kb.library.access import KNOWLEDGE_BASE
 from kb.llm import ChatModel
 from kb.messages import Attached, LeftOut, Message
-from kb.models import NOWHERE, Mode, Retrieval, RetrievalProfile, Scope
+from kb.models import NOWHERE, Mode, Retrieval, RetrievalProfile, Role, Scope
 from kb.web_search.following import IsCancelled, OnProgress, follow
+from kb.web_search.named import read_naming, without_unknown
 from kb.web_search.passages import WebProgress, WebRetrieval
 
 
@@ -280,6 +281,8 @@ def _standing(question: Question) -> Standing:
     )
     if not is_searched_for or question.begun:
         return Standing.ALONE
+    if question.mode is Mode.WEB and read_naming(question.text).addresses:  # it says what it is about
+        return Standing.ALONE
     standing = judge(question.text, has_history=bool(_said(question)))
     return Standing.ALONE if standing is Standing.FOLLOW_UP and question.find_rewriter is None else standing
 
@@ -294,7 +297,12 @@ async def _in_context(chat: ChatClient, question: Question, standing: Standing) 
         return Contextual(question.text, standing)
     model = await _model_if_any(question)
     ask = partial(_ask_rewriter, chat, question, model) if model else None
-    return await in_context(question.text, _said(question), ask)
+    context = await in_context(question.text, _said(question), ask)
+    if question.mode is not Mode.WEB:
+        return context
+    # A page that was read may tell the model to name an address of its own, with the conversation in it.
+    asked = (question.text, *(message.content for message in question.history if message.role is Role.USER))
+    return replace(context, question_for_search=without_unknown(context.question_for_search, asked) or question.text)
 
 
 async def _ask_rewriter(

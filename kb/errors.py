@@ -698,6 +698,11 @@ class PageWithoutText(FetchError):
     retry_helps = False
 
 
+class TooManyAddresses(UserError):
+    message = N_("The question names {count} web pages. At most {limit} are read together.")
+    remedy = N_("Ask about some of them first.")
+
+
 class SetupError(KbError):
     """The raising code passes both templates, marked with `N_`, and their `values`."""
 

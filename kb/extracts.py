@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import groupby, pairwise
 from statistics import median
+from uuid import UUID
 
 from kb import lexical
 from kb.languages import Language
@@ -198,10 +199,10 @@ def _names(files: FileList, language: Language) -> str:
 
 
 def _beginnings(retrieval: Retrieval) -> str:
-    """The first passage of each file, line by line; its headings stand above it."""
-    firsts: dict[tuple[str, str], Passage] = {}
+    """The first passage of each file or web page, line by line; its headings stand above it."""
+    firsts: dict[UUID, Passage] = {}
     for passage in retrieval.passages:
-        firsts.setdefault((passage.knowledge_base, passage.document_name), passage)
+        firsts.setdefault(passage.chunk.document_id, passage)
     quotes = []
     for passage in firsts.values():
         titles = {title.strip() for title in passage.chunk.heading.split(" > ")}

@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 from uuid import UUID
 
 from kb.models import NOWHERE, MessageState, Mode, Retrieval, Role, Scope
-from kb.web_search.passages import WebRetrieval
+from kb.web_search.passages import ReadPage, WebRetrieval
 
 # --- parts -----------------------------------------------------------------------------------------------------
 
@@ -68,9 +68,10 @@ class SourcesPart:
     kind: ClassVar[str] = "sources"
     passages: tuple[Source, ...] = ()
     milliseconds: float = 0.0  # that finding them took; 0: not known
-    pages: int = 0  # web pages that the engine found
+    pages: int = 0  # web pages that the engine found, or that the question names
     pages_read: int = 0
     widened: int = 0
+    unread: tuple[ReadPage, ...] = ()  # pages that the question names
 
     @classmethod
     def of(cls, retrieval: Retrieval) -> SourcesPart:
@@ -85,7 +86,8 @@ class SourcesPart:
         sources = (Source(each.rank, each.title, address=each.address) for each in retrieval.passages)
         pages = len(retrieval.pages)
         took = round(retrieval.trace.milliseconds, 1)
-        return cls(tuple(sources), took, pages, pages - len(retrieval.unread), retrieval.widened)
+        unread = retrieval.unread if retrieval.are_pages_named else ()
+        return cls(tuple(sources), took, pages, pages - len(retrieval.unread), retrieval.widened, unread)
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
             once_models_are_known(draw_model_state)
         elif current.mode is Mode.WEB:
             _say(_("A search engine finds web pages, and the answer names the passages that it rests on."))
+            _say(_("Put web addresses into your question to have those pages read instead."))
         elif not chosen:
             _say(_("Create a knowledge base, upload your files, then ask them here."))
             st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")

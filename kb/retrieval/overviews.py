@@ -188,8 +188,7 @@ def read_question(question: str) -> Asked | None:
     """What the question asks for; None if it is an ordinary one. Takes linear time."""
     if len(question) > LONGEST_QUESTION:
         return None
-    text = _TLDR.sub("tldr", _BASE_IN_TWO_WORDS.sub("kb", fold(clean_text(question)).strip()))
-    text = _REQUEST.sub("", _FILE_LIST.sub(r"\1s ", text))
+    text = _REQUEST.sub("", _FILE_LIST.sub(r"\1s ", _folded(question)))
     simplified = simplify(text)
     if _WHAT_IS_HERE.fullmatch(simplified.rstrip("?!. 。")):
         return Asked(wants_names=True)
@@ -232,6 +231,18 @@ def read_question(question: str) -> Asked | None:
         return replace(asked, wants_beginnings=True) if _Kind.FILE in kinds else None
     is_statement = _Kind.UPLOADED in kinds or _ASKING_ABOUT.match(text)
     return replace(asked, wants_names=True) if _Kind.FILES in kinds and not is_statement else None
+
+
+def asks_for_whole(question: str) -> bool:
+    """Whether a question that does not name its text has no words to search for: “Summarize”, “讲了什么？”, “”."""
+    if len(question) > LONGEST_QUESTION:
+        return False
+    kinds, groups, numbers = _read_words(_folded(question))
+    return not groups and (not numbers or bool(kinds & (_Kind.WHOLE | _Kind.PERHAPS | _Kind.COMPARE)))
+
+
+def _folded(question: str) -> str:
+    return _TLDR.sub("tldr", _BASE_IN_TWO_WORDS.sub("kb", fold(clean_text(question)).strip()))
 
 
 def _read_words(text: str) -> tuple[_Kind, list[list[str]], list[str]]:
@@ -411,12 +422,10 @@ class Overviews:
             most = MOST_CHUNKS // len(chosen)
             home = homes[document.knowledge_base_id]
             chunks = self._vectors.chunks(home.base.collection, document.live_version_id, 0, most)
-            read = list(_within(chunks, budget // len(chosen)))
+            read = from_beginning(document.name, chunks, budget // len(chosen), len(passages), home.label)
             if read:
                 beginnings.append(Beginning(document.name, len(read), document.latest.chunks))
-            for chunk, text in read:
-                rank = len(passages) + 1
-                passages.append(Passage(chunk, document.name, rank, context=text, knowledge_base=home.label))
+            passages += read
         return tuple(beginnings), tuple(passages)
 
 
@@ -441,6 +450,16 @@ def holds_words(name: str, phrase: str) -> bool:
         if not re.search(pattern, folded):
             return False
     return True
+
+
+def from_beginning(
+    name: str, chunks: Sequence[Chunk], budget: int, before: int, knowledge_base: str = ""
+) -> list[Passage]:
+    """The first chunks of a text as passages behind `before` others; at most `budget` tokens, or one chunk."""
+    return [
+        Passage(chunk, name, rank, context=text, knowledge_base=knowledge_base)
+        for rank, (chunk, text) in enumerate(_within(chunks, budget), before + 1)
+    ]
 
 
 def _within(chunks: Sequence[Chunk], budget: int) -> Iterator[tuple[Chunk, str]]:

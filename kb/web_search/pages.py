@@ -1,4 +1,4 @@
-"""Reads the pages that an engine found, side by side and within one time for all."""
+"""Reads the pages that an engine found or a question names, side by side and within one time for all."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import anyio.to_thread
 import structlog
 
 from kb.columns import columns
-from kb.errors import Cancelled, FetchError, KbError, PageBroken, PageTooSlow, PageWithoutText
+from kb.errors import AddressHasPassword, Cancelled, FetchError, KbError, PageBroken, PageTooSlow, PageWithoutText
 from kb.fetching import Fetcher, PageReader
 from kb.fetching.addresses import show_address
 from kb.models import ParsedDocument
@@ -59,12 +59,21 @@ class WebPages:
         with suppress(KbError):  # the first page says why
             self._reader.start()
 
-    def read(self, results: Sequence[WebResult], on_read: OnRead, is_cancelled: Callable[[], bool]) -> list[LoadedPage]:
+    def read(
+        self,
+        results: Sequence[WebResult],
+        on_read: OnRead,
+        is_cancelled: Callable[[], bool],
+        are_all_wanted: bool = False,
+    ) -> list[LoadedPage]:
         """What became of each result's page, in the order of `results`. Not for coroutines: it blocks.
 
+        If `are_all_wanted`, slow pages have the whole time, however many are read before them.
         A page that cannot be read has its reason, and fails nothing else. Errors: `Cancelled`.
         """
-        batch = _Batch(results, on_read)
+        limits = self._limits
+        limits = replace(limits, grace_seconds=limits.total_seconds) if are_all_wanted else limits
+        batch = _Batch(results, on_read, limits)
         try:
             anyio.run(self._read_all, batch, is_cancelled)
         finally:
@@ -79,7 +88,7 @@ class WebPages:
         async with anyio.create_task_group() as group:
             for place, result in enumerate(batch.results):
                 group.start_soon(self._read_one, batch, place, result)
-            while not (batch.is_complete or batch.is_late(self._limits)):
+            while not (batch.is_complete or batch.is_late()):
                 if is_cancelled():
                     batch.was_cancelled = True
                     break
@@ -113,7 +122,7 @@ class WebPages:
 def unread(result: WebResult, error: KbError) -> LoadedPage:
     """A page that could not be read."""
     page = ReadPage(
-        result.address,
+        show_address(result.address) if isinstance(error, AddressHasPassword) else result.address,
         result.title,
         published=result.published,
         snippet=result.snippet,
@@ -129,6 +138,7 @@ class _Batch:
 
     results: Sequence[WebResult]
     on_read: OnRead
+    limits: PageLimits
     loaded: dict[int, LoadedPage] = field(default_factory=dict)
     is_over: threading.Event = field(default_factory=threading.Event)
     was_cancelled: bool = False
@@ -147,8 +157,8 @@ class _Batch:
             self._half_read_at = time.monotonic()
         self.on_read(loaded.page, len(self.loaded))
 
-    def is_late(self, limits: PageLimits) -> bool:
+    def is_late(self) -> bool:
         now = time.monotonic()
         self.seconds = now - self._began
-        has_waited = bool(self._half_read_at) and now - self._half_read_at > limits.grace_seconds
-        return has_waited or self.seconds > limits.total_seconds
+        has_waited = bool(self._half_read_at) and now - self._half_read_at > self.limits.grace_seconds
+        return has_waited or self.seconds > self.limits.total_seconds

@@ -11,7 +11,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from kb.errors import KbError, from_code
-from kb.models import Passage, Retrieval, Trace
+from kb.models import Beginning, Passage, Retrieval, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class WebPassage:
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
-    """A page that the engine found, and whether it could be read: if not, `error` is a code of `kb.errors`.
+    """A page that the engine found or the question names. If it could not be read, `error` is a code of `kb.errors`.
 
     `address` is the one after redirects. `chunks` of the page were searched; of a very long page (`is_cut`), those of
     its beginning.
@@ -77,8 +77,8 @@ class ReadPage:
 class WebRetrieval:
     """The answer of `WebRetriever.retrieve`: the passages, the best first, all pages in the engine's order, the trace.
 
-    `engine` is the id of the engine, `engine_label` its name in English (see `SearchEngine.label`). `nearest` and
-    `widened` are those of `Retrieval`.
+    `engine` is the id of the engine, `engine_label` its name in English (see `SearchEngine.label`); both are empty if
+    the question names the pages. `nearest`, `widened` and `beginnings` are those of `Retrieval`.
     """
 
     question: str = ""
@@ -90,6 +90,12 @@ class WebRetrieval:
     trace: Trace = field(default_factory=Trace)
     nearest: tuple[WebPassage, ...] = ()
     widened: int = 0
+    beginnings: tuple[Beginning, ...] = ()
+
+    @property
+    def are_pages_named(self) -> bool:
+        """Whether the question names the pages, so that no engine was asked."""
+        return bool(self.pages) and not self.engine
 
     @property
     def unread(self) -> tuple[ReadPage, ...]:
@@ -98,7 +104,8 @@ class WebRetrieval:
 
     def as_retrieval(self) -> Retrieval:
         """The passages as those of a knowledge base, for what makes no difference between the two."""
-        return Retrieval(self.question, tuple(each.passage for each in self.passages), self.trace)
+        passages = tuple(each.passage for each in self.passages)
+        return Retrieval(self.question, passages, self.trace, beginnings=self.beginnings)
 
 
 class WebStage(StrEnum):

@@ -14,11 +14,13 @@ import structlog
 from kb import lexical
 from kb.chunking import chunk_document
 from kb.embedding import EmbeddingModels, embedded_text
-from kb.errors import N_, Cancelled, KbError
+from kb.errors import N_, Cancelled, KbError, TooManyAddresses
+from kb.fetching.addresses import show_address
 from kb.languages import language_of
-from kb.models import Chunk, ParsedDocument, Passage, RetrievalProfile, Route, Trace, chunk_id
+from kb.models import Beginning, Chunk, ParsedDocument, Passage, RetrievalProfile, Route, Trace, chunk_id
 from kb.reranking import FindReranker
 from kb.retrieval.in_memory import search_dense, search_lexical
+from kb.retrieval.overviews import MOST_CHUNKS, from_beginning
 from kb.retrieval.ranking import build_contexts
 from kb.retrieval.reference import References
 from kb.retrieval.relevance import Cosines
@@ -26,9 +28,10 @@ from kb.retrieval.search import FOREIGN_SHARE, UNKNOWN_LANGUAGE
 from kb.retrieval.selection import above_threshold, choose, nearest, rank, rerank
 from kb.retrieval.steps import Steps
 from kb.vectors import Hit
-from kb.web_search import SearchEngine, WebResult, WebSearch
+from kb.web_search import MOST_RESULTS, SearchEngine, WebResult, WebSearch
 from kb.web_search.following import IsCancelled, OnProgress
 from kb.web_search.metasearch import AUTOMATIC
+from kb.web_search.named import Naming, read_naming
 from kb.web_search.pages import LoadedPage, WebPages
 from kb.web_search.passages import ReadPage, WebPassage, WebProgress, WebRetrieval, WebStage
 
@@ -78,31 +81,51 @@ class WebRetriever:
         is_cancelled: IsCancelled = lambda: False,
         widened: int = 0,
     ) -> WebRetrieval:
-        """The best passages for `question` of the pages that an engine finds; `engine` is an id, empty the default.
+        """The best passages for `question` of the pages that it names, else of those that an engine finds.
 
-        Takes up to WEB_SEARCH_TIMEOUT_SECONDS and WEB_PAGES_TIMEOUT_SECONDS. Pages that cannot be read are in the
-        result with their reasons, and what the engine says of them stands in. No passages means that nothing relevant
-        is there. `on_progress` is called in this thread. `widened`: so many times wider than usual
-        (`RetrievalProfile.wider`).
-        Errors: `WebSearchError`, which is `NoWebResults` when the engine found nothing, and `Cancelled`.
+        `engine` is an id, empty the default. Takes up to WEB_SEARCH_TIMEOUT_SECONDS and WEB_PAGES_TIMEOUT_SECONDS.
+        Pages that cannot be read are in the result with their reasons, and what the engine says of them stands in. No
+        passages means that nothing relevant is there. `on_progress` is called in this thread. `widened`: so many times
+        wider than usual (`RetrievalProfile.wider`).
+        Errors: `WebSearchError`, which is `NoWebResults` when the engine found nothing, and `Cancelled`; for pages that
+        the question names, `TooManyAddresses`, and the `FetchError` of the first if none can be read.
         """
-        run = _Run(user_id, question, self._search.engine(engine), on_progress, is_cancelled, widened)
-        run.profile = PROFILE.wider(widened)
+        naming = read_naming(question)
         self._pages.prepare()
-        results = self._find(run)
-        self._read(run, results)
-        run.go_on(WebStage.RANKING, len(run.pages), len(run.pages))
-        passages = self._rank(run)
+        asked = None if naming.addresses else self._search.engine(engine)
+        run = _Run(user_id, question, naming.rest if naming.addresses else question, asked, on_progress, is_cancelled)
+        run.widened, run.profile = widened, PROFILE.wider(widened)
+        if asked is None:
+            passages = self._answer_from_named(run, naming)
+        else:
+            self._read(run, self._find(run, asked))
+            run.go_on(WebStage.RANKING, len(run.pages), len(run.pages))
+            passages = self._rank(run)
         unread = [page.error for page in run.pages if not page.is_read]
-        log.info("web_search.done", user=str(user_id), engine=run.engine.id, pages=len(run.pages), unread=unread)
+        log.info("web_search.done", user=str(user_id), engine=engine, pages=len(run.pages), unread=unread)
         return run.result(passages)
+
+    def _answer_from_named(self, run: _Run, naming: Naming) -> Sequence[WebPassage]:
+        """Passages of the pages that the question names, whatever their relevance: the best, or the first ones."""
+        count = len(naming.addresses)
+        if count > MOST_RESULTS:
+            raise TooManyAddresses(count=count, limit=MOST_RESULTS)
+        run.profile = replace(run.profile, threshold=0.0, top_k=max(run.profile.top_k, count))
+        run.most_of_one_page = -(-run.profile.top_k // count)
+        run.searched_at = self._now()
+        self._read(run, [WebResult(show_address(address), address, "") for address in naming.addresses])
+        if not any(page.is_read for page in run.pages):
+            raise run.pages[0].reason
+        run.go_on(WebStage.RANKING, len(run.pages), len(run.pages))
+        passages = [] if naming.asks_for_whole else self._rank(run)
+        return passages or run.read_beginnings()
 
     # --- pages ---
 
-    def _find(self, run: _Run) -> Sequence[WebResult]:
-        run.go_on(WebStage.SEARCHING, name="" if run.engine.id == AUTOMATIC else run.engine.label)
+    def _find(self, run: _Run, engine: SearchEngine) -> Sequence[WebResult]:
+        run.go_on(WebStage.SEARCHING, name="" if engine.id == AUTOMATIC else engine.label)
         with run.steps.take("search") as note:
-            results = run.engine.search(run.question, self._most_pages, language_code(run.question))
+            results = engine.search(run.question, self._most_pages, language_code(run.question))
             note.remaining = len(results)
         run.searched_at = self._now()
         return results
@@ -116,6 +139,7 @@ class WebRetriever:
                 results,
                 lambda page, done: run.on_progress(WebProgress(WebStage.READING, done, total, page.host)),
                 run.is_cancelled,
+                are_all_wanted=run.engine is None,
             )
             note.remaining = sum(each.page.is_read for each in loaded)
         with run.steps.take("chunks") as note:
@@ -143,7 +167,7 @@ class WebRetriever:
         relevant = above_threshold(found, run.profile, run.steps)
         if not relevant:
             run.nearest = nearest(found)
-        passages = choose(relevant, run.profile, run.steps, MOST_OF_ONE_PAGE)
+        passages = choose(relevant, run.profile, run.steps, run.most_of_one_page)
         with run.steps.take("budget") as note:
             around = {chunk.id: chunk for chunk in run.chunks}
             contexts = build_contexts(passages, around, run.profile.neighbours, run.profile.context_tokens)
@@ -183,22 +207,29 @@ class WebRetriever:
 
 @dataclass(slots=True)
 class _Run:
-    """One retrieval under way: its input, and what was found so far."""
+    """One retrieval under way: its input, and what was found so far.
+
+    `question` is what passages are compared with: all that is `asked` but the addresses in it. `engine` is None if
+    there are some.
+    """
 
     user_id: UUID
+    asked: str
     question: str
-    engine: SearchEngine
+    engine: SearchEngine | None
     on_progress: OnProgress
     is_cancelled: IsCancelled
     widened: int = 0
     steps: Steps = field(default_factory=Steps)
     profile: RetrievalProfile = PROFILE
+    most_of_one_page: int = MOST_OF_ONE_PAGE
     searched_at: datetime | None = None
     pages: list[ReadPage] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
     terms: tuple[str, ...] = ()
     nearest: tuple[Passage, ...] = ()
     has_dense: bool = False
+    beginnings: tuple[Beginning, ...] = ()
     _page_of: dict[UUID, ReadPage] = field(default_factory=dict)  # by their chunks' document
 
     def check(self) -> None:
@@ -225,6 +256,22 @@ class _Run:
         self.chunks += chunks
         self._page_of[page_id] = page
 
+    def read_beginnings(self) -> list[WebPassage]:
+        """The first passages of each page that could be read, in order; together they fit the context."""
+        pages = {page_id: page for page_id, page in self._page_of.items() if page.is_read}
+        budget = self.profile.context_tokens // len(pages)
+        passages: list[Passage] = []
+        beginnings: list[Beginning] = []
+        with self.steps.take("beginnings") as note:
+            for page_id, page in pages.items():
+                chunks = [chunk for chunk in self.chunks if chunk.document_id == page_id][: MOST_CHUNKS // len(pages)]
+                first = from_beginning(page.title, chunks, budget, len(passages))
+                beginnings.append(Beginning(page.title, len(first), page.chunks))
+                passages += first
+            note.remaining = len(passages)
+        self.beginnings = tuple(beginnings)
+        return [self.passage(passage, passage.context) for passage in passages]
+
     def page_of(self, chunk: Chunk) -> ReadPage:
         return self._page_of[chunk.document_id]
 
@@ -238,15 +285,16 @@ class _Run:
     def result(self, passages: Sequence[WebPassage]) -> WebRetrieval:
         trace = Trace(tuple(self.steps.taken), self.profile, self.steps.milliseconds, self.terms)
         return WebRetrieval(
-            self.question,
-            self.engine.id,
-            self.engine.label,
+            self.asked,
+            self.engine.id if self.engine else "",
+            self.engine.label if self.engine else "",
             self.searched_at,
             tuple(passages),
             tuple(self.pages),
             trace,
             tuple(self.passage(each, "") for each in self.nearest),
             self.widened,
+            self.beginnings,
         )
 
 

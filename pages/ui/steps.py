@@ -10,7 +10,7 @@ import streamlit as st
 from kb.extracts import escape_markdown as escape
 from kb.messages import SourcesPart
 from pages.ui.citations import safe_markdown
-from pages.ui.i18n import _, ngettext, number
+from pages.ui.i18n import _, error_text, ngettext, number
 
 SHOWN_THOUGHTS = 10_000  # characters, the last ones
 
@@ -26,8 +26,11 @@ def draw_searched_for(question: str) -> None:
 
 
 def draw_found(sources: SourcesPart, message_id: UUID, draw: Callable[[], None]) -> None:
-    """Offer what was found; `draw` draws it once it is opened."""
+    """Offer what was found; `draw` draws it once it is opened. Say which pages of the question could not be read."""
     draw_step(found_label(sources), ":material/plagiarism:", f"passages-of-{message_id}", draw)
+    for page in sources.unread:
+        reason, remedy = error_text(page.reason)
+        st.warning(escape(f"{reason} {remedy}"), icon=":material/link_off:")
 
 
 def found_label(sources: SourcesPart) -> str:

@@ -19,7 +19,7 @@ STEP_NAMES = {
     "chunks": N_("Cut them into chunks"),
     "meant": N_("Find the files that are meant"),
     "files": N_("List the files"),
-    "beginnings": N_("Read files from their beginning"),
+    "beginnings": N_("Read from the beginning"),
     "analyze": N_("Analyse the question"),
     "embed": N_("Embed the question"),
     "dense": N_("Dense route (HNSW)"),

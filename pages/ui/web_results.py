@@ -100,6 +100,8 @@ def progress_text(progress: WebProgress) -> str:
         case WebStage.SEARCHING:
             text = _("Searching the web with {engine}…") if progress.name else _("Searching the web…")
             return text.format(engine=_(progress.name))
+        case WebStage.READING if progress.total == 1:
+            return _("Reading the page…")
         case WebStage.READING:
             done, total = number(progress.done), number(progress.total)
             return _("Reading web pages: {done} of {total}…").format(done=done, total=total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -358,7 +359,8 @@ def test_words_around_an_answer_are_in_the_questions_script() -> None:
 
 
 def test_file_is_quoted_from_its_beginning() -> None:
-    passages = (passage(1, "# Refunds\nWithin 14 days.", "Refunds"), passage(2, "By post."))
+    first, second = passage(1, "# Refunds\nWithin 14 days.", "Refunds"), passage(2, "By post.")
+    passages = (first, replace(second, chunk=replace(second.chunk, document_id=first.chunk.document_id)))
     retrieval = Retrieval("Summarize it", passages, beginnings=(Beginning("手册.pdf", 2, 2),))
     assert extract_answer(retrieval, ENGLISH) == "> *Refunds*\n>\n> Within 14 days. [1]"
 

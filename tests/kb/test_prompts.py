@@ -150,7 +150,7 @@ TUESDAY = datetime(2026, 3, 3, 8, tzinfo=UTC)
 
 
 def from_web(*passages: WebPassage, pages: Sequence[ReadPage] = ()) -> WebRetrieval:
-    return WebRetrieval("?", searched_at=TUESDAY, passages=passages, pages=tuple(pages))
+    return WebRetrieval("?", "searxng", searched_at=TUESDAY, passages=passages, pages=tuple(pages))
 
 
 def web_passage(rank: int, text: str, heading: str = "", **more: Any) -> WebPassage:

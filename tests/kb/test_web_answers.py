@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
@@ -43,10 +44,13 @@ class Web:
         rows = [{"url": self.pages.url(path), "title": path, "content": f"Refunds, {path}."} for path in paths]
         self.engine.next_reply = Answer(200, {"results": rows})
 
-    def start(self, model: str = "fake") -> Message:
+    def start(self, model: str = "fake", question: str = QUESTION) -> Message:
         conversations = self.core.services.conversations
-        conversation = conversations.create(self.core.user, QUESTION, Mode.WEB)
-        message = conversations.ask(self.core.user, conversation.id, QUESTION)
+        conversation = conversations.create(self.core.user, question, Mode.WEB)
+        return self.ask(conversation.id, question, model)
+
+    def ask(self, conversation_id: UUID, question: str, model: str = "fake") -> Message:
+        message = self.core.services.conversations.ask(self.core.user, conversation_id, question)
         self.answers.start(self.core.user, message.id, model)
         return message
 
@@ -175,3 +179,52 @@ def test_answer_that_goes_on_keeps_its_passages(web: Web) -> None:
     assert second.content.startswith(first.content)
     assert second.web == first.web
     assert len(web.engine.asked) == asked
+
+
+# --- pages that the question names -----------------------------------------------------------------------------
+
+
+def test_named_page_is_summarized_from_its_beginning(web: Web, model_server: ModelServer) -> None:
+    address = web.pages.url("/refunds")
+    message = web.finished(web.start(question=f"Summarise {address} and {web.pages.url('/image')}"))
+    assert message.state is MessageState.DONE
+    assert web.engine.asked == []
+    prompt = model_server.requests[-1].body["messages"][0]["content"]
+    assert "which were read on the pages that the question names on 2" in prompt
+    assert "The passages are the whole page “Refunds”." in prompt
+    assert f"[1] (Refunds · {address})\nRefunds take thirty days." in prompt
+    assert "The question names these pages, too, but they could not be read." in prompt
+    assert message.sources
+    assert [page.error for page in message.sources.unread] == ["page_wrong_type"]
+
+
+def test_without_a_model_the_beginning_of_a_named_page_is_quoted(web: Web) -> None:
+    message = web.finished(web.start("", f"{web.pages.url('/refunds')} {web.pages.url('/image')}"))
+    assert message.content.startswith("> *Refunds*\n>\n> Refunds take thirty days.\n>\n> The museum opens")
+    assert "These pages could not be read:" in message.content
+
+
+def test_error_of_a_named_page_fails_the_answer(web: Web) -> None:
+    message = web.finished(web.start(question=f"Summarise {web.pages.url('/nowhere')}"))
+    assert (message.state, message.error.code) == (MessageState.FAILED, "page_refused")
+    assert web.engine.asked == []
+
+
+def test_follow_up_with_an_address_is_about_that_page(web: Web) -> None:
+    first = web.finished(web.start())
+    asked = len(web.engine.asked)
+    second = web.finished(web.ask(first.conversation_id, f"What about {web.pages.url('/refunds')}?"))
+    assert (second.searched_for, len(web.engine.asked)) == ("", asked)
+    assert second.web
+    assert second.web.are_pages_named
+
+
+def test_rewritten_question_names_no_page_that_the_user_did_not(web: Web) -> None:
+    first = web.finished(web.start(question=f"Summarise {web.pages.url('/refunds')}"))
+    seen = len(web.pages.requests)
+    stolen = f"How long? {web.pages.url('/stolen')}?q=secret"
+    with patch("kb.followups.read_rewrite", lambda _reply, _question: stolen):
+        second = web.finished(web.ask(first.conversation_id, "And how long does it take?"))
+    assert second.searched_for == "How long?"
+    assert web.engine.asked[-1].parameters["q"] == "How long?"
+    assert not any("secret" in path for path, _ in web.pages.requests[seen:])

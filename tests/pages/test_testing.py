@@ -59,7 +59,7 @@ def test_file_from_its_beginning_has_no_scores(visitor: Visitor) -> None:
     assert "Relevance</b>" not in visitor.text("passage-1")
     visitor.app.session_state["trace"] = True
     visitor.run()
-    assert "Read files from their beginning" in visitor.text("passages")
+    assert "Read from the beginning" in visitor.text("passages")
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,19 @@ def test_unread_pages_and_steps_are_listed(installation: Installation, engine: S
     assert "Search steps" in text
 
 
+def test_named_pages_are_read_in_place_of_a_search(engine: SearchServer, pages: WebPages, visit: Visit) -> None:
+    visitor = visit()
+    ask(visitor, f"{pages.url('/tea')}, {pages.url('/image')} 讲了什么？")
+    assert "1 of 2 web pages read" in visitor.text()
+    assert "is not a web page (image/gif)" in visitor.text()
+    assert "Choose another page" in visitor.text()
+    visitor.click("citation-1")
+    assert f"href='{pages.url('/tea')}'" in visitor.text()
+    visitor.ask(f"Summarise {pages.url('/nowhere')}")
+    assert "did not deliver the page" in visitor.errors
+    assert engine.asked == []
+
+
 def test_model_is_told_of_the_web(engine: SearchServer, visit: Visit, models: ModelServer) -> None:
     ask(visit())
     (asked,) = models.chats
@@ -167,6 +180,7 @@ def test_web_search_needs_no_knowledge_base(engine: SearchServer, visit: Visit) 
     [
         (WebProgress(WebStage.SEARCHING), "Searching the web…"),
         (WebProgress(WebStage.SEARCHING, name="Bing"), "Searching the web with Bing…"),
+        (WebProgress(WebStage.READING, 0, 1), "Reading the page…"),
         (WebProgress(WebStage.READING, 2, 8, "example.org"), "Reading web pages: 2 of 8…"),
         (WebProgress(WebStage.RANKING, 8, 8), "Choosing passages…"),
     ],
