@@ -1,14 +1,19 @@
 """Names and texts that users give, in any script: cleaned to be kept and shown, folded to be searched."""
 
+import re
 import unicodedata
+from functools import lru_cache
 from pathlib import PurePath
 
 from kb.errors import InvalidName
+from kb.lexical import simplify
 
 NAME_CHARACTERS = 100
 LABEL_CHARACTERS = 255
 _LONGEST_EXTENSION = 20
 _JOINERS = "\u200c\u200d"  # Persian, the Indic scripts and joined emoji are spelt with them
+
+_HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 
 
 def clean_name(name: str, limit: int = NAME_CHARACTERS) -> str:
@@ -49,7 +54,14 @@ def fold(text: str) -> str:
     """The text as searches and sorting see it: without case, and with one spelling for each character.
 
     Folds full-width forms, ligatures and combining accents (NFKC), but keeps accents: é is not e. The Turkish ı and İ
-    count as i, so that a search finds a word whichever way its capital I was written.
+    count as i, so that a search finds a word whichever way its capital I was written. Traditional characters become
+    Simplified ones, each by itself, so that a part of a folded text is the folded part of the text.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return folded.replace("i\u0307", "i").replace("\u0131", "i")
+    folded = folded.replace("i\u0307", "i").replace("\u0131", "i")
+    return folded if folded.isascii() else _HAN.sub(lambda match: _simplified(match.group()), folded)
+
+
+@lru_cache(maxsize=32_768)
+def _simplified(character: str) -> str:
+    return simplify(character)

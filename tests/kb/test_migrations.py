@@ -201,6 +201,25 @@ def test_name_that_folds_into_many_characters_fits_the_index(database: Database)
     assert folded == fold(name)[:FOLDED_CHARACTERS]
 
 
+def test_texts_in_traditional_characters_are_found_in_simplified_ones(
+    database: Database, make_settings: MakeSettings
+) -> None:
+    """Revisions before 0012 folded them to what they are."""
+    fill(database)
+    document_id = add_document(database, "Manual.pdf", "ready")
+    upgrade(database.engine, "0011")
+    with database.write() as connection:
+        connection.execute(sa.update(versions).where(versions.c.document_id == document_id).values(folded_name="手冊"))
+        connection.execute(sa.text("UPDATE conversations SET folded_title = '發票'"))
+        connection.execute(sa.text("UPDATE message_texts SET text = '頭髮' WHERE text = 'grüsse'"))
+    database.migrate()
+    conversations, settings = Conversations(database), make_settings()
+    for search in ("发票", "發票", "头发", "σίσυφος"):
+        assert [each.id for each in conversations.search(USER, search)] == [CONVERSATION], search
+    documents = Documents(database, FileStore(settings.uploads), VectorStore(settings), RecordingQueue())
+    assert [each.id for each in documents.list(USER, BASE, search="手册")] == [document_id]
+
+
 def test_folded_names_survive_a_downgrade(database: Database) -> None:
     fill(database)
     database.migrate()
