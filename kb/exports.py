@@ -13,12 +13,13 @@ from typing import IO, Any
 from uuid import UUID
 
 from kb.conversations import Conversations
-from kb.errors import N_, NotFound
+from kb.errors import N_, KbError, NotFound, from_code
 from kb.formats import FORMAT, NUMBER, to_json, to_record
 from kb.library import KnowledgeBases
 from kb.messages import Message, Part, PassagesPart, Source, SourcesPart
 from kb.models import Conversation, MessageState, Mode, Role, Scope
 from kb.names import clean_label
+from kb.web_search.passages import WebRetrieval
 
 BATCH = 50  # conversations read at once for an archive
 FILE_NAME_CHARACTERS = 80
@@ -49,6 +50,7 @@ class Wording:
     moment: Callable[[datetime], str]  # a date and time
     place: Callable[[Source], str]  # "p. 3", "slide 3"; empty where a document has no pages
     cited: Callable[[str, SourcesPart], Sequence[Source]]  # those that a text cites
+    reason: Callable[[KbError], str]  # why an answer failed
 
 
 class Exports:
@@ -124,7 +126,7 @@ def shown_branch(conversation: Conversation, messages: Sequence[Message]) -> lis
 def to_markdown(
     conversation: Conversation, messages: Sequence[Message], names: Mapping[UUID, str], wording: Wording
 ) -> str:
-    """The messages with their times, the models that answered, and the documents and pages that they cite."""
+    """The messages with their times and files, the models that answered, and the documents and pages that they cite."""
     lines = [f"# {escape(conversation.title)}", "", _choice(conversation.mode, conversation.scope, names, wording), ""]
     for message in messages:
         lines += _message(message, names, wording)
@@ -141,17 +143,36 @@ def _message(message: Message, names: Mapping[UUID, str], wording: Wording) -> I
     yield from (f"## {who}", "", f"*{' · '.join(about)}*", "")
     if message.content:
         yield from (message.content, "")
+    if message.attached:
+        files = ", ".join(escape(each.name) for each in message.attached)
+        with_files = say(N_("With {names}")).format(names=files)
+        yield from (f"*{with_files}*", "")
     if message.state in _ENDINGS:
-        yield from (f"*{say(_ENDINGS[message.state])}*", "")
+        why = message.error
+        reason = f" {escape(wording.reason(from_code(why.code, why.values)))}" if why.code else ""
+        yield from (f"*{say(_ENDINGS[message.state])}*{reason}", "")
     sources = message.sources or SourcesPart()
     # A search for passages has no text that could cite them.
     cited = wording.cited(message.content, sources) if message.content else sources.passages
     if cited:
         yield from (say(N_("Sources:")), "")
         for source in cited:
-            place = wording.place(source)
-            yield f"- [{source.rank}] {escape(source.document_name)}" + (f", {place}" if place else "")
+            yield f"- [{source.rank}] {_source(source, message.web, wording)}"
         yield ""
+
+
+def _source(source: Source, web: WebRetrieval | None, wording: Wording) -> str:
+    """A document with its page, or a web page with its address and when it was read."""
+    name = escape(source.document_name)
+    if not source.address:
+        place = wording.place(source)
+        return f"{name}, {place}" if place else name
+    link = f"[{name}](<{source.address}>)"
+    page = next((each for each in web.passages if each.rank == source.rank), None) if web else None
+    if page is None or page.is_snippet or page.fetched_at is None:
+        return link
+    read = wording.translate(N_("read {moment}")).format(moment=wording.moment(page.fetched_at))
+    return f"{link}, {read}"
 
 
 def _choice(mode: Mode, scope: Scope, names: Mapping[UUID, str], wording: Wording) -> str:

@@ -104,6 +104,7 @@ def _wording(request: Request) -> Wording:
         moment=partial(moment, code=code, zone=zone),
         place=lambda source: place_label(source.document_name, source.page, source.heading, code),
         cited=cited,
+        reason=lambda error: error_text(error, code)[0],
     )
 
 

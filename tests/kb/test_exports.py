@@ -6,14 +6,17 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from kb.conversations import Conversations
 from kb.exports import Exports, Format, Wording
-from kb.messages import Part, Source, SourcesPart, TextPart, UsagePart
-from kb.models import NOWHERE, Conversation, MessageState, Mode, Scope
+from kb.messages import Attached, ErrorPart, Part, Source, SourcesPart, TextPart, UsagePart, given_from
+from kb.models import NOWHERE, Chunk, Conversation, MessageState, Mode, Passage, Scope
+from kb.web_search.passages import WebPassage, WebRetrieval
 from tests.conftest import Library
 from tests.messages import said
 
@@ -23,6 +26,7 @@ WORDING = Wording(
     moment=lambda value: f"{value:%Y}",
     place=lambda source: f"p. {source.page}" if source.page else "",
     cited=lambda text, sources: [each for each in sources.passages if f"[{each.rank}]" in text],
+    reason=lambda error: error.code,
 )
 
 
@@ -71,6 +75,31 @@ def test_markdown_names_what_is_cited(conversations: Conversations, library: Lib
         *("## Answer", "", f"*{year} · m-1*", "", "Hot [1], not cold [3].", ""),
         *("Sources:", "", r"- [1] a\_b.pdf, p. 3", "- [3] c.md"),
     ]
+
+
+def test_markdown_says_where_web_pages_are_and_when_they_were_read(
+    conversations: Conversations, library: Library, exports: Exports
+) -> None:
+    address, moment = "https://tea.example/a_(b)?q=[1]", datetime(2024, 5, 1, tzinfo=UTC)
+    found = [Passage(Chunk(str(rank), uuid4(), uuid4()), "Tea", rank) for rank in (1, 2)]
+    read, snippet = (WebPassage(each, address, moment, is_snippet=each.rank == 2) for each in found)
+    web = WebRetrieval(passages=(read, snippet))
+    conversation = talk(conversations, library, "Q", [TextPart("Hot [1] [2]."), *given_from(web)], Mode.WEB)
+    _, text = exports.one(library.user, conversation.id, Format.MARKDOWN, WORDING)
+    assert text.splitlines()[-2:] == [f"- [1] [Tea](<{address}>), read 2024", f"- [2] [Tea](<{address}>)"]
+
+
+def test_markdown_names_files_and_the_reason_of_a_failure(
+    conversations: Conversations, library: Library, exports: Exports
+) -> None:
+    conversation = conversations.create(library.user, "Q", Mode.LLM)
+    answer = conversations.ask(library.user, conversation.id, "Q", [Attached(name="a_b.pdf"), Attached(name="c.png")])
+    conversations.finish(
+        library.user, answer.id, MessageState.FAILED, [ErrorPart("model_timeout", {"host": "m", "seconds": "9"})]
+    )
+    _, text = exports.one(library.user, conversation.id, Format.MARKDOWN, WORDING)
+    assert "*With a\\_b.pdf, c.png*" in text
+    assert text.endswith("*This answer failed.* model\\_timeout\n")
 
 
 def test_markdown_holds_the_branch_that_is_shown(
