@@ -169,12 +169,7 @@ class Conversations:
     def choose(self, user_id: UUID, conversation_id: UUID, mode: Mode, scope: Scope = NOWHERE) -> None:
         """Switch the mode or the scope for the following questions, and add a notice. Errors: `NotFound`."""
         with self._database.write() as connection:
-            row = _own(connection, user_id, conversation_id, lock=True)
-            if (row.mode, store.read_scope(row.scope)) == (mode.value, scope):
-                return
-            names = _names(connection, user_id, scope)
-            connection.execute(_change(conversation_id).values(_choice(mode, scope)))
-            _add_notice(connection, row, mode, scope, names)
+            _choose(connection, _own(connection, user_id, conversation_id, lock=True), mode, scope)
 
     def note_choice(self, user_id: UUID, conversation_id: UUID) -> None:
         """Add a notice with the conversation's mode and knowledge bases."""
@@ -234,19 +229,30 @@ class Conversations:
 
     # --- asking: each returns the answer that a run is to write ---
 
-    def ask(self, user_id: UUID, conversation_id: UUID, question: str, attached: Sequence[Attached] = ()) -> Message:
-        """Add a question and its empty answer to the branch that is shown, in the conversation's mode and scope.
+    def ask(
+        self,
+        user_id: UUID,
+        conversation_id: UUID,
+        question: str,
+        attached: Sequence[Attached] = (),
+        choice: tuple[Mode, Scope] | None = None,
+    ) -> Message:
+        """Add a question and its empty answer to the branch that is shown.
 
-        `attached`: the files that come with it. Errors: `QuestionTooLong`; `AnswerRunning`, because a conversation has
-        one running answer at a time.
+        `attached`: the files that come with it. `choice`: the mode and the scope that the user sees, which another tab
+        may have switched since; without it, the conversation's. Errors: `NotFound`; `QuestionTooLong`; `AnswerRunning`,
+        because a conversation has one running answer at a time.
         """
         check_question(question)
         with self._database.write() as connection:
             row = _own(connection, user_id, conversation_id, lock=True)
+            if choice:
+                _choose(connection, row, *choice)
+                row = _own(connection, user_id, conversation_id)
             return _ask(connection, row, row.shown_id, question, attached)
 
-    def edit(self, user_id: UUID, message_id: UUID, question: str) -> Message:
-        """Ask a question in other words, in the conversation's mode and scope; the old branch stays beside it.
+    def edit(self, user_id: UUID, message_id: UUID, question: str, choice: tuple[Mode, Scope] | None = None) -> Message:
+        """Ask a question in other words; the old branch stays beside it. `choice` as in `ask`.
 
         The files that came with it come with it again. Errors: `NotFound`, `QuestionTooLong`, `AnswerRunning`.
         """
@@ -255,6 +261,8 @@ class Conversations:
             asked, row = _own_pair(connection, user_id, message_id)
             if asked.role != Role.USER.value:
                 raise NotFound(what=store.MESSAGE)
+            if choice and _switch(connection, row, *choice) is not None:
+                row = _own(connection, user_id, row.id)
             attached = store.read(connection, user_id, message_id).attached
             return _ask(connection, row, asked.parent_id, question, attached)
 
@@ -450,6 +458,22 @@ def _change(conversation_id: UUID) -> sa.Update:
 
 def _choice(mode: Mode, scope: Scope) -> dict[str, Any]:
     return {"mode": mode.value, "knowledge_base_id": scope.first_id, "scope": to_json(scope)}
+
+
+def _choose(connection: sa.Connection, row: sa.Row[Any], mode: Mode, scope: Scope) -> None:
+    """Switch the mode or the scope of a locked conversation, with a notice. Errors: `NotFound`."""
+    names = _switch(connection, row, mode, scope)
+    if names is not None:
+        _add_notice(connection, row, mode, scope, names)
+
+
+def _switch(connection: sa.Connection, row: sa.Row[Any], mode: Mode, scope: Scope) -> str | None:
+    """The names of the knowledge bases that are chosen now; None if nothing changes. Errors: `NotFound`."""
+    if (row.mode, store.read_scope(row.scope)) == (mode.value, scope):
+        return None
+    names = _names(connection, row.owner_id, scope)
+    connection.execute(_change(row.id).values(_choice(mode, scope)))
+    return names
 
 
 def _names(connection: sa.Connection, user_id: UUID, scope: Scope) -> str:

@@ -7,10 +7,11 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.errors import KbError
 from kb.messages import Message, Rating
 from kb.models import MessageState, Mode, Role
 from pages.ui.chat_sidebar import chosen_model
-from pages.ui.feedback import dialog, errors_flashed
+from pages.ui.feedback import dialog, errors_flashed, flash, show_flash
 from pages.ui.i18n import _, number
 from pages.ui.resources import services
 from pages.ui.running import start_answer
@@ -200,7 +201,7 @@ def remember_test(message: Message, user_id: UUID) -> None:
 
 
 def _open_editor(message: Message, user_id: UUID) -> None:
-    """Ask the question in other words; what followed it stays reachable."""
+    """Ask the question in other words; what followed it stays reachable. One that is refused stays in the dialog."""
 
     @dialog(_("Edit the question"))
     def edit() -> None:
@@ -219,6 +220,7 @@ def _open_editor(message: Message, user_id: UUID) -> None:
                 args=(message, user_id),
                 shortcut="Ctrl+Enter",
             )
+        show_flash()
 
     st.session_state.pop(EDITED_KEY, None)
     edit()
@@ -228,10 +230,15 @@ def _ask_edited(message: Message, user_id: UUID) -> None:
     question = str(st.session_state[EDITED_KEY]).strip()
     if not question:
         return
+    current = state()
+    try:
+        answer = services().conversations.edit(user_id, message.id, question, (current.mode, current.scope))
+    except KbError as error:
+        flash(error)
+        return
     with errors_flashed():
-        answer = services().conversations.edit(user_id, message.id, question)
         start_answer(user_id, answer, chosen_model())
-    state().has_dialog = False
+    current.has_dialog = False
     st.rerun()
 
 

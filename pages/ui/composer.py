@@ -192,8 +192,6 @@ def ask(user: User, draft: Draft) -> None:
         if current.switched:
             conversations.note_choice(user.id, conversation.id)
             current.switched = False
-    else:
-        conversations.choose(user.id, current.conversation_id, current.mode, scope)
     st.query_params["conversation"] = str(current.conversation_id)
     save_uploads(user, current.conversation_id, draft)
     if not draft.question:
@@ -201,7 +199,8 @@ def ask(user: User, draft: Draft) -> None:
     if current.running:
         _put_next(current.conversation_id, draft)
         return
-    message = conversations.ask(user.id, current.conversation_id, draft.question, draft.attached)
+    choice = current.mode, scope
+    message = conversations.ask(user.id, current.conversation_id, draft.question, draft.attached, choice)
     start_answer(user.id, message, chosen_model())
 
 

@@ -163,6 +163,23 @@ def test_first_question_can_be_edited(conversations: Conversations, library: Lib
     assert (shown[0].content, len(shown[0].siblings), shown[1].siblings) == ("1", 2, (edited.id,))
 
 
+def test_question_goes_where_its_tab_shows(conversations: Conversations, library: Library) -> None:
+    """Another tab may switch the same conversation's knowledge base at any moment."""
+    kitchen, garden = Scope.of(library.knowledge_base("Kitchen").id), Scope.of(library.knowledge_base("Garden").id)
+    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, kitchen)
+    conversations.choose(library.user, conversation.id, Mode.WEB)
+    answer = conversations.ask(library.user, conversation.id, "Q", choice=(Mode.KNOWLEDGE, garden))
+    conversations.finish(library.user, answer.id, MessageState.DONE, said("A"))
+    assert (answer.mode, answer.scope) == (Mode.KNOWLEDGE, garden)
+    shown = conversations.messages(library.user, conversation.id)
+    assert [message.role for message in shown] == [Role.NOTICE, Role.USER, Role.ASSISTANT]
+    assert (shown[0].mode, shown[0].scope) == (Mode.KNOWLEDGE, garden)
+    edited = conversations.edit(library.user, shown[1].id, "Q2", (Mode.KNOWLEDGE, kitchen))
+    assert (edited.mode, edited.scope) == (Mode.KNOWLEDGE, kitchen)
+    assert len(conversations.messages(library.user, conversation.id)[1].siblings) == 2
+    assert conversations.get(library.user, conversation.id).scope == kitchen
+
+
 def test_answer_is_rated(conversations: Conversations, library: Library) -> None:
     answer = answered(conversations, library, start(conversations, library), "one")
     assert answer.rating == Rating()
@@ -356,6 +373,8 @@ def test_search_covers_titles_and_messages(conversations: Conversations, library
         ("Straße", "STRASSE"),
         ("İSTANBUL IŞIK", "istanbul ışık"),
         ("ＡＢＣ 报告", "abc 报告"),
+        ("軟體的發票與頭髮", "发票与头发"),
+        ("软件后面的历史", "歷史"),
     ],
 )
 def test_search_folds_case_in_every_script(

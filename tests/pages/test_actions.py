@@ -59,6 +59,21 @@ def test_question_is_edited_beside_the_old_one(visit: Visit) -> None:
     assert "You asked: And coffee?" in visitor.text()
 
 
+def test_edited_question_goes_to_the_knowledge_base_that_is_shown(installation: Installation, visit: Visit) -> None:
+    garden = installation.filled("Garden", {"garden.md": "Roses are cut in March."})
+    installation.filled("Kitchen")
+    visitor = visit()
+    visitor.ask("How long is black tea steeped?")
+    visitor.go_to("testing")
+    visitor.choose("tested_knowledge_base", garden.id)
+    visitor.go_to("chat")
+    visitor.act(0, action="edit")
+    visitor.app.text_area(key="edited_question").set_value("When are roses cut?")
+    visitor.click("edit_ask")
+    visitor.wait_for_answer()
+    assert "Roses are cut in March" in visitor.text()
+
+
 def test_empty_question_is_not_asked(visit: Visit) -> None:
     visitor = asked(visit, "What is tea?")
     visitor.act(0, action="edit")
