@@ -7,7 +7,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.citations import cited
+from kb.citations import cited, count_dangling
 from kb.errors import NoChatModel, NotFound, from_code
 from kb.extracts import escape_markdown as escape
 from kb.message_store import MESSAGE
@@ -110,6 +110,7 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
         _draw_text(message, has_formulas=not is_quoted)
     _draw_support(message)
+    _draw_dangling(message)
     for each in message.left_out:
         text, remedy = error_text(from_code(each.code, each.values))
         st.warning(f"{escape(text)} {escape(remedy)}", icon=":material/attach_file_off:")
@@ -190,6 +191,19 @@ def _draw_support(message: Message) -> None:
         for each in message.unsupported:
             missing = _("not found: {words}").format(words=escape(", ".join(each.missing)))
             st.markdown(f"> {escape(' '.join(each.sentence.split()))}  \n> :orange[{missing}]")
+
+
+def _draw_dangling(message: Message) -> None:
+    """Say how many citations of the model were left out of its answer, because they point to no passage."""
+    if not message.model or not (count := count_dangling(message.content, message.sources)):
+        return
+    st.caption(
+        ngettext(
+            "{count} citation points to no passage and was left out",
+            "{count} citations point to no passage and were left out",
+            count,
+        )
+    )
 
 
 def _open_passage(message: Message, user_id: UUID, rank: int) -> None:

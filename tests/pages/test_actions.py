@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from kb.messages import Rating
 from kb.models import MessageState, Mode, Role
+from tests.fakes.model_scripts import said as model_says
+from tests.fakes.model_server import ModelServer
 from tests.messages import said
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -117,6 +119,18 @@ def test_citation_mark_opens_its_passage(installation: Installation, visit: Visi
     visitor.ask("How long is black tea steeped?")
     visitor.act(1, action="cite", rank=1)
     assert "Black tea is steeped in boiling water" in visitor.text("drawer")
+
+
+def test_citations_that_point_nowhere_are_left_out_and_counted(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    models.streams["cites"] = model_says("Black tea is steeped for four minutes [1][7].")
+    installation.set_up(LLM_MODEL="cites")
+    installation.filled()
+    visitor = visit()
+    visitor.ask("How long is black tea steeped?")
+    assert "for four minutes :blue-badge[1]." in visitor.text()
+    assert "1 citation points to no passage and was left out" in visitor.text()
 
 
 def test_answer_opens_in_the_testing_page(installation: Installation, visit: Visit) -> None:
