@@ -96,8 +96,9 @@ class Conversations:
     ) -> list[Conversation]:
         """Conversations, pinned ones first, then the latest.
 
-        `search` keeps those whose title or messages contain every word, in any case; `mode` and `knowledge_base_id`
-        those whose next question is in that mode, and looked up there.
+        `search` keeps those whose title or messages contain every word, in any case and either Chinese script; `mode`
+        and `knowledge_base_id` those with a question in that mode, and with one that was looked up there. The next
+        question counts, too.
         """
         pinned, updated = conversations.c.pinned_at, conversations.c.updated_at
         statement = (
@@ -411,16 +412,26 @@ def _matching(
 ) -> sa.Select[Any]:
     statement = sa.select(conversations).where(conversations.c.owner_id == user_id, NOT_DELETED)
     if mode:
-        statement = statement.where(conversations.c.mode == mode.value)
+        statement = statement.where(_is_of(conversations.c.mode == mode.value, messages.c.mode == mode.value))
     if knowledge_base_id:  # the scope is JSON, and the two databases share no way to look into it
-        text = sa.cast(conversations.c.scope, sa.Text)
-        statement = statement.where(text.contains(f'"{knowledge_base_id}"', autoescape=True))
+        held, asked = (
+            sa.cast(table.c.scope, sa.Text).contains(f'"{knowledge_base_id}"', autoescape=True)
+            for table in (conversations, messages)
+        )
+        statement = statement.where(_is_of(held, asked))
     for word in fold(clean_text(search)).split()[:SEARCHED_WORDS]:
         hit = sa.exists().where(
             message_texts.c.conversation_id == conversations.c.id, message_texts.c.text.contains(word, autoescape=True)
         )
         statement = statement.where(sa.or_(conversations.c.folded_title.contains(word, autoescape=True), hit))
     return statement
+
+
+def _is_of(conversation: sa.ColumnElement[bool], message: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Whether a condition holds for a conversation's next question, or held for one that was asked."""
+    is_question = messages.c.role == Role.USER.value
+    of_it = messages.c.conversation_id == conversations.c.id
+    return sa.or_(conversation, sa.exists().where(of_it, is_question, message))
 
 
 def _own(connection: sa.Connection, user_id: UUID, conversation_id: UUID, lock: bool = False) -> sa.Row[Any]:

@@ -425,6 +425,16 @@ def test_search_is_narrowed_to_a_mode_and_a_knowledge_base(conversations: Conver
     assert found("kitchen", base=garden.id) == []
     assert found(mode=Mode.TEST, base=kitchen.id) == ["Tea in both"]
     assert found(base=uuid4()) == []
+    # What was asked before a switch counts, too; a switch without a question does not.
+    switched = conversations.create(library.user, "Tea anywhere", Mode.LLM)
+    answered(conversations, library, switched, "What is tea?")
+    conversations.choose(library.user, switched.id, Mode.WEB)
+    conversations.choose(library.user, switched.id, Mode.KNOWLEDGE, Scope.of(garden.id))
+    answered(conversations, library, switched, "And here?")
+    conversations.choose(library.user, switched.id, Mode.TEST, Scope.of(kitchen.id))
+    assert found("anywhere", mode=Mode.LLM) == found("anywhere", base=garden.id) == ["Tea anywhere"]
+    assert found("anywhere", mode=Mode.TEST) == found("anywhere", base=kitchen.id) == ["Tea anywhere"]
+    assert found("anywhere", mode=Mode.WEB) == []
 
 
 def test_deleted_conversation_is_not_found_until_it_is_restored(conversations: Conversations, library: Library) -> None:
