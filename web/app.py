@@ -29,6 +29,7 @@ from kb.services import Services, build_answers, build_services
 from pages.ui import resources
 from web.exports import export_routes
 from web.missing import MissingPages
+from web.page_style import PageStyle
 from web.security import SecurityHeaders
 from web.uploads import file_routes
 from workers.broker import DramatiqQueue, build_broker
@@ -190,4 +191,8 @@ async def healthz(_request: Request) -> JSONResponse:
 
 
 ROUTES = [Route("/healthz", healthz), *file_routes(resources.services), *export_routes(resources.services)]
-MIDDLEWARE = [Middleware(SecurityHeaders), Middleware(MissingPages, routes=[route.path for route in ROUTES])]
+MIDDLEWARE = [
+    Middleware(SecurityHeaders),
+    Middleware(MissingPages, routes=[route.path for route in ROUTES]),
+    Middleware(PageStyle),
+]

@@ -90,10 +90,13 @@ class MissingPages:
         """Only what a browser opens as a page: scripts and images of a page have other types."""
         if "text/html" not in Headers(scope=scope).get("accept", ""):
             return False
-        path = str(scope["path"]).strip("/")
-        base = _base_path()
-        path = path.removeprefix(base).strip("/") if base else path
+        path = page_path(scope)
         return path not in PAGES and path.split("/")[0] not in self._others and "." not in path
+
+
+def page_path(scope: Scope) -> str:
+    """The path of a request below the base path, without slashes at its ends."""
+    return str(scope["path"]).strip("/").removeprefix(_base_path()).strip("/")
 
 
 def _base_path() -> str:
