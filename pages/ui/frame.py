@@ -98,11 +98,12 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
         {"Chat message from {name}": N_("Message")},
     ),
     (
-        "[data-testid=stChatInput] button",
+        "[data-testid=stChatInput] :is(button, input)",
         "aria-label",
         {
             "Send message": N_("Send"),
             "Upload {kind}": N_("Attach files"),
+            "file upload": N_("Attach files"),
             "Remove {name}": N_("Remove {name}"),
         },
     ),
