@@ -28,7 +28,10 @@ from pages.ui.web_results import draw_web_results, progress_text
 POLL_SECONDS = 0.15
 FIRST_WAIT_SECONDS = 0.1  # so that the first words need not wait for the next poll; a click waits so long
 POLLS_PER_LOOK_AT_SQL = 15
-SHOWN_CHARACTERS = 20_000  # of a text that is being written: each poll sends them anew
+# Of a text that is being written: each poll draws them anew. Nobody reads along with a very long one, and a browser
+# that is busy drawing takes long to show that it was stopped.
+SHOWN_CHARACTERS = 20_000
+VERY_LONG, SHOWN_OF_VERY_LONG = 60_000, 4_000
 STUCK_SECONDS = 5  # a model that has begun to write, and writes no more
 HELP_SECONDS = 20
 
@@ -92,12 +95,20 @@ def _draw_steps(message: Message, arrived: Arrived) -> None:
 
 
 def _draw_text(live: LiveAnswer) -> None:
-    text = live.arrived.text
-    if len(text) > SHOWN_CHARACTERS:
-        start = text.find("\n", len(text) - SHOWN_CHARACTERS) + 1
-        text = text[max(start, len(text) - SHOWN_CHARACTERS) :]
+    text = shown_end(live.arrived.text)
+    if len(text) < len(live.arrived.text):
         st.caption(_("Only the end is shown while the answer is written, because it is very long."))
     st.markdown(safe_markdown(text, live.arrived.retrieval) + (" ▌" if not live.has_ended else ""))
+
+
+def shown_end(text: str) -> str:
+    """What is drawn of a text that is being written: all, or its last lines."""
+    most = SHOWN_CHARACTERS if len(text) <= VERY_LONG else SHOWN_OF_VERY_LONG
+    if len(text) <= most:
+        return text
+    start = len(text) - most
+    line = text.find("\n", start) + 1
+    return text[max(line, start) :]
 
 
 def _draw_stage(message: Message, arrived: Arrived) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from kb.messages import Message
 from kb.models import MessageState, Mode, Role
+from pages.ui.running import shown_end
 from tests.fakes.model_server import CHAT, ModelServer
 from tests.messages import said
 from tests.pages.conftest import Installation, Visit
@@ -100,6 +101,14 @@ def test_model_that_stops_amid_its_answer_is_waited_for(
     visitor.wait_until(lambda: all(text in visitor.text() for text in wanted), "the wait")
     visitor.click("stop")
     visitor.wait_for_answer()
+
+
+@pytest.mark.parametrize(("size", "shown"), [(20_000, 20_000), (60_000, 20_000), (60_100, 4_000), (1_000_000, 4_000)])
+def test_less_is_drawn_live_of_a_longer_text(size: int, shown: int) -> None:
+    assert len(shown_end("x" * size)) == shown
+    lines = shown_end(f"{'x' * 99}\n" * (size // 100))
+    assert shown - 100 <= len(lines) <= shown
+    assert lines.startswith("x" * 99 + "\n")
 
 
 @pytest.mark.usefixtures("held")
