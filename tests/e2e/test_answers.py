@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import WebSocketRoute, expect
 
 from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Trace
 from tests.e2e.conftest import Desk
@@ -104,6 +104,32 @@ def test_answer_survives_a_closed_tab(
     screen = open_screen(path)
     expect(screen.messages.last).to_contain_text(LAST_WORD)
     assert words_shown(screen) == LONG_TOKENS
+
+
+def test_dropped_connection_and_second_browser_follow_the_answer(
+    open_screen: OpenScreen, desk: Desk, held: ExitStack
+) -> None:
+    screen = open_screen("/")
+    sockets: list[WebSocketRoute] = []
+
+    def pass_on(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    screen.page.route_web_socket(re.compile("/_stcore/stream"), pass_on)
+    screen.page.reload()
+    screen.settle()
+    ask_at_length(screen, desk)
+    other = open_screen(screen.page.url.removeprefix(screen.url))
+    expect(other.messages.last).to_contain_text("word20")
+    sockets[-1].close()
+    held.close()
+    for each in (screen, other):
+        expect(each.messages.last).to_contain_text(LAST_WORD)
+        expect(each.key("stop")).to_have_count(0)
+        assert words_shown(each) == LONG_TOKENS
+    assert len(sockets) > 1, "the page did not connect again"
+    screen.complaints.clear()  # the browser logs that it was disconnected
 
 
 @pytest.mark.usefixtures("held")
