@@ -35,8 +35,8 @@ from kb.web_search.named import Naming, read_naming
 from kb.web_search.pages import LoadedPage, WebPages
 from kb.web_search.passages import ReadPage, WebPassage, WebProgress, WebRetrieval, WebStage
 
-# An engine has chosen the pages, so a passage need not stand out as much as in a knowledge base.
-PROFILE = RetrievalProfile(threshold=0.3, top_k=8, context_tokens=4000)
+# The highest one that loses nothing, in one language and across two: see docs/decisions.md.
+PROFILE = RetrievalProfile(threshold=0.45, top_k=8, context_tokens=4000)
 MOST_OF_ONE_PAGE = 3  # passages
 PAGE_CHARACTERS = 150_000  # of a page are searched
 # A second or two of embedding. Of more chunks, those that the lexical route finds are embedded, then beginnings.

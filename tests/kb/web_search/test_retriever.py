@@ -76,9 +76,9 @@ def test_page_is_cited_by_the_address_after_redirects(web: Web) -> None:
 
 
 def test_one_page_does_not_take_all_places(web: Web) -> None:
-    long = "".join(f"<h2>Part {n}</h2><p>Refunds of kind {n} take {n} days. {FILLER}</p>" for n in range(20))
+    long = "".join(f"<h2>Part {n}</h2><p>Refunds of kind {n} take thirty days. {FILLER}</p>" for n in range(20))
     web.finds(web.row("/long", page("Long", long)), web.row("/refunds", REFUNDS))
-    found = web.retrieve("How many days do refunds take?")
+    found = web.retrieve("Do refunds take thirty days?")
     hosts = [passage.address for passage in found.passages]
     assert hosts.count(web.pages.url("/long")) == MOST_OF_ONE_PAGE
     assert web.pages.url("/refunds") in hosts
@@ -90,7 +90,7 @@ def test_of_many_chunks_only_the_promising_ones_are_embedded(web: Web) -> None:
         for n in range(3)
     ]
     web.finds(*rows, web.row("/refunds", REFUNDS))
-    found = web.retrieve("How many days do refunds take?")
+    found = web.retrieve("Do refunds take thirty days?")
     chunks = sum(page.chunks for page in found.pages)
     embedded = [text for batch in web.embedding.batches for text in batch if "museum" in text or "Refunds" in text]
     assert len(embedded) == MOST_EMBEDDED < chunks
