@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr = SecretStr("")
     openai_base_url: str = ""
     llm_model: str = ""
+    llm_sees_images: Literal["auto", "yes", "no"] = "auto"  # auto: as the model's name suggests
     llm_timeout_seconds: float = 60.0
     conversation_titles: bool = True  # the model names a conversation after its first answer; false: its first question
     secret_key: SecretStr = SecretStr("")  # encrypts the API keys in the database; empty: a file in ZHIWEN_HOME

@@ -15,7 +15,7 @@ import structlog
 from kb.config import Settings
 from kb.errors import DatabaseUnavailable, ModelError, ModelPackageMissing, ModelRefused, ModelTimeout
 from kb.providers.addresses import OPENAI_BASE_URL, host_of
-from kb.providers.connection import ChatModel, Connection, Purpose, Source
+from kb.providers.connection import ChatModel, Connection, ModelSettings, Purpose, Source
 from kb.providers.listing import can_chat, can_embed, can_rerank, list_models
 from kb.providers.packages import missing_packages
 
@@ -318,7 +318,8 @@ def _connection_from_env(settings: Settings) -> Connection | None:
         return None
     base_url = settings.openai_base_url or OPENAI_BASE_URL
     names = (settings.llm_model,) if settings.llm_model else ()
-    return Connection(Source.ENV, host_of(base_url), base_url, settings.openai_api_key, names)
+    asked = ModelSettings(sees_images={"yes": True, "no": False}.get(settings.llm_sees_images))
+    return Connection(Source.ENV, host_of(base_url), base_url, settings.openai_api_key, names, asked)
 
 
 def _local_connections() -> tuple[Connection, ...]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from langchain_core.messages import convert_to_messages
 from pydantic import SecretStr
 
 from kb.completions import ChatClient, Piece, Reasoning, TextPiece, Usage
@@ -26,12 +29,14 @@ def model(name: str = "claude") -> ChatModel:
     return ChatModel(name, "", "Anthropic", key=SecretStr("sk-secret"), settings=settings, langchain="anthropic")
 
 
-def ask(make_settings: MakeSettings, asked: str | ChatModel = "claude", most: int = 100) -> list[Piece]:
+def ask(
+    make_settings: MakeSettings, asked: str | ChatModel = "claude", most: int = 100, images: Sequence[str] = ()
+) -> list[Piece]:
     chosen = model(asked) if isinstance(asked, str) else asked
 
     async def pieces() -> list[Piece]:
         found: list[Piece] = []
-        async with aclosing(ChatClient(make_settings()).stream(chosen, QUESTION)) as stream:
+        async with aclosing(ChatClient(make_settings()).stream(chosen, QUESTION, images)) as stream:
             async for piece in stream:
                 found.append(piece)
                 if len(found) == most:
@@ -61,6 +66,19 @@ def test_key_of_the_environment_goes_to_no_other_address(
     assert built[0].options["api_key"] == "none"
     ask(make_settings, replace(elsewhere, base_url=""))
     assert "api_key" not in built[1].options
+
+
+def test_pictures_go_along_in_the_form_that_langchain_takes(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = langchain_models.install(monkeypatch)
+    ask(make_settings, images=["data:image/jpeg;base64,AAAA"])
+    system, asked = convert_to_messages(built[0].asked)  # as each provider's package does
+    assert system.content == "Be brief."
+    blocks: list[Any] = list(asked.content_blocks)
+    picture, text = blocks
+    assert (picture["type"], picture["base64"], picture["mime_type"]) == ("image", "AAAA", "image/jpeg")
+    assert text == {"type": "text", "text": "What is tea?"}
 
 
 def test_stop_closes_the_stream(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
