@@ -14,6 +14,7 @@ KbError
 │   ├── InvalidPrompt          a template without the passages, or with unknown placeholders
 │   ├── InvalidProvider        what was entered for a model provider cannot be right
 │   ├── TooManyDocuments       more are chosen than one question can search
+│   ├── NothingToSearch        neither a knowledge base nor a file
 │   ├── EmbeddingMismatch      the knowledge base was built with another model
 │   └── UnknownEmbeddingModel  its name is none that this version knows
 ├── DocumentError              this file cannot be ingested; a retry alone does not help
@@ -216,11 +217,16 @@ class QuestionTooLong(UserError):
     remedy = N_("Shorten it, or put the text into a file and attach that.")
 
 
+class NothingToSearch(UserError):
+    message = N_("There is nothing to search yet: no knowledge base, and no file in this conversation.")
+    remedy = N_("Attach files to your question, or create a knowledge base.")
+
+
 class ImageNotSeen(UserError):
     message = N_("{model} cannot see images, so the picture “{name}” was not shown to it.")
     remedy = N_(
-        "Choose a model that takes images. If this one does, say so on the Models page, in its provider's settings. "
-        "The text that was recognised in the picture is searched."
+        "Choose a model that takes images. If this one does, say so in its provider's settings on the Models page, or "
+        "as LLM_SEES_IMAGES in .env. The text that was recognised in the picture is searched."
     )
 
 

@@ -153,8 +153,8 @@ def extract_answer(retrieval: Retrieval, language: Language) -> str:
     best one, or says the same, is left out.
     """
     if retrieval.files or retrieval.beginnings:
-        names = _names(retrieval.files, language) if retrieval.files else ""
-        unread = [_as_text(tell_unread(each, language)) for each in retrieval.unread]
+        names = _names(retrieval.files, language, retrieval.are_attached) if retrieval.files else ""
+        unread = [_as_text(tell_unread(each, language, retrieval.are_attached)) for each in retrieval.unread]
         return "\n\n".join(filter(None, [names, _beginnings(retrieval), *unread]))
     quotes: list[str] = []
     bodies: set[str] = set()
@@ -187,12 +187,12 @@ def _page_heading(passage: Passage) -> str:
     return heading if heading.split(" > ")[0] == title else " > ".join(filter(None, [title, heading]))
 
 
-def _names(files: FileList, language: Language) -> str:
+def _names(files: FileList, language: Language, are_attached: bool) -> str:
     """The list of files, and how many there are."""
     lines = [f"- {_as_text(name)}" for name in files.names]
     if len(lines) < files.total:
         lines.append("- …")
-    head = count_files(files, language) + language.pick(":", "：")
+    head = count_files(files, language, are_attached) + language.pick(":", "：")
     if files.which:
         head = language.pick("Which file do you mean? ", "您指的是哪个文件？") + head
     return "\n".join([head, "", *lines])

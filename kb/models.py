@@ -476,7 +476,8 @@ class Retrieval:
     `files` are given for a question about the knowledge base. `beginnings` tell that the passages were not searched
     for: they are files from their beginning, in order, without scores. `unread` are files that the question names and
     that could not be read, or are not ready yet. `nearest` are the best candidates where none reached the threshold.
-    `widened` is how often the search was made wider than the profile (`RetrievalProfile.wider`).
+    `widened` is how often the search was made wider than the profile (`RetrievalProfile.wider`). `are_attached`: only
+    files of the conversation were searched, and no knowledge base.
     """
 
     question: str = ""
@@ -488,6 +489,7 @@ class Retrieval:
     prompt: str = ""  # the template of the knowledge bases that were asked, if it is not the default
     nearest: tuple[Passage, ...] = ()
     widened: int = 0
+    are_attached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,6 +239,7 @@ class _Run:
             prompt,
             self.nearest,
             self.widened,
+            all(corpus.base.partition for corpus in self.corpora),
         )
 
 

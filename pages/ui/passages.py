@@ -49,12 +49,18 @@ def place(document_name: str, page: int, heading: str = "") -> str:
 def draw_nothing_found(retrieval: Retrieval, key_suffix: str = "") -> None:
     """Say why there are no passages: nothing to search, or nothing relevant, with what came closest."""
     if retrieval.trace.documents:
-        st.info(_("Nothing relevant to this question was found in the knowledge base."), icon=":material/search_off:")
+        text = _("Nothing relevant to this question was found in the knowledge base.")
+        if retrieval.are_attached:
+            text = _("Nothing relevant to this question was found in the files of this conversation.")
+        st.info(text, icon=":material/search_off:")
         draw_reasons(retrieval.trace)
         with nearest_shown(len(retrieval.nearest), key_suffix) as is_open:
             for passage in retrieval.nearest if is_open else ():
                 with st.container(border=True, key=f"nearest-{passage.rank}{key_suffix}"):
                     draw_passage(passage, retrieval.trace.terms)
+        return
+    if retrieval.are_attached:
+        st.info(_("No file of this conversation has text that can be searched."), icon=":material/search_off:")
         return
     st.info(_("No document of this knowledge base is ready yet."), icon=":material/hourglass_empty:")
     st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")
@@ -87,11 +93,11 @@ def draw_widened(times: int) -> None:
 def draw_passages(retrieval: Retrieval, key_suffix: str = "", are_files_told: bool = False) -> None:
     """Draw all passages, the best first, and the trace. `are_files_told`: the answer lists the files already."""
     for file in retrieval.unread:
-        draw_unread(file)
+        draw_unread(file, retrieval.are_attached)
     if not retrieval.passages and not retrieval.files and not retrieval.unread:
         draw_nothing_found(retrieval, key_suffix)
     if retrieval.files and not are_files_told:
-        draw_files(retrieval.files, f"files{key_suffix}")
+        draw_files(retrieval.files, f"files{key_suffix}", retrieval.are_attached)
     for beginning in retrieval.beginnings:
         st.caption(
             _("“{name}” from its beginning: {chunks} of {total} chunks").format(
@@ -104,25 +110,34 @@ def draw_passages(retrieval: Retrieval, key_suffix: str = "", are_files_told: bo
     draw_trace(retrieval.trace, f"trace{key_suffix}")
 
 
-def draw_unread(file: Unread) -> None:
-    """Say why a file that the question names has no text."""
+def draw_unread(file: Unread, is_attached: bool = False) -> None:
+    """Say why a file that the question names has no text. A file of the conversation stands above the field, too."""
     name = escape(file.name)
     if file.state == VersionState.FAILED:
         reason = join_sentences(*error_text(from_code(file.error, file.error_values)))
         text = _("“{name}” is in the knowledge base, but it could not be read.").format(name=name)
+        if is_attached:
+            text = _("“{name}” is attached, but it could not be read.").format(name=name)
         st.warning(f"**{text}**  \n{escape(reason)}", icon=":material/error:")
     elif file.state == VersionState.CANCELLED:
         text = _("“{name}” is in the knowledge base, but it was cancelled before it was read.").format(name=name)
+        if is_attached:
+            text = _("“{name}” is attached, but it was cancelled before it was read.").format(name=name)
         st.warning(text, icon=":material/cancel:")
     else:
         text = _("“{name}” is in the knowledge base, but it is not ready yet. Ask again once it is.").format(name=name)
+        if is_attached:
+            text = _("“{name}” is attached, but it is not ready yet. Ask again once it is.").format(name=name)
         st.info(text, icon=":material/hourglass_empty:")
-    st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")
+    if not is_attached:
+        st.page_link("knowledge_bases.py", label=_("Upload files or check their progress"), icon=":material/upload:")
 
 
-def draw_files(files: FileList, key: str) -> None:
+def draw_files(files: FileList, key: str, are_attached: bool = False) -> None:
     """Draw the names of files, once they are opened."""
     label = ngettext("{count} file in the knowledge base", "{count} files in the knowledge base", files.total)
+    if are_attached:
+        label = ngettext("{count} file in this conversation", "{count} files in this conversation", files.total)
     with st.expander(label, icon=":material/folder_open:", key=key, on_change="rerun") as body:
         if body.open:
             names = [f"- {escape(name)}" for name in files.names]

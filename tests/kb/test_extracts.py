@@ -344,6 +344,11 @@ def test_names_are_listed_with_their_number(files: FileList, language: Language,
     assert extract_answer(Retrieval("?", files=files), language) == answer
 
 
+def test_attached_files_are_listed_as_those_of_the_conversation() -> None:
+    found = Retrieval("?", files=FileList(("a.md",), 1), are_attached=True)
+    assert extract_answer(found, ENGLISH) == "There is one file in this conversation:\n\n- a.md"
+
+
 def test_file_without_text_is_told_below_the_others() -> None:
     retrieval = Retrieval(
         "?", (passage(1, "One."),), beginnings=(Beginning("a.md", 1, 1),), unread=(Unread("b_1.pdf"),)

@@ -352,6 +352,39 @@ def test_names_of_files_reach_the_model() -> None:
     assert "知识库中共有 2 个文件：\n<sources>\n- a.md" in system
 
 
+@pytest.mark.parametrize(
+    ("question", "texts"),
+    [
+        (
+            "What is in a.md and b.md?",
+            [
+                "found in the files of this conversation",
+                "these files do not contain it",
+                "There are 2 files in this conversation:",
+                "“b.md” is in this conversation, but it could not be read.",
+            ],
+        ),
+        (
+            "a.md 和 b.md 里有什么？",
+            [
+                "来自本次对话中的文件",
+                "这些文件中没有相关内容",
+                "本次对话中有 2 个文件：",
+                "本次对话中有文件“b.md”，但它没有读取成功",
+            ],
+        ),
+    ],
+)
+def test_attached_files_are_not_called_a_knowledge_base(question: str, texts: list[str]) -> None:
+    retrieval = Retrieval(
+        question, files=FileList(("a.md", "b.md"), 2), unread=(Unread("b.md", "failed"),), are_attached=True
+    )
+    (_, system), _ = knowledge_messages(question, [], retrieval)
+    assert all(text in system for text in texts)
+    assert "knowledge base" not in system
+    assert "知识库" not in system
+
+
 def test_model_is_told_how_many_names_are_left_out() -> None:
     (_, system), _ = knowledge_messages("Which files are there?", [], found([], files=FileList(("a.md",), 90)))
     assert "90 files. The first 1 by name are:\n<sources>\n- a.md" in system
