@@ -138,8 +138,7 @@ async def answer(
             asked_files = each
         else:
             yield each
-    question = replace(question, scope=asked_files.scope)
-    standing = _standing(question)
+    standing = _standing(question, asked_files.has_texts)
     if standing is Standing.FOLLOW_UP:
         yield FollowUpFound()
     context = await _in_context(chat, question, standing)
@@ -189,7 +188,7 @@ _Steps = AsyncGenerator[Event | _Prompt]
 
 async def _test(retrieve: Retrieve, question: Question) -> _Steps:
     yield SearchBegan()
-    yield PassagesFound(await _retrieved(retrieve, question))
+    yield PassagesFound(await _retrieved(retrieve, question, question.text, question.scope))
 
 
 async def _prepare_from_web(search_web: SearchWeb, question: Question, searched_for: str) -> _Steps:
@@ -212,9 +211,11 @@ async def _prepare_from_web(search_web: SearchWeb, question: Question, searched_
 async def _prepare_from_documents(
     retrieve: Retrieve, files: ConversationFiles, asked_files: AskedFiles, question: Question, searched_for: str
 ) -> _Steps:
-    """From a knowledge base and the conversation's files. Without passages, a model is asked about pictures only."""
-    yield SearchBegan()
-    retrieval = await _retrieved(retrieve, replace(question, text=searched_for))
+    """From knowledge bases and the conversation's files; either is enough. A model sees pictures in any case."""
+    retrieval = Retrieval(searched_for, are_attached=True)
+    if asked_files.scope.knowledge_base_ids or _begun_from(question) or not asked_files.has_any:
+        yield SearchBegan()
+        retrieval = await _retrieved(retrieve, question, searched_for, asked_files.scope)
     yield PassagesFound(retrieval)
     is_found = _is_found(retrieval)
     model = await asyncio.to_thread(question.find_model) if is_found or asked_files.pictures else None
@@ -234,7 +235,7 @@ async def _prepare_chat(
     retrieval = Retrieval()
     if searched_for and (asked_files.has_texts or _begun_from(question)):
         yield SearchBegan()
-        retrieval = await _retrieved(retrieve, replace(question, text=searched_for))
+        retrieval = await _retrieved(retrieve, question, searched_for, asked_files.scope)
         if _is_found(retrieval):
             yield PassagesFound(retrieval)
     model = await asyncio.to_thread(question.find_model)
@@ -274,11 +275,9 @@ async def _shown(
 # --- what the question means -------------------------------------------------------------------------------------
 
 
-def _standing(question: Question) -> Standing:
+def _standing(question: Question, has_files: bool) -> Standing:
     """Whether the question is searched for as it is, needs the conversation, or is no question to the sources."""
-    is_searched_for = question.mode in (Mode.KNOWLEDGE, Mode.WEB) or (
-        question.mode is Mode.LLM and question.scope.knowledge_base_ids  # those of its files
-    )
+    is_searched_for = question.mode in (Mode.KNOWLEDGE, Mode.WEB) or (question.mode is Mode.LLM and has_files)
     if not is_searched_for or question.begun:
         return Standing.ALONE
     if question.mode is Mode.WEB and read_naming(question.text).addresses:  # it says what it is about
@@ -339,15 +338,13 @@ async def _searched(search_web: SearchWeb, question: Question) -> AsyncIterator[
             yield WebResultsFound(each) if isinstance(each, WebRetrieval) else WebSearched(each)
 
 
-async def _retrieved(retrieve: Retrieve, question: Question) -> Retrieval:
+async def _retrieved(retrieve: Retrieve, question: Question, searched_for: str, scope: Scope) -> Retrieval:
     """What the answer is given from. One that is written on keeps what it had, because it cites it."""
     if question.begun and question.begun.retrieval:
         return question.begun.retrieval
-    if not question.scope.knowledge_base_ids:
+    if not scope.knowledge_base_ids:
         raise NotFound(what=KNOWLEDGE_BASE)
-    return await asyncio.to_thread(
-        retrieve, question.user_id, question.scope, question.text, question.profile, question.widened
-    )
+    return await asyncio.to_thread(retrieve, question.user_id, scope, searched_for, question.profile, question.widened)
 
 
 def _is_found(retrieval: Retrieval) -> bool:

@@ -44,6 +44,7 @@ class AskedFiles:
     """What a question has of its conversation's files, once none of them is pending."""
 
     scope: Scope  # the question's, with the files that can be searched
+    has_any: bool = False
     has_texts: bool = False  # any file can be searched
     pictures: tuple[Document, ...] = ()  # the newest last
     failed: tuple[LeftOut, ...] = ()  # of those that came with this question
@@ -73,7 +74,7 @@ async def wait_for_files(
         for document in found
         if document.latest.state is VersionState.FAILED and str(document.id) in came
     )
-    yield AskedFiles(scope, has_texts, pictures[-MOST_PICTURES:], failed)
+    yield AskedFiles(scope, bool(found), has_texts, pictures[-MOST_PICTURES:], failed)
 
 
 def show_pictures(

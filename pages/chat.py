@@ -160,6 +160,8 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
             _say(_("Put web addresses into your question to have those pages read instead."))
         elif not chosen:
             _say(_("Create a knowledge base, upload your files, then ask them here."))
+            if current.mode is Mode.KNOWLEDGE:
+                _say(_("Or attach files to a question: they belong to this conversation alone."))
             st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
         elif not any(base.ready_count for base in chosen):
             _say(_("“{name}” has no document that is ready yet.").format(name=escape(label)))

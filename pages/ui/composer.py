@@ -14,18 +14,19 @@ from kb.conversations import check_question
 from kb.errors import (
     KbError,
     NotFound,
+    NothingToSearch,
     QuestionTooLong,
     UnsupportedFormat,
     UploadTooLarge,
 )
 from kb.extracts import escape_markdown as escape
 from kb.messages import Attached, Message
-from kb.models import Conversation, KnowledgeBase, MessageState, User
+from kb.models import Conversation, KnowledgeBase, MessageState, Mode, User
 from pages.ui import resources
 from pages.ui.attachments import draw_attachments
 from pages.ui.chat_sidebar import chosen_model, mode_names
 from pages.ui.feedback import CHOICE, errors_flashed, flash, live_fragment, redraw_parts, show_error
-from pages.ui.i18n import _
+from pages.ui.i18n import _, number
 from pages.ui.resources import current_user, services
 from pages.ui.running import start_answer
 from pages.ui.scope import scope_label
@@ -48,7 +49,8 @@ def draw_composer(
         if conversation:
             draw_next(conversation.id)
         has_files = bool(conversation and draw_attachments(conversation))
-    draw_question(is_running, knowledge_bases)
+        draw_file_refused()
+    draw_question(is_running, knowledge_bases, has_files)
     return has_files
 
 
@@ -81,21 +83,32 @@ def draw_choice(knowledge_bases: list[KnowledgeBase]) -> None:
         draw()
 
 
-def draw_question(is_running: bool, knowledge_bases: list[KnowledgeBase]) -> None:
+def draw_question(is_running: bool, knowledge_bases: list[KnowledgeBase], has_files: bool) -> None:
     """Draw the input field. It is no part of a fragment: there, Streamlit would not scroll to what is new."""
-    lacks_base = state().mode.uses_documents and not knowledge_bases
+    mode = state().mode
+    lacks_base = mode.uses_documents and not knowledge_bases
     placeholder = _("Your next question") if is_running else _("Your question")
-    if lacks_base:
+    if lacks_base and mode is Mode.TEST:
         placeholder = _("Create a knowledge base first")
+    elif lacks_base and not has_files:
+        placeholder = _("Attach files, and ask about them")
     # The callback asks before the page is drawn; otherwise each question would draw the page twice.
     st.chat_input(
         placeholder,
         key=QUESTION_KEY,
         accept_file="multiple",
         max_upload_size=services().settings.max_upload_mb,
-        disabled=lacks_base,
+        disabled=lacks_base and mode is Mode.TEST,
         on_submit=_submit_written,
     )
+
+
+def draw_file_refused() -> None:
+    """Say why nothing is sent while the browser refuses a file: style.css shows it then, and frame.js sends nothing."""
+    limit = services().settings.max_upload_mb
+    text = _("A file was not attached. The limit is {limit} MB. Remove the file to send the question.")
+    with st.container(key="file_refused"):
+        st.caption(f":red[{text.format(limit=number(limit))}]")
 
 
 def draw_next(conversation_id: UUID) -> None:
@@ -139,7 +152,9 @@ def _submit_written() -> None:
         return
     try:
         check_question(draft.question)
-    except QuestionTooLong as error:
+        if not draft.uploads:
+            _check_sources()
+    except (QuestionTooLong, NothingToSearch) as error:
         st.session_state[QUESTION_KEY] = written.text  # back into the field
         flash(error)
         draft.question = ""
@@ -148,6 +163,16 @@ def _submit_written() -> None:
     if draft.attached or draft.uploads:
         st.rerun()
     redraw_parts()
+
+
+def _check_sources() -> None:
+    """Errors: `NothingToSearch` without a knowledge base and without files. A failure is told by `ask`."""
+    current = state()
+    if current.mode is not Mode.KNOWLEDGE or current.scope.knowledge_base_ids:
+        return
+    user_id, conversation_id = current_user().id, current.conversation_id
+    if conversation_id is None or not services().attachments.list(user_id, conversation_id):
+        raise NothingToSearch
 
 
 def ask_or_keep(question: str) -> None:

@@ -72,6 +72,21 @@ document.addEventListener(
   { capture: true },
 );
 
+// Streamlit sends a question without the files that the browser refused, and forgets them. It is to wait instead, until
+// they are removed; composer.py says so above the field.
+const REFUSED_FILE = '.st-key-question [data-testid="stFileChip"][aria-invalid="true"]';
+
+function holdBack(event) {
+  const isSent =
+    event.type === "click"
+      ? event.target.closest?.('.st-key-question [data-testid="stChatInputSubmitButton"]')
+      : event.key === "Enter" && !event.isComposing && event.target.closest?.(".st-key-question textarea");
+  if (!isSent || event.shiftKey || !document.querySelector(REFUSED_FILE)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}
+for (const type of ["click", "keydown"]) document.addEventListener(type, holdBack, { capture: true });
+
 function translate() {
   lastPass = performance.now();
   for (const [selector, attribute, words] of rules) {

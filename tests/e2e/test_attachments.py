@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from playwright.sync_api import FilePayload, expect
 
 from tests.e2e.screen import SECONDS, OpenScreen
@@ -11,6 +13,23 @@ NOTES: FilePayload = {
     "mimeType": "text/markdown",
     "buffer": b"An apple grows on a tree.",
 }
+
+
+def test_question_waits_while_the_browser_refuses_a_file(open_screen: OpenScreen, tmp_path: Path) -> None:
+    large = tmp_path / "large.txt"
+    with large.open("wb") as file:
+        file.truncate(300 << 20)  # no byte of it is sent
+    screen = open_screen("/")
+    screen.switch_mode("LLM chat")
+    screen.key("question").locator("input[type=file]").set_input_files(large)
+    expect(screen.key("file_refused")).to_contain_text("The limit is 200 MB")
+    screen.ask("Where does an apple grow?")
+    screen.key("question").get_by_test_id("stChatInputSubmitButton").click()
+    expect(screen.key("question").get_by_role("textbox")).to_have_value("Where does an apple grow?")
+    screen.key("question").get_by_role("button", name="Remove large.txt").click()
+    expect(screen.key("file_refused")).to_be_hidden()
+    screen.ask("Where does an apple grow?")
+    expect(screen.messages).to_have_count(2)
 
 
 def test_attached_file_is_cited_until_it_is_removed(open_screen: OpenScreen) -> None:

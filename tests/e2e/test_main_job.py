@@ -77,7 +77,6 @@ def test_from_the_first_page_to_a_citation(words: Words, open_screen: OpenScreen
 
 def create_knowledge_base(screen: Screen, words: Words) -> None:
     expect(screen.page.get_by_role("heading", name=words.welcome)).to_be_visible()
-    expect(screen.key("question").get_by_role("textbox")).to_be_disabled()
     screen.page.get_by_test_id("stMainBlockContainer").get_by_role("link", name=words.create).click()
     screen.settle()
     create_named(screen, words.base)

@@ -70,11 +70,15 @@ def test_question_waits_until_each_file_is_ready_or_has_failed(monkeypatch: pyte
     begun = document("a.md", VersionState.PARSING)
     *waited, asked = wait(Files([[begun, queued], [ready, queued], [ready, failed]]), failed)
     assert waited == [FilesAwaited(2), FilesAwaited(1), FilesAwaited(0)]
-    assert asked == AskedFiles(Scope((CONVERSATION,)), has_texts=True, failed=(LeftOut("b.md", "no_text"),))
+    assert asked == AskedFiles(
+        Scope((CONVERSATION,)), has_any=True, has_texts=True, failed=(LeftOut("b.md", "no_text"),)
+    )
 
 
 def test_failure_is_told_with_the_question_that_brought_the_file() -> None:
-    assert wait(Files([[document("a.md", VersionState.FAILED, error="no_text")]])) == [AskedFiles(Scope())]
+    assert wait(Files([[document("a.md", VersionState.FAILED, error="no_text")]])) == [
+        AskedFiles(Scope(), has_any=True)
+    ]
 
 
 @pytest.fixture

@@ -96,6 +96,31 @@ def test_file_is_searched_beside_the_knowledge_base(installation: Installation, 
     assert {each.document_name for each in answer.sources.passages} == {"apples.md", "pears.md"}
 
 
+def test_files_are_enough_without_a_knowledge_base(installation: Installation, visit: Visit) -> None:
+    visitor = visit(mode=Mode.KNOWLEDGE.value)
+    visitor.start_asking("Where does an apple grow?")
+    assert "There is nothing to search yet" in visitor.errors
+    assert visitor.app.chat_input(key="question").proto.value == "Where does an apple grow?"
+    assert "conversation" not in visitor.app.query_params
+    attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
+    assert work(visitor, installation) == [VersionState.READY]
+    visitor.wait_for_answer()
+    (answer,) = messages(visitor, installation, Role.ASSISTANT)
+    assert answer.sources
+    assert [each.document_name for each in answer.sources.passages] == ["apples.md"]
+    visitor.ask("xyzzy plugh")
+    assert "Nothing relevant to this question was found in the files of this conversation." in visitor.text()
+
+
+def test_file_without_text_is_no_lost_knowledge_base(installation: Installation, visit: Visit) -> None:
+    visitor = visit(mode=Mode.KNOWLEDGE.value)
+    attach(visitor, "Where does an apple grow?", ("empty.md", b"  "))
+    assert work(visitor, installation) == [VersionState.FAILED]
+    visitor.wait_for_answer()
+    assert "No file of this conversation has text that can be searched." in visitor.text()
+    assert not visitor.errors
+
+
 def test_waiting_answer_can_be_stopped(visitor: Visitor, installation: Installation) -> None:
     attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
     visitor.click("stop")

@@ -61,7 +61,7 @@ def test_empty_chat_says_what_to_do_in_each_mode(mode: Mode, text: str, visit: V
     visitor = visit()
     visitor.choose("mode", mode)
     assert text in visitor.text()
-    assert visitor.app.chat_input(key="question").disabled == (mode is not Mode.LLM)
+    assert visitor.app.chat_input(key="question").disabled == (mode is Mode.TEST)
     assert ("Create a knowledge base" in visitor.links) == (mode is not Mode.LLM)
 
 
