@@ -14,7 +14,7 @@ from pages.ui.chat_sidebar import chosen_model
 from pages.ui.feedback import dialog, errors_flashed, flash, show_flash
 from pages.ui.i18n import _, number
 from pages.ui.resources import services
-from pages.ui.running import start_answer
+from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.state import state
 
 HERE = Path(__file__).parent
@@ -173,17 +173,19 @@ def _sibling(message: Message, wanted: str) -> UUID | None:
 
 def answer_again(user_id: UUID, old: Message, model: str, in_own_words: bool = False) -> None:
     """Regenerate, unless another tab already did. For callbacks."""
+    how = HowToAnswer.chosen(old.mode, model)
     with errors_flashed():
         if message := services().conversations.regenerate(user_id, old.id, old.run_id):
-            start_answer(user_id, message, model, in_own_words, old.widened)
+            start_answer(user_id, message, how, in_own_words, old.widened)
     st.rerun()  # the whole page, not the answer's fragment alone
 
 
 def go_on(user_id: UUID, begun: Message) -> None:
     """Have the answer written on. For callbacks."""
+    how = HowToAnswer.chosen(begun.mode)
     with errors_flashed():
         if message := services().conversations.go_on(user_id, begun.id, begun.run_id):
-            start_answer(user_id, message, chosen_model())
+            start_answer(user_id, message, how)
     st.rerun()
 
 
@@ -231,13 +233,14 @@ def _ask_edited(message: Message, user_id: UUID) -> None:
     if not question:
         return
     current = state()
+    how = HowToAnswer.chosen(current.mode)
     try:
         answer = services().conversations.edit(user_id, message.id, question, (current.mode, current.scope))
     except KbError as error:
         flash(error)
         return
     with errors_flashed():
-        start_answer(user_id, answer, chosen_model())
+        start_answer(user_id, answer, how)
     current.has_dialog = False
     st.rerun()
 

@@ -24,11 +24,11 @@ from kb.messages import Attached, Message
 from kb.models import Conversation, KnowledgeBase, MessageState, Mode, User
 from pages.ui import resources
 from pages.ui.attachments import draw_attachments
-from pages.ui.chat_sidebar import chosen_model, mode_names
+from pages.ui.chat_sidebar import mode_names
 from pages.ui.feedback import CHOICE, errors_flashed, flash, live_fragment, redraw_parts, show_error
 from pages.ui.i18n import _, number
 from pages.ui.resources import current_user, services
-from pages.ui.running import start_answer
+from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.scope import scope_label
 from pages.ui.state import Draft, Refused, state
 
@@ -224,9 +224,9 @@ def ask(user: User, draft: Draft) -> None:
     if current.running:
         _put_next(current.conversation_id, draft)
         return
-    choice = current.mode, scope
+    choice, how = (current.mode, scope), HowToAnswer.chosen(current.mode)
     message = conversations.ask(user.id, current.conversation_id, draft.question, draft.attached, choice)
-    start_answer(user.id, message, chosen_model())
+    start_answer(user.id, message, how)
 
 
 def _put_next(conversation_id: UUID, draft: Draft) -> None:

@@ -9,11 +9,11 @@ import streamlit as st
 from kb.messages import Message
 from kb.models import Mode, Trace
 from pages.ui.actions import remember_test
-from pages.ui.chat_sidebar import chosen_model, has_model
+from pages.ui.chat_sidebar import has_model
 from pages.ui.feedback import errors_flashed
 from pages.ui.i18n import _
 from pages.ui.resources import services
-from pages.ui.running import start_answer
+from pages.ui.running import HowToAnswer, start_answer
 
 MOST_WIDENED = 2  # then there is no threshold any more
 
@@ -36,18 +36,20 @@ def draw_next_steps(message: Message, user_id: UUID, trace: Trace) -> None:
 
 
 def _widen(message: Message, user_id: UUID) -> None:
+    how = HowToAnswer.chosen(message.mode)
     with errors_flashed():
         if answer := services().conversations.regenerate(user_id, message.id, message.run_id, is_beside=True):
-            start_answer(user_id, answer, chosen_model(), widened=message.widened + 1)
+            start_answer(user_id, answer, how, widened=message.widened + 1)
     st.rerun()  # the whole page, not the answer's fragment alone
 
 
 def _ask_model(message: Message, user_id: UUID) -> None:
     """For this question alone: the conversation stays in its mode."""
+    how = HowToAnswer.chosen(Mode.LLM)
     with errors_flashed():
         answer = services().conversations.regenerate(user_id, message.id, message.run_id, is_beside=True, mode=Mode.LLM)
         if answer:
-            start_answer(user_id, answer, chosen_model())
+            start_answer(user_id, answer, how)
     st.rerun()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from kb.messages import ErrorPart, Message, Part, SourcesPart
 from kb.models import MessageState, Mode, Retrieval
 from kb.web_search.passages import WebRetrieval
 from pages.ui import resources
-from pages.ui.chat_sidebar import chosen_engine
+from pages.ui.chat_sidebar import chosen_engine, chosen_model
 from pages.ui.citations import safe_markdown
 from pages.ui.feedback import errors_flashed, live_fragment, redraw
 from pages.ui.i18n import _, language, ngettext, number
@@ -36,16 +37,36 @@ STUCK_SECONDS = 5  # a model that has begun to write, and writes no more
 HELP_SECONDS = 20
 
 
-def start_answer(user_id: UUID, message: Message, model: str, in_own_words: bool = False, widened: int = 0) -> None:
-    """Start writing `message` in the background with the model of this id.
+@dataclass(frozen=True, slots=True)
+class HowToAnswer:
+    """What this tab has chosen for an answer, by ids.
+
+    To be read before the message is stored. Reading the session ends the script if the user reloads the page, and a
+    message would be left that nobody writes.
+    """
+
+    model: str
+    engine: str
+    language: str
+
+    @classmethod
+    def chosen(cls, mode: Mode, model: str | None = None) -> HowToAnswer:
+        """`model`: another one than that of the tab."""
+        engine = chosen_engine() if mode is Mode.WEB else ""
+        return cls(chosen_model() if model is None else model, engine, language())
+
+
+def start_answer(
+    user_id: UUID, message: Message, how: HowToAnswer, in_own_words: bool = False, widened: int = 0
+) -> None:
+    """Start writing `message` in the background.
 
     A follow-up is searched for as it is meant, unless `in_own_words`. `widened` is how often the search is made wider.
     If the start fails, the message shows why and can be retried.
     """
     try:
-        engine = chosen_engine() if message.mode is Mode.WEB else ""
         resources.answers().start(
-            user_id, message.id, model, engine, in_own_words, page_language=language(), widened=widened
+            user_id, message.id, how.model, how.engine, in_own_words, page_language=how.language, widened=widened
         )
     except KbError as error:
         kept = [part for part in message.parts if not isinstance(part, ErrorPart)]

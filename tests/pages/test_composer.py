@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from kb.conversations import Conversations
 from kb.messages import Message
-from kb.models import Mode, Role
+from kb.models import MessageState, Mode, Role
 from tests.fakes.model_server import CHAT, ModelServer
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -61,3 +63,23 @@ def test_question_that_is_too_long_goes_back_into_the_field(visitor: Visitor) ->
     assert "conversation" not in visitor.app.query_params
     visitor.start_asking("   ")
     assert "conversation" not in visitor.app.query_params
+
+
+def test_session_is_read_before_the_question_is_stored(
+    visitor: Visitor, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload ends the script where it reads the session: nobody would write the answer."""
+    store = Conversations.ask
+
+    def fail() -> str:
+        raise AssertionError("The session is read while the question has no answer")
+
+    def ask(*arguments: Any) -> Message:
+        message = store(*arguments)
+        monkeypatch.setattr("pages.ui.running.chosen_model", fail)
+        monkeypatch.setattr("pages.ui.running.language", fail)
+        return message
+
+    monkeypatch.setattr(Conversations, "ask", ask)
+    visitor.ask("Why?")
+    assert [message.state for message in messages(visitor, installation, Role.ASSISTANT)] == [MessageState.DONE]
