@@ -29,6 +29,7 @@ def test_messages_offer_what_fits_them(installation: Installation, visit: Visit)
     assert (question["actions"], question["text"], question["branch"]) == (["edit"], "What is tea?", None)
     assert (answer["actions"], answer["text"]) == (["regenerate", "rate"], "You asked: What is tea?")
     assert answer["usage"].startswith("fake · ")
+    assert "first words after" in answer["usageDetail"]
     assert not answer["isIncomplete"]
     installation.filled()
     visitor = visit()
