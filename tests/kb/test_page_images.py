@@ -36,7 +36,9 @@ def dark(image: Image.Image) -> tuple[int, int, int, int] | None:
 
 
 def children() -> list[int]:
-    return [child.pid for child in psutil.Process().children() if "kb.page_images.child" in child.cmdline()]
+    """Those that live: one that was killed may be listed until its parent starts another process."""
+    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child.pid for child in living if "kb.page_images.child" in child.cmdline()]
 
 
 def test_pages_of_a_pdf_are_drawn_and_kept(page_images: PageImages, tmp_path: Path) -> None:

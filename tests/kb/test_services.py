@@ -105,7 +105,8 @@ def test_every_error_survives_storage(kind: type[KbError]) -> None:
     assert type(again) is kind
     assert len(kind.code) <= 60
     assert str(kind()).strip()
-    assert "{" not in fill(kind.message, {}) + fill(kind.remedy, {})
+    for text in (kind.message, kind.remedy):
+        assert "{" not in fill(text.replace("{{", "").replace("}}", ""), {})  # braces to be shown are doubled
 
 
 def test_unknown_code_gives_a_plain_error() -> None:
