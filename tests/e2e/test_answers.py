@@ -209,3 +209,25 @@ def test_page_scrolls_to_a_new_question(open_screen: OpenScreen, desk: Desk) -> 
     screen.ask("And another one?")
     expect(screen.page.get_by_text("You asked: And another one?")).to_be_in_viewport()
     expect(screen.messages).to_have_count(10)
+
+
+def test_edited_question_makes_a_branch(open_screen: OpenScreen, desk: Desk) -> None:
+    screen = open_screen(desk.store_conversation(("Why is it green?", "Because of the algae.")))
+    screen.messages.first.hover()
+    screen.keys("edit-").get_by_role("button").click()
+    screen.drawer.get_by_role("textbox").fill("Why is it blue?")
+    screen.drawer.get_by_role("textbox").blur()
+    screen.click("edit_ask")
+    expect(screen.messages.last).to_contain_text("You asked: Why is it blue?")
+    expect(screen.messages).to_have_count(2)
+    branch = screen.page.locator(".zw-act-branch").first
+    expect(branch).to_contain_text("2/2")
+    screen.messages.first.hover()
+    screen.keys("before-").get_by_role("button").click()
+    expect(screen.messages.last).to_contain_text("Because of the algae.")
+    expect(branch).to_contain_text("1/2")
+    screen.page.reload()  # the conversation remembers which one is shown
+    expect(screen.messages.last).to_contain_text("Because of the algae.")
+    screen.messages.first.hover()
+    screen.keys("after-").get_by_role("button").click()
+    expect(screen.messages.last).to_contain_text("You asked: Why is it blue?")
