@@ -307,7 +307,7 @@ def test_scope_costs_few_statements(core: Core, fruit: KnowledgeBase, ships: Kno
     chosen = [document(core, fruit, "apples.md"), document(core, ships, "sails.md")]
     with counted_statements(core.services.database) as statements:
         retrieve(core, fruit, ships, only=chosen)
-    assert len(statements) == 3 + 2, statements  # the knowledge bases, the documents, the reranker; live versions of each
+    assert len(statements) == 3 + 2, statements  # knowledge bases, documents, reranker; live versions of each
 
 
 # --- overviews -------------------------------------------------------------------------------------------------
