@@ -21,7 +21,7 @@ from kb.errors import (
 )
 from kb.extracts import escape_markdown as escape
 from kb.messages import Attached, Message
-from kb.models import Conversation, KnowledgeBase, MessageState, Mode, User
+from kb.models import Conversation, KnowledgeBase, MessageState, Mode, Scope, User
 from pages.ui import resources
 from pages.ui.attachments import draw_attachments
 from pages.ui.chat_sidebar import mode_names
@@ -30,7 +30,7 @@ from pages.ui.i18n import _, number
 from pages.ui.resources import current_user, services
 from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.scope import scope_label
-from pages.ui.state import Draft, Refused, state
+from pages.ui.state import Draft, Refused, State, state
 
 QUESTION_KEY = "question"
 ASK_REFUSED_KEY = "ask_refused"
@@ -206,7 +206,16 @@ def _submit(draft: Draft) -> None:
 def ask(user: User, draft: Draft) -> None:
     """Add the question to the open conversation, or to a new one, and start its answer."""
     current = state()
-    scope = current.scope
+    scope, how = current.scope, HowToAnswer.chosen(current.mode)
+    try:
+        _save_and_start(current, user, draft, scope, how)
+    finally:
+        if current.conversation_id:
+            st.query_params["conversation"] = str(current.conversation_id)
+
+
+def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how: HowToAnswer) -> None:
+    """All in one piece: the session is not touched, because that would end the script if the page is reloaded."""
     conversations = services().conversations
     for knowledge_base_id in scope.knowledge_base_ids:
         services().knowledge_bases.get(user.id, knowledge_base_id)  # raises `NotFound` if it was deleted
@@ -217,21 +226,19 @@ def ask(user: User, draft: Draft) -> None:
         if current.switched:
             conversations.note_choice(user.id, conversation.id)
             current.switched = False
-    st.query_params["conversation"] = str(current.conversation_id)
     save_uploads(user, current.conversation_id, draft)
     if not draft.question:
         return
     if current.running:
-        _put_next(current.conversation_id, draft)
+        _put_next(current, current.conversation_id, draft)
         return
-    choice, how = (current.mode, scope), HowToAnswer.chosen(current.mode)
+    choice = current.mode, scope
     message = conversations.ask(user.id, current.conversation_id, draft.question, draft.attached, choice)
     start_answer(user.id, message, how)
 
 
-def _put_next(conversation_id: UUID, draft: Draft) -> None:
+def _put_next(current: State, conversation_id: UUID, draft: Draft) -> None:
     """Keep the question until the running answer has ended, after what is kept already."""
-    current = state()
     if current.next_question and current.next_question[0] == conversation_id:
         before = current.next_question[1]
         draft = Draft(f"{before.question}\n\n{draft.question}", attached=[*before.attached, *draft.attached])

@@ -6,10 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from streamlit.runtime.state.safe_session_state import SafeSessionState
 
+from kb.answers import Answers
 from kb.conversations import Conversations
 from kb.messages import Message
-from kb.models import MessageState, Mode, Role
+from kb.models import Conversation, MessageState, Mode, Role
 from tests.fakes.model_server import CHAT, ModelServer
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -69,17 +71,28 @@ def test_session_is_read_before_the_question_is_stored(
     visitor: Visitor, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reload ends the script where it reads the session: nobody would write the answer."""
-    store = Conversations.ask
+    create, start = Conversations.create, Answers.start
+    touched = SafeSessionState.__getitem__
+    is_between = False
 
-    def fail() -> str:
-        raise AssertionError("The session is read while the question has no answer")
+    def begin(*arguments: Any) -> Conversation:
+        nonlocal is_between
+        is_between = True
+        return create(*arguments)
 
-    def ask(*arguments: Any) -> Message:
-        message = store(*arguments)
-        monkeypatch.setattr("pages.ui.running.chosen_model", fail)
-        monkeypatch.setattr("pages.ui.running.language", fail)
-        return message
+    def end(*arguments: Any, **values: Any) -> None:
+        nonlocal is_between
+        is_between = False
+        start(*arguments, **values)
 
-    monkeypatch.setattr(Conversations, "ask", ask)
-    visitor.ask("Why?")
+    def read(session: SafeSessionState, key: str) -> Any:
+        assert not is_between
+        return touched(session, key)
+
+    monkeypatch.setattr(Conversations, "create", begin)
+    monkeypatch.setattr(Answers, "start", end)
+    monkeypatch.setattr(SafeSessionState, "__getitem__", read)
+    visitor.start_asking("Why?")
+    assert not is_between
+    visitor.wait_for_answer()
     assert [message.state for message in messages(visitor, installation, Role.ASSISTANT)] == [MessageState.DONE]
