@@ -17,7 +17,7 @@ from kb.errors import N_, AnswerRunning, NotFound, QuestionTooLong
 from kb.formats import to_json
 from kb.library.access import own_knowledge_base
 from kb.message_store import NOT_DELETED
-from kb.messages import Attached, AttachmentsPart, Message, Part, Rating, TextPart
+from kb.messages import Attached, AttachmentsPart, Message, Part, Rating, SupportPart, TextPart
 from kb.models import NOWHERE, Conversation, MessageState, Mode, Role, Scope, known
 from kb.names import clean_label, clean_name, clean_text, fold
 
@@ -208,6 +208,32 @@ class Conversations:
         """The message with all its parts, but without its siblings."""
         with self._database.read() as connection:
             return store.read(connection, user_id, message_id)
+
+    def support(self, user_id: UUID, message_id: UUID) -> SupportPart:
+        """How its passages support an answer, for frequent polling. Errors: `NotFound`."""
+        with self._database.read() as connection:
+            store.own_row(connection, user_id, message_id)
+            return store.read_part(connection, message_id, SupportPart) or SupportPart()
+
+    def note_support(self, user_id: UUID, message_id: UUID, part: SupportPart) -> None:
+        """Errors: `NotFound`."""
+        with self._database.write() as connection:
+            store.own_row(connection, user_id, message_id, lock=True)
+            store.replace_part(connection, message_id, part)
+
+    def begin_check(self, user_id: UUID, message_id: UUID, now_seconds: float, running_since: float) -> bool:
+        """Note that a model is asked from now on; returns False if one is asked since `running_since` or later.
+
+        Errors: `NotFound`.
+        """
+        with self._database.write() as connection:
+            store.own_row(connection, user_id, message_id, lock=True)
+            kept = store.read_part(connection, message_id, SupportPart) or SupportPart()
+            if kept.asked_at >= running_since:
+                return False
+            begun = replace(kept, asked_at=now_seconds, code="", values={})
+            store.replace_part(connection, message_id, begun)
+            return True
 
     def state(self, user_id: UUID, run_id: UUID) -> MessageState:
         """The state of the answer of a run without its content, for frequent polling. Errors: `NotFound`."""

@@ -610,6 +610,16 @@ class AnswerFailed(KbError):
     remedy = N_("Try again. If it fails again, report it together with the web process's log.")
 
 
+class CheckUnreadable(KbError):
+    message = N_("“{model}” did not judge the sentences in a form that can be read.")
+    remedy = N_("Check again, or choose another model first.")
+
+
+class CheckInterrupted(KbError):
+    message = N_("The check was interrupted because the server stopped.")
+    remedy = N_("Check again.")
+
+
 class Cancelled(KbError):
     message = N_("Cancelled.")
 

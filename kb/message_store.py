@@ -13,7 +13,7 @@ import structlog
 from kb.database.tables import conversations, message_parts, message_texts, messages, now
 from kb.errors import N_, NotFound
 from kb.formats import Unreadable, from_json, from_record, to_json, to_record
-from kb.messages import PARTS, UNRATED, Message, Part, PassagesPart, Rating, SourcesPart, TextPart, WebPart
+from kb.messages import PARTS, UNRATED, Message, P, Part, PassagesPart, Rating, SourcesPart, TextPart, WebPart
 from kb.models import NOWHERE, MessageState, Mode, Role, Scope, known
 from kb.names import clean_text, fold
 
@@ -252,6 +252,27 @@ def replace_parts(connection: sa.Connection, message_id: UUID, parts: Sequence[P
     text = "".join(part.text for part in parts if isinstance(part, TextPart))
     fold_text = sa.update(message_texts).where(message_texts.c.message_id == message_id)
     connection.execute(fold_text.values(text=fold(clean_text(text))))
+
+
+def replace_part(connection: sa.Connection, message_id: UUID, part: Part) -> None:
+    """Give a stored message this part in place of its own of the kind, or in addition."""
+    of_message = message_parts.c.message_id == message_id
+    connection.execute(sa.delete(message_parts).where(of_message, message_parts.c.kind == part.kind))
+    last = connection.scalar(sa.select(sa.func.max(message_parts.c.position)).where(of_message))
+    (body,) = _bodies(message_id, [part])
+    connection.execute(sa.insert(message_parts), body | {"position": 0 if last is None else last + 1})
+
+
+def read_part(connection: sa.Connection, message_id: UUID, kind: type[P]) -> P | None:
+    """One part of a stored message, without reading the bulky ones. None, too, if it cannot be understood."""
+    statement = sa.select(message_parts.c.body).where(
+        message_parts.c.message_id == message_id, message_parts.c.kind == kind.kind
+    )
+    body = connection.scalar(statement)
+    try:
+        return None if body is None else from_json(kind, body)
+    except Unreadable:
+        return None
 
 
 def delete(connection: sa.Connection, message_ids: Collection[UUID]) -> None:

@@ -108,10 +108,18 @@ class Unsupported:
 
 @dataclass(frozen=True, slots=True)
 class SupportPart:
-    """The sentences of the answer that its passages do not support: see `kb.support`."""
+    """The sentences of the answer that its passages do not support: see `kb.support`.
+
+    And the state of a check by a model: it runs since `asked_at`, or failed with `code`.
+    """
 
     kind: ClassVar[str] = "support"
     unsupported: tuple[Unsupported, ...] = ()
+    checked_by: str = ""  # the model that judged them; empty: only their words were compared
+    unjudged: int = 0  # sentences that the model said nothing about
+    asked_at: float = 0.0  # seconds since the epoch
+    code: str = ""  # of `kb.errors`, with its values
+    values: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +290,12 @@ class Message:
         return found.question if found else ""
 
     @property
+    def support(self) -> SupportPart:
+        return self.part(SupportPart) or SupportPart()
+
+    @property
     def unsupported(self) -> tuple[Unsupported, ...]:
-        found = self.part(SupportPart)
-        return found.unsupported if found else ()
+        return self.support.unsupported
 
     @property
     def attached(self) -> tuple[Attached, ...]:

@@ -144,10 +144,10 @@ def knowledge_messages(
     are_attached = retrieval.are_attached
     sections = [_listed(retrieval.files, last, language, are_attached)] if retrieval.files else []
     sections += [_begun(beginning, last, language) for beginning in retrieval.beginnings]
-    sections += [_as_data(tell_unread(each, language, are_attached), last) for each in retrieval.unread]
+    sections += [as_data(tell_unread(each, language, are_attached), last) for each in retrieval.unread]
     if shown:
         passages = "\n\n".join(_numbered(passage, last) for passage in shown)
-        sections.append(f"{language.pick('Passages:', '资料：')}\n\n{_fenced(passages)}")
+        sections.append(f"{language.pick('Passages:', '资料：')}\n\n{fenced(passages)}")
     given = [language.pick("names of files", "文件名")] * bool(retrieval.files)
     given += [language.pick("passages", "资料")] * bool(shown)
     rule = _name_language(language, question, LANGUAGE_EN, LANGUAGE_ZH)
@@ -197,7 +197,7 @@ def web_messages(
     are_named = retrieval.are_pages_named
     passages = "\n\n".join(_numbered_page(each, last, language, are_named) for each in shown)
     sections = [_begun(beginning, last, language, ("page", "网页")) for beginning in retrieval.beginnings]
-    sections.append(f"{language.pick('Passages:', '资料：')}\n\n{_fenced(passages)}")
+    sections.append(f"{language.pick('Passages:', '资料：')}\n\n{fenced(passages)}")
     if retrieval.unread:
         sections.append(_unread_pages(retrieval.unread, last, language, are_named))
     origin = ("were read on the pages that the question names", "从提问中给出的网页读取")
@@ -217,11 +217,11 @@ def _numbered_page(passage: WebPassage, last: int, language: Language, is_named:
     if passage.is_snippet:
         notes.append(language.pick("only the search engine's summary of it", "网页未能读取，仅为搜索引擎的摘要"))
     place = " · ".join(filter(None, [passage.title, passage.address if is_named else passage.host, heading, *notes]))
-    return f"[{passage.rank}] ({_as_data(place, last)})\n{_as_data(passage.passage.context, last)}"
+    return f"[{passage.rank}] ({as_data(place, last)})\n{as_data(passage.passage.context, last)}"
 
 
 def _unread_pages(pages: Sequence[ReadPage], last: int, language: Language, are_named: bool) -> str:
-    names = _fenced("\n".join(f"- {_as_data(page.title, last)} ({page.host})" for page in pages))
+    names = fenced("\n".join(f"- {as_data(page.title, last)} ({page.host})" for page in pages))
     if are_named:
         head = language.pick(
             "The question names these pages, too, but they could not be read. Say which:",
@@ -291,7 +291,7 @@ def _listed(files: FileList, last: int, language: Language, are_attached: bool) 
         head += language.pick(":", "：")
     else:
         head += language.pick(f". The first {shown} by name are:", f"，按名称排序的前 {shown} 个是：")
-    lines = [head, _fenced("\n".join(f"- {_as_data(name, last)}" for name in files.names))]
+    lines = [head, fenced("\n".join(f"- {as_data(name, last)}" for name in files.names))]
     if files.which:
         lines.append(
             language.pick("The question does not say which file is meant: ask.", "问题没有说明是哪个文件，请反问。")
@@ -309,14 +309,14 @@ def _begun(beginning: Beginning, last: int, language: Language, noun: tuple[str,
             "Say that the answer rests on the beginning.",
             "下面的资料只是{noun}“{name}”的开头：共 {total} 块，这里是前 {chunks} 块。请说明回答只依据开头部分。",
         )
-    name, chunks, total = _as_data(beginning.name, last), beginning.chunks, beginning.total
+    name, chunks, total = as_data(beginning.name, last), beginning.chunks, beginning.total
     return text.format(noun=language.pick(*noun), name=name, chunks=chunks, total=total)
 
 
 def _numbered(passage: Passage, last: int) -> str:
     """The passage's number, its places (the same text may stand in several) and its text."""
     places = " / ".join(_place(place) for place in (passage.place, *passage.also_in[:_MOST_PLACES]))
-    return f"[{passage.rank}] ({_as_data(places, last)})\n{_as_data(passage.context, last)}"
+    return f"[{passage.rank}] ({as_data(places, last)})\n{as_data(passage.context, last)}"
 
 
 def _place(place: Place) -> str:
@@ -324,11 +324,12 @@ def _place(place: Place) -> str:
     return " · ".join(filter(None, [place.knowledge_base, place.document_name, page, place.heading]))
 
 
-def _fenced(data: str) -> str:
+def fenced(data: str) -> str:
+    """`data` inside the fence that the rules of the prompts name; see `as_data`."""
     return f"{_OPENS}\n{data}\n\n{_CLOSES}"
 
 
-def _as_data(text: str, last: int) -> str:
+def as_data(text: str, last: int) -> str:
     """The text without what would close the fence, and with (1) for [1], up to `last`.
 
     The model would take a passage's own references for our citations.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any
@@ -14,6 +15,7 @@ import redis
 import structlog
 
 from kb.answering import Begun, Question, Retrieve, SearchWeb
+from kb.answers.checks import RUNNING_SECONDS, Checks
 from kb.answers.producer import Producer
 from kb.answers.reaper import Reaper
 from kb.answers.run import Run
@@ -62,7 +64,7 @@ class Answers:
         self._find_model = find_model
         self._find_rewriter = find_rewriter
         self._has_titles = has_titles
-        self._naming: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()  # titles and checks: no answer waits for them
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(RETRIEVALS, thread_name_prefix="answers"))
         self._sql = SqlThreads()
@@ -70,6 +72,7 @@ class Answers:
         self._chat = ChatClient(settings)
         self._streams = AnswerStreams(settings, client)
         self._producer = Producer(self._chat, retrieve, search_web, files, self._streams, conversations, self._sql)
+        self._checks = Checks(self._chat, conversations, self._sql)
         self._reaper = Reaper(self._running, self._streams, conversations, self._sql)
         self._reaping: Future[None] | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="answers", daemon=True)
@@ -132,6 +135,16 @@ class Answers:
         self._require_own(user_id, run_id)
         self._streams.request_stop(run_id)
 
+    def check_support(self, user_id: UUID, message_id: UUID, wanted_model: str = "", page_language: str = "") -> None:
+        """Have a model compare a complete answer with its passages; returns at once. The message tells the state.
+
+        Nothing happens while that is being done already. Errors: `NotFound`, `DatabaseUnavailable`.
+        """
+        moment = time.time()
+        if self._conversations.begin_check(user_id, message_id, moment, moment - RUNNING_SECONDS):
+            find_model = partial(self._find_model, user_id, wanted_model)
+            self._call(self._begin_beside(self._checks.check(user_id, message_id, find_model, page_language)))
+
     def watch_for_dead(self) -> None:
         """Start the reaper, which closes answers whose producer died, in this or any other web process."""
         self._reaping = self._call(self._reaper.work())
@@ -169,9 +182,15 @@ class Answers:
     def _begin_title(self, run: Run) -> None:
         """Have the model name the conversation, unless it is named. Nothing waits for it."""
         if self._has_titles and run.model and run.state is MessageState.DONE:
-            task = self._loop.create_task(self._give_title(run, run.model))
-            self._naming.add(task)
-            task.add_done_callback(self._naming.discard)
+            self._do_beside(self._give_title(run, run.model))
+
+    async def _begin_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        self._do_beside(work)
+
+    def _do_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     async def _give_title(self, run: Run, model: ChatModel) -> None:
         user_id, message_id = run.question.user_id, run.message_id
@@ -185,7 +204,7 @@ class Answers:
             log.exception("title.defect", message=str(message_id))
 
     async def _close(self) -> None:
-        tasks = [*(run.task for run in self._running.values() if run.task), *self._naming]
+        tasks = [*(run.task for run in self._running.values() if run.task), *self._beside]
         for task in tasks:
             task.cancel()
         if tasks:

@@ -10,6 +10,7 @@ const ICONS = {
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
   good: "M7 11v9H4v-9zM7 11l4-8c2 0 2.5 1.5 2 3l-1 4h6.5c1.5 0 2 1 1.7 2.2l-1.6 6.2c-.3 1-1 1.6-2 1.6H7",
   bad: "M17 13V4h3v9zM17 13l-4 8c-2 0-2.5-1.5-2-3l1-4H5.5c-1.5 0-2-1-1.7-2.2l1.6-6.2c.3-1 1-1.6 2-1.6H17",
+  check: "M9 4h6v3H9zM9 5H5v16h14V5h-4M8.5 14l2.5 2.5 4.5-5",
   test: "M9 3v6L4 19c-.5 1 0 2 1 2h14c1 0 1.5-1 1-2l-5-10V3M8 3h8M7 15h10",
   before: "m14 6-6 6 6 6",
   after: "m10 6 6 6-6 6",
@@ -136,6 +137,7 @@ function draw(bar, data, press) {
     holder.firstChild.setAttribute("aria-pressed", data.rating === value)
     items.push(holder)
   }
+  if (data.actions.includes("check")) add("check")
   if (data.actions.includes("test")) add("test")
   if (data.usage) {
     const usage = document.createElement("span")

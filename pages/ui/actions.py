@@ -16,6 +16,7 @@ from pages.ui.i18n import _, number
 from pages.ui.resources import services
 from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.state import state
+from pages.ui.support import may_check, start_check
 
 HERE = Path(__file__).parent
 MOST_MODELS = 12
@@ -59,6 +60,8 @@ def _data(message: Message, user_id: UUID, is_last: bool) -> dict[str, object]:
         actions.append("rate")
     if is_answer and is_last and is_complete and message.searched_for:
         actions.append("own_words")
+    if is_answer and may_check(message):
+        actions.append("check")
     if is_answer and message.sources is not None and message.scope.first_id:
         actions.append("test")
     if not is_answer:
@@ -95,6 +98,7 @@ def _words(is_answer: bool) -> dict[str, str]:
         "own_words": _("Search for my own words"),
         "good": _("Good answer"),
         "bad": _("Bad answer"),
+        "check": _("Check with the model"),
         "test": _("Open in retrieval testing"),
         "before": _("Earlier version"),
         "after": _("Later version"),
@@ -160,6 +164,8 @@ def _act(message: Message, user_id: UUID, key: str) -> None:
         case {"action": "rate", "value": int(value)} if value in (-1, 0, 1):
             with errors_flashed():
                 conversations.rate(user_id, message.id, Rating(value))
+        case {"action": "check"}:
+            start_check(message, user_id)
         case {"action": "test"}:
             with errors_flashed():
                 remember_test(message, user_id)

@@ -24,6 +24,7 @@ from pages.ui.next_steps import draw_next_steps
 from pages.ui.passages import draw_citations, draw_passages, draw_widened, open_passage
 from pages.ui.running import draw_running
 from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
+from pages.ui.support import draw_support
 from pages.ui.web_results import draw_web_results, open_web_passage
 
 SHOWN_CHARACTERS = 60_000  # of a finished answer, at first
@@ -109,7 +110,7 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
         if is_quoted and message.state is MessageState.DONE:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
         _draw_text(message, has_formulas=not is_quoted)
-    _draw_support(message)
+    draw_support(message, user_id)
     _draw_dangling(message)
     for each in message.left_out:
         text, remedy = error_text(from_code(each.code, each.values))
@@ -173,24 +174,6 @@ def _draw_steps(message: Message, user_id: UUID, suffix: str) -> None:
     if message.sources and message.sources.passages and not (message.mode is Mode.TEST and not suffix):
         draw_found(message.sources, message.id, draw_sources)
     draw_thoughts(message.reasoning, message.id, message.thought_ms)
-
-
-def _draw_support(message: Message) -> None:
-    """Name the sentences that the cited passages do not support, folded."""
-    if not message.unsupported:
-        return
-    label = ngettext(
-        "{count} sentence does not stand in the passages",
-        "{count} sentences do not stand in the passages",
-        len(message.unsupported),
-    )
-    with st.expander(label, icon=":material/fact_check:", key=f"support-{message.id}", on_change="rerun") as body:
-        if not body.open:
-            return
-        st.caption(_("Figures, names or terms of these sentences were not found in the passages that they cite."))
-        for each in message.unsupported:
-            missing = _("not found: {words}").format(words=escape(", ".join(each.missing)))
-            st.markdown(f"> {escape(' '.join(each.sentence.split()))}  \n> :orange[{missing}]")
 
 
 def _draw_dangling(message: Message) -> None:

@@ -32,15 +32,25 @@ from kb.answers.streams import START
 from kb.completions import Reasoning, TextPiece, TextWasReasoning
 from kb.conversations import Conversations, Streaming
 from kb.database import Database
-from kb.errors import DatabaseUnavailable, MilvusUnavailable, ModelUnreachable, NotFound, RedisUnavailable
+from kb.errors import (
+    CheckUnreadable,
+    DatabaseUnavailable,
+    MilvusUnavailable,
+    ModelKeyRefused,
+    ModelUnreachable,
+    NoChatModel,
+    NotFound,
+    RedisUnavailable,
+)
 from kb.llm import ChatModel
-from kb.messages import Message
+from kb.messages import Message, SupportPart, Unsupported
 from kb.models import MessageState, Mode, Retrieval, Scope
 from kb.retrieval import Retriever
 from kb.services import Services, WorkerParts
 from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_scripts import ANSWER
+from tests.fakes.model_scripts import said as streamed
 from tests.fakes.model_server import BROKEN_AFTER_TOKENS, CHAT, LONG_TOKENS, ModelServer
 from tests.messages import said
 from tests.real_services import ROOT, Redis, free_port, wait_until
@@ -916,7 +926,7 @@ def title(chat: Chat, message: Message) -> str:
 
 def wait_for_titles(chat: Chat) -> None:
     wait_until(lambda: not chat.answers._running, what="the runs' end")
-    wait_until(lambda: not chat.answers._naming, what="the titles")
+    wait_until(lambda: not chat.answers._beside, what="the titles")
 
 
 def test_first_answer_brings_a_title(naming: Chat) -> None:
@@ -975,3 +985,59 @@ def test_redis_keys_expire(chat: Chat) -> None:
     keys = list(client.scan_iter(kb_redis.answer_key(chat.run(message_id), "*")))
     assert keys == [kb_redis.answer_key(chat.run(message_id), "stream")]
     assert 0 < client.ttl(keys[0]) <= 3600
+
+
+# --- checks by a model -----------------------------------------------------------------------------------------
+
+
+def answered(chat: Chat, fruit: UUID, text: str = "A pear is green [1]. It weighs 340 g [1].") -> Message:
+    """A complete answer of a model that was given passages."""
+    begun = chat.ask("What colour is a pear?", Mode.KNOWLEDGE, fruit)
+    found = chat.core.services.retriever.retrieve(chat.core.user, Scope.of(fruit), "pear")
+    parts = said(text, "fake", retrieval=found)
+    chat.core.services.conversations.finish(chat.core.user, begun.id, MessageState.DONE, parts)
+    return begun
+
+
+def check(chat: Chat, message: Message, model: str) -> SupportPart:
+    chat.answers.check_support(chat.core.user, message.id, model)
+    support = partial(chat.core.services.conversations.support, chat.core.user, message.id)
+    wait_until(lambda: not support().asked_at, what="the check's end")
+    return support()
+
+
+def test_model_checks_an_answer_and_the_message_keeps_the_result(
+    chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = answered(chat, fruit)
+    monkeypatch.setitem(chat.server.streams, "judge", streamed("1: yes\n", "2: no - 340 g"))
+    found = check(chat, message, "judge")
+    assert found == SupportPart((Unsupported("It weighs 340 g [1].", ("340 g",)),), "judge")
+    system, asked = (told["content"] for told in chat.server.requests[-1].body["messages"])
+    assert "A pear is green." in system
+    assert asked.splitlines()[1:] == ["1: A pear is green [1].", "2: It weighs 340 g [1]."]
+    (listed,) = chat.core.services.conversations.messages(chat.core.user, message.conversation_id)[1:]
+    assert (listed.support, listed.content) == (found, chat.message(message.id).content)
+    monkeypatch.setitem(chat.server.streams, "mild", streamed("1: yes"))
+    assert check(chat, message, "mild") == SupportPart((), "mild", unjudged=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [("wrong", ModelKeyRefused.code), ("fake", CheckUnreadable.code), ("", NoChatModel.code)],
+)
+def test_failed_check_keeps_what_was_found_before(chat: Chat, fruit: UUID, model: str, code: str) -> None:
+    message = answered(chat, fruit)
+    before = SupportPart((Unsupported("It weighs 340 g [1].", ("340 g",)),))
+    chat.core.services.conversations.note_support(chat.core.user, message.id, before)
+    failed = check(chat, message, model)
+    assert (failed.unsupported, failed.checked_by, failed.code) == (before.unsupported, "", code)
+
+
+def test_check_is_begun_once(chat: Chat, fruit: UUID) -> None:
+    message, conversations = answered(chat, fruit), chat.core.services.conversations
+    assert conversations.begin_check(chat.core.user, message.id, 1_000.0, 900.0)
+    assert not conversations.begin_check(chat.core.user, message.id, 1_010.0, 910.0)
+    assert conversations.begin_check(chat.core.user, message.id, 2_000.0, 1_900.0)  # the process of the first one died
+    with pytest.raises(NotFound):
+        conversations.begin_check(uuid4(), message.id, 3_000.0, 2_900.0)

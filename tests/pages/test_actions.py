@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kb.messages import Rating
 from kb.models import MessageState, Mode, Role
 from tests.fakes.model_scripts import said as model_says
-from tests.fakes.model_server import ModelServer
+from tests.fakes.model_server import CHAT, ModelServer
 from tests.messages import said
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -35,7 +37,7 @@ def test_messages_offer_what_fits_them(installation: Installation, visit: Visit)
     visitor = visit()
     visitor.choose("mode", Mode.KNOWLEDGE)
     visitor.ask("How long is black tea steeped?")
-    assert offered(visitor)[-1] == ["regenerate", "rate", "test"]
+    assert offered(visitor)[-1] == ["regenerate", "rate", "check", "test"]
     assert visitor.actions[-1]["ranks"] == [1]
 
 
@@ -156,3 +158,27 @@ def test_nothing_changes_while_an_answer_is_written(installation: Installation, 
     visitor.act(0, action="regenerate")
     assert "Another answer is still being written" in visitor.errors
     conversations.finish(user, running.id, MessageState.DONE, said("A drink, too."))
+
+
+def test_answer_is_checked_by_the_model(
+    installation: Installation, visit: Visit, models: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.filled()
+    visitor = visit()
+    visitor.choose("mode", Mode.KNOWLEDGE)
+    visitor.ask("How long is black tea steeped?")
+    visitor.act(-1, action="check")  # the fake model repeats what it is asked
+    visitor.wait_until(lambda: "did not judge" in visitor.text(), "the failure")
+    visitor.go_to("system")
+    visitor.go_to("chat")
+    assert "did not judge" in visitor.text()
+    monkeypatch.setitem(models.streams, "fake", model_says("1: no - four minutes"))
+    (again,) = [button.key for button in visitor.app.button if (button.key or "").startswith("check-again-")]
+    with models.held(CHAT):
+        visitor.click(again)
+        assert "The language model checks each sentence" in visitor.text()
+        assert "check" not in visitor.actions[-1]["actions"]
+    visitor.wait_until(lambda: "Checked by fake: 1 sentence is not supported" in visitor.text(), "the result")
+    monkeypatch.setitem(models.streams, "fake", model_says("1: yes"))
+    visitor.act(-1, action="check")
+    visitor.wait_until(lambda: "Checked by fake: every sentence is supported." in visitor.text(), "the result")
