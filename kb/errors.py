@@ -77,6 +77,8 @@ KbError
 │   ├── WebSearchUnreadable
 │   └── NoWebResults           it answered, and found nothing
 ├── AnswerFailed               a bug in Zhiwen, while answering
+├── CheckUnreadable            the reply of the model that was asked to check an answer
+├── CheckInterrupted           its process died
 ├── Cancelled                  by the user
 ├── LeaseLost                  another worker took over the document
 ├── FetchError                 a web address cannot be loaded
