@@ -173,7 +173,7 @@ def test_answer_is_checked_by_the_model(
     visitor.go_to("chat")
     assert "did not judge" in visitor.text()
     monkeypatch.setitem(models.streams, "fake", model_says("1: no - four minutes"))
-    (again,) = [button.key for button in visitor.app.button if (button.key or "").startswith("check-again-")]
+    (again,) = [key for key in (each.key or "" for each in visitor.app.button) if key.startswith("check-again-")]
     with models.held(CHAT):
         visitor.click(again)
         assert "The language model checks each sentence" in visitor.text()
