@@ -141,7 +141,7 @@ def test_wider_search_and_the_model_alone_are_offered(
     installation: Installation, engine: SearchServer, visit: Visit
 ) -> None:
     visitor = visit()
-    ask(visitor, "Zeppelin?")
+    ask(visitor, "Volcano?")
     assert visitor.has("nearest-1")
     visitor.click("search_wider")
     visitor.wait_for_answer()
