@@ -93,7 +93,11 @@ class Server:
                 start_new_session=True,
                 **options,
             )
-        wait_until(self._is_up, self.start_seconds, f"{type(self).__name__} ready ({self.folder / 'log'})")
+        try:
+            wait_until(self._is_up, self.start_seconds, f"{type(self).__name__} ready ({self.folder / 'log'})")
+        except AssertionError:
+            self.kill()  # nobody stops a server that has not started
+            raise
 
     def _is_up(self) -> bool:
         assert self._process
