@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import streamlit as st
 
@@ -17,6 +17,7 @@ from pages.ui.resources import local_services
 from pages.ui.state import state
 
 FLASH_KEY = "flash"
+TOASTS_KEY = "toasts"
 TOLD_SECONDS = 10  # an error stays at least as long, unless the user goes on
 # The parts of the chat that a choice or a question changes, by the keys of their fragments. All else stays as it is,
 # however long the conversation is (`redraw_parts`).
@@ -78,8 +79,15 @@ def flash(error: KbError) -> None:
     st.session_state.setdefault(FLASH_KEY, []).append(error)
 
 
+def announce(text: str, icon: str, duration: Literal["short", "long"] = "short") -> None:
+    """Show a toast with the next run of the whole page: one that a fragment shows goes away with that run."""
+    st.session_state.setdefault(TOASTS_KEY, []).append((text, icon, duration))
+
+
 def show_flash() -> None:
     """What the last run, or a callback, left to say."""
+    for text, icon, duration in st.session_state.pop(TOASTS_KEY, []):
+        st.toast(text, icon=icon, duration=duration)
     errors = st.session_state.pop(FLASH_KEY, [])
     if state().told != tuple(errors):
         state().told, state().told_at = tuple(errors), time.monotonic()

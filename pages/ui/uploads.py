@@ -11,7 +11,7 @@ from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
 from pages.ui import tickets
 from pages.ui.documents import show_newest
-from pages.ui.feedback import live_fragment, redraw
+from pages.ui.feedback import announce, live_fragment, redraw
 from pages.ui.i18n import _, error_text, language, ngettext, number
 from pages.ui.resources import services
 from pages.ui.tickets import Action
@@ -48,10 +48,10 @@ def _announce(report: dict[str, object], base: KnowledgeBase) -> None:
             if not is_done and more.get("is_first") and str(base.id) in names:
                 show_newest()
             elif is_done and more.get("workers_told"):
-                st.toast(ngettext("{count} file saved", "{count} files saved", saved), icon=":material/check:")
+                announce(ngettext("{count} file saved", "{count} files saved", saved), icon=":material/check:")
             elif is_done:
                 text = _("Your files are saved, and are processed as soon as all services are back.")
-                st.toast(text, icon=":material/save:", duration="long")
+                announce(text, icon=":material/save:", duration="long")
             redraw()
 
 
