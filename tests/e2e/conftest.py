@@ -70,6 +70,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def models() -> Iterator[ModelServer]:
     with ModelServer() as server:
+        server.streams["hostile"] = []  # the web process asks once which models there are; a test says what it sends
         yield server
 
 
