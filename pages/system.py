@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import streamlit as st
 
-from kb.embedding import ModelState, full_name
+from kb.embedding import ModelState, ModelStatus, full_name
 from kb.errors import KbError, WebSearchNotConfigured
 from kb.extracts import escape_markdown as escape
 from kb.ingestion import FailingCleanUp, failing_clean_ups, queue_depth
@@ -229,7 +229,7 @@ def draw_models() -> None:
 
 def _embedding_row(name: str, facts: Sequence[str] = ()) -> _Row:
     status = services().embeddings.status(name)
-    return _Row(_("Embedding model"), full_name(name), [_model_state(status.state) if status else "", *facts])
+    return _Row(_("Embedding model"), full_name(name), [_model_state(status) if status else "", *facts])
 
 
 def _looked(known: KnownModels) -> str:
@@ -244,15 +244,15 @@ def _looked(known: KnownModels) -> str:
     return _("Last search: {ago}").format(ago=when)
 
 
-def _model_state(state: ModelState) -> str:
+def _model_state(status: ModelStatus) -> str:
     names = {
         ModelState.ABSENT: _("not fetched yet"),
-        ModelState.FETCHING: _("downloading"),
+        ModelState.FETCHING: _("unpacking") if status.is_unpacking else _("downloading"),
         ModelState.READY: _("ready"),
         ModelState.FAILED: _("failed"),
         ModelState.DAMAGED: _("damaged"),
     }
-    return names[state]
+    return names[status.state]
 
 
 def draw_web_search() -> None:

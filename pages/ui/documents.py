@@ -184,6 +184,8 @@ def _draw_model_status(name: str) -> None:
     status = services().embeddings.status(name)
     if status and status.failure:
         show_error(status.failure)
+    elif status and status.is_unpacking:
+        st.progress(1.0, _("Unpacking the embedding model (only once)…"))
     elif status and status.state is ModelState.FETCHING:
         share = status.done / status.total if status.total else 0.0
         text = _("Downloading the embedding model (only once): {done} of {total}").format(

