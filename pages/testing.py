@@ -80,7 +80,7 @@ def draw_result(user: User) -> None:
         st.caption(_("Results for “{question}”").format(question=escape(retrieval.question)))
     with st.container(key="passages"):
         draw_widened(retrieval.widened)
-        draw_passages(retrieval)
+        draw_passages(retrieval, are_nearest_open=True)
     if retrieval.nearest and st.button(_("Search wider"), key="search_wider", icon=":material/zoom_out_map:"):
         run_test(user, retrieval.widened + 1)
         st.rerun()

@@ -46,7 +46,7 @@ def place(document_name: str, page: int, heading: str = "") -> str:
     return " · ".join(filter(None, [document_name, place_label(document_name, page, heading)]))
 
 
-def draw_nothing_found(retrieval: Retrieval, key_suffix: str = "") -> None:
+def draw_nothing_found(retrieval: Retrieval, key_suffix: str = "", are_nearest_open: bool = False) -> None:
     """Say why there are no passages: nothing to search, or nothing relevant, with what came closest."""
     if retrieval.trace.documents:
         text = _("Nothing relevant to this question was found in the knowledge base.")
@@ -54,7 +54,7 @@ def draw_nothing_found(retrieval: Retrieval, key_suffix: str = "") -> None:
             text = _("Nothing relevant to this question was found in the files of this conversation.")
         st.info(text, icon=":material/search_off:")
         draw_reasons(retrieval.trace)
-        with nearest_shown(len(retrieval.nearest), key_suffix) as is_open:
+        with nearest_shown(len(retrieval.nearest), key_suffix, are_nearest_open) as is_open:
             for passage in retrieval.nearest if is_open else ():
                 with st.container(border=True, key=f"nearest-{passage.rank}{key_suffix}"):
                     draw_passage(passage, retrieval.trace.terms)
@@ -67,17 +67,19 @@ def draw_nothing_found(retrieval: Retrieval, key_suffix: str = "") -> None:
 
 
 @contextmanager
-def nearest_shown(count: int, key_suffix: str = "") -> Iterator[bool]:
-    """The place of the best candidates below the threshold, and whether it is open. The latest answer's is."""
+def nearest_shown(count: int, key_suffix: str = "", is_open_at_first: bool = False) -> Iterator[bool]:
+    """The place of the best candidates below the threshold, and whether it is open.
+
+    In the chat it is closed at first, because it would push the message that nothing was found out of view.
+    """
     if not count:
         yield False
         return
     label = ngettext(
         "{count} closest candidate, below the threshold", "{count} closest candidates, below the threshold", count
     )
-    is_latest = not key_suffix
     with st.expander(
-        label, icon=":material/rule:", expanded=is_latest, key=f"nearest{key_suffix}", on_change="rerun"
+        label, icon=":material/rule:", expanded=is_open_at_first, key=f"nearest{key_suffix}", on_change="rerun"
     ) as body:
         yield bool(body.open)
 
@@ -90,12 +92,17 @@ def draw_widened(times: int) -> None:
         st.caption(_("Searched wider: without a threshold, and with more candidates."))
 
 
-def draw_passages(retrieval: Retrieval, key_suffix: str = "", are_files_told: bool = False) -> None:
-    """Draw all passages, the best first, and the trace. `are_files_told`: the answer lists the files already."""
+def draw_passages(
+    retrieval: Retrieval, key_suffix: str = "", are_files_told: bool = False, are_nearest_open: bool = False
+) -> None:
+    """Draw all passages, the best first, and the trace.
+
+    `are_files_told`: the answer lists the files already. `are_nearest_open`: if nothing is found, what came closest is.
+    """
     for file in retrieval.unread:
         draw_unread(file, retrieval.are_attached)
     if not retrieval.passages and not retrieval.files and not retrieval.unread:
-        draw_nothing_found(retrieval, key_suffix)
+        draw_nothing_found(retrieval, key_suffix, are_nearest_open)
     if retrieval.files and not are_files_told:
         draw_files(retrieval.files, f"files{key_suffix}", retrieval.are_attached)
     for beginning in retrieval.beginnings:

@@ -331,6 +331,9 @@ def test_nothing_found_shows_the_best_candidates(installation: Installation, vis
     visitor = visit()
     visitor.ask("Zeppelin?")
     assert "1 closest candidate, below the threshold" in visitor.text()
+    assert not visitor.has("nearest-1")  # closed, so that the message itself stays in view
+    visitor.app.session_state["nearest"] = True
+    visitor.run()
     assert "tea.md" in visitor.text("nearest-1")
     assert "Relevance</b> " in visitor.text("nearest-1")
     assert "Threshold: the best candidate has a relevance of" in visitor.text()

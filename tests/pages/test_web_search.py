@@ -67,7 +67,7 @@ def test_answer_cites_web_pages(
 ) -> None:
     visitor = visit()
     ask(visitor)
-    assert "Black tea is steeped in boiling water for four minutes :blue-badge[1]." in visitor.text()
+    assert "Black tea is steeped in boiling water for four minutes\u00a0:blue-badge[1]." in visitor.text()
     assert not visitor.has("knowledge_base")
     visitor.click("citation-1")
     drawer = visitor.text()
@@ -142,7 +142,7 @@ def test_wider_search_and_the_model_alone_are_offered(
 ) -> None:
     visitor = visit()
     ask(visitor, "Volcano?")
-    assert visitor.has("nearest-1")
+    assert "below the threshold" in visitor.text()
     visitor.click("search_wider")
     visitor.wait_for_answer()
     assert "Searched wider: with half the threshold" in visitor.text()
