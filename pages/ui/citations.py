@@ -18,6 +18,9 @@ _DIRECTIVE = re.compile(r"(?<!\\):(?=[\w-]*[\[{])")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _BREAK = re.compile(r"[ \t]*</?br[ \t]*/?>[ \t]*", re.IGNORECASE)
 _LINE_END = re.compile(r"[ \t]*$", re.MULTILINE)
+# A line that has only its sign so far: of a quotation, a list, a heading or a cell of a table.
+_LINE_START = re.compile(r"(?:^|\n|\|)[ \t>]*+(?:[-*+]|#{1,6}|\d{1,9}[.)])?[ \t]*\Z")
+_WITH_SPACE, _WITHOUT_SPACE = "\u00a0", "\u202f"
 _LOOK_BACK = 40
 _MARKDOWN = MarkdownIt().enable("table")
 
@@ -64,9 +67,17 @@ def _prose(text: str, ranks: Collection[int]) -> str:
     parts, end = [], 0
     for citation in find_citations(text, ranks):
         before = text[end : citation.start]
-        parts += [before, _badges(citation)] if citation.ranks else [before.rstrip(" \t")]
+        parts += [_tie(before), _badges(citation)] if citation.ranks else [before.rstrip(" \t")]
         end = citation.end
     return "".join(parts) + text[end:]
+
+
+def _tie(before: str) -> str:
+    """The text before badges with a space that keeps them on its line (style.css has them flow as text does)."""
+    words = before.rstrip(" \t")
+    if not words or _LINE_START.search(before[-_LOOK_BACK:]):
+        return before
+    return words + (_WITH_SPACE if words != before else _WITHOUT_SPACE)
 
 
 def _badges(citation: Citation) -> str:

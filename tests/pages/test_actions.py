@@ -132,7 +132,7 @@ def test_citations_that_point_nowhere_are_left_out_and_counted(
     installation.filled()
     visitor = visit()
     visitor.ask("How long is black tea steeped?")
-    assert "for four minutes :blue-badge[1]." in visitor.text()
+    assert "for four minutes\u00a0:blue-badge[1]." in visitor.text()
     assert "1 citation points to no passage and was left out" in visitor.text()
 
 

@@ -135,7 +135,7 @@ def test_citation_opens_its_chunk(installation: Installation, visit: Visit, mode
     installation.filled()
     visitor = visit()
     visitor.ask(QUESTION)
-    assert f"According to the passages, {ANSWER} :blue-badge[1]." in visitor.text()
+    assert f"According to the passages, {ANSWER}\u00a0:blue-badge[1]." in visitor.text()
     assert "1 · tea\\.md" in visitor.app.button(key="citation-1").label
     visitor.click("citation-1")
     drawer = visitor.text()
@@ -149,7 +149,7 @@ def test_chinese_question_gets_chinese_answer(installation: Installation, visit:
     installation.filled(files={"茶.txt": "绿茶用八十度的水冲泡两分钟。红茶用沸水冲泡四分钟。"})
     visitor = visit("zh-CN")
     visitor.ask("绿茶用多少度的水？")
-    assert "根据资料，绿茶用八十度的水冲泡两分钟 :blue-badge[1]。" in visitor.text()
+    assert "根据资料，绿茶用八十度的水冲泡两分钟\u00a0:blue-badge[1]。" in visitor.text()
     open_passages(visitor, installation)
     assert "检索过程" in visitor.text()
 
@@ -167,7 +167,7 @@ def test_number_without_passage_stays_text(installation: Installation, visit: Vi
     installation.filled(files={"tea.txt": "Black tea is steeped in boiling water, as [7] and [0] tell."})
     visitor = visit()
     visitor.ask(QUESTION)
-    assert "as [7] and [0] tell :blue-badge[1]." in visitor.text()
+    assert "as [7] and [0] tell\u00a0:blue-badge[1]." in visitor.text()
     assert visitor.has("citation-1")
     assert not visitor.has("citation-7")
 
@@ -812,7 +812,7 @@ def test_no_model_answers_with_marked_passages(without_model: Installation, visi
     visitor = visit()
     visitor.ask(QUESTION)
     assert "No language model is connected: these are the best passages." in visitor.text()
-    assert "**Black tea is steeped in boiling water for four minutes.** :blue-badge[1]" in visitor.text()
+    assert "**Black tea is steeped in boiling water for four minutes.**\u00a0:blue-badge[1]" in visitor.text()
     assert visitor.has("citation-1")
     open_passages(visitor, without_model)
     assert "<mark>Black tea is steeped" in visitor.text("passage-1")

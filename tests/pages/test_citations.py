@@ -20,18 +20,23 @@ RETRIEVAL = Retrieval("?", PASSAGES, Trace((), RetrievalProfile(), 0.0))
 @pytest.mark.parametrize(
     ("content", "shown"),
     [
-        ("so [1, 2].", "so :blue-badge[1]:blue-badge[2]."),
-        ("so [1-3].", "so :blue-badge[1]:blue-badge[2]:blue-badge[3]."),
-        ("so [1,2,4].", "so :blue-badge[1]:blue-badge[2]."),
+        ("so [1, 2].", "so\u00a0:blue-badge[1]:blue-badge[2]."),
+        ("so [1-3].", "so\u00a0:blue-badge[1]:blue-badge[2]:blue-badge[3]."),
+        ("so [1,2,4].", "so\u00a0:blue-badge[1]:blue-badge[2]."),
         ("so [7].", "so."),
         ("如此【7】。", "如此。"),
         ("so **[7]**, so ([8])", "so, so"),
         ("so [7][1]", "so:blue-badge[1]"),
         ("[7] and [0], x[7], [2024]", "[7] and [0], x[7], [2024]"),
-        ("so [1, p. 4].", "so :blue-badge[1] (p. 4)."),
-        ("如此【1】(见附录)", "如此:blue-badge[1](见附录)"),
+        ("so [1, p. 4].", "so\u00a0:blue-badge[1] (p. 4)."),
+        ("如此【1】(见附录)", "如此\u202f:blue-badge[1](见附录)"),
         ("[1] 参考资料", ":blue-badge[1] 参考资料"),
-        ("at 9:30[1], see: [1][2]", r"at 9\:30:blue-badge[1], see: :blue-badge[1]:blue-badge[2]"),
+        ("- [1]\n1. [2]\n> [3]", "- :blue-badge[1]\n1. :blue-badge[2]\n> :blue-badge[3]"),
+        (
+            "| a | [1] |\n|---|---|\n| b [2] | [3] |",
+            "| a | :blue-badge[1] |\n|---|---|\n| b\u00a0:blue-badge[2] | :blue-badge[3] |",
+        ),
+        ("at 9:30[1], see: [1][2]", "at 9\\:30\u202f:blue-badge[1], see:\u00a0:blue-badge[1]:blue-badge[2]"),
     ],
 )
 def test_every_form_is_shown_as_badges(content: str, shown: str) -> None:
@@ -116,7 +121,7 @@ def test_br_is_a_line_break(br: str) -> None:
         ("~~old~~ new, escaped \\~ already", "~~old~~ new, escaped \\~ already"),
         ("http://a.example/~name, http://a.example:8080/x", "http://a.example/~name, http://a.example:8080/x"),
         ("`a ~ b:[1] ~ c`\n\n```\n5~10 x:[1] 5~10\n```", "`a ~ b:[1] ~ c`\n\n```\n5~10 x:[1] 5~10\n```"),
-        ("as follows:[1]", r"as follows\::blue-badge[1]"),
+        ("as follows:[1]", "as follows\\:\u202f:blue-badge[1]"),
         ("1:2[100] and :red[not red]", r"1\:2[100] and \:red[not red]"),
     ],
 )
@@ -187,4 +192,4 @@ def test_long_repetitions_take_linear_time(piece: str) -> None:
 
 def test_citations_after_a_fence_in_a_list() -> None:
     content = "1. Do:\n\n   ```\n   x\n    ```\n\nSee [1]."
-    assert safe_markdown(content, RETRIEVAL).endswith("See :blue-badge[1].")
+    assert safe_markdown(content, RETRIEVAL).endswith("See\u00a0:blue-badge[1].")
