@@ -1,0 +1,19 @@
+"""Access: what the one who asks may not see or do, and what is hidden from them as if it did not exist."""
+
+from __future__ import annotations
+
+from kb.errors.base import N_, UserError
+
+
+class PageClosed(UserError):
+    """The page that sent the request is not open any more."""
+
+    message = N_("This request does not come from a page that is open.")
+    remedy = N_("Reload the page, then try again.")
+
+
+class NotFound(UserError):
+    """It does not exist, or belongs to somebody else."""
+
+    message = N_("This {what} no longer exists, or you do not have access to it.")
+    remedy = N_("Go back to the list and refresh the page.")

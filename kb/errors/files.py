@@ -1,0 +1,131 @@
+"""Files: uploading, keeping, reading and removing them."""
+
+from __future__ import annotations
+
+from kb.errors.base import N_, KbError, Unavailable, UserError
+
+
+class UploadTooLarge(UserError):
+    message = N_("“{name}” is larger than {limit} MB.")
+    remedy = N_("Split it into smaller files, or raise MAX_UPLOAD_MB.")
+
+
+class DocumentError(KbError):
+    """This file cannot be ingested; a retry alone does not help."""
+
+    message = N_("“{name}” could not be read.")
+    remedy = N_("Check the file and upload it again.")
+    retry_helps = False
+
+
+class EmptyFile(DocumentError):
+    message = N_("“{name}” is empty (0 bytes).")
+    remedy = N_("Check the file and upload it again.")
+
+
+class BlankFile(DocumentError):
+    """A text file with nothing but white space."""
+
+    message = N_("“{name}” contains no text.")
+    remedy = N_("Check the file and upload it again.")
+
+
+class NoText(DocumentError):
+    """Only images, or nothing at all."""
+
+    message = N_("No text was found in “{name}”.")
+    remedy = N_("If it is a scan, upload a sharper one, or a copy on which text recognition (OCR) was run.")
+
+
+class GarbledText(DocumentError):
+    message = N_("The text of “{name}” is garbled, because its fonts do not tell which characters they show.")
+    remedy = N_("Save it again as PDF from the program that made it, or run text recognition (OCR) on it.")
+
+
+class UnsupportedFormat(DocumentError):
+    message = N_("The format of “{name}” is not supported ({kind}).")
+    remedy = N_("Convert it to one of these formats and upload it again: {supported}.")
+
+
+class WrongFormat(DocumentError):
+    """The content does not match the extension."""
+
+    message = N_("“{name}” is not a {expected} file: its content looks like {actual}.")
+    remedy = N_("Correct the file's extension, or save it again in the right format.")
+
+
+class DamagedFile(DocumentError):
+    message = N_("“{name}” is damaged or incomplete ({detail}).")
+    remedy = N_("Open it in the program that created it, save it again, and upload the new copy.")
+
+
+class PasswordProtected(DocumentError):
+    message = N_("“{name}” is password-protected.")
+    remedy = N_("Upload a copy that has no password.")
+
+
+class FileTooLarge(DocumentError):
+    message = N_("“{name}” is too large to read ({size}; the limit is {limit}).")
+    remedy = N_("Split it into smaller files.")
+
+
+class ParsingTimeout(DocumentError):
+    message = N_("Reading “{name}” took longer than {seconds} s and was stopped.")
+    remedy = N_("Split it into smaller files, or raise PARSING_TIMEOUT_SECONDS.")
+    retry_helps = True
+
+
+class ParserCrashed(DocumentError):
+    message = N_("The parser crashed while reading “{name}”. The file is probably damaged.")
+    remedy = N_("Open it in the program that created it, save it again, and upload the new copy.")
+
+
+class WorkerDied(DocumentError):
+    """The worker crashed on every attempt."""
+
+    message = N_("The worker crashed {attempts} times in a row while processing “{name}” (stage: {stage}).")
+    remedy = N_("Check the worker's log and memory, then press Retry.")
+    retry_helps = True
+
+
+class UnexpectedFailure(DocumentError):
+    """A bug in Zhiwen, while ingesting."""
+
+    message = N_("An unexpected error occurred while processing “{name}” ({detail}).")
+    remedy = N_("Press Retry. If it fails again, report it together with the worker's log.")
+    retry_helps = True
+
+
+class UploadStalled(Unavailable):
+    """The browser stopped sending."""
+
+    message = N_("The upload of “{name}” stalled for {seconds} s.")
+    remedy = N_("Check the connection, then upload it again.")
+
+
+class FileNotSaved(Unavailable):
+    """The upload cannot be written."""
+
+    message = N_("“{name}” could not be saved ({detail}).")
+    remedy = N_("Free up space on the server's disk, then upload it again.")
+
+
+class FileMissing(Unavailable):
+    """The stored upload cannot be read."""
+
+    message = N_("The stored copy of “{name}” cannot be read ({detail}).")
+    remedy = N_("Check the disk, or delete the document and upload it again.")
+
+
+class CleanUpFailed(Unavailable):
+    """What was deleted cannot be removed from the disk."""
+
+    message = N_("Deleted data could not be removed ({detail}).")
+    remedy = N_("Check the disk and its permissions. Zhiwen tries again by itself.")
+
+
+class PageNotDrawn(KbError):
+    """There is no image of a page, for example because it takes too long."""
+
+    message = N_("Page {page} of “{name}” cannot be shown ({detail}).")
+    remedy = N_("Open the document to see it.")

@@ -1,0 +1,32 @@
+"""Knowledge bases and their documents."""
+
+from __future__ import annotations
+
+from kb.errors.base import N_, KbError, UserError
+
+
+class NameTaken(UserError):
+    message = N_("A knowledge base named “{name}” already exists.")
+    remedy = N_("Choose another name.")
+
+
+class InvalidName(UserError):
+    message = N_("A name must have 1 to {limit} characters.")
+    remedy = N_("Choose another name.")
+
+
+# Document states that appear as values in messages. The pages mark the others themselves.
+STATES = (N_("queued"), N_("parsing"))
+
+
+class WrongState(UserError):
+    """The document is not in a state that allows this."""
+
+    message = N_("This is not possible while “{name}” is {state}.")
+    remedy = N_("Refresh the page to see its current state.")
+
+
+class LeaseLost(KbError):
+    """Another worker took over the document."""
+
+    message = N_("Another worker has taken over this document.")
