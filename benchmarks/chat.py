@@ -143,7 +143,7 @@ class Asker:
         services, user_id = self.installation.services, self.installation.user_id
         scope = Scope.of(self.knowledge_base_id) if mode is Mode.KNOWLEDGE else Scope()
         conversation = services.conversations.create(user_id, question, mode, scope)
-        message = services.conversations.ask(user_id, conversation.id, question)
+        message = services.messages.ask(user_id, conversation.id, question)
         self.answers.start(user_id, message.id)
         assert message.run_id
         return message.id, message.run_id
@@ -217,7 +217,7 @@ def first_in_stream(asker: Asker, mode: Mode) -> tuple[float, float]:
             if "text" in fields and not first:
                 first = (time.perf_counter() - began) * 1000
             if "end" in fields:
-                found = services.conversations.message(user_id, message_id)
+                found = services.messages.get(user_id, message_id)
                 return first, found.retrieval.trace.milliseconds if found.retrieval else 0.0
 
 
@@ -277,7 +277,7 @@ class Reader:
             if update.text:
                 self.updates.append(time.perf_counter())
             time.sleep(POLL_SECONDS)
-        self.saved = services.conversations.message(user_id, message_id).content
+        self.saved = services.messages.get(user_id, message_id).content
 
 
 def measure_concurrent(asker: Asker, answers: int) -> dict[str, float]:

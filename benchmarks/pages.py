@@ -30,7 +30,7 @@ from benchmarks.installation import temporary_home
 from benchmarks.startup import FLAGS, QUESTION
 from benchmarks.web import WebProcess
 from kb.config import load_settings
-from kb.conversations import Conversations
+from kb.conversations import Conversations, Messages
 from kb.database import Database
 from kb.library import KnowledgeBases
 from kb.models import (
@@ -141,14 +141,14 @@ def store_conversation(home: Path, count: int) -> UUID:
     base = KnowledgeBases(database, RecordingQueue()).create(
         user, f"Harbour {uuid4().hex[:6]}", "openai:fake-embedding", 64
     )
-    conversations = Conversations(database)
-    conversation = conversations.create(user, f"{count} messages", Mode.KNOWLEDGE, Scope.of(base.id))
+    messages = Messages(database)
+    conversation = Conversations(database).create(user, f"{count} messages", Mode.KNOWLEDGE, Scope.of(base.id))
     for index in range(count // 2):
         question = f"How is valve {index} checked, and what pressure does it bear?"
-        answer = conversations.ask(user, conversation.id, question)
+        answer = messages.ask(user, conversation.id, question)
         retrieval = _retrieval(question)
         parts = said(_answer(index), model="fake", retrieval=retrieval)
-        conversations.finish(user, answer.id, MessageState.DONE, parts)
+        messages.finish(user, answer.id, MessageState.DONE, parts)
     database.close()
     return conversation.id
 

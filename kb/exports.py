@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import IO, Any
 from uuid import UUID
 
-from kb.conversations import Conversations
+from kb.conversations import Conversations, Messages
 from kb.errors import N_, KbError, NotFound, from_code
 from kb.formats import FORMAT, NUMBER, to_json, to_record
 from kb.library import KnowledgeBases
@@ -54,8 +54,9 @@ class Wording:
 
 
 class Exports:
-    def __init__(self, conversations: Conversations, knowledge_bases: KnowledgeBases) -> None:
+    def __init__(self, conversations: Conversations, messages: Messages, knowledge_bases: KnowledgeBases) -> None:
         self._conversations = conversations
+        self._messages = messages
         self._knowledge_bases = knowledge_bases
 
     def one(self, user_id: UUID, conversation_id: UUID, file_format: Format, wording: Wording) -> tuple[str, str]:
@@ -103,7 +104,7 @@ class Exports:
     def _text(
         self, conversation: Conversation, names: Mapping[UUID, str], file_format: Format, wording: Wording
     ) -> str:
-        messages = self._conversations.tree(conversation.owner_id, conversation.id)
+        messages = self._messages.tree(conversation.owner_id, conversation.id)
         if file_format is Format.JSON:
             return to_json_text(conversation, messages, names)
         return to_markdown(conversation, shown_branch(conversation, messages), names, wording)

@@ -13,7 +13,7 @@ from kb import redis as kb_redis
 from kb.answers import Answers
 from kb.attachments import Attachments
 from kb.config import Settings
-from kb.conversations import Conversations
+from kb.conversations import Conversations, Messages
 from kb.database import Database
 from kb.embedding import OF_PROVIDER, EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
@@ -58,6 +58,7 @@ class Services:
     knowledge_bases: KnowledgeBases
     documents: Documents
     conversations: Conversations
+    messages: Messages
     attachments: Attachments
     exports: Exports
     board: ProgressBoard
@@ -123,7 +124,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     web_search = WebSearch(settings)
     web_pages = WebPages(fetcher, page_reader, PageLimits(settings.web_pages_timeout_seconds))
     page_images = PageImages(settings.parsing_memory_mb)
-    conversations = Conversations(database)
+    conversations, messages = Conversations(database), Messages(database)
     return Services(
         settings=settings,
         database=database,
@@ -140,7 +141,8 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         documents=documents,
         attachments=Attachments(database, documents, embeddings),
         conversations=conversations,
-        exports=Exports(conversations, knowledge_bases),
+        messages=messages,
+        exports=Exports(conversations, messages, knowledge_bases),
         board=ProgressBoard(client),
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, references, rerankers.find),
         providers=providers,
@@ -165,6 +167,7 @@ def build_answers(services: Services) -> Answers:
         services.settings,
         services.redis,
         services.conversations,
+        services.messages,
         services.retriever.retrieve,
         services.web_retriever.retrieve,
         services.attachments,

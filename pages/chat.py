@@ -83,7 +83,7 @@ def draw_conversation(user: User, conversation: Conversation | None) -> Sequence
     current = state()
     if conversation is None:
         return []
-    messages = services().conversations.messages(user.id, conversation.id, limit=current.shown_messages)
+    messages = services().messages.shown(user.id, conversation.id, limit=current.shown_messages)
     if messages and messages[0].parent_id:
         with st.container(horizontal_alignment="center"):
             st.button(_("Load earlier messages"), key="load_earlier", type="tertiary", on_click=_show_more)
@@ -105,7 +105,7 @@ def draw_tail(user: User, conversation: Conversation, drawn: int, messages: Sequ
             is_whole_run = False
             draw_messages(messages, user.id)
             return
-        later = services().conversations.messages(user.id, conversation.id, after=drawn)
+        later = services().messages.shown(user.id, conversation.id, after=drawn)
         draw_messages(later, user.id, has_last=False)
         if any(message.role is Role.ASSISTANT for message in later):
             draw_rest_later()

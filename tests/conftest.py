@@ -20,6 +20,7 @@ import redis
 import sqlalchemy as sa
 
 from kb.config import Settings, load_settings
+from kb.conversations import Conversations, Messages
 from kb.database import Database
 from kb.database.tables import users
 from kb.environment import bypass_proxies
@@ -252,6 +253,16 @@ def library(database: Database, make_settings: MakeSettings) -> Library:
         user=add_user(database, "user"),
         stranger=add_user(database, "stranger"),
     )
+
+
+@pytest.fixture
+def conversations(library: Library) -> Conversations:
+    return Conversations(library.database)
+
+
+@pytest.fixture
+def messages(library: Library) -> Messages:
+    return Messages(library.database)
 
 
 # --- the whole core --------------------------------------------------------------------------------------------

@@ -39,10 +39,9 @@ def ask_as_the_page_does(
     services: Services, answers: Answers, user_id: UUID, knowledge_base_id: UUID, question: str, model: str = ""
 ) -> Message:
     """Ask a knowledge base in a new conversation, follow the answer, and return it as it was saved."""
-    conversations = services.conversations
     services.knowledge_bases.get(user_id, knowledge_base_id)
-    conversation = conversations.create(user_id, question, Mode.KNOWLEDGE, Scope.of(knowledge_base_id))
-    message = conversations.ask(user_id, conversation.id, question)
+    conversation = services.conversations.create(user_id, question, Mode.KNOWLEDGE, Scope.of(knowledge_base_id))
+    message = services.messages.ask(user_id, conversation.id, question)
     answers.start(user_id, message.id, model)
     deadline = time.monotonic() + ANSWER_SECONDS
     assert message.run_id
@@ -52,4 +51,4 @@ def ask_as_the_page_does(
             raise TimeoutError("the answer did not end")
         time.sleep(POLL_SECONDS)
         update = answers.read(user_id, message.run_id, update.position)
-    return conversations.message(user_id, message.id)
+    return services.messages.get(user_id, message.id)

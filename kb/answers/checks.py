@@ -15,7 +15,7 @@ import structlog
 
 from kb.answers.sql_threads import SqlThreads
 from kb.completions import ChatClient
-from kb.conversations import Conversations
+from kb.conversations import Messages
 from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, ModelTimeout, NoChatModel, NotFound
 from kb.llm import ChatModel
 from kb.messages import SupportPart, Unsupported
@@ -31,9 +31,9 @@ log = structlog.get_logger()
 class Checks:
     """Lives on the event loop of `Answers`."""
 
-    def __init__(self, chat: ChatClient, conversations: Conversations, sql: SqlThreads) -> None:
+    def __init__(self, chat: ChatClient, messages: Messages, sql: SqlThreads) -> None:
         self._chat = chat
-        self._conversations = conversations
+        self._messages = messages
         self._sql = sql
 
     async def check(
@@ -59,21 +59,21 @@ class Checks:
             await self._save(user_id, message_id, SupportPart(found, model.name, checked.unjudged))
 
     async def _check(self, user_id: UUID, message_id: UUID, model: ChatModel, page_language: str) -> Checked:
-        message = await self._sql.run(self._conversations.message, user_id, message_id)
+        message = await self._sql.run(self._messages.get, user_id, message_id)
         found = message.web.as_retrieval() if message.web else message.retrieval
         passages = passage_texts(found.passages) if found else {}
         return await check_by_model(self._chat, model, message.content, passages, page_language)
 
     async def _fail(self, user_id: UUID, message_id: UUID, error: KbError) -> None:
         log.warning("check.failed", message=str(message_id), reason=str(error))
-        kept = await self._sql.run(self._conversations.support, user_id, message_id)
+        kept = await self._sql.run(self._messages.support, user_id, message_id)
         await self._save(user_id, message_id, replace(kept, asked_at=0.0, code=error.code, values=error.values))
 
     async def _save(self, user_id: UUID, message_id: UUID, part: SupportPart) -> None:
         """Store it, unless the message is gone; a database that is away is waited for a little."""
         for attempt in range(_SAVES):
             try:
-                await self._sql.run(self._conversations.note_support, user_id, message_id, part)
+                await self._sql.run(self._messages.note_support, user_id, message_id, part)
             except DatabaseUnavailable as error:
                 log.warning("check.unsaved", message=str(message_id), reason=str(error), attempt=attempt)
                 await asyncio.sleep(_PAUSE_SECONDS)

@@ -14,7 +14,7 @@ from kb.answers.sql_threads import SqlThreads
 from kb.answers.streams import AnswerStreams
 from kb.asked_files import ConversationFiles
 from kb.completions import ChatClient
-from kb.conversations import Conversations
+from kb.conversations import Messages
 from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
 from kb.models import MessageState
 
@@ -34,7 +34,7 @@ class Producer:
         search_web: SearchWeb,
         files: ConversationFiles,
         streams: AnswerStreams,
-        conversations: Conversations,
+        messages: Messages,
         sql: SqlThreads,
     ) -> None:
         self._chat = chat
@@ -42,7 +42,7 @@ class Producer:
         self._search_web = search_web
         self._files = files
         self._streams = streams
-        self._conversations = conversations
+        self._messages = messages
         self._sql = sql
 
     async def produce(self, run: Run) -> None:
@@ -63,10 +63,10 @@ class Producer:
     async def _is_awaited(self, run: Run) -> bool:
         """Whether this run should still produce the answer: it may have ended since the caller looked.
 
-        An answer that the reaper closed before its first sign of life is still produced; see `Conversations.finish`.
+        An answer that the reaper closed before its first sign of life is still produced; see `Messages.finish`.
         """
         try:
-            state = await self._sql.run(self._conversations.state, run.question.user_id, run.id)
+            state = await self._sql.run(self._messages.state, run.question.user_id, run.id)
         except NotFound:
             return False
         except DatabaseUnavailable:
@@ -181,7 +181,7 @@ class Producer:
             self._finish(run)
 
     def _finish(self, run: Run) -> None:
-        self._conversations.finish(run.question.user_id, run.message_id, run.state, run.parts(), run.id)
+        self._messages.finish(run.question.user_id, run.message_id, run.state, run.parts(), run.id)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

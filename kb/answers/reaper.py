@@ -14,7 +14,7 @@ import structlog
 from kb.answers.run import Run, arrived_parts
 from kb.answers.sql_threads import SqlThreads
 from kb.answers.streams import AnswerStreams
-from kb.conversations import Conversations, Streaming
+from kb.conversations import Conversations, Messages, Streaming
 from kb.errors import DatabaseUnavailable, NotFound, RedisUnavailable
 from kb.models import MessageState
 
@@ -28,12 +28,18 @@ class Reaper:
     """Looks after the answers of all web processes. Lives on the event loop of `Answers`."""
 
     def __init__(
-        self, running: Mapping[UUID, Run], streams: AnswerStreams, conversations: Conversations, sql: SqlThreads
+        self,
+        running: Mapping[UUID, Run],
+        streams: AnswerStreams,
+        conversations: Conversations,
+        messages: Messages,
+        sql: SqlThreads,
     ) -> None:
         """`running`: the runs of this process by their id, as they come and go."""
         self._running = running
         self._streams = streams
         self._conversations = conversations
+        self._messages = messages
         self._sql = sql
 
     async def work(self) -> None:
@@ -45,7 +51,7 @@ class Reaper:
                 if time.monotonic() >= purge_at:
                     await self._purge()
                     purge_at = time.monotonic() + PURGE_SECONDS
-                streaming = await self._sql.run(self._conversations.streaming)
+                streaming = await self._sql.run(self._messages.streaming)
                 self._end_unwanted(streaming)
                 others = {each.run_id: each for each in streaming if each.run_id not in self._running}
                 silent = await self._streams.silent(others)
@@ -74,7 +80,7 @@ class Reaper:
         found = arrived.retrieval or arrived.web
         parts = arrived_parts(arrived.reasoning, arrived.text, arrived.searched_for, found, arrived.thought_ms)
         interrupted = MessageState.INTERRUPTED
-        finish = partial(self._conversations.finish, dead.user_id, dead.message_id, interrupted, parts or None)
+        finish = partial(self._messages.finish, dead.user_id, dead.message_id, interrupted, parts or None)
         with suppress(NotFound):  # deleted meanwhile
             if await self._sql.run(finish):
                 log.warning("answer.interrupted", message=str(dead.message_id))

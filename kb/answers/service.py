@@ -24,10 +24,9 @@ from kb.answers.streams import START, AnswerStreams, Update
 from kb.asked_files import ConversationFiles
 from kb.completions import ChatClient
 from kb.config import Settings
-from kb.conversations import Conversations
+from kb.conversations import MESSAGE, Conversations, Messages
 from kb.errors import N_, DatabaseUnavailable, KbError, NotFound
 from kb.llm import ChatModel
-from kb.message_store import MESSAGE
 from kb.messages import Message
 from kb.models import MessageState
 from kb.titles import write_title
@@ -50,6 +49,7 @@ class Answers:
         settings: Settings,
         client: redis.Redis,
         conversations: Conversations,
+        messages: Messages,
         retrieve: Retrieve,
         search_web: SearchWeb,
         files: ConversationFiles,
@@ -59,8 +59,9 @@ class Answers:
     ) -> None:
         """`has_titles`: after its first answer, a conversation gets a title from the model."""
         self._conversations = conversations
+        self._messages = messages
         # A page reads several times a second, and the owner of a message never changes: SQL is asked once.
-        self._require_own = lru_cache(KNOWN_OWNERS)(conversations.state)
+        self._require_own = lru_cache(KNOWN_OWNERS)(messages.state)
         self._find_model = find_model
         self._find_rewriter = find_rewriter
         self._has_titles = has_titles
@@ -71,9 +72,9 @@ class Answers:
         self._running: dict[UUID, Run] = {}
         self._chat = ChatClient(settings)
         self._streams = AnswerStreams(settings, client)
-        self._producer = Producer(self._chat, retrieve, search_web, files, self._streams, conversations, self._sql)
-        self._checks = Checks(self._chat, conversations, self._sql)
-        self._reaper = Reaper(self._running, self._streams, conversations, self._sql)
+        self._producer = Producer(self._chat, retrieve, search_web, files, self._streams, messages, self._sql)
+        self._checks = Checks(self._chat, messages, self._sql)
+        self._reaper = Reaper(self._running, self._streams, conversations, messages, self._sql)
         self._reaping: Future[None] | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="answers", daemon=True)
         self._thread.start()
@@ -97,7 +98,7 @@ class Answers:
         answered in that of `page_language`, a code such as zh_TW. `widened`: see `Question`.
         Errors: `NotFound`, `DatabaseUnavailable`.
         """
-        asked = self._conversations.asked(user_id, message_id)
+        asked = self._messages.asked(user_id, message_id)
         run_id, text = asked.answer.run_id, asked.answer.content
         if run_id is None:
             raise NotFound(what=MESSAGE)
@@ -141,7 +142,7 @@ class Answers:
         Nothing happens while that is being done already. Errors: `NotFound`, `DatabaseUnavailable`.
         """
         moment = time.time()
-        if self._conversations.begin_check(user_id, message_id, moment, moment - RUNNING_SECONDS):
+        if self._messages.begin_check(user_id, message_id, moment, moment - RUNNING_SECONDS):
             find_model = partial(self._find_model, user_id, wanted_model)
             self._call(self._begin_beside(self._checks.check(user_id, message_id, find_model, page_language)))
 

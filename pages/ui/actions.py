@@ -148,7 +148,7 @@ def _usage(message: Message) -> tuple[str, str]:
 
 def _act(message: Message, user_id: UUID, key: str) -> None:
     pressed: object = st.session_state[key].pressed
-    conversations = services().conversations
+    messages = services().messages
     match pressed:
         case {"action": "regenerate", **others}:
             answer_again(user_id, message, str(others.get("model") or chosen_model()))
@@ -159,11 +159,11 @@ def _act(message: Message, user_id: UUID, key: str) -> None:
         case {"action": "show", "id": str(sibling)}:
             with errors_flashed():
                 if shown := _sibling(message, sibling):
-                    conversations.show(user_id, shown)
+                    messages.show(user_id, shown)
             st.rerun()
         case {"action": "rate", "value": int(value)} if value in (-1, 0, 1):
             with errors_flashed():
-                conversations.rate(user_id, message.id, Rating(value))
+                messages.rate(user_id, message.id, Rating(value))
         case {"action": "check"}:
             start_check(message, user_id)
         case {"action": "test"}:
@@ -181,7 +181,7 @@ def answer_again(user_id: UUID, old: Message, model: str, in_own_words: bool = F
     """Regenerate, unless another tab already did. For callbacks."""
     how = HowToAnswer.chosen(old.mode, model)
     with errors_flashed():
-        if message := services().conversations.regenerate(user_id, old.id, old.run_id):
+        if message := services().messages.regenerate(user_id, old.id, old.run_id):
             start_answer(user_id, message, how, in_own_words, old.widened)
     st.rerun()  # the whole page, not the answer's fragment alone
 
@@ -190,7 +190,7 @@ def go_on(user_id: UUID, begun: Message) -> None:
     """Have the answer written on. For callbacks."""
     how = HowToAnswer.chosen(begun.mode)
     with errors_flashed():
-        if message := services().conversations.go_on(user_id, begun.id, begun.run_id):
+        if message := services().messages.go_on(user_id, begun.id, begun.run_id):
             start_answer(user_id, message, how)
     st.rerun()
 
@@ -199,7 +199,7 @@ def remember_test(message: Message, user_id: UUID) -> None:
     """The testing page then shows what this answer was given from. Errors: `NotFound`."""
     for knowledge_base_id in message.scope.knowledge_base_ids[:1]:
         services().knowledge_bases.get(user_id, knowledge_base_id)
-    retrieval = services().conversations.message(user_id, message.id).retrieval
+    retrieval = services().messages.get(user_id, message.id).retrieval
     if retrieval and message.scope.first_id:
         state().chosen = message.scope
         state().test = message.scope, retrieval
@@ -241,7 +241,7 @@ def _ask_edited(message: Message, user_id: UUID) -> None:
     current = state()
     how = HowToAnswer.chosen(current.mode)
     try:
-        answer = services().conversations.edit(user_id, message.id, question, (current.mode, current.scope))
+        answer = services().messages.edit(user_id, message.id, question, (current.mode, current.scope))
     except KbError as error:
         flash(error)
         return
@@ -271,6 +271,6 @@ def _open_reason(message: Message, user_id: UUID) -> None:
 
 def _save_reason(message: Message, user_id: UUID) -> None:
     with errors_flashed():
-        services().conversations.rate(user_id, message.id, Rating(-1, str(st.session_state[REASON_KEY]).strip()))
+        services().messages.rate(user_id, message.id, Rating(-1, str(st.session_state[REASON_KEY]).strip()))
     state().has_dialog = False
     st.rerun()

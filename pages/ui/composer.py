@@ -233,7 +233,7 @@ def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how:
         _put_next(current, current.conversation_id, draft)
         return
     choice = current.mode, scope
-    message = conversations.ask(user.id, current.conversation_id, draft.question, draft.attached, choice)
+    message = services().messages.ask(user.id, current.conversation_id, draft.question, draft.attached, choice)
     start_answer(user.id, message, how)
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 import streamlit as st
 
 from kb.citations import cited, count_dangling
+from kb.conversations import MESSAGE
 from kb.errors import NoChatModel, NotFound, from_code
 from kb.extracts import escape_markdown as escape
-from kb.message_store import MESSAGE
 from kb.messages import Message
 from kb.models import MessageState, Mode, Retrieval, Role
 from kb.web_search.passages import WebRetrieval
@@ -198,7 +198,7 @@ def _open_passage(message: Message, user_id: UUID, rank: int) -> None:
 
 def _web_of(message: Message, user_id: UUID) -> WebRetrieval:
     """As `_retrieval_of`, for an answer that was given from the web."""
-    retrieval = resources.services().conversations.message(user_id, message.id).web
+    retrieval = resources.services().messages.get(user_id, message.id).web
     if retrieval is None:
         raise NotFound(what=MESSAGE)
     return retrieval
@@ -206,7 +206,7 @@ def _web_of(message: Message, user_id: UUID) -> WebRetrieval:
 
 def _retrieval_of(message: Message, user_id: UUID) -> Retrieval:
     """Load a retrieval where it is shown. Errors: `NotFound` if the message was deleted."""
-    retrieval = resources.services().conversations.message(user_id, message.id).retrieval
+    retrieval = resources.services().messages.get(user_id, message.id).retrieval
     if retrieval is None:
         raise NotFound(what=MESSAGE)
     return retrieval

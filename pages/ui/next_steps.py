@@ -38,7 +38,7 @@ def draw_next_steps(message: Message, user_id: UUID, trace: Trace) -> None:
 def _widen(message: Message, user_id: UUID) -> None:
     how = HowToAnswer.chosen(message.mode)
     with errors_flashed():
-        if answer := services().conversations.regenerate(user_id, message.id, message.run_id, is_beside=True):
+        if answer := services().messages.regenerate(user_id, message.id, message.run_id, is_beside=True):
             start_answer(user_id, answer, how, widened=message.widened + 1)
     st.rerun()  # the whole page, not the answer's fragment alone
 
@@ -47,7 +47,7 @@ def _ask_model(message: Message, user_id: UUID) -> None:
     """For this question alone: the conversation stays in its mode."""
     how = HowToAnswer.chosen(Mode.LLM)
     with errors_flashed():
-        answer = services().conversations.regenerate(user_id, message.id, message.run_id, is_beside=True, mode=Mode.LLM)
+        answer = services().messages.regenerate(user_id, message.id, message.run_id, is_beside=True, mode=Mode.LLM)
         if answer:
             start_answer(user_id, answer, how)
     st.rerun()

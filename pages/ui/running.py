@@ -10,9 +10,9 @@ import streamlit as st
 
 from kb.answers import Answers
 from kb.answers.streams import Arrived, Stage
+from kb.conversations import MESSAGE
 from kb.errors import KbError, NotFound, RedisUnavailable
 from kb.extracts import escape_markdown as escape
-from kb.message_store import MESSAGE
 from kb.messages import ErrorPart, Message, Part, SourcesPart
 from kb.models import MessageState, Mode, Retrieval
 from kb.web_search.passages import WebRetrieval
@@ -72,7 +72,7 @@ def start_answer(
         kept = [part for part in message.parts if not isinstance(part, ErrorPart)]
         parts: list[Part] = [*kept, ErrorPart(error.code, error.values)]
         with errors_flashed():  # if SQL fails too, the reaper closes the answer
-            resources.services().conversations.finish(user_id, message.id, MessageState.FAILED, parts)
+            resources.services().messages.finish(user_id, message.id, MessageState.FAILED, parts)
 
 
 def draw_running(message: Message, user_id: UUID) -> None:
@@ -201,4 +201,4 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
 
 
 def _has_ended(run_id: UUID, user_id: UUID) -> bool:
-    return resources.services().conversations.state(user_id, run_id) is not MessageState.STREAMING
+    return resources.services().messages.state(user_id, run_id) is not MessageState.STREAMING

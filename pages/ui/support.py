@@ -58,7 +58,7 @@ def is_checking(support: SupportPart) -> bool:
 def _follow_check(message: Message, user_id: UUID) -> None:
     @live_fragment(POLL_SECONDS)
     def follow() -> None:
-        support = resources.services().conversations.support(user_id, message.id)
+        support = resources.services().messages.support(user_id, message.id)
         if not is_checking(support):
             redraw()
         seconds = number(max(0, time.time() - support.asked_at))

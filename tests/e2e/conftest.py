@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from kb.config import load_settings
-from kb.conversations import Conversations
+from kb.conversations import Conversations, Messages
 from kb.database import Database
 from kb.library import KnowledgeBases
 from kb.models import Choices, MessageState, Mode, Retrieval
@@ -147,11 +147,11 @@ class Desk:
 
     def store_conversation(self, *exchanges: tuple[str, str], retrieval: Retrieval | None = None) -> str:
         """A conversation of these questions and answers, each with the retrieval; returns its address."""
-        conversations = Conversations(self._database)
-        conversation = conversations.create(self.user, "Stored", Mode.LLM)
+        messages = Messages(self._database)
+        conversation = Conversations(self._database).create(self.user, "Stored", Mode.LLM)
         for question, answer in exchanges:
-            message = conversations.ask(self.user, conversation.id, question)
-            conversations.finish(self.user, message.id, MessageState.DONE, said(answer, model="m", retrieval=retrieval))
+            message = messages.ask(self.user, conversation.id, question)
+            messages.finish(self.user, message.id, MessageState.DONE, said(answer, model="m", retrieval=retrieval))
         return f"/?conversation={conversation.id}"
 
     def choose_model(self, name: str) -> None:

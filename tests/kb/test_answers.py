@@ -30,7 +30,7 @@ from kb.answers.producer import Producer
 from kb.answers.run import GrowingText, Run
 from kb.answers.streams import START
 from kb.completions import Reasoning, TextPiece, TextWasReasoning
-from kb.conversations import Conversations, Streaming
+from kb.conversations import Messages, Streaming
 from kb.database import Database
 from kb.errors import (
     CheckUnreadable,
@@ -78,6 +78,7 @@ def build_answers(
         services.settings.model_copy(update=settings),
         services.redis,
         services.conversations,
+        services.messages,
         services.retriever.retrieve,
         services.web_retriever.retrieve,
         services.attachments,
@@ -99,7 +100,7 @@ class Chat:
     def ask(self, question: str, mode: Mode = Mode.LLM, knowledge_base: UUID | None = None) -> Message:
         conversations = self.core.services.conversations
         conversation = conversations.create(self.core.user, question, mode, Scope.of(knowledge_base))
-        return conversations.ask(self.core.user, conversation.id, question)
+        return self.core.services.messages.ask(self.core.user, conversation.id, question)
 
     def start(self, question: str, model: str = "fake", mode: Mode = Mode.LLM, base: UUID | None = None) -> UUID:
         message = self.ask(question, mode, base)
@@ -107,7 +108,7 @@ class Chat:
         return message.id
 
     def message(self, message_id: UUID) -> Message:
-        return self.core.services.conversations.message(self.core.user, message_id)
+        return self.core.services.messages.get(self.core.user, message_id)
 
     def run(self, message_id: UUID) -> UUID:
         """The run that writes an answer, or wrote it."""
@@ -172,13 +173,13 @@ def quick_reaper(monkeypatch: pytest.MonkeyPatch) -> None:
 def reaper_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Counts the looks of all reapers."""
     looks: list[int] = []
-    streaming = Conversations.streaming
+    streaming = Messages.streaming
 
-    def see(conversations: Conversations) -> list[Streaming]:
+    def see(messages: Messages) -> list[Streaming]:
         looks.append(1)
-        return streaming(conversations)
+        return streaming(messages)
 
-    monkeypatch.setattr(Conversations, "streaming", see)
+    monkeypatch.setattr(Messages, "streaming", see)
     return lambda: len(looks)
 
 
@@ -239,9 +240,8 @@ def test_nothing_found_asks_no_model(chat: Chat) -> None:
 
 
 def test_model_gets_the_conversation_so_far(chat: Chat) -> None:
-    conversations = chat.core.services.conversations
     first = chat.finished(chat.start("First question"))
-    again = conversations.ask(chat.core.user, first.conversation_id, "Second question")
+    again = chat.core.services.messages.ask(chat.core.user, first.conversation_id, "Second question")
     chat.answers.start(chat.core.user, again.id, "fake")
     chat.finished(again.id)
     told = [message["content"] for message in chat.server.requests[-1].body["messages"]]
@@ -270,7 +270,7 @@ def test_running_answer_is_not_started_twice(chat: Chat) -> None:
 
 def ask_on(chat: Chat, before: Message, question: str, model: str = "fake", in_own_words: bool = False) -> Message:
     """The answer to a question that follows another answer."""
-    message = chat.core.services.conversations.ask(chat.core.user, before.conversation_id, question)
+    message = chat.core.services.messages.ask(chat.core.user, before.conversation_id, question)
     chat.answers.start(chat.core.user, message.id, model, in_own_words=in_own_words)
     return chat.finished(message.id)
 
@@ -365,7 +365,7 @@ def test_stopped_answer_can_be_regenerated(chat: Chat) -> None:
         chat.answers.stop(chat.core.user, chat.run(message_id))
         chat.finished(message_id)
     wait_until(lambda: chat.answers.read(chat.core.user, chat.run(message_id)).ended)
-    again = chat.core.services.conversations.regenerate(chat.core.user, message_id, chat.run(message_id))
+    again = chat.core.services.messages.regenerate(chat.core.user, message_id, chat.run(message_id))
     assert again
     chat.answers.start(chat.core.user, again.id, "fake")
     message = chat.finished(again.id)
@@ -409,7 +409,7 @@ def test_model_failure_is_reported_and_keeps_the_text(chat: Chat, model: str, co
         assert message.content == ""
     assert follow(chat.answers, chat.core.user, chat.run(message_id))[-1].ended
     assert len(chat.server.requests) == 1  # nobody waits for silent second tries
-    question = chat.core.services.conversations.asked(chat.core.user, message_id).question
+    question = chat.core.services.messages.asked(chat.core.user, message_id).question
     assert question.content == "What is Milvus, and why?"
 
 
@@ -519,8 +519,7 @@ def test_defect_fails_the_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.Mo
 def test_saving_waits_for_the_database(
     chat: Chat, monkeypatch: pytest.MonkeyPatch, reaper_looks: Callable[[], int]
 ) -> None:
-    conversations = chat.core.services.conversations
-    finish, tries, is_back = conversations.finish, [], threading.Event()
+    finish, tries, is_back = chat.core.services.messages.finish, [], threading.Event()
 
     def flaky(*arguments: object, **values: object) -> bool:
         tries.append(1)
@@ -528,7 +527,7 @@ def test_saving_waits_for_the_database(
             raise DatabaseUnavailable(detail="restarting")
         return finish(*arguments, **values)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(conversations), "finish", lambda _self, *a, **v: flaky(*a, **v))
+    monkeypatch.setattr(Messages, "finish", lambda _self, *a, **v: flaky(*a, **v))
     monkeypatch.setattr("kb.answers.producer.SAVE_PAUSE_SECONDS", 0.01)
     message_id = chat.start("Question")
     wait_until(lambda: len(tries) > 5)
@@ -570,7 +569,7 @@ def test_finished_answer_is_not_produced_again(chat: Chat) -> None:
 
 def test_answer_marked_interrupted_before_it_began_is_produced(chat: Chat) -> None:
     message = chat.ask("Question")
-    chat.core.services.conversations.finish(chat.core.user, message.id, MessageState.INTERRUPTED, said(""))
+    chat.core.services.messages.finish(chat.core.user, message.id, MessageState.INTERRUPTED, said(""))
     chat.answers.start(chat.core.user, message.id, "fake")
     wait_until(lambda: chat.message(message.id).state is MessageState.DONE)
     assert chat.message(message.id).content == "You asked: Question"
@@ -586,7 +585,7 @@ def test_retry_before_the_first_try_has_ended_is_produced(chat: Chat, monkeypatc
     monkeypatch.setattr(Producer, "_send_end", send_late)
     message_id = chat.start("Question", "error-500")
     assert chat.finished(message_id).state is MessageState.FAILED
-    chat.core.services.conversations.regenerate(chat.core.user, message_id, chat.run(message_id))
+    chat.core.services.messages.regenerate(chat.core.user, message_id, chat.run(message_id))
     chat.answers.start(chat.core.user, message_id, "fake")
     message = chat.finished(message_id)
     assert (message.state, message.content) == (MessageState.DONE, "You asked: Question")
@@ -635,7 +634,7 @@ def test_reasoning_is_streamed_apart_from_the_answer(chat: Chat, model: str) -> 
 
 def test_reasoning_is_not_sent_back_to_the_model(chat: Chat) -> None:
     first = chat.finished(chat.start("First question", "think"))
-    again = chat.core.services.conversations.ask(chat.core.user, first.conversation_id, "Second question")
+    again = chat.core.services.messages.ask(chat.core.user, first.conversation_id, "Second question")
     chat.answers.start(chat.core.user, again.id, "fake")
     chat.finished(again.id)
     told = [message["content"] for message in chat.server.requests[-1].body["messages"]]
@@ -791,17 +790,17 @@ def test_answer_of_a_killed_process_is_closed_with_its_text(chat: Chat) -> None:
     assert found.content.startswith("word0 word1 word2 word3")
     # A page that follows the stream hears of it.
     assert follow(chat.answers, chat.core.user, chat.run(message.id))[-1].ended
-    again = chat.core.services.conversations.regenerate(chat.core.user, message.id, chat.run(message.id))
+    again = chat.core.services.messages.regenerate(chat.core.user, message.id, chat.run(message.id))
     assert again
     chat.answers.start(chat.core.user, again.id, "fake")
     assert chat.finished(again.id).content == "You asked: A long story"
 
 
 def test_cut_off_answer_is_written_on(chat: Chat) -> None:
-    conversations, user = chat.core.services.conversations, chat.core.user
+    user = chat.core.user
     begun = chat.finished(chat.start("What is Milvus, and why?", "cut-off"))
     assert begun.content.startswith("You asked:")
-    more = conversations.go_on(user, begun.id, begun.run_id)
+    more = chat.core.services.messages.go_on(user, begun.id, begun.run_id)
     assert more
     chat.answers.start(user, more.id, "fake")
     whole = chat.finished(begun.id)
@@ -814,9 +813,9 @@ def test_cut_off_answer_is_written_on(chat: Chat) -> None:
 
 
 def test_answer_that_is_written_on_keeps_its_passages(chat: Chat, fruit: UUID) -> None:
-    conversations, user = chat.core.services.conversations, chat.core.user
+    user = chat.core.user
     begun = chat.finished(chat.start("What colour is a pear?", "cut-off", Mode.KNOWLEDGE, fruit))
-    more = conversations.go_on(user, begun.id, begun.run_id)
+    more = chat.core.services.messages.go_on(user, begun.id, begun.run_id)
     assert more
     with patch.object(Retriever, "retrieve", side_effect=AssertionError):
         chat.answers.start(user, more.id, "fake")
@@ -853,7 +852,7 @@ def test_one_missed_sign_of_life_closes_nothing(chat: Chat, reaper_looks: Callab
     """Redis may have restarted without its data."""
     alive = kb_redis.answer_key(chat.run((message := chat.ask("Question")).id), "alive")
     other = build_answers(chat.core.services, chat.server)
-    streaming, looks = chat.core.services.conversations.streaming, 0
+    streaming, looks = chat.core.services.messages.streaming, 0
 
     def see() -> list[Streaming]:
         nonlocal looks
@@ -864,7 +863,7 @@ def test_one_missed_sign_of_life_closes_nothing(chat: Chat, reaper_looks: Callab
             chat.core.services.redis.set(alive, 1)
         return streaming()
 
-    with patch.object(chat.core.services.conversations, "streaming", see):
+    with patch.object(chat.core.services.messages, "streaming", see):
         other.watch_for_dead()
         wait_until(lambda: looks > 8, what="the looks")
         assert chat.message(message.id).state is MessageState.STREAMING
@@ -885,11 +884,10 @@ def test_nothing_is_closed_while_redis_is_down(
 
 def test_producer_corrects_a_mistaken_interruption(chat: Chat) -> None:
     """For example, if Redis loses the signs of life for several seconds."""
-    conversations = chat.core.services.conversations
     with chat.server.held(CHAT):
         message_id = chat.start("A long story")
         chat.arrived(message_id, "You")
-        assert conversations.finish(chat.core.user, message_id, MessageState.INTERRUPTED, said("You"))
+        assert chat.core.services.messages.finish(chat.core.user, message_id, MessageState.INTERRUPTED, said("You"))
     wait_until(lambda: chat.message(message_id).state is MessageState.DONE, 20, "the whole answer")
     assert chat.message(message_id).content == "You asked: A long story"
 
@@ -902,7 +900,7 @@ def test_deleting_the_conversation_ends_its_answer(chat: Chat) -> None:
     conversations, conversation_id = chat.core.services.conversations, chat.message(message_id).conversation_id
     conversations.delete(chat.core.user, conversation_id)
     assert chat.server.requests[-1].ended.wait(timeout=10)
-    wait_until(lambda: not conversations.streaming(), what="the answer's end")
+    wait_until(lambda: not chat.core.services.messages.streaming(), what="the answer's end")
     conversations.restore(chat.core.user, conversation_id)
     message = chat.message(message_id)
     assert message.state is MessageState.STOPPED
@@ -934,7 +932,7 @@ def test_first_answer_brings_a_title(naming: Chat) -> None:
     wait_until(lambda: title(naming, message) != "Why?", what="the title")
     assert title(naming, message) == "You asked: Answer: You asked: Why?"  # the model repeats the request's last line
     asked = len(naming.server.requests)
-    second = naming.core.services.conversations.ask(naming.core.user, message.conversation_id, "And now?")
+    second = naming.core.services.messages.ask(naming.core.user, message.conversation_id, "And now?")
     naming.answers.start(naming.core.user, second.id, "fake")
     follow(naming.answers, naming.core.user, naming.run(second.id))
     wait_for_titles(naming)
@@ -995,13 +993,13 @@ def answered(chat: Chat, fruit: UUID, text: str = "A pear is green [1]. It weigh
     begun = chat.ask("What colour is a pear?", Mode.KNOWLEDGE, fruit)
     found = chat.core.services.retriever.retrieve(chat.core.user, Scope.of(fruit), "pear")
     parts = said(text, "fake", retrieval=found)
-    chat.core.services.conversations.finish(chat.core.user, begun.id, MessageState.DONE, parts)
+    chat.core.services.messages.finish(chat.core.user, begun.id, MessageState.DONE, parts)
     return begun
 
 
 def check(chat: Chat, message: Message, model: str) -> SupportPart:
     chat.answers.check_support(chat.core.user, message.id, model)
-    support = partial(chat.core.services.conversations.support, chat.core.user, message.id)
+    support = partial(chat.core.services.messages.support, chat.core.user, message.id)
     wait_until(lambda: not support().asked_at, what="the check's end")
     return support()
 
@@ -1016,7 +1014,7 @@ def test_model_checks_an_answer_and_the_message_keeps_the_result(
     system, asked = (told["content"] for told in chat.server.requests[-1].body["messages"])
     assert "A pear is green." in system
     assert asked.splitlines()[1:] == ["1: A pear is green [1].", "2: It weighs 340 g [1]."]
-    (listed,) = chat.core.services.conversations.messages(chat.core.user, message.conversation_id)[1:]
+    (listed,) = chat.core.services.messages.shown(chat.core.user, message.conversation_id)[1:]
     assert (listed.support, listed.content) == (found, chat.message(message.id).content)
     monkeypatch.setitem(chat.server.streams, "mild", streamed("1: yes"))
     assert check(chat, message, "mild") == SupportPart((), "mild", unjudged=1)
@@ -1029,15 +1027,15 @@ def test_model_checks_an_answer_and_the_message_keeps_the_result(
 def test_failed_check_keeps_what_was_found_before(chat: Chat, fruit: UUID, model: str, code: str) -> None:
     message = answered(chat, fruit)
     before = SupportPart((Unsupported("It weighs 340 g [1].", ("340 g",)),))
-    chat.core.services.conversations.note_support(chat.core.user, message.id, before)
+    chat.core.services.messages.note_support(chat.core.user, message.id, before)
     failed = check(chat, message, model)
     assert (failed.unsupported, failed.checked_by, failed.code) == (before.unsupported, "", code)
 
 
 def test_check_is_begun_once(chat: Chat, fruit: UUID) -> None:
-    message, conversations = answered(chat, fruit), chat.core.services.conversations
-    assert conversations.begin_check(chat.core.user, message.id, 1_000.0, 900.0)
-    assert not conversations.begin_check(chat.core.user, message.id, 1_010.0, 910.0)
-    assert conversations.begin_check(chat.core.user, message.id, 2_000.0, 1_900.0)  # the process of the first one died
+    message, messages = answered(chat, fruit), chat.core.services.messages
+    assert messages.begin_check(chat.core.user, message.id, 1_000.0, 900.0)
+    assert not messages.begin_check(chat.core.user, message.id, 1_010.0, 910.0)
+    assert messages.begin_check(chat.core.user, message.id, 2_000.0, 1_900.0)  # the process of the first one died
     with pytest.raises(NotFound):
-        conversations.begin_check(uuid4(), message.id, 3_000.0, 2_900.0)
+        messages.begin_check(uuid4(), message.id, 3_000.0, 2_900.0)

@@ -36,7 +36,7 @@ def other(core: Core) -> UUID:
 @pytest.fixture(autouse=True)
 def quick_purge(monkeypatch: pytest.MonkeyPatch) -> None:
     """A purge removes what was deleted a moment ago."""
-    monkeypatch.setattr("kb.conversations.UNDO_SECONDS", 0)
+    monkeypatch.setattr("kb.conversations.catalogue.UNDO_SECONDS", 0)
 
 
 def start_conversation(core: Core) -> UUID:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from kb.conversations import Conversations
+from kb.conversations import Conversations, Messages
 from kb.exports import Exports, Format, Wording
 from kb.messages import Attached, ErrorPart, Part, Source, SourcesPart, TextPart, UsagePart, given_from
 from kb.models import NOWHERE, Chunk, Conversation, MessageState, Mode, Passage, Scope
@@ -31,13 +31,8 @@ WORDING = Wording(
 
 
 @pytest.fixture
-def conversations(library: Library) -> Conversations:
-    return Conversations(library.database)
-
-
-@pytest.fixture
 def exports(library: Library, conversations: Conversations) -> Exports:
-    return Exports(conversations, library.knowledge_bases)
+    return Exports(conversations, Messages(library.database), library.knowledge_bases)
 
 
 def talk(
@@ -49,16 +44,16 @@ def talk(
     scope: Scope = NOWHERE,
 ) -> Conversation:
     conversation = conversations.create(library.user, question, mode, scope)
-    answer = conversations.ask(library.user, conversation.id, question)
-    conversations.finish(library.user, answer.id, MessageState.DONE, parts or said("Yes."))
+    answer = Messages(library.database).ask(library.user, conversation.id, question)
+    Messages(library.database).finish(library.user, answer.id, MessageState.DONE, parts or said("Yes."))
     return conversations.get(library.user, conversation.id)
 
 
 def answer_again(conversations: Conversations, library: Library, conversation: Conversation, text: str) -> None:
-    old = conversations.messages(library.user, conversation.id)[-1]
-    new = conversations.regenerate(library.user, old.id, old.run_id)
+    old = Messages(library.database).shown(library.user, conversation.id)[-1]
+    new = Messages(library.database).regenerate(library.user, old.id, old.run_id)
     assert new
-    conversations.finish(library.user, new.id, MessageState.STOPPED, said(text))
+    Messages(library.database).finish(library.user, new.id, MessageState.STOPPED, said(text))
 
 
 def test_markdown_names_what_is_cited(conversations: Conversations, library: Library, exports: Exports) -> None:
@@ -93,8 +88,10 @@ def test_markdown_names_files_and_the_reason_of_a_failure(
     conversations: Conversations, library: Library, exports: Exports
 ) -> None:
     conversation = conversations.create(library.user, "Q", Mode.LLM)
-    answer = conversations.ask(library.user, conversation.id, "Q", [Attached(name="a_b.pdf"), Attached(name="c.png")])
-    conversations.finish(
+    answer = Messages(library.database).ask(
+        library.user, conversation.id, "Q", [Attached(name="a_b.pdf"), Attached(name="c.png")]
+    )
+    Messages(library.database).finish(
         library.user, answer.id, MessageState.FAILED, [ErrorPart("model_timeout", {"host": "m", "seconds": "9"})]
     )
     _, text = exports.one(library.user, conversation.id, Format.MARKDOWN, WORDING)

@@ -14,7 +14,7 @@ import redis
 import sqlalchemy as sa
 
 from kb import redis as kb_redis
-from kb.conversations import Conversations
+from kb.conversations import Conversations, Messages
 from kb.database.tables import conversations, knowledge_bases, message_parts, messages
 from kb.errors import from_code
 from kb.formats import FORMAT, NUMBER, Unreadable, from_json, from_record, to_json, to_record
@@ -109,24 +109,26 @@ def test_stored_errors_of_other_releases_are_read() -> None:
 
 
 def test_conversation_opens_whatever_was_stored_with_its_answers(library: Library) -> None:
-    conversations = Conversations(library.database)
-    conversation = conversations.create(library.user, "Q", Mode.KNOWLEDGE, Scope.of(library.knowledge_base().id))
+    messages = Messages(library.database)
+    conversation = Conversations(library.database).create(
+        library.user, "Q", Mode.KNOWLEDGE, Scope.of(library.knowledge_base().id)
+    )
     records = [RECORDED["retrieval"] | {"of_a_later_release": 1}, {"passages": [{"chunk": {}}]}, {"passages": 7}]
     ids = []
     for record in records:
-        answer = conversations.ask(library.user, conversation.id, "Q")
+        answer = messages.ask(library.user, conversation.id, "Q")
         parts: list[Part] = [TextPart("A [1]"), SourcesPart((Source(1, "apples.md", 2),)), UsagePart("m")]
-        conversations.finish(library.user, answer.id, MessageState.DONE, parts)
+        messages.finish(library.user, answer.id, MessageState.DONE, parts)
         with library.database.write() as connection:
             for position, kind in enumerate([PassagesPart.kind, "of_a_later_release"], 5):
                 part = {"message_id": answer.id, "position": position, "kind": kind, "body": record}
                 connection.execute(sa.insert(message_parts), part)
         ids.append(answer.id)
-    listed = {message.id: message for message in conversations.messages(library.user, conversation.id)}
+    listed = {message.id: message for message in messages.shown(library.user, conversation.id)}
     assert [listed[each].content for each in ids] == ["A [1]"] * 3
     assert [listed[each].sources for each in ids] == [SourcesPart((Source(1, "apples.md", 2),))] * 3
     assert [listed[each].retrieval for each in ids] == [None] * 3
-    opened = [conversations.message(library.user, each) for each in ids]
+    opened = [messages.get(library.user, each) for each in ids]
     assert [message.has_lost_passages for message in opened] == [False, True, True]
     assert opened[0].retrieval == from_record(RECORDED["retrieval"])
 
@@ -142,20 +144,20 @@ def test_knowledge_base_of_another_release_opens(library: Library) -> None:
 
 
 def test_conversation_of_another_release_is_listed_and_opens(library: Library) -> None:
-    own = Conversations(library.database)
+    own, asking = Conversations(library.database), Messages(library.database)
     conversation = own.create(library.user, "Which apples are there?", Mode.WEB)
-    own.finish(library.user, own.ask(library.user, conversation.id, "Q").id, MessageState.DONE, [TextPart("A")])
+    asking.finish(library.user, asking.ask(library.user, conversation.id, "Q").id, MessageState.DONE, [TextPart("A")])
     with library.database.write() as connection:
         connection.execute(sa.update(conversations).values(mode="agent"))
         connection.execute(sa.update(messages).values(mode="agent", role="tool", state="waiting"))
     (listed,) = own.search(library.user)
     opened = own.get(library.user, conversation.id)
     assert (listed.mode, opened.mode) == (Mode.KNOWLEDGE, Mode.KNOWLEDGE)
-    assert [(each.mode, each.role, each.state, each.content) for each in own.messages(library.user, listed.id)] == [
+    assert [(each.mode, each.role, each.state, each.content) for each in asking.shown(library.user, listed.id)] == [
         (Mode.KNOWLEDGE, Role.NOTICE, MessageState.DONE, text) for text in ("Q", "A")
     ]
     own.note_choice(library.user, conversation.id)
-    assert own.ask(library.user, conversation.id, "And pears?").mode is Mode.KNOWLEDGE
+    assert asking.ask(library.user, conversation.id, "And pears?").mode is Mode.KNOWLEDGE
 
 
 def test_progress_and_workers_of_other_releases(redis_url: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from kb.conversations import Conversations
+from kb.conversations import Conversations, Messages
 from kb.database import Database
 from kb.database.migrate import alembic_config, upgrade
 from kb.database.tables import FOLDED_CHARACTERS, documents, versions
@@ -136,7 +136,7 @@ def test_data_of_the_first_revision_is_kept_and_found(database: Database, make_s
     for search in ("вопрос", "GRÜSSE", "σίσυφος"):
         assert [each.id for each in conversations.search(USER, search)] == [CONVERSATION], search
     assert conversations.search(USER, "base") == []  # a notice is no text of the conversation
-    assert [message.content for message in conversations.messages(USER, CONVERSATION)] == ["Base", "Grüße", "ΣΊΣΥΦΟΣ"]
+    assert [message.content for message in Messages(database).shown(USER, CONVERSATION)] == ["Base", "Grüße", "ΣΊΣΥΦΟΣ"]
 
 
 def test_documents_get_the_format_that_their_name_says(database: Database) -> None:

@@ -50,12 +50,12 @@ class Web:
         return self.ask(conversation.id, question, model)
 
     def ask(self, conversation_id: UUID, question: str, model: str = "fake") -> Message:
-        message = self.core.services.conversations.ask(self.core.user, conversation_id, question)
+        message = self.core.services.messages.ask(self.core.user, conversation_id, question)
         self.answers.start(self.core.user, message.id, model)
         return message
 
     def message(self, message_id: UUID) -> Message:
-        return self.core.services.conversations.message(self.core.user, message_id)
+        return self.core.services.messages.get(self.core.user, message_id)
 
     def finished(self, message: Message) -> Message:
         wait_until(lambda: self.message(message.id).state is not MessageState.STREAMING, 20, "the answer's end")
@@ -78,6 +78,7 @@ def build_answers(services: Services, server: ModelServer) -> Answers:
         services.settings,
         services.redis,
         services.conversations,
+        services.messages,
         services.retriever.retrieve,
         services.web_retriever.retrieve,
         services.attachments,
@@ -110,8 +111,7 @@ def test_answer_is_saved_with_what_it_was_given_from(web: Web) -> None:
     assert [page.error for page in message.web.pages] == ["", "page_wrong_type"]
     assert message.web.passages[0].address == web.pages.url("/refunds")
     assert (message.retrieval, message.has_lost_passages) == (None, False)
-    conversations = web.core.services.conversations
-    *_, listed = conversations.messages(web.core.user, message.conversation_id, limit=10)
+    *_, listed = web.core.services.messages.shown(web.core.user, message.conversation_id, limit=10)
     assert listed.role is Role.ASSISTANT
     assert listed.part(WebPart) is None  # bulky
     sources = listed.part(SourcesPart)
@@ -171,7 +171,7 @@ def test_answer_that_goes_on_keeps_its_passages(web: Web) -> None:
     first = web.finished(web.start("broken"))
     assert (first.state, first.error.code) == (MessageState.FAILED, "model_stream_broken")
     asked = len(web.engine.asked)
-    again = web.core.services.conversations.go_on(web.core.user, first.id, first.run_id)
+    again = web.core.services.messages.go_on(web.core.user, first.id, first.run_id)
     assert again
     web.answers.start(web.core.user, again.id, "fake")
     second = web.finished(again)

@@ -91,8 +91,8 @@ def test_empty_question_is_not_asked(visit: Visit) -> None:
 def test_interrupted_answer_is_written_on(installation: Installation, visit: Visit) -> None:
     conversations, user = installation.services.conversations, installation.user
     conversation = conversations.create(user, "Tea", Mode.LLM)
-    answer = conversations.ask(user, conversation.id, "What is tea?")
-    conversations.finish(user, answer.id, MessageState.INTERRUPTED, said("Tea is ", model="fake"))
+    answer = installation.services.messages.ask(user, conversation.id, "What is tea?")
+    installation.services.messages.finish(user, answer.id, MessageState.INTERRUPTED, said("Tea is ", model="fake"))
     visitor = visit(conversation=str(conversation.id))
     assert visitor.actions[1]["isIncomplete"]
     assert offered(visitor)[1] == ["regenerate", "go_on"]
@@ -110,7 +110,7 @@ def test_answer_is_rated_with_a_reason(installation: Installation, visit: Visit)
     visitor.app.text_area(key="rating_reason").set_value("It is outdated.")
     visitor.click("reason_save")
     conversation = installation.services.conversations.search(installation.user)[0]
-    answer = installation.services.conversations.messages(installation.user, conversation.id)[-1]
+    answer = installation.services.messages.shown(installation.user, conversation.id)[-1]
     assert (answer.role, answer.rating) == (Role.ASSISTANT, Rating(-1, "It is outdated."))
     visitor.act(1, action="rate", value=0)
     assert visitor.actions[1]["rating"] == 0
@@ -150,14 +150,14 @@ def test_answer_opens_in_the_testing_page(installation: Installation, visit: Vis
 def test_nothing_changes_while_an_answer_is_written(installation: Installation, visit: Visit) -> None:
     conversations, user = installation.services.conversations, installation.user
     conversation = conversations.create(user, "Tea", Mode.LLM)
-    first = conversations.ask(user, conversation.id, "What is tea?")
-    conversations.finish(user, first.id, MessageState.DONE, said("A drink.", model="fake"))
-    running = conversations.ask(user, conversation.id, "And coffee?")
+    first = installation.services.messages.ask(user, conversation.id, "What is tea?")
+    installation.services.messages.finish(user, first.id, MessageState.DONE, said("A drink.", model="fake"))
+    running = installation.services.messages.ask(user, conversation.id, "And coffee?")
     visitor = visit(conversation=str(conversation.id))
     assert [row["text"] for row in visitor.actions] == ["A drink."]
     visitor.act(0, action="regenerate")
     assert "Another answer is still being written" in visitor.errors
-    conversations.finish(user, running.id, MessageState.DONE, said("A drink, too."))
+    installation.services.messages.finish(user, running.id, MessageState.DONE, said("A drink, too."))
 
 
 def test_answer_is_checked_by_the_model(

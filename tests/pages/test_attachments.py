@@ -40,7 +40,7 @@ def attached(visitor: Visitor, installation: Installation) -> list[Document]:
 
 
 def messages(visitor: Visitor, installation: Installation, role: Role) -> list[Message]:
-    found = installation.services.conversations.messages(installation.user, conversation_id(visitor))
+    found = installation.services.messages.shown(installation.user, conversation_id(visitor))
     return [message for message in found if message.role is role]
 
 
@@ -197,6 +197,6 @@ def test_deleting_the_conversation_deletes_its_files(
     (document,) = attached(visitor, installation)
     services = installation.services
     services.conversations.delete(installation.user, conversation_id(visitor))
-    monkeypatch.setattr("kb.conversations.UNDO_SECONDS", 0)
+    monkeypatch.setattr("kb.conversations.catalogue.UNDO_SECONDS", 0)
     services.conversations.purge()
     assert document.knowledge_base_id in installation.worker.cleanup.pending()[0]

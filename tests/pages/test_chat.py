@@ -31,7 +31,7 @@ def conversation_of(visitor: Visitor) -> UUID:
 
 
 def messages_of(visitor: Visitor, installation: Installation) -> list[Message]:
-    return list(installation.services.conversations.messages(installation.user, conversation_of(visitor), limit=1000))
+    return list(installation.services.messages.shown(installation.user, conversation_of(visitor), limit=1000))
 
 
 def open_passages(visitor: Visitor, installation: Installation) -> None:
@@ -589,8 +589,8 @@ def test_earlier_messages_are_loaded_on_request(installation: Installation, visi
     conversations, user = installation.services.conversations, installation.user
     conversation = conversations.create(user, "Long", Mode.LLM)
     for index in range(35):
-        answer = conversations.ask(user, conversation.id, f"question {index}")
-        conversations.finish(user, answer.id, MessageState.DONE, said(f"answer {index}"))
+        answer = installation.services.messages.ask(user, conversation.id, f"question {index}")
+        installation.services.messages.finish(user, answer.id, MessageState.DONE, said(f"answer {index}"))
     visitor = visit(conversation=str(conversation.id))
     assert len(visitor.app.chat_message) == 20
     assert "question 24\n" not in visitor.text()
@@ -779,7 +779,7 @@ def test_unreachable_model_server_shows_an_error(installation: Installation, vis
 def test_answer_of_a_dead_process_is_interrupted(installation: Installation, visit: Visit) -> None:
     conversations, user = installation.services.conversations, installation.user
     conversation = conversations.create(user, "Question", Mode.LLM)
-    conversations.ask(user, conversation.id, "Question")
+    installation.services.messages.ask(user, conversation.id, "Question")
     visitor = visit(conversation=str(conversation.id))
     assert visitor.has("stop")
     visitor.wait_for_answer()

@@ -19,7 +19,7 @@ from tests.pages.visitor import Visitor
 
 def messages(visitor: Visitor, installation: Installation, role: Role) -> list[Message]:
     conversation_id = UUID(str(visitor.app.query_params["conversation"]))
-    found = installation.services.conversations.messages(installation.user, conversation_id)
+    found = installation.services.messages.shown(installation.user, conversation_id)
     return [message for message in found if message.role is role]
 
 

@@ -23,8 +23,8 @@ def visitor(visit: Visit) -> Visitor:
 def talk(installation: Installation, question: str, answer: str = "", user: UUID | None = None) -> Conversation:
     conversations, owner = installation.services.conversations, user or installation.user
     conversation = conversations.create(owner, question, Mode.LLM)
-    message = conversations.ask(owner, conversation.id, question)
-    conversations.finish(owner, message.id, MessageState.DONE, said(answer))
+    message = installation.services.messages.ask(owner, conversation.id, question)
+    installation.services.messages.finish(owner, message.id, MessageState.DONE, said(answer))
     return conversation
 
 
@@ -118,7 +118,7 @@ def test_deletion_that_is_final_cannot_be_undone(
     conversation = talk(installation, "Old")
     visitor.run()
     visitor.on_talk("delete", conversation.id)
-    monkeypatch.setattr("kb.conversations.UNDO_SECONDS", 0)
+    monkeypatch.setattr("kb.conversations.catalogue.UNDO_SECONDS", 0)
     installation.services.conversations.purge()
     visitor.on_talk("restore", conversation.id)
     assert "This conversation no longer exists" in visitor.errors

@@ -32,7 +32,7 @@ def conversation(kitchen: KnowledgeBase, visit: Visit) -> str:
 
 def open_passages(visitor: Visitor, installation: Installation) -> None:
     conversation = UUID(visitor.app.query_params["conversation"])
-    answer = installation.services.conversations.messages(installation.user, conversation)[-1]
+    answer = installation.services.messages.shown(installation.user, conversation)[-1]
     visitor.app.session_state[f"passages-of-{answer.id}"] = True
     visitor.run()
 

@@ -27,7 +27,7 @@ def held(models: ModelServer) -> Iterator[None]:
 
 def answer_of(visitor: Visitor, installation: Installation) -> Message:
     conversation = UUID(visitor.app.query_params["conversation"])
-    messages = installation.services.conversations.messages(installation.user, conversation, limit=10)
+    messages = installation.services.messages.shown(installation.user, conversation, limit=10)
     return next(message for message in reversed(messages) if message.role is Role.ASSISTANT)
 
 
@@ -133,9 +133,9 @@ def test_very_long_answer_is_shown_whole_on_request(
     monkeypatch.setattr("pages.ui.messages.SHOWN_CHARACTERS", 100)
     conversations, user = installation.services.conversations, installation.user
     conversation = conversations.create(user, "Tea", Mode.LLM)
-    answer = conversations.ask(user, conversation.id, "Tell me all you know")
+    answer = installation.services.messages.ask(user, conversation.id, "Tell me all you know")
     text = "\n".join(f"line{number}." for number in range(40))
-    conversations.finish(user, answer.id, MessageState.DONE, said(text, model="fake"))
+    installation.services.messages.finish(user, answer.id, MessageState.DONE, said(text, model="fake"))
     visitor = visit(conversation=str(conversation.id))
     shown = visitor.text(f"message-{answer.id}")
     assert "line5." in shown

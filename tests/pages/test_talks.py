@@ -23,8 +23,8 @@ NAMED = "You asked: Answer: You asked: Why?"  # the title that the model of the 
 def talk(installation: Installation, question: str, days_ago: int = 0) -> Conversation:
     conversations = installation.services.conversations
     conversation = conversations.create(installation.user, question, Mode.LLM)
-    answer = conversations.ask(installation.user, conversation.id, question)
-    conversations.finish(installation.user, answer.id, MessageState.DONE, said(f"About {question}"))
+    answer = installation.services.messages.ask(installation.user, conversation.id, question)
+    installation.services.messages.finish(installation.user, answer.id, MessageState.DONE, said(f"About {question}"))
     if days_ago:
         age = {"updated_at": now() - timedelta(days=days_ago)}
         with installation.services.database.write() as connection:

@@ -55,7 +55,7 @@ def ask(visitor: Visitor, question: str = QUESTION) -> None:
 
 def open_passages(visitor: Visitor, installation: Installation) -> None:
     conversation = UUID(visitor.app.query_params["conversation"])
-    messages = installation.services.conversations.messages(installation.user, conversation, limit=10)
+    messages = installation.services.messages.shown(installation.user, conversation, limit=10)
     answer = [message for message in messages if message.role is Role.ASSISTANT][-1]
     visitor.app.session_state[f"passages-of-{answer.id}"] = True
     visitor.app.session_state["pages"] = True

@@ -14,7 +14,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from kb.conversations import Conversations
+from kb.conversations import Conversations, Messages
 from kb.exports import Exports
 from kb.messages import Part, Source, SourcesPart, TextPart
 from kb.models import NOWHERE, Conversation, MessageState, Mode, Scope
@@ -26,28 +26,23 @@ from web.exports import ARCHIVE_NAME, export_routes
 
 
 @pytest.fixture
-def conversations(library: Library) -> Conversations:
-    return Conversations(library.database)
-
-
-@pytest.fixture
 def client(library: Library, conversations: Conversations, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """The routes, and a session that is open in a browser."""
     context = SimpleNamespace(session_id="session-1")
     runtime = SimpleNamespace(is_active_session=lambda session_id: session_id == "session-1")
     monkeypatch.setattr(tickets, "get_script_run_ctx", lambda: context)
     monkeypatch.setattr(tickets, "Runtime", SimpleNamespace(exists=lambda: True, instance=lambda: runtime))
-    services = SimpleNamespace(exports=Exports(conversations, library.knowledge_bases))
+    services = SimpleNamespace(exports=Exports(conversations, Messages(library.database), library.knowledge_bases))
     return TestClient(Starlette(routes=export_routes(lambda: cast("Services", services))))
 
 
 def talk(conversations: Conversations, library: Library, question: str, scope: Scope = NOWHERE) -> Conversation:
     mode = Mode.KNOWLEDGE if scope.first_id else Mode.LLM
     conversation = conversations.create(library.user, question, mode, scope)
-    answer = conversations.ask(library.user, conversation.id, question)
+    answer = Messages(library.database).ask(library.user, conversation.id, question)
     sources = SourcesPart((Source(1, "茶.pptx", 3), Source(2, "茶.xlsx", 1, heading="Prices > 2026")))
     parts: list[Part] = [TextPart("热水 [1][2]。"), sources]
-    conversations.finish(library.user, answer.id, MessageState.DONE, parts)
+    Messages(library.database).finish(library.user, answer.id, MessageState.DONE, parts)
     return conversation
 
 

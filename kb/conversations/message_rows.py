@@ -1,4 +1,4 @@
-"""Messages in SQL: their rows and parts, and the branches of a conversation's tree."""
+"""Messages in SQL: their rows and parts, and the branches of a conversation's tree. Within a caller's transaction."""
 
 from __future__ import annotations
 

@@ -1,0 +1,23 @@
+"""Conversations and the trees of their messages, in SQL.
+
+`Conversations` finds, names and deletes them; `Messages` asks in them, and reads and keeps what was answered. The
+messages themselves, without SQL, are in `kb.messages`.
+"""
+
+from __future__ import annotations
+
+from kb.conversations.asking import Asked, Messages, Streaming, check_question
+from kb.conversations.catalogue import UNDO_SECONDS, Conversations
+from kb.conversations.message_rows import MESSAGE
+from kb.conversations.rows import CONVERSATION
+
+__all__ = [
+    "CONVERSATION",
+    "MESSAGE",
+    "UNDO_SECONDS",
+    "Asked",
+    "Conversations",
+    "Messages",
+    "Streaming",
+    "check_question",
+]
