@@ -15,8 +15,9 @@ _LOOKED_AT = 20  # the newest documents; some names make no question
 _LONGEST_NAME = 48  # characters; a longer question would not fit its button
 _QUOTES = frozenset('“”"《》「」`')
 
-# Each is read by `kb.retrieval.overviews` in every language of the pages: it asks for names or for whole files, so what
-# it asks for is there. The files' names are quoted, because a name may hold words that ask for something else.
+# Each is read by `kb.retrieval.overview_questions` in every language of the pages: it asks for names or for whole
+# files, so what it asks for is there. The files' names are quoted, because a name may hold words that ask for something
+# else.
 LIST_FILES = N_("Which files are there?")
 _ABOUT_A_FILE = (N_("Summarize “{name}”"), N_("What is “{name}” about?"), N_("What are the main points of “{name}”?"))
 

@@ -17,7 +17,7 @@ from kb.followups.standing import Standing, judge
 from kb.languages import language_of
 from kb.models import Role
 from kb.prompts import ChatMessage, cut_middle
-from kb.retrieval.overviews import read_question
+from kb.retrieval.overview_questions import read_question
 
 __all__ = ["AskModel", "Contextual", "Said", "Standing", "in_context", "judge"]
 

@@ -14,7 +14,7 @@ from kb.followups import chinese, english
 from kb.followups.talk import is_about_the_answer, without_talk
 from kb.lexical import script_share, simplify
 from kb.names import clean_text, fold
-from kb.retrieval.overviews import Asked, read_question
+from kb.retrieval.overview_questions import Asked, read_question
 
 LONGEST_FOLLOW_UP = 120  # characters
 LONGEST_TALK = 200

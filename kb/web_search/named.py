@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kb.retrieval.overviews import asks_for_whole
+from kb.retrieval.overview_questions import asks_for_whole
 
 # What ends an address: white space, quotes and brackets that no address holds as they are, Chinese punctuation.
 _ENDS = '\\s<>"`^{}|\\\\，。；：！？、（）《》〈〉「」『』【】〔〕“”‘’…—～｜'

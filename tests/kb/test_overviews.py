@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from kb.database.tables import knowledge_bases
 from kb.errors import UnknownEmbeddingModel
 from kb.models import Beginning, FileList, KnowledgeBase, Scope
-from kb.retrieval.overviews import LISTED_NAMES, LONGEST_QUESTION, MOST_FILES, holds_words, read_question
+from kb.retrieval.overview_questions import LONGEST_QUESTION, read_question
+from kb.retrieval.overviews import LISTED_NAMES, MOST_FILES, holds_words
 from kb.services import WorkerParts
 from tests.conftest import Core
 from tests.statements import counted_statements
