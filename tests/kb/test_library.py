@@ -243,7 +243,7 @@ def test_queue_places_count_all_users(library: Library) -> None:
 def test_queue_places_are_bounded(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     knowledge_base = library.knowledge_base()
     ids = [library.upload(knowledge_base, f"{number}.md").latest.id for number in range(4)]
-    monkeypatch.setattr("kb.library.documents.QUEUE_PLACES", 3)
+    monkeypatch.setattr("kb.library.queue_places.QUEUE_PLACES", 3)
     assert library.documents.queue_places(library.user, ids) == dict(zip(ids, [1, 2, 3, None], strict=True))
     assert library.documents.queue_places(library.user, ids[1:]) == {ids[1]: 2, ids[2]: 3, ids[3]: None}
     assert library.documents.queue_places(library.user, ids[3:]) == {ids[3]: None}

@@ -292,7 +292,7 @@ def test_document_far_back_in_the_queue_says_how_many_are_ahead(
     base = installation.knowledge_base()
     first, second = installation.upload(base, "first.md"), installation.upload(base, "second.md")
     announce_worker(installation)
-    for module in ("kb.library.documents", "pages.ui.documents"):
+    for module in ("kb.library.queue_places", "pages.ui.documents"):
         monkeypatch.setattr(f"{module}.QUEUE_PLACES", 1)
     visitor.run()
     assert "Place 1 in the queue." in visitor.text(f"document-{first.id}")
