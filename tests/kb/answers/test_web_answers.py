@@ -11,16 +11,15 @@ import pytest
 
 from kb.answers import Answers, Update
 from kb.config import Settings
-from kb.llm import ChatModel
 from kb.messages import Message, SourcesPart, WebPart
 from kb.models import MessageState, Mode, Role
-from kb.services import Services
 from kb.web_search.passages import WebStage
 from tests.conftest import Core, open_core
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import ModelServer
 from tests.fakes.search_server import Answer, SearchServer
 from tests.fakes.web_pages import WebPages
+from tests.kb.answers.chat import build_answers
 from tests.real_services import wait_until
 
 QUESTION = "How many days do refunds take?"
@@ -65,26 +64,6 @@ class Web:
         """All that the stream holds."""
         assert message.run_id
         return self.answers.read(self.core.user, message.run_id)
-
-
-@pytest.fixture(scope="module")
-def model_server() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-def build_answers(services: Services, server: ModelServer) -> Answers:
-    return Answers(
-        services.settings,
-        services.redis,
-        services.conversations,
-        services.messages,
-        services.retriever.retrieve,
-        services.web_retriever.retrieve,
-        services.attachments,
-        lambda _user, wanted: ChatModel(wanted, server.base_url, "test") if wanted else None,
-        lambda _user, answering: answering,
-    )
 
 
 @pytest.fixture
