@@ -267,9 +267,8 @@ def test_next_worker_continues_after_a_kill(core: Core, worker: WorkerParts, mon
     assert [text.splitlines()[0] for text in texts] == [f"# Part {number}" for number in range(len(texts))]
 
 
-def test_changed_chunks_are_written_again(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> None:
+def next_worker_ingests_changed_chunks(core: Core, document: Document) -> None:
     """For example, after an update that changed the chunking."""
-    document = upload_and_be_killed(core, worker, monkeypatch)
     core.services.files.path(document.latest.file_key, "").write_text(sections(70, "New"))
     successor = build_worker_parts(core.services)
     take_back(core, document, successor)
@@ -278,6 +277,11 @@ def test_changed_chunks_are_written_again(core: Core, worker: WorkerParts, monke
     texts = stored_texts(core, document)
     assert len(texts) == 70
     assert all(text.startswith("# New") for text in texts)
+
+
+def test_changed_chunks_are_written_again(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = upload_and_be_killed(core, worker, monkeypatch)
+    next_worker_ingests_changed_chunks(core, document)
 
 
 def test_chunks_lost_in_milvus_are_written_again(core: Core, worker: WorkerParts) -> None:
@@ -799,14 +803,7 @@ def test_changed_large_document_is_written_again(
         die_in_batch(core, worker, 3, patch)
         with pytest.raises(Killed):
             worker.ingestion.ingest(document.latest.id)
-    core.services.files.path(document.latest.file_key, "").write_text(sections(70, "New"))
-    successor = build_worker_parts(core.services)
-    take_back(core, document, successor)
-    assert successor.ingestion.ingest(document.latest.id) is VersionState.READY
-    successor.ingestion.close()
-    found = stored_texts(core, document)
-    assert len(found) == 70
-    assert all(text.startswith("# New") for text in found)
+    next_worker_ingests_changed_chunks(core, document)
 
 
 def test_notes_are_kept_with_the_version(core: Core, worker: WorkerParts) -> None:

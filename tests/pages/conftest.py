@@ -15,12 +15,14 @@ from streamlit.config import get_option, set_option
 from kb.config import load_settings
 from kb.errors import KbError
 from kb.local.run_state import HOST
-from kb.models import Document, KnowledgeBase, VersionState
+from kb.messages import Message
+from kb.models import Document, KnowledgeBase, MessageState, Mode, VersionState
 from kb.services import Services, WorkerParts, build_worker_parts
 from pages.ui import resources
 from tests.conftest import copy_sqlite
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import ModelServer
+from tests.messages import said
 from tests.pages.visitor import Visitor
 from tests.real_services import free_port, wait_until
 from web.app import build_web
@@ -78,6 +80,21 @@ class Installation:
         for file, content in (files or {"tea.md": TEA}).items():
             assert self.ingest(self.upload(base, file, content)) is VersionState.READY
         return base
+
+    def answered(
+        self,
+        question: str,
+        answer: str = "",
+        state: MessageState = MessageState.DONE,
+        model: str = "",
+        user: UUID | None = None,
+    ) -> Message:
+        """The answer to the first question of a new conversation, as a run left it."""
+        owner, messages = user or self.user, self.services.messages
+        conversation = self.services.conversations.create(owner, question, Mode.LLM)
+        message = messages.ask(owner, conversation.id, question)
+        messages.finish(owner, message.id, state, said(answer, model=model))
+        return message
 
     def documents(self, base: KnowledgeBase) -> list[Document]:
         return self.services.documents.list(self.user, base.id)

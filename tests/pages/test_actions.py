@@ -89,11 +89,8 @@ def test_empty_question_is_not_asked(visit: Visit) -> None:
 
 
 def test_interrupted_answer_is_written_on(installation: Installation, visit: Visit) -> None:
-    conversations, user = installation.services.conversations, installation.user
-    conversation = conversations.create(user, "Tea", Mode.LLM)
-    answer = installation.services.messages.ask(user, conversation.id, "What is tea?")
-    installation.services.messages.finish(user, answer.id, MessageState.INTERRUPTED, said("Tea is ", model="fake"))
-    visitor = visit(conversation=str(conversation.id))
+    answer = installation.answered("What is tea?", "Tea is ", MessageState.INTERRUPTED, model="fake")
+    visitor = visit(conversation=str(answer.conversation_id))
     assert visitor.actions[1]["isIncomplete"]
     assert offered(visitor)[1] == ["regenerate", "go_on"]
     visitor.act(1, action="go_on")
@@ -148,16 +145,14 @@ def test_answer_opens_in_the_testing_page(installation: Installation, visit: Vis
 
 
 def test_nothing_changes_while_an_answer_is_written(installation: Installation, visit: Visit) -> None:
-    conversations, user = installation.services.conversations, installation.user
-    conversation = conversations.create(user, "Tea", Mode.LLM)
-    first = installation.services.messages.ask(user, conversation.id, "What is tea?")
-    installation.services.messages.finish(user, first.id, MessageState.DONE, said("A drink.", model="fake"))
-    running = installation.services.messages.ask(user, conversation.id, "And coffee?")
-    visitor = visit(conversation=str(conversation.id))
+    user, messages = installation.user, installation.services.messages
+    conversation_id = installation.answered("What is tea?", "A drink.", model="fake").conversation_id
+    running = messages.ask(user, conversation_id, "And coffee?")
+    visitor = visit(conversation=str(conversation_id))
     assert [row["text"] for row in visitor.actions] == ["A drink."]
     visitor.act(0, action="regenerate")
     assert "Another answer is still being written" in visitor.errors
-    installation.services.messages.finish(user, running.id, MessageState.DONE, said("A drink, too."))
+    messages.finish(user, running.id, MessageState.DONE, said("A drink, too."))
 
 
 def test_answer_is_checked_by_the_model(

@@ -6,9 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from kb.models import Conversation, MessageState, Mode, Scope
+from kb.models import Conversation, Mode, Scope
 from tests.conftest import add_user
-from tests.messages import said
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import TALKS, Visitor
 
@@ -21,11 +20,8 @@ def visitor(visit: Visit) -> Visitor:
 
 
 def talk(installation: Installation, question: str, answer: str = "", user: UUID | None = None) -> Conversation:
-    conversations, owner = installation.services.conversations, user or installation.user
-    conversation = conversations.create(owner, question, Mode.LLM)
-    message = installation.services.messages.ask(owner, conversation.id, question)
-    installation.services.messages.finish(owner, message.id, MessageState.DONE, said(answer))
-    return conversation
+    message = installation.answered(question, answer, user=user)
+    return installation.services.conversations.get(user or installation.user, message.conversation_id)
 
 
 def titles(visitor: Visitor) -> list[str]:

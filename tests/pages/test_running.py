@@ -8,10 +8,9 @@ from uuid import UUID
 import pytest
 
 from kb.messages import Message
-from kb.models import MessageState, Mode, Role
+from kb.models import Mode, Role
 from pages.ui.running import shown_end
 from tests.fakes.model_server import CHAT, ModelServer
-from tests.messages import said
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
 
@@ -37,14 +36,20 @@ def ask_at_length(visitor: Visitor) -> None:
     visitor.start_asking("Tell me all you know")
 
 
+def begin_with_passages(installation: Installation, visit: Visit) -> Visitor:
+    """Ask a knowledge base, up to the first words of the answer."""
+    installation.filled()
+    visitor = visit()
+    visitor.start_asking(QUESTION)
+    visitor.wait_until(lambda: "▌" in visitor.text(), "the first words")
+    return visitor
+
+
 def test_passages_are_opened_while_the_answer_is_written(
     installation: Installation, visit: Visit, models: ModelServer
 ) -> None:
-    installation.filled()
-    visitor = visit()
     with models.held(CHAT):
-        visitor.start_asking(QUESTION)
-        visitor.wait_until(lambda: "▌" in visitor.text(), "the first words")
+        visitor = begin_with_passages(installation, visit)
         shown = visitor.text()
         assert "1 passage found · " in shown
         assert "Writing…" in shown
@@ -61,11 +66,8 @@ def test_passages_are_opened_while_the_answer_is_written(
 def test_steps_are_the_same_when_the_answer_is_complete(
     installation: Installation, visit: Visit, models: ModelServer
 ) -> None:
-    installation.filled()
-    visitor = visit()
     with models.held(CHAT):
-        visitor.start_asking(QUESTION)
-        visitor.wait_until(lambda: "▌" in visitor.text(), "the first words")
+        visitor = begin_with_passages(installation, visit)
         steps = visitor.text(f"steps-{answer_of(visitor, installation).id}")
     visitor.wait_for_answer()
     assert visitor.text(f"steps-{answer_of(visitor, installation).id}") == steps
@@ -131,12 +133,9 @@ def test_very_long_answer_is_shown_whole_on_request(
     installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pages.ui.messages.SHOWN_CHARACTERS", 100)
-    conversations, user = installation.services.conversations, installation.user
-    conversation = conversations.create(user, "Tea", Mode.LLM)
-    answer = installation.services.messages.ask(user, conversation.id, "Tell me all you know")
     text = "\n".join(f"line{number}." for number in range(40))
-    installation.services.messages.finish(user, answer.id, MessageState.DONE, said(text, model="fake"))
-    visitor = visit(conversation=str(conversation.id))
+    answer = installation.answered("Tell me all you know", text, model="fake")
+    visitor = visit(conversation=str(answer.conversation_id))
     shown = visitor.text(f"message-{answer.id}")
     assert "line5." in shown
     assert "line39." not in shown

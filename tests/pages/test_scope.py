@@ -39,6 +39,15 @@ def choose(
     visitor.click("scope_apply")
 
 
+def choose_both_and_a_file(
+    installation: Installation, visit: Visit, bases: tuple[KnowledgeBase, KnowledgeBase]
+) -> Visitor:
+    kitchen, garden = bases
+    visitor = visit()
+    choose(visitor, garden, kitchen, files=(document(installation, garden, "beds.md"),))
+    return visitor
+
+
 def last_scope(installation: Installation) -> Scope:
     return installation.services.conversations.search(installation.user)[0].scope
 
@@ -81,10 +90,7 @@ def test_question_goes_to_some_files_until_they_are_cleared(
 def test_choice_survives_reload_new_tab_and_pages(
     installation: Installation, visit: Visit, bases: tuple[KnowledgeBase, KnowledgeBase]
 ) -> None:
-    kitchen, garden = bases
-    beds = document(installation, garden, "beds.md")
-    visitor = visit()
-    choose(visitor, garden, kitchen, files=(beds,))
+    visitor = choose_both_and_a_file(installation, visit, bases)
     chosen = "Knowledge-base Q&A · Garden + 1 · 1 file"
     for tab in (visit(**address(visitor)), visit()):
         assert chosen in tab.text()
@@ -99,10 +105,8 @@ def test_choice_survives_reload_new_tab_and_pages(
 def test_choice_survives_reload_where_another_knowledge_base_of_it_is_shown(
     installation: Installation, visit: Visit, bases: tuple[KnowledgeBase, KnowledgeBase]
 ) -> None:
-    kitchen, garden = bases
-    beds = document(installation, garden, "beds.md")
-    visitor = visit()
-    choose(visitor, garden, kitchen, files=(beds,))
+    kitchen, _garden = bases
+    visitor = choose_both_and_a_file(installation, visit, bases)
     visitor.go_to("knowledge_bases")
     visitor.choose("shown_knowledge_base", kitchen.id)
     reloaded = visit(**address(visitor))

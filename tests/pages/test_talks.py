@@ -11,8 +11,7 @@ import sqlalchemy as sa
 
 from kb.database.tables import conversations as table
 from kb.database.tables import now
-from kb.models import Conversation, MessageState, Mode
-from tests.messages import said
+from kb.models import Conversation, Mode
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import TALKS, Visitor
 
@@ -21,15 +20,12 @@ NAMED = "You asked: Answer: You asked: Why?"  # the title that the model of the 
 
 
 def talk(installation: Installation, question: str, days_ago: int = 0) -> Conversation:
-    conversations = installation.services.conversations
-    conversation = conversations.create(installation.user, question, Mode.LLM)
-    answer = installation.services.messages.ask(installation.user, conversation.id, question)
-    installation.services.messages.finish(installation.user, answer.id, MessageState.DONE, said(f"About {question}"))
+    conversation_id = installation.answered(question, f"About {question}").conversation_id
     if days_ago:
         age = {"updated_at": now() - timedelta(days=days_ago)}
         with installation.services.database.write() as connection:
-            connection.execute(sa.update(table).where(table.c.id == conversation.id).values(age))
-    return conversation
+            connection.execute(sa.update(table).where(table.c.id == conversation_id).values(age))
+    return installation.services.conversations.get(installation.user, conversation_id)
 
 
 def data(visitor: Visitor) -> dict[str, Any]:
