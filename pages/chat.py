@@ -142,8 +142,12 @@ def draw_other_choice(conversation: Conversation, knowledge_bases: list[Knowledg
         return False
     if before == current.chosen:
         return False
-    draw_notice(current.mode, names_of(current.chosen, knowledge_bases), len(current.chosen.document_ids))
+    _draw_choice(current.mode, current.chosen, knowledge_bases)
     return True
+
+
+def _draw_choice(mode: Mode, scope: Scope, knowledge_bases: list[KnowledgeBase]) -> None:
+    draw_notice(mode, ", ".join(names_of(scope, knowledge_bases)), len(scope.document_ids))
 
 
 def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
@@ -186,7 +190,7 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
             if current.chosen == Scope.of(current.chosen.first_id):  # else they may be about other documents
                 draw_suggestions(chosen[0])
         if current.switched:
-            draw_notice(current.mode, names_of(current.scope, knowledge_bases), len(current.scope.document_ids))
+            _draw_choice(current.mode, current.scope, knowledge_bases)
 
 
 def draw_model_state() -> None:

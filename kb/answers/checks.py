@@ -19,7 +19,7 @@ from kb.conversations import Messages
 from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, ModelTimeout, NoChatModel, NotFound
 from kb.llm import ChatModel
 from kb.messages import SupportPart, Unsupported
-from kb.support import passage_texts
+from kb.support import source_texts
 from kb.support.by_model import CHECK_SECONDS, Checked, check_by_model
 
 RUNNING_SECONDS = CHECK_SECONDS + 30  # afterwards its process must have died
@@ -60,8 +60,7 @@ class Checks:
 
     async def _check(self, user_id: UUID, message_id: UUID, model: ChatModel, page_language: str) -> Checked:
         message = await self._sql.run(self._messages.get, user_id, message_id)
-        found = message.web.as_retrieval() if message.web else message.retrieval
-        passages = passage_texts(found.passages) if found else {}
+        passages = source_texts(message.web or message.retrieval)
         return await check_by_model(self._chat, model, message.content, passages, page_language)
 
     async def _fail(self, user_id: UUID, message_id: UUID, error: KbError) -> None:

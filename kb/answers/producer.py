@@ -106,9 +106,10 @@ class Producer:
             run.take(event)
 
     async def _check_support(self, run: Run, bound: BoundLogger) -> None:
-        """An answer is saved whatever happens here."""
+        """In a thread, as a long answer takes a second. An answer is saved whatever happens here."""
         try:
-            await asyncio.to_thread(run.check_support)
+            if run.has_support_to_check:
+                await asyncio.to_thread(run.check_support)
         except Exception:  # noqa: BLE001 - the answer itself is good
             bound.exception("answer.support_unchecked")
 

@@ -38,7 +38,7 @@ from kb.messages import (
     given_from,
 )
 from kb.models import MessageState, Mode, Retrieval
-from kb.support import passage_texts, unsupported
+from kb.support import source_texts, unsupported
 from kb.web_search.passages import WebProgress, WebRetrieval
 
 
@@ -169,16 +169,18 @@ class Run:
             self.stop_requested = True
             self.task.cancel()
 
+    @property
+    def has_support_to_check(self) -> bool:
+        """Whether a model wrote it from passages."""
+        return bool(self.model and self.text.whole and source_texts(self.retrieval))
+
     def check_support(self) -> None:
         """Note what a model said that its passages do not. Takes time: see `kb.support`."""
-        found = self.retrieval.as_retrieval() if isinstance(self.retrieval, WebRetrieval) else self.retrieval
-        text = self.text.whole
-        if not (self.model and text and found) or found.files:  # the names of files are no passages
-            return
         self.stage = Stage.CHECKING
+        text = self.text.whole
         history = (message.content for message in self.question.history)
         given = "\n".join([self.question.text, self.searched_for, *history])
-        spans = unsupported(text, passage_texts(found.passages), given)
+        spans = unsupported(text, source_texts(self.retrieval), given)
         self.unsupported = tuple(Unsupported(text[span.start : span.end], span.missing) for span in spans)
 
     @property

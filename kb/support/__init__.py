@@ -8,15 +8,16 @@ found claim nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kb import lexical
 from kb.lexical import script_share
-from kb.models import Passage
+from kb.models import Retrieval
 from kb.support.claims import missing_figures, missing_names
 from kb.support.sentences import Sentence, sentences_of
 from kb.support.sources import LEAST_SHARE, Sources, Text
+from kb.web_search.passages import WebRetrieval
 
 _LEAST_TERMS = 6  # of a sentence that shares no term at all with the passages that it cites
 _MOST_MISSING = 5  # told of a sentence
@@ -35,7 +36,7 @@ class Span:
 def unsupported(answer: str, passages: Mapping[int, str], given: str = "") -> tuple[Span, ...]:
     """The sentences of `answer`, which is Markdown, that the `passages` do not support, in order.
 
-    `passages` are whole texts by rank: see `passage_texts`. `given` is what else the answer may repeat: the question
+    `passages` are whole texts by rank: see `source_texts`. `given` is what else the answer may repeat: the question
     and the conversation. Without any passages nothing is marked, for there is nothing to compare with. Takes time in
     proportion to the length of the answer, and of the passages; only the first `MOST_CHARACTERS` of the answer are
     looked at, which is more than any answer that somebody reads sentence by sentence.
@@ -52,10 +53,17 @@ def unsupported(answer: str, passages: Mapping[int, str], given: str = "") -> tu
     return tuple(marked)
 
 
-def passage_texts(passages: Iterable[Passage]) -> dict[int, str]:
-    """What each passage says, by rank: its text with its neighbours', and the names of the places where it stands."""
-    texts = {}
-    for passage in passages:
+def source_texts(found: Retrieval | WebRetrieval | None) -> dict[int, str]:
+    """What each passage that an answer was given from says, by rank.
+
+    That is its text with its neighbours', and the names of the places where it stands. None for a list of files: names
+    are no passages.
+    """
+    retrieval = found.as_retrieval() if isinstance(found, WebRetrieval) else found
+    texts: dict[int, str] = {}
+    if retrieval is None or retrieval.files:
+        return texts
+    for passage in retrieval.passages:
         places = [f"{place.document_name} {place.heading}" for place in (passage.place, *passage.also_in)]
         page = f"page {passage.chunk.page}" if passage.chunk.page else ""
         texts[passage.rank] = "\n".join([*places, page, passage.chunk.text, passage.context])

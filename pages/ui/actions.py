@@ -218,7 +218,7 @@ def _open_editor(message: Message, user_id: UUID) -> None:
             st.session_state[EDITED_KEY] = message.content
         st.text_area(_("Question"), key=EDITED_KEY, label_visibility="collapsed", height=160)
         with st.container(horizontal=True, horizontal_alignment="right"):
-            if st.button(_("Cancel"), key="edit_keep"):
+            if st.button(_("Cancel"), key="edit_cancel"):
                 st.rerun()
             st.button(
                 _("Ask"),

@@ -27,16 +27,15 @@ MOST_FILES = 100  # the address names each of them
 Choose = Callable[[Scope], None]  # a callback of the page: this was chosen
 
 
-def names_of(scope: Scope, knowledge_bases: Sequence[KnowledgeBase]) -> str:
-    """The names of the chosen knowledge bases."""
+def names_of(scope: Scope, knowledge_bases: Sequence[KnowledgeBase]) -> list[str]:
+    """The names of the chosen knowledge bases, in the order of the choice."""
     names = {base.id: base.name for base in knowledge_bases}
-    return ", ".join(names[each] for each in scope.knowledge_base_ids if each in names)
+    return [names[each] for each in scope.knowledge_base_ids if each in names]
 
 
 def scope_label(scope: Scope, knowledge_bases: Sequence[KnowledgeBase]) -> str:
     """In short: “Handbook + 2 · 3 files”."""
-    names = {base.id: base.name for base in knowledge_bases}
-    chosen = [names[each] for each in scope.knowledge_base_ids if each in names]
+    chosen = names_of(scope, knowledge_bases)
     label = f"{chosen[0]} + {number(len(chosen) - 1)}" if len(chosen) > 1 else "".join(chosen)
     return f"{label} · {_files(len(scope.document_ids))}" if label and scope.document_ids else label
 

@@ -10,8 +10,8 @@ import pytest
 
 from kb.extracts import extract_answer, split_sentences
 from kb.languages import Language
-from kb.models import Chunk, Passage, Place, Retrieval, Trace
-from kb.support import passage_texts, unsupported
+from kb.models import Chunk, FileList, Passage, Place, Retrieval, Trace
+from kb.support import source_texts, unsupported
 
 ENGLISH = {
     1: (
@@ -79,7 +79,7 @@ def test_extracts_without_a_model_are_supported() -> None:
         )
         retrieval = Retrieval("?", found, Trace(terms=("30", "18", "25", "days", "天")))
         language = Language.SIMPLIFIED if passages is CHINESE else Language.ENGLISH
-        assert marked(extract_answer(retrieval, language), passage_texts(found)) == []
+        assert marked(extract_answer(retrieval, language), source_texts(retrieval)) == []
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,14 @@ def test_places_and_neighbours_of_a_passage_count() -> None:
         chunk, "Tariff 2031.pdf", 1, context="The fee is 5. In Oslo it is 77.", also_in=(Place("X99.md"),)
     )
     answer = "On page 12 of “Tariff 2031”, Fabrikam says that 77 is the fee in Oslo; so does X99 [1]."
-    assert marked(answer, passage_texts([passage])) == []
+    assert marked(answer, source_texts(Retrieval("?", (passage,)))) == []
+
+
+def test_names_of_files_are_no_passages() -> None:
+    passage = Passage(Chunk("1", uuid4(), uuid4(), text="The fee is 5."), "fees.md", 1)
+    assert source_texts(Retrieval("?", (passage,)))
+    assert source_texts(Retrieval("?", (passage,), files=FileList(("fees.md",), 1))) == {}
+    assert source_texts(None) == {}
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------
