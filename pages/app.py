@@ -43,6 +43,7 @@ def main() -> None:
         show_error(error)
         st.button(_("Try again"), key="start_again")
         st.stop()
+    state().page = page.url_path
     with suppress(KbError):  # the page itself says what does not respond
         keep_choices()
     state().has_dialog = state().has_parts = False

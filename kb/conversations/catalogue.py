@@ -30,12 +30,17 @@ class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, user_id: UUID, first_question: str, mode: Mode, scope: Scope = NOWHERE) -> Conversation:
-        """Create a conversation named after its first question. Errors: `NotFound` for a knowledge base."""
+    def create(
+        self, user_id: UUID, first_question: str, mode: Mode, scope: Scope = NOWHERE, new_id: UUID | None = None
+    ) -> Conversation:
+        """Create a conversation named after its first question, with an id that is to be new.
+
+        Errors: `NotFound` for a knowledge base.
+        """
         title = " ".join(clean_label(first_question).split()) or "?"
         title = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
         moment = now()
-        created = Conversation(uuid4(), user_id, title, mode, scope, moment, moment)
+        created = Conversation(new_id or uuid4(), user_id, title, mode, scope, moment, moment)
         row: dict[str, Any] = {"id": created.id, "owner_id": user_id} | _title(title)
         row |= rows.choice_of(mode, scope) | {"created_at": moment, "updated_at": moment}
         with self._database.write() as connection:

@@ -221,7 +221,7 @@ def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how:
         services().knowledge_bases.get(user.id, knowledge_base_id)  # raises `NotFound` if it was deleted
     if current.conversation_id is None:
         first = draft.question or draft.uploads[0].name
-        conversation = conversations.create(user.id, first, current.mode, scope)
+        conversation = conversations.create(user.id, first, current.mode, scope, current.take_new_id())
         current.conversation_id = current.begun = conversation.id
         if current.switched:
             conversations.note_choice(user.id, conversation.id)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from uuid import UUID
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from kb.answers.streams import Arrived
-from kb.errors import KbError
+from kb.errors import KbError, NotFound
 from kb.messages import Attached
 from kb.models import NOWHERE, Choices, KnowledgeBase, Mode, Retrieval, Scope, User
 from pages.ui import resources
 
 NO_MODEL = "none"  # in the address; every model's id has a slash
+NEW = "new"  # in the address: `State.new_id`
+JUST_BEGUN = timedelta(seconds=60)
 SEPARATOR = "."  # of ids in the address: none that it would have to escape
 
 
@@ -78,6 +82,10 @@ class State:
     chat_model: str | None = None  # this tab's own choice; None: the user's last one
     remembered: Choices | None = None  # what SQL was told last; None: the tab has just been opened
     address: dict[str, str] = field(default_factory=dict)  # the choices as this session last wrote them there
+    page: str = ""  # the path of the one that runs; empty: the chat
+    # Of the conversation that the next first question begins. It is in the address before that is sent, so that a tab
+    # that is reloaded at once finds its question.
+    new_id: UUID = field(default_factory=uuid4)
     # A switch before the conversation exists; its line is drawn, and stored with the first question.
     switched: bool = False
     refused: Refused | None = None  # the last question, if it could not be asked
@@ -101,6 +109,11 @@ class State:
     def scope(self) -> Scope:
         """Where the next question is looked up."""
         return self.chosen if self.mode.uses_documents else NOWHERE
+
+    def take_new_id(self) -> UUID:
+        """The id for a conversation that begins now."""
+        taken, self.new_id = self.new_id, uuid4()
+        return taken
 
     def show(self, knowledge_base_id: UUID) -> None:
         """Another page shows a knowledge base: the next question goes there, unless it goes there anyway.
@@ -149,6 +162,16 @@ def _begin(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
     if model := query.get("model"):
         current.chat_model = "" if model == NO_MODEL else model
     current.remembered = chosen
+    if "conversation" not in query and (new_id := query_id(NEW)):
+        _find_just_begun(current, user, new_id)
+
+
+def _find_just_begun(current: State, user: User, conversation_id: UUID) -> None:
+    """F5 right after the first question was sent: open what that began. Later, it is an old address that was kept."""
+    with suppress(NotFound):
+        found = resources.services().conversations.get(user.id, conversation_id)
+        if datetime.now(UTC) - found.created_at < JUST_BEGUN:
+            current.conversation_id = current.begun = found.id
 
 
 def keep_in_address() -> None:
@@ -174,6 +197,10 @@ def keep_in_address() -> None:
         wanted["engine"] = current.search_engine
     if current.chat_model is not None:
         wanted["model"] = current.chat_model or NO_MODEL
+    if current.page or current.conversation_id or "conversation" in query:
+        forget_id(NEW)
+    else:
+        wanted[NEW] = str(current.new_id)
     current.address = dict(wanted)
     if is_part:
         wanted["knowledge_base"] = written

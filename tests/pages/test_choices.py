@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
 from kb.models import Choices, Mode, Scope
 from tests.pages.conftest import Installation, Visit
-from tests.pages.visitor import Visitor
-
-
-def address(visitor: Visitor) -> dict[str, str]:
-    """The query of the tab's address, as F5 sends it again."""
-    return {name: str(value) for name, value in visitor.app.query_params.items()}
+from tests.pages.visitor import Visitor, address
 
 
 def shown(visitor: Visitor) -> tuple[object, object]:
@@ -129,3 +125,34 @@ def test_address_with_nonsense_is_ignored(installation: Installation, visit: Vis
     garden = installation.filled("Garden")
     visitor = visit(mode="dance", knowledge_base="abc")
     assert shown(visitor) == (Mode.KNOWLEDGE, garden.id)
+
+
+# --- F5 before the answer to the send has arrived --------------------------------------------------------------
+
+
+def test_reload_right_after_sending_finds_the_question(visit: Visit) -> None:
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    before = address(visitor)
+    visitor.ask("What is tea?")
+    again = visit(**before)
+    again.wait_for_answer()
+    assert "You asked: What is tea?" in again.text()
+    assert address(again)["conversation"] == address(visitor)["conversation"] == before["new"]
+    again.run()
+    assert "new" not in address(again)
+
+
+def test_address_kept_from_an_empty_chat_begins_anew(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    before = address(visitor)
+    other = visit(**before)  # the tab was duplicated
+    visitor.ask("What is tea?")
+    other.ask("What is coffee?")
+    assert address(other)["conversation"] != address(visitor)["conversation"]
+    monkeypatch.setattr("pages.ui.state.JUST_BEGUN", timedelta(0))
+    late = visit(**before)
+    assert "conversation" not in address(late)
+    assert not late.app.chat_message
+    assert not late.errors

@@ -10,8 +10,7 @@ from kb.models import Choices, Document, KnowledgeBase, Mode, Scope
 from pages.ui.scope import SEVERAL, SHOWN_FILES, find_files, scope_label
 from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import TEA, Installation, Visit
-from tests.pages.test_choices import address
-from tests.pages.visitor import Visitor
+from tests.pages.visitor import Visitor, address
 
 QUESTION = "How long is black tea steeped?"
 COCOA = "Black tea is never steeped in cocoa."

@@ -197,6 +197,11 @@ class Visitor:
         wait_until(look, 40, what)
 
 
+def address(visitor: Visitor) -> dict[str, str]:
+    """The query of the tab's address, as F5 sends it again."""
+    return {name: str(value) for name, value in visitor.app.query_params.items()}
+
+
 async def send_files(uploader: dict[str, Any], files: Iterable[tuple[str, bytes]]) -> list[httpx.Response]:
     transport = httpx.ASGITransport(Starlette(routes=file_routes(resources.services)))
     headers = {"Origin": ADDRESS, "X-Ticket": uploader["ticket"]}
