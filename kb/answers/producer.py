@@ -125,6 +125,7 @@ class Producer:
                 if await self._send(run):
                     run.request_stop()
             except RedisUnavailable:
+                run.send_anew()
                 await asyncio.sleep(0.5)  # the answer goes on, and SQL will have all of it
             if has_text:
                 await _wait(run.finished, BATCH_SECONDS)

@@ -208,6 +208,14 @@ class Run:
             parts.append(ErrorPart(self.error.code, self.error.values))
         return parts
 
+    def send_anew(self) -> None:
+        """Have the stream begin again: Redis may have lost what it had, or have taken what it did not confirm."""
+        self.text.sent = self.reasoning.sent = 0
+        self.restarts = True
+        self.retrieval_sent = self.searched_for_sent = False
+        self.stage_sent = self.awaited_sent = self.progress_sent = None
+        self.thought_ms_sent = 0.0
+
     def unsent(self) -> dict[str, str]:
         """What the stream lacks, as the fields of one entry."""
         fields: dict[str, str] = {}

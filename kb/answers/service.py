@@ -132,9 +132,15 @@ class Answers:
         return self._streams.read(run_id, position, wait_seconds)
 
     def stop(self, user_id: UUID, run_id: UUID) -> None:
-        """Ask the run's process, whichever it is, to stop. Errors: `NotFound`, `RedisUnavailable`."""
+        """Stop a run of this process, or ask the other process for it through Redis.
+
+        Errors: `NotFound`; `RedisUnavailable` for a run of another process.
+        """
         self._require_own(user_id, run_id)
-        self._streams.request_stop(run_id)
+        if run := self._running.get(run_id):
+            self._loop.call_soon_threadsafe(run.request_stop)
+        else:
+            self._streams.request_stop(run_id)
 
     def check_support(self, user_id: UUID, message_id: UUID, wanted_model: str = "", page_language: str = "") -> None:
         """Have a model compare a complete answer with its passages; returns at once. The message tells the state.

@@ -98,10 +98,24 @@ def draw_running(message: Message, user_id: UUID) -> None:
                 with st.container(key=f"stage-{message.id}"):
                     _draw_stage(message, live.arrived)
             if live.is_cut_off:
-                text = _("Redis is not responding. The answer is still being written and appears here when complete.")
-                st.warning(text)
+                st.warning(_cut_off_text(message, user_id, live.arrived.stage))
 
     follow()
+
+
+def _cut_off_text(message: Message, user_id: UUID, stage: Stage | None) -> str:
+    """What becomes of an answer while Redis is away, which the workers that read files need, too.
+
+    `stage` is the last one that was told; None: the page was loaded after that.
+    """
+    if message.mode.uses_files and stage in (None, Stage.FILES):
+        files = resources.services().attachments.list(user_id, message.conversation_id)
+        if any(document.latest.state.is_pending for document in files):
+            return _(
+                "Redis is not responding, so attached files cannot be read. Your question is kept: it is answered once "
+                "Redis is back and the files are read. You can also stop, or remove the files."
+            )
+    return _("Redis is not responding. The answer is still being written and appears here when complete.")
 
 
 def _draw_steps(message: Message, arrived: Arrived) -> None:
@@ -201,4 +215,8 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
 
 
 def _has_ended(run_id: UUID, user_id: UUID) -> bool:
-    return resources.services().messages.state(user_id, run_id) is not MessageState.STREAMING
+    """Also if the conversation was deleted elsewhere: the whole page says so."""
+    try:
+        return resources.services().messages.state(user_id, run_id) is not MessageState.STREAMING
+    except NotFound:
+        return True

@@ -12,10 +12,11 @@ from PIL import Image
 from kb.errors import DatabaseUnavailable
 from kb.library import Documents
 from kb.messages import Message
-from kb.models import Document, Mode, Role, VersionState
+from kb.models import Document, MessageState, Mode, Role, VersionState
 from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import Installation, Visit
-from tests.pages.visitor import Visitor
+from tests.pages.visitor import Visitor, address
+from tests.real_services import Redis
 
 APPLES = b"An apple grows on a tree in the garden behind the house."
 
@@ -127,6 +128,31 @@ def test_waiting_answer_can_be_stopped(visitor: Visitor, installation: Installat
     visitor.wait_for_answer()
     assert "You stopped this answer." in visitor.text()
     assert len(attached(visitor, installation)) == 1
+
+
+def test_question_waits_for_its_file_while_redis_is_away(
+    own_redis: Redis, installation: Installation, visit: Visit
+) -> None:
+    installation.set_up(REDIS_URL=own_redis.url)
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
+    visitor.wait_until(lambda: "Waiting for 1 file…" in visitor.text(), "the answer to wait")
+    own_redis.kill()
+    told = "attached files cannot be read. Your question is kept"
+    visitor.wait_until(lambda: told in visitor.text(), "the reason")
+    assert told in visit(**address(visitor)).text()  # after F5, too
+    own_redis.start()
+    assert work(visitor, installation) == [VersionState.READY]
+    visitor.wait_for_answer()
+    (answer,) = messages(visitor, installation, Role.ASSISTANT)
+    assert "on a tree" in answer.content
+    attach(visitor, "Where does a pear grow?", ("pears.md", b"A pear grows in the park."))
+    own_redis.kill()
+    visitor.click("stop")
+    visitor.wait_for_answer()
+    assert not visitor.errors
+    assert messages(visitor, installation, Role.ASSISTANT)[-1].state is MessageState.STOPPED
 
 
 def test_failed_file_is_told_and_can_be_left_out(visitor: Visitor, installation: Installation) -> None:

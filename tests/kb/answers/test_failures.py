@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -190,10 +191,32 @@ def test_answer_is_saved_without_redis(own_chat: Chat, own_redis: Redis) -> None
 
 
 @pytest.mark.usefixtures("held")
-def test_text_is_streamed_once_redis_is_back(own_chat: Chat, own_redis: Redis) -> None:
+def test_stop_works_without_redis(own_chat: Chat, own_redis: Redis) -> None:
     message_id = own_chat.start("A long story", "long")
     own_chat.arrived(message_id, "word1")
     own_redis.kill()
+    own_chat.answers.stop(own_chat.core.user, own_chat.run(message_id))
+    message = own_chat.finished(message_id)
+    assert message.state is MessageState.STOPPED
+    assert "word1" in message.content
+
+
+@pytest.mark.usefixtures("held")
+def test_answer_of_another_process_is_not_stopped_without_redis(own_chat: Chat, own_redis: Redis) -> None:
+    message_id = own_chat.start("A long story", "long")
+    other = build_answers(own_chat.core.services, own_chat.server)
+    own_redis.kill()
+    with pytest.raises(RedisUnavailable):
+        other.stop(own_chat.core.user, own_chat.run(message_id))
+    other.close()
+
+
+@pytest.mark.usefixtures("held")
+def test_whole_text_is_streamed_once_redis_is_back(own_chat: Chat, own_redis: Redis) -> None:
+    message_id = own_chat.start("A long story", "long")
+    own_chat.arrived(message_id, "word1")
+    own_redis.kill()
+    shutil.rmtree(own_redis.folder / "appendonlydir")  # it has lost what it had
     time.sleep(0.5)
     own_redis.start()
     own_chat.arrived(message_id, "word60")
@@ -201,4 +224,4 @@ def test_text_is_streamed_once_redis_is_back(own_chat: Chat, own_redis: Redis) -
     content = own_chat.finished(message_id).content
     wait_until(lambda: own_chat.answers.read(own_chat.core.user, own_chat.run(message_id)).ended)
     assert content.startswith(" ".join(f"word{number}" for number in range(60)))
-    assert content.endswith(own_chat.answers.read(own_chat.core.user, own_chat.run(message_id)).text)
+    assert own_chat.answers.read(own_chat.core.user, own_chat.run(message_id)).text == content
