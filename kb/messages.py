@@ -83,7 +83,7 @@ class SourcesPart:
 
     @classmethod
     def of_web(cls, retrieval: WebRetrieval) -> SourcesPart:
-        sources = (Source(each.rank, each.title, address=each.address) for each in retrieval.passages)
+        sources = (Source(each.rank, each.title, each.passage.chunk.page, each.address) for each in retrieval.passages)
         pages = len(retrieval.pages)
         took = round(retrieval.trace.milliseconds, 1)
         unread = retrieval.unread if retrieval.are_pages_named else ()

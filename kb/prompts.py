@@ -212,11 +212,13 @@ def web_messages(
 
 def _numbered_page(passage: WebPassage, last: int, language: Language, is_named: bool) -> str:
     """The passage's number, its page with host (the whole address if the question names it) and date, and its text."""
+    page = f"p. {passage.passage.chunk.page}" if passage.passage.chunk.page else ""
     heading = passage.passage.chunk.heading
     notes = [f"{passage.published:%Y-%m-%d}" if passage.published else ""]
     if passage.is_snippet:
         notes.append(language.pick("only the search engine's summary of it", "网页未能读取，仅为搜索引擎的摘要"))
-    place = " · ".join(filter(None, [passage.title, passage.address if is_named else passage.host, heading, *notes]))
+    origin = passage.address if is_named else passage.host
+    place = " · ".join(filter(None, [passage.title, origin, page, heading, *notes]))
     return f"[{passage.rank}] ({as_data(place, last)})\n{as_data(passage.passage.context, last)}"
 
 

@@ -34,7 +34,7 @@ Resolver = Callable[[str, int], Sequence[str]]
 
 _HEADERS = {
     "User-Agent": "Mozilla/5.0 (compatible; Zhiwen)",
-    "Accept": "text/html, application/xhtml+xml, text/plain;q=0.8, */*;q=0.1",
+    "Accept": "text/html, application/xhtml+xml, text/plain;q=0.8, application/pdf;q=0.8, */*;q=0.1",
     "Accept-Language": "*",
     "Accept-Encoding": ", ".join(ENCODINGS),
     "Connection": "close",

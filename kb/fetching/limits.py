@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What `main_text` reads.
-PAGE_TYPES = frozenset(("text/html", "application/xhtml+xml", "text/plain"))
+from kb.parsing.media_types import PDF
+
+# What `PageReader` reads.
+PAGE_TYPES = frozenset(("text/html", "application/xhtml+xml", "text/plain", PDF))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,12 @@ class WebPassage:
     def host(self) -> str:
         return host_of(self.address)
 
+    @property
+    def place(self) -> str:
+        """The address, at the passage's page of a PDF."""
+        page = self.passage.chunk.page
+        return f"{self.address.partition('#')[0]}#page={page}" if page else self.address
+
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:

@@ -311,6 +311,7 @@ def _beginning(document: ParsedDocument) -> ParsedDocument:
     return replace(
         document,
         text=document.text[:PAGE_CHARACTERS],
+        pages=tuple(page for page in document.pages if page.start < PAGE_CHARACTERS),
         headings=tuple(heading for heading in document.headings if heading.start < PAGE_CHARACTERS),
         tables=tuple(rows for rows in document.tables if rows.start < PAGE_CHARACTERS),
     )
@@ -329,6 +330,7 @@ def _chunks(page_id: UUID, title: str, document: ParsedDocument) -> list[Chunk]:
                 ordinal=span.ordinal,
                 start=span.start,
                 end=span.end,
+                page=span.page,
                 heading=span.heading,
                 text=text,
                 terms=lexical.terms(title, span.heading, text),

@@ -11,7 +11,7 @@ from babel.dates import format_date
 from kb.extracts import escape_markdown as escape
 from kb.web_search.passages import ReadPage, WebPassage, WebProgress, WebRetrieval, WebStage
 from pages.ui.feedback import dialog
-from pages.ui.i18n import _, error_text, language, moment, ngettext, number
+from pages.ui.i18n import _, error_text, language, moment, ngettext, number, place_label
 from pages.ui.passages import marked, nearest_shown, scores_line
 from pages.ui.trace import draw_reasons, draw_trace
 
@@ -35,8 +35,9 @@ def draw_web_results(retrieval: WebRetrieval, key_suffix: str = "") -> None:
 def draw_web_passage(found: WebPassage, terms: Sequence[str]) -> None:
     """Draw a passage: its page with a link, its scores, and its text with the matching sentences marked."""
     passage = found.passage
-    link = f"<a href='{html.escape(found.address)}' target='_blank' rel='noopener noreferrer'>"
-    heading = " · ".join(filter(None, [*_facts(found), passage.chunk.heading]))
+    link = f"<a href='{html.escape(found.place)}' target='_blank' rel='noopener noreferrer'>"
+    page = place_label(found.title, passage.chunk.page)
+    heading = " · ".join(filter(None, [*_facts(found), page, passage.chunk.heading]))
     text = marked(passage.chunk.text, terms, passage.chunk.heading)
     st.html(
         f"<div class='zw-passage'><div class='zw-place'><span class='zw-rank'>{found.rank}</span>"
@@ -64,7 +65,7 @@ def open_web_passage(retrieval: WebRetrieval, rank: int) -> None:
     def drawer() -> None:
         with st.container(key="drawer"):
             draw_web_passage(found, retrieval.trace.terms)
-        st.link_button(_("Open the web page"), found.address, icon=":material/open_in_new:")
+        st.link_button(_("Open the web page"), found.place, icon=":material/open_in_new:")
         if found.passage.context and found.passage.context != found.passage.chunk.text:
             with st.expander(_("The context sent to the model"), key="drawer_context", on_change="rerun") as context:
                 if context.open:

@@ -14,6 +14,7 @@ from kb.errors import Cancelled, PageBroken, PageWithoutText
 from kb.fetching import FetchedPage, Fetcher, PageReader
 from kb.fetching.main_text import main_text
 from kb.models import ParsedDocument
+from tests.e2e.sample_files import pdf_file
 from tests.fakes.web_pages import WebPages
 
 REFUNDS = "退款将在三十天内退回原支付账户，如有疑问请联系客服中心，我们会尽快为您处理。"
@@ -126,6 +127,14 @@ def test_nothing_that_a_page_refers_to_is_loaded(reader: PageReader, fetcher: Fe
     document = reader.read(fetcher.fetch(web.serve("/hostile", body.encode())))
     assert document.text == REFUNDS
     assert [path for path, _ in web.requests] == ["/hostile"]
+
+
+def test_no_more_of_a_pdf_is_read_than_is_searched(reader: PageReader, fetcher: Fetcher, web: WebPages) -> None:
+    pages = [f"Page {number}" for number in range(1, 601)]
+    found = reader.read(fetcher.fetch(web.serve("/long", pdf_file(pages, hours=12), Content_Type="application/pdf")))
+    assert "Page 1\n" in found.text
+    assert "Page 600" not in found.text
+    assert 200_000 < len(found.text) < 250_000
 
 
 def test_page_that_takes_too_long_is_given_up() -> None:

@@ -15,13 +15,16 @@ from kb.errors import (
     PortBlocked,
     TooManyAddresses,
 )
+from kb.messages import SourcesPart
 from kb.models import Beginning
 from kb.web_search.pages import PageLimits
 from kb.web_search.passages import WebProgress, WebRetrieval, WebStage
 from kb.web_search.retriever import DENSE_STEP, MOST_OF_ONE_PAGE
+from tests.e2e.sample_files import pdf_file
 from tests.fakes.web_pages import WebPages
 from tests.kb.web_search.web import FILLER, NOW, REFUNDS, USER, WARRANTY, Web, page, steps
 
+PDF = {"Content_Type": "application/pdf"}
 LONG = page("Long", "".join(f"<h2>Part {n}</h2><p>Item {n} of the catalogue. {FILLER}</p>" for n in range(60)))
 
 
@@ -82,6 +85,25 @@ def test_page_that_cannot_be_read_is_listed_beside_those_that_can(web: Web, refu
     found = web.retrieve(f"Compare {image} and {refunds}")
     assert {each.address for each in found.passages} == {refunds}
     assert [(each.title, each.error) for each in found.unread] == [(image, "page_wrong_type")]
+
+
+def test_pdf_is_read_with_its_pages(web: Web) -> None:
+    pages = ["Refunds take thirty days.", "The warranty of the pump lasts two years."]
+    pdf = web.pages.serve("/terms", pdf_file(pages, hours=12), **PDF)
+    found = web.retrieve(f"How long is the warranty of the pump in {pdf}?")
+    assert [each.passage.chunk.page for each in found.passages] == [2, 1]
+    assert found.passages[0].place == f"{pdf}#page=2"
+    assert pages[1] in found.passages[0].passage.context
+    assert SourcesPart.of_web(found).passages[0].page == 2
+
+
+def test_pdf_that_cannot_be_read_is_told(web: Web, refunds: str) -> None:
+    broken = web.pages.serve("/broken", b"%PDF-1.4 and no more", **PDF)
+    page_only = web.pages.serve("/page-only", REFUNDS.encode(), **PDF)
+    empty = web.pages.serve("/empty-pdf", pdf_file([""]), **PDF)
+    found = web.retrieve(f"Compare {broken} {page_only} {empty} {refunds}")
+    assert [each.error for each in found.unread] == ["page_broken", "page_broken", "page_without_text"]
+    assert {each.address for each in found.passages} == {refunds}
 
 
 def test_slow_page_has_the_whole_time(web: Web, refunds: str) -> None:
