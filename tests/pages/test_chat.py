@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from kb.answers import Answers
-from kb.conversations import Conversations
+from kb.conversations import Conversations, Messages
 from kb.errors import DatabaseUnavailable
 from kb.library import KnowledgeBases
 from kb.messages import Message
@@ -686,7 +686,7 @@ def test_answer_that_cannot_start_is_stored_once(
 ) -> None:
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
-    with restarting(monkeypatch, (Answers, "start"), (Conversations, "finish")):
+    with restarting(monkeypatch, (Answers, "start"), (Messages, "finish")):
         visitor.start_asking("What is tea?")
     assert "(restarting)" in visitor.errors
     assert not visitor.has("ask_refused")
