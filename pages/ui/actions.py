@@ -32,12 +32,15 @@ _bar = st.components.v2.component(
 )
 
 
-def draw_actions(message: Message, user_id: UUID, is_last: bool) -> int:
-    """Draw the row of a message that is complete; returns the rank of the citation that was just opened, else 0."""
+def draw_actions(message: Message, user_id: UUID, is_last: bool, may_change: bool = True) -> int:
+    """Draw the row of a message that is complete; returns the rank of the citation that was just opened, else 0.
+
+    `may_change`: a question can be edited; not while an answer is being written, when its row is there all the same, so
+    that nothing moves at the end.
+    """
     key = f"actions-{message.id}"
-    result = _bar(
-        key=key, data=[_data(message, user_id, is_last)], on_pressed_change=lambda: _act(message, user_id, key)
-    )
+    data = _data(message, user_id, is_last, may_change)
+    result = _bar(key=key, data=[data], on_pressed_change=lambda: _act(message, user_id, key))
     match result.pressed:
         case {"action": "cite", "rank": int(rank)}:
             return rank
@@ -50,7 +53,7 @@ def draw_actions(message: Message, user_id: UUID, is_last: bool) -> int:
     return 0
 
 
-def _data(message: Message, user_id: UUID, is_last: bool) -> dict[str, object]:
+def _data(message: Message, user_id: UUID, is_last: bool, may_change: bool) -> dict[str, object]:
     is_answer = message.role is Role.ASSISTANT
     is_complete = message.state is MessageState.DONE
     actions = ["regenerate"] if is_answer and (is_complete or is_last) else []
@@ -64,7 +67,7 @@ def _data(message: Message, user_id: UUID, is_last: bool) -> dict[str, object]:
         actions.append("check")
     if is_answer and message.sources is not None and message.scope.first_id:
         actions.append("test")
-    if not is_answer:
+    if not is_answer and may_change:
         actions.append("edit")
     if message.mode is Mode.TEST and "regenerate" in actions and is_complete:
         actions.remove("regenerate")  # the same passages again
@@ -76,7 +79,7 @@ def _data(message: Message, user_id: UUID, is_last: bool) -> dict[str, object]:
         "isLatest": is_last,
         "isIncomplete": is_answer and is_last and not is_complete,
         "models": _other_models(message, user_id) if "regenerate" in actions and message.model else [],
-        "branch": _branch(message),
+        "branch": _branch(message) if may_change else None,
         "rating": message.rating.value,
         "ranks": [source.rank for source in message.sources.passages] if message.sources else [],
         "text": message.content,

@@ -72,8 +72,7 @@ def _draw_question(message: Message, user_id: UUID, may_change: bool) -> None:
                 )
                 st.markdown(names, text_alignment="right")
             st.text(message.content)
-        if may_change:
-            draw_actions(message, user_id, is_last=False)
+        draw_actions(message, user_id, is_last=False, may_change=may_change)
 
     draw()
 
