@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from kb.models import Retrieval
 from tests.e2e.conftest import Desk
 from tests.e2e.screen import OpenScreen, Screen
 from tests.fakes.model_server import CHAT, ModelServer
@@ -122,3 +123,22 @@ def test_phone_names_mode_and_knowledge_base_above_the_input(open_screen: OpenSc
     screen.switch_mode("LLM chat")
     expect(sidebar).to_have_attribute("data-collapsed", "true")
     expect(screen.key("choice")).to_contain_text("LLM chat")
+
+
+def test_icons_keep_their_font_in_traditional_chinese(open_screen: OpenScreen, desk: Desk) -> None:
+    """An icon is a word in a font of its own; in another font, the word itself would be shown."""
+    screen = open_screen(desk.store_conversation(("Why?", "Because."), retrieval=Retrieval()), locale="zh-TW")
+    expect(screen.page.get_by_test_id("stAlertDynamicIcon")).to_be_visible()
+    fonts = "icons => [...new Set(icons.map(icon => getComputedStyle(icon).fontFamily))]"
+    assert screen.page.locator("[translate=no]").evaluate_all(fonts) == ['"Material Symbols Rounded"']
+
+
+def test_dialog_has_enough_contrast_in_the_dark(open_screen: OpenScreen, desk: Desk) -> None:
+    """A dialog stands outside of the app, where light-dark() chooses the light colour."""
+    desk.create_knowledge_bases("Archive", "Handbook")
+    screen = open_screen("/")
+    screen.page.emulate_media(color_scheme="dark")
+    expect(screen.page.get_by_test_id("stApp")).to_have_css("background-color", GROUNDS["dark"])
+    screen.click("knowledge_base_more")
+    expect(screen.drawer).to_be_visible()
+    assert faint_texts(screen) == []
