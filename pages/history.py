@@ -58,6 +58,7 @@ def draw_history(user: User) -> None:
 def draw_filters(knowledge_bases: list[KnowledgeBase]) -> tuple[str, Mode | None, UUID | None]:
     """The words, the mode and the knowledge base that the list is narrowed to."""
     modes, bases = mode_names(), {base.id: base.name for base in knowledge_bases}
+    # The choice of all is "": a box whose choice is None has Streamlit's own words and a button to clear it.
     with st.container(horizontal=True, vertical_alignment="bottom", key="history-filters"):
         search = st.text_input(
             _("Search"),
@@ -69,17 +70,17 @@ def draw_filters(knowledge_bases: list[KnowledgeBase]) -> tuple[str, Mode | None
         )
         mode = st.selectbox(
             _("Mode"),
-            [None, *modes],
-            format_func=lambda each: modes[each] if each else _("All modes"),
+            ["", *modes],
+            format_func=lambda each: modes.get(each) or _("All modes"),
             key=MODE_KEY,
             width=200,
             on_change=_show_first_page,
         )
-        base_id = None
+        base_id: UUID | str = ""
         if bases:
             base_id = st.selectbox(
                 _("Knowledge base"),
-                [None, *bases],
+                ["", *bases],
                 format_func=lambda each: bases.get(each, "…") if each else _("All knowledge bases"),
                 key=BASE_KEY,
                 width=200,
@@ -98,9 +99,8 @@ def _show_first_page() -> None:
 
 
 def _clear() -> None:
-    st.session_state[SEARCH_KEY] = ""
-    for key in (MODE_KEY, BASE_KEY):
-        st.session_state[key] = None
+    for key in (SEARCH_KEY, MODE_KEY, BASE_KEY):
+        st.session_state[key] = ""
     _show_first_page()
 
 

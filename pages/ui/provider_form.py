@@ -19,6 +19,7 @@ MODELS_KEY, TEMPERATURE_KEY, LENGTH_KEY = "provider_models", "provider_temperatu
 WINDOW_KEY, PROMPT_KEY = "provider_context_window", "provider_system_prompt"
 IMAGES_KEY = "provider_sees_images"
 LONGEST_WINDOW = 10_000_000
+SEES_IMAGES = {"": None, "yes": True, "no": False}
 
 
 def draw_provider_form(user: User, provider: Provider | None = None) -> None:
@@ -90,7 +91,7 @@ def _draw_settings() -> None:
         _("Not known"),
         _("In tokens: how much the model can read at once, as its maker states."),
     )
-    images = {None: _("As the model's name suggests"), True: _("Its models take images"), False: _("Text only")}
+    images = {"": _("As the model's name suggests"), "yes": _("Its models take images"), "no": _("Text only")}
     st.selectbox(
         _("Images"),
         list(images),
@@ -126,7 +127,7 @@ def _fill(provider: Provider | None) -> None:
             LENGTH_KEY: settings.max_tokens,
             WINDOW_KEY: settings.context_window,
             PROMPT_KEY: settings.system_prompt,
-            IMAGES_KEY: settings.sees_images,
+            IMAGES_KEY: next(choice for choice, sees in SEES_IMAGES.items() if sees is settings.sees_images),
         }
     )
 
@@ -152,7 +153,7 @@ def _save(user: User, provider: Provider | None) -> None:
             max_tokens=chosen[LENGTH_KEY],
             context_window=chosen[WINDOW_KEY],
             system_prompt=chosen[PROMPT_KEY],
-            sees_images=chosen[IMAGES_KEY],
+            sees_images=SEES_IMAGES.get(chosen[IMAGES_KEY]),
         ),
     )
     with errors_flashed():
