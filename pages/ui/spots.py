@@ -44,9 +44,11 @@ def draw_spot(user: User, passage: Passage, sentences: Sequence[Span]) -> None:
     st.html(f"<a class='zw-open' href='{address}' download='{name}' title='{name}'>{label}</a>")
     if spot.pages:
         spans = [(chunk.start + start, chunk.start + end) for start, end in sentences]
+        # The page with the sentence first: a passage may begin at the end of the page before.
+        ordered = sorted(spot.pages, key=lambda page: not any(_is_matching(line, spans) for line in page.lines))
         pages = [
             _page(page, f"api/pages/{file}/{page.number}?{query}", spans, passage.document_name)
-            for page in spot.pages[:_MOST_PAGES]
+            for page in ordered[:_MOST_PAGES]
         ]
         with st.container(key="drawer_pages"):
             st.html("".join(pages))
@@ -57,13 +59,15 @@ def draw_spot(user: User, passage: Passage, sentences: Sequence[Span]) -> None:
 def _page(page: MarkedPage, address: str, spans: Sequence[Span], document_name: str) -> str:
     label = html.escape(place_label(document_name, page.number))
     missing = html.escape(_("This page cannot be shown. Open the document to see it."))
-    marks = "".join(
-        _mark(line, any(line.start < end and line.end > start for start, end in spans)) for line in page.lines
-    )
+    marks = "".join(_mark(line, _is_matching(line, spans)) for line in page.lines)
     return (
         f"<figure class='zw-page'><figcaption>{label}</figcaption>"
         f"<div><img src='{html.escape(address)}' alt='{missing}' loading='lazy'>{marks}</div></figure>"
     )
+
+
+def _is_matching(line: LineBox, spans: Sequence[Span]) -> bool:
+    return any(line.start < end and line.end > start for start, end in spans)
 
 
 def _mark(line: LineBox, is_matching: bool) -> str:

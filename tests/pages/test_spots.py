@@ -45,12 +45,12 @@ def link(visitor: Visitor) -> str:
     return markup(visitor, "zw-open")
 
 
-def test_pages_are_shown_with_the_matching_sentence_marked(document: Document, visit: Visit) -> None:
+def test_page_with_the_matching_sentence_comes_first_and_has_it_marked(document: Document, visit: Visit) -> None:
     visitor = open_citation(visit)
     file = f"{document.knowledge_base_id}/{document.latest.id}"
     shown = pages(visitor)
-    assert re.findall(r"src='([^?']+)", shown) == [f"api/pages/{file}/1", f"api/pages/{file}/2"]
-    assert re.findall(r"<i class='([^']+)", shown) == ["zw-mark", "zw-mark zw-match"]
+    assert re.findall(r"src='([^?']+)", shown) == [f"api/pages/{file}/2", f"api/pages/{file}/1"]
+    assert re.findall(r"<i class='([^']+)", shown) == ["zw-mark zw-match", "zw-mark"]
     assert f"href='api/originals/{file}?ticket=" in link(visitor)
     assert "download='tea.pdf'" in link(visitor)
     assert ">Open the document</a>" in link(visitor)
