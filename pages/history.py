@@ -76,7 +76,7 @@ def draw_filters(knowledge_bases: list[KnowledgeBase]) -> tuple[str, Mode | None
             width=200,
             on_change=_show_first_page,
         )
-        base_id: UUID | str = ""
+        base_id: object = ""
         if bases:
             base_id = st.selectbox(
                 _("Knowledge base"),
