@@ -7,6 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from kb.answers import Answers
+from kb.errors import RedisUnavailable
 from kb.messages import Message
 from kb.models import Mode, Role
 from pages.ui.running import shown_end
@@ -101,6 +103,22 @@ def test_model_that_stops_amid_its_answer_is_waited_for(
     ask_at_length(visitor)
     wanted = ("You asked", "Waiting for fake…")
     visitor.wait_until(lambda: all(text in visitor.text() for text in wanted), "the wait")
+    visitor.click("stop")
+    visitor.wait_for_answer()
+
+
+@pytest.mark.usefixtures("held")
+def test_failed_stop_is_told(installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> None:
+        raise RedisUnavailable(detail="asleep")
+
+    visitor = visit()
+    ask_at_length(visitor)
+    with monkeypatch.context() as patch:
+        patch.setattr(Answers, "stop", fail)
+        visitor.click("stop")
+    assert "Redis is not responding (asleep)." in visitor.errors
+    assert visitor.has("stop")
     visitor.click("stop")
     visitor.wait_for_answer()
 
