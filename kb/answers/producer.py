@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
 import structlog
@@ -19,6 +20,9 @@ from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, NotFound, Redi
 from kb.models import MessageState
 
 BATCH_SECONDS = 0.05
+# Read for one batch, 8,000 in a second: no model writes as fast. What a cache sends all at once would keep the pages,
+# which share the interpreter with this loop, from noticing a click on Stop for seconds.
+BATCH_PIECES = 400
 SAVE_PAUSE_SECONDS = 1.0  # less than `ALIVE_SECONDS`
 
 log = structlog.get_logger()
@@ -99,11 +103,16 @@ class Producer:
 
     async def _take_events(self, run: Run) -> None:
         task = asyncio.current_task()
+        pieces, began = 0, time.monotonic()
         async for event in answer(self._chat, self._retrieve, self._search_web, self._files, run.question):
             if task and task.cancelling():
                 # A library between here and the socket may lose a cancel that comes together with a piece.
                 raise asyncio.CancelledError
             run.take(event)
+            pieces += 1
+            if pieces == BATCH_PIECES:
+                await asyncio.sleep(began + BATCH_SECONDS - time.monotonic())
+                pieces, began = 0, time.monotonic()
 
     async def _check_support(self, run: Run, bound: BoundLogger) -> None:
         """In a thread, as a long answer takes a second. An answer is saved whatever happens here."""

@@ -33,6 +33,7 @@ POLLS_PER_LOOK_AT_SQL = 15
 # that is busy drawing takes long to show that it was stopped.
 SHOWN_CHARACTERS = 20_000
 VERY_LONG, SHOWN_OF_VERY_LONG = 60_000, 4_000
+FAST = 2_000  # characters between two polls: nobody reads along with such a text, either
 STUCK_SECONDS = 5  # a model that has begun to write, and writes no more
 HELP_SECONDS = 20
 
@@ -130,15 +131,15 @@ def _draw_steps(message: Message, arrived: Arrived) -> None:
 
 
 def _draw_text(live: LiveAnswer) -> None:
-    text = shown_end(live.arrived.text)
+    text = shown_end(live.arrived.text, live.grown)
     if len(text) < len(live.arrived.text):
         st.caption(_("Only the end is shown while the answer is written, because it is very long."))
     st.markdown(safe_markdown(text, live.arrived.retrieval) + (" ▌" if not live.has_ended else ""))
 
 
-def shown_end(text: str) -> str:
-    """What is drawn of a text that is being written: all, or its last lines."""
-    most = SHOWN_CHARACTERS if len(text) <= VERY_LONG else SHOWN_OF_VERY_LONG
+def shown_end(text: str, grown: int = 0) -> str:
+    """What is drawn of a text that is being written: all, or its last lines. `grown`: since the last poll."""
+    most = SHOWN_CHARACTERS if len(text) <= VERY_LONG and grown <= FAST else SHOWN_OF_VERY_LONG
     if len(text) <= most:
         return text
     start = len(text) - most
@@ -198,7 +199,7 @@ def _run_of(message: Message) -> UUID:
 def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bool:
     """Read what has arrived; True once the answer has ended."""
     live.polls += 1
-    arrived = live.arrived
+    arrived, before = live.arrived, len(live.arrived.text)
     try:
         update = answers.read(user_id, run_id, arrived.position)
         arrived.take(update)
@@ -210,6 +211,7 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
         live.is_cut_off = True
         return _has_ended(run_id, user_id)
     live.is_cut_off = False
+    live.grown = len(arrived.text) - before if before else 0  # a page that was just opened gets all at once
     # Redis may have lost the end.
     return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and _has_ended(run_id, user_id))
 

@@ -28,6 +28,7 @@ class LiveAnswer:
 
     arrived: Arrived = field(default_factory=Arrived)
     polls: int = 0
+    grown: int = 0  # by how many characters of text, with the last poll
     is_cut_off: bool = False  # Redis is not responding
     has_ended: bool = False
 

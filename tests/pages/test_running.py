@@ -131,6 +131,11 @@ def test_less_is_drawn_live_of_a_longer_text(size: int, shown: int) -> None:
     assert lines.startswith("x" * 99 + "\n")
 
 
+def test_less_is_drawn_live_of_a_text_that_grows_too_fast_to_read() -> None:
+    assert len(shown_end("x" * 10_000, grown=2_000)) == 10_000
+    assert len(shown_end("x" * 10_000, grown=2_001)) == 4_000
+
+
 @pytest.mark.usefixtures("held")
 def test_only_the_end_of_a_very_long_text_is_drawn_live(
     installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
+from unittest.mock import patch
+
 import pytest
 
+from kb.answering import Event
+from kb.completions import TextPiece
 from kb.models import MessageState
 from tests.fakes.model_server import CHAT, LONG_TOKENS
 from tests.kb.answers.chat import Chat, build_answers, follow
@@ -59,3 +65,16 @@ def test_another_web_process_can_follow_and_stop(chat: Chat) -> None:
     other.stop(chat.core.user, chat.run(message_id))
     assert chat.finished(message_id).state is MessageState.STOPPED
     other.close()
+
+
+def test_answer_that_arrives_without_a_pause_is_stopped(chat: Chat) -> None:
+    async def answer(*_arguments: object) -> AsyncIterator[Event]:
+        ends_at = time.monotonic() + 20
+        while time.monotonic() < ends_at:
+            yield TextPiece("word ")
+
+    with patch("kb.answers.producer.answer", answer):
+        message_id = chat.start("A long story")
+        chat.arrived(message_id, "word")
+        chat.answers.stop(chat.core.user, chat.run(message_id))
+        assert chat.finished(message_id).state is MessageState.STOPPED
