@@ -167,6 +167,8 @@ def _act(message: Message, user_id: UUID, key: str) -> None:
         case {"action": "rate", "value": int(value)} if value in (-1, 0, 1):
             with errors_flashed():
                 messages.rate(user_id, message.id, Rating(value))
+            if value != -1:  # else a dialog asks why, and its end draws the page
+                st.rerun()  # the whole page: what is drawn of the message is older
         case {"action": "check"}:
             start_check(message, user_id)
         case {"action": "test"}:
@@ -257,7 +259,7 @@ def _ask_edited(message: Message, user_id: UUID) -> None:
 def _open_reason(message: Message, user_id: UUID) -> None:
     """The answer is already rated as bad; a reason helps to mend what is behind it."""
 
-    @dialog(_("What is wrong with this answer?"))
+    @dialog(_("What is wrong with this answer?"), is_page_older=True)
     def tell() -> None:
         st.text_area(
             _("Reason"),

@@ -114,11 +114,17 @@ def live_fragment(
     return decorate
 
 
-def dialog(title: str, **options: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """`st.dialog` that is noted while it is open: a run of the whole page would close it (see `redraw`)."""
+def dialog(
+    title: str, is_page_older: bool = False, **options: Any
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """`st.dialog` that is noted while it is open: a run of the whole page would close it (see `redraw`).
+
+    `is_page_older`: something has changed before it opened, so the page is drawn anew once it is dismissed.
+    """
+    on_dismiss = _redraw_after_dismissal if is_page_older else _note_dismissal
 
     def decorate(draw: Callable[[], None]) -> Callable[[], None]:
-        opened = st.dialog(title, on_dismiss=_note_dismissal, **options)(draw)
+        opened = st.dialog(title, on_dismiss=on_dismiss, **options)(draw)
 
         def open_it() -> None:
             state().has_dialog = True
@@ -131,6 +137,11 @@ def dialog(title: str, **options: Any) -> Callable[[Callable[[], None]], Callabl
 
 def _note_dismissal() -> None:
     state().has_dialog = False  # what runs next may be a fragment alone
+
+
+def _redraw_after_dismissal() -> None:
+    _note_dismissal()
+    redraw()
 
 
 def redraw() -> None:

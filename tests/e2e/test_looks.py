@@ -97,6 +97,18 @@ def test_actions_of_earlier_messages_show_under_the_pointer(open_screen: OpenScr
     expect(copy.nth(1)).to_have_css("opacity", "1")
 
 
+def test_rating_is_shown_at_once(open_screen: OpenScreen, desk: Desk) -> None:
+    screen = open_screen(desk.store_conversation(("Why?", "Because.")))
+    good, bad = (screen.page.get_by_role("button", name=f"{name} answer") for name in ("Good", "Bad"))
+    good.click()
+    expect(good).to_have_attribute("aria-pressed", "true")
+    bad.click()
+    expect(screen.drawer).to_be_visible()
+    screen.page.keyboard.press("Escape")
+    expect(bad).to_have_attribute("aria-pressed", "true")
+    expect(good).to_have_attribute("aria-pressed", "false")
+
+
 def test_escape_stops_the_answer(open_screen: OpenScreen, desk: Desk, models: ModelServer) -> None:
     desk.choose_model("long")
     screen = open_screen("/?mode=llm")
