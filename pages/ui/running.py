@@ -200,6 +200,8 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
     """Read what has arrived; True once the answer has ended."""
     live.polls += 1
     arrived, before = live.arrived, len(live.arrived.text)
+    if live.is_cut_off and has_ended(run_id, user_id):  # asked first: a Redis that hangs takes seconds to say nothing
+        return True
     try:
         update = answers.read(user_id, run_id, arrived.position)
         arrived.take(update)
@@ -209,14 +211,14 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
             arrived.take(update)
     except RedisUnavailable:
         live.is_cut_off = True
-        return _has_ended(run_id, user_id)
+        return False
     live.is_cut_off = False
     live.grown = len(arrived.text) - before if before else 0  # a page that was just opened gets all at once
     # Redis may have lost the end.
-    return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and _has_ended(run_id, user_id))
+    return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and has_ended(run_id, user_id))
 
 
-def _has_ended(run_id: UUID, user_id: UUID) -> bool:
+def has_ended(run_id: UUID, user_id: UUID) -> bool:
     """Also if the conversation was deleted elsewhere: the whole page says so."""
     try:
         return resources.services().messages.state(user_id, run_id) is not MessageState.STREAMING

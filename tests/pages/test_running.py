@@ -11,7 +11,7 @@ from kb.answers import Answers
 from kb.errors import RedisUnavailable
 from kb.messages import Message
 from kb.models import Mode, Role
-from pages.ui.running import shown_end
+from pages.ui.running import has_ended, shown_end
 from tests.fakes.model_server import CHAT, ModelServer
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -121,6 +121,16 @@ def test_failed_stop_is_told(installation: Installation, visit: Visit, monkeypat
     assert visitor.has("stop")
     visitor.click("stop")
     visitor.wait_for_answer()
+
+
+def test_answer_of_a_deleted_conversation_has_ended(installation: Installation) -> None:
+    services, user = installation.services, installation.user
+    conversation = services.conversations.create(user, "Tea", Mode.LLM)
+    run_id = services.messages.ask(user, conversation.id, "Tell me all you know").run_id
+    assert run_id
+    assert not has_ended(run_id, user)
+    services.conversations.delete(user, conversation.id)  # in another tab
+    assert has_ended(run_id, user)
 
 
 @pytest.mark.parametrize(("size", "shown"), [(20_000, 20_000), (60_000, 20_000), (60_100, 4_000), (1_000_000, 4_000)])
