@@ -27,7 +27,8 @@ from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
 from pages.ui.support import draw_support
 from pages.ui.web_results import draw_web_results, open_web_passage
 
-SHOWN_CHARACTERS = 60_000  # of a finished answer, at first
+SHOWN_CHARACTERS = 60_000  # a finished answer that is no longer is drawn whole
+SHOWN_OF_LONGER = 10_000  # at first; one that was stopped shall be seen to have stopped at once
 
 
 def draw_messages(messages: Sequence[Message], user_id: UUID, has_last: bool = True) -> None:
@@ -143,7 +144,7 @@ def _draw_text(message: Message, has_formulas: bool) -> None:
     text, key = message.content, f"whole-{message.id}"
     is_cut = len(text) > SHOWN_CHARACTERS and not st.session_state.get(key)
     if is_cut:
-        text = text[: text.rfind("\n", SHOWN_CHARACTERS // 2, SHOWN_CHARACTERS) + 1 or SHOWN_CHARACTERS]
+        text = text[: text.rfind("\n", SHOWN_OF_LONGER // 2, SHOWN_OF_LONGER) + 1 or SHOWN_OF_LONGER]
     st.markdown(safe_markdown(text, message.sources, has_formulas=has_formulas))
     if is_cut:
         count = number(len(message.content))

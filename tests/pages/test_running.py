@@ -165,7 +165,8 @@ def test_only_the_end_of_a_very_long_text_is_drawn_live(
 def test_very_long_answer_is_shown_whole_on_request(
     installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pages.ui.messages.SHOWN_CHARACTERS", 100)
+    monkeypatch.setattr("pages.ui.messages.SHOWN_CHARACTERS", 200)
+    monkeypatch.setattr("pages.ui.messages.SHOWN_OF_LONGER", 100)
     text = "\n".join(f"line{number}." for number in range(40))
     answer = installation.answered("Tell me all you know", text, model="fake")
     visitor = visit(conversation=str(answer.conversation_id))
