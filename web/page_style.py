@@ -1,4 +1,4 @@
-"""The pages' style (pages/ui/style.css) as a part of Streamlit's page.
+"""The pages' style (pages/ui/style.css and traditional.css) as a part of Streamlit's page.
 
 If the script brought it, the first messages could be drawn before it: the browser loads the code for that late.
 """
@@ -15,6 +15,7 @@ from pages.ui.frame import PAGES
 from web.missing import page_path
 
 STYLE = Path(pages.ui.__file__).parent / "style.css"
+TRADITIONAL = STYLE.with_name("traditional.css")
 _END = b"</body>"  # after Streamlit's own styles, which the head gets: of equal rules, the later one counts
 _FOR_STORED_ONES = ("if-none-match", "if-modified-since")
 
@@ -52,10 +53,14 @@ class _Styled:
             self._body += message.get("body", b"")
             if message.get("more_body"):
                 return
-            style = f"<style>{STYLE.read_text('utf-8')}</style>".encode()
-            message = {**message, "body": self._body.replace(_END, style + _END)}
+            message = {**message, "body": self._body.replace(_END, _styles().encode() + _END)}
             headers = MutableHeaders(raw=list(self._start["headers"]))
             headers["content-length"] = str(len(message["body"]))
             del headers["etag"]
             await self._send({**self._start, "headers": headers.raw})
         await self._send(message)
+
+
+def _styles() -> str:
+    traditional = f'<style id="zw-traditional" media="not all">{TRADITIONAL.read_text("utf-8")}</style>'
+    return f"<style>{STYLE.read_text('utf-8')}</style>{traditional}"

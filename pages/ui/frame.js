@@ -16,6 +16,8 @@ let nextPass = 0;
 
 export default function ({ data: [data] }) {
   document.documentElement.lang = data.language;
+  const traditional = document.getElementById("zw-traditional"); // traditional.css
+  if (traditional) traditional.media = data.language === "zh-Hant" ? "all" : "not all";
   rules = data.words.map(([selector, attribute, words]) => [
     selector,
     attribute,

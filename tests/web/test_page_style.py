@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from web.page_style import STYLE, PageStyle
+from web.page_style import STYLE, TRADITIONAL, PageStyle
 
 PAGE = "<html><head></head><body><div></div></body></html>"
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "Accept-Encoding": "gzip"}
@@ -35,7 +35,8 @@ def test_page_holds_the_style_at_its_end(path: str, client: TestClient) -> None:
     style = STYLE.read_text("utf-8")
     assert "stChatMessageAvatarAssistant" in style
     reply = client.get(path, headers=BROWSER)
-    assert reply.text.endswith(f"<div></div><style>{style}</style></body></html>")
+    assert f"<div></div><style>{style}</style><style" in reply.text
+    assert reply.text.endswith(f'media="not all">{TRADITIONAL.read_text("utf-8")}</style></body></html>')
 
 
 def test_stored_page_without_the_style_is_replaced(client: TestClient) -> None:
