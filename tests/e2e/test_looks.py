@@ -143,8 +143,8 @@ def test_icons_keep_their_font_in_traditional_chinese(open_screen: OpenScreen, d
     expect(screen.page.get_by_test_id("stAlertDynamicIcon")).to_be_visible()
     fonts = "icons => [...new Set(icons.map(icon => getComputedStyle(icon).fontFamily))]"
     assert screen.page.locator("[translate=no]").evaluate_all(fonts) == ['"Material Symbols Rounded"']
-    (of_heading,) = screen.page.locator("h2").evaluate_all(fonts)
-    assert "PingFang TC" in of_heading
+    (of_question,) = screen.page.get_by_test_id("stText").evaluate_all(fonts)
+    assert "PingFang TC" in of_question
 
 
 def test_dialog_has_enough_contrast_in_the_dark(open_screen: OpenScreen, desk: Desk) -> None:
