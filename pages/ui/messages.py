@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import streamlit as st
@@ -91,16 +92,16 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool, is_aside: boo
         with st.chat_message("assistant"):
             if is_aside:
                 st.caption(_("Answered by the language model alone, without documents or the web."))
-            rank = _draw_answer(message, user_id, suffix)
+            _draw_answer(message, user_id, suffix)
             _draw_ending(message)
-        if rank := draw_actions(message, user_id, is_last) or rank:
+        if rank := draw_actions(message, user_id, is_last):
             _open_passage(message, user_id, rank)
 
     draw()
 
 
-def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
-    """Draw it; returns the rank of the passage that was just chosen, else 0."""
+def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
+    """Draw what was done for it, what it says, and what it rests on."""
     sources = message.sources
     with st.container(key=f"steps-{message.id}"):
         _draw_steps(message, user_id, suffix)
@@ -118,25 +119,30 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> int:
     if message.has_lost_passages:
         st.caption(_("The passages of this answer were saved by another version of Zhiwen and cannot be shown."))
     if sources is None:
-        return 0
+        return
+
+    def draw_cited() -> None:
+        draw_citations(cited(message.content, sources), partial(_open_passage, message, user_id), suffix)
+
     if message.mode is Mode.WEB:
         if not sources.passages and message.state is MessageState.DONE:
             web = _web_of(message, user_id)
             draw_web_results(web, suffix)
             if not suffix:
                 draw_next_steps(message, user_id, web.trace)
-        return draw_citations(cited(message.content, sources), suffix)
+        draw_cited()
+        return
     if not sources.passages:
         if message.state is MessageState.DONE:
             retrieval = _retrieval_of(message, user_id)
             draw_passages(retrieval, suffix, are_files_told=bool(message.content))
             if not (suffix or retrieval.files or retrieval.unread):
                 draw_next_steps(message, user_id, retrieval.trace)
-        return 0
+        return
     if message.mode is Mode.TEST and not suffix:
         draw_passages(_retrieval_of(message, user_id), suffix)
-        return 0
-    return draw_citations(cited(message.content, sources), suffix)
+        return
+    draw_cited()
 
 
 def _draw_text(message: Message, has_formulas: bool) -> None:

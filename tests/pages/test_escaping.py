@@ -30,7 +30,7 @@ def test_files_that_were_read_in_part() -> None:
 def citations(sources: object, key_suffix: str) -> None:
     from pages.ui.passages import draw_citations
 
-    draw_citations(sources, key_suffix)  # type: ignore[arg-type]
+    draw_citations(sources, lambda rank: None, key_suffix)  # type: ignore[arg-type]
 
 
 def test_citations_of_the_latest_and_of_earlier_answers() -> None:
