@@ -49,6 +49,9 @@ def draw_provider_form(user: User, provider: Provider | None = None) -> None:
             key=API_KEY,
             type="password",
             autocomplete="off",
+            # Streamlit loses what was typed if the Tab key leaves for the button "Show": keep each change.
+            on_change="ignore",
+            live="0ms",
             placeholder=_("Stored; leave this empty to keep it") if provider and provider.has_key else "",
             help=_("It is stored encrypted and never shown again. Servers on your own machine mostly need none."),
         )

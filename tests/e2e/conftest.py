@@ -140,6 +140,8 @@ class Desk:
         self._users.remember_choices(self.user, Choices())
         for conversation in conversations.search(self.user, limit=1000):
             conversations.delete(self.user, conversation.id)
+        for provider in self._providers.list(self.user):
+            self._providers.delete(self.user, provider.id)
 
     def create_knowledge_bases(self, *names: str) -> None:
         for name in names:
@@ -156,6 +158,10 @@ class Desk:
 
     def choose_model(self, name: str) -> None:
         self._providers.choose_model(self.user, Purpose.CHAT, f"{self._server}/{name}")
+
+    def stored_keys(self) -> list[str]:
+        """The API keys of the providers that were added on the Models page."""
+        return [connection.key.get_secret_value() for connection in self._providers.connections(self.user)]
 
     def close(self) -> None:
         self._database.close()
