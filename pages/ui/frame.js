@@ -197,6 +197,8 @@ function drafts() {
 
 for (const kind of ["keydown", "pointerdown", "input"]) document.addEventListener(kind, touch, true);
 document.addEventListener("input", keepDrafts);
+// A question that the page itself put into a field comes without an event.
+for (const [kind, target] of [["pagehide", window], ["visibilitychange", document]]) target.addEventListener(kind, keepDrafts);
 
 function pass() {
   translate();

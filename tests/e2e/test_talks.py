@@ -155,6 +155,10 @@ def test_question_of_the_testing_page_survives_reload_page_switch_and_new_tab(
     desk.create_knowledge_bases("Archive")
     screen = open_screen("/testing")
     question = screen.key("test_question").get_by_role("textbox")
+    # As “Open in retrieval testing” puts it there: without an event.
+    question.evaluate("field => field.value = 'What was asked in the chat?'")
+    screen.page.reload()
+    expect(question).to_have_value("What was asked in the chat?")
     question.fill("What is in the archive?")
     screen.page.reload()
     expect(question).to_have_value("What is in the archive?")
