@@ -96,7 +96,9 @@ class ModelContextExceeded(ModelRefused):
     """The question with its passages and history is too long for the model."""
 
     message = N_("The request is too long for {model} ({detail}).")
-    remedy = N_("Ask a shorter question, start a new conversation, or lower the context budget.")
+    remedy = N_(
+        "Ask a shorter question, start a new conversation, or enter the model's context window on the Models page."
+    )
 
 
 class EmbeddingTextTooLong(ModelRefused):

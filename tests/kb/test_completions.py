@@ -205,7 +205,7 @@ def test_errors_show_the_servers_own_words(asker: Asker, name: str, kind: type[M
 
 def test_too_long_context_says_what_to_do(asker: Asker) -> None:
     advice = str(asker.reply("400-vllm").error)
-    assert "Ask a shorter question, start a new conversation, or lower the context budget." in advice
+    assert "Ask a shorter question, start a new conversation, or enter the model's context window" in advice
 
 
 def test_text_that_arrived_before_an_error_is_kept(asker: Asker) -> None:
