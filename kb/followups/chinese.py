@@ -20,6 +20,8 @@ _REFERENCE = re.compile(
     r"(?:前者|后者|前两者|后两者|上一[个条点]|下一[个条点]|另(?:外)?一[个种]|其他的|别的|剩下的|其余的)(?!.{9})"
     r"|第[一二三四五六七八九十\d]+[个点种](?:$|呢|是什么意思|是指|是什么$|怎么|具体|详细|和第|与第|为什么)"
 )
+# 哪一个更便宜, but not 哪个更便宜，甲还是乙
+_WHICH = re.compile("哪一?[个种款台家项](?:更|比较|最)[^,，、还和与]{1,6}")
 _THEY = re.compile("(?<![其吉维排利无犹耳结异])他(?![人国项乡汀莫杀方日信达拉])|她|(?<!其)它")
 _THIS = re.compile(
     r"[这那](?:个|种|些|项|条|款|类|样|时|里|儿|一点|边)?(?:的话)?"
@@ -53,7 +55,7 @@ def goes_on(text: str) -> bool:
     """Whether a folded Chinese text in Simplified characters goes on from what was said before."""
     asked = text.rstrip("?!.。？！~… ")
     bare = re.sub(r"[呢啊呀吧]+$", "", asked)
-    if _FOLLOWING.fullmatch(bare) or _FOLLOWING.fullmatch(asked):
+    if _FOLLOWING.fullmatch(bare) or _FOLLOWING.fullmatch(asked) or _WHICH.fullmatch(bare):
         return True
     if _KNOWN_FILES.search(asked):
         return False

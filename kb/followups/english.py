@@ -56,6 +56,8 @@ _WORD = re.compile(r"[^\W_]+(?:['’\-./][^\W_]+)*")
 _REFERENCE = re.compile(
     r"(?:the|that|this) (?:first|second|third|fourth|last|next|previous|other) (?:one|ones|point|option|two|three)\b"
     r"|the (?:former|latter)(?:\s*[?.!]*$| ones?\b)|(?:is|does|do) the same (?:true|apply|for|hold)\b"
+    # “Which one is cheaper?”, but not “Which one of the plans …” and “Which one is cheaper, A or B?”
+    r"|^which (?:one|ones|of (?:them|these|those|the (?:two|three)))\b(?! of\b)(?!.*(?:,|\bor\b))"
     r"|(?:option|point|number|no\.?|item) \d\s*[?.!]*$"
 )
 _MOST_WORDS = 12

@@ -7,6 +7,10 @@ import pytest
 from kb.followups import Standing, judge
 
 ALONE = """
+Which one of the plans is cheaper?
+Which one is cheaper, X200 or X300?
+哪个更便宜，X200还是X300？
+哪个城市最大？
 What is a thank-you note?
 What is the warranty period of the X200?
 How many days of annual leave do employees get?
@@ -80,6 +84,10 @@ Wie lange gilt die Garantie?
 """
 
 FOLLOW_UP = """
+which one is cheaper?
+Which of them lasts longer?
+哪一个更便宜？
+哪個比較耐用呢？
 and in 2024?
 And for part-time employees?
 But what about contractors?
