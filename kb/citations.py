@@ -122,6 +122,16 @@ def count_dangling(content: str, found: Found[Ranked] | None) -> int:
     return sum(citation.dangling for citation in citations_in(content, ranks_of(found)))
 
 
+def without_dangling(content: str, found: Found[Ranked] | None) -> str:
+    """`content` without the citations that name no passage at all, as pages show it."""
+    kept, end = [], 0
+    for citation in citations_in(content, ranks_of(found)):
+        if not citation.ranks:
+            kept.append(content[end : citation.start].rstrip(" \t"))
+            end = citation.end
+    return "".join([*kept, content[end:]])
+
+
 def ranks_of(found: Found[Ranked] | None) -> frozenset[int]:
     return frozenset(passage.rank for passage in found.passages) if found else frozenset()
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import IO, Any
 from uuid import UUID
 
+from kb.citations import without_dangling
 from kb.conversations import Conversations, Messages
 from kb.errors import N_, KbError, NotFound, from_code
 from kb.formats import FORMAT, NUMBER, to_json, to_record
@@ -143,7 +144,7 @@ def _message(message: Message, names: Mapping[UUID, str], wording: Wording) -> I
     about = [wording.moment(message.created_at), *([escape(message.model)] if message.model else [])]
     yield from (f"## {who}", "", f"*{' · '.join(about)}*", "")
     if message.content:
-        yield from (message.content, "")
+        yield from (without_dangling(message.content, message.sources), "")
     if message.attached:
         files = ", ".join(escape(each.name) for each in message.attached)
         with_files = say(N_("With {names}")).format(names=files)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.citations import without_dangling
 from kb.errors import KbError
 from kb.messages import Message, Rating
 from kb.models import MessageState, Mode, Role
@@ -82,7 +83,7 @@ def _data(message: Message, user_id: UUID, is_last: bool, may_change: bool) -> d
         "branch": _branch(message) if may_change else None,
         "rating": message.rating.value,
         "ranks": [source.rank for source in message.sources.passages] if message.sources else [],
-        "text": message.content,
+        "text": without_dangling(message.content, message.sources),
         "usage": usage,
         "usageDetail": detail,
         "words": _words(is_answer),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from kb.citations import citations_in, cited, count_dangling
+from kb.citations import citations_in, cited, count_dangling, without_dangling
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,12 @@ def test_without_passages_nothing_is_cited() -> None:
 )
 def test_citations_that_point_nowhere_are_counted(content: str, count: int) -> None:
     assert count_dangling(content, FOUND) == count
+
+
+def test_text_to_take_away_lacks_citations_that_point_nowhere() -> None:
+    text = "Hot [1]. Cold [17], iced [1, 17] `x [17]`"
+    assert without_dangling(text, FOUND) == "Hot [1]. Cold, iced [1, 17] `x [17]`"
+    assert without_dangling(text, None) == text
 
 
 def test_citations_have_their_place() -> None:

@@ -59,7 +59,7 @@ def answer_again(conversations: Conversations, library: Library, conversation: C
 def test_markdown_names_what_is_cited(conversations: Conversations, library: Library, exports: Exports) -> None:
     base = library.knowledge_base("Tea [green]")
     sources = SourcesPart((Source(1, "a_b.pdf", 3), Source(2, "unused.md"), Source(3, "c.md")))
-    parts: list[Part] = [TextPart("Hot [1], not cold [3]."), sources, UsagePart("m-1")]
+    parts: list[Part] = [TextPart("Hot [1], not cold [3]. Nor iced [7]."), sources, UsagePart("m-1")]
     conversation = talk(conversations, library, "How *hot*?", parts, Mode.KNOWLEDGE, Scope.of(base.id))
     name, text = exports.one(library.user, conversation.id, Format.MARKDOWN, WORDING)
     assert name == "How hot.md"
@@ -67,7 +67,7 @@ def test_markdown_names_what_is_cited(conversations: Conversations, library: Lib
     assert text.splitlines() == [
         *(r"# How \*hot\*?", "", r"knowledge · Tea \[green\]", ""),
         *("## Question", "", f"*{year}*", "", "How *hot*?", ""),
-        *("## Answer", "", f"*{year} · m-1*", "", "Hot [1], not cold [3].", ""),
+        *("## Answer", "", f"*{year} · m-1*", "", "Hot [1], not cold [3]. Nor iced.", ""),
         *("Sources:", "", r"- [1] a\_b.pdf, p. 3", "- [3] c.md"),
     ]
 
