@@ -7,7 +7,7 @@ are none. Everything here takes time in proportion to the length: answers are dr
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -124,12 +124,20 @@ def count_dangling(content: str, found: Found[Ranked] | None) -> int:
 
 def without_dangling(content: str, found: Found[Ranked] | None) -> str:
     """`content` without the citations that name no passage at all, as pages show it."""
-    kept, end = [], 0
-    for citation in citations_in(content, ranks_of(found)):
-        if not citation.ranks:
-            kept.append(content[end : citation.start].rstrip(" \t"))
-            end = citation.end
-    return "".join([*kept, content[end:]])
+
+    def write(before: str, citation: Citation) -> str:
+        return before + content[citation.start : citation.end] if citation.ranks else before.rstrip(" \t")
+
+    return rewrite(content, citations_in(content, ranks_of(found)), write)
+
+
+def rewrite(text: str, citations: Iterable[Citation], write: Callable[[str, Citation], str]) -> str:
+    """`text` with its citations, and what stands between two of them, as `write` puts them: (text before, citation)."""
+    parts, end = [], 0
+    for citation in citations:
+        parts.append(write(text[end : citation.start], citation))
+        end = citation.end
+    return "".join([*parts, text[end:]])
 
 
 def ranks_of(found: Found[Ranked] | None) -> frozenset[int]:
@@ -137,7 +145,9 @@ def ranks_of(found: Found[Ranked] | None) -> frozenset[int]:
 
 
 def citations_in(content: str, ranks: Collection[int]) -> Iterator[Citation]:
-    """The citations of a whole answer, in order."""
+    """The citations of a whole answer, in order. Without any passages, there are none, and nothing is looked for."""
+    if not ranks:
+        return
     start = 0
     for verbatim, text in split_verbatim(content):
         if verbatim is None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from kb.citations import Citation, citations_in, split_verbatim
+from kb.citations import Citation, citations_in, rewrite, split_verbatim
 from kb.lexical.folding import fold
 
 
@@ -86,12 +86,7 @@ def _blank(answer: str, citations: Sequence[Citation]) -> str:
             parts.append(piece)
         else:
             parts.append(re.sub(r"[^\n]", " ", piece))
-    text = "".join(parts)
-    blanked, end = [], 0
-    for citation in citations:
-        blanked += [text[end : citation.start], " " * (citation.end - citation.start)]
-        end = citation.end
-    return "".join([*blanked, text[end:]])
+    return rewrite("".join(parts), citations, lambda before, each: before + " " * (each.end - each.start))
 
 
 def _is_heading(line: str, following: str) -> bool:

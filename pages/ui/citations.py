@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from markdown_it import MarkdownIt
 
-from kb.citations import Citation, Found, Ranked, find_citations, ranks_of, split_verbatim
+from kb.citations import Citation, Found, Ranked, find_citations, ranks_of, rewrite, split_verbatim
 
 # What begins an image. Looked for from the start of a run only: models that go astray write thousands of them.
 _IMAGE = re.compile(r"(?<!!)!++(?=\[)")
@@ -64,12 +64,11 @@ def _prose(text: str, ranks: Collection[int]) -> str:
     if _BREAK.search(text):
         text = "\n".join(_break_lines(line) for line in text.split("\n"))
     text = _DOLLAR.sub(r"\$", _DIRECTIVE.sub(r"\:", _RANGE.sub(r"\~", text)))
-    parts, end = [], 0
-    for citation in find_citations(text, ranks):
-        before = text[end : citation.start]
-        parts += [_tie(before), _badges(citation)] if citation.ranks else [before.rstrip(" \t")]
-        end = citation.end
-    return "".join(parts) + text[end:]
+    return rewrite(text, find_citations(text, ranks), _marked)
+
+
+def _marked(before: str, citation: Citation) -> str:
+    return _tie(before) + _badges(citation) if citation.ranks else before.rstrip(" \t")
 
 
 def _tie(before: str) -> str:
