@@ -117,8 +117,8 @@ class Producer:
     async def _check_support(self, run: Run, bound: BoundLogger) -> None:
         """In a thread, as a long answer takes a second. An answer is saved whatever happens here."""
         try:
-            if run.has_support_to_check:
-                await asyncio.to_thread(run.check_support)
+            if passages := run.passages_to_check():
+                await asyncio.to_thread(run.check_support, passages)
         except Exception:  # noqa: BLE001 - the answer itself is good
             bound.exception("answer.support_unchecked")
 

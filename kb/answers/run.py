@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -169,18 +170,17 @@ class Run:
             self.stop_requested = True
             self.task.cancel()
 
-    @property
-    def has_support_to_check(self) -> bool:
-        """Whether a model wrote it from passages."""
-        return bool(self.model and self.text.whole and source_texts(self.retrieval))
+    def passages_to_check(self) -> dict[int, str]:
+        """What the passages say that a model wrote the answer from, by rank; none if it wrote nothing."""
+        return source_texts(self.retrieval) if self.model and self.text.whole else {}
 
-    def check_support(self) -> None:
-        """Note what a model said that its passages do not. Takes time: see `kb.support`."""
+    def check_support(self, passages: Mapping[int, str]) -> None:
+        """Note what a model said that the passages do not. Takes time: see `kb.support`."""
         self.stage = Stage.CHECKING
         text = self.text.whole
         history = (message.content for message in self.question.history)
         given = "\n".join([self.question.text, self.searched_for, *history])
-        spans = unsupported(text, source_texts(self.retrieval), given)
+        spans = unsupported(text, passages, given)
         self.unsupported = tuple(Unsupported(text[span.start : span.end], span.missing) for span in spans)
 
     @property
