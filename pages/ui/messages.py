@@ -120,29 +120,22 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
         st.caption(_("The passages of this answer were saved by another version of Zhiwen and cannot be shown."))
     if sources is None:
         return
-
-    def draw_cited() -> None:
-        draw_citations(cited(message.content, sources), partial(_open_passage, message, user_id), suffix)
-
     if message.mode is Mode.WEB:
         if not sources.passages and message.state is MessageState.DONE:
             web = _web_of(message, user_id)
             draw_web_results(web, suffix)
             if not suffix:
                 draw_next_steps(message, user_id, web.trace)
-        draw_cited()
-        return
-    if not sources.passages:
+    elif not sources.passages:
         if message.state is MessageState.DONE:
             retrieval = _retrieval_of(message, user_id)
             draw_passages(retrieval, suffix, are_files_told=bool(message.content))
             if not (suffix or retrieval.files or retrieval.unread):
                 draw_next_steps(message, user_id, retrieval.trace)
-        return
-    if message.mode is Mode.TEST and not suffix:
+    elif message.mode is Mode.TEST and not suffix:
         draw_passages(_retrieval_of(message, user_id), suffix)
         return
-    draw_cited()
+    draw_citations(cited(message.content, sources), partial(_open_passage, message, user_id), suffix)
 
 
 def _draw_text(message: Message, has_formulas: bool) -> None:
