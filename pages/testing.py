@@ -12,7 +12,8 @@ from pages.ui.i18n import _
 from pages.ui.passages import draw_passages, draw_widened
 from pages.ui.resources import current_user, services
 from pages.ui.scope import draw_scope, show_lost
-from pages.ui.state import settle_choices, state
+from pages.ui.state import TestSettings, settle_choices, state
+from pages.ui.trace import profile_changes
 
 CHOICE_KEY = "tested_knowledge_base"
 QUESTION_KEY = "test_question"
@@ -43,6 +44,7 @@ def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
     if lost:
         show_lost(lost, knowledge_bases)
     draw_scope(knowledge_bases, CHOICE_KEY, _choose)
+    draw_settings(knowledge_bases)
     if (test := state().test) and QUESTION_KEY not in st.session_state:  # back from another page
         st.session_state[QUESTION_KEY] = test[1].question
     with st.form("test_form", border=False):
@@ -56,8 +58,40 @@ def _choose(scope: Scope) -> None:
     state().chosen = scope
 
 
-def run_test(user: User, widened: int = 0) -> None:
-    """Retrieve, and keep the result for later runs. `widened`: how often the search is made wider."""
+def draw_settings(knowledge_bases: list[KnowledgeBase]) -> None:
+    """Say that tests use the settings of the answer that was opened here, what differs, and offer the own ones."""
+    current = state()
+    asked = set(current.chosen.knowledge_base_ids)
+    if not asked <= current.test_settings.profiles.keys():  # another knowledge base was chosen since
+        current.test_settings = TestSettings()
+    settings = current.test_settings
+    if not settings.profiles:
+        return
+    changes = [_widened(settings.widened)] if settings.widened else []
+    for base in knowledge_bases:
+        if base.id in asked:
+            home = f"{base.name}: " if len(asked) > 1 else ""
+            changes += [home + change for change in profile_changes(settings.profiles[base.id], base.profile)]
+    with st.container(key="test_settings", horizontal=True, vertical_alignment="center"):
+        if not changes:
+            st.caption(_("With the settings of the answer, which are the knowledge base's own."))
+            return
+        text = _("With the settings of the answer: {changes}").format(changes=" · ".join(changes))
+        st.caption(escape(text), width="content")
+        label = _("Use the knowledge base's own")
+        st.button(label, key="own_settings", type="tertiary", icon=":material/undo:", on_click=_use_own_settings)
+
+
+def _widened(times: int) -> str:
+    return _("searched wider, with half the threshold") if times == 1 else _("searched wider, without a threshold")
+
+
+def _use_own_settings() -> None:
+    state().test_settings = TestSettings()
+
+
+def run_test(user: User, widened: int | None = None) -> None:
+    """Retrieve, and keep the result for later runs. `widened`: how often the search is made wider than usual."""
     question = st.session_state[QUESTION_KEY].strip()
     state().test = None
     if not question:
@@ -65,8 +99,9 @@ def run_test(user: User, widened: int = 0) -> None:
         return
     try:
         with st.spinner(_("Searching…")):
-            chosen = state().chosen
-            found = services().retriever.retrieve(user.id, chosen, question, widened=widened)
+            chosen, settings = state().chosen, state().test_settings
+            times = settings.widened if widened is None else widened
+            found = services().retriever.retrieve(user.id, chosen, question, settings.profiles, times)
             state().test = chosen, found
     except KbError as error:
         show_error(error)

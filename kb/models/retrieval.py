@@ -158,12 +158,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What each step of a retrieval did, with times."""
+    """What each step of a retrieval did, with times.
+
+    `profile` is what it went by, widened and with the weights of the embedding model. `profiles` are those that it was
+    asked with, by the ids of the knowledge bases; empty in answers of earlier releases.
+    """
 
     steps: tuple[Step, ...] = ()
     profile: RetrievalProfile = field(default_factory=RetrievalProfile)
     milliseconds: float = 0.0  # from the question to the passages; routes and knowledge bases are asked side by side
     terms: tuple[str, ...] = ()
+    profiles: dict[UUID, RetrievalProfile] = field(default_factory=dict)
 
     @property
     def documents(self) -> int:

@@ -6,7 +6,7 @@ Chat, testing, benchmarks and the LangChain retriever all call `Retriever.retrie
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from uuid import UUID
@@ -15,7 +15,7 @@ from kb import lexical
 from kb.embedding import EmbeddingModel, EmbeddingModels
 from kb.errors import N_, KbError
 from kb.library import Documents, KnowledgeBases
-from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Scope, Trace
+from kb.models import Chunk, KnowledgeBase, Passage, Retrieval, RetrievalProfile, Scope, Trace
 from kb.prompt_templates import joint_template
 from kb.reranking import FindReranker, Reranker
 from kb.retrieval.corpora import Corpus, find_corpora
@@ -77,10 +77,10 @@ class Retriever:
         user_id: UUID,
         scope: Scope,
         question: str,
-        profile: RetrievalProfile | None = None,
+        profile: RetrievalProfile | Mapping[UUID, RetrievalProfile] | None = None,
         widened: int = 0,
     ) -> Retrieval:
-        """The best passages for `question`, by each knowledge base's own profile unless one is given.
+        """The best passages for `question`, each knowledge base by its own profile or by what `profile` gives.
 
         `widened`: so many times wider than that (`RetrievalProfile.wider`).
 
@@ -98,7 +98,8 @@ class Retriever:
                 note.text = NONE_CHOSEN
         if gone:
             run.steps.leave_out(LEFT_OUT, DELETED, {"count": str(gone)})
-        run.profile = (profile or _joint_profile([corpus.base.profile for corpus in run.corpora])).wider(widened)
+        run.profiles = {corpus.base.id: _profile_of(corpus.base, profile) for corpus in run.corpora}
+        run.profile = _joint_profile(list(run.profiles.values())).wider(widened)
         is_searchable = self._analyze(run)
         if not is_searchable:
             return run.result(())
@@ -106,7 +107,7 @@ class Retriever:
             run.overview = overview
             return run.result(overview.passages)
         run.reranker = self._find_reranker(user_id)
-        found = self._search_all(run, profile)
+        found = self._search_all(run)
         passages = self._select(run, [each.passages for each in found])
         if not passages:
             run.nearest = nearest(passage for each in found for passage in each.nearest)
@@ -125,14 +126,13 @@ class Retriever:
 
     # --- the search ---
 
-    def _search_all(self, run: _Run, profile: RetrievalProfile | None) -> list[Found]:
+    def _search_all(self, run: _Run) -> list[Found]:
         """What each corpus has, without those that fail if another one has passages."""
         if len(run.corpora) == 1:
-            return [self._search(run, run.corpora[0], profile, run.steps)]
+            return [self._search(run, run.corpora[0], run.steps)]
         steps = [Steps(corpus.step_label) for corpus in run.corpora]
         searches = [
-            self._indexes.submit(self._search, run, corpus, profile, own)
-            for corpus, own in zip(run.corpora, steps, strict=True)
+            self._indexes.submit(self._search, run, corpus, own) for corpus, own in zip(run.corpora, steps, strict=True)
         ]
         found: list[Found] = []
         errors: list[KbError] = []
@@ -147,7 +147,7 @@ class Retriever:
             raise errors[0]
         return found
 
-    def _search(self, run: _Run, corpus: Corpus, profile: RetrievalProfile | None, steps: Steps) -> Found:
+    def _search(self, run: _Run, corpus: Corpus, steps: Steps) -> Found:
         is_alone = len(run.corpora) == 1
         if not corpus.ready_count and not is_alone:
             steps.leave_out(LEFT_OUT, NOTHING_READY)
@@ -155,7 +155,7 @@ class Retriever:
         model = self._embeddings.get(corpus.base.embedding_model)
         if not corpus.ready_count:
             return Found()
-        weighted = (profile or corpus.base.profile).wider(run.widened).with_weights(model.dense_weight)
+        weighted = run.profiles[corpus.base.id].wider(run.widened).with_weights(model.dense_weight)
         if is_alone:
             run.profile = weighted
         found = self._searcher.find(Search(run.user_id, corpus, run.question, weighted, model, steps, run.reranker))
@@ -217,6 +217,7 @@ class _Run:
     widened: int = 0
     corpora: list[Corpus] = field(default_factory=list)
     profile: RetrievalProfile = field(default_factory=RetrievalProfile)
+    profiles: dict[UUID, RetrievalProfile] = field(default_factory=dict)  # before widening, by knowledge base
     terms: tuple[str, ...] = ()
     reranker: Reranker | None = None
     steps: Steps = field(default_factory=Steps)
@@ -225,7 +226,7 @@ class _Run:
     collections: dict[UUID, str] = field(default_factory=dict)  # of the versions that passages are from
 
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
-        trace = Trace(tuple(self.steps.taken), self.profile, self.steps.milliseconds, self.terms)
+        trace = Trace(tuple(self.steps.taken), self.profile, self.steps.milliseconds, self.terms, self.profiles)
         found = self.overview
         # Attached files have no template of their own.
         prompt = joint_template([corpus.base.prompt for corpus in self.corpora if not corpus.base.partition])
@@ -241,6 +242,14 @@ class _Run:
             self.widened,
             all(corpus.base.partition for corpus in self.corpora),
         )
+
+
+def _profile_of(
+    base: KnowledgeBase, given: RetrievalProfile | Mapping[UUID, RetrievalProfile] | None
+) -> RetrievalProfile:
+    if isinstance(given, RetrievalProfile):
+        return given
+    return (given or {}).get(base.id, base.profile)
 
 
 def _joint_profile(profiles: Sequence[RetrievalProfile]) -> RetrievalProfile:

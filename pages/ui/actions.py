@@ -16,7 +16,7 @@ from pages.ui.feedback import dialog, errors_flashed, flash, show_flash
 from pages.ui.i18n import _, number
 from pages.ui.resources import services
 from pages.ui.running import HowToAnswer, start_answer
-from pages.ui.state import state
+from pages.ui.state import TestSettings, state
 from pages.ui.support import may_check, start_check
 
 HERE = Path(__file__).parent
@@ -202,13 +202,14 @@ def go_on(user_id: UUID, begun: Message) -> None:
 
 
 def remember_test(message: Message, user_id: UUID) -> None:
-    """The testing page then shows what this answer was given from. Errors: `NotFound`."""
+    """The testing page then shows what this answer was given from, and searches in the same way. Errors: `NotFound`."""
     for knowledge_base_id in message.scope.knowledge_base_ids[:1]:
         services().knowledge_bases.get(user_id, knowledge_base_id)
     retrieval = services().messages.get(user_id, message.id).retrieval
     if retrieval and message.scope.first_id:
         state().chosen = message.scope
         state().test = message.scope, retrieval
+        state().test_settings = TestSettings(retrieval.trace.profiles, retrieval.widened)
 
 
 # --- dialogs ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from kb.answers.streams import Arrived
 from kb.errors import KbError, NotFound
 from kb.messages import Attached
-from kb.models import NOWHERE, Choices, KnowledgeBase, Mode, Retrieval, Scope, User
+from kb.models import NOWHERE, Choices, KnowledgeBase, Mode, Retrieval, RetrievalProfile, Scope, User
 from pages.ui import resources
 
 NO_MODEL = "none"  # in the address; every model's id has a slash
@@ -74,6 +75,14 @@ class Deleted:
     was_open: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TestSettings:
+    """How the testing page searches: as an answer was searched for, by the ids of the knowledge bases."""
+
+    profiles: Mapping[UUID, RetrievalProfile] = field(default_factory=dict)  # empty: each knowledge base's own
+    widened: int = 0
+
+
 @dataclass(slots=True)
 class State:
     mode: Mode = Mode.KNOWLEDGE
@@ -105,6 +114,7 @@ class State:
     has_parts: bool = False  # the last run of the whole page drew an open conversation to its end (`redraw_parts`)
     live: dict[UUID, LiveAnswer] = field(default_factory=dict)  # by their runs
     test: tuple[Scope, Retrieval] | None = None  # what was tested, and what it found
+    test_settings: TestSettings = field(default_factory=TestSettings)
 
     @property
     def scope(self) -> Scope:

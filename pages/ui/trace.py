@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+from dataclasses import fields
 
 import streamlit as st
 
 from kb.errors import N_, fill
 from kb.extracts import escape_markdown as escape
-from kb.models import Step, Trace
+from kb.models import RetrievalProfile, Step, Trace
 from kb.retrieval.corpora import ATTACHED
 from pages.ui.i18n import _, ngettext, number
 
@@ -38,6 +39,18 @@ STEP_NAMES = {
     "partly_read": N_("Files read only in part"),
     "neighbours": N_("Neighbouring chunks"),
     "budget": N_("Context budget"),
+}
+
+
+SETTING_NAMES = {
+    "dense_weight": N_("dense weight"),
+    "lexical_weight": N_("lexical weight"),
+    "candidates": N_("candidates per route"),
+    "ef": N_("ef"),
+    "threshold": N_("threshold"),
+    "top_k": N_("top k"),
+    "neighbours": N_("neighbours"),
+    "context_tokens": N_("context tokens"),
 }
 
 
@@ -83,6 +96,25 @@ def _draw_steps(trace: Trace) -> None:
             context=number(profile.context_tokens),
         )
     )
+
+
+def profile_changes(profile: RetrievalProfile, own: RetrievalProfile) -> list[str]:
+    """What a profile sets otherwise than a knowledge base's own: “top k: 3 (knowledge base: 5)”."""
+    return [
+        _("{setting}: {value} (knowledge base: {own})").format(
+            setting=_(SETTING_NAMES[each.name]),
+            value=_setting(getattr(profile, each.name)),
+            own=_setting(getattr(own, each.name)),
+        )
+        for each in fields(RetrievalProfile)
+        if getattr(profile, each.name) != getattr(own, each.name)
+    ]
+
+
+def _setting(value: float | None) -> str:
+    if value is None:
+        return _("automatic")
+    return number(value) if isinstance(value, int) else number(value, 2)
 
 
 def step_name(step: Step) -> str:

@@ -177,6 +177,16 @@ def test_own_profiles_hold_for_each_and_the_widest_for_all(
     joint = retrieve(core, fruit, ships, question="Is a pear made of canvas and wound?")
     assert {label for label, _name in found(joint)} == {"Ships"}
     assert (len(joint.passages), joint.trace.profile.top_k) == (2, 3)
+    assert {base_id: profile.top_k for base_id, profile in joint.trace.profiles.items()} == {fruit.id: 1, ships.id: 3}
+
+
+def test_profiles_are_given_for_some(core: Core, fruit: KnowledgeBase, ships: KnowledgeBase) -> None:
+    """The others go by their own."""
+    scope, given = Scope((fruit.id, ships.id)), {fruit.id: replace(RetrievalProfile(), threshold=1.1)}
+    found = core.services.retriever.retrieve(core.user, scope, "apple canvas", given)
+    assert {passage.knowledge_base for passage in found.passages} == {ships.name}
+    again = core.services.retriever.retrieve(core.user, scope, "apple canvas", found.trace.profiles)
+    assert (again.passages, again.trace.profiles) == (found.passages, found.trace.profiles)
 
 
 # --- knowledge bases that cannot answer ------------------------------------------------------------------------

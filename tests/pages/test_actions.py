@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+import sqlalchemy as sa
+
+from kb.database.tables import knowledge_bases
 from kb.messages import Rating
-from kb.models import MessageState, Mode, Role
+from kb.models import KnowledgeBase, MessageState, Mode, Retrieval, RetrievalProfile, Role
 from tests.fakes.model_scripts import said as model_says
 from tests.fakes.model_server import CHAT, ModelServer
 from tests.messages import said
-from tests.pages.conftest import Installation, Visit
+from tests.pages.conftest import TEA, Installation, Visit
 from tests.pages.visitor import Visitor
+
+QUESTION = "How long is black tea steeped?"
 
 
 def asked(visit: Visit, *questions: str) -> Visitor:
@@ -142,6 +148,62 @@ def test_answer_opens_in_the_testing_page(installation: Installation, visit: Vis
     assert visitor.app.text_input(key="test_question").value == "How long is black tea steeped?"
     assert visitor.app.selectbox(key="tested_knowledge_base").value == base.id
     assert "Black tea" in visitor.text("passages")
+
+
+def test_testing_page_searches_as_the_answer_did(installation: Installation, visit: Visit) -> None:
+    base = installation.filled(files={"tea.md": TEA, "soup.md": "Soup is kept in boiling water, with black pepper."})
+    visitor = visit(knowledge_base=str(base.id))
+    visitor.ask(QUESTION)
+    set_profile(installation, base, threshold=0.0, top_k=1)
+    visitor.act(1, action="test")
+    assert "threshold: 0.5 (knowledge base: 0) · top k: 5 (knowledge base: 1)" in visitor.text("test_settings")
+    visitor.click("run_test")
+    assert last_profile(visitor) == replace(RetrievalProfile(), top_k=5)
+    visitor.type("test_question", "What is kept in boiling water?")
+    visitor.click("run_test")
+    assert visitor.has("passage-2")
+    visitor.click("own_settings")
+    assert not visitor.has("test_settings")
+    visitor.click("run_test")
+    assert last_profile(visitor) == replace(RetrievalProfile(), threshold=0.0, top_k=1)
+
+
+def test_testing_page_searches_as_wide_as_the_answer_did(installation: Installation, visit: Visit) -> None:
+    base = installation.filled()
+    other = installation.filled("Garden", {"roses.md": "Roses are cut in March."})
+    visitor = visit(knowledge_base=str(base.id))
+    visitor.ask("Which rocket flies to the moon?")
+    visitor.click("search_wider")
+    visitor.wait_for_answer()
+    visitor.act(1, action="test")
+    assert "searched wider, with half the threshold" in visitor.text("test_settings")
+    visitor.click("run_test")
+    assert "Searched wider: with half the threshold" in visitor.text("passages")
+    visitor.choose("tested_knowledge_base", other.id)  # not the one that was asked
+    assert not visitor.has("test_settings")
+    visitor.click("run_test")
+    assert "Searched wider" not in visitor.text("passages")
+
+
+def test_testing_page_tells_that_settings_are_still_the_same(installation: Installation, visit: Visit) -> None:
+    visitor = visit(knowledge_base=str(installation.filled().id))
+    visitor.ask(QUESTION)
+    visitor.act(1, action="test")
+    assert "which are the knowledge base's own" in visitor.text("test_settings")
+    assert not visitor.has("own_settings")
+
+
+def set_profile(installation: Installation, base: KnowledgeBase, **profile: float) -> None:
+    with installation.services.database.write() as connection:
+        change = sa.update(knowledge_bases).where(knowledge_bases.c.id == base.id)
+        connection.execute(change.values(profile=profile))
+
+
+def last_profile(visitor: Visitor) -> RetrievalProfile:
+    """What the last test was asked with."""
+    retrieval: Retrieval = visitor.app.session_state["state"].test[1]
+    [profile] = retrieval.trace.profiles.values()
+    return profile
 
 
 def test_nothing_changes_while_an_answer_is_written(installation: Installation, visit: Visit) -> None:
