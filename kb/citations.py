@@ -61,7 +61,10 @@ _ITEM = rf"(?:(?:{_MORE_NAMES}){_GAP}[:：#._]?{_GAP}){{0,2}}\#?\d{{1,3}}"  # al
 _DASH = r"(?:\\?[-–—~～]|\]\\?[-–—~～]\[|[】］〕]\\?[-–—~～][【［〔]|to|至|到)"
 _COMMA = r"(?:[,，、;；&]|and|和|与|及)"
 _LIST = rf"{_ITEM}(?:{_GAP}(?:{_DASH}|{_COMMA}{_GAP}(?:and)?){_GAP}{_ITEM}){{0,15}}"
-_PAGE = rf"(?:{_GAP}[,，:：]?{_GAP}(?:pp?\.?|pages?|第){_GAP}\d{{1,5}}(?:[-–]\d{{1,5}})?{_GAP}页?)?"
+# Where it stands in its document, as prompts and pages name that: see `kb.places`.
+_NUMBERED = rf"(?:pp?\.?|pages?|slides?|sheets?|第|幻灯片|投影片|工作表){_GAP}\d{{1,5}}(?:[-–]\d{{1,5}})?{_GAP}[页頁]?"
+_NAMED = rf"(?:sheet|工作表){_GAP}[“「\"][^“”「」\"\[\]【】\n]{{1,60}}[”」\"]"
+_PAGE = rf"(?:{_GAP}[,，:：·]?{_GAP}(?:{_NUMBERED}|{_NAMED}))?"
 _SPOT = r"(?::\d{1,3})?(?:†[^】］\]【［\[\n]{0,100})?"  # 【1†source】, 【4:0†source】, [1†L3-L5]
 _BODY = rf"{_GAP}\^?{_GAP}(?P<NAME>{_LIST})(?P<NAME_page>{_PAGE})\^?{_SPOT}{_GAP}"
 _CITATION = re.compile(

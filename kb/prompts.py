@@ -10,6 +10,7 @@ from kb.languages import Language, language_of
 from kb.lexical import script_share
 from kb.messages import Message
 from kb.models import Beginning, FileList, Passage, Place, Retrieval, Role, Unread, VersionState
+from kb.places import NAMED_SHEET, PAGE, SHEET, SLIDE, headings_below, name_place
 from kb.prompt_templates import LANGUAGE, PASSAGES, fill_template
 from kb.retrieval.ranking import estimate_tokens
 from kb.web_search.passages import ReadPage, WebPassage, WebRetrieval
@@ -97,6 +98,13 @@ GO_ON_EN = (
 )
 GO_ON_ZH = "你的回答在这里中断了。请从中断处接着写，必要时从词语中间接上；不要重复已写的内容，也不要加任何开场白。"
 
+_PLACES_ZH = {
+    PAGE: "第 {page} 页",
+    SLIDE: "幻灯片 {number}",
+    SHEET: "工作表 {number}",
+    NAMED_SHEET: "工作表“{name}”",
+}
+
 # The languages that have a script of their own.
 _LANGUAGES = {
     "kana": "Japanese",
@@ -146,7 +154,7 @@ def knowledge_messages(
     sections += [_begun(beginning, last, language) for beginning in retrieval.beginnings]
     sections += [as_data(tell_unread(each, language, are_attached), last) for each in retrieval.unread]
     if shown:
-        passages = "\n\n".join(_numbered(passage, last) for passage in shown)
+        passages = "\n\n".join(_numbered(passage, last, language) for passage in shown)
         sections.append(f"{language.pick('Passages:', '资料：')}\n\n{fenced(passages)}")
     given = [language.pick("names of files", "文件名")] * bool(retrieval.files)
     given += [language.pick("passages", "资料")] * bool(shown)
@@ -212,7 +220,7 @@ def web_messages(
 
 def _numbered_page(passage: WebPassage, last: int, language: Language, is_named: bool) -> str:
     """The passage's number, its page with host (the whole address if the question names it) and date, and its text."""
-    page = f"p. {passage.passage.chunk.page}" if passage.passage.chunk.page else ""
+    page = place_in("", passage.passage.chunk.page, "", language)
     heading = passage.passage.chunk.heading
     notes = [f"{passage.published:%Y-%m-%d}" if passage.published else ""]
     if passage.is_snippet:
@@ -315,15 +323,21 @@ def _begun(beginning: Beginning, last: int, language: Language, noun: tuple[str,
     return text.format(noun=language.pick(*noun), name=name, chunks=chunks, total=total)
 
 
-def _numbered(passage: Passage, last: int) -> str:
+def _numbered(passage: Passage, last: int, language: Language) -> str:
     """The passage's number, its places (the same text may stand in several) and its text."""
-    places = " / ".join(_place(place) for place in (passage.place, *passage.also_in[:_MOST_PLACES]))
+    places = " / ".join(_place(place, language) for place in (passage.place, *passage.also_in[:_MOST_PLACES]))
     return f"[{passage.rank}] ({as_data(places, last)})\n{as_data(passage.context, last)}"
 
 
-def _place(place: Place) -> str:
-    page = f"p. {place.page}" if place.page else ""
-    return " · ".join(filter(None, [place.knowledge_base, place.document_name, page, place.heading]))
+def _place(place: Place, language: Language) -> str:
+    page = place_in(place.document_name, place.page, place.heading, language)
+    headings = " > ".join(headings_below(place.document_name, place.page, place.heading))
+    return " · ".join(filter(None, [place.knowledge_base, place.document_name, page, headings]))
+
+
+def place_in(document_name: str, page: int, heading: str, language: Language) -> str:
+    """What the pages call a place, in the language of a prompt."""
+    return name_place(document_name, page, heading, lambda text: language.pick(text, _PLACES_ZH[text]))
 
 
 def fenced(data: str) -> str:

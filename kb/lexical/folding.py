@@ -22,6 +22,7 @@ _FOLDED = {char: mark for chars, mark in _SAME.items() for char in chars}
 _WIDE_MARKS = tuple(zip("，：；？！（）", ",:;?!()", strict=True))
 # NFKC would turn 6½ into 61⁄2, 10⁶ into 106, and ①② into 12.
 _RAISED = "⁰²³¹⁴-⁹₀-₉"
+_SLIDE, _SLIDE_OF_TAIWAN = "幻燈片", "投影片"  # OpenCC leaves it as it is
 _QUOTES_OF_TAIWAN = str.maketrans("“”‘’", "「」『』")
 _SMALL_NUMBER = re.compile(f"[¼-¾⅐-⅞①-⓿{_RAISED}](?:(?<=[{_RAISED}])[{_RAISED}]+)?")
 
@@ -54,7 +55,7 @@ def to_traditional(text: str) -> str:
 @lru_cache(maxsize=256)
 def to_taiwanese(text: str) -> str:
     """A fixed text of ours, which is in Simplified characters, with the characters, words and quotes of Taiwan."""
-    return str(_to_taiwan().convert(text)).translate(_QUOTES_OF_TAIWAN)
+    return str(_to_taiwan().convert(text)).replace(_SLIDE, _SLIDE_OF_TAIWAN).translate(_QUOTES_OF_TAIWAN)
 
 
 @cache

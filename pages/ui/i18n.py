@@ -9,7 +9,7 @@ import gettext
 import io
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import streamlit as st
@@ -18,14 +18,13 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
-from kb.errors import N_, KbError, fill
+from kb.errors import KbError, fill
+from kb.places import name_place
 
 LOCALES = Path(__file__).parents[2] / "locales"
 LANGUAGES = {"en": "English", "zh_CN": "简体中文", "zh_TW": "繁體中文"}
 LANGUAGE_KEY = "language"
 _TRADITIONAL = {"hant", "tw", "hk", "mo"}  # parts of a language tag such as zh-HK
-_SLIDES = {".pptx", ".pptm", ".ppsx", ".ppt", ".odp"}
-_WORKBOOKS = {".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"}
 
 
 def language() -> str:
@@ -126,22 +125,9 @@ def ago(value: datetime) -> str:
 
 
 def place_label(document_name: str, page: int, heading: str = "", code: str | None = None) -> str:
-    """A page by what it is in this kind of document: a page, a slide, or a sheet by its name. Empty without pages.
-
-    In the language `code` where no page is being drawn.
-    """
-    if not page:
-        return ""
+    """What `kb.places.name_place` calls a place; in the language `code` where no page is being drawn."""
     code = code or language()
-    extension, shown = Path(document_name).suffix.lower(), number(page, code=code)
-    if extension in _SLIDES:
-        return translate(N_("slide {number}"), code).format(number=shown)
-    if extension in _WORKBOOKS:
-        sheet = heading.split(" > ")[0]  # the parser makes the sheet's name its first heading
-        if sheet:
-            return translate(N_("sheet “{name}”"), code).format(name=sheet)
-        return translate(N_("sheet {number}"), code).format(number=shown)
-    return translate(N_("p. {page}"), code).format(page=shown)
+    return name_place(document_name, page, heading, partial(translate, code=code), partial(number, code=code))
 
 
 def size(size_bytes: int) -> str:

@@ -25,6 +25,7 @@ from kb.models import (
     User,
     VersionState,
 )
+from kb.places import headings_below
 from pages.ui.feedback import dialog, errors_shown, live_fragment
 from pages.ui.i18n import _, error_text, join_sentences, ngettext, number, place_label
 from pages.ui.notes import note_text
@@ -168,13 +169,11 @@ def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
 
 def _heading(document_name: str, chunk: Chunk) -> str:
     """The headings above a chunk, without what its place or its first line says already."""
-    titles = chunk.heading.split(" > ")
-    if titles[0] in place_label(document_name, chunk.page, chunk.heading):
-        titles = titles[1:]  # the name of a sheet
+    titles = headings_below(document_name, chunk.page, chunk.heading)
     first = chunk.text.lstrip("# \n").partition("\n")[0].strip()
     if titles and titles[-1].strip() == first:
         titles = titles[:-1]
-    return f"<div class='zw-heading'>{html.escape(' > '.join(titles))}</div>" if any(titles) else ""
+    return f"<div class='zw-heading'>{html.escape(' > '.join(titles))}</div>" if titles else ""
 
 
 def _also_in(places: Sequence[Place]) -> str:

@@ -91,6 +91,11 @@ def ranks_cited(content: str) -> list[int]:
         ("[1](#passage-1)", [1]),
         ("[1, p. 4]", [1]),
         ("[1，第4页]", [1]),
+        ("[1，第 4 頁]", [1]),
+        ("[1, slide 3]", [1]),
+        ("[1, sheet “Costs”]", [1]),
+        ("[1，工作表“成本 2024”]", [1]),
+        ("【1 · 工作表「成本」】", [1]),
         ("**[1]**", [1]),
         ("[Refund policy][1]", [1]),
         # Of a list, what is there counts.

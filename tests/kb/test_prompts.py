@@ -77,6 +77,17 @@ def test_other_places_of_a_passage_are_named() -> None:
     assert "3.md)\nOne." in system
 
 
+def test_places_are_named_as_the_pages_name_them() -> None:
+    sheet = replace(passage(1, "Rent: 12", 2, "Costs > 2024"), document_name="budget.xlsx")
+    slide = replace(passage(2, "Growth", 3, "Results"), document_name="talk.pptx")
+    (_, system), _ = knowledge_messages("Why?", [], found([sheet, slide]))
+    assert "[1] (budget.xlsx · sheet “Costs” · 2024)\nRent: 12" in system
+    assert "[2] (talk.pptx · slide 3 · Results)\nGrowth" in system
+    (_, system), _ = knowledge_messages("为什么？", [], found([sheet, slide, passage(3, "租金", 12)]))
+    for place in ("budget.xlsx · 工作表“Costs” · 2024", "talk.pptx · 幻灯片 3 · Results", "手册.pdf · 第 12 页"):
+        assert f"({place})" in system
+
+
 def test_chinese_question_gets_chinese_instructions() -> None:
     (_, system), _ = knowledge_messages("为什么？", [], found([passage(1, "因为。")]))
     assert "资料" in system

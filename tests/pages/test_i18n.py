@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kb.errors import MilvusRefused
+from kb.languages import Language
+from kb.prompts import place_in
 from pages.ui import i18n
 
 
@@ -62,6 +64,7 @@ def test_place_is_named_by_the_kind_of_document(
 ) -> None:
     texts = {"en": english, "zh_CN": simplified, "zh_TW": traditional}
     assert i18n.place_label(name, 3, heading) == texts[language]
+    assert place_in(name, 3, heading, Language(language)) == texts[language]  # models read what people see
 
 
 def test_document_without_pages_has_no_place(language: str) -> None:
