@@ -13,25 +13,60 @@ _EITHER_HEADER = zlib.MAX_WBITS | 32  # gzip's or zlib's
 _NO_HEADER = -zlib.MAX_WBITS
 
 
-async def read_body(response: httpx.Response, shown: str, limit: int) -> bytes:
-    """Read the body; raises `PageTooLarge` or `PageBroken`, which name the page by `shown`."""
-    too_large = PageTooLarge(address=shown, limit=f"{limit / 1_000_000:g}")
-    length = response.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > limit:
-        raise too_large
-    body, received = bytearray(), 0
-    unpack = _unpacker(response.headers.get("content-encoding", ""), shown)
-    async for block in response.aiter_raw():
-        received += len(block)
+class Body:
+    """The body of `response`, of at most `limit` bytes; errors name the page by `shown`."""
+
+    def __init__(self, response: httpx.Response, shown: str, limit: int) -> None:
+        self._headers = response.headers
+        self._blocks = response.aiter_raw()
+        self._shown = shown
+        self._limit = limit
+        self._data = bytearray()
+        self._received = 0
+        self._unpack: _Unpacker | None = None
+        self._has_begun = self._has_ended = False
+
+    async def begins_with(self, beginning: bytes) -> bool:
+        """Whether it does; no more of it is read than that takes. Not if it cannot be unpacked."""
         try:
-            body += unpack.feed(block, limit + 1 - len(body)) if unpack else block
+            while len(self._data) < len(beginning) and not self._has_ended:
+                await self._read_block()
+        except PageBroken:
+            return False
+        return self._data.startswith(beginning)
+
+    async def read(self) -> bytes:
+        """The whole body; raises `PageTooLarge` or `PageBroken`."""
+        length = self._headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._limit:
+            raise self._too_large()
+        while not self._has_ended:
+            await self._read_block()
+        if self._unpack and self._received and not self._unpack.is_complete:
+            raise self._corrupt()
+        return bytes(self._data)
+
+    async def _read_block(self) -> None:
+        if not self._has_begun:
+            self._unpack = _unpacker(self._headers.get("content-encoding", ""), self._shown)
+            self._has_begun = True
+        block = await anext(self._blocks, None)
+        if block is None:
+            self._has_ended = True
+            return
+        self._received += len(block)
+        try:
+            self._data += self._unpack.feed(block, self._limit + 1 - len(self._data)) if self._unpack else block
         except zlib.error as error:
-            raise PageBroken(address=shown, detail=N_("its compressed data is corrupt")) from error
-        if received > limit or len(body) > limit:
-            raise too_large
-    if unpack and received and not unpack.is_complete:
-        raise PageBroken(address=shown, detail=N_("its compressed data is corrupt"))
-    return bytes(body)
+            raise self._corrupt() from error
+        if self._received > self._limit or len(self._data) > self._limit:
+            raise self._too_large()
+
+    def _too_large(self) -> PageTooLarge:
+        return PageTooLarge(address=self._shown, limit=f"{self._limit / 1_000_000:g}")
+
+    def _corrupt(self) -> PageBroken:
+        return PageBroken(address=self._shown, detail=N_("its compressed data is corrupt"))
 
 
 def _unpacker(encoding: str, shown: str) -> _Unpacker | None:

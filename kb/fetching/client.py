@@ -27,8 +27,9 @@ from kb.errors import (
     RedirectLoop,
 )
 from kb.fetching.addresses import Address, AllowedHosts, check_public, read_address, show_address
-from kb.fetching.body import ENCODINGS, read_body
+from kb.fetching.body import ENCODINGS, Body
 from kb.fetching.limits import FetchLimits
+from kb.parsing.media_types import PDF
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -41,6 +42,7 @@ _HEADERS = {
 }
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _GOOD = frozenset((200, 203))  # 203: a proxy changed it
+_PDF_BEGINNING = b"%PDF-"
 _CONNECTIONS = 4  # to how many of a name's addresses we try to connect
 
 
@@ -169,9 +171,14 @@ class Fetcher:
             detail = f"HTTP {response.status_code} {reason}".strip()
             raise PageRefused(host=address.host, address=_shown(address), detail=detail)
         media_type, charset = _content_type(response.headers.get("content-type", ""))
-        if media_type not in self._limits.media_types:
+        body = Body(response, _shown(address), self._limits.size)
+        # Many servers send PDFs without their type, or with a wrong one.
+        beginning = _PDF_BEGINNING if PDF in self._limits.media_types else None
+        if media_type not in self._limits.media_types and not (beginning and await body.begins_with(beginning)):
             raise PageWrongType(address=_shown(address), detail=media_type or N_("its type is unknown"))
-        data = await read_body(response, _shown(address), self._limits.size)
+        data = await body.read()
+        if beginning and data.startswith(beginning):
+            media_type = PDF
         return FetchedPage(str(address.url), data, media_type, charset, self._now())
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from kb.errors import (
 )
 from kb.fetching import Fetcher, FetchLimits
 from tests.fakes.proxy import DeadProxy
-from tests.fakes.web_pages import PAGE, WebPages
+from tests.fakes.web_pages import PAGE, Answer, WebPages
 from tests.real_services import free_port
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -169,6 +170,45 @@ def test_damaged_page_is_told(path: str, fetcher: Fetcher, web: WebPages) -> Non
 def test_what_is_no_page_is_told(path: str, shown: str, fetcher: Fetcher, web: WebPages) -> None:
     with pytest.raises(PageWrongType, match=shown):
         fetcher.fetch(web.url(path))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/octet-stream"}, {"Content-Type": "text/html"}])
+def test_pdf_of_another_type_is_known_by_its_first_bytes(
+    headers: dict[str, str], fetcher: Fetcher, web: WebPages
+) -> None:
+    web.pages["/file"] = lambda answer: answer.send(
+        gzip.compress(b"%PDF-1.7 ..."), {**headers, "Content-Encoding": "gzip"}
+    )
+    page = fetcher.fetch(web.url("/file"))
+    assert (page.data, page.media_type) == (b"%PDF-1.7 ...", "application/pdf")
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", b"%PD", b"\n%PDF-1.7"])
+def test_file_of_no_type_that_is_no_pdf_is_refused(body: bytes, fetcher: Fetcher, web: WebPages) -> None:
+    with pytest.raises(PageWrongType, match="application/octet-stream"):
+        fetcher.fetch(web.serve("/file", body, Content_Type="application/octet-stream"))
+    with pytest.raises(PageWrongType):
+        fetcher.fetch(web.serve("/packed", body, Content_Type="application/octet-stream", Content_Encoding="br"))
+
+
+def test_file_that_is_no_page_is_not_read_to_its_end(fetcher: Fetcher, web: WebPages) -> None:
+    def film(answer: Answer) -> None:
+        answer.start(200, {"Content-Type": "application/octet-stream", "Content-Length": "50000000"})
+        answer.write(b"\x00\x00\x00\x18ftyp")
+        answer.stopping.wait(60)
+
+    web.pages["/film"] = film
+    with pytest.raises(PageWrongType):
+        fetcher.fetch(web.url("/film"))
+
+
+def test_untyped_pdf_is_bounded(web: WebPages) -> None:
+    pdf = web.serve("/file", b"%PDF-" + bytes(2_000), Content_Type="application/octet-stream")
+    with pytest.raises(PageTooLarge):
+        Fetcher(web.authority, FetchLimits(size=1_000)).fetch(pdf)
+    only_text = FetchLimits(media_types=frozenset(("text/plain",)))
+    with pytest.raises(PageWrongType):
+        Fetcher(web.authority, only_text).fetch(pdf)
 
 
 def test_redirect_to_an_address_in_chinese_is_followed(fetcher: Fetcher, web: WebPages) -> None:

@@ -97,6 +97,12 @@ def test_pdf_is_read_with_its_pages(web: Web) -> None:
     assert SourcesPart.of_web(found).passages[0].page == 2
 
 
+def test_pdf_without_its_type_is_read(web: Web) -> None:
+    text = "Refunds take thirty days."
+    pdf = web.pages.serve("/download", pdf_file([text]), Content_Type="application/octet-stream")
+    assert text in web.retrieve(f"How long do refunds take in {pdf}?").passages[0].passage.context
+
+
 def test_pdf_that_cannot_be_read_is_told(web: Web, refunds: str) -> None:
     broken = web.pages.serve("/broken", b"%PDF-1.4 and no more", **PDF)
     page_only = web.pages.serve("/page-only", REFUNDS.encode(), **PDF)
