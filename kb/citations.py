@@ -126,10 +126,14 @@ def count_dangling(content: str, found: Found[Ranked] | None) -> int:
 
 
 def without_dangling(content: str, found: Found[Ranked] | None) -> str:
-    """`content` without the citations that name no passage at all, as pages show it."""
+    """`content` without the numbers of citations that are no passage's, as pages show it."""
 
     def write(before: str, citation: Citation) -> str:
-        return before + content[citation.start : citation.end] if citation.ranks else before.rstrip(" \t")
+        if not citation.ranks:
+            return before.rstrip(" \t")
+        if not citation.dangling:
+            return before + content[citation.start : citation.end]
+        return f"{before}[{', '.join(filter(None, [*map(str, citation.ranks), citation.page]))}]"
 
     return rewrite(content, citations_in(content, ranks_of(found)), write)
 

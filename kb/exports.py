@@ -6,18 +6,18 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import IO, Any
 from uuid import UUID
 
-from kb.citations import without_dangling
+from kb.citations import cited, without_dangling
 from kb.conversations import Conversations, Messages
 from kb.errors import N_, KbError, NotFound, from_code
 from kb.formats import FORMAT, NUMBER, to_json, to_record
 from kb.library import KnowledgeBases
-from kb.messages import Message, Part, PassagesPart, Source, SourcesPart
+from kb.messages import Message, Part, PassagesPart, Source, SourcesPart, TextPart
 from kb.models import Conversation, MessageState, Mode, Role, Scope
 from kb.names import clean_label
 from kb.web_search.passages import WebRetrieval
@@ -50,7 +50,7 @@ class Wording:
     modes: Mapping[Mode, str]
     moment: Callable[[datetime], str]  # a date and time
     place: Callable[[Source], str]  # "p. 3", "slide 3"; empty where a document has no pages
-    cited: Callable[[str, SourcesPart], Sequence[Source]]  # those that a text cites
+    dangling: Callable[[int], str]  # how many citations were left out
     reason: Callable[[KbError], str]  # why an answer failed
 
 
@@ -153,12 +153,14 @@ def _message(message: Message, names: Mapping[UUID, str], wording: Wording) -> I
         why = message.error
         reason = f" {escape(wording.reason(from_code(why.code, why.values)))}" if why.code else ""
         yield from (f"*{say(_ENDINGS[message.state])}*{reason}", "")
+    if dangling := message.dangling_citations:
+        yield from (f"*{wording.dangling(dangling)}*", "")
     sources = message.sources or SourcesPart()
     # A search for passages has no text that could cite them.
-    cited = wording.cited(message.content, sources) if message.content else sources.passages
-    if cited:
+    used = cited(message.content, sources) if message.content else sources.passages
+    if used:
         yield from (say(N_("Sources:")), "")
-        for source in cited:
+        for source in used:
             yield f"- [{source.rank}] {_source(source, message.web, wording)}"
         yield ""
 
@@ -220,11 +222,15 @@ def _record(message: Message) -> dict[str, Any]:
         "scope": to_json(message.scope),
         "created_at": message.created_at.isoformat(),
         "rating": to_json(message.rating),
-        "parts": [{"kind": part.kind, **_body(part)} for part in message.parts],
+        "dangling_citations": message.dangling_citations,
+        "parts": [{"kind": part.kind, **_body(part, message)} for part in message.parts],
     }
 
 
-def _body(part: Part) -> dict[str, Any]:
+def _body(part: Part, message: Message) -> dict[str, Any]:
+    """A text is the model's own, but for citations that point to no passage: programs would follow them."""
+    if isinstance(part, TextPart):
+        part = replace(part, text=without_dangling(part.text, message.sources))
     return to_record(part.retrieval) if isinstance(part, PassagesPart) else to_json(part)
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import ClassVar, TypeVar
 from uuid import UUID
 
+from kb.citations import count_dangling
 from kb.models import NOWHERE, MessageState, Mode, Retrieval, Role, Scope
 from kb.web_search.passages import ReadPage, WebRetrieval
 
@@ -277,6 +278,11 @@ class Message:
     @property
     def sources(self) -> SourcesPart | None:
         return self.part(SourcesPart)
+
+    @property
+    def dangling_citations(self) -> int:
+        """How many citations of the model point to no passage, and are left out wherever the answer is read."""
+        return count_dangling(self.content, self.sources) if self.model else 0
 
     @property
     def widened(self) -> int:

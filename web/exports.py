@@ -15,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from kb.citations import cited
 from kb.errors import KbError
 from kb.exports import Format, Wording
 from kb.models import Choices, Mode
 from kb.services import Services
 from pages.ui import tickets
 from pages.ui.chat_sidebar import mode_names
+from pages.ui.citations import dangling_text
 from pages.ui.i18n import LANGUAGES, error_text, moment, place_label, time_zone, translate
 from pages.ui.tickets import Action
 from web.uploads import status_of
@@ -103,7 +103,7 @@ def _wording(request: Request) -> Wording:
         modes=mode_names(code),
         moment=partial(moment, code=code, zone=zone),
         place=lambda source: place_label(source.document_name, source.page, source.heading, code),
-        cited=cited,
+        dangling=partial(dangling_text, code=code),
         reason=lambda error: error_text(error, code)[0],
     )
 

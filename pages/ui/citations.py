@@ -8,6 +8,7 @@ from collections.abc import Collection
 from markdown_it import MarkdownIt
 
 from kb.citations import Citation, Found, Ranked, find_citations, ranks_of, rewrite, split_verbatim
+from pages.ui.i18n import ngettext
 
 # What begins an image. Looked for from the start of a run only: models that go astray write thousands of them.
 _IMAGE = re.compile(r"(?<!!)!++(?=\[)")
@@ -38,6 +39,16 @@ def safe_markdown(content: str, found: Found[Ranked] | None = None, has_formulas
         for verbatim, text in split_verbatim(content, has_formulas)
     )
     return _IMAGE.sub("", shown) if _holds_image(shown) else shown
+
+
+def dangling_text(count: int, code: str | None = None) -> str:
+    """How many citations of the model were left out of its answer, because they point to no passage."""
+    return ngettext(
+        "{count} citation points to no passage and was left out",
+        "{count} citations point to no passage and were left out",
+        count,
+        code,
+    )
 
 
 def _formula_or_code(match: re.Match[str]) -> str:

@@ -61,9 +61,10 @@ def _(text: str) -> str:
     return translate(text, language())
 
 
-def ngettext(singular: str, plural: str, count: int, **values: str) -> str:
-    """The form for `count`, with `{count}` and `values` filled in."""
-    return _translations(language()).ngettext(singular, plural, count).format(count=number(count), **values)
+def ngettext(singular: str, plural: str, count: int, code: str | None = None, **values: str) -> str:
+    """The form for `count`, with `{count}` and `values` filled in; in `code` where no page is being drawn."""
+    code = code or language()
+    return _translations(code).ngettext(singular, plural, count).format(count=number(count, code=code), **values)
 
 
 def error_text(error: KbError, code: str | None = None) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.citations import cited, count_dangling
+from kb.citations import cited
 from kb.conversations import MESSAGE
 from kb.errors import NoChatModel, NotFound, from_code
 from kb.extracts import escape_markdown as escape
@@ -18,7 +18,7 @@ from kb.web_search.passages import WebRetrieval
 from pages.ui import resources
 from pages.ui.actions import draw_actions
 from pages.ui.chat_sidebar import connect_help, mode_names
-from pages.ui.citations import safe_markdown
+from pages.ui.citations import dangling_text, safe_markdown
 from pages.ui.feedback import live_fragment, show_error
 from pages.ui.i18n import _, error_text, ngettext, number
 from pages.ui.next_steps import draw_next_steps
@@ -112,7 +112,8 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
         _draw_text(message, has_formulas=not is_quoted)
     draw_support(message, user_id)
-    _draw_dangling(message)
+    if dangling := message.dangling_citations:
+        st.caption(dangling_text(dangling))
     for each in message.left_out:
         text, remedy = error_text(from_code(each.code, each.values))
         st.warning(f"{escape(text)} {escape(remedy)}", icon=":material/attach_file_off:")
@@ -173,19 +174,6 @@ def _draw_steps(message: Message, user_id: UUID, suffix: str) -> None:
     if message.sources and message.sources.passages and not (message.mode is Mode.TEST and not suffix):
         draw_found(message.sources, message.id, draw_sources)
     draw_thoughts(message.reasoning, message.id, message.thought_ms)
-
-
-def _draw_dangling(message: Message) -> None:
-    """Say how many citations of the model were left out of its answer, because they point to no passage."""
-    if not message.model or not (count := count_dangling(message.content, message.sources)):
-        return
-    st.caption(
-        ngettext(
-            "{count} citation points to no passage and was left out",
-            "{count} citations point to no passage and were left out",
-            count,
-        )
-    )
 
 
 def _open_passage(message: Message, user_id: UUID, rank: int) -> None:

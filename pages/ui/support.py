@@ -8,6 +8,7 @@ from uuid import UUID
 import streamlit as st
 
 from kb.answers.checks import RUNNING_SECONDS
+from kb.citations import without_dangling
 from kb.errors import CheckInterrupted, from_code
 from kb.extracts import escape_markdown as escape
 from kb.messages import Message, SupportPart
@@ -105,7 +106,8 @@ def _draw_unsupported(message: Message, support: SupportPart, model: str) -> Non
             return
         st.caption(told)
         for each in support.unsupported:
-            sentence = f"> {escape(' '.join(each.sentence.split()))}"
+            said = without_dangling(each.sentence, message.sources)
+            sentence = f"> {escape(' '.join(said.split()))}"
             if each.missing:
                 missing = _("not found: {words}").format(words=escape(", ".join(each.missing)))
                 sentence += f"  \n> :orange[{missing}]"

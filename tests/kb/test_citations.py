@@ -185,8 +185,9 @@ def test_citations_that_point_nowhere_are_counted(content: str, count: int) -> N
 
 
 def test_text_to_take_away_lacks_citations_that_point_nowhere() -> None:
-    text = "Hot [1]. Cold [17], iced [1, 17] `x [17]`"
-    assert without_dangling(text, FOUND) == "Hot [1]. Cold, iced [1, 17] `x [17]`"
+    text = "Hot [1]. Cold [17], iced [1, 17]; 如此【2、17，第 3 页】, **[1-4]**, [资料 1] `x [1, 17]`"
+    kept = "Hot [1]. Cold, iced [1]; 如此[2, 第 3 页], **[1, 2, 3]**, [资料 1] `x [1, 17]`"
+    assert without_dangling(text, FOUND) == kept
     assert without_dangling(text, None) == text
 
 

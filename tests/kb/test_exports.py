@@ -25,7 +25,7 @@ WORDING = Wording(
     modes={mode: mode.value for mode in Mode},
     moment=lambda value: f"{value:%Y}",
     place=lambda source: f"p. {source.page}" if source.page else "",
-    cited=lambda text, sources: [each for each in sources.passages if f"[{each.rank}]" in text],
+    dangling=lambda count: f"{count} left out",
     reason=lambda error: error.code,
 )
 
@@ -59,7 +59,7 @@ def answer_again(conversations: Conversations, library: Library, conversation: C
 def test_markdown_names_what_is_cited(conversations: Conversations, library: Library, exports: Exports) -> None:
     base = library.knowledge_base("Tea [green]")
     sources = SourcesPart((Source(1, "a_b.pdf", 3), Source(2, "unused.md"), Source(3, "c.md")))
-    parts: list[Part] = [TextPart("Hot [1], not cold [3]. Nor iced [7]."), sources, UsagePart("m-1")]
+    parts: list[Part] = [TextPart("Hot [1], not cold [3, 17]. Nor iced [7]."), sources, UsagePart("m-1")]
     conversation = talk(conversations, library, "How *hot*?", parts, Mode.KNOWLEDGE, Scope.of(base.id))
     name, text = exports.one(library.user, conversation.id, Format.MARKDOWN, WORDING)
     assert name == "How hot.md"
@@ -68,6 +68,7 @@ def test_markdown_names_what_is_cited(conversations: Conversations, library: Lib
         *(r"# How \*hot\*?", "", r"knowledge · Tea \[green\]", ""),
         *("## Question", "", f"*{year}*", "", "How *hot*?", ""),
         *("## Answer", "", f"*{year} · m-1*", "", "Hot [1], not cold [3]. Nor iced.", ""),
+        *("*2 left out*", ""),
         *("Sources:", "", r"- [1] a\_b.pdf, p. 3", "- [3] c.md"),
     ]
 
@@ -124,6 +125,20 @@ def test_json_holds_all_branches_with_all_parts(
     assert content["knowledge_bases"] == {str(base.id): "Kitchen"}
     assert [(part["kind"], part["text"]) for part in old["parts"]] == [("reasoning", "Hm"), ("text", "A")]
     assert (new["state"], question["parts"][0]["text"]) == ("stopped", "绿茶？")
+
+
+def test_json_lacks_citations_that_point_nowhere(
+    conversations: Conversations, library: Library, exports: Exports
+) -> None:
+    parts: list[Part] = [
+        TextPart("Hot [1, 17], **not** cold [7]."),
+        SourcesPart((Source(1, "a.pdf"),)),
+        UsagePart("m-1"),
+    ]
+    conversation = talk(conversations, library, "How hot [9]?", parts, Mode.KNOWLEDGE)
+    question, answer = json.loads(exports.one(library.user, conversation.id, Format.JSON, WORDING)[1])["messages"]
+    assert (question["parts"][0]["text"], question["dangling_citations"]) == ("How hot [9]?", 0)
+    assert (answer["parts"][0]["text"], answer["dangling_citations"]) == ("Hot [1], **not** cold.", 2)
 
 
 def test_archive_holds_all_that_is_found(

@@ -130,13 +130,14 @@ def test_citation_mark_opens_its_passage(installation: Installation, visit: Visi
 def test_citations_that_point_nowhere_are_left_out_and_counted(
     installation: Installation, visit: Visit, models: ModelServer
 ) -> None:
-    models.streams["cites"] = model_says("Black tea is steeped for four minutes [1][7].")
+    models.streams["cites"] = model_says("Black tea is steeped for four minutes [1, 17][7].")
     installation.set_up(LLM_MODEL="cites")
     installation.filled()
     visitor = visit()
     visitor.ask("How long is black tea steeped?")
     assert "for four minutes\u00a0:blue-badge[1]." in visitor.text()
-    assert "1 citation points to no passage and was left out" in visitor.text()
+    assert "2 citations point to no passage and were left out" in visitor.text()
+    assert visitor.actions[1]["text"] == "Black tea is steeped for four minutes [1]."
 
 
 def test_answer_opens_in_the_testing_page(installation: Installation, visit: Visit) -> None:

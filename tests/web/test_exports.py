@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from kb.conversations import Conversations, Messages
 from kb.exports import Exports
-from kb.messages import Part, Source, SourcesPart, TextPart
+from kb.messages import Part, Source, SourcesPart, TextPart, UsagePart
 from kb.models import NOWHERE, Conversation, MessageState, Mode, Scope
 from kb.services import Services
 from pages.ui import tickets
@@ -41,7 +41,7 @@ def talk(conversations: Conversations, library: Library, question: str, scope: S
     conversation = conversations.create(library.user, question, mode, scope)
     answer = Messages(library.database).ask(library.user, conversation.id, question)
     sources = SourcesPart((Source(1, "茶.pptx", 3), Source(2, "茶.xlsx", 1, heading="Prices > 2026")))
-    parts: list[Part] = [TextPart("热水 [1][2]。"), sources]
+    parts: list[Part] = [TextPart("热水 [1][2, 17]。"), sources, UsagePart("m-1")]
     Messages(library.database).finish(library.user, answer.id, MessageState.DONE, parts)
     return conversation
 
@@ -60,6 +60,7 @@ def test_conversation_is_downloaded_in_the_readers_language(
     assert reply.headers["content-type"].startswith("text/markdown")
     assert "- [1] 茶.pptx, 幻灯片 3\n- [2] 茶.xlsx, 工作表“Prices”" in reply.text
     assert "## 问题" in reply.text
+    assert "热水 [1][2]。\n\n*1 处引用没有对应的段落，已略去*" in reply.text
     english = client.get(f"/base/api/conversations/{conversation.id}", params=values | {"language": "en"}).text
     assert "- [1] 茶.pptx, slide 3" in english
     record = client.get(f"/api/conversations/{conversation.id}", params=values | {"format": "json"})
