@@ -22,6 +22,9 @@ _LINE_END = re.compile(r"[ \t]*$", re.MULTILINE)
 # A line that has only its sign so far: of a quotation, a list, a heading or a cell of a table.
 _LINE_START = re.compile(r"(?:^|\n|\|)[ \t>]*+(?:[-*+]|#{1,6}|\d{1,9}[.)])?[ \t]*\Z")
 _WITH_SPACE, _WITHOUT_SPACE = "\u00a0", "\u202f"
+# Badges that could begin a line of their own: after code or a formula, and after other badges.
+_BADGES_FIRST = re.compile(r"\A[ \t]*(?=:blue-badge\[)")
+_SPACED_BADGES = re.compile(r"(?<=\])[ \t]+(?=:blue-badge\[)")
 _LOOK_BACK = 40
 _MARKDOWN = MarkdownIt().enable("table")
 
@@ -34,10 +37,16 @@ def safe_markdown(content: str, found: Found[Ranked] | None = None, has_formulas
     text that breaks off anywhere.
     """
     ranks = ranks_of(found)
-    shown = "".join(
-        _prose(text, ranks) if verbatim is None else _formula_or_code(verbatim)
-        for verbatim, text in split_verbatim(content, has_formulas)
-    )
+    parts, is_in_line = [], False  # whether code or a formula stands before, in the same line
+    for verbatim, text in split_verbatim(content, has_formulas):
+        if verbatim is None:
+            prose = _prose(text, ranks)
+            # Only this space holds after a formula, which browsers take for a picture.
+            parts.append(_BADGES_FIRST.sub(_WITHOUT_SPACE, prose) if is_in_line else prose)
+        else:
+            parts.append(_formula_or_code(verbatim))
+        is_in_line = verbatim is not None and verbatim["fence"] is verbatim["tilde"] is None
+    shown = "".join(parts)
     return _IMAGE.sub("", shown) if _holds_image(shown) else shown
 
 
@@ -75,7 +84,7 @@ def _prose(text: str, ranks: Collection[int]) -> str:
     if _BREAK.search(text):
         text = "\n".join(_break_lines(line) for line in text.split("\n"))
     text = _DOLLAR.sub(r"\$", _DIRECTIVE.sub(r"\:", _RANGE.sub(r"\~", text)))
-    return rewrite(text, find_citations(text, ranks), _marked)
+    return _SPACED_BADGES.sub(_WITH_SPACE, rewrite(text, find_citations(text, ranks), _marked))
 
 
 def _marked(before: str, citation: Citation) -> str:

@@ -30,6 +30,11 @@ RETRIEVAL = Retrieval("?", PASSAGES, Trace((), RetrievalProfile(), 0.0))
         ("[7] and [0], x[7], [2024]", "[7] and [0], x[7], [2024]"),
         ("so [1, p. 4].", "so\u00a0:blue-badge[1] (p. 4)."),
         ("如此【1】(见附录)", "如此\u202f:blue-badge[1](见附录)"),
+        ("so [1] [2]", "so\u00a0:blue-badge[1]\u00a0:blue-badge[2]"),
+        ("run `a b` [1]", "run `a b`\u202f:blue-badge[1]"),
+        ("at most $n$[1], `b`\n[2]", "at most $n$\u202f:blue-badge[1], `b`\n:blue-badge[2]"),
+        ("| `a` [1] | $$x$$ [2] |", "| `a`\u202f:blue-badge[1] | $\\displaystyle x$\u202f:blue-badge[2] |"),
+        ("```\na\n```\n[1]", "```\na\n```\n:blue-badge[1]"),
         ("[1] 参考资料", ":blue-badge[1] 参考资料"),
         ("- [1]\n1. [2]\n> [3]", "- :blue-badge[1]\n1. :blue-badge[2]\n> :blue-badge[3]"),
         (
