@@ -148,6 +148,7 @@ function draw(bar, data, press) {
   }
   bar.dataset.side = data.side
   bar.dataset.latest = data.isLatest
+  bar.dataset.incomplete = data.isIncomplete
   bar.setAttribute("aria-label", data.words.title)
   bar.replaceChildren(...items)
 }
