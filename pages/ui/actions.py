@@ -17,6 +17,7 @@ from pages.ui.i18n import _, number
 from pages.ui.resources import services
 from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.state import TestSettings, state
+from pages.ui.steps import seconds_text
 from pages.ui.support import may_check, start_check
 
 HERE = Path(__file__).parent
@@ -137,8 +138,8 @@ def _usage(message: Message) -> tuple[str, str]:
         return "", ""
     short, full = [usage.model], [usage.model]
     if usage.total_ms:
+        short.append(seconds_text(usage.total_ms / 1000))
         total = number(usage.total_ms / 1000, 1)
-        short.append(_("{seconds} s").format(seconds=total))
         first = number(usage.first_token_ms / 1000, 1)
         full.append(_("first words after {first} s, all after {total} s").format(first=first, total=total))
     if usage.output_tokens:
