@@ -96,8 +96,8 @@ def _draw_unsupported(message: Message, support: SupportPart, model: str) -> Non
         told = _("The passages do not say this, as the language model reads them. It can be wrong, too.")
     else:
         label = ngettext(
-            "{count} sentence does not stand in the passages",
-            "{count} sentences do not stand in the passages",
+            "{count} sentence is not backed by the passages",
+            "{count} sentences are not backed by the passages",
             count,
         )
         told = _("Figures, names or terms of these sentences were not found in the passages that they cite.")
