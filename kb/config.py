@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(200, ge=1)
     lease_seconds: float = Field(20.0, ge=4)  # heartbeats come every 2 s
 
+    public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
     allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
 
     log_level: str = "INFO"
@@ -152,6 +153,13 @@ class Settings(BaseSettings):
             AllowedHosts.of(value)
         except ValueError as error:
             raise ValueError(N_("write it as wiki.intranet 10.0.0.5:8080, without http://")) from error
+        return value
+
+    @field_validator("public_urls")
+    @classmethod
+    def _check_public_urls(cls, value: str) -> str:
+        if not all(is_web_address(url) for url in value.split()):
+            raise ValueError(N_("write it as https://zhiwen.example, with a space between two"))
         return value
 
     @property

@@ -29,6 +29,7 @@ from kb.services import Services, build_answers, build_services
 from pages.ui import resources
 from web.exports import export_routes
 from web.missing import MissingPages
+from web.origins import OwnPagesOnly, allow_public_hosts
 from web.page_style import PageStyle
 from web.security import SecurityHeaders
 from web.uploads import file_routes
@@ -145,6 +146,7 @@ def build_web(settings: Settings) -> Web:
 async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     """Start the services before the first page, and end them with the process."""
     resources.provide(_open_web)
+    allow_public_hosts()
     try:
         await asyncio.to_thread(resources.web)
     except KbError as error:
@@ -193,6 +195,7 @@ async def healthz(_request: Request) -> JSONResponse:
 ROUTES = [Route("/healthz", healthz), *file_routes(resources.services), *export_routes(resources.services)]
 MIDDLEWARE = [
     Middleware(SecurityHeaders),
+    Middleware(OwnPagesOnly),
     Middleware(MissingPages, routes=[route.path for route in ROUTES]),
     Middleware(PageStyle),
 ]

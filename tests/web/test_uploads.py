@@ -362,7 +362,7 @@ def test_original_is_downloaded_under_its_name(
 ) -> None:
     version_id = upload(server, base, name, b"<script>")
     server.app = Starlette(routes=server.app.routes, middleware=MIDDLEWARE)
-    headers = {"accept": "text/html"}  # of a browser that follows a link
+    headers = {"accept": "text/html", "host": "localhost:8501"}  # of a browser that follows a link
     query = {"ticket": server.ticket(base, action=Action.DOWNLOAD)}
     reply = server.call("GET", f"/api/originals/{base.id}/{version_id}", query, headers)
     assert (reply.status, reply.body) == (200, b"<script>")
