@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from kb.errors import InvalidName
 from kb.lexical import simplify
+from kb.normalizing import normalize
 
 NAME_CHARACTERS = 100
 LABEL_CHARACTERS = 255
@@ -47,7 +48,7 @@ def _visible(text: str) -> str:
     text = "".join(" " if c.isspace() else c for c in text)  # a line break still parts two words
     # Cc: control, Cf: format (bidi overrides, zero-width), Cs: lone surrogates.
     visible = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
-    return unicodedata.normalize("NFC", visible).strip()
+    return normalize("NFC", visible).strip()
 
 
 def fold(text: str) -> str:
@@ -57,7 +58,7 @@ def fold(text: str) -> str:
     count as i, so that a search finds a word whichever way its capital I was written. Traditional characters become
     Simplified ones, each by itself, so that a part of a folded text is the folded part of the text.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    folded = normalize("NFKC", normalize("NFKC", text).casefold())
     folded = folded.replace("i\u0307", "i").replace("\u0131", "i")
     return folded if folded.isascii() else _HAN.sub(lambda match: _simplified(match.group()), folded)
 

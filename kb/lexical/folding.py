@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import cache, lru_cache
 
 from opencc import OpenCC
+
+from kb.normalizing import normalize
 
 # Soft hyphens, zero-width characters, marks of direction, variation selectors; accents that no letter has taken up,
 # the vowel marks of Arabic and Hebrew, and the stroke that widens Arabic words.
@@ -34,7 +35,7 @@ def fold(text: str) -> str:
     text = text.encode("utf-8", "ignore").decode()  # OpenCC does not accept lone surrogates
     for wide, narrow in _WIDE_MARKS:
         text = text.replace(wide, narrow)
-    text = _DASH_IN_CODE.sub("-", unicodedata.normalize("NFKC", _SMALL_NUMBER.sub(_apart, text)))
+    text = _DASH_IN_CODE.sub("-", normalize("NFKC", _SMALL_NUMBER.sub(_apart, text)))
     return simplify(_TO_FOLD.sub(lambda match: _FOLDED.get(match.group(), ""), text))
 
 

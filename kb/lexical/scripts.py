@@ -6,6 +6,8 @@ import unicodedata
 from enum import Enum
 from functools import lru_cache
 
+from kb.normalizing import normalize
+
 _SCRIPTS = {
     "cjk": "han",
     "ideographic": "han",
@@ -69,7 +71,7 @@ def script_share(text: str, script: str) -> float:
 
 
 def _letters(text: str) -> list[str]:
-    return [char for char in unicodedata.normalize("NFKC", text) if char.isalpha()]
+    return [char for char in normalize("NFKC", text) if char.isalpha()]
 
 
 @lru_cache(maxsize=8192)

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import snowballstemmer
 
+from kb.normalizing import normalize
+
 CJK = (
     "\u3005\u3007\u3041-\u3096\u30a1-\u30fa\u30fc"  # 々 〇 and kana
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufa6d\ufa70-\ufad9"
@@ -264,4 +266,4 @@ def _plain(word: str) -> str:
     word = word.translate(_LETTERS)
     if word[0] > "\u03ff":
         return word
-    return "".join(char for char in unicodedata.normalize("NFKD", word) if not unicodedata.combining(char))
+    return "".join(char for char in normalize("NFKD", word) if not unicodedata.combining(char))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 
 from lxml import etree
 
+from kb.normalizing import normalize
 from kb.parsing.elements import Element
 
 _SIMPLE = re.compile(r"-?(?:[\w.,]+|\\[A-Za-z]+)")
@@ -62,7 +62,7 @@ def fraction(above: str, below: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)) if _is_styled(text) else text.translate(_INVISIBLE)
+    text = normalize("NFKC", text.translate(_INVISIBLE)) if _is_styled(text) else text.translate(_INVISIBLE)
     return _AFTER_FRACTION.sub("", " ".join(text.split()))
 
 

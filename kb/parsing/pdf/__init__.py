@@ -6,7 +6,6 @@ import ctypes
 import re
 import struct
 import threading
-import unicodedata
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -46,6 +45,7 @@ from pypdfium2.raw import (
 
 from kb.errors import N_, DamagedFile, GarbledText, PasswordProtected
 from kb.models import ParsedDocument
+from kb.normalizing import normalize
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.images.recognised import RecognisedPages
@@ -330,4 +330,4 @@ def _clean_page(text: str) -> str:
     """The text as a person would type it."""
     text = clean(text).translate(_RADICALS)
     text = _LEADERS.sub(lambda match: " …" if match["word"] is None else " … ", text)
-    return _DOUBLES.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text).strip("\n")
+    return _DOUBLES.sub(lambda match: normalize("NFKC", match.group()), text).strip("\n")
