@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from redis.lock import Lock
 
 from kb.config import Settings
-from kb.errors import RedisTooOld, RedisUnavailable
+from kb.errors import ITS_DISK_IS_FULL, RedisTooOld, RedisUnavailable, is_disk_full
 from kb.local.redis_server import OLDEST
 
 PREFIX = "zhiwen"
@@ -52,9 +52,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        raise RedisUnavailable(
-            detail=str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        ) from error
+        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise RedisUnavailable(detail=ITS_DISK_IS_FULL if is_disk_full(error) else detail) from error
 
 
 def ping(client: redis.Redis) -> str:

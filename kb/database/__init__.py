@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from kb.config import Settings
-from kb.errors import N_, DatabaseUnavailable, SetupError
+from kb.errors import ITS_DISK_IS_FULL, N_, DatabaseUnavailable, SetupError, is_disk_full
 
 # The newest migration. A test holds it equal to the scripts, so that a start need not load Alembic to know.
 HEAD = "0012"
@@ -153,5 +153,7 @@ def _translated() -> Iterator[None]:
 
 
 def _reason(error: DBAPIError) -> str:
+    if is_disk_full(error):
+        return ITS_DISK_IS_FULL
     lines = str(error.orig).strip().splitlines()
     return lines[0] if lines else type(error).__name__

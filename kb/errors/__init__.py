@@ -16,7 +16,7 @@ KbError                 base        the root, and how an error becomes a text
 └── CheckInterrupted    answers
 
 What a `UserError` or an `Unavailable` is about decides where it stands: `access` for what somebody may not see or do,
-`library`, `files`, `services` for the database, Redis and Milvus, `embedding`, `models`, `answers`, `fetching`.
+`library`, `files`, `disk`, `services` for the database, Redis and Milvus, `embedding`, `models`, `answers`, `fetching`.
 
 Each class has two English message templates, which `pages` translates with gettext: `message` says what
 happened, `remedy` what to do next. An instance carries the values that fill them.
@@ -40,6 +40,7 @@ from kb.errors.answers import (
     TooManyDocuments,
 )
 from kb.errors.base import N_, Cancelled, KbError, SetupError, Unavailable, UserError, fill, from_code
+from kb.errors.disk import ITS_DISK_IS_FULL, DiskFull, is_disk_full
 from kb.errors.embedding import (
     EmbeddingMismatch,
     EmbeddingProviderGone,
@@ -131,6 +132,7 @@ from kb.errors.web_search import (
 )
 
 __all__ = [
+    "ITS_DISK_IS_FULL",
     "N_",
     "STATES",
     "AddressHasPassword",
@@ -145,6 +147,7 @@ __all__ = [
     "CleanUpFailed",
     "DamagedFile",
     "DatabaseUnavailable",
+    "DiskFull",
     "DocumentError",
     "EmbeddingMismatch",
     "EmbeddingProviderGone",
@@ -238,4 +241,5 @@ __all__ = [
     "WrongState",
     "fill",
     "from_code",
+    "is_disk_full",
 ]

@@ -25,12 +25,14 @@ from kb.environment import available_cpus
 from kb.errors import (
     N_,
     Cancelled,
+    DiskFull,
     KbError,
     LeaseLost,
     MilvusRefused,
     NoText,
     Unavailable,
     UnexpectedFailure,
+    is_disk_full,
 )
 from kb.formats import to_json
 from kb.ingestion.claims import Claims, Job
@@ -170,6 +172,8 @@ class Ingestion:
         except KbError as error:
             return self._give_up_or_wait(job, error, bound)
         except Exception as error:  # noqa: BLE001
+            if is_disk_full(error):
+                return self._give_up_or_wait(job, DiskFull(name=job.name), bound)
             # A defect of ours must not take the worker along, nor be taken for an absence: the user sees it.
             bound.exception("ingestion.defect")
             return self._give_up(job, UnexpectedFailure(name=job.name, detail=type(error).__name__), bound)

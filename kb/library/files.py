@@ -13,7 +13,7 @@ from typing import Protocol
 from uuid import UUID
 
 from kb.disk import sync
-from kb.errors import N_, FileMissing, FileNotSaved
+from kb.errors import N_, FileMissing, FileNotSaved, is_disk_full
 
 PARTIAL = ".partial"  # the suffix of a file that is being written
 _RECOGNISED = ".recognised"  # of what OCR has read of a file
@@ -70,7 +70,8 @@ class FileStore:
             with suppress(OSError):  # a full or broken disk may refuse this, too
                 partial.unlink(missing_ok=True)
             if isinstance(error, OSError):
-                raise FileNotSaved(name=name, detail=error.strerror or error) from error
+                detail = N_("the disk is full") if is_disk_full(error) else error.strerror or error
+                raise FileNotSaved(name=name, detail=detail) from error
             raise
         return Saved(path.stat().st_size, digest.hexdigest())
 

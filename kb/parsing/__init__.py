@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from kb.errors import N_, BlankFile, DamagedFile, FileTooLarge, KbError, NoText
+from kb.errors import N_, BlankFile, DamagedFile, DiskFull, FileTooLarge, KbError, NoText, is_disk_full
 from kb.models import ParsedDocument
 from kb.parsing.builder import Report, Source, joined, report_nothing
 from kb.parsing.kinds import check, detect_media_type, require_supported
@@ -58,6 +58,8 @@ def parse_source(source: Source) -> Iterator[ParsedDocument]:
     except RecursionError as error:
         raise DamagedFile(name=source.name, detail=N_("its content is nested too deeply")) from error
     except Exception as error:  # the libraries raise all kinds of exceptions for a broken file
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise DiskFull(name=source.name) from error
         raise DamagedFile(name=source.name, detail=_describe(error)) from error
     if not has_text:
         raise BlankFile(name=source.name) if parser in TEXT_PARSERS else NoText(name=source.name)

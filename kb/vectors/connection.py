@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kb.environment import is_local
-from kb.errors import MilvusRefused, MilvusUnavailable
+from kb.errors import ITS_DISK_IS_FULL, MilvusRefused, MilvusUnavailable, is_disk_full
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -137,6 +137,8 @@ def _describe(version: str) -> Server:
 def _reason(error: BaseException) -> str:
     import grpc
 
+    if is_disk_full(error):
+        return ITS_DISK_IS_FULL
     text = error.details() if isinstance(error, grpc.Call) else getattr(error, "message", "")
     text = str(text or error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__

@@ -526,7 +526,7 @@ class BrokenUpload(io.BytesIO):
 
 def test_interrupted_upload_leaves_nothing(library: Library) -> None:
     knowledge_base = library.knowledge_base()
-    with pytest.raises(FileNotSaved, match=r"a\.md.*No space left"):
+    with pytest.raises(FileNotSaved, match=r"a\.md.*the disk is full"):
         library.documents.register(library.user, knowledge_base.id, "a.md", BrokenUpload())
     assert files_in(library.uploads) == []
     assert library.documents.list(library.user, knowledge_base.id) == []

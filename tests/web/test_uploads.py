@@ -306,7 +306,7 @@ def test_full_disk_is_reported_and_leaves_nothing(
     monkeypatch.setattr("kb.library.files.os.fsync", full)
     reply = server.upload(base)
     assert (reply.status, reply.json["can_retry"]) == (507, True)
-    assert "No space left on device" in reply.json["message"]
+    assert "the disk is full" in reply.json["message"]
     assert server.files == []
 
 
