@@ -31,12 +31,17 @@ class Found(Protocol[Cited]):
 
 # --- what is not prose: code and formulas ----------------------------------------------------------------------
 
-# Code that is not closed yet, as in an answer that is still being written, reaches to the end, as it does in Markdown.
+# Code that is not closed yet, as in an answer that is still being written, reaches to the end, as it does in Markdown,
+# or to the end of its entry of a list: the first line that is not indented.
 # No alternative may look past the next opening of its own kind: answers are drawn several times a second.
 _VERBATIM = re.compile(
     r"""
-      ^[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?:(?P<fence>`{3,})[^`\n]*|(?P<tilde>~{3,})[^\n]*)
-        (?:\n.*?^[ \t]*(?:(?P=fence)|(?P=tilde))|.*\Z)
+      ^[ \t]*+(?P<item>(?:[-*+]|\d{1,9}[.)])[ \t]++)?
+        (?:(?P<fence>`{3,})[^`\n]*|(?P<tilde>~{3,})[^\n]*)
+        (?(item)
+          (?:\n(?![ \t]*+(?:(?P=fence)|(?P=tilde)))(?:(?:\t|[ ]{2})[^\n]*+|[ \t]*+$))*+
+            (?:\n[ \t]++(?:(?P=fence)|(?P=tilde)))?
+        | (?:\n.*?^[ \t]*+(?:(?P=fence)|(?P=tilde))|.*\Z))
     | (?<![`\\])(?P<ticks>`+)(?!`)[^\n]+?(?<!`)(?P=ticks)(?!`)
     | (?<!\\)\$\$(?P<display>(?:(?!\n[ \t]*\n).)+?)\$\$
     | (?<![\\$])\$(?P<inline>(?![\s$])[^$\n]*(?<![\s\\]))\$(?!\d)

@@ -108,7 +108,7 @@ def rewrite_messages(question: str, history: Sequence[Said]) -> list[ChatMessage
     ]
 
 
-_THOUGHTS = re.compile(r".*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_THOUGHTS = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _OPEN_THOUGHTS = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _LABEL = re.compile(
     r"(?:(?:sure|certainly|of course)[,.! ]+)?(?:here(?:'s| is) )?(?:the |your |my )?"

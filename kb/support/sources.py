@@ -13,7 +13,7 @@ from kb.support.figures import Day, Figure, Figures
 
 LEAST_SHARE = 0.5  # of a script in the passages, to look for names of that script in them
 _NOT_WORD = re.compile(r"[\W_]+")
-_CAPITALISED_RUN = re.compile(r"[A-Z][\w-]*(?:\s+(?:(?:of|and|the|for|in|on|de)\s+)?[A-Z][\w-]*)+")
+_CAPITALISED_RUN = re.compile(r"(?<![\w-])[A-Z][\w-]*+(?:\s+(?:(?:of|and|the|for|in|on|de)\s+)?[A-Z][\w-]*)+")
 
 
 class Text:

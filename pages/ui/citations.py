@@ -17,7 +17,7 @@ _IMAGE = re.compile(r"(?<!!)!++(?=\[)")
 _RANGE = re.compile(r"(?<![~\\/])~(?!~)")
 _DIRECTIVE = re.compile(r"(?<!\\):(?=[\w-]*[\[{])")
 _DOLLAR = re.compile(r"(?<!\\)\$")
-_BREAK = re.compile(r"[ \t]*</?br[ \t]*/?>[ \t]*", re.IGNORECASE)
+_BREAK = re.compile(r"(?<![ \t])[ \t]*+</?br[ \t]*+/?>[ \t]*+", re.IGNORECASE)
 _LINE_END = re.compile(r"[ \t]*$", re.MULTILINE)
 # A line that has only its sign so far: of a quotation, a list, a heading or a cell of a table.
 _LINE_START = re.compile(r"(?:^|\n|\|)[ \t>]*+(?:[-*+]|#{1,6}|\d{1,9}[.)])?[ \t]*\Z")

@@ -200,3 +200,15 @@ def test_citations_have_their_place() -> None:
 @pytest.mark.parametrize("piece", ["[1] ", "[7] ", "**[7]** ", "(((", "*" * 9 + "[7]", "[1, ", "【7†", "(资料7, "])
 def test_long_repetitions_take_linear_time(piece: str) -> None:
     assert count_dangling(piece * 8_000, FOUND) >= 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "- ```py\n  x[1] = 2\n\nTea is green [1].",
+        "1. ~~~\n   x[1] = 2\n2. Tea is green [1].",
+        "- ```\n  x[1] = 2\n  ```\n- Tea is green [1].",
+    ],
+)
+def test_code_in_a_list_ends_with_its_entry(content: str) -> None:
+    assert [content[each.start - 6 : each.end] for each in citations_in(content, {1})] == ["green [1]"]

@@ -115,12 +115,16 @@ def _label_over(labels: Row, row: Row, index: int) -> str:
 def split_text(text: str, label: str) -> Iterator[str]:
     """`label: text`, in pieces if it is too long for a line, cut after sentences or words."""
     before = f"{label}: " if label else ""
-    limit = _LINE_COLUMNS - _MAX_KEY - columns(before)
-    while columns(text) > limit:
-        end = max(1, limit // 2) if columns(text) > len(text) else limit
-        cuts = (text.rfind(mark, end // 2, end) for mark in ("。", ". ", "；", "; ", "，", ", ", " "))
+    limit = max(_MAX_KEY, _LINE_COLUMNS - _MAX_KEY - columns(before))
+    text = text.rstrip()
+    at = 0
+    while columns(head := text[at : at + limit + 1]) > limit:  # no more is measured than could fit
+        end = max(1, limit // 2) if columns(head) > len(head) else limit
+        cuts = (head.rfind(mark, end // 2, end) for mark in ("。", ". ", "；", "; ", "，", ", ", " "))
         cut = next((cut + 1 for cut in cuts if cut > 0), end)
-        yield before + text[:cut].strip()
-        text = text[cut:].strip()
-    if text:
-        yield before + text
+        yield before + head[:cut].strip()
+        at += cut
+        while text[at : at + 1].isspace():
+            at += 1
+    if at < len(text):
+        yield before + text[at:]

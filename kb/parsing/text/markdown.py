@@ -24,7 +24,6 @@ _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.MULTILINE
 _LINK = re.compile(r"!?\[([^\[\]]{0,500})\]\([^()\n]{0,2000}\)")
 _MARKUP = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)|<[^>]{0,200}>|[ \t]+\{#[^}]*\}$")
 _CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _RAISED = re.compile(r"(?is)<(sup|sub)\b[^<>]{0,200}>(.{0,200}?)</\1\s*>")
 _BREAK = re.compile(r"(?i)<br\b[^<>]{0,100}>[ \t]*\n?")
 _READING = re.compile(r"(?is)<(rt|rp)\b[^<>]{0,100}>.{0,200}?</\1\s*>")
@@ -173,7 +172,7 @@ def _without_tags(text: str) -> str:
 
 
 def _read_tags(text: str) -> str:
-    text = _IMAGE.sub(_described, _READING.sub("", _BREAK.sub("\n", _COMMENT.sub("", text))))
+    text = _IMAGE.sub(_described, _READING.sub("", _BREAK.sub("\n", _without_comments(text))))
     levels = {"sup": RAISED, "sub": LOWERED}
     runs: list[tuple[str, int]] = []
     at = 0
@@ -183,10 +182,20 @@ def _read_tags(text: str) -> str:
     return _TAG.sub("", join_runs([*runs, (text[at:], 0)]))
 
 
+def _without_comments(text: str) -> str:
+    """A pattern would search the whole rest for the end of each comment that has none."""
+    pieces: list[str] = []
+    at = 0
+    while (begin := text.find("<!--", at)) >= 0 and (end := text.find("-->", begin + 4)) >= 0:
+        pieces.append(text[at:begin])
+        at = end + 3
+    return "".join([*pieces, text[at:]])
+
+
 def _described(image: re.Match[str]) -> str:
     found = _DESCRIPTION.search(image.group())
     return (found[1] or found[2] or "") if found else ""
 
 
 def _plain(title: str) -> str:
-    return _MARKUP.sub("", _LINK.sub(r"\1", _COMMENT.sub("", title[:_LONGEST_TITLE]))).strip()
+    return _MARKUP.sub("", _LINK.sub(r"\1", _without_comments(title[:_LONGEST_TITLE]))).strip()

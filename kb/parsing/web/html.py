@@ -346,6 +346,8 @@ def _opened(tag: Tag, level: int) -> Iterator[tuple[object, int]]:
 
 def _is_note_mark(tag: Tag) -> bool:
     """Whether a raised element is the mark of a note, as it links to one in the page."""
+    if tag.find_parent(_LEVELS) and tag.name != "a":  # each of many nested ones would read all that is in it
+        return False
     text = tag.get_text().strip()
     if not _NOTE_MARK.fullmatch(text):
         return False
