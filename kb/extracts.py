@@ -399,14 +399,27 @@ def _row(cells: Sequence[str], is_marked: bool = False) -> str:
 
 # --- text in Markdown ------------------------------------------------------------------------------------------
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
+# What Streamlit looks for once Markdown is read, so that a backslash does not help: icons, its logo, addresses, arrows.
+# A word joiner, which nobody sees, parts their characters. It is copied, too, so nothing else gets one.
+_READ_LATER = re.compile(
+    r"""
+      :(?=material/|material_\w+:|streamlit:)
+    | (?:(?<=http)|(?<=https)):(?=//[-\w]*\.)
+    | \bwww(?=\.[-\w])
+    | (?<=[-.\w+])@(?=[-\w]+\.[-\w])
+    | (?<!\S)(?:<(?=->(?!\S))|-(?=[->](?!\S))|<(?=[-=](?!\S))|>(?==(?!\S))|~(?==(?!\S)))
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_WORD_JOINER = "\u2060"
 # Here a bracket is closed without a backslash: a pair of escaped brackets is a formula in an answer.
 _INLINE = re.compile(r"[\\`*_\[<~$|]|&(?=#?\w+;)|:(?=[\w+-]+:|[\w-]*[\[{])|^(?:[#>+=-]|\d+(?=[.)]))")
 
 
 def escape_markdown(text: str) -> str:
     """`text` such that Markdown shows it as it is."""
-    return _MARKDOWN.sub(r"\\\1", text)
+    return _MARKDOWN.sub(r"\\\1", _READ_LATER.sub(rf"\g<0>{_WORD_JOINER}", text))
 
 
 def _as_text(text: str) -> str:

@@ -303,6 +303,33 @@ def test_passage_text_is_not_read_as_markdown(template: str) -> None:
         assert sign in shown
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a &lt;b&gt;", "a \\&lt;b\\&gt;"),
+        (":material/home:", "\\:\u2060material/home\\:"),
+        ("http://x.example", "http\\:\u2060//x\\.example"),
+        ("www.x.example", "www\u2060\\.x\\.example"),
+        ("a@x.example", "a@\u2060x\\.example"),
+        (":material_home:", "\\:\u2060material\\_home\\:"),
+        (":streamlit:", "\\:\u2060streamlit\\:"),
+        ("a -> b", "a \\-\u2060\\> b"),
+        ("<->", "\\<\u2060\\-\\>"),
+        ("a <= b", "a \\<\u2060= b"),
+        ("--", "\\-\u2060\\-"),
+    ],
+)
+def test_what_streamlit_reads_after_markdown_stays_text(text: str, expected: str) -> None:
+    assert escape_markdown(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a->b", "redis://host:6379/0", "http://host:8080", "x@y", "C:/material", "-->", "www"]
+)
+def test_nothing_unseen_is_put_where_streamlit_reads_nothing(text: str) -> None:
+    assert "\u2060" not in escape_markdown(text)
+
+
 def test_escape_markdown() -> None:
     assert escape_markdown("a*b_c[d]") == "a\\*b\\_c\\[d\\]"
 
