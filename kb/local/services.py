@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kb
-from kb.errors import N_, SetupError
+from kb.errors import N_, SetupError, is_disk_full
 from kb.local.plan import Folders, Plan
 from kb.local.redis_server import find_redis_server, is_ready, start_failure
 from kb.local.run_state import Holder, RunState, ServiceState, read_run_state
@@ -147,8 +147,8 @@ def _folder_error(folders: Folders, error: OSError) -> SetupError:
         N_("The data folder {folder} cannot be written: {detail} ({path})."),
         N_("Free some space, give this user write access, or set ZHIWEN_HOME to another folder."),
         folder=folders.home,
-        detail=error.strerror or error,
-        path=error.filename,
+        detail=N_("the disk is full") if is_disk_full(error) else error.strerror or error,
+        path=error.filename or folders.run,  # a write that fails names no file
     )
 
 

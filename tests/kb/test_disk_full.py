@@ -21,9 +21,11 @@ from kb.errors import (
     FileNotSaved,
     MilvusRefused,
     RedisUnavailable,
+    SetupError,
     is_disk_full,
 )
 from kb.library.files import FileStore
+from kb.local.services import make_plan
 from kb.parsing import parse_source
 from kb.parsing.builder import Source
 from kb.redis import translated as redis_translated
@@ -64,6 +66,15 @@ def test_file_store_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotSaved, match=r"could not be saved \(the disk is full\)"):
         FileStore(tmp_path).save("ab/file", "tea.md", Full())
+
+
+def test_data_folder_says_so(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(_path: Path, _data: bytes) -> None:
+        raise FULL
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(SetupError, match=r"home cannot be written: the disk is full \(.*run\)\. Free some space"):
+        make_plan(make_settings(), "", ())
 
 
 def test_file_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
