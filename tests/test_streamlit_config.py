@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit import config
+from streamlit.web import bootstrap
 
 PATH = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 TEXT = PATH.read_text(encoding="utf-8")
@@ -54,6 +56,18 @@ def test_private_by_default() -> None:
     assert OPTIONS["server.address"] == "127.0.0.1"
     assert OPTIONS["browser.gatherUsageStats"] is False
     assert OPTIONS["client.showErrorDetails"] == "none"
+
+
+def test_start_asks_nobody_for_this_machines_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name in ("get_external_ip", "get_internal_ip"):
+        monkeypatch.setattr(f"streamlit.net_util.{name}", partial(asked.append, name))
+    options = {**OPTIONS, "server.headless": True}
+    get_option = config.get_option
+    monkeypatch.setattr(config, "get_option", lambda name: options[name] if name in options else get_option(name))
+    monkeypatch.setattr(config, "is_manually_set", lambda _name: False)  # server.address, too
+    bootstrap._print_url(is_running_hello=False)
+    assert asked == []
 
 
 def test_no_external_resources() -> None:

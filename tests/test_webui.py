@@ -140,6 +140,10 @@ def test_listens_on_loopback_only(web: Web) -> None:
     assert web.listening_addresses() == {HOST}
 
 
+def test_start_tells_the_address(web: Web) -> None:
+    assert f"Zhiwen: {web.url}/" in (web.folder / "log").read_text()
+
+
 @pytest.mark.skipif(os.name != "posix" or not os.path.isdir("/proc"), reason="as Linux does it")
 def test_kill_9_leaves_no_process_and_no_port(web: Web) -> None:
     """This must be the last test: it kills the web process that the others share."""

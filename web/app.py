@@ -154,6 +154,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
         log.error("web.not_ready", reason=error.code, detail=str(error))
     # Streamlit collects garbage after every run; what is imported by now will never be garbage.
     gc.freeze()
+    print(f"\n  Zhiwen: {own_url()}\n", flush=True)
     yield {}
     await asyncio.to_thread(resources.close)
 
