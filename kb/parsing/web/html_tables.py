@@ -24,15 +24,37 @@ _SMALL = 300  # characters
 
 def is_table(tag: Tag) -> bool:
     """Whether the element is a table, or is made to look like one to those who do not see it."""
-    return tag.name == "table" or (tag.get("role") in _ROLES and tag.find(role="row") is not None)
+    return tag.name == "table" or (tag.get("role") in _ROLES and next(_rows_by_role(tag), None) is not None)
 
 
 def rows_of(table: Tag) -> list[Tag]:
     """Its own rows: the header first and the footer last, wherever they are written."""
     if table.name != "table":
-        return table.find_all(role="row")
-    rows = [row for row in table.find_all("tr") if row.find_parent("table") is table]
-    return sorted(rows, key=_section_order)
+        return list(_rows_by_role(table))
+    return sorted(_own(table, lambda tag: tag.name == "tr", lambda tag: tag.name == "table"), key=_section_order)
+
+
+def _rows_by_role(table: Tag) -> Iterator[Tag]:
+    return _own(table, lambda tag: tag.get("role") == "row", _is_other_table)
+
+
+def _is_other_table(tag: Tag) -> bool:
+    return tag.name == "table" or tag.get("role") in _ROLES
+
+
+def _is_other_row(tag: Tag) -> bool:
+    return tag.get("role") == "row" or _is_other_table(tag)
+
+
+def _own(root: Tag, is_wanted: Callable[[Tag], bool], is_other: Callable[[Tag], bool]) -> Iterator[Tag]:
+    """The wanted elements under `root` but not under others, into which it does not look: tables nest deep."""
+    stack = [*reversed(root.contents)]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Tag) and not is_other(node):
+            if is_wanted(node):
+                yield node
+            stack.extend(reversed(node.contents))
 
 
 def _section_order(row: Tag) -> int:
@@ -44,8 +66,9 @@ def cells_of(row: Tag) -> list[Tag]:
     if cells:
         return cells
     if row.name != "tr":
-        return row.find_all(role=_CELL_ROLES)
-    return [cell for cell in row.find_all(["td", "th"]) if cell.find_parent("tr") is row]  # a form between, perhaps
+        return list(_own(row, lambda tag: tag.get("role") in _CELL_ROLES, _is_other_row))
+    # A form between, perhaps.
+    return list(_own(row, lambda tag: tag.name in ("td", "th"), lambda tag: tag.name == "tr"))
 
 
 def strays_of(table: Tag, rows: Sequence[Tag]) -> Iterator[PageElement]:
