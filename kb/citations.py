@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from kb.verbatim import split_verbatim
+
 # --- the passages that can be cited ----------------------------------------------------------------------------
 
 
@@ -28,34 +30,6 @@ class Found(Protocol[Cited]):
     @property
     def passages(self) -> Sequence[Cited]: ...
 
-
-# --- what is not prose: code and formulas ----------------------------------------------------------------------
-
-# Code that is not closed yet, as in an answer that is still being written, reaches to the end, as it does in Markdown,
-# or to the end of its entry of a list: the first line that is not indented.
-# No alternative may look past the next opening of its own kind: answers are drawn several times a second.
-_VERBATIM = re.compile(
-    r"""
-      ^[ \t]*+(?P<item>(?:[-*+]|\d{1,9}[.)])[ \t]++)?
-        (?:(?P<fence>`{3,})[^`\n]*|(?P<tilde>~{3,})[^\n]*)
-        (?(item)
-          (?:\n(?![ \t]*+(?:(?P=fence)|(?P=tilde)))(?:(?:\t|[ ]{2})[^\n]*+|[ \t]*+$))*+
-            (?:\n[ \t]++(?:(?P=fence)|(?P=tilde)))?
-        | (?:\n.*?^[ \t]*+(?:(?P=fence)|(?P=tilde))|.*\Z))
-    | (?<![`\\])(?P<ticks>`+)(?!`)[^\n]+?(?<!`)(?P=ticks)(?!`)
-    | (?<!\\)\$\$(?P<display>(?:(?!\n[ \t]*\n).)+?)\$\$
-    | (?<![\\$])\$(?P<inline>(?![\s$])[^$\n]*(?<![\s\\]))\$(?!\d)
-    | (?<!\\)\\\((?P<round>(?:(?!\\\(|\n[ \t]*\n).)+?)\\\)
-    | (?<!\\)\\\[(?P<square>(?:(?!\\\[|\n[ \t]*\n).)+?)\\\]
-    """,
-    re.MULTILINE | re.DOTALL | re.VERBOSE,
-)
-_MATH_SIGN = re.compile(r"[\\^_={}<>+*|]")
-_WORD = re.compile(r"[^\W\d_]{2,}")
-_ENDS_OPEN = re.compile(r"[/,;:(\-–—、，；：。]$")
-_HAN = re.compile(r"[\u2e80-\u9fff\uff00-\uffef]")
-# Numbers in escaped brackets are text that was escaped.
-_ESCAPED_NUMBERS = re.compile(r"[\s\d,，;；、–~-]+")
 
 # --- citations -------------------------------------------------------------------------------------------------
 
@@ -184,37 +158,6 @@ def find_citations(prose: str, ranks: Collection[int]) -> Iterator[Citation]:
         elif numbers and not held and _points_nowhere(match, numbers, before):
             start, end = _with_brackets(prose, match.start(), match.end())
             yield Citation(start, end, (), len(numbers), "")
-
-
-def split_verbatim(content: str, has_formulas: bool = True) -> Iterator[tuple[re.Match[str] | None, str]]:
-    """The text in its order: code and formulas with their match, prose without one."""
-    begin = position = 0
-    while match := _VERBATIM.search(content, position):
-        if _is_prose(match, has_formulas):
-            position = match.start() + 1
-            continue
-        if match.start() > begin:
-            yield None, content[begin : match.start()]
-        yield match, match[0]
-        begin = position = match.end()
-    if begin < len(content):
-        yield None, content[begin:]
-
-
-def _is_prose(match: re.Match[str], has_formulas: bool) -> bool:
-    """Whether dollars, or escaped brackets, do not hold a formula: amounts of money, names of variables, a citation."""
-    if not has_formulas:
-        return match["fence"] is match["tilde"] is match["ticks"] is None
-    if (square := match["square"]) is not None:
-        return bool(_ESCAPED_NUMBERS.fullmatch(square))
-    if (inline := match["inline"]) is None:
-        return False
-    if _ENDS_OPEN.search(inline):
-        return True
-    if _MATH_SIGN.search(inline):
-        return False
-    words = len(_WORD.findall(inline))
-    return bool(_HAN.search(inline)) or words > 2 or (words > 0 and inline[0].isdigit())
 
 
 def _numbers(match: re.Match[str]) -> list[int]:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from kb.citations import Citation, citations_in, rewrite, split_verbatim
+from kb.citations import Citation, citations_in, rewrite
 from kb.lexical.folding import fold
+from kb.verbatim import Kind, split_verbatim
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _blank(answer: str, citations: Sequence[Citation]) -> str:
     """The answer at the same length, with spaces for code blocks, formulas and citations."""
     parts = []
     for verbatim, piece in split_verbatim(answer):
-        if verbatim is None or verbatim["ticks"]:
+        if verbatim is None or verbatim.kind is Kind.TICKS:
             parts.append(piece)
         else:
             parts.append(re.sub(r"[^\n]", " ", piece))

@@ -7,7 +7,8 @@ from collections.abc import Collection
 
 from markdown_it import MarkdownIt
 
-from kb.citations import Citation, Found, Ranked, find_citations, ranks_of, rewrite, split_verbatim
+from kb.citations import Citation, Found, Ranked, find_citations, ranks_of, rewrite
+from kb.verbatim import Kind, Verbatim, split_verbatim
 from pages.ui.i18n import ngettext
 
 # What begins an image. Looked for from the start of a run only: models that go astray write thousands of them.
@@ -44,8 +45,8 @@ def safe_markdown(content: str, found: Found[Ranked] | None = None, has_formulas
             # Only this space holds after a formula, which browsers take for a picture.
             parts.append(_BADGES_FIRST.sub(_WITHOUT_SPACE, prose) if is_in_line else prose)
         else:
-            parts.append(_formula_or_code(verbatim))
-        is_in_line = verbatim is not None and verbatim["fence"] is verbatim["tilde"] is None
+            parts.append(_formula_or_code(verbatim, content))
+        is_in_line = verbatim is not None and verbatim.kind is not Kind.FENCED
     shown = "".join(parts)
     return _IMAGE.sub("", shown) if _holds_image(shown) else shown
 
@@ -60,17 +61,20 @@ def dangling_text(count: int, code: str | None = None) -> str:
     )
 
 
-def _formula_or_code(match: re.Match[str]) -> str:
-    if (inline := match["round"]) is not None:
-        return _inline_formula(inline)
-    formula = match["display"] if match["display"] is not None else match["square"]
-    if formula is None:
-        return _IMAGE.sub("", match[0]) if match["inline"] is not None else match[0]
-    before = match.string[max(0, match.start() - _LOOK_BACK) : match.start()].rpartition("\n")[2]
-    if before.strip() or not _LINE_END.match(match.string, match.end()):
-        return _inline_formula(rf"\displaystyle {formula.strip()}")
+def _formula_or_code(found: Verbatim, content: str) -> str:
+    text = content[found.start : found.end]
+    if found.is_code:
+        return text
+    if found.kind is Kind.INLINE:
+        return _IMAGE.sub("", text)
+    formula = found.body.strip()
+    if found.kind is Kind.ROUND:
+        return _inline_formula(formula)
+    before = content[max(0, found.start - _LOOK_BACK) : found.start].rpartition("\n")[2]
+    if before.strip() or not _LINE_END.match(content, found.end):
+        return _inline_formula(rf"\displaystyle {formula}")
     # Markdown shows a formula in its middle only between lines of two dollars, indented as the text around it.
-    body = "\n".join(before + line.strip() for line in formula.strip().splitlines())
+    body = "\n".join(before + line.strip() for line in formula.splitlines())
     return _IMAGE.sub("", f"$$\n{body}\n{before}$$")
 
 

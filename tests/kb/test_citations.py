@@ -197,7 +197,31 @@ def test_citations_have_their_place() -> None:
     assert found == [("【1】", (1,), ""), ("[2, p. 4]", (2,), "p. 4"), ("([7])", (), "")]
 
 
-@pytest.mark.parametrize("piece", ["[1] ", "[7] ", "**[7]** ", "(((", "*" * 9 + "[7]", "[1, ", "【7†", "(资料7, "])
+@pytest.mark.parametrize(
+    "content", ["```\nso [1]\n\nso [1]", "- ```\n  so [1]\n\n  so [1]", "- a\n\n  ~~~\n  so [1]\n  ``"]
+)
+def test_code_that_is_still_being_written_cites_nothing(content: str) -> None:
+    assert list(citations_in(content, {1})) == []
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "- ",
+        "1. - ",
+        "- ```\n",
+        "\t",
+        " - a\n",
+        "[1] ",
+        "[7] ",
+        "**[7]** ",
+        "(((",
+        "*" * 9 + "[7]",
+        "[1, ",
+        "【7†",
+        "(资料7, ",
+    ],
+)
 def test_long_repetitions_take_linear_time(piece: str) -> None:
     assert count_dangling(piece * 8_000, FOUND) >= 0
 
@@ -208,7 +232,17 @@ def test_long_repetitions_take_linear_time(piece: str) -> None:
         "- ```py\n  x[1] = 2\n\nTea is green [1].",
         "1. ~~~\n   x[1] = 2\n2. Tea is green [1].",
         "- ```\n  x[1] = 2\n  ```\n- Tea is green [1].",
+        "1. Run:\n\n   ```py\n   x[1] = 2\n\n2. Tea is green [1].",
+        "10) Run\n    ~~~\n    x[1] = 2\n\n    y[1]\nTea is green [1].",
+        "- a\n  - b\n\n\t```\n\tx[1] = 2\n  Tea is green [1].",
+        "1. - ```\n     x[1] = 2\n   - Tea is green [1].",
+        "- a\nb\n  ```\n  x[1] = 2\n\nTea is green [1].",
+        # Not in a list, or closed:
+        "  ```py\nx[1] = 2\n  ```\nTea is green [1].",
+        "- a\n\nb\n\n  ```\nx[1] = 2\n\ny[1]\n```\nTea is green [1].",
+        "```py\nx[1] = 2\n```py\nso [1]\n````\nTea is green [1].",
+        "~~~ `\nso [1]\n```\nso [1]\n~~~\nTea is green [1].",
     ],
 )
-def test_code_in_a_list_ends_with_its_entry(content: str) -> None:
+def test_code_ends_at_its_fence_or_with_its_entry_of_a_list(content: str) -> None:
     assert [content[each.start - 6 : each.end] for each in citations_in(content, {1})] == ["green [1]"]
