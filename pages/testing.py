@@ -7,6 +7,7 @@ import streamlit as st
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, Scope, User
+from kb.questions import check_question
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.passages import draw_passages, draw_widened
@@ -98,6 +99,7 @@ def run_test(user: User, widened: int | None = None) -> None:
         st.warning(_("Enter a question first."))
         return
     try:
+        check_question(question)
         with st.spinner(_("Searching…")):
             chosen, settings = state().chosen, state().test_settings
             times = settings.widened if widened is None else widened

@@ -6,7 +6,7 @@ messages themselves, without SQL, are in `kb.messages`.
 
 from __future__ import annotations
 
-from kb.conversations.asking import Asked, Messages, Streaming, check_question
+from kb.conversations.asking import Asked, Messages, Streaming
 from kb.conversations.catalogue import UNDO_SECONDS, Conversations
 from kb.conversations.message_rows import MESSAGE
 from kb.conversations.rows import CONVERSATION
@@ -19,5 +19,4 @@ __all__ = [
     "Conversations",
     "Messages",
     "Streaming",
-    "check_question",
 ]

@@ -13,13 +13,13 @@ from kb.conversations import message_rows, rows
 from kb.conversations.message_rows import MESSAGE
 from kb.database import Database
 from kb.database.tables import conversations, messages, now
-from kb.errors import AnswerRunning, NotFound, QuestionTooLong
+from kb.errors import AnswerRunning, NotFound
 from kb.formats import to_json
 from kb.messages import Attached, AttachmentsPart, Message, Part, Rating, SupportPart, TextPart
 from kb.models import MessageState, Mode, Role, Scope, known
 from kb.names import clean_text
+from kb.questions import check_question
 
-QUESTION_CHARACTERS = 20_000
 REASON_CHARACTERS = 1_000  # of what somebody has against an answer
 HISTORY_MESSAGES = 30  # read to find the conversation before a question
 
@@ -271,12 +271,6 @@ class Messages:
             begun = replace(kept, asked_at=now_seconds, code="", values={})
             message_rows.replace_part(connection, message_id, begun)
             return True
-
-
-def check_question(question: str) -> None:
-    """Errors: `QuestionTooLong`."""
-    if len(question) > QUESTION_CHARACTERS:
-        raise QuestionTooLong(count=f"{len(question):,}", most=f"{QUESTION_CHARACTERS:,}")
 
 
 def _ask(

@@ -10,7 +10,6 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from kb.conversations import check_question
 from kb.errors import (
     KbError,
     NotFound,
@@ -22,6 +21,7 @@ from kb.errors import (
 from kb.extracts import escape_markdown as escape
 from kb.messages import Attached, Message
 from kb.models import Conversation, KnowledgeBase, MessageState, Mode, Scope, User
+from kb.questions import check_question
 from pages.ui import resources
 from pages.ui.attachments import draw_attachments
 from pages.ui.chat_sidebar import mode_names

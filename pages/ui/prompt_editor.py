@@ -14,6 +14,7 @@ from kb.models import KnowledgeBase, Scope, User
 from kb.prompt_templates import MOST_CHARACTERS, clean_template
 from kb.prompts import ChatMessage, default_template, knowledge_messages
 from kb.providers.connection import SERVERS_OWN
+from kb.questions import check_question
 from pages.ui.chat_sidebar import chosen_model
 from pages.ui.feedback import close_dialog_if, dialog, errors_flashed
 from pages.ui.i18n import _, language
@@ -55,8 +56,9 @@ def open_prompt_editor(user: User, base: KnowledgeBase) -> None:
 
 
 def messages_for(user: User, base: KnowledgeBase, template: str, question: str) -> list[ChatMessage]:
-    """What the model would be sent for this question now. Errors: `InvalidPrompt`, those of retrieval."""
+    """What the model would be sent for it. Errors: `InvalidPrompt`, `QuestionTooLong`, those of retrieval."""
     template = clean_template(template)
+    check_question(question)
     found = services().retriever.retrieve(user.id, Scope.of(base.id), question)
     try:
         model = services().chat_models.choose(user.id, chosen_model())

@@ -52,6 +52,16 @@ def test_passages_are_ranked_with_scores_and_trace(visitor: Visitor) -> None:
         assert step in trace
 
 
+def test_too_long_question_is_refused_and_kept(visitor: Visitor) -> None:
+    question = "tea " * 5_000 + "!"
+    run_test(visitor, question)
+    assert "A question has at most 20,000 characters; this one has 20,001." in visitor.errors
+    assert visitor.app.text_input(key="test_question").value == question
+    run_test(visitor, question[:-5])
+    assert visitor.errors == ""
+    assert "tea.md" in visitor.text("passage-1")
+
+
 def test_file_from_its_beginning_has_no_scores(visitor: Visitor) -> None:
     run_test(visitor, "Summarize tea.md")
     assert "“tea.md” from its beginning: 1 of 1 chunks" in visitor.text("passages").replace("\\", "")
