@@ -1,4 +1,4 @@
-"""The pages' style (pages/ui/style.css and traditional.css) as a part of Streamlit's page.
+"""The pages' style (style.css, actions.css and traditional.css of pages/ui) as a part of Streamlit's page.
 
 If the script brought it, the first messages could be drawn before it: the browser loads the code for that late.
 """
@@ -14,8 +14,9 @@ import pages.ui
 from pages.ui.frame import PAGES
 from web.missing import page_path
 
-STYLE = Path(pages.ui.__file__).parent / "style.css"
-TRADITIONAL = STYLE.with_name("traditional.css")
+HERE = Path(pages.ui.__file__).parent
+STYLES = (HERE / "style.css", HERE / "actions.css")
+TRADITIONAL = HERE / "traditional.css"
 _END = b"</body>"  # after Streamlit's own styles, which the head gets: of equal rules, the later one counts
 _FOR_STORED_ONES = ("if-none-match", "if-modified-since")
 
@@ -63,4 +64,5 @@ class _Styled:
 
 def _styles() -> str:
     traditional = f'<style id="zw-traditional" media="not all">{TRADITIONAL.read_text("utf-8")}</style>'
-    return f"<style>{STYLE.read_text('utf-8')}</style>{traditional}"
+    always = "\n".join(path.read_text("utf-8") for path in STYLES)
+    return f"<style>{always}</style>{traditional}"

@@ -1,5 +1,6 @@
-// What can be done with a message: one row of buttons. Python sends what it may offer; this draws it, reports what was
-// pressed, copies the text, and makes the citation marks of the message open their passages.
+// What can be done with a message: the list of its citations, and one row of buttons. Python sends what it may offer;
+// this draws it, reports what was pressed, copies the text, and makes the citation marks of the message open their
+// passages.
 
 const ICONS = {
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
@@ -155,6 +156,21 @@ function draw(bar, data, press) {
 
 // --- citations ---
 
+function list(cited, data, press) {
+  cited.replaceChildren()
+  if (!data.cited.length) return
+  cited.className = `zw-cited st-key-cited${data.isLatest ? "" : `-${data.id}`}`
+  cited.setAttribute("aria-label", data.words.cited)
+  for (const [rank, label] of data.cited) {
+    const holder = cited.appendChild(document.createElement("span"))
+    if (data.isLatest) holder.className = `st-key-citation-${rank}`
+    const link = holder.appendChild(document.createElement("button"))
+    link.type = "button"
+    link.textContent = label
+    link.onclick = () => press({ action: "cite", rank })
+  }
+}
+
 const watched = new WeakMap() // a message → what ends the watch over its citations
 
 function cites(data, message, press) {
@@ -192,6 +208,7 @@ function cites(data, message, press) {
 
 export default function ({ data: [data], parentElement, setTriggerValue }) {
   const press = (value) => setTriggerValue("pressed", value)
+  list(parentElement.querySelector(".zw-cited"), data, press)
   draw(parentElement.querySelector(".zw-act"), data, press)
   return cites(data, parentElement.closest('[class*="st-key-message-"]'), press)
 }

@@ -1,19 +1,21 @@
-"""What can be done with a message: the row below it, and the citation marks in it."""
+"""What can be done with a message: its list of citations, the row below it, and the citation marks in it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
 import streamlit as st
 
-from kb.citations import without_dangling
+from kb.citations import cited, without_dangling
 from kb.errors import KbError
-from kb.messages import Message, Rating
+from kb.messages import Message, Rating, Source
 from kb.models import MessageState, Mode, Role
 from pages.ui.chat_sidebar import chosen_model
-from pages.ui.feedback import dialog, errors_flashed, flash, show_flash
+from pages.ui.feedback import dialog, errors_flashed, flash, live_fragment, show_flash
 from pages.ui.i18n import _, number
+from pages.ui.passages import citation_label
 from pages.ui.resources import services
 from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.state import TestSettings, state
@@ -28,31 +30,46 @@ REASON_KEY = "rating_reason"
 _bar = st.components.v2.component(
     "zhiwen.actions",
     html=(HERE / "actions.html").read_text(encoding="utf-8"),
-    css=(HERE / "actions.css").read_text(encoding="utf-8"),
+    # Its style is a part of the page (web.page_style): each message would bring its own copy of it.
     js=(HERE / "actions.js").read_text(encoding="utf-8"),
     isolate_styles=False,
 )
 
 
-def draw_actions(message: Message, user_id: UUID, is_last: bool, may_change: bool = True) -> int:
-    """Draw the row of a message that is complete; returns the rank of the citation that was just opened, else 0.
+def draw_question_actions(message: Message, user_id: UUID, may_change: bool) -> None:
+    """Draw the row of a question.
 
-    `may_change`: a question can be edited; not while an answer is being written, when its row is there all the same, so
-    that nothing moves at the end.
+    `may_change`: it can be edited; not while an answer is being written, when the row is there all the same, so that
+    nothing moves at the end.
     """
+    _draw(message, user_id, _data(message, user_id, is_last=False, may_change=may_change))
+
+
+def draw_answer_actions(message: Message, user_id: UUID, is_last: bool, open_cited: Callable[[int], None]) -> None:
+    """Draw the citations and the row of an answer that is complete. `open_cited` shows the passage of a rank."""
+    _draw(message, user_id, _data(message, user_id, is_last, may_change=True), open_cited)
+
+
+def _draw(
+    message: Message, user_id: UUID, data: dict[str, object], open_cited: Callable[[int], None] | None = None
+) -> None:
+    """Draw them as a fragment: what is pressed does not draw the message anew."""
     key = f"actions-{message.id}"
-    data = _data(message, user_id, is_last, may_change)
-    result = _bar(key=key, data=[data], on_pressed_change=lambda: _act(message, user_id, key))
-    match result.pressed:
-        case {"action": "cite", "rank": int(rank)}:
-            return rank
-        case {"action": "edit"} if message.role is Role.USER:
-            _open_editor(message, user_id)
-        case {"action": "rate", "value": -1} if message.role is Role.ASSISTANT:
-            _open_reason(message, user_id)
-        case {"action": "test"} if message.scope.first_id:
-            st.switch_page("testing.py")
-    return 0
+
+    @live_fragment()
+    def draw() -> None:
+        result = _bar(key=key, data=[data], on_pressed_change=lambda: _act(message, user_id, key))
+        match result.pressed:
+            case {"action": "cite", "rank": int(rank)} if open_cited:
+                open_cited(rank)
+            case {"action": "edit"} if message.role is Role.USER:
+                _open_editor(message, user_id)
+            case {"action": "rate", "value": -1} if message.role is Role.ASSISTANT:
+                _open_reason(message, user_id)
+            case {"action": "test"} if message.scope.first_id:
+                st.switch_page("testing.py")
+
+    draw()
 
 
 def _data(message: Message, user_id: UUID, is_last: bool, may_change: bool) -> dict[str, object]:
@@ -84,11 +101,18 @@ def _data(message: Message, user_id: UUID, is_last: bool, may_change: bool) -> d
         "branch": _branch(message) if may_change else None,
         "rating": message.rating.value,
         "ranks": [source.rank for source in message.sources.passages] if message.sources else [],
+        "cited": [(source.rank, citation_label(source)) for source in _cited(message, is_last)],
         "text": without_dangling(message.content, message.sources),
         "usage": usage,
         "usageDetail": detail,
         "words": _words(is_answer),
     }
+
+
+def _cited(message: Message, is_last: bool) -> Sequence[Source]:
+    if message.sources is None or (is_last and message.mode is Mode.TEST):  # that one shows all its passages
+        return ()
+    return cited(message.content, message.sources)
 
 
 def _words(is_answer: bool) -> dict[str, str]:
@@ -107,6 +131,7 @@ def _words(is_answer: bool) -> dict[str, str]:
         "test": _("Open in retrieval testing"),
         "before": _("Earlier version"),
         "after": _("Later version"),
+        "cited": _("Cited passages"),
         "cite": _("Open passage {rank}"),
     }
 

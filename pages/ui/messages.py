@@ -8,7 +8,6 @@ from uuid import UUID
 
 import streamlit as st
 
-from kb.citations import cited
 from kb.conversations import MESSAGE
 from kb.errors import NoChatModel, NotFound, from_code
 from kb.extracts import escape_markdown as escape
@@ -16,13 +15,13 @@ from kb.messages import Message
 from kb.models import MessageState, Mode, Retrieval, Role
 from kb.web_search.passages import WebRetrieval
 from pages.ui import resources
-from pages.ui.actions import draw_actions
+from pages.ui.actions import draw_answer_actions, draw_question_actions
 from pages.ui.chat_sidebar import connect_help, mode_names
 from pages.ui.citations import dangling_text, safe_markdown
 from pages.ui.feedback import live_fragment, show_error
 from pages.ui.i18n import _, error_text, ngettext, number
 from pages.ui.next_steps import draw_next_steps
-from pages.ui.passages import draw_citations, draw_passages, draw_widened, open_passage
+from pages.ui.passages import draw_passages, draw_widened, open_passage
 from pages.ui.running import draw_running
 from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
 from pages.ui.support import draw_support
@@ -65,26 +64,20 @@ def draw_notice(mode: Mode, knowledge_bases: str, files: int = 0) -> None:
 
 
 def _draw_question(message: Message, user_id: UUID, may_change: bool) -> None:
-    @live_fragment()
-    def draw() -> None:
-        with st.chat_message("user"):
-            if message.attached:
-                names = " ".join(
-                    f":gray-badge[:material/attach_file: {escape(each.name)}]" for each in message.attached
-                )
-                st.markdown(names, text_alignment="right")
-            st.text(message.content)
-        draw_actions(message, user_id, is_last=False, may_change=may_change)
-
-    draw()
+    with st.chat_message("user"):
+        if message.attached:
+            names = " ".join(f":gray-badge[:material/attach_file: {escape(each.name)}]" for each in message.attached)
+            st.markdown(names, text_alignment="right")
+        st.text(message.content)
+    draw_question_actions(message, user_id, may_change)
 
 
 def _draw_finished(message: Message, user_id: UUID, is_last: bool, is_aside: bool) -> None:
-    """Draw an answer as a fragment, so that opening a part of it redraws nothing else.
+    """Draw an answer as a fragment, so that opening a part of it redraws no other.
 
     `is_aside`: the model alone answered a question that was meant for documents or the web.
     """
-    # Only the latest answer's citations and passages have the plain keys; keys are unique in a page.
+    # Only the latest answer's passages have the plain keys; keys are unique in a page.
     suffix = "" if is_last else f"-{message.id}"
 
     @live_fragment()
@@ -94,10 +87,9 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool, is_aside: boo
                 st.caption(_("Answered by the language model alone, without documents or the web."))
             _draw_answer(message, user_id, suffix)
             _draw_ending(message)
-        if rank := draw_actions(message, user_id, is_last):
-            _open_passage(message, user_id, rank)
 
     draw()
+    draw_answer_actions(message, user_id, is_last, partial(_open_passage, message, user_id))
 
 
 def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
@@ -135,8 +127,6 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
                 draw_next_steps(message, user_id, retrieval.trace)
     elif message.mode is Mode.TEST and not suffix:
         draw_passages(_retrieval_of(message, user_id), suffix)
-        return
-    draw_citations(cited(message.content, sources), partial(_open_passage, message, user_id), suffix)
 
 
 def _draw_text(message: Message, has_formulas: bool) -> None:

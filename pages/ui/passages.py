@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import streamlit as st
@@ -26,7 +26,7 @@ from kb.models import (
     VersionState,
 )
 from kb.places import headings_below
-from pages.ui.feedback import dialog, errors_shown, live_fragment
+from pages.ui.feedback import dialog, errors_shown
 from pages.ui.i18n import _, error_text, join_sentences, ngettext, number, place_label
 from pages.ui.notes import note_text
 from pages.ui.resources import current_user, services
@@ -238,67 +238,12 @@ def _table(rows: Sequence[str]) -> str:
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
-def draw_citations(sources: Sequence[Source], open_cited: Callable[[int], None], key_suffix: str = "") -> None:
-    """Offer each cited passage; `open_cited` shows the one of a rank, without drawing the answer anew.
-
-    The latest answer has buttons. Earlier ones share one widget each: they are most of a long conversation, and every
-    widget takes its time in each run.
-    """
-    if not sources:
-        return
-    labels = {source.rank: citation_label(source) for source in sources}
-    key = f"cited{key_suffix}"
-
-    @live_fragment()
-    def draw() -> None:
-        chosen = _draw_pills(labels, key) if key_suffix else _draw_buttons(labels, key)
-        if chosen:
-            open_cited(chosen)
-
-    draw()
-
-
-def _draw_buttons(labels: dict[int, str], key: str) -> int:
-    """Returns the rank that was just chosen, else 0."""
-    clicked = 0
-    with st.container(horizontal=True, gap="small", key=key):
-        for rank, label in labels.items():
-            if st.button(label, key=f"citation-{rank}", type="tertiary"):
-                clicked = rank
-    return clicked
-
-
-def _draw_pills(labels: dict[int, str], key: str) -> int:
-    """As `_draw_buttons`."""
-    st.pills(
-        _("Cited passages"),
-        list(labels),
-        format_func=labels.__getitem__,
-        key=key,
-        label_visibility="collapsed",
-        on_change=_note_choice,
-        args=(key,),
-    )
-    chosen: int = st.session_state.pop(_chosen_key(key), 0)
-    return chosen
-
-
 def citation_label(source: Source) -> str:
     """The name of a cited passage: its rank, its document, and its place there."""
     label = place(source.document_name, source.page, source.heading)
     if len(label) > _LABEL_CHARACTERS:
         label = label[: _LABEL_CHARACTERS - 12] + "…" + label[-11:]
-    return escape(f"{source.rank} · {label}")
-
-
-def _note_choice(key: str) -> None:
-    """Keep the choice for the run that follows; the widget forgets it, so that it can be chosen again."""
-    st.session_state[_chosen_key(key)] = st.session_state[key] or 0
-    st.session_state[key] = None
-
-
-def _chosen_key(key: str) -> str:
-    return f"{key}-chosen"
+    return f"{source.rank} · {label}"
 
 
 def open_passage(retrieval: Retrieval, rank: int) -> None:

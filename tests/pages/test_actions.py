@@ -47,6 +47,15 @@ def test_messages_offer_what_fits_them(installation: Installation, visit: Visit)
     assert visitor.actions[-1]["ranks"] == [1]
 
 
+def test_citations_name_files_as_they_are(installation: Installation, visit: Visit) -> None:
+    """The script writes them as text, so nothing is escaped."""
+    name = ":red[a] <b> `c` ![d](e).md"
+    installation.filled(files={name: "Black tea is steeped in boiling water for four minutes."})
+    visitor = visit()
+    visitor.ask("How long is black tea steeped?")
+    assert visitor.cited == {1: f"1 · {name}"}
+
+
 def test_answer_is_written_again_and_the_old_one_stays_reachable(visit: Visit) -> None:
     visitor = asked(visit, "What is tea?")
     visitor.act(1, action="regenerate")

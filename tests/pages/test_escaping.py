@@ -4,7 +4,6 @@ import re
 
 from streamlit.testing.v1 import AppTest
 
-from kb.messages import Source
 from kb.models import Retrieval, RetrievalProfile, Step, Trace
 from kb.retrieval import PARTLY_READ
 from tests.pages.conftest import Installation, Visit
@@ -25,21 +24,6 @@ def test_files_that_were_read_in_part() -> None:
     (caption,) = AppTest.from_function(nothing_found, args=(retrieval,)).run().caption
     assert "http" in caption.value
     assert not MARKUP.search(caption.value)
-
-
-def citations(sources: object, key_suffix: str) -> None:
-    from pages.ui.passages import draw_citations
-
-    draw_citations(sources, lambda rank: None, key_suffix)  # type: ignore[arg-type]
-
-
-def test_citations_of_the_latest_and_of_earlier_answers() -> None:
-    sources = [Source(1, NAME)]
-    (button,) = AppTest.from_function(citations, args=(sources, "")).run().button
-    (pills,) = AppTest.from_function(citations, args=(sources, "-1")).run().pills
-    for label in (button.label, *pills.options):
-        assert "x" in label
-        assert not MARKUP.search(label)
 
 
 def test_model_that_answers(installation: Installation, visit: Visit) -> None:

@@ -44,7 +44,7 @@ def test_answer_from_a_deleted_knowledge_base_keeps_its_passages(
     visitor = visit(conversation=conversation)
     open_passages(visitor, installation)
     assert PASSAGE in visitor.text()
-    visitor.click("citation-1")
+    visitor.open_citation(1)
     assert "The document has been deleted." in visitor.text()
     assert "Open the document" not in visitor.text()
     assert not visitor.errors
@@ -92,6 +92,6 @@ def test_replaced_document_is_told(
     with installation.services.database.write() as connection:
         connection.execute(sa.update(documents).values(live_version_id=uuid4()))
     visitor = visit(conversation=conversation)
-    visitor.click("citation-1")
+    visitor.open_citation(1)
     assert "The document has changed since." in visitor.text()
     assert PASSAGE in visitor.text()

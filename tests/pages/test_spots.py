@@ -28,7 +28,7 @@ def document(without_model: Installation) -> Document:
 def open_citation(visit: Visit, locale: str = "en-US") -> Visitor:
     visitor = visit(locale)
     visitor.ask(QUESTION)
-    visitor.click("citation-1")
+    visitor.open_citation(1)
     return visitor
 
 
@@ -82,7 +82,7 @@ def test_lost_document_leaves_the_passage_and_no_link(
     else:
         with without_model.services.database.write() as connection:
             connection.execute(sa.update(documents).values(live_version_id=uuid4()))
-    visitor.click("citation-1")
+    visitor.open_citation(1)
     assert ("deleted" if is_deleted else "changed since") in visitor.text()
     assert "Black tea is steeped in boiling water" in visitor.text()
     assert link(visitor) == pages(visitor) == ""

@@ -69,7 +69,7 @@ def test_answer_cites_web_pages(
     ask(visitor)
     assert "Black tea is steeped in boiling water for four minutes\u00a0:blue-badge[1]." in visitor.text()
     assert not visitor.has("knowledge_base")
-    visitor.click("citation-1")
+    visitor.open_citation(1)
     drawer = visitor.text()
     for part in (f"href='{pages.url('/tea')}'", "Tea &amp; time", "127.0.0.1 · read ", "Relevance"):
         assert part in drawer
@@ -94,7 +94,7 @@ def test_named_pages_are_read_in_place_of_a_search(engine: SearchServer, pages: 
     assert "1 of 2 web pages read" in visitor.text()
     assert "is not a web page (image/gif)" in visitor.text()
     assert "Choose another page" in visitor.text()
-    visitor.click("citation-1")
+    visitor.open_citation(1)
     assert f"href='{pages.url('/tea')}'" in visitor.text()
     visitor.ask(f"Summarise {pages.url('/nowhere')}")
     assert "did not deliver the page" in visitor.errors

@@ -97,6 +97,15 @@ class Visitor:
         """Press a button in the row of the message at `place` among those that offer anything."""
         self._report(self._components(ACTIONS)[place], pressed)
 
+    @property
+    def cited(self) -> dict[int, str]:
+        """The citations of the latest answer: rank → label."""
+        return dict(self.actions[-1]["cited"])
+
+    def open_citation(self, rank: int) -> None:
+        """Of the latest answer."""
+        self.act(-1, action="cite", rank=rank)
+
     def _incomplete(self) -> int | None:
         """The place of the answer that offers by name to be tried again."""
         return next((place for place, offered in enumerate(self.actions) if offered["isIncomplete"]), None)

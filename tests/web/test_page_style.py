@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from web.page_style import STYLE, TRADITIONAL, PageStyle
+from web.page_style import STYLES, TRADITIONAL, PageStyle
 
 PAGE = "<html><head></head><body><div></div></body></html>"
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "Accept-Encoding": "gzip"}
@@ -32,8 +32,9 @@ def client() -> TestClient:
 
 @pytest.mark.parametrize("path", ["/", "/history"])
 def test_page_holds_the_style_at_its_end(path: str, client: TestClient) -> None:
-    style = STYLE.read_text("utf-8")
+    style = "\n".join(path.read_text("utf-8") for path in STYLES)
     assert "stChatMessageAvatarAssistant" in style
+    assert ".zw-act" in style
     reply = client.get(path, headers=BROWSER)
     assert f"<div></div><style>{style}</style><style" in reply.text
     assert reply.text.endswith(f'media="not all">{TRADITIONAL.read_text("utf-8")}</style></body></html>')
