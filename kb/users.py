@@ -25,6 +25,13 @@ _LOCAL = (
 class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._local_id: UUID | None = None  # it never changes
+
+    def local_id(self) -> UUID:
+        """The id of `local`, from memory after the first call."""
+        if self._local_id is None:
+            self._local_id = self.local().id
+        return self._local_id
 
     def local(self) -> User:
         """The one user of an installation without login, made at the first call."""

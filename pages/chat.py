@@ -18,7 +18,7 @@ from pages.ui.composer import ask_or_keep, draw_composer, draw_refused
 from pages.ui.feedback import TAIL, live_fragment, redraw, show_error
 from pages.ui.i18n import _
 from pages.ui.messages import draw_messages, draw_notice
-from pages.ui.resources import current_user, services
+from pages.ui.resources import current_user, current_user_id, services
 from pages.ui.scope import names_of, scope_label, show_lost
 from pages.ui.state import forget_id, query_id, settle_choices, state
 
@@ -195,7 +195,7 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
 
 def draw_model_state() -> None:
     """Whether there is a language model to ask."""
-    if error := services().chat_models.known(current_user().id).error:
+    if error := services().chat_models.known(current_user_id()).error:
         show_error(error)
     elif has_model():
         _say(_("Ask the language model anything. Your documents are not used in this mode."))
@@ -209,7 +209,7 @@ def _say(text: str) -> None:
 
 def draw_suggestions(base: KnowledgeBase) -> None:
     """Questions to begin with; a click asks one."""
-    found = suggest(services().documents, current_user().id, base.id)
+    found = suggest(services().documents, current_user_id(), base.id)
     questions = [_(suggestion.template).format(name=suggestion.name) for suggestion in found]
     with st.container(key="suggestions", horizontal=True, horizontal_alignment="center"):
         for index, question in enumerate(questions, 1):

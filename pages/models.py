@@ -19,7 +19,7 @@ from pages.ui.chat_sidebar import chosen_model, model_labels
 from pages.ui.feedback import confirm, errors_flashed, errors_shown, live_fragment, redraw, show_error
 from pages.ui.i18n import _, error_text, ngettext, number
 from pages.ui.provider_form import draw_provider_form
-from pages.ui.resources import current_user, services
+from pages.ui.resources import current_user, current_user_id, services
 from pages.ui.state import keep_choices, state
 
 BUSY_SECONDS, IDLE_SECONDS = 0.7, 20.0
@@ -277,7 +277,7 @@ def _choose(purpose: Purpose, key: str, options: list[str]) -> None:
     if chosen not in options:  # a label that has changed since, which nobody has chosen
         return
     with errors_flashed():
-        services().providers.choose_model(current_user().id, purpose, chosen)
+        services().providers.choose_model(current_user_id(), purpose, chosen)
         if purpose is Purpose.CHAT:
             state().chat_model = chosen  # for this tab, which may have chosen another one before
             keep_choices()

@@ -25,7 +25,7 @@ from kb.vectors.connection import Server
 from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import live_fragment, missing_worker, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number
-from pages.ui.resources import current_user, health_monitor, local_services, services
+from pages.ui.resources import current_user_id, health_monitor, local_services, services
 
 REFRESH_SECONDS = 5.0
 FIRST_RESULTS_SECONDS = 0.5
@@ -95,7 +95,7 @@ def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
             yield from _milvus_limits(services().vectors.server)
     for name in services().embedding_models():
         yield from _embedding_failure(name)
-    if error := services().chat_models.known(current_user().id).error:
+    if error := services().chat_models.known(current_user_id()).error:
         yield _failure(error)
     engine = services().web_search.default
     if not engine.is_configured:
@@ -203,7 +203,7 @@ def _worker(worker: WorkerInfo) -> _Row:
 
 def draw_models() -> None:
     _section(_("Models"))
-    known = services().chat_models.known(current_user().id)
+    known = services().chat_models.known(current_user_id())
     default, *others = services().embedding_models()
     rows = [_embedding_row(default, [_("for new knowledge bases")] if others else [])]
     rows += [_embedding_row(name) for name in others]
@@ -223,7 +223,7 @@ def draw_models() -> None:
             icon=":material/refresh:",
             disabled=known.is_searching,
             on_click=services().chat_models.look_again,
-            args=(current_user().id,),
+            args=(current_user_id(),),
         )
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
 import streamlit as st
 
 from kb.citations import cited, without_dangling
-from kb.errors import KbError
+from kb.errors import N_, KbError
 from kb.messages import Message, Rating, Source
 from kb.models import MessageState, Mode, Role
 from pages.ui.chat_sidebar import chosen_model
 from pages.ui.feedback import dialog, errors_flashed, flash, live_fragment, show_flash
-from pages.ui.i18n import _, number
+from pages.ui.i18n import _, language, number, translate
 from pages.ui.passages import citation_label
 from pages.ui.resources import services
 from pages.ui.running import HowToAnswer, start_answer
@@ -26,6 +27,23 @@ HERE = Path(__file__).parent
 MOST_MODELS = 12
 EDITED_KEY = "edited_question"
 REASON_KEY = "rating_reason"
+WORDS = {
+    "copy": N_("Copy"),
+    "copied": N_("Copied"),
+    "regenerate": N_("Try again"),
+    "models": N_("Try again with another model"),
+    "go_on": N_("Go on writing"),
+    "edit": N_("Edit the question"),
+    "own_words": N_("Search for my own words"),
+    "good": N_("Good answer"),
+    "bad": N_("Bad answer"),
+    "check": N_("Check with the model"),
+    "test": N_("Open in retrieval testing"),
+    "before": N_("Earlier version"),
+    "after": N_("Later version"),
+    "cited": N_("Cited passages"),
+    "cite": N_("Open passage {rank}"),
+}
 
 _bar = st.components.v2.component(
     "zhiwen.actions",
@@ -105,7 +123,7 @@ def _data(message: Message, user_id: UUID, is_last: bool, may_change: bool) -> d
         "text": without_dangling(message.content, message.sources),
         "usage": usage,
         "usageDetail": detail,
-        "words": _words(is_answer),
+        "words": _words(is_answer, language()),
     }
 
 
@@ -115,25 +133,11 @@ def _cited(message: Message, is_last: bool) -> Sequence[Source]:
     return cited(message.content, message.sources)
 
 
-def _words(is_answer: bool) -> dict[str, str]:
-    return {
-        "title": _("Answer") if is_answer else _("Question"),
-        "copy": _("Copy"),
-        "copied": _("Copied"),
-        "regenerate": _("Try again"),
-        "models": _("Try again with another model"),
-        "go_on": _("Go on writing"),
-        "edit": _("Edit the question"),
-        "own_words": _("Search for my own words"),
-        "good": _("Good answer"),
-        "bad": _("Bad answer"),
-        "check": _("Check with the model"),
-        "test": _("Open in retrieval testing"),
-        "before": _("Earlier version"),
-        "after": _("Later version"),
-        "cited": _("Cited passages"),
-        "cite": _("Open passage {rank}"),
-    }
+@cache
+def _words(is_answer: bool, code: str) -> dict[str, str]:
+    """In the language `code`. Each message needs them, in each run."""
+    title = N_("Answer") if is_answer else N_("Question")
+    return {name: translate(text, code) for name, text in {"title": title, **WORDS}.items()}
 
 
 def _branch(message: Message) -> dict[str, object] | None:

@@ -13,7 +13,7 @@ from kb.models import KnowledgeBase, Mode, Scope, User
 from kb.providers.connection import Purpose
 from pages.ui.feedback import SIDEBAR, errors_flashed, live_fragment, redraw_parts
 from pages.ui.i18n import _, error_text, language, translate
-from pages.ui.resources import current_user, services, warm_up
+from pages.ui.resources import current_user, current_user_id, services, warm_up
 from pages.ui.scope import draw_scope
 from pages.ui.state import keep_choices, state
 
@@ -133,7 +133,7 @@ def _switch(mode: Mode, chosen: Scope) -> None:
         st.rerun()
     with errors_flashed():
         keep_choices()
-        services().conversations.choose(current_user().id, current.conversation_id, current.mode, current.scope)
+        services().conversations.choose(current_user_id(), current.conversation_id, current.mode, current.scope)
     redraw_parts()
 
 
@@ -185,17 +185,17 @@ def once_models_are_known(draw: Callable[[], None]) -> None:
     """
 
     def look() -> None:
-        if services().chat_models.known(current_user().id).is_searching:
+        if services().chat_models.known(current_user_id()).is_searching:
             st.caption(_("Looking for language models…"))
         else:
             draw()
 
-    is_searching = services().chat_models.known(current_user().id).is_searching
+    is_searching = services().chat_models.known(current_user_id()).is_searching
     (live_fragment(LOOK_SECONDS)(look) if is_searching else draw)()
 
 
 def _look_again() -> None:
-    services().chat_models.look_again(current_user().id)
+    services().chat_models.look_again(current_user_id())
     st.rerun()
 
 
@@ -206,7 +206,7 @@ def _choose_model(options: list[str]) -> None:
     state().choices += 1
     state().chat_model = chosen
     with errors_flashed():
-        services().providers.choose_model(current_user().id, Purpose.CHAT, chosen)
+        services().providers.choose_model(current_user_id(), Purpose.CHAT, chosen)
         keep_choices()
     redraw_parts()
 

@@ -27,7 +27,7 @@ from pages.ui.attachments import draw_attachments
 from pages.ui.chat_sidebar import mode_names
 from pages.ui.feedback import CHOICE, errors_flashed, flash, live_fragment, redraw_parts, show_error
 from pages.ui.i18n import _, number
-from pages.ui.resources import current_user, services
+from pages.ui.resources import current_user, current_user_id, services
 from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.scope import scope_label
 from pages.ui.state import Draft, Refused, State, state
@@ -170,7 +170,7 @@ def _check_sources() -> None:
     current = state()
     if current.mode is not Mode.KNOWLEDGE or current.scope.knowledge_base_ids:
         return
-    user_id, conversation_id = current_user().id, current.conversation_id
+    user_id, conversation_id = current_user_id(), current.conversation_id
     if conversation_id is None or not services().attachments.list(user_id, conversation_id):
         raise NothingToSearch
 
@@ -266,7 +266,7 @@ def _drop_next() -> None:
 
 def _stop(run_id: UUID) -> None:
     with errors_flashed():
-        resources.answers().stop(current_user().id, run_id)
+        resources.answers().stop(current_user_id(), run_id)
 
 
 # --- files ---

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
 
 from kb.errors import N_
 from pages.ui.feedback import FRAME
-from pages.ui.i18n import _, language
+from pages.ui.i18n import language, translate
 from pages.ui.state import open_conversation_id, state
 
 PAGES_FOLDER = Path(__file__).parents[1]
@@ -172,20 +173,25 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
 _browser = st.components.v2.component("zhiwen_frame", js=(Path(__file__).parent / "frame.js").read_text("utf-8"))
 
 
+@cache
+def _words(code: str) -> list[list[object]]:
+    return [
+        [at, attribute, [[text, translate(ours, code)] for text, ours in texts.items()]]
+        for at, attribute, texts in STREAMLIT_WORDS
+    ]
+
+
 @st.fragment(key=FRAME)
 def draw_frame(path: str) -> None:
     """Tell the browser the language, whose draft the chat's field holds, and when the sidebar may close.
 
     It closes after a choice, and on another page.
     """
-    words = [
-        [at, attribute, [[text, _(ours)] for text, ours in texts.items()]] for at, attribute, texts in STREAMLIT_WORDS
-    ]
     queued = state().next_question
     choice = [path, language(), state().choices]
     data = {
         "language": HTML_LANGUAGES[language()],
-        "words": words,
+        "words": _words(language()),
         "choice": str(choice),
         "conversation": str(open_conversation_id() or ""),
         "begun": str(state().begun or ""),

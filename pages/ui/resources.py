@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from typing import Protocol, Self
+from uuid import UUID
 
 from kb.answers import Answers
 from kb.config import Settings
@@ -86,6 +87,11 @@ def local_services() -> LocalServices:
 def current_user() -> User:
     """Who acts. Without a login, the local user."""
     return services().users.local()
+
+
+def current_user_id() -> UUID:
+    """The id of `current_user`; asks SQL once."""
+    return services().users.local_id()
 
 
 def warm_up() -> None:

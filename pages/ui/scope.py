@@ -13,7 +13,7 @@ from kb.library import KNOWLEDGE_BASE
 from kb.models import Document, DocumentOrder, KnowledgeBase, Scope, VersionState
 from pages.ui.feedback import dialog, show_error
 from pages.ui.i18n import _, ngettext, number
-from pages.ui.resources import current_user, services
+from pages.ui.resources import current_user_id, services
 from pages.ui.state import Lost, state
 
 SEVERAL = "several"  # stands for all chosen ones in the list of knowledge bases
@@ -139,7 +139,7 @@ def _documents(base_ids: Sequence[UUID], document_ids: Sequence[UUID]) -> list[D
     """Those of these documents that the knowledge bases hold."""
     if not document_ids:
         return []
-    user_id, documents = current_user().id, services().documents
+    user_id, documents = current_user_id(), services().documents
     return [
         document
         for base_id in base_ids
@@ -187,7 +187,7 @@ def find_files(base_ids: Sequence[UUID], search: str) -> tuple[list[Document], b
     found: list[Document] = []
     for base_id in base_ids:
         found += services().documents.list(
-            current_user().id,
+            current_user_id(),
             base_id,
             limit=SHOWN_FILES + 1 - len(found),
             states=[VersionState.READY],

@@ -153,7 +153,7 @@ def keep_choices() -> None:
     keep_in_address()
     chosen = Choices(current.mode, current.chosen, current.search_engine)
     if chosen != current.remembered:
-        resources.services().users.remember_choices(resources.current_user().id, chosen)
+        resources.services().users.remember_choices(resources.current_user_id(), chosen)
         current.remembered = chosen
 
 

@@ -18,7 +18,7 @@ from pages.ui import tickets
 from pages.ui.chat_sidebar import has_model
 from pages.ui.feedback import TALKS, errors_flashed, live_fragment, redraw
 from pages.ui.i18n import _, language, time_zone
-from pages.ui.resources import current_user, services
+from pages.ui.resources import current_user_id, services
 from pages.ui.state import Deleted, forget_id, open_conversation_id, state
 from pages.ui.tickets import Action
 
@@ -80,7 +80,7 @@ def _is_being_named() -> bool:
     if open_id is None or open_id != state().begun or not services().settings.conversation_titles or not has_model():
         return False
     try:
-        conversation = services().conversations.get(current_user().id, open_id)
+        conversation = services().conversations.get(current_user_id(), open_id)
     except KbError:
         return False  # the list itself says what is wrong
     age = datetime.now(conversation.updated_at.tzinfo) - conversation.updated_at
@@ -90,7 +90,7 @@ def _is_being_named() -> bool:
 def _draw_sidebar_list(path: str) -> None:
     current = state()
     shown = current.shown_talks
-    found = services().conversations.search(current_user().id, current.talk_search, limit=shown + 1)
+    found = services().conversations.search(current_user_id(), current.talk_search, limit=shown + 1)
     open_id = open_conversation_id() if path == CHAT else None
     draw_list(
         SIDEBAR_KEY,
@@ -168,7 +168,7 @@ def _groups(
 
 
 def _data(groups: list[dict[str, object]], options: dict[str, object]) -> dict[str, object]:
-    ticket = tickets.issue(Action.EXPORT, current_user().id, tickets.CONVERSATIONS)
+    ticket = tickets.issue(Action.EXPORT, current_user_id(), tickets.CONVERSATIONS)
     standard = {"search": "", "canSearch": False, "hasMore": False, "empty": "", "all": None}
     return (
         standard
@@ -242,7 +242,7 @@ def _id(text: str) -> UUID:
 
 def _act_on(action: str, conversation_id: UUID, others: dict[object, object], path: str) -> None:
     """Errors: `NotFound`; `InvalidName` for a title."""
-    conversations, user_id = services().conversations, current_user().id
+    conversations, user_id = services().conversations, current_user_id()
     match action:
         case "open":
             state().choices += 1

@@ -21,6 +21,7 @@ def test_last_choices_are_kept(database: Database) -> None:
     chosen = Choices(Mode.TEST, Scope((uuid4(), uuid4()), (uuid4(),)))
     people.remember_choices(user.id, chosen)
     assert people.local().last_choices == chosen
+    assert people.local_id() == Users(database).local_id() == user.id
 
 
 def test_unknown_user_has_no_choices_to_keep(database: Database) -> None:
