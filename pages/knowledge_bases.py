@@ -157,13 +157,13 @@ def _model_label(name: str) -> str:
         E5.name: _("Multilingual: Chinese, English and some 90 other languages"),
         MINILM.name: _("Fast: English only"),
     }
-    return labels.get(name) or (full_name(name) if provider_of(name) else name)
+    return labels.get(name) or escape(full_name(name) if provider_of(name) else name)
 
 
 def _model_caption(name: str, providers: dict[UUID, str]) -> str:
     """Who provides a model; or what a built-in one is called, and its size if it is still to be downloaded."""
     if provider_id := provider_of(name):
-        return providers.get(provider_id, "")
+        return escape(providers.get(provider_id, ""))
     status, model = services().embeddings.status(name), BUILTIN_MODELS.get(name)
     if status is None or model is None:
         return ""
