@@ -105,7 +105,7 @@ function branches(data, press) {
   const place = document.createElement("span")
   place.textContent = `${at}/${count}`
   const group = document.createElement("span")
-  group.className = "zw-act-branch"
+  group.className = "zw-act-branch zw-act-kept"
   group.append(back, place, forth)
   return group
 }
@@ -136,6 +136,7 @@ function draw(bar, data, press) {
     )
     holder.className = `st-key-${name}-${data.id}`
     holder.firstChild.setAttribute("aria-pressed", data.rating === value)
+    if (data.rating === value) holder.classList.add("zw-act-kept")
     items.push(holder)
   }
   if (data.actions.includes("check")) add("check")
