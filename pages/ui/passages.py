@@ -167,12 +167,15 @@ def draw_passage(passage: Passage, terms: Sequence[str]) -> None:
     )
 
 
-def _heading(document_name: str, chunk: Chunk) -> str:
+def titles_above(document_name: str, chunk: Chunk) -> Sequence[str]:
     """The headings above a chunk, without what its place or its first line says already."""
     titles = headings_below(document_name, chunk.page, chunk.heading)
     first = chunk.text.lstrip("# \n").partition("\n")[0].strip()
-    if titles and titles[-1].strip() == first:
-        titles = titles[:-1]
+    return titles[:-1] if titles and titles[-1].strip() == first else titles
+
+
+def _heading(document_name: str, chunk: Chunk) -> str:
+    titles = titles_above(document_name, chunk)
     return f"<div class='zw-heading'>{html.escape(' > '.join(titles))}</div>" if titles else ""
 
 

@@ -12,7 +12,7 @@ from kb.extracts import escape_markdown as escape
 from kb.web_search.passages import ReadPage, WebPassage, WebProgress, WebRetrieval, WebStage
 from pages.ui.feedback import dialog
 from pages.ui.i18n import _, error_text, language, moment, ngettext, number, place_label
-from pages.ui.passages import marked, nearest_shown, scores_line
+from pages.ui.passages import marked, nearest_shown, scores_line, titles_above
 from pages.ui.trace import draw_reasons, draw_trace
 
 
@@ -36,25 +36,25 @@ def draw_web_passage(found: WebPassage, terms: Sequence[str]) -> None:
     """Draw a passage: its page with a link, its scores, and its text with the matching sentences marked."""
     passage = found.passage
     link = f"<a href='{html.escape(found.place)}' target='_blank' rel='noopener noreferrer'>"
-    page = place_label(found.title, passage.chunk.page)
-    heading = " · ".join(filter(None, [*_facts(found), page, passage.chunk.heading]))
     text = marked(passage.chunk.text, terms, passage.chunk.heading)
     st.html(
         f"<div class='zw-passage'><div class='zw-place'><span class='zw-rank'>{found.rank}</span>"
-        f"{link}{html.escape(found.title)}</a></div><div class='zw-heading'>{html.escape(heading)}</div>"
+        f"{link}{html.escape(found.title)}</a></div><div class='zw-heading'>{html.escape(facts_line(found))}</div>"
         f"{scores_line(passage)}<div class='zw-text'>{text}</div></div>"
     )
 
 
-def _facts(found: WebPassage) -> list[str]:
-    facts = [found.host]
+def facts_line(found: WebPassage) -> str:
+    """Whose page it is, how old, and where the passage stands in it; its title is the link above."""
+    chunk, facts = found.passage.chunk, [found.host]
     if found.published:
         facts.append(_("published {date}").format(date=format_date(found.published, "medium", locale=language())))
     if found.is_snippet:
         facts.append(_("summary by the search engine, because the page could not be read"))
     elif found.fetched_at:
         facts.append(_("read {moment}").format(moment=moment(found.fetched_at)))
-    return facts
+    titles = [title for title in titles_above("", chunk) if title != found.title]
+    return " · ".join(filter(None, [*facts, place_label(found.title, chunk.page), " > ".join(titles)]))
 
 
 def open_web_passage(retrieval: WebRetrieval, rank: int) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
-from kb.models import Mode, Role
-from kb.web_search.passages import WebProgress, WebStage
-from pages.ui.web_results import progress_text
+from kb.models import Chunk, Mode, Passage, Role
+from kb.web_search.passages import WebPassage, WebProgress, WebStage
+from pages.ui.web_results import facts_line, progress_text
 from tests.fakes.model_server import ModelServer
 from tests.fakes.search_server import LOGIN_PAGE, Answer, SearchServer
 from tests.fakes.web_pages import WebPages
@@ -187,3 +187,16 @@ def test_web_search_needs_no_knowledge_base(engine: SearchServer, visit: Visit) 
 )
 def test_progress_is_told(progress: WebProgress, text: str) -> None:
     assert progress_text(progress) == text
+
+
+@pytest.mark.parametrize(
+    ("heading", "text", "shown"),
+    [
+        ("Refunds", "Thirty days.", "a.example"),
+        ("Refunds > Cards", "Thirty days.", "a.example · Cards"),
+        ("Shop > Refunds > Cards", "## Cards\n\nThirty days.", "a.example · Shop"),
+    ],
+)
+def test_headings_of_a_web_page_do_not_repeat_its_title(heading: str, text: str, shown: str) -> None:
+    chunk = Chunk("1", uuid4(), uuid4(), heading=heading, text=text)
+    assert facts_line(WebPassage(Passage(chunk, "Refunds"), "https://a.example/x")) == shown
