@@ -23,8 +23,8 @@ class Sentence:
 
 _MARKER = re.compile(r"[\s>]*(?:(?:[-*+•]|\d{1,3}[.)]|[（(]\d{1,2}[)）]|\d{1,3}、|[①-⑳])(?=\s|[^\d\s.*+-]))?\s*")
 _HEADING = re.compile(r"#{1,6}\s.*|\*\*[^*]+\*\*\s*[:：]?|\*[^*]+\*|__[^_]+__\s*[:：]?")
-_UNDERLINE = re.compile(r"[\s>]*(?:=+|-+)\s*")
-_DELIMITER = re.compile(r"[\s>]*\|?(?:\s*:?-{2,}:?\s*\|)*\s*:?-{2,}:?\s*\|?\s*")
+_UNDERLINE = re.compile(r"[\s>]*+(?:=++|-++)\s*+")
+_DELIMITER = re.compile(r"[\s>]*+\|?(?:\s*+:?-{2,}+:?\s*+\|)*\s*+:?-{2,}+:?\s*+\|?\s*+")
 _STOP = re.compile(r"[。！？!?；;]+[”’\"'」』）)*_]*|\.[”’\"')*_]*(?=\s)")
 _SHORT_BEFORE = re.compile(
     r"(?:\b[A-Z]|\b(?:no|nos|dr|mr|mrs|ms|prof|inc|ltd|co|corp|vs|approx|fig|figs|eq|sec|art|st|jr|p|pp|e\.g|i\.e|etc|vol|ca))$",

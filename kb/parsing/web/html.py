@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import takewhile
 
-from bs4 import BeautifulSoup, Tag, XMLParsedAsHTMLWarning
+from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString, PreformattedString
 
 from kb.models import ParsedDocument
@@ -35,6 +34,7 @@ from kb.parsing.web.html_tables import (
     rows_of,
     strays_of,
 )
+from kb.parsing.web.html_tree import tree_of
 from kb.parsing.web.html_values import Descriptions, shown_value
 
 # fmt: off
@@ -72,9 +72,7 @@ def add_page(builder: TextBuilder, page: str, titles: Sequence[PlacedTitle] = ()
 
     `titles`: headings that are not in the page itself.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
-        soup = BeautifulSoup(with_body(_with_character_data(page)), "lxml")
+    soup = tree_of(with_body(_with_character_data(page)))
     builder.title = builder.title or (soup.title.get_text() if soup.title else "")
     _place_titles(soup, titles)
     before = builder.length
@@ -172,6 +170,7 @@ class _Page:
         self._descriptions = Descriptions()
         self._depth = 0  # tables in tables
         self._line: list[Run] = []
+        self._holds_number = self._holds_text = False  # the line, an item's number and anything else
 
     def add(self, root: Tag) -> None:
         for item in self._flow(root, _is_special):
@@ -179,22 +178,23 @@ class _Page:
                 self._end_line()
                 self._add_special(item)
             elif isinstance(item, _Break):
-                if self._holds_only_number():
+                if self._holds_number and not self._holds_text:
                     continue  # which belongs to the first paragraph of its item
                 self._end_line()
                 if item.is_paragraph:
                     self._builder.break_paragraph()
             else:
                 self._line.append(item)
+                if isinstance(item[0], _ItemNumber):
+                    self._holds_number = True
+                elif not item[0].isspace():
+                    self._holds_text = True
         self._end_line()
-
-    def _holds_only_number(self) -> bool:
-        is_number = [isinstance(text, _ItemNumber) for text, _level in self._line if not text.isspace()]
-        return bool(is_number) and all(is_number)
 
     def _end_line(self) -> None:
         self._builder.add(_SPACES.sub(" ", join_runs(self._line)).strip())
         self._line.clear()
+        self._holds_number = self._holds_text = False
 
     def _add_special(self, tag: Tag) -> None:
         if (level := _heading_level(tag)) > 0:
@@ -337,7 +337,7 @@ def _opened(tag: Tag, level: int) -> Iterator[tuple[object, int]]:
         inside.append((_ItemNumber(number), 0))
     if level == RAISED and name in ("sup", "a") and _is_note_mark(tag):
         inside = [(NavigableString(tag.get_text()), NOTE_MARK)]
-    if name in _STRUCK and not tag.find(BLOCKS) and not tag.find_parent(_STRUCK):
+    if name in _STRUCK and not tag.find_parent(_STRUCK) and not tag.find(BLOCKS):
         inside = [(NavigableString("~~"), 0), *inside, (NavigableString("~~"), 0)]
     if name not in BLOCKS and name != "button":
         return iter([(_End(tag), 0), *inside])
@@ -346,8 +346,6 @@ def _opened(tag: Tag, level: int) -> Iterator[tuple[object, int]]:
 
 def _is_note_mark(tag: Tag) -> bool:
     """Whether a raised element is the mark of a note, as it links to one in the page."""
-    if tag.find_parent(_LEVELS) and tag.name != "a":  # each of many nested ones would read all that is in it
-        return False
     text = tag.get_text().strip()
     if not _NOTE_MARK.fullmatch(text):
         return False

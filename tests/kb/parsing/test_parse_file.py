@@ -129,6 +129,8 @@ def test_tables_nested_too_deeply_are_read_as_text(tmp_path: Path) -> None:
 
 def test_deeply_nested_html(tmp_path: Path) -> None:
     assert parse(tmp_path, "a.htm", "<div>" * 20_000 + "hello").text == "hello"
+    page = "<div>" * 600 + "<p>one</p><script>x</script><table><tr><td>two<br>three</table>" + "</div>" * 600 + "four"
+    assert parse(tmp_path, "a.htm", page).text.split() == ["one", "two", "three", "four"]
 
 
 def test_docx(tmp_path: Path) -> None:
