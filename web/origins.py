@@ -81,6 +81,7 @@ class OwnAddresses:
     @classmethod
     def build(cls, hosts: Iterable[str], public_urls: Iterable[str], scheme: str, port: int) -> OwnAddresses:
         """`hosts` are served here, at `scheme` and `port`; `public_urls` are those of proxies."""
+        hosts = list(hosts)
         patterns = tuple(host.lower() for host in hosts if host.startswith("*"))
         own = {Origin(scheme, normal_host(host), port) for host in hosts if not host.startswith("*")}
         return cls(frozenset(own | {Origin.of(url) for url in public_urls}), patterns, scheme, port)
@@ -103,7 +104,15 @@ def own_addresses() -> OwnAddresses:
     """As Streamlit's options and PUBLIC_URLS say."""
     hosts = [host.strip() for host in config.get_option("server.allowedHosts")] or ["*"]
     scheme = "https" if config.get_option("server.sslCertFile") else "http"
-    return OwnAddresses.build(hosts, _public_urls(), scheme, int(config.get_option("server.port")))
+    return OwnAddresses.build(filter(_is_host, hosts), _public_urls(), scheme, int(config.get_option("server.port")))
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return bool(normal_host(name))
+    except ValueError:
+        log.error("web.invalid_host", option="server.allowedHosts", host=name)
+        return False
 
 
 def allow_public_hosts() -> None:
@@ -141,7 +150,7 @@ class OwnPagesOnly:
             await self._app(_with_public_host(scope) if scope["type"] == "websocket" else scope, receive, send)
         else:
             asked = {name: headers.get(name, "")[:200] for name in ("host", "origin")}
-            log.warning("web.refused", path=scope["path"][:200], **asked)
+            log.warning("web.refused", path=scope["path"][:200], setting="PUBLIC_URLS", **asked)
             if scope["type"] == "websocket":
                 await WebSocketClose(code=1008)(scope, receive, send)
                 return

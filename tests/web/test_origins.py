@@ -203,6 +203,16 @@ def test_patterns_of_hosts_may_use_only_themselves() -> None:
         assert app.get("/", headers={"host": host, "origin": origin}).status_code == status, (host, origin)
 
 
+def test_invalid_hosts_are_left_out() -> None:
+    config.set_option("server.allowedHosts", ["localhost:8501", "box.lan"])
+    app = TestClient(OwnPagesOnly(Starlette(), own_addresses()))
+    assert app.get("/", headers={"host": "box.lan:8501"}).status_code == 404
+    assert app.get("/", headers={"host": "localhost:8501"}).status_code == 403
+    config.set_option("server.allowedHosts", ["localhost:8501"])
+    app = TestClient(OwnPagesOnly(Starlette(), own_addresses()))
+    assert app.get("/", headers={"host": "evil.example:8501"}).status_code == 403
+
+
 def test_tls_and_the_port_come_from_streamlits_options(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"server.allowedHosts": ["localhost"], "server.sslCertFile": "cert.pem", "server.port": 443}
     monkeypatch.setattr(config, "get_option", options.get)
