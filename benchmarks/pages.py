@@ -8,6 +8,7 @@ bubble_ms      from Enter until the question stands in the conversation
 drawer_ms      from a click on a citation until its passage is visible
 earlier_ms     from “Load earlier messages” until they are visible
 stop_s         from a click on Stop until the answer reads stopped
+hung_stop_s    the same while Redis hangs, since the click or up to some seconds before; the longest of all
 flood_stop_s   the same while a model sends a megabyte as fast as it can, in words
 
 Figures are medians of all runs. The exit code is 1 if one misses its bar.
@@ -17,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -59,11 +62,15 @@ BARS = {
     "drawer_ms": 400,
     "earlier_ms": 1000,
     "stop_s": 0.4,
+    "hung_stop_s": 2.0,
     "flood_stop_s": 0.5,
 }
 PASSAGES = 5
 FLOOD_CHARACTERS = 1_000_000
 WRITES_MS = 1000  # before the click on Stop
+# The model repeats it, and must still be writing when it is stopped.
+LONG_QUESTION = "Tell me all about valves, seals, relief pressures and the harbour office at some length. " * 6
+HANGS_MS = (0, 500, 1500, 4000)  # as long before it
 TIMEOUT_MS = 60_000
 SENTENCES = (
     "Valve {n} is checked each spring before the first delivery of the season. ",
@@ -127,6 +134,11 @@ def main() -> None:
                 results[str(count)] = {name: _median(run[name] for run in runs) for name in runs[0]}
                 print(count, results[str(count)], flush=True)
             stops = {"stop_s": _median(measure_stop(browser, web.url) for _ in range(arguments.runs))}
+            redis = web.service_pid("redis")
+            assert redis
+            hung = [_measure_hung_stop(browser, web.url, redis, hangs) for hangs in HANGS_MS * arguments.runs]
+            print([round(each, 2) for each in hung])
+            stops["hung_stop_s"] = round(max(hung), 2)
             models.streams["slow"] = streamed(*["word "] * (FLOOD_CHARACTERS // 5))
             stops["flood_stop_s"] = _median(measure_stop(browser, web.url) for _ in range(arguments.runs))
         finally:
@@ -140,7 +152,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.pages", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--messages", type=int, nargs="+", default=[50, 200, 1000])
+    parser.add_argument("--messages", type=int, nargs="*", default=[50, 200, 1000])
     parser.add_argument("--runs", type=int, default=3)
     return parser.parse_args()
 
@@ -221,16 +233,29 @@ def measure(browser: Browser, url: str, conversation: UUID) -> Figures:
     }
 
 
-def measure_stop(browser: Browser, url: str) -> float:
+def _measure_hung_stop(browser: Browser, url: str, redis: int, hangs_ms: int) -> float:
+    def freeze(page: Page) -> None:
+        os.kill(redis, signal.SIGSTOP)
+        page.wait_for_timeout(hangs_ms)
+
+    try:
+        return measure_stop(browser, url, freeze)
+    finally:
+        os.kill(redis, signal.SIGCONT)
+
+
+def measure_stop(browser: Browser, url: str, prepare: Callable[[Page], None] | None = None) -> float:
     page = _open(browser, url)
     try:
         page.locator(".st-key-mode").get_by_text("LLM chat", exact=True).click()
         page.wait_for_function(IS_AT_REST)
-        page.fill(QUESTION, "Tell me all about valves, seals, relief pressures and the harbour office at some length")
+        page.fill(QUESTION, LONG_QUESTION)
         page.press(QUESTION, "Enter")
         page.evaluate(WATCH % HAS_TEXT, "Tell me all about valves, seals")
         page.evaluate(WATCH % HAS_TEXT, "▌")
         page.wait_for_timeout(WRITES_MS)
+        if prepare:
+            prepare(page)
         return time_until(page, HAS_TEXT, "You stopped", lambda: page.click(".st-key-stop button")) / 1000
     finally:
         page.close()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import redis
 import structlog
 
 from kb import redis as kb_redis
@@ -46,16 +45,16 @@ class WorkerInfo:
 class ProgressBoard:
     """Writers: workers. Readers: pages."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+    def __init__(self, quick: kb_redis.QuickRedis) -> None:
+        self._redis = quick
 
     def write(self, version_id: UUID, progress: Progress) -> None:
         """Replace a version's progress. Ingestion goes on when Redis is away, so this logs and does not raise."""
         key = kb_redis.progress_key(version_id)
         fields: dict[Any, Any] = to_json(replace(progress, rate=round(progress.rate, 4)))
         try:
-            with kb_redis.translated():
-                pipeline = self._client.pipeline()
+            with self._redis.asked() as client:
+                pipeline = client.pipeline()
                 pipeline.hset(key, mapping=fields)
                 pipeline.expire(key, PROGRESS_SECONDS)
                 pipeline.execute()
@@ -66,10 +65,10 @@ class ProgressBoard:
         """The progress of those that have any. Errors: `RedisUnavailable`."""
         if not version_ids:
             return {}
-        pipeline = self._client.pipeline(transaction=False)
-        for version_id in version_ids:
-            pipeline.hgetall(kb_redis.progress_key(version_id))
-        with kb_redis.translated():
+        with self._redis.asked() as client:
+            pipeline = client.pipeline(transaction=False)
+            for version_id in version_ids:
+                pipeline.hgetall(kb_redis.progress_key(version_id))
             found = pipeline.execute()
         known = {}
         for version_id, fields in zip(version_ids, found, strict=True):
@@ -80,27 +79,27 @@ class ProgressBoard:
 
     def announce_worker(self, worker: WorkerInfo) -> None:
         """Show that this worker is alive; it is forgotten after a few silent seconds."""
-        with kb_redis.translated():
-            pipeline = self._client.pipeline()
+        with self._redis.asked() as client:
+            pipeline = client.pipeline()
             pipeline.set(kb_redis.worker_key(worker.id), json.dumps(to_json(worker)), ex=WORKER_SECONDS)
             pipeline.sadd(kb_redis.WORKERS, worker.id)
             pipeline.execute()
 
     def withdraw_worker(self, worker_id: str) -> None:
-        with kb_redis.translated():
-            pipeline = self._client.pipeline()
+        with self._redis.asked() as client:
+            pipeline = client.pipeline()
             pipeline.delete(kb_redis.worker_key(worker_id))
             pipeline.srem(kb_redis.WORKERS, worker_id)
             pipeline.execute()
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that gave a sign of life within the last seconds. Errors: `RedisUnavailable`."""
-        with kb_redis.translated():
-            ids: Any = self._client.smembers(kb_redis.WORKERS)
-            found: Any = self._client.mget([kb_redis.worker_key(worker_id) for worker_id in ids]) if ids else []
+        with self._redis.asked() as client:
+            ids: Any = client.smembers(kb_redis.WORKERS)
+            found: Any = client.mget([kb_redis.worker_key(worker_id) for worker_id in ids]) if ids else []
             facts = dict(zip(ids, found, strict=True))
             if silent := [worker_id for worker_id, text in facts.items() if text is None]:
-                self._client.srem(kb_redis.WORKERS, *silent)
+                client.srem(kb_redis.WORKERS, *silent)
         workers = []
         for text in filter(None, found):
             with suppress(Unreadable, ValueError):  # another release's

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
@@ -21,13 +21,21 @@ from kb.errors import ITS_DISK_IS_FULL, RedisTooOld, RedisUnavailable, is_disk_f
 from kb.local.redis_server import OLDEST
 
 PREFIX = "zhiwen"
+QUICK_SECONDS = 0.5  # for a reply; a Redis that is busy takes a few hundredths
+PROBE_SECONDS = 0.5  # between two looks whether Redis is back
+FORGET_SECONDS = 5.0  # after the last look that failed; more than those of `QUICK_SECONDS` and `PROBE_SECONDS`
 LOCK_SECONDS = 15.0
 LOCK_WAIT_SECONDS = 120.0
 
 
-def connect(settings: Settings) -> redis.Redis:
+def connect(settings: Settings, reply_seconds: float = 5, connect_seconds: float = 3) -> redis.Redis:
     """A client with a connection pool. It connects at first use. Replies are text."""
-    return redis.Redis.from_url(settings.redis_url, decode_responses=True, socket_timeout=5, socket_connect_timeout=3)
+    return redis.Redis.from_url(
+        settings.redis_url,
+        decode_responses=True,
+        socket_timeout=reply_seconds,
+        socket_connect_timeout=connect_seconds,
+    )
 
 
 def progress_key(version_id: UUID) -> str:
@@ -54,6 +62,60 @@ def translated() -> Iterator[None]:
     except (RedisError, OSError) as error:
         detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise RedisUnavailable(detail=ITS_DISK_IS_FULL if is_disk_full(error) else detail) from error
+
+
+class QuickRedis:
+    """Redis for those whom people wait for.
+
+    One that does not respond is waited for once (`QUICK_SECONDS`, which `client` is to have). Then everybody is told at
+    once, and a thread beside asks whether it is back.
+    """
+
+    def __init__(self, client: redis.Redis, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._failure: RedisUnavailable | None = None
+        self._failed_at = self._probed_at = 0.0
+
+    @contextmanager
+    def asked(self) -> Iterator[redis.Redis]:
+        """The client, for one question inside the block. Errors: `RedisUnavailable`."""
+        self._require()
+        try:
+            with translated():
+                yield self._client
+        except RedisUnavailable as error:
+            with self._guard:
+                self._failure, self._failed_at = error, self._clock()
+            raise
+
+    def _require(self) -> None:
+        with self._guard:
+            now = self._clock()
+            if self._failure is None or now - self._failed_at > FORGET_SECONDS:
+                return
+            if now - max(self._probed_at, self._failed_at) >= PROBE_SECONDS:
+                self._probed_at = now
+                threading.Thread(target=self._probe, name="redis-probe", daemon=True).start()
+            raise RedisUnavailable(**self._failure.values)
+
+    def _probe(self) -> None:
+        failure = None
+        try:
+            with translated():
+                self._client.ping()
+        except RedisUnavailable as error:
+            failure = error
+        with self._guard:
+            self._failure, self._failed_at = failure, self._clock()
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def quick(settings: Settings) -> QuickRedis:
+    return QuickRedis(connect(settings, QUICK_SECONDS, QUICK_SECONDS))
 
 
 def ping(client: redis.Redis) -> str:

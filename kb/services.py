@@ -47,6 +47,7 @@ class Services:
     settings: Settings
     database: Database
     redis: redis.Redis
+    quick_redis: kb_redis.QuickRedis
     vectors: VectorStore
     files: FileStore
     embeddings: EmbeddingModels
@@ -99,6 +100,7 @@ class Services:
         self.rerankers.close()
         self.embeddings.close()
         self.vectors.close()
+        self.quick_redis.close()
         self.redis.close()
         self.database.close()
 
@@ -111,7 +113,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     bypass_proxies(settings)
     database = Database(settings, durable)
     database.migrate()
-    client = kb_redis.connect(settings)
+    client, quick = kb_redis.connect(settings), kb_redis.quick(settings)
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
     files = FileStore(settings.uploads)
     providers = Providers(database, KeySafe(settings))
@@ -129,6 +131,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         settings=settings,
         database=database,
         redis=client,
+        quick_redis=quick,
         vectors=vectors,
         files=files,
         embeddings=embeddings,
@@ -143,7 +146,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         conversations=conversations,
         messages=messages,
         exports=Exports(conversations, messages, knowledge_bases),
-        board=ProgressBoard(client),
+        board=ProgressBoard(quick),
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, references, rerankers.find),
         providers=providers,
         chat_models=ChatModels(settings, providers),
@@ -165,7 +168,7 @@ def build_answers(services: Services) -> Answers:
     """The answers' background loop, for web processes."""
     return Answers(
         services.settings,
-        services.redis,
+        services.quick_redis,
         services.conversations,
         services.messages,
         services.retriever.retrieve,

@@ -146,7 +146,7 @@ def test_worker_is_healthy_while_its_heartbeat_is_fresh(redis_url: str) -> None:
 
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         client.flushall()
-        board = ProgressBoard(client)
+        board = ProgressBoard(kb_redis.QuickRedis(client))
         board.announce_worker(WorkerInfo("elsewhere:1:a", "elsewhere", 1))
         assert not is_healthy()
         own = f"{socket.gethostname()}:1:b"

@@ -59,8 +59,10 @@ class Producer:
         finally:
             run.is_begun.set()
         bound.info("answer.started")
+        sender = asyncio.create_task(self._send_batches(run))
         await self._answer(run, bound)
-        await self._save(run)
+        await self._save(run, sender)
+        await sender  # only now: a Redis that hangs takes seconds to say nothing
         await self._send_end(run)
         bound.info("answer.ended", state=run.state.value, error=run.error.code if run.error else "")
 
@@ -84,8 +86,7 @@ class Producer:
             log.warning("answer.redis_away", message=str(run.message_id))
 
     async def _answer(self, run: Run, bound: BoundLogger) -> None:
-        """Produce and stream the answer; afterwards `run` tells how it ended."""
-        sender = asyncio.create_task(self._send_batches(run))
+        """Produce the answer; afterwards `run` tells how it ended."""
         try:
             await self._take_events(run)
             await self._check_support(run, bound)
@@ -99,7 +100,6 @@ class Producer:
             run.error = AnswerFailed(detail=type(error).__name__)
         run.finished.set()
         run.changed.set()
-        await sender
 
     async def _take_events(self, run: Run) -> None:
         task = asyncio.current_task()
@@ -164,13 +164,14 @@ class Producer:
         except RedisUnavailable:
             log.warning("answer.end_unsent", message=str(run.message_id))
 
-    async def _save(self, run: Run) -> None:
+    async def _save(self, run: Run, sender: asyncio.Task[None]) -> None:
         """Write the answer to SQL. While the database is down, keep it in memory and go on giving signs of life."""
         while True:
             try:
                 await self._sql.run(self._write, run)
             except DatabaseUnavailable as error:
                 log.warning("answer.unsaved", message=str(run.message_id), reason=str(error))
+                await sender
                 with suppress(RedisUnavailable):
                     await self._send(run)
                 await asyncio.sleep(SAVE_PAUSE_SECONDS)

@@ -11,7 +11,6 @@ from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
-import redis
 import structlog
 
 from kb.answering import Begun, Question, Retrieve, SearchWeb
@@ -29,6 +28,7 @@ from kb.errors import N_, DatabaseUnavailable, KbError, NotFound
 from kb.llm import ChatModel
 from kb.messages import Message
 from kb.models import MessageState
+from kb.redis import QuickRedis
 from kb.titles import write_title
 
 START_SECONDS = 10.0
@@ -47,7 +47,7 @@ class Answers:
     def __init__(
         self,
         settings: Settings,
-        client: redis.Redis,
+        quick: QuickRedis,
         conversations: Conversations,
         messages: Messages,
         retrieve: Retrieve,
@@ -71,7 +71,7 @@ class Answers:
         self._sql = SqlThreads()
         self._running: dict[UUID, Run] = {}
         self._chat = ChatClient(settings)
-        self._streams = AnswerStreams(settings, client)
+        self._streams = AnswerStreams(settings, quick)
         self._producer = Producer(self._chat, retrieve, search_web, files, self._streams, messages, self._sql)
         self._checks = Checks(self._chat, messages, self._sql)
         self._reaper = Reaper(self._running, self._streams, conversations, messages, self._sql)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-import redis
 import redis.asyncio
 
 from kb import redis as kb_redis
@@ -109,8 +108,8 @@ class Arrived:
 class AnswerStreams:
     """The streams of all answers. Errors of every method: `RedisUnavailable`."""
 
-    def __init__(self, settings: Settings, client: redis.Redis) -> None:
-        self._client = client
+    def __init__(self, settings: Settings, quick: kb_redis.QuickRedis) -> None:
+        self._quick = quick
         self._async_client = redis.asyncio.Redis.from_url(
             settings.redis_url, decode_responses=True, socket_timeout=2, socket_connect_timeout=1
         )
@@ -120,10 +119,10 @@ class AnswerStreams:
     def read(self, run_id: UUID, position: str = START, wait_seconds: float = 0.0) -> Update:
         """What was added after `position`. Waits for it if there is nothing yet, but no longer than `wait_seconds`."""
         key = _key(run_id, "stream")
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.xread({key: position}, block=round(wait_seconds * 1000) or None)  # 0 would wait for ever
-        pipeline.time()
-        with kb_redis.translated():
+        with self._quick.asked() as client:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.xread({key: position}, block=round(wait_seconds * 1000) or None)  # 0 would wait for ever
+            pipeline.time()
             streams, (seconds, microseconds) = pipeline.execute()
         entries = dict(streams or ()).get(key, [])
         text = reasoning = searched_for = model = ""
@@ -169,8 +168,8 @@ class AnswerStreams:
 
     def request_stop(self, run_id: UUID) -> None:
         """Ask the producer, wherever it runs, to stop."""
-        with kb_redis.translated():
-            self._client.set(_key(run_id, "stop"), 1, ex=STREAM_SECONDS)
+        with self._quick.asked() as client:
+            client.set(_key(run_id, "stop"), 1, ex=STREAM_SECONDS)
 
     # --- for the producer and the reaper, on their event loop ---
 

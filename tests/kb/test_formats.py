@@ -163,7 +163,7 @@ def test_conversation_of_another_release_is_listed_and_opens(library: Library) -
 def test_progress_and_workers_of_other_releases(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         client.flushall()
-        board = ProgressBoard(client)
+        board = ProgressBoard(kb_redis.QuickRedis(client))
         version = UUID(int=2)
         client.hset(kb_redis.progress_key(version), mapping=RECORDED["progress"])
         client.hset(kb_redis.progress_key(UUID(int=3)), mapping={"stage": "of a later release"})

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -116,6 +117,54 @@ def test_frozen_redis_is_reported(own_redis: Redis, make_settings: MakeSettings)
         wait_until(lambda: kb_redis.ping(client))
 
 
+class Hanging(redis.Redis):
+    """A Redis whose connections stay open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs, self.pings = True, 0
+
+    def ping(self, *_: object, **__: object) -> bool:
+        self.pings += 1
+        if self.hangs:
+            raise redis.TimeoutError("Timeout reading from socket")
+        return True
+
+
+def test_redis_that_hangs_is_waited_for_once() -> None:
+    now, client = [100.0], Hanging()
+    quick = kb_redis.QuickRedis(client, clock=lambda: now[0])
+    with pytest.raises(RedisUnavailable, match="Timeout reading"), quick.asked() as asked:
+        asked.ping()
+    for _ in range(3):
+        with pytest.raises(RedisUnavailable, match="Timeout reading"), quick.asked():
+            pytest.fail("it was asked again")
+    now[0] += kb_redis.PROBE_SECONDS
+    with pytest.raises(RedisUnavailable), quick.asked():
+        pytest.fail("somebody waits for it")
+    wait_until(lambda: client.pings == 2)
+    client.hangs = False
+
+    def is_back() -> bool:
+        now[0] += kb_redis.PROBE_SECONDS
+        with suppress(RedisUnavailable), quick.asked():
+            return True
+        return False
+
+    wait_until(is_back)
+
+
+def test_redis_that_hung_long_ago_is_asked() -> None:
+    now, client = [100.0], Hanging()
+    quick = kb_redis.QuickRedis(client, clock=lambda: now[0])
+    with pytest.raises(RedisUnavailable), quick.asked() as asked:
+        asked.ping()
+    client.hangs = False
+    now[0] += kb_redis.FORGET_SECONDS + 1
+    with quick.asked() as asked:
+        assert asked.ping()
+
+
 class OldServer(redis.Redis):
     def __init__(self, version: str) -> None:
         super().__init__()
@@ -144,7 +193,7 @@ def test_server_at_or_above_the_floor_is_accepted(version: str) -> None:
 
 
 def test_progress_survives_a_round_trip(client: redis.Redis) -> None:
-    board, version = ProgressBoard(client), uuid4()
+    board, version = ProgressBoard(kb_redis.QuickRedis(client)), uuid4()
     progress = Progress(VersionState.EMBEDDING, 64, 128, 12.34, datetime(2026, 1, 1, tzinfo=UTC), "worker")
     board.write(version, progress)
     assert board.read([version, uuid4()]) == {version: progress}
@@ -153,7 +202,7 @@ def test_progress_survives_a_round_trip(client: redis.Redis) -> None:
 
 
 def test_writing_progress_ignores_a_missing_redis(away: redis.Redis) -> None:
-    board, version = ProgressBoard(away), uuid4()
+    board, version = ProgressBoard(kb_redis.QuickRedis(away)), uuid4()
     board.write(version, Progress(VersionState.PARSING, 0, 0, 0.0, datetime.now(UTC), "worker"))
     with pytest.raises(RedisUnavailable):  # but readers are told
         board.read([version])
@@ -162,7 +211,7 @@ def test_writing_progress_ignores_a_missing_redis(away: redis.Redis) -> None:
 
 
 def test_meter_writes_twice_a_second_with_the_rate_of_the_stage(client: redis.Redis) -> None:
-    board, version, now = ProgressBoard(client), uuid4(), [100.0]
+    board, version, now = ProgressBoard(kb_redis.QuickRedis(client)), uuid4(), [100.0]
     meter = Meter(board, version, "worker", clock=lambda: now[0])
     meter.report(VersionState.PARSING, 1, 2)
     assert board.read([version]) == {}  # too short to be seen
@@ -180,7 +229,7 @@ def test_meter_writes_twice_a_second_with_the_rate_of_the_stage(client: redis.Re
 def test_workers_are_listed_while_their_heartbeat_is_fresh(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    board = ProgressBoard(client)
+    board = ProgressBoard(kb_redis.QuickRedis(client))
     workers = [
         WorkerInfo(f"host:{number}:x", "host", number, 2, 1, datetime(2026, 1, number, tzinfo=UTC)) for number in (2, 1)
     ]

@@ -31,7 +31,7 @@ def build_answers(
     """The answers of one web process. The wanted id names a model of `server`; an empty one means no model."""
     return Answers(
         services.settings.model_copy(update=settings),
-        services.redis,
+        services.quick_redis,
         services.conversations,
         services.messages,
         services.retriever.retrieve,

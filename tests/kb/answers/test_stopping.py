@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from unittest.mock import patch
@@ -9,6 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from kb.answering import Event
+from kb.answers.streams import AnswerStreams
 from kb.completions import TextPiece
 from kb.models import MessageState
 from tests.fakes.model_server import CHAT, LONG_TOKENS
@@ -38,6 +41,24 @@ def test_stop_during_a_piece_is_not_lost(chat: Chat) -> None:
         chat.answers.stop(chat.core.user, chat.run(message_id))
     messages = [chat.finished(message_id) for message_id in ids]
     assert {message.state for message in messages} == {MessageState.STOPPED}
+
+
+@pytest.mark.usefixtures("held")
+def test_stop_is_stored_while_redis_hangs(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    message_id = chat.start("A long story", "long")
+    chat.arrived(message_id, "word1")
+    replies, asked = asyncio.Event(), threading.Event()
+
+    async def hang(*_: object) -> bool:
+        asked.set()
+        await replies.wait()
+        return False
+
+    monkeypatch.setattr(AnswerStreams, "append", hang)
+    assert asked.wait(20)
+    chat.answers.stop(chat.core.user, chat.run(message_id))
+    assert chat.finished(message_id).state is MessageState.STOPPED
+    chat.answers._loop.call_soon_threadsafe(replies.set)
 
 
 def test_stopped_answer_can_be_regenerated(chat: Chat) -> None:
