@@ -17,10 +17,11 @@ from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model, once_mo
 from pages.ui.composer import ask_or_keep, draw_composer, draw_refused
 from pages.ui.feedback import TAIL, live_fragment, redraw, show_error
 from pages.ui.i18n import _
-from pages.ui.messages import draw_messages, draw_notice
+from pages.ui.messages import draw_messages, draw_notice, draw_saving
 from pages.ui.resources import current_user, current_user_id, services
+from pages.ui.saving import Saving, under_way
 from pages.ui.scope import names_of, scope_label, show_lost
-from pages.ui.state import forget_id, query_id, settle_choices, state
+from pages.ui.state import Draft, Refused, forget_id, query_id, settle_choices, state
 
 MORE_MESSAGES = 20
 REST_SECONDS = 0.7
@@ -34,7 +35,9 @@ def main() -> None:
         knowledge_bases = services().knowledge_bases.list(user.id)
         lost = settle_choices(user, knowledge_bases)
         draw_sidebar(knowledge_bases)
+        saving = look_for_saving(conversation)
         messages = draw_conversation(user, conversation)
+        draw_unsaved(conversation, messages, saving)
         has_note = bool(conversation and draw_other_choice(conversation, knowledge_bases))
         if lost and state().mode.uses_documents and not state().refused:
             show_lost(lost, knowledge_bases)
@@ -45,7 +48,7 @@ def main() -> None:
             show_error(error)
         draw_refused()
         return
-    if not messages:
+    if not messages and not saving:
         draw_welcome(knowledge_bases)
     has_files = draw_composer(conversation, messages, knowledge_bases)
     # A note and a refused question stand below the conversation's end; only a run of the whole page takes them away.
@@ -92,6 +95,24 @@ def draw_conversation(user: User, conversation: Conversation | None) -> Sequence
     draw_messages(messages[:end], user.id)
     draw_tail(user, conversation, messages[end - 1].ordinal if end else -1, messages[end:])
     return messages
+
+
+def look_for_saving(conversation: Conversation | None) -> Sequence[Saving]:
+    """The questions that other tabs are saving now. One that was refused in the end is kept here, without its files."""
+    current = state()
+    for each in current.watched:
+        if each.failure and not current.refused:
+            current.refused = Refused(Draft(each.question), each.failure, current.mode, current.scope)
+    current.watched = under_way(conversation.id) if conversation else ()
+    return current.watched
+
+
+def draw_unsaved(conversation: Conversation | None, messages: Sequence[Message], saving: Sequence[Saving]) -> None:
+    """Draw the questions that SQL did not have yet when it was asked for `messages`."""
+    stored = [message.content for message in messages[-2:]]
+    for each in saving:
+        if conversation and each.question not in stored:
+            draw_saving(each, conversation.id)
 
 
 def draw_tail(user: User, conversation: Conversation, drawn: int, messages: Sequence[Message]) -> None:

@@ -29,6 +29,7 @@ from pages.ui.feedback import CHOICE, errors_flashed, flash, live_fragment, redr
 from pages.ui.i18n import _, number
 from pages.ui.resources import current_user, current_user_id, services
 from pages.ui.running import HowToAnswer, start_answer
+from pages.ui.saving import noted, under_way
 from pages.ui.scope import scope_label
 from pages.ui.state import Draft, Refused, State, state
 
@@ -41,6 +42,7 @@ def draw_composer(
 ) -> bool:
     """Draw all of it; returns whether the conversation has files."""
     is_running = any(message.state is MessageState.STREAMING for message in messages)
+    is_running = is_running or bool(conversation and under_way(conversation.id))
     if conversation and not is_running:
         ask_next(conversation.id)
     draw_refused()
@@ -226,14 +228,16 @@ def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how:
         if current.switched:
             conversations.note_choice(user.id, conversation.id)
             current.switched = False
-    save_uploads(user, current.conversation_id, draft)
-    if not draft.question:
-        return
-    if current.running:
-        _put_next(current, current.conversation_id, draft)
-        return
-    choice = current.mode, scope
-    message = services().messages.ask(user.id, current.conversation_id, draft.question, draft.attached, choice)
+    must_wait = bool(current.running or under_way(current.conversation_id))
+    with noted(current.conversation_id, draft.question, [upload.name for upload in draft.uploads]):
+        save_uploads(user, current.conversation_id, draft)
+        if not draft.question:
+            return
+        if must_wait:
+            _put_next(current, current.conversation_id, draft)
+            return
+        choice = current.mode, scope
+        message = services().messages.ask(user.id, current.conversation_id, draft.question, draft.attached, choice)
     start_answer(user.id, message, how)
 
 

@@ -18,15 +18,17 @@ from pages.ui import resources
 from pages.ui.actions import draw_answer_actions, draw_question_actions
 from pages.ui.chat_sidebar import connect_help, mode_names
 from pages.ui.citations import dangling_text, safe_markdown
-from pages.ui.feedback import live_fragment, show_error
+from pages.ui.feedback import live_fragment, redraw, show_error
 from pages.ui.i18n import _, error_text, ngettext, number
 from pages.ui.next_steps import draw_next_steps
 from pages.ui.passages import draw_passages, draw_widened, open_passage
 from pages.ui.running import draw_running
+from pages.ui.saving import Saving, under_way
 from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
 from pages.ui.support import draw_support
 from pages.ui.web_results import draw_web_results, open_web_passage
 
+SAVING_POLL_SECONDS = 0.4
 SHOWN_CHARACTERS = 60_000  # a finished answer that is no longer is drawn whole
 SHOWN_OF_LONGER = 10_000  # at first; one that was stopped shall be seen to have stopped at once
 
@@ -64,12 +66,30 @@ def draw_notice(mode: Mode, knowledge_bases: str, files: int = 0) -> None:
 
 
 def _draw_question(message: Message, user_id: UUID, may_change: bool) -> None:
-    with st.chat_message("user"):
-        if message.attached:
-            names = " ".join(f":gray-badge[:material/attach_file: {escape(each.name)}]" for each in message.attached)
-            st.markdown(names, text_alignment="right")
-        st.text(message.content)
+    _draw_asked(message.content, [each.name for each in message.attached])
     draw_question_actions(message, user_id, may_change)
+
+
+def _draw_asked(question: str, names: Sequence[str]) -> None:
+    with st.chat_message("user"):
+        if names:
+            badges = " ".join(f":gray-badge[:material/attach_file: {escape(name)}]" for name in names)
+            st.markdown(badges, text_alignment="right")
+        st.text(question)
+
+
+def draw_saving(saving: Saving, conversation_id: UUID) -> None:
+    """Draw a question whose files another tab is saving, or this one before it was reloaded, until SQL has it."""
+
+    @live_fragment(SAVING_POLL_SECONDS)
+    def draw() -> None:
+        if saving not in under_way(conversation_id):
+            redraw()
+        _draw_asked(saving.question, saving.names)
+        with st.chat_message("assistant"):
+            st.expander(_("Saving the files…"), type="step", icon="spinner")
+
+    draw()
 
 
 def _draw_finished(message: Message, user_id: UUID, is_last: bool, is_aside: bool) -> None:

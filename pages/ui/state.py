@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from kb.errors import KbError, NotFound
 from kb.messages import Attached
 from kb.models import NOWHERE, Choices, KnowledgeBase, Mode, Retrieval, RetrievalProfile, Scope, User
 from pages.ui import resources
+from pages.ui.saving import Saving, under_way
 
 NO_MODEL = "none"  # in the address; every model's id has a slash
 NEW = "new"  # in the address: `State.new_id`
@@ -99,6 +100,7 @@ class State:
     # A switch before the conversation exists; its line is drawn, and stored with the first question.
     switched: bool = False
     refused: Refused | None = None  # the last question, if it could not be asked
+    watched: Sequence[Saving] = ()  # questions that another tab was saving when the page was drawn last
     running: UUID | None = None  # the run of the answer that the page follows
     # Asked while an answer was being written in this conversation, and asked in earnest once that has ended.
     next_question: tuple[UUID, Draft] | None = None
@@ -181,7 +183,7 @@ def _find_just_begun(current: State, user: User, conversation_id: UUID) -> None:
     """F5 right after the first question was sent: open what that began. Later, it is an old address that was kept."""
     with suppress(NotFound):
         found = resources.services().conversations.get(user.id, conversation_id)
-        if datetime.now(UTC) - found.created_at < JUST_BEGUN:
+        if datetime.now(UTC) - found.created_at < JUST_BEGUN or under_way(found.id):
             current.conversation_id = current.begun = found.id
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import pytest
 from PIL import Image
 
-from kb.errors import DatabaseUnavailable
+from kb.attachments import Attachments
+from kb.errors import DatabaseUnavailable, UnsupportedFormat
 from kb.library import Documents
 from kb.messages import Message
 from kb.models import Document, MessageState, Mode, Role, VersionState
+from pages.ui.saving import noted, under_way
 from tests.fakes.model_server import ModelServer
+from tests.messages import said
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor, address
 from tests.real_services import Redis
@@ -60,6 +65,59 @@ def visitor(installation: Installation, visit: Visit) -> Visitor:
     visitor = visit()
     visitor.choose("mode", Mode.LLM)
     return visitor
+
+
+def test_question_is_noted_while_its_files_are_saved(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, Sequence[str]]] = []
+    add = Attachments.add
+
+    def look(self: Attachments, user_id: UUID, conversation_id: UUID, *file: Any) -> Document:
+        seen.extend((each.question, each.names) for each in under_way(conversation_id))
+        return add(self, user_id, conversation_id, *file)
+
+    monkeypatch.setattr(Attachments, "add", look)
+    attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
+    assert seen == [("Where does an apple grow?", ["apples.md"])]
+    assert not under_way(conversation_id(visitor))
+
+
+@pytest.fixture
+def begun(installation: Installation) -> UUID:
+    """A conversation that has no question yet."""
+    return installation.services.conversations.create(installation.user, "Where?", Mode.LLM).id
+
+
+def test_reloaded_page_shows_the_question_whose_files_are_being_saved(
+    begun: UUID, installation: Installation, visit: Visit
+) -> None:
+    question = "Where does an apple grow?"
+    with noted(begun, question, ["apples.md"]):
+        reloaded = visit(new=str(begun), mode=Mode.LLM.value)  # the address before the question was sent
+        shown = reloaded.text()
+        assert shown.count(question) == 1
+        assert "apples.md" in shown
+        assert "Saving the files…" in shown
+        assert "What would you like to know?" not in shown
+        attach(reloaded, "And a pear?")
+        assert "Asked next: And a pear?" in reloaded.text()
+        installation.services.messages.ask(installation.user, begun, question)
+        reloaded.run()
+        assert reloaded.text().count(question) == 1
+    installation.services.messages.finish(
+        installation.user, messages(reloaded, installation, Role.ASSISTANT)[0].id, MessageState.DONE, said("On a tree.")
+    )
+    reloaded.wait_for_answer()
+    assert "Saving the files…" not in reloaded.text()
+    assert [each.content for each in messages(reloaded, installation, Role.USER)] == [question, "And a pear?"]
+
+
+def test_reloaded_page_shows_why_a_question_that_was_being_saved_is_refused(begun: UUID, visit: Visit) -> None:
+    with suppress(UnsupportedFormat), noted(begun, "What does it do?", ["program.exe"]):
+        reloaded = visit(conversation=str(begun))
+        raise UnsupportedFormat(name="program.exe")
+    reloaded.run()
+    assert reloaded.text().count("What does it do?") == 1
+    assert "program.exe" in reloaded.errors
 
 
 def test_question_waits_for_its_file_and_is_answered_from_it(visitor: Visitor, installation: Installation) -> None:
