@@ -153,7 +153,7 @@ def _translated() -> Iterator[None]:
 
 
 def _reason(error: DBAPIError) -> str:
-    if is_disk_full(error.orig):  # the error itself quotes the texts that were to be stored
+    if is_disk_full(error):
         return ITS_DISK_IS_FULL
     lines = str(error.orig).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -48,15 +48,6 @@ def test_database_says_so(make_settings: MakeSettings) -> None:
     database.close()
 
 
-def test_text_about_a_full_disk_is_none(make_settings: MakeSettings) -> None:
-    settings = make_settings()
-    settings.home.mkdir(parents=True, exist_ok=True)
-    database = Database(settings)
-    with pytest.raises(DatabaseUnavailable, match="no such table"), database.write() as connection:
-        connection.execute(sa.text("INSERT INTO t VALUES (:text)"), {"text": "No space left on device"})
-    database.close()
-
-
 def test_redis_says_so() -> None:
     refusal = "MISCONF Errors writing to the AOF file: No space left on device"
     with pytest.raises(RedisUnavailable, match="disk is full"), redis_translated():
