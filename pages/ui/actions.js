@@ -172,6 +172,17 @@ function list(cited, data, press) {
   }
 }
 
+const SHORT_FORMULA = 24 // characters as written, which fit a phone's line
+
+// Browsers break a line after a formula, whatever character follows, unless the formula itself does not wrap.
+function keepBesideFormulas(message) {
+  for (const badge of message.querySelectorAll(".katex + .stMarkdownBadge")) {
+    const formula = badge.previousElementSibling
+    const written = formula.querySelector("annotation")?.textContent
+    if (written?.length <= SHORT_FORMULA && !badge.previousSibling.textContent.trim()) formula.style.whiteSpace = "nowrap"
+  }
+}
+
 const watched = new WeakMap() // a message → what ends the watch over its citations
 
 function cites(data, message, press) {
@@ -186,6 +197,7 @@ function cites(data, message, press) {
       badge.setAttribute("role", "button")
       badge.setAttribute("aria-label", data.words.cite.replace("{rank}", rank))
     }
+    keepBesideFormulas(message)
   }
   const open = (event) => {
     const badge = event.target.closest?.("[data-cites]")

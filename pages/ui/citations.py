@@ -42,7 +42,7 @@ def safe_markdown(content: str, found: Found[Ranked] | None = None, has_formulas
     for verbatim, text in split_verbatim(content, has_formulas):
         if verbatim is None:
             prose = _prose(text, ranks)
-            # Only this space holds after a formula, which browsers take for a picture.
+            # A formula, whose parts browsers take for pictures, needs actions.js, too.
             parts.append(_BADGES_FIRST.sub(_WITHOUT_SPACE, prose) if is_in_line else prose)
         else:
             parts.append(_formula_or_code(verbatim, content))

@@ -21,6 +21,17 @@ from tests.real_services import wait_until
 
 LAST_WORD = f"word{LONG_TOKENS - 1}"
 CONVERSATION = re.compile(r"[?&]conversation=[0-9a-f-]{36}(&|$)")
+# A paragraph → the widths at which a mark begins a line, without what it belongs to.
+MARKS_ALONE = """text => {
+  const alone = []
+  for (let width = 130; width < 300; width += 2) {
+    text.style.width = `${width}px`
+    for (const mark of text.querySelectorAll("[data-cites]"))
+      if (mark.getBoundingClientRect().x < text.getBoundingClientRect().x + 12) alone.push(width)
+  }
+  text.style.width = ""
+  return alone
+}"""
 
 
 @pytest.fixture
@@ -183,8 +194,13 @@ def test_citations_of_every_answer_open(open_screen: OpenScreen, desk: Desk) -> 
     chunk = Chunk("1", uuid4(), uuid4(), 0, 0, 4, 7, "Gates", "The north gate opens at nine.")
     passage = Passage(chunk, "gates.pdf", 1, 1.0, 1.0, 1.0, context="The north gate opens at nine. It closes at ten.")
     retrieval = Retrieval("When?", (passage,), Trace((), RetrievalProfile(), 3.0, ("gate", "open")))
-    exchanges = [(f"When is gate {number} open?", f"Gate {number}: at nine [1].") for number in range(2)]
+    exchanges = [
+        (f"When is gate {number} open?", f"Gate {number}: at `9 am` [1], or $x = 1 + 2$ [1].") for number in range(2)
+    ]
     screen = open_screen(desk.store_conversation(*exchanges, retrieval=retrieval))
+    text = screen.messages.last.locator("p", has_text="Gate 1")
+    expect(text.locator("[data-cites]")).to_have_count(2)
+    assert text.evaluate(MARKS_ALONE) == []
     # Twice: a choice is forgotten once it has been followed.
     for citation in (screen.keys("cited-").first, screen.keys("cited-").first, screen.key("citation-1")):
         citation.locator("button").first.click()
