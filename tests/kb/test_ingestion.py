@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import subprocess
@@ -209,6 +210,19 @@ def test_unexpected_error_fails_only_the_document(core: Core, worker: WorkerPart
     assert (version.error, version.error_values["detail"]) == ("unexpected_failure", "ZeroDivisionError")
     core.embedding.before_batch = None
     core.services.documents.retry(core.user, document.id)
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+
+
+def test_full_disk_is_waited_for(core: Core, worker: WorkerParts) -> None:
+    def fill(_texts: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    core.embedding.before_batch = fill
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.QUEUED
+    assert latest(core, document).error == "disk_full"
+    core.embedding.before_batch = None
+    set_version(core, document.latest.id, retry_at=None)
     assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
 
 
