@@ -50,6 +50,7 @@ from kb.models import (
     Trace,
 )
 from kb.users import Users
+from tests.e2e.screen import IS_AT_REST
 from tests.fakes.model_scripts import said as streamed
 from tests.fakes.model_server import ModelServer
 from tests.fakes.queue import RecordingQueue
@@ -108,7 +109,6 @@ NOTE_ACT = """() => {
   for (const event of ['pointerdown', 'keydown']) window.addEventListener(event, note, {capture: true, once: true});
 }"""
 ACTED = "window.zhiwenActed"
-IS_AT_REST = "() => !!document.querySelector('[data-testid=stApp][data-test-script-state=notRunning]')"
 
 Figures = dict[str, float]
 
