@@ -16,7 +16,7 @@ from kb.suggestions import suggest
 from pages.ui.chat_sidebar import connect_help, draw_sidebar, has_model, once_models_are_known
 from pages.ui.composer import ask_or_keep, draw_composer, draw_refused
 from pages.ui.feedback import TAIL, live_fragment, redraw, show_error
-from pages.ui.i18n import _
+from pages.ui.i18n import _, join_list
 from pages.ui.messages import draw_messages, draw_notice, draw_saving
 from pages.ui.resources import current_user, current_user_id, services
 from pages.ui.saving import Saving, under_way
@@ -168,7 +168,7 @@ def draw_other_choice(conversation: Conversation, knowledge_bases: list[Knowledg
 
 
 def _draw_choice(mode: Mode, scope: Scope, knowledge_bases: list[KnowledgeBase]) -> None:
-    draw_notice(mode, ", ".join(names_of(scope, knowledge_bases)), len(scope.document_ids))
+    draw_notice(mode, join_list(names_of(scope, knowledge_bases)), len(scope.document_ids))
 
 
 def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:

@@ -17,7 +17,7 @@ from kb.providers.trials import Trial
 from kb.reranking import NO_RERANKING
 from pages.ui.chat_sidebar import chosen_model, model_labels
 from pages.ui.feedback import confirm, errors_flashed, errors_shown, live_fragment, redraw, show_error
-from pages.ui.i18n import _, error_text, ngettext, number
+from pages.ui.i18n import _, error_text, join_list, ngettext, number
 from pages.ui.provider_form import draw_provider_form
 from pages.ui.resources import current_user, current_user_id, services
 from pages.ui.state import keep_choices, state
@@ -160,7 +160,7 @@ def _place(server: Server) -> str:
 
 
 def _list(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:SHOWN_MODELS])
+    shown = join_list(names[:SHOWN_MODELS])
     hidden = len(names) - SHOWN_MODELS
     return _("{names} and {count} more").format(names=shown, count=hidden) if hidden > 0 else shown
 

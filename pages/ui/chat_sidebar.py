@@ -12,7 +12,7 @@ from kb.llm import ChatModel, KnownModels
 from kb.models import KnowledgeBase, Mode, Scope, User
 from kb.providers.connection import Purpose
 from pages.ui.feedback import SIDEBAR, errors_flashed, live_fragment, redraw_parts
-from pages.ui.i18n import _, error_text, language, translate
+from pages.ui.i18n import _, error_text, join_list, language, translate
 from pages.ui.resources import current_user, current_user_id, services, warm_up
 from pages.ui.scope import draw_scope
 from pages.ui.state import keep_choices, state
@@ -83,7 +83,7 @@ def _draw_engine() -> None:
         on_change=_choose_engine,
         args=(list(labels),),
         help=_("Your questions are sent to it. More engines: {settings} in the file .env.").format(
-            settings=", ".join(missing)
+            settings=join_list(missing)
         )
         if missing
         else _("Your questions are sent to it."),

@@ -26,7 +26,7 @@ from pages.ui import resources
 from pages.ui.attachments import draw_attachments
 from pages.ui.chat_sidebar import mode_names
 from pages.ui.feedback import CHOICE, errors_flashed, flash, live_fragment, redraw_parts, show_error
-from pages.ui.i18n import _, number
+from pages.ui.i18n import _, join_list, number
 from pages.ui.resources import current_user, current_user_id, services
 from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.saving import noted, under_way
@@ -131,7 +131,7 @@ def draw_refused() -> None:
         st.text(refused.draft.question)
         names = [upload.name for upload in refused.draft.uploads] + [each.name for each in refused.draft.attached]
         if names:
-            st.caption(_("With {names}").format(names=escape(", ".join(names))))
+            st.caption(_("With {names}").format(names=escape(join_list(names))))
         if _may_try_again(refused):
             label = _("Ask without this file") if refused.without else _("Try again")
             st.button(label, key=ASK_REFUSED_KEY, icon=":material/refresh:", on_click=_ask_refused)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gettext
 import io
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, partial
 from pathlib import Path
@@ -86,6 +87,11 @@ def join_sentences(*sentences: str) -> str:
     for sentence in filter(None, sentences):
         text += sentence if not text or text.endswith(("。", "！", "？")) else f" {sentence}"
     return text
+
+
+def join_list(items: Iterable[str]) -> str:
+    """Join the items of a list within a sentence; Chinese has a comma of its own for that."""
+    return ("、" if language().startswith("zh") else ", ").join(items)
 
 
 def number(value: float, digits: int = 0, code: str | None = None) -> str:

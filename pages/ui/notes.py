@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kb.notes import Note, NoteKind
-from pages.ui.i18n import _, join_sentences, ngettext, number
+from pages.ui.i18n import _, join_list, join_sentences, ngettext, number
 
 
 def note_text(note: Note) -> str:
     """One sentence, and how many more places there are than it names."""
-    pages = ", ".join(_stretches(note.pages))
+    pages = join_list(_stretches(note.pages))
     match note.kind:
         case NoteKind.IMAGES_ONLY:
             text = ngettext(
@@ -47,28 +47,28 @@ def note_text(note: Note) -> str:
                 "{count} part is damaged and was left out: {names}",
                 "{count} parts are damaged and were left out: {names}",
                 note.count,
-                names=", ".join(note.names),
+                names=join_list(note.names),
             )
         case NoteKind.UNSTORED_FORMULAS:
             return ngettext(
-                "{count} formula in “{names}” has no stored result. Save the file in Excel and upload it again.",
-                "{count} formulas in “{names}” have no stored result. Save the file in Excel and upload it again.",
+                "{count} formula in {names} has no stored result. Save the file in Excel and upload it again.",
+                "{count} formulas in {names} have no stored result. Save the file in Excel and upload it again.",
                 note.count,
-                names="”, “".join(note.names),
+                names=join_list(_("“{name}”").format(name=name) for name in note.names),
             )
         case NoteKind.UNREAD_ATTACHMENTS:
             return ngettext(
                 "{count} attached file was not read: {names}",
                 "{count} attached files were not read: {names}",
                 note.count,
-                names=", ".join(note.names),
+                names=join_list(note.names),
             )
         case NoteKind.PARTLY_READ_ATTACHMENTS:
             return ngettext(
                 "An attached file was read only in part: {names}",
                 "Some attached files were read only in part: {names}",
                 len(note.names),
-                names=", ".join(note.names),
+                names=join_list(note.names),
             )
         case NoteKind.CUT_OUTPUTS:
             return ngettext("{count} long output was cut.", "{count} long outputs were cut.", note.count)

@@ -27,7 +27,7 @@ from kb.models import (
 )
 from kb.places import headings_below
 from pages.ui.feedback import dialog, errors_shown
-from pages.ui.i18n import _, error_text, join_sentences, ngettext, number, place_label
+from pages.ui.i18n import _, error_text, join_list, join_sentences, ngettext, number, place_label
 from pages.ui.notes import note_text
 from pages.ui.resources import current_user, services
 from pages.ui.spots import draw_spot
@@ -181,7 +181,7 @@ def _heading(document_name: str, chunk: Chunk) -> str:
 
 def _also_in(places: Sequence[Place]) -> str:
     """The other places of a passage's text: the first ones by name, and how many more there are."""
-    names = ", ".join(place(each.document_name, each.page, each.heading) for each in places[:_NAMED_PLACES])
+    names = join_list(place(each.document_name, each.page, each.heading) for each in places[:_NAMED_PLACES])
     more = len(places) - _NAMED_PLACES
     if more <= 0:
         return _("Also in: {places}").format(places=names)

@@ -16,7 +16,7 @@ from kb.models import MessageState
 from pages.ui import resources
 from pages.ui.chat_sidebar import chosen_model, has_model
 from pages.ui.feedback import errors_flashed, live_fragment, redraw, show_error
-from pages.ui.i18n import _, language, ngettext, number
+from pages.ui.i18n import _, join_list, language, ngettext, number
 
 POLL_SECONDS = 1.0
 
@@ -109,6 +109,6 @@ def _draw_unsupported(message: Message, support: SupportPart, model: str) -> Non
             said = without_dangling(each.sentence, message.sources)
             sentence = f"> {escape(' '.join(said.split()))}"
             if each.missing:
-                missing = _("not found: {words}").format(words=escape(", ".join(each.missing)))
+                missing = _("not found: {words}").format(words=escape(join_list(each.missing)))
                 sentence += f"  \n> :orange[{missing}]"
             st.markdown(sentence)

@@ -9,8 +9,10 @@ import pytest
 
 from kb.errors import MilvusRefused
 from kb.languages import Language
+from kb.notes import Note, NoteKind
 from kb.prompts import place_in
 from pages.ui import i18n
+from pages.ui.notes import note_text
 
 
 @pytest.fixture(params=i18n.LANGUAGES)
@@ -65,6 +67,15 @@ def test_place_is_named_by_the_kind_of_document(
     texts = {"en": english, "zh_CN": simplified, "zh_TW": traditional}
     assert i18n.place_label(name, 3, heading) == texts[language]
     assert place_in(name, 3, heading, Language(language)) == texts[language]  # models read what people see
+
+
+def test_names_are_joined_and_quoted_as_people_write(language: str) -> None:
+    texts = {
+        "en": "2 formulas in “A”, “B” have no stored result. Save the file in Excel and upload it again.",
+        "zh_CN": "“A”、“B”中有 2 个公式没有保存结果。请用 Excel 保存该文件后重新上传。",
+        "zh_TW": "「A」、「B」中有 2 個公式沒有儲存結果。請用 Excel 儲存該檔案後重新上傳。",
+    }
+    assert note_text(Note(NoteKind.UNSTORED_FORMULAS, 2, (), ("A", "B"))) == texts[language]
 
 
 def test_document_without_pages_has_no_place(language: str) -> None:
