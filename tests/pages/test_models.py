@@ -198,7 +198,7 @@ def test_embedding_model_of_a_provider_is_offered_for_new_knowledge_bases(
     visitor.go_to("knowledge_bases")
     visitor.click("new_knowledge_base")
     choice = visitor.app.radio(key="knowledge_base_model")
-    assert choice.options[0] == "fake-embedding"
+    assert choice.options[0] == r"fake\-embedding"  # Markdown
     visitor.type("knowledge_base_name", "Tea")
     visitor.click("create_knowledge_base")
     assert not visitor.errors
