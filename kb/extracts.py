@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import groupby, pairwise
@@ -413,13 +413,18 @@ _READ_LATER = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _WORD_JOINER = "\u2060"
+_ADDRESS = re.compile(r"https?://[^\s<>]+")
 # Here a bracket is closed without a backslash: a pair of escaped brackets is a formula in an answer.
 _INLINE = re.compile(r"[\\`*_\[<~$|]|&(?=#?\w+;)|:(?=[\w+-]+:|[\w-]*[\[{])|^(?:[#>+=-]|\d+(?=[.)]))")
 
 
-def escape_markdown(text: str) -> str:
-    """`text` such that Markdown shows it as it is."""
-    return _MARKDOWN.sub(r"\\\1", _READ_LATER.sub(rf"\g<0>{_WORD_JOINER}", text))
+def escape_markdown(text: str, addresses: Collection[str] = ()) -> str:
+    """`text` such that Markdown shows it as it is. The `addresses` in it become links, and can be copied."""
+    known = sorted(filter(_ADDRESS.fullmatch, addresses), key=len, reverse=True)
+    pieces = re.split(f"({'|'.join(map(re.escape, known))})", text) if known else [text]
+    pieces[::2] = [_MARKDOWN.sub(r"\\\1", _READ_LATER.sub(rf"\g<0>{_WORD_JOINER}", piece)) for piece in pieces[::2]]
+    pieces[1::2] = [f"<{piece}>" for piece in pieces[1::2]]
+    return "".join(pieces)
 
 
 def _as_text(text: str) -> str:

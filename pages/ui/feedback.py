@@ -26,10 +26,9 @@ FRAME, SIDEBAR, TALKS, TAIL, CHOICE = "part_frame", "part_sidebar", "part_talks"
 
 def show_error(error: KbError) -> None:
     """What happened and what to do next."""
-    message, remedy = error_text(error)
-    st.error(
-        f"**{escape(message)}**  \n{escape(remedy)}" if remedy else f"**{escape(message)}**", icon=":material/error:"
-    )
+    addresses = [value for key, value in error.values.items() if key in ("address", "url")]
+    message, remedy = (escape(text, addresses) for text in error_text(error))
+    st.error(f"**{message}**  \n{remedy}" if remedy else f"**{message}**", icon=":material/error:")
 
 
 def show_defect(error: Exception) -> bool:

@@ -67,6 +67,7 @@ def test_second_web_process_says_where_the_first_one_is(
         expect(page.get_by_test_id("stApp")).to_contain_text(
             f"知问已在使用数据文件夹 {web.home} 运行：{web.url}/（进程 {web.pid}）"
         )
+        expect(page.get_by_role("link", name=f"{web.url}/", exact=True)).to_have_attribute("href", f"{web.url}/")
         page.close()
     finally:
         second.stop()

@@ -330,6 +330,12 @@ def test_nothing_unseen_is_put_where_streamlit_reads_nothing(text: str) -> None:
     assert "\u2060" not in escape_markdown(text)
 
 
+def test_addresses_that_are_known_become_links() -> None:
+    text = "*http://a.b* and http://a.b/c（d）, not http://x.y, ftp://z"
+    expected = "\\*<http://a.b>\\* and <http://a.b/c>（d）, not http\\:\u2060//x\\.y, ftp\\://z"
+    assert escape_markdown(text, ["http://a.b", "", "http://a.b/c", "ftp://z"]) == expected
+
+
 def test_escape_markdown() -> None:
     assert escape_markdown("a*b_c[d]") == "a\\*b\\_c\\[d\\]"
 

@@ -104,6 +104,7 @@ UNITS = [
 BEGINNINGS = {"parse .md": ("", "# ", "- "), "safe_markdown": ("", "- ")}
 FORMATS = [
     *(".md", ".html", ".txt", ".csv", ".json", ".rst", ".srt", ".ipynb", ".py", ".eml", ".ics", ".xml", ".rtf", ".tex"),
+    *(".jsonl", ".org", ".adoc", ".vtt", ".mht", ".yaml", ".js"),
 ]
 
 
