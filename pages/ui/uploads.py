@@ -12,7 +12,7 @@ from kb.parsing import SUPPORTED_EXTENSIONS
 from pages.ui import tickets
 from pages.ui.documents import show_newest
 from pages.ui.feedback import announce, live_fragment, redraw
-from pages.ui.i18n import _, error_text, join_list, language, ngettext, number
+from pages.ui.i18n import _, error_text, language, ngettext, number
 from pages.ui.resources import services
 from pages.ui.tickets import Action
 
@@ -72,7 +72,7 @@ def _data(user: User, base: KnowledgeBase) -> dict[str, object]:
 
 def _words(base: KnowledgeBase, limit: int) -> dict[str, str]:
     """The component's texts; it fills in the placeholders that are left."""
-    kinds = join_list(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
+    kinds = ", ".join(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
     return {
         "label": _("Upload files into “{name}”").format(name=base.name),
         "drop": _("Drop files or folders here"),
