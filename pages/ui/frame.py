@@ -197,4 +197,5 @@ def draw_frame(path: str) -> None:
         "begun": str(state().begun or ""),
         "next": queued[1].question if queued and queued[0] == open_conversation_id() else "",
     }
+    st.html("<span></span>")  # so that the browser has the code for it before the first passage is opened
     _browser(key="frame", data=[data])  # a list: Streamlit would load pandas to look for data frames in a dict
