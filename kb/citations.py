@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from kb.verbatim import split_verbatim
@@ -95,13 +96,13 @@ def cited(content: str, found: Found[Cited] | None) -> list[Cited]:
     ranks = ranks_of(found)
     if not found or not ranks:
         return []
-    named = {rank for citation in citations_in(content, ranks) for rank in citation.ranks}
+    named = {rank for citation in _kept(content, ranks) for rank in citation.ranks}
     return [passage for passage in found.passages if passage.rank in named]
 
 
 def count_dangling(content: str, found: Found[Ranked] | None) -> int:
     """How many numbers of citations in `content` are no passage's. Pages do not show them."""
-    return sum(citation.dangling for citation in citations_in(content, ranks_of(found)))
+    return sum(citation.dangling for citation in _kept(content, ranks_of(found)))
 
 
 def without_dangling(content: str, found: Found[Ranked] | None) -> str:
@@ -114,7 +115,7 @@ def without_dangling(content: str, found: Found[Ranked] | None) -> str:
             return before + content[citation.start : citation.end]
         return f"{before}[{', '.join(filter(None, [*map(str, citation.ranks), citation.page]))}]"
 
-    return rewrite(content, citations_in(content, ranks_of(found)), write)
+    return rewrite(content, _kept(content, ranks_of(found)), write)
 
 
 def rewrite(text: str, citations: Iterable[Citation], write: Callable[[str, Citation], str]) -> str:
@@ -140,6 +141,12 @@ def citations_in(content: str, ranks: Collection[int]) -> Iterator[Citation]:
             for each in find_citations(text, ranks):
                 yield Citation(start + each.start, start + each.end, each.ranks, each.dangling, each.page)
         start += len(text)
+
+
+@lru_cache(maxsize=64)
+def _kept(content: str, ranks: frozenset[int]) -> tuple[Citation, ...]:
+    """`citations_in`, found once: each run of a page asks each answer three times about its citations."""
+    return tuple(citations_in(content, ranks))
 
 
 def find_citations(prose: str, ranks: Collection[int]) -> Iterator[Citation]:
