@@ -7,7 +7,6 @@ Milvus collection with a partition key, since thousands of small collections wou
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -22,6 +21,7 @@ from kb.errors import NotFound, UnsupportedFormat
 from kb.library import Documents, insert_knowledge_base
 from kb.library.access import DOCUMENT
 from kb.library.files import Source
+from kb.library.knowledge_bases import shared_collection
 from kb.models import (
     Document,
     DocumentOrder,
@@ -70,8 +70,8 @@ class Attachments:
     def add(self, user_id: UUID, conversation_id: UUID, name: str, source: Source) -> Document:
         """Keep a file, queue it and tell the workers, as `Documents.register` does.
 
-        Errors: `NotFound` without the conversation; `UnsupportedFormat`; those of `Documents.register`; for a
-        conversation's first file, those of asking the embedding model for its dimension.
+        Errors: `NotFound` without the conversation; `UnsupportedFormat`; those of `Documents.register`;
+        those of `EmbeddingModels.get`. Sends the embedding model no request.
         """
         found = self._base(user_id, conversation_id)
         base_id = found[0] if found else self._create_base(user_id, conversation_id)
@@ -126,9 +126,9 @@ class Attachments:
             id=base_id,
             owner_id=user_id,
             name=str(base_id),
-            collection=shared_collection(model.name, model.dimension),
+            collection=shared_collection(model.name, None),
             embedding_model=model.name,
-            dimension=model.dimension,
+            dimension=None,  # asking the model could take long; a worker finds it
             # Exact, and fast enough for the files of one conversation.
             index=IndexSettings(index_type="FLAT"),
             profile=RetrievalProfile(),
@@ -148,8 +148,3 @@ class Attachments:
             link = {"conversation_id": conversation_id, "knowledge_base_id": base_id}
             connection.execute(sa.insert(attachments), link)
         return base_id
-
-
-def shared_collection(model: str, dimension: int) -> str:
-    """The Milvus collection of all attached files that this model has embedded."""
-    return f"attachments_{hashlib.sha256(model.encode()).hexdigest()[:16]}_{dimension}"

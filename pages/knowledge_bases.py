@@ -147,7 +147,7 @@ def _draw_new_dialog(user: User) -> None:
 def _create(user: User) -> None:
     with errors_flashed():
         model = services().embeddings.get(st.session_state[MODEL_KEY])
-        base = services().knowledge_bases.create(user.id, st.session_state[NAME_KEY], model.name, model.dimension)
+        base = services().knowledge_bases.create(user.id, st.session_state[NAME_KEY], model.name)
         services().embeddings.prepare(model.name)
         _show(base.id)
 

@@ -98,7 +98,7 @@ knowledge_bases = Table(
     Column("name", String(400), nullable=False),
     Column("collection", String(100), nullable=False),
     Column("embedding_model", String(300), nullable=False),
-    Column("dimension", Integer, nullable=False),
+    Column("dimension", Integer),  # null until a worker has embedded the first file
     Column("index_settings", JSON, nullable=False),
     Column("profile", JSON, nullable=False),
     Column("prompt", Text, nullable=False, server_default=""),  # see `kb.prompt_templates`; empty: the default

@@ -21,6 +21,7 @@ from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.library import mark_sent
 from kb.library.access import to_knowledge_base
 from kb.library.counts import RUNNING, count_answering, count_move
+from kb.library.knowledge_bases import settle_dimension
 from kb.models import KnowledgeBase, VersionState
 from kb.progress import is_dead
 
@@ -81,9 +82,9 @@ _LOCK_DOCUMENT = (
 _MAKE_LIVE = sa.update(documents).where(documents.c.id == sa.bindparam("of_document"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
-    """A claimed version and what ingestion needs to know of it."""
+    """A claimed version and what ingestion needs to know of it. `settle_dimension` may complete its knowledge base."""
 
     version_id: UUID
     lease: str  # this claim's name: unlike any other's, of this process too
@@ -150,6 +151,13 @@ class Claims:
         """Raise `LeaseLost` or `Cancelled` if this worker should stop working on the version."""
         with self._database.read() as connection:
             _check(connection, job)
+
+    def settle_dimension(self, job: Job, dimension: int) -> None:
+        """Give the job's knowledge base its dimension: `dimension`, unless another worker found one first.
+
+        Errors: `NotFound` if the knowledge base is gone.
+        """
+        job.knowledge_base = settle_dimension(self._database, job.knowledge_base, dimension)
 
     def enter(self, job: Job, state: VersionState, **values: Any) -> None:
         """Move on to the next running stage. Errors: `LeaseLost`, `Cancelled`."""

@@ -271,7 +271,7 @@ class Ingestion:
     def _begin_storing(self, work: _Work, stored: int) -> None:
         """Note the range in hand, of which the first chunks may be stored. Prepares the Milvus collection at first."""
         job = work.job
-        if not work.is_cleared:
+        if not work.is_cleared and job.knowledge_base.dimension is not None:  # else the first vectors tell it
             self._vectors.create(job.knowledge_base)
         self._claims.enter(
             job,
@@ -294,11 +294,16 @@ class Ingestion:
         began = time.monotonic()
         vectors = self._embedded.embed_documents(work.model, [embedded_text(chunk) for chunk in chunks])
         self._pace.note(work.model.name, len(chunks), time.monotonic() - began)
-        require_same(job.knowledge_base, work.model.name, vectors.shape[1])
         self._check_after(began, job)
+        is_first = job.knowledge_base.dimension is None
+        if is_first:
+            self._claims.settle_dimension(job, vectors.shape[1])
         base = job.knowledge_base
+        require_same(base, work.model.name, vectors.shape[1])
+        if is_first:
+            self._vectors.create(base)
         self._vectors.upsert(base.collection, chunks, vectors, base.partition)
-        self._note_unsealed(job.knowledge_base.collection, len(chunks))
+        self._note_unsealed(base.collection, len(chunks))
         work.stored = spans[-1].ordinal + 1
         is_done = stretch.is_last and work.stored == work.chunks
         self._claims.advance(job, work.stored, VersionState.INDEXING if is_done else VersionState.EMBEDDING)

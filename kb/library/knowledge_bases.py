@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -38,8 +40,11 @@ class KnowledgeBases:
         self._database = database
         self._queue = queue
 
-    def create(self, user_id: UUID, name: str, embedding_model: str, dimension: int) -> KnowledgeBase:
-        """A new, empty knowledge base. Errors: `InvalidName`, `NameTaken`."""
+    def create(self, user_id: UUID, name: str, embedding_model: str, dimension: int | None = None) -> KnowledgeBase:
+        """A new, empty knowledge base; a worker finds an unknown `dimension` (see `settle_dimension`).
+
+        Errors: `InvalidName`, `NameTaken`.
+        """
         knowledge_base_id, cleaned = uuid4(), clean_name(name)
         created = KnowledgeBase(
             id=knowledge_base_id,
@@ -125,6 +130,33 @@ def insert_knowledge_base(connection: sa.Connection, created: KnowledgeBase) -> 
     }
     connection.execute(sa.insert(knowledge_bases), row)
     connection.execute(sa.insert(document_counts), {"knowledge_base_id": created.id})
+
+
+def settle_dimension(database: Database, base: KnowledgeBase, dimension: int) -> KnowledgeBase:
+    """`base` with the dimension that its first vectors gave it: `dimension`, unless another worker was first.
+
+    Attached files then get the Milvus collection of that dimension. Errors: `NotFound` if the row is gone.
+    """
+    collection = base.collection
+    if base.kind is KnowledgeBaseKind.ATTACHMENTS:
+        collection = shared_collection(base.embedding_model, dimension)
+    settle = _change(base.id).where(knowledge_bases.c.dimension.is_(None))
+    stored = sa.select(knowledge_bases.c.dimension, knowledge_bases.c.collection).where(knowledge_bases.c.id == base.id)
+    with database.write() as connection:
+        connection.execute(settle.values(dimension=dimension, collection=collection))
+        row = connection.execute(stored).one_or_none()
+    if row is None:
+        raise NotFound(what=KNOWLEDGE_BASE)
+    return replace(base, dimension=row.dimension, collection=row.collection)
+
+
+def shared_collection(model: str, dimension: int | None) -> str:
+    """The Milvus collection of all attached files that this model has embedded.
+
+    Without a dimension, a name of which there is never a collection: nothing is stored yet.
+    """
+    name = f"attachments_{hashlib.sha256(model.encode()).hexdigest()[:16]}"
+    return name if dimension is None else f"{name}_{dimension}"
 
 
 def mark_deleted(connection: sa.Connection, knowledge_base_id: UUID) -> None:

@@ -33,7 +33,7 @@ class KnowledgeBase:
     name: str
     collection: str
     embedding_model: str
-    dimension: int
+    dimension: int | None  # of its vectors; None until a worker has embedded the first file
     index: IndexSettings
     profile: RetrievalProfile
     created_at: datetime

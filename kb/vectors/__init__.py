@@ -246,6 +246,8 @@ class VectorStore:
     def _create_collection(self, knowledge_base: KnowledgeBase) -> None:
         from kb.vectors import schema
 
+        if knowledge_base.dimension is None:
+            raise ValueError("a collection needs the dimension of its vectors")
         self._client.create_collection(
             knowledge_base.collection,
             schema=schema.collection_schema(

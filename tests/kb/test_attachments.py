@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
 
-from kb.attachments import Attachments, shared_collection
+from kb.attachments import Attachments
 from kb.database.tables import attachments as attachments_table
 from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import NotFound
 from kb.ingestion import newest_collections
+from kb.library.knowledge_bases import settle_dimension, shared_collection
 from kb.models import Document, KnowledgeBase, Mode, Retrieval, Scope
 from kb.retrieval.corpora import ATTACHED
 from kb.services import WorkerParts
+from kb.vectors import VectorStore
 from tests.conftest import Core
 
 QUESTION = "Where does an apple grow?"
@@ -217,3 +220,67 @@ def test_document_of_a_knowledge_base_cannot_be_removed_as_a_file(
     with pytest.raises(NotFound):
         core.services.attachments.remove(core.user, conversation, document.id)
     assert core.document(document.id)
+
+
+def test_dimension_comes_from_the_first_vectors(
+    core: Core, worker: WorkerParts, conversation: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adding a file asks the model for nothing: its server may accept connections and never answer."""
+
+    def silent(_self: object) -> int:
+        raise AssertionError("asked in a page run")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(core.embedding), "dimension", property(silent))
+        (document,) = attach_unread(core, conversation, a="An apple grows on a tree.")
+    base_id = document.knowledge_base_id
+    assert core.services.knowledge_bases.get(core.user, base_id).dimension is None
+    assert ask(core, conversation).passages == ()
+    assert worker.ingestion.ingest(document.latest.id) == "ready"
+    base = core.services.knowledge_bases.get(core.user, base_id)
+    assert (base.dimension, base.collection) == (
+        core.embedding.dimension,
+        shared_collection(core.embedding.name, core.embedding.dimension),
+    )
+    assert names(ask(core, conversation)) == ["a.md"]
+
+
+def test_first_worker_settles_the_dimension(core: Core, conversation: UUID) -> None:
+    (document,) = attach_unread(core, conversation, a="One.")
+    base = core.services.knowledge_bases.get(core.user, document.knowledge_base_id)
+    first, second = (settle_dimension(core.services.database, base, dimension) for dimension in (32, 64))
+    assert first == second
+    assert (first.dimension, first.collection) == (32, shared_collection(base.embedding_model, 32))
+
+
+def test_base_without_a_dimension_is_cleared(core: Core, worker: WorkerParts, conversation: UUID) -> None:
+    attach_unread(core, conversation, a="One.")
+    core.services.conversations.delete(core.user, conversation)
+    core.services.conversations.purge()
+    clear(core, worker)
+    assert rows(core) == [0, 0, 0, 0]
+
+
+def test_chunks_stored_after_everything_was_cleared_are_removed(
+    core: Core, worker: WorkerParts, conversation: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are in the collection that the first vectors chose, not in the one that was noted before."""
+    upsert = VectorStore.upsert
+
+    def store_late(self: VectorStore, *stored: Any) -> None:
+        upsert(self, *stored)
+        with core.services.database.write() as connection:
+            connection.execute(sa.delete(knowledge_bases))
+
+    monkeypatch.setattr(VectorStore, "upsert", store_late)
+    (document,) = attach_unread(core, conversation, a="One.")
+    assert worker.ingestion.ingest(document.latest.id) is None
+    collection = shared_collection(core.embedding.name, core.embedding.dimension)
+    assert core.services.vectors.count(collection, document.latest.id) == 0
+
+
+def attach_unread(core: Core, conversation_id: UUID, **texts: str) -> list[Document]:
+    return [
+        core.services.attachments.add(core.user, conversation_id, f"{name}.md", io.BytesIO(text.encode()))
+        for name, text in texts.items()
+    ]

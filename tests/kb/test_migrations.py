@@ -230,3 +230,21 @@ def test_folded_names_survive_a_downgrade(database: Database) -> None:
         names = connection.scalars(sa.text("SELECT folded_name FROM documents ORDER BY folded_name")).all()
     assert names == sorted(["ready.pdf", "заменён.pdf", "failed.pdf", "running.pdf", "cancelled.pdf", "deleted.pdf"])
     database.migrate()
+
+
+def test_unknown_dimension_survives_a_downgrade(database: Database) -> None:
+    """Revisions before 0013 had no knowledge base without one."""
+    fill(database)
+    database.migrate()
+    bases = KnowledgeBases(database, RecordingQueue())
+    new = bases.create(USER, "New", "m")
+    config = alembic_config()
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0012")
+        stored = connection.execute(sa.text("SELECT name, dimension FROM knowledge_bases ORDER BY name")).all()
+    assert [tuple(row) for row in stored] == [("Base", 3), ("New", 0)]
+    database.migrate()
+    assert [bases.get(USER, base_id).dimension for base_id in (BASE, new.id)] == [3, None]
+    with database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(documents)) == 6

@@ -17,7 +17,7 @@ from kb.library import Documents
 from kb.messages import Message
 from kb.models import Document, MessageState, Mode, Role, VersionState
 from pages.ui.saving import noted, under_way
-from tests.fakes.model_server import ModelServer
+from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.messages import said
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor, address
@@ -79,6 +79,23 @@ def test_question_is_noted_while_its_files_are_saved(visitor: Visitor, monkeypat
     attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
     assert seen == [("Where does an apple grow?", ["apples.md"])]
     assert not under_way(conversation_id(visitor))
+
+
+def test_first_file_asks_the_embedding_server_for_nothing(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    """It may accept connections and never answer. A worker finds out, and the page shows why the file waits."""
+    installation.set_up(EMBEDDING_MODEL="openai:fake-embedding", EMBEDDING_BASE_URL=models.base_url)
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    embedding: Any = installation.services.embeddings.default
+    embedding._timeout_seconds = 0.2
+    with models.held(EMBEDDINGS):
+        attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
+        assert not [request for request in models.requests if request.path == EMBEDDINGS]
+        assert work(visitor, installation) == [VersionState.QUEUED]
+    visitor.run()
+    assert "did not answer within 0.2 s" in visitor.text()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from kb.embedding.minilm import MINILM
 from kb.errors import NotFound
 from kb.models import Progress, VersionState
 from kb.progress import WorkerInfo
+from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.kb.parsing import parsing_samples as samples
 from tests.pages.conftest import TEA, Installation, Visit
 from tests.pages.visitor import DOCUMENTS, UPLOADER, Visitor
@@ -62,7 +63,21 @@ def test_default_model_is_offered_first(visitor: Visitor, installation: Installa
     visitor.type("knowledge_base_name", "Any")
     visitor.click("create_knowledge_base")
     (base,) = installation.services.knowledge_bases.list(installation.user)
-    assert (base.embedding_model, base.dimension) == ("test", 32)
+    assert (base.embedding_model, base.dimension) == ("test", None)
+
+
+def test_creating_asks_the_embedding_server_for_nothing(
+    visit: Visit, installation: Installation, models: ModelServer
+) -> None:
+    """It may accept connections and never answer."""
+    installation.set_up(EMBEDDING_MODEL="openai:fake-embedding", EMBEDDING_BASE_URL=models.base_url)
+    visitor = visit()
+    with models.held(EMBEDDINGS):
+        visitor.go_to("knowledge_bases")
+        create(visitor, "Remote")
+    (base,) = installation.services.knowledge_bases.list(installation.user)
+    assert base.embedding_model == "openai:fake-embedding"
+    assert not [request for request in models.requests if request.path == EMBEDDINGS]
 
 
 def test_chosen_model_is_downloaded(
@@ -75,7 +90,7 @@ def test_chosen_model_is_downloaded(
     visitor.type("knowledge_base_name", "English")
     visitor.click("create_knowledge_base")
     (base,) = installation.services.knowledge_bases.list(installation.user)
-    assert (base.embedding_model, base.dimension) == (MINILM.name, MINILM.dimension)
+    assert (base.embedding_model, base.dimension) == (MINILM.name, None)
     assert fetched.wait(20)
 
 
