@@ -22,6 +22,7 @@ from kb.completions import preload
 from kb.config import Settings, load_settings
 from kb.errors import DatabaseUnavailable, KbError
 from kb.health import HealthMonitor, check_health
+from kb.home import keep_private
 from kb.local import LocalServices
 from kb.logs import configure_logs
 from kb.models import ServiceHealth
@@ -162,6 +163,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
 def _open_web() -> Web:
     settings = load_settings()
     configure_logs(settings)
+    keep_private(settings.home)
     return build_web(settings)
 
 

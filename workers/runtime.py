@@ -16,6 +16,7 @@ from dramatiq.middleware import Middleware, ShutdownNotifications
 
 from kb.config import Settings
 from kb.errors import KbError, Unavailable
+from kb.home import keep_private
 from kb.ingestion import newest_collections
 from kb.library import recount_all
 from kb.logs import configure_logs
@@ -78,6 +79,7 @@ class WorkerRuntime(Middleware):
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         configure_logs(self._settings)
+        keep_private(self._settings.home)
         sys.setswitchinterval(SWITCH_SECONDS)
         self._services = self._connect()
         self._parts = build_worker_parts(self._services)
