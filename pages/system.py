@@ -13,7 +13,7 @@ from importlib.metadata import version
 import streamlit as st
 
 from kb.embedding import ModelState, ModelStatus, full_name
-from kb.errors import KbError, WebSearchNotConfigured
+from kb.errors import CleanUpFailed, KbError, WebSearchNotConfigured
 from kb.extracts import escape_markdown as escape
 from kb.ingestion import FailingCleanUp, failing_clean_ups, queue_depth
 from kb.llm import KnownModels
@@ -69,6 +69,7 @@ def draw_system() -> None:
 def draw_now() -> None:
     health = health_monitor().last()
     draw_warnings(health)
+    draw_set_aside()
     left, right = st.columns(2, gap="large")
     with left:
         draw_services(health)
@@ -100,6 +101,27 @@ def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
     engine = services().web_search.default
     if not engine.is_configured:
         yield _failure(WebSearchNotConfigured(engine=engine.label, setting=engine.setting))
+
+
+def draw_set_aside() -> None:
+    """What an embedded service could not read at a start, and that nothing is lost."""
+    found = [each for each in local_services().set_aside() if each.kind == "redis"]
+    for each in found:
+        problem = _("The embedded Redis could not read its data {ago} ({reason}), so it started with none.").format(
+            ago=ago(each.moment), reason=each.reason
+        )
+        fate = _(
+            "Nothing is lost: Redis holds only waiting tasks and running answers. Waiting documents were queued again, "
+            "and an answer that was being written can be tried again. The unreadable files are kept in {folder}."
+        ).format(folder=f"`{each.folder}`")
+        st.info(f"**{escape(problem)}**  \n{fate}", icon=":material/healing:")
+    if found and st.button(_("Delete these files and this notice"), key="delete_set_aside", icon=":material/delete:"):
+        try:
+            local_services().delete_set_aside()
+        except OSError as error:
+            show_error(CleanUpFailed(detail=error.strerror or error))
+            return
+        st.rerun()
 
 
 def _embedding_failure(name: str) -> Iterator[str]:

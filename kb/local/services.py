@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import kb
 from kb.errors import N_, SetupError, is_disk_full
 from kb.local.plan import Folders, Plan
+from kb.local.redis_data import TRIES
 from kb.local.redis_server import find_redis_server, is_ready, start_failure
 from kb.local.run_state import Holder, RunState, ServiceState, read_run_state
 from kb.local.service import (
@@ -26,6 +27,7 @@ from kb.local.service import (
     open_log,
     start_time,
 )
+from kb.local.set_aside import SetAside, delete_set_aside, list_set_aside
 
 if TYPE_CHECKING:
     from kb.config import Settings  # at run time the supervisor would load it, too
@@ -107,6 +109,14 @@ class LocalServices:
             ServiceState(name, None, False, restarts.get(name, 0), None, detail) for name in self._plan.service_names
         ]
 
+    def set_aside(self) -> list[SetAside]:
+        """What these services could not read and went on without, the newest first."""
+        return list_set_aside(self._given.home)
+
+    def delete_set_aside(self) -> None:
+        """Delete what was moved aside, and with it the notices. Errors: `OSError`."""
+        delete_set_aside(self._given.home)
+
 
 def make_plan(settings: Settings, url: str, worker_command: tuple[str, ...]) -> Plan:
     """What to run for `settings`. Creates the folders, and checks that they can be written."""
@@ -180,12 +190,15 @@ def _held_error(plan: Plan, holder: Holder | None, problem: str) -> SetupError:
 
 
 def _wait_for_redis(plan: Plan, state: RunState) -> None:
-    """Wait a few seconds for Redis. If it is still loading its data, go on without; if it died twice, raise."""
+    """Wait a few seconds for Redis. If it is still loading its data, go on without; if it does not stay up, raise.
+
+    Its data may be at fault for two deaths, and is moved aside then (see `kb.local.redis_data`).
+    """
     deadline = time.monotonic() + REDIS_SECONDS
     while not is_ready(state.ports["redis"], state.redis_password):
         for service in read_run_state(plan.folders.run_state).services:
-            if service.name == "redis" and service.restarts and not service.running:
-                raise start_failure(service.detail, plan.folders.redis, plan.folders.log("redis"))
+            if service.name == "redis" and service.restarts >= TRIES and not service.running:
+                raise start_failure(service.detail, plan.folders.log("redis"))
         if time.monotonic() > deadline:
             return
         time.sleep(POLL_SECONDS)

@@ -18,6 +18,7 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from kb.local.plan import Plan, build_specs, plan_from_json
+from kb.local.redis_data import RedisData, check_age
 from kb.local.redis_server import write_configuration
 from kb.local.run_state import HOST, Holder, RunState, choose_port, read_run_state, write_run_state
 from kb.local.service import Service, bound_log, end_process, start_time
@@ -93,9 +94,13 @@ def supervise(plan: Plan, lifeline: Lifeline) -> None:
 
 def run(plan: Plan, state: RunState, services: list[Service], lifeline: Lifeline) -> None:
     """Start each service when it is due and publish changes, until the lifeline ends."""
+    redis_data = RedisData(plan)
     alive = True
     while alive:
         changes = [service.tick() for service in services]
+        for service, has_changed in zip(services, changes, strict=True):
+            if has_changed and service.spec.name == "redis":
+                redis_data.look(service)
         if any(changes):
             publish(plan, state, services)
         alive = lifeline.wait(_seconds_until_next(services))
@@ -119,6 +124,7 @@ def prepare(plan: Plan) -> RunState:
             ports[name] = choose_port(ports.get(name), taken=others)
     password = remembered.redis_password or secrets.token_urlsafe(24)
     if plan.redis_server:
+        check_age(plan)
         write_configuration(plan.folders.redis_config, plan.folders.redis, ports["redis"], password)
     return RunState(
         holder=Holder(os.getpid(), plan.web_pid, plan.web_started, plan.url, plan.token),

@@ -17,6 +17,7 @@ from kb.embedding.fetching import ModelFiles, ModelState, ModelStatus
 from kb.embedding.minilm import MINILM
 from kb.errors import KbError, MilvusUnavailable, ModelNotFetched
 from kb.local import milvus_server
+from kb.local.set_aside import set_aside
 from kb.models import KnowledgeBase
 from kb.progress import WorkerInfo
 from kb.vectors import VectorStore
@@ -142,6 +143,26 @@ def test_untested_milvus_lite_warns_what_is_lost(
     visitor.run()
     assert message in visitor.text()
     assert "pip install milvus-lite==" in visitor.text()
+
+
+@pytest.mark.parametrize(("locale", "message"), [("en-US", "Nothing is lost"), ("zh-CN", "没有丢失任何内容")])
+def test_redis_data_that_was_set_aside_is_told(
+    locale: str, message: str, installation: Installation, visit: Visit
+) -> None:
+    home = installation.services.settings.home
+    data = home / "redis"
+    data.mkdir()
+    folder = set_aside(home, "redis", data, "Bad file format", datetime.now(UTC) - timedelta(hours=2))
+    visitor = visit(locale)
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="the first results")
+    visitor.go_to("system")
+    notice = "\n".join(read(visitor.app.info))
+    assert message in notice
+    assert "Bad file format" in notice
+    assert f"`{folder}`" in notice
+    visitor.click("delete_set_aside")
+    assert not folder.exists()
+    assert not list(read(visitor.app.info))
 
 
 def test_workers_and_queue_are_shown(installation: Installation, visitor: Visitor) -> None:
