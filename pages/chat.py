@@ -21,9 +21,8 @@ from pages.ui.messages import draw_messages, draw_notice, draw_saving
 from pages.ui.resources import current_user, current_user_id, services
 from pages.ui.saving import Saving, under_way
 from pages.ui.scope import names_of, scope_label, show_lost
-from pages.ui.state import Draft, Refused, forget_id, query_id, settle_choices, state
+from pages.ui.state import MORE_MESSAGES, Draft, Refused, forget_id, query_id, settle_choices, state
 
-MORE_MESSAGES = 20
 REST_SECONDS = 0.7
 
 
