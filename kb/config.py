@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     embedding_model: str = "builtin:multilingual-e5-small"
     embedding_base_url: str = ""  # empty: OPENAI_BASE_URL
     embedding_api_key: SecretStr = SecretStr("")  # empty: OPENAI_API_KEY if the address is empty too
+    embedding_timeout_seconds: float = Field(20.0, gt=0)  # for a question; for documents llm_timeout_seconds
 
     rerank_model: str = ""  # empty: none, unless one is chosen on the Models page
     rerank_base_url: str = ""  # empty: OPENAI_BASE_URL, with OPENAI_API_KEY

@@ -10,12 +10,8 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def within(seconds: float, work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises; `TimeoutError` if that takes longer.
-
-    In a thread of its own, because no HTTP client bounds the whole of a request: looking up the host and each piece of
-    the reply have a limit each, if any. A thread that is too late ends with its request and keeps no process alive.
-    """
+def begin(work: Callable[[], Result]) -> Future[Result]:
+    """Run `work` in a thread of its own, which keeps no process alive."""
     future: Future[Result] = Future()
 
     def run() -> None:
@@ -24,5 +20,14 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
         except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
             future.set_exception(error)
 
-    Thread(target=run, name="within", daemon=True).start()
-    return future.result(seconds)
+    Thread(target=run, name="deadline", daemon=True).start()
+    return future
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises; `TimeoutError` if that takes longer.
+
+    In a thread of its own, because no HTTP client bounds the whole of a request: looking up the host and each piece of
+    the reply have a limit each, if any. A thread that is too late ends with its request.
+    """
+    return begin(work).result(seconds)

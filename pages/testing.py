@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, Scope, User
 from kb.questions import check_question
-from pages.ui.feedback import show_error
+from pages.ui.feedback import show_error, wait_for
 from pages.ui.i18n import _
 from pages.ui.passages import draw_passages, draw_widened
 from pages.ui.resources import current_user, services
@@ -52,6 +54,7 @@ def draw_form(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
         st.text_input(_("Question"), key=QUESTION_KEY, placeholder=_("A question as your users would ask it"))
         # The question was meant for what is gone, not for what replaces it.
         if st.form_submit_button(_("Run the test"), key="run_test", type="primary") and not lost:
+            state().test = None
             run_test(user)
 
 
@@ -91,22 +94,25 @@ def _use_own_settings() -> None:
     state().test_settings = TestSettings()
 
 
-def run_test(user: User, widened: int | None = None) -> None:
-    """Retrieve, and keep the result for later runs. `widened`: how often the search is made wider than usual."""
+def run_test(user: User, widened: int | None = None) -> bool:
+    """Retrieve, and keep the result for later runs. `widened`: how often the search is made wider than usual.
+
+    Returns False if that failed, which has been said.
+    """
     question = st.session_state[QUESTION_KEY].strip()
-    state().test = None
     if not question:
         st.warning(_("Enter a question first."))
-        return
+        return False
+    chosen, settings = state().chosen, state().test_settings
+    times = settings.widened if widened is None else widened
+    retrieve = partial(services().retriever.retrieve, user.id, chosen, question, settings.profiles, times)
     try:
         check_question(question)
-        with st.spinner(_("Searching…")):
-            chosen, settings = state().chosen, state().test_settings
-            times = settings.widened if widened is None else widened
-            found = services().retriever.retrieve(user.id, chosen, question, settings.profiles, times)
-            state().test = chosen, found
+        state().test = chosen, wait_for(_("Searching…"), retrieve)
     except KbError as error:
         show_error(error)
+        return False
+    return True
 
 
 def draw_result(user: User) -> None:
@@ -118,8 +124,10 @@ def draw_result(user: User) -> None:
     with st.container(key="passages"):
         draw_widened(retrieval.widened)
         draw_passages(retrieval, are_nearest_open=True)
-    if retrieval.nearest and st.button(_("Search wider"), key="search_wider", icon=":material/zoom_out_map:"):
-        run_test(user, retrieval.widened + 1)
+    if not retrieval.nearest:
+        return
+    is_wider = st.button(_("Search wider"), key="search_wider", icon=":material/zoom_out_map:")
+    if is_wider and run_test(user, retrieval.widened + 1):
         st.rerun()
 
 

@@ -99,8 +99,8 @@ class EmbeddingModels:
             held = self._of_providers.get(name)
             if held and (held[0].base_url, held[0].key) == (connection.base_url, connection.key):
                 return held[1]
-            seconds = self._settings.llm_timeout_seconds
-            built = OpenAIModel(model, connection.key, connection.base_url, seconds, stored_name=name)
+            seconds, question_seconds = self._settings.llm_timeout_seconds, self._settings.embedding_timeout_seconds
+            built = OpenAIModel(model, connection.key, connection.base_url, seconds, question_seconds, stored_name=name)
             self._of_providers[name] = connection, built
             return built
 
@@ -155,4 +155,4 @@ def _openai_model(settings: Settings, name: str) -> EmbeddingModel:
             N_("Set EMBEDDING_API_KEY (or OPENAI_API_KEY), or EMBEDDING_BASE_URL for a server of your own."),
             model=name,
         )
-    return OpenAIModel(name, key, base_url, settings.llm_timeout_seconds)
+    return OpenAIModel(name, key, base_url, settings.llm_timeout_seconds, settings.embedding_timeout_seconds)

@@ -4,31 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import SecretStr
 
+from kb.deadlines import within
 from kb.embedding.model import DENSE_WEIGHT, Vectors, encodable, normalised
-from kb.errors import EmbeddingTextTooLong, ModelContextExceeded, VectorsMissing
+from kb.errors import EmbeddingTextTooLong, EmbeddingTimeout, ModelContextExceeded, ModelTimeout, VectorsMissing
 from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, host_of, translate_openai_error
 
 if TYPE_CHECKING:
     import httpx2
+    import openai
     from langchain_openai import OpenAIEmbeddings
 
 _BATCH = 64  # texts per request; halved for endpoints that accept fewer (some accept 10)
 
 
 class OpenAIModel:
-    """Requests vectors over HTTP; raises `ModelError`s. `dimension` costs one request."""
+    """Requests vectors over HTTP; raises `ModelError`s. `dimension` costs one request.
+
+    Documents wait for each request as for a language model. Somebody waits for the vector of a question, so that it
+    has a time limit of its own.
+    """
 
     scripts: frozenset[str] | None = None
     dense_weight = DENSE_WEIGHT
     is_remote = True
 
     def __init__(
-        self, model: str, api_key: SecretStr, base_url: str, timeout_seconds: float, stored_name: str = ""
+        self,
+        model: str,
+        api_key: SecretStr,
+        base_url: str,
+        timeout_seconds: float,
+        question_seconds: float,
+        stored_name: str = "",
     ) -> None:
         """`stored_name` is what knowledge bases store, if it is not `openai:` with the model's own name."""
         self.name = stored_name or f"openai:{model}"
@@ -36,6 +48,7 @@ class OpenAIModel:
         self._api_key = api_key
         self._base_url = base_url or OPENAI_BASE_URL
         self._timeout_seconds = timeout_seconds
+        self._question_seconds = question_seconds
         self._batch = _BATCH
 
     @cached_property
@@ -54,7 +67,14 @@ class OpenAIModel:
 
     def embed_question(self, text: str) -> Vectors:
         """(dimension,)"""
-        return normalised(self._request([encodable(text)])[0])
+        seconds = self._question_seconds
+        _ = self._client  # its import is none of the server's time
+        try:
+            vectors = within(seconds, lambda: self._request([encodable(text)], timeout=self._timeout(seconds)))
+        except (TimeoutError, ModelTimeout) as error:
+            host = host_of(self._base_url)
+            raise EmbeddingTimeout(host=host, model=self._model, seconds=f"{seconds:g}") from error
+        return normalised(vectors[0])
 
     def close(self) -> None:
         """Close the connections; the model can be used afterwards."""
@@ -65,7 +85,7 @@ class OpenAIModel:
     def _http(self) -> httpx2.Client:
         import openai
 
-        return openai.DefaultHttpxClient(timeout=openai.Timeout(self._timeout_seconds, connect=CONNECT_SECONDS))
+        return openai.DefaultHttpxClient(timeout=self._timeout(self._timeout_seconds))
 
     @cached_property
     def _client(self) -> OpenAIEmbeddings:
@@ -83,11 +103,17 @@ class OpenAIModel:
             chunk_size=_BATCH,
         )
 
-    def _request(self, texts: list[str]) -> list[list[float]]:
+    def _timeout(self, seconds: float) -> openai.Timeout:
+        import openai
+
+        return openai.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+
+    def _request(self, texts: list[str], **options: Any) -> list[list[float]]:
+        """`options` are those of the client, for this request."""
         from openai import BadRequestError
 
         try:
-            vectors = self._client.embed_documents(texts)
+            vectors = self._client.embed_documents(texts, **options)
         except BadRequestError as error:
             if len(texts) == 1:
                 raise self._translate(error) from error

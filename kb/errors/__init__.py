@@ -96,6 +96,7 @@ from kb.errors.library import STATES, InvalidName, LeaseLost, NameTaken, WrongSt
 from kb.errors.models import (
     AnswerEndless,
     EmbeddingTextTooLong,
+    EmbeddingTimeout,
     InvalidProvider,
     ModelContextExceeded,
     ModelError,
@@ -152,6 +153,7 @@ __all__ = [
     "EmbeddingMismatch",
     "EmbeddingProviderGone",
     "EmbeddingTextTooLong",
+    "EmbeddingTimeout",
     "EmbeddingUnavailable",
     "EmptyFile",
     "FetchError",

@@ -56,6 +56,12 @@ class ModelTimeout(ModelError):
     transient = True
 
 
+class EmbeddingTimeout(ModelTimeout):
+    """There was no vector of a question in time."""
+
+    remedy = N_("Try again. For a slow embedding model, raise EMBEDDING_TIMEOUT_SECONDS.")
+
+
 class ModelUnreachable(ModelError):
     message = N_("{host} cannot be reached.")
     remedy = N_(

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from kb import lexical
 from kb.embedding import EmbeddingModel, Vectors, require_same
-from kb.errors import N_
+from kb.errors import N_, KbError
 from kb.library import Documents
 from kb.models import Passage, RetrievalProfile, Route
 from kb.reranking import Reranker
@@ -33,19 +33,28 @@ WEIGHT_ZERO = N_("left out: its weight is 0")
 
 
 class AskedQuestion:
-    """A question and its vectors. Each model embeds it once, however many indexes are searched. Shared by threads."""
+    """A question and its vectors. Shared by threads.
+
+    Each model embeds it once, however many indexes are searched; one that failed is not asked again.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._locks: defaultdict[str, Lock] = defaultdict(Lock)
-        self._vectors: dict[str, Vectors] = {}
+        self._vectors: dict[str, Vectors | KbError] = {}
 
     def vector(self, model: EmbeddingModel) -> Vectors:
         """(dimension,). Errors: the model's."""
         with self._locks[model.name]:
             if model.name not in self._vectors:
-                self._vectors[model.name] = model.embed_question(self.text)
-            return self._vectors[model.name]
+                try:
+                    self._vectors[model.name] = model.embed_question(self.text)
+                except KbError as error:
+                    self._vectors[model.name] = error
+            found = self._vectors[model.name]
+        if isinstance(found, KbError):
+            raise found
+        return found
 
 
 @dataclass(slots=True)

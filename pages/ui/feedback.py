@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 import streamlit as st
 
+from kb.deadlines import begin
 from kb.errors import KbError
 from kb.extracts import escape_markdown as escape
 from pages.ui.i18n import _, error_text
 from pages.ui.resources import local_services
 from pages.ui.state import state
 
+Result = TypeVar("Result")
+
 FLASH_KEY = "flash"
 TOASTS_KEY = "toasts"
+LOOK_SECONDS = 0.1
 TOLD_SECONDS = 10  # an error stays at least as long, unless the user goes on
 # The parts of the chat that a choice or a question changes, by the keys of their fragments. All else stays as it is,
 # however long the conversation is (`redraw_parts`).
@@ -92,6 +97,20 @@ def show_flash() -> None:
         state().told, state().told_at = tuple(errors), time.monotonic()
     for error in errors:
         show_error(error)
+
+
+def wait_for(text: str, work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises, which must not use Streamlit. Below a spinner that says `text`.
+
+    Streamlit draws nothing else in a session before its run has ended. So the work has a thread of its own, and whoever
+    goes on meanwhile does not wait for it.
+    """
+    future = begin(work)
+    with st.spinner(text):
+        while not future.done():
+            wait([future], LOOK_SECONDS)
+            _ = FLASH_KEY in st.session_state  # here Streamlit ends the run if another one is due
+    return future.result()
 
 
 def live_fragment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -16,7 +17,7 @@ from kb.prompts import ChatMessage, default_template, knowledge_messages
 from kb.providers.connection import SERVERS_OWN
 from kb.questions import check_question
 from pages.ui.chat_sidebar import chosen_model
-from pages.ui.feedback import close_dialog_if, dialog, errors_flashed
+from pages.ui.feedback import close_dialog_if, dialog, errors_flashed, errors_shown, wait_for
 from pages.ui.i18n import _, language
 from pages.ui.resources import services
 
@@ -30,36 +31,42 @@ def open_prompt_editor(user: User, base: KnowledgeBase) -> None:
 
     @dialog(_("Prompt"), width="large")
     def edit() -> None:
-        st.caption(
-            _(
-                "What the model is told before it answers from “{name}”. {passages} is replaced by what was found, "
-                "{language} by the request to answer in the language of the question."
-            ).format(name=escape(base.name), passages="`{passages}`", language="`{language}`")
-        )
-        st.text_area(_("Prompt"), key=TEMPLATE_KEY, height=300, max_chars=MOST_CHARACTERS, label_visibility="collapsed")
-        with st.container(horizontal=True):
-            saved = st.button(_("Save"), key="save_prompt", type="primary", on_click=_save, args=(user, base, default))
-            reset = st.button(
-                _("Reset to the default"),
-                key="reset_prompt",
-                disabled=not base.prompt,
-                on_click=_store,
-                args=(user, base, ""),
-            )
-        st.divider()
-        st.text_input(_("A question to preview the prompt with"), key=QUESTION_KEY)
-        st.button(_("Preview"), key="preview_prompt", on_click=_preview, args=(user, base))
-        draw_messages(st.session_state.get(PREVIEW_KEY, []))
-        close_dialog_if(saved or reset)
+        draw_prompt_editor(user, base, default)
 
     edit()
+
+
+def draw_prompt_editor(user: User, base: KnowledgeBase, default: str) -> None:
+    st.caption(
+        _(
+            "What the model is told before it answers from “{name}”. {passages} is replaced by what was found, "
+            "{language} by the request to answer in the language of the question."
+        ).format(name=escape(base.name), passages="`{passages}`", language="`{language}`")
+    )
+    st.text_area(_("Prompt"), key=TEMPLATE_KEY, height=300, max_chars=MOST_CHARACTERS, label_visibility="collapsed")
+    with st.container(horizontal=True):
+        saved = st.button(_("Save"), key="save_prompt", type="primary", on_click=_save, args=(user, base, default))
+        reset = st.button(
+            _("Reset to the default"),
+            key="reset_prompt",
+            disabled=not base.prompt,
+            on_click=_store,
+            args=(user, base, ""),
+        )
+    st.divider()
+    st.text_input(_("A question to preview the prompt with"), key=QUESTION_KEY)
+    if st.button(_("Preview"), key="preview_prompt"):
+        _preview(user, base)
+    draw_messages(st.session_state.get(PREVIEW_KEY, []))
+    close_dialog_if(saved or reset)
 
 
 def messages_for(user: User, base: KnowledgeBase, template: str, question: str) -> list[ChatMessage]:
     """What the model would be sent for it. Errors: `InvalidPrompt`, `QuestionTooLong`, those of retrieval."""
     template = clean_template(template)
     check_question(question)
-    found = services().retriever.retrieve(user.id, Scope.of(base.id), question)
+    retrieve = partial(services().retriever.retrieve, user.id, Scope.of(base.id), question)
+    found = wait_for(_("Searching…"), retrieve)
     try:
         model = services().chat_models.choose(user.id, chosen_model())
     except ModelError:
@@ -80,7 +87,7 @@ def draw_messages(messages: list[ChatMessage]) -> None:
 def _preview(user: User, base: KnowledgeBase) -> None:
     kept = st.session_state
     kept.pop(PREVIEW_KEY, None)
-    with errors_flashed():
+    with errors_shown():
         kept[PREVIEW_KEY] = messages_for(user, base, str(kept[TEMPLATE_KEY]), str(kept[QUESTION_KEY]))
 
 

@@ -53,7 +53,7 @@ def request_models(base_url: str) -> None:
 
 
 def request_vectors(base_url: str) -> None:
-    with closing(OpenAIModel("fake-embedding", SecretStr("good"), base_url, 5.0)) as model:
+    with closing(OpenAIModel("fake-embedding", SecretStr("good"), base_url, 5.0, 5.0)) as model:
         model.embed_question("hello")
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from kb.database.tables import documents, knowledge_bases
 from kb.embedding.model import Vectors, normalised
-from kb.errors import MilvusUnavailable, NotFound, TooManyDocuments, UnknownEmbeddingModel
+from kb.errors import EmbeddingTimeout, MilvusUnavailable, NotFound, TooManyDocuments, UnknownEmbeddingModel
 from kb.models import Document, FileList, KnowledgeBase, Place, Retrieval, RetrievalProfile, Scope, Step
 from kb.retrieval import DELETED, NONE_CHOSEN, NOTHING_READY
 from kb.retrieval.corpora import MOST_DOCUMENTS
@@ -165,6 +165,22 @@ def test_question_is_embedded_once_for_each_model(
     monkeypatch.setattr(core.embedding, "embed_question", note)
     retrieve(core, fruit, ships)
     assert asked.count(QUESTION) == 1
+
+
+def test_silent_model_is_asked_once_for_all_knowledge_bases(
+    core: Core, fruit: KnowledgeBase, ships: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks waits as long as its time limit, not as long for each of them."""
+    asked: list[str] = []
+
+    def time_out(text: str) -> Vectors:
+        asked.append(text)
+        raise EmbeddingTimeout(host="h", seconds=20)
+
+    monkeypatch.setattr(core.embedding, "embed_question", time_out)
+    with pytest.raises(EmbeddingTimeout):
+        retrieve(core, fruit, ships)
+    assert asked == [QUESTION]
 
 
 def test_own_profiles_hold_for_each_and_the_widest_for_all(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Barrier
 
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 
 from kb.config import Settings
 from kb.database.tables import documents, knowledge_bases, versions
+from kb.embedding.openai import OpenAIModel
 from kb.errors import EmbeddingMismatch, MilvusRefused, from_code
 from kb.library.knowledge_bases import settle_dimension
 from kb.models import Document, KnowledgeBase, Scope, Version, VersionState
@@ -44,12 +46,15 @@ def remote(settings: Settings, embedding: HashedWords, server: ModelServer) -> I
         yield core
 
 
-@pytest.fixture
-def impatient(remote: Core) -> Core:
-    """It gives the server up at once."""
-    model = remote.services.embeddings.default
-    model._timeout_seconds = 0.2  # type: ignore[attr-defined]
-    return remote
+@contextmanager
+def given_up_at_once(core: Core, server: ModelServer) -> Iterator[None]:
+    """The server is silent, and nobody waits long."""
+    model = core.services.embeddings.default
+    assert isinstance(model, OpenAIModel)
+    with server.held(EMBEDDINGS), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "_timeout_seconds", 0.2)
+        yield
+    model.close()  # the next connection has the usual limit
 
 
 @pytest.fixture
@@ -68,38 +73,38 @@ def latest(core: Core, document: Document) -> Version:
     return core.document(document.id).latest
 
 
-def test_file_waits_for_the_server(impatient: Core, server: ModelServer, at_work: WorkerParts) -> None:
-    with server.held(EMBEDDINGS):
-        base = new_base(impatient)
-        document = impatient.upload(base, "a.md", TEXT)
+def test_file_waits_for_the_server(remote: Core, server: ModelServer, at_work: WorkerParts) -> None:
+    with given_up_at_once(remote, server):
+        base = new_base(remote)
+        document = remote.upload(base, "a.md", TEXT)
         assert server.requests == []
         assert at_work.ingestion.ingest(document.latest.id) is VersionState.QUEUED
-        version = latest(impatient, document)
+        version = latest(remote, document)
         assert version.error == "model_timeout"
         assert version.retry_at
         assert "did not answer" in str(from_code(version.error, version.error_values))
-        assert impatient.services.knowledge_bases.get(impatient.user, base.id).dimension is None
-    with impatient.services.database.write() as connection:
+        assert remote.services.knowledge_bases.get(remote.user, base.id).dimension is None
+    with remote.services.database.write() as connection:
         connection.execute(sa.update(versions).values(retry_at=datetime(2026, 1, 1, tzinfo=UTC)))
     assert at_work.ingestion.ingest(version.id) is VersionState.READY
-    assert impatient.services.knowledge_bases.get(impatient.user, base.id).dimension == DIMENSION
-    found = impatient.services.retriever.retrieve(impatient.user, Scope.of(base.id), "Where does an apple grow?")
+    assert remote.services.knowledge_bases.get(remote.user, base.id).dimension == DIMENSION
+    found = remote.services.retriever.retrieve(remote.user, Scope.of(base.id), "Where does an apple grow?")
     assert [passage.document_name for passage in found.passages] == ["a.md"]
 
 
 def test_file_that_waited_too_often_can_be_retried(
-    impatient: Core, server: ModelServer, at_work: WorkerParts, monkeypatch: pytest.MonkeyPatch
+    remote: Core, server: ModelServer, at_work: WorkerParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kb.ingestion.claims.MAX_WAITS", 0)
-    document = impatient.upload(new_base(impatient), "a.md", TEXT)
-    with server.held(EMBEDDINGS):
+    document = remote.upload(new_base(remote), "a.md", TEXT)
+    with given_up_at_once(remote, server):
         assert at_work.ingestion.ingest(document.latest.id) is VersionState.FAILED
-    version = latest(impatient, document)
+    version = latest(remote, document)
     assert version.error == "model_timeout"
     assert version.can_retry
-    impatient.services.documents.retry(impatient.user, document.id)
+    remote.services.documents.retry(remote.user, document.id)
     assert at_work.ingestion.ingest(version.id) is VersionState.READY
-    assert impatient.count(document) == 1
+    assert remote.count(document) == 1
 
 
 def clear(worker: WorkerParts) -> None:

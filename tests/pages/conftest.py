@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from kb.services import Services, WorkerParts, build_worker_parts
 from pages.ui import resources
 from tests.conftest import copy_sqlite
 from tests.fakes.embedding import HashedWords
-from tests.fakes.model_server import ModelServer
+from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.messages import said
 from tests.pages.visitor import Visitor
 from tests.real_services import free_port, wait_until
@@ -175,6 +175,25 @@ def installation(
     )
     yield installation
     installation.close()
+
+
+@pytest.fixture
+def remote_base(installation: Installation, models: ModelServer) -> KnowledgeBase:
+    """A knowledge base about tea whose embedding model is on a server."""
+    installation.set_up(EMBEDDING_MODEL="openai:fake-embedding", EMBEDDING_BASE_URL=models.base_url)
+    services = installation.services
+    base = services.knowledge_bases.create(installation.user, "Remote", services.embeddings.default.name)
+    assert installation.ingest(installation.upload(base)) is VersionState.READY
+    return base
+
+
+@contextmanager
+def silent_embeddings(installation: Installation, models: ModelServer) -> Iterator[None]:
+    """The embedding server accepts requests and answers none; questions give it up at once."""
+    model = installation.services.embeddings.default
+    with models.held(EMBEDDINGS), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "_question_seconds", 0.2)
+        yield
 
 
 @pytest.fixture

@@ -53,6 +53,35 @@ def test_error_goes_when_the_user_goes_on() -> None:
     assert len(app.error) == 0
 
 
+def searching_page() -> None:
+    from threading import Event
+
+    import streamlit as st
+    from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+    from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
+
+    from pages.ui.feedback import wait_for
+
+    context = get_script_run_ctx()
+    assert context is not None
+    assert context.script_requests is not None
+    requests = context.script_requests
+
+    def search() -> None:
+        requests.request_rerun(RerunData())  # somebody clicks elsewhere
+        Event().wait()
+
+    if st.session_state.setdefault("is_due", True):
+        st.session_state["is_due"] = False
+        wait_for("Searching…", search)
+    st.text("Another page")
+
+
+def test_whoever_goes_on_does_not_wait_for_a_search() -> None:
+    app = AppTest.from_function(searching_page).run()
+    assert [text.value for text in app.text] == ["Another page"]
+
+
 def defective_page() -> None:
     import streamlit as st
 

@@ -10,16 +10,17 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from kb.embedding.e5 import E5
 from kb.embedding.fetching import ModelFiles
 from kb.embedding.minilm import MINILM
 from kb.errors import NotFound
-from kb.models import Progress, VersionState
+from kb.models import KnowledgeBase, Progress, VersionState
 from kb.progress import WorkerInfo
 from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.kb.parsing import parsing_samples as samples
-from tests.pages.conftest import TEA, Installation, Visit
+from tests.pages.conftest import TEA, Installation, Visit, silent_embeddings
 from tests.pages.visitor import DOCUMENTS, UPLOADER, Visitor
 from tests.real_services import Redis, wait_until
 from workers.broker import INGESTION_QUEUE, MAINTENANCE_QUEUE
@@ -575,7 +576,7 @@ def test_page_number_follows_a_shrinking_list(installation: Installation, visito
         assert len(visitor.documents) == 45
 
 
-def test_prompt_is_edited_and_previewed(installation: Installation, visit: Visit) -> None:
+def test_prompt_is_edited(installation: Installation, visit: Visit) -> None:
     base = installation.filled()
     visitor = visit()
     visitor.go_to("knowledge_bases")
@@ -584,10 +585,41 @@ def test_prompt_is_edited_and_previewed(installation: Installation, visit: Visit
     visitor.click("save_prompt")
     assert not visitor.errors
     assert installation.services.knowledge_bases.get(installation.user, base.id).prompt == "Be a lawyer. {passages}"
-    visitor.click("edit_prompt")
-    visitor.type("prompt_question", "How long is green tea steeped?")
-    visitor.click("preview_prompt")
-    system, question = visitor.app.session_state["prompt_preview"]
-    assert system[1].startswith("Be a lawyer. Passages:")
-    assert "two minutes" in system[1]
-    assert question == ("user", "How long is green tea steeped?")
+
+
+def prompt_editor(base_id: str) -> None:
+    """The inside of the dialog, which a click in it draws again."""
+    from uuid import UUID
+
+    from pages.ui.prompt_editor import draw_prompt_editor
+    from pages.ui.resources import current_user, services
+
+    user = current_user()
+    draw_prompt_editor(user, services().knowledge_bases.get(user.id, UUID(base_id)), "")
+
+
+def test_prompt_is_previewed(installation: Installation) -> None:
+    app = AppTest.from_function(prompt_editor, args=(str(installation.filled().id),)).run()
+    app.text_area(key="prompt_template").set_value("Be a lawyer. {passages}")
+    app.text_input(key="prompt_question").set_value("How long is green tea steeped?")
+    app.button(key="preview_prompt").click().run()
+    system, question = [block.value for block in app.code]
+    assert system.startswith("Be a lawyer. Passages:")
+    assert "two minutes" in system
+    assert question == "How long is green tea steeped?"
+
+
+def test_preview_names_a_silent_embedding_server_and_can_be_repeated(
+    installation: Installation, remote_base: KnowledgeBase, models: ModelServer
+) -> None:
+    app = AppTest.from_function(prompt_editor, args=(str(remote_base.id),)).run()
+    app.text_area(key="prompt_template").set_value("Be a lawyer. {passages}")
+    app.text_input(key="prompt_question").set_value("How long is green tea steeped?")
+    with silent_embeddings(installation, models):
+        app.button(key="preview_prompt").click().run()
+    assert "did not answer" in app.error[0].value
+    assert app.text_input(key="prompt_question").value == "How long is green tea steeped?"
+    assert app.text_area(key="prompt_template").value == "Be a lawyer. {passages}"
+    app.button(key="preview_prompt").click().run()
+    assert not app.error
+    assert "two minutes" in app.code[0].value

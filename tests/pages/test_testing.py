@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.sample_files import pdf_file
 from tests.fakes.model_server import ModelServer
-from tests.pages.conftest import Installation, Visit
+from tests.pages.conftest import Installation, Visit, silent_embeddings
 from tests.pages.visitor import Visitor
 
 QUESTION = "Is black tea steeped in boiling water?"
@@ -188,6 +188,40 @@ def test_unknown_embedding_model_is_refused(installation: Installation, visit: V
     visitor.go_to("testing")
     run_test(visitor, QUESTION)
     assert "This version of Zhiwen does not know the embedding model another-model." in visitor.errors
+
+
+@pytest.mark.usefixtures("remote_base")
+def test_silent_embedding_server_is_named_and_the_test_can_be_repeated(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    visitor = visit()
+    visitor.go_to("testing")
+    with silent_embeddings(installation, models):
+        run_test(visitor, QUESTION)
+    assert "did not answer within 0.2 s." in visitor.errors
+    assert "EMBEDDING_TIMEOUT_SECONDS" in visitor.errors
+    assert visitor.app.text_input(key="test_question").value == QUESTION
+    assert not visitor.has("passages")
+    visitor.click("run_test")
+    assert not visitor.errors
+    assert "tea.md" in visitor.text("passage-1")
+
+
+@pytest.mark.usefixtures("remote_base")
+def test_wider_search_that_fails_keeps_what_was_found(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    visitor = visit()
+    visitor.go_to("testing")
+    run_test(visitor, "Which museum shows copper kettles?")
+    nearest = visitor.text("passages")
+    with silent_embeddings(installation, models):
+        visitor.click("search_wider")
+    assert "did not answer" in visitor.errors
+    assert visitor.text("passages") == nearest
+    visitor.click("search_wider")
+    assert not visitor.errors
+    assert visitor.text("passages") != nearest
 
 
 def test_works_while_redis_is_down(visitor: Visitor, installation: Installation, dead_url: str) -> None:

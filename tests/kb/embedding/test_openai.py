@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from kb.embedding.openai import OpenAIModel
 from kb.errors import (
     EmbeddingTextTooLong,
+    EmbeddingTimeout,
     ModelKeyRefused,
     ModelNotFound,
     ModelRateLimited,
@@ -35,8 +36,9 @@ def connect(server: ModelServer) -> Iterator[Connect]:
     """Builds a model of the server by name; closes its connections at the end."""
     with ExitStack() as stack:
 
-        def connect(name: str = "fake-embedding", timeout: float = 5) -> OpenAIModel:
-            return stack.enter_context(closing(OpenAIModel(name, SecretStr("good"), server.base_url, timeout)))
+        def connect(name: str = "fake-embedding", timeout: float = 5, question: float = 5) -> OpenAIModel:
+            model = OpenAIModel(name, SecretStr("good"), server.base_url, timeout, question)
+            return stack.enter_context(closing(model))
 
         yield connect
 
@@ -92,9 +94,14 @@ def test_silent_server_times_out(server: ModelServer, connect: Connect) -> None:
         connect("silent", timeout=0.2).embed_documents(["?"])
 
 
+def test_question_has_a_time_limit_of_its_own(connect: Connect) -> None:
+    with pytest.raises(EmbeddingTimeout, match=r"within 0\.2 s.*EMBEDDING_TIMEOUT_SECONDS"):
+        connect("silent", timeout=60, question=0.2).embed_question("?")
+
+
 def test_unreachable_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    model = OpenAIModel("fake", SecretStr(""), f"http://127.0.0.1:{port}/v1", 5)
+    model = OpenAIModel("fake", SecretStr(""), f"http://127.0.0.1:{port}/v1", 5, 5)
     with closing(model), pytest.raises(ModelUnreachable):
         model.embed_question("?")
