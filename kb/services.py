@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import redis
@@ -19,7 +20,7 @@ from kb.embedding import OF_PROVIDER, EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
 from kb.exports import Exports
 from kb.fetching import Fetcher, PageReader
-from kb.ingestion import Claims, Cleanup, Ingestion, models_in_use, new_worker_id
+from kb.ingestion import Claims, Cleanup, Ingestion, Turns, models_in_use, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
 from kb.page_images import PageImages
@@ -192,11 +193,13 @@ class WorkerParts:
 
 def build_worker_parts(services: Services) -> WorkerParts:
     worker_id = new_worker_id()
-    claims = Claims(services.database, worker_id, services.settings.lease_seconds, lambda: datetime.now(UTC))
+    clock = partial(datetime.now, UTC)
+    claims = Claims(services.database, worker_id, services.settings.lease_seconds, clock)
     cleanup = Cleanup(services.database, services.vectors, services.files, worker_id)
     ingestion = Ingestion(
         services.settings,
         claims,
+        Turns(services.database, clock),
         cleanup,
         services.files,
         services.vectors,

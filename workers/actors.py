@@ -16,8 +16,8 @@ def declare_actors(broker: RedisBroker, runtime: WorkerRuntime) -> None:
 
     @dramatiq.actor(broker=broker, actor_name=INGEST_VERSION, queue_name=INGESTION_QUEUE, notify_shutdown=True)
     def ingest_version(version_id: str) -> None:
-        """Parse, chunk, embed and index one version."""
-        runtime.parts.ingestion.ingest(UUID(version_id))
+        """Parse, chunk, embed and index the version whose turn it is; the message only tells that one waits."""
+        runtime.parts.ingestion.ingest_next(UUID(version_id))
 
     @dramatiq.actor(broker=broker, actor_name=CLEAR_DOCUMENT, queue_name=MAINTENANCE_QUEUE)
     def clear_document(document_id: str) -> None:

@@ -17,7 +17,7 @@ from dramatiq.middleware import Middleware, ShutdownNotifications
 from kb.config import Settings
 from kb.errors import KbError, Unavailable
 from kb.home import keep_private
-from kb.ingestion import newest_collections
+from kb.ingestion import newest_collections, threads_of
 from kb.library import recount_all
 from kb.logs import configure_logs
 from kb.progress import WorkerInfo
@@ -106,6 +106,11 @@ class WorkerRuntime(Middleware):
                     raise SystemExit(f"The worker cannot start: {error}") from error
                 log.warning("worker.waits", reason=error.code, detail=str(error))
                 self._stopping.wait(CONNECT_PAUSE_SECONDS)
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """A worker with one thread gets another for the small files that come while it is busy with a large one."""
+        worker.worker_threads = max(2, worker.worker_threads)
+        self.parts.ingestion.lane.threads = min(worker.worker_threads, threads_of(self._settings))
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._stopping.set()

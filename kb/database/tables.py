@@ -25,6 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    text,
 )
 
 
@@ -157,6 +158,10 @@ versions = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False, server_default=""),  # of the file; empty for those of old releases
     Column("media_type", String(100), nullable=False, server_default=""),
+    # About how much work it is: `kb.effort`.
+    Column("effort", Integer, nullable=False, default=0, server_default="0"),
+    # All that the file makes, counted before the first one of a large file is stored; 0 if they were not counted.
+    Column("counted_chunks", Integer, nullable=False, default=0, server_default="0"),
     Column("pages", Integer, nullable=False, default=0),
     Column("chunks", Integer, nullable=False, default=0),
     Column("stored_chunks", Integer, nullable=False, default=0),
@@ -183,8 +188,15 @@ versions = Table(
     # list sorts and filters by. PostgreSQL refuses index entries of more than 2,700 bytes.
     Column("folded_name", String(FOLDED_CHARACTERS), nullable=False, server_default=""),
     Index("ix_versions_state_lease", "state", "lease_until"),
-    # The queue reads its first places from this one.
+    # Workers look here for versions of which nobody was told.
     Index("ix_versions_queue", "state", "cancel_requested", "created_at", "id"),
+    # The waiting ones of each knowledge base, the one that is least work first.
+    Index(
+        "ix_versions_waiting",
+        *("listed_in", "effort", "created_at", "id"),
+        sqlite_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued'"),
+    ),
     # A list reads the ids of one page from one of these alone. The last three hold the state for the filter.
     Index("ix_versions_listed_activity", "listed_in", "activity", "created_at", "id"),
     Index("ix_versions_listed_state", "listed_in", "state", "created_at", "id"),

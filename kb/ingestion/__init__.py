@@ -10,7 +10,8 @@ from kb.ingestion.overview import (
     newest_collections,
     queue_depth,
 )
-from kb.ingestion.pipeline import Ingestion
+from kb.ingestion.pipeline import Ingestion, threads_of
+from kb.ingestion.turns import Turns
 from kb.progress import new_worker_id
 
 __all__ = [
@@ -20,9 +21,11 @@ __all__ = [
     "Ingestion",
     "Job",
     "QueueDepth",
+    "Turns",
     "failing_clean_ups",
     "models_in_use",
     "new_worker_id",
     "newest_collections",
     "queue_depth",
+    "threads_of",
 ]

@@ -62,7 +62,7 @@ _CLAIM = (
 _CLAIMED = (
     sa.select(
         *(versions.c.document_id, versions.c.file_key, versions.c.media_type),
-        *(versions.c.stored_chunks, versions.c.chunks_digest),
+        *(versions.c.stored_chunks, versions.c.chunks_digest, versions.c.effort, versions.c.counted_chunks),
         documents.c.name.label("document_name"),
         knowledge_bases,
     )
@@ -94,6 +94,8 @@ class Job:
     media_type: str
     stored_chunks: int
     chunks_digest: str
+    effort: int
+    counted_chunks: int  # 0 if they were not counted yet
     knowledge_base: KnowledgeBase
 
 
@@ -126,6 +128,8 @@ class Claims:
             media_type=found.media_type,
             stored_chunks=found.stored_chunks,
             chunks_digest=found.chunks_digest,
+            effort=found.effort,
+            counted_chunks=found.counted_chunks,
             knowledge_base=to_knowledge_base(found),
         )
 
@@ -199,6 +203,10 @@ class Claims:
             self._put_back(job)
         except Cancelled:
             self.cancel(job)
+
+    def make_way(self, job: Job, effort: int) -> None:
+        """Put the version back as one that takes so much `effort`: others go first. Errors: `LeaseLost`, `Cancelled`"""
+        self._put_back(job, effort=effort)
 
     def postpone(self, job: Job, error: KbError) -> bool:
         """Put the version back in the queue, with a longer pause each time. Returns False after too many attempts.

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, LifoQueue
 from threading import Lock
 from uuid import UUID
@@ -20,6 +20,7 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb import lexical
 from kb.config import Settings
+from kb.effort import LARGE, LARGE_SECONDS
 from kb.embedding import EmbeddingCache, EmbeddingModel, EmbeddingModels, embedded_text, require_same
 from kb.environment import available_cpus
 from kb.errors import (
@@ -38,6 +39,7 @@ from kb.formats import to_json
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.pace import Pace
+from kb.ingestion.turns import LargeLane, Turns
 from kb.library import FileStore, LineBoxWriter
 from kb.models import Chunk, ChunkSpan, VersionState, chunk_id
 from kb.notes import Note, Notes, merge_notes
@@ -53,6 +55,12 @@ CHECK_SECONDS = 0.5
 SEAL_CHUNKS = 500
 # After sealing that failed; where the disk is full, each try costs Milvus Lite a restart.
 SEAL_PAUSE_SECONDS = 60.0
+# How often a large document looks whether others wait.
+LOOK_SECONDS = 1.0
+# After so long, a large document makes way for one of another knowledge base; or after so many times as long as it took
+# to read again what was stored before.
+SLICE_SECONDS = 300.0
+SLICE_TIMES = 10
 
 log = structlog.get_logger()
 
@@ -73,6 +81,13 @@ class _Work:
     pages_total: int = 0
     notes: tuple[Note, ...] = ()
     is_cleared: bool = False  # of what an earlier attempt stored in vain
+    began: float = field(default_factory=time.monotonic)
+    caught_up: float = 0.0  # when the first new chunks were stored; 0 before
+    looked: float = 0.0
+
+
+class _MakesWay(Exception):
+    """For another version, which is small or another knowledge base's."""
 
 
 class _ChunksChanged(Exception):
@@ -86,6 +101,7 @@ class Ingestion:
         self,
         settings: Settings,
         claims: Claims,
+        turns: Turns,
         cleanup: Cleanup,
         files: FileStore,
         vectors: VectorStore,
@@ -95,6 +111,9 @@ class Ingestion:
     ) -> None:
         self._settings = settings
         self._claims = claims
+        self._turns = turns
+        self._choosing = Lock()
+        self.lane = LargeLane(threads_of(settings))
         self._cleanup = cleanup
         self._files = files
         self._vectors = vectors
@@ -111,7 +130,7 @@ class Ingestion:
         # One for each thread, as a large document keeps its parser while its first ranges are embedded. The one that
         # was used last comes first: reading is work for one core, and a parser that is never needed is never started.
         self._parsers: LifoQueue[ParserProcess] = LifoQueue()
-        for _ in range(settings.worker_threads):
+        for _ in range(threads_of(settings)):
             self._parsers.put(ParserProcess(settings.parsing_memory_mb, reads_images=settings.ocr))
 
     def warm_up(self, models: Iterable[str]) -> None:
@@ -147,16 +166,44 @@ class Ingestion:
         return len(self._active)
 
     def ingest(self, version_id: UUID) -> VersionState | None:
-        """Ingest a version. Returns None if it could not be claimed. Never raises because of the file's content."""
+        """Ingest this version. Returns None if it could not be claimed. Never raises because of the file's content."""
         job = self._claims.claim(version_id)
-        if job is None:
-            return None
-        self._active.add(version_id)
+        return self._work_on(job)[0] if job else None
+
+    def ingest_next(self, version_id: UUID) -> None:
+        """Ingest the version whose turn it is, and then another if that was large: no message may wait for the room.
+
+        `version_id`, of which a message told, is ingested if no list shows it.
+        """
+        was_large = True
+        while was_large and (job := self._claim_next(version_id)):
+            _, was_large = self._work_on(job)
+
+    def _claim_next(self, version_id: UUID) -> Job | None:
+        with self._choosing:
+            with_large = self.lane.has_room
+            while found := self._turns.next(with_large=with_large):
+                if job := self._claim(found):
+                    return job
+            if with_large or not self._turns.is_large(version_id):
+                return self._claim(version_id)
+        return None
+
+    def _claim(self, version_id: UUID) -> Job | None:
+        job = self._claims.claim(version_id)
+        if job and job.effort >= LARGE:
+            self.lane.enter(version_id)
+        return job
+
+    def _work_on(self, job: Job) -> tuple[VersionState | None, bool]:
+        """The version's state afterwards, None if the claim was lost; and whether it was large."""
+        self._active.add(job.version_id)
         try:
-            return self._ingest(job)
+            return self._ingest(job), self.lane.holds(job.version_id)
         finally:
             self._claims.let_go(job)
-            self._active.discard(version_id)
+            self.lane.leave(job.version_id)
+            self._active.discard(job.version_id)
 
     def _ingest(self, job: Job) -> VersionState | None:
         version_id = job.version_id
@@ -169,6 +216,8 @@ class Ingestion:
             return None
         except Cancelled:
             return self._cancel(job, bound)
+        except _MakesWay:
+            return self._make_way(job, bound)
         except KbError as error:
             return self._give_up_or_wait(job, error, bound)
         except Exception as error:  # noqa: BLE001
@@ -234,7 +283,7 @@ class Ingestion:
         with self._parser(lambda: self._claims.check(job)) as parser:
             parts = parser.parse(
                 *(path, job.name, job.media_type, self._limits, report),
-                is_cancelled=lambda: self._is_stopped(job),
+                is_cancelled=lambda: self._is_stopped(work),
                 recognised=self._files.recognised(job.file_key),
             )
             with closing(parts), LineBoxWriter(boxes_path) as boxes:
@@ -305,9 +354,12 @@ class Ingestion:
         self._vectors.upsert(base.collection, chunks, vectors, base.partition)
         self._note_unsealed(base.collection, len(chunks))
         work.stored = spans[-1].ordinal + 1
+        work.caught_up = work.caught_up or time.monotonic()
         is_done = stretch.is_last and work.stored == work.chunks
         self._claims.advance(job, work.stored, VersionState.INDEXING if is_done else VersionState.EMBEDDING)
         self._report(work, stretch)
+        if not is_done:
+            self._look_for_others(work)
 
     def _report(self, work: _Work, stretch: Range) -> None:
         """How many chunks there will be is known from the last range on; before, the pages tell how far it is."""
@@ -350,6 +402,20 @@ class Ingestion:
             return self._cancel(job, bound)
         return self._give_up(job, error, bound)
 
+    def _make_way(self, job: Job, bound: BoundLogger) -> VersionState | None:
+        try:
+            self._claims.make_way(job, max(job.effort, LARGE))
+        except LeaseLost:
+            self._lose(job, bound)
+            return None
+        except Cancelled:
+            return self._cancel(job, bound)
+        except KbError as error:
+            bound.warning("ingestion.not_put_back", reason=error.code)  # the lease runs out
+            return None
+        bound.info("ingestion.made_way")
+        return VersionState.QUEUED
+
     def _cancel(self, job: Job, bound: BoundLogger) -> VersionState | None:
         return self._end(job, VersionState.CANCELLED, lambda: self._claims.cancel(job), bound)
 
@@ -382,12 +448,31 @@ class Ingestion:
         if time.monotonic() - began > CHECK_SECONDS:
             self._claims.check(job)
 
-    def _is_stopped(self, job: Job) -> bool:
+    def _is_stopped(self, work: _Work) -> bool:
         try:
-            self._claims.check(job)
+            self._claims.check(work.job)
         except (Cancelled, LeaseLost):
             return True
+        self._look_for_others(work)
         return False
+
+    def _look_for_others(self, work: _Work) -> None:
+        """Raise `_MakesWay` if this large document shall not go on now. One that takes long is large, too."""
+        job, now = work.job, time.monotonic()
+        if now - work.looked < LOOK_SECONDS:
+            return
+        work.looked = now
+        if not self.lane.holds(job.version_id):
+            if job.effort < LARGE and now - work.began < LARGE_SECONDS:
+                return
+            self.lane.enter(job.version_id)
+        if self.lane.is_beyond(job.version_id) and self._turns.smaller_waits(job.effort):
+            raise _MakesWay
+        if not work.caught_up or self.lane.has_room:
+            return
+        slice_seconds = max(SLICE_SECONDS, SLICE_TIMES * (work.caught_up - work.began))
+        if now - work.began > slice_seconds and self._turns.other_large_waits(job.knowledge_base.id):
+            raise _MakesWay
 
     @contextmanager
     def _parser(self, check: Callable[[], None] = lambda: None) -> Iterator[ParserProcess]:
@@ -401,6 +486,11 @@ class Ingestion:
             yield parser
         finally:
             self._parsers.put(parser)
+
+
+def threads_of(settings: Settings) -> int:
+    """How many threads a worker process needs: one, at least, is left for small files."""
+    return max(2, settings.worker_threads)
 
 
 # --- from spans to the chunks that are stored ---

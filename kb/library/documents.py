@@ -14,6 +14,7 @@ import structlog
 
 from kb.database import Database
 from kb.database.tables import FOLDED_CHARACTERS, clean_ups, documents, knowledge_bases, now, versions
+from kb.effort import effort_of
 from kb.errors import KbError, NotFound, RedisUnavailable, WrongState
 from kb.library.access import (
     DOCUMENT,
@@ -72,6 +73,7 @@ class Documents:
         newest |= {"folded_name": fold(label)[:FOLDED_CHARACTERS]}
         newest |= {"state": version.state.value, "file_key": key, "created_at": moment}
         newest |= {"size_bytes": saved.size_bytes, "sha256": saved.sha256, "media_type": media_type}
+        newest |= {"effort": effort_of(media_type, saved.size_bytes)}
         try:
             with self._database.write() as connection:
                 # It may have been deleted meanwhile.

@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import structlog
 from dramatiq import Worker
 
 from kb.config import Settings
+from kb.database.tables import versions
+from kb.effort import LARGE
 from kb.library import mark_sent
 from kb.models import Document, Version
 from tests.conftest import Core, MakeSettings, open_core
@@ -128,3 +131,10 @@ def ended(core: Core, document: Document, seconds: float = 60) -> Version:
     """The document's version, once it is ready or given up."""
     wait_until(lambda: not core.document(document.id).latest.state.is_pending, seconds, "the end")
     return core.document(document.id).latest
+
+
+def make_large(core: Core, *found: Document) -> None:
+    """Have these waiting documents treated as large ones."""
+    ids = [document.latest.id for document in found]
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(versions).where(versions.c.id.in_(ids)).values(effort=LARGE))

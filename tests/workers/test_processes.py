@@ -10,7 +10,7 @@ from kb.models import VersionState
 from tests.conftest import Core
 from tests.e2e.web import is_alive
 from tests.real_services import wait_until
-from tests.workers.conftest import StartProcess, ended
+from tests.workers.conftest import StartProcess, ended, make_large
 
 PARTS = 200
 LONG = "\n\n".join(f"# Part {number}\n\n" + "Apples and pears. " * 35 for number in range(PARTS))
@@ -19,6 +19,7 @@ LONG = "\n\n".join(f"# Part {number}\n\n" + "Apples and pears. " * 35 for number
 def test_next_worker_resumes_after_kill_9(core: Core, start_process: StartProcess) -> None:
     knowledge_base = core.knowledge_base()
     documents = [core.upload(knowledge_base, f"{number}.md", LONG) for number in range(2)]
+    make_large(core, *documents)  # the worker takes one of them
     first = start_process("hold")
     wait_until(lambda: core.document(documents[0].id).latest.stored_chunks, 30, "a batch stored")
     parser = psutil.Process(first.pid).children()
