@@ -2,7 +2,7 @@
 
 The benchmark kills the worker, redis-server, Milvus Lite and the web process, each at three moments while 20 files are
 ingested. Afterwards every file must be ready with exactly the chunks that parsing and chunking produce here. `lost` and
-`duplicated` count chunks; `orphaned` counts chunks of no live version, leftover processes and listening ports.
+`duplicated` count chunks; `orphaned` counts chunks of no live version, leftover processes and sockets.
 Recovery takes from the kill (for the web process, from its restart) until the last file is ready.
 """
 
@@ -28,7 +28,7 @@ from benchmarks.installation import Installation, connected, temporary_home, wai
 from benchmarks.samples import write_samples
 from benchmarks.web import WebProcess, wait_until
 from kb.config import load_settings
-from kb.local.run_state import is_listening
+from kb.local.sockets import MILVUS, REDIS, is_listening
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.parsing import detect_media_type, parse_source
 from kb.parsing.builder import Source
@@ -161,14 +161,14 @@ def _ordinals(installation: Installation, document: Document, count: int) -> Ite
 
 
 def end(web: WebProcess) -> int:
-    """Stop the web process normally. Returns the number of leftover processes and ports."""
-    ports = [*web.run_state.ports.values(), web.port]
+    """Stop the web process normally. Returns the number of leftover processes and listeners."""
+    sockets = [Path(web.run_state.sockets, name) for name in (MILVUS, REDIS)]
     processes = web.processes()
     web.stop()
     left = _still_running(processes)
     for process in left:
         process.kill()
-    return len(left) + sum(is_listening(port) for port in ports)
+    return len(left) + sum(map(is_listening, sockets))
 
 
 def _still_running(processes: Sequence[psutil.Process]) -> list[psutil.Process]:

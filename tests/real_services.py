@@ -21,9 +21,9 @@ from filelock import FileLock, Timeout
 
 from kb.errors import SetupError
 from kb.local.redis_server import find_redis_server
-from kb.local.run_state import HOST, is_listening
 
 ROOT = Path(__file__).parents[1]
+HOST = "127.0.0.1"
 OLD_MILVUS = ROOT / "build" / "milvus-2.3.5" / "bin" / "milvus-server"
 # Milvus 2.3.5 always listens on this port, too, so only one can run on a machine.
 OLD_MILVUS_PORT = 9091
@@ -43,6 +43,15 @@ def free_port() -> int:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def is_listening(port: int) -> bool:
+    """Whether a server accepts connections on `port` of this machine."""
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20.0, what: str = "condition") -> None:
@@ -167,23 +176,14 @@ class Redis(Server):
 
 
 class MilvusLite(Server):
-    """Milvus Lite, started as the product starts it."""
+    """Milvus Lite, started as the product starts it, but on a port."""
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
     def command(self) -> list[str]:
-        address = ["--host", HOST, "--port", str(self.port)]
-        return [
-            sys.executable,
-            "-m",
-            "kb.local.milvus_server",
-            "server",
-            "--data-dir",
-            str(self.folder / "data"),
-            *address,
-        ]
+        return [sys.executable, "-m", "kb.local.milvus_server", str(self.folder / "data"), f"{HOST}:{self.port}"]
 
 
 class OldMilvus(Server):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 import runpy
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +19,34 @@ from streamlit import config
 from streamlit.runtime.scriptrunner.exec_code import modified_sys_path
 from streamlit.web.server.app_discovery import discover_asgi_app
 
-from kb.local.run_state import HOST, is_listening
+from kb.home import OTHERS
+from kb.local.sockets import MILVUS, REDIS
+from kb.local.sockets import is_listening as socket_answers
 from tests.e2e.web import Web, is_alive
-from tests.real_services import ROOT, free_port, wait_until
+from tests.real_services import HOST, ROOT, free_port, is_listening, wait_until
 from web.missing import THEME_SCRIPT
 
 pytestmark = pytest.mark.xdist_group("webui")  # one web process, which the last test kills
+
+# Becomes nobody, then opens each of the given files and connects to each of the given sockets. Prints what it could.
+OTHER_USER = """
+import json, os, socket, sys
+names = json.load(sys.stdin)
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+reached = []
+for name in [".", *names]:
+    try:
+        if name.endswith(".sock"):
+            socket.socket(socket.AF_UNIX).connect(name)
+        elif name == ".":
+            os.listdir(name)
+        else:
+            open(name).close()
+        reached.append(name)
+    except PermissionError:
+        pass
+print(json.dumps(reached))
+"""
 
 PATHS = ("/", "/knowledge-bases", "/testing", "/history", "/system")
 
@@ -136,8 +160,30 @@ def test_policy_allows_only_known_inline_scripts(web: Web) -> None:
     assert "'unsafe-inline'" not in headers["Content-Security-Policy"].partition("style-src")[0]
 
 
-def test_listens_on_loopback_only(web: Web) -> None:
-    assert web.listening_addresses() == {HOST}
+def test_only_the_page_listens_on_a_port(web: Web) -> None:
+    assert web.listening_addresses() == {(HOST, web.port)}
+
+
+def test_home_is_its_owners_only(web: Web) -> None:
+    paths = [web.home, *web.home.rglob("*")]
+    assert {"zhiwen.db", "worker.log", "redis.conf", "milvus.sock", "redis.sock"} <= {path.name for path in paths}
+    assert [str(path) for path in paths if path.lstat().st_mode & OTHERS] == []
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_of_the_machine_reaches_nothing(web: Web) -> None:
+    """No file of the home folder, neither Redis nor Milvus. Relative names: the folders above are closed, too."""
+    names = [str(path.relative_to(web.home)) for path in web.home.rglob("*") if not path.is_dir()]
+    assert "run/redis.sock" in names
+    found = subprocess.run(
+        [sys.executable, "-c", OTHER_USER],
+        cwd=web.home,
+        input=json.dumps(names),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(found.stdout) == []
 
 
 def test_start_tells_the_address(web: Web) -> None:
@@ -145,12 +191,14 @@ def test_start_tells_the_address(web: Web) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix" or not os.path.isdir("/proc"), reason="as Linux does it")
-def test_kill_9_leaves_no_process_and_no_port(web: Web) -> None:
+def test_kill_9_leaves_no_process_and_no_listener(web: Web) -> None:
     """This must be the last test: it kills the web process that the others share."""
     wait_until(lambda: _pid(web, "worker"), 30, "the worker's start")
-    ports = [*web.run_state.ports.values(), web.port]
-    assert all(is_listening(port) for port in ports)
+    sockets = [Path(web.run_state.sockets, name) for name in (MILVUS, REDIS)]
+    assert is_listening(web.port)
+    assert all(map(socket_answers, sockets))
     family = web.kill_alone()
     assert len(family) >= 4  # the supervisor, Milvus Lite, Redis, the worker
     wait_until(lambda: not any(map(is_alive, family)), 30, "no process left")
-    assert not any(is_listening(port) for port in ports)
+    assert not is_listening(web.port)
+    assert not any(map(socket_answers, sockets))

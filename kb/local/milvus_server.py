@@ -1,4 +1,4 @@
-"""Milvus Lite with our patches: `python -m kb.local.milvus_server server …`.
+"""Milvus Lite with our patches: `python -m kb.local.milvus_server <data folder> <address>`.
 
 The patches replace private functions, so they apply to the one version that they were tested with. Another version runs
 without them; the log and the System page say what is lost.
@@ -52,7 +52,9 @@ def patch(installed: str) -> None:
 
 
 if __name__ == "__main__":
-    from milvus_lite.cmdline import main
+    from milvus_lite.adapter.grpc.server import run_server
 
     patch(version("milvus-lite"))
-    raise SystemExit(main())
+    # gRPC's address is "host:port" or "unix:path"; Milvus Lite's own command line only takes a number as the port.
+    host, _, port = sys.argv[2].rpartition(":")
+    run_server(sys.argv[1], host, port)

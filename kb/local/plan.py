@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from kb.local.run_state import HOST, RunState
+from kb.local.run_state import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +96,12 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """How to run one service. `env` extends the supervisor's environment; `port` is None if it does not listen."""
+    """How to run one service. `env` extends the supervisor's environment;"""
 
     name: str
     command: tuple[str, ...]
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
-    port: int | None = None
     grace_seconds: float = 1.0  # between SIGTERM and SIGKILL
 
 
@@ -113,16 +112,12 @@ def build_specs(plan: Plan, state: RunState) -> list[ServiceSpec]:
 
 
 def _milvus(plan: Plan, state: RunState) -> ServiceSpec:
-    port = state.ports["milvus"]
-    data = ("--data-dir", str(plan.folders.milvus))
-    address = ("--host", HOST, "--port", str(port))  # by default it listens on all interfaces
     return ServiceSpec(
         name="milvus",
-        command=(sys.executable, "-m", "kb.local.milvus_server", "server", *data, *address),
+        command=(sys.executable, "-m", "kb.local.milvus_server", str(plan.folders.milvus), state.milvus_uri),
         log=plan.folders.log("milvus"),
         # By itself its search library starts a thread for each CPU of the host, whatever a container's quota is.
         env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(plan.cpus)), "PYTHONUNBUFFERED": "1"},
-        port=port,
     )
 
 
@@ -131,7 +126,6 @@ def _redis(plan: Plan, state: RunState) -> ServiceSpec:
         name="redis",
         command=(plan.redis_server, str(plan.folders.redis_config)),
         log=plan.folders.log("redis"),
-        port=state.ports["redis"],
     )
 
 

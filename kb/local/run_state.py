@@ -1,12 +1,9 @@
-"""Who holds the home folder, what runs, and at which ports: the file in which the supervisor records it."""
+"""Who holds the home folder, what runs, and at which addresses: the file in which the supervisor records it."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
-import socket
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +35,8 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """The content of `services.json`. Ports and password outlive the processes, so that clients can reconnect.
+    """The content of `services.json`. The addresses and the password outlive the processes, so that clients can
+    reconnect. `sockets` is the folder of the sockets.
 
     `started` holds the start time of each service's process by pid: a later process may get the same pid.
     """
@@ -47,7 +45,7 @@ class RunState:
     milvus_uri: str = ""
     redis_url: str = ""
     redis_password: str = ""
-    ports: dict[str, int] = field(default_factory=dict)
+    sockets: str = ""
     services: tuple[ServiceState, ...] = ()
     started: dict[int, float] = field(default_factory=dict)
 
@@ -93,40 +91,3 @@ def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
-
-
-HOST = "127.0.0.1"
-
-# Below the range of outgoing connections (Linux 32768+, macOS 49152+): inside it, a client that keeps connecting while
-# a service restarts can get the service's own port, connect to itself and hold the port.
-RANGE = range(20_000, 32_000)
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on `port` now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections that linger after a kill
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def is_listening(port: int) -> bool:
-    """Whether a server accepts connections on `port`."""
-    try:
-        socket.create_connection((HOST, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def choose_port(remembered: int | None, taken: Collection[int] = ()) -> int:
-    """The `remembered` port if it is free, else a free one that is not among `taken`."""
-    if remembered and remembered not in taken and is_free(remembered):
-        return remembered
-    for port in random.sample(RANGE, len(RANGE)):
-        if port not in taken and is_free(port):
-            return port
-    raise OSError(f"no free port on {HOST} between {RANGE.start} and {RANGE.stop}")

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import psutil
 
 from kb.local.plan import ServiceSpec
-from kb.local.run_state import ServiceState, is_free
+from kb.local.run_state import ServiceState
 
 FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 10.0
@@ -98,10 +98,6 @@ class Service:
         self._starts += 1
         self._started = self._clock()
         self.ended_by_itself = False
-        if self.spec.port and not is_free(self.spec.port):
-            # Not another port: the clients know this one.
-            self._fail(f"port {self.spec.port} is in use by another program")
-            return
         try:
             self._process = self._spawn()
         except OSError as error:

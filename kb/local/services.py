@@ -28,6 +28,7 @@ from kb.local.service import (
     start_time,
 )
 from kb.local.set_aside import SetAside, delete_set_aside, list_set_aside
+from kb.local.sockets import REDIS
 
 if TYPE_CHECKING:
     from kb.config import Settings  # at run time the supervisor would load it, too
@@ -195,7 +196,8 @@ def _wait_for_redis(plan: Plan, state: RunState) -> None:
     Its data may be at fault for two deaths, and is moved aside then (see `kb.local.redis_data`).
     """
     deadline = time.monotonic() + REDIS_SECONDS
-    while not is_ready(state.ports["redis"], state.redis_password):
+    path = Path(state.sockets) / REDIS
+    while not is_ready(path, state.redis_password):
         for service in read_run_state(plan.folders.run_state).services:
             if service.name == "redis" and service.restarts >= TRIES and not service.running:
                 raise start_failure(service.detail, plan.folders.log("redis"))

@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 
 from filelock import FileLock, Timeout
@@ -20,8 +21,9 @@ from filelock import FileLock, Timeout
 from kb.local.plan import Plan, build_specs, plan_from_json
 from kb.local.redis_data import RedisData, check_age
 from kb.local.redis_server import write_configuration
-from kb.local.run_state import HOST, Holder, RunState, choose_port, read_run_state, write_run_state
+from kb.local.run_state import Holder, RunState, read_run_state, write_run_state
 from kb.local.service import Service, bound_log, end_process, start_time
+from kb.local.sockets import REDIS, choose_folder, clear_folder, milvus_uri, redis_url
 
 LOCK_POLL_SECONDS = 0.1
 TICK_SECONDS = 1.0
@@ -89,6 +91,7 @@ def supervise(plan: Plan, lifeline: Lifeline) -> None:
         publish(plan, replace(state, holder=None), services)
         for service in reversed(services):  # the worker needs the others to hand back its documents
             service.stop()
+        clear_folder(Path(state.sockets), plan.folders.run)
         publish(plan, state.without_processes(), [])
 
 
@@ -110,28 +113,25 @@ def run(plan: Plan, state: RunState, services: list[Service], lifeline: Lifeline
 
 
 def prepare(plan: Plan) -> RunState:
-    """End what a killed supervisor left behind, choose the addresses (the same as before if possible), publish them."""
+    """End what a killed supervisor left behind, choose the addresses."""
     remembered = read_run_state(plan.folders.run_state)
     for service in remembered.services:
         if service.pid:
             end_process(service.pid, remembered.started.get(service.pid, 0.0), LEFTOVER_GRACE_SECONDS)
     # After the death of its supervisor, a web process keeps using the addresses that it knows.
     is_known = remembered.holder is not None and remembered.holder.token == plan.token
-    ports = dict(remembered.ports)
-    for name in plan.service_names:
-        if name != "worker" and not (is_known and name in ports):
-            others = [port for other, port in ports.items() if other != name]
-            ports[name] = choose_port(ports.get(name), taken=others)
+    folder = Path(remembered.sockets) if is_known else choose_folder(plan.folders.run)
+    folder.mkdir(mode=0o700, exist_ok=True)
     password = remembered.redis_password or secrets.token_urlsafe(24)
     if plan.redis_server:
         check_age(plan)
-        write_configuration(plan.folders.redis_config, plan.folders.redis, ports["redis"], password)
+        write_configuration(plan.folders.redis_config, plan.folders.redis, folder / REDIS, password)
     return RunState(
         holder=Holder(os.getpid(), plan.web_pid, plan.web_started, plan.url, plan.token),
-        milvus_uri=f"http://{HOST}:{ports['milvus']}" if plan.milvus else plan.milvus_uri,
-        redis_url=f"redis://:{password}@{HOST}:{ports['redis']}/0" if plan.redis_server else plan.redis_url,
+        milvus_uri=milvus_uri(folder) if plan.milvus else plan.milvus_uri,
+        redis_url=redis_url(folder, password) if plan.redis_server else plan.redis_url,
         redis_password=password,
-        ports=ports,
+        sockets=str(folder),
     )
 
 

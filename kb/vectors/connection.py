@@ -94,7 +94,7 @@ class Connection:
         # It logs a traceback for every error that it raises.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         host = urlsplit(self._uri).hostname or ""
-        options = {**GRPC_OPTIONS, "grpc.enable_http_proxy": not is_local(host)}
+        options = {**GRPC_OPTIONS, "grpc.enable_http_proxy": bool(host) and not is_local(host)}  # no host: a socket
         with translated():
             client = MilvusClient(uri=self._uri, token=self._token, timeout=PING_TIMEOUT_SECONDS, grpc_options=options)
             return client, _describe(str(client.get_server_version(timeout=PING_TIMEOUT_SECONDS)))

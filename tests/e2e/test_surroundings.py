@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from kb.local.run_state import is_listening
 from tests.e2e.screen import Screen
 from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer
 from tests.fakes.proxy import DeadProxy
+from tests.real_services import is_listening
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,10 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from playwright.sync_api import Browser, expect
 
-from kb.local.run_state import HOST
 from tests.e2e.screen import Screen
 from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer
-from tests.real_services import ROOT
+from tests.real_services import HOST, ROOT
 
 pytestmark = pytest.mark.xdist_group("wheel")  # the tests share one installed wheel
 
@@ -138,7 +137,7 @@ def test_all_services_start(installed: InstalledWeb) -> None:
 def test_settings_of_the_wheel_apply(installed: InstalledWeb) -> None:
     """Streamlit listens on every address by default; the settings in the wheel say otherwise."""
     assert installed.get("/")[0] == 200
-    assert installed.listening_addresses() == {HOST}
+    assert installed.listening_addresses() == {(HOST, installed.port)}
 
 
 def test_page_has_its_style_its_language_and_answers(browser: Browser, installed: InstalledWeb) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 
 from kb.config import Settings
-from kb.local.run_state import HOST, RunState, read_run_state
+from kb.local.run_state import RunState, read_run_state
 from tests import real_services
+from tests.real_services import HOST
 
 
 class Web(real_services.Server):
@@ -77,10 +78,10 @@ class Web(real_services.Server):
         """All descendants of the web process."""
         return psutil.Process(self.pid).children(recursive=True)
 
-    def listening_addresses(self) -> set[str]:
-        """The local addresses on which this process and its children accept connections."""
+    def listening_addresses(self) -> set[tuple[str, int]]:
+        """The hosts and ports on which this process and its children accept connections."""
         return {
-            connection.laddr.ip.removeprefix("::ffff:")
+            (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
             for process in [psutil.Process(self.pid), *self.family()]
             for connection in process.net_connections("inet")
             if connection.status == psutil.CONN_LISTEN

@@ -14,7 +14,6 @@ from streamlit.config import get_option, set_option
 
 from kb.config import load_settings
 from kb.errors import KbError
-from kb.local.run_state import HOST
 from kb.messages import Message
 from kb.models import Document, KnowledgeBase, MessageState, Mode, VersionState
 from kb.services import Services, WorkerParts, build_worker_parts
@@ -24,7 +23,7 @@ from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.messages import said
 from tests.pages.visitor import Visitor
-from tests.real_services import free_port, wait_until
+from tests.real_services import HOST, free_port, wait_until
 from web.app import build_web
 from workers.broker import NAMESPACE
 

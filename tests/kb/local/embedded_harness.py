@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,7 +15,8 @@ import redis
 
 from kb.config import Settings, load_settings
 from kb.local import LocalServices, ServiceState
-from kb.local.run_state import is_listening
+from kb.local.run_state import read_run_state
+from kb.local.sockets import MILVUS, REDIS, is_listening
 from tests.real_services import wait_until
 
 HERE = Path(__file__).parent
@@ -94,20 +94,25 @@ class Embedded:
     def redis(self, local: LocalServices) -> redis.Redis:
         """A client of the embedded Redis, once that listens: a process that was just started may not yet."""
         client = redis.Redis.from_url(local.settings.redis_url, decode_responses=True)
-        port = client.connection_pool.connection_kwargs["port"]
-        wait_until(lambda: is_listening(port), what="Redis")
+        wait_until(lambda: is_listening(self.redis_socket), what="Redis")
         self._ends.append(client.close)
         return client
+
+    @property
+    def milvus_socket(self) -> Path:
+        return self._sockets / MILVUS
+
+    @property
+    def redis_socket(self) -> Path:
+        return self._sockets / REDIS
+
+    @property
+    def _sockets(self) -> Path:
+        return Path(read_run_state(self.home / "run" / "services.json").sockets)
 
     def end(self) -> None:
         for end in reversed(self._ends):
             end()
-
-
-def ports_of(local: LocalServices) -> list[int]:
-    """The ports of the embedded Milvus and Redis, in this order."""
-    urls = (local.settings.milvus_uri, local.settings.redis_url)
-    return [int(match[1]) for url in urls if (match := re.search(r"127\.0\.0\.1:(\d+)", url))]
 
 
 def state_of(local: LocalServices, name: str) -> ServiceState:

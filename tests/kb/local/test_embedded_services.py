@@ -1,7 +1,6 @@
 """The embedded services: how they run, start, and fail to start."""
 
 import json
-import socket
 import stat
 import sys
 from pathlib import Path
@@ -15,8 +14,8 @@ from pymilvus import MilvusClient
 from kb.environment import available_cpus
 from kb.errors import SetupError
 from kb.local import LocalServices
-from kb.local.run_state import HOST, is_free, is_listening
-from tests.kb.local.embedded_harness import Embedded, ports_of, state_of
+from kb.local.sockets import is_listening
+from tests.kb.local.embedded_harness import Embedded, state_of
 from tests.real_services import wait_until
 
 Running = tuple[Embedded, LocalServices]
@@ -27,16 +26,16 @@ Running = tuple[Embedded, LocalServices]
 def test_both_services_answer(running: Running) -> None:
     embedded, local = running
     assert embedded.redis(local).ping()
-    wait_until(lambda: is_listening(ports_of(local)[0]))
+    wait_until(lambda: is_listening(embedded.milvus_socket))
     client = MilvusClient(uri=local.settings.milvus_uri)
     assert client.list_collections() == []
     client.close()
 
 
 def test_redis_requires_its_password(running: Running) -> None:
-    _, local = running
+    embedded, _ = running
     with (
-        redis.Redis.from_url(f"redis://{HOST}:{ports_of(local)[1]}") as client,
+        redis.Redis(unix_socket_path=str(embedded.redis_socket)) as client,
         pytest.raises(redis.AuthenticationError),
     ):
         client.ping()
@@ -77,17 +76,11 @@ def test_worker_gets_the_addresses_in_its_environment(running: Running) -> None:
     assert json.loads(path.read_text()) == {**expected, "ZHIWEN_HOME": str(embedded.home)}
 
 
-def test_services_listen_on_loopback_only(running: Running) -> None:
-    _, local = running
-    wait_until(lambda: is_listening(ports_of(local)[0]))
-    pids = [state.pid for state in local.states()]
-    listening = {
-        (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
-        for pid in pids
-        for connection in psutil.Process(pid).net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN  # gRPC writes IPv4 addresses as IPv6
-    }
-    assert listening == {(HOST, port) for port in ports_of(local)}
+def test_services_listen_on_no_port(running: Running) -> None:
+    embedded, local = running
+    wait_until(lambda: is_listening(embedded.milvus_socket) and is_listening(embedded.redis_socket))
+    for state in local.states():
+        assert psutil.Process(state.pid).net_connections("inet") == []
 
 
 def test_password_is_on_no_command_line_and_in_private_files_only(running: Running) -> None:
@@ -105,21 +98,21 @@ def test_password_is_on_no_command_line_and_in_private_files_only(running: Runni
 def test_each_service_has_a_log(running: Running) -> None:
     embedded, _ = running
     wait_until(lambda: "worker is up" in (embedded.home / "logs" / "worker.log").read_text())
-    assert "Ready to accept connections" in (embedded.home / "logs" / "redis.log").read_text()
+    assert "ready to accept connections" in (embedded.home / "logs" / "redis.log").read_text()
 
 
 # --- start and stop --------------------------------------------------------------------------------------------
 
 
-def test_stop_ends_everything_and_frees_the_ports(embedded: Embedded) -> None:
+def test_stop_ends_everything(embedded: Embedded) -> None:
     others = psutil.Process().children(recursive=True)
     local = embedded.started()
     family = [process for process in psutil.Process().children(recursive=True) if process not in others]
-    ports = ports_of(local)
+    sockets = embedded.milvus_socket, embedded.redis_socket
     local.stop()
     local.stop()
     assert not [process for process in family if process.is_running()]
-    assert all(is_free(port) for port in ports)
+    assert not any(map(is_listening, sockets))
     assert [(state.running, state.detail) for state in local.states()] == [(False, "stopped")] * 3
 
 
@@ -128,16 +121,6 @@ def test_next_start_uses_the_same_addresses(embedded: Embedded) -> None:
     first.stop()
     second = embedded.started()
     assert second.settings == first.settings
-
-
-def test_port_taken_by_another_program_is_replaced(embedded: Embedded) -> None:
-    first = embedded.started()
-    first.stop()
-    with socket.create_server((HOST, ports_of(first)[1])):
-        second = embedded.started()
-        assert ports_of(second)[0] == ports_of(first)[0]
-        assert ports_of(second)[1] != ports_of(first)[1]
-        assert embedded.redis(second).ping()
 
 
 def test_damaged_run_state_does_no_harm(embedded: Embedded) -> None:
@@ -165,7 +148,7 @@ def test_worker_is_told_the_address_of_an_external_redis(embedded: Embedded) -> 
     assert told["REDIS_URL"] == "redis://redis.example:6379/0"
     assert told["MILVUS_URI"] == local.settings.milvus_uri
     assert local.settings.redis_url == "redis://redis.example:6379/0"
-    assert ports_of(local)
+    assert local.settings.milvus_uri.startswith("unix:")
 
 
 def test_worker_is_told_the_address_of_an_external_milvus(embedded: Embedded) -> None:

@@ -106,7 +106,7 @@ def test_program_that_does_not_run_is_passed_over(tmp_path: Path, monkeypatch: p
 
 def test_only_the_owner_can_read_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "redis.conf"
-    write_configuration(path, tmp_path / 'a "quoted" folder', 20_000, "secret")
+    write_configuration(path, tmp_path / 'a "quoted" folder', tmp_path / "redis.sock", "secret")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert 'a \\"quoted\\" folder' in path.read_text()
 

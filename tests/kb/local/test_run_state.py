@@ -11,10 +11,10 @@ from kb.local.run_state import Holder, RunState, ServiceState, read_run_state, w
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STATE = RunState(
     holder=Holder(12, 11, 1.5, "http://localhost:8501/", "token"),
-    milvus_uri="http://127.0.0.1:20001",
-    redis_url="redis://:secret@127.0.0.1:20002/0",
+    milvus_uri="unix:/home/run/milvus.sock",
+    redis_url="unix://:secret@/home/run/redis.sock?db=0",
     redis_password="secret",
-    ports={"milvus": 20001, "redis": 20002},
+    sockets="/home/run",
     services=(ServiceState("redis", 13, True, 1, NOW, "why"), ServiceState("milvus", None, False, 0, None)),
     started={13: 2.5},
 )
@@ -46,7 +46,7 @@ def test_missing_file_is_read_as_an_empty_state(tmp_path: Path) -> None:
 def test_addresses_and_password_outlive_the_processes() -> None:
     kept = STATE.without_processes()
     assert (kept.holder, kept.services, kept.started) == (None, (), {})
-    assert (kept.ports, kept.redis_password) == (STATE.ports, "secret")
+    assert (kept.sockets, kept.redis_password) == (STATE.sockets, "secret")
 
 
 def test_file_of_another_version_is_read_as_far_as_possible(tmp_path: Path) -> None:
@@ -58,5 +58,5 @@ def test_file_of_another_version_is_read_as_far_as_possible(tmp_path: Path) -> N
     (tmp_path / "services.json").write_text(text)
     state = read_run_state(tmp_path / "services.json")
     assert state.holder == Holder(12, 11)
-    assert (state.ports, state.redis_password) == ({"redis": 20002}, "secret")
+    assert (state.sockets, state.redis_password) == ("", "secret")
     assert state.services == (ServiceState("redis", 13, True, 1, None),)

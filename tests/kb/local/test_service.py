@@ -1,7 +1,6 @@
 """One supervised process: delays, ends, logs, and processes by pid."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ import pytest
 
 from kb.local import service as service_module
 from kb.local.plan import ServiceSpec
-from kb.local.run_state import HOST, RANGE, choose_port, is_free
 from kb.local.service import Service, bound_log, end_process, is_running, last_line, open_log, start_time
 from tests.kb.local.embedded_harness import HERE, is_gone
 from tests.real_services import wait_until
@@ -106,14 +104,6 @@ def test_missing_command_is_shown(tmp_path: Path, clock: Clock) -> None:
     assert "No such file" in service.state.detail
 
 
-def test_port_in_use_is_shown(make: Make) -> None:
-    with socket.create_server((HOST, 0)) as server:
-        service = make("-c", "", port=server.getsockname()[1])
-        service.tick()
-        assert "is in use by another program" in service.state.detail
-    assert not service.state.running
-
-
 def test_stubborn_service_is_killed_with_its_children(make: Make) -> None:
     service = make(str(HERE / "stub_stubborn_worker.py"), grace_seconds=0.2)
     service.tick()
@@ -201,27 +191,3 @@ def test_last_line_is_found_after_the_log_was_moved(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_text("short\n")
     assert last_line(log, since=5_000) == "short"
-
-
-# --- ports -----------------------------------------------------------------------------------------------------
-
-
-def test_port_with_a_listener_is_not_free() -> None:
-    with socket.create_server((HOST, 0)) as server:
-        assert not is_free(server.getsockname()[1])
-
-
-def test_remembered_port_is_chosen_again() -> None:
-    port = choose_port(None)
-    assert port in RANGE
-    assert choose_port(port) == port
-
-
-def test_remembered_port_in_use_is_replaced() -> None:
-    with socket.create_server((HOST, 0)) as server:
-        assert choose_port(server.getsockname()[1]) in RANGE
-
-
-def test_port_reserved_for_another_service_is_not_chosen() -> None:
-    port = choose_port(None)
-    assert choose_port(port, taken=[port]) != port

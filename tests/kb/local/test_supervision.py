@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,8 +13,9 @@ from pymilvus import MilvusClient
 
 from kb.errors import SetupError
 from kb.local import LocalServices, ServiceState, services
-from kb.local.run_state import HOST, Holder, RunState, is_free, is_listening, read_run_state, write_run_state
+from kb.local.run_state import Holder, RunState, read_run_state, write_run_state
 from kb.local.service import start_time
+from kb.local.sockets import is_listening
 from tests.kb.local.embedded_harness import Embedded, is_gone, kill_service, state_of
 from tests.real_services import wait_until
 
@@ -23,10 +23,6 @@ from tests.real_services import wait_until
 def supervisor_of(local: LocalServices) -> psutil.Process:
     assert local._supervisor
     return psutil.Process(local._supervisor.pid)
-
-
-def ports(embedded: Embedded) -> list[int]:
-    return list(read_run_state(embedded.home / "run" / "services.json").ports.values())
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:
@@ -45,18 +41,18 @@ def test_killed_redis_comes_back_with_its_data(embedded: Embedded) -> None:
     time.sleep(1.1)  # the append-only file is synced every second
     state = kill_service(local, "redis")
     assert "SIGKILL" in state.detail
-    wait_until(lambda: is_listening(ports(embedded)[1]), 20)
+    wait_until(lambda: is_listening(embedded.redis_socket), 20)
     assert client.get("key") == "value"
 
 
 def test_killed_milvus_comes_back_with_its_data(embedded: Embedded) -> None:
     local = embedded.started(redis_url="redis://redis.example:6379/0")
-    wait_until(lambda: is_listening(ports(embedded)[0]))
+    wait_until(lambda: is_listening(embedded.milvus_socket))
     client = MilvusClient(uri=local.settings.milvus_uri)
     client.create_collection("things", dimension=4)
     client.insert("things", [{"id": 7, "vector": [0.1, 0.2, 0.3, 0.4]}])
     kill_service(local, "milvus")
-    wait_until(lambda: is_listening(ports(embedded)[0]), 20)
+    wait_until(lambda: is_listening(embedded.milvus_socket), 20)
     client.close()
     client = MilvusClient(uri=local.settings.milvus_uri)
     client.load_collection("things")
@@ -76,7 +72,8 @@ def test_nothing_outlives_a_killed_web(embedded: Embedded) -> None:
     assert len(family) == 4
     web.kill()
     wait_until(lambda: all_gone(family), 20)
-    assert all(is_free(port) for port in ports(embedded))
+    assert not is_listening(embedded.milvus_socket)
+    assert not is_listening(embedded.redis_socket)
 
 
 def test_start_right_after_a_killed_web_succeeds(embedded: Embedded) -> None:
@@ -85,7 +82,7 @@ def test_start_right_after_a_killed_web_succeeds(embedded: Embedded) -> None:
     local = embedded.started()
     assert local.settings.redis_url == web.urls["redis_url"]
     wait_until(lambda: is_holder(embedded, supervisor_of(local)))
-    wait_until(lambda: is_listening(ports(embedded)[1]))
+    wait_until(lambda: is_listening(embedded.redis_socket))
     assert embedded.redis(local).ping()
 
 
@@ -99,7 +96,7 @@ def test_web_restarts_a_killed_supervisor(embedded: Embedded) -> None:
     wait_until(lambda: all_gone(family))
     wait_until(lambda: all(state.running for state in local.states()))
     assert supervisor_of(local).pid != supervisor.pid
-    wait_until(lambda: is_listening(ports(embedded)[1]))
+    wait_until(lambda: is_listening(embedded.redis_socket))
     assert client.get("key") == "value"
 
 
@@ -185,17 +182,11 @@ def test_stale_state_with_the_pid_of_a_running_process_does_not_block(embedded: 
 
 
 def test_restarted_supervisor_keeps_the_addresses(embedded: Embedded) -> None:
-    """The web process uses those that it knows, even while another program holds one of the ports."""
+    """The web process uses those that it knows."""
     local = embedded.started(milvus_uri="http://milvus.example:19530")
-    (port,) = ports(embedded)
     supervisor = supervisor_of(local)
-    redis_pid = state_of(local, "redis").pid
-    assert redis_pid
-    os.kill(supervisor.pid, signal.SIGSTOP)
-    os.kill(redis_pid, signal.SIGKILL)
-    wait_until(lambda: is_free(port))
-    with socket.create_server((HOST, port)):
-        os.kill(supervisor.pid, signal.SIGKILL)
-        wait_until(lambda: "is in use by another program" in state_of(local, "redis").detail)
-    wait_until(lambda: state_of(local, "redis").running)
+    sockets = embedded.redis_socket.parent
+    supervisor.kill()
+    wait_until(lambda: not is_holder(embedded, supervisor))
+    assert embedded.redis_socket.parent == sockets
     assert embedded.redis(local).ping()
