@@ -116,7 +116,14 @@ from kb.errors.models import (
     ProviderNameTaken,
     VectorsMissing,
 )
-from kb.errors.services import DatabaseUnavailable, MilvusRefused, MilvusUnavailable, RedisTooOld, RedisUnavailable
+from kb.errors.services import (
+    CollectionMissing,
+    DatabaseUnavailable,
+    MilvusRefused,
+    MilvusUnavailable,
+    RedisTooOld,
+    RedisUnavailable,
+)
 from kb.errors.web_search import (
     NoWebResults,
     SearxngJsonOff,
@@ -146,6 +153,7 @@ __all__ = [
     "CheckInterrupted",
     "CheckUnreadable",
     "CleanUpFailed",
+    "CollectionMissing",
     "DamagedFile",
     "DatabaseUnavailable",
     "DiskFull",

@@ -36,3 +36,10 @@ class MilvusRefused(Unavailable):
 
     message = N_("Milvus returned an error ({detail}).")
     remedy = N_("Try again. If it keeps failing, check the log of Milvus.")
+
+
+class CollectionMissing(MilvusRefused):
+    """There is no such collection, or its files were damaged."""
+
+    message = N_("Milvus does not have the index of this knowledge base.")
+    remedy = N_("Index its documents again: the page Knowledge bases and the System page offer it.")

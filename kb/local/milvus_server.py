@@ -27,6 +27,8 @@ _LOST = (
     N_("A full disk, a power cut or a restart under load can lose chunks of documents that are shown as ready."),
     # milvus_storage: saved_whole, attach_index
     N_("If Milvus Lite ends while it writes an index, all searches in that knowledge base fail afterwards."),
+    # milvus_storage: opened_or_missing, created_anew
+    N_("A knowledge base whose files in Milvus Lite are damaged cannot be indexed again."),
 )
 
 

@@ -13,6 +13,8 @@ No upstream issue covers these; each function names what it replaces.
   Here calls that open, create or drop a collection take turns.
 - It trusts an index file that was half written when the process ended, and then refuses every search. Here index files
   are written aside and renamed, and one that cannot be read is built again.
+- A damaged collection fails every call that names it, and one call that names none, and cannot be created again. Here
+  its folder is moved aside, so that it counts as missing: see `kb.reconciling`, which finds that out.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from milvus_lite.db import MilvusLite
+from milvus_lite.db import SCHEMA_FILENAME, MilvusLite
 from milvus_lite.engine import collection, compaction, flush
 from milvus_lite.engine.collection import Collection
+from milvus_lite.exceptions import CollectionNotFoundError, ManifestCorruptedError, SchemaValidationError
 from milvus_lite.index.brute_force import BruteForceIndex
 from milvus_lite.index.faiss_hnsw import FaissHnswIndex
 from milvus_lite.index.faiss_hnsw_sq import FaissHnswSqIndex
@@ -39,10 +42,12 @@ from milvus_lite.storage.segment import Segment
 from milvus_lite.storage.wal import WAL
 
 from kb.disk import sync
+from kb.local.set_aside import set_aside
 
 _trigger_flush = Collection._trigger_flush
 _attach_index = Segment.build_or_load_index
 INDEXES = (BruteForceIndex, FaissHnswIndex, FaissHnswSqIndex, FaissIvfFlatIndex, FaissIvfSq8Index)
+SET_ASIDE = "milvus"  # what `kb.local.set_aside` calls a collection that cannot be opened
 _opening = threading.RLock()
 
 
@@ -129,6 +134,55 @@ def in_turn(call: Callable[..., Any]) -> Callable[..., Any]:
     return wait_and_call
 
 
+def opened_or_missing(open_collection: Callable[..., Collection]) -> Callable[..., Collection]:
+    """Replaces `milvus_lite.db.MilvusLite.get_collection`: a collection whose files are damaged is moved aside."""
+
+    @wraps(open_collection)
+    def open_whole(self: Any, name: str, database_name: str = "default") -> Collection:
+        try:
+            return open_collection(self, name, database_name)
+        except CollectionNotFoundError:
+            raise
+        except Exception as error:
+            if not _is_damage(error):
+                raise
+            traceback.print_exc()
+            _move_aside(self, name, database_name, str(error))
+            raise CollectionNotFoundError(f"collection {name!r} was damaged and has been moved aside") from error
+
+    return open_whole
+
+
+def created_anew(create: Callable[..., Collection]) -> Callable[..., Collection]:
+    """Replaces `milvus_lite.db.MilvusLite.create_collection`: a folder without a schema is no collection.
+
+    It is left where the process ended right after it had made the folder, or where somebody lost the file.
+    """
+
+    @wraps(create)
+    def create_it(self: Any, name: str, *values: Any, **options: Any) -> Collection:
+        database_name = options.get("database_name", "default")
+        folder = Path(self._collection_dir(name, database_name))
+        if folder.is_dir() and not (folder / SCHEMA_FILENAME).exists():
+            _move_aside(self, name, database_name, f"it has no {SCHEMA_FILENAME}")
+        return create(self, name, *values, **options)
+
+    return create_it
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether files hold something else than was written; not that they could not be read at this moment."""
+    if isinstance(error, OSError):
+        return error.errno is None  # Arrow's, about the content; the system's errors have a number
+    return isinstance(error, (ManifestCorruptedError, SchemaValidationError, ValueError, KeyError))
+
+
+def _move_aside(database: Any, name: str, database_name: str, reason: str) -> None:
+    home = Path(database._data_dir).parent
+    aside = set_aside(home, SET_ASIDE, Path(database._collection_dir(name, database_name)), reason)
+    print(f"The collection {name} is damaged ({reason}). It was moved to {aside}", file=sys.stderr, flush=True)
+
+
 def saved_whole(save: Callable[..., None]) -> Callable[..., None]:
     """Replaces `save` of the classes in `milvus_lite.index`: the file appears complete or not at all."""
 
@@ -162,8 +216,9 @@ def patches() -> Iterator[tuple[Any, str, Any]]:
     yield Collection, "_trigger_flush", seal
     for kind in INDEXES:
         yield kind, "save", saved_whole(kind.save)
-    for name in ("get_collection", "create_collection", "drop_collection"):
-        yield MilvusLite, name, in_turn(getattr(MilvusLite, name))
+    yield MilvusLite, "get_collection", in_turn(opened_or_missing(MilvusLite.get_collection))
+    yield MilvusLite, "create_collection", in_turn(created_anew(MilvusLite.create_collection))
+    yield MilvusLite, "drop_collection", in_turn(MilvusLite.drop_collection)
     for module, name in ((flush, "write_data_file"), (flush, "write_delta_file"), (compaction, "write_data_file")):
         yield module, name, synced(getattr(module, name))
     for name in ("get", "query", "search", "_num_entities"):

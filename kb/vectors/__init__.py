@@ -5,8 +5,9 @@ pymilvus takes half a second and 100 MB to import, so it is loaded at first use.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from uuid import UUID
 import numpy as np
 
 from kb.config import Settings
+from kb.errors import CollectionMissing
 from kb.models import Chunk, IndexSettings, KnowledgeBase, chunk_id
 from kb.vectors import filters
-from kb.vectors.connection import NOT_THERE, Connection, Server, translated, unless_missing
+from kb.vectors.connection import NOT_THERE, Connection, Server, translated
 from kb.vectors.filters import EVERYTHING, Within
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ class VectorStore:
 
     `take_turns(collection)` is held while the collection is created, and on Milvus Lite, where concurrent writes are
     not safe, during each write.
-    Errors: `MilvusUnavailable` if there is no answer, `MilvusRefused` if the answer is an error.
+    Errors: `MilvusUnavailable` if there is no answer, `MilvusRefused` if the answer is an error, `CollectionMissing`
+    if it is that there is no such collection.
     """
 
     def __init__(self, settings: Settings, take_turns: TakeTurns | None = None) -> None:
@@ -71,21 +74,23 @@ class VectorStore:
 
     # --- collections ---
 
-    def create(self, knowledge_base: KnowledgeBase) -> None:
-        """Create the Milvus collection, indexed and loaded, unless it exists.
+    def create(self, knowledge_base: KnowledgeBase) -> bool:
+        """Create the Milvus collection, indexed and loaded, unless it exists; returns whether it was created now.
 
         Completes a creation that was killed halfway.
         """
         collection = knowledge_base.collection
         if collection in self._created:
-            return
+            return False
         # Two documents of a new knowledge base can get here together, so this takes turns on a server, too.
         with translated(), self._take_turns(collection):
-            if not self._client.has_collection(collection, timeout=SEARCH_TIMEOUT_SECONDS):
+            is_missing = not self._client.has_collection(collection, timeout=SEARCH_TIMEOUT_SECONDS)
+            if is_missing:
                 self._create_collection(knowledge_base)
             self._create_indexes(knowledge_base)
             self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
         self._created.add(collection)
+        return is_missing
 
     def drop(self, collection: str) -> None:
         """Drop the Milvus collection if it exists."""
@@ -115,7 +120,7 @@ class VectorStore:
         """
         if not self.server.is_lite:
             return
-        with unless_missing(), self._turn(collection):
+        with suppress(CollectionMissing), self._turn(collection):  # then there is nothing to seal
             self._call(collection, lambda: self._client.flush(collection, timeout=WRITE_TIMEOUT_SECONDS))
 
     def warm_up(self, collection: str) -> None:
@@ -153,6 +158,38 @@ class VectorStore:
             ),
         )
         return int(result[0]["count(*)"])
+
+    def size(self, collection: str) -> int:
+        """How many chunks a collection has in total, including those just written. Errors: `CollectionMissing`.
+
+        Milvus Lite need not load its indexes for this.
+        """
+        if not self.server.is_lite:
+            return self.count(collection)
+        with translated():
+            stats = self._client.get_collection_stats(collection, timeout=WARM_UP_TIMEOUT_SECONDS)
+        return int(stats["row_count"])
+
+    def count_by_version(self, collection: str, partition: UUID | None = None) -> Counter[UUID]:
+        """How many chunks there are of each version. Reads all of them."""
+        chosen = filters.of_partition(partition) if partition else filters.Filter("")
+        found: Counter[UUID] = Counter()
+        iterator = self._call(
+            collection,
+            lambda: self._client.query_iterator(
+                collection,
+                batch_size=PAGE_ROWS,
+                output_fields=["version_id"],
+                consistency_level="Strong",
+                timeout=WARM_UP_TIMEOUT_SECONDS,
+                **self._arguments(chosen),
+            ),
+        )
+        with translated():
+            while rows := iterator.next():
+                found.update(UUID(row["version_id"]) for row in rows)
+            iterator.close()
+        return found
 
     def count_first(self, collection: str, version_id: UUID, total: int) -> int:
         """How many of a version's first `total` chunks can be found, including those just written.
@@ -289,7 +326,7 @@ class VectorStore:
 
     def _delete(self, collection: str, chosen: filters.Filter) -> None:
         arguments = self._arguments(chosen)
-        with unless_missing(), self._turn(collection):
+        with suppress(CollectionMissing), self._turn(collection):  # then there is nothing to delete
             self._call(
                 collection,
                 lambda: self._client.delete(collection, timeout=WRITE_TIMEOUT_SECONDS, **arguments),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kb.environment import is_local
-from kb.errors import ITS_DISK_IS_FULL, MilvusRefused, MilvusUnavailable, is_disk_full
+from kb.errors import ITS_DISK_IS_FULL, CollectionMissing, MilvusRefused, MilvusUnavailable, is_disk_full
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -102,7 +102,7 @@ class Connection:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Translate the client's errors to `MilvusUnavailable` and `MilvusRefused`."""
+    """Translate the client's errors to `MilvusUnavailable`, `MilvusRefused` and, of the latter, `CollectionMissing`."""
     import grpc
     from pymilvus.exceptions import ConnectError, MilvusException, MilvusUnavailableException
 
@@ -111,20 +111,12 @@ def translated() -> Iterator[None]:
     except (grpc.RpcError, grpc.FutureTimeoutError, ConnectError, MilvusUnavailableException) as error:
         raise MilvusUnavailable(detail=_reason(error)) from error
     except MilvusException as error:
+        if error.code == NOT_THERE:
+            raise CollectionMissing(detail=_reason(error)) from error
         # Code 2 is "cannot connect". A gRPC status instead of a code means that there was no answer.
         silent = isinstance(error.code, grpc.StatusCode) or error.code == 2
         kind = MilvusUnavailable if silent else MilvusRefused
         raise kind(detail=_reason(error)) from error
-
-
-@contextmanager
-def unless_missing() -> Iterator[None]:
-    """Ignore that a collection does not exist: then there is nothing to delete or to seal."""
-    try:
-        yield
-    except MilvusRefused as error:
-        if getattr(error.__cause__, "code", None) != NOT_THERE:
-            raise
 
 
 def _describe(version: str) -> Server:

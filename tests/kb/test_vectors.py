@@ -19,7 +19,7 @@ import redis
 
 from kb import lexical
 from kb.config import load_settings
-from kb.errors import MilvusRefused, MilvusUnavailable
+from kb.errors import CollectionMissing, MilvusRefused, MilvusUnavailable
 from kb.models import Chunk, IndexSettings, KnowledgeBase, KnowledgeBaseKind, RetrievalProfile
 from kb.redis import Turns
 from kb.vectors import VectorStore
@@ -110,14 +110,15 @@ def some_vectors(count: int) -> np.ndarray:
 def test_create_and_drop_can_be_repeated(store: VectorStore) -> None:
     knowledge_base, version = base(), uuid4()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(store.create, [knowledge_base] * 4))
+        assert sum(pool.map(store.create, [knowledge_base] * 4)) == 1
     store.upsert(knowledge_base.collection, [chunk(version, 0)], some_vectors(1))
-    store.create(knowledge_base)
-    assert store.count(knowledge_base.collection) == 1
+    assert not store.create(knowledge_base)
+    assert store.size(knowledge_base.collection) == 1
     store.drop(knowledge_base.collection)
     store.drop(knowledge_base.collection)
-    with pytest.raises(MilvusRefused):
-        store.count(knowledge_base.collection)
+    for call in (store.count, store.size, store.count_by_version):
+        with pytest.raises(CollectionMissing):
+            call(knowledge_base.collection)
 
 
 def test_collection_that_another_process_dropped_is_created_again(
@@ -270,6 +271,19 @@ def test_lexical_search_is_empty_without_bm25(store: VectorStore, collection: st
     found = [hit.chunk.version_id for hit in store.search_lexical(collection, lexical.terms("persimmon"), 5)]
     assert store.server.has_bm25 == store.server.is_lite
     assert found == ([version] if store.server.has_bm25 else [])
+
+
+def test_chunks_are_counted_by_version(store: VectorStore) -> None:
+    knowledge_base, first, second = replace(base(), kind=ATTACHMENTS), uuid4(), uuid4()
+    collection = knowledge_base.collection
+    store.create(knowledge_base)
+    store.upsert(collection, [chunk(first, n) for n in range(1_200)], some_vectors(1_200), knowledge_base.id)
+    store.upsert(collection, [chunk(second, n) for n in range(3)], some_vectors(3), uuid4())
+    store.delete_from(collection, first, 1_100)
+    assert store.size(collection) == 1_103
+    assert store.count_by_version(collection) == {first: 1_100, second: 3}
+    assert store.count_by_version(collection, knowledge_base.id) == {first: 1_100}
+    store.drop(collection)
 
 
 def test_delete_affects_only_its_version_or_document(store: VectorStore, collection: str) -> None:
@@ -457,10 +471,10 @@ def test_waiting_threads_share_one_failed_connect(make_settings: MakeSettings, m
     store.close()
 
 
-def test_refused_request_raises_milvus_refused(store: VectorStore) -> None:
+def test_refused_request_raises_milvus_refused(store: VectorStore, collection: str) -> None:
     with pytest.raises(MilvusRefused) as refused:
-        store.upsert("no_such_collection", [chunk(uuid4(), 0)], some_vectors(1))
-    assert "no_such_collection" in str(refused.value)
+        store.upsert(collection, [chunk(uuid4(), 0)], vectors((1.0, 0.0))[:, :2])
+    assert not isinstance(refused.value, CollectionMissing)
 
 
 def test_filter_values_are_parameters() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,7 +18,9 @@ import psutil
 import pytest
 
 from kb.config import load_settings
-from kb.errors import MilvusUnavailable, Unavailable
+from kb.errors import CollectionMissing, MilvusUnavailable, Unavailable
+from kb.local.milvus_storage import SET_ASIDE
+from kb.local.set_aside import KEPT, list_set_aside
 from kb.models import Chunk, IndexSettings, KnowledgeBase, RetrievalProfile, chunk_id
 from kb.vectors import VectorStore
 from tests.real_services import MilvusLite, wait_until
@@ -138,6 +141,65 @@ def test_half_written_index_is_built_again(shelf: Shelf) -> None:
     vector = np.ones(DIMENSION, np.float32)
     assert len(shelf.store.search_dense(shelf.base.collection, shelf.base.index, vector, 5, 50)) == 5
     assert not list(folder.rglob("*.partial"))
+
+
+def cut_data(folder: Path) -> None:
+    for path in folder.rglob("*.parquet"):
+        os.truncate(path, 3_000)
+
+
+def garble_data(folder: Path) -> None:
+    """Damage pages of a file whose beginning and end are whole."""
+    for path in folder.rglob("*.parquet"):
+        content = bytearray(path.read_bytes())
+        content[200:600] = b"\xff" * 400
+        path.write_bytes(content)
+
+
+def damage_manifests(folder: Path) -> None:
+    for path in folder.glob("manifest*"):
+        path.write_bytes(b"\0" * 100)
+
+
+def damage_schema(folder: Path) -> None:
+    (folder / "schema.json").write_text("{")
+
+
+def lose_schema(folder: Path) -> None:
+    (folder / "schema.json").unlink()
+
+
+DAMAGES: tuple[Callable[[Path], None], ...] = (cut_data, garble_data, damage_manifests, damage_schema, lose_schema)
+
+
+def test_damaged_collection_is_moved_aside(shelf: Shelf) -> None:
+    """It counts as missing, other collections do not suffer, and it can be created and filled again."""
+    shelf.start()
+    shelf.add()
+    shelf.store.flush(shelf.base.collection)
+    bases = {damage: knowledge_base() for damage in DAMAGES}
+    version, vectors = uuid4(), np.ones((3, DIMENSION), np.float32)
+    chunks = [chunk(version, ordinal) for ordinal in range(3)]
+    for base in bases.values():
+        shelf.store.create(base)
+        shelf.store.upsert(base.collection, chunks, vectors)
+        shelf.store.flush(base.collection)
+    shelf.store.close()
+    shelf.server.kill()
+    data = shelf.server.folder / "data"
+    for damage, base in bases.items():
+        damage(data / "collections" / base.collection)
+    shelf.start(create=False)
+    for base in bases.values():
+        with pytest.raises(CollectionMissing):
+            shelf.store.size(base.collection)
+        assert shelf.store.create(base)
+        shelf.store.upsert(base.collection, chunks, vectors)
+        assert shelf.store.size(base.collection) == 3
+    assert shelf.found() == shelf.acknowledged
+    aside = list_set_aside(shelf.server.folder)
+    assert len(aside) == KEPT
+    assert all(each.kind == SET_ASIDE and each.reason for each in aside)
 
 
 def test_simultaneous_calls_after_a_start_open_one_collection(shelf: Shelf) -> None:
