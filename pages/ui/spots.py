@@ -28,12 +28,10 @@ def draw_spot(user: User, passage: Passage, sentences: Sequence[Span]) -> None:
     chunk = passage.chunk
     spot = services().spots.find(user.id, chunk)
     if spot.source is SourceState.CHANGED:
-        st.info(
-            _("The document has changed since. The passage above is what the answer was given from."), icon=_HISTORY
-        )
+        _draw_older(_("The document has changed since. The passage above is what the answer was given from."))
         return
     if spot.source is SourceState.GONE or spot.knowledge_base_id is None:
-        st.info(_("The document has been deleted. The passage above is what the answer was given from."), icon=_HISTORY)
+        _draw_older(_("The document has been deleted. The passage above is what the answer was given from."))
         return
     query = urlencode(
         {"ticket": tickets.issue(Action.DOWNLOAD, user.id, spot.knowledge_base_id), "language": language()}
@@ -54,6 +52,11 @@ def draw_spot(user: User, passage: Passage, sentences: Sequence[Span]) -> None:
             st.html("".join(pages))
     if not spot.has_marks:
         st.caption(_("An earlier version of Zhiwen read this document. To see passages marked, upload it again."))
+
+
+def _draw_older(text: str) -> None:
+    # No box: the first one of a page brings styles of its own, for which browsers go through the whole conversation.
+    st.caption(f"{_HISTORY} {text}")
 
 
 def _page(page: MarkedPage, address: str, spans: Sequence[Span], document_name: str) -> str:
