@@ -13,7 +13,7 @@ from kb.questions import check_question
 from pages.ui.feedback import show_error, wait_for
 from pages.ui.i18n import _
 from pages.ui.passages import draw_passages, draw_widened
-from pages.ui.resources import current_user, services
+from pages.ui.resources import current_user, services, warm_up
 from pages.ui.scope import draw_scope, show_lost
 from pages.ui.state import TestSettings, settle_choices, state
 from pages.ui.trace import profile_changes
@@ -38,6 +38,8 @@ def main() -> None:
         st.write(_("There is no knowledge base yet."))
         st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
         return
+    if any(base.ready_count for base in knowledge_bases):
+        warm_up()
     draw_form(user, knowledge_bases)
     draw_result(user)
 

@@ -8,6 +8,7 @@ from tests.e2e.sample_files import pdf_file
 from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import Installation, Visit, silent_embeddings
 from tests.pages.visitor import Visitor
+from web.app import Web
 
 QUESTION = "Is black tea steeped in boiling water?"
 
@@ -153,6 +154,20 @@ def test_question_to_a_deleted_knowledge_base_is_refused(visitor: Visitor, insta
     assert not visitor.has("passage-1")
     run_test(visitor, QUESTION)
     assert visitor.has("passage-1")
+
+
+def test_page_loads_what_the_first_test_would_wait_for(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Web] = []
+    monkeypatch.setattr(Web, "warm_up", lambda self: begun.append(self))
+    installation.knowledge_base("Empty")
+    visitor = visit(mode="test")
+    visitor.go_to("testing")
+    assert not begun
+    installation.filled()
+    visitor.run()
+    assert begun
 
 
 def test_empty_question_shows_a_warning(visitor: Visitor) -> None:
