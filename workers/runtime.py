@@ -20,6 +20,7 @@ from kb.home import keep_private
 from kb.ingestion import newest_collections, threads_of
 from kb.library import recount_all
 from kb.logs import configure_logs
+from kb.parsing.isolation import why_network_is_open
 from kb.progress import WorkerInfo
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from workers.broker import INGESTION_QUEUE, MAINTENANCE_QUEUE, DramatiqQueue
@@ -89,6 +90,8 @@ class WorkerRuntime(Middleware):
         self._every(REAPER_SECONDS, "reaper", self._reap)
         self._every(SEALER_SECONDS, "sealer", self.parts.ingestion.seal)
         self._every(SWEEPER_SECONDS, "sweeper", self._sweep)
+        if reason := why_network_is_open():
+            log.warning("worker.parsers_reach_network", detail=reason)
         log.info("worker.started", worker=self.parts.id, threads=self._settings.worker_threads)
 
     def _connect(self) -> Services:

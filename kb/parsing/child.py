@@ -23,6 +23,7 @@ from kb.models import ParsedDocument
 from kb.parsing import parse_source
 from kb.parsing.builder import Report, Source
 from kb.parsing.frames import Frame, part_frame, read_frame, write_frame
+from kb.parsing.isolation import isolate
 
 Parse = Callable[[Source], Iterator[ParsedDocument]]
 _PR_SET_PDEATHSIG = 1
@@ -47,6 +48,7 @@ def serve(parse: Parse = parse_source, preload: str = "kb.parsing.pdf") -> None:
 
 def begin() -> tuple[IO[bytes], int]:
     """Become a child of `kb.parsing.process`: the pipe for answers, and the limit of this process's memory in MB."""
+    isolate()
     parent, memory_mb = int(sys.argv[1]), int(sys.argv[2])
     answers = _take_stdout()
     _die_with(parent)

@@ -19,6 +19,7 @@ from kb.errors import Cancelled, ParserCrashed, ParsingTimeout, UnexpectedFailur
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing.frames import Frame, read_frame, read_part, write_frame
+from kb.parsing.isolation import allowed_environment
 from kb.parsing.media_types import STARTS_AT_ATTACHMENT, STARTS_AT_PAGE
 
 _POLL_SECONDS = 0.2
@@ -247,7 +248,7 @@ class Child:
 
     def _run(self, command: list[str], started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError]) -> None:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "RUST_BACKTRACE": "0"}
+        environment = {**allowed_environment(os.environ), "PYTHONPATH": os.pathsep.join(paths), "RUST_BACKTRACE": "0"}
         environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.name)
         try:
             process = subprocess.Popen(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import json
 import os
+import socket
+import struct
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kb.models import PageStart, ParsedDocument
@@ -35,6 +40,9 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
         bytearray(1 << 40)
     if name == "fill":
         bytearray(b"x") * (400 << 20)
+    if name == "escape":
+        yield ParsedDocument(json.dumps(escape()))
+        return
     if name == "print":
         print("noise on stdout")
         os.write(1, b"noise on fd 1")
@@ -59,6 +67,37 @@ def pages(source: Source, fault: str, bad: int) -> Iterator[ParsedDocument]:
             os.abort()
         yield ParsedDocument(f"page {number}\n", (PageStart(0, number),))
         source.report(number, PAGES)
+
+
+def escape() -> dict[str, object]:
+    """What a child that was taken over could do and see."""
+    doors: dict[str, Callable[[], object]] = {
+        "internet": lambda: socket.socket(socket.AF_INET).close(),
+        "services": lambda: socket.socket(socket.AF_UNIX).close(),
+        "names": lambda: socket.getaddrinfo("zhiwen.example", 80),
+        "parent": lambda: _read_memory(os.getppid()),
+    }
+    opened: dict[str, object] = {}
+    for name, door in doors.items():
+        try:
+            door()
+            opened[name] = True
+        except OSError:
+            opened[name] = False
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return opened | {
+        "no_new_privs": status["NoNewPrivs"].strip(),
+        "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text()),
+        "environment": sorted(os.environ),
+    }
+
+
+def _read_memory(pid: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(8)
+    part = struct.pack("PN", ctypes.addressof(buffer), 8)
+    if libc.process_vm_readv(pid, part, 1, part, 1, 0) < 0 and ctypes.get_errno() != errno.EFAULT:
+        raise OSError(ctypes.get_errno(), "refused")
 
 
 def hang() -> None:
