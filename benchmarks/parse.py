@@ -22,7 +22,7 @@ from kb.errors import KbError, NoText
 from kb.models import Heading, ParsedDocument
 from kb.notes import Note, merge_notes
 from kb.parsing import Limits, ParserProcess, detect_media_type
-from kb.parsing.child import peak_memory_mb
+from kb.parsing.memory import peak_memory_mb
 from kb.ranges import read_ranges
 
 RESET_PEAK = "5"  # see proc(5), clear_refs

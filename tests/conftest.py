@@ -28,6 +28,7 @@ from kb.ingestion import Claims
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.models import Document, KnowledgeBase, Version
 from kb.parsing import ParserProcess
+from kb.parsing.room import Room
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from kb.vectors import VectorStore
 from tests import real_services
@@ -350,9 +351,9 @@ def shared_parser(parser_process: _SharedParser, monkeypatch: pytest.MonkeyPatch
     """Give the first worker of the test a parser process that runs: starting one takes longer than most tests."""
     free = [parser_process]
 
-    def make_parser(memory_mb: int, reads_images: bool = True) -> ParserProcess:
+    def make_parser(memory_mb: int, reads_images: bool = True, room: Room | None = None) -> ParserProcess:
         is_usual = reads_images and memory_mb == Settings.model_fields["parsing_memory_mb"].default
-        return free.pop() if is_usual and free else ParserProcess(memory_mb, reads_images=reads_images)
+        return free.pop() if is_usual and free else ParserProcess(memory_mb, reads_images=reads_images, room=room)
 
     monkeypatch.setattr("kb.ingestion.pipeline.ParserProcess", make_parser)
 

@@ -80,6 +80,34 @@ class ParserCrashed(DocumentError):
     remedy = N_("Open it in the program that created it, save it again, and upload the new copy.")
 
 
+class NeedsMemory(DocumentError):
+    """Reading it takes more than PARSING_MEMORY_MB, also in a fresh process."""
+
+    message = N_("Reading “{name}” needs more than {limit} MB of memory.")
+    remedy = N_("Raise PARSING_MEMORY_MB, or split it into smaller files.")
+    retry_helps = True
+
+
+class ParserKilled(DocumentError):
+    """By the system, twice, the second time with no other file beside it: the file may be sound."""
+
+    message = N_(
+        "The system ended the process that read “{name}” twice, also while it read nothing else. It needs more than "
+        "{used} MB of memory."
+    )
+    remedy = N_("Give the machine or the container more memory, or split it into smaller files. Then press Retry.")
+    retry_helps = True
+
+
+class MemoryShort(Unavailable):
+    """The system ended the parser twice, but others were reading beside it: the file is tried again later."""
+
+    message = N_(
+        "The system ended the process that read “{name}”, at {used} MB of memory, while it read other files as well."
+    )
+    remedy = N_("Zhiwen tries again by itself. If that keeps failing, give the machine or the container more memory.")
+
+
 class WorkerDied(DocumentError):
     """The worker crashed on every attempt."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kb.errors import N_, FileTooLarge, KbError, NoText, PageBroken, PageWithoutText, PasswordProtected
+from kb.errors import N_, FileTooLarge, KbError, NeedsMemory, NoText, PageBroken, PageWithoutText, PasswordProtected
 from kb.fetching.main_text import main_text
 from kb.models import ParsedDocument
 from kb.parsing import parse_source
@@ -48,7 +48,7 @@ def _read_pdf(source: Source) -> Iterator[ParsedDocument]:
         raise PageWithoutText(address=source.name) from error
     except PasswordProtected as error:
         raise PageBroken(address=source.name, detail=N_("it is password-protected")) from error
-    except FileTooLarge:
+    except (FileTooLarge, NeedsMemory):
         raise
     except KbError as error:
         raise PageBroken(address=source.name, detail=N_("part of it is missing or invalid")) from error

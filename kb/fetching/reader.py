@@ -8,7 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from kb.errors import N_, Cancelled, FileTooLarge, PageBroken, ParserCrashed, ParsingTimeout, UnexpectedFailure
+from kb.errors import (
+    N_,
+    Cancelled,
+    FileTooLarge,
+    MemoryShort,
+    NeedsMemory,
+    PageBroken,
+    ParserCrashed,
+    ParserKilled,
+    ParsingTimeout,
+    UnexpectedFailure,
+)
 from kb.fetching.addresses import show_address
 from kb.fetching.client import FetchedPage
 from kb.models import ParsedDocument
@@ -48,7 +59,7 @@ class PageReader:
                 return joined(parts)
             except ParsingTimeout as error:
                 raise PageBroken(address=shown, detail=N_("reading it took too long")) from error
-            except FileTooLarge as error:
+            except (FileTooLarge, NeedsMemory, ParserKilled, MemoryShort) as error:
                 raise PageBroken(address=shown, detail=N_("it needs too much memory")) from error
             except (ParserCrashed, UnexpectedFailure) as error:
                 raise PageBroken(address=shown, detail=N_("the program that reads it crashed")) from error

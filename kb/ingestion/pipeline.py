@@ -45,6 +45,7 @@ from kb.models import Chunk, ChunkSpan, VersionState, chunk_id
 from kb.notes import Note, Notes, merge_notes
 from kb.parsing import Limits, ParserProcess
 from kb.parsing.media_types import DRAWN
+from kb.parsing.room import Room
 from kb.progress import Meter, ProgressBoard
 from kb.ranges import Range, read_ranges
 from kb.vectors import VectorStore
@@ -130,8 +131,9 @@ class Ingestion:
         # One for each thread, as a large document keeps its parser while its first ranges are embedded. The one that
         # was used last comes first: reading is work for one core, and a parser that is never needed is never started.
         self._parsers: LifoQueue[ParserProcess] = LifoQueue()
+        room = Room()
         for _ in range(threads_of(settings)):
-            self._parsers.put(ParserProcess(settings.parsing_memory_mb, reads_images=settings.ocr))
+            self._parsers.put(ParserProcess(settings.parsing_memory_mb, reads_images=settings.ocr, room=room))
 
     def warm_up(self, models: Iterable[str]) -> None:
         """Start and load what the first document would wait for. Errors: `KbError`; a later call may succeed.

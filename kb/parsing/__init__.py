@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from kb.errors import N_, BlankFile, DamagedFile, DiskFull, FileTooLarge, KbError, NoText, is_disk_full
+from kb.errors import N_, BlankFile, DamagedFile, DiskFull, KbError, NeedsMemory, NoText, is_disk_full
 from kb.models import ParsedDocument
 from kb.parsing.builder import Report, Source, joined, report_nothing
 from kb.parsing.kinds import check, detect_media_type, require_supported
 from kb.parsing.media_types import SUPPORTED_EXTENSIONS, TEXT_PARSERS
+from kb.parsing.memory import memory_limit_mb
 from kb.parsing.process import Limits, ParserProcess
 
 __all__ = [
@@ -52,9 +53,7 @@ def parse_source(source: Source) -> Iterator[ParsedDocument]:
     except KbError:
         raise
     except MemoryError as error:
-        raise FileTooLarge(
-            name=source.name, size=N_("too large for memory"), limit=N_("the memory for parsing")
-        ) from error
+        raise NeedsMemory(name=source.name, limit=memory_limit_mb()) from error
     except RecursionError as error:
         raise DamagedFile(name=source.name, detail=N_("its content is nested too deeply")) from error
     except Exception as error:  # the libraries raise all kinds of exceptions for a broken file

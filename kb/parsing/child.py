@@ -14,16 +14,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from kb.errors import DamagedFile, FileTooLarge, KbError
+from kb.errors import DamagedFile, KbError, NeedsMemory
 from kb.models import ParsedDocument
 from kb.parsing import parse_source
 from kb.parsing.builder import Report, Source
 from kb.parsing.frames import Frame, part_frame, read_frame, write_frame
 from kb.parsing.isolation import isolate
+from kb.parsing.memory import limit_memory, peak_memory_mb
 
 Parse = Callable[[Source], Iterator[ParsedDocument]]
 _PR_SET_PDEATHSIG = 1
@@ -52,7 +52,7 @@ def begin() -> tuple[IO[bytes], int]:
     parent, memory_mb = int(sys.argv[1]), int(sys.argv[2])
     answers = _take_stdout()
     _die_with(parent)
-    _limit_memory(memory_mb)
+    limit_memory(memory_mb)
     return answers, memory_mb
 
 
@@ -74,29 +74,15 @@ def _answer(request: Frame, parse: Parse, answers: IO[bytes], memory_mb: int) ->
             write_frame(answers, part_frame(part))
         answer: Frame = {"kind": "end"}
     except KbError as error:
-        is_memory = isinstance(error, FileTooLarge) and isinstance(error.__cause__, MemoryError)
-        if is_memory or (isinstance(error, DamagedFile) and peak_memory_mb() > _NEAR_LIMIT * memory_mb):
+        if isinstance(error, DamagedFile) and peak_memory_mb() > _NEAR_LIMIT * memory_mb:
             # XML libraries call a lack of memory an error in the file.
-            error = FileTooLarge(**_memory_values(name, memory_mb))
+            error = NeedsMemory(name=name, limit=memory_mb)
         answer = {"kind": "error", "code": error.code, "values": error.values}
     except MemoryError:
-        answer = {"kind": "error", "code": FileTooLarge.code, "values": _memory_values(name, memory_mb)}
-    is_spent = _OCR in sys.modules or peak_memory_mb() > _SPENT * memory_mb
-    write_frame(answers, {**answer, "is_spent": is_spent})
-
-
-def peak_memory_mb(pid: int | None = None) -> int:
-    """The most memory that a process (this one by default) has used; 0 where the system does not tell."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid or 'self'}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) >> 10
-    return 0
-
-
-def _memory_values(name: str, memory_mb: int) -> dict[str, str]:
-    limit = f"{memory_mb} MB"
-    return {"name": name, "size": f"> {limit}", "limit": f"{limit}, PARSING_MEMORY_MB"}
+        answer = {"kind": "error", "code": NeedsMemory.code, "values": {"name": name, "limit": str(memory_mb)}}
+    peak_mb = peak_memory_mb()
+    is_spent = _OCR in sys.modules or peak_mb > _SPENT * memory_mb
+    write_frame(answers, {**answer, "is_spent": is_spent, "peak_mb": peak_mb})
 
 
 def _reporter(answers: IO[bytes]) -> Report:
@@ -131,15 +117,6 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)
     os._exit(1)
-
-
-def _limit_memory(megabytes: int) -> None:
-    """Make allocations beyond the limit fail and disable core dumps, where the system has such limits."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
 
 
 if __name__ == "__main__":

@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from kb.errors import Cancelled, ParserCrashed, ParsingTimeout, UnexpectedFailure, from_code
+from kb.errors import (
+    Cancelled,
+    KbError,
+    MemoryShort,
+    NeedsMemory,
+    ParserCrashed,
+    ParserKilled,
+    ParsingTimeout,
+    UnexpectedFailure,
+    from_code,
+)
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing.frames import Frame, read_frame, read_part, write_frame
 from kb.parsing.isolation import allowed_environment
 from kb.parsing.media_types import STARTS_AT_ATTACHMENT, STARTS_AT_PAGE
+from kb.parsing.memory import peak_memory_mb
+from kb.parsing.room import Room, Stay
 
 _POLL_SECONDS = 0.2
 _MAX_SKIPPED = 20  # pages of one file
 _JOIN_SECONDS = 0.01
 WAITING_FRAMES = 64  # the child waits while so many are not taken
 _ROOT = Path(__file__).resolve().parents[2]  # so that the child finds `kb` in any working directory
+# Of the memory limit: a crash above is the library's way to say that there is no more memory, and a refusal below
+# means that the machine has none.
+_NEAR_LIMIT = 0.6
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP)
 _Progress = Callable[[int, int], None]
 
 
@@ -48,10 +65,14 @@ class ParserProcess:
     and the next document shall have all of the memory.
     """
 
-    def __init__(self, memory_mb: int, *, reads_images: bool = True, module: str = "kb.parsing.child") -> None:
+    def __init__(
+        self, memory_mb: int, *, reads_images: bool = True, module: str = "kb.parsing.child", room: Room | None = None
+    ) -> None:
+        """`room` is shared with the other parsers of this worker."""
         self._memory_mb = memory_mb
         self._reads_images = reads_images
         self._module = module
+        self._room = room or Room()
         self._lock = threading.Lock()
         self._child: Child | None = None
 
@@ -84,42 +105,53 @@ class ParserProcess:
         """Run `parse_source` in the child and yield its parts as they come; the child waits while they are not taken.
 
         A page or an attachment that takes too long or crashes the child is left out, with a note, where the format
-        allows it.
+        allows it. A child that was killed, or lacked memory, is tried again with no other parser of the room beside it.
         What is read in images is kept in the file `recognised`, and read from there the next time.
-        Also raises `Cancelled`, `ParsingTimeout` and `ParserCrashed`. Close the generator to stop early.
+        Also raises `Cancelled`, `ParsingTimeout`, `ParserCrashed`, `NeedsMemory`, `ParserKilled` and `MemoryShort`.
+        Close the generator to stop early.
         """
         request: Frame = {"path": str(path.resolve()), "name": name, "media_type": media_type}
         request |= {"reads_images": self._reads_images, "recognised": str(recognised.resolve()) if recognised else None}
         watch = _Watch(limits, on_progress, is_cancelled)
-        skipped: list[int] = []
-        last_page = 0  # of those that were yielded
-        with self._lock:
+        course = _Course(media_type)
+        with self._lock, ExitStack() as place:
+            place.enter_context(self._room.beside(watch.check))
+            stay: Stay | None = None
             while True:
                 try:
-                    for part in self._ask({**request, "first_page": last_page + 1, "skipped": skipped}, watch):
-                        yield part
-                        last_page = part.pages[-1].number if part.pages else last_page
+                    for part in self._ask({**request, **course.request()}, watch):
+                        if course.take(part):
+                            yield part
+                        if stay and course.has_passed(watch.done):  # what follows may be read beside others
+                            stay = None
+                            place.close()
+                            place.enter_context(self._room.beside(watch.check))
                     break
+                except _LacksMemory as lack:
+                    self._stop()
+                    if stay is None:
+                        course.resume(watch.done)
+                        place.close()
+                        stay = place.enter_context(self._room.alone(watch.check))
+                    elif not (lack.is_crash and course.leave_out(watch)):
+                        raise lack.verdict(name, self._memory_mb, stay) from lack
                 except (ParserCrashed, ParsingTimeout):
                     self._stop()
-                    culprit = watch.done + 1
-                    is_hopeless = culprit in skipped or len(skipped) >= min(_MAX_SKIPPED, watch.total - 1)
-                    if media_type not in (*STARTS_AT_PAGE, *STARTS_AT_ATTACHMENT) or is_hopeless:
+                    if not course.leave_out(watch):
                         raise
-                    skipped.append(culprit)
-                    if media_type in STARTS_AT_ATTACHMENT:
-                        last_page = watch.done
                 except BaseException:
                     if not watch.is_over:
                         self._stop()  # it is busy with a file that nobody needs any more
                     raise
-            for page in skipped if media_type in STARTS_AT_PAGE else ():  # a mail notes its attachments by their names
+            for page in course.left_out_pages():
                 yield ParsedDocument("", notes=(Note(NoteKind.SKIPPED, 1, (page,)),))
 
     def _ask(self, request: Frame, watch: _Watch) -> Iterator[ParsedDocument]:
         """Send the request and yield the parts of the answer."""
         name = request["name"]
         child = self._start(name)
+        was_used = child.has_answered
+        watch.is_over = False
         child.send(request)
         watch.restart(has_pages=False)
         while True:
@@ -133,13 +165,20 @@ class ParserProcess:
                     yield read_part(frame)
                     watch.restart()  # what the caller did meanwhile is not the child's time
                 case "crashed":
+                    if frame["is_killed"] or child.peak_mb > _NEAR_LIMIT * self._memory_mb:
+                        raise _LacksMemory(child.peak_mb, is_killed=frame["is_killed"], is_crash=not frame["is_killed"])
                     raise ParserCrashed(name=name)
                 case "error":
-                    watch.is_over = True
+                    child.has_answered = watch.is_over = True
+                    if frame["code"] == NeedsMemory.code and (
+                        was_used or frame["peak_mb"] < _NEAR_LIMIT * self._memory_mb
+                    ):
+                        raise _LacksMemory(frame["peak_mb"])
                     if frame["is_spent"]:
                         self._stop()
                     raise from_code(frame["code"], frame["values"])
                 case "end":
+                    child.has_answered = True
                     if frame["is_spent"]:
                         self._stop()
                     return
@@ -157,6 +196,67 @@ class ParserProcess:
         if self._child:
             self._child.kill()
             self._child = None
+
+
+class _LacksMemory(Exception):
+    """The child was killed from outside, or had not the memory that it asked for; it had taken `peak_mb`."""
+
+    def __init__(self, peak_mb: int, *, is_killed: bool = False, is_crash: bool = False) -> None:
+        self.peak_mb, self.is_killed, self.is_crash = peak_mb, is_killed, is_crash
+
+    def verdict(self, name: str, limit_mb: int, stay: Stay) -> KbError:
+        """What to say when it happened again, although the child was to be alone."""
+        if not self.is_killed:
+            return NeedsMemory(name=name, limit=limit_mb)
+        return (ParserKilled if stay.is_alone else MemoryShort)(name=name, used=self.peak_mb or "…")
+
+
+class _Course:
+    """How far one file was read: where the next attempt begins, and what it leaves out."""
+
+    def __init__(self, media_type: str) -> None:
+        self._has_pages = media_type in STARTS_AT_PAGE
+        self._has_attachments = media_type in STARTS_AT_ATTACHMENT
+        self._begin = 1  # page or attachment
+        self._last_page = 0  # of those that were yielded
+        self._taken = self._repeated = 0  # parts of this attempt, and how many of them the caller has already
+        self._culprit = 0
+        self._skipped: list[int] = []
+
+    def request(self) -> Frame:
+        return {"first_page": self._begin, "skipped": self._skipped}
+
+    def take(self, part: ParsedDocument) -> bool:
+        """Whether the part is new."""
+        self._taken += 1
+        if part.pages:
+            self._last_page = part.pages[-1].number
+        return self._taken > self._repeated
+
+    def resume(self, done: int) -> None:
+        """Read the rest once more: from the next page on, or from the beginning, without what was read already."""
+        self._culprit = done + 1
+        self._repeated, self._taken = (0 if self._has_pages else max(self._taken, self._repeated)), 0
+        if self._has_pages:
+            self._begin = self._last_page + 1
+
+    def has_passed(self, done: int) -> bool:
+        """Whether the page that failed has been read."""
+        return self._has_pages and done >= self._culprit
+
+    def leave_out(self, watch: _Watch) -> bool:
+        """Read the rest without the page or attachment that failed. False where that is not possible."""
+        culprit = watch.done + 1
+        is_hopeless = culprit in self._skipped or len(self._skipped) >= min(_MAX_SKIPPED, watch.total - 1)
+        if is_hopeless or not (self._has_pages or self._has_attachments):
+            return False
+        self._skipped.append(culprit)
+        self._begin = self._last_page + 1 if self._has_pages else culprit
+        self._taken = self._repeated = 0
+        return True
+
+    def left_out_pages(self) -> list[int]:
+        return self._skipped if self._has_pages else []  # a mail notes its attachments by their names
 
 
 class _Watch:
@@ -180,13 +280,16 @@ class _Watch:
             self._on_progress(done, total)
         self.restart()
 
+    def check(self) -> None:
+        if self._is_cancelled():
+            raise Cancelled
+
     def wait(self, name: str) -> float:
         """How long to wait for the child. Errors: `Cancelled`, `ParsingTimeout`."""
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + _POLL_SECONDS
-            if self._is_cancelled():
-                raise Cancelled
+            self.check()
         if now >= self._deadline:
             raise ParsingTimeout(name=name, seconds=f"{self._seconds:g}")
         return min(self._next_look, self._deadline) - now
@@ -212,6 +315,9 @@ class Child:
             self._folder.cleanup()
             raise outcome
         self._process = outcome
+        self.has_answered = False  # a request; it may hold memory of that
+        self.peak_mb = 0  # of its memory, as far as it was seen
+        self._look_at = 0.0
 
     @property
     def is_alive(self) -> bool:
@@ -227,6 +333,9 @@ class Child:
 
     def receive(self, timeout_seconds: float) -> Frame | None:
         """The next message, or None at the timeout."""
+        if time.monotonic() >= self._look_at:  # once it is dead, nothing tells
+            self._look_at = time.monotonic() + _POLL_SECONDS
+            self.peak_mb = peak_memory_mb(self._process.pid) or self.peak_mb
         try:
             return self._frames.get(timeout=max(timeout_seconds, 0.001))
         except queue.Empty:
@@ -266,4 +375,5 @@ class Child:
         with process.stdout:
             while frame := read_frame(process.stdout):
                 self._frames.put(frame)
-        self._frames.put({"kind": "crashed"})
+        code = process.wait()
+        self._frames.put({"kind": "crashed", "is_killed": code < 0 and -code not in _CRASHES})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -35,6 +37,8 @@ from kb.ingestion.pace import MAX_BATCH_CHUNKS as BATCH_CHUNKS
 from kb.models import Chunk, Document, Scope, Version, VersionState
 from kb.notes import Note, NoteKind
 from kb.parsing import ParserProcess
+from kb.parsing.frames import Frame
+from kb.parsing.process import Child
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings
@@ -247,6 +251,28 @@ def die_in_batch(core: Core, worker: WorkerParts, number: int, monkeypatch: pyte
 
     monkeypatch.setattr(VectorStore, "upsert", lambda _self, *arguments: dying(*arguments))
     monkeypatch.setattr(worker.claims, "release", lambda _job: None)
+
+
+@pytest.mark.parametrize(
+    ("kills", "state", "error"),
+    [(1, VersionState.READY, ""), (2, VersionState.FAILED, "parser_killed")],
+)
+def test_file_whose_parser_is_killed_is_read_once_more_alone(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch, kills: int, state: VersionState, error: str
+) -> None:
+    send, left = Child.send, [None] * kills
+
+    def send_and_kill(child: Child, frame: Frame) -> None:
+        send(child, frame)
+        if left:
+            left.pop()
+            os.kill(child._process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(Child, "send", send_and_kill)
+    document = core.upload(core.knowledge_base(), "a.md", SECTION)
+    assert worker.ingestion.ingest(document.latest.id) is state
+    version = latest(core, document)
+    assert (version.state, version.error, version.crashes) == (state, error, 0)
 
 
 def upload_and_be_killed(core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch) -> Document:

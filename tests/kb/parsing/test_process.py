@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from kb.errors import BlankFile, Cancelled, FileTooLarge, ParserCrashed, ParsingTimeout
+from kb.errors import BlankFile, Cancelled, MemoryShort, NeedsMemory, ParserCrashed, ParserKilled, ParsingTimeout
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing import Limits, ParserProcess, detect_media_type, joined, parse_file
 from kb.parsing.media_types import MAIL, PDF
 from kb.parsing.process import WAITING_FRAMES
+from kb.parsing.room import Room
 from tests.kb.parsing import parsing_samples as samples
 
 HERE = Path(__file__).parent
@@ -137,6 +139,84 @@ def test_timeout(unruly: ParserProcess) -> None:
     assert run(unruly, "a")
 
 
+# --- killed from outside, or short of memory ---
+
+
+def kills(folder: Path, times: int) -> Path:
+    """The file of `unruly_child` that says how often the system kills it."""
+    return samples.write(folder, "kills", str(times))
+
+
+def test_killed_child_is_tried_again_without_repeating_anything(unruly: ParserProcess, tmp_path: Path) -> None:
+    taken = unruly.parse(kills(tmp_path, 1), "killed", "text/plain", Limits(30, 30), None, never)
+    texts = [part.text for part in taken]
+    assert texts[:4] == ["one ", "two ", "three ", "four "]
+    assert len(texts) == 5  # the last one is that of every name
+
+
+def test_killed_page_is_read_again_and_not_left_out(unruly: ParserProcess, tmp_path: Path) -> None:
+    document = read(unruly, kills(tmp_path, 1), "killed 2", media_type=PDF)
+    assert [page.number for page in document.pages] == [1, 2, 3, 4]
+    assert document.text == "page 1\npage 2\npage 3\npage 4\n"
+    assert not document.notes
+
+
+@pytest.mark.parametrize(("name", "media_type"), [("killed", "text/plain"), ("killed 2", PDF), ("killed 2", MAIL)])
+def test_file_whose_parser_is_killed_twice_is_not_called_damaged(
+    unruly: ParserProcess, tmp_path: Path, name: str, media_type: str
+) -> None:
+    with pytest.raises(ParserKilled) as caught:
+        read(unruly, kills(tmp_path, 2), name, media_type=media_type)
+    assert re.search(r"needs more than \d\d+ MB of memory", str(caught.value))
+    assert "damaged" not in str(caught.value)
+    assert caught.value.retry_helps
+    assert run(unruly, "a").startswith("a ")
+
+
+def test_second_attempt_has_no_other_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    room, order = Room(), list[str]()
+    with (
+        ParserProcess(1024, module="unruly_child", room=room) as one,
+        ParserProcess(1024, module="unruly_child", room=room) as other,
+    ):
+        beside = other.parse(HERE, "abort 9", PDF, Limits(30, 30), None, never)
+        next(beside)  # it is inside
+        killed = threading.Thread(
+            target=lambda: order.append(read(one, kills(tmp_path, 1), "killed", media_type="text/plain").text[:4])
+        )
+        killed.start()
+        assert wait_for(lambda: room._alone is not None)
+        for _ in beside:
+            order.append("beside")
+        killed.join()
+    assert order == ["beside", "beside", "beside", "one "]
+
+
+def test_file_killed_beside_others_waits_for_another_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    room = Room(patience_seconds=0.01)
+    with (
+        ParserProcess(1024, module="unruly_child", room=room) as one,
+        room.beside(lambda: None),
+        pytest.raises(MemoryShort) as caught,
+    ):
+        read(one, kills(tmp_path, 2), "killed", media_type="text/plain")
+    assert caught.value.transient
+
+
+def test_cancel_while_waiting_to_be_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    room = Room()
+    with (
+        ParserProcess(1024, module="unruly_child", room=room) as one,
+        room.beside(lambda: None),
+        pytest.raises(Cancelled),
+    ):
+        read(one, kills(tmp_path, 1), "killed", is_cancelled=lambda: room._alone is not None, media_type="text/plain")
+    assert room._alone is None
+
+
 def test_cancel(unruly: ParserProcess) -> None:
     cancelled = threading.Event()
     with pytest.raises(Cancelled):
@@ -194,9 +274,9 @@ def test_caller_error_leaves_no_stale_answer(unruly: ParserProcess) -> None:
 
 
 def test_memory_is_limited(unruly: ParserProcess) -> None:
-    with pytest.raises(FileTooLarge) as caught:
+    with pytest.raises(NeedsMemory) as caught:
         run(unruly, "hoard")
-    assert "1024 MB" in str(caught.value)
+    assert "needs more than 1024 MB" in str(caught.value)
     assert run(unruly, "a")
 
 

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import json
 import os
+import signal
 import socket
 import struct
 import tempfile
@@ -18,6 +19,7 @@ from kb.parsing.builder import Source
 from kb.parsing.child import serve
 
 PAGES = 4
+SEEN_SECONDS = 0.3  # within this time, the parent looks how much memory was taken
 PART = "x" * 100_000
 
 
@@ -36,6 +38,8 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
         os.abort()
     if name == "hang":
         hang()
+    if name == "killed":
+        yield from die_once(source, os.getpid())
     if name == "hoard":
         bytearray(1 << 40)
     if name == "fill":
@@ -54,6 +58,19 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
     yield ParsedDocument(f"{name} {os.getpid()}")
 
 
+def die_once(source: Source, pid: int) -> Iterator[ParsedDocument]:
+    """Parts that the caller gets once, though the system kills the child behind the third, in the first attempts.
+
+    The file at the source's path holds how often it kills, a digit.
+    """
+    yield from map(ParsedDocument, ("one ", "two ", "three "))
+    if left := int(source.path.read_text()):
+        source.path.write_text(str(left - 1))
+        time.sleep(SEEN_SECONDS)
+        os.kill(pid, signal.SIGKILL)
+    yield ParsedDocument("four ")
+
+
 def pages(source: Source, fault: str, bad: int) -> Iterator[ParsedDocument]:
     """Some pages, of which one has a fault."""
     source.report(source.first_page - 1, PAGES)
@@ -63,6 +80,10 @@ def pages(source: Source, fault: str, bad: int) -> Iterator[ParsedDocument]:
             continue
         if number == bad and fault == "hang":
             hang()
+        if number == bad and fault == "killed" and (left := int(source.path.read_text())):
+            source.path.write_text(str(left - 1))
+            time.sleep(SEEN_SECONDS)
+            os.kill(os.getpid(), signal.SIGKILL)
         if number == bad and fault == "abort":
             os.abort()
         yield ParsedDocument(f"page {number}\n", (PageStart(0, number),))
@@ -106,4 +127,4 @@ def hang() -> None:
 
 
 if __name__ == "__main__":
-    serve(parse)
+    serve(parse, preload="kb.parsing")  # starts faster than with the usual one
