@@ -17,7 +17,10 @@ import redis
 import yaml
 
 from kb import redis as kb_redis
+from kb.errors import SetupError
+from kb.local.redis_server import find_redis_server
 from kb.progress import ProgressBoard, WorkerInfo
+from tests.real_services import missing, wait_until
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -48,6 +51,70 @@ def test_images_are_pinned(image: str) -> None:
 def test_milvus_has_its_security_fixes() -> None:
     version = SERVICES["milvus"]["image"].rpartition(":v")[2]
     assert tuple(int(part) for part in version.split(".")) >= (2, 6, 10)
+
+
+def test_minio_is_an_image_that_can_still_be_pulled() -> None:
+    """MinIO withdrew its own images; those of Milvus remain."""
+    assert SERVICES["minio"]["image"].startswith("milvusdb/minio:")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_limits_and_rotates_its_logs(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"\d+[gm]", _resolved(service["mem_limit"]))
+    assert 0 < service["pids_limit"] <= 4000
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    assert "no-new-privileges:true" in service["security_opt"]
+
+
+def test_each_service_knows_only_its_own_passwords() -> None:
+    """Web and workers read .env, which has all of them: those not theirs are emptied."""
+    known = {name: set(re.findall(r"\$\{(\w+)_PASSWORD", repr(service))) for name, service in SERVICES.items()}
+    assert {name: passwords for name, passwords in known.items() if passwords} == {
+        "web": {"POSTGRES", "REDIS", "MILVUS"},
+        "worker": {"POSTGRES", "REDIS", "MILVUS"},
+        "postgres": {"POSTGRES"},
+        "redis": {"REDIS"},
+        "milvus": {"MILVUS", "MINIO"},
+        "minio": {"MINIO"},
+    }
+    assert [name for name, service in SERVICES.items() if "env_file" in service] == ["web", "worker"]
+    for name in ("web", "worker"):
+        environment = SERVICES[name]["environment"]
+        assert {f"{store}_PASSWORD" for store in ("POSTGRES", "REDIS", "MILVUS", "MINIO")} <= _emptied(environment)
+    assert {"TAVILY_API_KEY", "BRAVE_API_KEY", "BOCHA_API_KEY"} <= _emptied(SERVICES["worker"]["environment"])
+
+
+def _emptied(environment: dict[str, str]) -> set[str]:
+    return {name for name, value in environment.items() if not value}
+
+
+def test_no_password_is_on_a_command_line() -> None:
+    for name, service in SERVICES.items():
+        assert "PASSWORD" not in repr(service.get("command")), name
+
+
+def test_redis_takes_its_configuration(tmp_path: Path) -> None:
+    (config,) = SERVICES["redis"]["configs"]
+    assert SERVICES["redis"]["command"] == ["redis-server", f"/{config}"]
+    path, address = tmp_path / config, tmp_path / "r.sock"
+    path.write_text(_resolved(COMPOSE["configs"][config]["content"]))
+    try:
+        program = find_redis_server(tmp_path)
+    except SetupError as error:
+        missing(str(error))
+    options = ["--port", "0", "--unixsocket", str(address), "--dir", str(tmp_path)]
+    with (
+        subprocess.Popen([program, str(path), *options], stdout=subprocess.DEVNULL) as server,
+        redis.Redis(unix_socket_path=str(address), password="secret", decode_responses=True) as client,
+    ):
+        try:
+            wait_until(address.exists, what="Redis")
+            wait_until(client.ping, what="an answer")
+            kept = {"appendonly": "yes", "save": "", "maxmemory-policy": "noeviction"}
+            assert {name: client.config_get(name)[name] for name in kept} == kept
+        finally:
+            server.terminate()
 
 
 def test_only_pages_are_published_and_only_on_this_machine() -> None:
