@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     parsing_memory_mb: int = Field(4096, ge=256)
     ocr: bool = True
     max_upload_mb: int = Field(200, ge=1)
+    max_chunks_per_document: int = Field(50_000, ge=1)
     lease_seconds: float = Field(20.0, ge=4)  # heartbeats come every 2 s
 
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port

@@ -69,6 +69,14 @@ class FileTooLarge(DocumentError):
     remedy = N_("Split it into smaller files.")
 
 
+class TooManyChunks(DocumentError):
+    """Embedding them would take hours."""
+
+    message = N_("“{name}” makes {count} chunks; the limit is {limit}.")
+    remedy = N_("Split it into smaller files, or raise MAX_CHUNKS_PER_DOCUMENT and retry.")
+    retry_helps = True
+
+
 class ParsingTimeout(DocumentError):
     message = N_("Reading “{name}” took longer than {seconds} s and was stopped.")
     remedy = N_("Split it into smaller files, or raise PARSING_TIMEOUT_SECONDS.")

@@ -5,12 +5,11 @@ A document is read, chunked and stored range by range (`kb.ranges`).
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, LifoQueue
 from threading import Lock
 from uuid import UUID
@@ -31,17 +30,19 @@ from kb.errors import (
     LeaseLost,
     MilvusRefused,
     NoText,
+    TooManyChunks,
     Unavailable,
     UnexpectedFailure,
     is_disk_full,
 )
 from kb.formats import to_json
+from kb.ingestion.chunks import build_chunk, digest
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.pace import Pace
 from kb.ingestion.turns import LargeLane, Turns
 from kb.library import FileStore, LineBoxWriter
-from kb.models import Chunk, ChunkSpan, VersionState, chunk_id
+from kb.models import ChunkSpan, VersionState
 from kb.notes import Note, Notes, merge_notes
 from kb.parsing import Limits, ParserProcess
 from kb.parsing.media_types import DRAWN
@@ -262,22 +263,65 @@ class Ingestion:
 
     def _process(self, job: Job) -> None:
         model = self._embeddings.get(job.knowledge_base.embedding_model)
+        if job.effort >= LARGE and not job.counted_chunks:
+            job = self._count(job, model)
         try:
             work = self._store_document(job, model, job.stored_chunks)
         except _ChunksChanged:
             work = self._store_document(job, model, 0)
         self._finish(work)
 
+    def _count(self, job: Job, model: EmbeddingModel) -> Job:
+        """Count the chunks of a large document: if they are too many, it fails before hours were spent on it.
+
+        Reading takes a few per cent of the time, and what OCR reads is kept.
+        """
+        with self._reading(self._begin(job, model)) as ranges:
+            count = sum(len(stretch.spans) for stretch in ranges)
+        if not count:
+            raise NoText(name=job.name)
+        self._require_few(job, count)
+        self._claims.enter(job, VersionState.PARSING, counted_chunks=count)
+        return replace(job, counted_chunks=count)
+
     def _store_document(self, job: Job, model: EmbeddingModel, kept: int) -> _Work:
         """Read the file and store its chunks, range by range."""
+        work = self._begin(job, model, kept)
+        boxes_path = self._files.line_boxes(job.file_key) if job.media_type in DRAWN else None
+        with self._reading(work) as ranges, LineBoxWriter(boxes_path) as boxes:
+            began = time.monotonic()
+            for stretch in ranges:
+                self._check_after(began, job)
+                if work.chunks + len(stretch.spans) > self._settings.max_chunks_per_document:
+                    rest = sum(len(following.spans) for following in ranges)
+                    self._require_few(job, work.chunks + len(stretch.spans) + rest)
+                boxes.add(stretch.document, stretch.start)
+                self._store_range(work, stretch)
+                began = time.monotonic()
+        if not work.chunks:
+            raise NoText(name=job.name)
+        return work
+
+    def _require_few(self, job: Job, count: int) -> None:
+        limit = self._settings.max_chunks_per_document
+        if count > limit:
+            raise TooManyChunks(name=job.name, count=f"{count:,}", limit=f"{limit:,}")
+
+    def _begin(self, job: Job, model: EmbeddingModel, kept: int = 0) -> _Work:
         work = _Work(job, model, Meter(self._board, job.version_id, self._worker_id), kept)
         work.meter.report(VersionState.PARSING, 0, 0)
-        path = self._files.path(job.file_key, job.name)
-        boxes_path = self._files.line_boxes(job.file_key) if job.media_type in DRAWN else None
+        return work
+
+    @contextmanager
+    def _reading(self, work: _Work) -> Iterator[Iterator[Range]]:
+        """The ranges of the file, which a parser reads as they are taken."""
+        job, path = work.job, self._files.path(work.job.file_key, work.job.name)
 
         def report(done: int, total: int) -> None:
             work.pages_read, work.pages_total = done, total
-            if work.chunks:
+            if job.counted_chunks:
+                work.meter.report(VersionState.EMBEDDING, work.stored, job.counted_chunks)
+            elif work.chunks:
                 work.meter.report(VersionState.EMBEDDING, work.stored, 0, done, total)
             else:
                 work.meter.report(VersionState.PARSING, done, total)
@@ -288,16 +332,8 @@ class Ingestion:
                 is_cancelled=lambda: self._is_stopped(work),
                 recognised=self._files.recognised(job.file_key),
             )
-            with closing(parts), LineBoxWriter(boxes_path) as boxes:
-                began = time.monotonic()
-                for stretch in read_ranges(parts):
-                    self._check_after(began, job)
-                    boxes.add(stretch.document, stretch.start)
-                    self._store_range(work, stretch)
-                    began = time.monotonic()
-        if not work.chunks:
-            raise NoText(name=job.name)
-        return work
+            with closing(parts):
+                yield read_ranges(parts)
 
     def _store_range(self, work: _Work, stretch: Range) -> None:
         """Embed and store the chunks of one range, except those that an earlier attempt stored for good."""
@@ -328,7 +364,7 @@ class Ingestion:
             job,
             VersionState.EMBEDDING,
             pages=work.pages,
-            chunks=work.chunks,
+            chunks=job.counted_chunks or work.chunks,
             stored_chunks=stored,
             chunks_digest=work.digest,
         )
@@ -364,9 +400,11 @@ class Ingestion:
             self._look_for_others(work)
 
     def _report(self, work: _Work, stretch: Range) -> None:
-        """How many chunks there will be is known from the last range on; before, the pages tell how far it is."""
-        if stretch.is_last:
-            work.meter.report(VersionState.EMBEDDING, work.stored, work.chunks)
+        """How many chunks there will be is known from the last range on if they were not counted; before, the pages
+        tell how far it is.
+        """
+        if total := work.chunks if stretch.is_last else work.job.counted_chunks:
+            work.meter.report(VersionState.EMBEDDING, work.stored, total)
         else:
             work.meter.report(VersionState.EMBEDDING, work.stored, 0, work.pages_read, work.pages_total)
 
@@ -493,32 +531,3 @@ class Ingestion:
 def threads_of(settings: Settings) -> int:
     """How many threads a worker process needs: one, at least, is left for small files."""
     return max(2, settings.worker_threads)
-
-
-# --- from spans to the chunks that are stored ---
-
-
-def build_chunk(job: Job, stretch: Range, span: ChunkSpan) -> Chunk:
-    """The chunk of one span, with the terms of its document's name and title, its headings and its text."""
-    text = stretch.document.text[span.start : span.end]
-    return Chunk(
-        id=chunk_id(job.version_id, span.ordinal),
-        document_id=job.document_id,
-        version_id=job.version_id,
-        ordinal=span.ordinal,
-        start=stretch.start + span.start,
-        end=stretch.start + span.end,
-        page=span.page,
-        heading=span.heading,
-        text=text,
-        terms=lexical.terms(job.name, stretch.document.title, span.heading, text),
-    )
-
-
-def digest(before: str, model: str, stretch: Range) -> str:
-    """Tells whether two attempts would store the same chunks; `before` is the digest of the ranges before."""
-    state = hashlib.sha256(f"{before}{model}".encode())
-    state.update(stretch.document.text.encode(errors="replace"))
-    for span in stretch.spans:
-        state.update(f"{span.start}:{span.end};".encode())
-    return state.hexdigest()
