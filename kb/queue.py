@@ -21,3 +21,6 @@ class Queue(Protocol):
 
     def send_clear_knowledge_base(self, knowledge_base_id: UUID) -> None:
         """Have a deleted knowledge base's Milvus collection, files and rows cleared."""
+
+    def send_check(self, knowledge_base_id: UUID) -> None:
+        """Have what Milvus and the disk hold of a knowledge base compared with SQL."""

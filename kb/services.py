@@ -30,6 +30,7 @@ from kb.providers.keys import KeySafe
 from kb.providers.store import Providers
 from kb.providers.trials import Trials
 from kb.queue import Queue
+from kb.reconciling import Checks
 from kb.reranking import Rerankers
 from kb.retrieval import Retriever
 from kb.retrieval.reference import References
@@ -188,6 +189,7 @@ class WorkerParts:
     id: str
     claims: Claims
     cleanup: Cleanup
+    checks: Checks
     ingestion: Ingestion
 
 
@@ -196,6 +198,7 @@ def build_worker_parts(services: Services) -> WorkerParts:
     clock = partial(datetime.now, UTC)
     claims = Claims(services.database, worker_id, services.settings.lease_seconds, clock)
     cleanup = Cleanup(services.database, services.vectors, services.files, worker_id)
+    checks = Checks(services.database, services.vectors, services.files)
     ingestion = Ingestion(
         services.settings,
         claims,
@@ -206,5 +209,6 @@ def build_worker_parts(services: Services) -> WorkerParts:
         services.embeddings,
         services.board,
         worker_id,
+        checks.check_knowledge_base,
     )
-    return WorkerParts(worker_id, claims, cleanup, ingestion)
+    return WorkerParts(worker_id, claims, cleanup, checks, ingestion)

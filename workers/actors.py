@@ -7,7 +7,14 @@ from uuid import UUID
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from workers.broker import CLEAR_DOCUMENT, CLEAR_KNOWLEDGE_BASE, INGEST_VERSION, INGESTION_QUEUE, MAINTENANCE_QUEUE
+from workers.broker import (
+    CHECK_KNOWLEDGE_BASE,
+    CLEAR_DOCUMENT,
+    CLEAR_KNOWLEDGE_BASE,
+    INGEST_VERSION,
+    INGESTION_QUEUE,
+    MAINTENANCE_QUEUE,
+)
 from workers.runtime import WorkerRuntime
 
 
@@ -28,3 +35,8 @@ def declare_actors(broker: RedisBroker, runtime: WorkerRuntime) -> None:
     def clear_knowledge_base(knowledge_base_id: str) -> None:
         """Drop a deleted knowledge base's Milvus collection, files and rows."""
         runtime.parts.cleanup.clear_knowledge_base(UUID(knowledge_base_id))
+
+    @dramatiq.actor(broker=broker, actor_name=CHECK_KNOWLEDGE_BASE, queue_name=MAINTENANCE_QUEUE)
+    def check_knowledge_base(knowledge_base_id: str) -> None:
+        """Compare what Milvus and the disk hold of a knowledge base with SQL."""
+        runtime.parts.checks.check_knowledge_base(UUID(knowledge_base_id))

@@ -22,6 +22,7 @@ MAINTENANCE_QUEUE = "maintenance"
 INGEST_VERSION = "ingest_version"
 CLEAR_DOCUMENT = "clear_document"
 CLEAR_KNOWLEDGE_BASE = "clear_knowledge_base"
+CHECK_KNOWLEDGE_BASE = "check_knowledge_base"
 HEARTBEAT_TIMEOUT_MS = 60_000
 MAINTENANCE_POLL_MS = 500
 
@@ -60,6 +61,9 @@ class DramatiqQueue:
 
     def send_clear_knowledge_base(self, knowledge_base_id: UUID) -> None:
         self._send(MAINTENANCE_QUEUE, CLEAR_KNOWLEDGE_BASE, knowledge_base_id)
+
+    def send_check(self, knowledge_base_id: UUID) -> None:
+        self._send(MAINTENANCE_QUEUE, CHECK_KNOWLEDGE_BASE, knowledge_base_id)
 
     def waiting(self, queue_name: str) -> int:
         """How many messages wait in a queue. Errors: `RedisUnavailable`."""

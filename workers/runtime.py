@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dramatiq
 import structlog
@@ -29,6 +29,9 @@ HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
 SEALER_SECONDS = 1.0
 SWEEPER_SECONDS = 86_400.0
+RECONCILER_SECONDS = 10.0  # until the next try, where Milvus or SQL did not respond
+CHECK_HOUR = 3  # of the night, by the local clock
+CHECKED_SECONDS = 600.0  # ago, by another worker: then this one need not
 CONNECT_SECONDS = 20.0
 CONNECT_PAUSE_SECONDS = 1.0
 # When a worker starts, it warms up the collections of this many newest knowledge bases.
@@ -50,6 +53,7 @@ class WorkerRuntime(Middleware):
         self._threads: list[threading.Thread] = []
         self._services: Services | None = None
         self._parts: WorkerParts | None = None
+        self._was_checked = False
 
     @property
     def middleware(self) -> tuple[Middleware, ...]:
@@ -90,6 +94,8 @@ class WorkerRuntime(Middleware):
         self._every(REAPER_SECONDS, "reaper", self._reap)
         self._every(SEALER_SECONDS, "sealer", self.parts.ingestion.seal)
         self._every(SWEEPER_SECONDS, "sweeper", self._sweep)
+        self._next_check = datetime.now()  # nights are local
+        self._every(RECONCILER_SECONDS, "reconciler", self._reconcile)
         if reason := why_network_is_open():
             log.warning("worker.parsers_reach_network", detail=reason)
         log.info("worker.started", worker=self.parts.id, threads=self._settings.worker_threads)
@@ -195,6 +201,13 @@ class WorkerRuntime(Middleware):
         for version_id in self.parts.cleanup.stale_versions():
             self.parts.cleanup.clear_version(version_id)
 
+    def _reconcile(self) -> None:
+        """Compare SQL with Milvus and the uploads, at the start and each night."""
+        moment = datetime.now()
+        if moment >= self._next_check:
+            self.parts.checks.check_all(timedelta(seconds=CHECKED_SECONDS if self._was_checked else 0))
+            self._next_check, self._was_checked = next_night(moment), True
+
     def _sweep(self) -> None:
         """Delete what broken uploads left, and correct counters, which only a defect or an edit by hand makes wrong."""
         assert self._services is not None
@@ -202,3 +215,9 @@ class WorkerRuntime(Middleware):
             log.info("sweeper.deleted", partial_files=swept)
         for knowledge_base_id, wrong in recount_all(self._services.database).items():
             log.warning("sweeper.corrected", knowledge_base=str(knowledge_base_id), counters=wrong)
+
+
+def next_night(moment: datetime) -> datetime:
+    """When the next check of the night is due, by the local clock."""
+    tonight = moment.replace(hour=CHECK_HOUR, minute=0, second=0, microsecond=0)
+    return tonight if tonight > moment else tonight + timedelta(days=1)

@@ -122,6 +122,8 @@ document_counts = Table(
     Column("ready", Integer, nullable=False, default=0),
     Column("failed", Integer, nullable=False, default=0),
     Column("cancelled", Integer, nullable=False, default=0),
+    # Those whose live version lacks chunks in Milvus.
+    Column("unsearchable", Integer, nullable=False, default=0, server_default="0"),
 )
 
 documents = Table(
@@ -181,6 +183,9 @@ versions = Table(
     Column("error", String(60), nullable=False, default=""),
     Column("error_values", JSON, nullable=False, default=dict),
     Column("notes", JSON, nullable=False, default=dict, server_default="{}"),  # kb.notes.Notes
+    # What `kb.reconciling` has found missing of a ready version: chunks in Milvus, and its file.
+    Column("missing_chunks", Integer, nullable=False, default=0, server_default="0"),
+    Column("file_missing", Boolean, nullable=False, default=False, server_default=false()),
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
@@ -203,6 +208,20 @@ versions = Table(
     Index("ix_versions_listed_created", "listed_in", "created_at", "id", "state"),
     Index("ix_versions_listed_size", "listed_in", "size_bytes", "created_at", "id", "state"),
     Index("ix_versions_listed_name", "listed_in", "folded_name", "created_at", "id", "state", "size_bytes"),
+    # Few rows, if any.
+    Index(
+        "ix_versions_missing_chunks",
+        "listed_in",
+        "created_at",
+        sqlite_where=text("missing_chunks > 0"),
+        postgresql_where=text("missing_chunks > 0"),
+    ),
+    Index(
+        "ix_versions_file_missing",
+        "document_id",
+        sqlite_where=text("file_missing = 1"),
+        postgresql_where=text("file_missing"),
+    ),
 )
 
 # A clean-up that failed: how often, why, and when it is tried again. The row goes once it succeeds.
@@ -217,6 +236,16 @@ clean_ups = Table(
     Column("retry_at", UtcDateTime, nullable=False),
     Column("error", String(60), nullable=False),
     Column("error_values", JSON, nullable=False, default=dict),
+)
+
+# When a Milvus collection was compared with SQL, and why it could not be: see `kb.reconciling`.
+index_checks = Table(
+    "index_checks",
+    metadata,
+    Column("collection", String(100), primary_key=True),
+    Column("checked_at", UtcDateTime, nullable=False),
+    Column("error", String(60), nullable=False, default="", server_default=""),
+    Column("error_values", JSON, nullable=False, default=dict, server_default="{}"),
 )
 
 conversations = Table(

@@ -20,7 +20,7 @@ from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.library import mark_sent
 from kb.library.access import to_knowledge_base
-from kb.library.counts import RUNNING, count_answering, count_move
+from kb.library.counts import RUNNING, count_answering, count_move, count_unsearchable, lacks_chunks
 from kb.library.knowledge_bases import settle_dimension
 from kb.models import KnowledgeBase, VersionState
 from kb.progress import is_dead
@@ -79,6 +79,7 @@ _MARK = sa.update(versions).where(versions.c.id == sa.bindparam("of_version"))
 _LOCK_DOCUMENT = (
     sa.select(documents.c.live_version_id).where(documents.c.id == sa.bindparam("of_document")).with_for_update()
 )
+_LACKING = sa.select(versions.c.id).where(versions.c.id == sa.bindparam("of_version"), lacks_chunks())
 _MAKE_LIVE = sa.update(documents).where(documents.c.id == sa.bindparam("of_document"))
 
 
@@ -182,10 +183,14 @@ class Claims:
         """
         with self._database.write() as connection:
             replaced: UUID | None = connection.scalar(_LOCK_DOCUMENT, {"of_document": job.document_id})
+            was_lacking = replaced and connection.scalar(_LACKING, {"of_version": replaced})
             done = {"state": VersionState.READY.value, "crashes": 0, "waits": 0, **self._ended(), **values}
+            done |= {"missing_chunks": 0, "file_missing": False}
             _change_unless_cancelled(connection, job, done)
             connection.execute(_MAKE_LIVE, {"of_document": job.document_id, "live_version_id": job.version_id})
             count_move(connection, job.version_id, VersionState.INDEXING, VersionState.READY)
+            if was_lacking:
+                count_unsearchable(connection, job.knowledge_base.id, -1)
             if replaced is None:
                 count_answering(connection, job.knowledge_base.id, 1)
             return replaced if replaced != job.version_id else None

@@ -83,6 +83,7 @@ class _Work:
     pages_total: int = 0
     notes: tuple[Note, ...] = ()
     is_cleared: bool = False  # of what an earlier attempt stored in vain
+    has_created: bool = False  # the collection, which did not exist
     began: float = field(default_factory=time.monotonic)
     caught_up: float = 0.0  # when the first new chunks were stored; 0 before
     looked: float = 0.0
@@ -110,7 +111,9 @@ class Ingestion:
         embeddings: EmbeddingModels,
         board: ProgressBoard,
         worker_id: str,
+        check: Callable[[UUID], None],
     ) -> None:
+        """`check` compares what Milvus holds of a knowledge base with SQL."""
         self._settings = settings
         self._claims = claims
         self._turns = turns
@@ -124,6 +127,7 @@ class Ingestion:
         self._pace = Pace()
         self._board = board
         self._worker_id = worker_id
+        self._check_knowledge_base = check
         self._active: set[UUID] = set()
         self._unsealed: Counter[str] = Counter()  # chunks by Milvus collection
         self._sealing = Lock()
@@ -359,7 +363,7 @@ class Ingestion:
         """Note the range in hand, of which the first chunks may be stored. Prepares the Milvus collection at first."""
         job = work.job
         if not work.is_cleared and job.knowledge_base.dimension is not None:  # else the first vectors tell it
-            self._vectors.create(job.knowledge_base)
+            work.has_created |= self._vectors.create(job.knowledge_base)
         self._claims.enter(
             job,
             VersionState.EMBEDDING,
@@ -388,7 +392,7 @@ class Ingestion:
         base = job.knowledge_base
         require_same(base, work.model.name, vectors.shape[1])
         if is_first:
-            self._vectors.create(base)
+            work.has_created |= self._vectors.create(base)
         self._vectors.upsert(base.collection, chunks, vectors, base.partition)
         self._note_unsealed(base.collection, len(chunks))
         work.stored = spans[-1].ordinal + 1
@@ -422,6 +426,9 @@ class Ingestion:
         work.meter.report(VersionState.READY, total, total)
         if replaced:
             self._vectors.delete_version(collection, replaced)
+        if work.has_created:  # there may have been one before, with other documents
+            with suppress(KbError):  # what it is about is noted
+                self._check_knowledge_base(job.knowledge_base.id)
 
     def _note_unsealed(self, collection: str, chunks: int) -> None:
         with self._sealing:

@@ -94,7 +94,7 @@ def own_version(connection: sa.Connection, user_id: UUID, version_id: UUID) -> s
     return found
 
 
-def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0) -> KnowledgeBase:
+def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0, unsearchable: int = 0) -> KnowledgeBase:
     return KnowledgeBase(
         id=row.id,
         owner_id=row.owner_id,
@@ -107,6 +107,7 @@ def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0) -> K
         created_at=row.created_at,
         document_count=documents,
         ready_count=ready,
+        unsearchable_count=unsearchable,
         kind=KnowledgeBaseKind(row.kind),
         prompt=row.prompt,
     )

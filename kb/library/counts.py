@@ -17,7 +17,8 @@ from kb.models import VersionState
 
 RUNNING = [state.value for state in VersionState if state.is_running]
 _STATES = [state.value for state in VersionState if not state.is_running]
-_COLUMNS = ["documents", "answering", *_STATES]
+_COLUMNS = ["documents", "answering", *_STATES, "unsearchable"]
+_LIVE = versions.alias("live")
 
 _change = sa.update(document_counts).values(
     {name: document_counts.c[name] + sa.bindparam(f"more_{name}") for name in _COLUMNS}
@@ -51,6 +52,24 @@ def count_answering(connection: sa.Connection, knowledge_base_id: UUID, more: in
     connection.execute(_CHANGE, {"of_knowledge_base": knowledge_base_id, **_parameters({"answering": more})})
 
 
+def count_unsearchable(connection: sa.Connection, knowledge_base_id: UUID, more: int) -> None:
+    """Count documents that begin (`more` is positive) or cease (negative) to lack chunks in Milvus."""
+    connection.execute(_CHANGE, {"of_knowledge_base": knowledge_base_id, **_parameters({"unsearchable": more})})
+
+
+def lacks_chunks(table: sa.FromClause = versions) -> sa.ColumnElement[bool]:
+    """With a literal: SQLite would not use the index of these few for a parameter."""
+    return table.c.missing_chunks > sa.literal_column("0")
+
+
+def count_moves(
+    connection: sa.Connection, knowledge_base_id: UUID, before: VersionState, after: VersionState, count: int
+) -> None:
+    """Count a change of state of so many documents of one knowledge base."""
+    changes = {after.value: count, before.value: -count}
+    connection.execute(_CHANGE, {"of_knowledge_base": knowledge_base_id, **_parameters(changes)})
+
+
 def count_move(connection: sa.Connection, version_id: UUID, before: VersionState, after: VersionState) -> None:
     """Count a version's change of state, if a list shows the version."""
     changes = Counter({after.value: 1})
@@ -79,9 +98,11 @@ def recount(connection: sa.Connection, knowledge_base_id: UUID) -> dict[str, int
                 sa.func.count().label("documents"),
                 sa.func.count(documents.c.live_version_id).label("answering"),
                 *(sa.func.count(sa.case((versions.c.state == state, 1))).label(state) for state in _STATES),
+                sa.func.count(sa.case((lacks_chunks(_LIVE), 1))).label("unsearchable"),
             )
             .select_from(versions)
             .join(documents, documents.c.id == versions.c.document_id)
+            .outerjoin(_LIVE, _LIVE.c.id == documents.c.live_version_id)
             .where(versions.c.listed_in == sa.bindparam("of_knowledge_base")),
             of,
         )

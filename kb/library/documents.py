@@ -23,7 +23,14 @@ from kb.library.access import (
     own_version,
     to_document,
 )
-from kb.library.counts import count_answering, count_by_state, count_document, count_move
+from kb.library.counts import (
+    count_answering,
+    count_by_state,
+    count_document,
+    count_move,
+    count_unsearchable,
+    lacks_chunks,
+)
 from kb.library.files import FileStore, Source
 from kb.library.listing import count_listed, is_within, listed, rows_of
 from kb.library.queue_places import queue_places
@@ -237,6 +244,9 @@ class Documents:
             count_document(connection, document.knowledge_base_id, document.latest.state, -1)
             if document.live_version_id:
                 count_answering(connection, document.knowledge_base_id, -1)
+                lacking = sa.select(versions.c.id).where(versions.c.id == document.live_version_id, lacks_chunks())
+                if connection.scalar(lacking):
+                    count_unsearchable(connection, document.knowledge_base_id, -1)
         try:
             self._queue.send_clear_document(document_id)
         except RedisUnavailable as error:
@@ -285,6 +295,33 @@ class Documents:
         with self._database.read() as connection:
             rows = connection.execute(noted).all()
         return (rows[0].total if rows else 0), [row.name for row in rows]
+
+    def unsearchable(
+        self, user_id: UUID, knowledge_base_id: UUID, limit: int, within: Collection[UUID] | None = None
+    ) -> tuple[int, Sequence[str]]:
+        """How many documents lack chunks in Milvus, and the names of the first ones. `within`: of these only."""
+        lacking = (
+            sa.select(documents.c.name, sa.func.count().over().label("total"))
+            .join(versions, versions.c.id == documents.c.live_version_id)
+            .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+            .where(lacks_chunks(), _are_own(user_id, [knowledge_base_id]), is_within(documents.c.id, within))
+            .order_by(documents.c.name)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(lacking).all()
+        return (rows[0].total if rows else 0), [row.name for row in rows]
+
+    def live_chunks(self, user_id: UUID, knowledge_base_id: UUID) -> dict[UUID, int]:
+        """The live versions that are ready, with how many chunks Milvus should hold of each."""
+        live = (
+            sa.select(versions.c.id, versions.c.chunks)
+            .join(documents, documents.c.live_version_id == versions.c.id)
+            .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+            .where(_are_own(user_id, [knowledge_base_id]), versions.c.state == VersionState.READY.value)
+        )
+        with self._database.read() as connection:
+            return dict(connection.execute(live).all())
 
     def _send(self, version_id: UUID) -> datetime | None:
         """Tell the workers of a queued version; when, or None if that cannot be done now: the reaper sends it later."""

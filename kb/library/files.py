@@ -82,6 +82,13 @@ class FileStore:
             raise FileMissing(name=name, detail=N_("it is not on this machine's disk"))
         return path
 
+    def is_whole(self, key: str, size_bytes: int) -> bool:
+        """Whether the file is there, with as many bytes as were saved."""
+        try:
+            return (self._root / key).stat().st_size == size_bytes
+        except OSError:
+            return False
+
     def recognised(self, key: str) -> Path:
         """Where the OCR results for the file are kept; deleted with it (see `kb.parsing.images.recognised`)."""
         return (self._root / key).with_suffix(_RECOGNISED)

@@ -24,7 +24,7 @@ from kb.queue import Queue
 log = structlog.get_logger()
 
 _OWN = (
-    sa.select(knowledge_bases, document_counts.c.documents, document_counts.c.answering)
+    sa.select(knowledge_bases, *(document_counts.c[name] for name in ("documents", "answering", "unsearchable")))
     .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
     .where(knowledge_bases.c.owner_id == sa.bindparam("of_user"), knowledge_bases.c.deleted_at.is_(None))
 )
@@ -70,21 +70,21 @@ class KnowledgeBases:
             row = connection.execute(_ONE, of).one_or_none()
         if row is None:
             raise NotFound(what=KNOWLEDGE_BASE)
-        return to_knowledge_base(row, row.documents, row.answering)
+        return to_knowledge_base(row, row.documents, row.answering, row.unsearchable)
 
     def find(self, user_id: UUID, knowledge_base_ids: Iterable[UUID]) -> list[KnowledgeBase]:
         """Those of `knowledge_base_ids` that are the user's and not deleted, each once, in this order."""
         wanted = list(dict.fromkeys(knowledge_base_ids))
         with self._database.read() as connection:
             rows = connection.execute(_SOME, {"of_user": user_id, "of_knowledge_bases": wanted}).all()
-        found = {row.id: to_knowledge_base(row, row.documents, row.answering) for row in rows}
+        found = {row.id: to_knowledge_base(row, row.documents, row.answering, row.unsearchable) for row in rows}
         return [found[each] for each in wanted if each in found]
 
     def list(self, user_id: UUID) -> list[KnowledgeBase]:
         """All of a user's, by name, without those of attached files."""
         with self._database.read() as connection:
             rows = connection.execute(_ALL, {"of_user": user_id}).all()
-        return [to_knowledge_base(row, row.documents, row.answering) for row in rows]
+        return [to_knowledge_base(row, row.documents, row.answering, row.unsearchable) for row in rows]
 
     def rename(self, user_id: UUID, knowledge_base_id: UUID, name: str) -> None:
         """Errors: `NotFound`, `InvalidName`, `NameTaken`."""

@@ -73,6 +73,8 @@ class Version:
     notes: tuple[Note, ...] = ()  # what its chunks lack of the file
     sent_at: datetime | None = None  # when the workers were told of it
     cancel_requested: bool = False
+    missing_chunks: int = 0  # that Milvus should hold and does not: see `kb.reconciling`
+    file_missing: bool = False  # it was not there, or cut, when that was last looked at
 
     @property
     def can_retry(self) -> bool:

@@ -40,6 +40,7 @@ class KnowledgeBase:
     document_count: int = 0
     ready_count: int = 0
     kind: KnowledgeBaseKind = KnowledgeBaseKind.LIBRARY
+    unsearchable_count: int = 0  # documents whose chunks Milvus lacks, of those that are ready
     prompt: str = ""  # a template of its own: see `kb.prompt_templates`
 
     @property

@@ -166,8 +166,9 @@ class VectorStore:
         """
         if not self.server.is_lite:
             return self.count(collection)
-        with translated():
-            stats = self._client.get_collection_stats(collection, timeout=WARM_UP_TIMEOUT_SECONDS)
+        stats = self._call(
+            collection, lambda: self._client.get_collection_stats(collection, timeout=WARM_UP_TIMEOUT_SECONDS)
+        )
         return int(stats["row_count"])
 
     def count_by_version(self, collection: str, partition: UUID | None = None) -> Counter[UUID]:

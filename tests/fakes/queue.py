@@ -23,6 +23,9 @@ class RecordingQueue:
     def send_clear_knowledge_base(self, knowledge_base_id: UUID) -> None:
         self._send("clear_knowledge_base", knowledge_base_id)
 
+    def send_check(self, knowledge_base_id: UUID) -> None:
+        self._send("check", knowledge_base_id)
+
     def _send(self, what: str, subject: UUID) -> None:
         if self.is_away:
             raise RedisUnavailable(detail="away")

@@ -1,0 +1,15 @@
+"""SQL is compared with Milvus and with the uploads: what SQL calls ready must be there.
+
+    the check (`checks`)      at a worker's start, each night, by a button and by `python -m kb.reconciling`
+       └▶ versions.missing_chunks, versions.file_missing, document_counts.unsearchable
+    the remedy (`again`)      a button: what Milvus lacks is queued again under its own version, so that all that
+                              points to the version stays, and ingested from its upload
+
+Milvus and the uploads follow SQL (DESIGN.md): nothing is ever taken from SQL because it is not there.
+"""
+
+from kb.reconciling.again import IndexedAgain, index_again
+from kb.reconciling.checks import Checks
+from kb.reconciling.overview import Reconciled, reconciled
+
+__all__ = ["Checks", "IndexedAgain", "Reconciled", "index_again", "reconciled"]

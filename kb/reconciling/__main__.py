@@ -1,0 +1,69 @@
+"""`python -m kb.reconciling [--index-again]`: compare SQL with Milvus and the uploads now, and say what is missing.
+
+For a command line beside a running Zhiwen: it takes the same settings, and finds embedded services by the home folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from uuid import UUID
+
+from kb.config import Settings, load_settings
+from kb.errors import KbError
+from kb.local.plan import Folders
+from kb.local.run_state import read_run_state
+from kb.reconciling import Checks, index_again, reconciled
+from kb.services import build_services
+
+
+class _Nobody:
+    """A queue without workers: their reaper finds what is queued in SQL."""
+
+    def send_version(self, version_id: UUID) -> None: ...
+    def send_clear_document(self, document_id: UUID) -> None: ...
+    def send_clear_knowledge_base(self, knowledge_base_id: UUID) -> None: ...
+    def send_check(self, knowledge_base_id: UUID) -> None: ...
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m kb.reconciling", description=__doc__)
+    parser.add_argument("--index-again", action="store_true", help="queue what cannot be searched again")
+    asked = parser.parse_args()
+    try:
+        sys.exit(run(running(load_settings()), asked.index_again))
+    except KbError as error:
+        sys.exit(f"{error}")
+
+
+def run(settings: Settings, wants_again: bool) -> int:
+    """Returns 1 if something is missing."""
+    services = build_services(settings, _Nobody())
+    try:
+        Checks(services.database, services.vectors, services.files).check_all()
+        found = reconciled(services.database)
+        print(f"Documents that cannot be searched: {found.unsearchable}")
+        print(f"Documents whose file is missing:   {found.files_missing}")
+        for collection, error in found.errors.items():
+            print(f"Not compared: {collection}: {error}")
+        if wants_again:
+            again = index_again(services.database, services.files)
+            print(f"Queued to be indexed again:        {again.queued}")
+        return int(bool(found.unsearchable or found.files_missing or found.errors))
+    finally:
+        services.close()
+
+
+def running(settings: Settings) -> Settings:
+    """The settings with the addresses of the embedded services that run on this home folder."""
+    state = read_run_state(Folders(settings.home).run_state)
+    return settings.model_copy(
+        update={
+            "milvus_uri": settings.milvus_uri or state.milvus_uri,
+            "redis_url": settings.redis_url or state.redis_url,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

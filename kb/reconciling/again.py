@@ -1,0 +1,87 @@
+"""The remedy: documents that Milvus lacks chunks of are queued again, and ingested from their uploads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from kb.database import Database
+from kb.database.tables import documents, knowledge_bases, versions
+from kb.ingestion.cleanup import LEFTOVERS
+from kb.library import FileStore
+from kb.library.counts import count_moves, lacks_chunks
+from kb.models import VersionState
+
+ROWS = 200  # that one transaction changes, so that others need not wait for long
+
+T = TypeVar("T")
+
+_READY = VersionState.READY.value
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedAgain:
+    """How many documents were queued, and how many could not be, because their files are missing."""
+
+    queued: int = 0
+    without_file: int = 0
+
+
+def index_again(
+    database: Database, files: FileStore, user_id: UUID | None = None, knowledge_base_id: UUID | None = None
+) -> IndexedAgain:
+    """Queue the documents that lack chunks in Milvus: all, a user's, or those of one knowledge base.
+
+    A document keeps its id, its version and its name, so that whatever points to it goes on doing so. What Milvus
+    still has of it answers until a worker begins with it. The workers' reaper sends them to the queue, some at a time.
+    One without its upload stays as it is.
+    """
+    wanted: sa.Select[Any] = (
+        sa.select(versions.c.id, versions.c.file_key, versions.c.size_bytes, documents.c.knowledge_base_id)
+        .join(documents, documents.c.live_version_id == versions.c.id)
+        .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+        .where(
+            lacks_chunks(),
+            versions.c.state == _READY,
+            documents.c.deleted_at.is_(None),
+            knowledge_bases.c.deleted_at.is_(None),
+        )
+        .order_by(versions.c.created_at)
+    )
+    if user_id:
+        wanted = wanted.where(knowledge_bases.c.owner_id == user_id)
+    if knowledge_base_id:
+        wanted = wanted.where(knowledge_bases.c.id == knowledge_base_id)
+    with database.read() as connection:
+        found = connection.execute(wanted).all()
+    whole = [version for version in found if files.is_whole(version.file_key, version.size_bytes)]
+    queued = [_queue(database, some) for some in batches(whole)]
+    return IndexedAgain(sum(queued), len(found) - len(whole))
+
+
+def _queue(database: Database, some: Sequence[sa.Row[Any]]) -> int:
+    """Queue those that nobody else has queued or deleted meanwhile; returns how many."""
+    again: dict[str, Any] = {"state": VersionState.QUEUED.value, "cancel_requested": False, "file_missing": False}
+    again |= dict.fromkeys(("attempts", "crashes", "waits", "stored_chunks"), 0)
+    again |= dict.fromkeys(("retry_at", "sent_at", "finished_at"))
+    # What is left of them is deleted first.
+    again |= {"error": "", "error_values": {}, "chunks_digest": LEFTOVERS}
+    change = sa.update(versions).where(versions.c.state == _READY, lacks_chunks())
+    moved: Counter[UUID] = Counter()
+    with database.write() as connection:
+        for version in some:
+            if connection.execute(change.where(versions.c.id == version.id).values(again)).rowcount:
+                moved[version.knowledge_base_id] += 1
+        for base_id in sorted(moved):
+            count_moves(connection, base_id, VersionState.READY, VersionState.QUEUED, moved[base_id])
+    return moved.total()
+
+
+def batches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """What each transaction changes."""
+    return (rows[first : first + ROWS] for first in range(0, len(rows), ROWS))

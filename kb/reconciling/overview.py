@@ -1,0 +1,66 @@
+"""What the checks have found so far, across all users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from kb.database import Database
+from kb.database.tables import document_counts, documents, index_checks, knowledge_bases, versions
+from kb.errors import KbError, from_code
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """How many documents cannot be searched, and how many have lost their files.
+
+    `checked_at` is when the collection was compared that was not compared for longest; None: not all were yet.
+    `errors` are what Milvus said where it could not be compared, by the collection.
+    """
+
+    unsearchable: int
+    files_missing: int
+    checked_at: datetime | None
+    errors: dict[str, KbError]
+
+
+def reconciled(database: Database) -> Reconciled:
+    """Reads no more than the counters and what is missing."""
+    of_bases = sa.and_(
+        knowledge_bases.c.id == document_counts.c.knowledge_base_id, knowledge_bases.c.deleted_at.is_(None)
+    )
+    unsearchable = sa.select(sa.func.sum(document_counts.c.unsearchable)).join(knowledge_bases, of_bases)
+    files_missing = (
+        sa.select(sa.func.count())
+        .select_from(versions)
+        .join(documents, documents.c.live_version_id == versions.c.id)
+        .where(versions.c.file_missing, documents.c.deleted_at.is_(None))
+    )
+    # Thousands of conversations share a collection.
+    used = (
+        sa.select(knowledge_bases.c.collection).join(document_counts, of_bases).where(document_counts.c.answering > 0)
+    )
+    name = used.distinct().subquery().c.collection
+    checks = sa.select(name, *(index_checks.c[column] for column in ("checked_at", "error", "error_values"))).outerjoin(
+        index_checks, index_checks.c.collection == name
+    )
+    with database.read() as connection:
+        missing, lost = connection.scalar(unsearchable) or 0, connection.scalar(files_missing) or 0
+        rows = connection.execute(checks).all()
+    moments = [row.checked_at for row in rows]
+    errors = {row.collection: from_code(row.error, row.error_values) for row in rows if row.error}
+    return Reconciled(missing, lost, min(moments) if moments and all(moments) else None, errors)
+
+
+def collections_to_check(database: Database) -> dict[str, UUID]:
+    """A knowledge base of each collection, of all users."""
+    statement = (
+        sa.select(knowledge_bases.c.collection, knowledge_bases.c.id)
+        .where(knowledge_bases.c.deleted_at.is_(None))
+        .order_by(knowledge_bases.c.created_at)
+    )
+    with database.read() as connection:
+        return {row.collection: row.id for row in connection.execute(statement)}

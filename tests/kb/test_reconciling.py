@@ -1,0 +1,336 @@
+"""SQL says ready, and Milvus or the disk do not hold it: that is found, said, and mended from the uploads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from kb.config import Settings
+from kb.database.tables import documents as documents_table
+from kb.database.tables import index_checks, versions
+from kb.errors import MilvusRefused, MilvusUnavailable
+from kb.library import recount_all
+from kb.models import Document, KnowledgeBase, VersionState
+from kb.reconciling import Checks, IndexedAgain, index_again, reconciled
+from kb.reconciling.__main__ import run
+from kb.services import WorkerParts, build_worker_parts
+from kb.vectors import VectorStore
+from tests.conftest import Core, open_core
+from tests.fakes.embedding import HashedWords
+from tests.real_services import HOST, ONE_OLD_MILVUS, MilvusLite, free_port, wait_until
+
+
+@pytest.fixture(params=["lite", pytest.param("2.3.5", marks=ONE_OLD_MILVUS)])
+def core(request: pytest.FixtureRequest, settings: Settings, embedding: HashedWords) -> Iterator[Core]:
+    """On Milvus Lite, and on a Milvus server."""
+    if request.param == "2.3.5":
+        settings = settings.model_copy(update={"milvus_uri": request.getfixturevalue("old_milvus_url")})
+    with open_core(settings, embedding) as core:
+        yield core
+
+
+def ingest(core: Core, worker: WorkerParts, base: KnowledgeBase, name: str) -> Document:
+    document = core.upload(base, name, f"# {name}\n\nA text about {name}.\n\n# More\n\nAnd more of it.")
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    return core.document(document.id)
+
+
+def missing(core: Core, *documents: Document) -> list[int]:
+    return [core.document(document.id).latest.missing_chunks for document in documents]
+
+
+def unsearchable(core: Core, base: KnowledgeBase) -> int:
+    return core.services.knowledge_bases.get(core.user, base.id).unsearchable_count
+
+
+def again(core: Core, base: KnowledgeBase | None = None) -> IndexedAgain:
+    return index_again(core.services.database, core.services.files, core.user, base.id if base else None)
+
+
+def queued(core: Core) -> list[UUID]:
+    with core.services.database.read() as connection:
+        return list(connection.scalars(sa.select(versions.c.id).where(versions.c.state == "queued")))
+
+
+def test_nothing_is_noted_where_all_is_there(core: Core, worker: WorkerParts) -> None:
+    base = core.knowledge_base()
+    document = ingest(core, worker, base, "a.md")
+    core.upload(base, "waiting.md", "x")
+    worker.checks.check_all()
+    found = reconciled(core.services.database)
+    assert (found.unsearchable, found.files_missing, found.errors) == (0, 0, {})
+    assert found.checked_at
+    assert missing(core, document) == [0]
+    assert again(core) == IndexedAgain()
+
+
+def test_dropped_collection_is_noted_and_indexed_again(core: Core, worker: WorkerParts) -> None:
+    """Each document keeps its id, version and name; it is searchable, and counted so, once it is ready again."""
+    base, other = core.knowledge_base(), core.knowledge_base("Other")
+    first, second = (ingest(core, worker, base, name) for name in ("a.md", "b.md"))
+    kept = ingest(core, worker, other, "c.md")
+    core.services.vectors.drop(base.collection)
+    worker.checks.check_all()
+    assert missing(core, first, second, kept) == [first.latest.chunks, second.latest.chunks, 0]
+    assert (unsearchable(core, base), unsearchable(core, other)) == (2, 0)
+    assert reconciled(core.services.database).unsearchable == 2
+    assert again(core, other) == IndexedAgain()
+    assert again(core, base) == IndexedAgain(queued=2)
+    assert again(core, base) == IndexedAgain()
+    assert set(queued(core)) == {first.latest.id, second.latest.id}
+    assert unsearchable(core, base) == 2  # until they are there
+    for document in (first, second):
+        assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+        found = core.document(document.id)
+        assert (found.live_version_id, found.name, found.created_at) == (
+            document.latest.id,
+            document.name,
+            document.created_at,
+        )
+        assert core.count(found) == found.latest.chunks
+    assert unsearchable(core, base) == 0
+    assert recount_all(core.services.database) == {}
+    worker.checks.check_all()
+    assert missing(core, first, second, kept) == [0, 0, 0]
+
+
+def test_missing_chunks_of_one_document_are_noted(core: Core, worker: WorkerParts) -> None:
+    base = core.knowledge_base()
+    short, whole = (ingest(core, worker, base, name) for name in ("a.md", "b.md"))
+    core.services.vectors.delete_from(base.collection, short.latest.id, 1)
+    worker.checks.check_knowledge_base(base.id)
+    assert missing(core, short, whole) == [short.latest.chunks - 1, 0]
+    assert recount_all(core.services.database) == {}
+    core.services.documents.delete(core.user, short.id)
+    assert unsearchable(core, base) == 0
+
+
+def test_what_is_found_again_is_searchable_again(core: Core, worker: WorkerParts) -> None:
+    """After MILVUS_URI was set back, or a backup restored."""
+    base = core.knowledge_base()
+    document = ingest(core, worker, base, "a.md")
+    nowhere = VectorStore(core.services.settings.model_copy(update={"milvus_uri": f"http://{HOST}:{free_port()}"}))
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(versions).values(missing_chunks=1))
+    recount_all(core.services.database)
+    assert unsearchable(core, base) == 1
+    with pytest.raises(MilvusUnavailable):
+        Checks(core.services.database, nowhere, core.services.files).check_all()
+    assert unsearchable(core, base) == 1
+    worker.checks.check_all()
+    assert (missing(core, document), unsearchable(core, base)) == ([0], 0)
+
+
+def test_document_without_its_file_is_named_and_not_queued(core: Core, worker: WorkerParts) -> None:
+    base = core.knowledge_base()
+    lost, cut, whole = (ingest(core, worker, base, name) for name in ("a.md", "b.md", "c.md"))
+    uploads = core.services.settings.uploads
+    (uploads / lost.latest.file_key).unlink()
+    (uploads / cut.latest.file_key).write_text("x")
+    core.services.vectors.drop(base.collection)
+    worker.checks.check_all()
+    assert [core.document(each.id).latest.file_missing for each in (lost, cut, whole)] == [True, True, False]
+    assert reconciled(core.services.database).files_missing == 2
+    assert again(core) == IndexedAgain(queued=1, without_file=2)
+    assert queued(core) == [whole.latest.id]
+
+
+def test_leftovers_are_cleared(core: Core, worker: WorkerParts) -> None:
+    """Chunks of versions that are gone or replaced; not those of versions under way, which others take care of."""
+    base = core.knowledge_base()
+    live, gone, replaced, running = (ingest(core, worker, base, f"{n}.md") for n in range(4))
+    with core.services.database.write() as connection:
+        connection.execute(sa.delete(documents_table).where(documents_table.c.id == gone.id))
+        of = documents_table.c.id == replaced.id
+        connection.execute(sa.update(documents_table).where(of).values(live_version_id=uuid4()))
+        connection.execute(sa.update(versions).where(versions.c.id == running.latest.id).values(state="embedding"))
+    worker.checks.check_all()
+    found = core.services.vectors.count_by_version(base.collection)
+    assert found.keys() == {live.latest.id, running.latest.id}
+
+
+def test_collection_that_ingestion_creates_anew_is_checked(core: Core, worker: WorkerParts) -> None:
+    """A new document would hide that the others are gone."""
+    base = core.knowledge_base()
+    first = ingest(core, worker, base, "a.md")
+    core.services.vectors.drop(base.collection)
+    second = ingest(core, worker, base, "b.md")
+    assert missing(core, first, second) == [first.latest.chunks, 0]
+
+
+def test_version_that_changes_during_the_check_is_left_alone(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = core.knowledge_base()
+    first, second = (ingest(core, worker, base, name) for name in ("a.md", "b.md"))
+    core.services.vectors.drop(base.collection)
+    is_whole = core.services.files.is_whole
+
+    def change_meanwhile(key: str, size_bytes: int) -> bool:
+        with core.services.database.write() as connection:
+            change = sa.update(versions).where(versions.c.id == first.latest.id)
+            connection.execute(change.values(finished_at=sa.func.current_timestamp()))
+        return is_whole(key, size_bytes)
+
+    monkeypatch.setattr(core.services.files, "is_whole", change_meanwhile)
+    worker.checks.check_all()
+    assert missing(core, first, second) == [0, second.latest.chunks]
+    assert unsearchable(core, base) == 1
+
+
+def test_refusal_is_noted_and_other_collections_are_compared(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bases = [core.knowledge_base(name) for name in "ab"]
+    documents = [ingest(core, worker, base, "a.md") for base in bases]
+    core.services.vectors.drop(bases[1].collection)
+    size = core.services.vectors.size
+
+    def refuse(collection: str) -> int:
+        if collection == bases[0].collection:
+            raise MilvusRefused(detail="out of memory")
+        return size(collection)
+
+    monkeypatch.setattr(core.services.vectors, "size", refuse)
+    worker.checks.check_all()
+    found = reconciled(core.services.database)
+    assert {name: error.values for name, error in found.errors.items()} == {
+        bases[0].collection: {"detail": "out of memory"}
+    }
+    assert missing(core, *documents) == [0, documents[1].latest.chunks]
+
+
+def test_recent_checks_are_not_repeated_at_night(core: Core, worker: WorkerParts) -> None:
+    base = core.knowledge_base()
+    document = ingest(core, worker, base, "a.md")
+    worker.checks.check_all()
+    core.services.vectors.drop(base.collection)
+    worker.checks.check_all(unless_within=timedelta(minutes=10))
+    assert missing(core, document) == [0]
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(index_checks).values(checked_at=document.created_at - timedelta(hours=1)))
+    worker.checks.check_all(unless_within=timedelta(minutes=10))
+    assert missing(core, document) == [document.latest.chunks]
+
+
+def test_command_says_what_is_missing_and_queues_it(
+    core: Core, worker: WorkerParts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = core.knowledge_base()
+    document = ingest(core, worker, base, "a.md")
+    assert run(core.services.settings, wants_again=False) == 0
+    core.services.vectors.drop(base.collection)
+    assert run(core.services.settings, wants_again=True) == 1
+    assert "cannot be searched: 1" in capsys.readouterr().out
+    assert queued(core) == [document.latest.id]
+
+
+# --- the embedded Milvus, with its data lost or damaged between two starts ----------------------------------------
+
+
+@pytest.fixture
+def own_milvus(tmp_path: Path) -> Iterator[MilvusLite]:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    server = MilvusLite(folder)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_core(own_milvus: MilvusLite, settings: Settings, embedding: HashedWords) -> Iterator[Core]:
+    with open_core(settings.model_copy(update={"milvus_uri": own_milvus.url}), embedding) as core:
+        yield core
+
+
+@pytest.fixture
+def own_worker(own_core: Core, shared_parser: None) -> Iterator[WorkerParts]:
+    parts = build_worker_parts(own_core.services)
+    yield parts
+    parts.ingestion.close()
+
+
+def ingest_again(core: Core, worker: WorkerParts, document: Document) -> None:
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    assert core.count(document) == document.latest.chunks
+    assert missing(core, document) == [0]
+
+
+def test_emptied_milvus_and_another_one_are_noticed(
+    own_core: Core, own_worker: WorkerParts, own_milvus: MilvusLite, milvus_url: str, embedding: HashedWords
+) -> None:
+    """The data folder is removed between two starts; and MILVUS_URI is set to a server that has none of it."""
+    core, worker = own_core, own_worker
+    document = ingest(core, worker, core.knowledge_base(), "a.md")
+    elsewhere = VectorStore(core.services.settings.model_copy(update={"milvus_uri": milvus_url}))
+    Checks(core.services.database, elsewhere, core.services.files).check_all()
+    assert missing(core, document) == [document.latest.chunks]
+    worker.checks.check_all()  # it was set back
+    assert missing(core, document) == [0]
+    own_milvus.kill()
+    shutil.rmtree(own_milvus.folder / "data")
+    own_milvus.start()
+    wait_until(lambda: is_answering(core), what="an answer")
+    worker.checks.check_all()
+    assert missing(core, document) == [document.latest.chunks]
+    assert again(core) == IndexedAgain(queued=1)
+    ingest_again(core, worker, document)
+
+
+def is_answering(core: Core) -> bool:
+    try:
+        core.services.vectors.ping()
+    except MilvusUnavailable:
+        return False
+    return True
+
+
+def cut_data(folder: Path) -> None:
+    for path in folder.rglob("*.parquet"):
+        os.truncate(path, 1_000)
+
+
+def lose_data(folder: Path) -> None:
+    for path in folder.rglob("*.parquet"):
+        path.unlink()
+
+
+def damage_manifest(folder: Path) -> None:
+    """The one before is read instead, and what came after it is lost without a word."""
+    (folder / "manifest.json").write_bytes(b"\0" * 100)
+
+
+def damage_manifests(folder: Path) -> None:
+    for path in folder.glob("manifest*"):
+        path.write_bytes(b"\0" * 100)
+
+
+DAMAGES = (cut_data, lose_data, damage_manifest, damage_manifests)
+
+
+def test_damaged_collections_are_noticed_and_filled_again(
+    own_core: Core, own_worker: WorkerParts, own_milvus: MilvusLite
+) -> None:
+    core, worker = own_core, own_worker
+    bases = [core.knowledge_base(name) for name in ("whole", *(damage.__name__ for damage in DAMAGES))]
+    whole, *documents = (ingest(core, worker, base, "a.md") for base in bases)
+    for base in bases:
+        core.services.vectors.flush(base.collection)
+    own_milvus.kill()
+    for damage, base in zip(DAMAGES, bases[1:], strict=True):
+        damage(own_milvus.folder / "data" / "collections" / base.collection)
+    own_milvus.start()
+    wait_until(lambda: is_answering(core), what="an answer")
+    worker.checks.check_all()
+    assert missing(core, whole, *documents) == [0, *(document.latest.chunks for document in documents)]
+    assert again(core) == IndexedAgain(queued=len(documents))
+    for document in documents:
+        ingest_again(core, worker, document)
