@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -103,7 +105,7 @@ def _quota(folder: Path, *, is_v2: bool) -> Iterator[float]:
 
 def import_onnxruntime() -> Any:
     """The module `onnxruntime`, with its telemetry off. Takes half a second and 25 MB, so import it at first use."""
-    _turn_telemetry_off()
+    silence_packages()
     import onnxruntime
 
     return onnxruntime
@@ -111,7 +113,7 @@ def import_onnxruntime() -> Any:
 
 def import_fastembed() -> Any:
     """The module `fastembed`, with onnxruntime's telemetry off; raises `ImportError` if it is not installed."""
-    _turn_telemetry_off()
+    silence_packages()
     import fastembed
 
     return fastembed
@@ -119,18 +121,57 @@ def import_fastembed() -> Any:
 
 def import_rapidocr() -> Any:
     """The module `rapidocr`, with onnxruntime's telemetry off; raises `ImportError` if it is not installed."""
-    _turn_telemetry_off()
+    silence_packages()
     import rapidocr
 
     return rapidocr
 
 
-def _turn_telemetry_off() -> None:
-    """For this process and its children, whatever the environment says.
+_importing_pymilvus = threading.Lock()
 
-    Since 1.29, onnxruntime, which FastEmbed and RapidOCR import too, sends usage data to its vendor by default: it
-    resolves the vendor's host within a minute and keeps a device id and unsent events in the user's cache folder. Only
-    an environment variable that is set before the import turns all of this off;
-    `onnxruntime.disable_telemetry_events` comes too late for the first event.
+
+def import_pymilvus() -> None:
+    """Import `pymilvus` for the first time without our settings in its sight; call it before other imports from there.
+
+    It reads MILVUS_URI at its import and fails if that is a Unix socket, which its client connects to. It also adds to
+    the environment whatever file `.env` it finds above its own folder.
     """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    with _importing_pymilvus:
+        if "pymilvus" in sys.modules:
+            return
+        before = dict(os.environ)
+        os.environ["MILVUS_URI"] = ""
+        try:
+            import pymilvus  # noqa: F401
+        finally:
+            for name in os.environ.keys() - before.keys():
+                del os.environ[name]
+            os.environ |= before
+
+
+# What packages would report to their makers or to others, and the variables that stop it. Streamlit's usage statistics
+# are off in .streamlit/config.toml, which it reads before our code runs.
+QUIET = {
+    # Since 1.29, onnxruntime, which FastEmbed and RapidOCR import too, resolves its vendor's host within a minute and
+    # keeps a device id and unsent events in the user's cache folder. `onnxruntime.disable_telemetry_events` comes too
+    # late for the first event.
+    "ORT_DISABLE_TELEMETRY": "1",
+    # FastEmbed's downloads of models that somebody chose.
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    # LangChain sends every question and answer to LangSmith, if a variable says so that was meant for another program.
+    "LANGSMITH_TRACING_V2": "false",
+    "LANGSMITH_TRACING": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+}
+OUTDATED = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER")  # LangChain refuses to run where they are set
+
+
+def silence_packages() -> None:
+    """Stop what packages would send by themselves, for this process and its children, whatever the environment says.
+
+    Call it before they are imported: most of them read these variables only then.
+    """
+    os.environ |= QUIET
+    for name in OUTDATED:
+        os.environ.pop(name, None)

@@ -20,6 +20,7 @@ from streamlit import config
 from kb.answers import Answers
 from kb.completions import preload
 from kb.config import Settings, load_settings
+from kb.environment import silence_packages
 from kb.errors import DatabaseUnavailable, KbError
 from kb.health import HealthMonitor, check_health
 from kb.home import keep_private
@@ -161,6 +162,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
 
 
 def _open_web() -> Web:
+    silence_packages()
     settings = load_settings()
     configure_logs(settings)
     keep_private(settings.home)

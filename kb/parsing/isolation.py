@@ -17,7 +17,7 @@ from errno import EACCES
 from pathlib import Path
 
 # What Python and the libraries need; all else stays with the parent.
-_ALLOWED = frozenset({"HOME", "LANG", "LANGUAGE", "PATH", "TZ", "TZDIR", "ZHIWEN_HOME", "ORT_DISABLE_TELEMETRY"})
+_ALLOWED = frozenset({"HOME", "LANG", "LANGUAGE", "PATH", "TZ", "TZDIR", "ZHIWEN_HOME"})
 _ALLOWED_PREFIXES = ("LC_", "PYTHON", "LD_", "DYLD_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "GLIBC_", "XDG_")
 
 _OOM_SCORE_ADJ = "800"  # of 1000, which would be the first of all the machine's processes

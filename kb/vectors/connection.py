@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from kb.environment import is_local
+from kb.environment import import_pymilvus, is_local
 from kb.errors import ITS_DISK_IS_FULL, CollectionMissing, MilvusRefused, MilvusUnavailable, is_disk_full
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Connection:
             raise
 
     def _connect(self) -> tuple[MilvusClient, Server]:
+        import_pymilvus()
         from pymilvus import MilvusClient
         from pymilvus.client import entity_helper
 
@@ -103,6 +104,7 @@ class Connection:
 @contextmanager
 def translated() -> Iterator[None]:
     """Translate the client's errors to `MilvusUnavailable`, `MilvusRefused` and, of the latter, `CollectionMissing`."""
+    import_pymilvus()
     import grpc
     from pymilvus.exceptions import ConnectError, MilvusException, MilvusUnavailableException
 

@@ -7,10 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
-from pymilvus.milvus_client.index import IndexParams
 
-from kb.models import Chunk, IndexSettings
+from kb.environment import import_pymilvus
+
+import_pymilvus()  # before the imports from there
+from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient  # noqa: E402
+from pymilvus.milvus_client.index import IndexParams  # noqa: E402
+
+from kb.models import Chunk, IndexSettings  # noqa: E402
 
 # VARCHAR limits are bytes of UTF-8.
 TEXT_BYTES = 65_535

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +26,7 @@ from kb.vectors.connection import Connection
 from tests.conftest import MakeSettings, add_user
 from tests.fakes.model_server import ModelServer
 from tests.fakes.proxy import DeadProxy
+from tests.real_services import ROOT
 
 EXTERNAL = "http://model.example/v1"
 
@@ -236,3 +239,17 @@ def test_cpu_quota_of_a_container_is_respected(
 @pytest.mark.usefixtures("eight_cpus")
 def test_affinity_counts_where_there_are_no_control_groups(tmp_path: Path) -> None:
     assert available_cpus(tmp_path / "missing", tmp_path) == 8
+
+
+@pytest.mark.parametrize("module", ["kb.vectors.schema", "kb.vectors.connection"])
+def test_pymilvus_is_imported_beside_a_socket_and_leaves_the_environment_alone(module: str) -> None:
+    """It reads MILVUS_URI by itself, refuses a socket there, and takes over what a `.env` says."""
+    probe = (
+        "import os; before = dict(os.environ)\n"
+        f"import {module} as module\n"
+        "with getattr(module, 'translated', __import__('contextlib').nullcontext)(): pass\n"
+        "import pymilvus; print(dict(os.environ) == before)"
+    )
+    environment = os.environ | {"MILVUS_URI": "unix:/run/milvus.sock", "PYTHONPATH": str(ROOT)}
+    found = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "True"

@@ -1,4 +1,4 @@
-"""onnxruntime sends no usage data: its telemetry is off before the import, in every process."""
+"""No package reports to anybody: not onnxruntime, LangChain or Hugging Face's, in no process."""
 
 from __future__ import annotations
 
@@ -44,6 +44,31 @@ def test_children_inherit_the_setting() -> None:
     environment = os.environ | {"ORT_DISABLE_TELEMETRY": "0", "PYTHONPATH": str(ROOT)}
     found = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "1"
+
+
+def test_questions_are_not_sent_to_langsmith() -> None:
+    """Nor does LangChain refuse to run, whatever other programs of this user have set."""
+    probe = (
+        "from kb.environment import silence_packages; silence_packages()\n"
+        "from langchain_core.callbacks import CallbackManager\n"
+        "from langsmith.utils import tracing_is_enabled\n"
+        "print(tracing_is_enabled(), CallbackManager.configure().handlers)"
+    )
+    named = dict.fromkeys(("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "LANGCHAIN_TRACING"), "true")
+    environment = os.environ | named | {"LANGSMITH_API_KEY": "key", "PYTHONPATH": str(ROOT)}
+    found = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False []"
+
+
+def test_hugging_face_is_told_nothing() -> None:
+    pytest.importorskip("huggingface_hub")
+    probe = (
+        "from kb.environment import silence_packages; silence_packages()\n"
+        "from huggingface_hub import constants; print(constants.HF_HUB_DISABLE_TELEMETRY)"
+    )
+    environment = os.environ | {"HF_HUB_DISABLE_TELEMETRY": "0", "PYTHONPATH": str(ROOT)}
+    found = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "True"
 
 
 def test_no_other_module_imports_onnxruntime() -> None:
