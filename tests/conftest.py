@@ -23,7 +23,11 @@ from kb.config import Settings, load_settings
 from kb.conversations import Conversations, Messages
 from kb.database import Database
 from kb.database.tables import users
+from kb.embedding.e5 import E5
+from kb.embedding.minilm import MINILM
+from kb.embedding.weights import WEIGHTS_FILE
 from kb.environment import bypass_proxies
+from kb.errors import EmbeddingUnavailable
 from kb.ingestion import Claims
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.models import Document, KnowledgeBase, Version
@@ -36,6 +40,8 @@ from tests.fakes.embedding import HashedWords, with_test_model
 from tests.fakes.queue import RecordingQueue
 
 MakeSettings = Callable[..., Settings]
+# Keeps the built-in models between test runs.
+MODELS_HOME = Path(os.environ.get("ZHIWEN_TEST_HOME") or real_services.ROOT / "build")
 
 
 def pytest_configure() -> None:
@@ -147,6 +153,24 @@ def postgresql() -> Iterator[real_services.PostgreSQL]:
 
 
 # --- settings and SQL ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def model_settings() -> Settings:
+    """Settings whose models folder holds the built-in models. If one cannot be fetched, skip; in CI, fail.
+
+    What an earlier release kept there has another layout, and is left alone.
+    """
+    settings = load_settings(_env_file=None, zhiwen_home=MODELS_HOME)
+    folder = MINILM.files(settings).folder
+    if folder.exists() and not (folder / WEIGHTS_FILE).exists():
+        settings = load_settings(_env_file=None, zhiwen_home=MODELS_HOME / "current")
+    try:
+        for model in (E5, MINILM):
+            model.files(settings).fetch(lambda status: None)
+    except EmbeddingUnavailable as error:
+        real_services.missing(str(error))
+    return settings
 
 
 @pytest.fixture
