@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from kb.models import Progress, VersionState
 
 PROGRESS_SECONDS = 3600
 REPORT_SECONDS = 0.5
+RATE_SECONDS, RATE_UNITS = 60.0, 5  # a rate is that of the last minute, and of some pages or chunks at least
 WORKER_SECONDS = 8
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -40,6 +42,7 @@ class WorkerInfo:
     threads: int = 0
     busy: int = 0
     since: datetime = LONG_AGO
+    speed: float = 0.0  # effort (see `kb.effort`) per second; 0 until it can be told
 
 
 class ProgressBoard:
@@ -108,7 +111,7 @@ class ProgressBoard:
 
 
 class Meter:
-    """Reports `done` of `total` for one stage, at most every half second, with the rate since it began.
+    """Reports `done` of `total` for one stage, at most every half second, with the rate of the last minute.
 
     A short ingestion is over before the first report: nobody could read it.
     """
@@ -118,20 +121,26 @@ class Meter:
     ) -> None:
         self._board, self._version_id, self._worker, self._clock = board, version_id, worker, clock
         self._stage = VersionState.QUEUED
-        self._began = self._written = clock()
-        self._first = 0
+        self._written = clock()
+        self._marks: deque[tuple[float, int]] = deque()
 
     def report(self, stage: VersionState, done: int, total: int, page: int = 0, pages: int = 0) -> None:
         moment = self._clock()
         if stage is not self._stage:
-            self._stage, self._began, self._first = stage, moment, done
+            self._stage = stage
+            self._marks.clear()
+            self._marks.append((moment, done))
         if moment - self._written < REPORT_SECONDS:
             return
         self._written = moment
-        rate = (done - self._first) / (moment - self._began) if moment > self._began else 0.0
-        self._board.write(
-            self._version_id, Progress(stage, done, total, rate, datetime.now(UTC), self._worker, page, pages)
-        )
+        self._marks.append((moment, done))
+        while moment - self._marks[1][0] >= RATE_SECONDS and done - self._marks[1][1] >= RATE_UNITS:
+            self._marks.popleft()
+        began, first = self._marks[0]
+        seconds = moment - began
+        rate = (done - first) / seconds if seconds > 0 else 0.0
+        progress = Progress(stage, done, total, rate, datetime.now(UTC), self._worker, page, pages, round(seconds, 1))
+        self._board.write(self._version_id, progress)
 
 
 def new_worker_id() -> str:

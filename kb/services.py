@@ -20,7 +20,7 @@ from kb.embedding import OF_PROVIDER, EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
 from kb.exports import Exports
 from kb.fetching import Fetcher, PageReader
-from kb.ingestion import Claims, Cleanup, Ingestion, Turns, models_in_use, new_worker_id
+from kb.ingestion import Backlog, Claims, Cleanup, Ingestion, Turns, models_in_use, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.llm import ChatModels
 from kb.page_images import PageImages
@@ -65,6 +65,7 @@ class Services:
     attachments: Attachments
     exports: Exports
     board: ProgressBoard
+    backlog: Backlog
     retriever: Retriever
     providers: Providers
     chat_models: ChatModels
@@ -149,6 +150,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         messages=messages,
         exports=Exports(conversations, messages, knowledge_bases),
         board=ProgressBoard(quick),
+        backlog=Backlog(database),
         retriever=Retriever(knowledge_bases, documents, vectors, embeddings, references, rerankers.find),
         providers=providers,
         chat_models=ChatModels(settings, providers),

@@ -182,7 +182,9 @@ class WorkerRuntime(Middleware):
         worker_id = self.parts.id
         host, pid, _ = worker_id.rsplit(":", 2)
         threads = self._settings.worker_threads
-        info = WorkerInfo(worker_id, host, int(pid), threads, self.parts.ingestion.active, self._since)
+        ingestion = self.parts.ingestion
+        speed = round(ingestion.speed.per_second(), 2)
+        info = WorkerInfo(worker_id, host, int(pid), threads, ingestion.active, self._since, speed)
         self._services.board.announce_worker(info)
 
     def _reap(self) -> None:

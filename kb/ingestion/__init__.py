@@ -1,5 +1,6 @@
 """Ingestion: from a queued version to chunks that can be found."""
 
+from kb.ingestion.backlog import Backlog
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.overview import (
@@ -15,6 +16,7 @@ from kb.ingestion.turns import Turns
 from kb.progress import new_worker_id
 
 __all__ = [
+    "Backlog",
     "Claims",
     "Cleanup",
     "FailingCleanUp",

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from kb.database import Database
 from kb.database.tables import documents, knowledge_bases, versions
+from kb.effort import LARGE
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.library import mark_sent
 from kb.library.access import to_knowledge_base
@@ -209,9 +210,9 @@ class Claims:
         except Cancelled:
             self.cancel(job)
 
-    def make_way(self, job: Job, effort: int) -> None:
-        """Put the version back as one that takes so much `effort`: others go first. Errors: `LeaseLost`, `Cancelled`"""
-        self._put_back(job, effort=effort)
+    def make_way(self, job: Job) -> None:
+        """Put the version back, as a large one: others go first. Errors: `LeaseLost`, `Cancelled`."""
+        self._put_back(job, **({} if job.effort >= LARGE else {"effort": LARGE}))
 
     def postpone(self, job: Job, error: KbError) -> bool:
         """Put the version back in the queue, with a longer pause each time. Returns False after too many attempts.

@@ -1,10 +1,18 @@
-"""How many chunks are embedded and stored at a time."""
+"""How many chunks are embedded and stored at a time, and how much a worker gets done."""
 
 from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+
+from kb.models.documents import MEASURED_SECONDS
 
 BATCH_SECONDS = 1.0  # so that a cancel is noticed soon, and progress can be seen
 FIRST_BATCH_CHUNKS = 8
 MAX_BATCH_CHUNKS = 64
+SPEED_SECONDS = 300.0
 
 
 class Pace:
@@ -23,3 +31,35 @@ class Pace:
         """Learn from a batch. The next one is at most twice as large: this one may have been embedded before."""
         fitting = round(chunks * BATCH_SECONDS / max(seconds, 0.001))
         self._chunks[model] = max(1, min(fitting, 2 * self.batch_of(model), MAX_BATCH_CHUNKS))
+
+
+class Speed:
+    """Effort (see `kb.effort`) per second that a worker process got done lately while it had documents.
+
+    Safe to share among threads.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._done: deque[tuple[float, int]] = deque()
+        self._busy_since = clock()
+
+    def begin(self) -> None:
+        """The worker was idle until now."""
+        with self._lock:
+            self._busy_since = self._clock()
+            self._done.clear()
+
+    def note(self, effort: int) -> None:
+        with self._lock:
+            self._done.append((self._clock(), effort))
+
+    def per_second(self) -> float:
+        """0 until it can be told."""
+        with self._lock:
+            now = self._clock()
+            while self._done and self._done[0][0] < now - SPEED_SECONDS:
+                self._done.popleft()
+            seconds = min(now - self._busy_since, SPEED_SECONDS)
+            return sum(effort for _, effort in self._done) / seconds if seconds >= MEASURED_SECONDS else 0.0

@@ -39,7 +39,7 @@ from kb.formats import to_json
 from kb.ingestion.chunks import build_chunk, digest
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
-from kb.ingestion.pace import Pace
+from kb.ingestion.pace import Pace, Speed
 from kb.ingestion.turns import LargeLane, Turns
 from kb.library import FileStore, LineBoxWriter
 from kb.models import ChunkSpan, VersionState
@@ -79,7 +79,7 @@ class _Work:
     digest: str = ""  # of all ranges so far
     chunks: int = 0  # in all ranges so far
     pages: int = 0  # so far
-    pages_read: int = 0
+    page: int = 0  # of the last stored chunk
     pages_total: int = 0
     notes: tuple[Note, ...] = ()
     is_cleared: bool = False  # of what an earlier attempt stored in vain
@@ -125,6 +125,7 @@ class Ingestion:
         self._embeddings = embeddings
         self._embedded = EmbeddingCache()
         self._pace = Pace()
+        self.speed = Speed()
         self._board = board
         self._worker_id = worker_id
         self._check_knowledge_base = check
@@ -204,6 +205,8 @@ class Ingestion:
 
     def _work_on(self, job: Job) -> tuple[VersionState | None, bool]:
         """The version's state afterwards, None if the claim was lost; and whether it was large."""
+        if not self._active:
+            self.speed.begin()
         self._active.add(job.version_id)
         try:
             return self._ingest(job), self.lane.holds(job.version_id)
@@ -285,8 +288,9 @@ class Ingestion:
         if not count:
             raise NoText(name=job.name)
         self._require_few(job, count)
-        self._claims.enter(job, VersionState.PARSING, counted_chunks=count)
-        return replace(job, counted_chunks=count)
+        effort = max(LARGE, count)
+        self._claims.enter(job, VersionState.PARSING, counted_chunks=count, effort=effort)
+        return replace(job, counted_chunks=count, effort=effort)
 
     def _store_document(self, job: Job, model: EmbeddingModel, kept: int) -> _Work:
         """Read the file and store its chunks, range by range."""
@@ -322,12 +326,10 @@ class Ingestion:
         job, path = work.job, self._files.path(work.job.file_key, work.job.name)
 
         def report(done: int, total: int) -> None:
-            work.pages_read, work.pages_total = done, total
-            if job.counted_chunks:
-                work.meter.report(VersionState.EMBEDDING, work.stored, job.counted_chunks)
-            elif work.chunks:
-                work.meter.report(VersionState.EMBEDDING, work.stored, 0, done, total)
-            else:
+            work.pages_total = total
+            if work.caught_up and not job.counted_chunks:
+                work.meter.report(VersionState.EMBEDDING, work.stored, 0, work.page, total)
+            elif not (work.chunks or job.counted_chunks):
                 work.meter.report(VersionState.PARSING, done, total)
 
         with self._parser(lambda: self._claims.check(job)) as parser:
@@ -395,7 +397,9 @@ class Ingestion:
             work.has_created |= self._vectors.create(base)
         self._vectors.upsert(base.collection, chunks, vectors, base.partition)
         self._note_unsealed(base.collection, len(chunks))
-        work.stored = spans[-1].ordinal + 1
+        work.stored, work.page = spans[-1].ordinal + 1, spans[-1].page or work.page
+        if job.counted_chunks:
+            self.speed.note(len(spans))
         work.caught_up = work.caught_up or time.monotonic()
         is_done = stretch.is_last and work.stored == work.chunks
         self._claims.advance(job, work.stored, VersionState.INDEXING if is_done else VersionState.EMBEDDING)
@@ -410,7 +414,7 @@ class Ingestion:
         if total := work.chunks if stretch.is_last else work.job.counted_chunks:
             work.meter.report(VersionState.EMBEDDING, work.stored, total)
         else:
-            work.meter.report(VersionState.EMBEDDING, work.stored, 0, work.pages_read, work.pages_total)
+            work.meter.report(VersionState.EMBEDDING, work.stored, 0, work.page, work.pages_total)
 
     def _finish(self, work: _Work) -> None:
         """Count, switch, and clear the version that was replaced. Sealing follows, for many documents at once."""
@@ -424,6 +428,8 @@ class Ingestion:
             raise MilvusRefused(detail=N_("not all stored chunks can be found"))
         replaced = self._claims.switch(job, pages=work.pages, chunks=total, notes=to_json(Notes(work.notes)))
         work.meter.report(VersionState.READY, total, total)
+        if not job.counted_chunks:
+            self.speed.note(job.effort)
         if replaced:
             self._vectors.delete_version(collection, replaced)
         if work.has_created:  # there may have been one before, with other documents
@@ -451,7 +457,7 @@ class Ingestion:
 
     def _make_way(self, job: Job, bound: BoundLogger) -> VersionState | None:
         try:
-            self._claims.make_way(job, max(job.effort, LARGE))
+            self._claims.make_way(job)
         except LeaseLost:
             self._lose(job, bound)
             return None

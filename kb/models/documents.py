@@ -11,6 +11,8 @@ from uuid import UUID
 from kb.errors import from_code
 from kb.notes import Note
 
+MEASURED_SECONDS = 10.0  # a shorter measurement tells nothing about the rest
+
 
 class VersionState(StrEnum):
     """Where one ingestion of a document stands."""
@@ -120,3 +122,15 @@ class Progress:
     worker: str = ""
     page: int = 0
     pages: int = 0
+    measured_seconds: float = 0.0  # how long the rate was measured
+
+    @property
+    def seconds_left(self) -> float | None:
+        """About how long this stage takes yet, as fast as it went lately; None until that can be told."""
+        if self.rate <= 0 or self.measured_seconds < MEASURED_SECONDS:
+            return None
+        if self.total:
+            return max(0, self.total - self.done) / self.rate
+        if 0 < self.page < self.pages:
+            return self.done * (self.pages / self.page - 1) / self.rate
+        return None

@@ -19,7 +19,7 @@ from kb.notes import NoteKind
 from kb.progress import WorkerInfo
 from pages.ui import tickets
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
-from pages.ui.i18n import _, ago, error_text, join_sentences, language, moment, number, size
+from pages.ui.i18n import _, ago, duration, error_text, join_sentences, language, moment, number, size
 from pages.ui.notes import note_text
 from pages.ui.passages import open_chunks
 from pages.ui.resources import services
@@ -70,7 +70,7 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
     @live_fragment(POLL_SECONDS if pending else None)
     def live() -> None:
         current = services().documents.count_by_state(user.id, base.id)
-        _draw_summary(current)
+        _draw_summary(current, _time_left(base) if any(state.is_pending for state in current) else None)
         with st.container(key="documents", gap="small"):
             _draw_page(user, base, current)
         if pending != any(state.is_pending for state in current):
@@ -91,7 +91,15 @@ def _show_first_page() -> None:
     st.session_state[PAGE_KEY] = 1
 
 
-def _draw_summary(counts: Mapping[VersionState, int]) -> None:
+def _time_left(base: KnowledgeBase) -> float | None:
+    """About how many seconds until all documents are done, where that can be told."""
+    try:
+        return services().backlog.seconds_left(base.id, services().board.workers())
+    except RedisUnavailable:
+        return None  # the list says so
+
+
+def _draw_summary(counts: Mapping[VersionState, int], seconds_left: float | None) -> None:
     total, ready = sum(counts.values()), counts.get(VersionState.READY, 0)
     if not total:
         st.caption(_("No documents yet. Drop files above; you can ask about them as soon as they are “ready”."))
@@ -105,6 +113,8 @@ def _draw_summary(counts: Mapping[VersionState, int]) -> None:
         parts.append(_("{count} failed").format(count=number(failed)))
     if cancelled := counts.get(VersionState.CANCELLED, 0):
         parts.append(_("{count} cancelled").format(count=number(cancelled)))
+    if seconds_left is not None:
+        parts.append(_("about {time} left").format(time=duration(seconds_left)))
     if pending:
         st.progress(ready / total, " · ".join(parts))
     else:
@@ -364,7 +374,17 @@ def describe_progress(version: Version, progress: Progress | None) -> tuple[str,
         text = _progress_text(version.state, total).format(done=number(done), total=number(total))
         share = done / total if total else 0.0
     rate = _pace(progress) if progress and progress.rate else ""
-    return " · ".join(filter(None, [text, rate, seen])), min(share, 1.0)
+    return " · ".join(filter(None, [text, rate, _left(progress), seen])), min(share, 1.0)
+
+
+def _left(progress: Progress | None) -> str:
+    """How long it takes yet: the reading, or all. Nothing until that can be told."""
+    if progress is None or progress.seconds_left is None:
+        return ""
+    time = duration(progress.seconds_left)
+    if progress.stage is VersionState.PARSING:
+        return _("about {time} of reading left").format(time=time)
+    return _("about {time} left").format(time=time)
 
 
 def _pace(progress: Progress) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, partial
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 from babel.dates import format_date, format_datetime, format_time, format_timedelta, get_timezone
@@ -125,9 +126,19 @@ def day(value: datetime) -> str:
 
 def ago(value: datetime) -> str:
     """How long ago a moment was, such as "2 minutes ago" or "2 分钟前"."""
-    code, elapsed = language(), value - datetime.now(value.tzinfo)
-    # "Short" is 40 秒前 in Chinese, and 40 sec. ago in English.
-    text = format_timedelta(elapsed, add_direction=True, format="long" if code == "en" else "short", locale=code)
+    return _stretch(value - datetime.now(value.tzinfo), add_direction=True)
+
+
+def duration(seconds: float) -> str:
+    """A stretch of time in one unit, such as "5 minutes" or "5 分钟"; ten seconds at least."""
+    return _stretch(timedelta(seconds=max(10, round(seconds, -1)) if seconds < 60 else seconds), add_direction=False)
+
+
+def _stretch(elapsed: timedelta, *, add_direction: bool) -> str:
+    code = language()
+    # "Short" is 40 秒 in Chinese, and 40 sec in English.
+    length: Literal["long", "short"] = "long" if code == "en" else "short"
+    text = format_timedelta(elapsed, add_direction=add_direction, format=length, locale=code)
     return re.sub(r"(?<=\d)(?=[\u4e00-\u9fff])", " ", text)
 
 

@@ -109,7 +109,7 @@ def test_large_document_makes_way_for_another_knowledge_base(library: Library, t
     job = claims.claim(waiting.latest.id)
     assert job
     assert not turns.other_large_waits(mine.id)  # its knowledge base has its share
-    claims.make_way(job, LARGE)
+    claims.make_way(job)
     assert turns.other_large_waits(mine.id)
 
 

@@ -341,6 +341,24 @@ def test_running_document_shows_its_progress(installation: Installation, visitor
     installation.services.board.write(document.latest.id, slow)
     visitor.run()
     assert "2 of 12 pages read · 55 s a page · last update" in visitor.text(f"document-{document.id}")
+    measured = replace(slow, measured_seconds=60.0)
+    installation.services.board.write(document.latest.id, measured)
+    visitor.run()
+    assert "55 s a page · about 9 minutes of reading left" in visitor.text(f"document-{document.id}")
+
+
+def test_time_left_of_the_list_is_shown_once_workers_know_their_speed(
+    installation: Installation, visitor: Visitor
+) -> None:
+    installation.upload(installation.knowledge_base(), "long.md", "Text. " * 60_000)
+    announce_worker(installation)
+    visitor.run()
+    assert "0 of 1 ready · 1 in progress" in visitor.text()
+    assert "left" not in visitor.text()
+    worker = WorkerInfo("a:1:b", "a", 1, threads=2, busy=1, since=datetime.now(UTC), speed=1.0)
+    installation.services.board.announce_worker(worker)
+    visitor.run()
+    assert "0 of 1 ready · 1 in progress · about 9 minutes left" in visitor.text()
 
 
 def test_postponed_document_shows_the_cause_and_the_next_try(installation: Installation, visitor: Visitor) -> None:

@@ -1,0 +1,88 @@
+"""How long documents take yet: nothing is told before it was measured."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+
+from kb.database.tables import versions
+from kb.ingestion import Backlog
+from kb.ingestion.pace import SPEED_SECONDS, Speed
+from kb.models import Document, Progress, VersionState
+from kb.progress import WorkerInfo
+from tests.conftest import Clock, Library, make_claims
+
+
+def progress(done: int, total: int, page: int = 0, pages: int = 0, measured: float = 60.0) -> Progress:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    return Progress(VersionState.EMBEDDING, done, total, 2.0, moment, "worker", page, pages, measured)
+
+
+def test_time_left_follows_from_the_rate() -> None:
+    assert progress(40, 100).seconds_left == 30
+    assert progress(40, 0, page=10, pages=25).seconds_left == 30
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        progress(40, 100, measured=3.0),
+        progress(40, 0),
+        progress(40, 0, page=25, pages=25),  # the last page tells nothing about the chunks after it
+        Progress(VersionState.PARSING, 0, 5, 0.0, datetime(2026, 1, 1, tzinfo=UTC), measured_seconds=60.0),
+    ],
+)
+def test_time_left_is_unknown_before_it_was_measured(unknown: Progress) -> None:
+    assert unknown.seconds_left is None
+
+
+def test_speed_is_that_of_the_last_minutes_of_work() -> None:
+    now = [0.0]
+    speed = Speed(lambda: now[0])
+    speed.begin()
+    speed.note(100)
+    assert speed.per_second() == 0.0  # too early
+    now[0] = 20.0
+    assert speed.per_second() == 5.0
+    now[0] += 2 * SPEED_SECONDS
+    assert speed.per_second() == 0.0
+    speed.begin()
+    now[0] += 10.0
+    speed.note(100)
+    assert speed.per_second() == 10.0  # idle time does not count
+
+
+def set_effort(library: Library, document: Document, effort: int, stored: int = 0) -> None:
+    change = {"effort": effort, "stored_chunks": stored}
+    with library.database.write() as connection:
+        connection.execute(sa.update(versions).where(versions.c.id == document.latest.id).values(change))
+
+
+def test_knowledge_bases_share_the_workers(library: Library, clock: Clock) -> None:
+    many, single = library.knowledge_base("many"), library.knowledge_base("single")
+    workers = [WorkerInfo("a", speed=6.0), WorkerInfo("b", speed=4.0)]
+    running = library.upload(many)
+    set_effort(library, running, 5_000, stored=4_000)
+    set_effort(library, library.upload(many), 2_000, stored=500)
+    set_effort(library, library.upload(many), 500)
+    assert make_claims(library.database, "worker", clock).claim(running.latest.id)
+    assert Backlog(library.database).seconds_left(single.id, workers) is None
+    assert Backlog(library.database).seconds_left(many.id, workers) == 300.0
+    set_effort(library, library.upload(single), 10)
+    assert Backlog(library.database).seconds_left(single.id, workers) == 2.0
+    assert Backlog(library.database).seconds_left(many.id, workers) == 301.0
+    assert Backlog(library.database).seconds_left(many.id, [WorkerInfo("a")]) is None
+
+
+def test_backlog_is_not_read_each_second(library: Library) -> None:
+    now = [0.0]
+    backlog, base = Backlog(library.database, lambda: now[0]), library.knowledge_base()
+    workers = [WorkerInfo("a", speed=1.0)]
+    set_effort(library, library.upload(base), 10)
+    assert backlog.seconds_left(base.id, workers) == 10.0
+    set_effort(library, library.upload(base), 10)
+    assert backlog.seconds_left(base.id, workers) == 10.0
+    now[0] = 60.0
+    assert backlog.seconds_left(base.id, workers) == 20.0
