@@ -236,7 +236,7 @@ async def _prepare_chat(
     if searched_for and (asked_files.has_texts or _begun_from(question)):
         yield SearchBegan()
         retrieval = await _retrieved(retrieve, question, searched_for, asked_files.scope)
-        if _is_found(retrieval):
+        if _is_found(retrieval) or retrieval.unsearchable:
             yield PassagesFound(retrieval)
     model = await asyncio.to_thread(question.find_model)
     if model is None:

@@ -48,6 +48,7 @@ class Services:
 
     settings: Settings
     database: Database
+    queue: Queue
     redis: redis.Redis
     quick_redis: kb_redis.QuickRedis
     vectors: VectorStore
@@ -133,6 +134,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     return Services(
         settings=settings,
         database=database,
+        queue=queue,
         redis=client,
         quick_redis=quick,
         vectors=vectors,
@@ -151,7 +153,9 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         exports=Exports(conversations, messages, knowledge_bases),
         board=ProgressBoard(quick),
         backlog=Backlog(database),
-        retriever=Retriever(knowledge_bases, documents, vectors, embeddings, references, rerankers.find),
+        retriever=Retriever(
+            *(knowledge_bases, documents, vectors, embeddings, references, rerankers.find), queue.send_check
+        ),
         providers=providers,
         chat_models=ChatModels(settings, providers),
         model_trials=Trials(settings),

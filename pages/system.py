@@ -21,11 +21,13 @@ from kb.local.milvus_server import TESTED_VERSION, lost_without_patches
 from kb.models import ServiceHealth
 from kb.progress import WorkerInfo
 from kb.providers import host_of
+from kb.reconciling import Reconciled, reconciled, request_checks
 from kb.vectors.connection import Server
 from pages.ui.chat_sidebar import connect_help
-from pages.ui.feedback import live_fragment, missing_worker, show_error
+from pages.ui.feedback import announce, errors_flashed, live_fragment, missing_worker, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number
 from pages.ui.resources import current_user_id, health_monitor, local_services, services
+from pages.ui.unsearchable import draw_remedy
 
 REFRESH_SECONDS = 5.0
 FIRST_RESULTS_SECONDS = 0.5
@@ -70,6 +72,9 @@ def draw_now() -> None:
     health = health_monitor().last()
     draw_warnings(health)
     draw_set_aside()
+    found = find_reconciled()
+    if found:
+        draw_remedy(current_user_id(), found.unsearchable)
     left, right = st.columns(2, gap="large")
     with left:
         draw_services(health)
@@ -78,6 +83,8 @@ def draw_now() -> None:
         draw_web_search()
     with right:
         draw_data()
+        if found:
+            draw_reconciled(found)
         draw_versions()
 
 
@@ -305,6 +312,38 @@ def draw_data() -> None:
             _Row("Redis", str(settings.home / "redis") if "redis" in embedded else _("by REDIS_URL")),
         ]
     )
+
+
+def find_reconciled() -> Reconciled | None:
+    try:
+        return reconciled(services().database)
+    except KbError:
+        return None  # the warnings say that SQL is not responding
+
+
+def draw_reconciled(found: Reconciled) -> None:
+    """Whether Milvus and the disk hold what SQL says, and when that was looked at."""
+    _section(_("Completeness"))
+    when = _("compared {ago}").format(ago=ago(found.checked_at)) if found.checked_at else _("not compared yet")
+    lacking = ngettext("{count} not searchable", "{count} not searchable", found.unsearchable)
+    lost = ngettext("{count} missing", "{count} missing", found.files_missing)
+    rows = [
+        _Row(_("Documents in Milvus"), lacking if found.unsearchable else _("all"), [when], _mark(found.unsearchable)),
+        _Row(_("Original files"), lost if found.files_missing else _("all"), [], _mark(found.files_missing)),
+    ]
+    rows += [_Row(name, " ".join(error_text(error)), [], BAD) for name, error in found.errors.items()]
+    _table(rows)
+    st.button(_("Compare now"), key="compare", type="tertiary", icon=":material/rule:", on_click=_compare)
+
+
+def _mark(lacking: int) -> str:
+    return BAD if lacking else GOOD
+
+
+def _compare() -> None:
+    with errors_flashed():
+        request_checks(services().database, services().queue)
+        announce(_("A worker compares the documents with Milvus and the disk."), ":material/rule:")
 
 
 def draw_versions() -> None:

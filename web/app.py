@@ -27,6 +27,7 @@ from kb.home import keep_private
 from kb.local import LocalServices
 from kb.logs import configure_logs
 from kb.models import ServiceHealth
+from kb.reconciling import reconciled
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
 from web.exports import export_routes
@@ -194,7 +195,19 @@ async def healthz(_request: Request) -> JSONResponse:
             for service in health
         },
     }
+    body |= await asyncio.to_thread(_documents)
     return JSONResponse(body, status_code=200 if ok else 503)
+
+
+def _documents() -> dict[str, Any]:
+    """What ready documents lack. It does not count as a service that is down: everything else is answered."""
+    try:
+        found = reconciled(resources.services().database)
+    except KbError:
+        return {}
+    checked_at = found.checked_at.isoformat() if found.checked_at else None
+    lacking = {"unsearchable": found.unsearchable, "files_missing": found.files_missing}
+    return {"documents": {"ok": not any(lacking.values()), **lacking, "checked_at": checked_at}}
 
 
 ROUTES = [Route("/healthz", healthz), *file_routes(resources.services), *export_routes(resources.services)]

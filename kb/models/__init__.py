@@ -20,6 +20,7 @@ from kb.models.retrieval import (
     Step,
     Trace,
     Unread,
+    Unsearchable,
 )
 from kb.models.stored import known
 from kb.models.texts import Chunk, ChunkSpan, Heading, LineBox, PageStart, ParsedDocument, TableRows, chunk_id
@@ -59,6 +60,7 @@ __all__ = [
     "TableRows",
     "Trace",
     "Unread",
+    "Unsearchable",
     "User",
     "Version",
     "VersionState",

@@ -214,6 +214,14 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsearchable:
+    """Documents whose chunks Milvus lacks (`kb.reconciling`): how many (0: not known yet), and the first names."""
+
+    documents: int = 0
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
     """The answer of `kb.retrieval.retrieve`: the passages, the best first, and the trace of how.
 
@@ -221,7 +229,8 @@ class Retrieval:
     for: they are files from their beginning, in order, without scores. `unread` are files that the question names and
     that could not be read, or are not ready yet. `nearest` are the best candidates where none reached the threshold.
     `widened` is how often the search was made wider than the profile (`RetrievalProfile.wider`). `are_attached`: only
-    files of the conversation were searched, and no knowledge base.
+    files of the conversation were searched, and no knowledge base. `unsearchable` are documents that should have been
+    searched and could not be: then no passages does not mean that nothing relevant is there.
     """
 
     question: str = ""
@@ -234,3 +243,4 @@ class Retrieval:
     nearest: tuple[Passage, ...] = ()
     widened: int = 0
     are_attached: bool = False
+    unsearchable: Unsearchable | None = None

@@ -8,8 +8,17 @@
 Milvus and the uploads follow SQL (DESIGN.md): nothing is ever taken from SQL because it is not there.
 """
 
-from kb.reconciling.again import IndexedAgain, index_again
+from kb.reconciling.again import IndexedAgain, Lacking, count_lacking, index_again
 from kb.reconciling.checks import Checks
-from kb.reconciling.overview import Reconciled, reconciled
+from kb.reconciling.overview import Reconciled, reconciled, request_checks
 
-__all__ = ["Checks", "IndexedAgain", "Reconciled", "index_again", "reconciled"]
+__all__ = [
+    "Checks",
+    "IndexedAgain",
+    "Lacking",
+    "Reconciled",
+    "count_lacking",
+    "index_again",
+    "reconciled",
+    "request_checks",
+]

@@ -32,6 +32,22 @@ class IndexedAgain:
     without_file: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Documents that lack chunks in Milvus: those that can be queued again, and those that were."""
+
+    ready: int = 0
+    under_way: int = 0
+
+
+def count_lacking(database: Database, user_id: UUID, knowledge_base_id: UUID | None = None) -> Lacking:
+    """Of all the user's documents, or those of one knowledge base."""
+    is_ready = versions.c.state == _READY
+    columns: list[sa.ColumnElement[Any]] = [sa.func.count(sa.case((which, 1))) for which in (is_ready, ~is_ready)]
+    with database.read() as connection:
+        return Lacking(*connection.execute(_of(sa.select(*columns), user_id, knowledge_base_id)).one())
+
+
 def index_again(
     database: Database, files: FileStore, user_id: UUID | None = None, knowledge_base_id: UUID | None = None
 ) -> IndexedAgain:
@@ -41,27 +57,27 @@ def index_again(
     still has of it answers until a worker begins with it. The workers' reaper sends them to the queue, some at a time.
     One without its upload stays as it is.
     """
-    wanted: sa.Select[Any] = (
-        sa.select(versions.c.id, versions.c.file_key, versions.c.size_bytes, documents.c.knowledge_base_id)
-        .join(documents, documents.c.live_version_id == versions.c.id)
-        .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-        .where(
-            lacks_chunks(),
-            versions.c.state == _READY,
-            documents.c.deleted_at.is_(None),
-            knowledge_bases.c.deleted_at.is_(None),
-        )
-        .order_by(versions.c.created_at)
-    )
-    if user_id:
-        wanted = wanted.where(knowledge_bases.c.owner_id == user_id)
-    if knowledge_base_id:
-        wanted = wanted.where(knowledge_bases.c.id == knowledge_base_id)
+    columns = (versions.c.id, versions.c.file_key, versions.c.size_bytes, documents.c.knowledge_base_id)
+    wanted = _of(sa.select(*columns), user_id, knowledge_base_id).where(versions.c.state == _READY)
+    wanted = wanted.order_by(versions.c.created_at)
     with database.read() as connection:
         found = connection.execute(wanted).all()
     whole = [version for version in found if files.is_whole(version.file_key, version.size_bytes)]
     queued = [_queue(database, some) for some in batches(whole)]
     return IndexedAgain(sum(queued), len(found) - len(whole))
+
+
+def _of(columns: sa.Select[Any], user_id: UUID | None, knowledge_base_id: UUID | None) -> sa.Select[Any]:
+    """The live versions that lack chunks: all, a user's, or those of one knowledge base."""
+    found = (
+        columns.select_from(versions)
+        .join(documents, documents.c.live_version_id == versions.c.id)
+        .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+        .where(lacks_chunks(), documents.c.deleted_at.is_(None), knowledge_bases.c.deleted_at.is_(None))
+    )
+    if user_id:
+        found = found.where(knowledge_bases.c.owner_id == user_id)
+    return found.where(knowledge_bases.c.id == knowledge_base_id) if knowledge_base_id else found
 
 
 def _queue(database: Database, some: Sequence[sa.Row[Any]]) -> int:

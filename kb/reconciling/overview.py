@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 import sqlalchemy as sa
 
 from kb.database import Database
 from kb.database.tables import document_counts, documents, index_checks, knowledge_bases, versions
 from kb.errors import KbError, from_code
+from kb.queue import Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ def reconciled(database: Database) -> Reconciled:
     return Reconciled(missing, lost, min(moments) if moments and all(moments) else None, errors)
 
 
-def collections_to_check(database: Database) -> dict[str, UUID]:
-    """A knowledge base of each collection, of all users."""
-    statement = (
-        sa.select(knowledge_bases.c.collection, knowledge_bases.c.id)
-        .where(knowledge_bases.c.deleted_at.is_(None))
-        .order_by(knowledge_bases.c.created_at)
+def request_checks(database: Database, queue: Queue) -> None:
+    """Have workers compare everything, collection by collection. Errors: `RedisUnavailable`."""
+    statement = sa.select(knowledge_bases.c.collection, knowledge_bases.c.id).where(
+        knowledge_bases.c.deleted_at.is_(None)
     )
     with database.read() as connection:
-        return {row.collection: row.id for row in connection.execute(statement)}
+        one_of_each = {row.collection: row.id for row in connection.execute(statement)}
+    for knowledge_base_id in one_of_each.values():
+        queue.send_check(knowledge_base_id)

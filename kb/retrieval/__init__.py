@@ -6,19 +6,20 @@ Chat, testing, benchmarks and the LangChain retriever all call `Retriever.retrie
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from kb import lexical
 from kb.embedding import EmbeddingModel, EmbeddingModels
-from kb.errors import N_, KbError
+from kb.errors import N_, CollectionMissing, KbError
 from kb.library import Documents, KnowledgeBases
-from kb.models import Chunk, KnowledgeBase, Passage, Retrieval, RetrievalProfile, Scope, Trace
+from kb.models import Chunk, KnowledgeBase, Passage, Retrieval, RetrievalProfile, Scope, Trace, Unsearchable
 from kb.prompt_templates import joint_template
 from kb.reranking import FindReranker, Reranker
 from kb.retrieval.corpora import Corpus, find_corpora
+from kb.retrieval.gaps import NAMED_FILES, Gaps
 from kb.retrieval.overviews import Overview, Overviews
 from kb.retrieval.ranking import build_contexts, merge_indexes, neighbour_ids
 from kb.retrieval.reference import References
@@ -26,8 +27,6 @@ from kb.retrieval.search import AskedQuestion, Found, IndexSearcher, Search
 from kb.retrieval.selection import choose, nearest
 from kb.retrieval.steps import Steps
 from kb.vectors import VectorStore
-
-NAMED_FILES = 5  # that were read only in part
 
 DOCUMENTS = "documents"  # the first step: how many documents can be searched
 LEFT_OUT = "left_out"  # a knowledge base that could not be searched, and why
@@ -51,11 +50,14 @@ class Retriever:
         embeddings: EmbeddingModels,
         references: References,
         find_reranker: FindReranker = lambda _user_id: None,
+        request_check: Callable[[UUID], None] = lambda _knowledge_base_id: None,
     ) -> None:
+        """`request_check` has a worker compare a knowledge base with what Milvus holds of it."""
         self._knowledge_bases = knowledge_bases
         self._documents = documents
         self._vectors = vectors
         self._overviews = Overviews(documents, vectors)
+        self._gaps = Gaps(documents, vectors, request_check)
         self._embeddings = embeddings
         self._references = references
         self._find_reranker = find_reranker
@@ -88,7 +90,8 @@ class Retriever:
         is left out, and the trace says why.
         Errors: `NotFound` if none is left; `TooManyDocuments`, `Unavailable`, `ModelError`, and, for a search, those
         of `EmbeddingModels.get` and `require_same`, where no other knowledge base has an answer. No passages means
-        that nothing relevant is there, or nothing ready at all (`trace.documents` is 0), never that something failed.
+        that nothing relevant is there, or nothing ready at all (`trace.documents` is 0), never that something failed;
+        with `unsearchable` documents, that they could not be searched.
         """
         run = _Run(user_id, AskedQuestion(question), widened=widened)
         with run.steps.take(DOCUMENTS) as note:
@@ -103,12 +106,14 @@ class Retriever:
         is_searchable = self._analyze(run)
         if not is_searchable:
             return run.result(())
-        if overview := self._overviews.find(user_id, run.corpora, question, run.profile, run.steps):
+        if overview := self._find_overview(run, question):
             run.overview = overview
+            run.unsearchable = self._find_gaps(run, is_empty=not overview.passages)
             return run.result(overview.passages)
         run.reranker = self._find_reranker(user_id)
         found = self._search_all(run)
         passages = self._select(run, [each.passages for each in found])
+        run.unsearchable = self._find_gaps(run, is_empty=not passages)
         if not passages:
             run.nearest = nearest(passage for each in found for passage in each.nearest)
             self._tell_partly_read(run)
@@ -123,6 +128,15 @@ class Retriever:
             if not is_searchable:
                 note.text = NO_LETTERS
         return is_searchable
+
+    def _find_overview(self, run: _Run, question: str) -> Overview | None:
+        try:
+            return self._overviews.find(run.user_id, run.corpora, question, run.profile, run.steps)
+        except CollectionMissing:
+            return None  # the search says which one it is
+
+    def _find_gaps(self, run: _Run, is_empty: bool) -> Unsearchable | None:
+        return self._gaps.find(run.user_id, run.corpora, run.missing, is_empty=is_empty)
 
     # --- the search ---
 
@@ -158,7 +172,12 @@ class Retriever:
         weighted = run.profiles[corpus.base.id].wider(run.widened).with_weights(model.dense_weight)
         if is_alone:
             run.profile = weighted
-        found = self._searcher.find(Search(run.user_id, corpus, run.question, weighted, model, steps, run.reranker))
+        try:
+            found = self._searcher.find(Search(run.user_id, corpus, run.question, weighted, model, steps, run.reranker))
+        except CollectionMissing as error:
+            run.missing.add(corpus.base.id)
+            steps.leave_out(LEFT_OUT, error.message, error.values)
+            return Found()
         run.collections.update({passage.chunk.version_id: corpus.base.collection for passage in found.passages})
         return found
 
@@ -224,6 +243,8 @@ class _Run:
     overview: Overview = field(default_factory=Overview)
     nearest: tuple[Passage, ...] = ()
     collections: dict[UUID, str] = field(default_factory=dict)  # of the versions that passages are from
+    missing: set[UUID] = field(default_factory=set)  # knowledge bases whose collections are not there
+    unsearchable: Unsearchable | None = None
 
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
         trace = Trace(tuple(self.steps.taken), self.profile, self.steps.milliseconds, self.terms, self.profiles)
@@ -241,6 +262,7 @@ class _Run:
             self.nearest,
             self.widened,
             all(corpus.base.partition for corpus in self.corpora),
+            self.unsearchable,
         )
 
 

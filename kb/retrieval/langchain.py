@@ -9,6 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
+from kb.errors import CollectionMissing
 from kb.models import Passage, RetrievalProfile, Scope
 from kb.retrieval import Retriever
 
@@ -25,6 +26,8 @@ class KnowledgeBaseRetriever(BaseRetriever):
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         found = self.retriever.retrieve(self.user_id, self.scope, query, self.profile)
+        if found.unsearchable and not found.passages:
+            raise CollectionMissing(detail=", ".join(found.unsearchable.names))
         return [to_langchain(passage) for passage in found.passages]
 
 

@@ -73,6 +73,9 @@ def _draw_file(conversation_id: UUID, document: Document, progress: Progress | N
     version, icon = document.latest, "image" if document.latest.media_type in MEDIA_TYPES else "draft"
     reason, detail = "", ""
     match version.state:
+        case VersionState.READY if version.missing_chunks:
+            label = f":red[:material/search_off: {escape(document.name)}]"
+            reason = _("It cannot be searched: Milvus does not have all its text. The System page offers a remedy.")
         case VersionState.READY:
             label = f":material/{icon}: {escape(document.name)}"
         case VersionState.FAILED:

@@ -24,6 +24,7 @@ from pages.ui.notes import note_text
 from pages.ui.passages import open_chunks
 from pages.ui.resources import services
 from pages.ui.tickets import Action
+from pages.ui.unsearchable import draw_remedy
 
 HERE = Path(__file__).parent
 PAGE_DOCUMENTS = 50
@@ -66,6 +67,7 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
     """One page of the documents, redrawn each second while any is in progress."""
     counts = services().documents.count_by_state(user.id, base.id)
     pending = any(state.is_pending for state in counts)
+    draw_remedy(user.id, base.unsearchable_count, base)
 
     @live_fragment(POLL_SECONDS if pending else None)
     def live() -> None:
@@ -275,6 +277,8 @@ def _row(document: Document, activity: Activity) -> dict[str, object]:
     version = document.latest
     detail, progress = _detail(version, activity)
     state = "running" if version.state.is_running else version.state.value
+    if _is_unsearchable(version):
+        state = VersionState.FAILED.value  # looks alike
     return {
         "id": str(document.id),
         "version": str(version.id),
@@ -297,6 +301,8 @@ def _note(version: Version, activity: Activity) -> str:
     """What stands beside the name: its place in the queue, or that its chunks lack something of the file."""
     if version.state is VersionState.QUEUED:
         return _queue_text(version, activity.places)
+    if version.file_missing:
+        return _("the original file is missing")
     if version.state is VersionState.READY and version.notes:
         is_whole = all(note.kind == NoteKind.RECOGNISED for note in version.notes)
         return _("text recognised in images (OCR)") if is_whole else _("read only in part")
@@ -315,7 +321,13 @@ def _state_name(version: Version) -> str:
     }
     if version.state.is_running and version.cancel_requested:
         return _("cancelling…")
+    if _is_unsearchable(version):
+        return _("not searchable")
     return names[version.state]
+
+
+def _is_unsearchable(version: Version) -> bool:
+    return version.state is VersionState.READY and version.missing_chunks > 0
 
 
 def _actions(document: Document) -> list[str]:

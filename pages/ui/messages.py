@@ -26,6 +26,7 @@ from pages.ui.running import draw_running
 from pages.ui.saving import Saving, under_way
 from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
 from pages.ui.support import draw_support
+from pages.ui.unsearchable import draw_unsearchable
 from pages.ui.web_results import draw_web_results, open_web_passage
 
 SAVING_POLL_SECONDS = 0.4
@@ -133,6 +134,8 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
         st.caption(_("The passages of this answer were saved by another version of Zhiwen and cannot be shown."))
     if sources is None:
         return
+    if sources.unsearchable and sources.passages and message.mode is not Mode.TEST:
+        draw_unsearchable(sources.unsearchable)
     if message.mode is Mode.WEB:
         if not sources.passages and message.state is MessageState.DONE:
             web = _web_of(message, user_id)
@@ -143,7 +146,7 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
         if message.state is MessageState.DONE:
             retrieval = _retrieval_of(message, user_id)
             draw_passages(retrieval, suffix, are_files_told=bool(message.content))
-            if not (suffix or retrieval.files or retrieval.unread):
+            if not (suffix or retrieval.files or retrieval.unread or retrieval.unsearchable):
                 draw_next_steps(message, user_id, retrieval.trace)
     elif message.mode is Mode.TEST and not suffix:
         draw_passages(_retrieval_of(message, user_id), suffix)

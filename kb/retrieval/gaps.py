@@ -1,0 +1,74 @@
+"""What Milvus lacks of the documents that a question is put to, so that their absence is not taken for an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from kb.errors import CollectionMissing, RedisUnavailable
+from kb.library import Documents
+from kb.models import Unsearchable
+from kb.retrieval.corpora import Corpus
+from kb.vectors import VectorStore
+
+NAMED_FILES = 5
+ASK_SECONDS = 60.0  # how long one knowledge base is not checked again for further questions
+# A conversation's files are counted one by one, as they share their collection; more of them are left to the night.
+COUNTED_VERSIONS = 50
+
+
+class Gaps:
+    """Finds them. `request_check` has a worker compare a knowledge base with what Milvus holds of it."""
+
+    def __init__(self, documents: Documents, vectors: VectorStore, request_check: Callable[[UUID], None]) -> None:
+        self._documents = documents
+        self._vectors = vectors
+        self._request_check = request_check
+        self._asked: dict[UUID, float] = {}
+
+    def find(
+        self, user_id: UUID, corpora: Sequence[Corpus], missing: Collection[UUID], *, is_empty: bool
+    ) -> Unsearchable | None:
+        """What is known to be lacking; where nothing was found (`is_empty`), Milvus is asked as well.
+
+        `missing` are the knowledge bases whose collections are not there. Errors: those of SQL and Milvus.
+        """
+        total, names = 0, list[str]()
+        for corpus in corpora:
+            count, some = 0, list[str]()
+            if corpus.base.unsearchable_count:
+                within = corpus.document_ids
+                count, found = self._documents.unsearchable(user_id, corpus.base.id, NAMED_FILES, within)
+                some = list(found)
+            if corpus.base.id in missing:
+                self._ask_for_check(corpus.base.id)
+                count = max(count, corpus.ready_count)
+            total, names = total + count, [*names, *some][:NAMED_FILES]
+        if total:
+            return Unsearchable(total, tuple(names))
+        short = [corpus for corpus in corpora if is_empty and corpus.ready_count and self._is_short(user_id, corpus)]
+        for corpus in short:
+            self._ask_for_check(corpus.base.id)
+        return Unsearchable() if short else None
+
+    def _is_short(self, user_id: UUID, corpus: Corpus) -> bool:
+        base = corpus.base
+        expected = self._documents.live_chunks(user_id, base.id)
+        try:
+            if base.partition is None:
+                return self._vectors.size(base.collection) < sum(expected.values())
+            return any(
+                self._vectors.count_first(base.collection, version_id, chunks) < chunks
+                for version_id, chunks in list(expected.items())[:COUNTED_VERSIONS]
+            )
+        except CollectionMissing:
+            return bool(expected)
+
+    def _ask_for_check(self, knowledge_base_id: UUID) -> None:
+        moment = time.monotonic()
+        if moment - self._asked.get(knowledge_base_id, -ASK_SECONDS) >= ASK_SECONDS:
+            self._asked[knowledge_base_id] = moment
+            with suppress(RedisUnavailable):  # the night's check finds it
+                self._request_check(knowledge_base_id)

@@ -1,0 +1,115 @@
+"""What cannot be searched is never taken for “nothing relevant”."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from kb.errors import CollectionMissing
+from kb.models import KnowledgeBase, Mode, Retrieval, Scope, Unsearchable, VersionState
+from kb.reconciling import index_again
+from kb.retrieval.langchain import KnowledgeBaseRetriever
+from kb.services import WorkerParts
+from tests.conftest import Core
+
+
+def fill(core: Core, worker: WorkerParts, name: str = "Test") -> KnowledgeBase:
+    base = core.knowledge_base(name)
+    for about in ("apples", "pears"):
+        document = core.upload(base, f"{about}.md", f"# {about}\n\nAll about {about} in {name}.")
+        assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    return base
+
+
+def ask(core: Core, *bases: KnowledgeBase, question: str = "apples") -> Retrieval:
+    return core.services.retriever.retrieve(core.user, Scope(tuple(base.id for base in bases)), question)
+
+
+def test_missing_collection_is_said_before_any_check(core: Core, worker: WorkerParts) -> None:
+    """And a check is asked for, once."""
+    base = fill(core, worker)
+    assert ask(core, base).unsearchable is None
+    core.services.vectors.drop(base.collection)
+    for question in ("apples", "What is apples.md about?", "zeppelins"):
+        found = ask(core, base, question=question)
+        assert (found.passages, found.unsearchable) == ((), Unsearchable(2))
+    assert core.queue.sent.count(("check", base.id)) == 1
+    worker.checks.check_knowledge_base(base.id)
+    assert ask(core, base).unsearchable == Unsearchable(2, ("apples.md", "pears.md"))
+
+
+def test_lost_chunks_are_noticed_where_nothing_is_found(core: Core, worker: WorkerParts) -> None:
+    base = fill(core, worker)
+    apples = core.services.documents.list(core.user, base.id, search="apples")[0]
+    core.services.vectors.delete_version(base.collection, apples.latest.id)
+    found = ask(core, base, question="zeppelins")
+    assert (found.passages, found.unsearchable) == ((), Unsearchable())
+    assert ("check", base.id) in core.queue.sent
+
+
+def test_answer_from_the_rest_says_what_it_lacks(core: Core, worker: WorkerParts) -> None:
+    """Until the documents are ready again, also while they wait; of another scope it says nothing."""
+    base, other = fill(core, worker), fill(core, worker, "Other")
+    apples, pears = core.services.documents.list(core.user, base.id)
+    if apples.name != "apples.md":
+        apples, pears = pears, apples
+    core.services.vectors.delete_version(base.collection, apples.latest.id)
+    worker.checks.check_all()
+    found = ask(core, base, question="pears")
+    assert found.passages
+    assert found.unsearchable == Unsearchable(1, ("apples.md",))
+    assert ask(core, other).unsearchable is None
+    scope = Scope((base.id,), (pears.id,))
+    assert core.services.retriever.retrieve(core.user, scope, "pears").unsearchable is None
+    index_again(core.services.database, core.services.files, core.user)
+    assert ask(core, base, other).unsearchable == Unsearchable(1, ("apples.md",))
+    worker.ingestion.ingest(apples.latest.id)
+    assert ask(core, base, other).unsearchable is None
+    assert ask(core, base).passages[0].chunk.document_id == apples.id
+
+
+def test_missing_collection_beside_another_knowledge_base_is_said(core: Core, worker: WorkerParts) -> None:
+    base, other = fill(core, worker), fill(core, worker, "Other")
+    core.services.vectors.drop(base.collection)
+    found = ask(core, base, other)
+    assert {passage.knowledge_base for passage in found.passages} == {"Other"}
+    assert found.unsearchable == Unsearchable(2)
+
+
+def test_langchain_retriever_raises(core: Core, worker: WorkerParts) -> None:
+    base = fill(core, worker)
+    core.services.vectors.drop(base.collection)
+    retriever = KnowledgeBaseRetriever(retriever=core.services.retriever, user_id=core.user, scope=Scope((base.id,)))
+    with pytest.raises(CollectionMissing):
+        retriever.invoke("apples")
+
+
+def test_attached_files_are_covered_alike(core: Core, worker: WorkerParts) -> None:
+    """They share a collection, of which only this conversation's part is lost."""
+    services = core.services
+    conversations = [services.conversations.create(core.user, "x", Mode.LLM) for _ in range(2)]
+    lost, kept = (
+        services.attachments.add(core.user, each.id, "a.md", io.BytesIO(b"# Apples\n\nAn apple is red."))
+        for each in conversations
+    )
+    for document in (lost, kept):
+        assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    collection = services.knowledge_bases.get(core.user, lost.knowledge_base_id).collection
+    services.vectors.delete_partition(collection, lost.knowledge_base_id)
+    found = [
+        services.retriever.retrieve(core.user, Scope((each.knowledge_base_id,)), "zeppelins") for each in (lost, kept)
+    ]
+    assert [each.unsearchable for each in found] == [Unsearchable(), None]
+    assert core.queue.sent[-1] == ("check", lost.knowledge_base_id)
+    worker.checks.check_knowledge_base(lost.knowledge_base_id)
+    missing = [services.documents.get(core.user, each.id).latest.missing_chunks for each in (lost, kept)]
+    assert missing == [1, 0]
+    services.vectors.drop(collection)
+    worker.checks.check_all()
+    assert index_again(services.database, services.files, core.user).queued == 2
+    for document in (lost, kept):
+        assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
+    again = services.retriever.retrieve(core.user, Scope((lost.knowledge_base_id,)), "apple")
+    assert again.unsearchable is None
+    assert again.passages

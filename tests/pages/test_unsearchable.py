@@ -1,0 +1,143 @@
+"""Documents that Milvus lost: said on the pages and in answers, and indexed again by a button."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import Any
+
+from kb.models import KnowledgeBase, Mode, VersionState
+from pages.ui import resources
+from tests.fakes.model_server import ModelServer
+from tests.pages.conftest import Installation, Visit
+from tests.pages.visitor import Visitor
+from tests.real_services import wait_until
+from web.app import healthz
+from workers.broker import MAINTENANCE_QUEUE
+
+CANNOT = "1 document cannot be searched"
+COULD_NOT = "1 document could not be searched"
+NOTHING = "Nothing relevant"
+
+
+def lose(installation: Installation, base: KnowledgeBase, is_checked: bool = True) -> None:
+    installation.services.vectors.drop(base.collection)
+    if is_checked:
+        installation.worker.checks.check_all()
+
+
+def row(visitor: Visitor) -> dict[str, Any]:
+    """The only document that is shown."""
+    (shown,) = visitor.rows.values()
+    return shown
+
+
+def test_list_says_it_and_a_button_indexes_again(installation: Installation, visit: Visit) -> None:
+    base = installation.filled()
+    lose(installation, base)
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    assert CANNOT in visitor.text("unsearchable")
+    assert row(visitor)["label"] == "not searchable"
+    visitor.click("index_again")
+    assert not visitor.has("index_again")
+    assert "1 document is indexed again" in visitor.text()
+    (document,) = installation.documents(base)
+    assert document.latest.state is VersionState.QUEUED
+    installation.ingest(document)
+    visitor.run()
+    assert "indexed again" not in visitor.text()
+    assert row(visitor)["label"] == "ready"
+
+
+def test_document_without_its_file_stays_and_is_told(installation: Installation, visit: Visit) -> None:
+    base = installation.filled()
+    (document,) = installation.documents(base)
+    (installation.services.settings.uploads / document.latest.file_key).unlink()
+    lose(installation, base)
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    assert row(visitor)["note"] == "the original file is missing"
+    visitor.click("index_again")
+    assert "cannot be indexed again, because its file is missing" in str(visitor.app.toast[0].value)
+    assert visitor.has("index_again")
+
+
+def test_system_page_shows_it_and_compares(installation: Installation, visit: Visit) -> None:
+    base = installation.filled()
+    installation.worker.checks.check_all()
+    visitor = visit()
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="the first results")
+    visitor.go_to("system")
+    assert not visitor.has("index_again")
+    before = installation.waiting(MAINTENANCE_QUEUE)
+    visitor.click("compare")
+    assert installation.waiting(MAINTENANCE_QUEUE) == before + 1
+    lose(installation, base)
+    visitor.run()
+    assert CANNOT in visitor.text("unsearchable")
+    assert "1 not searchable" in visitor.text()
+    visitor.click("index_again")
+    assert installation.documents(base)[0].latest.state is VersionState.QUEUED
+
+
+def test_health_names_it_and_stays_up(installation: Installation) -> None:
+    base = installation.filled()
+    lose(installation, base)
+    reply = asyncio.run(healthz(None))  # type: ignore[arg-type]
+    told = json.loads(bytes(reply.body))["documents"]
+    assert reply.status_code == 200
+    assert (told["ok"], told["unsearchable"], told["files_missing"]) == (False, 1, 0)
+    assert told["checked_at"]
+
+
+def test_answer_never_says_that_nothing_is_relevant(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    """Whether it is known already or not: by the first question after the collection was dropped."""
+    base = installation.filled()
+    lose(installation, base, is_checked=False)
+    for locale, text in {"en-US": COULD_NOT, "zh-CN": "无法检索"}.items():
+        visitor = visit(locale)
+        visitor.ask("How long does tea steep?")
+        assert text in visitor.text()
+        assert NOTHING not in visitor.text()
+        assert not visitor.has("search_wider")
+        installation.worker.checks.check_all()
+    assert models.chats == []
+
+
+def test_answer_from_the_rest_names_what_it_lacks(installation: Installation, visit: Visit) -> None:
+    base = installation.filled(files={"tea.md": "# Tea\n\nTea steeps for three minutes.", "milk.md": "# Milk\n\nMilk."})
+    milk = next(document for document in installation.documents(base) if document.name == "milk.md")
+    installation.services.vectors.delete_version(base.collection, milk.latest.id)
+    installation.worker.checks.check_all()
+    visitor = visit()
+    visitor.ask("How long does tea steep?")
+    assert COULD_NOT in visitor.text()
+    assert "milk.md" in visitor.text().replace("\\", "")
+
+
+def test_retrieval_testing_says_it(installation: Installation, visit: Visit) -> None:
+    base = installation.filled()
+    lose(installation, base)
+    visitor = visit()
+    visitor.go_to("testing")
+    visitor.type("test_question", "How long does tea steep?")
+    visitor.click("run_test")
+    assert COULD_NOT in visitor.text()
+    assert NOTHING not in visitor.text()
+
+
+def test_attached_file_says_it(installation: Installation, visit: Visit) -> None:
+    visitor = visit(mode="llm")
+    conversation = installation.services.conversations.create(installation.user, "Tea", Mode.LLM)
+    attachments = installation.services.attachments
+    document = attachments.add(installation.user, conversation.id, "tea.md", io.BytesIO(b"# Tea\n\nGreen tea."))
+    installation.ingest(document)
+    lose(installation, installation.services.knowledge_bases.get(installation.user, document.knowledge_base_id))
+    visitor = visit(conversation=str(conversation.id))
+    assert "It cannot be searched" in visitor.text("attached")
+    visitor.ask("What is green?")
+    assert COULD_NOT in visitor.text()
