@@ -18,6 +18,7 @@ from kb.parsing.formulas import mathml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.far_columns import FarColumns
 from kb.parsing.tables.rows import SPANNED, below
 
 OFFICE, TEXT, TABLE, DRAW, STYLE, FO, SVG, PRESENTATION = (
@@ -260,6 +261,7 @@ class Grid:
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
+        self._columns = FarColumns()
         self._before: list[str] = []
         self._covered: dict[int, tuple[int, bool]] = {}  # by column: how many rows more, and whether from the left
 
@@ -274,8 +276,7 @@ class Grid:
             text = SPANNED if cell.tag == COVERED else self._cell_text(cell)
             for _ in range(min(repeated, _MAX_REPEATED) if text else 0):
                 value = self._covered_text(column) if cell.tag == COVERED else text
-                cells += [""] * (column - len(cells))
-                cells.append(value)
+                self._columns.put(cells, column, value)
                 column += 1
             column = column if text else column + repeated
             if cell.tag == CELL and cell.get(f"{TABLE}number-rows-spanned"):
@@ -303,7 +304,8 @@ class Grid:
         rows, is_from_left = self._covered.pop(column, (0, True))
         if rows > 1:
             self._covered[column] = (rows - 1, is_from_left)
-        return SPANNED if is_from_left else below([self._before], column)
+        place = self._columns.find(column)
+        return SPANNED if is_from_left or place is None else below([self._before], place)
 
 
 def repeated_rows(row: Element) -> int:

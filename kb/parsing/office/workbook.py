@@ -20,6 +20,7 @@ from kb.parsing.office.charts import chart_titles
 from kb.parsing.office.number_formats import BUILT_IN, GENERAL, format_number
 from kb.parsing.office.open_package import OpenPackage
 from kb.parsing.symbols import read_symbols
+from kb.parsing.tables.far_columns import NEAR, FarColumns
 from kb.parsing.tables.rows import SPANNED, below, number_text
 
 _MAX_COLUMNS = 16_384
@@ -44,13 +45,16 @@ class MergedRange:
     left: int
     right: int
 
-    def cover(self, cells: list[str], before: Sequence[str], row: int) -> None:
+    def cover(self, cells: list[str], before: Sequence[str], row: int, columns: FarColumns) -> None:
         """Fill what of the range is in `row`; `before` are the cells of the row above."""
-        end = min(self.right, self.left + _MAX_SPAN)
+        start = columns.find(self.left - 1)
+        if start is None:
+            return
+        end = start + 1 if self.left > NEAR else min(self.right, self.left + _MAX_SPAN, NEAR)
         cells += [""] * (end - len(cells))
         if row > self.top:
-            cells[self.left - 1] = below([before], self.left - 1)
-        cells[self.left : end] = [SPANNED] * (end - self.left)
+            cells[start] = below([before], start)
+        cells[start + 1 : end] = [SPANNED] * (end - start - 1)
 
 
 class Workbook:
@@ -83,14 +87,15 @@ class Workbook:
         if part is None or part not in self._package:
             return
         self._comments = dict(self._sheet_comments(part))
-        yield from fill_merged(self._numbered_rows(part), self._merged_ranges(part))
+        columns = FarColumns()
+        yield from fill_merged(self._numbered_rows(part, columns), self._merged_ranges(part), columns)
         yield from comment_rows(self._comments.values())
 
-    def _numbered_rows(self, part: str) -> Iterator[tuple[int, list[str]]]:
+    def _numbered_rows(self, part: str, columns: FarColumns) -> Iterator[tuple[int, list[str]]]:
         number = 0
         for row in self._elements(part, "row"):
             number = int(row.get("r") or number + 1)
-            yield number, self._cells(row)
+            yield number, self._cells(row, columns)
 
     def box_texts(self, index: int) -> Iterator[str]:
         return drawn_texts(self._package, self._sheets[index][1] or "")
@@ -118,18 +123,16 @@ class Workbook:
                 rest = text[max(at, len(text) - 300) :]
         return found
 
-    def _cells(self, row: Element) -> list[str]:
+    def _cells(self, row: Element, columns: FarColumns) -> list[str]:
         cells: list[str] = []
+        column = 0
         for cell in row.iterchildren("{*}c"):
             text, reference = self._text(cell), cell.get("r", "")
             if self._comments and (comment := self._comments.pop(reference, "")):
                 text = f"{text} [comment: {comment}]".strip()
-            column = column_number(reference) or len(cells) + 1
+            column = column_number(reference) or column + 1
             if text and column <= _MAX_COLUMNS:
-                cells += [""] * (column - len(cells))
-                cells[column - 1] = text
-            elif len(cells) < column <= _MAX_COLUMNS:
-                cells += [""] * (column - len(cells))
+                columns.put(cells, column - 1, text)
         return cells
 
     def _text(self, cell: Element) -> str:
@@ -219,7 +222,9 @@ def comment_rows(comments: Iterable[str]) -> Iterator[list[str]]:
         yield [f"[comment: {comment}]"]
 
 
-def fill_merged(rows: Iterable[tuple[int, list[str]]], ranges: Iterable[MergedRange]) -> Iterator[list[str]]:
+def fill_merged(
+    rows: Iterable[tuple[int, list[str]]], ranges: Iterable[MergedRange], columns: FarColumns
+) -> Iterator[list[str]]:
     """The rows with anything in them, given with their numbers from 1 on, and an empty one for each gap.
 
     The cells that a merged one covers hold its text below it, and `SPANNED` to the right.
@@ -235,7 +240,7 @@ def fill_merged(rows: Iterable[tuple[int, list[str]]], ranges: Iterable[MergedRa
             covering.append(merged.pop())
         covering = [each for each in covering if each.bottom >= number][:_MAX_COVERING]
         for each in covering:
-            each.cover(cells, before, number)
+            each.cover(cells, before, number, columns)
         if number > last + 1:
             yield []
         yield cells

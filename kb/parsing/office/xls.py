@@ -17,6 +17,7 @@ from kb.parsing.office.number_formats import GENERAL, format_number
 from kb.parsing.office.workbook import MergedRange, fill_merged
 from kb.parsing.office.xlsx import write_sheets
 from kb.parsing.symbols import read_symbols
+from kb.parsing.tables.far_columns import FarColumns
 from kb.parsing.tables.rows import number_text
 
 _LEVELS = {1: RAISED, 2: LOWERED}  # of fonts
@@ -52,7 +53,7 @@ class _Sheets:
         sheet = self._book.sheet_by_index(index)
         merged = [MergedRange(top + 1, bottom, left + 1, right) for top, bottom, left, right in sheet.merged_cells]
         rows = ((number + 1, self._cells(sheet, number)) for number in range(sheet.nrows))
-        yield from fill_merged(rows, merged)
+        yield from fill_merged(rows, merged, FarColumns())
         self._book.unload_sheet(index)
 
     def box_texts(self, index: int) -> Iterator[str]:

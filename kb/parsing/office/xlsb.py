@@ -19,6 +19,7 @@ from kb.parsing.office.workbook import (
     threaded_comments,
 )
 from kb.parsing.office.xlsx import write_sheets
+from kb.parsing.tables.far_columns import FarColumns
 from kb.parsing.tables.rows import number_text
 
 _ROW, _BLANK, _RK, _ERROR, _BOOLEAN, _REAL, _STRING, _SHARED = 0, 1, 2, 3, 4, 5, 6, 7
@@ -68,13 +69,14 @@ class _Workbook:
     def rows(self, index: int) -> Iterator[list[str]]:
         part = self._sheets[index][1]
         self._comments = dict(self._sheet_comments(part))
-        yield from fill_merged(self._numbered_rows(part), self._merged_ranges(part))
+        columns = FarColumns()
+        yield from fill_merged(self._numbered_rows(part, columns), self._merged_ranges(part), columns)
         yield from comment_rows(self._comments.values())
 
     def box_texts(self, index: int) -> Iterator[str]:
         return drawn_texts(self._package, self._sheets[index][1])
 
-    def _numbered_rows(self, part: str) -> Iterator[tuple[int, list[str]]]:
+    def _numbered_rows(self, part: str, columns: FarColumns) -> Iterator[tuple[int, list[str]]]:
         number, cells = 0, list[str]()
         for kind, data in self._records(part):
             if kind == _ROW:
@@ -86,8 +88,7 @@ class _Workbook:
                 if comment := self._comments.pop((number - 1, column), ""):
                     text = f"{text} [comment: {comment}]".strip()
                 if text and column < _MAX_COLUMNS:
-                    cells += [""] * (column + 1 - len(cells))
-                    cells[column] = text
+                    columns.put(cells, column, text)
         yield number, cells
 
     def _text(self, kind: int, data: bytes, style: int) -> str:

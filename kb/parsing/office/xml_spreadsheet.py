@@ -14,6 +14,7 @@ from kb.parsing.elements import Element
 from kb.parsing.office.number_formats import GENERAL, format_number
 from kb.parsing.office.workbook import MergedRange, fill_merged
 from kb.parsing.office.xlsx import write_sheets
+from kb.parsing.tables.far_columns import FarColumns
 from kb.parsing.tables.rows import number_text
 
 _NAMESPACE = "urn:schemas-microsoft-com:office:spreadsheet"
@@ -62,13 +63,16 @@ class _Workbook:
 
     def rows(self, index: int) -> Iterator[list[str]]:
         merged: list[MergedRange] = []
-        rows = list(self._numbered_rows(self._sheets[index], merged))
-        yield from fill_merged(rows, merged)
+        columns = FarColumns()
+        rows = list(self._numbered_rows(self._sheets[index], merged, columns))
+        yield from fill_merged(rows, merged, columns)
 
     def box_texts(self, index: int) -> Iterator[str]:
         return iter(())
 
-    def _numbered_rows(self, sheet: Element, merged: list[MergedRange]) -> Iterator[tuple[int, list[str]]]:
+    def _numbered_rows(
+        self, sheet: Element, merged: list[MergedRange], columns: FarColumns
+    ) -> Iterator[tuple[int, list[str]]]:
         number = 0
         for row in sheet.iter(f"{_SS}Row"):
             number = _count(row, "Index", number + 1)
@@ -78,8 +82,7 @@ class _Workbook:
                 column = _count(cell, "Index", column + 1)
                 across, down = _count(cell, "MergeAcross", 0), _count(cell, "MergeDown", 0)
                 if (text := self._text(cell)) and column <= _MAX_COLUMNS:
-                    cells += [""] * (column - len(cells))
-                    cells[column - 1] = text
+                    columns.put(cells, column - 1, text)
                 if across or down:
                     merged.append(MergedRange(number, number + down, column, column + across))
                 column += across

@@ -37,8 +37,10 @@ def below(rows: Sequence[Row], column: int) -> str:
 
 def trim_cells(row: Row) -> list[str]:
     """The cells as single lines, without empty ones at the end."""
-    cells = [cell if cell == SPANNED else " ".join(cell.split()) for cell in row]
-    while cells and not cells[-1]:
+    cells = [" ".join(cell.split()) if cell and cell != SPANNED else cell for cell in row]
+    if not any(cells):
+        return []
+    while not cells[-1]:
         cells.pop()
     return cells if any(cell != SPANNED for cell in cells) else []
 

@@ -13,6 +13,7 @@ from kb.parsing.builder import Source, TextBuilder, clean
 from kb.parsing.decoding import decode
 from kb.parsing.media_types import TAB_SEPARATED
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.far_columns import FarColumns
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 50
@@ -34,6 +35,7 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
     else:
         delimiter = "\t" if source.media_type == TAB_SEPARATED else _detect_delimiter(text)
     rows = _without_double_spacing(text, _read_rows_in_apostrophes(text, delimiter) or _read_rows(text, delimiter))
+    rows = map(FarColumns().squeeze, rows)
     names = max(map(len, text[:_SAMPLE_CHARACTERS].split("\n", _HEADER_LINES)[:_HEADER_LINES]))
     is_labelled = len(text) + text.count("\n") * names <= _MAX_LABELLED
     lines = table_lines(rows) if is_labelled else (" | ".join(row) for row in rows)
