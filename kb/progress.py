@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,18 @@ def is_dead(worker_id: str, own_id: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def went_down_with_machine(worker_id: str, silent: timedelta) -> bool:
+    """True if the worker ran on this host before the host was last started; `silent`: since its last sign of life.
+
+    A power cut says nothing about what the worker was doing. False wherever that cannot be told.
+    """
+    host, _, rest = worker_id.partition(":")
+    boot, own_boot = rest.partition(":")[2].partition(".")[0], _namespace().partition(".")[0]
+    if host != _host() or not boot or not own_boot or boot == own_boot:
+        return False
+    return silent.total_seconds() > time.clock_gettime(time.CLOCK_BOOTTIME)  # Linux has it wherever it has namespaces
 
 
 def _host() -> str:

@@ -172,6 +172,7 @@ versions = Table(
     Column("attempts", Integer, nullable=False, default=0),
     # Attempts in a row that ended with the worker's death and stored nothing new.
     Column("crashes", Integer, nullable=False, default=0),
+    Column("crashed_at", UtcDateTime),  # the last sign of life before the last of them
     # Attempts in a row that ended because a service did not answer.
     Column("waits", Integer, nullable=False, default=0),
     Column("retry_at", UtcDateTime),

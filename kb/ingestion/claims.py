@@ -24,9 +24,10 @@ from kb.library.access import to_knowledge_base
 from kb.library.counts import RUNNING, count_answering, count_move, count_unsearchable, lacks_chunks
 from kb.library.knowledge_bases import settle_dimension
 from kb.models import KnowledgeBase, VersionState
-from kb.progress import is_dead
+from kb.progress import is_dead, went_down_with_machine
 
 MAX_CRASHES = 3
+CRASH_WINDOW = timedelta(hours=1)  # crashes further apart have nothing to do with each other
 MAX_WAITS = 120  # an hour of a service's absence
 LONGEST_WAIT_SECONDS = 30.0
 # A message may be lost with Redis; it is sent again when the queue is empty and this long has passed.
@@ -297,7 +298,10 @@ class Claims:
         return [owner for owner in owners if is_dead(owner, self._owner)]
 
     def _expire(self, connection: sa.Connection, version: sa.Row[Any]) -> None:
-        crashes = version.crashes + 1
+        seen_at = version.heartbeat_at or self._clock()
+        is_innocent = went_down_with_machine(version.lease_owner, self._clock() - seen_at)
+        is_recent = version.crashed_at is not None and seen_at - version.crashed_at <= CRASH_WINDOW
+        crashes = (version.crashes if is_recent else 0) + (0 if is_innocent else 1)
         state, values = VersionState.QUEUED, dict[str, Any]()
         if version.cancel_requested:
             state, values = VersionState.CANCELLED, {"finished_at": self._clock()}
@@ -305,6 +309,8 @@ class Claims:
             error = WorkerDied(name=version.document_name, attempts=crashes, stage=version.state)
             state = VersionState.FAILED
             values = {"finished_at": self._clock(), "error": error.code, "error_values": error.values}
+        if not is_innocent:
+            values["crashed_at"] = seen_at
         values |= {"crashes": crashes, "lease_owner": "", "lease_until": None, "sent_at": None}
         connection.execute(_MARK, {"of_version": version.id, "state": state.value, **values})
         count_move(connection, version.id, VersionState(version.state), state)

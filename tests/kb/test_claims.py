@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -180,6 +181,34 @@ def test_progress_resets_the_crash_count(library: Library, claims: Claims, docum
         claims.expire()
     version = library.version(document)
     assert (version.state, version.crashes, version.attempts) == (VersionState.QUEUED, 1, 5)
+
+
+def test_crashes_far_apart_do_not_condemn_a_file(
+    library: Library, claims: Claims, document: Document, clock: Clock
+) -> None:
+    for _ in range(5):
+        claim(claims, document)
+        clock.advance(7 * 24 * 3600)
+        claims.expire()
+        version = library.version(document)
+        assert (version.state, version.crashes) == (VersionState.QUEUED, 1)
+
+
+def test_power_cuts_do_not_count_as_crashes(library: Library, document: Document, clock: Clock) -> None:
+    host, pid, namespace = new_worker_id().split(":")
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+    before = make_claims(library.database, f"{host}:{pid}:00000000.{namespace.partition('.')[2]}", clock)
+    reaper = make_claims(library.database, new_worker_id(), clock)
+    for _ in range(4):
+        claim(before, document)
+        clock.advance(since_boot + 60)
+        reaper.expire()
+        version = library.version(document)
+        assert (version.state, version.crashes) == (VersionState.QUEUED, 0)
+    claim(before, document)
+    clock.advance(21)  # not so long ago: it ran on another machine with the same name
+    reaper.expire()
+    assert library.version(document).crashes == 1
 
 
 def test_lease_of_a_dead_worker_on_this_host_expires_at_once(
