@@ -95,7 +95,7 @@ def draw_running(message: Message, user_id: UUID) -> None:
                 _draw_steps(message, live.arrived)
             if live.arrived.text:
                 _draw_text(live)
-            if not live.has_ended:
+            if not live.has_ended and not is_all_there(message.mode, live.arrived):
                 with st.container(key=f"stage-{message.id}"):
                     _draw_stage(message, live.arrived)
             if live.is_cut_off:
@@ -145,6 +145,11 @@ def shown_end(text: str, grown: int = 0) -> str:
     start = len(text) - most
     line = text.find("\n", start) + 1
     return text[max(line, start) :]
+
+
+def is_all_there(mode: Mode, arrived: Arrived) -> bool:
+    """Whether nothing is left to wait for but the end: retrieval testing asks no model."""
+    return mode is Mode.TEST and arrived.retrieval is not None
 
 
 def _draw_stage(message: Message, arrived: Arrived) -> None:

@@ -8,10 +8,11 @@ from uuid import UUID
 import pytest
 
 from kb.answers import Answers
+from kb.answers.streams import Arrived
 from kb.errors import RedisUnavailable
 from kb.messages import Message
-from kb.models import Mode, Role
-from pages.ui.running import has_ended, shown_end
+from kb.models import Mode, Retrieval, Role
+from pages.ui.running import has_ended, is_all_there, shown_end
 from tests.fakes.model_server import CHAT, ModelServer
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -73,6 +74,13 @@ def test_steps_are_the_same_when_the_answer_is_complete(
         steps = visitor.text(f"steps-{answer_of(visitor, installation).id}")
     visitor.wait_for_answer()
     assert visitor.text(f"steps-{answer_of(visitor, installation).id}") == steps
+
+
+def test_retrieval_testing_waits_for_no_model() -> None:
+    found = Arrived(retrieval=Retrieval("tea"))
+    assert is_all_there(Mode.TEST, found)
+    assert not is_all_there(Mode.TEST, Arrived())
+    assert not is_all_there(Mode.KNOWLEDGE, found)
 
 
 @pytest.mark.parametrize(
