@@ -54,6 +54,8 @@ def draw_nothing_found(retrieval: Retrieval, key_suffix: str = "", are_nearest_o
         text = _("Nothing relevant to this question was found in the knowledge base.")
         if retrieval.are_attached:
             text = _("Nothing relevant to this question was found in the files of this conversation.")
+        elif len(retrieval.trace.profiles) > 1:  # several knowledge bases, or attached files beside one
+            text = _("Nothing relevant to this question was found.")
         st.info(text, icon=":material/search_off:")
         draw_reasons(retrieval.trace)
         with nearest_shown(len(retrieval.nearest), key_suffix, are_nearest_open) as is_open:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
+from streamlit.testing.v1 import AppTest
+
 from kb.messages import SourcesPart
-from kb.models import Chunk, Passage, Retrieval
+from kb.models import Chunk, Passage, Retrieval, RetrievalProfile, Step, Trace
 from pages.ui.passages import citation_label, marked
 
 ROWS = "\n".join(f"SP-{number} | Gasket {number} | {number * 3}" for number in range(1040, 1050))
@@ -66,3 +69,23 @@ def test_citation_names_its_sheet() -> None:
         "1 · budget.xlsx · sheet “Costs”",
         "2 · budget.pdf · p. 2",
     ]
+
+
+def nothing_found(retrieval: object) -> None:
+    from pages.ui.passages import draw_nothing_found
+
+    draw_nothing_found(retrieval)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("searched", "said"),
+    [
+        (1, "Nothing relevant to this question was found in the knowledge base."),
+        (2, "Nothing relevant to this question was found."),
+    ],
+)
+def test_only_one_knowledge_base_is_called_the_knowledge_base(searched: int, said: str) -> None:
+    profiles = {uuid.uuid4(): RetrievalProfile() for _ in range(searched)}
+    retrieval = Retrieval("?", trace=Trace((Step("documents", remaining=2),), profiles=profiles))
+    (info,) = AppTest.from_function(nothing_found, args=(retrieval,)).run().info
+    assert info.value == said
