@@ -379,7 +379,7 @@ def shared_parser(parser_process: _SharedParser, monkeypatch: pytest.MonkeyPatch
         is_usual = reads_images and memory_mb == Settings.model_fields["parsing_memory_mb"].default
         return free.pop() if is_usual and free else ParserProcess(memory_mb, reads_images=reads_images, room=room)
 
-    monkeypatch.setattr("kb.ingestion.pipeline.ParserProcess", make_parser)
+    monkeypatch.setattr("kb.ingestion.parsers.ParserProcess", make_parser)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from kb.ingestion.overview import (
     newest_collections,
     queue_depth,
 )
-from kb.ingestion.pipeline import Ingestion, threads_of
+from kb.ingestion.parsers import threads_of
+from kb.ingestion.pipeline import Ingestion
 from kb.ingestion.turns import Turns
 from kb.progress import new_worker_id
 

@@ -13,6 +13,7 @@ BATCH_SECONDS = 1.0  # so that a cancel is noticed soon, and progress can be see
 FIRST_BATCH_CHUNKS = 8
 MAX_BATCH_CHUNKS = 64
 SPEED_SECONDS = 300.0
+PAUSE_SECONDS = 5.0
 
 
 class Pace:
@@ -43,13 +44,22 @@ class Speed:
         self._clock = clock
         self._lock = Lock()
         self._done: deque[tuple[float, int]] = deque()
-        self._busy_since = clock()
+        self._at_work = 0  # documents
+        self._ended = self._busy_since = clock()
 
     def begin(self) -> None:
-        """The worker was idle until now."""
+        """A document comes into work; after a pause, all that was measured is forgotten."""
         with self._lock:
-            self._busy_since = self._clock()
-            self._done.clear()
+            now = self._clock()
+            if not self._at_work and now - self._ended > PAUSE_SECONDS:
+                self._busy_since = now
+                self._done.clear()
+            self._at_work += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._at_work -= 1
+            self._ended = self._clock()
 
     def note(self, effort: int) -> None:
         with self._lock:

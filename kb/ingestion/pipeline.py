@@ -6,11 +6,9 @@ A document is read, chunked and stored range by range (`kb.ranges`).
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from queue import Empty, LifoQueue
 from threading import Lock
 from uuid import UUID
 
@@ -19,9 +17,8 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb import lexical
 from kb.config import Settings
-from kb.effort import LARGE, LARGE_SECONDS
+from kb.effort import LARGE
 from kb.embedding import EmbeddingCache, EmbeddingModel, EmbeddingModels, embedded_text, require_same
-from kb.environment import available_cpus
 from kb.errors import (
     N_,
     Cancelled,
@@ -31,7 +28,6 @@ from kb.errors import (
     MilvusRefused,
     NoText,
     TooManyChunks,
-    Unavailable,
     UnexpectedFailure,
     is_disk_full,
 )
@@ -39,30 +35,22 @@ from kb.formats import to_json
 from kb.ingestion.chunks import build_chunk, digest
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
+from kb.ingestion.making_way import MakesWay, Stint, look_for_others
 from kb.ingestion.pace import Pace, Speed
+from kb.ingestion.parsers import Parsers, threads_of
+from kb.ingestion.sealing import Sealing
 from kb.ingestion.turns import LargeLane, Turns
 from kb.library import FileStore, LineBoxWriter
 from kb.models import ChunkSpan, VersionState
 from kb.notes import Note, Notes, merge_notes
-from kb.parsing import Limits, ParserProcess
+from kb.parsing import Limits
 from kb.parsing.media_types import DRAWN
-from kb.parsing.room import Room
 from kb.progress import Meter, ProgressBoard
 from kb.ranges import Range, read_ranges
 from kb.vectors import VectorStore
 
 # After a longer step, check the claim before storing anything. Each progress update checks it, too.
 CHECK_SECONDS = 0.5
-# About as many new chunks are searched by brute force while ingestion continues.
-SEAL_CHUNKS = 500
-# After sealing that failed; where the disk is full, each try costs Milvus Lite a restart.
-SEAL_PAUSE_SECONDS = 60.0
-# How often a large document looks whether others wait.
-LOOK_SECONDS = 1.0
-# After so long, a large document makes way for one of another knowledge base; or after so many times as long as it took
-# to read again what was stored before.
-SLICE_SECONDS = 300.0
-SLICE_TIMES = 10
 
 log = structlog.get_logger()
 
@@ -84,13 +72,7 @@ class _Work:
     notes: tuple[Note, ...] = ()
     is_cleared: bool = False  # of what an earlier attempt stored in vain
     has_created: bool = False  # the collection, which did not exist
-    began: float = field(default_factory=time.monotonic)
-    caught_up: float = 0.0  # when the first new chunks were stored; 0 before
-    looked: float = 0.0
-
-
-class _MakesWay(Exception):
-    """For another version, which is small or another knowledge base's."""
+    stint: Stint = field(default_factory=Stint)
 
 
 class _ChunksChanged(Exception):
@@ -130,25 +112,16 @@ class Ingestion:
         self._worker_id = worker_id
         self._check_knowledge_base = check
         self._active: set[UUID] = set()
-        self._unsealed: Counter[str] = Counter()  # chunks by Milvus collection
-        self._sealing = Lock()
-        self._seal_at = 0.0  # not before, by the monotonic clock
+        self._sealing = Sealing(vectors)
         self._limits = Limits(settings.parsing_timeout_seconds, settings.parsing_page_timeout_seconds)
-        # One for each thread, as a large document keeps its parser while its first ranges are embedded. The one that
-        # was used last comes first: reading is work for one core, and a parser that is never needed is never started.
-        self._parsers: LifoQueue[ParserProcess] = LifoQueue()
-        room = Room()
-        for _ in range(threads_of(settings)):
-            self._parsers.put(ParserProcess(settings.parsing_memory_mb, reads_images=settings.ocr, room=room))
+        self.parsers = Parsers(settings)
 
     def warm_up(self, models: Iterable[str]) -> None:
         """Start and load what the first document would wait for. Errors: `KbError`; a later call may succeed.
 
         `models` are names of embedding models. One that cannot be loaded does not keep the others from it.
         """
-        with ExitStack() as stack:  # as many as can read at once
-            for _ in range(min(self._settings.worker_threads, available_cpus())):
-                stack.enter_context(self._parser()).start()
+        self.parsers.start()
         lexical.terms("warm up 預熱")
         for name in models:
             try:
@@ -165,8 +138,7 @@ class Ingestion:
 
     def close(self) -> None:
         """End the parser processes that are idle."""
-        while not self._parsers.empty():
-            self._parsers.get_nowait().close()
+        self.parsers.close()
 
     @property
     def active(self) -> int:
@@ -205,8 +177,7 @@ class Ingestion:
 
     def _work_on(self, job: Job) -> tuple[VersionState | None, bool]:
         """The version's state afterwards, None if the claim was lost; and whether it was large."""
-        if not self._active:
-            self.speed.begin()
+        self.speed.begin()
         self._active.add(job.version_id)
         try:
             return self._ingest(job), self.lane.holds(job.version_id)
@@ -214,6 +185,7 @@ class Ingestion:
             self._claims.let_go(job)
             self.lane.leave(job.version_id)
             self._active.discard(job.version_id)
+            self.speed.end()
 
     def _ingest(self, job: Job) -> VersionState | None:
         version_id = job.version_id
@@ -226,7 +198,7 @@ class Ingestion:
             return None
         except Cancelled:
             return self._cancel(job, bound)
-        except _MakesWay:
+        except MakesWay:
             return self._make_way(job, bound)
         except KbError as error:
             return self._give_up_or_wait(job, error, bound)
@@ -246,25 +218,8 @@ class Ingestion:
         return VersionState.READY
 
     def seal(self) -> None:
-        """Flush the Milvus collections that were written to, once there is a pause or enough was written.
-
-        Until then their new chunks are found as well, but by brute force on Milvus Lite; doing it for each document
-        would cost more than storing it.
-        """
-        if time.monotonic() < self._seal_at:
-            return
-        with self._sealing:
-            due = {name: chunks for name, chunks in self._unsealed.items() if chunks >= SEAL_CHUNKS or not self._active}
-        for collection, chunks in due.items():
-            try:
-                self._vectors.flush(collection)
-            except Unavailable as error:
-                log.warning("ingestion.not_sealed", collection=collection, reason=str(error))
-                self._seal_at = time.monotonic() + SEAL_PAUSE_SECONDS
-                return  # all that is not sealed is tried again then
-            self._note_unsealed(collection, -chunks)
-            with suppress(MilvusRefused):  # its knowledge base may have been deleted
-                self._vectors.warm_up(collection)
+        """Make what was stored quick to search, once there is a pause or enough was stored."""
+        self._sealing.seal(is_idle=not self._active)
 
     # --- the stages ---
 
@@ -327,12 +282,12 @@ class Ingestion:
 
         def report(done: int, total: int) -> None:
             work.pages_total = total
-            if work.caught_up and not job.counted_chunks:
+            if work.stint.caught_up and not job.counted_chunks:
                 work.meter.report(VersionState.EMBEDDING, work.stored, 0, work.page, total)
             elif not (work.chunks or job.counted_chunks):
                 work.meter.report(VersionState.PARSING, done, total)
 
-        with self._parser(lambda: self._claims.check(job)) as parser:
+        with self.parsers.lend(lambda: self._claims.check(job)) as parser:
             parts = parser.parse(
                 *(path, job.name, job.media_type, self._limits, report),
                 is_cancelled=lambda: self._is_stopped(work),
@@ -396,16 +351,16 @@ class Ingestion:
         if is_first:
             work.has_created |= self._vectors.create(base)
         self._vectors.upsert(base.collection, chunks, vectors, base.partition)
-        self._note_unsealed(base.collection, len(chunks))
+        self._sealing.note(base.collection, len(chunks))
         work.stored, work.page = spans[-1].ordinal + 1, spans[-1].page or work.page
         if job.counted_chunks:
             self.speed.note(len(spans))
-        work.caught_up = work.caught_up or time.monotonic()
+        work.stint.note_stored()
         is_done = stretch.is_last and work.stored == work.chunks
         self._claims.advance(job, work.stored, VersionState.INDEXING if is_done else VersionState.EMBEDDING)
         self._report(work, stretch)
         if not is_done:
-            self._look_for_others(work)
+            look_for_others(job, work.stint, self.lane, self._turns)
 
     def _report(self, work: _Work, stretch: Range) -> None:
         """How many chunks there will be is known from the last range on if they were not counted; before, the pages
@@ -435,11 +390,6 @@ class Ingestion:
         if work.has_created:  # there may have been one before, with other documents
             with suppress(KbError):  # what it is about is noted
                 self._check_knowledge_base(job.knowledge_base.id)
-
-    def _note_unsealed(self, collection: str, chunks: int) -> None:
-        with self._sealing:
-            self._unsealed[collection] += chunks
-            self._unsealed += Counter()  # drops what is at zero
 
     # --- endings ---
 
@@ -506,41 +456,5 @@ class Ingestion:
             self._claims.check(work.job)
         except (Cancelled, LeaseLost):
             return True
-        self._look_for_others(work)
+        look_for_others(work.job, work.stint, self.lane, self._turns)
         return False
-
-    def _look_for_others(self, work: _Work) -> None:
-        """Raise `_MakesWay` if this large document shall not go on now. One that takes long is large, too."""
-        job, now = work.job, time.monotonic()
-        if now - work.looked < LOOK_SECONDS:
-            return
-        work.looked = now
-        if not self.lane.holds(job.version_id):
-            if job.effort < LARGE and now - work.began < LARGE_SECONDS:
-                return
-            self.lane.enter(job.version_id)
-        if self.lane.is_beyond(job.version_id) and self._turns.smaller_waits(job.effort):
-            raise _MakesWay
-        if not work.caught_up or self.lane.has_room:
-            return
-        slice_seconds = max(SLICE_SECONDS, SLICE_TIMES * (work.caught_up - work.began))
-        if now - work.began > slice_seconds and self._turns.other_large_waits(job.knowledge_base.id):
-            raise _MakesWay
-
-    @contextmanager
-    def _parser(self, check: Callable[[], None] = lambda: None) -> Iterator[ParserProcess]:
-        """A free parser. While all are in use, `check` is called repeatedly and may raise."""
-        while True:
-            with suppress(Empty):
-                parser = self._parsers.get(timeout=CHECK_SECONDS)
-                break
-            check()
-        try:
-            yield parser
-        finally:
-            self._parsers.put(parser)
-
-
-def threads_of(settings: Settings) -> int:
-    """How many threads a worker process needs: one, at least, is left for small files."""
-    return max(2, settings.worker_threads)

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -31,7 +32,7 @@ from kb.errors import (
     MilvusUnavailable,
     RedisUnavailable,
 )
-from kb.ingestion import failing_clean_ups, newest_collections, pace, pipeline
+from kb.ingestion import failing_clean_ups, newest_collections, pace, pipeline, sealing, threads_of
 from kb.ingestion.cleanup import FIRST_PAUSE_SECONDS
 from kb.ingestion.pace import MAX_BATCH_CHUNKS as BATCH_CHUNKS
 from kb.models import Chunk, Document, Scope, Version, VersionState
@@ -702,7 +703,9 @@ def test_killed_clean_up_does_not_block_a_retry(
 
 def test_cancel_while_waiting_for_a_parser_is_noticed(core: Core, worker: WorkerParts) -> None:
     document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
-    with worker.ingestion._parser(), ThreadPoolExecutor(1) as pool:  # the only one
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        for _ in range(threads_of(core.services.settings)):
+            stack.enter_context(worker.ingestion.parsers.lend())
         ingestion = pool.submit(worker.ingestion.ingest, document.latest.id)
         wait_until(lambda: latest(core, document).state is VersionState.PARSING)
         core.services.documents.cancel(core.user, document.id)
@@ -740,7 +743,7 @@ def test_failed_sealing_is_repeated(
     worker.ingestion.seal()
     worker.ingestion.seal()  # not at once: each try may cost a restart
     assert len(sealed) == 1
-    monkeypatch.setattr(worker.ingestion, "_seal_at", 0.0)
+    monkeypatch.setattr(worker.ingestion._sealing, "_not_before", 0.0)
     worker.ingestion.seal()
     worker.ingestion.seal()
     assert sealed == [knowledge_base.collection] * 2
@@ -755,7 +758,7 @@ def test_long_document_is_sealed_in_between(core: Core, worker: WorkerParts, mon
         batches += 1
 
     sealed_at: list[int] = []
-    monkeypatch.setattr(pipeline, "SEAL_CHUNKS", 2 * BATCH_CHUNKS)
+    monkeypatch.setattr(sealing, "SEAL_CHUNKS", 2 * BATCH_CHUNKS)
     monkeypatch.setattr(VectorStore, "flush", lambda _store, _collection: sealed_at.append(batches))
     core.embedding.before_batch = look
     document = core.upload(core.knowledge_base(), "a.md", sections(3 * BATCH_CHUNKS + 5))

@@ -11,6 +11,7 @@ from kb.database.tables import versions
 from kb.ingestion import Backlog
 from kb.ingestion.pace import SPEED_SECONDS, Speed
 from kb.models import Document, Progress, VersionState
+from kb.models.documents import MEASURED_SECONDS
 from kb.progress import WorkerInfo
 from tests.conftest import Clock, Library, make_claims
 
@@ -41,13 +42,18 @@ def test_time_left_is_unknown_before_it_was_measured(unknown: Progress) -> None:
 def test_speed_is_that_of_the_last_minutes_of_work() -> None:
     now = [0.0]
     speed = Speed(lambda: now[0])
-    speed.begin()
-    speed.note(100)
-    assert speed.per_second() == 0.0  # too early
-    now[0] = 20.0
+    for _ in range(2):
+        speed.begin()
+        assert speed.per_second() == 0.0  # too early
+        now[0] += MEASURED_SECONDS / 2
+        speed.note(25)
+        speed.end()
     assert speed.per_second() == 5.0
+    speed.begin()
     now[0] += 2 * SPEED_SECONDS
     assert speed.per_second() == 0.0
+    speed.end()
+    now[0] += 1_000.0
     speed.begin()
     now[0] += 10.0
     speed.note(100)

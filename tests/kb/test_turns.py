@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from kb.database.tables import versions
 from kb.effort import LARGE, effort_of
 from kb.errors import MilvusUnavailable
-from kb.ingestion import Turns
+from kb.ingestion import Turns, making_way
+from kb.ingestion.making_way import MakesWay, Stint, look_for_others
 from kb.ingestion.turns import LargeLane
 from kb.models import Document
 from kb.parsing.media_types import EXCEL, MARKDOWN, PDF, PLAIN, PNG
@@ -152,3 +153,24 @@ def test_effort_grows_with_what_a_file_may_hold() -> None:
     assert effort_of(PDF, megabyte) < effort_of(EXCEL, megabyte) < effort_of(MARKDOWN, megabyte)
     assert effort_of(PNG, 20 * megabyte) < LARGE <= effort_of(PDF, 20 * megabyte)
     assert effort_of("", 1 << 60) == 2**31 - 1
+
+
+def test_large_document_goes_on_while_nothing_would_be_gained(
+    library: Library, turns: Turns, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making_way, "LOOK_SECONDS", 0.0)
+    mine, other = library.knowledge_base("mine"), library.knowledge_base("other")
+    running = library.upload(mine)
+    make_large(library, running)
+    job = make_claims(library.database, "worker", clock).claim(running.latest.id)
+    assert job
+    lane, stint = LargeLane(threads=2), Stint()
+    look_for_others(job, stint, lane, turns)
+    make_large(library, library.upload(other))
+    look_for_others(job, stint, lane, turns)  # its time is not over
+    monkeypatch.setattr(making_way, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(making_way, "SLICE_TIMES", 0)
+    look_for_others(job, stint, lane, turns)  # nothing new is stored
+    stint.note_stored()
+    with pytest.raises(MakesWay):
+        look_for_others(job, stint, lane, turns)

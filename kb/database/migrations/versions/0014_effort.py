@@ -14,7 +14,8 @@ QUEUED = sa.text("state = 'queued'")
 def upgrade() -> None:
     for name in ("effort", "counted_chunks"):
         op.add_column("versions", sa.Column(name, sa.Integer(), server_default="0", nullable=False))
-    op.execute("UPDATE versions SET effort = 1 + size_bytes / 2000 WHERE state = 'queued'")
+    # Those that are ready may be ingested again.
+    op.execute("UPDATE versions SET effort = CASE WHEN chunks > 0 THEN chunks ELSE 1 + size_bytes / 2000 END")
     columns = ["listed_in", "effort", "created_at", "id"]
     op.create_index("ix_versions_waiting", "versions", columns, sqlite_where=QUEUED, postgresql_where=QUEUED)
 
