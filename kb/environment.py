@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from urllib.request import getproxies_environment
 if TYPE_CHECKING:
     from kb.config import Settings
 
+MOST_DESCRIPTORS = 65_536
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -101,6 +104,21 @@ def _quota(folder: Path, *, is_v2: bool) -> Iterator[float]:
             yield float(quota) / float(period)
     except (OSError, ValueError):  # not there, or "max": no quota
         return
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process and its children as many open files as the system lets it: at first, it is often 1024."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if wanted > descriptor_limit():
+        with suppress(OSError, ValueError):  # macOS has a limit of its own besides
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def descriptor_limit() -> int:
+    """How many files and connections this process may have open."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 def import_onnxruntime() -> Any:

@@ -20,7 +20,7 @@ from streamlit import config
 from kb.answers import Answers
 from kb.completions import preload
 from kb.config import Settings, load_settings
-from kb.environment import silence_packages
+from kb.environment import raise_descriptor_limit, silence_packages
 from kb.errors import DatabaseUnavailable, KbError
 from kb.health import HealthMonitor, check_health
 from kb.home import keep_private
@@ -35,6 +35,7 @@ from web.missing import MissingPages
 from web.origins import OwnPagesOnly, allow_public_hosts
 from web.page_style import PageStyle
 from web.security import SecurityHeaders
+from web.sessions import SessionLimit, log_accept_errors_seldom
 from web.uploads import file_routes
 from workers.broker import DramatiqQueue, build_broker
 
@@ -150,6 +151,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     """Start the services before the first page, and end them with the process."""
     resources.provide(_open_web)
     allow_public_hosts()
+    log_accept_errors_seldom()
     try:
         await asyncio.to_thread(resources.web)
     except KbError as error:
@@ -164,6 +166,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
 
 def _open_web() -> Web:
     silence_packages()
+    raise_descriptor_limit()
     settings = load_settings()
     configure_logs(settings)
     keep_private(settings.home)
@@ -214,6 +217,7 @@ ROUTES = [Route("/healthz", healthz), *file_routes(resources.services), *export_
 MIDDLEWARE = [
     Middleware(SecurityHeaders),
     Middleware(OwnPagesOnly),
+    Middleware(SessionLimit),
     Middleware(MissingPages, routes=[route.path for route in ROUTES]),
     Middleware(PageStyle),
 ]

@@ -74,17 +74,7 @@ class MissingPages:
         if scope["type"] != "http" or scope["method"] != "GET" or not self._is_missing(scope):
             await self._app(scope, receive, send)
             return
-        language = accepted_language(Headers(scope=scope).get("accept-language", ""))
-        text = translate(TEXT, language).format(path=scope["path"])
-        page = PAGE.format(
-            language=HTML_LANGUAGES[language],
-            title=html.escape(translate(TITLE, language)),
-            text=html.escape(text),
-            next_step=html.escape(translate(NEXT_STEP, language)),
-            home=html.escape(f"/{_base_path()}"),
-            script=THEME_SCRIPT,
-        )
-        await HTMLResponse(page, status_code=404)(scope, receive, send)
+        await notice_page(scope, 404, TITLE, TEXT, NEXT_STEP, path=scope["path"])(scope, receive, send)
 
     def _is_missing(self, scope: Scope) -> bool:
         """Only what a browser opens as a page: scripts and images of a page have other types."""
@@ -92,6 +82,20 @@ class MissingPages:
             return False
         path = page_path(scope)
         return path not in PAGES and path.split("/")[0] not in self._others and "." not in path
+
+
+def notice_page(scope: Scope, status: int, title: str, text: str, next_step: str, **values: object) -> HTMLResponse:
+    """A page without Streamlit, in the browser's language, with a link to the chat. `values` are filled into `text`."""
+    language = accepted_language(Headers(scope=scope).get("accept-language", ""))
+    page = PAGE.format(
+        language=HTML_LANGUAGES[language],
+        title=html.escape(translate(title, language)),
+        text=html.escape(translate(text, language).format(**values)),
+        next_step=html.escape(translate(next_step, language)),
+        home=html.escape(f"/{_base_path()}"),
+        script=THEME_SCRIPT,
+    )
+    return HTMLResponse(page, status_code=status)
 
 
 def page_path(scope: Scope) -> str:

@@ -15,7 +15,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware, ShutdownNotifications
 
 from kb.config import Settings
-from kb.environment import silence_packages
+from kb.environment import raise_descriptor_limit, silence_packages
 from kb.errors import KbError, Unavailable
 from kb.home import keep_private
 from kb.ingestion import newest_collections, threads_of
@@ -85,6 +85,7 @@ class WorkerRuntime(Middleware):
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         silence_packages()
+        raise_descriptor_limit()
         configure_logs(self._settings)
         keep_private(self._settings.home)
         sys.setswitchinterval(SWITCH_SECONDS)
