@@ -77,6 +77,23 @@ class TooManyChunks(DocumentError):
     retry_helps = True
 
 
+class UnpacksTooLarge(FileTooLarge):
+    """What an archive (a Word file is one) holds is too much, by the sizes in its directory."""
+
+    message = N_("“{name}” unpacks to {size}; at most {limit} is read. Its largest part is “{part}” with {part_size}.")
+    remedy = N_("Split it into smaller files, or take out what makes that part so large, and upload the new copy.")
+
+
+class TooManyParts(FileTooLarge):
+    message = N_("“{name}” consists of {count} parts; at most {limit} are read.")
+    remedy = N_("Split it into smaller files.")
+
+
+class PictureTooLarge(FileTooLarge):
+    message = N_("Page {page} of “{name}” is a picture of {width} × {height} pixels; at most {limit} million are read.")
+    remedy = N_("Scale it down or cut it into several pictures, and upload the new copy.")
+
+
 class ParsingTimeout(DocumentError):
     message = N_("Reading “{name}” took longer than {seconds} s and was stopped.")
     remedy = N_("Split it into smaller files, or raise PARSING_TIMEOUT_SECONDS.")

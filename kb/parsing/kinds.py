@@ -10,7 +10,16 @@ from pathlib import Path, PurePosixPath
 
 import puremagic
 
-from kb.errors import N_, DamagedFile, EmptyFile, FileTooLarge, PasswordProtected, UnsupportedFormat, WrongFormat
+from kb.errors import (
+    N_,
+    DamagedFile,
+    EmptyFile,
+    PasswordProtected,
+    TooManyParts,
+    UnpacksTooLarge,
+    UnsupportedFormat,
+    WrongFormat,
+)
 from kb.parsing.builder import Source
 from kb.parsing.media_types import (
     BINARY,
@@ -81,6 +90,7 @@ _CROSS_REFERENCE = re.compile(rb"startxref\s+([1-9]\d{0,14})\s")
 _IS_CROSS_REFERENCE = re.compile(rb"\s*(?:xref\s|\d+\s+\d+\s+obj\b)")
 _MAX_UNPACKED_BYTES = 1 << 30
 _MAX_MEMBERS = 100_000
+_MAX_PART_NAME = 100  # characters that are shown of it
 
 
 def extension_of(name: str) -> str:
@@ -240,13 +250,20 @@ def _kind_of_zip(source: Source) -> str:
         raise DamagedFile(name=source.name, detail=N_("its end is missing or its directory is corrupt")) from error
     unpacked = sum(member.file_size for member in members)
     if unpacked > _MAX_UNPACKED_BYTES:
-        raise FileTooLarge(name=source.name, size=f"{unpacked >> 20} MB", limit=f"{_MAX_UNPACKED_BYTES >> 20} MB")
+        largest = max(members, key=lambda member: member.file_size)
+        sizes = {"size": _size(unpacked), "limit": _size(_MAX_UNPACKED_BYTES), "part_size": _size(largest.file_size)}
+        raise UnpacksTooLarge(name=source.name, part=largest.filename[-_MAX_PART_NAME:], **sizes)
     if len(members) > _MAX_MEMBERS:
-        raise FileTooLarge(name=source.name, size=N_("too many parts"), limit=str(_MAX_MEMBERS))
+        raise TooManyParts(name=source.name, count=len(members), limit=_MAX_MEMBERS)
     if _STRICT in relations:
         kind = N_("Strict Open XML; save it as a regular Word, PowerPoint or Excel file")
         raise UnsupportedFormat(name=source.name, kind=kind, supported=" ".join(SUPPORTED_EXTENSIONS))
     return _kind_of_members({member.filename.replace("\\", "/").lower() for member in members}, media_type)
+
+
+def _size(size_bytes: int) -> str:
+    gigabytes = size_bytes / 2**30
+    return f"{gigabytes:.1f} GB".replace(".0 ", " ") if gigabytes >= 1 else f"{size_bytes / 2**20:.0f} MB"
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from kb.errors import N_, DamagedFile, FileTooLarge
+from kb.errors import N_, DamagedFile, PictureTooLarge
 from kb.models import ParsedDocument
 from kb.notes import NoteKind
 from kb.parsing.builder import Source, TextBuilder, clean
@@ -56,8 +56,8 @@ def _parse(image: Image.Image, source: Source) -> Iterator[ParsedDocument]:
 def _read_page(image: Image.Image, number: int, recognised: RecognisedPages, source: Source, total: int) -> PageLines:
     image.seek(number - 1)
     if image.width * image.height > MAX_DECODED_PIXELS:
-        size, limit = (f"{pixels // 1_000_000} MP" for pixels in (image.width * image.height, MAX_DECODED_PIXELS))
-        raise FileTooLarge(name=source.name, size=size, limit=limit)
+        limit = MAX_DECODED_PIXELS // 1_000_000
+        raise PictureTooLarge(name=source.name, page=number, width=image.width, height=image.height, limit=limit)
     page = PageLines(number, note=NoteKind.IMAGES_ONLY)
     if not source.reads_images:
         return page

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader, PdfWriter
 
-from kb.errors import DamagedFile, FileTooLarge, KbError, WrongFormat
+from kb.errors import DamagedFile, KbError, PictureTooLarge, WrongFormat
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing import Limits, ParserProcess, detect_media_type, joined, media_types, parse_file, parse_source
@@ -191,7 +191,7 @@ def test_what_is_no_whole_picture_is_refused(tmp_path: Path, name: str, content:
 
 def test_huge_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kb.parsing.images.picture.MAX_DECODED_PIXELS", 1000)
-    with pytest.raises(FileTooLarge):
+    with pytest.raises(PictureTooLarge, match=r"Page 1 of “a\.png” is a picture of \d+ × \d+ pixels"):
         parse_file(samples.write(tmp_path, "a.png", picture("PNG")), "a.png")
 
 

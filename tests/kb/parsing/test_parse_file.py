@@ -16,10 +16,11 @@ from kb.errors import (
     DamagedFile,
     DocumentError,
     EmptyFile,
-    FileTooLarge,
     GarbledText,
     NoText,
     PasswordProtected,
+    TooManyParts,
+    UnpacksTooLarge,
     UnsupportedFormat,
     WrongFormat,
 )
@@ -482,8 +483,21 @@ def test_many_leading_comments_are_handled_quickly(tmp_path: Path) -> None:
 
 def test_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "_MAX_UNPACKED_BYTES", 10_000)
-    with pytest.raises(FileTooLarge):
-        parse(tmp_path, "a.docx", samples.make_zip({"word/document.xml": "x" * 20_000}))
+    monkeypatch.setattr(kinds, "_size", str)
+    parts = {"word/styles.xml": "y" * 100, "word/document.xml": "x" * 20_000}
+    with pytest.raises(UnpacksTooLarge) as caught:
+        parse(tmp_path, "a.docx", samples.make_zip(parts))
+    message = "“a.docx” unpacks to 20100; at most 10000 is read. Its largest part is “word/document.xml” with 20000."
+    assert message in str(caught.value)
+    monkeypatch.setattr(kinds, "_MAX_UNPACKED_BYTES", 1 << 30)
+    monkeypatch.setattr(kinds, "_MAX_MEMBERS", 1)
+    with pytest.raises(TooManyParts, match="consists of 2 parts; at most 1 are read"):
+        parse(tmp_path, "a.docx", samples.make_zip(parts))
+
+
+@pytest.mark.parametrize(("size", "text"), [(1 << 30, "1 GB"), (5_583_457_484, "5.2 GB"), (300 << 20, "300 MB")])
+def test_sizes_of_parts_are_written_for_people(size: int, text: str) -> None:
+    assert kinds._size(size) == text
 
 
 def test_xml_entities_are_not_expanded(tmp_path: Path) -> None:
