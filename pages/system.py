@@ -112,16 +112,28 @@ def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
 
 def draw_set_aside() -> None:
     """What an embedded service could not read at a start, and that nothing is lost."""
-    found = [each for each in local_services().set_aside() if each.kind == "redis"]
+    texts = {
+        "redis": (
+            _("The embedded Redis could not read its data {ago} ({reason}), so it started with none."),
+            _(
+                "Nothing is lost: Redis holds only waiting tasks and running answers. Waiting documents were queued "
+                "again, and an answer that was being written can be tried again. The unreadable files are kept in "
+                "{folder}."
+            ),
+        ),
+        "milvus": (
+            _("The embedded Milvus could not read the index of a knowledge base {ago} ({reason})."),
+            _(
+                "Its documents are not searchable until they are indexed again. The unreadable files are kept in "
+                "{folder}."
+            ),
+        ),
+    }
+    found = [each for each in local_services().set_aside() if each.kind in texts]
     for each in found:
-        problem = _("The embedded Redis could not read its data {ago} ({reason}), so it started with none.").format(
-            ago=ago(each.moment), reason=each.reason
-        )
-        fate = _(
-            "Nothing is lost: Redis holds only waiting tasks and running answers. Waiting documents were queued again, "
-            "and an answer that was being written can be tried again. The unreadable files are kept in {folder}."
-        ).format(folder=f"`{each.folder}`")
-        st.info(f"**{escape(problem)}**  \n{fate}", icon=":material/healing:")
+        problem, fate = texts[each.kind]
+        problem = problem.format(ago=ago(each.moment), reason=each.reason)
+        st.info(f"**{escape(problem)}**  \n{fate.format(folder=f'`{each.folder}`')}", icon=":material/healing:")
     if found and st.button(_("Delete these files and this notice"), key="delete_set_aside", icon=":material/delete:"):
         try:
             local_services().delete_set_aside()

@@ -10,7 +10,7 @@ import sys
 from uuid import UUID
 
 from kb.config import Settings, load_settings
-from kb.errors import KbError
+from kb.errors import N_, KbError, SetupError
 from kb.local.plan import Folders
 from kb.local.run_state import read_run_state
 from kb.reconciling import Checks, index_again, reconciled
@@ -55,8 +55,14 @@ def run(settings: Settings, wants_again: bool) -> int:
 
 
 def running(settings: Settings) -> Settings:
-    """The settings with the addresses of the embedded services that run on this home folder."""
+    """The settings with the addresses of the embedded services that run on this home folder. Errors: `SetupError`."""
     state = read_run_state(Folders(settings.home).run_state)
+    if settings.needs_embedded_services and not state.holder:
+        raise SetupError(
+            N_("Zhiwen is not running on the data folder {folder}, so its embedded services cannot be asked."),
+            N_("Start it: a worker compares everything at the start. Or set ZHIWEN_HOME to the folder that is in use."),
+            folder=settings.home,
+        )
     return settings.model_copy(
         update={
             "milvus_uri": settings.milvus_uri or state.milvus_uri,

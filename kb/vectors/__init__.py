@@ -172,7 +172,9 @@ class VectorStore:
         return int(stats["row_count"])
 
     def count_by_version(self, collection: str, partition: UUID | None = None) -> Counter[UUID]:
-        """How many chunks there are of each version. Reads all of them."""
+        """How many chunks there are of each version, including those just written. Reads all of them."""
+        if not self.server.is_lite:
+            self.count(collection)  # the iterator does not wait for what was just written; this does
         chosen = filters.of_partition(partition) if partition else filters.Filter("")
         found: Counter[UUID] = Counter()
         iterator = self._call(

@@ -19,7 +19,7 @@ from kb.notes import NoteKind
 from kb.progress import WorkerInfo
 from pages.ui import tickets
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
-from pages.ui.i18n import _, ago, duration, error_text, join_sentences, language, moment, number, size
+from pages.ui.i18n import _, ago, duration, error_text, join_sentences, language, moment, ngettext, number, size
 from pages.ui.notes import note_text
 from pages.ui.passages import open_chunks
 from pages.ui.resources import services
@@ -67,12 +67,12 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
     """One page of the documents, redrawn each second while any is in progress."""
     counts = services().documents.count_by_state(user.id, base.id)
     pending = any(state.is_pending for state in counts)
-    draw_remedy(user.id, base.unsearchable_count, base)
+    lost = draw_remedy(user.id, base.unsearchable_count, base)
 
     @live_fragment(POLL_SECONDS if pending else None)
     def live() -> None:
         current = services().documents.count_by_state(user.id, base.id)
-        _draw_summary(current, _time_left(base) if any(state.is_pending for state in current) else None)
+        _draw_summary(current, lost, _time_left(base) if any(state.is_pending for state in current) else None)
         with st.container(key="documents", gap="small"):
             _draw_page(user, base, current)
         if pending != any(state.is_pending for state in current):
@@ -101,8 +101,9 @@ def _time_left(base: KnowledgeBase) -> float | None:
         return None  # the list says so
 
 
-def _draw_summary(counts: Mapping[VersionState, int], seconds_left: float | None) -> None:
-    total, ready = sum(counts.values()), counts.get(VersionState.READY, 0)
+def _draw_summary(counts: Mapping[VersionState, int], lost: int, seconds_left: float | None) -> None:
+    """`lost` of the ready ones cannot be searched."""
+    total, ready = sum(counts.values()), max(0, counts.get(VersionState.READY, 0) - lost)
     if not total:
         st.caption(_("No documents yet. Drop files above; you can ask about them as soon as they are “ready”."))
         return
@@ -111,6 +112,8 @@ def _draw_summary(counts: Mapping[VersionState, int], seconds_left: float | None
     parts = [_("{ready} of {total} ready").format(ready=number(ready), total=number(total))]
     if pending:
         parts.append(_("{count} in progress").format(count=number(pending)))
+    if lost:
+        parts.append(ngettext("{count} not searchable", "{count} not searchable", lost))
     if failed:
         parts.append(_("{count} failed").format(count=number(failed)))
     if cancelled := counts.get(VersionState.CANCELLED, 0):

@@ -34,8 +34,8 @@ def draw_unsearchable(found: Unsearchable, is_attached: bool = False) -> None:
         st.page_link("knowledge_bases.py", label=_("Index them again in the knowledge base"), icon=":material/healing:")
 
 
-def draw_remedy(user_id: UUID, count: int, base: KnowledgeBase | None = None) -> None:
-    """Offer to index them again: all of the user's, or those of one knowledge base."""
+def draw_remedy(user_id: UUID, count: int, base: KnowledgeBase | None = None) -> int:
+    """Offer to index them again: all of the user's, or those of one knowledge base; returns how many wait for that."""
     lacking = count_lacking(services().database, user_id, base.id if base else None) if count else Lacking()
     if lacking.under_way and not lacking.ready:
         text = ngettext(
@@ -45,7 +45,7 @@ def draw_remedy(user_id: UUID, count: int, base: KnowledgeBase | None = None) ->
         )
         st.info(text, icon=":material/healing:")
     if not lacking.ready:
-        return
+        return 0
     with st.container(key="unsearchable"):
         text = ngettext(
             "{count} document cannot be searched: Milvus does not have all its text.",
@@ -65,6 +65,7 @@ def draw_remedy(user_id: UUID, count: int, base: KnowledgeBase | None = None) ->
             on_click=_index_again,
             args=(user_id, base.id if base else None),
         )
+    return lacking.ready
 
 
 def _index_again(user_id: UUID, knowledge_base_id: UUID | None) -> None:

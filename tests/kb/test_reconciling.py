@@ -15,14 +15,14 @@ import sqlalchemy as sa
 from kb.config import Settings
 from kb.database.tables import documents as documents_table
 from kb.database.tables import index_checks, versions
-from kb.errors import MilvusRefused, MilvusUnavailable
+from kb.errors import MilvusRefused, MilvusUnavailable, SetupError
 from kb.library import recount_all
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.reconciling import Checks, IndexedAgain, index_again, reconciled
-from kb.reconciling.__main__ import run
+from kb.reconciling.__main__ import run, running
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
-from tests.conftest import Core, open_core
+from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
 from tests.real_services import HOST, ONE_OLD_MILVUS, MilvusLite, free_port, wait_until
 
@@ -230,6 +230,11 @@ def test_command_says_what_is_missing_and_queues_it(
     assert run(core.services.settings, wants_again=True) == 1
     assert "cannot be searched: 1" in capsys.readouterr().out
     assert queued(core) == [document.latest.id]
+
+
+def test_command_needs_services_that_run(make_settings: MakeSettings) -> None:
+    with pytest.raises(SetupError, match="not running"):
+        running(make_settings())
 
 
 # --- the embedded Milvus, with its data lost or damaged between two starts ----------------------------------------

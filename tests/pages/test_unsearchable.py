@@ -7,6 +7,7 @@ import io
 import json
 from typing import Any
 
+from kb.local.set_aside import set_aside
 from kb.models import KnowledgeBase, Mode, VersionState
 from pages.ui import resources
 from tests.fakes.model_server import ModelServer
@@ -40,6 +41,7 @@ def test_list_says_it_and_a_button_indexes_again(installation: Installation, vis
     visitor.go_to("knowledge_bases")
     assert CANNOT in visitor.text("unsearchable")
     assert row(visitor)["label"] == "not searchable"
+    assert "0 of 1 ready · 1 not searchable" in visitor.text()
     visitor.click("index_again")
     assert not visitor.has("index_again")
     assert "1 document is indexed again" in visitor.text()
@@ -80,6 +82,16 @@ def test_system_page_shows_it_and_compares(installation: Installation, visit: Vi
     assert "1 not searchable" in visitor.text()
     visitor.click("index_again")
     assert installation.documents(base)[0].latest.state is VersionState.QUEUED
+
+
+def test_system_page_says_that_an_index_was_moved_aside(installation: Installation, visit: Visit) -> None:
+    home = installation.services.settings.home
+    (home / "kb_1").mkdir()
+    set_aside(home, "milvus", home / "kb_1", "Parquet magic bytes not found")
+    visitor = visit()
+    visitor.go_to("system")
+    assert "could not read the index of a knowledge base" in visitor.text()
+    assert "Parquet magic bytes not found" in visitor.text()
 
 
 def test_health_names_it_and_stays_up(installation: Installation) -> None:
