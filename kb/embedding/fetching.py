@@ -19,6 +19,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -117,8 +118,8 @@ class ModelFiles:
                 return ModelStatus(ModelState.DAMAGED, failure=self.damaged(changed))
             return ModelStatus(ModelState.READY)
         try:
-            stored = json.loads(self._status_path.read_text())
-        except (FileNotFoundError, ValueError):  # a power cut can leave an empty one
+            stored: dict[str, Any] = dict(json.loads(self._status_path.read_text()))
+        except (OSError, ValueError, TypeError):  # a power cut can leave an empty one, or zeros
             return ModelStatus(ModelState.ABSENT)
         if error := stored.get("error"):
             code, values = stored.get("code", ""), stored.get("values", {})

@@ -16,7 +16,7 @@ from kb.local.set_aside import put_back, set_aside
 
 KIND = "redis"
 TRIES = 2  # with the data; something else may have been in the way of the first one
-_READY = "Ready to accept connections"
+_READY = "ready to accept connections"  # in whatever case: on a port or on a socket
 _REMARK = re.compile(r"^\d+:\w \d+ \w+ \d{4} [\d:.]+ [.\-*#] ")
 _NEWER = "written by Redis 7 or later, which is not installed any more"
 
@@ -43,7 +43,7 @@ class RedisData:
         if service.state.running or not self._is_at_fault:
             return
         output = service.output()
-        if _READY in output or not service.ended_by_itself:
+        if _READY in output.lower() or not service.ended_by_itself:
             self._failures, self._moved = 0, None
             return
         self._failures += 1

@@ -67,7 +67,7 @@ def read_run_state(path: Path) -> RunState:
     """Read the file, also one of another version; an empty state if it is missing or damaged."""
     try:
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return RunState()
 
 

@@ -123,8 +123,11 @@ def test_question_does_not_wait_for_the_download(make_settings: MakeSettings, mo
     assert began.wait(20)
 
 
-def test_status_file_that_a_power_cut_emptied_counts_for_nothing(files: ModelFiles, models: Path) -> None:
-    (models / f"{files.folder.name}.status.json").touch()
+@pytest.mark.parametrize("content", [b"", b"\0" * 40, b"[1]", b"7", b"\xff"])
+def test_status_file_that_a_power_cut_damaged_counts_for_nothing(
+    files: ModelFiles, models: Path, content: bytes
+) -> None:
+    (models / f"{files.folder.name}.status.json").write_bytes(content)
     assert files.status().state is ModelState.ABSENT
 
 

@@ -109,6 +109,7 @@ def test_data_comes_back_if_an_empty_redis_fails_as_well(tmp_path: Path) -> None
     [
         "import os; os.kill(os.getpid(), 9)",  # by the system, for its memory
         "print('Ready to accept connections'); raise SystemExit(1)",
+        "print('The server is now ready to accept connections at /run/redis.sock'); raise SystemExit(1)",
     ],
 )
 def test_sound_data_stays(tmp_path: Path, script: str) -> None:

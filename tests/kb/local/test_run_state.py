@@ -39,6 +39,10 @@ def test_damaged_file_is_read_as_an_empty_state(tmp_path: Path, text: str) -> No
     assert read_run_state(path) == RunState()
 
 
+def test_unreadable_file_is_read_as_an_empty_state(tmp_path: Path) -> None:
+    assert read_run_state(tmp_path) == RunState()  # a folder: its owner's rights keep nobody from it, as root
+
+
 def test_missing_file_is_read_as_an_empty_state(tmp_path: Path) -> None:
     assert read_run_state(tmp_path / "services.json") == RunState()
 
