@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -45,7 +44,7 @@ from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings
 from tests.fakes.embedding import HashedWords
 from tests.kb.parsing import parsing_samples as samples
-from tests.real_services import ROOT, free_port, wait_until
+from tests.real_services import free_port, wait_until
 
 # Each section fills more than half a chunk, so it becomes a chunk of its own.
 SECTION = "Sentence number {number} is about apples, pears and the long way home. " * 9
@@ -457,20 +456,6 @@ def test_cancel_during_an_outage_is_noticed(core: Core, worker: WorkerParts) -> 
     core.embedding.before_batch = cancel_and_fail
     assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
     assert latest(core, document).state is VersionState.CANCELLED
-
-
-def test_documents_lost_in_milvus_are_restored_as_documented(core: Core, worker: WorkerParts) -> None:
-    """PostgreSQL and the uploads were restored, Milvus was not."""
-    knowledge_base = core.knowledge_base()
-    document = core.upload(knowledge_base, "a.md", "# A\n\nA pear is green.")
-    worker.ingestion.ingest(document.latest.id)
-    core.services.vectors.drop(knowledge_base.collection)
-    (statement,) = re.findall(r'--command="(UPDATE versions .*)"', (ROOT / "docs" / "operations.md").read_text())
-    with core.services.database.write() as connection:
-        connection.execute(sa.text(statement))
-    assert worker.claims.due(resend=False) == [document.latest.id]
-    assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
-    assert core.count(document) == 1
 
 
 # --- cancel and delete -----------------------------------------------------------------------------------------
