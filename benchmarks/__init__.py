@@ -6,6 +6,7 @@ python -m benchmarks.ingest PATH…     ingestion speed, next to that of the emb
 python -m benchmarks.parse PATH…      what is read of files: text, chunks and notes, one JSON line a file
 python -m benchmarks.citations PDF…   whether marks on the images of pages hold their passages, and the time to draw
 python -m benchmarks.kill             what an ingestion loses when a process is killed
+python -m benchmarks.faults           what is lost under random kills, pauses, lost data, a full disk and what users do
 python -m benchmarks.startup          how long until the first page, and how much memory an idle web process takes
 python -m benchmarks.chat             what is added to a model's first token, and many answers at once
 python -m benchmarks.pages            how fast a long conversation is in a browser
