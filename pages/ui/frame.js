@@ -64,6 +64,44 @@ document.addEventListener(
   { capture: true }, // before the menu closes
 );
 
+// What is opened stays where it was clicked. A page that is at its end follows that end when it grows, by writing
+// `scrollTop` in an animation, and lets go only when somebody scrolls: a step that was opened would leave the view.
+const HELD_MS = 2500;
+const RELEASE_MS = 130; // Streamlit looks at most every 100 ms whether somebody has scrolled
+const PAGE = '[data-testid="stAppScrollToBottomContainer"]';
+const SCROLL_TOP = Object.getOwnPropertyDescriptor(Element.prototype, "scrollTop");
+
+function holdPlace(box) {
+  if (Object.hasOwn(box, "scrollTop")) return;
+  let pulledAt = -Infinity;
+  let step = 1;
+  const place = () => SCROLL_TOP.get.call(box);
+  Object.defineProperty(box, "scrollTop", { configurable: true, get: place, set: () => (pulledAt = performance.now()) });
+  const release = setInterval(() => {
+    if (performance.now() - pulledAt > RELEASE_MS) return;
+    box.dispatchEvent(new Event("wheel")); // ends the animation
+    SCROLL_TOP.set.call(box, place() + step);
+    step = -step;
+  }, RELEASE_MS);
+  setTimeout(() => (clearInterval(release), delete box.scrollTop), HELD_MS);
+}
+document.addEventListener(
+  "click",
+  (event) => {
+    const box = event.target.closest?.("summary")?.closest(PAGE);
+    if (box) holdPlace(box);
+  },
+  { capture: true },
+);
+
+// A question that is sent comes into view, also from a page that no longer follows its end.
+function goToEnd() {
+  const box = document.querySelector(PAGE);
+  if (!box) return;
+  delete box.scrollTop;
+  box.scrollTop = box.scrollHeight;
+}
+
 // Esc stops the running answer, unless there is something open that it closes. Capturing: before that is closed.
 document.addEventListener(
   "keydown",
@@ -78,16 +116,17 @@ document.addEventListener(
 // they are removed; composer.py says so above the field.
 const REFUSED_FILE = '.st-key-question [data-testid="stFileChip"][aria-invalid="true"]';
 
-function holdBack(event) {
+function beforeSending(event) {
   const isSent =
     event.type === "click"
       ? event.target.closest?.('.st-key-question [data-testid="stChatInputSubmitButton"]')
       : event.key === "Enter" && !event.isComposing && event.target.closest?.(".st-key-question textarea");
-  if (!isSent || event.shiftKey || !document.querySelector(REFUSED_FILE)) return;
+  if (!isSent || event.shiftKey) return;
+  if (!document.querySelector(REFUSED_FILE)) return goToEnd();
   event.preventDefault();
   event.stopImmediatePropagation();
 }
-for (const type of ["click", "keydown"]) document.addEventListener(type, holdBack, { capture: true });
+for (const type of ["click", "keydown"]) document.addEventListener(type, beforeSending, { capture: true });
 
 function translate() {
   lastPass = performance.now();

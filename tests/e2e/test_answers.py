@@ -20,6 +20,9 @@ from tests.fakes.model_server import CHAT, LONG_TOKENS, ModelServer
 from tests.real_services import wait_until
 
 LAST_WORD = f"word{LONG_TOKENS - 1}"
+HELD_MS = 3_000  # longer than frame.js holds the page
+PLACE = "element => element.getBoundingClientRect().y"
+AT_END_MS = 500  # until the page has come to its end
 CONVERSATION = re.compile(r"[?&]conversation=[0-9a-f-]{36}(&|$)")
 # A paragraph → the widths at which a mark begins a line, without what it belongs to.
 MARKS_ALONE = """text => {
@@ -223,6 +226,27 @@ def test_page_scrolls_to_a_new_question(open_screen: OpenScreen, desk: Desk) -> 
     screen.ask("And another one?")
     expect(screen.page.get_by_text("You asked: And another one?")).to_be_in_viewport()
     expect(screen.messages).to_have_count(10)
+
+
+@pytest.mark.parametrize("lines", [1, 40])  # a page that need not scroll, and one that is at its end
+def test_what_is_opened_stays_where_it_was_clicked(open_screen: OpenScreen, desk: Desk, lines: int) -> None:
+    text = "\n\n".join(["The north gate opens at nine."] * 60)
+    chunk = Chunk("1", uuid4(), uuid4(), 0, 0, len(text), 1, "", text)
+    passages = tuple(Passage(chunk, f"gates-{rank}.pdf", rank, 1.0, 1.0, 1.0, context=text) for rank in (1, 2, 3))
+    retrieval = Retrieval("When?", passages, Trace((), RetrievalProfile(), 3.0, ("gate",)))
+    exchanges = [("Question", "\n\n".join(f"Line {line}" for line in range(lines))), ("When?", "At nine [1].")]
+    screen = open_screen(desk.store_conversation(*exchanges, retrieval=retrieval))
+    step = screen.messages.last.locator("summary").first
+    expect(screen.messages.last.locator("p").last).to_be_in_viewport()
+    screen.page.wait_for_timeout(AT_END_MS)
+    before = step.evaluate(PLACE)
+    step.click()
+    expect(screen.keys("passage-3")).to_have_count(1)
+    screen.page.wait_for_timeout(HELD_MS)  # until the page may scroll by itself again
+    after = step.evaluate(PLACE)
+    assert abs(after - before) <= 2
+    screen.ask("And what is the last one?")
+    expect(screen.page.get_by_text("You asked: And what is the last one?")).to_be_in_viewport()
 
 
 def test_edited_question_makes_a_branch(open_screen: OpenScreen, desk: Desk) -> None:
