@@ -37,8 +37,14 @@ def dark(image: Image.Image) -> tuple[int, int, int, int] | None:
 
 def children() -> list[int]:
     """Those that live: one that was killed may be listed until its parent starts another process."""
-    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    return [child.pid for child in living if "kb.page_images.child" in child.cmdline()]
+    return [child.pid for child in psutil.Process().children() if _lives(child)]
+
+
+def _lives(child: psutil.Process) -> bool:
+    try:
+        return child.status() != psutil.STATUS_ZOMBIE and "kb.page_images.child" in child.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_pages_of_a_pdf_are_drawn_and_kept(page_images: PageImages, tmp_path: Path) -> None:
@@ -117,7 +123,7 @@ def test_crash_ends_only_the_child(page_images: PageImages, tmp_path: Path) -> N
     page_images.draw(path, "a.pdf", PDF, 1)
     (pid,) = children()
     psutil.Process(pid).kill()
-    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, what="the end of the child")
+    wait_until(lambda: not children(), what="the end of the child")
     assert page_images.draw(path, "a.pdf", PDF, 2)
     (pid,) = children()
     psutil.Process(pid).suspend()
