@@ -266,7 +266,8 @@ def open_passage(retrieval: Retrieval, rank: int) -> None:
         with errors_shown():
             draw_spot(current_user(), passage, matching_spans(passage.chunk.text, terms, passage.chunk.heading))
         if passage.context and passage.context != passage.chunk.text:
-            with st.expander(_("The context sent to the model"), key="drawer_context", on_change="rerun") as context:
+            label = _("The context sent to the model")
+            with st.expander(label, type="compact", key="drawer_context", on_change="rerun") as context:
                 if context.open:
                     st.text(passage.context)
 

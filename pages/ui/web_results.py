@@ -67,7 +67,8 @@ def open_web_passage(retrieval: WebRetrieval, rank: int) -> None:
             draw_web_passage(found, retrieval.trace.terms)
         st.link_button(_("Open the web page"), found.place, icon=":material/open_in_new:")
         if found.passage.context and found.passage.context != found.passage.chunk.text:
-            with st.expander(_("The context sent to the model"), key="drawer_context", on_change="rerun") as context:
+            label = _("The context sent to the model")
+            with st.expander(label, type="compact", key="drawer_context", on_change="rerun") as context:
                 if context.open:
                     st.text(found.passage.context)
 
