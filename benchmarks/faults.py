@@ -24,18 +24,17 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from benchmarks.fault_kinds import FAULTS, Fault, Target, draw_fault, small_disk
-from benchmarks.installation import Installation, connected, report_failures, temporary_home, wait_for_worker
+from benchmarks.installation import Installation, report_failures, temporary_home
 from benchmarks.kill import end
-from benchmarks.web import WebProcess
-from kb.config import load_settings
+from benchmarks.web import WebProcess, joined
 from kb.errors import KbError, Unavailable, WrongState
 from kb.models import Document, KnowledgeBase, Scope, VersionState
 from kb.reconciling import index_again
@@ -132,7 +131,7 @@ def _arguments() -> argparse.Namespace:
 def run(target: Target, number: int, only: Sequence[str]) -> tuple[Schedule, Counter[str], float]:
     """Run one; returns it, what was wrong in the end, and how many seconds the recovery took."""
     target.web.wait_for_services()
-    with _joined(target.web) as installation:
+    with joined(target.web) as installation:
         base = _patient(partial(installation.create_knowledge_base, f"Schedule {number}"))
         schedule = Schedule(number, base, target.chance)
         for _ in range(target.chance.randint(*FILES)):
@@ -146,7 +145,7 @@ def run(target: Target, number: int, only: Sequence[str]) -> tuple[Schedule, Cou
             else:
                 target.chance.choice(ACTIONS)(schedule, installation)
         began = time.monotonic()
-    with _joined(target.web) as installation:
+    with joined(target.web) as installation:
         wrong = recover(schedule, installation, began + PATIENCE_SECONDS)
         seconds = time.monotonic() - began
         wrong["files"] = len(schedule.files)
@@ -307,18 +306,6 @@ def _patient(act: Callable[[], T]) -> T:
             if time.monotonic() > deadline:
                 raise
         time.sleep(POLL_SECONDS)
-
-
-@contextmanager
-def _joined(web: WebProcess) -> Iterator[Installation]:
-    """Connect to the web process's services."""
-    state = web.run_state
-    settings = load_settings(
-        zhiwen_home=web.home, milvus_uri=state.milvus_uri, redis_url=state.redis_url, database_url=""
-    )
-    with connected(settings) as installation:
-        wait_for_worker(installation)
-        yield installation
 
 
 if __name__ == "__main__":

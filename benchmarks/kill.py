@@ -17,17 +17,15 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 import psutil
 
-from benchmarks.installation import Installation, connected, temporary_home, wait_for_worker
+from benchmarks.installation import Installation, temporary_home
 from benchmarks.samples import write_samples
-from benchmarks.web import WebProcess, wait_until
-from kb.config import load_settings
+from benchmarks.web import WebProcess, joined, wait_until
 from kb.local.sockets import MILVUS, REDIS, is_listening
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.parsing import detect_media_type, parse_source
@@ -96,7 +94,7 @@ def count_chunks(path: Path) -> int:
 def run(web: WebProcess, target: str, moment: VersionState, files: Sequence[Path], expected: dict[str, int]) -> Outcome:
     """Run one ingestion with one kill."""
     web.wait_for_services()
-    with _joined(web) as installation:
+    with joined(web) as installation:
         knowledge_base = installation.create_knowledge_base(f"{target} {moment}")
         installation.upload(knowledge_base.id, ((path.name, path.open("rb")) for path in files))
         wait_until(
@@ -105,7 +103,7 @@ def run(web: WebProcess, target: str, moment: VersionState, files: Sequence[Path
             f"no file became {moment}",
         )
         began, victims = kill(web, target)
-    with _joined(web) as installation:  # a new connection
+    with joined(web) as installation:  # a new connection
         installation.wait_until_done(knowledge_base.id, RECOVERY_SECONDS - (time.monotonic() - began))
         seconds = time.monotonic() - began
         lost, duplicated, orphaned = compare(installation, knowledge_base, expected)
@@ -174,18 +172,6 @@ def end(web: WebProcess) -> int:
 def _still_running(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
     alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=LEFTOVER_SECONDS)[1]
     return alive
-
-
-@contextmanager
-def _joined(web: WebProcess) -> Iterator[Installation]:
-    """Connect to the web process's services."""
-    state = web.run_state
-    settings = load_settings(
-        zhiwen_home=web.home, milvus_uri=state.milvus_uri, redis_url=state.redis_url, database_url=""
-    )
-    with connected(settings) as installation:
-        wait_for_worker(installation)
-        yield installation
 
 
 def _has_come(installation: Installation, knowledge_base_id: UUID, moment: VersionState) -> bool:

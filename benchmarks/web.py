@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
-from benchmarks.installation import ROOT
+from benchmarks.installation import ROOT, Installation, connected, wait_for_worker
+from kb.config import load_settings
 from kb.local.plan import Folders
 from kb.local.run_state import RunState, read_run_state
 
@@ -104,6 +106,18 @@ class WebProcess:
     def _command(self) -> list[str]:
         address = [f"--server.port={self.port}", "--server.address=127.0.0.1", "--server.headless=true"]
         return [sys.executable, "-m", "streamlit", "run", LAUNCHER.name, *address]
+
+
+@contextmanager
+def joined(web: WebProcess) -> Iterator[Installation]:
+    """Connect to the web process's services."""
+    state = web.run_state
+    settings = load_settings(
+        zhiwen_home=web.home, milvus_uri=state.milvus_uri, redis_url=state.redis_url, database_url=""
+    )
+    with connected(settings) as installation:
+        wait_for_worker(installation)
+        yield installation
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, complaint: str) -> None:
