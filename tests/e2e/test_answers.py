@@ -38,16 +38,16 @@ MARKS_ALONE = """text => {
 
 
 @pytest.fixture
-def held(models: ModelServer) -> Iterator[ExitStack]:
-    """Answers pause halfway until the test calls `held.close()`."""
+def held(models: ModelServer, desk: Desk) -> Iterator[ExitStack]:
+    """Answers are long, and pause halfway until the test calls `held.close()`."""
+    desk.choose_model("long")
     with ExitStack() as stack:
         stack.enter_context(models.held(CHAT))
         yield stack
 
 
-def ask_at_length(screen: Screen, desk: Desk) -> None:
+def ask_at_length(screen: Screen) -> None:
     """Ask for a long answer, and wait until it has begun."""
-    desk.choose_model("long")
     screen.switch_mode("LLM chat")
     screen.ask("Tell me all you know")
     expect(screen.messages.last).to_contain_text("word20")
@@ -59,9 +59,9 @@ def words_shown(screen: Screen) -> int:
 
 
 @pytest.mark.usefixtures("held")
-def test_stop_ends_the_answer_and_keeps_its_text(open_screen: OpenScreen, desk: Desk, models: ModelServer) -> None:
+def test_stop_ends_the_answer_and_keeps_its_text(open_screen: OpenScreen, models: ModelServer) -> None:
     screen = open_screen("/")
-    ask_at_length(screen, desk)
+    ask_at_length(screen)
     screen.click("stop")
     expect(screen.messages.last).to_contain_text("You stopped this answer.")
     assert 20 <= words_shown(screen) < LONG_TOKENS
@@ -73,9 +73,9 @@ def test_stop_ends_the_answer_and_keeps_its_text(open_screen: OpenScreen, desk: 
 
 
 @pytest.mark.usefixtures("held")
-def test_stop_works_while_redis_hangs(open_screen: OpenScreen, desk: Desk, web: Web) -> None:
+def test_stop_works_while_redis_hangs(open_screen: OpenScreen, web: Web) -> None:
     screen = open_screen("/")
-    ask_at_length(screen, desk)
+    ask_at_length(screen)
     (redis,) = [service.pid for service in web.run_state.services if service.name == "redis"]
     assert redis
     os.kill(redis, signal.SIGSTOP)
@@ -86,11 +86,9 @@ def test_stop_works_while_redis_hangs(open_screen: OpenScreen, desk: Desk, web: 
         os.kill(redis, signal.SIGCONT)
 
 
-def test_reload_follows_the_running_answer(
-    open_screen: OpenScreen, desk: Desk, models: ModelServer, held: ExitStack
-) -> None:
+def test_reload_follows_the_running_answer(open_screen: OpenScreen, models: ModelServer, held: ExitStack) -> None:
     screen = open_screen("/")
-    ask_at_length(screen, desk)
+    ask_at_length(screen)
     asked = len(models.chats)
     screen.page.reload()
     expect(screen.messages.last).to_contain_text("word20")
@@ -102,11 +100,9 @@ def test_reload_follows_the_running_answer(
     assert len(models.chats) == asked
 
 
-def test_answer_survives_a_closed_tab(
-    open_screen: OpenScreen, desk: Desk, models: ModelServer, held: ExitStack
-) -> None:
+def test_answer_survives_a_closed_tab(open_screen: OpenScreen, models: ModelServer, held: ExitStack) -> None:
     screen = open_screen("/")
-    ask_at_length(screen, desk)
+    ask_at_length(screen)
     path = screen.page.url.removeprefix(screen.url)
     screen.page.close()
     held.close()
@@ -118,9 +114,7 @@ def test_answer_survives_a_closed_tab(
     assert words_shown(screen) == LONG_TOKENS
 
 
-def test_dropped_connection_and_second_browser_follow_the_answer(
-    open_screen: OpenScreen, desk: Desk, held: ExitStack
-) -> None:
+def test_dropped_connection_and_second_browser_follow_the_answer(open_screen: OpenScreen, held: ExitStack) -> None:
     screen = open_screen("/")
     sockets: list[WebSocketRoute] = []
 
@@ -131,7 +125,7 @@ def test_dropped_connection_and_second_browser_follow_the_answer(
     screen.page.route_web_socket(re.compile("/_stcore/stream"), pass_on)
     screen.page.reload()
     screen.settle()
-    ask_at_length(screen, desk)
+    ask_at_length(screen)
     other = open_screen(screen.page.url.removeprefix(screen.url))
     expect(other.messages.last).to_contain_text("word20")
     sockets[-1].close()
@@ -145,9 +139,9 @@ def test_dropped_connection_and_second_browser_follow_the_answer(
 
 
 @pytest.mark.usefixtures("held")
-def test_other_pages_work_during_an_answer(open_screen: OpenScreen, desk: Desk) -> None:
+def test_other_pages_work_during_an_answer(open_screen: OpenScreen) -> None:
     screen = open_screen("/")
-    ask_at_length(screen, desk)
+    ask_at_length(screen)
     path = screen.page.url.removeprefix(screen.url)
     screen.go_to("System")
     expect(screen.page.get_by_role("heading", name="Services")).to_be_visible()
@@ -162,17 +156,17 @@ def test_killed_web_process_interrupts_its_answer(
     open_screen: OpenScreen, desk: Desk, web: Web, held: ExitStack
 ) -> None:
     screen = open_screen("/")
-    ask_at_length(screen, desk)
+    ask_at_length(screen)
     path = screen.page.url.removeprefix(screen.url)
     screen.page.close()
     family = web.kill_alone()
     wait_until(lambda: not any(is_alive(process) for process in family), 30, "no process left")
     web.start()
+    desk.choose_model("fake")  # before the page is open: the next click would name the model that it shows
     screen = open_screen(path)
     expect(screen.messages.last).to_contain_text("This answer was interrupted")
     assert 20 <= words_shown(screen) < LONG_TOKENS
     held.close()
-    desk.choose_model("fake")
     screen.click("regenerate")
     expect(screen.messages.last).to_have_text(re.compile(r"You asked: Tell me all you know\s*$"))
     expect(screen.messages).to_have_count(2)
