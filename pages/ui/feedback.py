@@ -179,7 +179,7 @@ def redraw_parts() -> NoReturn:
     For callbacks, as their last statement.
     """
     if state().has_parts and FLASH_KEY not in st.session_state:
-        st.rerun([FRAME, SIDEBAR, TALKS, TAIL, CHOICE])
+        st.rerun([FRAME, TAIL, CHOICE, SIDEBAR, TALKS])
     st.rerun()
 
 

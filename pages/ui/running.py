@@ -86,10 +86,11 @@ def draw_running(message: Message, user_id: UUID) -> None:
     @live_fragment(POLL_SECONDS)
     def follow() -> None:
         live.has_ended = live.has_ended or _poll(answers, run_id, user_id, live)
-        if live.has_ended:
+        if live.has_ended and live.is_drawn:
             state().live.pop(run_id, None)
             state().running = None
             redraw()
+        live.is_drawn = True  # an answer that was there at once: the browser paints the question before the whole page
         with st.chat_message("assistant"):
             with st.container(key=f"steps-{message.id}"):
                 _draw_steps(message, live.arrived)

@@ -34,6 +34,7 @@ class LiveAnswer:
     grown: int = 0  # by how many characters of text, with the last poll
     is_cut_off: bool = False  # Redis is not responding
     has_ended: bool = False
+    is_drawn: bool = False
 
 
 @dataclass(slots=True)
