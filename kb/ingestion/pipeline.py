@@ -13,7 +13,6 @@ from threading import Lock
 from uuid import UUID
 
 import structlog
-from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb import lexical
 from kb.config import Settings
@@ -35,6 +34,7 @@ from kb.formats import to_json
 from kb.ingestion.chunks import build_chunk, digest
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
+from kb.ingestion.endings import Endings
 from kb.ingestion.making_way import MakesWay, Stint, look_for_others
 from kb.ingestion.pace import Pace, Speed
 from kb.ingestion.parsers import Parsers, threads_of
@@ -101,7 +101,7 @@ class Ingestion:
         self._turns = turns
         self._choosing = Lock()
         self.lane = LargeLane(threads_of(settings))
-        self._cleanup = cleanup
+        self._endings = Endings(claims, cleanup)
         self._files = files
         self._vectors = vectors
         self._embeddings = embeddings
@@ -194,20 +194,20 @@ class Ingestion:
         try:
             self._process(job)
         except LeaseLost:
-            self._lose(job, bound)
+            self._endings.lose(job, bound)
             return None
         except Cancelled:
-            return self._cancel(job, bound)
+            return self._endings.cancel(job, bound)
         except MakesWay:
-            return self._make_way(job, bound)
+            return self._endings.make_way(job, bound)
         except KbError as error:
-            return self._give_up_or_wait(job, error, bound)
+            return self._endings.give_up_or_wait(job, error, bound)
         except Exception as error:  # noqa: BLE001
             if is_disk_full(error):
-                return self._give_up_or_wait(job, DiskFull(name=job.name), bound)
+                return self._endings.give_up_or_wait(job, DiskFull(name=job.name), bound)
             # A defect of ours must not take the worker along, nor be taken for an absence: the user sees it.
             bound.exception("ingestion.defect")
-            return self._give_up(job, UnexpectedFailure(name=job.name, detail=type(error).__name__), bound)
+            return self._endings.give_up(job, UnexpectedFailure(name=job.name, detail=type(error).__name__), bound)
         except BaseException:
             # The worker is shutting down.
             with suppress(KbError):  # if this cannot be stored, the lease runs out
@@ -390,61 +390,6 @@ class Ingestion:
         if work.has_created:  # there may have been one before, with other documents
             with suppress(KbError):  # what it is about is noted
                 self._check_knowledge_base(job.knowledge_base.id)
-
-    # --- endings ---
-
-    def _give_up_or_wait(self, job: Job, error: KbError, bound: BoundLogger) -> VersionState | None:
-        try:
-            if error.transient and self._claims.postpone(job, error):
-                bound.warning("ingestion.postponed", reason=error.code)
-                return VersionState.QUEUED
-        except LeaseLost:
-            self._lose(job, bound)
-            return None
-        except Cancelled:
-            return self._cancel(job, bound)
-        return self._give_up(job, error, bound)
-
-    def _make_way(self, job: Job, bound: BoundLogger) -> VersionState | None:
-        try:
-            self._claims.make_way(job)
-        except LeaseLost:
-            self._lose(job, bound)
-            return None
-        except Cancelled:
-            return self._cancel(job, bound)
-        except KbError as error:
-            bound.warning("ingestion.not_put_back", reason=error.code)  # the lease runs out
-            return None
-        bound.info("ingestion.made_way")
-        return VersionState.QUEUED
-
-    def _cancel(self, job: Job, bound: BoundLogger) -> VersionState | None:
-        return self._end(job, VersionState.CANCELLED, lambda: self._claims.cancel(job), bound)
-
-    def _give_up(self, job: Job, error: KbError, bound: BoundLogger) -> VersionState | None:
-        return self._end(job, VersionState.FAILED, lambda: self._claims.fail(job, error), bound.bind(reason=error.code))
-
-    def _end(self, job: Job, state: VersionState, note: Callable[[], None], bound: BoundLogger) -> VersionState | None:
-        """Note the end in SQL, then remove what was stored; what cannot be removed now, the reaper will."""
-        try:
-            note()
-            bound.info(f"ingestion.{state}")
-            self._cleanup.clear_version(job.version_id)
-        except LeaseLost:
-            self._lose(job, bound)
-            return None
-        except KbError as error:
-            bound.warning("cleanup.postponed", reason=error.code)
-        return state
-
-    def _lose(self, job: Job, bound: BoundLogger) -> None:
-        """Clear what was stored after the lease was lost; another worker may have the version now."""
-        bound.warning("ingestion.lease_lost")
-        try:
-            self._cleanup.clear_leftovers(job.version_id, job.knowledge_base.collection)
-        except KbError as error:
-            bound.warning("cleanup.postponed", reason=error.code)
 
     def _check_after(self, began: float, job: Job) -> None:
         """After a step that took long, do not write for a claim that was lost or cancelled meanwhile."""
