@@ -72,6 +72,7 @@ WRITES_MS = 1000  # before the click on Stop
 # The model repeats it, and must still be writing when it is stopped.
 LONG_QUESTION = "Tell me all about valves, seals, relief pressures and the harbour office at some length. " * 6
 HANGS_MS = (0, 500, 1500, 4000)  # as long before it
+MODE = "[class*='st-key-mode--']"
 TIMEOUT_MS = 60_000
 SENTENCES = (
     "Valve {n} is checked each spring before the first delivery of the season. ",
@@ -247,7 +248,7 @@ def _measure_hung_stop(browser: Browser, url: str, redis: int, hangs_ms: int) ->
 def measure_stop(browser: Browser, url: str, prepare: Callable[[Page], None] | None = None) -> float:
     page = _open(browser, url)
     try:
-        page.locator(".st-key-mode").get_by_text("LLM chat", exact=True).click()
+        page.locator(MODE).get_by_text("LLM chat", exact=True).click()
         page.wait_for_function(IS_AT_REST)
         page.fill(QUESTION, LONG_QUESTION)
         page.press(QUESTION, "Enter")
@@ -282,7 +283,7 @@ def time_until(page: Page, seen: str, argument: str, act: Callable[[], None]) ->
 
 def _time_switch(page: Page, mode: str) -> float:
     """Milliseconds from the choice of a mode until the page is drawn anew."""
-    choice = page.locator(".st-key-mode").get_by_text(mode, exact=True)
+    choice = page.locator(MODE).get_by_text(mode, exact=True)
     return time_until(page, HAS_NOTE, f"Now: {mode}", choice.click)
 
 

@@ -14,6 +14,7 @@ from kb.errors import NotFound
 from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
 from kb.models import KnowledgeBase, User
+from pages.ui.choices import choice
 from pages.ui.documents import draw_documents, show_newest
 from pages.ui.feedback import close_dialog_if, confirm, dialog, errors_flashed, errors_shown, show_error
 from pages.ui.i18n import _, ngettext, size
@@ -62,14 +63,12 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
         show_newest()
     chosen = wanted if wanted in bases else preferred(knowledge_bases)
     assert chosen is not None  # there is at least one
-    st.session_state[CHOICE_KEY] = chosen
     with st.container(horizontal=True, vertical_alignment="bottom", key="line-knowledge-base"):
         st.selectbox(
             _("Knowledge base"),
             list(bases),
             format_func=lambda key: _label(bases[key]) if key in bases else "…",
-            key=CHOICE_KEY,
-            on_change=_remember_choice,
+            **choice(CHOICE_KEY, chosen, bases, _show),
         )
         _draw_new_button(user, primary=False)
         base = bases[chosen]
@@ -94,13 +93,6 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
 
 def _label(base: KnowledgeBase) -> str:
     return " · ".join([base.name, ngettext("{count} document", "{count} documents", base.document_count)])
-
-
-def _remember_choice() -> None:
-    chosen = st.session_state[CHOICE_KEY]
-    # The browser names its choice by the label. If that has changed since (another name or count), it arrives as text.
-    if isinstance(chosen, UUID):
-        _show(chosen)
 
 
 def _show(knowledge_base_id: UUID) -> None:

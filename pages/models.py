@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import streamlit as st
 
@@ -16,6 +17,7 @@ from kb.providers.store import Provider
 from kb.providers.trials import Trial
 from kb.reranking import NO_RERANKING
 from pages.ui.chat_sidebar import chosen_model, model_labels
+from pages.ui.choices import choice
 from pages.ui.feedback import confirm, errors_flashed, errors_shown, live_fragment, redraw, show_error
 from pages.ui.i18n import _, error_text, join_list, ngettext, number
 from pages.ui.provider_form import draw_provider_form
@@ -258,24 +260,17 @@ def _labels_of_own(known: KnownModels, names: Callable[[Server], tuple[str, ...]
 def _draw_choice(label: str, purpose: Purpose, labels: dict[str, str], chosen: str, caption: str = "") -> None:
     if chosen not in labels:  # its server does not respond at the moment
         labels = labels | {chosen: chosen.partition("/")[2] or _("None")}
-    key = f"model_for_{purpose}"
-    st.session_state[key] = chosen
     st.selectbox(
         label,
         list(labels),
         format_func=lambda each: labels.get(each, each),
-        key=key,
-        on_change=_choose,
-        args=(purpose, key, list(labels)),
+        **choice(f"model_for_{purpose}", chosen, labels, partial(_choose, purpose)),
     )
     if caption:
         st.caption(caption)
 
 
-def _choose(purpose: Purpose, key: str, options: list[str]) -> None:
-    chosen = st.session_state[key]
-    if chosen not in options:  # a label that has changed since, which nobody has chosen
-        return
+def _choose(purpose: Purpose, chosen: str) -> None:
     with errors_flashed():
         services().providers.choose_model(current_user_id(), purpose, chosen)
         if purpose is Purpose.CHAT:

@@ -11,6 +11,7 @@ from kb.extracts import escape_markdown as escape
 from kb.llm import ChatModel, KnownModels
 from kb.models import KnowledgeBase, Mode, Scope, User
 from kb.providers.connection import Purpose
+from pages.ui.choices import choice
 from pages.ui.feedback import SIDEBAR, errors_flashed, live_fragment, redraw_parts
 from pages.ui.i18n import _, error_text, join_list, language, translate
 from pages.ui.resources import current_user, current_user_id, services, warm_up
@@ -57,8 +58,12 @@ def draw_sidebar(knowledge_bases: list[KnowledgeBase]) -> None:
 
 def _draw_mode() -> None:
     names = mode_names()
-    st.session_state[MODE_KEY] = state().mode
-    st.radio(_("Mode"), list(names), format_func=names.__getitem__, key=MODE_KEY, on_change=_switch_mode)
+    st.radio(
+        _("Mode"),
+        list(names),
+        format_func=names.__getitem__,
+        **choice(MODE_KEY, state().mode, names, _switch_mode),
+    )
 
 
 def _draw_knowledge_base(knowledge_bases: list[KnowledgeBase]) -> None:
@@ -74,19 +79,16 @@ def _draw_engine() -> None:
     search = services().web_search
     labels = {engine.id: engine.label for engine in search.engines if engine.is_configured}
     missing = [engine.setting for engine in search.engines if not engine.is_configured]
-    st.session_state[ENGINE_KEY] = chosen_engine()
     st.selectbox(
         _("Search engine"),
         list(labels),
         format_func=lambda key: _(labels.get(key, "…")),
-        key=ENGINE_KEY,
-        on_change=_choose_engine,
-        args=(list(labels),),
         help=_("Your questions are sent to it. More engines: {settings} in the file .env.").format(
             settings=join_list(missing)
         )
         if missing
         else _("Your questions are sent to it."),
+        **choice(ENGINE_KEY, chosen_engine(), labels, _choose_engine),
     )
 
 
@@ -99,10 +101,7 @@ def chosen_engine() -> str:
     return next(engine.id for engine in search.engines if engine.is_configured)
 
 
-def _choose_engine(options: list[str]) -> None:
-    chosen = st.session_state[ENGINE_KEY]
-    if chosen not in options:  # a label that has changed since, as for `_switch_mode`
-        return
+def _choose_engine(chosen: str) -> None:
     state().choices += 1
     state().search_engine = chosen
     with errors_flashed():
@@ -110,11 +109,8 @@ def _choose_engine(options: list[str]) -> None:
     redraw_parts()
 
 
-def _switch_mode() -> None:
-    # The browser names its choices by their labels. One that has changed since (another language or name) arrives as
-    # text, and nobody has chosen it.
-    if isinstance(mode := st.session_state[MODE_KEY], Mode):
-        _switch(mode, state().chosen)
+def _switch_mode(mode: Mode) -> None:
+    _switch(mode, state().chosen)
 
 
 def _choose_scope(scope: Scope) -> None:
@@ -159,16 +155,12 @@ def _draw_model() -> None:
     answering = _answering(user, known)
     chosen = answering.id if answering else ""
     chosen = chosen if chosen in options else options[0]
-    if st.session_state.get(MODEL_KEY) != chosen:  # setting it again would close the list while models are looked for
-        st.session_state[MODEL_KEY] = chosen
     st.selectbox(
         _("Language model"),
         options,
         format_func=lambda key: labels.get(key) or _("None: show the best passages"),
-        key=MODEL_KEY,
-        on_change=_choose_model,
-        args=(options,),
         help=_("These models run on this machine. Choose one to use it.") if known.must_choose else None,
+        **choice(MODEL_KEY, chosen, options, _choose_model),
     )
 
 
@@ -199,10 +191,7 @@ def _look_again() -> None:
     st.rerun()
 
 
-def _choose_model(options: list[str]) -> None:
-    chosen = st.session_state[MODEL_KEY]
-    if chosen not in options:  # a label that has changed since, as for `_switch_mode`
-        return
+def _choose_model(chosen: str) -> None:
     state().choices += 1
     state().chat_model = chosen
     with errors_flashed():

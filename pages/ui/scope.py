@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 import streamlit as st
@@ -11,6 +12,7 @@ from kb.errors import NotFound
 from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
 from kb.models import Document, DocumentOrder, KnowledgeBase, Scope, VersionState
+from pages.ui.choices import choice
 from pages.ui.feedback import dialog, show_error
 from pages.ui.i18n import _, ngettext, number
 from pages.ui.resources import current_user_id, services
@@ -60,22 +62,20 @@ def show_lost(lost: Lost, knowledge_bases: Sequence[KnowledgeBase]) -> None:
 
 
 def draw_scope(knowledge_bases: Sequence[KnowledgeBase], key: str, choose: Choose) -> None:
-    """Draw the list of knowledge bases with the key `key`, and what opens the choice of several and of files."""
+    """Draw the list of knowledge bases under the name `key`, and what opens the choice of several and of files."""
     chosen = state().chosen
     names: dict[UUID | str, str] = {base.id: base.name for base in knowledge_bases}
     options: list[UUID | str] = list(names)
-    st.session_state[key] = chosen.first_id
+    shown: UUID | str | None = chosen.first_id
     if len(chosen.knowledge_base_ids) > 1:
         names[SEVERAL] = scope_label(Scope(chosen.knowledge_base_ids), knowledge_bases)
         options.insert(0, SEVERAL)
-        st.session_state[key] = SEVERAL
+        shown = SEVERAL
     st.selectbox(
         _("Knowledge base"),
         options,
         format_func=lambda each: names.get(each, "…"),
-        key=key,
-        on_change=_choose_one,
-        args=(key, choose),
+        **choice(key, shown, options, partial(_choose_one, choose)),
     )
     count = len(chosen.document_ids)
     with st.container(horizontal=True, key=f"{key}_scope", gap="small", vertical_alignment="center"):
@@ -94,9 +94,8 @@ def draw_scope(knowledge_bases: Sequence[KnowledgeBase], key: str, choose: Choos
             )
 
 
-def _choose_one(key: str, choose: Choose) -> None:
-    # The browser names its choice by the label. One that has changed since arrives as text, and nobody has chosen it.
-    if isinstance(chosen := st.session_state[key], UUID):
+def _choose_one(choose: Choose, chosen: UUID | str | None) -> None:
+    if isinstance(chosen, UUID):  # not `SEVERAL`, which only the dialog chooses
         choose(Scope.of(chosen))
 
 
@@ -165,10 +164,9 @@ def _draw_files(base_ids: Sequence[UUID], names: dict[UUID, str]) -> None:
             label = escape(document.name)
             if len(base_ids) > 1:
                 label += f" · :gray[{escape(names.get(document.knowledge_base_id, ''))}]"
-            key = f"{FILE_KEY}-{document.id}"
-            st.session_state[key] = document.id in own
-            is_full = len(own) >= MOST_FILES and document.id not in own
-            st.checkbox(label, key=key, disabled=is_full, on_change=_tick, args=(document, key))
+            is_ticked = document.id in own
+            ticking = choice(f"{FILE_KEY}-{document.id}", is_ticked, (False, True), partial(_tick, document))
+            st.checkbox(label, disabled=len(own) >= MOST_FILES and not is_ticked, **ticking)
         if has_more:
             st.caption(_("There are more. Type a part of the name to find them."))
         elif not found:
@@ -199,10 +197,10 @@ def find_files(base_ids: Sequence[UUID], search: str) -> tuple[list[Document], b
     return found, False
 
 
-def _tick(document: Document, key: str) -> None:
+def _tick(document: Document, is_ticked: bool) -> None:
     ticked: dict[UUID, Document] = st.session_state[FILES_KEY]
     ticked.pop(document.id, None)
-    if st.session_state[key]:
+    if is_ticked:
         ticked[document.id] = document
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import streamlit as st
@@ -112,6 +113,8 @@ class State:
     shown_talks: int = 30
     deleted: list[Deleted] = field(default_factory=list)  # the last one at the end
     choices: int = 0  # how many were made in the sidebar: each closes it on a phone
+    # By the names of their widgets, and by the numbers in the keys: the values, the present one last (`choices`).
+    shown_choices: dict[str, dict[int, Any]] = field(default_factory=dict)
     told: tuple[KbError, ...] = ()  # what the last run of the whole page said at its top
     told_at: float = 0.0  # of `time.monotonic`
     has_dialog: bool = False  # since the last run of the whole page

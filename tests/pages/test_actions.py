@@ -156,7 +156,7 @@ def test_answer_opens_in_the_testing_page(installation: Installation, visit: Vis
     visitor.ask("How long is black tea steeped?")
     visitor.act(1, action="test")
     assert visitor.app.text_input(key="test_question").value == "How long is black tea steeped?"
-    assert visitor.app.selectbox(key="tested_knowledge_base").value == base.id
+    assert visitor.find("tested_knowledge_base").value == base.id
     assert "Black tea" in visitor.text("passages")
 
 

@@ -114,7 +114,7 @@ def test_knowledge_base_name_is_not_read_as_markdown(mode: Mode, installation: I
 def test_endpoint_models_are_offered(installation: Installation, visit: Visit, models: ModelServer) -> None:
     installation.set_up(LLM_MODEL="")
     visitor = visit()
-    choice = visitor.app.selectbox(key="chat_model")
+    choice = visitor.find("chat_model")
     host = models.base_url.removeprefix("http://").removesuffix("/v1")
     assert f"fake · {host}" in choice.options
     assert not any("embedding" in option for option in choice.options)
@@ -125,7 +125,7 @@ def test_endpoint_models_are_offered(installation: Installation, visit: Visit, m
 
 def test_only_local_models_are_called_local(installation: Installation, visit: Visit) -> None:
     installation.set_up(LLM_MODEL="")
-    assert "on this machine" not in visit().app.selectbox(key="chat_model").help
+    assert "on this machine" not in visit().find("chat_model").help
 
 
 # --- answers ---------------------------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ def test_model_alone_answers_one_question(installation: Installation, visit: Vis
     visitor.wait_for_answer()
     assert "You asked: Zeppelin?" in visitor.text()
     assert "Answered by the language model alone" in visitor.text()
-    assert visitor.app.radio(key="mode").value is Mode.KNOWLEDGE
+    assert visitor.find("mode").value is Mode.KNOWLEDGE
     visitor.ask(QUESTION)
     assert "1 passage found" in visitor.text()
 
@@ -543,7 +543,7 @@ def test_address_opens_conversation_in_its_mode(visit: Visit) -> None:
     ask_in_llm_mode(visitor)
     again = visit(conversation=str(conversation_of(visitor)))
     assert "You asked: What is tea?" in again.text()
-    assert again.app.radio(key="mode").value == Mode.LLM
+    assert again.find("mode").value == Mode.LLM
 
 
 def test_reasoning_is_folded_away_from_the_answer(installation: Installation, visit: Visit) -> None:
@@ -826,7 +826,7 @@ def test_local_models_are_used_only_once_chosen(
     visitor.choose("mode", Mode.LLM)
     visitor.ask("What is tea?")
     assert models.chats == []
-    choice = visitor.app.selectbox(key="chat_model")
+    choice = visitor.find("chat_model")
     assert choice.options[0] == "None: show the best passages"
     assert "fake · Ollama" in choice.options
     host = models.base_url.removeprefix("http://").removesuffix("/v1")

@@ -13,7 +13,7 @@ from tests.pages.visitor import Visitor, address
 
 
 def shown(visitor: Visitor) -> tuple[object, object]:
-    return visitor.app.radio(key="mode").value, visitor.app.selectbox(key="knowledge_base").value
+    return visitor.find("mode").value, visitor.find("knowledge_base").value
 
 
 def test_new_tab_begins_with_the_last_choices(installation: Installation, visit: Visit) -> None:
@@ -52,7 +52,7 @@ def test_choices_hold_on_other_pages(installation: Installation, visit: Visit) -
     visitor = visit()
     visitor.choose("knowledge_base", kitchen.id)
     visitor.go_to("testing")
-    assert visitor.app.selectbox(key="tested_knowledge_base").value == kitchen.id
+    assert visitor.find("tested_knowledge_base").value == kitchen.id
     assert address(visitor)["knowledge_base"] == str(kitchen.id)
     visitor.go_to("chat")
     assert shown(visitor) == (Mode.KNOWLEDGE, kitchen.id)
@@ -85,14 +85,14 @@ def test_new_tab_forgets_a_knowledge_base_that_is_gone(installation: Installatio
 def test_tabs_keep_their_own_models(installation: Installation, visit: Visit) -> None:
     installation.set_up(LLM_MODEL="")
     first, second = visit(), visit()
-    options = first.app.selectbox(key="chat_model").options
+    options = first.find("chat_model").options
     first_model, second_model = (f"{label.split(' · ')[1]}/{label.split(' · ')[0]}" for label in options[1:3])
     first.choose("chat_model", first_model)
     second.choose("chat_model", second_model)
     first.run()
-    assert first.app.selectbox(key="chat_model").value == first_model
-    assert visit(**address(first)).app.selectbox(key="chat_model").value == first_model
-    assert visit().app.selectbox(key="chat_model").value == second_model
+    assert first.find("chat_model").value == first_model
+    assert visit(**address(first)).find("chat_model").value == first_model
+    assert visit().find("chat_model").value == second_model
 
 
 def test_label_that_is_no_longer_offered_is_ignored(installation: Installation, visit: Visit) -> None:
@@ -109,7 +109,7 @@ def test_label_that_is_no_longer_offered_is_ignored(installation: Installation, 
     assert "model" not in address(visitor)
     visitor.go_to("testing")
     visitor.send_label("tested_knowledge_base", "Pantry")
-    assert visitor.app.selectbox(key="tested_knowledge_base").value == kitchen.id
+    assert visitor.find("tested_knowledge_base").value == kitchen.id
     assert not visitor.errors
 
 

@@ -52,7 +52,7 @@ def test_knowledge_base_may_have_any_name(name: str, visitor: Visitor, installat
     assert not visitor.errors
     (base,) = installation.services.knowledge_bases.list(installation.user)
     assert base.name == name
-    assert visitor.app.selectbox(key="shown_knowledge_base").value == base.id
+    assert visitor.find("shown_knowledge_base").value == base.id
     assert visitor.app.query_params == {"mode": "knowledge", "knowledge_base": str(base.id)}
 
 
@@ -132,7 +132,7 @@ def test_knowledge_base_in_the_address_is_shown(installation: Installation, visi
         visitor.go_to("knowledge_bases")
         visitor.app.query_params["knowledge_base"] = str(base.id)
         visitor.run()
-        assert visitor.app.selectbox(key="shown_knowledge_base").value == base.id
+        assert visitor.find("shown_knowledge_base").value == base.id
 
 
 def test_choice_is_kept_in_the_chat(installation: Installation, visitor: Visitor) -> None:
@@ -140,10 +140,10 @@ def test_choice_is_kept_in_the_chat(installation: Installation, visitor: Visitor
     visitor.run()
     for base in (first, second):
         visitor.choose("shown_knowledge_base", base.id)
-        assert visitor.app.selectbox(key="shown_knowledge_base").value == base.id
+        assert visitor.find("shown_knowledge_base").value == base.id
     visitor.choose("shown_knowledge_base", first.id)
     visitor.go_to("chat")
-    assert visitor.app.selectbox(key="knowledge_base").value == first.id
+    assert visitor.find("knowledge_base").value == first.id
 
 
 def test_rename_knowledge_base(installation: Installation, visitor: Visitor) -> None:
@@ -153,7 +153,7 @@ def test_rename_knowledge_base(installation: Installation, visitor: Visitor) -> 
     field.set_value("新的名字")
     visitor.click("rename")
     assert [base.name for base in installation.services.knowledge_bases.list(installation.user)] == ["新的名字"]
-    assert "新的名字 · 0 documents" in visitor.app.selectbox(key="shown_knowledge_base").options
+    assert "新的名字 · 0 documents" in visitor.find("shown_knowledge_base").options
 
 
 def test_delete_knowledge_base_asks_first(installation: Installation, visitor: Visitor) -> None:

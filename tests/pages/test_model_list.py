@@ -41,7 +41,7 @@ def test_chat_opens_while_the_endpoint_is_silent(answering: threading.Event) -> 
     wait_until(models_are_known, what="the list of models")
     visitor.run()
     assert "Looking for language models…" not in visitor.text()
-    assert visitor.app.selectbox(key="chat_model").options
+    assert visitor.find("chat_model").options
 
 
 def test_looking_goes_on_only_while_nothing_is_known(

@@ -186,7 +186,7 @@ def test_models_are_chosen_by_purpose(visitor: Visitor, without_model: Installat
     assert services.providers.chosen_model(user, Purpose.CHAT) == f"{provider_id}/slow"
     assert services.providers.chosen_model(user, Purpose.REWRITING) == f"{provider_id}/fake"
     visitor.go_to("chat")
-    assert visitor.app.selectbox(key="chat_model").value == f"{provider_id}/slow"
+    assert visitor.find("chat_model").value == f"{provider_id}/slow"
 
 
 def test_embedding_model_of_a_provider_is_offered_for_new_knowledge_bases(

@@ -34,7 +34,7 @@ def choose(
     chosen: Any = visitor.app.get_by_key("scope_bases")
     chosen.set_value([base.id for base in bases])
     for file in files:
-        visitor.app.checkbox(key=f"scope_file-{file.id}").check()
+        visitor.find(f"scope_file-{file.id}").check()
     visitor.click("scope_apply")
 
 
@@ -57,7 +57,7 @@ def test_question_goes_to_several_knowledge_bases(
     kitchen, garden = bases
     visitor = visit()
     choose(visitor, kitchen, garden)
-    assert visitor.app.selectbox(key="knowledge_base").value == SEVERAL
+    assert visitor.find("knowledge_base").value == SEVERAL
     assert "Knowledge-base Q&A · Kitchen + 1" in visitor.text()
     assert "Now: Knowledge-base Q&A · Kitchen, Garden" in visitor.text()
     visitor.ask(QUESTION)
@@ -112,7 +112,7 @@ def test_choice_survives_reload_where_another_knowledge_base_of_it_is_shown(
     assert "no longer exist" not in reloaded.text()
     assert "Knowledge-base Q&A · Kitchen + 1 · 1 file" in reloaded.text()
     reloaded.go_to("knowledge_bases")
-    assert reloaded.app.selectbox(key="shown_knowledge_base").value == kitchen.id
+    assert reloaded.find("shown_knowledge_base").value == kitchen.id
 
 
 def test_deleted_knowledge_base_and_file_fall_out_with_a_message(

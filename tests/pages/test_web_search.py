@@ -154,7 +154,7 @@ def test_wider_search_and_the_model_alone_are_offered(
 def test_engines_that_are_set_up_can_be_chosen(installation: Installation, engine: SearchServer, visit: Visit) -> None:
     visitor = visit()
     visitor.choose("mode", Mode.WEB)
-    choice = visitor.app.selectbox(key="search_engine")
+    choice = visitor.find("search_engine")
     assert {"SearXNG", "Brave Search API", "Bing", "Automatic (no key needed)"} <= set(choice.options)
     assert "Tavily" not in choice.options
     assert "TAVILY_API_KEY" in choice.help
@@ -163,9 +163,9 @@ def test_engines_that_are_set_up_can_be_chosen(installation: Installation, engin
     visitor.choose("search_engine", "brave")
     assert visitor.app.query_params["engine"] == "brave"
     later = visit()
-    assert later.app.selectbox(key="search_engine").value == "brave"
+    assert later.find("search_engine").value == "brave"
     installation.set_up(BRAVE_API_KEY="")
-    assert visit(mode="web", engine="brave").app.selectbox(key="search_engine").value == "searxng"
+    assert visit(mode="web", engine="brave").find("search_engine").value == "searxng"
 
 
 def test_web_search_needs_no_knowledge_base(engine: SearchServer, visit: Visit) -> None:

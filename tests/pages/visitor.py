@@ -6,13 +6,15 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 from unittest.mock import patch
 
 import httpx
 from starlette.applications import Starlette
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Element
+from streamlit.testing.v1.element_tree import Element, ElementTree
 
 from pages.ui import resources
 from tests.real_services import ROOT, wait_until
@@ -47,11 +49,19 @@ class Visitor:
 
     # --- seeing ---
 
+    def find(self, key: str) -> Any:
+        """The widget or container with this key. A choice has a number after it (`pages.ui.choices`)."""
+        keys = re.compile(re.escape(key) + r"(--\d+)?")
+        found = [node for node in self.app._tree if keys.fullmatch(getattr(node, "key", None) or "")]
+        if len(found) != 1:
+            raise KeyError(key)
+        return found[0]
+
     def text(self, key: str = "") -> str:
         """All that can be read on the page, or inside the container `key`."""
         if key.startswith("document-"):
             return read_row(self.rows[key.removeprefix("document-")])
-        return "\n".join(read(self.app.get_by_key(key) if key else self.app))
+        return "\n".join(read(self.find(key) if key else self.app))
 
     def has(self, key: str) -> bool:
         if found := document_action(key):
@@ -62,7 +72,7 @@ class Visitor:
         if key == "regenerate":
             return self._incomplete() is not None
         try:
-            self.app.get_by_key(key)
+            self.find(key)
         except KeyError:
             return False
         return True
@@ -153,19 +163,30 @@ class Visitor:
         self.app._run(states)
         assert [error.value for error in self.app.exception] == []
 
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """Inside, the browser hears nothing of what the page sets: each click sends the values that it has now."""
+        sends, former = ElementTree.get_widget_states, self.app._tree.get_widget_states()
+
+        def send(tree: ElementTree) -> WidgetStates:
+            clicked = [state for state in sends(tree).widgets if state.trigger_value]
+            kept = [state for state in former.widgets if state.id not in {each.id for each in clicked}]
+            return WidgetStates(widgets=[*kept, *clicked])
+
+        with patch.object(ElementTree, "get_widget_states", send):
+            yield
+
     def type(self, key: str, text: str) -> None:
         self.app.text_input(key=key).set_value(text)
 
     def choose(self, key: str, value: Any) -> None:
-        widget: Any = self.app.get_by_key(key)
-        widget.set_value(value)
+        self.find(key).set_value(value)
         self.run()
 
     def send_label(self, key: str, label: str) -> None:
         """Have the browser send the label of a choice, also one that the page no longer offers."""
-        widget: Any = self.app.get_by_key(key)
         states = self.app._tree.get_widget_states()
-        (sent,) = [state for state in states.widgets if state.id == widget.id]
+        (sent,) = [state for state in states.widgets if re.search(rf"-{key}(--\d+)?$", state.id)]
         sent.string_value = label
         self.app._run(states)
         assert [error.value for error in self.app.exception] == []
