@@ -88,8 +88,8 @@ class Folders:
         return self.home / "logs" / f"{name}.log"
 
     def create(self) -> None:
-        """Create all folders. Only the owner can open `run`, which holds the Redis password."""
-        for folder in (self.home, self.redis, self.milvus, self.home / "logs"):
+        """Create all folders but that of Redis (see `redis_data`). Only the owner can open `run`, with the password."""
+        for folder in (self.home, self.milvus, self.home / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
         self.run.mkdir(mode=0o700, exist_ok=True)
 

@@ -5,12 +5,14 @@ Redis holds waiting tasks and running answers. Both are made again from SQL, so 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from kb.local.plan import Plan
-from kb.local.redis_server import MULTI_PART, version_of
+from kb.local.redis_server import MULTI_PART, has_multi_part, version_of
 from kb.local.service import Service
 from kb.local.set_aside import put_back, set_aside
 
@@ -21,12 +23,31 @@ _REMARK = re.compile(r"^\d+:\w \d+ \w+ \d{4} [\d:.]+ [.\-*#] ")
 _NEWER = "written by Redis 7 or later, which is not installed any more"
 
 
-def check_age(plan: Plan) -> None:
-    """Move away the data of a newer Redis, which an older one would overlook and leave for a later start."""
-    if (plan.folders.redis / "appendonlydir").is_dir():
+def prepare_data(plan: Plan) -> None:
+    """Make the folder, and move away what can be no folder for Redis, or holds the data of a newer one.
+
+    An older Redis would overlook that data and leave it for a later start.
+    """
+    data = plan.folders.redis
+    if os.path.lexists(data) and (reason := _obstacle(data)):
+        _move(Path(plan.home), data, reason)
+        return
+    data.mkdir(exist_ok=True)
+    if has_multi_part(data):
         version = version_of(plan.redis_server)
         if version and version < MULTI_PART:
-            _move(Path(plan.home), plan.folders.redis, _NEWER)
+            _move(Path(plan.home), data, _NEWER)
+
+
+def _obstacle(data: Path) -> str:
+    """Why `data` is no folder that Redis can use; empty if it is one."""
+    if not data.is_dir():
+        return "a file stood in the place of its folder"
+    needed = os.R_OK | os.W_OK | os.X_OK
+    if not os.access(data, needed):
+        with suppress(OSError):  # another user's
+            data.chmod(0o700)
+    return "" if os.access(data, needed) else "its folder could not be opened"
 
 
 class RedisData:

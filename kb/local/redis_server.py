@@ -51,9 +51,8 @@ def find_redis_server(folder: Path) -> str:
     If none can read it, the first one that is new enough: what `folder` holds can be made again.
     Errors: `SetupError` that names each redis-server that was passed over.
     """
-    has_multi_part_data = (folder / "appendonlydir").is_dir()
     found = {path: version for path in _candidates() if (version := version_of(path))}
-    for needed in (MULTI_PART, OLDEST) if has_multi_part_data else (OLDEST,):
+    for needed in (MULTI_PART, OLDEST) if has_multi_part(folder) else (OLDEST,):
         for path, version in found.items():
             if version >= needed:
                 return path
@@ -66,6 +65,14 @@ def find_redis_server(folder: Path) -> str:
         versions=", ".join(f"{path} ({version[0]}.{version[1]})" for path, version in found.items()),
         command=PIP_COMMAND,  # the system's package may be the old one that was found
     )
+
+
+def has_multi_part(folder: Path) -> bool:
+    """Whether Redis 7 or later wrote the data in `folder`; False if that cannot be seen."""
+    try:
+        return (folder / "appendonlydir").is_dir()
+    except OSError:
+        return False
 
 
 def _candidates() -> Iterator[str]:

@@ -154,6 +154,12 @@ def _try_writing(folders: Folders) -> None:
 
 
 def _folder_error(folders: Folders, error: OSError) -> SetupError:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return SetupError(
+            N_("{path} is a file, but Zhiwen needs a folder there."),
+            N_("Move that file away, or set ZHIWEN_HOME to another folder."),
+            path=error.filename,
+        )
     return SetupError(
         N_("The data folder {folder} cannot be written: {detail} ({path})."),
         N_("Free some space, give this user write access, or set ZHIWEN_HOME to another folder."),

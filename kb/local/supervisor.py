@@ -19,7 +19,7 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from kb.local.plan import Plan, build_specs, plan_from_json
-from kb.local.redis_data import RedisData, check_age
+from kb.local.redis_data import RedisData, prepare_data
 from kb.local.redis_server import write_configuration
 from kb.local.run_state import Holder, RunState, read_run_state, write_run_state
 from kb.local.service import Service, bound_log, end_process, start_time
@@ -124,7 +124,7 @@ def prepare(plan: Plan) -> RunState:
     folder.mkdir(mode=0o700, exist_ok=True)
     password = remembered.redis_password or secrets.token_urlsafe(24)
     if plan.redis_server:
-        check_age(plan)
+        prepare_data(plan)
         write_configuration(plan.folders.redis_config, plan.folders.redis, folder / REDIS, password)
     return RunState(
         holder=Holder(os.getpid(), plan.web_pid, plan.web_started, plan.url, plan.token),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +13,9 @@ import pytest
 
 from kb.errors import SetupError
 from kb.local.plan import Plan, ServiceSpec
-from kb.local.redis_data import RedisData, check_age, reason_in
+from kb.local.redis_data import RedisData, prepare_data, reason_in
 from kb.local.service import Service
+from kb.local.set_aside import list_set_aside
 from tests.kb.local.embedded_harness import Embedded
 from tests.real_services import wait_until
 
@@ -42,7 +45,14 @@ def replace_by_folder(data: Path) -> None:
     manifest(data).mkdir(parents=True)
 
 
+def replace_by_file(data: Path) -> None:
+    """With the old data beside it, which nothing reads."""
+    data.rename(data.with_name("redis.old"))
+    data.write_bytes(b"a file")
+
+
 DAMAGES = {
+    "a file for the whole folder": replace_by_file,
     "garbage": overwrite_all(b"*3\r\n$3\r\nSET\r\n" + b"not a command of the protocol\r\n" * 20),
     "a newer format": use_newer_format,
     "a folder for a file": replace_by_folder,
@@ -63,7 +73,8 @@ def test_damaged_data_is_moved_aside(damage: Callable[[Path], None], embedded: E
     (moved,) = local.set_aside()
     assert moved.kind == "redis"
     assert moved.reason
-    assert any((moved.folder / "redis").iterdir())
+    kept = moved.folder / "redis"
+    assert kept.is_file() or any(kept.iterdir())
     client.set("key", "new")
     local.stop()
     local.start()
@@ -129,9 +140,49 @@ def test_data_of_a_newer_redis_is_moved_aside(tmp_path: Path, version: str, is_m
     home = tmp_path / "home"
     wanted = plan(home, str(program))
     manifest(home / "redis").parent.mkdir()
-    check_age(wanted)
+    prepare_data(wanted)
     assert (home / "redis" / "appendonlydir").exists() is not is_moved
     assert (home / "redis").is_dir()
+
+
+@pytest.mark.parametrize("place", ["a file", "a link to nothing", "a closed folder", "nothing"])
+def test_redis_gets_a_folder_that_it_can_use(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = plan(tmp_path)
+    data = wanted.folders.redis
+    data.rmdir()
+    match place:
+        case "a file":
+            data.write_bytes(b"a file")
+        case "a link to nothing":
+            data.symlink_to(tmp_path / "gone")
+        case "a closed folder":
+            data.mkdir()
+            # The tests may run as root, whom no permission keeps out.
+            monkeypatch.setattr(os, "access", lambda path, _mode: path != data or stat.S_IMODE(data.stat().st_mode))
+            data.chmod(0)
+    prepare_data(wanted)
+    assert data.is_dir()
+    assert stat.S_IMODE(data.stat().st_mode) & 0o700 == 0o700
+    assert len(list_set_aside(tmp_path)) == (place in ("a file", "a link to nothing"))
+
+
+def test_folder_of_another_user_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = plan(tmp_path)
+    kept = wanted.folders.redis / "appendonly.aof"
+    kept.touch()
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != wanted.folders.redis)
+    prepare_data(wanted)
+    (moved,) = list_set_aside(tmp_path)
+    assert moved.reason == "its folder could not be opened"
+    assert (moved.folder / "redis" / "appendonly.aof").exists()
+    assert not any(wanted.folders.redis.iterdir())
+
+
+def test_file_in_the_place_of_another_folder_is_named(embedded: Embedded) -> None:
+    embedded.home.mkdir()
+    (embedded.home / "logs").write_bytes(b"a file")
+    with pytest.raises(SetupError, match=r"/logs is a file, but Zhiwen needs a folder there\. Move that file away"):
+        embedded.started(milvus_uri="http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
