@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import os
 import resource
-import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,26 +143,17 @@ def import_rapidocr() -> Any:
     return rapidocr
 
 
-_importing_pymilvus = threading.Lock()
-
-
-def import_pymilvus() -> None:
-    """Import `pymilvus` for the first time without our settings in its sight; call it before other imports from there.
-
-    It reads MILVUS_URI at its import and fails if that is a Unix socket, which its client connects to. It also adds to
-    the environment whatever file `.env` it finds above its own folder.
-    """
-    with _importing_pymilvus:
-        if "pymilvus" in sys.modules:
-            return
-        before = dict(os.environ)
-        os.environ["MILVUS_URI"] = ""
-        try:
-            import pymilvus  # noqa: F401
-        finally:
-            for name in os.environ.keys() - before.keys():
-                del os.environ[name]
-            os.environ |= before
+@contextmanager
+def hidden(name: str) -> Iterator[None]:
+    """Empty a variable that a package reads at its import, and take back what the package adds to the environment."""
+    before = dict(os.environ)
+    os.environ[name] = ""
+    try:
+        yield
+    finally:
+        for added in os.environ.keys() - before.keys():
+            del os.environ[added]
+        os.environ |= before
 
 
 # What packages would report to their makers or to others, and the variables that stop it. Streamlit's usage statistics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from kb.environment import import_pymilvus, is_local
+from kb.environment import hidden, is_local
 from kb.errors import ITS_DISK_IS_FULL, CollectionMissing, MilvusRefused, MilvusUnavailable, is_disk_full
 
 if TYPE_CHECKING:
@@ -27,6 +28,21 @@ GRPC_OPTIONS = {
     # Otherwise it takes up to two minutes to reconnect to a Milvus that was down for a while.
     "grpc.max_reconnect_backoff_ms": 1_000,
 }
+
+
+_importing = threading.Lock()
+
+
+def import_pymilvus() -> None:
+    """Import `pymilvus` for the first time without our settings in its sight; call it before other imports from there.
+
+    It reads MILVUS_URI at its import and fails if that is a Unix socket, which its client connects to. It also adds to
+    the environment whatever file `.env` it finds above its own folder.
+    """
+    with _importing:
+        if "pymilvus" not in sys.modules:
+            with hidden("MILVUS_URI"):
+                import pymilvus  # noqa: F401
 
 
 @dataclass(frozen=True, slots=True)

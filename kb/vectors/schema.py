@@ -8,7 +8,7 @@ from uuid import UUID
 
 import numpy as np
 
-from kb.environment import import_pymilvus
+from kb.vectors.connection import import_pymilvus
 
 import_pymilvus()  # before the imports from there
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient  # noqa: E402
