@@ -21,7 +21,7 @@ from kb.errors import CleanUpFailed, KbError
 from kb.ingestion.claims import CLEARED
 from kb.library import FileStore, mark_deleted
 from kb.library.counts import RUNNING
-from kb.models import KnowledgeBaseKind, VersionState
+from kb.models import KnowledgeBase, KnowledgeBaseKind, VersionState
 from kb.vectors import VectorStore
 
 GIVEN_UP = [state.value for state in VersionState if state.is_given_up]
@@ -147,10 +147,11 @@ class Cleanup:
         with self._database.write() as connection:
             connection.execute(sa.delete(clean_ups).where(clean_ups.c.target_id == version_id))
 
-    def clear_leftovers(self, version_id: UUID, collection: str) -> None:
+    def clear_leftovers(self, version_id: UUID, base: KnowledgeBase) -> None:
         """Clear chunks that a worker stored after it had lost its lease, for example because it was suspended.
 
-        Chunks of another worker's attempt have the same ids and are kept.
+        Chunks of another worker's attempt have the same ids and are kept. If the knowledge base was deleted and
+        cleared meanwhile, the worker may have created its collection anew: that goes, too.
         """
         version = versions.c.id == version_id
         mark = (
@@ -160,11 +161,14 @@ class Cleanup:
         )
         with self._database.write() as connection:
             is_listed = connection.scalar(sa.select(versions.c.id).where(version)) is not None
+            has_base = connection.scalar(sa.select(knowledge_bases.c.id).where(knowledge_bases.c.id == base.id))
             connection.execute(mark)
         if is_listed:
             self.clear_version(version_id)  # one that is queued again begins by deleting
+        elif has_base or base.partition:
+            self._vectors.delete_version(base.collection, version_id)
         else:
-            self._vectors.delete_version(collection, version_id)
+            self._vectors.drop(base.collection)
 
     # --- inside ---
 

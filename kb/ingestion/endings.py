@@ -62,7 +62,7 @@ class Endings:
         """Clear what was stored after the lease was lost; another worker may have the version now."""
         bound.warning("ingestion.lease_lost")
         try:
-            self._cleanup.clear_leftovers(job.version_id, job.knowledge_base.collection)
+            self._cleanup.clear_leftovers(job.version_id, job.knowledge_base)
         except KbError as error:
             bound.warning("cleanup.postponed", reason=error.code)
 

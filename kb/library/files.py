@@ -115,4 +115,8 @@ class FileStore:
         return deleted
 
     def delete_knowledge_base(self, knowledge_base_id: UUID) -> None:
-        shutil.rmtree(self._root / knowledge_base_id.hex, ignore_errors=True)
+        """Delete all its files. Errors: `OSError` if some could not be deleted."""
+        folder = self._root / knowledge_base_id.hex
+        while folder.exists():
+            with suppress(FileNotFoundError):  # another process deletes them, too
+                shutil.rmtree(folder)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from kb.database.tables import documents as documents_table
 from kb.database.tables import knowledge_bases, versions
-from kb.errors import CleanUpFailed, MilvusUnavailable
+from kb.errors import CleanUpFailed, CollectionMissing, MilvusUnavailable
 from kb.ingestion import Cleanup, failing_clean_ups
 from kb.ingestion.cleanup import LONGEST_PAUSE_SECONDS
 from kb.library import FileStore
@@ -139,6 +139,37 @@ def test_failed_clean_up_of_a_knowledge_base_is_listed(
     [failing] = failing_clean_ups(core.services.database)
     assert (failing.document, failing.error.code) == ("", "clean_up_failed")
     assert worker.cleanup.pending() == ([], [])
+
+
+def test_files_that_cannot_be_deleted_are_told(
+    core: Core, worker: WorkerParts, documents: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise nobody would know of them any more: the rows are the only ones that do."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    base_id = documents[0].knowledge_base_id
+    core.services.knowledge_bases.delete(core.user, base_id)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.rmdir", refuse)
+        with pytest.raises(CleanUpFailed, match="Permission denied"):
+            worker.cleanup.clear_knowledge_base(base_id)
+    assert failing_clean_ups(core.services.database)
+    assert rows(core) == [1, 2, 2]
+
+
+def test_suspended_worker_leaves_no_collection_of_a_deleted_knowledge_base(
+    core: Core, worker: WorkerParts, documents: list[Document]
+) -> None:
+    """It wakes up after everything was cleared, creates the collection, and finds that it has lost its lease."""
+    base = core.services.knowledge_bases.list(core.user)[0]
+    core.services.knowledge_bases.delete(core.user, base.id)
+    worker.cleanup.clear_knowledge_base(base.id)
+    core.services.vectors.create(base)
+    worker.cleanup.clear_leftovers(documents[0].latest.id, base)
+    with pytest.raises(CollectionMissing):
+        core.services.vectors.size(base.collection)
 
 
 def test_retry_ends_the_wait_for_a_failed_clean_up(
