@@ -7,7 +7,7 @@ from uuid import UUID
 
 
 class Queue(Protocol):
-    """Sends messages to the workers. A message carries an id only.
+    """Sends messages to the workers. A message carries at most an id.
 
     Call it after the row is committed. SQL says what there is to do; a message may get lost (the workers' reaper sends
     it again) or arrive twice. Every method raises `RedisUnavailable` when the message cannot be sent now.
@@ -24,3 +24,6 @@ class Queue(Protocol):
 
     def send_check(self, knowledge_base_id: UUID) -> None:
         """Have what Milvus and the disk hold of a knowledge base compared with SQL."""
+
+    def send_note_leftovers(self) -> None:
+        """Have what Milvus and the disk hold beside that looked for."""

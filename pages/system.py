@@ -26,6 +26,7 @@ from kb.vectors.connection import Server
 from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import announce, errors_flashed, live_fragment, missing_worker, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number
+from pages.ui.leftovers import draw_leftovers
 from pages.ui.resources import current_user_id, health_monitor, local_services, services
 from pages.ui.unsearchable import draw_remedy
 
@@ -345,6 +346,7 @@ def draw_reconciled(found: Reconciled) -> None:
     ]
     rows += [_Row(name, " ".join(error_text(error)), [], BAD) for name, error in found.errors.items()]
     _table(rows)
+    draw_leftovers(found)
     st.button(_("Compare now"), key="compare", type="tertiary", icon=":material/rule:", on_click=_compare)
 
 

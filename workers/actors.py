@@ -14,6 +14,7 @@ from workers.broker import (
     INGEST_VERSION,
     INGESTION_QUEUE,
     MAINTENANCE_QUEUE,
+    NOTE_LEFTOVERS,
 )
 from workers.runtime import WorkerRuntime
 
@@ -40,3 +41,8 @@ def declare_actors(broker: RedisBroker, runtime: WorkerRuntime) -> None:
     def check_knowledge_base(knowledge_base_id: str) -> None:
         """Compare what Milvus and the disk hold of a knowledge base with SQL."""
         runtime.parts.checks.check_knowledge_base(UUID(knowledge_base_id))
+
+    @dramatiq.actor(broker=broker, actor_name=NOTE_LEFTOVERS, queue_name=MAINTENANCE_QUEUE)
+    def note_leftovers() -> None:
+        """Look for what Milvus and the disk hold that SQL does not know."""
+        runtime.parts.checks.note_leftovers()

@@ -23,6 +23,7 @@ INGEST_VERSION = "ingest_version"
 CLEAR_DOCUMENT = "clear_document"
 CLEAR_KNOWLEDGE_BASE = "clear_knowledge_base"
 CHECK_KNOWLEDGE_BASE = "check_knowledge_base"
+NOTE_LEFTOVERS = "note_leftovers"
 HEARTBEAT_TIMEOUT_MS = 60_000
 MAINTENANCE_POLL_MS = 500
 
@@ -65,6 +66,9 @@ class DramatiqQueue:
     def send_check(self, knowledge_base_id: UUID) -> None:
         self._send(MAINTENANCE_QUEUE, CHECK_KNOWLEDGE_BASE, knowledge_base_id)
 
+    def send_note_leftovers(self) -> None:
+        self._send(MAINTENANCE_QUEUE, NOTE_LEFTOVERS)
+
     def waiting(self, queue_name: str) -> int:
         """How many messages wait in a queue. Errors: `RedisUnavailable`."""
         with kb_redis.translated():
@@ -74,9 +78,9 @@ class DramatiqQueue:
         self._broker.close()
         self._broker.client.close()
 
-    def _send(self, queue_name: str, actor_name: str, subject: UUID) -> None:
+    def _send(self, queue_name: str, actor_name: str, *subject: UUID) -> None:
         message: Message[None] = Message(
-            queue_name=queue_name, actor_name=actor_name, args=(str(subject),), kwargs={}, options={}
+            queue_name=queue_name, actor_name=actor_name, args=tuple(map(str, subject)), kwargs={}, options={}
         )
         with kb_redis.translated():
             self._broker.enqueue(message)

@@ -320,3 +320,13 @@ message_texts = Table(
     Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("text", Text, nullable=False),
 )
+
+# What Milvus and the uploads hold that SQL does not know: see `kb.reconciling.leftovers`.
+leftovers = Table(
+    "leftovers",
+    metadata,
+    Column("kind", String(20), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("items", Integer, nullable=False),  # chunks of a collection, files of a folder
+    Column("size_bytes", BigInteger, nullable=False),
+)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from kb.errors import N_, FileMissing, FileNotSaved, is_disk_full
 PARTIAL = ".partial"  # the suffix of a file that is being written
 _RECOGNISED = ".recognised"  # of what OCR has read of a file
 _LINE_BOXES = ".lines"  # of where the lines of a file stand on its pages
+_KEY = re.compile(r"[0-9a-f]{32}/[0-9a-f]{32}")
 BLOCK_BYTES = 1 << 20
 
 
@@ -35,6 +38,15 @@ class Saved:
 
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file on the disk; `changed_at` in seconds since the epoch."""
+
+    key: str
+    size_bytes: int
+    changed_at: float
 
 
 class FileStore:
@@ -113,6 +125,26 @@ class FileStore:
                     path.unlink()
                     deleted += 1
         return deleted
+
+    def originals(self) -> Iterator[StoredFile]:
+        """All complete files, whether or not a row names them."""
+        for path in self._root.glob("*/*"):
+            key = path.relative_to(self._root).as_posix()
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                if _KEY.fullmatch(key):
+                    found = path.stat()
+                    yield StoredFile(key, found.st_size, found.st_mtime)
+
+    def delete_derived(self, known: Container[str], older_than_seconds: float) -> None:
+        """Delete what was made from files that are gone, unless their key is `known`."""
+        for suffix in (_RECOGNISED, _LINE_BOXES):
+            for path in self._root.glob(f"*/*{suffix}"):
+                original = path.with_suffix("")
+                if original.relative_to(self._root).as_posix() in known or original.exists():
+                    continue
+                with suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > older_than_seconds:
+                        path.unlink()
 
     def delete_knowledge_base(self, knowledge_base_id: UUID) -> None:
         """Delete all its files. Errors: `OSError` if some could not be deleted."""

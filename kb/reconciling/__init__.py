@@ -2,6 +2,7 @@
 
     the check (`checks`)      at a worker's start, each night, by a button and by `python -m kb.reconciling`
        └▶ versions.missing_chunks, versions.file_missing, document_counts.unsearchable
+    leftovers (`leftovers`)   what SQL does not know is told, and never deleted unasked
     the remedy (`again`)      a button: what Milvus lacks is queued again under its own version, so that all that
                               points to the version stays, and ingested from its upload
 
@@ -10,14 +11,17 @@ Milvus and the uploads follow SQL (DESIGN.md): nothing is ever taken from SQL be
 
 from kb.reconciling.again import IndexedAgain, Lacking, count_lacking, index_again
 from kb.reconciling.checks import Checks
+from kb.reconciling.leftovers import Leftover, drop_collections
 from kb.reconciling.overview import Reconciled, reconciled, request_checks
 
 __all__ = [
     "Checks",
     "IndexedAgain",
     "Lacking",
+    "Leftover",
     "Reconciled",
     "count_lacking",
+    "drop_collections",
     "index_again",
     "reconciled",
     "request_checks",

@@ -1,4 +1,6 @@
-"""`python -m kb.reconciling [--index-again]`: compare SQL with Milvus and the uploads now, and say what is missing.
+"""`python -m kb.reconciling [--index-again] [--drop-unknown]`: compare SQL with Milvus and the uploads now.
+
+Says what is missing, and what SQL does not know.
 
 For a command line beside a running Zhiwen: it takes the same settings, and finds embedded services by the home folder.
 """
@@ -13,7 +15,7 @@ from kb.config import Settings, load_settings
 from kb.errors import N_, KbError, SetupError
 from kb.local.plan import Folders
 from kb.local.run_state import read_run_state
-from kb.reconciling import Checks, index_again, reconciled
+from kb.reconciling import Checks, Reconciled, drop_collections, index_again, reconciled
 from kb.services import build_services
 
 
@@ -24,19 +26,23 @@ class _Nobody:
     def send_clear_document(self, document_id: UUID) -> None: ...
     def send_clear_knowledge_base(self, knowledge_base_id: UUID) -> None: ...
     def send_check(self, knowledge_base_id: UUID) -> None: ...
+    def send_note_leftovers(self) -> None: ...
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m kb.reconciling", description=__doc__)
     parser.add_argument("--index-again", action="store_true", help="queue what cannot be searched again")
+    parser.add_argument(
+        "--drop-unknown", action="store_true", help="drop the collections in Milvus that belong to no knowledge base"
+    )
     asked = parser.parse_args()
     try:
-        sys.exit(run(running(load_settings()), asked.index_again))
+        sys.exit(run(running(load_settings()), asked.index_again, asked.drop_unknown))
     except KbError as error:
         sys.exit(f"{error}")
 
 
-def run(settings: Settings, wants_again: bool) -> int:
+def run(settings: Settings, wants_again: bool = False, wants_drop: bool = False) -> int:
     """Returns 1 if something is missing."""
     services = build_services(settings, _Nobody())
     try:
@@ -46,12 +52,27 @@ def run(settings: Settings, wants_again: bool) -> int:
         print(f"Documents whose file is missing:   {found.files_missing}")
         for collection, error in found.errors.items():
             print(f"Not compared: {collection}: {error}")
+        _print_leftovers(found, settings)
         if wants_again:
             again = index_again(services.database, services.files)
             print(f"Queued to be indexed again:        {again.queued}")
+        if wants_drop:
+            print(f"Collections dropped:               {drop_collections(services.database, services.vectors)}")
         return int(bool(found.unsearchable or found.files_missing or found.errors))
     finally:
         services.close()
+
+
+def _print_leftovers(found: Reconciled, settings: Settings) -> None:
+    for folder in found.unknown_folders:
+        path = settings.uploads / folder.name
+        print(f"Files of no document: {path}: {folder.items} files, {folder.size_bytes:,} bytes")
+    if found.unknown_folders:
+        print("  They are kept. Restore the database that knows them, or delete by hand what you do not need.")
+    for collection in found.unknown_collections:
+        print(f"Collection of no knowledge base: {collection.name}: {collection.items:,} chunks")
+    if found.unknown_collections:
+        print("  They are kept. --drop-unknown drops them; don't if another database of yours uses this Milvus.")
 
 
 def running(settings: Settings) -> Settings:

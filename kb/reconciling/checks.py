@@ -18,6 +18,7 @@ from kb.library import FileStore
 from kb.library.counts import count_unsearchable
 from kb.models import KnowledgeBaseKind, VersionState
 from kb.reconciling.again import batches
+from kb.reconciling.leftovers import note_leftovers
 from kb.vectors import VectorStore
 
 log = structlog.get_logger()
@@ -61,7 +62,7 @@ class Checks:
         self._files = files
 
     def check_all(self, unless_within: timedelta = timedelta(0)) -> None:
-        """Compare everything that was not compared `unless_within` the last time.
+        """Compare everything that was not compared `unless_within` the last time, and look for leftovers.
 
         What Milvus says about one collection does not keep the others from it.
         Errors: `DatabaseUnavailable`, `MilvusUnavailable`.
@@ -71,6 +72,14 @@ class Checks:
                 self.check(collection)
             except MilvusRefused as error:
                 log.warning("reconciling.refused", collection=collection, reason=str(error))
+        self.note_leftovers()
+
+    def note_leftovers(self) -> None:
+        """Note what Milvus and the uploads hold that SQL does not know.
+
+        Errors: `DatabaseUnavailable`, `MilvusUnavailable`.
+        """
+        note_leftovers(self._database, self._vectors, self._files)
 
     def check_knowledge_base(self, knowledge_base_id: UUID) -> None:
         """Compare what the knowledge base's collection holds, unless it was deleted. Errors: as `check`."""

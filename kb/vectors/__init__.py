@@ -33,6 +33,8 @@ PAGE_ROWS = 1_000
 
 NOT_LOADED = 101  # Milvus' error code for a collection that exists but is not loaded
 
+OWNED_BY = "Zhiwen knowledge base of "  # how the description of a collection begins, before the id of a user
+
 TakeTurns = Callable[[str], AbstractContextManager[Any]]
 Row = dict[str, Any]
 
@@ -97,6 +99,23 @@ class VectorStore:
         self._created.discard(collection)
         with translated(), self._turn(collection):
             self._client.drop_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
+
+    def names(self) -> list[str]:
+        """All collections of this Milvus, whoever created them."""
+        with translated():
+            return list(self._client.list_collections(timeout=WARM_UP_TIMEOUT_SECONDS))
+
+    def owner(self, collection: str) -> UUID | None:
+        """The user whose knowledge base it was created for. None: not known, as on Milvus Lite, which keeps no notes.
+
+        Errors: `CollectionMissing`.
+        """
+        with translated():
+            found = self._client.describe_collection(collection, timeout=SEARCH_TIMEOUT_SECONDS)
+        noted = str(found.get("description", ""))
+        with suppress(ValueError):
+            return UUID(noted.removeprefix(OWNED_BY)) if noted.startswith(OWNED_BY) else None
+        return None
 
     # --- writing ---
 
@@ -164,8 +183,10 @@ class VectorStore:
 
         Milvus Lite need not load its indexes for this.
         """
-        if not self.server.is_lite:
-            return self.count(collection)
+        return self.stored(collection) if self.server.is_lite else self.count(collection)
+
+    def stored(self, collection: str) -> int:
+        """About how many chunks a collection stores, without loading it. Errors: `CollectionMissing`."""
         stats = self._call(
             collection, lambda: self._client.get_collection_stats(collection, timeout=WARM_UP_TIMEOUT_SECONDS)
         )
@@ -291,7 +312,11 @@ class VectorStore:
         self._client.create_collection(
             knowledge_base.collection,
             schema=schema.collection_schema(
-                knowledge_base.dimension, self._tokenizer(), is_shared=knowledge_base.partition is not None
+                knowledge_base.dimension,
+                self._tokenizer(),
+                is_shared=knowledge_base.partition is not None,
+                # Attached files of several installations may share theirs.
+                description="" if knowledge_base.partition else f"{OWNED_BY}{knowledge_base.owner_id}",
             ),
             consistency_level="Bounded",
             timeout=WRITE_TIMEOUT_SECONDS,

@@ -34,13 +34,15 @@ OUTPUT_FIELDS = [
 ]
 
 
-def collection_schema(dimension: int, tokenizer: str | None, is_shared: bool) -> CollectionSchema:
+def collection_schema(
+    dimension: int, tokenizer: str | None, is_shared: bool, description: str = ""
+) -> CollectionSchema:
     """The fields of a chunk. `tokenizer` splits `terms` at spaces; None leaves BM25 out.
 
     A collection that knowledge bases share has a partition key, so that a search reads little beside its own part. On
     servers without BM25 it is a field like others: 2.3.5 finds nothing in a partition that was upserted into.
     """
-    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=description)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
     if is_shared:
         schema.add_field("knowledge_base_id", DataType.VARCHAR, max_length=36, is_partition_key=bool(tokenizer))

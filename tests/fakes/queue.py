@@ -26,6 +26,9 @@ class RecordingQueue:
     def send_check(self, knowledge_base_id: UUID) -> None:
         self._send("check", knowledge_base_id)
 
+    def send_note_leftovers(self) -> None:
+        self._send("note_leftovers", UUID(int=0))
+
     def _send(self, what: str, subject: UUID) -> None:
         if self.is_away:
             raise RedisUnavailable(detail="away")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -14,11 +17,11 @@ import sqlalchemy as sa
 
 from kb.config import Settings
 from kb.database.tables import documents as documents_table
-from kb.database.tables import index_checks, versions
-from kb.errors import MilvusRefused, MilvusUnavailable, SetupError
-from kb.library import recount_all
+from kb.database.tables import index_checks, knowledge_bases, versions
+from kb.errors import CollectionMissing, MilvusRefused, MilvusUnavailable, SetupError
+from kb.library import insert_knowledge_base, recount_all
 from kb.models import Document, KnowledgeBase, VersionState
-from kb.reconciling import Checks, IndexedAgain, index_again, reconciled
+from kb.reconciling import Checks, IndexedAgain, Leftover, index_again, reconciled
 from kb.reconciling.__main__ import run, running
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
@@ -235,6 +238,104 @@ def test_command_says_what_is_missing_and_queues_it(
 def test_command_needs_services_that_run(make_settings: MakeSettings) -> None:
     with pytest.raises(SetupError, match="not running"):
         running(make_settings())
+
+
+# --- what SQL does not know ---------------------------------------------------------------------------------------
+
+
+def age(path: Path) -> Path:
+    """As if it had been saved an hour ago."""
+    moment = time.time() - 3600
+    os.utime(path, (moment, moment))
+    return path
+
+
+def forget(core: Core, base: KnowledgeBase) -> None:
+    """As if an older backup of the database had been restored."""
+    with core.services.database.write() as connection:
+        connection.execute(sa.delete(knowledge_bases).where(knowledge_bases.c.id == base.id))
+
+
+def folder_of(core: Core, base: KnowledgeBase) -> Path:
+    return core.services.settings.uploads / base.id.hex
+
+
+def test_what_sql_does_not_know_is_told_and_kept(core: Core, worker: WorkerParts) -> None:
+    kept, forgotten = core.knowledge_base(), core.knowledge_base("Forgotten")
+    documents = [ingest(core, worker, base, "a.md") for base in (kept, forgotten)]
+    forget(core, forgotten)
+    for document in documents:
+        age(core.services.settings.uploads / document.latest.file_key)
+    worker.checks.check_all()
+    found = reconciled(core.services.database)
+    latest = documents[1].latest
+    assert Leftover(forgotten.collection, latest.chunks) in found.unknown_collections
+    assert kept.collection not in {each.name for each in found.unknown_collections}
+    assert found.unknown_folders == (Leftover(forgotten.id.hex, 1, latest.size_bytes),)
+    assert (found.unsearchable, found.files_missing) == (0, 0)
+    assert core.services.vectors.stored(forgotten.collection) == latest.chunks
+    assert len(list(folder_of(core, forgotten).iterdir())) == 1
+
+
+def test_only_unknown_collections_are_dropped_on_demand(
+    core: Core, worker: WorkerParts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bases = [core.knowledge_base(name) for name in ("kept", "restored", "forgotten")]
+    documents = [ingest(core, worker, base, "a.md") for base in bases]
+    for base in bases[1:]:
+        forget(core, base)
+    names = [base.collection for base in bases]
+    monkeypatch.setattr(VectorStore, "names", lambda _store: names)  # other tests' are on this Milvus, too
+    age(core.services.settings.uploads / documents[2].latest.file_key)
+    worker.checks.check_all()
+    with core.services.database.write() as connection:
+        insert_knowledge_base(connection, bases[1])
+    assert run(core.services.settings, wants_drop=True) == 0
+    told = capsys.readouterr().out
+    assert f"{folder_of(core, bases[2])}: 1 files" in told
+    assert bases[2].collection in told
+    assert [core.services.vectors.stored(name) for name in names[:2]] == [each.latest.chunks for each in documents[:2]]
+    with pytest.raises(CollectionMissing):
+        core.services.vectors.stored(names[2])
+    assert folder_of(core, bases[2]).exists()
+
+
+def test_collections_of_other_installations_are_not_counted(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Milvus server may be shared. The collection says for which user it was created."""
+    if core.services.vectors.server.is_lite:
+        pytest.skip("Milvus Lite serves one installation")
+    base = core.knowledge_base()
+    theirs = replace(base, owner_id=uuid4(), collection=f"kb_{uuid4().hex}")
+    core.services.vectors.create(theirs)
+    assert core.services.vectors.owner(theirs.collection) == theirs.owner_id
+    worker.checks.check_all()
+    found = reconciled(core.services.database).unknown_collections
+    assert theirs.collection not in {each.name for each in found}
+    core.services.vectors.drop(theirs.collection)
+
+
+def test_file_that_is_about_to_be_noted_is_not_told(core: Core, worker: WorkerParts) -> None:
+    base = core.knowledge_base()
+    core.services.files.save(core.services.files.key(base.id, uuid4()), "a.md", io.BytesIO(b"x"))
+    worker.checks.note_leftovers()
+    assert reconciled(core.services.database).unknown_folders == ()
+
+
+def test_what_was_made_from_files_that_are_gone_is_cleared(core: Core, worker: WorkerParts) -> None:
+    """A worker that was suspended writes OCR results after everything was cleared. Those of known files stay."""
+    base = core.knowledge_base()
+    known = core.upload(base, "a.md", "x").latest.file_key
+    (core.services.settings.uploads / known).unlink()
+    files = core.services.files
+    unknown = files.key(base.id, uuid4())
+    paths = [files.recognised(unknown), files.line_boxes(unknown), files.recognised(known)]
+    for path in paths:
+        path.touch()
+        age(path)
+    worker.checks.note_leftovers()
+    assert [path.exists() for path in paths] == [False, False, True]
 
 
 # --- the embedded Milvus, with its data lost or damaged between two starts ----------------------------------------

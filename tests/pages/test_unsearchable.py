@@ -7,12 +7,16 @@ import io
 import json
 from typing import Any
 
+import pytest
+import sqlalchemy as sa
+
+from kb.database.tables import leftovers
 from kb.local.set_aside import set_aside
 from kb.models import KnowledgeBase, Mode, VersionState
 from pages.ui import resources
 from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import Installation, Visit
-from tests.pages.visitor import Visitor
+from tests.pages.visitor import Visitor, read
 from tests.real_services import wait_until
 from web.app import healthz
 from workers.broker import MAINTENANCE_QUEUE
@@ -75,7 +79,7 @@ def test_system_page_shows_it_and_compares(installation: Installation, visit: Vi
     assert not visitor.has("index_again")
     before = installation.waiting(MAINTENANCE_QUEUE)
     visitor.click("compare")
-    assert installation.waiting(MAINTENANCE_QUEUE) == before + 1
+    assert installation.waiting(MAINTENANCE_QUEUE) == before + 2  # the knowledge base, and leftovers
     lose(installation, base)
     visitor.run()
     assert CANNOT in visitor.text("unsearchable")
@@ -92,6 +96,30 @@ def test_system_page_says_that_an_index_was_moved_aside(installation: Installati
     visitor.go_to("system")
     assert "could not read the index of a knowledge base" in visitor.text()
     assert "Parquet magic bytes not found" in visitor.text()
+
+
+@pytest.mark.parametrize(
+    ("locale", "texts"),
+    [
+        ("en-US", ("1 file in the uploads folder belongs to no document", "belong to no knowledge base (30 chunks)")),
+        ("zh-CN", ("上传文件夹中有 1 个文件不属于任何文档", "有 2 个集合不属于任何知识库（共 30 个分块）")),
+    ],
+)
+def test_system_page_tells_what_the_database_does_not_know(
+    locale: str, texts: tuple[str, ...], installation: Installation, visit: Visit
+) -> None:
+    rows = [{"kind": "collection", "name": name, "items": 15, "size_bytes": 0} for name in ("kb_1", "kb_2")]
+    rows.append({"kind": "folder", "name": "1", "items": 1, "size_bytes": 2_000})
+    visitor = visit(locale)
+    visitor.go_to("system")
+    assert not any(text in visitor.text() for text in texts)
+    with installation.services.database.write() as connection:
+        connection.execute(sa.insert(leftovers), rows)
+    visitor.run()
+    told = "\n".join(read(visitor.app.info))
+    assert all(text in told for text in texts)
+    assert "2.0 kB" in told
+    assert "python -m kb.reconciling --drop-unknown" in told
 
 
 def test_health_names_it_and_stays_up(installation: Installation) -> None:
