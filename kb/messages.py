@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 from uuid import UUID
 
 from kb.citations import count_dangling
-from kb.models import NOWHERE, MessageState, Mode, Retrieval, Role, Scope, Unsearchable
+from kb.models import NOWHERE, MessageState, Mode, NotSearched, Retrieval, Role, Scope, Unsearchable
 from kb.web_search.passages import ReadPage, WebRetrieval
 
 # --- parts -----------------------------------------------------------------------------------------------------
@@ -74,6 +74,7 @@ class SourcesPart:
     widened: int = 0
     unread: tuple[ReadPage, ...] = ()  # pages that the question names
     unsearchable: Unsearchable | None = None  # as in `Retrieval`
+    not_searched: tuple[NotSearched, ...] = ()  # as in `Retrieval`
 
     @classmethod
     def of(cls, retrieval: Retrieval) -> SourcesPart:
@@ -81,8 +82,13 @@ class SourcesPart:
             Source(each.rank, each.document_name, each.chunk.page, heading=each.chunk.heading)
             for each in retrieval.passages
         )
-        milliseconds = round(retrieval.trace.milliseconds, 1)
-        return cls(tuple(sources), milliseconds, widened=retrieval.widened, unsearchable=retrieval.unsearchable)
+        return cls(
+            tuple(sources),
+            round(retrieval.trace.milliseconds, 1),
+            widened=retrieval.widened,
+            unsearchable=retrieval.unsearchable,
+            not_searched=retrieval.not_searched,
+        )
 
     @classmethod
     def of_web(cls, retrieval: WebRetrieval) -> SourcesPart:

@@ -344,7 +344,9 @@ def draw_reconciled(found: Reconciled) -> None:
         _Row(_("Documents in Milvus"), lacking if found.unsearchable else _("all"), [when], _mark(found.unsearchable)),
         _Row(_("Original files"), lost if found.files_missing else _("all"), [], _mark(found.files_missing)),
     ]
-    rows += [_Row(name, " ".join(error_text(error)), [], BAD) for name, error in found.errors.items()]
+    names = {base.collection: base.name for base in services().knowledge_bases.list(current_user_id())}
+    for collection, error in found.errors.items():
+        rows.append(_Row(names.get(collection, collection), " ".join(error_text(error)), [collection], BAD))
     _table(rows)
     draw_leftovers(found)
     st.button(_("Compare now"), key="compare", type="tertiary", icon=":material/rule:", on_click=_compare)

@@ -203,13 +203,20 @@ async def healthz(_request: Request) -> JSONResponse:
 
 
 def _documents() -> dict[str, Any]:
-    """What ready documents lack. It does not count as a service that is down: everything else is answered."""
+    """What ready documents lack, and how many indexes could not be compared.
+
+    It does not count as a service that is down: everything else is answered.
+    """
     try:
         found = reconciled(resources.services().database)
     except KbError:
         return {}
     checked_at = found.checked_at.isoformat() if found.checked_at else None
-    lacking = {"unsearchable": found.unsearchable, "files_missing": found.files_missing}
+    lacking = {
+        "unsearchable": found.unsearchable,
+        "files_missing": found.files_missing,
+        "indexes_unreadable": len(found.errors),
+    }
     return {"documents": {"ok": not any(lacking.values()), **lacking, "checked_at": checked_at}}
 
 

@@ -222,6 +222,15 @@ class Unsearchable:
 
 
 @dataclass(frozen=True, slots=True)
+class NotSearched:
+    """A knowledge base that could not be searched, while others could: its name, a code of `kb.errors`, its values."""
+
+    knowledge_base: str = ""
+    code: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
     """The answer of `kb.retrieval.retrieve`: the passages, the best first, and the trace of how.
 
@@ -230,7 +239,8 @@ class Retrieval:
     that could not be read, or are not ready yet. `nearest` are the best candidates where none reached the threshold.
     `widened` is how often the search was made wider than the profile (`RetrievalProfile.wider`). `are_attached`: only
     files of the conversation were searched, and no knowledge base. `unsearchable` are documents that should have been
-    searched and could not be: then no passages does not mean that nothing relevant is there.
+    searched and could not be: then no passages does not mean that nothing relevant is there. `not_searched` are
+    knowledge bases that failed, while others had passages.
     """
 
     question: str = ""
@@ -244,3 +254,4 @@ class Retrieval:
     widened: int = 0
     are_attached: bool = False
     unsearchable: Unsearchable | None = None
+    not_searched: tuple[NotSearched, ...] = ()

@@ -12,7 +12,7 @@ Milvus and the uploads follow SQL (DESIGN.md): nothing is ever taken from SQL be
 from kb.reconciling.again import IndexedAgain, Lacking, count_lacking, index_again
 from kb.reconciling.checks import Checks
 from kb.reconciling.leftovers import Leftover, drop_collections
-from kb.reconciling.overview import Reconciled, reconciled, request_checks
+from kb.reconciling.overview import Reconciled, failed_check, reconciled, request_checks
 
 __all__ = [
     "Checks",
@@ -22,6 +22,7 @@ __all__ = [
     "Reconciled",
     "count_lacking",
     "drop_collections",
+    "failed_check",
     "index_again",
     "reconciled",
     "request_checks",

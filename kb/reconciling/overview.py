@@ -65,6 +65,14 @@ def reconciled(database: Database) -> Reconciled:
     return Reconciled(missing, lost, checked_at, errors, found[COLLECTION], found[FOLDER])
 
 
+def failed_check(database: Database, collection: str) -> tuple[KbError, datetime] | None:
+    """What Milvus said when the collection was last compared, and when; None if it could be compared."""
+    statement = sa.select(index_checks).where(index_checks.c.collection == collection, index_checks.c.error != "")
+    with database.read() as connection:
+        row = connection.execute(statement).one_or_none()
+    return (from_code(row.error, row.error_values), row.checked_at) if row else None
+
+
 def request_checks(database: Database, queue: Queue) -> None:
     """Have workers compare everything, collection by collection, and look for leftovers. Errors: `RedisUnavailable`."""
     statement = sa.select(knowledge_bases.c.collection, knowledge_bases.c.id).where(

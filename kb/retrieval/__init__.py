@@ -15,7 +15,17 @@ from kb import lexical
 from kb.embedding import EmbeddingModel, EmbeddingModels
 from kb.errors import N_, CollectionMissing, KbError
 from kb.library import Documents, KnowledgeBases
-from kb.models import Chunk, KnowledgeBase, Passage, Retrieval, RetrievalProfile, Scope, Trace, Unsearchable
+from kb.models import (
+    Chunk,
+    KnowledgeBase,
+    NotSearched,
+    Passage,
+    Retrieval,
+    RetrievalProfile,
+    Scope,
+    Trace,
+    Unsearchable,
+)
 from kb.prompt_templates import joint_template
 from kb.reranking import FindReranker, Reranker
 from kb.retrieval.corpora import Corpus, find_corpora
@@ -87,7 +97,7 @@ class Retriever:
         `widened`: so many times wider than that (`RetrievalProfile.wider`).
 
         Knowledge bases are searched side by side, each with its own model and index. One that is gone, empty or fails
-        is left out, and the trace says why.
+        is left out, and the trace says why; one that fails is in `not_searched`, too.
         Errors: `NotFound` if none is left; `TooManyDocuments`, `Unavailable`, `ModelError`, and, for a search, those
         of `EmbeddingModels.get` and `require_same`, where no other knowledge base has an answer. No passages means
         that nothing relevant is there, or nothing ready at all (`trace.documents` is 0), never that something failed;
@@ -150,12 +160,13 @@ class Retriever:
         ]
         found: list[Found] = []
         errors: list[KbError] = []
-        for own, search in zip(steps, searches, strict=True):
+        for corpus, own, search in zip(run.corpora, steps, searches, strict=True):
             try:
                 found.append(search.result())
             except KbError as error:
                 errors.append(error)
                 own.leave_out(LEFT_OUT, error.message, error.values)
+                run.not_searched.append(NotSearched(corpus.step_label, error.code, error.values))
             run.steps.taken += own.taken
         if errors and not any(each.passages for each in found):
             raise errors[0]
@@ -245,6 +256,7 @@ class _Run:
     collections: dict[UUID, str] = field(default_factory=dict)  # of the versions that passages are from
     missing: set[UUID] = field(default_factory=set)  # knowledge bases whose collections are not there
     unsearchable: Unsearchable | None = None
+    not_searched: list[NotSearched] = field(default_factory=list)
 
     def result(self, passages: tuple[Passage, ...]) -> Retrieval:
         trace = Trace(tuple(self.steps.taken), self.profile, self.steps.milliseconds, self.terms, self.profiles)
@@ -263,6 +275,7 @@ class _Run:
             self.widened,
             all(corpus.base.partition for corpus in self.corpora),
             self.unsearchable,
+            tuple(self.not_searched),
         )
 
 

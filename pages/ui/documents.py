@@ -24,7 +24,7 @@ from pages.ui.notes import note_text
 from pages.ui.passages import open_chunks
 from pages.ui.resources import services
 from pages.ui.tickets import Action
-from pages.ui.unsearchable import draw_remedy
+from pages.ui.unsearchable import draw_remedy, draw_unreadable
 
 HERE = Path(__file__).parent
 PAGE_DOCUMENTS = 50
@@ -67,6 +67,7 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
     """One page of the documents, redrawn each second while any is in progress."""
     counts = services().documents.count_by_state(user.id, base.id)
     pending = any(state.is_pending for state in counts)
+    draw_unreadable(base)
     lost = draw_remedy(user.id, base.unsearchable_count, base)
 
     @live_fragment(POLL_SECONDS if pending else None)

@@ -26,7 +26,7 @@ from pages.ui.running import draw_running
 from pages.ui.saving import Saving, under_way
 from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
 from pages.ui.support import draw_support
-from pages.ui.unsearchable import draw_unsearchable
+from pages.ui.unsearchable import draw_not_searched, draw_unsearchable
 from pages.ui.web_results import draw_web_results, open_web_passage
 
 SAVING_POLL_SECONDS = 0.4
@@ -136,6 +136,8 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
         return
     if sources.unsearchable and sources.passages and message.mode is not Mode.TEST:
         draw_unsearchable(sources.unsearchable)
+    if message.mode is not Mode.TEST:
+        draw_not_searched(sources.not_searched)
     if message.mode is Mode.WEB:
         if not sources.passages and message.state is MessageState.DONE:
             web = _web_of(message, user_id)

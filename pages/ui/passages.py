@@ -32,7 +32,7 @@ from pages.ui.notes import note_text
 from pages.ui.resources import current_user, services
 from pages.ui.spots import draw_spot
 from pages.ui.trace import draw_reasons, draw_trace
-from pages.ui.unsearchable import draw_unsearchable
+from pages.ui.unsearchable import draw_not_searched, draw_unsearchable
 
 _LABEL_CHARACTERS = 40
 _PAGE_CHUNKS = 20
@@ -109,6 +109,8 @@ def draw_passages(
         draw_unsearchable(retrieval.unsearchable, retrieval.are_attached)
     elif not retrieval.passages and not retrieval.files and not retrieval.unread:
         draw_nothing_found(retrieval, key_suffix, are_nearest_open)
+    if retrieval.passages:
+        draw_not_searched(retrieval.not_searched)
     if retrieval.files and not are_files_told:
         draw_files(retrieval.files, f"files{key_suffix}", retrieval.are_attached)
     for beginning in retrieval.beginnings:

@@ -1,16 +1,19 @@
-"""Documents that are ready and cannot be searched, because Milvus lacks chunks of them: said, and indexed again."""
+"""What cannot be searched: documents that Milvus lacks chunks of, which can be indexed again, and knowledge bases."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import streamlit as st
 
+from kb.errors import from_code
 from kb.extracts import escape_markdown as escape
-from kb.models import KnowledgeBase, Unsearchable
-from kb.reconciling import Lacking, count_lacking, index_again
+from kb.models import KnowledgeBase, NotSearched, Unsearchable
+from kb.reconciling import Lacking, count_lacking, failed_check, index_again
+from kb.retrieval.corpora import ATTACHED
 from pages.ui.feedback import announce, errors_flashed
-from pages.ui.i18n import _, join_list, ngettext
+from pages.ui.i18n import _, ago, error_text, join_list, ngettext
 from pages.ui.resources import services
 
 
@@ -32,6 +35,30 @@ def draw_unsearchable(found: Unsearchable, is_attached: bool = False) -> None:
         st.page_link("system.py", label=_("Index them again on the System page"), icon=":material/healing:")
     else:
         st.page_link("knowledge_bases.py", label=_("Index them again in the knowledge base"), icon=":material/healing:")
+
+
+def draw_not_searched(failed: Sequence[NotSearched]) -> None:
+    """Say with an answer from other knowledge bases that these could not be searched, and why."""
+    for each in failed:
+        home = _(ATTACHED) if each.knowledge_base == ATTACHED else each.knowledge_base
+        text = _("“{name}” could not be searched, so what it says is missing here.").format(name=escape(home))
+        reason = " ".join(error_text(from_code(each.code, each.values)))
+        st.warning(f"**{text}**  \n{escape(reason)}", icon=":material/search_off:")
+
+
+def draw_unreadable(base: KnowledgeBase) -> None:
+    """Say that the knowledge base's index could not be read when it was last compared."""
+    found = failed_check(services().database, base.collection)
+    if not found:
+        return
+    error, checked_at = found
+    text = _("The index of this knowledge base could not be read {ago}.").format(ago=ago(checked_at))
+    what_to_do = _(
+        "Questions to it fail, or miss what it says, until it can be read. If its data in Milvus is damaged (the log "
+        "of Milvus says so), drop the collection {collection} there, compare again on the System page, and index its "
+        "documents again."
+    ).format(collection=f"`{base.collection}`")
+    st.warning(f"**{text}** {escape(error_text(error)[0])}  \n{what_to_do}", icon=":material/search_off:")
 
 
 def draw_remedy(user_id: UUID, count: int, base: KnowledgeBase | None = None) -> int:

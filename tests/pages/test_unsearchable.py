@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
 
 from kb.database.tables import leftovers
+from kb.errors import MilvusRefused
 from kb.local.set_aside import set_aside
-from kb.models import KnowledgeBase, Mode, VersionState
+from kb.models import KnowledgeBase, Mode, Scope, VersionState
 from pages.ui import resources
 from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import Installation, Visit
@@ -157,6 +161,74 @@ def test_answer_from_the_rest_names_what_it_lacks(installation: Installation, vi
     visitor.ask("How long does tea steep?")
     assert COULD_NOT in visitor.text()
     assert "milk.md" in visitor.text().replace("\\", "")
+
+
+@pytest.fixture
+def damaged(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> KnowledgeBase:
+    """A knowledge base whose collection a Milvus server cannot load any more, as it says to each call that reads it."""
+    base = installation.filled()
+
+    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(client: MilvusClient, collection_name: str, *values: Any, **options: Any) -> Any:
+            if collection_name == base.collection:
+                raise MilvusException(65535, "segment 7 cannot be loaded")
+            return call(client, collection_name, *values, **options)
+
+        return refuse
+
+    for name in ("search", "query", "query_iterator", "get", "get_collection_stats", "load_collection"):
+        monkeypatch.setattr(MilvusClient, name, refusing(getattr(MilvusClient, name)))
+    return base
+
+
+@pytest.mark.parametrize(
+    ("locale", "told", "nothing"),
+    [("en-US", "Milvus returned an error", NOTHING), ("zh-CN", "Milvus 返回错误", "没有找到与")],
+)
+def test_damaged_collection_is_never_nothing_relevant(
+    locale: str, told: str, nothing: str, damaged: KnowledgeBase, installation: Installation, visit: Visit
+) -> None:
+    """Beside another knowledge base that has nothing to say to the question, too."""
+    visitor = visit(locale)
+    visitor.ask("How long does tea steep?")
+    assert told in visitor.errors
+    assert "segment 7" in visitor.errors
+    assert nothing not in visitor.text()
+    installation.filled("Garden", {"roses.md": "# Roses\n\nRoses are red."})
+    scope = Scope(tuple(base.id for base in installation.services.knowledge_bases.list(installation.user)))
+    with pytest.raises(MilvusRefused):
+        installation.services.retriever.retrieve(installation.user, scope, "zeppelins")
+
+
+def test_damaged_collection_is_told_on_each_page(
+    damaged: KnowledgeBase, installation: Installation, visit: Visit
+) -> None:
+    installation.worker.checks.check_all()
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    assert "The index of this knowledge base could not be read" in visitor.text()
+    assert damaged.collection in visitor.text()
+    assert row(visitor)["label"] == "ready"  # nobody knows
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="the first results")
+    visitor.go_to("system")
+    assert f"</span> {damaged.name}</td>" in visitor.text()
+    assert "segment 7 cannot be loaded" in visitor.text()
+    reply = asyncio.run(healthz(None))  # type: ignore[arg-type]
+    told = json.loads(bytes(reply.body))["documents"]
+    assert reply.status_code == 200
+    assert (told["ok"], told["indexes_unreadable"]) == (False, 1)
+
+
+def test_answer_from_another_knowledge_base_names_the_damaged_one(
+    damaged: KnowledgeBase, installation: Installation, visit: Visit
+) -> None:
+    garden = installation.filled("Garden", {"roses.md": "# Roses\n\nRoses are red."})
+    scope = Scope((damaged.id, garden.id))
+    conversation = installation.services.conversations.create(installation.user, "Roses", Mode.KNOWLEDGE, scope)
+    visitor = visit(conversation=str(conversation.id))
+    visitor.ask("What is the colour of roses?")
+    assert "“Kitchen” could not be searched" in visitor.text()
+    assert "segment 7 cannot be loaded" in visitor.text()
 
 
 def test_retrieval_testing_says_it(installation: Installation, visit: Visit) -> None:
