@@ -207,11 +207,12 @@ class WorkerRuntime(Middleware):
             self.parts.cleanup.clear_version(version_id)
 
     def _reconcile(self) -> None:
-        """Compare SQL with Milvus and the uploads, at the start and each night."""
+        """Compare SQL with Milvus and the uploads: at the start, each night, and once Milvus Lite was restarted."""
         moment = datetime.now()
         if moment >= self._next_check:
             self.parts.checks.check_all(timedelta(seconds=CHECKED_SECONDS if self._was_checked else 0))
             self._next_check, self._was_checked = next_night(moment), True
+        self.parts.checks.check_reloaded()
 
     def _sweep(self) -> None:
         """Delete what broken uploads left, and correct counters, which only a defect or an edit by hand makes wrong."""

@@ -68,11 +68,13 @@ class Checks:
         Errors: `DatabaseUnavailable`, `MilvusUnavailable`.
         """
         for collection in self._collections(unless_within):
-            try:
-                self.check(collection)
-            except MilvusRefused as error:
-                log.warning("reconciling.refused", collection=collection, reason=str(error))
+            self._check_next(collection)
         self.note_leftovers()
+
+    def check_reloaded(self) -> None:
+        """Compare what this process had Milvus Lite load again, since that was restarted. Errors: as `check_all`."""
+        for collection in self._vectors.take_reloaded():
+            self._check_next(collection)
 
     def note_leftovers(self) -> None:
         """Note what Milvus and the uploads hold that SQL does not know.
@@ -109,6 +111,12 @@ class Checks:
         self._note_check(collection)
 
     # --- inside ---
+
+    def _check_next(self, collection: str) -> None:
+        try:
+            self.check(collection)
+        except MilvusRefused as error:
+            log.warning("reconciling.refused", collection=collection, reason=str(error))
 
     def _collections(self, unless_within: timedelta) -> list[str]:
         """Those of all knowledge bases. Forgets the checks of others."""

@@ -33,6 +33,7 @@ class Gaps:
     ) -> Unsearchable | None:
         """What is known to be lacking; where nothing was found (`is_empty`), Milvus is asked as well.
 
+        So it is by the first question after Milvus Lite was restarted, which may have lost something at that.
         `missing` are the knowledge bases whose collections are not there. Errors: those of SQL and Milvus.
         """
         total, names = 0, list[str]()
@@ -48,7 +49,8 @@ class Gaps:
             total, names = total + count, [*names, *some][:NAMED_FILES]
         if total:
             return Unsearchable(total, tuple(names))
-        short = [corpus for corpus in corpora if is_empty and corpus.ready_count and self._is_short(user_id, corpus)]
+        suspected = [corpus for corpus in corpora if self._vectors.take_reloaded(corpus.base.collection) or is_empty]
+        short = [corpus for corpus in suspected if corpus.ready_count and self._is_short(user_id, corpus)]
         for corpus in short:
             self._ask_for_check(corpus.base.id)
         return Unsearchable() if short else None

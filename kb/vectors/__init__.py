@@ -60,6 +60,7 @@ class VectorStore:
         self._connection = Connection(settings.milvus_uri, settings.milvus_token.get_secret_value())
         self._take_turns = take_turns or (lambda _collection: nullcontext())
         self._created: set[str] = set()  # Milvus collections that we know to exist
+        self._reloaded: set[str] = set()
 
     # --- the server ---
 
@@ -116,6 +117,15 @@ class VectorStore:
         with suppress(ValueError):
             return UUID(noted.removeprefix(OWNED_BY)) if noted.startswith(OWNED_BY) else None
         return None
+
+    def take_reloaded(self, collection: str = "") -> set[str]:
+        """The collections that Milvus Lite had to load again since this was asked: it was restarted. Or only this one.
+
+        What it has lost, it loses at a start, without a word: so whoever asks compares them.
+        """
+        taken = {collection} & self._reloaded if collection else set(self._reloaded)
+        self._reloaded -= taken
+        return taken
 
     # --- writing ---
 
@@ -186,7 +196,10 @@ class VectorStore:
         return self.stored(collection) if self.server.is_lite else self.count(collection)
 
     def stored(self, collection: str) -> int:
-        """About how many chunks a collection stores, without loading it. Errors: `CollectionMissing`."""
+        """How many chunks a collection stores, without loading it; a server leaves out the last minutes' ones.
+
+        Errors: `CollectionMissing`.
+        """
         stats = self._call(
             collection, lambda: self._client.get_collection_stats(collection, timeout=WARM_UP_TIMEOUT_SECONDS)
         )
@@ -301,6 +314,7 @@ class VectorStore:
                     self._created.discard(collection)  # another process dropped it; the next attempt creates it again
                 if error.code != NOT_LOADED:
                     raise
+                self._reloaded.add(collection)
             self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
             return call()
 

@@ -21,7 +21,7 @@ from kb.database.tables import index_checks, knowledge_bases, versions
 from kb.errors import CollectionMissing, MilvusRefused, MilvusUnavailable, SetupError
 from kb.library import insert_knowledge_base, recount_all
 from kb.models import Document, KnowledgeBase, VersionState
-from kb.reconciling import Checks, IndexedAgain, Leftover, index_again, reconciled
+from kb.reconciling import Checks, IndexedAgain, Leftover, drop_collections, index_again, reconciled
 from kb.reconciling.__main__ import run, running
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
@@ -260,6 +260,7 @@ def folder_of(core: Core, base: KnowledgeBase) -> Path:
     return core.services.settings.uploads / base.id.hex
 
 
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
 def test_what_sql_does_not_know_is_told_and_kept(core: Core, worker: WorkerParts) -> None:
     kept, forgotten = core.knowledge_base(), core.knowledge_base("Forgotten")
     documents = [ingest(core, worker, base, "a.md") for base in (kept, forgotten)]
@@ -277,6 +278,7 @@ def test_what_sql_does_not_know_is_told_and_kept(core: Core, worker: WorkerParts
     assert len(list(folder_of(core, forgotten).iterdir())) == 1
 
 
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
 def test_only_unknown_collections_are_dropped_on_demand(
     core: Core, worker: WorkerParts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,35 +289,39 @@ def test_only_unknown_collections_are_dropped_on_demand(
     names = [base.collection for base in bases]
     monkeypatch.setattr(VectorStore, "names", lambda _store: names)  # other tests' are on this Milvus, too
     age(core.services.settings.uploads / documents[2].latest.file_key)
-    worker.checks.check_all()
-    with core.services.database.write() as connection:
-        insert_knowledge_base(connection, bases[1])
-    assert run(core.services.settings, wants_drop=True) == 0
+    assert run(core.services.settings) == 0
     told = capsys.readouterr().out
     assert f"{folder_of(core, bases[2])}: 1 files" in told
-    assert bases[2].collection in told
+    assert all(name in told for name in names[1:])
+    with core.services.database.write() as connection:
+        insert_knowledge_base(connection, bases[1])
+    assert drop_collections(core.services.database, core.services.vectors) == 1
     assert [core.services.vectors.stored(name) for name in names[:2]] == [each.latest.chunks for each in documents[:2]]
     with pytest.raises(CollectionMissing):
         core.services.vectors.stored(names[2])
+    forget(core, bases[1])
+    assert run(core.services.settings, wants_drop=True) == 0
+    assert "Collections dropped:               1" in capsys.readouterr().out
     assert folder_of(core, bases[2]).exists()
 
 
-def test_collections_of_other_installations_are_not_counted(
-    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A Milvus server may be shared. The collection says for which user it was created."""
-    if core.services.vectors.server.is_lite:
-        pytest.skip("Milvus Lite serves one installation")
-    base = core.knowledge_base()
-    theirs = replace(base, owner_id=uuid4(), collection=f"kb_{uuid4().hex}")
-    core.services.vectors.create(theirs)
-    assert core.services.vectors.owner(theirs.collection) == theirs.owner_id
-    worker.checks.check_all()
-    found = reconciled(core.services.database).unknown_collections
-    assert theirs.collection not in {each.name for each in found}
-    core.services.vectors.drop(theirs.collection)
+@pytest.mark.parametrize("core", [pytest.param("2.3.5", marks=ONE_OLD_MILVUS)], indirect=True)
+def test_collections_of_other_installations_are_not_counted(core: Core, worker: WorkerParts) -> None:
+    """A Milvus server may be shared. A collection says for which user it was created."""
+    ours = core.knowledge_base()
+    theirs = replace(ours, owner_id=uuid4(), collection=f"kb_{uuid4().hex}")
+    vectors = core.services.vectors
+    for base in (ours, theirs):
+        vectors.create(base)
+        assert vectors.owner(base.collection) == base.owner_id
+    forget(core, ours)
+    worker.checks.note_leftovers()
+    assert reconciled(core.services.database).unknown_collections == (Leftover(ours.collection, 0),)
+    for base in (ours, theirs):
+        vectors.drop(base.collection)
 
 
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
 def test_file_that_is_about_to_be_noted_is_not_told(core: Core, worker: WorkerParts) -> None:
     base = core.knowledge_base()
     core.services.files.save(core.services.files.key(base.id, uuid4()), "a.md", io.BytesIO(b"x"))
@@ -323,6 +329,7 @@ def test_file_that_is_about_to_be_noted_is_not_told(core: Core, worker: WorkerPa
     assert reconciled(core.services.database).unknown_folders == ()
 
 
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
 def test_what_was_made_from_files_that_are_gone_is_cleared(core: Core, worker: WorkerParts) -> None:
     """A worker that was suspended writes OCR results after everything was cleared. Those of known files stay."""
     base = core.knowledge_base()

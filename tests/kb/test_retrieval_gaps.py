@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 
 import pytest
+from pymilvus import MilvusClient
 
 from kb.errors import CollectionMissing
 from kb.models import KnowledgeBase, Mode, Retrieval, Scope, Unsearchable, VersionState
@@ -46,6 +48,27 @@ def test_lost_chunks_are_noticed_where_nothing_is_found(core: Core, worker: Work
     found = ask(core, base, question="zeppelins")
     assert (found.passages, found.unsearchable) == ((), Unsearchable())
     assert ("check", base.id) in core.queue.sent
+
+
+def test_loss_at_a_restart_is_noticed_beside_other_passages(core: Core, worker: WorkerParts) -> None:
+    """By the first question, or by the worker that the collection is loaded for."""
+    bases = [fill(core, worker, name) for name in ("Test", "Other")]
+    for base in bases:
+        apples = core.services.documents.list(core.user, base.id, search="apples")[0]
+        core.services.vectors.delete_version(base.collection, apples.latest.id)
+    assert ask(core, bases[0], question="pears").unsearchable is None
+    assert ("check", bases[0].id) not in core.queue.sent
+    for base in bases:
+        with closing(MilvusClient(core.services.settings.milvus_uri)) as client:
+            client.release_collection(base.collection)  # as it is after a start
+    found = ask(core, bases[0], question="pears")
+    assert found.passages
+    assert found.unsearchable == Unsearchable()
+    assert ("check", bases[0].id) in core.queue.sent
+    core.services.vectors.warm_up(bases[1].collection)
+    worker.checks.check_reloaded()
+    lacking = [core.services.knowledge_bases.get(core.user, base.id).unsearchable_count for base in bases]
+    assert lacking == [0, 1]  # the first one's check is only asked for
 
 
 def test_answer_from_the_rest_says_what_it_lacks(core: Core, worker: WorkerParts) -> None:

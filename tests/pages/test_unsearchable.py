@@ -122,7 +122,7 @@ def test_system_page_tells_what_the_database_does_not_know(
     visitor.run()
     told = "\n".join(read(visitor.app.info))
     assert all(text in told for text in texts)
-    assert "2.0 kB" in told
+    assert "2 kB" in told
     assert "python -m kb.reconciling --drop-unknown" in told
 
 
