@@ -97,6 +97,7 @@ from kb.errors.files import (
     UploadStalled,
     UploadTooLarge,
     WorkerDied,
+    WorkerMemoryShort,
     WrongFormat,
 )
 from kb.errors.library import STATES, InvalidName, LeaseLost, NameTaken, WrongState
@@ -261,6 +262,7 @@ __all__ = [
     "WebSearchUnreachable",
     "WebSearchUnreadable",
     "WorkerDied",
+    "WorkerMemoryShort",
     "WrongFormat",
     "WrongState",
     "fill",

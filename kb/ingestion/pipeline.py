@@ -28,6 +28,7 @@ from kb.errors import (
     NoText,
     TooManyChunks,
     UnexpectedFailure,
+    WorkerMemoryShort,
     is_disk_full,
 )
 from kb.formats import to_json
@@ -202,6 +203,8 @@ class Ingestion:
             return self._endings.make_way(job, bound)
         except KbError as error:
             return self._endings.give_up_or_wait(job, error, bound)
+        except MemoryError:  # what was taken is given back by now
+            return self._endings.give_up_or_wait(job, WorkerMemoryShort(name=job.name), bound)
         except Exception as error:  # noqa: BLE001
             if is_disk_full(error):
                 return self._endings.give_up_or_wait(job, DiskFull(name=job.name), bound)

@@ -217,6 +217,16 @@ def test_unexpected_error_fails_only_the_document(core: Core, worker: WorkerPart
     assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
 
 
+def test_worker_without_memory_tries_again(core: Core, worker: WorkerParts) -> None:
+    def take_too_much(_texts: object) -> None:
+        raise MemoryError
+
+    core.embedding.before_batch = take_too_much
+    document = core.upload(core.knowledge_base(), "a.md", "# A\n\nText.")
+    assert worker.ingestion.ingest(document.latest.id) is VersionState.QUEUED
+    assert latest(core, document).error == "worker_memory_short"
+
+
 def test_full_disk_is_waited_for(core: Core, worker: WorkerParts) -> None:
     def fill(_texts: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
