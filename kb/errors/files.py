@@ -89,6 +89,27 @@ class TooManyParts(FileTooLarge):
     remedy = N_("Split it into smaller files.")
 
 
+class TooMuchText(FileTooLarge):
+    message = N_("“{name}” contains more than 300 million characters of text.")
+    remedy = N_("Split it into smaller files.")
+
+
+class TooMuchTextInPart(TooMuchText):
+    """Of a file with headings or sheets."""
+
+    message = N_(
+        "“{name}” contains more than 300 million characters of text. Its largest part, “{part}”, has {count} of them."
+    )
+    remedy = N_("Split it into smaller files, or take out what makes that part so large, and upload the new copy.")
+
+
+class TableTooLarge(FileTooLarge):
+    """By cells that are repeated, or that merged ones cover."""
+
+    message = N_("“{name}” is too large to read: its table “{table}” repeats or merges more than 20 million cells.")
+    remedy = N_("Make that table smaller, for example by clearing cells that nobody needs, and upload the new copy.")
+
+
 class PictureTooLarge(FileTooLarge):
     message = N_("Page {page} of “{name}” is a picture of {width} × {height} pixels; at most {limit} million are read.")
     remedy = N_("Scale it down or cut it into several pictures, and upload the new copy.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from kb.errors import N_, FileTooLarge
+from kb.errors import TooMuchText, TooMuchTextInPart
 from kb.models import Heading, LineBox, PageStart, ParsedDocument, TableRows
 from kb.notes import Note, NoteKind, merge_notes
 from kb.parsing.symbols import read_symbols
@@ -98,6 +98,8 @@ class TextBuilder:
         self._waiting: list[int] = []  # pages without text so far
         self._gap = 1
         self._has_text = is_continued
+        self._section, self._section_start = "", 0  # below the latest heading
+        self._largest = (0, "")  # of the sections before
 
     def add(self, text: str, *, gap: int = 1) -> int:
         """Append a block, `gap` newlines after the previous one; return where it begins."""
@@ -138,13 +140,16 @@ class TextBuilder:
         """Append the whole `title` as a line that is a heading."""
         line = " ".join(clean(title).split())
         if line:
-            self._headings.append(Heading(self.add_clean(line, gap=2), level, clean_title(line)))
+            start, title = self.add_clean(line, gap=2), clean_title(line)
+            self._headings.append(Heading(start, level, title))
+            self._begin_section(start, title)
 
     def mark_heading(self, start: int, level: int, title: str) -> None:
         """Mark the line at `start` of the text, which was not handed over yet, as a heading."""
         title = clean_title(title)
         if title:
             self._headings.append(Heading(start, level, title))
+            self._begin_section(start, title)
 
     def start_page(self, number: int) -> None:
         """The next text is on page `number`."""
@@ -202,10 +207,19 @@ class TextBuilder:
     def _append(self, text: str) -> None:
         self.length += len(text)
         if self.length > MAX_CHARACTERS:
-            raise FileTooLarge(
-                name=self.name, size=N_("more than 300 million characters"), limit=N_("300 million characters")
-            )
+            raise self._too_much()
         self._pieces.append(text)
+
+    def _begin_section(self, start: int, title: str) -> None:
+        self._largest = max(self._largest, (start - self._section_start, self._section))
+        self._section, self._section_start = title, start
+
+    def _too_much(self) -> TooMuchText:
+        """What to say of a text over the limit: where most of it is, if it has headings."""
+        count, part = max(self._largest, (self.length - self._section_start, self._section))
+        if not part:
+            return TooMuchText(name=self.name)
+        return TooMuchTextInPart(name=self.name, part=part, count=f"{count:,}")
 
 
 def _within(positioned: Sequence[_Positioned], first: int, until: int) -> Sequence[_Positioned]:

@@ -37,6 +37,7 @@ from kb.parsing.office.word_marks import (
 from kb.parsing.page_numbers import is_page_number
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.budget import CellBudget
 from kb.parsing.tables.rows import SPANNED, below
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -65,7 +66,7 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
     """Headers come first, then the body; footers, footnotes and endnotes come last. Hidden text is left out."""
     document = Package.open(str(source.path)).main_document_part.document
     builder = TextBuilder(source.name, title=document.core_properties.title or "")
-    reader = _Reader(document)
+    reader = _Reader(document, CellBudget(source.name))
     levels = style_levels(reader.styles)
     margins = list(reader.margin_lines("/header"))
     builder.add("\n".join(margins))
@@ -91,7 +92,9 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
 class _Reader:
     """Reads paragraphs and tables, which must come in order: they are numbered as they are read."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, budget: CellBudget) -> None:
+        self._budget = budget
+        self._tables = 0
         self._parts = [
             (relation.reltype, relation.target_part)
             for relation in document.part.rels.values()
@@ -166,14 +169,21 @@ class _Reader:
     # --- tables ---
 
     def _grid(self, table: Element) -> tuple[list[list[str]], int | None]:
-        """The cells row by row, merged ones filled downwards, and how many rows Word repeats as the header."""
+        """The cells row by row, merged ones filled downwards, and how many rows Word repeats as the header.
+
+        Errors: `TableTooLarge`.
+        """
+        self._tables += 1
+        name = f"#{self._tables}"  # Word's have none
         rows: list[list[str]] = []
         repeated = 0
         for row in _inside(table, _TR):
             properties = row.find(qn("w:trPr"))
             if properties is not None and properties.find(qn("w:del")) is not None:
                 continue
-            cells: list[str] = [""] * number_of(properties, "w:gridBefore", 0)
+            before = number_of(properties, "w:gridBefore", 0)
+            self._budget.take(before, name)
+            cells = [""] * before
             for cell in _inside(row, _TC):
                 of_cell = cell.find(qn("w:tcPr"))
                 merge = of_cell.find(qn("w:vMerge")) if of_cell is not None else None
@@ -181,7 +191,9 @@ class _Reader:
                     text = below(rows, len(cells))
                 else:
                     text = self._cell_text(cell)
-                cells += [text, *[SPANNED] * (number_of(of_cell, "w:gridSpan", 1) - 1)]
+                covered = max(number_of(of_cell, "w:gridSpan", 1) - 1, 0)
+                self._budget.take(covered, name)
+                cells += [text, *[SPANNED] * covered]
             if properties is not None and properties.find(qn("w:tblHeader")) is not None and repeated == len(rows):
                 repeated += 1
             rows.append(cells)

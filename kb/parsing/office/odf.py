@@ -18,6 +18,7 @@ from kb.parsing.formulas import mathml_text
 from kb.parsing.inline import LOWERED, RAISED, Run, join_runs
 from kb.parsing.symbols import read_symbols
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.budget import CellBudget
 from kb.parsing.tables.far_columns import FarColumns
 from kb.parsing.tables.rows import SPANNED, below
 
@@ -112,7 +113,8 @@ class Package:
 class Texts:
     """Reads paragraphs and cells. `notes` collects footnotes and endnotes, `comments` what reviewers wrote."""
 
-    def __init__(self, package: Package, *, reads_charts: bool = True) -> None:
+    def __init__(self, package: Package, budget: CellBudget, *, reads_charts: bool = True) -> None:
+        self.budget = budget
         self._package = package
         self._reads_charts = reads_charts
         self._raw: dict[str, Element] = {}
@@ -242,7 +244,7 @@ class Texts:
 
     def _chart_rows(self, root: Element) -> Iterator[str]:
         for table in root.iter(A_TABLE):
-            grid = Grid(self)
+            grid = Grid(self, table.get(f"{TABLE}name") or "")
             rows = [["" if cell == "NaN" else cell for cell in grid.cells(row)] for row in table.iter(ROW)]
             yield from table_lines([row for row in rows if row], header=1)
 
@@ -259,14 +261,22 @@ def image_text(frame: Element) -> str:
 class Grid:
     """The rows of a table, one after another, with the cells that merged ones cover filled."""
 
-    def __init__(self, texts: Texts) -> None:
+    def __init__(self, texts: Texts, name: str) -> None:
         self._texts = texts
+        self._name = name
         self._columns = FarColumns()
         self._before: list[str] = []
         self._covered: dict[int, tuple[int, bool]] = {}  # by column: how many rows more, and whether from the left
 
+    def rows(self, row: Element) -> Iterator[list[str]]:
+        """The cells of the next row, as often as it stands there. Errors: `TableTooLarge`."""
+        cells = self.cells(row)
+        count = min(number(row.get(f"{TABLE}number-rows-repeated"), 1), _MAX_REPEATED)
+        self._texts.budget.take(len(cells) * (count - 1), self._name)
+        return (list(cells) for _ in range(count))
+
     def cells(self, row: Element) -> list[str]:
-        """The cells of the next row; none if it has no text."""
+        """The cells of the next row; none if it has no text. Errors: `TableTooLarge`."""
         cells: list[str] = []
         column = 0
         for cell in row.iterchildren(CELL, COVERED):
@@ -274,7 +284,9 @@ class Grid:
             if column + repeated > _MAX_COLUMNS and not len(cell):
                 break
             text = SPANNED if cell.tag == COVERED else self._cell_text(cell)
-            for _ in range(min(repeated, _MAX_REPEATED) if text else 0):
+            copies = min(repeated, _MAX_REPEATED) if text else 0
+            self._texts.budget.take(max(copies - 1, 0), self._name)
+            for _ in range(copies):
                 value = self._covered_text(column) if cell.tag == COVERED else text
                 self._columns.put(cells, column, value)
                 column += 1
@@ -306,11 +318,6 @@ class Grid:
             self._covered[column] = (rows - 1, is_from_left)
         place = self._columns.find(column)
         return SPANNED if is_from_left or place is None else below([self._before], place)
-
-
-def repeated_rows(row: Element) -> int:
-    """How often a row stands there; programs fill a sheet to its end with one empty row."""
-    return min(number(row.get(f"{TABLE}number-rows-repeated"), 1), _MAX_REPEATED)
 
 
 def number(value: str | None, default: int) -> int:

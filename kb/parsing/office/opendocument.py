@@ -28,11 +28,11 @@ from kb.parsing.office.odf import (
     Texts,
     image_text,
     number,
-    repeated_rows,
 )
 from kb.parsing.office.slide_order import Box, Placed, in_reading_order
 from kb.parsing.page_numbers import is_page_number
 from kb.parsing.tables import table_lines
+from kb.parsing.tables.budget import CellBudget
 
 _BATCH = 1_000  # rows
 _MAX_LEVEL = 9
@@ -66,7 +66,7 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
 def _parse_text(source: Source, package: Package) -> Iterator[ParsedDocument]:
     builder = TextBuilder(source.name, title=package.title())
     content, styles = package.parse("content.xml"), package.parse("styles.xml")
-    writer = _Writer(builder, Texts(package), content, styles)
+    writer = _Writer(builder, Texts(package, CellBudget(source.name)), content, styles)
     body = content.find(f".//{OFFICE}text") if content is not None else None
     if styles is not None:
         writer.add_margins(styles, "header")
@@ -86,7 +86,7 @@ def _parse_slides(source: Source, package: Package) -> Iterator[ParsedDocument]:
     """On each slide its title first, then from the top to the bottom and from left to right; then the notes."""
     builder = TextBuilder(source.name, title=package.title(), has_whole_pages=True)
     content = package.parse("content.xml")
-    writer = _Writer(builder, Texts(package), content, package.parse("styles.xml"))
+    writer = _Writer(builder, Texts(package, CellBudget(source.name)), content, package.parse("styles.xml"))
     slides = list(content.iter(f"{DRAW}page")) if content is not None else []
     for index, slide in enumerate(slides, start=1):
         builder.start_page(index)
@@ -108,7 +108,7 @@ def _parse_slides(source: Source, package: Package) -> Iterator[ParsedDocument]:
 def _parse_sheets(source: Source, package: Package) -> Iterator[ParsedDocument]:
     """Row by row, so that a long sheet takes no more memory than a short one."""
     builder = TextBuilder(source.name, title=package.title(), has_whole_pages=True)
-    texts = Texts(package, reads_charts=False)
+    texts = Texts(package, CellBudget(source.name), reads_charts=False)
     texts.learn(package.parse("styles.xml"))
     elements = package.rows("content.xml")
     element = next(elements, None)
@@ -121,8 +121,8 @@ def _parse_sheets(source: Source, package: Package) -> Iterator[ParsedDocument]:
             continue
         sheets += 1
         builder.start_page(sheets)
-        sheet = _Sheet(texts, elements)
         name = found.get(f"{TABLE}name") or ""
+        sheet = _Sheet(texts, name, elements)
         lines = table_lines(sheet.rows())
         if (first := next(lines, None)) is not None:
             builder.add_heading(1, name)
@@ -141,15 +141,16 @@ def _parse_sheets(source: Source, package: Package) -> Iterator[ParsedDocument]:
 class _Sheet:
     """The rows of a sheet, from the stream of all."""
 
-    def __init__(self, texts: Texts, elements: Iterator[tuple[str, Element]]) -> None:
+    def __init__(self, texts: Texts, name: str, elements: Iterator[tuple[str, Element]]) -> None:
         self._texts = texts
+        self._name = name
         self._elements = elements
         self.boxes: list[str] = []
         self.next: tuple[str, Element] | None = None  # where another sheet begins
 
     def rows(self) -> Iterator[list[str]]:
         """The rows with anything in them, and an empty one for each gap."""
-        grid = Grid(self._texts)
+        grid = Grid(self._texts, self._name)
         is_gap = False
         for tag, element in self._elements:
             if tag == A_TABLE:
@@ -159,15 +160,12 @@ class _Sheet:
             if tag != ROW:
                 self.boxes += [text for each in element.iterchildren() if (text := self._texts.paragraph(each))]
                 continue
-            cells = grid.cells(element)
-            if not cells:
-                is_gap = True
-                continue
-            if is_gap:
-                yield []
-            is_gap = False
-            for _ in range(repeated_rows(element)):
-                yield list(cells)
+            for cells in grid.rows(element):
+                if cells and is_gap:
+                    yield []
+                is_gap = not cells
+                if cells:
+                    yield cells
 
 
 class _Writer:
@@ -272,8 +270,8 @@ class _Writer:
         return f"{before}{label}{after}".rstrip() + " "
 
     def _table_lines(self, table: Element) -> Iterator[str]:
-        grid = Grid(self.texts)
-        rows = [list(cells) for row in _rows(table) for cells in [grid.cells(row)] for _ in range(repeated_rows(row))]
+        grid = Grid(self.texts, table.get(f"{TABLE}name") or "")
+        rows = [cells for row in _rows(table) for cells in grid.rows(row)]
         header = sum(1 for each in table.iterchildren(f"{TABLE}table-header-rows") for _row in each.iterchildren(ROW))
         return table_lines(rows, header=header if 0 < header < len(rows) else None, is_assumed=True)
 
