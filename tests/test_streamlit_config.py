@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from streamlit import config
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.forward_msg_cache import populate_hash_if_needed
 from streamlit.web import bootstrap
 
 PATH = Path(__file__).parents[1] / ".streamlit" / "config.toml"
@@ -50,6 +53,16 @@ def test_garbage_collection_after_each_run_is_off() -> None:
     """A hidden option: without it a streaming answer costs ten times the CPU time."""
     assert OPTIONS["runner.postScriptGC"] is False
     assert config.get_config_options()["runner.postScriptGC"].type is bool
+
+
+def test_browser_keeps_no_messages() -> None:
+    """A hidden option: without it two clicks in quick succession can end a tab with “Connection error”."""
+    message = ForwardMsg()
+    message.delta.new_element.markdown.body = "x" * 1_000_000
+    with patch.object(config, "get_option", OPTIONS.get):
+        populate_hash_if_needed(message)
+    assert message.hash
+    assert not message.metadata.cacheable
 
 
 def test_private_by_default() -> None:

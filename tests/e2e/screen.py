@@ -39,8 +39,8 @@ class Screen:
     # --- finding ---
 
     def key(self, key: str) -> Locator:
-        """A choice has a number after its key (`pages.ui.choices`)."""
-        return self.page.locator(f".st-key-{key}, [class*='st-key-{key}--']")
+        """A choice has a number after its key (`pages.ui.choices`); a former one stays, hidden, until the run ends."""
+        return self.page.locator(f".st-key-{key}, [class*='st-key-{key}--']:visible")
 
     def keys(self, prefix: str) -> Locator:
         return self.page.locator(f"[class*='st-key-{prefix}']")
