@@ -8,6 +8,7 @@ import sys
 import structlog
 
 from kb.config import Settings
+from kb.stderr import lossy
 
 QUIET = ("httpx", "httpx2", "openai", "alembic", "pymilvus", "dramatiq.worker.ConsumerThread")
 
@@ -29,7 +30,7 @@ def configure_logs(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(lossy(sys.stderr)),
         cache_logger_on_first_use=False,
     )
     for name in QUIET:

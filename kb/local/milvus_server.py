@@ -11,6 +11,7 @@ from importlib.metadata import version
 from itertools import chain
 
 from kb.errors import N_
+from kb.stderr import complain
 
 TESTED_VERSION = "3.2.2"
 # What users notice without the patches; each item names the patches in its comment.
@@ -45,7 +46,7 @@ def patch(installed: str) -> None:
     if lost := lost_without_patches(installed):
         warning = f"Zhiwen's patches are for Milvus Lite {TESTED_VERSION}; {installed} runs without them."
         remedy = f"Install the tested version: pip install milvus-lite=={TESTED_VERSION}"
-        print("WARNING:", warning, *lost, remedy, file=sys.stderr, flush=True)
+        complain(" ".join(("WARNING:", warning, *lost, remedy)))
         return
     from kb.local import milvus_bm25, milvus_filtered, milvus_storage
 

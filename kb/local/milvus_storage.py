@@ -20,7 +20,6 @@ No upstream issue covers these; each function names what it replaces.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -43,6 +42,7 @@ from milvus_lite.storage.wal import WAL
 
 from kb.disk import sync
 from kb.local.set_aside import set_aside
+from kb.stderr import complain
 
 _trigger_flush = Collection._trigger_flush
 _attach_index = Segment.build_or_load_index
@@ -80,8 +80,8 @@ def ending_after(failure: type[Exception]) -> Iterator[None]:
     try:
         yield
     except failure as error:
-        traceback.print_exc()
-        print(f"Milvus Lite cannot write: {error}", file=sys.stderr, flush=True)  # pages show the last line
+        complain(traceback.format_exc())
+        complain(f"Milvus Lite cannot write: {error}")  # pages show the last line
         os._exit(1)
 
 
@@ -146,7 +146,7 @@ def opened_or_missing(open_collection: Callable[..., Collection]) -> Callable[..
         except Exception as error:
             if not _is_damage(error):
                 raise
-            traceback.print_exc()
+            complain(traceback.format_exc())
             _move_aside(self, name, database_name, str(error))
             raise CollectionNotFoundError(f"collection {name!r} was damaged and has been moved aside") from error
 
@@ -180,7 +180,7 @@ def _is_damage(error: Exception) -> bool:
 def _move_aside(database: Any, name: str, database_name: str, reason: str) -> None:
     home = Path(database._data_dir).parent
     aside = set_aside(home, SET_ASIDE, Path(database._collection_dir(name, database_name)), reason)
-    print(f"The collection {name} is damaged ({reason}). It was moved to {aside}", file=sys.stderr, flush=True)
+    complain(f"The collection {name} is damaged ({reason}). It was moved to {aside}")
 
 
 def saved_whole(save: Callable[..., None]) -> Callable[..., None]:
@@ -204,7 +204,7 @@ def attach_index(self: Any, spec: Any, index_dir: str) -> None:
         saved = Path(self.index_file_path(index_dir, spec.index_type, spec.field_name))
         if not saved.exists():
             raise
-        traceback.print_exc()
+        complain(traceback.format_exc())
         saved.unlink()
         _attach_index(self, spec, index_dir)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from kb.local.plan import Plan
 from kb.local.redis_server import MULTI_PART, has_multi_part, version_of
 from kb.local.service import Service
 from kb.local.set_aside import put_back, set_aside
+from kb.stderr import complain
 
 KIND = "redis"
 TRIES = 2  # with the data; something else may have been in the way of the first one
@@ -80,7 +80,7 @@ class RedisData:
         try:
             put_back(folder, self._data)
         except OSError as error:
-            _report(f"Redis's data cannot be moved back from {folder}: {error}")
+            complain(f"Redis's data cannot be moved back from {folder}: {error}")
 
 
 def _holds_anything(folder: Path) -> bool:
@@ -103,11 +103,7 @@ def _move(home: Path, data: Path, reason: str) -> Path | None:
         folder = set_aside(home, KIND, data, reason)
         data.mkdir(mode=0o700)
     except OSError as error:
-        _report(f"Redis's data cannot be moved aside: {error}")
+        complain(f"Redis's data cannot be moved aside: {error}")
         return None
-    _report(f"Redis could not load its data ({reason}). It was moved to {folder}; nothing of it is needed.")
+    complain(f"Redis could not load its data ({reason}). It was moved to {folder}; nothing of it is needed.")
     return folder
-
-
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # the supervisor's log

@@ -24,6 +24,7 @@ from kb.local.redis_server import write_configuration
 from kb.local.run_state import Holder, RunState, read_run_state, write_run_state
 from kb.local.service import Service, bound_log, end_process, start_time
 from kb.local.sockets import REDIS, choose_folder, clear_folder, milvus_uri, redis_url
+from kb.stderr import complain
 
 LOCK_POLL_SECONDS = 0.1
 TICK_SECONDS = 1.0
@@ -142,7 +143,7 @@ def publish(plan: Plan, state: RunState, services: list[Service]) -> None:
     try:
         write_run_state(plan.folders.run_state, replace(state, services=states, started=started))
     except OSError as error:
-        print(f"The state of the services cannot be written: {error}", file=sys.stderr, flush=True)
+        complain(f"The state of the services cannot be written: {error}")
 
 
 def _seconds_until_next(services: list[Service]) -> float:

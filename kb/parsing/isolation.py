@@ -16,6 +16,8 @@ from contextlib import suppress
 from errno import EACCES
 from pathlib import Path
 
+from kb.stderr import complain
+
 # What Python and the libraries need; all else stays with the parent.
 _ALLOWED = frozenset({"HOME", "LANG", "LANGUAGE", "PATH", "TZ", "TZDIR", "ZHIWEN_HOME"})
 _ALLOWED_PREFIXES = ("LC_", "PYTHON", "LD_", "DYLD_", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "GLIBC_", "XDG_")
@@ -77,4 +79,4 @@ def _refuse_calls() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(seccomp, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, program):
         error = os.strerror(ctypes.get_errno())
-        print(f"This parser can reach the network: its filter was refused ({error}).", file=sys.stderr, flush=True)
+        complain(f"This parser can reach the network: its filter was refused ({error}).")
