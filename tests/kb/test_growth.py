@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ UNITS = [
     ),
 ]
 BEGINNINGS = {"parse .md": ("", "# ", "- "), "safe_markdown": ("", "- ")}
+ENDINGS = ("", "a")  # a pattern that goes back from the end only does so where the repeats end in something else
 FORMATS = [
     *(".md", ".html", ".txt", ".csv", ".json", ".rst", ".srt", ".ipynb", ".py", ".eml", ".ics", ".xml", ".rtf", ".tex"),
     *(".jsonl", ".org", ".adoc", ".vtt", ".mht", ".yaml", ".js"),
@@ -162,15 +164,15 @@ FUNCTIONS: dict[str, Read] = {
 def too_slow(name: str, read: Read) -> Iterator[str]:
     """The repeats that take time by the square."""
     for beginning in BEGINNINGS.get(name, ("",)):
-        for unit in UNITS:
-            text = beginning + (unit * (LENGTH // len(unit) + 1))[:LENGTH]
+        for unit, ending in product(UNITS, ENDINGS):
+            text = beginning + (unit * (LENGTH // len(unit) + 1))[:LENGTH] + ending
             seconds = _measure(read, text)
             if seconds < MEASURABLE:
                 continue
-            quarter = text[: LENGTH // 4]
+            quarter = text[: LENGTH // 4] + ending
             # A busy machine can make one measurement long: only what is slow again is.
             if all(_measure(read, text) > QUADRATIC * _measure(read, quarter) for _ in range(2)):
-                yield f"{beginning + unit!r}: {LENGTH:,} characters take {seconds:.2f} s"
+                yield f"{beginning + unit!r} … {ending!r}: {LENGTH:,} characters take {seconds:.2f} s"
 
 
 def _measure(read: Read, text: str) -> float:
