@@ -30,6 +30,7 @@ from kb.models import ServiceHealth
 from kb.reconciling import reconciled
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
+from web import scripts
 from web.exports import export_routes
 from web.missing import MissingPages
 from web.origins import OwnPagesOnly, allow_public_hosts
@@ -220,7 +221,12 @@ def _documents() -> dict[str, Any]:
     return {"documents": {"ok": not any(lacking.values()), **lacking, "checked_at": checked_at}}
 
 
-ROUTES = [Route("/healthz", healthz), *file_routes(resources.services), *export_routes(resources.services)]
+ROUTES = [
+    Route("/healthz", healthz),
+    *scripts.ROUTES,
+    *file_routes(resources.services),
+    *export_routes(resources.services),
+]
 MIDDLEWARE = [
     Middleware(SecurityHeaders),
     Middleware(OwnPagesOnly),

@@ -19,6 +19,7 @@ from pages.ui.i18n import _, language, number, translate
 from pages.ui.passages import citation_label
 from pages.ui.resources import services
 from pages.ui.running import HowToAnswer, start_answer
+from pages.ui.scripts import loading
 from pages.ui.state import TestSettings, state
 from pages.ui.steps import seconds_text
 from pages.ui.support import may_check, start_check
@@ -49,7 +50,7 @@ _bar = st.components.v2.component(
     "zhiwen.actions",
     html=(HERE / "actions.html").read_text(encoding="utf-8"),
     # Its style is a part of the page (web.page_style): each message would bring its own copy of it.
-    js=(HERE / "actions.js").read_text(encoding="utf-8"),
+    js=loading("actions.js"),
     isolate_styles=False,
 )
 

@@ -1,0 +1,22 @@
+"""The scripts of our components that the browser loads from an address; see `pages.ui.scripts`."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from pages.ui.scripts import ADDRESS, SCRIPTS
+
+_FOR_GOOD = "public, max-age=31536000, immutable"  # another version has another address
+
+
+async def script(request: Request) -> Response:
+    path = SCRIPTS.get(request.path_params["name"])
+    if path is None:
+        return Response(status_code=404)
+    return FileResponse(path, headers={"Cache-Control": _FOR_GOOD}, media_type="text/javascript")
+
+
+# Streamlit's own routes move below server.baseUrlPath; ours answer there as well.
+ROUTES = [Route(f"/{{base_path:path}}{ADDRESS}/{{name}}", script, methods=["GET"])]
