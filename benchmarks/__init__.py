@@ -9,5 +9,6 @@ python -m benchmarks.kill             what an ingestion loses when a process is 
 python -m benchmarks.faults           what is lost under random kills, pauses, lost data, a full disk and what users do
 python -m benchmarks.startup          how long until the first page, and how much memory an idle web process takes
 python -m benchmarks.chat             what is added to a model's first token, and many answers at once
+python -m benchmarks.sessions         many tabs that ask at once while files are ingested
 python -m benchmarks.pages            how fast a long conversation is in a browser
 """
