@@ -22,6 +22,7 @@ from kb.ingestion import newest_collections, threads_of
 from kb.library import recount_all
 from kb.logs import configure_logs
 from kb.parsing.isolation import why_network_is_open
+from kb.parsing.own_folder import clear_left_folders
 from kb.progress import WorkerInfo
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from workers.broker import INGESTION_QUEUE, MAINTENANCE_QUEUE, DramatiqQueue
@@ -89,6 +90,7 @@ class WorkerRuntime(Middleware):
         configure_logs(self._settings)
         keep_private(self._settings.home)
         sys.setswitchinterval(SWITCH_SECONDS)
+        clear_left_folders()
         self._services = self._connect()
         self._parts = build_worker_parts(self._services)
         self._since = datetime.now(UTC)

@@ -7,7 +7,6 @@ import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -33,6 +32,7 @@ from kb.parsing.frames import Frame, read_frame, read_part, write_frame
 from kb.parsing.isolation import allowed_environment
 from kb.parsing.media_types import STARTS_AT_ATTACHMENT, STARTS_AT_PAGE
 from kb.parsing.memory import peak_memory_mb
+from kb.parsing.own_folder import OwnFolder
 from kb.parsing.room import Room, Stay
 
 _POLL_SECONDS = 0.2
@@ -306,13 +306,13 @@ class Child:
     def __init__(self, module: str, memory_mb: int) -> None:
         self._frames: queue.Queue[Frame] = queue.Queue(WAITING_FRAMES)
         started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
-        self._folder = tempfile.TemporaryDirectory(prefix="zhiwen-parser-", ignore_cleanup_errors=True)
+        self._folder = OwnFolder()
         command = [sys.executable, "-P", "-m", module, str(os.getpid()), str(memory_mb)]
         self._thread = threading.Thread(target=self._run, args=(command, started), name="parser", daemon=True)
         self._thread.start()
         outcome = started.get()
         if isinstance(outcome, OSError):
-            self._folder.cleanup()
+            self._folder.remove()
             raise outcome
         self._process = outcome
         self.has_answered = False  # a request; it may hold memory of that
@@ -348,7 +348,7 @@ class Child:
         while self._thread.is_alive():
             with suppress(queue.Empty):  # it may wait for room
                 self._frames.get(timeout=_JOIN_SECONDS)
-        self._folder.cleanup()
+        self._folder.remove()
         assert self._process.stdin
         try:
             self._process.stdin.close()
@@ -358,7 +358,7 @@ class Child:
     def _run(self, command: list[str], started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError]) -> None:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**allowed_environment(os.environ), "PYTHONPATH": os.pathsep.join(paths), "RUST_BACKTRACE": "0"}
-        environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.name)
+        environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.path)
         try:
             process = subprocess.Popen(
                 command,

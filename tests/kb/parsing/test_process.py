@@ -19,6 +19,7 @@ from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing import Limits, ParserProcess, detect_media_type, joined, parse_file
 from kb.parsing.media_types import MAIL, PDF
+from kb.parsing.own_folder import OwnFolder, clear_left_folders
 from kb.parsing.process import WAITING_FRAMES
 from kb.parsing.room import Room
 from tests.kb.parsing import parsing_samples as samples
@@ -93,6 +94,24 @@ def test_a_killed_child_leaves_no_temporary_files(
     with pytest.raises(Cancelled):
         read(unruly, HERE / "parsing_samples.py", "litter", is_cancelled=is_cancelled)
     assert list(folder.iterdir()) == []
+
+
+def test_folders_of_killed_workers_are_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed, young = tmp_path / "zhiwen-reader-killed", tmp_path / "zhiwen-reader-young"
+    somebodys_own = tmp_path / "zhiwen-notes"
+    in_use = OwnFolder()
+    for folder in (killed, young, somebodys_own, Path(in_use.path)):
+        folder.mkdir(exist_ok=True)
+        (folder / "attachment").touch()
+        if folder != young:
+            os.utime(folder, (0, 0))
+    (tmp_path / "zhiwen-reader-link").symlink_to(somebodys_own)
+    clear_left_folders()
+    assert not killed.exists()
+    assert all((folder / "attachment").exists() for folder in (young, somebodys_own, Path(in_use.path)))
+    in_use.remove()
+    assert not Path(in_use.path).exists()
 
 
 def test_result_equals_parse_file(parser: ParserProcess, tmp_path: Path) -> None:
