@@ -6,7 +6,7 @@ import streamlit as st
 from pydantic import SecretStr
 
 from kb.models import User
-from kb.providers import CUSTOM, PRESETS
+from kb.providers import CUSTOM, PRESETS, Preset
 from kb.providers.connection import SERVERS_OWN, ModelSettings
 from kb.providers.packages import missing_packages
 from kb.providers.store import HOTTEST, NAME_CHARACTERS, PROMPT_CHARACTERS, Provider, ProviderDraft
@@ -34,15 +34,18 @@ def draw_provider_form(user: User, provider: Provider | None = None) -> None:
                 list(PRESETS),
                 format_func=lambda preset: _(PRESETS[preset].name) if preset in PRESETS else "…",
                 key=PRESET_KEY,
-                on_change=_take_preset,
             )
         preset = PRESETS.get(provider.preset if provider else st.session_state[PRESET_KEY])
+        for key, begin in _named(preset, provider).items():
+            st.session_state.setdefault(key, begin)  # Streamlit forgets fields that were not shown
         langchain = preset.langchain if preset else ""
         if langchain:
             _tell_packages(langchain)
-        st.text_input(_("Name"), key=NAME_KEY, max_chars=NAME_CHARACTERS)
+        st.text_input(_("Name"), key=_of_preset(NAME_KEY, preset), max_chars=NAME_CHARACTERS)
         st.text_input(
-            _("Base URL"), key=URL_KEY, placeholder=_("Known to LangChain") if langchain else "https://host/v1"
+            _("Base URL"),
+            key=_of_preset(URL_KEY, preset),
+            placeholder=_("Known to LangChain") if langchain else "https://host/v1",
         )
         st.text_input(
             _("API key"),
@@ -117,13 +120,12 @@ def _draw_tokens(key: str, label: str, step: int, unset: str, explanation: str) 
 
 def _fill(provider: Provider | None) -> None:
     """What the fields show when the dialog opens; the key is never shown."""
-    first = next(iter(PRESETS.values()))
     settings = provider.settings if provider else SERVERS_OWN
+    for preset in (*PRESETS.values(), None):
+        st.session_state.update(_named(preset, provider))
     st.session_state.update(
         {
-            PRESET_KEY: first.id,
-            NAME_KEY: provider.name if provider else _(first.name),
-            URL_KEY: provider.base_url if provider else first.base_url,
+            PRESET_KEY: next(iter(PRESETS)),
             API_KEY: "",
             MODELS_KEY: "\n".join(provider.model_names) if provider else "",
             TEMPERATURE_KEY: settings.temperature,
@@ -135,20 +137,34 @@ def _fill(provider: Provider | None) -> None:
     )
 
 
-def _take_preset() -> None:
-    preset = PRESETS.get(st.session_state[PRESET_KEY])
-    if preset:
-        st.session_state[NAME_KEY] = "" if preset.id == CUSTOM else _(preset.name)
-        st.session_state[URL_KEY] = preset.base_url
+def _named(preset: Preset | None, provider: Provider | None) -> dict[str, str]:
+    """What the fields begin with that a preset fills."""
+    name, url = "", ""
+    if provider:
+        name, url = provider.name, provider.base_url
+    elif preset:
+        name, url = "" if preset.id == CUSTOM else _(preset.name), preset.base_url
+    return {_of_preset(NAME_KEY, preset): name, _of_preset(URL_KEY, preset): url}
+
+
+def _of_preset(name: str, preset: Preset | None) -> str:
+    """The key of a field that a preset fills: each has its own.
+
+    Streamlit takes a field that has not heard of another preset yet for one in which the user wrote the former
+    address, and the key would go there.
+    """
+    return f"{name}--{list(PRESETS).index(preset.id)}" if preset else name
 
 
 def _save(user: User, provider: Provider | None) -> None:
     chosen = st.session_state
-    key = chosen[API_KEY]
+    key, preset_id = chosen[API_KEY], provider.preset if provider else chosen[PRESET_KEY]
+    preset = PRESETS.get(preset_id)
+    named = {field: chosen.get(field, begin) for field, begin in _named(preset, provider).items()}
     draft = ProviderDraft(
-        name=chosen[NAME_KEY],
-        preset=provider.preset if provider else chosen[PRESET_KEY],
-        base_url=chosen[URL_KEY],
+        name=named[_of_preset(NAME_KEY, preset)],
+        preset=preset_id,
+        base_url=named[_of_preset(URL_KEY, preset)],
         key=SecretStr(key) if key.strip() else None,
         model_names=tuple(chosen[MODELS_KEY].splitlines()),
         settings=ModelSettings(

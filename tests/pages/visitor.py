@@ -177,7 +177,7 @@ class Visitor:
             yield
 
     def type(self, key: str, text: str) -> None:
-        self.app.text_input(key=key).set_value(text)
+        self.find(key).set_value(text)
 
     def choose(self, key: str, value: Any) -> None:
         self.find(key).set_value(value)
