@@ -61,9 +61,12 @@ def join_cells(cells: Iterable[str]) -> str:
 
 
 def repeat_header(first: str, lines: Iterable[str]) -> Iterator[str]:
-    """The lines of a table, with its first one about once a chunk."""
+    """The lines of a table, with its first one about once a chunk, unless that is longer than a chunk itself."""
     yield first
     width = columns(first)
+    if width > _HEADER_COLUMNS:
+        yield from lines
+        return
     for line in lines:
         if width > _HEADER_COLUMNS:
             yield first

@@ -315,3 +315,8 @@ def test_tables_below_each_other_have_their_own_headers() -> None:
         *("Pumps", "Model: P1; Flow: 10; Price: 100", "Model: P2; Flow: 20; Price: 200"),
         *("Motors", "Model: M1; Power (kW): 1.5; Price: 150", "Model: M2; Power (kW): 2.2; Price: 190"),
     ]
+
+
+def test_header_longer_than_a_chunk_is_not_repeated() -> None:
+    rows = [["a", *["b"] * 3_000], ["c", *["d"] * 3_000]]  # each piece of the second row had the whole first one above
+    assert sum(map(len, table_lines(rows))) < 40_000
