@@ -23,6 +23,7 @@ from kb.parsing import parse_source
 from kb.parsing.builder import Source, clean
 from kb.parsing.decoding import decode
 from kb.parsing.media_types import BY_EXTENSION
+from kb.parsing.web.html_tree import tree_of
 from kb.retrieval import overview_questions
 from kb.support.figures import read_figures
 from kb.web_search.results import clean_query, plain_text
@@ -200,3 +201,12 @@ def test_time_of_parsers_grows_with_the_length(extension: str, tmp_path: Path) -
 
     _measure(read, "warm up")
     assert list(too_slow(f"parse {extension}", read)) == []
+
+
+def test_time_of_stray_end_tags() -> None:
+    def read(count: str) -> None:
+        page = "<p>Tea</p>" + "<b>" * int(count) + "x" + "</i>" * int(count) + "</p>y"
+        assert "".join(tree_of(page).get_text().split()) == "Teaxy"
+
+    _measure(read, "10")
+    assert _measure(read, "40000") < QUADRATIC * _measure(read, "12000")

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections import Counter
 from typing import Any
 
 from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
 from bs4.builder._lxml import LXMLTreeBuilder  # bs4.builder re-exports it, but not for mypy
 
 DEPTH = 512  # as in Chromium
+_MANY_ENDS = 10_000
+_TAG = re.compile(r"<(/?)([a-z][^\s/<>]*)[^<>]*>?", re.IGNORECASE)
+_ENDS_THAT_SHOW = ("p", "br")  # also without a beginning
 _NEVER_DEEP = ("script", "style", "textarea", "select", "option", "img", "input", "br")
 
 
 def tree_of(page: str) -> BeautifulSoup:
+    if page.count("</") > _MANY_ENDS:
+        page = _without_stray_ends(page)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
         return BeautifulSoup(page, builder=_Builder())
+
+
+def _without_stray_ends(page: str) -> str:
+    """Without end tags of elements that never began: for each, libxml2 looks through all that are open."""
+    begun: Counter[str] = Counter()
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[2].lower()
+        if not match[1]:
+            begun[name] += 1
+        elif not begun[name] and name not in _ENDS_THAT_SHOW:
+            return ""
+        else:
+            begun[name] -= 1
+        return match[0]
+
+    return _TAG.sub(replace, page)
 
 
 class _Builder(LXMLTreeBuilder):
