@@ -171,7 +171,7 @@ def test_worker_that_crashes_at_start_shows_why(embedded: Embedded, tmp_path: Pa
 
 def test_folder_that_cannot_be_created_is_reported(embedded: Embedded) -> None:
     embedded.home.write_text("a file")
-    with pytest.raises(SetupError, match=r"data folder .*home cannot be written: .*ZHIWEN_HOME"):
+    with pytest.raises(SetupError, match=r"home is a file, but Zhiwen needs a folder there.*ZHIWEN_HOME"):
         embedded.started()
 
 
