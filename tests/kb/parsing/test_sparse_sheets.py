@@ -96,6 +96,28 @@ def test_whole_rows_are_squeezed_alike() -> None:
     assert FarColumns().squeeze(wide) == wide
 
 
+def test_rows_stop_growing_where_each_uses_another_column() -> None:
+    """They took quadratic time and memory: 8,000 rows of one cell each took 8 s."""
+    columns, most = FarColumns(), 0
+    for n in range(10_000):
+        row: list[str] = []
+        columns.put(row, NEAR + 2 * n, f"a{n}")
+        columns.put(row, NEAR + 30_000 + n, f"b{n}")
+        assert [cell for cell in row if cell] in ([f"a{n}", f"b{n}"], [f"b{n}", f"a{n}"])
+        most = max(most, len(row))
+    assert most < 4 * NEAR
+
+
+def test_wide_table_keeps_the_columns_of_its_header() -> None:
+    """Also where few of its cells have a text."""
+    columns, wide = FarColumns(), 6 * NEAR
+    header = columns.squeeze([f"h{n}" for n in range(wide)])
+    for n in range(2_000):
+        at = NEAR + n % (wide - NEAR)
+        row = columns.squeeze([*[""] * at, f"v{n}"])
+        assert header[len(row) - 1] == f"h{at}"
+
+
 def test_styled_cells_without_text_take_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[Sequence[str]] = []
 
