@@ -13,9 +13,13 @@ from workers import build_worker
 
 POLL_MS = 100
 STOP_TIMEOUT_MS = 5_000
+# It shares its processors with the web process: people who wait for an answer go before files.
+NICENESS = 5
 
 
 def main() -> None:
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

@@ -48,6 +48,8 @@ class Producer:
         self._streams = streams
         self._messages = messages
         self._sql = sql
+        # They share the interpreter: side by side they end no sooner, and all else waits for each of them.
+        self._checking = asyncio.Semaphore(1)
 
     async def produce(self, run: Run) -> None:
         """Write the answer, unless nobody waits for it. Cancelling ends it early; what it has is saved."""
@@ -118,7 +120,8 @@ class Producer:
         """In a thread, as a long answer takes a second. An answer is saved whatever happens here."""
         try:
             if passages := run.passages_to_check():
-                await asyncio.to_thread(run.check_support, passages)
+                async with self._checking:
+                    await asyncio.to_thread(run.check_support, passages)
         except Exception:  # noqa: BLE001 - the answer itself is good
             bound.exception("answer.support_unchecked")
 

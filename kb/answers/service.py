@@ -131,6 +131,11 @@ class Answers:
         self._require_own(user_id, run_id)
         return self._streams.read(run_id, position, wait_seconds)
 
+    @property
+    def running(self) -> int:
+        """How many answers this process is producing."""
+        return len(self._running)
+
     def stop(self, user_id: UUID, run_id: UUID) -> None:
         """Stop a run of this process, or ask the other process for it through Redis.
 

@@ -64,6 +64,10 @@ class Thoughts:
 
     def _until_tag(self, pieces: list[Piece], tags: tuple[str, ...]) -> bool:
         """Give all up to the next tag, and take the tag in; hold what may be the first part of one."""
+        if "<" not in self._held:  # nearly every piece
+            given, self._held = self._held, ""
+            self._give(pieces, given)
+            return False
         found = min(((self._held.find(tag), tag) for tag in tags if tag in self._held), default=None)
         if found is None:
             kept = max((size for tag in tags for size in range(len(tag)) if self._held.endswith(tag[:size])), default=0)

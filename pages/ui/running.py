@@ -27,6 +27,8 @@ from pages.ui.steps import draw_found, draw_searched_for, draw_thoughts
 from pages.ui.web_results import draw_web_results, progress_text
 
 POLL_SECONDS = 0.15
+# Of all pages together. Each poll is a run of the script: more of them would take the time of the answers themselves.
+POLLS_PER_SECOND = 100
 FIRST_WAIT_SECONDS = 0.1  # so that the first words need not wait for the next poll; a click waits so long
 POLLS_PER_LOOK_AT_SQL = 15
 # Of a text that is being written: each poll draws them anew. Nobody reads along with a very long one, and a browser
@@ -83,7 +85,7 @@ def draw_running(message: Message, user_id: UUID) -> None:
     answers = resources.answers()
 
     # Poll in a fragment; a loop would block the page and its stop button.
-    @live_fragment(POLL_SECONDS)
+    @live_fragment(poll_seconds(answers.running))
     def follow() -> None:
         live.has_ended = live.has_ended or _poll(answers, run_id, user_id, live)
         if live.has_ended and live.is_drawn:
@@ -103,6 +105,11 @@ def draw_running(message: Message, user_id: UUID) -> None:
                 st.warning(_cut_off_text(message, user_id, live.arrived.stage))
 
     follow()
+
+
+def poll_seconds(running: int) -> float:
+    """How long to wait between two polls while so many answers are followed."""
+    return max(POLL_SECONDS, running / POLLS_PER_SECOND)
 
 
 def _cut_off_text(message: Message, user_id: UUID, stage: Stage | None) -> str:

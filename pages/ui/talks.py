@@ -54,16 +54,22 @@ def draw_talks(path: str) -> None:
     )
     if is_clicked and path != CHAT:
         st.switch_page("chat.py")
-    is_awaited = path == CHAT and _is_being_named()
 
-    @live_fragment(LOOK_SECONDS if is_awaited else None, key=TALKS)
+    @live_fragment(key=TALKS)
     def draw() -> None:
         _draw_sidebar_list(path)
+
+    is_awaited = path == CHAT and _is_being_named()
+
+    # Apart from the list, so that looking does not read and send it again.
+    @live_fragment(LOOK_SECONDS if is_awaited else None)
+    def look_for_name() -> None:
         if is_awaited and not _is_being_named():
             redraw()  # to end the polling
 
     with st.sidebar:
         draw()
+        look_for_name()
 
 
 def start_new_conversation() -> None:

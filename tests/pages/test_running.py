@@ -12,7 +12,7 @@ from kb.answers.streams import Arrived
 from kb.errors import RedisUnavailable
 from kb.messages import Message
 from kb.models import Mode, Retrieval, Role
-from pages.ui.running import has_ended, is_all_there, shown_end
+from pages.ui.running import has_ended, is_all_there, poll_seconds, shown_end
 from tests.fakes.model_server import CHAT, ModelServer
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -46,6 +46,10 @@ def begin_with_passages(installation: Installation, visit: Visit) -> Visitor:
     visitor.start_asking(QUESTION)
     visitor.wait_until(lambda: "▌" in visitor.text(), "the first words")
     return visitor
+
+
+def test_many_answers_are_polled_less_often() -> None:
+    assert [poll_seconds(running) for running in (0, 1, 15, 60)] == [0.15, 0.15, 0.15, 0.6]
 
 
 def test_passages_are_opened_while_the_answer_is_written(

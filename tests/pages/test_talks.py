@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from kb.database.tables import conversations as table
 from kb.database.tables import now
 from kb.models import Conversation, Mode
+from pages.ui import feedback, talks
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import TALKS, Visitor
 
@@ -130,3 +131,18 @@ def test_model_names_the_conversation(installation: Installation, visit: Visit) 
     visitor.choose("mode", Mode.LLM)
     visitor.ask("Why?")
     visitor.wait_until(lambda: visitor.talks(in_sidebar=True) == {"Today": [NAMED]}, "the title")
+
+
+def test_list_is_not_read_again_while_its_conversation_is_being_named(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polled: dict[str | None, float | None] = {}
+
+    def note(run_every: float | None = None, key: str | None = None) -> Any:
+        polled[key] = run_every
+        return feedback.live_fragment(run_every, key)
+
+    monkeypatch.setattr(talks, "live_fragment", note)
+    monkeypatch.setattr(talks, "_is_being_named", lambda: True)
+    visit()
+    assert polled == {feedback.TALKS: None, None: talks.LOOK_SECONDS}

@@ -11,6 +11,7 @@ from tests.conftest import Core
 from tests.e2e.web import is_alive
 from tests.real_services import wait_until
 from tests.workers.conftest import StartProcess, ended, make_large
+from workers.embedded import NICENESS
 
 PARTS = 200
 LONG = "\n\n".join(f"# Part {number}\n\n" + "Apples and pears. " * 35 for number in range(PARTS))
@@ -40,6 +41,8 @@ def test_next_worker_resumes_after_kill_9(core: Core, start_process: StartProces
 def test_worker_ends_with_its_parent(core: Core, start_process: StartProcess) -> None:
     worker = start_process()
     wait_until(core.services.board.workers, 30, "a sign of life")
+    # Whoever waits for an answer goes before files.
+    assert psutil.Process(worker.pid).nice() == min(psutil.Process().nice() + NICENESS, 19)
     assert worker.stdin
     worker.stdin.close()
     assert worker.wait(timeout=30) == 0
