@@ -43,6 +43,7 @@ class WorkerInfo:
     busy: int = 0
     since: datetime = LONG_AGO
     speed: float = 0.0  # effort (see `kb.effort`) per second; 0 until it can be told
+    measured_seconds: float = 0.0  # how long that speed was measured
 
 
 class ProgressBoard:

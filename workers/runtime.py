@@ -186,8 +186,8 @@ class WorkerRuntime(Middleware):
         host, pid, _ = worker_id.rsplit(":", 2)
         threads = self._settings.worker_threads
         ingestion = self.parts.ingestion
-        speed = round(ingestion.speed.per_second(), 2)
-        info = WorkerInfo(worker_id, host, int(pid), threads, ingestion.active, self._since, speed)
+        speed, measured = (round(value, 2) for value in ingestion.speed.per_second())
+        info = WorkerInfo(worker_id, host, int(pid), threads, ingestion.active, self._since, speed, measured)
         self._services.board.announce_worker(info)
 
     def _reap(self) -> None:

@@ -13,12 +13,15 @@ import sqlalchemy as sa
 from kb.database import Database
 from kb.database.tables import versions
 from kb.effort import LARGE
+from kb.ingestion.pace import SPEED_SECONDS
 from kb.library.counts import RUNNING
 from kb.models import VersionState
 from kb.progress import WorkerInfo
 
 # How long the work in the queue is remembered: pages ask each second.
 KEPT_SECONDS = 10.0
+# What was measured on a few small files tells nothing about a large one: most of their time goes into opening them.
+MAX_EXTRAPOLATION = 60
 
 _QUEUED = versions.c.state == sa.literal_column(f"'{VersionState.QUEUED}'")  # as the index of waiting versions has it
 _LEFT = sa.case((versions.c.effort > versions.c.stored_chunks, versions.c.effort - versions.c.stored_chunks), else_=0)
@@ -49,6 +52,7 @@ class Backlog:
     def seconds_left(self, knowledge_base_id: UUID, workers: Sequence[WorkerInfo]) -> float | None:
         """About how long until all documents of a knowledge base are done; None until workers know their speed.
 
+        A time that is far longer than what it was measured in is not told, unless that was as long as it gets.
         Knowledge bases take turns, so each gets an equal share of the workers while it has documents.
         """
         speed = sum(worker.speed for worker in workers)
@@ -56,7 +60,9 @@ class Backlog:
         own = efforts.get(knowledge_base_id, 0)
         if not own or speed <= 0:
             return None
-        return min(own * len(efforts), sum(efforts.values())) / speed
+        seconds = min(own * len(efforts), sum(efforts.values())) / speed
+        measured = max(worker.measured_seconds for worker in workers)
+        return seconds if measured >= SPEED_SECONDS or seconds <= MAX_EXTRAPOLATION * measured else None
 
     def _efforts(self) -> dict[UUID, int]:
         with self._lock:

@@ -65,11 +65,16 @@ class Speed:
         with self._lock:
             self._done.append((self._clock(), effort))
 
-    def per_second(self) -> float:
-        """0 until it can be told."""
+    def per_second(self) -> tuple[float, float]:
+        """The effort per second, 0 until it can be told; and in how many seconds it was measured.
+
+        What is still being read has shown nothing yet: only the time until the last result counts.
+        """
         with self._lock:
-            now = self._clock()
-            while self._done and self._done[0][0] < now - SPEED_SECONDS:
+            last = self._done[-1][0] if self._done else self._busy_since
+            while self._done and self._done[0][0] < last - SPEED_SECONDS:
                 self._done.popleft()
-            seconds = min(now - self._busy_since, SPEED_SECONDS)
-            return sum(effort for _, effort in self._done) / seconds if seconds >= MEASURED_SECONDS else 0.0
+            seconds = min(last - self._busy_since, SPEED_SECONDS)
+            if seconds < MEASURED_SECONDS:
+                return 0.0, 0.0
+            return sum(effort for _, effort in self._done) / seconds, seconds

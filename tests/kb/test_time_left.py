@@ -44,20 +44,22 @@ def test_speed_is_that_of_the_last_minutes_of_work() -> None:
     speed = Speed(lambda: now[0])
     for _ in range(2):
         speed.begin()
-        assert speed.per_second() == 0.0  # too early
+        assert speed.per_second() == (0.0, 0.0)  # too early
         now[0] += MEASURED_SECONDS / 2
         speed.note(25)
         speed.end()
-    assert speed.per_second() == 5.0
+    assert speed.per_second() == (5.0, MEASURED_SECONDS)
     speed.begin()
     now[0] += 2 * SPEED_SECONDS
-    assert speed.per_second() == 0.0
+    assert speed.per_second() == (5.0, MEASURED_SECONDS)  # reading a large file slows nothing down
+    speed.note(60)
+    assert speed.per_second() == (60 / SPEED_SECONDS, SPEED_SECONDS)
     speed.end()
     now[0] += 1_000.0
     speed.begin()
     now[0] += 10.0
     speed.note(100)
-    assert speed.per_second() == 10.0  # idle time does not count
+    assert speed.per_second() == (10.0, 10.0)  # idle time does not count
 
 
 def set_effort(library: Library, document: Document, effort: int, stored: int = 0) -> None:
@@ -68,7 +70,7 @@ def set_effort(library: Library, document: Document, effort: int, stored: int = 
 
 def test_knowledge_bases_share_the_workers(library: Library, clock: Clock) -> None:
     many, single = library.knowledge_base("many"), library.knowledge_base("single")
-    workers = [WorkerInfo("a", speed=6.0), WorkerInfo("b", speed=4.0)]
+    workers = [WorkerInfo("a", speed=6.0, measured_seconds=60.0), WorkerInfo("b", speed=4.0, measured_seconds=60.0)]
     running = library.upload(many)
     set_effort(library, running, 5_000, stored=4_000)
     set_effort(library, library.upload(many), 2_000, stored=500)
@@ -82,10 +84,20 @@ def test_knowledge_bases_share_the_workers(library: Library, clock: Clock) -> No
     assert Backlog(library.database).seconds_left(many.id, [WorkerInfo("a")]) is None
 
 
+def test_few_small_files_do_not_tell_how_long_a_large_one_takes(library: Library) -> None:
+    base = library.knowledge_base()
+    set_effort(library, library.upload(base), 36_000)
+    for measured, seconds_left in ((20.0, None), (60.0, 3_600.0), (SPEED_SECONDS, 3_600.0)):
+        workers = [WorkerInfo("a", speed=10.0, measured_seconds=measured)]
+        assert Backlog(library.database).seconds_left(base.id, workers) == seconds_left
+    set_effort(library, library.upload(base), 3_600_000)
+    assert Backlog(library.database).seconds_left(base.id, workers) == 363_600.0  # it is never known better
+
+
 def test_backlog_is_not_read_each_second(library: Library) -> None:
     now = [0.0]
     backlog, base = Backlog(library.database, lambda: now[0]), library.knowledge_base()
-    workers = [WorkerInfo("a", speed=1.0)]
+    workers = [WorkerInfo("a", speed=1.0, measured_seconds=60.0)]
     set_effort(library, library.upload(base), 10)
     assert backlog.seconds_left(base.id, workers) == 10.0
     set_effort(library, library.upload(base), 10)
