@@ -15,6 +15,7 @@ from kb.retrieval.corpora import ATTACHED
 from pages.ui.feedback import announce, errors_flashed
 from pages.ui.i18n import _, ago, error_text, join_list, ngettext
 from pages.ui.resources import services
+from pages.ui.state import state
 
 
 def draw_unsearchable(found: Unsearchable, is_attached: bool = False) -> None:
@@ -31,7 +32,7 @@ def draw_unsearchable(found: Unsearchable, is_attached: bool = False) -> None:
     if names and found.documents > len(found.names):
         names += " …"
     st.warning(f"**{text}**" + (f"  \n{escape(names)}" if names else ""), icon=":material/search_off:")
-    if is_attached:
+    if is_attached or len(state().chosen.knowledge_base_ids) != 1:  # of several, the first may lack nothing
         st.page_link("system.py", label=_("Index them again on the System page"), icon=":material/healing:")
     else:
         st.page_link("knowledge_bases.py", label=_("Index them again in the knowledge base"), icon=":material/healing:")

@@ -163,6 +163,21 @@ def test_answer_from_the_rest_names_what_it_lacks(installation: Installation, vi
     assert "milk.md" in visitor.text().replace("\\", "")
 
 
+def test_link_leads_to_what_can_index_again(installation: Installation, visit: Visit) -> None:
+    """Of several knowledge bases, the one that the page opens with may lack nothing."""
+    kitchen = installation.filled()
+    garden = installation.filled("Garden", {"roses.md": "# Roses\n\nRoses are red."})
+    lose(installation, kitchen)
+    for scope, label in (
+        (Scope.of(kitchen.id), "Index them again in the knowledge base"),
+        (Scope((garden.id, kitchen.id)), "Index them again on the System page"),
+    ):
+        conversation = installation.services.conversations.create(installation.user, "Tea", Mode.KNOWLEDGE, scope)
+        visitor = visit(conversation=str(conversation.id))
+        visitor.ask("How long does tea steep?")
+        assert [link.proto.label for link in visitor.app.get("page_link")] == [label]
+
+
 @pytest.fixture
 def damaged(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> KnowledgeBase:
     """A knowledge base whose collection a Milvus server cannot load any more, as it says to each call that reads it."""
