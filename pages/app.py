@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import streamlit as st
@@ -13,7 +13,7 @@ from pages.ui.feedback import show_error, show_flash
 from pages.ui.frame import PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
 from pages.ui.state import keep_choices, state
-from pages.ui.talks import draw_talks
+from pages.ui.talks import CHAT, draw_talks
 
 HERE = Path(__file__).parent
 
@@ -47,7 +47,9 @@ def main() -> None:
     with suppress(KbError):  # the page itself says what does not respond
         keep_choices()
     state().has_dialog = state().has_parts = False
-    show_flash()
+    # The chat shows its end, so what is said there must stand above the input field.
+    with st.bottom if page.url_path == CHAT else nullcontext():
+        show_flash()
     draw_talks(page.url_path)
     page.run()
 

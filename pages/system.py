@@ -133,7 +133,7 @@ def draw_set_aside() -> None:
     found = [each for each in local_services().set_aside() if each.kind in texts]
     for each in found:
         problem, fate = texts[each.kind]
-        problem = problem.format(ago=ago(each.moment), reason=each.reason)
+        problem = problem.format(ago=ago(each.moment), reason=_(each.reason))
         st.info(f"**{escape(problem)}**  \n{fate.format(folder=f'`{each.folder}`')}", icon=":material/healing:")
     if found and st.button(_("Delete these files and this notice"), key="delete_set_aside", icon=":material/delete:"):
         try:

@@ -222,7 +222,7 @@ def _documents() -> dict[str, Any]:
 
 
 ROUTES = [
-    Route("/healthz", healthz),
+    Route("/{base_path:path}healthz", healthz),  # also below server.baseUrlPath
     *scripts.ROUTES,
     *file_routes(resources.services),
     *export_routes(resources.services),

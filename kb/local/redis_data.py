@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from kb.errors import N_
 from kb.local.plan import Plan
 from kb.local.redis_server import MULTI_PART, has_multi_part, version_of
 from kb.local.service import Service
@@ -20,7 +21,7 @@ KIND = "redis"
 TRIES = 2  # with the data; something else may have been in the way of the first one
 _READY = "ready to accept connections"  # in whatever case: on a port or on a socket
 _REMARK = re.compile(r"^\d+:\w \d+ \w+ \d{4} [\d:.]+ [.\-*#] ")
-_NEWER = "written by Redis 7 or later, which is not installed any more"
+_NEWER = N_("written by Redis 7 or later, which is not installed any more")
 
 
 def prepare_data(plan: Plan) -> None:
@@ -42,12 +43,12 @@ def prepare_data(plan: Plan) -> None:
 def _obstacle(data: Path) -> str:
     """Why `data` is no folder that Redis can use; empty if it is one."""
     if not data.is_dir():
-        return "a file stood in the place of its folder"
+        return N_("a file stood in the place of its folder")
     needed = os.R_OK | os.W_OK | os.X_OK
     if not os.access(data, needed):
         with suppress(OSError):  # another user's
             data.chmod(0o700)
-    return "" if os.access(data, needed) else "its folder could not be opened"
+    return "" if os.access(data, needed) else N_("its folder could not be opened")
 
 
 class RedisData:

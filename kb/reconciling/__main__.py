@@ -66,7 +66,8 @@ def run(settings: Settings, wants_again: bool = False, wants_drop: bool = False)
 def _print_leftovers(found: Reconciled, settings: Settings) -> None:
     for folder in found.unknown_folders:
         path = settings.uploads / folder.name
-        print(f"Files of no document: {path}: {folder.items} files, {folder.size_bytes:,} bytes")
+        files = "1 file" if folder.items == 1 else f"{folder.items:,} files"
+        print(f"Of no document: {path}: {files}, {folder.size_bytes:,} bytes")
     if found.unknown_folders:
         print("  They are kept. Restore the database that knows them, or delete by hand what you do not need.")
     for collection in found.unknown_collections:

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A collection with its chunks, or a folder of the uploads with its files."""
+    """A collection with its chunks, or a folder of the uploads with its files; a file, if others there are known."""
 
     name: str
     items: int
@@ -71,13 +71,16 @@ def drop_collections(database: Database, vectors: VectorStore) -> int:
 
 
 def _unknown_folders(files: FileStore, known: frozenset[str]) -> list[Leftover]:
+    """The folders of which SQL knows nothing; of the others, the files."""
     found: dict[str, Leftover] = {}
     settled_at = time.time() - SETTLED_SECONDS
+    in_use = {key.partition("/")[0] for key in known}
     for file in files.originals():
         if file.key not in known and file.changed_at < settled_at:
             folder = file.key.partition("/")[0]
-            before = found.get(folder, Leftover(folder, 0))
-            found[folder] = Leftover(folder, before.items + 1, before.size_bytes + file.size_bytes)
+            name = file.key if folder in in_use else folder
+            before = found.get(name, Leftover(name, 0))
+            found[name] = Leftover(name, before.items + 1, before.size_bytes + file.size_bytes)
     return list(found.values())
 
 

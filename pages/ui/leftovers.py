@@ -24,7 +24,7 @@ def draw_leftovers(found: Reconciled) -> None:
         why = _(
             "Zhiwen never deletes such files: they may be the only copies. They are left when an older backup of the "
             "database is restored, or when a process is killed during an upload. Restore the newer database to get the "
-            "documents back, or delete by hand what nobody needs. {command} lists the folders in {folder}."
+            "documents back, or delete by hand what nobody needs. {command} lists the files and folders in {folder}."
         )
         uploads = services().settings.uploads
         _draw(text, why.format(command=f"`{COMMAND}`", folder=f"`{uploads}`"), ":material/draft:")

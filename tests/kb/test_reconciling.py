@@ -291,7 +291,7 @@ def test_only_unknown_collections_are_dropped_on_demand(
     age(core.services.settings.uploads / documents[2].latest.file_key)
     assert run(core.services.settings) == 0
     told = capsys.readouterr().out
-    assert f"{folder_of(core, bases[2])}: 1 files" in told
+    assert f"{folder_of(core, bases[2])}: 1 file," in told
     assert all(name in told for name in names[1:])
     with core.services.database.write() as connection:
         insert_knowledge_base(connection, bases[1])
@@ -319,6 +319,24 @@ def test_collections_of_other_installations_are_not_counted(core: Core, worker: 
     assert reconciled(core.services.database).unknown_collections == (Leftover(ours.collection, 0),)
     for base in (ours, theirs):
         vectors.drop(base.collection)
+
+
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
+def test_file_beside_known_ones_is_named_alone(
+    core: Core, worker: WorkerParts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever deletes the folder that is named must lose nothing that is known."""
+    base = core.knowledge_base()
+    document = ingest(core, worker, base, "a.md")
+    key = core.services.files.key(base.id, uuid4())
+    core.services.files.save(key, "b.md", io.BytesIO(b"stray"))
+    age(core.services.settings.uploads / key)
+    worker.checks.note_leftovers()
+    assert reconciled(core.services.database).unknown_folders == (Leftover(key, 1, 5),)
+    run(core.services.settings)
+    told = capsys.readouterr().out
+    assert f"Of no document: {core.services.settings.uploads / key}: 1 file, 5 bytes" in told
+    assert document.latest.file_key not in told
 
 
 @pytest.mark.parametrize("core", ["lite"], indirect=True)

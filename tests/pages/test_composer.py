@@ -6,7 +6,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from streamlit.proto.RootContainer_pb2 import RootContainer
 from streamlit.runtime.state.safe_session_state import SafeSessionState
+from streamlit.testing.v1.element_tree import Error
 
 from kb.answers import Answers
 from kb.conversations import Conversations
@@ -62,6 +64,8 @@ def test_question_that_is_too_long_goes_back_into_the_field(visitor: Visitor) ->
     visitor.start_asking("x" * 100_000)
     assert "A question has at most 20,000 characters; this one has 100,000." in visitor.errors
     assert visitor.app.chat_input(key="question").proto.value == "x" * 100_000
+    bottom = visitor.app._tree.children[RootContainer.BOTTOM]
+    assert [node.type for node in bottom if isinstance(node, Error)] == ["error"], "a long chat shows only its end"
     assert "conversation" not in visitor.app.query_params
     visitor.start_asking("   ")
     assert "conversation" not in visitor.app.query_params

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.routing import Match
 
 from kb.embedding.openai import OpenAIModel
 from kb.errors import DatabaseUnavailable
@@ -15,7 +16,7 @@ from tests.conftest import MakeSettings
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.real_services import free_port
-from web.app import Web, build_web
+from web.app import ROUTES, Web, build_web, healthz
 
 
 @pytest.fixture
@@ -28,6 +29,14 @@ def closed_afterwards() -> Iterator[None]:
 def test_nothing_is_started_before_start(make_settings: MakeSettings, tmp_path: Path) -> None:
     build_web(make_settings())
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/kb/healthz"])
+def test_health_is_told_also_below_the_base_path(path: str) -> None:
+    """Streamlit would answer with its page, and 200, whatever is wrong."""
+    scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    (endpoint,) = [route.endpoint for route in ROUTES if route.matches(scope)[0] is Match.FULL]
+    assert endpoint is healthz
 
 
 def test_failed_start_can_be_repeated(
