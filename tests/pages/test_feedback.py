@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import runpy
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.local_script_runner import LocalScriptRunner
 
+from kb.local.run_state import ServiceState
+from pages.ui.feedback import missing_worker
 from tests.real_services import ROOT
 
 
@@ -121,3 +125,21 @@ def test_defects_are_told_in_our_own_words(locale: str, text: str) -> None:
     assert text in app.error[0].value
     assert [*app.exception] == []
     assert "secret" not in app.error[0].value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "running", "restarts", "words"),
+    [
+        (5, True, 0, "is starting"),
+        (300, True, 0, "is not responding"),
+        (300, True, 2, "keeps exiting"),
+        (5, False, 0, "keeps exiting"),
+    ],
+)
+def test_what_became_of_the_embedded_worker(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, running: bool, restarts: int, words: str
+) -> None:
+    since = datetime.now(UTC) - timedelta(seconds=seconds)
+    states = [ServiceState("redis", 1, True, 0, since), ServiceState("worker", 2, running, restarts, since)]
+    monkeypatch.setattr("pages.ui.feedback.local_services", lambda: SimpleNamespace(states=lambda: states))
+    assert words in missing_worker()
