@@ -15,8 +15,8 @@ from kb.vectors import VectorStore
 
 NAMED_FILES = 5
 ASK_SECONDS = 60.0  # how long one knowledge base is not checked again for further questions
-# A conversation's files are counted one by one, as they share their collection; more of them are left to the night.
-COUNTED_VERSIONS = 50
+# So many chunks are looked for one by one; more of them are left to the night.
+SOUGHT_CHUNKS = 2_000
 
 
 class Gaps:
@@ -59,12 +59,12 @@ class Gaps:
         base = corpus.base
         expected = self._documents.live_chunks(user_id, base.id)
         try:
-            if base.partition is None:
-                return self._vectors.size(base.collection) < sum(expected.values())
-            return any(
-                self._vectors.count_first(base.collection, version_id, chunks) < chunks
-                for version_id, chunks in list(expected.items())[:COUNTED_VERSIONS]
-            )
+            # Files of conversations share their collection. And what is lacking can be made up for by chunks of
+            # versions that are not live: of one that is being stored, or deleted ones that are back.
+            is_own = base.partition is None
+            if is_own and self._vectors.size(base.collection) < sum(expected.values()):
+                return True
+            return self._vectors.lacks_any(base.collection, expected, SOUGHT_CHUNKS)
         except CollectionMissing:
             return bool(expected)
 

@@ -6,10 +6,11 @@ pymilvus takes half a second and 100 MB to import, so it is loaded at first use.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -233,8 +234,19 @@ class VectorStore:
 
         Looks them up by id, which costs the same in a large knowledge base; Milvus Lite filters by reading all rows.
         """
-        ids = [chunk_id(version_id, ordinal) for ordinal in range(total)]
-        pages = (ids[first : first + PAGE_ROWS] for first in range(0, total, PAGE_ROWS))
+        return self._count(collection, [chunk_id(version_id, ordinal) for ordinal in range(total)])
+
+    def lacks_any(self, collection: str, totals: Mapping[UUID, int], most: int) -> bool:
+        """Whether one of the first `most` chunks of these versions cannot be found; `totals` says how many each has.
+
+        Looks them up by id, as `count_first` does.
+        """
+        all_ids = (chunk_id(version_id, ordinal) for version_id, total in totals.items() for ordinal in range(total))
+        ids = list(islice(all_ids, most))
+        return self._count(collection, ids) < len(ids)
+
+    def _count(self, collection: str, ids: Sequence[str]) -> int:
+        pages = (ids[first : first + PAGE_ROWS] for first in range(0, len(ids), PAGE_ROWS))
         return sum(len(self._rows(collection, page, ["id"], consistency_level="Strong")) for page in pages)
 
     def chunks(self, collection: str, version_id: UUID, first: int, count: int) -> list[Chunk]:

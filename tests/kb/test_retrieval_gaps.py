@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from contextlib import closing
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 from pymilvus import MilvusClient
 
 from kb.errors import CollectionMissing
-from kb.models import KnowledgeBase, Mode, Retrieval, Scope, Unsearchable, VersionState
+from kb.models import KnowledgeBase, Mode, Retrieval, Scope, Unsearchable, VersionState, chunk_id
 from kb.reconciling import index_again
 from kb.retrieval.langchain import KnowledgeBaseRetriever
 from kb.services import WorkerParts
@@ -48,6 +50,20 @@ def test_lost_chunks_are_noticed_where_nothing_is_found(core: Core, worker: Work
     found = ask(core, base, question="zeppelins")
     assert (found.passages, found.unsearchable) == ((), Unsearchable())
     assert ("check", base.id) in core.queue.sent
+
+
+def test_loss_is_noticed_behind_chunks_that_are_not_live(core: Core, worker: WorkerParts) -> None:
+    """There are as many chunks as there should be, but one is of a document that is being stored."""
+    base = fill(core, worker)
+    apples = core.services.documents.list(core.user, base.id, search="apples")[0]
+    vectors = core.services.vectors
+    (chunk,) = vectors.chunks(base.collection, apples.latest.id, 0, 10)
+    vectors.delete_version(base.collection, apples.latest.id)
+    version = uuid4()
+    stored = replace(chunk, id=chunk_id(version, 0), document_id=uuid4(), version_id=version, text="Pears again.")
+    vectors.upsert(base.collection, [stored], core.embedding.embed_documents([stored.text]))
+    assert vectors.size(base.collection) == 2
+    assert ask(core, base, question="zeppelins").unsearchable == Unsearchable()
 
 
 def test_loss_at_a_restart_is_noticed_beside_other_passages(core: Core, worker: WorkerParts) -> None:
