@@ -36,19 +36,23 @@ class Gaps:
         So it is by the first question after Milvus Lite was restarted, which may have lost something at that.
         `missing` are the knowledge bases whose collections are not there. Errors: those of SQL and Milvus.
         """
-        total, names = 0, list[str]()
+        total, names, is_back = 0, list[str](), False
         for corpus in corpora:
             count, some = 0, list[str]()
-            if corpus.base.unsearchable_count:
+            if before := corpus.base.unsearchable_count:
                 within = corpus.document_ids
                 count, found = self._documents.unsearchable(user_id, corpus.base.id, NAMED_FILES, within)
                 some = list(found)
+                # Milvus may have been asked before that.
+                is_back |= not count and self._documents.unsearchable(user_id, corpus.base.id, 1)[0] < before
             if corpus.base.id in missing:
                 self._ask_for_check(corpus.base.id)
                 count = max(count, corpus.ready_count)
             total, names = total + count, [*names, *some][:NAMED_FILES]
         if total:
             return Unsearchable(total, tuple(names))
+        if is_back:
+            return Unsearchable()
         suspected = [corpus for corpus in corpora if self._vectors.take_reloaded(corpus.base.collection) or is_empty]
         short = [corpus for corpus in suspected if corpus.ready_count and self._is_short(user_id, corpus)]
         for corpus in short:

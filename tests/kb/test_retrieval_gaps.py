@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from pymilvus import MilvusClient
 from kb.errors import CollectionMissing
 from kb.models import KnowledgeBase, Mode, Retrieval, Scope, Unsearchable, VersionState, chunk_id
 from kb.reconciling import index_again
+from kb.retrieval.gaps import Gaps
 from kb.retrieval.langchain import KnowledgeBaseRetriever
 from kb.services import WorkerParts
 from tests.conftest import Core
@@ -106,6 +108,29 @@ def test_answer_from_the_rest_says_what_it_lacks(core: Core, worker: WorkerParts
     worker.ingestion.ingest(apples.latest.id)
     assert ask(core, base, other).unsearchable is None
     assert ask(core, base).passages[0].chunk.document_id == apples.id
+
+
+def test_what_comes_back_during_a_question_was_not_searched(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milvus was asked before a worker had stored it again, SQL afterwards."""
+    base = fill(core, worker)
+    apples = core.services.documents.list(core.user, base.id, search="apples")[0]
+    core.services.vectors.delete_version(base.collection, apples.latest.id)
+    worker.checks.check_all()
+    find = Gaps.find
+
+    def find_later(*arguments: Any, **options: Any) -> Unsearchable | None:
+        index_again(core.services.database, core.services.files, core.user)
+        worker.ingestion.ingest(apples.latest.id)
+        return find(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gaps, "find", find_later)
+        found = ask(core, base, question="apples")
+    assert apples.id not in {passage.chunk.document_id for passage in found.passages}
+    assert found.unsearchable == Unsearchable()
+    assert ask(core, base, question="zeppelins").unsearchable is None
 
 
 def test_missing_collection_beside_another_knowledge_base_is_said(core: Core, worker: WorkerParts) -> None:
