@@ -355,7 +355,7 @@ def test_time_left_of_the_list_is_shown_once_workers_know_their_speed(
     visitor.run()
     assert "0 of 1 ready · 1 in progress" in visitor.text()
     assert "left" not in visitor.text()
-    worker = WorkerInfo("a:1:b", "a", 1, threads=2, busy=1, since=datetime.now(UTC), speed=1.0)
+    worker = WorkerInfo("a:1:b", "a", 1, threads=2, busy=1, since=datetime.now(UTC), speed=1.0, measured_seconds=60.0)
     installation.services.board.announce_worker(worker)
     visitor.run()
     assert "0 of 1 ready · 1 in progress · about 9 minutes left" in visitor.text()
