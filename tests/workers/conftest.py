@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 import structlog
 from dramatiq import Worker
+from dramatiq.middleware import ShutdownNotifications
 
 from kb.config import Settings
 from kb.database.tables import versions
@@ -72,6 +73,11 @@ class Workers:
             self._worker = None
 
     def close(self) -> None:
+        """Without interrupting what runs: an exception raised in another thread can leave a lock of gRPC's locked.
+
+        In a worker, the process ends then; here, later tests use the same channel to Milvus.
+        """
+        self.broker.middleware = [each for each in self.broker.middleware if type(each) is not ShutdownNotifications]
         self.stop()
         self.queue.close()
 
