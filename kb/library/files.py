@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import time
 from collections.abc import Container, Iterator
@@ -20,7 +19,6 @@ from kb.errors import N_, FileMissing, FileNotSaved, is_disk_full
 PARTIAL = ".partial"  # the suffix of a file that is being written
 _RECOGNISED = ".recognised"  # of what OCR has read of a file
 _LINE_BOXES = ".lines"  # of where the lines of a file stand on its pages
-_KEY = re.compile(r"[0-9a-f]{32}/[0-9a-f]{32}")
 BLOCK_BYTES = 1 << 20
 
 
@@ -127,13 +125,16 @@ class FileStore:
         return deleted
 
     def originals(self) -> Iterator[StoredFile]:
-        """All complete files, whether or not a row names them."""
-        for path in self._root.glob("*/*"):
-            key = path.relative_to(self._root).as_posix()
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                if _KEY.fullmatch(key):
+        """All complete files, whether or not a row names them, and whatever else people put there."""
+        for folder, folders, names in os.walk(self._root):
+            folders[:] = [name for name in folders if not _is_hidden(name)]
+            for name in names:
+                path = Path(folder, name)
+                if _is_hidden(name) or path.suffix in (PARTIAL, _RECOGNISED, _LINE_BOXES):
+                    continue
+                with suppress(FileNotFoundError):  # deleted meanwhile
                     found = path.stat()
-                    yield StoredFile(key, found.st_size, found.st_mtime)
+                    yield StoredFile(path.relative_to(self._root).as_posix(), found.st_size, found.st_mtime)
 
     def delete_derived(self, known: Container[str], older_than_seconds: float) -> None:
         """Delete what was made from files that are gone, unless their key is `known`."""
@@ -152,3 +153,8 @@ class FileStore:
         while folder.exists():
             with suppress(FileNotFoundError):  # another process deletes them, too
                 shutil.rmtree(folder)
+
+
+def _is_hidden(name: str) -> bool:
+    """Of a file system or a desktop, which keep what is theirs in any folder."""
+    return name.startswith(".")

@@ -67,9 +67,11 @@ class Checks:
         What Milvus says about one collection does not keep the others from it.
         Errors: `DatabaseUnavailable`, `MilvusUnavailable`.
         """
-        for collection in self._collections(unless_within):
+        used, due = self._collections(unless_within)
+        for collection in due:
             self._check_next(collection)
-        self.note_leftovers()
+        if due or not used:  # else they were looked for with what was compared
+            self.note_leftovers()
 
     def check_reloaded(self) -> None:
         """Compare what this process had Milvus Lite load again, since that was restarted. Errors: as `check_all`."""
@@ -118,14 +120,14 @@ class Checks:
         except MilvusRefused as error:
             log.warning("reconciling.refused", collection=collection, reason=str(error))
 
-    def _collections(self, unless_within: timedelta) -> list[str]:
-        """Those of all knowledge bases. Forgets the checks of others."""
+    def _collections(self, unless_within: timedelta) -> tuple[set[str], list[str]]:
+        """Those of all knowledge bases, and which of them are due. Forgets the checks of others."""
         used = sa.select(knowledge_bases.c.collection).where(knowledge_bases.c.deleted_at.is_(None)).distinct()
         fresh = sa.select(index_checks.c.collection).where(index_checks.c.checked_at > now() - unless_within)
         with self._database.write() as connection:
             connection.execute(sa.delete(index_checks).where(index_checks.c.collection.not_in(used)))
             found = set(connection.scalars(used))
-            return sorted(found - set(connection.scalars(fresh)) if unless_within else found)
+            return found, sorted(found - set(connection.scalars(fresh)) if unless_within else found)
 
     def _count(self, collection: str, expected: Sequence[sa.Row[Any]]) -> Mapping[UUID, int]:
         """How many chunks Milvus has of each version. Reads them only if the sum is not what it should be."""

@@ -322,6 +322,37 @@ def test_collections_of_other_installations_are_not_counted(core: Core, worker: 
 
 
 @pytest.mark.parametrize("core", ["lite"], indirect=True)
+def test_what_people_put_into_the_uploads_is_counted(core: Core, worker: WorkerParts) -> None:
+    """Whatever its name is; not what is being written, and not what file systems and desktops hide there."""
+    uploads = core.services.settings.uploads
+    names = ("notes.txt", "old backup/2025/a.pdf", "old backup/b.pdf", ".DS_Store", ".trash/c.pdf", "d.partial")
+    for name in names:
+        path = uploads / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"four")
+        age(path)
+    worker.checks.check_all()
+    found = reconciled(core.services.database).unknown_folders
+    assert set(found) == {Leftover("notes.txt", 1, 4), Leftover("old backup", 2, 8)}
+
+
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
+def test_leftovers_are_looked_for_once_a_night(core: Core, worker: WorkerParts) -> None:
+    """By the worker that compares. Where there is no knowledge base, SQL may have been lost: by each worker."""
+    base = core.knowledge_base()
+    worker.checks.check_all()
+    stray = core.services.settings.uploads / "notes.txt"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"four")
+    age(stray)
+    worker.checks.check_all(unless_within=timedelta(minutes=10))
+    assert reconciled(core.services.database).unknown_folders == ()
+    forget(core, base)
+    worker.checks.check_all(unless_within=timedelta(minutes=10))
+    assert reconciled(core.services.database).unknown_folders == (Leftover("notes.txt", 1, 4),)
+
+
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
 def test_file_beside_known_ones_is_named_alone(
     core: Core, worker: WorkerParts, capsys: pytest.CaptureFixture[str]
 ) -> None:
