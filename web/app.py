@@ -24,7 +24,7 @@ from kb.environment import raise_descriptor_limit, silence_packages
 from kb.errors import DatabaseUnavailable, KbError
 from kb.health import HealthMonitor, check_health
 from kb.home import keep_private
-from kb.local import LocalServices
+from kb.local import LocalServices, ServiceState
 from kb.logs import configure_logs
 from kb.models import ServiceHealth
 from kb.reconciling import reconciled
@@ -126,13 +126,22 @@ class Web:
 
     def health(self) -> list[ServiceHealth]:
         """Each service, and the worker where it is ours."""
-        workers = [state for state in self.local.states() if state.name == "worker"]
-        return check_health(self.services.pings()) + [
-            ServiceHealth(
-                state.name, state.running, state.detail or ("running" if state.running else "not running"), 0.0
-            )
-            for state in workers
-        ]
+        services = check_health(self.services.pings())
+        return services + [self._worker_health(state) for state in self.local.states() if state.name == "worker"]
+
+    def _worker_health(self, worker: ServiceState) -> ServiceHealth:
+        if worker.running and worker.had_time_to_start and not self._are_workers_heard():
+            return ServiceHealth(worker.name, False, "not responding", 0.0)
+        return ServiceHealth(
+            worker.name, worker.running, worker.detail or ("running" if worker.running else "not running"), 0.0
+        )
+
+    def _are_workers_heard(self) -> bool:
+        """Whether one gave a sign of life lately, which nobody can tell while Redis does not respond."""
+        try:
+            return bool(self.services.board.workers())
+        except KbError:
+            return True
 
     def close(self) -> None:
         """End what was started, in reverse order."""

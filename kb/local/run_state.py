@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+START = timedelta(seconds=90)  # a service that has given no sign of life by then is stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,10 @@ class ServiceState:
     restarts: int
     since: datetime | None
     detail: str = ""
+
+    @property
+    def had_time_to_start(self) -> bool:
+        return self.since is not None and datetime.now(UTC) - self.since > START
 
 
 @dataclass(frozen=True, slots=True)

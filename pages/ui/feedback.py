@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -24,7 +23,6 @@ Result = TypeVar("Result")
 FLASH_KEY = "flash"
 TOASTS_KEY = "toasts"
 LOOK_SECONDS = 0.1
-STARTED = timedelta(seconds=90)  # a worker that has said nothing by then is stuck
 TOLD_SECONDS = 10  # an error stays at least as long, unless the user goes on
 # The parts of the chat that a choice or a question changes, by the keys of their fragments. All else stays as it is,
 # however long the conversation is (`redraw_parts`).
@@ -59,7 +57,7 @@ def missing_worker() -> str:
         return _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 3")
     if embedded.restarts or not embedded.running:
         return _("The worker keeps exiting: {detail}").format(detail=escape(embedded.detail))
-    if embedded.since and datetime.now(UTC) - embedded.since > STARTED:
+    if embedded.had_time_to_start:
         return _("The worker is not responding. If it stays so, restart Zhiwen: what is being processed is kept.")
     return _("The worker is starting…")
 

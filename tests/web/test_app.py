@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from starlette.routing import Match
 
 from kb.embedding.openai import OpenAIModel
 from kb.errors import DatabaseUnavailable
+from kb.local import ServiceState
 from pages.ui import resources
 from tests.conftest import MakeSettings
 from tests.fakes.embedding import HashedWords
@@ -54,6 +56,28 @@ def test_failed_start_can_be_repeated(
         web.start()
     web.start()
     assert web.services is web.services
+    web.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "heard", "expected"),
+    [(5, False, (True, "running")), (300, True, (True, "running")), (300, False, (False, "not responding"))],
+)
+def test_worker_that_hangs_is_not_healthy(
+    make_settings: MakeSettings,
+    embedding: HashedWords,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+    heard: bool,
+    expected: tuple[bool, str],
+) -> None:
+    web = build_web(make_settings(redis_url="redis://127.0.0.1:1", milvus_uri="http://127.0.0.1:1"))
+    state = ServiceState("worker", 2, True, 0, datetime.now(UTC) - timedelta(seconds=seconds))
+    monkeypatch.setattr(web.local, "states", lambda: [state])
+    monkeypatch.setattr(type(web.services), "pings", lambda _services: {"sql": lambda: ""})
+    monkeypatch.setattr(web.services.board, "workers", lambda: ["a worker"] if heard else [])
+    worker = web.health()[-1]
+    assert (worker.name, worker.ok, worker.detail) == ("worker", *expected)
     web.close()
 
 
