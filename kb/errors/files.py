@@ -154,11 +154,10 @@ class MemoryShort(Unavailable):
     remedy = N_("Zhiwen tries again by itself. If that keeps failing, give the machine or the container more memory.")
 
 
-class WorkerMemoryShort(Unavailable):
+class WorkerMemoryShort(MemoryShort):
     """The worker itself was refused memory, which others may give back."""
 
     message = N_("The worker ran out of memory while processing “{name}”.")
-    remedy = N_("Zhiwen tries again by itself. If that keeps failing, give the machine or the container more memory.")
 
 
 class WorkerDied(DocumentError):
