@@ -56,8 +56,8 @@ def draw_unreadable(base: KnowledgeBase) -> None:
     text = _("The index of this knowledge base could not be read {ago}.").format(ago=ago(checked_at))
     what_to_do = _(
         "Questions to it fail, or miss what it says, until it can be read. If its data in Milvus is damaged (the log "
-        "of Milvus says so), drop the collection {collection} there, compare again on the System page, and index its "
-        "documents again."
+        "of Milvus says so), drop the collection {collection} there, press “Compare now” on the System page, and "
+        "index its documents again."
     ).format(collection=f"`{base.collection}`")
     st.warning(f"**{text}** {escape(error_text(error)[0])}  \n{what_to_do}", icon=":material/search_off:")
 
@@ -81,8 +81,9 @@ def draw_remedy(user_id: UUID, count: int, base: KnowledgeBase | None = None) ->
             lacking.ready,
         )
         why = _(
-            "Its data was lost or damaged, or MILVUS_URI was changed. If you set it back, or restore a backup, compare "
-            "again on the System page. Otherwise index them again from their uploads: names, chats and citations stay."
+            "Its data was lost or damaged, or MILVUS_URI was changed. If you set it back, or restore a backup, press "
+            "“Compare now” on the System page. Otherwise index them again from their uploads: names, chats and "
+            "citations stay."
         )
         st.warning(f"**{text}**  \n{escape(why)}", icon=":material/search_off:")
         st.button(
