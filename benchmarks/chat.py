@@ -140,11 +140,11 @@ class Asker:
 
     def ask(self, question: str, mode: Mode) -> tuple[UUID, UUID]:
         """Ask in a new conversation, as the chat page does. Returns the answer's id, and its run's."""
-        services, user_id = self.installation.services, self.installation.user_id
+        services, principal = self.installation.services, self.installation.principal
         scope = Scope.of(self.knowledge_base_id) if mode is Mode.KNOWLEDGE else Scope()
-        conversation = services.conversations.create(user_id, question, mode, scope)
-        message = services.messages.ask(user_id, conversation.id, question)
-        self.answers.start(user_id, message.id)
+        conversation = services.conversations.create(principal, question, mode, scope)
+        message = services.messages.ask(principal, conversation.id, question)
+        self.answers.start(principal, message.id)
         assert message.run_id
         return message.id, message.run_id
 
@@ -205,7 +205,7 @@ def measure_stream(asker: Asker, bare: BareClient, rounds: int) -> dict[str, flo
 
 def first_in_stream(asker: Asker, mode: Mode) -> tuple[float, float]:
     """Milliseconds until the first token is in the stream, and those of them that the search took."""
-    services, user_id = asker.installation.services, asker.installation.user_id
+    services, principal = asker.installation.services, asker.installation.principal
     began = time.perf_counter()
     message_id, run_id = asker.ask(new_question(), mode)
     stream, position, first = answer_key(run_id, "stream"), "0-0", 0.0
@@ -217,7 +217,7 @@ def first_in_stream(asker: Asker, mode: Mode) -> tuple[float, float]:
             if "text" in fields and not first:
                 first = (time.perf_counter() - began) * 1000
             if "end" in fields:
-                found = services.messages.get(user_id, message_id)
+                found = services.messages.get(principal, message_id)
                 return first, found.retrieval.trace.milliseconds if found.retrieval else 0.0
 
 
@@ -267,17 +267,17 @@ class Reader:
     saved: str = ""
 
     def read(self, asker: Asker, question: str, together: threading.Barrier) -> None:
-        services, user_id = asker.installation.services, asker.installation.user_id
+        services, principal = asker.installation.services, asker.installation.principal
         together.wait()
         message_id, run_id = asker.ask(question, Mode.LLM)
         position, has_ended, deadline = "0-0", False, time.monotonic() + ANSWER_SECONDS
         while not has_ended and time.monotonic() < deadline:
-            update = asker.answers.read(user_id, run_id, position)
+            update = asker.answers.read(principal, run_id, position)
             self.text, position, has_ended = self.text + update.text, update.position, update.ended
             if update.text:
                 self.updates.append(time.perf_counter())
             time.sleep(POLL_SECONDS)
-        self.saved = services.messages.get(user_id, message_id).content
+        self.saved = services.messages.get(principal, message_id).content
 
 
 def measure_concurrent(asker: Asker, answers: int) -> dict[str, float]:

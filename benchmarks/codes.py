@@ -84,7 +84,7 @@ def measure(
     right = 0
     for question, name in asked:
         passages = installation.services.retriever.retrieve(
-            installation.user_id, Scope((knowledge_base.id,)), question
+            installation.principal, Scope((knowledge_base.id,)), question
         ).passages
         first = names[passages[0].chunk.document_id] if passages else "nothing"
         right += first == name

@@ -149,7 +149,7 @@ def run(target: Target, number: int, only: Sequence[str]) -> tuple[Schedule, Cou
         wrong = recover(schedule, installation, began + PATIENCE_SECONDS)
         seconds = time.monotonic() - began
         wrong["files"] = len(schedule.files)
-        _patient(lambda: installation.services.knowledge_bases.delete(installation.user_id, base.id))
+        _patient(lambda: installation.services.knowledge_bases.delete(installation.principal, base.id))
     return schedule, wrong, seconds
 
 
@@ -208,7 +208,7 @@ def _ask_for(
     if document is None or document.latest.state is not VersionState.READY:
         return
     scope, question = Scope.of(schedule.base.id), f"What is kept in locker {file.word}?"
-    found = installation.services.retriever.retrieve(installation.user_id, scope, question)
+    found = installation.services.retriever.retrieve(installation.principal, scope, question)
     if not any(file.word in passage.chunk.text for passage in found.passages):
         wrong["wrong_state" if found.passages or found.unsearchable else "silent"] += 1
 
@@ -216,8 +216,8 @@ def _ask_for(
 def _index_again(installation: Installation, base: KnowledgeBase) -> None:
     """Press “Index again”, where it is offered."""
     services = installation.services
-    if services.knowledge_bases.get(installation.user_id, base.id).unsearchable_count:
-        index_again(services.database, services.files, installation.user_id, base.id)
+    if services.knowledge_bases.get(installation.principal, base.id).unsearchable_count:
+        index_again(services.database, services.files, installation.principal, base.id)
 
 
 # --- what users do ---
@@ -253,7 +253,7 @@ def _delete(schedule: Schedule, installation: Installation) -> File | None:
     if not schedule.kept:
         return None
     file = schedule.chance.choice(schedule.kept)
-    _patient(lambda: installation.services.documents.delete(installation.user_id, file.document_id))
+    _patient(lambda: installation.services.documents.delete(installation.principal, file.document_id))
     file.is_deleted = True
     return file
 
@@ -262,14 +262,14 @@ def _cancel(schedule: Schedule, installation: Installation) -> None:
     if schedule.kept:
         file = schedule.chance.choice(schedule.kept)
         with suppress(WrongState):  # it is ready
-            _patient(lambda: installation.services.documents.cancel(installation.user_id, file.document_id))
+            _patient(lambda: installation.services.documents.cancel(installation.principal, file.document_id))
             file.was_cancelled = True
 
 
 def _retry(schedule: Schedule, installation: Installation) -> None:
     for file in schedule.kept:
         with suppress(WrongState):  # it is no failed or cancelled one
-            _patient(partial(installation.services.documents.retry, installation.user_id, file.document_id))
+            _patient(partial(installation.services.documents.retry, installation.principal, file.document_id))
             file.was_cancelled = False
 
 
@@ -277,7 +277,7 @@ def _ask(schedule: Schedule, installation: Installation) -> None:
     """In the middle of it; what counts is that it ends."""
     with suppress(KbError):
         scope = Scope.of(schedule.base.id)
-        installation.services.retriever.retrieve(installation.user_id, scope, "Where are the spare keys?")
+        installation.services.retriever.retrieve(installation.principal, scope, "Where are the spare keys?")
 
 
 ACTIONS: Sequence[Callable[[Schedule, Installation], object]] = (

@@ -168,7 +168,7 @@ def measure_limit(installation: Installation, model: str, texts: Sequence[str]) 
 
 def _texts(installation: Installation, document: Document) -> Iterator[str]:
     for first in range(0, document.latest.chunks, PAGE_CHUNKS):
-        found = installation.services.documents.chunks(installation.user_id, document.id, first, PAGE_CHUNKS)
+        found = installation.services.documents.chunks(installation.principal, document.id, first, PAGE_CHUNKS)
         yield from (embedded_text(chunk) for chunk in found)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
+from kb.access import Principal
 from kb.config import Settings, load_settings
 from kb.errors import Unavailable, from_code
 from kb.local import LocalServices
@@ -34,22 +35,22 @@ class Installation:
     """Running services and the local user."""
 
     services: Services
-    user_id: UUID
+    principal: Principal
     local: LocalServices | None = None
 
     def create_knowledge_base(self, name: str, model: str = "") -> KnowledgeBase:
         """`model`: another embedding model than the default one."""
         embeddings = self.services.embeddings
         embedding = embeddings.get(model) if model else embeddings.default
-        return self.services.knowledge_bases.create(self.user_id, name, embedding.name, embedding.dimension)
+        return self.services.knowledge_bases.create(self.principal, name, embedding.name, embedding.dimension)
 
     def upload(self, knowledge_base_id: UUID, files: Iterable[tuple[str, BinaryIO]]) -> list[Document]:
         """Register files by name and content, in this order."""
         register = self.services.documents.register
-        return [register(self.user_id, knowledge_base_id, name, content) for name, content in files]
+        return [register(self.principal, knowledge_base_id, name, content) for name, content in files]
 
     def list_documents(self, knowledge_base_id: UUID) -> list[Document]:
-        return self.services.documents.list(self.user_id, knowledge_base_id, limit=1_000_000)
+        return self.services.documents.list(self.principal, knowledge_base_id, limit=1_000_000)
 
     def wait_until_done(
         self, knowledge_base_id: UUID, timeout_seconds: float, poll_seconds: float = POLL_SECONDS
@@ -57,7 +58,7 @@ class Installation:
         """Wait until every document is ready, failed or cancelled. False: the time is over."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
-            counts = self.services.documents.count_by_state(self.user_id, knowledge_base_id)
+            counts = self.services.documents.count_by_state(self.principal, knowledge_base_id)
             if not any(VersionState(state).is_pending and count for state, count in counts.items()):
                 return True
             time.sleep(poll_seconds)
@@ -65,7 +66,7 @@ class Installation:
 
     def clear(self, knowledge_base: KnowledgeBase) -> None:
         """Delete a knowledge base and its collection in Milvus: the services may outlive the measurement."""
-        self.services.knowledge_bases.delete(self.user_id, knowledge_base.id)
+        self.services.knowledge_bases.delete(self.principal, knowledge_base.id)
         self.services.vectors.drop(knowledge_base.collection)
 
 
@@ -103,7 +104,7 @@ def connected(settings: Settings, local: LocalServices | None = None) -> Iterato
     services = build_services(settings, queue)
     try:
         _wait_for_milvus(services)
-        yield Installation(services, services.users.local().id, local)
+        yield Installation(services, services.users.local_principal(), local)
     finally:
         services.close()
         queue.close()

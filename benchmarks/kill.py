@@ -154,7 +154,7 @@ def compare(
 
 def _ordinals(installation: Installation, document: Document, count: int) -> Iterator[int]:
     for first in range(0, count, PAGE_CHUNKS):
-        found = installation.services.documents.chunks(installation.user_id, document.id, first, PAGE_CHUNKS)
+        found = installation.services.documents.chunks(installation.principal, document.id, first, PAGE_CHUNKS)
         yield from (chunk.ordinal for chunk in found)
 
 

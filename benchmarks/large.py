@@ -49,7 +49,7 @@ def cancel(installation: Installation, name: str, content: bytes, is_moment: Cal
         (document,) = installation.upload(base.id, [(name, io.BytesIO(content))])
         _wait(installation, document, is_moment)
         began = time.monotonic()
-        installation.services.documents.cancel(installation.user_id, document.id)
+        installation.services.documents.cancel(installation.principal, document.id)
         _wait(installation, document, lambda version: version.state is VersionState.CANCELLED)
         return round(time.monotonic() - began, 2)
     finally:
@@ -69,7 +69,7 @@ def ingest(installation: Installation, content: bytes) -> dict[str, Any]:
     _wait(installation, document, lambda version: version.state is VersionState.PARSING)
     with PeakMemory(_workers(installation)) as after:
         while True:
-            version = installation.services.documents.get(installation.user_id, document.id).latest
+            version = installation.services.documents.get(installation.principal, document.id).latest
             fewest = min(fewest, version.stored_chunks)
             if not reread and version.stored_chunks > stored:
                 reread = time.monotonic() - killed
@@ -95,7 +95,7 @@ def _workers(installation: Installation) -> set[int]:
 def _wait(installation: Installation, document: Document, is_moment: Callable[[Version], bool]) -> Version:
     deadline = time.monotonic() + MOMENT_SECONDS
     while time.monotonic() < deadline:
-        version = installation.services.documents.get(installation.user_id, document.id).latest
+        version = installation.services.documents.get(installation.principal, document.id).latest
         if is_moment(version):
             return version
         if version.state is VersionState.FAILED:

@@ -169,7 +169,7 @@ def ingest(installation: Installation, part: Part) -> Base:
 def passages(installation: Installation, base: Base, question: Question) -> list[Passage]:
     """The best of one knowledge base, each with the id of its article as the document's name."""
     scope = Scope.of(base.knowledge_base.id)
-    found = installation.services.retriever.retrieve(installation.user_id, scope, question.text, PROFILE)
+    found = installation.services.retriever.retrieve(installation.principal, scope, question.text, PROFILE)
     return [replace(each, document_name=base.articles[each.chunk.document_id]) for each in found.passages]
 
 

@@ -164,7 +164,7 @@ def _arguments() -> argparse.Namespace:
 def store_conversation(home: Path, count: int) -> UUID:
     """`count` messages, half of them answers with passages."""
     database = Database(load_settings(_env_file=None, zhiwen_home=home))
-    user = Users(database).local().id
+    user = Users(database).local_principal()
     base = KnowledgeBases(database, RecordingQueue()).create(
         user, f"Harbour {uuid4().hex[:6]}", "openai:fake-embedding", 64
     )

@@ -55,8 +55,8 @@ class Library:
 
     def rank(self, question: Question, profile: RetrievalProfile) -> list[str]:
         """Article ids, best first."""
-        services, user_id = self.installation.services, self.installation.user_id
-        found = services.retriever.retrieve(user_id, Scope((self.knowledge_base.id,)), question.text, profile)
+        services, principal = self.installation.services, self.installation.principal
+        found = services.retriever.retrieve(principal, Scope((self.knowledge_base.id,)), question.text, profile)
         return list(dict.fromkeys(self.articles[passage.chunk.document_id] for passage in found.passages))
 
     def keep(self, questions: Sequence[Question]) -> float:

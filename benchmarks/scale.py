@@ -127,7 +127,7 @@ def fill(database: Database, knowledge_base_id: UUID, total: int, queued: int) -
 
 
 def measure_polling(installation: Installation, base_id: UUID) -> Result:
-    services, user = installation.services, installation.user_id
+    services, user = installation.services, installation.principal
     library = services.documents
     counts = library.count_by_state(user, base_id)
     total, waiting = sum(counts.values()), counts[VersionState.QUEUED]
@@ -159,7 +159,7 @@ def measure_polling(installation: Installation, base_id: UUID) -> Result:
 
 def measure_searching(installation: Installation, base_id: UUID) -> Result:
     """Not polled unless it is used. What every name matches takes the longest."""
-    services, user = installation.services, installation.user_id
+    services, user = installation.services, installation.principal
     library = services.documents
     total = library.count(user, base_id)
 
@@ -196,7 +196,7 @@ def ask(installation: Installation, base_id: UUID) -> None:
     services = installation.services
     answers = build_answers(services)
     try:
-        answer = ask_as_the_page_does(services, answers, services.users.local().id, base_id, QUESTION)
+        answer = ask_as_the_page_does(services, answers, services.users.local_principal(), base_id, QUESTION)
         assert answer.retrieval
         assert answer.retrieval.passages
     finally:

@@ -181,7 +181,7 @@ class Uploading(threading.Thread):
 
     def _count_ready(self) -> int:
         installation = self._installation
-        counts = installation.services.documents.count_by_state(installation.user_id, self._knowledge_base_id)
+        counts = installation.services.documents.count_by_state(installation.principal, self._knowledge_base_id)
         return counts.get(VersionState.READY, 0)
 
 
@@ -244,12 +244,12 @@ def times(asked: Sequence[Asked]) -> Figures:
 
 def _saved(installation: Installation, asked: Asked) -> tuple[str, float]:
     """The answer in SQL, and the milliseconds of its search."""
-    services, user_id = installation.services, installation.user_id
+    services, principal = installation.services, installation.principal
     conversation = parse_qs(asked.shown.query).get("conversation")
     if not conversation:
         return "", 0.0
-    answer = services.messages.shown(user_id, UUID(conversation[0]))[-1]
-    whole = services.messages.get(user_id, answer.id)
+    answer = services.messages.shown(principal, UUID(conversation[0]))[-1]
+    whole = services.messages.get(principal, answer.id)
     return whole.content, whole.retrieval.trace.milliseconds if whole.retrieval else 0.0
 
 

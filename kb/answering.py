@@ -10,6 +10,7 @@ from functools import partial
 from uuid import UUID
 
 from kb import prompts
+from kb.access import Principal
 from kb.asked_files import (
     AskedFiles,
     ConversationFiles,
@@ -36,7 +37,7 @@ from kb.web_search.passages import WebProgress, WebRetrieval
 class Question:
     """What to answer, how, and for whom."""
 
-    user_id: UUID
+    principal: Principal
     text: str
     mode: Mode
     # The model to ask; None if there is none. May wait for a list of models. Raises `ModelError`.
@@ -117,8 +118,8 @@ Event = (
     | ModelChosen
     | Piece
 )
-Retrieve = Callable[[UUID, Scope, str, RetrievalProfile | None, int], Retrieval]  # see `Retriever.retrieve`
-SearchWeb = Callable[[UUID, str, str, OnProgress, IsCancelled, int], WebRetrieval]  # see `WebRetriever.retrieve`
+Retrieve = Callable[[Principal, Scope, str, RetrievalProfile | None, int], Retrieval]  # see `Retriever.retrieve`
+SearchWeb = Callable[[Principal, str, str, OnProgress, IsCancelled, int], WebRetrieval]  # see `WebRetriever.retrieve`
 
 
 async def answer(
@@ -261,7 +262,7 @@ async def _wait_for_files(files: ConversationFiles, question: Question) -> Async
     """As `wait_for_files`, where the question uses files. An answer that is written on keeps what it had."""
     if question.conversation_id and question.mode.uses_files and not question.begun:
         async for each in wait_for_files(
-            files, question.user_id, question.conversation_id, question.scope, question.attached
+            files, question.principal, question.conversation_id, question.scope, question.attached
         ):
             yield each
 
@@ -269,7 +270,7 @@ async def _wait_for_files(files: ConversationFiles, question: Question) -> Async
 async def _shown(
     files: ConversationFiles, asked_files: AskedFiles, question: Question, model: ChatModel | None
 ) -> tuple[list[str], tuple[LeftOut, ...]]:
-    return await asyncio.to_thread(show_pictures, files, question.user_id, asked_files, question.attached, model)
+    return await asyncio.to_thread(show_pictures, files, question.principal, asked_files, question.attached, model)
 
 
 # --- what the question means -------------------------------------------------------------------------------------
@@ -331,7 +332,9 @@ async def _searched(search_web: SearchWeb, question: Question) -> AsyncIterator[
         return
 
     def ask(on_progress: OnProgress, is_cancelled: IsCancelled) -> WebRetrieval:
-        return search_web(question.user_id, question.text, question.engine, on_progress, is_cancelled, question.widened)
+        return search_web(
+            question.principal, question.text, question.engine, on_progress, is_cancelled, question.widened
+        )
 
     async with aclosing(follow(ask)) as search:
         async for each in search:
@@ -344,7 +347,9 @@ async def _retrieved(retrieve: Retrieve, question: Question, searched_for: str, 
         return question.begun.retrieval
     if not scope.knowledge_base_ids:
         raise NotFound(what=KNOWLEDGE_BASE)
-    return await asyncio.to_thread(retrieve, question.user_id, scope, searched_for, question.profile, question.widened)
+    return await asyncio.to_thread(
+        retrieve, question.principal, scope, searched_for, question.profile, question.widened
+    )
 
 
 def _is_found(retrieval: Retrieval) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from kb.access import Principal
 from kb.errors import FileMissing, ImageNotSeen, ImageUnreadable, KbError
 from kb.llm import ChatModel
 from kb.messages import Attached, LeftOut
@@ -20,9 +21,9 @@ LOOK_SECONDS = 0.4
 class ConversationFiles(Protocol):
     """The files of conversations; see `kb.attachments.Attachments`."""
 
-    def list(self, user_id: UUID, conversation_id: UUID) -> Sequence[Document]: ...
-    def add_to(self, scope: Scope, user_id: UUID, conversation_id: UUID) -> Scope: ...
-    def original(self, user_id: UUID, document: Document) -> Original: ...
+    def list(self, principal: Principal, conversation_id: UUID) -> Sequence[Document]: ...
+    def add_to(self, scope: Scope, principal: Principal, conversation_id: UUID) -> Scope: ...
+    def original(self, principal: Principal, document: Document) -> Original: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,12 @@ class AskedFiles:
 
 
 async def wait_for_files(
-    files: ConversationFiles, user_id: UUID, conversation_id: UUID, scope: Scope, attached: Sequence[Attached]
+    files: ConversationFiles, principal: Principal, conversation_id: UUID, scope: Scope, attached: Sequence[Attached]
 ) -> AsyncIterator[FilesAwaited | AskedFiles]:
     """Wait until each file of the conversation is ready or has failed; yields `AskedFiles` at the end."""
     told = 0
     while True:
-        found = await asyncio.to_thread(files.list, user_id, conversation_id)
+        found = await asyncio.to_thread(files.list, principal, conversation_id)
         pending = sum(1 for document in found if document.latest.state.is_pending)
         if pending != told:
             told = pending
@@ -66,7 +67,7 @@ async def wait_for_files(
         await asyncio.sleep(LOOK_SECONDS)
     has_texts = any(document.live_version_id for document in found)
     if has_texts:
-        scope = await asyncio.to_thread(files.add_to, scope, user_id, conversation_id)
+        scope = await asyncio.to_thread(files.add_to, scope, principal, conversation_id)
     came = {each.document_id for each in attached}
     pictures = tuple(document for document in found if document.latest.media_type in MEDIA_TYPES)
     failed = tuple(
@@ -78,7 +79,11 @@ async def wait_for_files(
 
 
 def show_pictures(
-    files: ConversationFiles, user_id: UUID, asked: AskedFiles, attached: Sequence[Attached], model: ChatModel | None
+    files: ConversationFiles,
+    principal: Principal,
+    asked: AskedFiles,
+    attached: Sequence[Attached],
+    model: ChatModel | None,
 ) -> tuple[list[str], tuple[LeftOut, ...]]:
     """The pictures as addresses for the model, and the files of the question that the answer lacks."""
     sent: list[str] = []
@@ -90,7 +95,7 @@ def show_pictures(
                 continue
             if not model.sees_images:
                 raise ImageNotSeen(name=document.name, model=model.name)
-            sent.append(to_data_url(files.original(user_id, document)))
+            sent.append(to_data_url(files.original(principal, document)))
             failed.pop(document.name, None)  # it has no text, but was seen
         except (ImageNotSeen, ImageUnreadable, FileMissing) as error:
             if str(document.id) in came:

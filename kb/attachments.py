@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
+from kb.access import Permission, Principal, can
 from kb.conversations import CONVERSATION
 from kb.database import Database
 from kb.database.tables import attachments, conversations, document_counts, knowledge_bases, now
@@ -40,7 +41,7 @@ _OWN_CONVERSATION = (
     sa.select(conversations.c.id)
     .where(
         conversations.c.id == sa.bindparam("of_conversation"),
-        conversations.c.owner_id == sa.bindparam("of_user"),
+        can(Permission.OWN, conversations),
         conversations.c.deleted_at.is_(None),
     )
     .with_for_update(key_share=True)
@@ -52,7 +53,7 @@ _BASE = (
     .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
     .where(
         attachments.c.conversation_id == sa.bindparam("of_conversation"),
-        knowledge_bases.c.owner_id == sa.bindparam("of_user"),
+        can(Permission.OWN, knowledge_bases),
         knowledge_bases.c.deleted_at.is_(None),
         conversations.c.deleted_at.is_(None),
     )
@@ -67,64 +68,64 @@ class Attachments:
         self._documents = documents
         self._embeddings = embeddings
 
-    def add(self, user_id: UUID, conversation_id: UUID, name: str, source: Source) -> Document:
+    def add(self, principal: Principal, conversation_id: UUID, name: str, source: Source) -> Document:
         """Keep a file, queue it and tell the workers, as `Documents.register` does.
 
         Errors: `NotFound` without the conversation; `UnsupportedFormat`; those of `Documents.register`;
         those of `EmbeddingModels.get`. Sends the embedding model no request.
         """
-        found = self._base(user_id, conversation_id)
-        base_id = found[0] if found else self._create_base(user_id, conversation_id)
-        document = self._documents.register(user_id, base_id, name, source)
+        found = self._base(principal, conversation_id)
+        base_id = found[0] if found else self._create_base(principal, conversation_id)
+        document = self._documents.register(principal, base_id, name, source)
         try:
             require_supported(document.name, document.latest.media_type)
         except UnsupportedFormat:
-            self._documents.delete(user_id, document.id)
+            self._documents.delete(principal, document.id)
             raise
         return document
 
-    def list(self, user_id: UUID, conversation_id: UUID) -> Sequence[Document]:
+    def list(self, principal: Principal, conversation_id: UUID) -> Sequence[Document]:
         """The files of a conversation in the order in which they came, whatever their state."""
-        found = self._base(user_id, conversation_id)
+        found = self._base(principal, conversation_id)
         if not found or not found[1]:
             return []
-        return self._documents.list(user_id, found[0], 0, MOST_FILES, order=DocumentOrder.NEWEST)[::-1]
+        return self._documents.list(principal, found[0], 0, MOST_FILES, order=DocumentOrder.NEWEST)[::-1]
 
-    def original(self, user_id: UUID, document: Document) -> Original:
+    def original(self, principal: Principal, document: Document) -> Original:
         """The file itself. Errors: `NotFound`, `FileMissing`."""
-        return self._documents.original(user_id, document.knowledge_base_id, document.latest.id)
+        return self._documents.original(principal, document.knowledge_base_id, document.latest.id)
 
-    def remove(self, user_id: UUID, conversation_id: UUID, document_id: UUID) -> None:
+    def remove(self, principal: Principal, conversation_id: UUID, document_id: UUID) -> None:
         """Delete one file. Errors: `NotFound` if the conversation has no such file."""
-        document = self._documents.get(user_id, document_id)
-        found = self._base(user_id, conversation_id)
+        document = self._documents.get(principal, document_id)
+        found = self._base(principal, conversation_id)
         if not found or document.knowledge_base_id != found[0]:
             raise NotFound(what=DOCUMENT)
-        self._documents.delete(user_id, document_id)
+        self._documents.delete(principal, document_id)
 
-    def add_to(self, scope: Scope, user_id: UUID, conversation_id: UUID) -> Scope:
+    def add_to(self, scope: Scope, principal: Principal, conversation_id: UUID) -> Scope:
         """`scope` and the files of the conversation; `scope` itself if there are none."""
-        found = self._base(user_id, conversation_id)
+        found = self._base(principal, conversation_id)
         if not found or not found[1]:
             return scope
         document_ids = scope.document_ids
         if document_ids:  # only these would be searched
-            document_ids += tuple(document.id for document in self.list(user_id, conversation_id))
+            document_ids += tuple(document.id for document in self.list(principal, conversation_id))
         return replace(scope, knowledge_base_ids=(*scope.knowledge_base_ids, found[0]), document_ids=document_ids)
 
-    def _base(self, user_id: UUID, conversation_id: UUID) -> tuple[UUID, int] | None:
+    def _base(self, principal: Principal, conversation_id: UUID) -> tuple[UUID, int] | None:
         """The id of the conversation's knowledge base, and how many files it holds; None before the first file."""
         with self._database.read() as connection:
-            row = connection.execute(_BASE, {"of_user": user_id, "of_conversation": conversation_id}).one_or_none()
+            row = connection.execute(_BASE, {"of_conversation": conversation_id} | principal.binds).one_or_none()
         return (row.id, row.documents) if row else None
 
-    def _create_base(self, user_id: UUID, conversation_id: UUID) -> UUID:
+    def _create_base(self, principal: Principal, conversation_id: UUID) -> UUID:
         """The conversation's knowledge base, unless another thread has created it meanwhile."""
         model = self._embeddings.default
         base_id = uuid4()
         created = KnowledgeBase(
             id=base_id,
-            owner_id=user_id,
+            owner_id=principal.user_id,
             name=str(base_id),
             collection=shared_collection(model.name, None),
             embedding_model=model.name,
@@ -135,7 +136,7 @@ class Attachments:
             created_at=now(),
             kind=KnowledgeBaseKind.ATTACHMENTS,
         )
-        of = {"of_user": user_id, "of_conversation": conversation_id}
+        of = {"of_conversation": conversation_id} | principal.binds
         with self._database.write() as connection:
             if connection.scalar(_OWN_CONVERSATION, of) is None:
                 raise NotFound(what=CONVERSATION)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import IO, Any
 from uuid import UUID
 
+from kb.access import Principal
 from kb.citations import cited, without_dangling
 from kb.conversations import Conversations, Messages
 from kb.errors import N_, KbError, NotFound, from_code
@@ -60,17 +61,19 @@ class Exports:
         self._messages = messages
         self._knowledge_bases = knowledge_bases
 
-    def one(self, user_id: UUID, conversation_id: UUID, file_format: Format, wording: Wording) -> tuple[str, str]:
+    def one(
+        self, principal: Principal, conversation_id: UUID, file_format: Format, wording: Wording
+    ) -> tuple[str, str]:
         """The name and the text of a conversation's file. Errors: `NotFound`."""
-        conversation = self._conversations.get(user_id, conversation_id)
+        conversation = self._conversations.get(principal, conversation_id)
         return _file_name(conversation, file_format), self._text(
-            conversation, self._names(user_id), file_format, wording
+            principal, conversation, self._names(principal), file_format, wording
         )
 
     def write_all(
         self,
         target: IO[bytes],
-        user_id: UUID,
+        principal: Principal,
         file_format: Format,
         wording: Wording,
         search: str = "",
@@ -78,34 +81,39 @@ class Exports:
         knowledge_base_id: UUID | None = None,
     ) -> None:
         """Write an archive (ZIP) with a file for each conversation that the search finds."""
-        names, taken = self._names(user_id), set[str]()
+        names, taken = self._names(principal), set[str]()
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for found in self._found(user_id, search, mode, knowledge_base_id):
+            for found in self._found(principal, search, mode, knowledge_base_id):
                 try:
-                    text = self._text(found, names, file_format, wording)
+                    text = self._text(principal, found, names, file_format, wording)
                 except NotFound:
                     continue  # deleted meanwhile
                 archive.writestr(_untaken(_file_name(found, file_format), taken), text)
 
     def _found(
-        self, user_id: UUID, search: str, mode: Mode | None, knowledge_base_id: UUID | None
+        self, principal: Principal, search: str, mode: Mode | None, knowledge_base_id: UUID | None
     ) -> Iterator[Conversation]:
         """All that the search finds, as it is at the start: later questions change the order."""
         found: dict[UUID, Conversation] = {}
         while True:
-            batch = self._conversations.search(user_id, search, len(found), BATCH, mode, knowledge_base_id)
+            batch = self._conversations.search(principal, search, len(found), BATCH, mode, knowledge_base_id)
             new = [each for each in batch if each.id not in found]
             found.update((each.id, each) for each in new)
             if not new:
                 return iter(found.values())
 
-    def _names(self, user_id: UUID) -> dict[UUID, str]:
-        return {base.id: base.name for base in self._knowledge_bases.list(user_id)}
+    def _names(self, principal: Principal) -> dict[UUID, str]:
+        return {base.id: base.name for base in self._knowledge_bases.list(principal)}
 
     def _text(
-        self, conversation: Conversation, names: Mapping[UUID, str], file_format: Format, wording: Wording
+        self,
+        principal: Principal,
+        conversation: Conversation,
+        names: Mapping[UUID, str],
+        file_format: Format,
+        wording: Wording,
     ) -> str:
-        messages = self._messages.tree(conversation.owner_id, conversation.id)
+        messages = self._messages.tree(principal, conversation.id)
         if file_format is Format.JSON:
             return to_json_text(conversation, messages, names)
         return to_markdown(conversation, shown_branch(conversation, messages), names, wording)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from kb.access import Principal
 from kb.config import Settings
 from kb.errors import DatabaseUnavailable, ModelError, ModelPackageMissing, ModelRefused, ModelTimeout
 from kb.providers.addresses import OPENAI_BASE_URL, host_of
@@ -36,8 +37,8 @@ class Stored(Protocol):
 
     changes: int
 
-    def connections(self, user_id: UUID) -> Sequence[Connection]: ...
-    def chosen_model(self, user_id: UUID, purpose: Purpose) -> str: ...
+    def connections(self, principal: Principal) -> Sequence[Connection]: ...
+    def chosen_model(self, principal: Principal, purpose: Purpose) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,37 +188,37 @@ class ChatModels:
         """Begin no new look; one under way ends by its own timeout."""
         self._closing = True
 
-    def known(self, user_id: UUID) -> KnownModels:
+    def known(self, principal: Principal) -> KnownModels:
         """What the last looks found; begins new ones where those are old. Errors: `DatabaseUnavailable`."""
-        connections = self._connections_of(user_id)
+        connections = self._connections_of(principal)
         self._look_where_old(connection for connection in connections if not connection.names)
         return self._known(connections)
 
-    def check(self, user_id: UUID) -> KnownModels:
+    def check(self, principal: Principal) -> KnownModels:
         """As `known`, but it also looks at servers whose models are named: to show whether they respond."""
-        connections = self._connections_of(user_id)
+        connections = self._connections_of(principal)
         self._look_where_old(connections)
         return self._known(connections)
 
-    def look_again(self, user_id: UUID) -> None:
+    def look_again(self, principal: Principal) -> None:
         """Forget the last results and look at the servers now."""
-        connections = self._connections_of(user_id, anew=True)
+        connections = self._connections_of(principal, anew=True)
         with self._looked:
             for connection in connections:
                 self._looks.pop(_endpoint(connection), None)
         self._look_where_old(connections)
 
-    def choose(self, user_id: UUID, wanted: str) -> ChatModel | None:
+    def choose(self, principal: Principal, wanted: str) -> ChatModel | None:
         """Which model answers, as far as is known; for pages. See `KnownModels.choose`."""
-        return self.known(user_id).choose(wanted)
+        return self.known(principal).choose(wanted)
 
-    def resolve(self, user_id: UUID, wanted: str) -> ChatModel | None:
+    def resolve(self, principal: Principal, wanted: str) -> ChatModel | None:
         """Which model answers this user, who wants the one with the id `wanted` (empty: any). For background threads.
 
         As `choose`, but reads the providers anew, and waits for looks where it depends on them. Errors: `ModelError`,
         `DatabaseUnavailable`.
         """
-        connections = self._connections_of(user_id, anew=True)
+        connections = self._connections_of(principal, anew=True)
         if found := self._known(connections).find(wanted):
             return found
         connected = [connection for connection in connections if not connection.is_local]
@@ -228,19 +229,19 @@ class ChatModels:
                 raise ModelTimeout(host=silent.connection.host, model="", seconds=f"{RESOLVE_SECONDS:g}")
         return self._known(connections).choose(wanted)
 
-    def resolve_rewriting(self, user_id: UUID, answering: ChatModel) -> ChatModel:
+    def resolve_rewriting(self, principal: Principal, answering: ChatModel) -> ChatModel:
         """Which model rewrites this user's follow-up questions: the one chosen for it, else the one that answers."""
-        wanted = self._stored.chosen_model(user_id, Purpose.REWRITING)
+        wanted = self._stored.chosen_model(principal, Purpose.REWRITING)
         if not wanted or wanted == answering.id:
             return answering
         try:
-            return self._known(self._connections_of(user_id)).find(wanted) or answering
+            return self._known(self._connections_of(principal)).find(wanted) or answering
         except ModelError:
             return answering  # its key is lost: the answer need not wait for that
 
-    def connection(self, user_id: UUID, server_id: str) -> Connection | None:
+    def connection(self, principal: Principal, server_id: str) -> Connection | None:
         """A user's server by its id."""
-        found = (connection for connection in self._connections_of(user_id) if connection.id == server_id)
+        found = (connection for connection in self._connections_of(principal) if connection.id == server_id)
         return next(found, None)
 
     def _is_decided(self, connected: Sequence[Connection]) -> bool:
@@ -252,13 +253,13 @@ class ChatModels:
                 return False
         return True
 
-    def _connections_of(self, user_id: UUID, anew: bool = False) -> tuple[Connection, ...]:
+    def _connections_of(self, principal: Principal, anew: bool = False) -> tuple[Connection, ...]:
         changes, now = self._stored.changes, monotonic()
-        held = self._connections.get(user_id)
+        held = self._connections.get(principal.user_id)
         if held and held[0] == changes and now - held[1] < FRESH_SECONDS and not anew:
             return held[2]
         try:
-            own = tuple(self._stored.connections(user_id))
+            own = tuple(self._stored.connections(principal))
         except DatabaseUnavailable:
             if held is None:
                 raise
@@ -267,7 +268,7 @@ class ChatModels:
         first = (self._own,) if self._own else ()
         local = () if self._own else tuple(each for each in _local_connections() if each.host not in hosts)
         connections = (*first, *own, *local)
-        self._connections[user_id] = changes, now, connections
+        self._connections[principal.user_id] = changes, now, connections
         return connections
 
     def _shared(self) -> tuple[Connection, ...]:

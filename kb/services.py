@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from uuid import UUID
 
 import redis
 
 from kb import redis as kb_redis
+from kb.access import Principal
 from kb.answers import Answers
 from kb.attachments import Attachments
 from kb.config import Settings
@@ -87,9 +87,9 @@ class Services:
         """The names of the embedding model for new knowledge bases, then of those of existing ones."""
         return list(dict.fromkeys([self.embeddings.default.name, *models_in_use(self.database)]))
 
-    def offered_embeddings(self, user_id: UUID) -> tuple[str, ...]:
+    def offered_embeddings(self, principal: Principal) -> tuple[str, ...]:
         """The embedding models that this user may choose for a new knowledge base, the preferred one first."""
-        chosen = self.providers.chosen_model(user_id, Purpose.EMBEDDING)
+        chosen = self.providers.chosen_model(principal, Purpose.EMBEDDING)
         return tuple(dict.fromkeys([*([OF_PROVIDER + chosen] if chosen else []), *self.embeddings.offered()]))
 
     def models_to_warm(self) -> list[str]:

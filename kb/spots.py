@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
+from kb.access import Principal
 from kb.database import Database
 from kb.errors import N_, NotFound, PageNotDrawn
 from kb.library import Documents, FileStore, lines_between
@@ -55,11 +56,11 @@ class Spots:
         self._files = files
         self._images = images
 
-    def find(self, user_id: UUID, chunk: Chunk) -> Spot:
+    def find(self, principal: Principal, chunk: Chunk) -> Spot:
         """Where a chunk stands, as it was retrieved. Reads SQL and the disk, draws nothing."""
         try:
             with self._database.read() as connection:
-                row = own_version(connection, user_id, chunk.version_id)
+                row = own_version(connection, principal, chunk.version_id)
         except NotFound:
             return Spot(SourceState.GONE, chunk.version_id)
         if row.live_version_id != chunk.version_id:
@@ -71,9 +72,9 @@ class Spots:
         pages = [MarkedPage(number, boxes) for number, boxes in (lines or {chunk.page: []}).items()]
         return replace(spot, pages=pages, has_marks=lines is not None)
 
-    def draw(self, user_id: UUID, knowledge_base_id: UUID, version_id: UUID, page: int) -> bytes:
+    def draw(self, principal: Principal, knowledge_base_id: UUID, version_id: UUID, page: int) -> bytes:
         """The image of a page as a JPEG. Errors: `NotFound`, `FileMissing`, `PageNotDrawn`."""
-        original = self._documents.original(user_id, knowledge_base_id, version_id)
+        original = self._documents.original(principal, knowledge_base_id, version_id)
         if original.media_type not in DRAWN:
             raise PageNotDrawn(name=original.name, page=page, detail=N_("its format has no pages"))
         return self._images.draw(original.path, original.name, original.media_type, page)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+from kb.access import Principal
 from kb.errors import N_
 from kb.library import Documents
 from kb.models import DocumentOrder, VersionState
@@ -30,13 +31,13 @@ class Suggestion:
     name: str = ""
 
 
-def suggest(documents: Documents, user_id: UUID, knowledge_base_id: UUID) -> list[Suggestion]:
+def suggest(documents: Documents, principal: Principal, knowledge_base_id: UUID) -> list[Suggestion]:
     """At most `MOST_SUGGESTIONS` questions about the newest documents; none if no document is ready.
 
     Reads one page of an index, however many documents there are. Errors: `NotFound`, `DatabaseUnavailable`.
     """
     newest = documents.list(
-        user_id, knowledge_base_id, limit=_LOOKED_AT, states=[VersionState.READY], order=DocumentOrder.NEWEST
+        principal, knowledge_base_id, limit=_LOOKED_AT, states=[VersionState.READY], order=DocumentOrder.NEWEST
     )
     if not newest:
         return []

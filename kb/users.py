@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from kb.access import Principal
 from kb.database import Database
 from kb.database.tables import model_choices, users
 from kb.errors import NotFound
@@ -25,21 +24,21 @@ _LOCAL = (
 class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._local_id: UUID | None = None  # it never changes
+        self._local: Principal | None = None  # it never changes
 
-    def local_id(self) -> UUID:
-        """The id of `local`, from memory after the first call."""
-        if self._local_id is None:
-            self._local_id = self.local().id
-        return self._local_id
+    def local_principal(self) -> Principal:
+        """Who `local` acts as, from memory after the first call."""
+        if self._local is None:
+            self._local = self.local().principal
+        return self._local
 
     def local(self) -> User:
         """The one user of an installation without login, made at the first call."""
         return self._find_local() or self._create_local()
 
-    def remember_choices(self, user_id: UUID, choices: Choices) -> None:
+    def remember_choices(self, principal: Principal, choices: Choices) -> None:
         """Remember what this user chose last, for the next tab."""
-        statement = sa.update(users).where(users.c.id == user_id).values(last_choices=choices.to_json())
+        statement = sa.update(users).where(users.c.id == principal.user_id).values(last_choices=choices.to_json())
         with self._database.write() as connection:
             if connection.execute(statement).rowcount == 0:
                 raise NotFound(what="user")

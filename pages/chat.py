@@ -18,7 +18,7 @@ from pages.ui.composer import ask_or_keep, draw_composer, draw_refused
 from pages.ui.feedback import TAIL, live_fragment, redraw, show_error
 from pages.ui.i18n import _, join_list
 from pages.ui.messages import draw_messages, draw_notice, draw_saving
-from pages.ui.resources import current_user, current_user_id, services
+from pages.ui.resources import current_principal, current_user, services
 from pages.ui.saving import Saving, under_way
 from pages.ui.scope import names_of, scope_label, show_lost
 from pages.ui.state import MORE_MESSAGES, Draft, Refused, forget_id, query_id, settle_choices, state
@@ -31,7 +31,7 @@ def main() -> None:
     try:
         user = current_user()
         conversation = open_conversation(user)
-        knowledge_bases = services().knowledge_bases.list(user.id)
+        knowledge_bases = services().knowledge_bases.list(user.principal)
         lost = settle_choices(user, knowledge_bases)
         draw_sidebar(knowledge_bases)
         saving = look_for_saving(conversation)
@@ -65,7 +65,7 @@ def open_conversation(user: User) -> Conversation | None:
     try:
         if wanted is None:  # what stands in the address is no id
             raise NotFound(what=CONVERSATION)
-        conversation = services().conversations.get(user.id, wanted)
+        conversation = services().conversations.get(user.principal, wanted)
     except NotFound as error:
         current.conversation_id = None
         forget_id("conversation")
@@ -85,13 +85,13 @@ def draw_conversation(user: User, conversation: Conversation | None) -> Sequence
     current = state()
     if conversation is None:
         return []
-    messages = services().messages.shown(user.id, conversation.id, limit=current.shown_messages)
+    messages = services().messages.shown(user.principal, conversation.id, limit=current.shown_messages)
     if messages and messages[0].parent_id:
         with st.container(horizontal_alignment="center"):
             st.button(_("Load earlier messages"), key="load_earlier", type="tertiary", on_click=_show_more)
     # A line about a choice at the end is replaced by the next one.
     end = next((at for at in range(len(messages), 0, -1) if messages[at - 1].role is not Role.NOTICE), 0)
-    draw_messages(messages[:end], user.id)
+    draw_messages(messages[:end], user.principal)
     draw_tail(user, conversation, messages[end - 1].ordinal if end else -1, messages[end:])
     return messages
 
@@ -123,10 +123,10 @@ def draw_tail(user: User, conversation: Conversation, drawn: int, messages: Sequ
         nonlocal is_whole_run
         if is_whole_run:
             is_whole_run = False
-            draw_messages(messages, user.id)
+            draw_messages(messages, user.principal)
             return
-        later = services().messages.shown(user.id, conversation.id, after=drawn)
-        draw_messages(later, user.id, has_last=False)
+        later = services().messages.shown(user.principal, conversation.id, after=drawn)
+        draw_messages(later, user.principal, has_last=False)
         if any(message.role is Role.ASSISTANT for message in later):
             draw_rest_later()
 
@@ -215,7 +215,7 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
 
 def draw_model_state() -> None:
     """Whether there is a language model to ask."""
-    if error := services().chat_models.known(current_user_id()).error:
+    if error := services().chat_models.known(current_principal()).error:
         show_error(error)
     elif has_model():
         _say(_("Ask the language model anything. Your documents are not used in this mode."))
@@ -229,7 +229,7 @@ def _say(text: str) -> None:
 
 def draw_suggestions(base: KnowledgeBase) -> None:
     """Questions to begin with; a click asks one."""
-    found = suggest(services().documents, current_user_id(), base.id)
+    found = suggest(services().documents, current_principal(), base.id)
     questions = [_(suggestion.template).format(name=suggestion.name) for suggestion in found]
     with st.container(key="suggestions", horizontal=True, horizontal_alignment="center"):
         for index, question in enumerate(questions, 1):

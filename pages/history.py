@@ -31,14 +31,14 @@ def main() -> None:
 
 def draw_history(user: User) -> None:
     conversations = services().conversations
-    knowledge_bases = services().knowledge_bases.list(user.id)
-    if not conversations.count(user.id):
+    knowledge_bases = services().knowledge_bases.list(user.principal)
+    if not conversations.count(user.principal):
         st.write(_("You have not asked anything yet."))
         st.page_link("chat.py", label=_("Ask your first question"), icon=":material/forum:")
         draw_page_list([], _day, _note, {}, empty="")  # it may offer to undo a deletion
         return
     search, mode, base_id = draw_filters(knowledge_bases)
-    total = conversations.count(user.id, search, mode, base_id)
+    total = conversations.count(user.principal, search, mode, base_id)
     pages = max(1, -(-total // PAGE_CONVERSATIONS))
     if pages < st.session_state.get(PAGE_KEY, 1):
         st.session_state[PAGE_KEY] = pages  # something was deleted
@@ -46,7 +46,9 @@ def draw_history(user: User) -> None:
     is_narrowed = bool(search or mode or base_id)
     if is_narrowed and total:
         st.caption(ngettext("{count} conversation found", "{count} conversations found", total))
-    found = conversations.search(user.id, search, (page - 1) * PAGE_CONVERSATIONS, PAGE_CONVERSATIONS, mode, base_id)
+    found = conversations.search(
+        user.principal, search, (page - 1) * PAGE_CONVERSATIONS, PAGE_CONVERSATIONS, mode, base_id
+    )
     export = {"search": search, "mode": mode.value if mode else "", "knowledge_base": str(base_id or "")}
     draw_page_list(found, _day, _note, export, empty="" if total else _nothing(search))
     if is_narrowed and not total:

@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def draw_page(user: User) -> None:
-    knowledge_bases = services().knowledge_bases.list(user.id)
+    knowledge_bases = services().knowledge_bases.list(user.principal)
     if not knowledge_bases:
         draw_first_steps(user)
         return
@@ -118,8 +118,8 @@ def _draw_new_dialog(user: User) -> None:
     def create() -> None:
         with st.form("new_knowledge_base_form", border=False):
             st.text_input(_("Name"), key=NAME_KEY, placeholder=_("Any name, in any language"))
-            offered = services().offered_embeddings(user.id)
-            providers = {provider.id: provider.name for provider in services().providers.list(user.id)}
+            offered = services().offered_embeddings(user.principal)
+            providers = {provider.id: provider.name for provider in services().providers.list(user.principal)}
             st.radio(
                 _("Embedding model"),
                 offered,
@@ -139,7 +139,7 @@ def _draw_new_dialog(user: User) -> None:
 def _create(user: User) -> None:
     with errors_flashed():
         model = services().embeddings.get(st.session_state[MODEL_KEY])
-        base = services().knowledge_bases.create(user.id, st.session_state[NAME_KEY], model.name)
+        base = services().knowledge_bases.create(user.principal, st.session_state[NAME_KEY], model.name)
         services().embeddings.prepare(model.name)
         _show(base.id)
 
@@ -183,7 +183,7 @@ def _offer_multilingual_model(base: KnowledgeBase) -> None:
 def _rename(user: User, base: KnowledgeBase, key: str) -> None:
     _close_more()
     with errors_flashed():
-        services().knowledge_bases.rename(user.id, base.id, st.session_state[key])
+        services().knowledge_bases.rename(user.principal, base.id, st.session_state[key])
 
 
 def _close_more() -> None:
@@ -206,7 +206,7 @@ def _delete(user: User, base: KnowledgeBase) -> None:
     others = [each for each in state().chosen.knowledge_base_ids if each != base.id]
     state().chosen = state().chosen.among(others)
     with errors_flashed():
-        services().knowledge_bases.delete(user.id, base.id)
+        services().knowledge_bases.delete(user.principal, base.id)
 
 
 main()

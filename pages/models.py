@@ -21,7 +21,7 @@ from pages.ui.choices import choice
 from pages.ui.feedback import confirm, errors_flashed, errors_shown, live_fragment, redraw, show_error
 from pages.ui.i18n import _, error_text, join_list, ngettext, number
 from pages.ui.provider_form import draw_provider_form
-from pages.ui.resources import current_user, current_user_id, services
+from pages.ui.resources import current_principal, current_user, services
 from pages.ui.state import keep_choices, state
 
 BUSY_SECONDS, IDLE_SECONDS = 0.7, 20.0
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def draw_page(user: User) -> None:
-    known = services().chat_models.check(user.id)
+    known = services().chat_models.check(user.principal)
     if not _shown(known) and not known.is_searching:
         draw_first_steps(user)
         return
@@ -73,10 +73,10 @@ def draw_servers(user: User, known: KnownModels) -> None:
 
     @live_fragment(BUSY_SECONDS if was_busy else IDLE_SECONDS)
     def draw() -> None:
-        now = services().chat_models.check(user.id)
+        now = services().chat_models.check(user.principal)
         if busy(now) != was_busy:
             redraw()
-        providers = {str(provider.id): provider for provider in services().providers.list(user.id)}
+        providers = {str(provider.id): provider for provider in services().providers.list(user.principal)}
         for server in _shown(now):
             _draw_server(user, server, providers.get(server.connection.id))
         if now.is_searching:
@@ -190,7 +190,7 @@ def _confirm_delete(user: User, provider: Provider) -> None:
 
 def _delete(user: User, provider: Provider) -> None:
     with errors_flashed():
-        services().providers.delete(user.id, provider.id)
+        services().providers.delete(user.principal, provider.id)
 
 
 # --- which model does what ---
@@ -210,7 +210,7 @@ def draw_choices(user: User, known: KnownModels) -> None:
         _("Rewriting follow-up questions"),
         Purpose.REWRITING,
         {"": _("The model that answers")} | labels,
-        services().providers.chosen_model(user.id, Purpose.REWRITING),
+        services().providers.chosen_model(user.principal, Purpose.REWRITING),
         _("A small, fast model is enough: before searching, it turns “And in 2024?” into a question of its own."),
     )
     _draw_embedding_choice(user, known)
@@ -220,7 +220,7 @@ def draw_choices(user: User, known: KnownModels) -> None:
 def _draw_embedding_choice(user: User, known: KnownModels) -> None:
     """Of providers only: what `.env` and this machine offer is chosen by EMBEDDING_MODEL."""
     labels = _labels_of_own(known, lambda server: server.embedding_names)
-    chosen = services().providers.chosen_model(user.id, Purpose.EMBEDDING)
+    chosen = services().providers.chosen_model(user.principal, Purpose.EMBEDDING)
     if labels or chosen:
         _draw_choice(
             _("Embedding the files of new knowledge bases"),
@@ -236,7 +236,7 @@ def _draw_reranking_choice(user: User, known: KnownModels) -> None:
     labels = _labels_of_own(known, lambda server: server.reranking_names)
     named = services().rerankers.named
     unset = {"": _("{model} (from .env)").format(model=named), NO_RERANKING: _("None")} if named else {"": _("None")}
-    chosen = services().providers.chosen_model(user.id, Purpose.RERANKING)
+    chosen = services().providers.chosen_model(user.principal, Purpose.RERANKING)
     if labels or chosen or named:
         _draw_choice(
             _("Reranking passages"),
@@ -272,7 +272,7 @@ def _draw_choice(label: str, purpose: Purpose, labels: dict[str, str], chosen: s
 
 def _choose(purpose: Purpose, chosen: str) -> None:
     with errors_flashed():
-        services().providers.choose_model(current_user_id(), purpose, chosen)
+        services().providers.choose_model(current_principal(), purpose, chosen)
         if purpose is Purpose.CHAT:
             state().chat_model = chosen  # for this tab, which may have chosen another one before
             keep_choices()

@@ -27,7 +27,7 @@ from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import announce, errors_flashed, live_fragment, missing_worker, show_error
 from pages.ui.i18n import _, ago, error_text, ngettext, number
 from pages.ui.leftovers import draw_leftovers
-from pages.ui.resources import current_user_id, health_monitor, local_services, services
+from pages.ui.resources import current_principal, health_monitor, local_services, services
 from pages.ui.unsearchable import draw_remedy
 
 REFRESH_SECONDS = 5.0
@@ -75,7 +75,7 @@ def draw_now() -> None:
     draw_set_aside()
     found = find_reconciled()
     if found:
-        draw_remedy(current_user_id(), found.unsearchable)
+        draw_remedy(current_principal(), found.unsearchable)
     left, right = st.columns(2, gap="large")
     with left:
         draw_services(health)
@@ -104,7 +104,7 @@ def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
             yield from _milvus_limits(services().vectors.server)
     for name in services().embedding_models():
         yield from _embedding_failure(name)
-    if error := services().chat_models.known(current_user_id()).error:
+    if error := services().chat_models.known(current_principal()).error:
         yield _failure(error)
     engine = services().web_search.default
     if not engine.is_configured:
@@ -245,7 +245,7 @@ def _worker(worker: WorkerInfo) -> _Row:
 
 def draw_models() -> None:
     _section(_("Models"))
-    known = services().chat_models.known(current_user_id())
+    known = services().chat_models.known(current_principal())
     default, *others = services().embedding_models()
     rows = [_embedding_row(default, [_("for new knowledge bases")] if others else [])]
     rows += [_embedding_row(name) for name in others]
@@ -265,7 +265,7 @@ def draw_models() -> None:
             icon=":material/refresh:",
             disabled=known.is_searching,
             on_click=services().chat_models.look_again,
-            args=(current_user_id(),),
+            args=(current_principal(),),
         )
 
 
@@ -344,7 +344,7 @@ def draw_reconciled(found: Reconciled) -> None:
         _Row(_("Documents in Milvus"), lacking if found.unsearchable else _("all"), [when], _mark(found.unsearchable)),
         _Row(_("Original files"), lost if found.files_missing else _("all"), [], _mark(found.files_missing)),
     ]
-    names = {base.collection: base.name for base in services().knowledge_bases.list(current_user_id())}
+    names = {base.collection: base.name for base in services().knowledge_bases.list(current_principal())}
     for collection, error in found.errors.items():
         rows.append(_Row(names.get(collection, collection), " ".join(error_text(error)), [collection], BAD))
     _table(rows)

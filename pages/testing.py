@@ -25,7 +25,7 @@ QUESTION_KEY = "test_question"
 def main() -> None:
     try:
         user = current_user()
-        knowledge_bases = services().knowledge_bases.list(user.id)
+        knowledge_bases = services().knowledge_bases.list(user.principal)
     except KbError as error:
         show_error(error)
         return
@@ -107,7 +107,7 @@ def run_test(user: User, widened: int | None = None) -> bool:
         return False
     chosen, settings = state().chosen, state().test_settings
     times = settings.widened if widened is None else widened
-    retrieve = partial(services().retriever.retrieve, user.id, chosen, question, settings.profiles, times)
+    retrieve = partial(services().retriever.retrieve, user.principal, chosen, question, settings.profiles, times)
     try:
         check_question(question)
         state().test = chosen, wait_for(_("Searching…"), retrieve)

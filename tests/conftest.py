@@ -19,6 +19,7 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from kb.access import Principal
 from kb.config import Settings, load_settings
 from kb.conversations import Conversations, Messages
 from kb.database import Database
@@ -233,11 +234,11 @@ def database(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Ite
     database.close()
 
 
-def add_user(database: Database, name: str) -> UUID:
-    user_id = uuid4()
+def add_user(database: Database, name: str) -> Principal:
+    principal = Principal(uuid4())
     with database.write() as connection:
-        connection.execute(sa.insert(users), {"id": user_id, "name": name})
-    return user_id
+        connection.execute(sa.insert(users), {"id": principal.user_id, "name": name})
+    return principal
 
 
 @dataclass
@@ -250,10 +251,10 @@ class Library:
     documents: Documents
     files: FileStore
     uploads: Path
-    user: UUID
-    stranger: UUID
+    user: Principal
+    stranger: Principal
 
-    def knowledge_base(self, name: str = "Test", owner: UUID | None = None) -> KnowledgeBase:
+    def knowledge_base(self, name: str = "Test", owner: Principal | None = None) -> KnowledgeBase:
         return self.knowledge_bases.create(owner or self.user, name, HashedWords.name, HashedWords.dimension)
 
     def upload(self, knowledge_base: KnowledgeBase, name: str = "a.md", text: str = "# A\n\nText.") -> Document:
@@ -300,8 +301,8 @@ class Core:
     services: Services
     queue: RecordingQueue
     embedding: HashedWords
-    user: UUID
-    stranger: UUID
+    user: Principal
+    stranger: Principal
 
     def knowledge_base(self, name: str = "Test") -> KnowledgeBase:
         return self.services.knowledge_bases.create(self.user, name, self.embedding.name, self.embedding.dimension)
@@ -342,7 +343,9 @@ def open_core(settings: Settings, embedding: HashedWords) -> Iterator[Core]:
     queue = RecordingQueue()
     services = build_services(settings, queue)
     try:
-        yield Core(services, queue, embedding, services.users.local().id, add_user(services.database, "stranger"))
+        yield Core(
+            services, queue, embedding, services.users.local_principal(), add_user(services.database, "stranger")
+        )
     finally:
         services.close()
 

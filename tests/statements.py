@@ -9,6 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from kb.access import Principal
 from kb.answers import Answers
 from kb.database import Database
 from kb.messages import Message
@@ -36,19 +37,19 @@ def counted_statements(database: Database) -> Iterator[list[str]]:
 
 
 def ask_as_the_page_does(
-    services: Services, answers: Answers, user_id: UUID, knowledge_base_id: UUID, question: str, model: str = ""
+    services: Services, answers: Answers, principal: Principal, knowledge_base_id: UUID, question: str, model: str = ""
 ) -> Message:
     """Ask a knowledge base in a new conversation, follow the answer, and return it as it was saved."""
-    services.knowledge_bases.get(user_id, knowledge_base_id)
-    conversation = services.conversations.create(user_id, question, Mode.KNOWLEDGE, Scope.of(knowledge_base_id))
-    message = services.messages.ask(user_id, conversation.id, question)
-    answers.start(user_id, message.id, model)
+    services.knowledge_bases.get(principal, knowledge_base_id)
+    conversation = services.conversations.create(principal, question, Mode.KNOWLEDGE, Scope.of(knowledge_base_id))
+    message = services.messages.ask(principal, conversation.id, question)
+    answers.start(principal, message.id, model)
     deadline = time.monotonic() + ANSWER_SECONDS
     assert message.run_id
-    update = answers.read(user_id, message.run_id)
+    update = answers.read(principal, message.run_id)
     while not update.ended:
         if time.monotonic() > deadline:
             raise TimeoutError("the answer did not end")
         time.sleep(POLL_SECONDS)
-        update = answers.read(user_id, message.run_id, update.position)
-    return services.messages.get(user_id, message.id)
+        update = answers.read(principal, message.run_id, update.position)
+    return services.messages.get(principal, message.id)

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from kb.access import Principal
 from kb.errors import KbError
 from kb.exports import Format, Wording
 from kb.models import Choices, Mode
@@ -56,9 +57,9 @@ def export_routes(services: Callable[[], Services]) -> list[Route]:
 
 
 def _one(request: Request, services: Services) -> Response:
-    user_id, file_format = _user(request), _format(request)
+    principal, file_format = _principal(request), _format(request)
     conversation_id: UUID = request.path_params["conversation_id"]
-    name, text = services.exports.one(user_id, conversation_id, file_format, _wording(request))
+    name, text = services.exports.one(principal, conversation_id, file_format, _wording(request))
     return Response(text, headers=_headers(name), media_type=MEDIA_TYPES[file_format])
 
 
@@ -70,8 +71,8 @@ def _found(request: Request, services: Services) -> IO[bytes]:
     write = partial(services.exports.write_all, search=query.get("search", ""), mode=mode)
     archive = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115 - closed by who sends it
     try:
-        user_id = _user(request)
-        write(archive, user_id, _format(request), _wording(request), knowledge_base_id=choices.scope.first_id)
+        principal = _principal(request)
+        write(archive, principal, _format(request), _wording(request), knowledge_base_id=choices.scope.first_id)
     except BaseException:
         archive.close()
         raise
@@ -85,7 +86,7 @@ async def _blocks(archive: IO[bytes]) -> AsyncIterator[bytes]:
             yield block
 
 
-def _user(request: Request) -> UUID:
+def _principal(request: Request) -> Principal:
     """Errors: `PageClosed`."""
     return tickets.check(request.query_params.get("ticket", ""), Action.EXPORT, tickets.CONVERSATIONS)
 

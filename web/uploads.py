@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from kb.access import Principal
 from kb.errors import (
     FileNotSaved,
     KbError,
@@ -129,17 +130,17 @@ def file_routes(services: Callable[[], Services]) -> list[Route]:
 
 
 def _find_original(request: Request, services: Services) -> Original:
-    user_id, knowledge_base_id = _check_ticket(request)
-    return services.documents.original(user_id, knowledge_base_id, request.path_params["version_id"])
+    principal, knowledge_base_id = _check_ticket(request)
+    return services.documents.original(principal, knowledge_base_id, request.path_params["version_id"])
 
 
 def _draw_page(request: Request, services: Services) -> bytes:
-    user_id, knowledge_base_id = _check_ticket(request)
+    principal, knowledge_base_id = _check_ticket(request)
     version_id, page = request.path_params["version_id"], request.path_params["page"]
-    return services.spots.draw(user_id, knowledge_base_id, version_id, page)
+    return services.spots.draw(principal, knowledge_base_id, version_id, page)
 
 
-def _check_ticket(request: Request) -> tuple[UUID, UUID]:
+def _check_ticket(request: Request) -> tuple[Principal, UUID]:
     """Who acts, and in which knowledge base. Errors: `PageClosed`."""
     knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
     ticket = request.query_params.get("ticket", "")
@@ -155,13 +156,13 @@ def _attachment(name: str) -> str:
 async def _save(request: Request, services: Services, limiter: anyio.CapacityLimiter) -> Document:
     knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
     origin = request.headers.get("origin", "")
-    user_id = tickets.check(request.headers.get("x-ticket", ""), Action.UPLOAD, knowledge_base_id, origin)
+    principal = tickets.check(request.headers.get("x-ticket", ""), Action.UPLOAD, knowledge_base_id, origin)
     name = request.query_params.get("name", "")
     limit_bytes = services.settings.max_upload_mb << 20
     if int(request.headers.get("content-length", "0")) > limit_bytes:
         raise _too_large(name, limit_bytes)
     body = Body(request, name, limit_bytes)
-    register = partial(services.documents.register, user_id, knowledge_base_id, name, body)
+    register = partial(services.documents.register, principal, knowledge_base_id, name, body)
     return await anyio.to_thread.run_sync(register, limiter=limiter)
 
 

@@ -74,7 +74,7 @@ class Producer:
         An answer that the reaper closed before its first sign of life is still produced; see `Messages.finish`.
         """
         try:
-            state = await self._sql.run(self._messages.state, run.question.user_id, run.id)
+            state = await self._sql.run(self._messages.state, run.question.principal, run.id)
         except NotFound:
             return False
         except DatabaseUnavailable:
@@ -196,7 +196,7 @@ class Producer:
             self._finish(run)
 
     def _finish(self, run: Run) -> None:
-        self._messages.finish(run.question.user_id, run.message_id, run.state, run.parts(), run.id)
+        self._messages.finish(run.question.principal, run.message_id, run.state, run.parts(), run.id)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from kb.access import Principal
 from kb.answers.run import Run, arrived_parts
 from kb.answers.sql_threads import SqlThreads
 from kb.answers.streams import AnswerStreams
@@ -80,7 +81,7 @@ class Reaper:
         found = arrived.retrieval or arrived.web
         parts = arrived_parts(arrived.reasoning, arrived.text, arrived.searched_for, found, arrived.thought_ms)
         interrupted = MessageState.INTERRUPTED
-        finish = partial(self._messages.finish, dead.user_id, dead.message_id, interrupted, parts or None)
+        finish = partial(self._messages.finish, Principal(dead.owner_id), dead.message_id, interrupted, parts or None)
         with suppress(NotFound):  # deleted meanwhile
             if await self._sql.run(finish):
                 log.warning("answer.interrupted", message=str(dead.message_id))

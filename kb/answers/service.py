@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from kb.access import Principal
 from kb.answering import Begun, Question, Retrieve, SearchWeb
 from kb.answers.checks import RUNNING_SECONDS, Checks
 from kb.answers.producer import Producer
@@ -37,8 +38,10 @@ KNOWN_OWNERS = 10_000
 
 log = structlog.get_logger()
 
-FindModel = Callable[[UUID, str], ChatModel | None]  # for a user, by the id of a model; see `ChatModels.resolve`
-FindRewriter = Callable[[UUID, ChatModel], ChatModel]  # given the one that answers; see `ChatModels.resolve_rewriting`
+FindModel = Callable[[Principal, str], ChatModel | None]  # by the id of a model; see `ChatModels.resolve`
+FindRewriter = Callable[
+    [Principal, ChatModel], ChatModel
+]  # given the one that answers; see `ChatModels.resolve_rewriting`
 
 
 class Answers:
@@ -83,7 +86,7 @@ class Answers:
 
     def start(
         self,
-        user_id: UUID,
+        principal: Principal,
         message_id: UUID,
         wanted_model: str = "",
         engine: str = "",
@@ -98,15 +101,15 @@ class Answers:
         answered in that of `page_language`, a code such as zh_TW. `widened`: see `Question`.
         Errors: `NotFound`, `DatabaseUnavailable`.
         """
-        asked = self._messages.asked(user_id, message_id)
+        asked = self._messages.asked(principal, message_id)
         run_id, text = asked.answer.run_id, asked.answer.content
         if run_id is None:
             raise NotFound(what=MESSAGE)
         question = Question(
-            user_id=user_id,
+            principal=principal,
             text=asked.question.content,
             mode=asked.answer.mode,
-            find_model=partial(self._find_model, user_id, wanted_model),
+            find_model=partial(self._find_model, principal, wanted_model),
             scope=asked.answer.scope,
             history=asked.history,
             begun=_begun(asked.answer) if text else None,
@@ -115,7 +118,7 @@ class Answers:
             attached=asked.question.attached,
             widened=widened,
             engine=engine,
-            find_rewriter=None if in_own_words else partial(self._find_rewriter, user_id),
+            find_rewriter=None if in_own_words else partial(self._find_rewriter, principal),
         )
         begin = self._call(self._begin(Run(run_id, message_id, question)))
         try:
@@ -123,12 +126,12 @@ class Answers:
         except TimeoutError as error:
             raise DatabaseUnavailable(detail=N_("it takes too long")) from error
 
-    def read(self, user_id: UUID, run_id: UUID, position: str = START, wait_seconds: float = 0.0) -> Update:
+    def read(self, principal: Principal, run_id: UUID, position: str = START, wait_seconds: float = 0.0) -> Update:
         """What has arrived of a run since `position`; waits up to `wait_seconds` if that is nothing.
 
         Errors: `NotFound`, `RedisUnavailable`.
         """
-        self._require_own(user_id, run_id)
+        self._require_own(principal, run_id)
         return self._streams.read(run_id, position, wait_seconds)
 
     @property
@@ -136,26 +139,28 @@ class Answers:
         """How many answers this process is producing."""
         return len(self._running)
 
-    def stop(self, user_id: UUID, run_id: UUID) -> None:
+    def stop(self, principal: Principal, run_id: UUID) -> None:
         """Stop a run of this process, or ask the other process for it through Redis.
 
         Errors: `NotFound`; `RedisUnavailable` for a run of another process.
         """
-        self._require_own(user_id, run_id)
+        self._require_own(principal, run_id)
         if run := self._running.get(run_id):
             self._loop.call_soon_threadsafe(run.request_stop)
         else:
             self._streams.request_stop(run_id)
 
-    def check_support(self, user_id: UUID, message_id: UUID, wanted_model: str = "", page_language: str = "") -> None:
+    def check_support(
+        self, principal: Principal, message_id: UUID, wanted_model: str = "", page_language: str = ""
+    ) -> None:
         """Have a model compare a complete answer with its passages; returns at once. The message tells the state.
 
         Nothing happens while that is being done already. Errors: `NotFound`, `DatabaseUnavailable`.
         """
         moment = time.time()
-        if self._messages.begin_check(user_id, message_id, moment, moment - RUNNING_SECONDS):
-            find_model = partial(self._find_model, user_id, wanted_model)
-            self._call(self._begin_beside(self._checks.check(user_id, message_id, find_model, page_language)))
+        if self._messages.begin_check(principal, message_id, moment, moment - RUNNING_SECONDS):
+            find_model = partial(self._find_model, principal, wanted_model)
+            self._call(self._begin_beside(self._checks.check(principal, message_id, find_model, page_language)))
 
     def watch_for_dead(self) -> None:
         """Start the reaper, which closes answers whose producer died, in this or any other web process."""
@@ -205,11 +210,11 @@ class Answers:
         task.add_done_callback(self._beside.discard)
 
     async def _give_title(self, run: Run, model: ChatModel) -> None:
-        user_id, message_id = run.question.user_id, run.message_id
+        principal, message_id = run.question.principal, run.message_id
         try:
-            if await self._sql.run(self._conversations.lacks_title, user_id, message_id):
+            if await self._sql.run(self._conversations.lacks_title, principal, message_id):
                 title = await write_title(self._chat, model, run.question.text, run.text.whole)
-                await self._sql.run(self._conversations.suggest_title, user_id, message_id, title)
+                await self._sql.run(self._conversations.suggest_title, principal, message_id, title)
         except (KbError, TimeoutError) as error:
             log.warning("title.failed", message=str(message_id), reason=str(error) or type(error).__name__)
         except Exception:

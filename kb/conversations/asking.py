@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
+from kb.access import Permission, Principal, can
 from kb.conversations import message_rows, rows
 from kb.conversations.message_rows import MESSAGE
 from kb.database import Database
@@ -36,7 +37,7 @@ class Streaming:
 
     message_id: UUID
     run_id: UUID
-    user_id: UUID
+    owner_id: UUID
     is_unwanted: bool = False  # its conversation was deleted
 
 
@@ -59,7 +60,7 @@ class Messages:
 
     def shown(
         self,
-        user_id: UUID,
+        principal: Principal,
         conversation_id: UUID,
         limit: int = 50,
         before: int | None = None,
@@ -70,25 +71,25 @@ class Messages:
         They name their passages (`sources`), but lack the retrieval.
         """
         with self._database.read() as connection:
-            row = rows.own(connection, user_id, conversation_id)
+            row = rows.own(connection, principal, conversation_id)
             found = message_rows.branch(connection, row.shown_id, limit, before, after)
             return message_rows.with_siblings(connection, conversation_id, found)
 
-    def tree(self, user_id: UUID, conversation_id: UUID) -> Sequence[Message]:
+    def tree(self, principal: Principal, conversation_id: UUID) -> Sequence[Message]:
         """All messages of all branches with all their parts, the oldest first."""
         with self._database.read() as connection:
-            rows.own(connection, user_id, conversation_id)
+            rows.own(connection, principal, conversation_id)
             return message_rows.tree(connection, conversation_id)
 
-    def get(self, user_id: UUID, message_id: UUID) -> Message:
+    def get(self, principal: Principal, message_id: UUID) -> Message:
         """The message with all its parts, but without its siblings."""
         with self._database.read() as connection:
-            return message_rows.read(connection, user_id, message_id)
+            return message_rows.read(connection, principal, message_id)
 
-    def state(self, user_id: UUID, run_id: UUID) -> MessageState:
+    def state(self, principal: Principal, run_id: UUID) -> MessageState:
         """The state of the answer of a run without its content, for frequent polling. Errors: `NotFound`."""
         with self._database.read() as connection:
-            state = connection.scalar(_STATE, {"of_run": run_id, "of_user": user_id})
+            state = connection.scalar(_STATE, {"of_run": run_id} | principal.binds)
         if state is None:
             raise NotFound(what=MESSAGE)
         return MessageState(state)
@@ -108,7 +109,7 @@ class Messages:
 
     def ask(
         self,
-        user_id: UUID,
+        principal: Principal,
         conversation_id: UUID,
         question: str,
         attached: Sequence[Attached] = (),
@@ -122,30 +123,32 @@ class Messages:
         """
         check_question(question)
         with self._database.write() as connection:
-            row = rows.own(connection, user_id, conversation_id, lock=True)
+            row = rows.own(connection, principal, conversation_id, lock=True)
             if choice:
-                rows.choose(connection, row, *choice)
-                row = rows.own(connection, user_id, conversation_id)
+                rows.choose(connection, principal, row, *choice)
+                row = rows.own(connection, principal, conversation_id)
             return _ask(connection, row, row.shown_id, question, attached)
 
-    def edit(self, user_id: UUID, message_id: UUID, question: str, choice: tuple[Mode, Scope] | None = None) -> Message:
+    def edit(
+        self, principal: Principal, message_id: UUID, question: str, choice: tuple[Mode, Scope] | None = None
+    ) -> Message:
         """Ask a question in other words; the old branch stays beside it. `choice` as in `ask`.
 
         The files that came with it come with it again. Errors: `NotFound`, `QuestionTooLong`, `AnswerRunning`.
         """
         check_question(question)
         with self._database.write() as connection:
-            asked, row = rows.own_pair(connection, user_id, message_id)
+            asked, row = rows.own_pair(connection, principal, message_id)
             if asked.role != Role.USER.value:
                 raise NotFound(what=MESSAGE)
-            if choice and rows.switch(connection, row, *choice) is not None:
-                row = rows.own(connection, user_id, row.id)
-            attached = message_rows.read(connection, user_id, message_id).attached
+            if choice and rows.switch(connection, principal, row, *choice) is not None:
+                row = rows.own(connection, principal, row.id)
+            attached = message_rows.read(connection, principal, message_id).attached
             return _ask(connection, row, asked.parent_id, question, attached)
 
     def regenerate(
         self,
-        user_id: UUID,
+        principal: Principal,
         message_id: UUID,
         run_id: UUID | None,
         is_beside: bool = False,
@@ -158,15 +161,15 @@ class Messages:
         `AnswerRunning` if another answer is being written.
         """
         with self._database.write() as connection:
-            old, row = rows.own_pair(connection, user_id, message_id)
+            old, row = rows.own_pair(connection, principal, message_id)
             ordinal, streaming = message_rows.state_of(connection, row.id)
             if streaming == message_id or old.run_id != run_id:
                 return None
             if streaming:
                 raise AnswerRunning
-            if not is_beside and not message_rows.read(connection, user_id, message_id).content:
+            if not is_beside and not message_rows.read(connection, principal, message_id).content:
                 message_rows.replace_parts(connection, message_id, ())
-                return _reopen(connection, user_id, old, row)
+                return _reopen(connection, principal, old, row)
             mode, scope = mode or known(old.mode, Mode.KNOWLEDGE), message_rows.read_scope(old.scope)
             again = message_rows.new(
                 row.id, ordinal, Role.ASSISTANT, MessageState.STREAMING, mode, scope, old.parent_id
@@ -175,25 +178,25 @@ class Messages:
             _show(connection, row.id, again.id)
             return again
 
-    def go_on(self, user_id: UUID, message_id: UUID, run_id: UUID | None) -> Message | None:
+    def go_on(self, principal: Principal, message_id: UUID, run_id: UUID | None) -> Message | None:
         """Have the answer of a run that ended early written on; what it says stays.
 
         Returns None if it is being written, or is complete by now. Errors: `NotFound`, `AnswerRunning`.
         """
         with self._database.write() as connection:
-            old, row = rows.own_pair(connection, user_id, message_id)
+            old, row = rows.own_pair(connection, principal, message_id)
             if old.state in (MessageState.STREAMING.value, MessageState.DONE.value) or old.run_id != run_id:
                 return None
             if message_rows.state_of(connection, row.id)[1]:
                 raise AnswerRunning
-            return _reopen(connection, user_id, old, row)
+            return _reopen(connection, principal, old, row)
 
     # --- for the run ---
 
-    def asked(self, user_id: UUID, message_id: UUID) -> Asked:
+    def asked(self, principal: Principal, message_id: UUID) -> Asked:
         """The answer `message_id` with its question and history. Errors: `NotFound`."""
         with self._database.read() as connection:
-            answer = message_rows.read(connection, user_id, message_id)
+            answer = message_rows.read(connection, principal, message_id)
             *history, question = message_rows.branch(connection, answer.parent_id, HISTORY_MESSAGES) or [answer]
         if question.role is not Role.USER:
             raise NotFound(what=MESSAGE)
@@ -201,7 +204,7 @@ class Messages:
 
     def finish(
         self,
-        user_id: UUID,
+        principal: Principal,
         message_id: UUID,
         state: MessageState,
         parts: Sequence[Part] | None = None,
@@ -214,7 +217,7 @@ class Messages:
         text, too. Errors: `NotFound` for a message that is gone for good.
         """
         open_states = [MessageState.STREAMING.value, *([MessageState.INTERRUPTED.value] if run_id else [])]
-        own = sa.select(conversations.c.id).where(conversations.c.owner_id == user_id)
+        own = sa.select(conversations.c.id).where(can(Permission.OWN, conversations, principal))
         is_own = sa.and_(messages.c.id == message_id, messages.c.conversation_id.in_(own))
         end = sa.update(messages).where(is_own, messages.c.state.in_(open_states))
         if run_id:
@@ -230,41 +233,41 @@ class Messages:
 
     # --- afterwards ---
 
-    def show(self, user_id: UUID, message_id: UUID) -> None:
+    def show(self, principal: Principal, message_id: UUID) -> None:
         """Show the branch through a message, to its newest end. Errors: `NotFound`, `AnswerRunning`."""
         with self._database.write() as connection:
-            _message, row = rows.own_pair(connection, user_id, message_id)
+            _message, row = rows.own_pair(connection, principal, message_id)
             if message_rows.state_of(connection, row.id)[1]:
                 raise AnswerRunning
             shown = message_rows.newest_end(connection, message_id)
             connection.execute(rows.change(row.id).values(shown_id=shown))
 
-    def rate(self, user_id: UUID, message_id: UUID, rating: Rating) -> None:
+    def rate(self, principal: Principal, message_id: UUID, rating: Rating) -> None:
         """Keep what the user thinks of an answer. Errors: `NotFound`."""
         kept = to_json(Rating(rating.value, clean_text(rating.reason)[:REASON_CHARACTERS]))
         with self._database.write() as connection:
-            message_rows.own_row(connection, user_id, message_id, lock=True)
+            message_rows.own_row(connection, principal, message_id, lock=True)
             connection.execute(sa.update(messages).where(messages.c.id == message_id).values(rating=kept))
 
-    def support(self, user_id: UUID, message_id: UUID) -> SupportPart:
+    def support(self, principal: Principal, message_id: UUID) -> SupportPart:
         """How its passages support an answer, for frequent polling. Errors: `NotFound`."""
         with self._database.read() as connection:
-            message_rows.own_row(connection, user_id, message_id)
+            message_rows.own_row(connection, principal, message_id)
             return message_rows.read_part(connection, message_id, SupportPart) or SupportPart()
 
-    def note_support(self, user_id: UUID, message_id: UUID, part: SupportPart) -> None:
+    def note_support(self, principal: Principal, message_id: UUID, part: SupportPart) -> None:
         """Errors: `NotFound`."""
         with self._database.write() as connection:
-            message_rows.own_row(connection, user_id, message_id, lock=True)
+            message_rows.own_row(connection, principal, message_id, lock=True)
             message_rows.replace_part(connection, message_id, part)
 
-    def begin_check(self, user_id: UUID, message_id: UUID, now_seconds: float, running_since: float) -> bool:
+    def begin_check(self, principal: Principal, message_id: UUID, now_seconds: float, running_since: float) -> bool:
         """Note that a model is asked from now on; returns False if one is asked since `running_since` or later.
 
         Errors: `NotFound`.
         """
         with self._database.write() as connection:
-            message_rows.own_row(connection, user_id, message_id, lock=True)
+            message_rows.own_row(connection, principal, message_id, lock=True)
             kept = message_rows.read_part(connection, message_id, SupportPart) or SupportPart()
             if kept.asked_at >= running_since:
                 return False
@@ -294,12 +297,12 @@ def _ask(
     return answer
 
 
-def _reopen(connection: sa.Connection, user_id: UUID, old: sa.Row[Any], row: sa.Row[Any]) -> Message:
+def _reopen(connection: sa.Connection, principal: Principal, old: sa.Row[Any], row: sa.Row[Any]) -> Message:
     """Begin another run of an answer."""
     begun = {"state": MessageState.STREAMING.value, "run_id": uuid4()}
     connection.execute(sa.update(messages).where(messages.c.id == old.id).values(begun))
     _show(connection, row.id, message_rows.newest_end(connection, old.id))
-    return message_rows.read(connection, user_id, old.id)
+    return message_rows.read(connection, principal, old.id)
 
 
 def _show(connection: sa.Connection, conversation_id: UUID, message_id: UUID) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
+from kb.access import Permission, Principal, can
 from kb.conversations import message_rows, rows
 from kb.conversations.message_rows import NOT_DELETED
 from kb.database import Database
@@ -31,7 +32,7 @@ class Conversations:
         self._database = database
 
     def create(
-        self, user_id: UUID, first_question: str, mode: Mode, scope: Scope = NOWHERE, new_id: UUID | None = None
+        self, principal: Principal, first_question: str, mode: Mode, scope: Scope = NOWHERE, new_id: UUID | None = None
     ) -> Conversation:
         """Create a conversation named after its first question, with an id that is to be new.
 
@@ -40,21 +41,21 @@ class Conversations:
         title = " ".join(clean_label(first_question).split()) or "?"
         title = title if len(title) <= TITLE_CHARACTERS else title[: TITLE_CHARACTERS - 1] + "…"
         moment = now()
-        created = Conversation(new_id or uuid4(), user_id, title, mode, scope, moment, moment)
-        row: dict[str, Any] = {"id": created.id, "owner_id": user_id} | _title(title)
+        created = Conversation(new_id or uuid4(), principal.user_id, title, mode, scope, moment, moment)
+        row: dict[str, Any] = {"id": created.id, "owner_id": principal.user_id} | _title(title)
         row |= rows.choice_of(mode, scope) | {"created_at": moment, "updated_at": moment}
         with self._database.write() as connection:
-            rows.names_of(connection, user_id, scope)
+            rows.names_of(connection, principal, scope)
             connection.execute(sa.insert(conversations), row)
         return created
 
-    def get(self, user_id: UUID, conversation_id: UUID) -> Conversation:
+    def get(self, principal: Principal, conversation_id: UUID) -> Conversation:
         with self._database.read() as connection:
-            return rows.conversation_of(rows.own(connection, user_id, conversation_id))
+            return rows.conversation_of(rows.own(connection, principal, conversation_id))
 
     def search(
         self,
-        user_id: UUID,
+        principal: Principal,
         search: str = "",
         offset: int = 0,
         limit: int = 20,
@@ -69,7 +70,7 @@ class Conversations:
         """
         pinned, updated = conversations.c.pinned_at, conversations.c.updated_at
         statement = (
-            _matching(user_id, search, mode, knowledge_base_id)
+            _matching(principal, search, mode, knowledge_base_id)
             .order_by(pinned.desc().nulls_last(), updated.desc(), conversations.c.id)
             .offset(offset)
             .limit(limit)
@@ -78,36 +79,36 @@ class Conversations:
             return [rows.conversation_of(row) for row in connection.execute(statement)]
 
     def count(
-        self, user_id: UUID, search: str = "", mode: Mode | None = None, knowledge_base_id: UUID | None = None
+        self, principal: Principal, search: str = "", mode: Mode | None = None, knowledge_base_id: UUID | None = None
     ) -> int:
         """How many `search` finds in all."""
-        found = _matching(user_id, search, mode, knowledge_base_id).subquery()
+        found = _matching(principal, search, mode, knowledge_base_id).subquery()
         with self._database.read() as connection:
             return connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0
 
-    def rename(self, user_id: UUID, conversation_id: UUID, title: str) -> None:
+    def rename(self, principal: Principal, conversation_id: UUID, title: str) -> None:
         """Errors: `InvalidName` for an empty title, or one of more than 200 characters."""
         cleaned = clean_name(title, MOST_TITLE_CHARACTERS)
         with self._database.write() as connection:
-            rows.own(connection, user_id, conversation_id, lock=True)
+            rows.own(connection, principal, conversation_id, lock=True)
             connection.execute(rows.change(conversation_id).values(_title(cleaned, is_named=True)))
 
-    def pin(self, user_id: UUID, conversation_id: UUID, is_pinned: bool = True) -> None:
+    def pin(self, principal: Principal, conversation_id: UUID, is_pinned: bool = True) -> None:
         """Keep it at the head of the lists, or no longer."""
         with self._database.write() as connection:
-            row = rows.own(connection, user_id, conversation_id, lock=True)
+            row = rows.own(connection, principal, conversation_id, lock=True)
             if is_pinned is (row.pinned_at is None):
                 connection.execute(rows.change(conversation_id).values(pinned_at=now() if is_pinned else None))
 
-    def delete(self, user_id: UUID, conversation_id: UUID) -> None:
+    def delete(self, principal: Principal, conversation_id: UUID) -> None:
         """From now on it is not found; `restore` undoes this until `purge` removes it for good."""
         with self._database.write() as connection:
-            rows.own(connection, user_id, conversation_id, lock=True)
+            rows.own(connection, principal, conversation_id, lock=True)
             connection.execute(rows.change(conversation_id).values(deleted_at=now()))
 
-    def restore(self, user_id: UUID, conversation_id: UUID) -> None:
+    def restore(self, principal: Principal, conversation_id: UUID) -> None:
         """Undo `delete`. Errors: `NotFound` once it was removed for good."""
-        deleted = rows.change(conversation_id).where(conversations.c.owner_id == user_id)
+        deleted = rows.change(conversation_id).where(can(Permission.OWN, conversations, principal))
         with self._database.write() as connection:
             if connection.execute(deleted.values(deleted_at=None)).rowcount == 0:
                 raise NotFound(what=rows.CONVERSATION)
@@ -118,41 +119,42 @@ class Conversations:
         with self._database.write() as connection:
             return connection.execute(sa.delete(conversations).where(is_due)).rowcount
 
-    def lacks_title(self, user_id: UUID, message_id: UUID) -> bool:
+    def lacks_title(self, principal: Principal, message_id: UUID) -> bool:
         """Whether the message's conversation is still named after its first question. False if it was deleted."""
         with self._database.read() as connection:
-            is_named = connection.scalar(_of_message(user_id, message_id, conversations.c.is_named))
+            is_named = connection.scalar(_of_message(principal, message_id, conversations.c.is_named))
         return is_named is not None and not is_named
 
-    def suggest_title(self, user_id: UUID, message_id: UUID, title: str) -> bool:
+    def suggest_title(self, principal: Principal, message_id: UUID, title: str) -> bool:
         """Name the message's conversation, unless it has a name already; returns whether it took the title."""
         cleaned = " ".join(clean_label(title).split())[:MOST_TITLE_CHARACTERS]
-        own = _of_message(user_id, message_id, conversations.c.id).correlate(None).scalar_subquery()
+        own = _of_message(principal, message_id, conversations.c.id).correlate(None).scalar_subquery()
         unnamed = sa.update(conversations).where(conversations.c.id == own, conversations.c.is_named.is_(False))
         if not cleaned:
             return False
         with self._database.write() as connection:
             return connection.execute(unnamed.values(_title(cleaned, is_named=True))).rowcount > 0
 
-    def choose(self, user_id: UUID, conversation_id: UUID, mode: Mode, scope: Scope = NOWHERE) -> None:
+    def choose(self, principal: Principal, conversation_id: UUID, mode: Mode, scope: Scope = NOWHERE) -> None:
         """Switch the mode or the scope for the following questions, and add a notice. Errors: `NotFound`."""
         with self._database.write() as connection:
-            rows.choose(connection, rows.own(connection, user_id, conversation_id, lock=True), mode, scope)
+            row = rows.own(connection, principal, conversation_id, lock=True)
+            rows.choose(connection, principal, row, mode, scope)
 
-    def note_choice(self, user_id: UUID, conversation_id: UUID) -> None:
+    def note_choice(self, principal: Principal, conversation_id: UUID) -> None:
         """Add a notice with the conversation's mode and knowledge bases."""
         with self._database.write() as connection:
-            row = rows.own(connection, user_id, conversation_id, lock=True)
+            row = rows.own(connection, principal, conversation_id, lock=True)
             scope = message_rows.read_scope(row.scope)
             rows.add_notice(
-                connection, row, known(row.mode, Mode.KNOWLEDGE), scope, rows.names_of(connection, user_id, scope)
+                connection, row, known(row.mode, Mode.KNOWLEDGE), scope, rows.names_of(connection, principal, scope)
             )
 
 
 def _matching(
-    user_id: UUID, search: str, mode: Mode | None = None, knowledge_base_id: UUID | None = None
+    principal: Principal, search: str, mode: Mode | None = None, knowledge_base_id: UUID | None = None
 ) -> sa.Select[Any]:
-    statement = sa.select(conversations).where(conversations.c.owner_id == user_id, NOT_DELETED)
+    statement = sa.select(conversations).where(can(Permission.OWN, conversations, principal), NOT_DELETED)
     if mode:
         statement = statement.where(_is_of(conversations.c.mode == mode.value, messages.c.mode == mode.value))
     if knowledge_base_id:  # the scope is JSON, and the two databases share no way to look into it
@@ -176,12 +178,12 @@ def _is_of(conversation: sa.ColumnElement[bool], message: sa.ColumnElement[bool]
     return sa.or_(conversation, sa.exists().where(of_it, is_question, message))
 
 
-def _of_message(user_id: UUID, message_id: UUID, column: sa.Column[T]) -> sa.Select[T]:
+def _of_message(principal: Principal, message_id: UUID, column: sa.Column[T]) -> sa.Select[T]:
     """A column of a message's conversation."""
     return (
         sa.select(column)
         .join(messages, messages.c.conversation_id == conversations.c.id)
-        .where(messages.c.id == message_id, conversations.c.owner_id == user_id, NOT_DELETED)
+        .where(messages.c.id == message_id, can(Permission.OWN, conversations, principal), NOT_DELETED)
     )
 
 

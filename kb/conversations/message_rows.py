@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 import structlog
 
+from kb.access import Permission, Principal, can
 from kb.database.tables import conversations, message_parts, message_texts, messages, now
 from kb.errors import N_, NotFound
 from kb.formats import Unreadable, from_json, from_record, to_json, to_record
@@ -28,7 +29,7 @@ _OF_CONVERSATION = messages.c.conversation_id == sa.bindparam("of_conversation")
 _OWN = (
     sa.select(messages)
     .join(conversations, conversations.c.id == messages.c.conversation_id)
-    .where(conversations.c.owner_id == sa.bindparam("of_user"), NOT_DELETED)
+    .where(can(Permission.OWN, conversations), NOT_DELETED)
 )
 _MESSAGE = _OWN.where(messages.c.id == sa.bindparam("of_message"))
 # The last ordinal of a conversation, and its running answer if there is one.
@@ -52,18 +53,18 @@ _LIGHT_PARTS = sa.select(
 # --- reading ---
 
 
-def own_row(connection: sa.Connection, user_id: UUID, message_id: UUID, lock: bool = False) -> sa.Row[Any]:
+def own_row(connection: sa.Connection, principal: Principal, message_id: UUID, lock: bool = False) -> sa.Row[Any]:
     """The row of a message of the user's. Errors: `NotFound`."""
     statement = _MESSAGE.with_for_update(of=messages) if lock else _MESSAGE
-    found = connection.execute(statement, {"of_message": message_id, "of_user": user_id}).one_or_none()
+    found = connection.execute(statement, {"of_message": message_id} | principal.binds).one_or_none()
     if found is None:
         raise NotFound(what=MESSAGE)
     return found
 
 
-def read(connection: sa.Connection, user_id: UUID, message_id: UUID) -> Message:
+def read(connection: sa.Connection, principal: Principal, message_id: UUID) -> Message:
     """The whole message, except its siblings. Errors: `NotFound`."""
-    row = own_row(connection, user_id, message_id)
+    row = own_row(connection, principal, message_id)
     found = connection.execute(_PARTS.where(message_parts.c.message_id == message_id))
     return _message(row, [(part.kind, part.body) for part in found])
 

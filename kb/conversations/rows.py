@@ -8,6 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from kb.access import Permission, Principal, can
 from kb.conversations import message_rows
 from kb.conversations.message_rows import NOT_DELETED
 from kb.database.tables import conversations
@@ -19,25 +20,25 @@ from kb.models import Conversation, MessageState, Mode, Role, Scope, known
 
 CONVERSATION = N_("conversation")
 
-OF_USER = sa.and_(conversations.c.owner_id == sa.bindparam("of_user"), NOT_DELETED)
+OF_USER = sa.and_(can(Permission.OWN, conversations), NOT_DELETED)
 _CONVERSATION = sa.select(conversations).where(conversations.c.id == sa.bindparam("of_conversation"), OF_USER)
 _CONVERSATION_LOCKED = _CONVERSATION.with_for_update()
 
 
-def own(connection: sa.Connection, user_id: UUID, conversation_id: UUID, lock: bool = False) -> sa.Row[Any]:
+def own(connection: sa.Connection, principal: Principal, conversation_id: UUID, lock: bool = False) -> sa.Row[Any]:
     """The user's conversation. `lock` keeps others from adding messages until the transaction ends."""
-    of = {"of_conversation": conversation_id, "of_user": user_id}
+    of = {"of_conversation": conversation_id} | principal.binds
     found = connection.execute(_CONVERSATION_LOCKED if lock else _CONVERSATION, of).one_or_none()
     if found is None:
         raise NotFound(what=CONVERSATION)
     return found
 
 
-def own_pair(connection: sa.Connection, user_id: UUID, message_id: UUID) -> tuple[sa.Row[Any], sa.Row[Any]]:
+def own_pair(connection: sa.Connection, principal: Principal, message_id: UUID) -> tuple[sa.Row[Any], sa.Row[Any]]:
     """A message and its conversation, both locked; the conversation first, as `ask` does."""
-    conversation_id = message_rows.own_row(connection, user_id, message_id).conversation_id
-    row = own(connection, user_id, conversation_id, lock=True)
-    return message_rows.own_row(connection, user_id, message_id, lock=True), row
+    conversation_id = message_rows.own_row(connection, principal, message_id).conversation_id
+    row = own(connection, principal, conversation_id, lock=True)
+    return message_rows.own_row(connection, principal, message_id, lock=True), row
 
 
 def conversation_of(row: sa.Row[Any]) -> Conversation:
@@ -66,25 +67,25 @@ def choice_of(mode: Mode, scope: Scope) -> dict[str, Any]:
     return {"mode": mode.value, "knowledge_base_id": scope.first_id, "scope": to_json(scope)}
 
 
-def choose(connection: sa.Connection, row: sa.Row[Any], mode: Mode, scope: Scope) -> None:
+def choose(connection: sa.Connection, principal: Principal, row: sa.Row[Any], mode: Mode, scope: Scope) -> None:
     """Switch the mode or the scope of a locked conversation, with a notice. Errors: `NotFound`."""
-    names = switch(connection, row, mode, scope)
+    names = switch(connection, principal, row, mode, scope)
     if names is not None:
         add_notice(connection, row, mode, scope, names)
 
 
-def switch(connection: sa.Connection, row: sa.Row[Any], mode: Mode, scope: Scope) -> str | None:
+def switch(connection: sa.Connection, principal: Principal, row: sa.Row[Any], mode: Mode, scope: Scope) -> str | None:
     """The names of the knowledge bases that are chosen now; None if nothing changes. Errors: `NotFound`."""
     if (row.mode, message_rows.read_scope(row.scope)) == (mode.value, scope):
         return None
-    names = names_of(connection, row.owner_id, scope)
+    names = names_of(connection, principal, scope)
     connection.execute(change(row.id).values(choice_of(mode, scope)))
     return names
 
 
-def names_of(connection: sa.Connection, user_id: UUID, scope: Scope) -> str:
+def names_of(connection: sa.Connection, principal: Principal, scope: Scope) -> str:
     """The knowledge bases' names. Errors: `NotFound`."""
-    return ", ".join(own_knowledge_base(connection, user_id, base_id).name for base_id in scope.knowledge_base_ids)
+    return ", ".join(own_knowledge_base(connection, principal, base_id).name for base_id in scope.knowledge_base_ids)
 
 
 def add_notice(connection: sa.Connection, row: sa.Row[Any], mode: Mode, scope: Scope, names: str) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from kb.access import Permission, Principal, can
 from kb.database.tables import documents, knowledge_bases, versions
 from kb.errors import N_, NotFound
 from kb.formats import Unreadable, from_json
@@ -35,7 +36,7 @@ DOCUMENT_COLUMNS = (
 )
 
 # Built once: each upload and each question needs them.
-_OF_USER = sa.and_(knowledge_bases.c.owner_id == sa.bindparam("of_user"), knowledge_bases.c.deleted_at.is_(None))
+_OF_USER = sa.and_(can(Permission.OWN, knowledge_bases), knowledge_bases.c.deleted_at.is_(None))
 _KNOWLEDGE_BASE: sa.Select[Any] = sa.select(knowledge_bases).where(
     knowledge_bases.c.id == sa.bindparam("of_knowledge_base"), _OF_USER
 )
@@ -64,31 +65,31 @@ _VERSION: sa.Select[Any] = (
 
 
 def own_knowledge_base(
-    connection: sa.Connection, user_id: UUID, knowledge_base_id: UUID, lock: bool = False
+    connection: sa.Connection, principal: Principal, knowledge_base_id: UUID, lock: bool = False
 ) -> sa.Row[Any]:
-    """The row, if `user_id` owns it and has not deleted it; else `NotFound`. `lock`: nobody changes it meanwhile."""
-    of = {"of_knowledge_base": knowledge_base_id, "of_user": user_id}
+    """The row, if `principal` owns it and has not deleted it; else `NotFound`. `lock`: nobody changes it meanwhile."""
+    of = {"of_knowledge_base": knowledge_base_id} | principal.binds
     found = connection.execute(_KNOWLEDGE_BASE_LOCKED if lock else _KNOWLEDGE_BASE, of).one_or_none()
     if found is None:
         raise NotFound(what=KNOWLEDGE_BASE)
     return found
 
 
-def own_document(connection: sa.Connection, user_id: UUID, document_id: UUID, lock: bool = False) -> sa.Row[Any]:
-    """The document with its newest version and its collection, if `user_id` owns its knowledge base; else `NotFound`.
+def own_document(connection: sa.Connection, principal: Principal, document_id: UUID, lock: bool = False) -> sa.Row[Any]:
+    """The document with its newest version and its collection, if `principal` owns its knowledge base; else `NotFound`.
 
     `lock`: nobody changes either meanwhile.
     """
-    of = {"of_document": document_id, "of_user": user_id}
+    of = {"of_document": document_id} | principal.binds
     found = connection.execute(_DOCUMENT_LOCKED if lock else _DOCUMENT, of).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)
     return found
 
 
-def own_version(connection: sa.Connection, user_id: UUID, version_id: UUID) -> sa.Row[Any]:
-    """One version's file, with its document's name; `NotFound` unless `user_id` owns it and has not deleted it."""
-    found = connection.execute(_VERSION, {"of_version": version_id, "of_user": user_id}).one_or_none()
+def own_version(connection: sa.Connection, principal: Principal, version_id: UUID) -> sa.Row[Any]:
+    """One version's file, with its document's name; `NotFound` unless `principal` owns it and has not deleted it."""
+    found = connection.execute(_VERSION, {"of_version": version_id} | principal.binds).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)
     return found

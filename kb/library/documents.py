@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 import structlog
 
+from kb.access import Permission, Principal, can
 from kb.database import Database
 from kb.database.tables import FOLDED_CHARACTERS, clean_ups, documents, knowledge_bases, now, versions
 from kb.effort import effort_of
@@ -60,13 +61,13 @@ class Documents:
         self._vectors = vectors
         self._queue = queue
 
-    def register(self, user_id: UUID, knowledge_base_id: UUID, name: str, source: Source) -> Document:
+    def register(self, principal: Principal, knowledge_base_id: UUID, name: str, source: Source) -> Document:
         """Keep an uploaded file, queue it and tell the workers. When this returns, no crash loses anything of it.
 
         `latest.sent_at` is None if the workers could not be told now; they find the file once all services are back.
         """
         with self._database.read() as connection:
-            own_knowledge_base(connection, user_id, knowledge_base_id)
+            own_knowledge_base(connection, principal, knowledge_base_id)
         document_id, version_id = uuid4(), uuid4()
         key = self._files.key(knowledge_base_id, version_id)
         saved = self._files.save(key, name, source)
@@ -84,7 +85,7 @@ class Documents:
         try:
             with self._database.write() as connection:
                 # It may have been deleted meanwhile.
-                own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
+                own_knowledge_base(connection, principal, knowledge_base_id, lock=True)
                 connection.execute(sa.insert(documents), document)
                 connection.execute(sa.insert(versions), newest)
                 count_document(connection, knowledge_base_id, version.state, 1)
@@ -94,18 +95,18 @@ class Documents:
         version = replace(version, sent_at=self._send(version_id))
         return Document(document_id, knowledge_base_id, label, None, created_at=moment, latest=version)
 
-    def get(self, user_id: UUID, document_id: UUID) -> Document:
+    def get(self, principal: Principal, document_id: UUID) -> Document:
         with self._database.read() as connection:
-            return to_document(own_document(connection, user_id, document_id))
+            return to_document(own_document(connection, principal, document_id))
 
     def chosen(
-        self, user_id: UUID, knowledge_base_ids: Collection[UUID], document_ids: Collection[UUID]
+        self, principal: Principal, knowledge_base_ids: Collection[UUID], document_ids: Collection[UUID]
     ) -> dict[UUID, dict[UUID, bool]]:
         """Which of `document_ids` each of these knowledge bases holds, and whether each of them can answer."""
         statement = (
             sa.select(documents.c.knowledge_base_id, documents.c.id, documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-            .where(documents.c.id.in_(document_ids), _are_own(user_id, knowledge_base_ids))
+            .where(documents.c.id.in_(document_ids), _are_own(principal, knowledge_base_ids))
         )
         found: dict[UUID, dict[UUID, bool]] = {}
         with self._database.read() as connection:
@@ -113,16 +114,21 @@ class Documents:
                 found.setdefault(knowledge_base_id, {})[document_id] = live_version_id is not None
         return found
 
-    def original(self, user_id: UUID, knowledge_base_id: UUID, version_id: UUID) -> Original:
+    def original(self, principal: Principal, knowledge_base_id: UUID, version_id: UUID) -> Original:
         """The file of a version of a document in this knowledge base. Errors: `NotFound`, `FileMissing`."""
         with self._database.read() as connection:
-            row = own_version(connection, user_id, version_id)
+            row = own_version(connection, principal, version_id)
         if row.knowledge_base_id != knowledge_base_id:
             raise NotFound(what=DOCUMENT)
         return Original(row.name, self._files.path(row.file_key, row.name), row.media_type)
 
     def called(
-        self, user_id: UUID, knowledge_base_id: UUID, name: str, limit: int, within: Collection[UUID] | None = None
+        self,
+        principal: Principal,
+        knowledge_base_id: UUID,
+        name: str,
+        limit: int,
+        within: Collection[UUID] | None = None,
     ) -> list[Document]:
         """Documents with this name, in any case, with or without folder and extension, in any state; ready ones first.
 
@@ -143,7 +149,7 @@ class Documents:
             .order_by(versions.c.state != VersionState.READY.value, versions.c.folded_name, versions.c.id)
         )
         with self._database.read() as connection:
-            own_knowledge_base(connection, user_id, knowledge_base_id)
+            own_knowledge_base(connection, principal, knowledge_base_id)
             alike = [row for row in connection.execute(holding) if _is_called(_join(row.folded_name), _join(folded))]
             exact = [row for row in alike if _is_called(row.folded_name, folded)]
             found = sa.select(versions.c.id).where(versions.c.id.in_([row.id for row in (exact or alike)[:limit]]))
@@ -152,7 +158,7 @@ class Documents:
 
     def list(
         self,
-        user_id: UUID,
+        principal: Principal,
         knowledge_base_id: UUID,
         offset: int = 0,
         limit: int = 50,
@@ -167,42 +173,42 @@ class Documents:
         list `within` some documents, read every name.
         """
         with self._database.read() as connection:
-            own_knowledge_base(connection, user_id, knowledge_base_id)
+            own_knowledge_base(connection, principal, knowledge_base_id)
             rows = listed(connection, knowledge_base_id, offset, limit, states, search, order, within)
             return [to_document(row) for row in rows]
 
     def count(
         self,
-        user_id: UUID,
+        principal: Principal,
         knowledge_base_id: UUID,
         states: Collection[VersionState] = tuple(VersionState),
         search: str = "",
     ) -> int:
         """How many documents `list` would find in all."""
         with self._database.read() as connection:
-            own_knowledge_base(connection, user_id, knowledge_base_id)
+            own_knowledge_base(connection, principal, knowledge_base_id)
             return count_listed(connection, knowledge_base_id, states, search)
 
-    def count_by_state(self, user_id: UUID, knowledge_base_id: UUID) -> dict[VersionState, int]:
+    def count_by_state(self, principal: Principal, knowledge_base_id: UUID) -> dict[VersionState, int]:
         with self._database.read() as connection:
-            own_knowledge_base(connection, user_id, knowledge_base_id)
+            own_knowledge_base(connection, principal, knowledge_base_id)
             return count_by_state(connection, knowledge_base_id)
 
-    def queue_places(self, user_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, int | None]:
+    def queue_places(self, principal: Principal, version_ids: Collection[UUID]) -> dict[UUID, int | None]:
         """The place (1 is next) of each of the user's queued versions among those of all users.
 
         None if it is behind the first `QUEUE_PLACES`.
         """
         with self._database.read() as connection:
-            return queue_places(connection, user_id, version_ids)
+            return queue_places(connection, principal, version_ids)
 
-    def retry(self, user_id: UUID, document_id: UUID) -> UUID:
+    def retry(self, principal: Principal, document_id: UUID) -> UUID:
         """Queue a failed or cancelled document again, and tell the workers; returns its version's id.
 
         Errors: `WrongState`.
         """
         with self._database.write() as connection:
-            document = to_document(own_document(connection, user_id, document_id, lock=True))
+            document = to_document(own_document(connection, principal, document_id, lock=True))
             version_id, state = document.latest.id, document.latest.state
             if not state.is_given_up:
                 raise WrongState(name=document.name, state=state)
@@ -217,10 +223,10 @@ class Documents:
         self._send(version_id)
         return version_id
 
-    def cancel(self, user_id: UUID, document_id: UUID) -> None:
+    def cancel(self, principal: Principal, document_id: UUID) -> None:
         """A queued one is cancelled here and now, a running one at its next batch. Errors: `WrongState`."""
         with self._database.write() as connection:
-            document = to_document(own_document(connection, user_id, document_id, lock=True))
+            document = to_document(own_document(connection, principal, document_id, lock=True))
             version_id, state = document.latest.id, document.latest.state
             if not state.is_pending:
                 raise WrongState(name=document.name, state=state)
@@ -231,10 +237,10 @@ class Documents:
             if state is VersionState.QUEUED:
                 count_move(connection, version_id, state, VersionState.CANCELLED)
 
-    def delete(self, user_id: UUID, document_id: UUID) -> None:
+    def delete(self, principal: Principal, document_id: UUID) -> None:
         """Hide the document from everyone; a worker then clears Milvus and the disk."""
         with self._database.write() as connection:
-            document = to_document(own_document(connection, user_id, document_id, lock=True))
+            document = to_document(own_document(connection, principal, document_id, lock=True))
             connection.execute(sa.update(documents).where(documents.c.id == document_id).values(deleted_at=now()))
             connection.execute(
                 sa.update(versions)
@@ -252,28 +258,30 @@ class Documents:
         except RedisUnavailable as error:
             log.warning("clear_document.unsent", document=str(document_id), reason=str(error))  # the reaper sends it
 
-    def chunks(self, user_id: UUID, document_id: UUID, first: int, count: int) -> Sequence[Chunk]:
+    def chunks(self, principal: Principal, document_id: UUID, first: int, count: int) -> Sequence[Chunk]:
         """Chunks of the version that answers, in order; none while there is no such version."""
         with self._database.read() as connection:
-            row = own_document(connection, user_id, document_id)
+            row = own_document(connection, principal, document_id)
         live = row.document_live_version_id
         return self._vectors.chunks(row.collection, live, first, count) if live else []
 
-    def live_names(self, user_id: UUID, knowledge_base_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, str]:
+    def live_names(
+        self, principal: Principal, knowledge_base_id: UUID, version_ids: Collection[UUID]
+    ) -> dict[UUID, str]:
         """Which of `version_ids` are live in this knowledge base, with their documents' names."""
         statement = (
             sa.select(documents.c.live_version_id, documents.c.name)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
                 documents.c.live_version_id.in_(version_ids),
-                _are_own(user_id, [knowledge_base_id]),
+                _are_own(principal, [knowledge_base_id]),
             )
         )
         with self._database.read() as connection:
             return dict(connection.execute(statement).all())
 
     def partly_read(
-        self, user_id: UUID, knowledge_base_id: UUID, limit: int, within: Collection[UUID] | None = None
+        self, principal: Principal, knowledge_base_id: UUID, limit: int, within: Collection[UUID] | None = None
     ) -> tuple[int, Sequence[str]]:
         """How many live documents lack something of their files, and the names of the first ones. Reads all notes.
 
@@ -285,7 +293,7 @@ class Documents:
             .join(versions, versions.c.id == documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
-                _are_own(user_id, [knowledge_base_id]),
+                _are_own(principal, [knowledge_base_id]),
                 is_within(documents.c.id, within),
                 sa.or_(*(notes.contains(f'"{kind}"') for kind in sorted(INCOMPLETE))),
             )
@@ -297,14 +305,14 @@ class Documents:
         return (rows[0].total if rows else 0), [row.name for row in rows]
 
     def unsearchable(
-        self, user_id: UUID, knowledge_base_id: UUID, limit: int, within: Collection[UUID] | None = None
+        self, principal: Principal, knowledge_base_id: UUID, limit: int, within: Collection[UUID] | None = None
     ) -> tuple[int, Sequence[str]]:
         """How many documents lack chunks in Milvus, and the names of the first ones. `within`: of these only."""
         lacking = (
             sa.select(documents.c.name, sa.func.count().over().label("total"))
             .join(versions, versions.c.id == documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-            .where(lacks_chunks(), _are_own(user_id, [knowledge_base_id]), is_within(documents.c.id, within))
+            .where(lacks_chunks(), _are_own(principal, [knowledge_base_id]), is_within(documents.c.id, within))
             .order_by(documents.c.name)
             .limit(limit)
         )
@@ -312,13 +320,13 @@ class Documents:
             rows = connection.execute(lacking).all()
         return (rows[0].total if rows else 0), [row.name for row in rows]
 
-    def live_chunks(self, user_id: UUID, knowledge_base_id: UUID) -> dict[UUID, int]:
+    def live_chunks(self, principal: Principal, knowledge_base_id: UUID) -> dict[UUID, int]:
         """The live versions that are ready, with how many chunks Milvus should hold of each."""
         live = (
             sa.select(versions.c.id, versions.c.chunks)
             .join(documents, documents.c.live_version_id == versions.c.id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-            .where(_are_own(user_id, [knowledge_base_id]), versions.c.state == VersionState.READY.value)
+            .where(_are_own(principal, [knowledge_base_id]), versions.c.state == VersionState.READY.value)
         )
         with self._database.read() as connection:
             return dict(connection.execute(live).all())
@@ -351,11 +359,11 @@ def _is_called(name: str, wanted: str) -> bool:
     return wanted in (name, name.removesuffix(path.suffix), path.name, path.stem)
 
 
-def _are_own(user_id: UUID, knowledge_base_ids: Collection[UUID]) -> sa.ColumnElement[bool]:
+def _are_own(principal: Principal, knowledge_base_ids: Collection[UUID]) -> sa.ColumnElement[bool]:
     """Documents of those knowledge bases that are the user's; neither is deleted."""
     return sa.and_(
         documents.c.knowledge_base_id.in_(knowledge_base_ids),
         documents.c.deleted_at.is_(None),
-        knowledge_bases.c.owner_id == user_id,
+        can(Permission.OWN, knowledge_bases, principal),
         knowledge_bases.c.deleted_at.is_(None),
     )

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
 
+from kb.access import Permission, Principal, can
 from kb.database import Database
 from kb.database.tables import document_counts, documents, knowledge_bases, now, versions
 from kb.errors import NameTaken, NotFound, RedisUnavailable
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 _OWN = (
     sa.select(knowledge_bases, *(document_counts.c[name] for name in ("documents", "answering", "unsearchable")))
     .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
-    .where(knowledge_bases.c.owner_id == sa.bindparam("of_user"), knowledge_bases.c.deleted_at.is_(None))
+    .where(can(Permission.OWN, knowledge_bases), knowledge_bases.c.deleted_at.is_(None))
 )
 _ONE = _OWN.where(knowledge_bases.c.id == sa.bindparam("of_knowledge_base"))
 _SOME = _OWN.where(knowledge_bases.c.id.in_(sa.bindparam("of_knowledge_bases", expanding=True)))
@@ -40,7 +41,9 @@ class KnowledgeBases:
         self._database = database
         self._queue = queue
 
-    def create(self, user_id: UUID, name: str, embedding_model: str, dimension: int | None = None) -> KnowledgeBase:
+    def create(
+        self, principal: Principal, name: str, embedding_model: str, dimension: int | None = None
+    ) -> KnowledgeBase:
         """A new, empty knowledge base; a worker finds an unknown `dimension` (see `settle_dimension`).
 
         Errors: `InvalidName`, `NameTaken`.
@@ -48,7 +51,7 @@ class KnowledgeBases:
         knowledge_base_id, cleaned = uuid4(), clean_name(name)
         created = KnowledgeBase(
             id=knowledge_base_id,
-            owner_id=user_id,
+            owner_id=principal.user_id,
             name=cleaned,
             collection=f"kb_{knowledge_base_id.hex}",
             embedding_model=embedding_model,
@@ -64,49 +67,49 @@ class KnowledgeBases:
             raise NameTaken(name=cleaned) from error
         return created
 
-    def get(self, user_id: UUID, knowledge_base_id: UUID) -> KnowledgeBase:
+    def get(self, principal: Principal, knowledge_base_id: UUID) -> KnowledgeBase:
         with self._database.read() as connection:
-            of = {"of_user": user_id, "of_knowledge_base": knowledge_base_id}
+            of = {"of_knowledge_base": knowledge_base_id} | principal.binds
             row = connection.execute(_ONE, of).one_or_none()
         if row is None:
             raise NotFound(what=KNOWLEDGE_BASE)
         return to_knowledge_base(row, row.documents, row.answering, row.unsearchable)
 
-    def find(self, user_id: UUID, knowledge_base_ids: Iterable[UUID]) -> list[KnowledgeBase]:
+    def find(self, principal: Principal, knowledge_base_ids: Iterable[UUID]) -> list[KnowledgeBase]:
         """Those of `knowledge_base_ids` that are the user's and not deleted, each once, in this order."""
         wanted = list(dict.fromkeys(knowledge_base_ids))
         with self._database.read() as connection:
-            rows = connection.execute(_SOME, {"of_user": user_id, "of_knowledge_bases": wanted}).all()
+            rows = connection.execute(_SOME, {"of_knowledge_bases": wanted} | principal.binds).all()
         found = {row.id: to_knowledge_base(row, row.documents, row.answering, row.unsearchable) for row in rows}
         return [found[each] for each in wanted if each in found]
 
-    def list(self, user_id: UUID) -> list[KnowledgeBase]:
+    def list(self, principal: Principal) -> list[KnowledgeBase]:
         """All of a user's, by name, without those of attached files."""
         with self._database.read() as connection:
-            rows = connection.execute(_ALL, {"of_user": user_id}).all()
+            rows = connection.execute(_ALL, principal.binds).all()
         return [to_knowledge_base(row, row.documents, row.answering, row.unsearchable) for row in rows]
 
-    def rename(self, user_id: UUID, knowledge_base_id: UUID, name: str) -> None:
+    def rename(self, principal: Principal, knowledge_base_id: UUID, name: str) -> None:
         """Errors: `NotFound`, `InvalidName`, `NameTaken`."""
         cleaned = clean_name(name)
         try:
             with self._database.write() as connection:
-                own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
+                own_knowledge_base(connection, principal, knowledge_base_id, lock=True)
                 connection.execute(_change(knowledge_base_id).values(name=cleaned))
         except IntegrityError as error:
             raise NameTaken(name=cleaned) from error
 
-    def set_prompt(self, user_id: UUID, knowledge_base_id: UUID, template: str) -> None:
+    def set_prompt(self, principal: Principal, knowledge_base_id: UUID, template: str) -> None:
         """Give it a prompt of its own; empty: the default one. Errors: `NotFound`, `InvalidPrompt`."""
         cleaned = clean_template(template) if template.strip() else ""
         with self._database.write() as connection:
-            own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
+            own_knowledge_base(connection, principal, knowledge_base_id, lock=True)
             connection.execute(_change(knowledge_base_id).values(prompt=cleaned))
 
-    def delete(self, user_id: UUID, knowledge_base_id: UUID) -> None:
+    def delete(self, principal: Principal, knowledge_base_id: UUID) -> None:
         """Hide the knowledge base from everyone; a worker then clears Milvus and the disk."""
         with self._database.write() as connection:
-            own_knowledge_base(connection, user_id, knowledge_base_id, lock=True)
+            own_knowledge_base(connection, principal, knowledge_base_id, lock=True)
             mark_deleted(connection, knowledge_base_id)
         try:
             self._queue.send_clear_knowledge_base(knowledge_base_id)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from kb.access import Permission, Principal, can
 from kb.database.tables import document_counts, knowledge_bases, versions
 from kb.models import VersionState
 
@@ -19,10 +20,14 @@ _QUEUED = sa.and_(
 )
 # Without `_QUEUED`, for which SQLite would go through the whole queue, and without a join, for which it would go
 # through all documents of the user.
-_OWNER = sa.select(knowledge_bases.c.owner_id).where(knowledge_bases.c.id == versions.c.listed_in).scalar_subquery()
-_OF_USER = sa.select(versions.c.id, versions.c.listed_in, versions.c.state, versions.c.cancel_requested).where(
+_IS_OWN = (
+    sa.select(can(Permission.OWN, knowledge_bases))
+    .where(knowledge_bases.c.id == versions.c.listed_in)
+    .scalar_subquery()
+)
+_OWN = sa.select(versions.c.id, versions.c.listed_in, versions.c.state, versions.c.cancel_requested).where(
     versions.c.id.in_(sa.bindparam("ids", expanding=True)),
-    sa.bindparam("of_user", type_=knowledge_bases.c.owner_id.type) == _OWNER,
+    _IS_OWN,
 )
 _FIRST = (
     sa.select(versions.c.id)
@@ -35,9 +40,11 @@ _OTHERS = sa.select(document_counts.c.queued).where(
 )
 
 
-def queue_places(connection: sa.Connection, user_id: UUID, version_ids: Collection[UUID]) -> dict[UUID, int | None]:
+def queue_places(
+    connection: sa.Connection, principal: Principal, version_ids: Collection[UUID]
+) -> dict[UUID, int | None]:
     """See `Documents.queue_places`."""
-    asked = connection.execute(_OF_USER, {"ids": list(version_ids), "of_user": user_id})
+    asked = connection.execute(_OWN, {"ids": list(version_ids)} | principal.binds)
     shown = [row for row in asked if row.state == VersionState.QUEUED.value and not row.cancel_requested]
     places: dict[UUID, int | None] = {}
     for base in {row.listed_in for row in shown}:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
+from kb.access.principals import Principal
 from kb.models.conversations import Mode
 from kb.models.retrieval import NOWHERE, Scope
 from kb.models.stored import known
@@ -62,3 +63,8 @@ class User:
     name: str
     chat_model: str = ""
     last_choices: Choices = Choices()
+
+    @property
+    def principal(self) -> Principal:
+        """Who acts when this user does."""
+        return Principal(self.id)

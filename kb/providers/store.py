@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.exc import IntegrityError
 
+from kb.access import Permission, Principal, can
 from kb.config import clean_key, is_web_address
 from kb.database import Database
 from kb.database.tables import knowledge_bases, model_choices, providers
@@ -66,13 +67,13 @@ class Providers:
         self._safe = safe
         self.changes = 0  # made by this process, so that it need not wait until what it knows is old
 
-    def list(self, user_id: UUID) -> list[Provider]:
+    def list(self, principal: Principal) -> list[Provider]:
         """All of a user's, the oldest first."""
-        return [_to_provider(row) for row in self._rows(user_id)]
+        return [_to_provider(row) for row in self._rows(principal)]
 
-    def connections(self, user_id: UUID) -> Sequence[Connection]:
+    def connections(self, principal: Principal) -> Sequence[Connection]:
         """How to ask each of them, with its key."""
-        return [self._to_connection(row) for row in self._rows(user_id)]
+        return [self._to_connection(row) for row in self._rows(principal)]
 
     def connection(self, provider_id: UUID) -> Connection | None:
         """How to ask one of them, whose id a knowledge base holds."""
@@ -80,26 +81,26 @@ class Providers:
             row = connection.execute(sa.select(providers).where(providers.c.id == provider_id)).one_or_none()
         return self._to_connection(row) if row else None
 
-    def add(self, user_id: UUID, draft: ProviderDraft) -> UUID:
+    def add(self, principal: Principal, draft: ProviderDraft) -> UUID:
         """Errors: `InvalidName`, `ProviderNameTaken`, `InvalidProvider`, `SetupError` about the key file."""
         values = _checked(draft) | {"encrypted_key": self._encrypted(draft.key or NO_SECRET)}
         provider_id = uuid4()
         try:
             with self._database.write() as connection:
-                connection.execute(sa.insert(providers), values | {"id": provider_id, "owner_id": user_id})
+                connection.execute(sa.insert(providers), values | {"id": provider_id, "owner_id": principal.user_id})
         except IntegrityError as error:
             raise ProviderNameTaken(name=values["name"]) from error
         self.changes += 1
         return provider_id
 
-    def change(self, user_id: UUID, provider_id: UUID, draft: ProviderDraft) -> None:
+    def change(self, principal: Principal, provider_id: UUID, draft: ProviderDraft) -> None:
         """Errors: as for `add`; `NotFound`."""
         values = _checked(draft)
         if draft.key is not None:
             values["encrypted_key"] = self._encrypted(draft.key)
         try:
             with self._database.write() as connection:
-                own = _own(user_id, provider_id)
+                own = _own(principal, provider_id)
                 row = connection.execute(sa.select(providers).where(own).with_for_update()).one_or_none()
                 if row is None:
                     raise NotFound(what=PROVIDER)
@@ -113,32 +114,32 @@ class Providers:
             raise ProviderNameTaken(name=values["name"]) from error
         self.changes += 1
 
-    def delete(self, user_id: UUID, provider_id: UUID) -> None:
+    def delete(self, principal: Principal, provider_id: UUID) -> None:
         """With its key, and the choices of its models. Errors: `NotFound`, `ProviderInUse`."""
         bases = knowledge_bases.c
         embedded = sa.select(bases.name).where(
-            bases.owner_id == user_id,
+            can(Permission.OWN, knowledge_bases, principal),
             bases.deleted_at.is_(None),
             bases.embedding_model.startswith(f"{OF_PROVIDER}{provider_id}/"),
         )
         with self._database.write() as connection:
             if names := connection.scalars(embedded.order_by(bases.name)).all():
-                name = connection.scalar(sa.select(providers.c.name).where(_own(user_id, provider_id)))
+                name = connection.scalar(sa.select(providers.c.name).where(_own(principal, provider_id)))
                 raise ProviderInUse(name=name, names=", ".join(names))
-            if connection.execute(sa.delete(providers).where(_own(user_id, provider_id))).rowcount == 0:
+            if connection.execute(sa.delete(providers).where(_own(principal, provider_id))).rowcount == 0:
                 raise NotFound(what=PROVIDER)
             connection.execute(
                 sa.delete(model_choices).where(
-                    model_choices.c.owner_id == user_id, model_choices.c.model.startswith(f"{provider_id}/")
+                    can(Permission.OWN, model_choices, principal), model_choices.c.model.startswith(f"{provider_id}/")
                 )
             )
         self.changes += 1
 
-    def choose_model(self, user_id: UUID, purpose: Purpose, model_id: str) -> None:
+    def choose_model(self, principal: Principal, purpose: Purpose, model_id: str) -> None:
         """Remember which model this user wants; empty: the one that is used without a choice. Errors: `NotFound`."""
-        own = sa.and_(model_choices.c.owner_id == user_id, model_choices.c.purpose == purpose.value)
+        own = sa.and_(can(Permission.OWN, model_choices, principal), model_choices.c.purpose == purpose.value)
         change = sa.update(model_choices).where(own).values(model=model_id)
-        row = {"owner_id": user_id, "purpose": purpose.value, "model": model_id}
+        row = {"owner_id": principal.user_id, "purpose": purpose.value, "model": model_id}
         with self._database.write() as connection:
             if connection.execute(change).rowcount:
                 return
@@ -150,16 +151,16 @@ class Providers:
                 if connection.execute(change).rowcount == 0:
                     raise NotFound(what="user") from error
 
-    def chosen_model(self, user_id: UUID, purpose: Purpose) -> str:
+    def chosen_model(self, principal: Principal, purpose: Purpose) -> str:
         """The id of the model that this user wants; may be empty."""
         statement = sa.select(model_choices.c.model).where(
-            model_choices.c.owner_id == user_id, model_choices.c.purpose == purpose.value
+            can(Permission.OWN, model_choices, principal), model_choices.c.purpose == purpose.value
         )
         with self._database.read() as connection:
             return connection.scalar(statement) or ""
 
-    def _rows(self, user_id: UUID) -> Sequence[sa.Row[Any]]:
-        statement = sa.select(providers).where(providers.c.owner_id == user_id)
+    def _rows(self, principal: Principal) -> Sequence[sa.Row[Any]]:
+        statement = sa.select(providers).where(can(Permission.OWN, providers, principal))
         with self._database.read() as connection:
             return connection.execute(statement.order_by(providers.c.created_at, providers.c.id)).all()
 
@@ -235,8 +236,8 @@ def _clean_settings(settings: ModelSettings) -> ModelSettings:
     return replace(settings, system_prompt=prompt)
 
 
-def _own(user_id: UUID, provider_id: UUID) -> sa.ColumnElement[bool]:
-    return sa.and_(providers.c.id == provider_id, providers.c.owner_id == user_id)
+def _own(principal: Principal, provider_id: UUID) -> sa.ColumnElement[bool]:
+    return sa.and_(providers.c.id == provider_id, can(Permission.OWN, providers, principal))
 
 
 def _settings(row: sa.Row[Any]) -> ModelSettings:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from kb.access import Permission, Principal, can
 from kb.database import Database
 from kb.database.tables import documents, knowledge_bases, versions
 from kb.ingestion.cleanup import LEFTOVERS
@@ -40,16 +41,16 @@ class Lacking:
     under_way: int = 0
 
 
-def count_lacking(database: Database, user_id: UUID, knowledge_base_id: UUID | None = None) -> Lacking:
+def count_lacking(database: Database, principal: Principal, knowledge_base_id: UUID | None = None) -> Lacking:
     """Of all the user's documents, or those of one knowledge base."""
     is_ready = versions.c.state == _READY
     columns: list[sa.ColumnElement[Any]] = [sa.func.count(sa.case((which, 1))) for which in (is_ready, ~is_ready)]
     with database.read() as connection:
-        return Lacking(*connection.execute(_of(sa.select(*columns), user_id, knowledge_base_id)).one())
+        return Lacking(*connection.execute(_of(sa.select(*columns), principal, knowledge_base_id)).one())
 
 
 def index_again(
-    database: Database, files: FileStore, user_id: UUID | None = None, knowledge_base_id: UUID | None = None
+    database: Database, files: FileStore, principal: Principal | None = None, knowledge_base_id: UUID | None = None
 ) -> IndexedAgain:
     """Queue the documents that lack chunks in Milvus: all, a user's, or those of one knowledge base.
 
@@ -58,7 +59,7 @@ def index_again(
     One without its upload stays as it is.
     """
     columns = (versions.c.id, versions.c.file_key, versions.c.size_bytes, documents.c.knowledge_base_id)
-    wanted = _of(sa.select(*columns), user_id, knowledge_base_id).where(versions.c.state == _READY)
+    wanted = _of(sa.select(*columns), principal, knowledge_base_id).where(versions.c.state == _READY)
     wanted = wanted.order_by(versions.c.created_at)
     with database.read() as connection:
         found = connection.execute(wanted).all()
@@ -67,7 +68,7 @@ def index_again(
     return IndexedAgain(sum(queued), len(found) - len(whole))
 
 
-def _of(columns: sa.Select[Any], user_id: UUID | None, knowledge_base_id: UUID | None) -> sa.Select[Any]:
+def _of(columns: sa.Select[Any], principal: Principal | None, knowledge_base_id: UUID | None) -> sa.Select[Any]:
     """The live versions that lack chunks: all, a user's, or those of one knowledge base."""
     found = (
         columns.select_from(versions)
@@ -75,8 +76,8 @@ def _of(columns: sa.Select[Any], user_id: UUID | None, knowledge_base_id: UUID |
         .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
         .where(lacks_chunks(), documents.c.deleted_at.is_(None), knowledge_bases.c.deleted_at.is_(None))
     )
-    if user_id:
-        found = found.where(knowledge_bases.c.owner_id == user_id)
+    if principal:
+        found = found.where(can(Permission.OWN, knowledge_bases, principal))
     return found.where(knowledge_bases.c.id == knowledge_base_id) if knowledge_base_id else found
 
 

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Protocol
 from uuid import UUID
 
+from kb.access import Principal
 from kb.config import Settings
 from kb.providers.addresses import host_of
 from kb.providers.connection import Connection, Purpose, Source
@@ -28,14 +29,14 @@ class Reranker(Protocol):
         ...
 
 
-FindReranker = Callable[[UUID], Reranker | None]
+FindReranker = Callable[[Principal], Reranker | None]
 
 
 class Stored(Protocol):
     """What SQL knows; see `kb.providers.store.Providers`."""
 
     def connection(self, provider_id: UUID) -> Connection | None: ...
-    def chosen_model(self, user_id: UUID, purpose: Purpose) -> str: ...
+    def chosen_model(self, principal: Principal, purpose: Purpose) -> str: ...
 
 
 class Rerankers:
@@ -49,12 +50,12 @@ class Rerankers:
         self._built: dict[tuple[str, str, str], HttpReranker] = {}
         self._lock = Lock()
 
-    def find(self, user_id: UUID) -> Reranker | None:
+    def find(self, principal: Principal) -> Reranker | None:
         """The one that this user's questions use. It connects to nothing before its first use.
 
         Errors: `DatabaseUnavailable`.
         """
-        chosen = self._stored.chosen_model(user_id, Purpose.RERANKING)
+        chosen = self._stored.chosen_model(principal, Purpose.RERANKING)
         if chosen == NO_RERANKING:
             return None
         provider_id, _, model = chosen.partition("/")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from kb import lexical
+from kb.access import Principal
 from kb.embedding import EmbeddingModel, EmbeddingModels
 from kb.errors import N_, CollectionMissing, KbError
 from kb.library import Documents, KnowledgeBases
@@ -59,7 +60,7 @@ class Retriever:
         vectors: VectorStore,
         embeddings: EmbeddingModels,
         references: References,
-        find_reranker: FindReranker = lambda _user_id: None,
+        find_reranker: FindReranker = lambda _principal: None,
         request_check: Callable[[UUID], None] = lambda _knowledge_base_id: None,
     ) -> None:
         """`request_check` has a worker compare a knowledge base with what Milvus holds of it."""
@@ -86,7 +87,7 @@ class Retriever:
 
     def retrieve(
         self,
-        user_id: UUID,
+        principal: Principal,
         scope: Scope,
         question: str,
         profile: RetrievalProfile | Mapping[UUID, RetrievalProfile] | None = None,
@@ -103,9 +104,9 @@ class Retriever:
         that nothing relevant is there, or nothing ready at all (`trace.documents` is 0), never that something failed;
         with `unsearchable` documents, that they could not be searched.
         """
-        run = _Run(user_id, AskedQuestion(question), widened=widened)
+        run = _Run(principal, AskedQuestion(question), widened=widened)
         with run.steps.take(DOCUMENTS) as note:
-            run.corpora, gone = find_corpora(self._knowledge_bases, self._documents, user_id, scope)
+            run.corpora, gone = find_corpora(self._knowledge_bases, self._documents, principal, scope)
             note.remaining = sum(corpus.ready_count for corpus in run.corpora)
             if scope.document_ids and not note.remaining:
                 note.text = NONE_CHOSEN
@@ -120,7 +121,7 @@ class Retriever:
             run.overview = overview
             run.unsearchable = self._find_gaps(run, is_empty=not overview.passages)
             return run.result(overview.passages)
-        run.reranker = self._find_reranker(user_id)
+        run.reranker = self._find_reranker(principal)
         found = self._search_all(run)
         passages = self._select(run, [each.passages for each in found])
         run.unsearchable = self._find_gaps(run, is_empty=not passages)
@@ -141,12 +142,12 @@ class Retriever:
 
     def _find_overview(self, run: _Run, question: str) -> Overview | None:
         try:
-            return self._overviews.find(run.user_id, run.corpora, question, run.profile, run.steps)
+            return self._overviews.find(run.principal, run.corpora, question, run.profile, run.steps)
         except CollectionMissing:
             return None  # the search says which one it is
 
     def _find_gaps(self, run: _Run, is_empty: bool) -> Unsearchable | None:
-        return self._gaps.find(run.user_id, run.corpora, run.missing, is_empty=is_empty)
+        return self._gaps.find(run.principal, run.corpora, run.missing, is_empty=is_empty)
 
     # --- the search ---
 
@@ -184,7 +185,9 @@ class Retriever:
         if is_alone:
             run.profile = weighted
         try:
-            found = self._searcher.find(Search(run.user_id, corpus, run.question, weighted, model, steps, run.reranker))
+            found = self._searcher.find(
+                Search(run.principal, corpus, run.question, weighted, model, steps, run.reranker)
+            )
         except CollectionMissing as error:
             run.missing.add(corpus.base.id)
             steps.leave_out(LEFT_OUT, error.message, error.values)
@@ -207,7 +210,7 @@ class Retriever:
         """What was asked for may stand where a file could not be read."""
         total, names = 0, list[str]()
         for corpus in run.corpora:
-            count, some = self._documents.partly_read(run.user_id, corpus.base.id, NAMED_FILES, corpus.document_ids)
+            count, some = self._documents.partly_read(run.principal, corpus.base.id, NAMED_FILES, corpus.document_ids)
             total, names = total + count, [*names, *some][:NAMED_FILES]
         if not total:
             return
@@ -242,7 +245,7 @@ class Retriever:
 class _Run:
     """One retrieval under way: its input, and its trace as it grows."""
 
-    user_id: UUID
+    principal: Principal
     question: AskedQuestion
     widened: int = 0
     corpora: list[Corpus] = field(default_factory=list)

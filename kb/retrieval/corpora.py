@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from kb.access import Principal
 from kb.errors import N_, NotFound, TooManyDocuments
 from kb.library import KNOWLEDGE_BASE, Documents, KnowledgeBases
 from kb.models import KnowledgeBase, Scope
@@ -49,7 +50,7 @@ class Corpus:
 
 
 def find_corpora(
-    knowledge_bases: KnowledgeBases, documents: Documents, user_id: UUID, scope: Scope
+    knowledge_bases: KnowledgeBases, documents: Documents, principal: Principal, scope: Scope
 ) -> tuple[list[Corpus], int]:
     """The knowledge bases of `scope` that still exist, in its order, and how many do not.
 
@@ -58,12 +59,12 @@ def find_corpora(
     """
     if len(scope.document_ids) > MOST_DOCUMENTS:
         raise TooManyDocuments(count=len(scope.document_ids), most=MOST_DOCUMENTS)
-    bases = knowledge_bases.find(user_id, scope.knowledge_base_ids)
+    bases = knowledge_bases.find(principal, scope.knowledge_base_ids)
     if not bases:
         raise NotFound(what=KNOWLEDGE_BASE)
     corpora = [Corpus(base, base.ready_count) for base in bases]
     if scope.document_ids:
-        held = documents.chosen(user_id, [base.id for base in bases], scope.document_ids)
+        held = documents.chosen(principal, [base.id for base in bases], scope.document_ids)
         corpora = [
             Corpus(base, sum(held.get(base.id, {}).values()), frozenset(held.get(base.id, ())))
             for base in bases

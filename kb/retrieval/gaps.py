@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from uuid import UUID
 
+from kb.access import Principal
 from kb.errors import CollectionMissing, RedisUnavailable
 from kb.library import Documents
 from kb.models import Unsearchable
@@ -29,7 +30,7 @@ class Gaps:
         self._asked: dict[UUID, float] = {}
 
     def find(
-        self, user_id: UUID, corpora: Sequence[Corpus], missing: Collection[UUID], *, is_empty: bool
+        self, principal: Principal, corpora: Sequence[Corpus], missing: Collection[UUID], *, is_empty: bool
     ) -> Unsearchable | None:
         """What is known to be lacking; where nothing was found (`is_empty`), Milvus is asked as well.
 
@@ -41,10 +42,10 @@ class Gaps:
             count, some = 0, list[str]()
             if before := corpus.base.unsearchable_count:
                 within = corpus.document_ids
-                count, found = self._documents.unsearchable(user_id, corpus.base.id, NAMED_FILES, within)
+                count, found = self._documents.unsearchable(principal, corpus.base.id, NAMED_FILES, within)
                 some = list(found)
                 # Milvus may have been asked before that.
-                is_back |= not count and self._documents.unsearchable(user_id, corpus.base.id, 1)[0] < before
+                is_back |= not count and self._documents.unsearchable(principal, corpus.base.id, 1)[0] < before
             if corpus.base.id in missing:
                 self._ask_for_check(corpus.base.id)
                 count = max(count, corpus.ready_count)
@@ -54,14 +55,14 @@ class Gaps:
         if is_back:
             return Unsearchable()
         suspected = [corpus for corpus in corpora if self._vectors.take_reloaded(corpus.base.collection) or is_empty]
-        short = [corpus for corpus in suspected if corpus.ready_count and self._is_short(user_id, corpus)]
+        short = [corpus for corpus in suspected if corpus.ready_count and self._is_short(principal, corpus)]
         for corpus in short:
             self._ask_for_check(corpus.base.id)
         return Unsearchable() if short else None
 
-    def _is_short(self, user_id: UUID, corpus: Corpus) -> bool:
+    def _is_short(self, principal: Principal, corpus: Corpus) -> bool:
         base = corpus.base
-        expected = self._documents.live_chunks(user_id, base.id)
+        expected = self._documents.live_chunks(principal, base.id)
         try:
             # Files of conversations share their collection. And what is lacking can be made up for by chunks of
             # versions that are not live: of one that is being stored, or deleted ones that are back.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
+from kb.access import Principal
 from kb.errors import CollectionMissing
 from kb.models import Passage, RetrievalProfile, Scope
 from kb.retrieval import Retriever
@@ -20,12 +19,12 @@ class KnowledgeBaseRetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     retriever: Retriever
-    user_id: UUID
+    principal: Principal
     scope: Scope
     profile: RetrievalProfile | None = None
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        found = self.retriever.retrieve(self.user_id, self.scope, query, self.profile)
+        found = self.retriever.retrieve(self.principal, self.scope, query, self.profile)
         if found.unsearchable and not found.passages:
             raise CollectionMissing(detail=", ".join(found.unsearchable.names))
         return [to_langchain(passage) for passage in found.passages]

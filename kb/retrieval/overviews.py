@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
+from kb.access import Principal
 from kb.errors import N_
 from kb.lexical import simplify, to_traditional
 from kb.library import Documents
@@ -57,7 +57,7 @@ class Overviews:
         self._vectors = vectors
 
     def find(
-        self, user_id: UUID, corpora: Sequence[Corpus], question: str, profile: RetrievalProfile, steps: Steps
+        self, principal: Principal, corpora: Sequence[Corpus], question: str, profile: RetrievalProfile, steps: Steps
     ) -> Overview | None:
         """What such a question asks for; None if it is an ordinary one, or names what is no file. Notes its `steps`.
 
@@ -70,7 +70,7 @@ class Overviews:
         unread: tuple[Unread, ...] = ()
         if asked.wants_beginnings:
             with steps.take("meant") as note:
-                chosen = self._choose(user_id, corpora, asked)
+                chosen = self._choose(principal, corpora, asked)
                 unread = tuple(_unread(document) for document in chosen or () if document.live_version_id is None)
                 note.remaining = len(chosen or [])
                 if unread:
@@ -82,7 +82,7 @@ class Overviews:
         files = None
         if asked.wants_names or not chosen:
             with steps.take("files") as note:
-                files = self._list(user_id, corpora, which=not asked.wants_names)
+                files = self._list(principal, corpora, which=not asked.wants_names)
                 note.remaining = len(files.names)
         if len(unread) == len(chosen):
             return Overview(files, unread=unread)
@@ -91,24 +91,24 @@ class Overviews:
             note.remaining = len(passages)
         return Overview(files, beginnings, passages, unread)
 
-    def _choose(self, user_id: UUID, corpora: Sequence[Corpus], asked: Asked) -> list[Document] | None:
+    def _choose(self, principal: Principal, corpora: Sequence[Corpus], asked: Asked) -> list[Document] | None:
         """The files whose beginnings are asked for; none if it is not said which; None if what is named is no file.
 
         Some may not be ready.
         """
         if not asked.phrases and not asked.titles:
             most = MOST_FILES if asked.is_of_several else 1
-            return self._ready(user_id, corpora, limit=most) if _ready_count(corpora) <= most else []
+            return self._ready(principal, corpora, limit=most) if _ready_count(corpora) <= most else []
         for phrase in asked.phrases:
-            if found := self._named(user_id, corpora, phrase, asked.is_exact):
+            if found := self._named(principal, corpora, phrase, asked.is_exact):
                 return found
-        named = [self._named(user_id, corpora, name, asked.is_exact) for name in asked.names[:MOST_FILES]]
+        named = [self._named(principal, corpora, name, asked.is_exact) for name in asked.names[:MOST_FILES]]
         if not named or not all(named):
-            named = [self._named(user_id, corpora, title, asked.is_exact) for title in asked.titles[:MOST_FILES]]
+            named = [self._named(principal, corpora, title, asked.is_exact) for title in asked.titles[:MOST_FILES]]
         distinct = {document.id: document for found in named for document in found}
         return list(distinct.values())[:MOST_FILES] or None
 
-    def _named(self, user_id: UUID, corpora: Sequence[Corpus], phrase: str, is_exact: bool) -> list[Document]:
+    def _named(self, principal: Principal, corpora: Sequence[Corpus], phrase: str, is_exact: bool) -> list[Document]:
         """The files that are called `phrase`, else those whose name holds its words; none if those are too many.
 
         One that is not ready counts if it is called so, and no other one is.
@@ -118,38 +118,38 @@ class Overviews:
                 document
                 for corpus in corpora
                 for document in self._documents.called(
-                    user_id, corpus.base.id, spelling, MOST_FILES, corpus.document_ids
+                    principal, corpus.base.id, spelling, MOST_FILES, corpus.document_ids
                 )
             ]
             if called:
                 return ([document for document in called if document.live_version_id] or called)[:MOST_FILES]
         if is_exact:
             return []
-        found = self._ready(user_id, corpora, search=phrase, limit=MOST_NAMES)
+        found = self._ready(principal, corpora, search=phrase, limit=MOST_NAMES)
         found = [document for document in found if holds_words(document.name, phrase)]
         return found if len(found) <= MOST_FILES else []
 
-    def _ready(self, user_id: UUID, corpora: Sequence[Corpus], limit: int, search: str = "") -> list[Document]:
+    def _ready(self, principal: Principal, corpora: Sequence[Corpus], limit: int, search: str = "") -> list[Document]:
         """The first ready files of each corpus, by name; `limit` is for each."""
         return [
             document
             for corpus in corpora
             for document in self._documents.list(
-                *(user_id, corpus.base.id, 0, limit, [VersionState.READY]),
+                *(principal, corpus.base.id, 0, limit, [VersionState.READY]),
                 search=search,
                 order=DocumentOrder.NAME,
                 within=corpus.document_ids,
             )
         ]
 
-    def _list(self, user_id: UUID, corpora: Sequence[Corpus], which: bool) -> FileList:
+    def _list(self, principal: Principal, corpora: Sequence[Corpus], which: bool) -> FileList:
         """As many names as are listed at most; if there are more, each corpus gets the same share of them."""
         total = _ready_count(corpora)
         share = LISTED_NAMES if total <= LISTED_NAMES else max(1, LISTED_NAMES // len(corpora))
         labels = {corpus.base.id: corpus.label for corpus in corpora}
         names = tuple(
             " · ".join(filter(None, [labels[document.knowledge_base_id], document.name]))
-            for document in self._ready(user_id, corpora, share)
+            for document in self._ready(principal, corpora, share)
         )
         is_chosen = any(corpus.document_ids is not None for corpus in corpora)
         return FileList(names, max(total, len(names)), which, len(corpora), is_chosen)

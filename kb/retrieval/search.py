@@ -10,6 +10,7 @@ from threading import Lock
 from uuid import UUID
 
 from kb import lexical
+from kb.access import Principal
 from kb.embedding import EmbeddingModel, Vectors, require_same
 from kb.errors import N_, KbError
 from kb.library import Documents
@@ -61,7 +62,7 @@ class AskedQuestion:
 class Search:
     """The search of one corpus under way: its input, and what is known so far. `profile` has both weights."""
 
-    user_id: UUID
+    principal: Principal
     corpus: Corpus
     question: AskedQuestion
     profile: RetrievalProfile
@@ -181,7 +182,7 @@ class IndexSearcher:
         with search.steps.take("live") as note:
             corpus = search.corpus
             versions = {hit.chunk.version_id for hits in routes.values() for hit in hits}
-            search.names = self._documents.live_names(search.user_id, corpus.base.id, versions)
+            search.names = self._documents.live_names(search.principal, corpus.base.id, versions)
             kept = {
                 route: [
                     hit for hit in hits if hit.chunk.version_id in search.names and corpus.holds(hit.chunk.document_id)

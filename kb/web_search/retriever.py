@@ -12,6 +12,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import structlog
 
 from kb import lexical
+from kb.access import Principal
 from kb.chunking import chunk_document
 from kb.embedding import EmbeddingModels, embedded_text
 from kb.errors import N_, Cancelled, KbError, TooManyAddresses
@@ -62,7 +63,7 @@ class WebRetriever:
         references: References,
         most_pages: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        find_reranker: FindReranker = lambda _user_id: None,
+        find_reranker: FindReranker = lambda _principal: None,
     ) -> None:
         self._search = search
         self._pages = pages
@@ -74,7 +75,7 @@ class WebRetriever:
 
     def retrieve(
         self,
-        user_id: UUID,
+        principal: Principal,
         question: str,
         engine: str = "",
         on_progress: OnProgress = lambda _progress: None,
@@ -93,7 +94,7 @@ class WebRetriever:
         naming = read_naming(question)
         self._pages.prepare()
         asked = None if naming.addresses else self._search.engine(engine)
-        run = _Run(user_id, question, naming.rest if naming.addresses else question, asked, on_progress, is_cancelled)
+        run = _Run(principal, question, naming.rest if naming.addresses else question, asked, on_progress, is_cancelled)
         run.widened, run.profile = widened, PROFILE.wider(widened)
         if asked is None:
             passages = self._answer_from_named(run, naming)
@@ -102,7 +103,7 @@ class WebRetriever:
             run.go_on(WebStage.RANKING, len(run.pages), len(run.pages))
             passages = self._rank(run)
         unread = [page.error for page in run.pages if not page.is_read]
-        log.info("web_search.done", user=str(user_id), engine=engine, pages=len(run.pages), unread=unread)
+        log.info("web_search.done", user=str(principal.user_id), engine=engine, pages=len(run.pages), unread=unread)
         return run.result(passages)
 
     def _answer_from_named(self, run: _Run, naming: Naming) -> Sequence[WebPassage]:
@@ -162,7 +163,7 @@ class WebRetriever:
         routes = {Route.DENSE: dense, Route.LEXICAL: hits[: run.profile.candidates]}
         ranked = rank(run.question, routes, self._weights(run), cosines, run.steps)
         found = [ranked.passage(each, run.page_of(each.chunk).title) for each in ranked.candidates]
-        found = rerank(run.question, found, self._find_reranker(run.user_id), run.steps)
+        found = rerank(run.question, found, self._find_reranker(run.principal), run.steps)
         run.check()
         relevant = above_threshold(found, run.profile, run.steps)
         if not relevant:
@@ -213,7 +214,7 @@ class _Run:
     there are some.
     """
 
-    user_id: UUID
+    principal: Principal
     asked: str
     question: str
     engine: SearchEngine | None

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.access import Principal
 from kb.citations import cited, without_dangling
 from kb.errors import N_, KbError
 from kb.messages import Message, Rating, Source
@@ -55,43 +56,45 @@ _bar = st.components.v2.component(
 )
 
 
-def draw_question_actions(message: Message, user_id: UUID, may_change: bool) -> None:
+def draw_question_actions(message: Message, principal: Principal, may_change: bool) -> None:
     """Draw the row of a question.
 
     `may_change`: it can be edited; not while an answer is being written, when the row is there all the same, so that
     nothing moves at the end.
     """
-    _draw(message, user_id, _data(message, user_id, is_last=False, may_change=may_change))
+    _draw(message, principal, _data(message, principal, is_last=False, may_change=may_change))
 
 
-def draw_answer_actions(message: Message, user_id: UUID, is_last: bool, open_cited: Callable[[int], None]) -> None:
+def draw_answer_actions(
+    message: Message, principal: Principal, is_last: bool, open_cited: Callable[[int], None]
+) -> None:
     """Draw the citations and the row of an answer that is complete. `open_cited` shows the passage of a rank."""
-    _draw(message, user_id, _data(message, user_id, is_last, may_change=True), open_cited)
+    _draw(message, principal, _data(message, principal, is_last, may_change=True), open_cited)
 
 
 def _draw(
-    message: Message, user_id: UUID, data: dict[str, object], open_cited: Callable[[int], None] | None = None
+    message: Message, principal: Principal, data: dict[str, object], open_cited: Callable[[int], None] | None = None
 ) -> None:
     """Draw them as a fragment: what is pressed does not draw the message anew."""
     key = f"actions-{message.id}"
 
     @live_fragment()
     def draw() -> None:
-        result = _bar(key=key, data=[data], on_pressed_change=lambda: _act(message, user_id, key))
+        result = _bar(key=key, data=[data], on_pressed_change=lambda: _act(message, principal, key))
         match result.pressed:
             case {"action": "cite", "rank": int(rank)} if open_cited:
                 open_cited(rank)
             case {"action": "edit"} if message.role is Role.USER:
-                _open_editor(message, user_id)
+                _open_editor(message, principal)
             case {"action": "rate", "value": -1} if message.role is Role.ASSISTANT:
-                _open_reason(message, user_id)
+                _open_reason(message, principal)
             case {"action": "test"} if message.scope.first_id:
                 st.switch_page("testing.py")
 
     draw()
 
 
-def _data(message: Message, user_id: UUID, is_last: bool, may_change: bool) -> dict[str, object]:
+def _data(message: Message, principal: Principal, is_last: bool, may_change: bool) -> dict[str, object]:
     is_answer = message.role is Role.ASSISTANT
     is_complete = message.state is MessageState.DONE
     actions = ["regenerate"] if is_answer and (is_complete or is_last) else []
@@ -116,7 +119,7 @@ def _data(message: Message, user_id: UUID, is_last: bool, may_change: bool) -> d
         "actions": actions,
         "isLatest": is_last,
         "isIncomplete": is_answer and is_last and not is_complete,
-        "models": _other_models(message, user_id) if "regenerate" in actions and message.model else [],
+        "models": _other_models(message, principal) if "regenerate" in actions and message.model else [],
         "branch": _branch(message) if may_change else None,
         "rating": message.rating.value,
         "ranks": [source.rank for source in message.sources.passages] if message.sources else [],
@@ -154,9 +157,9 @@ def _branch(message: Message) -> dict[str, object] | None:
     }
 
 
-def _other_models(message: Message, user_id: UUID) -> list[tuple[str, str]]:
+def _other_models(message: Message, principal: Principal) -> list[tuple[str, str]]:
     """The models that may answer instead, as far as is known, by id and label."""
-    known = services().chat_models.known(user_id).models
+    known = services().chat_models.known(principal).models
     others = [model for model in known if model.name != message.model]
     return [(model.id, f"{model.name} · {model.server}") for model in others[:MOST_MODELS]]
 
@@ -181,31 +184,31 @@ def _usage(message: Message) -> tuple[str, str]:
 # --- what was pressed, before the page is drawn ---
 
 
-def _act(message: Message, user_id: UUID, key: str) -> None:
+def _act(message: Message, principal: Principal, key: str) -> None:
     pressed: object = st.session_state[key].pressed
     messages = services().messages
     match pressed:
         case {"action": "regenerate", **others}:
-            answer_again(user_id, message, str(others.get("model") or chosen_model()))
+            answer_again(principal, message, str(others.get("model") or chosen_model()))
         case {"action": "own_words"}:
-            answer_again(user_id, message, chosen_model(), in_own_words=True)
+            answer_again(principal, message, chosen_model(), in_own_words=True)
         case {"action": "go_on"}:
-            go_on(user_id, message)
+            go_on(principal, message)
         case {"action": "show", "id": str(sibling)}:
             with errors_flashed():
                 if shown := _sibling(message, sibling):
-                    messages.show(user_id, shown)
+                    messages.show(principal, shown)
             st.rerun()
         case {"action": "rate", "value": int(value)} if value in (-1, 0, 1):
             with errors_flashed():
-                messages.rate(user_id, message.id, Rating(value))
+                messages.rate(principal, message.id, Rating(value))
             if value != -1:  # else a dialog asks why, and its end draws the page
                 st.rerun()  # the whole page: what is drawn of the message is older
         case {"action": "check"}:
-            start_check(message, user_id)
+            start_check(message, principal)
         case {"action": "test"}:
             with errors_flashed():
-                remember_test(message, user_id)
+                remember_test(message, principal)
                 return
             st.rerun()  # the chat with the error, not the testing page
 
@@ -214,29 +217,29 @@ def _sibling(message: Message, wanted: str) -> UUID | None:
     return next((each for each in message.siblings if str(each) == wanted), None)
 
 
-def answer_again(user_id: UUID, old: Message, model: str, in_own_words: bool = False) -> None:
+def answer_again(principal: Principal, old: Message, model: str, in_own_words: bool = False) -> None:
     """Regenerate, unless another tab already did. For callbacks."""
     how = HowToAnswer.chosen(old.mode, model)
     with errors_flashed():
-        if message := services().messages.regenerate(user_id, old.id, old.run_id):
-            start_answer(user_id, message, how, in_own_words, old.widened)
+        if message := services().messages.regenerate(principal, old.id, old.run_id):
+            start_answer(principal, message, how, in_own_words, old.widened)
     st.rerun()  # the whole page, not the answer's fragment alone
 
 
-def go_on(user_id: UUID, begun: Message) -> None:
+def go_on(principal: Principal, begun: Message) -> None:
     """Have the answer written on. For callbacks."""
     how = HowToAnswer.chosen(begun.mode)
     with errors_flashed():
-        if message := services().messages.go_on(user_id, begun.id, begun.run_id):
-            start_answer(user_id, message, how)
+        if message := services().messages.go_on(principal, begun.id, begun.run_id):
+            start_answer(principal, message, how)
     st.rerun()
 
 
-def remember_test(message: Message, user_id: UUID) -> None:
+def remember_test(message: Message, principal: Principal) -> None:
     """The testing page then shows what this answer was given from, and searches in the same way. Errors: `NotFound`."""
     for knowledge_base_id in message.scope.knowledge_base_ids[:1]:
-        services().knowledge_bases.get(user_id, knowledge_base_id)
-    retrieval = services().messages.get(user_id, message.id).retrieval
+        services().knowledge_bases.get(principal, knowledge_base_id)
+    retrieval = services().messages.get(principal, message.id).retrieval
     if retrieval and message.scope.first_id:
         state().chosen = message.scope
         state().test = message.scope, retrieval
@@ -246,7 +249,7 @@ def remember_test(message: Message, user_id: UUID) -> None:
 # --- dialogs ---
 
 
-def _open_editor(message: Message, user_id: UUID) -> None:
+def _open_editor(message: Message, principal: Principal) -> None:
     """Ask the question in other words; what followed it stays reachable. One that is refused stays in the dialog."""
 
     @dialog(_("Edit the question"))
@@ -263,7 +266,7 @@ def _open_editor(message: Message, user_id: UUID) -> None:
                 key="edit_ask",
                 type="primary",
                 on_click=_ask_edited,
-                args=(message, user_id),
+                args=(message, principal),
                 shortcut="Ctrl+Enter",
             )
         show_flash()
@@ -272,24 +275,24 @@ def _open_editor(message: Message, user_id: UUID) -> None:
     edit()
 
 
-def _ask_edited(message: Message, user_id: UUID) -> None:
+def _ask_edited(message: Message, principal: Principal) -> None:
     question = str(st.session_state[EDITED_KEY]).strip()
     if not question:
         return
     current = state()
     how = HowToAnswer.chosen(current.mode)
     try:
-        answer = services().messages.edit(user_id, message.id, question, (current.mode, current.scope))
+        answer = services().messages.edit(principal, message.id, question, (current.mode, current.scope))
     except KbError as error:
         flash(error)
         return
     with errors_flashed():
-        start_answer(user_id, answer, how)
+        start_answer(principal, answer, how)
     current.has_dialog = False
     st.rerun()
 
 
-def _open_reason(message: Message, user_id: UUID) -> None:
+def _open_reason(message: Message, principal: Principal) -> None:
     """The answer is already rated as bad; a reason helps to mend what is behind it."""
 
     @dialog(_("What is wrong with this answer?"), is_page_older=True)
@@ -301,14 +304,14 @@ def _open_reason(message: Message, user_id: UUID) -> None:
             placeholder=_("For example: it is outdated, or the wrong file was found"),
         )
         with st.container(horizontal=True, horizontal_alignment="right"):
-            st.button(_("Save"), key="reason_save", type="primary", on_click=_save_reason, args=(message, user_id))
+            st.button(_("Save"), key="reason_save", type="primary", on_click=_save_reason, args=(message, principal))
 
     st.session_state.pop(REASON_KEY, None)
     tell()
 
 
-def _save_reason(message: Message, user_id: UUID) -> None:
+def _save_reason(message: Message, principal: Principal) -> None:
     with errors_flashed():
-        services().messages.rate(user_id, message.id, Rating(-1, str(st.session_state[REASON_KEY]).strip()))
+        services().messages.rate(principal, message.id, Rating(-1, str(st.session_state[REASON_KEY]).strip()))
     state().has_dialog = False
     st.rerun()

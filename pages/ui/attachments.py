@@ -14,7 +14,7 @@ from kb.pictures import MEDIA_TYPES
 from pages.ui.documents import describe_progress
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw
 from pages.ui.i18n import _, error_text, join_sentences, number
-from pages.ui.resources import current_user_id, services
+from pages.ui.resources import current_principal, services
 from pages.ui.state import state
 
 POLL_SECONDS = 0.7
@@ -51,7 +51,7 @@ def draw_attachments(conversation: Conversation) -> bool:
 
 
 def _list(conversation_id: UUID) -> Sequence[Document]:
-    return services().attachments.list(current_user_id(), conversation_id)
+    return services().attachments.list(current_principal(), conversation_id)
 
 
 def _progress(documents: Sequence[Document]) -> Mapping[UUID, Progress]:
@@ -119,7 +119,7 @@ def _draw_file(conversation_id: UUID, document: Document, progress: Progress | N
 
 def _retry(document: Document) -> None:
     with errors_flashed():
-        services().documents.retry(current_user_id(), document.id)
+        services().documents.retry(current_principal(), document.id)
     st.rerun()
 
 
@@ -132,4 +132,4 @@ def _confirm_removal(conversation_id: UUID, document: Document) -> None:
 
 def _remove(conversation_id: UUID, document: Document) -> None:
     with errors_flashed():
-        services().attachments.remove(current_user_id(), conversation_id, document.id)
+        services().attachments.remove(current_principal(), conversation_id, document.id)

@@ -14,7 +14,7 @@ from kb.providers.connection import Purpose
 from pages.ui.choices import choice
 from pages.ui.feedback import SIDEBAR, errors_flashed, live_fragment, redraw_parts
 from pages.ui.i18n import _, error_text, join_list, language, translate
-from pages.ui.resources import current_user, current_user_id, services, warm_up
+from pages.ui.resources import current_principal, current_user, services, warm_up
 from pages.ui.scope import draw_scope
 from pages.ui.state import keep_choices, state
 
@@ -129,14 +129,14 @@ def _switch(mode: Mode, chosen: Scope) -> None:
         st.rerun()
     with errors_flashed():
         keep_choices()
-        services().conversations.choose(current_user_id(), current.conversation_id, current.mode, current.scope)
+        services().conversations.choose(current_principal(), current.conversation_id, current.mode, current.scope)
     redraw_parts()
 
 
 def _draw_model() -> None:
     """The language model that answers. Local models are offered, and used only once chosen."""
     user = current_user()
-    known = services().chat_models.known(user.id)
+    known = services().chat_models.known(user.principal)
     if known.error:
         message, remedy = error_text(known.error)
         st.caption(f":red[{escape(message)}]", help=escape(remedy))
@@ -177,17 +177,17 @@ def once_models_are_known(draw: Callable[[], None]) -> None:
     """
 
     def look() -> None:
-        if services().chat_models.known(current_user_id()).is_searching:
+        if services().chat_models.known(current_principal()).is_searching:
             st.caption(_("Looking for language models…"))
         else:
             draw()
 
-    is_searching = services().chat_models.known(current_user_id()).is_searching
+    is_searching = services().chat_models.known(current_principal()).is_searching
     (live_fragment(LOOK_SECONDS)(look) if is_searching else draw)()
 
 
 def _look_again() -> None:
-    services().chat_models.look_again(current_user_id())
+    services().chat_models.look_again(current_principal())
     st.rerun()
 
 
@@ -195,7 +195,7 @@ def _choose_model(chosen: str) -> None:
     state().choices += 1
     state().chat_model = chosen
     with errors_flashed():
-        services().providers.choose_model(current_user_id(), Purpose.CHAT, chosen)
+        services().providers.choose_model(current_principal(), Purpose.CHAT, chosen)
         keep_choices()
     redraw_parts()
 
@@ -216,7 +216,7 @@ def chosen_model() -> str:
 def has_model() -> bool:
     """Whether there is a model to ask, as far as is known."""
     user = current_user()
-    return _answering(user, services().chat_models.known(user.id)) is not None
+    return _answering(user, services().chat_models.known(user.principal)) is not None
 
 
 def _wanted(user: User) -> str:

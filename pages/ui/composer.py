@@ -27,7 +27,7 @@ from pages.ui.attachments import draw_attachments
 from pages.ui.chat_sidebar import mode_names
 from pages.ui.feedback import CHOICE, errors_flashed, flash, live_fragment, redraw_parts, show_error
 from pages.ui.i18n import _, join_list, number
-from pages.ui.resources import current_user, current_user_id, services
+from pages.ui.resources import current_principal, current_user, services
 from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.saving import noted, under_way
 from pages.ui.scope import scope_label
@@ -172,8 +172,8 @@ def _check_sources() -> None:
     current = state()
     if current.mode is not Mode.KNOWLEDGE or current.scope.knowledge_base_ids:
         return
-    user_id, conversation_id = current_user_id(), current.conversation_id
-    if conversation_id is None or not services().attachments.list(user_id, conversation_id):
+    principal, conversation_id = current_principal(), current.conversation_id
+    if conversation_id is None or not services().attachments.list(principal, conversation_id):
         raise NothingToSearch
 
 
@@ -220,13 +220,13 @@ def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how:
     """All in one piece: the session is not touched, because that would end the script if the page is reloaded."""
     conversations = services().conversations
     for knowledge_base_id in scope.knowledge_base_ids:
-        services().knowledge_bases.get(user.id, knowledge_base_id)  # raises `NotFound` if it was deleted
+        services().knowledge_bases.get(user.principal, knowledge_base_id)  # raises `NotFound` if it was deleted
     if current.conversation_id is None:
         first = draft.question or draft.uploads[0].name
-        conversation = conversations.create(user.id, first, current.mode, scope, current.take_new_id())
+        conversation = conversations.create(user.principal, first, current.mode, scope, current.take_new_id())
         current.conversation_id = current.begun = conversation.id
         if current.switched:
-            conversations.note_choice(user.id, conversation.id)
+            conversations.note_choice(user.principal, conversation.id)
             current.switched = False
     must_wait = bool(current.running or under_way(current.conversation_id))
     with noted(current.conversation_id, draft.question, [upload.name for upload in draft.uploads]):
@@ -237,8 +237,10 @@ def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how:
             _put_next(current, current.conversation_id, draft)
             return
         choice = current.mode, scope
-        message = services().messages.ask(user.id, current.conversation_id, draft.question, draft.attached, choice)
-    start_answer(user.id, message, how)
+        message = services().messages.ask(
+            user.principal, current.conversation_id, draft.question, draft.attached, choice
+        )
+    start_answer(user.principal, message, how)
 
 
 def _put_next(current: State, conversation_id: UUID, draft: Draft) -> None:
@@ -270,7 +272,7 @@ def _drop_next() -> None:
 
 def _stop(run_id: UUID) -> None:
     with errors_flashed():
-        resources.answers().stop(current_user_id(), run_id)
+        resources.answers().stop(current_principal(), run_id)
 
 
 # --- files ---
@@ -287,7 +289,7 @@ def save_uploads(user: User, conversation_id: UUID, draft: Draft) -> None:
         if upload.size > limit << 20:
             raise UploadTooLarge(name=upload.name, limit=limit)
         upload.seek(0)
-        document = services().attachments.add(user.id, conversation_id, upload.name, upload)
+        document = services().attachments.add(user.principal, conversation_id, upload.name, upload)
         draft.attached.append(Attached(str(document.id), document.name, document.latest.media_type))
         draft.uploads.pop(0)
         _forget(upload)

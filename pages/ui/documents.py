@@ -65,14 +65,14 @@ class Activity:
 
 def draw_documents(user: User, base: KnowledgeBase) -> None:
     """One page of the documents, redrawn each second while any is in progress."""
-    counts = services().documents.count_by_state(user.id, base.id)
+    counts = services().documents.count_by_state(user.principal, base.id)
     pending = any(state.is_pending for state in counts)
     draw_unreadable(base)
-    lost = draw_remedy(user.id, base.unsearchable_count, base)
+    lost = draw_remedy(user.principal, base.unsearchable_count, base)
 
     @live_fragment(POLL_SECONDS if pending else None)
     def live() -> None:
-        current = services().documents.count_by_state(user.id, base.id)
+        current = services().documents.count_by_state(user.principal, base.id)
         _draw_summary(current, lost, _time_left(base) if any(state.is_pending for state in current) else None)
         with st.container(key="documents", gap="small"):
             _draw_page(user, base, current)
@@ -133,14 +133,14 @@ def _draw_page(user: User, base: KnowledgeBase, counts: Mapping[VersionState, in
     order = DocumentOrder(st.session_state.get(ORDER_KEY, DocumentOrder.ACTIVITY))
     documents = services().documents
     if search:
-        found = documents.count(user.id, base.id, states, search)
+        found = documents.count(user.principal, base.id, states, search)
     else:
         found = sum(counts.get(state, 0) for state in states)
     pages = -(-found // PAGE_DOCUMENTS)
     if st.session_state.get(PAGE_KEY, 1) > max(pages, 1):
         st.session_state[PAGE_KEY] = max(pages, 1)  # the list has become shorter
     page = st.session_state.get(PAGE_KEY, 1)
-    shown = documents.list(user.id, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS, states, search, order)
+    shown = documents.list(user.principal, base.id, (page - 1) * PAGE_DOCUMENTS, PAGE_DOCUMENTS, states, search, order)
     activity = _look(user, base, shown, any(state.is_pending for state in counts))
     _draw_table(user, base, shown, activity, order)
     if total and not shown:
@@ -184,7 +184,7 @@ def _look(user: User, base: KnowledgeBase, documents: Sequence[Document], pendin
         return Activity({}, [], {})
     waiting = [document.latest.id for document in documents if document.latest.state is VersionState.QUEUED]
     running = [document.latest.id for document in documents if document.latest.state.is_running]
-    places = services().documents.queue_places(user.id, waiting) if waiting else {}
+    places = services().documents.queue_places(user.principal, waiting) if waiting else {}
     try:
         activity = Activity(services().board.read(running), services().board.workers(), places)
     except RedisUnavailable as error:
@@ -218,7 +218,7 @@ def _draw_table(
 ) -> None:
     data = {
         "base": str(base.id),
-        "ticket": tickets.issue(Action.DOWNLOAD, user.id, base.id),
+        "ticket": tickets.issue(Action.DOWNLOAD, user.principal, base.id),
         "code": language(),
         "order": order.value,
         "columns": _columns(),
@@ -266,12 +266,12 @@ def _act(user: User) -> None:
         case {"action": "cancel" | "retry" as action, "id": str(document_id)}:
             documents = services().documents
             with errors_flashed():
-                (documents.cancel if action == "cancel" else documents.retry)(user.id, UUID(document_id))
+                (documents.cancel if action == "cancel" else documents.retry)(user.principal, UUID(document_id))
 
 
 def _delete(user: User, document: Document) -> None:
     with errors_flashed():
-        services().documents.delete(user.id, document.id)
+        services().documents.delete(user.principal, document.id)
 
 
 # --- one row ---

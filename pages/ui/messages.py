@@ -8,6 +8,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.access import Principal
 from kb.conversations import MESSAGE
 from kb.errors import NoChatModel, NotFound, from_code
 from kb.extracts import escape_markdown as escape
@@ -34,7 +35,7 @@ SHOWN_CHARACTERS = 60_000  # a finished answer that is no longer is drawn whole
 SHOWN_OF_LONGER = 10_000  # at first; one that was stopped shall be seen to have stopped at once
 
 
-def draw_messages(messages: Sequence[Message], user_id: UUID, has_last: bool = True) -> None:
+def draw_messages(messages: Sequence[Message], principal: Principal, has_last: bool = True) -> None:
     """Draw messages. A running answer follows its stream. `has_last`: the latest answer is the conversation's last."""
     answers = [message for message in messages if has_last and message.role is Role.ASSISTANT]
     is_running = any(message.state is MessageState.STREAMING for message in messages)
@@ -46,12 +47,12 @@ def draw_messages(messages: Sequence[Message], user_id: UUID, has_last: bool = T
                 draw_notice(message.mode, message.content, len(message.scope.document_ids))
             elif message.role is Role.USER:
                 asked_in = message.mode
-                _draw_question(message, user_id, not is_running)
+                _draw_question(message, principal, not is_running)
             elif message.state is MessageState.STREAMING:
-                draw_running(message, user_id)
+                draw_running(message, principal)
             else:
                 is_aside = message.mode is Mode.LLM and asked_in not in (None, Mode.LLM)
-                _draw_finished(message, user_id, is_last, is_aside)
+                _draw_finished(message, principal, is_last, is_aside)
 
 
 def draw_notice(mode: Mode, knowledge_bases: str, files: int = 0) -> None:
@@ -66,9 +67,9 @@ def draw_notice(mode: Mode, knowledge_bases: str, files: int = 0) -> None:
     st.caption(f"— {text} —", text_alignment="center")
 
 
-def _draw_question(message: Message, user_id: UUID, may_change: bool) -> None:
+def _draw_question(message: Message, principal: Principal, may_change: bool) -> None:
     _draw_asked(message.content, [each.name for each in message.attached])
-    draw_question_actions(message, user_id, may_change)
+    draw_question_actions(message, principal, may_change)
 
 
 def _draw_asked(question: str, names: Sequence[str]) -> None:
@@ -93,7 +94,7 @@ def draw_saving(saving: Saving, conversation_id: UUID) -> None:
     draw()
 
 
-def _draw_finished(message: Message, user_id: UUID, is_last: bool, is_aside: bool) -> None:
+def _draw_finished(message: Message, principal: Principal, is_last: bool, is_aside: bool) -> None:
     """Draw an answer as a fragment, so that opening a part of it redraws no other.
 
     `is_aside`: the model alone answered a question that was meant for documents or the web.
@@ -106,25 +107,25 @@ def _draw_finished(message: Message, user_id: UUID, is_last: bool, is_aside: boo
         with st.chat_message("assistant"):
             if is_aside:
                 st.caption(_("Answered by the language model alone, without documents or the web."))
-            _draw_answer(message, user_id, suffix)
+            _draw_answer(message, principal, suffix)
             _draw_ending(message)
 
     draw()
-    draw_answer_actions(message, user_id, is_last, partial(_open_passage, message, user_id))
+    draw_answer_actions(message, principal, is_last, partial(_open_passage, message, principal))
 
 
-def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
+def _draw_answer(message: Message, principal: Principal, suffix: str) -> None:
     """Draw what was done for it, what it says, and what it rests on."""
     sources = message.sources
     with st.container(key=f"steps-{message.id}"):
-        _draw_steps(message, user_id, suffix)
+        _draw_steps(message, principal, suffix)
     draw_widened(message.widened)
     if message.content:
         is_quoted = message.mode in (Mode.KNOWLEDGE, Mode.WEB) and not message.model and message.content.startswith(">")
         if is_quoted and message.state is MessageState.DONE:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
         _draw_text(message, has_formulas=not is_quoted)
-    draw_support(message, user_id)
+    draw_support(message, principal)
     if dangling := message.dangling_citations:
         st.caption(dangling_text(dangling))
     for each in message.left_out:
@@ -140,18 +141,18 @@ def _draw_answer(message: Message, user_id: UUID, suffix: str) -> None:
         draw_not_searched(sources.not_searched)
     if message.mode is Mode.WEB:
         if not sources.passages and message.state is MessageState.DONE:
-            web = _web_of(message, user_id)
+            web = _web_of(message, principal)
             draw_web_results(web, suffix)
             if not suffix:
-                draw_next_steps(message, user_id, web.trace)
+                draw_next_steps(message, principal, web.trace)
     elif not sources.passages:
         if message.state is MessageState.DONE:
-            retrieval = _retrieval_of(message, user_id)
+            retrieval = _retrieval_of(message, principal)
             draw_passages(retrieval, suffix, are_files_told=bool(message.content))
             if not (suffix or retrieval.files or retrieval.unread or retrieval.unsearchable):
-                draw_next_steps(message, user_id, retrieval.trace)
+                draw_next_steps(message, principal, retrieval.trace)
     elif message.mode is Mode.TEST and not suffix:
-        draw_passages(_retrieval_of(message, user_id), suffix)
+        draw_passages(_retrieval_of(message, principal), suffix)
 
 
 def _draw_text(message: Message, has_formulas: bool) -> None:
@@ -176,14 +177,14 @@ def _note_wanted(key: str) -> None:
     st.session_state[key] = True
 
 
-def _draw_steps(message: Message, user_id: UUID, suffix: str) -> None:
+def _draw_steps(message: Message, principal: Principal, suffix: str) -> None:
     """Draw what was done for the answer, as it was drawn while it was written (see `running`)."""
 
     def draw_sources() -> None:
         if message.mode is Mode.WEB:
-            draw_web_results(_web_of(message, user_id), suffix)
+            draw_web_results(_web_of(message, principal), suffix)
         else:
-            draw_passages(_retrieval_of(message, user_id), suffix)
+            draw_passages(_retrieval_of(message, principal), suffix)
 
     draw_searched_for(message.searched_for)
     if message.sources and message.sources.passages and not (message.mode is Mode.TEST and not suffix):
@@ -191,24 +192,24 @@ def _draw_steps(message: Message, user_id: UUID, suffix: str) -> None:
     draw_thoughts(message.reasoning, message.id, message.thought_ms)
 
 
-def _open_passage(message: Message, user_id: UUID, rank: int) -> None:
+def _open_passage(message: Message, principal: Principal, rank: int) -> None:
     if message.mode is Mode.WEB:
-        open_web_passage(_web_of(message, user_id), rank)
+        open_web_passage(_web_of(message, principal), rank)
     else:
-        open_passage(_retrieval_of(message, user_id), rank)
+        open_passage(_retrieval_of(message, principal), rank)
 
 
-def _web_of(message: Message, user_id: UUID) -> WebRetrieval:
+def _web_of(message: Message, principal: Principal) -> WebRetrieval:
     """As `_retrieval_of`, for an answer that was given from the web."""
-    retrieval = resources.services().messages.get(user_id, message.id).web
+    retrieval = resources.services().messages.get(principal, message.id).web
     if retrieval is None:
         raise NotFound(what=MESSAGE)
     return retrieval
 
 
-def _retrieval_of(message: Message, user_id: UUID) -> Retrieval:
+def _retrieval_of(message: Message, principal: Principal) -> Retrieval:
     """Load a retrieval where it is shown. Errors: `NotFound` if the message was deleted."""
-    retrieval = resources.services().messages.get(user_id, message.id).retrieval
+    retrieval = resources.services().messages.get(principal, message.id).retrieval
     if retrieval is None:
         raise NotFound(what=MESSAGE)
     return retrieval

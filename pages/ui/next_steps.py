@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import streamlit as st
 
+from kb.access import Principal
 from kb.messages import Message
 from kb.models import Mode, Trace
 from pages.ui.actions import remember_test
@@ -18,11 +17,11 @@ from pages.ui.running import HowToAnswer, start_answer
 MOST_WIDENED = 2  # then there is no threshold any more
 
 
-def draw_next_steps(message: Message, user_id: UUID, trace: Trace) -> None:
+def draw_next_steps(message: Message, principal: Principal, trace: Trace) -> None:
     """Offer them below the latest answer. Each answers the same question again, beside this answer."""
     if not trace.documents:
         return
-    of = (message, user_id)
+    of = (message, principal)
     with st.container(horizontal=True, key="next_steps"):
         if message.widened < MOST_WIDENED:
             st.button(_("Search wider"), key="search_wider", icon=":material/zoom_out_map:", on_click=_widen, args=of)
@@ -35,26 +34,26 @@ def draw_next_steps(message: Message, user_id: UUID, trace: Trace) -> None:
                 st.switch_page("testing.py")
 
 
-def _widen(message: Message, user_id: UUID) -> None:
+def _widen(message: Message, principal: Principal) -> None:
     how = HowToAnswer.chosen(message.mode)
     with errors_flashed():
-        if answer := services().messages.regenerate(user_id, message.id, message.run_id, is_beside=True):
-            start_answer(user_id, answer, how, widened=message.widened + 1)
+        if answer := services().messages.regenerate(principal, message.id, message.run_id, is_beside=True):
+            start_answer(principal, answer, how, widened=message.widened + 1)
     st.rerun()  # the whole page, not the answer's fragment alone
 
 
-def _ask_model(message: Message, user_id: UUID) -> None:
+def _ask_model(message: Message, principal: Principal) -> None:
     """For this question alone: the conversation stays in its mode."""
     how = HowToAnswer.chosen(Mode.LLM)
     with errors_flashed():
-        answer = services().messages.regenerate(user_id, message.id, message.run_id, is_beside=True, mode=Mode.LLM)
+        answer = services().messages.regenerate(principal, message.id, message.run_id, is_beside=True, mode=Mode.LLM)
         if answer:
-            start_answer(user_id, answer, how)
+            start_answer(principal, answer, how)
     st.rerun()
 
 
-def _remember_test(message: Message, user_id: UUID) -> None:
+def _remember_test(message: Message, principal: Principal) -> None:
     with errors_flashed():
-        remember_test(message, user_id)
+        remember_test(message, principal)
         return
     st.rerun()  # the chat with the error, not the testing page

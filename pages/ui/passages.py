@@ -317,7 +317,9 @@ def open_chunks(user: User, document: Document) -> None:
         pages = -(-total // _PAGE_CHUNKS)
         page = st.pagination(pages, key=f"chunks_page-{document.id}") if pages > 1 else 1
         with errors_shown():
-            for chunk in services().documents.chunks(user.id, document.id, (page - 1) * _PAGE_CHUNKS, _PAGE_CHUNKS):
+            for chunk in services().documents.chunks(
+                user.principal, document.id, (page - 1) * _PAGE_CHUNKS, _PAGE_CHUNKS
+            ):
                 with st.container(border=True):
                     draw_chunk(document.name, chunk)
 

@@ -65,10 +65,10 @@ def messages_for(user: User, base: KnowledgeBase, template: str, question: str) 
     """What the model would be sent for it. Errors: `InvalidPrompt`, `QuestionTooLong`, those of retrieval."""
     template = clean_template(template)
     check_question(question)
-    retrieve = partial(services().retriever.retrieve, user.id, Scope.of(base.id), question)
+    retrieve = partial(services().retriever.retrieve, user.principal, Scope.of(base.id), question)
     found = wait_for(_("Searching…"), retrieve)
     try:
-        model = services().chat_models.choose(user.id, chosen_model())
+        model = services().chat_models.choose(user.principal, chosen_model())
     except ModelError:
         model = None
     settings = model.settings if model else SERVERS_OWN
@@ -98,4 +98,4 @@ def _save(user: User, base: KnowledgeBase, default: str) -> None:
 
 def _store(user: User, base: KnowledgeBase, template: str) -> None:
     with errors_flashed():
-        services().knowledge_bases.set_prompt(user.id, base.id, template)
+        services().knowledge_bases.set_prompt(user.principal, base.id, template)

@@ -177,7 +177,7 @@ def _save(user: User, provider: Provider | None) -> None:
     )
     with errors_flashed():
         if provider:
-            services().providers.change(user.id, provider.id, draft)
+            services().providers.change(user.principal, provider.id, draft)
         else:
-            services().providers.add(user.id, draft)
+            services().providers.add(user.principal, draft)
         chosen[API_KEY] = ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from typing import Protocol, Self
-from uuid import UUID
 
+from kb.access import Principal
 from kb.answers import Answers
 from kb.config import Settings
 from kb.health import HealthMonitor
@@ -89,9 +89,9 @@ def current_user() -> User:
     return services().users.local()
 
 
-def current_user_id() -> UUID:
-    """The id of `current_user`; asks SQL once."""
-    return services().users.local_id()
+def current_principal() -> Principal:
+    """Who acts, without what is stored of them; asks SQL once."""
+    return services().users.local_principal()
 
 
 def warm_up() -> None:

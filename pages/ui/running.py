@@ -8,6 +8,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.access import Principal
 from kb.answers import Answers
 from kb.answers.streams import Arrived, Stage
 from kb.conversations import MESSAGE
@@ -60,7 +61,7 @@ class HowToAnswer:
 
 
 def start_answer(
-    user_id: UUID, message: Message, how: HowToAnswer, in_own_words: bool = False, widened: int = 0
+    principal: Principal, message: Message, how: HowToAnswer, in_own_words: bool = False, widened: int = 0
 ) -> None:
     """Start writing `message` in the background.
 
@@ -69,16 +70,16 @@ def start_answer(
     """
     try:
         resources.answers().start(
-            user_id, message.id, how.model, how.engine, in_own_words, page_language=how.language, widened=widened
+            principal, message.id, how.model, how.engine, in_own_words, page_language=how.language, widened=widened
         )
     except KbError as error:
         kept = [part for part in message.parts if not isinstance(part, ErrorPart)]
         parts: list[Part] = [*kept, ErrorPart(error.code, error.values)]
         with errors_flashed():  # if SQL fails too, the reaper closes the answer
-            resources.services().messages.finish(user_id, message.id, MessageState.FAILED, parts)
+            resources.services().messages.finish(principal, message.id, MessageState.FAILED, parts)
 
 
-def draw_running(message: Message, user_id: UUID) -> None:
+def draw_running(message: Message, principal: Principal) -> None:
     run_id = _run_of(message)
     state().running = run_id
     live = state().live.setdefault(run_id, LiveAnswer())
@@ -87,7 +88,7 @@ def draw_running(message: Message, user_id: UUID) -> None:
     # Poll in a fragment; a loop would block the page and its stop button.
     @live_fragment(poll_seconds(answers.running))
     def follow() -> None:
-        live.has_ended = live.has_ended or _poll(answers, run_id, user_id, live)
+        live.has_ended = live.has_ended or _poll(answers, run_id, principal, live)
         if live.has_ended and live.is_drawn:
             state().live.pop(run_id, None)
             state().running = None
@@ -102,7 +103,7 @@ def draw_running(message: Message, user_id: UUID) -> None:
                 with st.container(key=f"stage-{message.id}"):
                     _draw_stage(message, live.arrived)
             if live.is_cut_off:
-                st.warning(_cut_off_text(message, user_id, live.arrived.stage))
+                st.warning(_cut_off_text(message, principal, live.arrived.stage))
 
     follow()
 
@@ -112,13 +113,13 @@ def poll_seconds(running: int) -> float:
     return max(POLL_SECONDS, running / POLLS_PER_SECOND)
 
 
-def _cut_off_text(message: Message, user_id: UUID, stage: Stage | None) -> str:
+def _cut_off_text(message: Message, principal: Principal, stage: Stage | None) -> str:
     """What becomes of an answer while Redis is away, which the workers that read files need, too.
 
     `stage` is the last one that was told; None: the page was loaded after that.
     """
     if message.mode.uses_files and stage in (None, Stage.FILES):
-        files = resources.services().attachments.list(user_id, message.conversation_id)
+        files = resources.services().attachments.list(principal, message.conversation_id)
         if any(document.latest.state.is_pending for document in files):
             return _(
                 "Redis is not responding, so attached files cannot be read. Your question is kept: it is answered once "
@@ -209,18 +210,18 @@ def _run_of(message: Message) -> UUID:
     return message.run_id
 
 
-def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bool:
+def _poll(answers: Answers, run_id: UUID, principal: Principal, live: LiveAnswer) -> bool:
     """Read what has arrived; True once the answer has ended."""
     live.polls += 1
     arrived, before = live.arrived, len(live.arrived.text)
-    if live.is_cut_off and has_ended(run_id, user_id):  # asked first: a Redis that hangs takes seconds to say nothing
+    if live.is_cut_off and has_ended(run_id, principal):  # asked first: a Redis that hangs takes seconds to say nothing
         return True
     try:
-        update = answers.read(user_id, run_id, arrived.position)
+        update = answers.read(principal, run_id, arrived.position)
         arrived.take(update)
         is_shown = live.polls > 1  # the question is painted with the first poll
         if is_shown and not (arrived.text or arrived.reasoning or update.ended):
-            update = answers.read(user_id, run_id, arrived.position, FIRST_WAIT_SECONDS)
+            update = answers.read(principal, run_id, arrived.position, FIRST_WAIT_SECONDS)
             arrived.take(update)
     except RedisUnavailable:
         live.is_cut_off = True
@@ -228,12 +229,12 @@ def _poll(answers: Answers, run_id: UUID, user_id: UUID, live: LiveAnswer) -> bo
     live.is_cut_off = False
     live.grown = len(arrived.text) - before if before else 0  # a page that was just opened gets all at once
     # Redis may have lost the end.
-    return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and has_ended(run_id, user_id))
+    return update.ended or (live.polls % POLLS_PER_LOOK_AT_SQL == 0 and has_ended(run_id, principal))
 
 
-def has_ended(run_id: UUID, user_id: UUID) -> bool:
+def has_ended(run_id: UUID, principal: Principal) -> bool:
     """Also if the conversation was deleted elsewhere: the whole page says so."""
     try:
-        return resources.services().messages.state(user_id, run_id) is not MessageState.STREAMING
+        return resources.services().messages.state(principal, run_id) is not MessageState.STREAMING
     except NotFound:
         return True

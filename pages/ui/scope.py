@@ -15,7 +15,7 @@ from kb.models import Document, DocumentOrder, KnowledgeBase, Scope, VersionStat
 from pages.ui.choices import choice
 from pages.ui.feedback import dialog, show_error
 from pages.ui.i18n import _, ngettext, number
-from pages.ui.resources import current_user_id, services
+from pages.ui.resources import current_principal, services
 from pages.ui.state import Lost, state
 
 SEVERAL = "several"  # stands for all chosen ones in the list of knowledge bases
@@ -138,12 +138,12 @@ def _documents(base_ids: Sequence[UUID], document_ids: Sequence[UUID]) -> list[D
     """Those of these documents that the knowledge bases hold."""
     if not document_ids:
         return []
-    user_id, documents = current_user_id(), services().documents
+    principal, documents = current_principal(), services().documents
     return [
         document
         for base_id in base_ids
         for document in documents.list(
-            user_id, base_id, limit=MOST_FILES, order=DocumentOrder.NAME, within=document_ids
+            principal, base_id, limit=MOST_FILES, order=DocumentOrder.NAME, within=document_ids
         )
     ]
 
@@ -185,7 +185,7 @@ def find_files(base_ids: Sequence[UUID], search: str) -> tuple[list[Document], b
     found: list[Document] = []
     for base_id in base_ids:
         found += services().documents.list(
-            current_user_id(),
+            current_principal(),
             base_id,
             limit=SHOWN_FILES + 1 - len(found),
             states=[VersionState.READY],

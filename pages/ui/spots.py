@@ -26,7 +26,7 @@ def draw_spot(user: User, passage: Passage, sentences: Sequence[Span]) -> None:
     Browsers load the images by themselves, so nothing here waits for them.
     """
     chunk = passage.chunk
-    spot = services().spots.find(user.id, chunk)
+    spot = services().spots.find(user.principal, chunk)
     if spot.source is SourceState.CHANGED:
         _draw_older(_("The document has changed since. The passage above is what the answer was given from."))
         return
@@ -34,7 +34,7 @@ def draw_spot(user: User, passage: Passage, sentences: Sequence[Span]) -> None:
         _draw_older(_("The document has been deleted. The passage above is what the answer was given from."))
         return
     query = urlencode(
-        {"ticket": tickets.issue(Action.DOWNLOAD, user.id, spot.knowledge_base_id), "language": language()}
+        {"ticket": tickets.issue(Action.DOWNLOAD, user.principal, spot.knowledge_base_id), "language": language()}
     )
     file = f"{spot.knowledge_base_id}/{spot.version_id}"
     name, address = html.escape(passage.document_name), html.escape(f"api/originals/{file}?{query}")

@@ -156,11 +156,11 @@ def keep_choices() -> None:
     current = state()
     if current.remembered is None:
         user = resources.current_user()
-        _begin(user, resources.services().knowledge_bases.list(user.id))
+        _begin(user, resources.services().knowledge_bases.list(user.principal))
     keep_in_address()
     chosen = Choices(current.mode, current.chosen, current.search_engine)
     if chosen != current.remembered:
-        resources.services().users.remember_choices(resources.current_user_id(), chosen)
+        resources.services().users.remember_choices(resources.current_principal(), chosen)
         current.remembered = chosen
 
 
@@ -187,7 +187,7 @@ def _begin(user: User, knowledge_bases: list[KnowledgeBase]) -> None:
 def _find_just_begun(current: State, user: User, conversation_id: UUID) -> None:
     """F5 right after the first question was sent: open what that began. Later, it is an old address that was kept."""
     with suppress(NotFound):
-        found = resources.services().conversations.get(user.id, conversation_id)
+        found = resources.services().conversations.get(user.principal, conversation_id)
         if datetime.now(UTC) - found.created_at < JUST_BEGUN or under_way(found.id):
             current.conversation_id = current.begun = found.id
 
@@ -267,7 +267,7 @@ def settle_choices(user: User, knowledge_bases: list[KnowledgeBase]) -> Lost:
     chosen = current.chosen
     settled = chosen.among([base.id for base in knowledge_bases])
     if settled.document_ids:
-        held = resources.services().documents.chosen(user.id, settled.knowledge_base_ids, settled.document_ids)
+        held = resources.services().documents.chosen(user.principal, settled.knowledge_base_ids, settled.document_ids)
         there = {document_id for each in held.values() for document_id in each}
         settled = replace(settled, document_ids=tuple(each for each in settled.document_ids if each in there))
     if not settled.knowledge_base_ids:

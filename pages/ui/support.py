@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from uuid import UUID
 
 import streamlit as st
 
+from kb.access import Principal
 from kb.answers.checks import RUNNING_SECONDS
 from kb.citations import without_dangling
 from kb.errors import CheckInterrupted, from_code
@@ -21,11 +21,11 @@ from pages.ui.i18n import _, join_list, language, ngettext, number
 POLL_SECONDS = 1.0
 
 
-def draw_support(message: Message, user_id: UUID) -> None:
+def draw_support(message: Message, principal: Principal) -> None:
     """Name the sentences that the passages do not support, folded, and tell who checked them."""
     support = message.support
     if is_checking(support):
-        _follow_check(message, user_id)
+        _follow_check(message, principal)
     elif support.code or support.asked_at:
         error = from_code(support.code, support.values) if support.code else CheckInterrupted()
         show_error(error)
@@ -34,7 +34,7 @@ def draw_support(message: Message, user_id: UUID) -> None:
             key=f"check-again-{message.id}",
             icon=":material/refresh:",
             on_click=start_check,
-            args=(message, user_id),
+            args=(message, principal),
         )
     _draw_result(message, support)
 
@@ -45,10 +45,10 @@ def may_check(message: Message) -> bool:
     return is_given and message.state is MessageState.DONE and not is_checking(message.support) and has_model()
 
 
-def start_check(message: Message, user_id: UUID) -> None:
+def start_check(message: Message, principal: Principal) -> None:
     """For callbacks."""
     with errors_flashed():
-        resources.answers().check_support(user_id, message.id, chosen_model(), language())
+        resources.answers().check_support(principal, message.id, chosen_model(), language())
     st.rerun()  # the whole page: what is drawn of the message is older
 
 
@@ -56,10 +56,10 @@ def is_checking(support: SupportPart) -> bool:
     return time.time() - support.asked_at < RUNNING_SECONDS
 
 
-def _follow_check(message: Message, user_id: UUID) -> None:
+def _follow_check(message: Message, principal: Principal) -> None:
     @live_fragment(POLL_SECONDS)
     def follow() -> None:
-        support = resources.services().messages.support(user_id, message.id)
+        support = resources.services().messages.support(principal, message.id)
         if not is_checking(support):
             redraw()
         seconds = number(max(0, time.time() - support.asked_at))

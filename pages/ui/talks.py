@@ -11,6 +11,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.access import Principal
 from kb.conversations import CONVERSATION
 from kb.errors import KbError, NotFound
 from kb.models import Conversation
@@ -18,7 +19,7 @@ from pages.ui import tickets
 from pages.ui.chat_sidebar import has_model
 from pages.ui.feedback import TALKS, errors_flashed, live_fragment, redraw
 from pages.ui.i18n import _, language, time_zone
-from pages.ui.resources import current_user_id, services
+from pages.ui.resources import current_principal, services
 from pages.ui.state import Deleted, forget_id, open_conversation_id, state
 from pages.ui.tickets import Action
 
@@ -86,7 +87,7 @@ def _is_being_named() -> bool:
     if open_id is None or open_id != state().begun or not services().settings.conversation_titles or not has_model():
         return False
     try:
-        conversation = services().conversations.get(current_user_id(), open_id)
+        conversation = services().conversations.get(current_principal(), open_id)
     except KbError:
         return False  # the list itself says what is wrong
     age = datetime.now(conversation.updated_at.tzinfo) - conversation.updated_at
@@ -96,7 +97,7 @@ def _is_being_named() -> bool:
 def _draw_sidebar_list(path: str) -> None:
     current = state()
     shown = current.shown_talks
-    found = services().conversations.search(current_user_id(), current.talk_search, limit=shown + 1)
+    found = services().conversations.search(current_principal(), current.talk_search, limit=shown + 1)
     open_id = open_conversation_id() if path == CHAT else None
     draw_list(
         SIDEBAR_KEY,
@@ -174,7 +175,7 @@ def _groups(
 
 
 def _data(groups: list[dict[str, object]], options: dict[str, object]) -> dict[str, object]:
-    ticket = tickets.issue(Action.EXPORT, current_user_id(), tickets.CONVERSATIONS)
+    ticket = tickets.issue(Action.EXPORT, current_principal(), tickets.CONVERSATIONS)
     standard = {"search": "", "canSearch": False, "hasMore": False, "empty": "", "all": None}
     return (
         standard
@@ -248,26 +249,26 @@ def _id(text: str) -> UUID:
 
 def _act_on(action: str, conversation_id: UUID, others: dict[object, object], path: str) -> None:
     """Errors: `NotFound`; `InvalidName` for a title."""
-    conversations, user_id = services().conversations, current_user_id()
+    conversations, principal = services().conversations, current_principal()
     match action:
         case "open":
             state().choices += 1
             if path == CHAT:
                 st.query_params["conversation"] = str(conversation_id)
         case "rename":
-            conversations.rename(user_id, conversation_id, str(others.get("title", "")))
+            conversations.rename(principal, conversation_id, str(others.get("title", "")))
         case "pin" | "unpin":
-            conversations.pin(user_id, conversation_id, action == "pin")
+            conversations.pin(principal, conversation_id, action == "pin")
         case "delete":
-            _delete(user_id, conversation_id)
+            _delete(principal, conversation_id)
         case "restore":
-            _restore(user_id, conversation_id, path)
+            _restore(principal, conversation_id, path)
 
 
-def _delete(user_id: UUID, conversation_id: UUID) -> None:
+def _delete(principal: Principal, conversation_id: UUID) -> None:
     current = state()
-    title = services().conversations.get(user_id, conversation_id).title
-    services().conversations.delete(user_id, conversation_id)
+    title = services().conversations.get(principal, conversation_id).title
+    services().conversations.delete(principal, conversation_id)
     was_open = open_conversation_id() == conversation_id
     if was_open:
         current.conversation_id, current.refused = None, None
@@ -275,9 +276,9 @@ def _delete(user_id: UUID, conversation_id: UUID) -> None:
     current.deleted.append(Deleted(conversation_id, title, time.monotonic() + UNDO_SECONDS, was_open))
 
 
-def _restore(user_id: UUID, conversation_id: UUID, path: str) -> None:
+def _restore(principal: Principal, conversation_id: UUID, path: str) -> None:
     current = state()
-    services().conversations.restore(user_id, conversation_id)
+    services().conversations.restore(principal, conversation_id)
     deleted = next((each for each in current.deleted if each.id == conversation_id), None)
     current.deleted = [each for each in current.deleted if each.id != conversation_id]
     if deleted and deleted.was_open and open_conversation_id() is None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.access import Principal
 from kb.errors import from_code
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, NotSearched, Unsearchable
@@ -62,9 +63,9 @@ def draw_unreadable(base: KnowledgeBase) -> None:
     st.warning(f"**{text}** {escape(error_text(error)[0])}  \n{what_to_do}", icon=":material/search_off:")
 
 
-def draw_remedy(user_id: UUID, count: int, base: KnowledgeBase | None = None) -> int:
+def draw_remedy(principal: Principal, count: int, base: KnowledgeBase | None = None) -> int:
     """Offer to index them again: all of the user's, or those of one knowledge base; returns how many wait for that."""
-    lacking = count_lacking(services().database, user_id, base.id if base else None) if count else Lacking()
+    lacking = count_lacking(services().database, principal, base.id if base else None) if count else Lacking()
     if lacking.under_way and not lacking.ready:
         text = ngettext(
             "{count} document is indexed again. Until it is ready, answers lack what it says.",
@@ -92,14 +93,14 @@ def draw_remedy(user_id: UUID, count: int, base: KnowledgeBase | None = None) ->
             type="primary",
             icon=":material/healing:",
             on_click=_index_again,
-            args=(user_id, base.id if base else None),
+            args=(principal, base.id if base else None),
         )
     return lacking.ready
 
 
-def _index_again(user_id: UUID, knowledge_base_id: UUID | None) -> None:
+def _index_again(principal: Principal, knowledge_base_id: UUID | None) -> None:
     with errors_flashed():
-        done = index_again(services().database, services().files, user_id, knowledge_base_id)
+        done = index_again(services().database, services().files, principal, knowledge_base_id)
         if done.queued:
             text = ngettext("{count} document was queued.", "{count} documents were queued.", done.queued)
             announce(text, ":material/healing:")

@@ -62,7 +62,7 @@ def _data(user: User, base: KnowledgeBase) -> dict[str, object]:
     return {
         "id": str(base.id),
         "name": base.name,
-        "ticket": tickets.issue(Action.UPLOAD, user.id, base.id),
+        "ticket": tickets.issue(Action.UPLOAD, user.principal, base.id),
         "limitBytes": limit << 20,
         "tooLarge": f"{too_large} {remedy}",
         "language": language(),

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -131,7 +130,7 @@ class Desk:
         self._users = Users(self._database)
         self._providers = Providers(self._database, KeySafe(settings))
         self._server = models.base_url.removeprefix("http://").removesuffix("/v1")
-        self.user: UUID = self._users.local().id
+        self.user = self._users.local_principal()
 
     def clear(self) -> None:
         knowledge_bases, conversations = KnowledgeBases(self._database, RecordingQueue()), Conversations(self._database)

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 from PIL import Image
 
+from kb.access import Principal
 from kb.asked_files import AskedFiles, FilesAwaited, show_pictures, wait_for_files
 from kb.completions.images import with_images
 from kb.errors import ImageUnreadable
@@ -24,7 +25,7 @@ from kb.pictures import LONGEST_SIDE, MOST_BYTES, to_data_url
 from kb.providers.connection import ModelSettings
 from kb.providers.sight import seems_to_see
 
-USER, CONVERSATION = uuid4(), uuid4()
+USER, CONVERSATION = Principal(uuid4()), uuid4()
 NOW = datetime.now(UTC)
 
 
@@ -46,13 +47,13 @@ class Files:
     folder: Path = Path()
     searched: list[Scope] = field(default_factory=list)
 
-    def list(self, user_id: UUID, conversation_id: UUID) -> Sequence[Document]:
+    def list(self, principal: Principal, conversation_id: UUID) -> Sequence[Document]:
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
 
-    def add_to(self, scope: Scope, user_id: UUID, conversation_id: UUID) -> Scope:
+    def add_to(self, scope: Scope, principal: Principal, conversation_id: UUID) -> Scope:
         return Scope((*scope.knowledge_base_ids, CONVERSATION))
 
-    def original(self, user_id: UUID, document: Document) -> Original:
+    def original(self, principal: Principal, document: Document) -> Original:
         return Original(document.name, self.folder / document.name, document.latest.media_type)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 
+from kb.access import Principal
 from kb.errors import (
     DatabaseUnavailable,
     ModelError,
@@ -26,7 +27,7 @@ from tests.conftest import MakeSettings
 from tests.fakes.model_server import ModelServer
 from tests.real_services import free_port, wait_until
 
-USER, STRANGER = uuid4(), uuid4()
+USER, STRANGER = Principal(uuid4()), Principal(uuid4())
 
 
 @pytest.fixture
@@ -61,10 +62,10 @@ class Stored:
         self.changes = 0
         self.reads = 0
         self.is_down = False
-        self.of: dict[UUID, list[Connection]] = {}
+        self.of: dict[Principal, list[Connection]] = {}
         self.rewriting = ""
 
-    def add(self, port: int, *names: str, user: UUID = USER, error: ModelError | None = None) -> Connection:
+    def add(self, port: int, *names: str, user: Principal = USER, error: ModelError | None = None) -> Connection:
         connection = Connection(
             Source.USER,
             f"server {port}",
@@ -79,13 +80,13 @@ class Stored:
         self.changes += 1
         return connection
 
-    def connections(self, user_id: UUID) -> list[Connection]:
+    def connections(self, principal: Principal) -> list[Connection]:
         self.reads += 1
         if self.is_down:
             raise DatabaseUnavailable(detail="gone")
-        return self.of.get(user_id, [])
+        return self.of.get(principal, [])
 
-    def chosen_model(self, user_id: UUID, purpose: Purpose) -> str:
+    def chosen_model(self, principal: Principal, purpose: Purpose) -> str:
         assert purpose is Purpose.REWRITING
         return self.rewriting
 
@@ -112,7 +113,7 @@ def opened(make_settings: MakeSettings, stored: Stored) -> Iterator[Open]:
         models.close()
 
 
-def looked(models: ChatModels, user: UUID = USER) -> list[str]:
+def looked(models: ChatModels, user: Principal = USER) -> list[str]:
     """The names of the models once each server was looked at."""
     wait_until(lambda: all(server.is_known for server in models.known(user).servers), what="the looks")
     return [model.name for model in models.known(user).models]

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
+from kb.access import Principal
 from kb.conversations import Conversations, Messages
 from kb.database import Database
 from kb.database.migrate import alembic_config, upgrade
@@ -25,7 +26,7 @@ from tests.conftest import MakeSettings
 from tests.fakes.queue import RecordingQueue
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-USER, BASE, CONVERSATION = uuid4(), uuid4(), uuid4()
+USER, BASE, CONVERSATION = Principal(uuid4()), uuid4(), uuid4()
 
 
 @pytest.fixture
@@ -78,8 +79,8 @@ def add_document(database: Database, name: str, *states: str, is_deleted: bool =
 
 
 def fill(database: Database) -> None:
-    insert(database, "users", id=USER, name="user", chat_model="", created_at=START)
-    base = {"owner_id": USER, "name": "Base", "collection": "c", "embedding_model": "m", "dimension": 3}
+    insert(database, "users", id=USER.user_id, name="user", chat_model="", created_at=START)
+    base = {"owner_id": USER.user_id, "name": "Base", "collection": "c", "embedding_model": "m", "dimension": 3}
     base |= {"index_settings": {"m": 8}, "profile": {"top_k": 9}, "created_at": START}
     insert(database, "knowledge_bases", id=BASE, **base)
     for name, states in {
@@ -92,7 +93,7 @@ def fill(database: Database) -> None:
         add_document(database, name, *states)
     add_document(database, "Deleted.pdf", "ready", is_deleted=True)
     moments = {"created_at": START, "updated_at": START}
-    conversation = {"owner_id": USER, "title": "ВОПРОС", "mode": "llm", "knowledge_base_id": BASE}
+    conversation = {"owner_id": USER.user_id, "title": "ВОПРОС", "mode": "llm", "knowledge_base_id": BASE}
     insert(database, "conversations", id=CONVERSATION, **conversation, **moments)
     for ordinal, (role, content) in enumerate([("notice", "Base"), ("user", "Grüße"), ("assistant", "ΣΊΣΥΦΟΣ")]):
         insert(

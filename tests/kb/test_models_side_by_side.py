@@ -43,7 +43,7 @@ def worker(services: Services) -> Iterator[WorkerParts]:
 
 
 def filled(services: Services, worker: WorkerParts, model: str) -> KnowledgeBase:
-    user = services.users.local().id
+    user = services.users.local_principal()
     base = services.knowledge_bases.create(user, model, model, services.embeddings.get(model).dimension)
     for name, text in FILES.items():
         document = services.documents.register(user, base.id, name, io.BytesIO(text.encode()))
@@ -54,7 +54,7 @@ def filled(services: Services, worker: WorkerParts, model: str) -> KnowledgeBase
 def test_each_knowledge_base_is_asked_with_its_own_model(services: Services, worker: WorkerParts) -> None:
     """The texts are the same, so a vector that is kept for one model must not serve the other."""
     bases = {model.name: filled(services, worker, model.name) for model in (E5, MINILM)}
-    user = services.users.local().id
+    user = services.users.local_principal()
 
     def best(model: str, question: str) -> Passage:
         return services.retriever.retrieve(user, Scope((bases[model].id,)), question, DENSE).passages[0]

@@ -7,12 +7,13 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from kb.access import Principal
 from kb.config import Settings
 from kb.database import Database
 from kb.database.tables import model_choices
@@ -43,21 +44,21 @@ def providers(database: Database, settings: Settings) -> Providers:
 
 
 @pytest.fixture
-def user(database: Database) -> UUID:
+def user(database: Database) -> Principal:
     return add_user(database, "user")
 
 
 @pytest.fixture
-def stranger(database: Database) -> UUID:
+def stranger(database: Database) -> Principal:
     return add_user(database, "stranger")
 
 
-def key_of(providers: Providers, user: UUID) -> str:
+def key_of(providers: Providers, user: Principal) -> str:
     (connection,) = providers.connections(user)
     return connection.key.get_secret_value()
 
 
-def test_provider_is_kept_with_its_settings(providers: Providers, user: UUID) -> None:
+def test_provider_is_kept_with_its_settings(providers: Providers, user: Principal) -> None:
     provider_id = providers.add(user, DRAFT)
     (provider,) = providers.list(user)
     assert (provider.id, provider.name, provider.preset) == (provider_id, "DeepSeek", "deepseek")
@@ -68,7 +69,7 @@ def test_provider_is_kept_with_its_settings(providers: Providers, user: UUID) ->
     assert connection.key.get_secret_value() == KEY
 
 
-def test_key_is_in_no_table_and_no_representation(providers: Providers, user: UUID, database: Database) -> None:
+def test_key_is_in_no_table_and_no_representation(providers: Providers, user: Principal, database: Database) -> None:
     providers.add(user, DRAFT)
     with database.read() as connection:
         row = connection.execute(sa.select(table)).one()
@@ -76,7 +77,7 @@ def test_key_is_in_no_table_and_no_representation(providers: Providers, user: UU
     assert KEY not in repr(providers.list(user)) + repr(providers.connections(user)) + repr(DRAFT)
 
 
-def test_change_keeps_the_key_unless_another_is_given(providers: Providers, user: UUID) -> None:
+def test_change_keeps_the_key_unless_another_is_given(providers: Providers, user: Principal) -> None:
     provider_id = providers.add(user, DRAFT)
     providers.change(user, provider_id, replace(DRAFT, name="Other", key=None, settings=ModelSettings()))
     assert providers.list(user)[0].name == "Other"
@@ -88,7 +89,7 @@ def test_change_keeps_the_key_unless_another_is_given(providers: Providers, user
     assert key_of(providers, user) == ""
 
 
-def test_stored_key_goes_to_no_other_host(providers: Providers, user: UUID) -> None:
+def test_stored_key_goes_to_no_other_host(providers: Providers, user: Principal) -> None:
     provider_id = providers.add(user, DRAFT)
     elsewhere = replace(DRAFT, base_url="https://evil.example/v1", key=None)
     with pytest.raises(InvalidProvider, match="enter the key for it"):
@@ -99,7 +100,7 @@ def test_stored_key_goes_to_no_other_host(providers: Providers, user: UUID) -> N
     assert key_of(providers, user) == "sk-own"
 
 
-def test_providers_belong_to_their_owner(providers: Providers, user: UUID, stranger: UUID) -> None:
+def test_providers_belong_to_their_owner(providers: Providers, user: Principal, stranger: Principal) -> None:
     provider_id = providers.add(user, DRAFT)
     assert (len(providers.list(stranger)), len(providers.connections(stranger))) == (0, 0)
     with pytest.raises(NotFound):
@@ -116,7 +117,7 @@ def test_providers_belong_to_their_owner(providers: Providers, user: UUID, stran
 
 
 def test_deleted_provider_takes_the_choices_of_its_models_along(
-    providers: Providers, user: UUID, database: Database
+    providers: Providers, user: Principal, database: Database
 ) -> None:
     gone, kept = providers.add(user, DRAFT), providers.add(user, replace(DRAFT, name="Other"))
     providers.choose_model(user, Purpose.CHAT, f"{gone}/a")
@@ -143,12 +144,12 @@ def test_provider_that_knowledge_bases_need_is_not_deleted(providers: Providers,
 
 
 def test_choice_of_a_model_is_replaced(providers: Providers, database: Database) -> None:
-    user = Users(database).local().id
+    user = Users(database).local_principal()
     for model in ("host/a", "host/b", ""):
         providers.choose_model(user, Purpose.CHAT, model)
         assert providers.chosen_model(user, Purpose.CHAT) == Users(database).local().chat_model == model
     with pytest.raises(NotFound):
-        providers.choose_model(uuid4(), Purpose.CHAT, "host/a")
+        providers.choose_model(Principal(uuid4()), Purpose.CHAT, "host/a")
     with database.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(model_choices)) == 1
 
@@ -171,7 +172,7 @@ def test_choice_of_a_model_is_replaced(providers: Providers, database: Database)
     ids=lambda value: "" if isinstance(value, dict) else None,
 )
 def test_what_cannot_be_right_is_refused(
-    providers: Providers, user: UUID, change: dict[str, Any], kind: type[Exception], words: str
+    providers: Providers, user: Principal, change: dict[str, Any], kind: type[Exception], words: str
 ) -> None:
     with pytest.raises(kind, match=words) as raised:
         providers.add(user, replace(DRAFT, **change))
@@ -179,7 +180,7 @@ def test_what_cannot_be_right_is_refused(
     assert providers.list(user) == []
 
 
-def test_provider_of_langchain_needs_names_and_no_address(providers: Providers, user: UUID) -> None:
+def test_provider_of_langchain_needs_names_and_no_address(providers: Providers, user: Principal) -> None:
     draft = ProviderDraft("Claude", "anthropic", "", SecretStr(KEY))
     with pytest.raises(InvalidProvider, match="enter at least one name"):
         providers.add(user, draft)
@@ -189,7 +190,7 @@ def test_provider_of_langchain_needs_names_and_no_address(providers: Providers, 
     assert connection.model("claude").langchain == "anthropic"
 
 
-def test_unreadable_settings_have_defaults(providers: Providers, user: UUID, database: Database) -> None:
+def test_unreadable_settings_have_defaults(providers: Providers, user: Principal, database: Database) -> None:
     providers.add(user, DRAFT)
     unreadable: list[object] = [{}, {"format": 9, "temperature": "hot"}, []]
     for stored in unreadable:
@@ -248,7 +249,7 @@ def test_secret_of_the_settings_replaces_the_file(make_settings: MakeSettings) -
 
 @pytest.mark.parametrize("damage", ["gone", "other", "nonsense"])
 def test_lost_key_file_is_told_and_costs_nothing_else(
-    database: Database, providers: Providers, settings: Settings, user: UUID, damage: str
+    database: Database, providers: Providers, settings: Settings, user: Principal, damage: str
 ) -> None:
     provider_id = providers.add(user, DRAFT)
     file = settings.home / KEY_FILE

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
+from kb.access import Principal
 from kb.errors import (
     KbError,
     ModelError,
@@ -32,7 +33,7 @@ from tests.fakes.reranking import MOST_TEXTS
 from tests.real_services import free_port, wait_until
 
 TEXTS = ["Apples are red.", "Pears are green.", "Plums are blue.", "Quinces are yellow.", "Figs are purple."]
-USER = UUID(int=1)
+USER = Principal(UUID(int=1))
 Open = Callable[..., HttpReranker]
 
 
@@ -143,8 +144,8 @@ class Stored:
     def connection(self, provider_id: UUID) -> Connection | None:
         return self.connections.get(provider_id)
 
-    def chosen_model(self, user_id: UUID, purpose: Purpose) -> str:
-        assert (user_id, purpose) == (USER, Purpose.RERANKING)
+    def chosen_model(self, principal: Principal, purpose: Purpose) -> str:
+        assert (principal, purpose) == (USER, Purpose.RERANKING)
         return self.chosen
 
 

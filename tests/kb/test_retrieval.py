@@ -369,7 +369,7 @@ def test_model_of_another_dimension_is_refused(
 
 def test_langchain_retriever_finds_the_same_passages(core: Core, fruit: KnowledgeBase) -> None:
     retriever = KnowledgeBaseRetriever(
-        retriever=core.services.retriever, user_id=core.user, scope=Scope((fruit.id,)), profile=ALL
+        retriever=core.services.retriever, principal=core.user, scope=Scope((fruit.id,)), profile=ALL
     )
     documents = retriever.invoke("apple tree")
     passages = core.services.retriever.retrieve(core.user, Scope((fruit.id,)), "apple tree", ALL).passages

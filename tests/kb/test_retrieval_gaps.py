@@ -144,7 +144,7 @@ def test_missing_collection_beside_another_knowledge_base_is_said(core: Core, wo
 def test_langchain_retriever_raises(core: Core, worker: WorkerParts) -> None:
     base = fill(core, worker)
     core.services.vectors.drop(base.collection)
-    retriever = KnowledgeBaseRetriever(retriever=core.services.retriever, user_id=core.user, scope=Scope((base.id,)))
+    retriever = KnowledgeBaseRetriever(retriever=core.services.retriever, principal=core.user, scope=Scope((base.id,)))
     with pytest.raises(CollectionMissing):
         retriever.invoke("apples")
 

@@ -84,7 +84,7 @@ def retrieve(settings: Settings) -> Iterator[Retrieve]:
     services = build_services(settings, RecordingQueue())
     services.database.migrate()
     worker = build_worker_parts(services)
-    user = services.users.local().id
+    user = services.users.local_principal()
     bases = {}
     articles = {}
     for model in (E5, MINILM):

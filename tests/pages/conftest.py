@@ -6,12 +6,12 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 import redis
 from streamlit.config import get_option, set_option
 
+from kb.access import Principal
 from kb.config import load_settings
 from kb.errors import KbError
 from kb.messages import Message
@@ -52,8 +52,8 @@ class Installation:
         return resources.services()
 
     @property
-    def user(self) -> UUID:
-        return self.services.users.local().id
+    def user(self) -> Principal:
+        return self.services.users.local_principal()
 
     @property
     def worker(self) -> WorkerParts:
@@ -86,7 +86,7 @@ class Installation:
         answer: str = "",
         state: MessageState = MessageState.DONE,
         model: str = "",
-        user: UUID | None = None,
+        user: Principal | None = None,
     ) -> Message:
         """The answer to the first question of a new conversation, as a run left it."""
         owner, messages = user or self.user, self.services.messages
@@ -206,7 +206,7 @@ Visit = Callable[..., Visitor]
 
 def models_are_known() -> bool:
     """Whether every server was asked for its models."""
-    known = resources.services().chat_models.known(resources.current_user().id)
+    known = resources.services().chat_models.known(resources.current_principal())
     return all(server.is_known for server in known.servers)
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from PIL import Image
 
+from kb.access import Principal
 from kb.attachments import Attachments
 from kb.errors import DatabaseUnavailable, UnsupportedFormat
 from kb.library import Documents
@@ -71,9 +72,9 @@ def test_question_is_noted_while_its_files_are_saved(visitor: Visitor, monkeypat
     seen: list[tuple[str, Sequence[str]]] = []
     add = Attachments.add
 
-    def look(self: Attachments, user_id: UUID, conversation_id: UUID, *file: Any) -> Document:
+    def look(self: Attachments, principal: Principal, conversation_id: UUID, *file: Any) -> Document:
         seen.extend((each.question, each.names) for each in under_way(conversation_id))
-        return add(self, user_id, conversation_id, *file)
+        return add(self, principal, conversation_id, *file)
 
     monkeypatch.setattr(Attachments, "add", look)
     attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
@@ -121,7 +122,10 @@ def test_reloaded_page_shows_the_question_whose_files_are_being_saved(
         reloaded.run()
         assert reloaded.text().count(question) == 1
     installation.services.messages.finish(
-        installation.user, messages(reloaded, installation, Role.ASSISTANT)[0].id, MessageState.DONE, said("On a tree.")
+        installation.user,
+        messages(reloaded, installation, Role.ASSISTANT)[0].id,
+        MessageState.DONE,
+        said("On a tree."),
     )
     reloaded.wait_for_answer()
     assert "Saving the files…" not in reloaded.text()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
 
+from kb.access import Principal
 from kb.models import Conversation, Mode, Scope
 from tests.conftest import add_user
 from tests.pages.conftest import Installation, Visit
@@ -19,7 +18,7 @@ def visitor(visit: Visit) -> Visitor:
     return visitor
 
 
-def talk(installation: Installation, question: str, answer: str = "", user: UUID | None = None) -> Conversation:
+def talk(installation: Installation, question: str, answer: str = "", user: Principal | None = None) -> Conversation:
     message = installation.answered(question, answer, user=user)
     return installation.services.conversations.get(user or installation.user, message.conversation_id)
 

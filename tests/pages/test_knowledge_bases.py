@@ -534,7 +534,8 @@ def test_sort_documents_by_column(installation: Installation, visitor: Visitor) 
     for name, content in {"b.md": "x", "c.md": "xxx", "a.md": "xx"}.items():
         installation.upload(base, name, content)
     installation.services.documents.cancel(
-        installation.user, next(document.id for document in installation.documents(base) if document.name == "a.md")
+        installation.user,
+        next(document.id for document in installation.documents(base) if document.name == "a.md"),
     )
     visitor.run()
     assert visitor.documents == ["c.md", "b.md", "a.md"]  # what is in progress first
@@ -613,7 +614,7 @@ def prompt_editor(base_id: str) -> None:
     from pages.ui.resources import current_user, services
 
     user = current_user()
-    draw_prompt_editor(user, services().knowledge_bases.get(user.id, UUID(base_id)), "")
+    draw_prompt_editor(user, services().knowledge_bases.get(user.principal, UUID(base_id)), "")
 
 
 def test_prompt_is_previewed(installation: Installation) -> None:

@@ -8,12 +8,13 @@ import zipfile
 from types import SimpleNamespace
 from typing import cast
 from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from kb.access import Principal
 from kb.conversations import Conversations, Messages
 from kb.exports import Exports
 from kb.messages import Part, Source, SourcesPart, TextPart, UsagePart
@@ -46,7 +47,7 @@ def talk(conversations: Conversations, library: Library, question: str, scope: S
     return conversation
 
 
-def query(user: UUID, **values: str) -> dict[str, str]:
+def query(user: Principal, **values: str) -> dict[str, str]:
     return {"ticket": tickets.issue(Action.EXPORT, user, tickets.CONVERSATIONS), **values}
 
 

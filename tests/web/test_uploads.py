@@ -17,6 +17,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
 
+from kb.access import Principal
 from kb.errors import DatabaseUnavailable, SetupError
 from kb.models import KnowledgeBase
 from kb.page_images import PageImages
@@ -59,7 +60,7 @@ class Server:
     def is_active_session(self, session_id: str) -> bool:
         return session_id in self.open_sessions
 
-    def ticket(self, base: KnowledgeBase, user: UUID | None = None, action: Action = Action.UPLOAD) -> str:
+    def ticket(self, base: KnowledgeBase, user: Principal | None = None, action: Action = Action.UPLOAD) -> str:
         return tickets.issue(action, user or self.library.user, base.id)
 
     def call(
@@ -187,7 +188,7 @@ def test_forged_tickets_are_refused(server: Server, base: KnowledgeBase) -> None
         "é",
         good[:-1],
         good + "0",
-        f"{server.library.stranger.hex}.{session}.{signature}",
+        f"{server.library.stranger.user_id.hex}.{session}.{signature}",
         f"{user}.session-2.{signature}",
         f"{user}.{session}.{'0' * 64}",
         server.ticket(other),

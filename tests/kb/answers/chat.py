@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
+from kb.access import Principal
 from kb.answers import Answers, FindModel, Update
 from kb.errors import RedisUnavailable
 from kb.llm import ChatModel
@@ -84,7 +85,7 @@ class Chat:
         wait_until(is_there, 30, "the text's arrival")
 
 
-def follow(answers: Answers, user: UUID, run_id: UUID) -> list[Update]:
+def follow(answers: Answers, user: Principal, run_id: UUID) -> list[Update]:
     """Poll until the end, as a page does."""
     updates: list[Update] = []
     position, deadline = "0-0", time.monotonic() + 20

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import kb.answers.streams
 import kb.services
+from kb.access import Principal
 from kb.config import load_settings
 from kb.providers import host_of
 from tests.fakes.embedding import HashedWords, with_test_model
@@ -30,5 +31,5 @@ services = kb.services.build_services(
     RecordingQueue(),
 )
 answers = kb.services.build_answers(services)
-answers.start(UUID(given["user"]), UUID(given["message"]), f"{host_of(given['base_url'])}/long")
+answers.start(Principal(UUID(given["user"])), UUID(given["message"]), f"{host_of(given['base_url'])}/long")
 threading.Event().wait()

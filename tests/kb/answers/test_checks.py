@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from kb.access import Principal
 from kb.errors import CheckUnreadable, ModelKeyRefused, NoChatModel, NotFound
 from kb.messages import Message, SupportPart, Unsupported
 from kb.models import MessageState, Mode, Scope
@@ -66,4 +67,4 @@ def test_check_is_begun_once(chat: Chat, fruit: UUID) -> None:
     assert not messages.begin_check(chat.core.user, message.id, 1_010.0, 910.0)
     assert messages.begin_check(chat.core.user, message.id, 2_000.0, 1_900.0)  # the process of the first one died
     with pytest.raises(NotFound):
-        messages.begin_check(uuid4(), message.id, 3_000.0, 2_900.0)
+        messages.begin_check(Principal(uuid4()), message.id, 3_000.0, 2_900.0)

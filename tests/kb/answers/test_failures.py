@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from kb.access import Principal
 from kb.conversations import Messages
 from kb.errors import DatabaseUnavailable, MilvusUnavailable, ModelUnreachable, RedisUnavailable
 from kb.llm import ChatModel
@@ -99,7 +100,7 @@ def test_unreachable_model_fails_the_answer(core: Core, model_server: ModelServe
 def test_failed_model_list_keeps_the_passages(core: Core, fruit: UUID, model_server: ModelServer) -> None:
     services = core.services
 
-    def fail(_user: UUID, _wanted: str) -> ChatModel | None:
+    def fail(_principal: Principal, _wanted: str) -> ChatModel | None:
         raise ModelUnreachable(host="box", model="")
 
     answers = build_answers(services, model_server, find_model=fail)

@@ -97,7 +97,7 @@ def test_answer_of_a_killed_process_is_closed_with_its_text(chat: Chat) -> None:
         "home": str(settings.home),
         "redis_url": settings.redis_url,
         "milvus_uri": settings.milvus_uri,
-        "user": str(chat.core.user),
+        "user": str(chat.core.user.user_id),
         "message": str(message.id),
         "base_url": chat.server.base_url,
     }

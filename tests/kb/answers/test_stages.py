@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from kb.access import Principal
 from kb.answering import FollowUpFound, ModelChosen, PassagesFound, Question, QuestionRewritten, SearchBegan
 from kb.answers.run import Run
 from kb.answers.streams import Arrived, Stage, Update
@@ -18,7 +19,7 @@ MODEL = ChatModel("qwen", "http://127.0.0.1:1/v1", "test")
 
 
 def run_in(mode: Mode) -> Run:
-    return Run(uuid4(), uuid4(), Question(uuid4(), "Why?", mode, lambda: MODEL))
+    return Run(uuid4(), uuid4(), Question(Principal(uuid4()), "Why?", mode, lambda: MODEL))
 
 
 def test_run_says_what_it_is_doing() -> None:

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from kb import redis as kb_redis
+from kb.access import Principal
 from kb.answering import Question
 from kb.answers.run import GrowingText, Run
 from kb.answers.streams import START
@@ -38,7 +39,7 @@ def test_text_that_no_store_accepts_is_replaced(pieces: list[str], text: str) ->
 
 
 def test_text_that_turns_out_to_be_reasoning_is_sent_again() -> None:
-    running = Run(uuid4(), uuid4(), Question(uuid4(), "?", Mode.LLM, lambda: None))
+    running = Run(uuid4(), uuid4(), Question(Principal(uuid4()), "?", Mode.LLM, lambda: None))
     running.take(Reasoning("a"))
     running.take(TextPiece("b"))
     running.text.sent, running.reasoning.sent = 1, 1

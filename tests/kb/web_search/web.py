@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from kb.access import Principal
 from kb.embedding import EmbeddingModels
 from kb.fetching import Fetcher, PageReader
 from kb.retrieval.reference import References
@@ -18,7 +19,7 @@ from tests.fakes.embedding import HashedWords
 from tests.fakes.search_server import Answer, SearchServer
 from tests.fakes.web_pages import WebPages as WebServer
 
-USER = UUID(int=1)
+USER = Principal(UUID(int=1))
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PATIENCE = PageLimits(60, 60)
 FILLER = "The museum opens at nine and shows old ships, maps and the tools of sailors in twelve rooms. " * 4
