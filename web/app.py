@@ -12,25 +12,21 @@ from typing import Any
 
 import structlog
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 from streamlit import config
 
 from kb.answers import Answers
 from kb.completions import preload
 from kb.config import Settings, load_settings
 from kb.environment import raise_descriptor_limit, silence_packages
-from kb.errors import DatabaseUnavailable, KbError
+from kb.errors import KbError
 from kb.health import HealthMonitor, check_health
 from kb.home import keep_private
 from kb.local import LocalServices, ServiceState
 from kb.logs import configure_logs
 from kb.models import ServiceHealth
-from kb.reconciling import reconciled
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
-from web import scripts
+from web import probes, scripts
 from web.exports import export_routes
 from web.missing import MissingPages
 from web.origins import OwnPagesOnly, allow_public_hosts
@@ -192,46 +188,8 @@ def own_url() -> str:
     return f"{scheme}://{host}:{config.get_option('server.port')}/{path}"
 
 
-async def healthz(_request: Request) -> JSONResponse:
-    """Each service by name; 503 when one is down."""
-    try:
-        health = await asyncio.to_thread(lambda: resources.web().health())
-    except KbError as error:
-        # Nothing could be connected yet: SQL comes first, and everything else is asked once it is there.
-        down = {"sql": {"ok": False, "detail": str(error)}} if isinstance(error, DatabaseUnavailable) else {}
-        return JSONResponse({"ok": False, "detail": str(error), "services": down}, status_code=503)
-    ok = all(service.ok for service in health)
-    body = {
-        "ok": ok,
-        "services": {
-            service.name: {"ok": service.ok, "detail": service.detail, "milliseconds": round(service.milliseconds, 1)}
-            for service in health
-        },
-    }
-    body |= await asyncio.to_thread(_documents)
-    return JSONResponse(body, status_code=200 if ok else 503)
-
-
-def _documents() -> dict[str, Any]:
-    """What ready documents lack, and how many indexes could not be compared.
-
-    It does not count as a service that is down: everything else is answered.
-    """
-    try:
-        found = reconciled(resources.services().database)
-    except KbError:
-        return {}
-    checked_at = found.checked_at.isoformat() if found.checked_at else None
-    lacking = {
-        "unsearchable": found.unsearchable,
-        "files_missing": found.files_missing,
-        "indexes_unreadable": len(found.errors),
-    }
-    return {"documents": {"ok": not any(lacking.values()), **lacking, "checked_at": checked_at}}
-
-
 ROUTES = [
-    Route("/{base_path:path}healthz", healthz),  # also below server.baseUrlPath
+    *probes.ROUTES,
     *scripts.ROUTES,
     *file_routes(resources.services),
     *export_routes(resources.services),

@@ -22,7 +22,7 @@ from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor, read
 from tests.real_services import wait_until
-from web.app import healthz
+from web.probes import healthz
 from workers.broker import MAINTENANCE_QUEUE
 
 CANNOT = "1 document cannot be searched"

@@ -18,7 +18,8 @@ from tests.conftest import MakeSettings
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.real_services import free_port
-from web.app import ROUTES, Web, build_web, healthz
+from web.app import ROUTES, Web, build_web
+from web.probes import healthz
 
 
 @pytest.fixture
