@@ -28,5 +28,5 @@ USER zhiwen
 VOLUME /data
 EXPOSE 8501
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8501/healthz', timeout=8)"]
+    CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8501/readyz', timeout=8)"]
 CMD ["streamlit", "run", "webui_st.py", "--server.address=0.0.0.0", "--server.headless=true"]

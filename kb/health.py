@@ -19,6 +19,7 @@ Ping = Callable[[], str]  # returns a version, or raises a `KbError` within seco
 
 FRESH_SECONDS = 5.0
 IDLE_SECONDS = 60.0
+SILENT_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
 
 
@@ -37,6 +38,7 @@ class HealthMonitor:
     def __init__(self, pings: Mapping[str, Ping]) -> None:
         self._pings = pings
         self._last: dict[str, ServiceHealth] = {}
+        self._asked_at: dict[str, float] = {}  # while no reply has come, by `time.monotonic`
         self._wake = {name: threading.Event() for name in pings}
         self._closing = False
         self._threads = [
@@ -65,10 +67,21 @@ class HealthMonitor:
                 self._wake[health.name].set()
         return known
 
+    def responding(self) -> dict[str, bool]:
+        """Whether each service that was checked responds; asks anew as `last` does.
+
+        One that fell silent does not, though no check has ended since.
+        """
+        known, now = self.last(), time.monotonic()
+        silent = {name for name, asked_at in self._asked_at.copy().items() if now - asked_at > SILENT_SECONDS}
+        return {health.name: health.ok and health.name not in silent for health in known} | dict.fromkeys(silent, False)
+
     def _watch(self, name: str, ping: Ping) -> None:
         while not self._closing:
             self._wake[name].clear()
+            self._asked_at[name] = time.monotonic()
             self._last[name] = _check(name, ping)
+            del self._asked_at[name]
             if not self._closing:
                 self._wake[name].wait(IDLE_SECONDS)
 

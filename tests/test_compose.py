@@ -58,6 +58,12 @@ def test_minio_is_an_image_that_can_still_be_pulled() -> None:
     assert SERVICES["minio"]["image"].startswith("milvusdb/minio:")
 
 
+def test_no_store_makes_the_web_process_unhealthy() -> None:
+    """Where unhealthy containers are restarted, that of Milvus is to be, and not the pages."""
+    assert "/readyz" in SERVICES["web"]["healthcheck"]["test"][-1]
+    assert "/readyz" in DOCKERFILE
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_has_limits_and_rotates_its_logs(name: str) -> None:
     service = SERVICES[name]

@@ -46,6 +46,7 @@ class Web:
         self.local = LocalServices(settings, own_url())
         self._lock = threading.RLock()
         self._closers: list[Callable[[], None]] = []
+        self.is_started = False
 
     @property
     def settings(self) -> Settings:
@@ -89,6 +90,7 @@ class Web:
         with self._lock:
             self.local.start()
             _ = self.services, self.answers
+            self.is_started = True
         return self
 
     @cached_property
@@ -142,6 +144,7 @@ class Web:
     def close(self) -> None:
         """End what was started, in reverse order."""
         with self._lock:
+            self.is_started = False
             while self._closers:
                 self._closers.pop()()
             self.local.stop()

@@ -1,8 +1,9 @@
-"""What monitoring asks the web process: whether its services respond."""
+"""Probes: `/livez` whether the process answers, `/readyz` whether it serves pages, `/healthz` how each service is."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -10,8 +11,62 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from kb.errors import DatabaseUnavailable, KbError
+from kb.health import HealthMonitor
 from kb.reconciling import reconciled
 from pages.ui import resources
+
+FIRST_REPLY_SECONDS = 1.0  # for SQL, by the first of all questions
+_PAUSE_SECONDS = 0.02
+
+
+async def livez(_request: Request) -> JSONResponse:
+    """200 as long as the process answers at all. Nothing else is asked, so no service can have it restarted."""
+    return JSONResponse({"live": True})
+
+
+class Readiness:
+    """Answers `/readyz`: 200 if this process can serve pages, for which it needs its parts and SQL.
+
+    Other services that do not respond are named: without them, pages say what is missing. Who asks waits for no
+    service: what the last checks found is told, and they are repeated in the background.
+    """
+
+    def __init__(self) -> None:
+        self._attempt: asyncio.Task[None] | None = None
+        self._reason = "starting"
+
+    async def reply(self, _request: Request) -> JSONResponse:
+        web = resources.started()
+        if web is None:
+            self._start()
+            return _not_ready(self._reason)
+        responds = await _responding(web.health_monitor)
+        if not responds.get("sql"):
+            return _not_ready("sql")
+        return JSONResponse({"ready": True, "degraded": sorted(name for name, ok in responds.items() if not ok)})
+
+    def _start(self) -> None:
+        """Try again in the background: no page does while a balancer sends nobody here."""
+        if self._attempt is None or self._attempt.done():
+            self._attempt = asyncio.create_task(self._try())
+
+    async def _try(self) -> None:
+        try:
+            await asyncio.to_thread(resources.web)
+        except KbError as error:
+            self._reason = error.code
+
+
+async def _responding(monitor: HealthMonitor) -> dict[str, bool]:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_REPLY_SECONDS):
+            while "sql" not in monitor.responding():
+                await asyncio.sleep(_PAUSE_SECONDS)
+    return monitor.responding()
+
+
+def _not_ready(reason: str) -> JSONResponse:
+    return JSONResponse({"ready": False, "reason": reason}, status_code=503)
 
 
 async def healthz(_request: Request) -> JSONResponse:
@@ -52,4 +107,9 @@ def _documents() -> dict[str, Any]:
     return {"documents": {"ok": not any(lacking.values()), **lacking, "checked_at": checked_at}}
 
 
-ROUTES = [Route("/{base_path:path}healthz", healthz)]  # also below server.baseUrlPath
+# Also below server.baseUrlPath.
+ROUTES = [
+    Route("/{base_path:path}livez", livez),
+    Route("/{base_path:path}readyz", Readiness().reply),
+    Route("/{base_path:path}healthz", healthz),
+]

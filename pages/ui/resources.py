@@ -28,6 +28,8 @@ class Web(Protocol):
     def answers(self) -> Answers: ...
     @property
     def health_monitor(self) -> HealthMonitor: ...
+    @property
+    def is_started(self) -> bool: ...
     def start(self) -> Self: ...
     def warm_up(self) -> None: ...
     def health(self) -> list[ServiceHealth]: ...
@@ -54,6 +56,11 @@ class _Provider:
                 self._web = self._open()
             return self._web.start()
 
+    def started(self) -> Web | None:
+        """The parts, if they were started; waits for nothing and nobody."""
+        web = self._web
+        return web if web is not None and web.is_started else None
+
     def close(self) -> None:
         with self._lock:
             if self._web is not None:
@@ -64,6 +71,7 @@ class _Provider:
 _provider = _Provider()
 provide = _provider.provide
 web = _provider.web
+started = _provider.started
 close = _provider.close
 
 

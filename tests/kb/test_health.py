@@ -90,3 +90,14 @@ def test_closed_monitor_ends_its_threads() -> None:
     monitor.start()
     monitor.close()
     assert "health-closed" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_service_that_falls_silent_does_not_respond(
+    monitor: HealthMonitor, silent: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent.answering.set()
+    wait_until(lambda: monitor.responding() == {"fast": True, "silent": True}, what="the first results")
+    silent.answering.clear()
+    monkeypatch.setattr("kb.health.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("kb.health.SILENT_SECONDS", 0.05)
+    wait_until(lambda: monitor.responding() == {"fast": True, "silent": False}, what="the silence")
