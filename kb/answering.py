@@ -24,7 +24,7 @@ from kb.errors import ModelError, NoChatModel, NotFound
 from kb.extracts import extract_answer, extract_web_answer
 from kb.followups import Contextual, Standing, in_context, judge
 from kb.languages import Language
-from kb.library.access import KNOWLEDGE_BASE
+from kb.library.rows import KNOWLEDGE_BASE
 from kb.llm import ChatModel
 from kb.messages import Attached, LeftOut, Message
 from kb.models import NOWHERE, Mode, Retrieval, RetrievalProfile, Role, Scope

@@ -20,9 +20,9 @@ from kb.database.tables import attachments, conversations, document_counts, know
 from kb.embedding import EmbeddingModels
 from kb.errors import NotFound, UnsupportedFormat
 from kb.library import Documents, insert_knowledge_base
-from kb.library.access import DOCUMENT
 from kb.library.files import Source
 from kb.library.knowledge_bases import shared_collection
+from kb.library.rows import DOCUMENT
 from kb.models import (
     Document,
     DocumentOrder,

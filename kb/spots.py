@@ -11,7 +11,7 @@ from kb.access import Principal
 from kb.database import Database
 from kb.errors import N_, NotFound, PageNotDrawn
 from kb.library import Documents, FileStore, lines_between
-from kb.library.access import own_version
+from kb.library.rows import find_version
 from kb.models import Chunk, LineBox
 from kb.page_images import PageImages
 from kb.parsing.media_types import DRAWN
@@ -60,7 +60,7 @@ class Spots:
         """Where a chunk stands, as it was retrieved. Reads SQL and the disk, draws nothing."""
         try:
             with self._database.read() as connection:
-                row = own_version(connection, principal, chunk.version_id)
+                row = find_version(connection, principal, chunk.version_id)
         except NotFound:
             return Spot(SourceState.GONE, chunk.version_id)
         if row.live_version_id != chunk.version_id:

@@ -5,7 +5,7 @@ condition is executed with. Without them SQLAlchemy refuses the statement, so th
 anything.
 """
 
-from kb.access.policy import can
-from kb.access.principals import Permission, Principal
+from kb.access.policy import EVERYBODY, can, permission_on
+from kb.access.principals import GranteeKind, Permission, Principal
 
-__all__ = ["Permission", "Principal", "can"]
+__all__ = ["EVERYBODY", "GranteeKind", "Permission", "Principal", "can", "permission_on"]

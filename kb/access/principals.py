@@ -13,7 +13,19 @@ class Permission(StrEnum):
 
     VIEW = "view"  # read it, and ask it
     EDIT = "edit"  # change what it holds and how it is searched
-    OWN = "own"  # delete it
+    OWN = "own"  # share it, and delete it
+
+    def includes(self, other: Permission) -> bool:
+        order = list(Permission)
+        return order.index(self) >= order.index(other)
+
+
+class GranteeKind(StrEnum):
+    """With whom a thing is shared."""
+
+    USER = "user"
+    GROUP = "group"
+    EVERYBODY = "everybody"  # who has an account here
 
 
 @dataclass(frozen=True, slots=True)

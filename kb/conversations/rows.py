@@ -14,7 +14,7 @@ from kb.conversations.message_rows import NOT_DELETED
 from kb.database.tables import conversations
 from kb.errors import N_, NotFound
 from kb.formats import to_json
-from kb.library.access import own_knowledge_base
+from kb.library.rows import find_knowledge_base
 from kb.messages import TextPart
 from kb.models import Conversation, MessageState, Mode, Role, Scope, known
 
@@ -85,7 +85,7 @@ def switch(connection: sa.Connection, principal: Principal, row: sa.Row[Any], mo
 
 def names_of(connection: sa.Connection, principal: Principal, scope: Scope) -> str:
     """The knowledge bases' names. Errors: `NotFound`."""
-    return ", ".join(own_knowledge_base(connection, principal, base_id).name for base_id in scope.knowledge_base_ids)
+    return ", ".join(find_knowledge_base(connection, principal, base_id).name for base_id in scope.knowledge_base_ids)
 
 
 def add_notice(connection: sa.Connection, row: sa.Row[Any], mode: Mode, scope: Scope, names: str) -> None:

@@ -110,6 +110,34 @@ knowledge_bases = Table(
     UniqueConstraint("owner_id", "name"),
 )
 
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("name", String(400), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_id", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Index("ix_group_members_of_user", "user_id", "group_id"),
+)
+
+# What others than its owner may do with a knowledge base: see kb.access.
+grants = Table(
+    "grants",
+    metadata,
+    Column("knowledge_base_id", ForeignKey("knowledge_bases.id", ondelete="CASCADE"), primary_key=True),
+    Column("grantee_kind", String(20), primary_key=True),  # kb.access.GranteeKind
+    Column("grantee_id", Uuid, primary_key=True),  # of a user or a group; of everybody: kb.access.policy.EVERYBODY
+    Column("permission", String(20), nullable=False),  # kb.access.Permission
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    Index("ix_grants_of_grantee", "grantee_kind", "grantee_id", "knowledge_base_id"),
+)
+
 # How many documents a knowledge base has, by the state of their newest version: see `kb.library.counts`.
 # Running ones are counted where they are listed: there are never more of them than threads of workers.
 document_counts = Table(

@@ -26,7 +26,7 @@ All of them are imported here, because an error that was stored is found by its 
 
 from __future__ import annotations
 
-from kb.errors.access import NotFound, PageClosed
+from kb.errors.access import EditNotAllowed, NotFound, OwnerOnly, PageClosed
 from kb.errors.answers import (
     AnswerFailed,
     AnswerRunning,
@@ -169,6 +169,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DiskFull",
     "DocumentError",
+    "EditNotAllowed",
     "EmbeddingMismatch",
     "EmbeddingProviderGone",
     "EmbeddingTextTooLong",
@@ -216,6 +217,7 @@ __all__ = [
     "NoWebResults",
     "NotFound",
     "NothingToSearch",
+    "OwnerOnly",
     "PageBroken",
     "PageClosed",
     "PageNotDrawn",

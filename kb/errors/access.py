@@ -17,3 +17,17 @@ class NotFound(UserError):
 
     message = N_("This {what} no longer exists, or you do not have access to it.")
     remedy = N_("Go back to the list and refresh the page.")
+
+
+class EditNotAllowed(UserError):
+    """It is shared with the user, but not for editing."""
+
+    message = N_("This {what} is shared with you for reading only.")
+    remedy = N_("Ask its owner to let you edit it.")
+
+
+class OwnerOnly(UserError):
+    """It is shared with the user, but belongs to somebody else."""
+
+    message = N_("Only the owner of this {what} can do this.")
+    remedy = N_("Ask its owner.")

@@ -20,9 +20,9 @@ from kb.database.tables import documents, knowledge_bases, versions
 from kb.effort import LARGE
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.library import mark_sent
-from kb.library.access import to_knowledge_base
 from kb.library.counts import RUNNING, count_answering, count_move, count_unsearchable, lacks_chunks
 from kb.library.knowledge_bases import settle_dimension
+from kb.library.rows import to_knowledge_base
 from kb.models import KnowledgeBase, VersionState
 from kb.progress import is_dead, went_down_with_machine
 

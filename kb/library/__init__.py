@@ -1,12 +1,12 @@
 """Knowledge bases and documents. Every call takes the acting user."""
 
-from kb.library.access import KNOWLEDGE_BASE
 from kb.library.counts import recount_all
 from kb.library.documents import Documents, mark_sent
 from kb.library.files import FileStore
 from kb.library.knowledge_bases import KnowledgeBases, insert_knowledge_base, mark_deleted
 from kb.library.line_boxes import LineBoxWriter, lines_between
 from kb.library.queue_places import QUEUE_PLACES
+from kb.library.rows import KNOWLEDGE_BASE
 
 __all__ = [
     "KNOWLEDGE_BASE",

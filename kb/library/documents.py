@@ -17,13 +17,6 @@ from kb.database import Database
 from kb.database.tables import FOLDED_CHARACTERS, clean_ups, documents, knowledge_bases, now, versions
 from kb.effort import effort_of
 from kb.errors import KbError, NotFound, RedisUnavailable, WrongState
-from kb.library.access import (
-    DOCUMENT,
-    own_document,
-    own_knowledge_base,
-    own_version,
-    to_document,
-)
 from kb.library.counts import (
     count_answering,
     count_by_state,
@@ -35,6 +28,13 @@ from kb.library.counts import (
 from kb.library.files import FileStore, Source
 from kb.library.listing import count_listed, is_within, listed, rows_of
 from kb.library.queue_places import queue_places
+from kb.library.rows import (
+    DOCUMENT,
+    find_document,
+    find_knowledge_base,
+    find_version,
+    to_document,
+)
 from kb.models import Chunk, Document, DocumentOrder, Original, Version, VersionState
 from kb.names import clean_file_name, clean_text, fold
 from kb.notes import INCOMPLETE
@@ -67,7 +67,7 @@ class Documents:
         `latest.sent_at` is None if the workers could not be told now; they find the file once all services are back.
         """
         with self._database.read() as connection:
-            own_knowledge_base(connection, principal, knowledge_base_id)
+            find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT)
         document_id, version_id = uuid4(), uuid4()
         key = self._files.key(knowledge_base_id, version_id)
         saved = self._files.save(key, name, source)
@@ -85,7 +85,7 @@ class Documents:
         try:
             with self._database.write() as connection:
                 # It may have been deleted meanwhile.
-                own_knowledge_base(connection, principal, knowledge_base_id, lock=True)
+                find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
                 connection.execute(sa.insert(documents), document)
                 connection.execute(sa.insert(versions), newest)
                 count_document(connection, knowledge_base_id, version.state, 1)
@@ -97,7 +97,7 @@ class Documents:
 
     def get(self, principal: Principal, document_id: UUID) -> Document:
         with self._database.read() as connection:
-            return to_document(own_document(connection, principal, document_id))
+            return to_document(find_document(connection, principal, document_id))
 
     def chosen(
         self, principal: Principal, knowledge_base_ids: Collection[UUID], document_ids: Collection[UUID]
@@ -106,7 +106,7 @@ class Documents:
         statement = (
             sa.select(documents.c.knowledge_base_id, documents.c.id, documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-            .where(documents.c.id.in_(document_ids), _are_own(principal, knowledge_base_ids))
+            .where(documents.c.id.in_(document_ids), _are_seen(principal, knowledge_base_ids))
         )
         found: dict[UUID, dict[UUID, bool]] = {}
         with self._database.read() as connection:
@@ -117,7 +117,7 @@ class Documents:
     def original(self, principal: Principal, knowledge_base_id: UUID, version_id: UUID) -> Original:
         """The file of a version of a document in this knowledge base. Errors: `NotFound`, `FileMissing`."""
         with self._database.read() as connection:
-            row = own_version(connection, principal, version_id)
+            row = find_version(connection, principal, version_id)
         if row.knowledge_base_id != knowledge_base_id:
             raise NotFound(what=DOCUMENT)
         return Original(row.name, self._files.path(row.file_key, row.name), row.media_type)
@@ -149,7 +149,7 @@ class Documents:
             .order_by(versions.c.state != VersionState.READY.value, versions.c.folded_name, versions.c.id)
         )
         with self._database.read() as connection:
-            own_knowledge_base(connection, principal, knowledge_base_id)
+            find_knowledge_base(connection, principal, knowledge_base_id)
             alike = [row for row in connection.execute(holding) if _is_called(_join(row.folded_name), _join(folded))]
             exact = [row for row in alike if _is_called(row.folded_name, folded)]
             found = sa.select(versions.c.id).where(versions.c.id.in_([row.id for row in (exact or alike)[:limit]]))
@@ -173,7 +173,7 @@ class Documents:
         list `within` some documents, read every name.
         """
         with self._database.read() as connection:
-            own_knowledge_base(connection, principal, knowledge_base_id)
+            find_knowledge_base(connection, principal, knowledge_base_id)
             rows = listed(connection, knowledge_base_id, offset, limit, states, search, order, within)
             return [to_document(row) for row in rows]
 
@@ -186,12 +186,12 @@ class Documents:
     ) -> int:
         """How many documents `list` would find in all."""
         with self._database.read() as connection:
-            own_knowledge_base(connection, principal, knowledge_base_id)
+            find_knowledge_base(connection, principal, knowledge_base_id)
             return count_listed(connection, knowledge_base_id, states, search)
 
     def count_by_state(self, principal: Principal, knowledge_base_id: UUID) -> dict[VersionState, int]:
         with self._database.read() as connection:
-            own_knowledge_base(connection, principal, knowledge_base_id)
+            find_knowledge_base(connection, principal, knowledge_base_id)
             return count_by_state(connection, knowledge_base_id)
 
     def queue_places(self, principal: Principal, version_ids: Collection[UUID]) -> dict[UUID, int | None]:
@@ -208,7 +208,7 @@ class Documents:
         Errors: `WrongState`.
         """
         with self._database.write() as connection:
-            document = to_document(own_document(connection, principal, document_id, lock=True))
+            document = to_document(find_document(connection, principal, document_id, Permission.EDIT, lock=True))
             version_id, state = document.latest.id, document.latest.state
             if not state.is_given_up:
                 raise WrongState(name=document.name, state=state)
@@ -226,7 +226,7 @@ class Documents:
     def cancel(self, principal: Principal, document_id: UUID) -> None:
         """A queued one is cancelled here and now, a running one at its next batch. Errors: `WrongState`."""
         with self._database.write() as connection:
-            document = to_document(own_document(connection, principal, document_id, lock=True))
+            document = to_document(find_document(connection, principal, document_id, Permission.EDIT, lock=True))
             version_id, state = document.latest.id, document.latest.state
             if not state.is_pending:
                 raise WrongState(name=document.name, state=state)
@@ -240,7 +240,7 @@ class Documents:
     def delete(self, principal: Principal, document_id: UUID) -> None:
         """Hide the document from everyone; a worker then clears Milvus and the disk."""
         with self._database.write() as connection:
-            document = to_document(own_document(connection, principal, document_id, lock=True))
+            document = to_document(find_document(connection, principal, document_id, Permission.EDIT, lock=True))
             connection.execute(sa.update(documents).where(documents.c.id == document_id).values(deleted_at=now()))
             connection.execute(
                 sa.update(versions)
@@ -261,7 +261,7 @@ class Documents:
     def chunks(self, principal: Principal, document_id: UUID, first: int, count: int) -> Sequence[Chunk]:
         """Chunks of the version that answers, in order; none while there is no such version."""
         with self._database.read() as connection:
-            row = own_document(connection, principal, document_id)
+            row = find_document(connection, principal, document_id)
         live = row.document_live_version_id
         return self._vectors.chunks(row.collection, live, first, count) if live else []
 
@@ -274,7 +274,7 @@ class Documents:
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
                 documents.c.live_version_id.in_(version_ids),
-                _are_own(principal, [knowledge_base_id]),
+                _are_seen(principal, [knowledge_base_id]),
             )
         )
         with self._database.read() as connection:
@@ -293,7 +293,7 @@ class Documents:
             .join(versions, versions.c.id == documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(
-                _are_own(principal, [knowledge_base_id]),
+                _are_seen(principal, [knowledge_base_id]),
                 is_within(documents.c.id, within),
                 sa.or_(*(notes.contains(f'"{kind}"') for kind in sorted(INCOMPLETE))),
             )
@@ -312,7 +312,7 @@ class Documents:
             sa.select(documents.c.name, sa.func.count().over().label("total"))
             .join(versions, versions.c.id == documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-            .where(lacks_chunks(), _are_own(principal, [knowledge_base_id]), is_within(documents.c.id, within))
+            .where(lacks_chunks(), _are_seen(principal, [knowledge_base_id]), is_within(documents.c.id, within))
             .order_by(documents.c.name)
             .limit(limit)
         )
@@ -326,7 +326,7 @@ class Documents:
             sa.select(versions.c.id, versions.c.chunks)
             .join(documents, documents.c.live_version_id == versions.c.id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-            .where(_are_own(principal, [knowledge_base_id]), versions.c.state == VersionState.READY.value)
+            .where(_are_seen(principal, [knowledge_base_id]), versions.c.state == VersionState.READY.value)
         )
         with self._database.read() as connection:
             return dict(connection.execute(live).all())
@@ -359,11 +359,11 @@ def _is_called(name: str, wanted: str) -> bool:
     return wanted in (name, name.removesuffix(path.suffix), path.name, path.stem)
 
 
-def _are_own(principal: Principal, knowledge_base_ids: Collection[UUID]) -> sa.ColumnElement[bool]:
-    """Documents of those knowledge bases that are the user's; neither is deleted."""
+def _are_seen(principal: Principal, knowledge_base_ids: Collection[UUID]) -> sa.ColumnElement[bool]:
+    """Documents of those knowledge bases that the principal may view; neither is deleted."""
     return sa.and_(
         documents.c.knowledge_base_id.in_(knowledge_base_ids),
         documents.c.deleted_at.is_(None),
-        can(Permission.OWN, knowledge_bases, principal),
+        can(Permission.VIEW, knowledge_bases, principal),
         knowledge_bases.c.deleted_at.is_(None),
     )

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from kb.access import Permission, Principal, can
+from kb.access import Permission, Principal, can, permission_on
 from kb.database import Database
 from kb.database.tables import document_counts, documents, knowledge_bases, now, versions
 from kb.errors import NameTaken, NotFound, RedisUnavailable
 from kb.formats import to_json
-from kb.library.access import KNOWLEDGE_BASE, own_knowledge_base, to_knowledge_base
+from kb.library.rows import KNOWLEDGE_BASE, find_knowledge_base, to_knowledge_base
 from kb.models import IndexSettings, KnowledgeBase, KnowledgeBaseKind, RetrievalProfile
 from kb.names import clean_name
 from kb.prompt_templates import clean_template
@@ -24,14 +24,19 @@ from kb.queue import Queue
 
 log = structlog.get_logger()
 
-_OWN = (
-    sa.select(knowledge_bases, *(document_counts.c[name] for name in ("documents", "answering", "unsearchable")))
+_COUNTED = ("documents", "answering", "unsearchable")
+_SEEN = (
+    sa.select(
+        knowledge_bases,
+        permission_on(knowledge_bases).label("permission"),
+        *(document_counts.c[name] for name in _COUNTED),
+    )
     .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
-    .where(can(Permission.OWN, knowledge_bases), knowledge_bases.c.deleted_at.is_(None))
+    .where(can(Permission.VIEW, knowledge_bases), knowledge_bases.c.deleted_at.is_(None))
 )
-_ONE = _OWN.where(knowledge_bases.c.id == sa.bindparam("of_knowledge_base"))
-_SOME = _OWN.where(knowledge_bases.c.id.in_(sa.bindparam("of_knowledge_bases", expanding=True)))
-_ALL = _OWN.where(knowledge_bases.c.kind == KnowledgeBaseKind.LIBRARY.value).order_by(knowledge_bases.c.name)
+_ONE = _SEEN.where(knowledge_bases.c.id == sa.bindparam("of_knowledge_base"))
+_SOME = _SEEN.where(knowledge_bases.c.id.in_(sa.bindparam("of_knowledge_bases", expanding=True)))
+_ALL = _SEEN.where(knowledge_bases.c.kind == KnowledgeBaseKind.LIBRARY.value).order_by(knowledge_bases.c.name)
 
 
 class KnowledgeBases:
@@ -76,7 +81,7 @@ class KnowledgeBases:
         return to_knowledge_base(row, row.documents, row.answering, row.unsearchable)
 
     def find(self, principal: Principal, knowledge_base_ids: Iterable[UUID]) -> list[KnowledgeBase]:
-        """Those of `knowledge_base_ids` that are the user's and not deleted, each once, in this order."""
+        """Those of `knowledge_base_ids` that the principal may view, each once, in this order."""
         wanted = list(dict.fromkeys(knowledge_base_ids))
         with self._database.read() as connection:
             rows = connection.execute(_SOME, {"of_knowledge_bases": wanted} | principal.binds).all()
@@ -84,7 +89,7 @@ class KnowledgeBases:
         return [found[each] for each in wanted if each in found]
 
     def list(self, principal: Principal) -> list[KnowledgeBase]:
-        """All of a user's, by name, without those of attached files."""
+        """All that the principal may view, by name, without those of attached files."""
         with self._database.read() as connection:
             rows = connection.execute(_ALL, principal.binds).all()
         return [to_knowledge_base(row, row.documents, row.answering, row.unsearchable) for row in rows]
@@ -94,7 +99,7 @@ class KnowledgeBases:
         cleaned = clean_name(name)
         try:
             with self._database.write() as connection:
-                own_knowledge_base(connection, principal, knowledge_base_id, lock=True)
+                find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
                 connection.execute(_change(knowledge_base_id).values(name=cleaned))
         except IntegrityError as error:
             raise NameTaken(name=cleaned) from error
@@ -103,13 +108,13 @@ class KnowledgeBases:
         """Give it a prompt of its own; empty: the default one. Errors: `NotFound`, `InvalidPrompt`."""
         cleaned = clean_template(template) if template.strip() else ""
         with self._database.write() as connection:
-            own_knowledge_base(connection, principal, knowledge_base_id, lock=True)
+            find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
             connection.execute(_change(knowledge_base_id).values(prompt=cleaned))
 
     def delete(self, principal: Principal, knowledge_base_id: UUID) -> None:
         """Hide the knowledge base from everyone; a worker then clears Milvus and the disk."""
         with self._database.write() as connection:
-            own_knowledge_base(connection, principal, knowledge_base_id, lock=True)
+            find_knowledge_base(connection, principal, knowledge_base_id, Permission.OWN, lock=True)
             mark_deleted(connection, knowledge_base_id)
         try:
             self._queue.send_clear_knowledge_base(knowledge_base_id)

@@ -10,8 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from kb.database.tables import documents, versions
-from kb.library.access import DOCUMENT_COLUMNS
 from kb.library.counts import count_by_state
+from kb.library.rows import DOCUMENT_COLUMNS
 from kb.models import DocumentOrder, VersionState
 from kb.names import clean_text, fold
 

@@ -20,14 +20,14 @@ _QUEUED = sa.and_(
 )
 # Without `_QUEUED`, for which SQLite would go through the whole queue, and without a join, for which it would go
 # through all documents of the user.
-_IS_OWN = (
-    sa.select(can(Permission.OWN, knowledge_bases))
+_IS_SEEN = (
+    sa.select(can(Permission.VIEW, knowledge_bases))
     .where(knowledge_bases.c.id == versions.c.listed_in)
     .scalar_subquery()
 )
-_OWN = sa.select(versions.c.id, versions.c.listed_in, versions.c.state, versions.c.cancel_requested).where(
+_SEEN = sa.select(versions.c.id, versions.c.listed_in, versions.c.state, versions.c.cancel_requested).where(
     versions.c.id.in_(sa.bindparam("ids", expanding=True)),
-    _IS_OWN,
+    _IS_SEEN,
 )
 _FIRST = (
     sa.select(versions.c.id)
@@ -44,7 +44,7 @@ def queue_places(
     connection: sa.Connection, principal: Principal, version_ids: Collection[UUID]
 ) -> dict[UUID, int | None]:
     """See `Documents.queue_places`."""
-    asked = connection.execute(_OWN, {"ids": list(version_ids)} | principal.binds)
+    asked = connection.execute(_SEEN, {"ids": list(version_ids)} | principal.binds)
     shown = [row for row in asked if row.state == VersionState.QUEUED.value and not row.cancel_requested]
     places: dict[UUID, int | None] = {}
     for base in {row.listed_in for row in shown}:

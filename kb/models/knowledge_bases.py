@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from kb.access.principals import Permission
 from kb.models.retrieval import RetrievalProfile
 
 
@@ -42,6 +43,7 @@ class KnowledgeBase:
     kind: KnowledgeBaseKind = KnowledgeBaseKind.LIBRARY
     unsearchable_count: int = 0  # documents whose chunks Milvus lacks, of those that are ready
     prompt: str = ""  # a template of its own: see `kb.prompt_templates`
+    permission: Permission = Permission.OWN  # of whoever asked for it
 
     @property
     def partition(self) -> UUID | None:

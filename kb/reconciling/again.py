@@ -77,7 +77,7 @@ def _of(columns: sa.Select[Any], principal: Principal | None, knowledge_base_id:
         .where(lacks_chunks(), documents.c.deleted_at.is_(None), knowledge_bases.c.deleted_at.is_(None))
     )
     if principal:
-        found = found.where(can(Permission.OWN, knowledge_bases, principal))
+        found = found.where(can(Permission.EDIT, knowledge_bases, principal))
     return found.where(knowledge_bases.c.id == knowledge_base_id) if knowledge_base_id else found
 
 

@@ -20,7 +20,7 @@ from kb.database.tables import documents, now
 from kb.errors import Cancelled, DamagedFile, DatabaseUnavailable, LeaseLost, MilvusUnavailable, NotFound
 from kb.ingestion import Claims, new_worker_id
 from kb.ingestion.claims import LONGEST_WAIT_SECONDS, MAX_WAITS, RESEND_SECONDS, Job
-from kb.library.access import own_document, own_knowledge_base
+from kb.library.rows import find_document, find_knowledge_base
 from kb.models import Document, VersionState
 from kb.progress import is_dead
 from tests.conftest import Clock, Library, make_claims
@@ -351,7 +351,7 @@ def test_switch_and_deletion_do_not_wait_for_a_registration(library: Library, cl
     claims.switch(claim(claims, ready))
     job = claim(claims, new)
     with ThreadPoolExecutor(1) as pool, library.database.write() as connection:
-        own_knowledge_base(connection, library.user, knowledge_base.id, lock=True)
+        find_knowledge_base(connection, library.user, knowledge_base.id, lock=True)
         pool.submit(claims.switch, job).result(timeout=30)
         pool.submit(library.documents.delete, library.user, ready.id).result(timeout=30)
 
@@ -360,7 +360,7 @@ def test_retry_after_a_concurrent_deletion_finds_nothing(library: Library, claim
     claims.fail(claim(claims, document), DamagedFile(name="a.md", detail="broken"))
     with ThreadPoolExecutor(1) as pool:
         with library.database.write() as connection:
-            own_document(connection, library.user, document.id, lock=True)
+            find_document(connection, library.user, document.id, lock=True)
             retry = pool.submit(library.documents.retry, library.user, document.id)
             wait([retry], timeout=0.3)
             assert not retry.done()

@@ -1,4 +1,4 @@
-"""A user's things: who may see them (every statement on them starts here), and their rows as dataclasses."""
+"""The rows of knowledge bases, documents and versions that a principal may see, and their dataclasses."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from kb.access import Permission, Principal, can
+from kb.access import Permission, Principal, can, permission_on
 from kb.database.tables import documents, knowledge_bases, versions
-from kb.errors import N_, NotFound
+from kb.errors import N_, EditNotAllowed, NotFound, OwnerOnly
 from kb.formats import Unreadable, from_json
 from kb.models import (
     Document,
@@ -36,19 +36,20 @@ DOCUMENT_COLUMNS = (
 )
 
 # Built once: each upload and each question needs them.
-_OF_USER = sa.and_(can(Permission.OWN, knowledge_bases), knowledge_bases.c.deleted_at.is_(None))
-_KNOWLEDGE_BASE: sa.Select[Any] = sa.select(knowledge_bases).where(
-    knowledge_bases.c.id == sa.bindparam("of_knowledge_base"), _OF_USER
+_IS_SEEN = sa.and_(can(Permission.VIEW, knowledge_bases), knowledge_bases.c.deleted_at.is_(None))
+_PERMISSION = permission_on(knowledge_bases).label("permission")
+_KNOWLEDGE_BASE: sa.Select[Any] = sa.select(knowledge_bases, _PERMISSION).where(
+    knowledge_bases.c.id == sa.bindparam("of_knowledge_base"), _IS_SEEN
 )
 # Not against checks of foreign keys (`FOR NO KEY UPDATE`): PostgreSQL checks them again when a transaction updates a
 # row twice, as a deletion does with the counters. A registration, which waits for the counters, would wait for ever.
 _KNOWLEDGE_BASE_LOCKED = _KNOWLEDGE_BASE.with_for_update(key_share=True)
 _DOCUMENT: sa.Select[Any] = (
-    sa.select(*DOCUMENT_COLUMNS, knowledge_bases.c.collection)
+    sa.select(*DOCUMENT_COLUMNS, knowledge_bases.c.collection, _PERMISSION)
     .select_from(documents)
     .join(versions, sa.and_(versions.c.document_id == documents.c.id, versions.c.listed_in.is_not(None)))
     .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-    .where(documents.c.id == sa.bindparam("of_document"), documents.c.deleted_at.is_(None), _OF_USER)
+    .where(documents.c.id == sa.bindparam("of_document"), documents.c.deleted_at.is_(None), _IS_SEEN)
 )
 # The document before the version, as `Claims.switch` does: in another order the two would wait for each other.
 _DOCUMENT_LOCKED = _DOCUMENT.with_for_update(of=(documents, versions), key_share=True)
@@ -60,39 +61,60 @@ _VERSION: sa.Select[Any] = (
     )
     .join(versions, versions.c.document_id == documents.c.id)
     .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-    .where(versions.c.id == sa.bindparam("of_version"), documents.c.deleted_at.is_(None), _OF_USER)
+    .where(versions.c.id == sa.bindparam("of_version"), documents.c.deleted_at.is_(None), _IS_SEEN)
 )
 
 
-def own_knowledge_base(
-    connection: sa.Connection, principal: Principal, knowledge_base_id: UUID, lock: bool = False
+def find_knowledge_base(
+    connection: sa.Connection,
+    principal: Principal,
+    knowledge_base_id: UUID,
+    permission: Permission = Permission.VIEW,
+    lock: bool = False,
 ) -> sa.Row[Any]:
-    """The row, if `principal` owns it and has not deleted it; else `NotFound`. `lock`: nobody changes it meanwhile."""
+    """The row of one that is not deleted. `lock`: nobody changes it meanwhile.
+
+    Errors: `NotFound` if `principal` may not even view it; `EditNotAllowed` and `OwnerOnly` without the `permission`.
+    """
     of = {"of_knowledge_base": knowledge_base_id} | principal.binds
     found = connection.execute(_KNOWLEDGE_BASE_LOCKED if lock else _KNOWLEDGE_BASE, of).one_or_none()
     if found is None:
         raise NotFound(what=KNOWLEDGE_BASE)
+    require(permission, found.permission, KNOWLEDGE_BASE)
     return found
 
 
-def own_document(connection: sa.Connection, principal: Principal, document_id: UUID, lock: bool = False) -> sa.Row[Any]:
-    """The document with its newest version and its collection, if `principal` owns its knowledge base; else `NotFound`.
+def find_document(
+    connection: sa.Connection,
+    principal: Principal,
+    document_id: UUID,
+    permission: Permission = Permission.VIEW,
+    lock: bool = False,
+) -> sa.Row[Any]:
+    """The document with its newest version and its collection. `lock`: nobody changes either meanwhile.
 
-    `lock`: nobody changes either meanwhile.
+    The permission is that on its knowledge base. Errors: as for `find_knowledge_base`.
     """
     of = {"of_document": document_id} | principal.binds
     found = connection.execute(_DOCUMENT_LOCKED if lock else _DOCUMENT, of).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)
+    require(permission, found.permission, DOCUMENT)
     return found
 
 
-def own_version(connection: sa.Connection, principal: Principal, version_id: UUID) -> sa.Row[Any]:
-    """One version's file, with its document's name; `NotFound` unless `principal` owns it and has not deleted it."""
+def find_version(connection: sa.Connection, principal: Principal, version_id: UUID) -> sa.Row[Any]:
+    """One version's file, with its document's name. Errors: `NotFound` if it is deleted or may not be viewed."""
     found = connection.execute(_VERSION, {"of_version": version_id} | principal.binds).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)
     return found
+
+
+def require(wanted: Permission, held: str, what: str) -> None:
+    """Errors: `EditNotAllowed`, `OwnerOnly`."""
+    if not Permission(held).includes(wanted):
+        raise OwnerOnly(what=what) if wanted is Permission.OWN else EditNotAllowed(what=what)
 
 
 def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0, unsearchable: int = 0) -> KnowledgeBase:
@@ -111,6 +133,7 @@ def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0, unse
         unsearchable_count=unsearchable,
         kind=KnowledgeBaseKind(row.kind),
         prompt=row.prompt,
+        permission=Permission(getattr(row, "permission", Permission.OWN)),
     )
 
 
