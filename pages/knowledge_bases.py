@@ -6,6 +6,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.access import Permission
 from kb.embedding import ModelState, full_name, provider_of
 from kb.embedding.e5 import E5
 from kb.embedding.minilm import MINILM
@@ -43,7 +44,10 @@ def draw_page(user: User) -> None:
         return
     base = draw_choice(user, knowledge_bases)
     _offer_multilingual_model(base)
-    draw_upload(user, base)
+    if base.permission.includes(Permission.EDIT):
+        draw_upload(user, base)
+    else:
+        st.caption(_("This knowledge base is shared with you: you can ask it, and read its documents."))
     draw_documents(user, base)
 
 
@@ -72,27 +76,36 @@ def draw_choice(user: User, knowledge_bases: list[KnowledgeBase]) -> KnowledgeBa
         )
         _draw_new_button(user, primary=False)
         base = bases[chosen]
-        with st.popover(_("More"), icon=":material/more_horiz:", key=MORE_KEY, on_change="rerun"):
-            key = f"{RENAME_KEY}-{base.id}"
-            st.text_input(_("Name"), value=base.name, key=key)
-            st.button(_("Rename"), key="rename", on_click=_rename, args=(user, base, key), width="stretch")
-            if st.button(_("Prompt…"), key="edit_prompt", width="stretch", on_click=_close_more):
-                open_prompt_editor(user, base)
-            # Otherwise it stays open above the confirmation.
-            if st.button(
-                _("Delete…"),
-                key="delete_knowledge_base",
-                icon=":material/delete:",
-                width="stretch",
-                on_click=_close_more,
-            ):
-                _confirm_delete(user, base)
+        if base.permission.includes(Permission.EDIT):
+            _draw_more(user, base)
     state().show(base.id)
     return base
 
 
+def _draw_more(user: User, base: KnowledgeBase) -> None:
+    """What can be done to the knowledge base."""
+    with st.popover(_("More"), icon=":material/more_horiz:", key=MORE_KEY, on_change="rerun"):
+        key = f"{RENAME_KEY}-{base.id}"
+        st.text_input(_("Name"), value=base.name, key=key)
+        st.button(_("Rename"), key="rename", on_click=_rename, args=(user, base, key), width="stretch")
+        if st.button(_("Prompt…"), key="edit_prompt", width="stretch", on_click=_close_more):
+            open_prompt_editor(user, base)
+        if base.permission is not Permission.OWN:
+            return
+        # Otherwise it stays open above the confirmation.
+        if st.button(
+            _("Delete…"),
+            key="delete_knowledge_base",
+            icon=":material/delete:",
+            width="stretch",
+            on_click=_close_more,
+        ):
+            _confirm_delete(user, base)
+
+
 def _label(base: KnowledgeBase) -> str:
-    return " · ".join([base.name, ngettext("{count} document", "{count} documents", base.document_count)])
+    parts = [base.name, ngettext("{count} document", "{count} documents", base.document_count)]
+    return " · ".join(parts if base.permission is Permission.OWN else [*parts, _("shared with you")])
 
 
 def _show(knowledge_base_id: UUID) -> None:

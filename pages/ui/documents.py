@@ -10,6 +10,7 @@ from uuid import UUID
 
 import streamlit as st
 
+from kb.access import Permission
 from kb.embedding import ModelState
 from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
@@ -232,7 +233,7 @@ def _draw_table(
             "download": _("Download the original"),
             "delete": _("Delete"),
         },
-        "rows": [_row(document, activity) for document in documents],
+        "rows": [_row(document, activity, base.permission) for document in documents],
     }
     result = _table(key=TABLE_KEY, data=[data], on_pressed_change=lambda: _act(user))
     pressed = result.pressed if isinstance(result.pressed, dict) else {}
@@ -277,7 +278,7 @@ def _delete(user: User, document: Document) -> None:
 # --- one row ---
 
 
-def _row(document: Document, activity: Activity) -> dict[str, object]:
+def _row(document: Document, activity: Activity, permission: Permission) -> dict[str, object]:
     version = document.latest
     detail, progress = _detail(version, activity)
     state = "running" if version.state.is_running else version.state.value
@@ -297,7 +298,7 @@ def _row(document: Document, activity: Activity) -> dict[str, object]:
         "hint": "\n".join(map(note_text, version.notes)) if version.state is VersionState.READY else "",
         "detail": detail,
         "progress": progress,
-        "actions": _actions(document),
+        "actions": _actions(document, permission),
     }
 
 
@@ -334,14 +335,14 @@ def _is_unsearchable(version: Version) -> bool:
     return version.state is VersionState.READY and version.missing_chunks > 0
 
 
-def _actions(document: Document) -> list[str]:
-    version = document.latest
+def _actions(document: Document, permission: Permission) -> list[str]:
+    version, may_edit = document.latest, permission.includes(Permission.EDIT)
     possible = {
-        "cancel": version.state.is_pending and not version.cancel_requested,
-        "retry": version.can_retry,
+        "cancel": may_edit and version.state.is_pending and not version.cancel_requested,
+        "retry": may_edit and version.can_retry,
         "chunks": document.live_version_id is not None,
         "download": True,
-        "delete": True,
+        "delete": may_edit,
     }
     return [action for action, is_possible in possible.items() if is_possible]
 
