@@ -33,7 +33,7 @@ FAMILIES = {
 }
 READERS = ("kb/config.py", "kb/environment.py")
 # Settings and proxies are read there; these hand the environment on to child processes.
-HANDS_ON = ("kb/local/", "kb/parsing/process.py")
+HANDS_ON = ("kb/local/", "kb/parsing/process.py", "kb/cli/worker.py")
 
 
 def modules(folder: str) -> list[Path]:

@@ -1,19 +1,25 @@
-"""`zhiwen [OPTION…]`, or `python -m web`: `streamlit run` for an installed Zhiwen, from any folder."""
+"""`zhiwen COMMAND …`, or `python -m web COMMAND …`: the composition root of the command line. See `kb.cli`."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from streamlit.web import cli
+from kb.cli import main as run_command
+from kb.config import Settings
 
-# Streamlit reads its settings from the folder `.streamlit` beside it.
-LAUNCHER = Path(__file__).resolve().parents[1] / "webui_st.py"
+if TYPE_CHECKING:
+    from workers.broker import DramatiqQueue
+
+
+def open_queue(settings: Settings) -> DramatiqQueue:
+    from workers.broker import DramatiqQueue, build_broker  # only some commands need it
+
+    return DramatiqQueue(build_broker(settings))
 
 
 def main() -> None:
-    """Run the launcher with the options of `streamlit run`, such as `--server.port=8600`."""
-    cli.main(["run", str(LAUNCHER), *sys.argv[1:]], prog_name="streamlit")
+    sys.exit(run_command(sys.argv[1:], open_queue))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Database:
         """
         try:
             with _translated():
-                if self._revision() == HEAD:
+                if self.revision() == HEAD:
                     return
                 from kb.database.migrate import upgrade  # Alembic is only loaded when there is something to do
 
@@ -75,6 +75,14 @@ class Database:
                 detail=_reason(error),
             ) from error
 
+    def revision(self) -> str | None:
+        """The newest migration that was applied; None for an empty database. Errors: `DatabaseUnavailable`."""
+        with self.read() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+            return revision
+
     def ping(self) -> str:
         """The server's name and version; raises `DatabaseUnavailable`."""
         with _translated(), self.engine.connect() as connection:
@@ -84,13 +92,6 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
-
-    def _revision(self) -> str | None:
-        with self.engine.connect() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-            return revision
 
 
 def _create_engine(url: str, is_sqlite: bool, durable: bool) -> sa.Engine:

@@ -6,6 +6,7 @@ from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.overview import (
     FailingCleanUp,
     QueueDepth,
+    dimensions_in_use,
     failing_clean_ups,
     models_in_use,
     newest_collections,
@@ -25,6 +26,7 @@ __all__ = [
     "Job",
     "QueueDepth",
     "Turns",
+    "dimensions_in_use",
     "failing_clean_ups",
     "models_in_use",
     "new_worker_id",

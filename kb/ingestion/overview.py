@@ -68,6 +68,17 @@ def models_in_use(database: Database) -> list[str]:
         return sorted(connection.scalars(statement))
 
 
+def dimensions_in_use(database: Database) -> dict[str, set[int]]:
+    """The names of those models, each with the dimensions of the vectors that knowledge bases hold of it."""
+    bases = knowledge_bases.c
+    statement = sa.select(bases.embedding_model, bases.dimension).where(bases.deleted_at.is_(None)).distinct()
+    found: dict[str, set[int]] = {}
+    with database.read() as connection:
+        for model, dimension in connection.execute(statement.order_by(bases.embedding_model)):
+            found.setdefault(model, set()).update({dimension} - {None})
+    return found
+
+
 def newest_collections(database: Database, limit: int) -> list[str]:
     """The Milvus collections of the newest knowledge bases that can answer; each once, if several share it."""
     statement = (

@@ -50,9 +50,10 @@ class Trials:
         if last and last.ended_at is None:
             return
         self._trials[connection] = Trial()
-        threading.Thread(target=self._run, args=(connection, wanted), name="model-trial", daemon=True).start()
+        threading.Thread(target=self.run, args=(connection, wanted), name="model-trial", daemon=True).start()
 
-    def _run(self, connection: Connection, wanted: str) -> None:
+    def run(self, connection: Connection, wanted: str = "") -> Trial:
+        """As `start`, but returns the result."""
         model, began, error = wanted, monotonic(), None
         try:
             if connection.error:
@@ -68,7 +69,8 @@ class Trials:
         except Exception as defect:
             log.exception("model_trial.defect")
             error = ModelRefused(host=connection.host, model=model, detail=type(defect).__name__)
-        self._trials[connection] = Trial(model, monotonic() - began, error, datetime.now(UTC))
+        trial = self._trials[connection] = Trial(model, monotonic() - began, error, datetime.now(UTC))
+        return trial
 
     def _pick(self, connection: Connection, wanted: str) -> str:
         key = connection.key.get_secret_value()

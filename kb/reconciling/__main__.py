@@ -12,9 +12,8 @@ import sys
 from uuid import UUID
 
 from kb.config import Settings, load_settings
-from kb.errors import N_, KbError, SetupError
-from kb.local.plan import Folders
-from kb.local.run_state import read_run_state
+from kb.errors import KbError
+from kb.local.running import running
 from kb.reconciling import Checks, Reconciled, drop_collections, index_again, reconciled
 from kb.services import build_services
 
@@ -74,23 +73,6 @@ def _print_leftovers(found: Reconciled, settings: Settings) -> None:
         print(f"Collection of no knowledge base: {collection.name}: {collection.items:,} chunks")
     if found.unknown_collections:
         print("  They are kept. --drop-unknown drops them; don't if another database of yours uses this Milvus.")
-
-
-def running(settings: Settings) -> Settings:
-    """The settings with the addresses of the embedded services that run on this home folder. Errors: `SetupError`."""
-    state = read_run_state(Folders(settings.home).run_state)
-    if settings.needs_embedded_services and not state.holder:
-        raise SetupError(
-            N_("Zhiwen is not running on the data folder {folder}, so its embedded services cannot be asked."),
-            N_("Start it: a worker compares everything at the start. Or set ZHIWEN_HOME to the folder that is in use."),
-            folder=settings.home,
-        )
-    return settings.model_copy(
-        update={
-            "milvus_uri": settings.milvus_uri or state.milvus_uri,
-            "redis_url": settings.redis_url or state.redis_url,
-        }
-    )
 
 
 if __name__ == "__main__":

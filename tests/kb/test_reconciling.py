@@ -20,9 +20,10 @@ from kb.database.tables import documents as documents_table
 from kb.database.tables import index_checks, knowledge_bases, versions
 from kb.errors import CollectionMissing, MilvusRefused, MilvusUnavailable, SetupError
 from kb.library import insert_knowledge_base, recount_all
+from kb.local.running import running
 from kb.models import Document, KnowledgeBase, VersionState
 from kb.reconciling import Checks, IndexedAgain, Leftover, drop_collections, index_again, reconciled
-from kb.reconciling.__main__ import run, running
+from kb.reconciling.__main__ import run
 from kb.services import WorkerParts, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings, open_core

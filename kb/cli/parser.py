@@ -1,0 +1,83 @@
+"""The commands of `zhiwen` and their arguments. Each is run by the module of its name in this package."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+# Commands whose options are those of the program that they become.
+PASS_OPTIONS_ON = ("run", "worker")
+
+Commands = Any  # what `add_subparsers` returns; argparse gives its type no public name
+
+
+def build_parser(version: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zhiwen",
+        description="Ask your documents, and see why each answer was found.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted. More: zhiwen COMMAND --help",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"zhiwen {version}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    _add_run(commands)
+    _add_worker(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def parse(arguments: Sequence[str], version: str) -> argparse.Namespace:
+    """What is asked; `options` are those to pass on. Ends the process for wrong use (2), help and version (0)."""
+    parser = build_parser(version)
+    asked, options = parser.parse_known_args(arguments)
+    if options and asked.command not in PASS_OPTIONS_ON:
+        parser.error(f"unrecognized arguments: {' '.join(options)}")
+    asked.options = options
+    return asked
+
+
+def _add(commands: Commands, name: str, purpose: str, description: str = "") -> argparse.ArgumentParser:
+    """A command that prints text or JSON."""
+    parser = _add_program(commands, name, purpose, description)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _add_program(commands: Commands, name: str, purpose: str, description: str) -> argparse.ArgumentParser:
+    """A command that becomes another program."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}. {description}", allow_abbrev=False
+    )
+    parser.set_defaults(json=False)
+    return parser
+
+
+def _add_run(commands: Commands) -> None:
+    parser = _add_program(
+        commands,
+        "run",
+        "start Zhiwen: the pages, and each service that no setting names",
+        "Options go to streamlit: see streamlit run --help.",
+    )
+    parser.usage = "zhiwen run [--server.port=8600] [STREAMLIT OPTION ...]"
+
+
+def _add_worker(commands: Commands) -> None:
+    parser = _add_program(
+        commands,
+        "worker",
+        "start a worker; needs MILVUS_URI and REDIS_URL",
+        "By itself, zhiwen run starts one for the embedded services. Options go to dramatiq: see dramatiq --help.",
+    )
+    parser.usage = "zhiwen worker [--processes 2] [--threads 4] [DRAMATIQ OPTION ...]"
+
+
+def _add_doctor(commands: Commands) -> None:
+    _add(
+        commands,
+        "doctor",
+        "check services, versions and settings, and say what to do",
+        "Nothing is changed. A language model is asked for one word. Exit code 1 if something failed; what is only to "
+        "be looked at does not count.",
+    )
