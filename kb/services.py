@@ -11,6 +11,7 @@ import redis
 
 from kb import redis as kb_redis
 from kb.access import Principal
+from kb.access.keys import ApiKeys
 from kb.answers import Answers
 from kb.attachments import Attachments
 from kb.config import Settings
@@ -22,6 +23,7 @@ from kb.exports import Exports
 from kb.fetching import Fetcher, PageReader
 from kb.ingestion import Backlog, Claims, Cleanup, Ingestion, Turns, models_in_use, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
+from kb.library.sharing import Sharing
 from kb.llm import ChatModels
 from kb.page_images import PageImages
 from kb.progress import ProgressBoard
@@ -55,6 +57,8 @@ class Services:
     files: FileStore
     embeddings: EmbeddingModels
     users: Users
+    api_keys: ApiKeys
+    sharing: Sharing
     fetcher: Fetcher
     page_reader: PageReader
     page_images: PageImages
@@ -141,6 +145,8 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         files=files,
         embeddings=embeddings,
         users=Users(database),
+        api_keys=ApiKeys(database),
+        sharing=Sharing(database),
         fetcher=fetcher,
         page_reader=page_reader,
         page_images=page_images,

@@ -5,7 +5,17 @@ condition is executed with. Without them SQLAlchemy refuses the statement, so th
 anything.
 """
 
-from kb.access.policy import EVERYBODY, can, permission_on
-from kb.access.principals import GranteeKind, Permission, Principal
+from kb.access.policy import EVERYBODY, can, permission_on, require_scope
+from kb.access.principals import GranteeKind, KeyLimits, KeyScope, Permission, Principal
 
-__all__ = ["EVERYBODY", "GranteeKind", "Permission", "Principal", "can", "permission_on"]
+__all__ = [
+    "EVERYBODY",
+    "GranteeKind",
+    "KeyLimits",
+    "KeyScope",
+    "Permission",
+    "Principal",
+    "can",
+    "permission_on",
+    "require_scope",
+]

@@ -7,25 +7,38 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from kb.access.principals import GranteeKind, Permission, Principal
-from kb.database.tables import grants, group_members, knowledge_bases
+from kb.access.principals import GranteeKind, KeyScope, Permission, Principal
+from kb.database.tables import api_key_bases, conversations, grants, group_members, knowledge_bases
+from kb.errors import OutOfScope
 
 EVERYBODY = UUID(int=0)  # the id of a grant to everybody
+
+_KEY = sa.bindparam("of_key", type_=sa.Uuid())
+_RANK = sa.bindparam("of_rank", type_=sa.Integer())
 
 
 def can(permission: Permission, resource: sa.Table, principal: Principal | None = None) -> sa.ColumnElement[bool]:
     """Whether the principal may do this with a row of `resource`, which the statement selects or changes.
 
-    An owner may do everything. A knowledge base can be shared with others; all else is its owner's alone. Without
-    `principal`, for statements that are built once: these are executed with `principal.binds`. A thing that was deleted
-    has the same owner and grants still; whether that matters, the statement says.
+    An owner may do everything. A knowledge base can be shared with others; all else is its owner's alone. A key allows
+    what its scopes and its user allow; one that is limited to knowledge bases reaches these, and the conversations that
+    were begun with it. Without `principal`, for statements that are built once: these are executed with
+    `principal.binds`. A thing that was deleted has the same owner and grants still; whether that matters, the statement
+    says.
     """
-    user = _user(principal)
+    user, key, rank = _bound(principal)
     owns: sa.ColumnElement[bool] = resource.c.owner_id == user
-    if resource is not knowledge_bases or permission is Permission.OWN:
+    if resource is conversations:
+        return sa.and_(owns, sa.or_(key.is_(None), resource.c.key_id == key))
+    if resource is not knowledge_bases:
         return owns
-    # Both sides can use an index, and the grants are read once, not for each knowledge base.
-    return sa.or_(owns, resource.c.id.in_(_granted(permission, user)))
+    # All sides can use an index, and the grants are read once, not for each knowledge base.
+    allows = owns if permission is Permission.OWN else sa.or_(owns, resource.c.id.in_(_granted(permission, user)))
+    reached = sa.select(api_key_bases.c.knowledge_base_id).where(api_key_bases.c.key_id == key)
+    conditions = [allows, sa.or_(key.is_(None), resource.c.id.in_(reached))]
+    if permission is not Permission.VIEW:
+        conditions.append(rank >= permission.rank)
+    return sa.and_(*conditions)
 
 
 def permission_on(resource: sa.Table, principal: Principal | None = None) -> sa.ColumnElement[str]:
@@ -33,6 +46,12 @@ def permission_on(resource: sa.Table, principal: Principal | None = None) -> sa.
     first, *others = list(Permission)
     known = [(can(each, resource, principal), each.value) for each in reversed(others)]
     return sa.case(*known, else_=first.value)
+
+
+def require_scope(principal: Principal, scope: KeyScope, is_for_all: bool = False) -> None:
+    """Errors: `OutOfScope`. `is_for_all`: what concerns more than the knowledge bases of a limited key."""
+    if not principal.has(scope) or (is_for_all and principal.limiting_key_id):
+        raise OutOfScope(scope=scope.value)
 
 
 def _granted(permission: Permission, user: sa.ColumnElement[Any]) -> sa.Select[Any]:
@@ -50,7 +69,10 @@ def _granted(permission: Permission, user: sa.ColumnElement[Any]) -> sa.Select[A
     )
 
 
-def _user(principal: Principal | None) -> sa.ColumnElement[Any]:
+def _bound(principal: Principal | None) -> tuple[sa.ColumnElement[Any], sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+    """The user, the key that limits what is reached, and the rank of what is allowed at most."""
     if principal is None:
-        return sa.bindparam("of_user", type_=sa.Uuid())
-    return sa.literal(principal.user_id, sa.Uuid())
+        return sa.bindparam("of_user", type_=sa.Uuid()), _KEY, _RANK
+    values = principal.binds
+    user, key = (sa.literal(values[name], sa.Uuid()) for name in ("of_user", "of_key"))
+    return user, key, sa.literal(values["of_rank"], sa.Integer())

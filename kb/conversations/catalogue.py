@@ -44,6 +44,7 @@ class Conversations:
         created = Conversation(new_id or uuid4(), principal.user_id, title, mode, scope, moment, moment)
         row: dict[str, Any] = {"id": created.id, "owner_id": principal.user_id} | _title(title)
         row |= rows.choice_of(mode, scope) | {"created_at": moment, "updated_at": moment}
+        row |= {"key_id": principal.limiting_key_id}
         with self._database.write() as connection:
             rows.names_of(connection, principal, scope)
             connection.execute(sa.insert(conversations), row)

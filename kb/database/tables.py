@@ -138,6 +138,30 @@ grants = Table(
     Index("ix_grants_of_grantee", "grantee_kind", "grantee_id", "knowledge_base_id"),
 )
 
+# With which programs act for a user: see kb.access.keys.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(400), nullable=False),
+    Column("hint", String(20), nullable=False),  # how it begins, by which people know it again
+    Column("digest", String(64), nullable=False, unique=True),  # SHA-256 of the key, which is random
+    Column("scopes", JSON, nullable=False),  # kb.access.KeyScope
+    Column("is_limited", Boolean, nullable=False),  # to the knowledge bases of api_key_bases
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("used_at", UtcDateTime),
+)
+
+api_key_bases = Table(
+    "api_key_bases",
+    metadata,
+    Column("key_id", ForeignKey("api_keys.id", ondelete="CASCADE"), primary_key=True),
+    Column("knowledge_base_id", ForeignKey("knowledge_bases.id", ondelete="CASCADE"), primary_key=True),
+)
+
 # How many documents a knowledge base has, by the state of their newest version: see `kb.library.counts`.
 # Running ones are counted where they are listed: there are never more of them than threads of workers.
 document_counts = Table(
@@ -296,6 +320,8 @@ conversations = Table(
     Column("is_named", Boolean, nullable=False, default=False, server_default=false()),
     Column("pinned_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),  # it is kept for a while, so that a user can undo this
+    # The key it was begun with, if that reaches some knowledge bases only. No foreign key: it outlives the key.
+    Column("key_id", Uuid),
     Index("ix_conversations_listed", "owner_id", "pinned_at", "updated_at"),
 )
 

@@ -26,7 +26,7 @@ All of them are imported here, because an error that was stored is found by its 
 
 from __future__ import annotations
 
-from kb.errors.access import EditNotAllowed, NotFound, OwnerOnly, PageClosed
+from kb.errors.access import EditNotAllowed, KeyRefused, NotFound, OutOfScope, OwnerOnly, PageClosed, PersonOnly
 from kb.errors.answers import (
     AnswerFailed,
     AnswerRunning,
@@ -191,6 +191,7 @@ __all__ = [
     "InvalidPrompt",
     "InvalidProvider",
     "KbError",
+    "KeyRefused",
     "LeaseLost",
     "MemoryShort",
     "MilvusRefused",
@@ -217,6 +218,7 @@ __all__ = [
     "NoWebResults",
     "NotFound",
     "NothingToSearch",
+    "OutOfScope",
     "OwnerOnly",
     "PageBroken",
     "PageClosed",
@@ -231,6 +233,7 @@ __all__ = [
     "ParserKilled",
     "ParsingTimeout",
     "PasswordProtected",
+    "PersonOnly",
     "PictureTooLarge",
     "PipFailed",
     "PipStalled",

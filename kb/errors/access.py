@@ -31,3 +31,20 @@ class OwnerOnly(UserError):
 
     message = N_("Only the owner of this {what} can do this.")
     remedy = N_("Ask its owner.")
+
+
+class KeyRefused(UserError):
+    """It is unknown, expired or revoked, or its user is suspended: which of these is nobody's business."""
+
+    message = N_("This API key is not valid.")
+    remedy = N_("Create another one on the page “API keys”.")
+
+
+class OutOfScope(UserError):
+    message = N_("This API key does not allow this; it needs the scope “{scope}”.")
+    remedy = N_("Use a key with that scope, which is not limited to some knowledge bases if the call concerns others.")
+
+
+class PersonOnly(UserError):
+    message = N_("API keys are made and revoked by people who have signed in, not by programs.")
+    remedy = N_("Open the page “API keys”.")

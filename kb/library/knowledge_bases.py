@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from kb.access import Permission, Principal, can, permission_on
+from kb.access import KeyScope, Permission, Principal, can, permission_on, require_scope
 from kb.database import Database
 from kb.database.tables import document_counts, documents, knowledge_bases, now, versions
 from kb.errors import NameTaken, NotFound, RedisUnavailable
@@ -51,8 +51,9 @@ class KnowledgeBases:
     ) -> KnowledgeBase:
         """A new, empty knowledge base; a worker finds an unknown `dimension` (see `settle_dimension`).
 
-        Errors: `InvalidName`, `NameTaken`.
+        Errors: `InvalidName`, `NameTaken`, `OutOfScope`.
         """
+        require_scope(principal, KeyScope.WRITE, is_for_all=True)
         knowledge_base_id, cleaned = uuid4(), clean_name(name)
         created = KnowledgeBase(
             id=knowledge_base_id,

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from kb.access import Permission, Principal, can, permission_on
+from kb.access import KeyScope, Permission, Principal, can, permission_on
 from kb.database.tables import documents, knowledge_bases, versions
-from kb.errors import N_, EditNotAllowed, NotFound, OwnerOnly
+from kb.errors import N_, EditNotAllowed, NotFound, OutOfScope, OwnerOnly
 from kb.formats import Unreadable, from_json
 from kb.models import (
     Document,
@@ -74,13 +74,13 @@ def find_knowledge_base(
 ) -> sa.Row[Any]:
     """The row of one that is not deleted. `lock`: nobody changes it meanwhile.
 
-    Errors: `NotFound` if `principal` may not even view it; `EditNotAllowed` and `OwnerOnly` without the `permission`.
+    Errors: `NotFound` if `principal` may not even view it; those of `require` without the `permission`.
     """
     of = {"of_knowledge_base": knowledge_base_id} | principal.binds
     found = connection.execute(_KNOWLEDGE_BASE_LOCKED if lock else _KNOWLEDGE_BASE, of).one_or_none()
     if found is None:
         raise NotFound(what=KNOWLEDGE_BASE)
-    require(permission, found.permission, KNOWLEDGE_BASE)
+    require(principal, permission, found.permission, KNOWLEDGE_BASE)
     return found
 
 
@@ -99,7 +99,7 @@ def find_document(
     found = connection.execute(_DOCUMENT_LOCKED if lock else _DOCUMENT, of).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)
-    require(permission, found.permission, DOCUMENT)
+    require(principal, permission, found.permission, DOCUMENT)
     return found
 
 
@@ -111,8 +111,10 @@ def find_version(connection: sa.Connection, principal: Principal, version_id: UU
     return found
 
 
-def require(wanted: Permission, held: str, what: str) -> None:
-    """Errors: `EditNotAllowed`, `OwnerOnly`."""
+def require(principal: Principal, wanted: Permission, held: str, what: str) -> None:
+    """Errors: `OutOfScope` of a key, whatever its user may do; `EditNotAllowed`, `OwnerOnly`."""
+    if not principal.most.includes(wanted):
+        raise OutOfScope(scope=KeyScope.ADMIN if wanted is Permission.OWN else KeyScope.WRITE)
     if not Permission(held).includes(wanted):
         raise OwnerOnly(what=what) if wanted is Permission.OWN else EditNotAllowed(what=what)
 
