@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from kb.access.policy import can
 from kb.access.principals import KeyLimits, KeyScope, Permission, Principal
 from kb.database import Database
-from kb.database.tables import api_key_bases, api_keys, knowledge_bases, now
+from kb.database.tables import api_key_bases, api_keys, knowledge_bases, now, users
 from kb.errors import N_, KeyRefused, NotFound, PersonOnly
 from kb.names import clean_name
 
@@ -113,8 +113,10 @@ class ApiKeys:
     def authenticate(self, secret: str) -> Principal:
         """Who acts with the key. Notes its use, to the minute. Errors: `KeyRefused`, whatever is wrong with it."""
         moment = now()
+        user_may = sa.and_(users.c.id == api_keys.c.user_id, users.c.suspended_at.is_(None))
+        found = sa.select(api_keys).join(users, user_may).where(api_keys.c.digest == _digest(secret))
         with self._database.read() as connection:
-            row = connection.execute(sa.select(api_keys).where(api_keys.c.digest == _digest(secret))).one_or_none()
+            row = connection.execute(found).one_or_none()
         if row is None or row.revoked_at or (row.expires_at and row.expires_at <= moment):
             raise KeyRefused
         if row.used_at is None or moment - row.used_at > timedelta(seconds=USED_SECONDS):

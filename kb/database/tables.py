@@ -62,8 +62,42 @@ users = Table(
     metadata,
     Column("id", Uuid, primary_key=True, default=uuid4),
     Column("name", String(100), nullable=False, unique=True),
+    # True for one row, the user of an installation without a login, and null for all others. See `kb.users`.
+    Column("is_local", Boolean, index=True, unique=True),
+    # An account has one, by which its user signs in: `kb.names.fold` of the name. See `kb.accounts`.
+    Column("folded_name", String(500), index=True, unique=True),
+    Column("password_hash", String(300), nullable=False, default="", server_default=""),
+    Column("role", String(20), nullable=False, default="member", server_default="member"),  # kb.models.UserRole
+    Column("awaits_approval", Boolean, nullable=False, default=False, server_default=false()),
+    Column("suspended_at", UtcDateTime),
+    Column("signed_in_at", UtcDateTime),
     Column("last_choices", JSON, nullable=False, default=dict, server_default="{}"),  # kb.models.Choices
     Column("created_at", UtcDateTime, nullable=False, default=now),
+)
+
+# Who is signed in, in which browser. The cookie holds the token, of which only the digest is kept here.
+login_sessions = Table(
+    "login_sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+# Links for one use: to an account of one's own or, with `user_id`, to a new password.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("role", String(20), nullable=False),  # that the account gets
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE")),
+    Column("created_by", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime),
 )
 
 # OpenAI-compatible servers that users named on the Models page.

@@ -16,7 +16,8 @@ KbError                 base        the root, and how an error becomes a text
 └── CheckInterrupted    answers
 
 What a `UserError` or an `Unavailable` is about decides where it stands: `access` for what somebody may not see or do,
-`library`, `files`, `disk`, `services` for the database, Redis and Milvus, `embedding`, `models`, `answers`, `fetching`.
+`accounts`, `library`, `files`, `disk`, `services` for the database, Redis and Milvus, `embedding`, `models`, `answers`,
+`fetching`.
 
 Each class has two English message templates, which `pages` translates with gettext: `message` says what
 happened, `remedy` what to do next. An instance carries the values that fill them.
@@ -27,6 +28,17 @@ All of them are imported here, because an error that was stored is found by its 
 from __future__ import annotations
 
 from kb.errors.access import EditNotAllowed, KeyRefused, NotFound, OutOfScope, OwnerOnly, PageClosed, PersonOnly
+from kb.errors.accounts import (
+    AccountNameTaken,
+    AdministratorsOnly,
+    LastAdministrator,
+    PasswordTooLong,
+    PasswordTooShort,
+    RegistrationClosed,
+    SignedOut,
+    SignInFailed,
+    TooManyAttempts,
+)
 from kb.errors.answers import (
     AnswerFailed,
     AnswerRunning,
@@ -154,8 +166,10 @@ __all__ = [
     "ITS_DISK_IS_FULL",
     "N_",
     "STATES",
+    "AccountNameTaken",
     "AddressHasPassword",
     "AddressInvalid",
+    "AdministratorsOnly",
     "AnswerEndless",
     "AnswerFailed",
     "AnswerRunning",
@@ -192,6 +206,7 @@ __all__ = [
     "InvalidProvider",
     "KbError",
     "KeyRefused",
+    "LastAdministrator",
     "LeaseLost",
     "MemoryShort",
     "MilvusRefused",
@@ -233,6 +248,8 @@ __all__ = [
     "ParserKilled",
     "ParsingTimeout",
     "PasswordProtected",
+    "PasswordTooLong",
+    "PasswordTooShort",
     "PersonOnly",
     "PictureTooLarge",
     "PipFailed",
@@ -244,11 +261,15 @@ __all__ = [
     "RedirectLoop",
     "RedisTooOld",
     "RedisUnavailable",
+    "RegistrationClosed",
     "SearxngJsonOff",
     "SearxngUnreachable",
     "SetupError",
+    "SignInFailed",
+    "SignedOut",
     "TableTooLarge",
     "TooManyAddresses",
+    "TooManyAttempts",
     "TooManyChunks",
     "TooManyDocuments",
     "TooManyParts",

@@ -25,10 +25,11 @@ from kb.models.retrieval import (
 )
 from kb.models.stored import known
 from kb.models.texts import Chunk, ChunkSpan, Heading, LineBox, PageStart, ParsedDocument, TableRows, chunk_id
-from kb.models.users import Choices, User
+from kb.models.users import Account, Choices, User, UserRole
 
 __all__ = [
     "NOWHERE",
+    "Account",
     "Beginning",
     "Choices",
     "Chunk",
@@ -64,6 +65,7 @@ __all__ = [
     "Unread",
     "Unsearchable",
     "User",
+    "UserRole",
     "Version",
     "VersionState",
     "chunk_id",

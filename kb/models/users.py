@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from kb.access.principals import Principal
@@ -55,6 +57,38 @@ def _ids(texts: object) -> tuple[UUID, ...]:
         with suppress(ValueError):
             found[UUID(str(text))] = None
     return tuple(found)
+
+
+class UserRole(StrEnum):
+    """What a user may do beside using Zhiwen."""
+
+    MEMBER = "member"
+    ADMINISTRATOR = "administrator"  # invites, approves and suspends users
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user who can sign in; without a login, the local user."""
+
+    id: UUID
+    name: str
+    role: UserRole
+    created_at: datetime
+    signed_in_at: datetime | None = None
+    suspended_at: datetime | None = None
+    awaits_approval: bool = False
+
+    @property
+    def principal(self) -> Principal:
+        return Principal(self.id)
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.role is UserRole.ADMINISTRATOR
+
+    @property
+    def is_active(self) -> bool:
+        return self.suspended_at is None and not self.awaits_approval
 
 
 @dataclass(frozen=True, slots=True)

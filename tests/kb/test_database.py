@@ -49,7 +49,7 @@ def test_second_migration_changes_nothing(database: Database) -> None:
     database.migrate()
     upgrade(database.engine)
     with database.read() as connection:
-        assert connection.scalars(sa.select(users.c.id)).all() == [user]
+        assert connection.scalars(sa.select(users.c.id)).all() == [user.user_id]
 
 
 def test_two_processes_can_migrate_at_once(make_settings: MakeSettings, database_url: str) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from kb.access import GranteeKind, KeyScope, Permission, Principal
 from kb.access.keys import HINT_CHARACTERS, PREFIX, ApiKeys
 from kb.conversations import Conversations
-from kb.database.tables import api_keys
+from kb.database.tables import api_keys, now, users
 from kb.errors import InvalidName, KeyRefused, NotFound, OutOfScope, PersonOnly
 from kb.library.sharing import Grantee, Sharing
 from kb.models import KnowledgeBase, Mode, Scope
@@ -67,6 +67,15 @@ def test_wrong_expired_and_revoked_keys_get_one_answer(keys: ApiKeys, library: L
         refused.add(str(caught.value))
     assert len(refused) == 1
     assert [each.name for each in keys.list(library.user)] == ["Old"]
+
+
+def test_key_of_a_suspended_user_is_refused(keys: ApiKeys, library: Library) -> None:
+    _key, secret = keys.create(library.user, "Mine", [KeyScope.READ])
+    suspended = sa.update(users).where(users.c.id == library.user.user_id).values(suspended_at=now())
+    with library.database.write() as connection:
+        connection.execute(suspended)
+    with pytest.raises(KeyRefused):
+        keys.authenticate(secret.get_secret_value())
 
 
 def test_keys_belong_to_their_user(keys: ApiKeys, library: Library) -> None:

@@ -1,0 +1,82 @@
+"""What administrators do with accounts. Each call is refused to others, whoever calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+import structlog
+
+from kb.access import Principal
+from kb.accounts.rows import ACCOUNT, IS_ACCOUNT, account
+from kb.accounts.sessions import end_sessions
+from kb.database import Database
+from kb.database.tables import now, users
+from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
+from kb.models import Account, UserRole
+
+_IS_ACTIVE = sa.and_(IS_ACCOUNT, users.c.suspended_at.is_(None), sa.not_(users.c.awaits_approval))
+_IS_ADMINISTRATOR = sa.and_(_IS_ACTIVE, users.c.role == UserRole.ADMINISTRATOR.value)
+
+log = structlog.get_logger()
+
+
+def require_administrator(connection: sa.Connection, principal: Principal) -> None:
+    """A program with an API key of an administrator is none. Errors: `AdministratorsOnly`."""
+    found = sa.select(users.c.id).where(users.c.id == principal.user_id, _IS_ADMINISTRATOR)
+    if principal.key or connection.scalar(found) is None:
+        raise AdministratorsOnly
+
+
+class Administration:
+    """Errors of every call: `AdministratorsOnly`; `NotFound` for a user who is not there."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = now) -> None:
+        self._database = database
+        self._clock = clock
+
+    def accounts(self, principal: Principal) -> list[Account]:
+        """All of them: those who wait for approval first, then by name."""
+        statement = sa.select(*ACCOUNT).where(IS_ACCOUNT).order_by(users.c.awaits_approval.desc(), users.c.folded_name)
+        with self._database.read() as connection:
+            require_administrator(connection, principal)
+            return [account(row) for row in connection.execute(statement)]
+
+    def approve(self, principal: Principal, user_id: UUID) -> None:
+        self._change(principal, user_id, awaits_approval=False)
+
+    def suspend(self, principal: Principal, user_id: UUID) -> None:
+        """End the user's sessions and let nobody sign in; what the user owns stays. Errors: `LastAdministrator`."""
+        self._change(principal, user_id, suspended_at=self._clock())
+
+    def resume(self, principal: Principal, user_id: UUID) -> None:
+        self._change(principal, user_id, suspended_at=None)
+
+    def set_role(self, principal: Principal, user_id: UUID, role: UserRole) -> None:
+        """Errors: `LastAdministrator`."""
+        self._change(principal, user_id, role=role.value)
+
+    def reject(self, principal: Principal, user_id: UUID) -> None:
+        """Delete an account that waits for approval, which owns nothing."""
+        statement = sa.delete(users).where(users.c.id == user_id, users.c.awaits_approval)
+        with self._database.write() as connection:
+            require_administrator(connection, principal)
+            if connection.execute(statement).rowcount == 0:
+                raise NotFound(what="user")
+
+    def _change(self, principal: Principal, user_id: UUID, **values: object) -> None:
+        with self._database.write() as connection:
+            # Locked, so that two administrators cannot suspend each other at once.
+            connection.execute(sa.select(users.c.id).where(_IS_ADMINISTRATOR).with_for_update()).all()
+            require_administrator(connection, principal)
+            changed = sa.update(users).where(users.c.id == user_id, IS_ACCOUNT).values(**values)
+            if connection.execute(changed).rowcount == 0:
+                raise NotFound(what="user")
+            if connection.scalar(sa.select(users.c.id).where(_IS_ADMINISTRATOR).limit(1)) is None:
+                name = connection.scalar(sa.select(users.c.name).where(users.c.id == user_id))
+                raise LastAdministrator(name=name)
+            if values.get("suspended_at"):
+                end_sessions(connection, Principal(user_id))
+        log.info("accounts.changed", user=str(user_id), by=str(principal.user_id), what=sorted(values))

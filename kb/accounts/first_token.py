@@ -1,0 +1,43 @@
+"""The token for the first account: whoever started Zhiwen can read it, and nobody else."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from pathlib import Path
+
+from kb.accounts.tokens import new_token
+
+FIRST_TOKEN_FILE = "first-account-token"
+
+
+class FirstToken:
+    def __init__(self, home: Path) -> None:
+        self._path = home / FIRST_TOKEN_FILE
+
+    def ensure(self) -> str:
+        """The token, made at the first call; several processes that share the folder agree on it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Written aside and linked, so that it is there as a whole or not at all.
+        aside = self._path.with_name(f"{FIRST_TOKEN_FILE}.{os.getpid()}.{new_token()[:8]}")
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(new_token() + "\n")
+        try:
+            if not self._read():
+                aside.replace(self._path)
+        finally:
+            aside.unlink(missing_ok=True)
+        return self._read()
+
+    def matches(self, token: str) -> bool:
+        kept = self._read()
+        return bool(kept) and hmac.compare_digest(kept.encode(), token.strip().encode(errors="replace"))
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def _read(self) -> str:
+        try:
+            return self._path.read_text().strip()
+        except FileNotFoundError:
+            return ""

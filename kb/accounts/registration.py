@@ -1,0 +1,213 @@
+"""How accounts are made: the first one by a token, others by invitation or, with approval, by anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, NoReturn
+from uuid import UUID
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from kb.access import Principal
+from kb.accounts.administration import require_administrator
+from kb.accounts.first_token import FirstToken
+from kb.accounts.passwords import Passwords
+from kb.accounts.rows import IS_ACCOUNT, account_name, folded_name
+from kb.accounts.sessions import Sessions, end_sessions
+from kb.accounts.throttle import Throttle
+from kb.accounts.tokens import digest, new_token
+from kb.database import Database
+from kb.database.tables import invitations, now, users
+from kb.errors import AccountNameTaken, RegistrationClosed
+from kb.models import UserRole
+from kb.models.stored import known
+from kb.users import Users
+
+INVITATION = timedelta(days=7)
+NEW_PASSWORD = timedelta(days=1)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A link for one use."""
+
+    id: UUID
+    role: UserRole
+    created_at: datetime
+    expires_at: datetime
+    for_name: str = ""  # of the user who gets a new password by it; empty: it makes an account
+
+
+class Registration:
+    def __init__(
+        self,
+        database: Database,
+        sessions: Sessions,
+        passwords: Passwords,
+        throttle: Throttle,
+        first_token: FirstToken,
+        mode: Literal["closed", "invitation", "open"],
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._passwords = passwords
+        self._throttle = throttle
+        self._first_token = first_token
+        self._clock = clock
+        self.mode = mode
+
+    # --- the first account ---
+
+    def needs_first(self) -> bool:
+        """Whether nobody can sign in yet."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(users.c.id).where(IS_ACCOUNT).limit(1)) is None
+
+    def first_token(self) -> str:
+        """What the first account is made with; empty once there is one."""
+        return self._first_token.ensure() if self.needs_first() else ""
+
+    def create_first(self, token: str, name: str, password: str, address: str) -> str:
+        """The administrator, who takes over the local user and all that it owns. Returns a session's token.
+
+        Errors: `RegistrationClosed` for a wrong token; those of `register`.
+        """
+        self._throttle.check("", address)
+        if not (self._first_token.matches(token) and self.needs_first()):
+            self._refuse(address)
+        values = self._account(name, password) | {"role": UserRole.ADMINISTRATOR.value}
+        local = Users(self._database).local().principal
+        statement = sa.update(users).where(users.c.id == local.user_id, users.c.folded_name.is_(None))
+        with self._database.write() as connection:
+            if connection.execute(statement.values(**values)).rowcount == 0:  # somebody was faster
+                raise RegistrationClosed
+            session = self._sessions.begin(connection, local)
+        self._first_token.remove()
+        log.info("accounts.first", user=str(local.user_id))
+        return session
+
+    # --- invitations ---
+
+    def invite(self, principal: Principal, role: UserRole = UserRole.MEMBER) -> str:
+        """The token of a link for one new account. Errors: `AdministratorsOnly`, `RegistrationClosed`."""
+        if self.mode == "closed":
+            raise RegistrationClosed
+        return self._add_link(principal, role, None, INVITATION)
+
+    def offer_new_password(self, principal: Principal, user_id: UUID) -> str:
+        """The token of a link by which a user who forgot the password sets a new one. Errors: `AdministratorsOnly`."""
+        return self._add_link(principal, UserRole.MEMBER, user_id, NEW_PASSWORD)
+
+    def _add_link(self, principal: Principal, role: UserRole, user_id: UUID | None, lasts: timedelta) -> str:
+        token, moment = new_token(), self._clock()
+        values: dict[str, Any] = {"token_hash": digest(token), "role": role.value, "user_id": user_id}
+        values |= {"created_by": principal.user_id, "created_at": moment, "expires_at": moment + lasts}
+        with self._database.write() as connection:
+            require_administrator(connection, principal)
+            connection.execute(sa.insert(invitations), values)
+        return token
+
+    def invitation(self, token: str) -> Invitation | None:
+        """What a link is good for; None if it was used or has expired."""
+        statement = self._links().where(invitations.c.token_hash == digest(token))
+        with self._database.read() as connection:
+            row = connection.execute(statement).one_or_none()
+        return _invitation(row) if row else None
+
+    def invitations(self, principal: Principal) -> list[Invitation]:
+        """Those that can still be used. Errors: `AdministratorsOnly`."""
+        with self._database.read() as connection:
+            require_administrator(connection, principal)
+            return [_invitation(row) for row in connection.execute(self._links())]
+
+    def withdraw(self, principal: Principal, invitation_id: UUID) -> None:
+        """Errors: `AdministratorsOnly`."""
+        with self._database.write() as connection:
+            require_administrator(connection, principal)
+            connection.execute(sa.delete(invitations).where(invitations.c.id == invitation_id))
+
+    def accept(self, token: str, name: str, password: str, address: str) -> str:
+        """Make the account, or set the password, that the link is for. Returns a session's token.
+
+        Errors: `RegistrationClosed` for a link that is not valid; those of `register`.
+        """
+        self._throttle.check("", address)
+        found = self.invitation(token)
+        if found is None or (self.mode == "closed" and not found.for_name):
+            self._refuse(address)
+        if found.for_name:
+            return self._set_password(found, password)
+        values = self._account(name, password) | {"role": found.role.value}
+        with self._database.write() as connection:
+            self._use(connection, found)
+            return self._sessions.begin(connection, self._add(connection, values))
+
+    def _set_password(self, found: Invitation, password: str) -> str:
+        self._passwords.check(password)
+        hashed = self._passwords.hash(password)
+        with self._database.write() as connection:
+            user_id = self._use(connection, found)
+            if user_id is None:
+                raise RegistrationClosed
+            connection.execute(sa.update(users).where(users.c.id == user_id).values(password_hash=hashed))
+            end_sessions(connection, Principal(user_id))
+            return self._sessions.begin(connection, Principal(user_id))
+
+    def _use(self, connection: sa.Connection, found: Invitation) -> UUID | None:
+        """Of two who use a link at once, one succeeds."""
+        link = sa.update(invitations).where(invitations.c.id == found.id, invitations.c.used_at.is_(None))
+        if connection.execute(link.values(used_at=self._clock())).rowcount == 0:
+            raise RegistrationClosed
+        user_id: UUID | None = connection.scalar(sa.select(invitations.c.user_id).where(invitations.c.id == found.id))
+        return user_id
+
+    def _links(self) -> sa.Select[Any]:
+        return (
+            sa.select(invitations, users.c.name.label("for_name"))
+            .outerjoin(users, users.c.id == invitations.c.user_id)
+            .where(invitations.c.used_at.is_(None), invitations.c.expires_at > self._clock())
+            .order_by(invitations.c.created_at)
+        )
+
+    # --- anybody ---
+
+    def register(self, name: str, password: str, address: str) -> None:
+        """An account that an administrator has to approve.
+
+        Errors: `RegistrationClosed` unless registration is open; `InvalidName`, `AccountNameTaken`,
+        `PasswordTooShort`, `PasswordTooLong`, `TooManyAttempts`.
+        """
+        if self.mode != "open" or self.needs_first():
+            raise RegistrationClosed
+        self._throttle.check("", address)
+        self._throttle.count_failure("", address)  # so that nobody fills the list of those who wait
+        values = self._account(name, password) | {"awaits_approval": True}
+        with self._database.write() as connection:
+            self._add(connection, values)
+
+    def _account(self, name: str, password: str) -> dict[str, Any]:
+        shown = account_name(name)
+        self._passwords.check(password)
+        return {"name": shown, "folded_name": folded_name(shown), "password_hash": self._passwords.hash(password)}
+
+    def _add(self, connection: sa.Connection, values: dict[str, Any]) -> Principal:
+        try:
+            added = connection.execute(sa.insert(users).returning(users.c.id), values).scalar_one()
+        except IntegrityError as error:
+            raise AccountNameTaken(name=values["name"]) from error
+        return Principal(added)
+
+    def _refuse(self, address: str) -> NoReturn:
+        self._throttle.count_failure("", address)
+        raise RegistrationClosed
+
+
+def _invitation(row: sa.Row[Any]) -> Invitation:
+    return Invitation(row.id, known(row.role, UserRole.MEMBER), row.created_at, row.expires_at, row.for_name or "")

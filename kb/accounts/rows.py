@@ -1,0 +1,46 @@
+"""Rows of users as accounts, and the names that accounts have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kb.database.tables import users
+from kb.models import Account, UserRole
+from kb.models.stored import known
+from kb.names import clean_name, fold
+
+FOLDED_CHARACTERS = 500
+
+ACCOUNT = (
+    users.c.id,
+    users.c.name,
+    users.c.role,
+    users.c.created_at,
+    users.c.signed_in_at,
+    users.c.suspended_at,
+    users.c.awaits_approval,
+)
+IS_ACCOUNT = users.c.folded_name.is_not(None)
+
+
+def account(row: Any) -> Account:
+    """Of a row with the columns `ACCOUNT`."""
+    return Account(
+        id=row.id,
+        name=row.name,
+        role=known(row.role, UserRole.MEMBER),
+        created_at=row.created_at,
+        signed_in_at=row.signed_in_at,
+        suspended_at=row.suspended_at,
+        awaits_approval=row.awaits_approval,
+    )
+
+
+def account_name(name: str) -> str:
+    """As it is shown. Errors: `InvalidName`."""
+    return clean_name(name)
+
+
+def folded_name(name: str) -> str:
+    """As it is unique, and as it is looked up, whatever was typed."""
+    return fold(" ".join(name[: FOLDED_CHARACTERS * 2].split()))[:FOLDED_CHARACTERS]

@@ -1,0 +1,69 @@
+"""Signing in with a name and a password, and changing the password."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+import structlog
+
+from kb.access import Principal
+from kb.accounts.passwords import Passwords
+from kb.accounts.rows import folded_name
+from kb.accounts.sessions import Sessions, end_sessions
+from kb.accounts.throttle import Throttle
+from kb.database import Database
+from kb.database.tables import users
+from kb.errors import SignInFailed
+
+log = structlog.get_logger()
+
+
+class SignIn:
+    def __init__(self, database: Database, sessions: Sessions, passwords: Passwords, throttle: Throttle) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._passwords = passwords
+        self._throttle = throttle
+
+    def sign_in(self, name: str, password: str, address: str, former_token: str = "") -> str:
+        """The token of a new session. `former_token` is that of the browser's last one, which ends.
+
+        Errors: `SignInFailed`, whatever was wrong, after about the same time; `TooManyAttempts`.
+        """
+        folded = folded_name(name)
+        self._throttle.check(folded, address)
+        columns = users.c.id, users.c.password_hash, users.c.suspended_at, users.c.awaits_approval
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(*columns).where(users.c.folded_name == folded)).one_or_none()
+        is_right, renewed = self._passwords.verify(password, row.password_hash if row else "")
+        if row is None or not is_right or row.suspended_at is not None or row.awaits_approval:
+            self._throttle.count_failure(folded, address)
+            log.warning("sign_in.failed", address=address)
+            raise SignInFailed
+        self._throttle.forget(folded, address)
+        principal = Principal(row.id)
+        with self._database.write() as connection:
+            if renewed:
+                self._store(connection, principal, renewed)
+            return self._sessions.begin(connection, principal, former_token)
+
+    def change_password(self, principal: Principal, present: str, new: str, address: str) -> str:
+        """Ends all sessions of this user. Returns the token of a new one.
+
+        Errors: `SignInFailed` for a wrong present password; `TooManyAttempts`, `PasswordTooShort`, `PasswordTooLong`.
+        """
+        self._passwords.check(new)
+        account = principal.user_id.hex
+        self._throttle.check(account, address)
+        with self._database.read() as connection:
+            hashed = connection.scalar(sa.select(users.c.password_hash).where(users.c.id == principal.user_id))
+        if not self._passwords.verify(present, hashed or "")[0]:
+            self._throttle.count_failure(account, address)
+            raise SignInFailed
+        renewed = self._passwords.hash(new)
+        with self._database.write() as connection:
+            self._store(connection, principal, renewed)
+            end_sessions(connection, principal)
+            return self._sessions.begin(connection, principal)
+
+    def _store(self, connection: sa.Connection, principal: Principal, hashed: str) -> None:
+        connection.execute(sa.update(users).where(users.c.id == principal.user_id).values(password_hash=hashed))

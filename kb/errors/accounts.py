@@ -1,0 +1,56 @@
+"""Accounts: signing in, passwords, invitations, and what only administrators may do."""
+
+from __future__ import annotations
+
+from kb.errors.base import N_, UserError
+
+
+class SignInFailed(UserError):
+    """One text whatever was wrong, so that nobody learns which names exist."""
+
+    message = N_("That did not work.")
+    remedy = N_("Check the name and the password. If both are right, ask an administrator about your account.")
+
+
+class TooManyAttempts(UserError):
+    message = N_("Too many attempts.")
+    remedy = N_("Try again in {minutes} min.")
+
+
+class SignedOut(UserError):
+    """No session, or one that has ended."""
+
+    message = N_("You are signed out.")
+    remedy = N_("Sign in to go on. What you typed is kept in this browser.")
+
+
+class PasswordTooShort(UserError):
+    message = N_("The password is too short.")
+    remedy = N_("Use at least {limit} characters. Several words are easy to remember.")
+
+
+class PasswordTooLong(UserError):
+    message = N_("The password is too long.")
+    remedy = N_("Use at most {limit} characters.")
+
+
+class AccountNameTaken(UserError):
+    message = N_("Somebody has the name “{name}” already.")
+    remedy = N_("Choose another name.")
+
+
+class RegistrationClosed(UserError):
+    """Also for a token or a link that is wrong, used or expired."""
+
+    message = N_("This link or token is not valid (any more).")
+    remedy = N_("Ask an administrator for a new one.")
+
+
+class AdministratorsOnly(UserError):
+    message = N_("Only administrators can do this.")
+    remedy = N_("Ask one of them.")
+
+
+class LastAdministrator(UserError):
+    message = N_("“{name}” is the only active administrator.")
+    remedy = N_("Make somebody else an administrator first.")

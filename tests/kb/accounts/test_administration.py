@@ -1,0 +1,65 @@
+"""What administrators, and only they, do with accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+
+from kb.access import Principal
+from kb.accounts import Administration
+from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
+from kb.models import UserRole
+from tests.kb.accounts.conftest import People
+
+CALLS: dict[str, Callable[[Administration, Principal, Principal], object]] = {
+    "accounts": lambda calls, by, _whom: calls.accounts(by),
+    "approve": lambda calls, by, whom: calls.approve(by, whom.user_id),
+    "suspend": lambda calls, by, whom: calls.suspend(by, whom.user_id),
+    "resume": lambda calls, by, whom: calls.resume(by, whom.user_id),
+    "set_role": lambda calls, by, whom: calls.set_role(by, whom.user_id, UserRole.ADMINISTRATOR),
+    "reject": lambda calls, by, whom: calls.reject(by, whom.user_id),
+}
+
+
+def test_every_call_is_in_the_table() -> None:
+    assert CALLS.keys() == {name for name in vars(Administration) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_only_active_administrators_may(people: People, name: str) -> None:
+    ada = people.first()
+    member, former = people.invited(ada, "Member"), people.invited(ada, "Former")
+    people.administration.set_role(ada.principal, former.id, UserRole.ADMINISTRATOR)
+    people.administration.suspend(ada.principal, former.id)
+    for who in (member.principal, former.principal, Principal(uuid4())):
+        with pytest.raises(AdministratorsOnly):
+            CALLS[name](people.administration, who, member.principal)
+
+
+@pytest.mark.parametrize("name", CALLS.keys() - {"accounts"})
+def test_unknown_user_is_not_found(people: People, name: str) -> None:
+    ada = people.first()
+    with pytest.raises(NotFound):
+        CALLS[name](people.administration, ada.principal, Principal(uuid4()))
+
+
+def test_last_administrator_stays(people: People) -> None:
+    ada = people.first()
+    ben = people.invited(ada)
+    with pytest.raises(LastAdministrator):
+        people.administration.suspend(ada.principal, ada.id)
+    with pytest.raises(LastAdministrator):
+        people.administration.set_role(ada.principal, ada.id, UserRole.MEMBER)
+    people.administration.set_role(ada.principal, ben.id, UserRole.ADMINISTRATOR)
+    people.administration.set_role(ben.principal, ada.id, UserRole.MEMBER)
+    with pytest.raises(AdministratorsOnly):
+        people.administration.accounts(ada.principal)
+
+
+def test_account_that_is_in_use_cannot_be_rejected(people: People) -> None:
+    ada = people.first()
+    ben = people.invited(ada)
+    with pytest.raises(NotFound):
+        people.administration.reject(ada.principal, ben.id)

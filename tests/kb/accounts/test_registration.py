@@ -1,0 +1,162 @@
+"""How accounts are made."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from kb.accounts import FIRST_TOKEN_FILE, FirstToken
+from kb.errors import (
+    AccountNameTaken,
+    AdministratorsOnly,
+    InvalidName,
+    KbError,
+    PasswordTooShort,
+    RegistrationClosed,
+    SignInFailed,
+    TooManyAttempts,
+)
+from kb.library import KnowledgeBases
+from kb.models import UserRole
+from kb.users import Users
+from tests.fakes.queue import RecordingQueue
+from tests.kb.accounts.conftest import ADDRESS, PASSWORD, People
+
+NEW = "another long password"
+
+
+def test_first_token_is_kept_privately_and_once(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    token = FirstToken(home).ensure()
+    assert FirstToken(home).ensure() == token
+    (path,) = home.iterdir()
+    assert path.name == FIRST_TOKEN_FILE
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert FirstToken(home).matches(f" {token}\n")
+    for wrong in ("", token[:-1], "\ud800"):
+        assert not FirstToken(home).matches(wrong)
+
+
+def test_first_account_takes_over_what_the_local_user_owns(people: People) -> None:
+    bases = KnowledgeBases(people.database, RecordingQueue())
+    local = Users(people.database).local_principal()
+    base = bases.create(local, "Kitchen", "m")
+    assert people.registration.needs_first()
+    ada = people.first("Ada 愛達")
+    assert [each.id for each in bases.list(ada.principal)] == [base.id]
+    assert (ada.name, ada.role, ada.principal) == ("Ada 愛達", UserRole.ADMINISTRATOR, local)
+    assert Users(people.database).local().name == "Ada 愛達"  # without the login again
+    assert not people.registration.needs_first()
+    assert people.registration.first_token() == ""
+
+
+def test_first_token_is_good_once(people: People) -> None:
+    token = people.registration.first_token()
+    with pytest.raises(RegistrationClosed):
+        people.registration.create_first("wrong", "Ada", PASSWORD, ADDRESS)
+    with pytest.raises(PasswordTooShort):
+        people.registration.create_first(token, "Ada", "short", ADDRESS)
+    people.registration.create_first(token, "Ada", PASSWORD, ADDRESS)
+    with pytest.raises(RegistrationClosed):
+        people.registration.create_first(token, "Ben", PASSWORD, ADDRESS)
+
+
+def test_invitation_makes_one_account(people: People) -> None:
+    ada = people.first()
+    token = people.registration.invite(ada.principal, UserRole.ADMINISTRATOR)
+    (listed,) = people.registration.invitations(ada.principal)
+    assert people.registration.invitation(token) == listed
+    found = people.account(people.registration.accept(token, "Ben", PASSWORD, ADDRESS))
+    assert (found.name, found.role) == ("Ben", UserRole.ADMINISTRATOR)
+    with pytest.raises(RegistrationClosed):
+        people.registration.accept(token, "Cem", PASSWORD, ADDRESS)
+    assert people.registration.invitations(ada.principal) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "error"),
+    [("ADA", PASSWORD, AccountNameTaken), (" \u202e ", PASSWORD, InvalidName), ("Ben", "short", PasswordTooShort)],
+)
+def test_refused_account_leaves_the_invitation(people: People, name: str, password: str, error: type[KbError]) -> None:
+    ada = people.first()
+    token = people.registration.invite(ada.principal)
+    with pytest.raises(error):
+        people.registration.accept(token, name, password, ADDRESS)
+    assert people.registration.accept(token, "Ben", PASSWORD, ADDRESS)
+
+
+def test_invitation_expires_and_can_be_withdrawn(people: People) -> None:
+    ada = people.first()
+    token, withdrawn = (people.registration.invite(ada.principal) for _ in "12")
+    invitation = people.registration.invitation(withdrawn)
+    assert invitation
+    people.registration.withdraw(ada.principal, invitation.id)
+    with pytest.raises(RegistrationClosed):
+        people.registration.accept(withdrawn, "Ben", PASSWORD, ADDRESS)
+    people.clock.advance(7 * 24 * 3600)
+    with pytest.raises(RegistrationClosed):
+        people.registration.accept(token, "Ben", PASSWORD, ADDRESS)
+
+
+def test_members_invite_nobody(people: People) -> None:
+    ada = people.first()
+    ben = people.invited(ada)
+    for call in (people.registration.invite, people.registration.invitations):
+        with pytest.raises(AdministratorsOnly):
+            call(ben.principal)
+    with pytest.raises(AdministratorsOnly):
+        people.registration.offer_new_password(ben.principal, ada.id)
+
+
+def test_closed_registration_takes_nobody(people: People) -> None:
+    ada = people.first()
+    token = people.registration.invite(ada.principal)
+    people.set_mode("closed")
+    with pytest.raises(RegistrationClosed):
+        people.registration.invite(ada.principal)
+    with pytest.raises(RegistrationClosed):
+        people.registration.accept(token, "Ben", PASSWORD, ADDRESS)
+    with pytest.raises(RegistrationClosed):
+        people.registration.register("Ben", PASSWORD, ADDRESS)
+
+
+def test_open_registration_waits_for_approval(people: People) -> None:
+    people.set_mode("open")
+    with pytest.raises(RegistrationClosed):  # before there is anybody who could approve
+        people.registration.register("Ben", PASSWORD, ADDRESS)
+    ada = people.first()
+    people.registration.register("Ben", PASSWORD, ADDRESS)
+    people.registration.register("Cem", PASSWORD, ADDRESS)
+    ben, cem, _ada = people.administration.accounts(ada.principal)
+    assert (ben.awaits_approval, ben.role) == (True, UserRole.MEMBER)
+    people.administration.approve(ada.principal, ben.id)
+    assert people.account(people.enter("ben")).id == ben.id
+    people.administration.reject(ada.principal, cem.id)
+    assert [each.name for each in people.administration.accounts(ada.principal)] == ["Ada", "Ben"]
+
+
+def test_forgotten_password_is_replaced_by_a_link(people: People) -> None:
+    ada = people.first()
+    ben = people.invited(ada)
+    people.set_mode("closed")  # concerns new accounts only
+    before = people.enter("ben")
+    token = people.registration.offer_new_password(ada.principal, ben.id)
+    with pytest.raises(PasswordTooShort):
+        people.registration.accept(token, "", "short", ADDRESS)
+    assert people.account(people.registration.accept(token, "", NEW, ADDRESS)).id == ben.id
+    assert people.sessions.find(before) is None
+    with pytest.raises(SignInFailed):
+        people.enter("ben")
+    with pytest.raises(RegistrationClosed):
+        people.registration.accept(token, "", NEW, ADDRESS)
+
+
+def test_guessed_links_are_throttled(people: People) -> None:
+    people.first()
+    for _ in range(50):
+        with pytest.raises(RegistrationClosed):
+            people.registration.accept("guess", "Ben", PASSWORD, ADDRESS)
+    with pytest.raises(TooManyAttempts):
+        people.registration.accept("guess", "Ben", PASSWORD, ADDRESS)
