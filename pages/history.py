@@ -12,6 +12,7 @@ from pages.ui.chat_sidebar import mode_names
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _, day, ngettext, time_of_day
 from pages.ui.resources import current_user, services
+from pages.ui.scope import base_labels
 from pages.ui.talks import draw_page_list
 
 PAGE_CONVERSATIONS = 30
@@ -59,7 +60,7 @@ def draw_history(user: User) -> None:
 
 def draw_filters(knowledge_bases: list[KnowledgeBase]) -> tuple[str, Mode | None, UUID | None]:
     """The words, the mode and the knowledge base that the list is narrowed to."""
-    modes, bases = mode_names(), {base.id: base.name for base in knowledge_bases}
+    modes, bases = mode_names(), base_labels(knowledge_bases)
     # The choice of all is "": a box whose choice is None has Streamlit's own words and a button to clear it.
     with st.container(horizontal=True, vertical_alignment="bottom", key="history-filters"):
         search = st.text_input(

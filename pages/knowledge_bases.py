@@ -21,6 +21,7 @@ from pages.ui.feedback import close_dialog_if, confirm, dialog, errors_flashed, 
 from pages.ui.i18n import _, ngettext, size
 from pages.ui.prompt_editor import open_prompt_editor
 from pages.ui.resources import current_user, services
+from pages.ui.scope import is_own
 from pages.ui.state import forget_id, preferred, query_id, state
 from pages.ui.uploads import draw_upload
 
@@ -43,11 +44,11 @@ def draw_page(user: User) -> None:
         draw_first_steps(user)
         return
     base = draw_choice(user, knowledge_bases)
+    if not is_own(base):
+        _draw_owner(base)
     _offer_multilingual_model(base)
     if base.permission.includes(Permission.EDIT):
         draw_upload(user, base)
-    else:
-        st.caption(_("This knowledge base is shared with you: you can ask it, and read its documents."))
     draw_documents(user, base)
 
 
@@ -105,7 +106,18 @@ def _draw_more(user: User, base: KnowledgeBase) -> None:
 
 def _label(base: KnowledgeBase) -> str:
     parts = [base.name, ngettext("{count} document", "{count} documents", base.document_count)]
-    return " · ".join(parts if base.permission is Permission.OWN else [*parts, _("shared with you")])
+    return " · ".join(parts if is_own(base) else [*parts, _("shared by {owner}").format(owner=base.owner_name)])
+
+
+def _draw_owner(base: KnowledgeBase) -> None:
+    """Say who shares the knowledge base, and what one may do with it."""
+    if base.permission.includes(Permission.EDIT):
+        text = _(
+            "{owner} shares this knowledge base with you: you can ask it, and change its documents and its settings."
+        )
+    else:
+        text = _("{owner} shares this knowledge base with you: you can ask it, and read its documents.")
+    st.caption(text.format(owner=f"**{escape(base.owner_name)}**"))
 
 
 def _show(knowledge_base_id: UUID) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kb.access import KeyScope, Permission, Principal, can, permission_on, require_scope
 from kb.database import Database
-from kb.database.tables import document_counts, documents, knowledge_bases, now, versions
+from kb.database.tables import document_counts, documents, knowledge_bases, now, users, versions
 from kb.errors import NameTaken, NotFound, RedisUnavailable
 from kb.formats import to_json
 from kb.library.rows import KNOWLEDGE_BASE, find_knowledge_base, to_knowledge_base
@@ -29,9 +29,11 @@ _SEEN = (
     sa.select(
         knowledge_bases,
         permission_on(knowledge_bases).label("permission"),
+        users.c.name.label("owner_name"),
         *(document_counts.c[name] for name in _COUNTED),
     )
     .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
+    .join(users, knowledge_bases.c.owner_id == users.c.id)
     .where(can(Permission.VIEW, knowledge_bases), knowledge_bases.c.deleted_at.is_(None))
 )
 _ONE = _SEEN.where(knowledge_bases.c.id == sa.bindparam("of_knowledge_base"))

@@ -136,6 +136,7 @@ def to_knowledge_base(row: sa.Row[Any], documents: int = 0, ready: int = 0, unse
         kind=KnowledgeBaseKind(row.kind),
         prompt=row.prompt,
         permission=Permission(getattr(row, "permission", Permission.OWN)),
+        owner_name=getattr(row, "owner_name", ""),
     )
 
 

@@ -44,6 +44,7 @@ class KnowledgeBase:
     unsearchable_count: int = 0  # documents whose chunks Milvus lacks, of those that are ready
     prompt: str = ""  # a template of its own: see `kb.prompt_templates`
     permission: Permission = Permission.OWN  # of whoever asked for it
+    owner_name: str = ""  # for pages; a worker does not ask for it
 
     @property
     def partition(self) -> UUID | None:

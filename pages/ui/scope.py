@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
 import streamlit as st
 
+from kb.access import Permission
 from kb.errors import NotFound
 from kb.extracts import escape_markdown as escape
 from kb.library import KNOWLEDGE_BASE
@@ -29,9 +31,23 @@ MOST_FILES = 100  # the address names each of them
 Choose = Callable[[Scope], None]  # a callback of the page: this was chosen
 
 
+def base_labels(knowledge_bases: Sequence[KnowledgeBase]) -> dict[UUID, str]:
+    """What lists call each of them: its name, and whose it is where another has the same name."""
+    names = Counter(base.name for base in knowledge_bases)
+    return {
+        base.id: f"{base.name} · {base.owner_name}" if names[base.name] > 1 and not is_own(base) else base.name
+        for base in knowledge_bases
+    }
+
+
+def is_own(base: KnowledgeBase) -> bool:
+    """Whether it is the user's, and not shared with them."""
+    return base.permission is Permission.OWN
+
+
 def names_of(scope: Scope, knowledge_bases: Sequence[KnowledgeBase]) -> list[str]:
     """The names of the chosen knowledge bases, in the order of the choice."""
-    names = {base.id: base.name for base in knowledge_bases}
+    names = base_labels(knowledge_bases)
     return [names[each] for each in scope.knowledge_base_ids if each in names]
 
 
@@ -64,7 +80,7 @@ def show_lost(lost: Lost, knowledge_bases: Sequence[KnowledgeBase]) -> None:
 def draw_scope(knowledge_bases: Sequence[KnowledgeBase], key: str, choose: Choose) -> None:
     """Draw the list of knowledge bases under the name `key`, and what opens the choice of several and of files."""
     chosen = state().chosen
-    names: dict[UUID | str, str] = {base.id: base.name for base in knowledge_bases}
+    names: dict[UUID | str, str] = dict(base_labels(knowledge_bases).items())
     options: list[UUID | str] = list(names)
     shown: UUID | str | None = chosen.first_id
     if len(chosen.knowledge_base_ids) > 1:
@@ -111,7 +127,7 @@ def _open(knowledge_bases: Sequence[KnowledgeBase], choose: Choose) -> None:
 
     @dialog(_("Where to search"))
     def draw() -> None:
-        names = {base.id: base.name for base in knowledge_bases}
+        names = base_labels(knowledge_bases)
         with st.container(key="scope", gap="small"):
             base_ids: list[UUID] = st.pills(
                 _("Knowledge bases"),
