@@ -1,5 +1,6 @@
 """Knowledge bases and documents. Every call takes the acting user."""
 
+from kb.library.contents import Content, contents, contents_of
 from kb.library.counts import recount_all
 from kb.library.documents import Documents, mark_sent
 from kb.library.files import FileStore
@@ -11,10 +12,13 @@ from kb.library.rows import KNOWLEDGE_BASE
 __all__ = [
     "KNOWLEDGE_BASE",
     "QUEUE_PLACES",
+    "Content",
     "Documents",
     "FileStore",
     "KnowledgeBases",
     "LineBoxWriter",
+    "contents",
+    "contents_of",
     "insert_knowledge_base",
     "lines_between",
     "mark_deleted",

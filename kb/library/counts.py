@@ -66,7 +66,8 @@ def count_moves(
     connection: sa.Connection, knowledge_base_id: UUID, before: VersionState, after: VersionState, count: int
 ) -> None:
     """Count a change of state of so many documents of one knowledge base."""
-    changes = {after.value: count, before.value: -count}
+    changes = Counter({after.value: count})
+    changes[before.value] -= count
     connection.execute(_CHANGE, {"of_knowledge_base": knowledge_base_id, **_parameters(changes)})
 
 

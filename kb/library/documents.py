@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -15,30 +14,24 @@ import structlog
 from kb.access import Permission, Principal, can
 from kb.database import Database
 from kb.database.tables import FOLDED_CHARACTERS, clean_ups, documents, knowledge_bases, now, versions
-from kb.effort import effort_of
 from kb.errors import KbError, NotFound, RedisUnavailable, WrongState
 from kb.library.counts import (
     count_answering,
     count_by_state,
     count_document,
     count_move,
+    count_moves,
     count_unsearchable,
     lacks_chunks,
 )
 from kb.library.files import FileStore, Source
 from kb.library.listing import count_listed, is_within, listed, rows_of
 from kb.library.queue_places import queue_places
-from kb.library.rows import (
-    DOCUMENT,
-    find_document,
-    find_knowledge_base,
-    find_version,
-    to_document,
-)
+from kb.library.rows import DOCUMENT, find_document, find_knowledge_base, find_version, to_document
+from kb.library.saving import save_version, to_version
 from kb.models import Chunk, Document, DocumentOrder, Original, Version, VersionState
 from kb.names import clean_file_name, clean_text, fold
 from kb.notes import INCOMPLETE
-from kb.parsing import detect_media_type
 from kb.queue import Queue
 from kb.vectors import VectorStore
 
@@ -68,20 +61,11 @@ class Documents:
         """
         with self._database.read() as connection:
             find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT)
-        document_id, version_id = uuid4(), uuid4()
-        key = self._files.key(knowledge_base_id, version_id)
-        saved = self._files.save(key, name, source)
-        label, moment = clean_file_name(name) or "?", now()
-        media_type = detect_media_type(self._files.path(key, name), label)
-        version = Version(version_id, document_id, VersionState.QUEUED, key, saved.size_bytes, created_at=moment)
-        version = replace(version, media_type=media_type)
+        document_id, label = uuid4(), clean_file_name(name) or "?"
+        newest = save_version(self._files, knowledge_base_id, document_id, label, source)
+        version = to_version(newest)
         document = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
-        document |= {"created_at": moment}
-        newest: dict[str, Any] = {"id": version_id, "document_id": document_id, "listed_in": knowledge_base_id}
-        newest |= {"folded_name": fold(label)[:FOLDED_CHARACTERS]}
-        newest |= {"state": version.state.value, "file_key": key, "created_at": moment}
-        newest |= {"size_bytes": saved.size_bytes, "sha256": saved.sha256, "media_type": media_type}
-        newest |= {"effort": effort_of(media_type, saved.size_bytes)}
+        document |= {"created_at": version.created_at}
         try:
             with self._database.write() as connection:
                 # It may have been deleted meanwhile.
@@ -90,10 +74,43 @@ class Documents:
                 connection.execute(sa.insert(versions), newest)
                 count_document(connection, knowledge_base_id, version.state, 1)
         except KbError:
-            self._files.delete(key)
+            self._files.delete(version.file_key)
             raise
-        version = replace(version, sent_at=self._send(version_id))
-        return Document(document_id, knowledge_base_id, label, None, created_at=moment, latest=version)
+        version = replace(version, sent_at=self._send(version.id))
+        return Document(document_id, knowledge_base_id, label, None, created_at=version.created_at, latest=version)
+
+    def replace(self, principal: Principal, document_id: UUID, source: Source) -> Document:
+        """Keep a new content of a document, queue it and tell the workers, as `register` does.
+
+        What the document answers with stays until the new content is ready. A content that was not ready yet is given
+        up for this one.
+        """
+        with self._database.read() as connection:
+            found = to_document(find_document(connection, principal, document_id, Permission.EDIT))
+        newest = save_version(self._files, found.knowledge_base_id, document_id, found.name, source)
+        version = to_version(newest)
+        try:
+            with self._database.write() as connection:
+                # It may have been replaced or deleted meanwhile.
+                row = find_document(connection, principal, document_id, Permission.EDIT, lock=True)
+                document = to_document(row)
+                self._unlist(connection, document.latest)
+                connection.execute(sa.insert(versions), newest)
+                before = document.latest.state
+                count_moves(connection, document.knowledge_base_id, before, VersionState.QUEUED, 1)
+        except KbError:
+            self._files.delete(version.file_key)
+            raise
+        return replace(document, latest=replace(version, sent_at=self._send(version.id)))
+
+    def _unlist(self, connection: sa.Connection, version: Version) -> None:
+        """Take a version off the list, and give it up unless it is done."""
+        change = sa.update(versions).where(versions.c.id == version.id).values(listed_in=None)
+        if version.state.is_pending:
+            change = change.values(cancel_requested=True)
+        if version.state is VersionState.QUEUED:
+            change = change.values(state=VersionState.CANCELLED.value, finished_at=now())
+        connection.execute(change)
 
     def get(self, principal: Principal, document_id: UUID) -> Document:
         with self._database.read() as connection:

@@ -51,6 +51,9 @@ _DOCUMENT: sa.Select[Any] = (
     .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
     .where(documents.c.id == sa.bindparam("of_document"), documents.c.deleted_at.is_(None), _IS_SEEN)
 )
+_LOCK_DOCUMENT = (
+    sa.select(documents.c.id).where(documents.c.id == sa.bindparam("of_document")).with_for_update(key_share=True)
+)
 # The document before the version, as `Claims.switch` does: in another order the two would wait for each other.
 _DOCUMENT_LOCKED = _DOCUMENT.with_for_update(of=(documents, versions), key_share=True)
 
@@ -96,6 +99,9 @@ def find_document(
     The permission is that on its knowledge base. Errors: as for `find_knowledge_base`.
     """
     of = {"of_document": document_id} | principal.binds
+    if lock:
+        # By itself first: who waits for the newest version's row, finds it replaced, and not the one that replaced it.
+        connection.execute(_LOCK_DOCUMENT, {"of_document": document_id})
     found = connection.execute(_DOCUMENT_LOCKED if lock else _DOCUMENT, of).one_or_none()
     if found is None:
         raise NotFound(what=DOCUMENT)

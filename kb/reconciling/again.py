@@ -60,7 +60,8 @@ def index_again(
     """
     columns = (versions.c.id, versions.c.file_key, versions.c.size_bytes, documents.c.knowledge_base_id)
     wanted = _of(sa.select(*columns), principal, knowledge_base_id).where(versions.c.state == _READY)
-    wanted = wanted.order_by(versions.c.created_at)
+    # One that was replaced stays: the new content is on its way, or its owner can try it again.
+    wanted = wanted.where(versions.c.listed_in.is_not(None)).order_by(versions.c.created_at)
     with database.read() as connection:
         found = connection.execute(wanted).all()
     whole = [version for version in found if files.is_whole(version.file_key, version.size_bytes)]
