@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kb.access import Principal
+from kb.cli.printing import CommandFailed
 from kb.config import Settings, load_settings
 from kb.environment import silence_packages
 from kb.home import keep_private
 from kb.local.running import running
 from kb.logs import configure_logs
+from kb.models import KnowledgeBase
 from kb.queue import Queue
 from kb.services import Services, build_services
 from kb.users import Users
@@ -48,6 +50,24 @@ def connected(open_queue: OpenQueue) -> Iterator[Connected]:
             services.close()
     finally:
         queue.close()
+
+
+def find_knowledge_base(connected: Connected, name: str) -> KnowledgeBase:
+    """By its name, in any case, or by its id. The user's own goes before one that is shared with them.
+
+    Errors: `CommandFailed` that lists the names.
+    """
+    bases = connected.services.knowledge_bases.list(connected.principal)
+    wanted = " ".join(name.split())
+    for is_wanted in (
+        lambda base: base.name == wanted,
+        lambda base: base.name.casefold() == wanted.casefold(),
+        lambda base: str(base.id) == wanted,
+    ):
+        if found := list(filter(is_wanted, bases)):
+            return min(found, key=lambda base: base.owner_id != connected.principal.user_id)
+    known = ", ".join(f"“{base.name}”" for base in bases) or "none yet"
+    raise CommandFailed(f"There is no knowledge base “{wanted}”. Knowledge bases: {known}.")
 
 
 def prepare_process(settings: Settings) -> None:

@@ -24,6 +24,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _add_run(commands)
     _add_worker(commands)
     _add_doctor(commands)
+    _add_ingest(commands)
     return parser
 
 
@@ -80,4 +81,27 @@ def _add_doctor(commands: Commands) -> None:
         "check services, versions and settings, and say what to do",
         "Nothing is changed. A language model is asked for one word. Exit code 1 if something failed; what is only to "
         "be looked at does not count.",
+    )
+
+
+def _add_ingest(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "ingest",
+        "upload the new and changed files of a folder",
+        "Each file becomes a document with its path below FOLDER as the name. What is there already is not uploaded "
+        "again, so an interrupted run can be repeated. Hidden files are passed over. Exit code 1 if a file failed.",
+    )
+    parser.add_argument("folder", metavar="FOLDER")
+    _add_knowledge_base(parser, required=True)
+    parser.add_argument("--create", action="store_true", help="create the knowledge base if there is none of this name")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until the workers have processed the files")
+    parser.add_argument(
+        "--delete-missing", action="store_true", help="delete documents of the knowledge base that FOLDER does not hold"
+    )
+
+
+def _add_knowledge_base(parser: argparse.ArgumentParser, required: bool) -> None:
+    parser.add_argument(
+        "--knowledge-base", "-k", metavar="NAME", required=required, help="the knowledge base, by its name or id"
     )

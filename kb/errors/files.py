@@ -190,6 +190,18 @@ class FileNotSaved(Unavailable):
     remedy = N_("Free up space on the server's disk, then upload it again.")
 
 
+class FileNotReadable(UserError):
+    """A file or folder on this machine that somebody named."""
+
+    message = N_("“{name}” cannot be read ({detail}).")
+    remedy = N_("Check the path, and that the user who runs Zhiwen may read it.")
+
+
+class NameTwice(UserError):
+    message = N_("Two files would have the same name, “{name}”.")
+    remedy = N_("Names have at most 255 characters. Rename one of the files.")
+
+
 class FileMissing(Unavailable):
     """The stored upload cannot be read."""
 
