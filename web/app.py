@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
 from streamlit import config
 
 from kb.answers import Answers
@@ -27,6 +28,8 @@ from kb.models import ServiceHealth
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
 from web import probes, scripts
+from web.api import PATH, build_api
+from web.api.parties import Parties
 from web.exports import export_routes
 from web.missing import MissingPages
 from web.origins import OwnPagesOnly, allow_public_hosts
@@ -191,11 +194,14 @@ def own_url() -> str:
     return f"{scheme}://{host}:{config.get_option('server.port')}/{path}"
 
 
-ROUTES = [
+ROUTES: list[Route | Mount] = [
     *probes.ROUTES,
     *scripts.ROUTES,
     *file_routes(resources.services),
     *export_routes(resources.services),
+    Mount(
+        f"/{{base_path:path}}{PATH.strip('/')}", build_api(lambda: Parties(resources.services(), resources.answers()))
+    ),
 ]
 MIDDLEWARE = [
     Middleware(SecurityHeaders),

@@ -25,7 +25,7 @@ from pages.ui.chat_sidebar import mode_names
 from pages.ui.citations import dangling_text
 from pages.ui.i18n import LANGUAGES, error_text, moment, place_label, time_zone, translate
 from pages.ui.tickets import Action
-from web.uploads import status_of
+from web.statuses import status_of
 
 MEMORY_BYTES = 8 << 20  # of an archive; a larger one goes to a temporary file
 BLOCK_BYTES = 1 << 16

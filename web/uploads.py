@@ -18,22 +18,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from kb.access import Principal
-from kb.errors import (
-    FileNotSaved,
-    KbError,
-    NotFound,
-    PageClosed,
-    PageNotDrawn,
-    SetupError,
-    Unavailable,
-    UploadStalled,
-    UploadTooLarge,
-)
+from kb.errors import KbError, UploadStalled, UploadTooLarge
 from kb.models import Document, Original
 from kb.services import Services
 from pages.ui import tickets
 from pages.ui.i18n import error_text
 from pages.ui.tickets import Action
+from web.statuses import status_of
 
 STALL_SECONDS = 60.0
 # Each upload occupies a thread and a block of memory. Further uploads wait; TCP holds back what their browsers send.
@@ -41,17 +32,6 @@ UPLOADS_AT_ONCE = 16
 DRAWINGS_AT_ONCE = 4  # of which one is drawn, and the others wait or are in memory
 IMAGE_SECONDS = 600  # that a browser may show an image again without asking
 _NOT_PLAIN = re.compile(r"[^ !#$&+.\w^`|~()\[\]@=,;{}-]", re.ASCII)
-
-STATUS: dict[type[KbError], HTTPStatus] = {
-    PageClosed: HTTPStatus.FORBIDDEN,
-    NotFound: HTTPStatus.NOT_FOUND,
-    PageNotDrawn: HTTPStatus.UNPROCESSABLE_ENTITY,
-    UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    UploadStalled: HTTPStatus.REQUEST_TIMEOUT,
-    FileNotSaved: HTTPStatus.INSUFFICIENT_STORAGE,
-    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    SetupError: HTTPStatus.SERVICE_UNAVAILABLE,
-}
 
 
 class Body:
@@ -82,7 +62,7 @@ class Body:
             chunk = message.get("body", b"")
             self._total += len(chunk)
             if self._total > self._limit_bytes:
-                raise _too_large(self._name, self._limit_bytes)
+                raise too_large(self._name, self._limit_bytes)
             self._buffer += chunk
             self._is_complete = not message.get("more_body", False)
         block = bytes(self._buffer[:size])
@@ -110,7 +90,7 @@ def file_routes(services: Callable[[], Services]) -> list[Route]:
             original = await asyncio.to_thread(lambda: _find_original(request, services()))
         except KbError as error:
             return _explanation(error, request)
-        headers = {"Content-Disposition": _attachment(original.name), "Cache-Control": "private, no-store"}
+        headers = {"Content-Disposition": attachment(original.name), "Cache-Control": "private, no-store"}
         return FileResponse(original.path, headers=headers, media_type="application/octet-stream")
 
     async def show_page(request: Request) -> Response:
@@ -147,7 +127,7 @@ def _check_ticket(request: Request) -> tuple[Principal, UUID]:
     return tickets.check(ticket, Action.DOWNLOAD, knowledge_base_id), knowledge_base_id
 
 
-def _attachment(name: str) -> str:
+def attachment(name: str) -> str:
     """A Content-Disposition that keeps `name` in any script (RFC 6266); what knows no `filename*` gets it in ASCII."""
     plain = _NOT_PLAIN.sub("_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
@@ -160,13 +140,13 @@ async def _save(request: Request, services: Services, limiter: anyio.CapacityLim
     name = request.query_params.get("name", "")
     limit_bytes = services.settings.max_upload_mb << 20
     if int(request.headers.get("content-length", "0")) > limit_bytes:
-        raise _too_large(name, limit_bytes)
+        raise too_large(name, limit_bytes)
     body = Body(request, name, limit_bytes)
     register = partial(services.documents.register, principal, knowledge_base_id, name, body)
     return await anyio.to_thread.run_sync(register, limiter=limiter)
 
 
-def _too_large(name: str, limit_bytes: int) -> UploadTooLarge:
+def too_large(name: str, limit_bytes: int) -> UploadTooLarge:
     return UploadTooLarge(name=name, limit=limit_bytes >> 20)
 
 
@@ -181,7 +161,3 @@ def _explanation(error: KbError, request: Request) -> Response:
     """For a person who followed a link."""
     message, remedy = error_text(error, request.query_params.get("language"))
     return Response(f"{message}\n{remedy}\n", status_of(error), media_type="text/plain")
-
-
-def status_of(error: KbError) -> HTTPStatus:
-    return next((status for kind, status in STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)

@@ -117,7 +117,7 @@ from kb.errors.files import (
     WorkerMemoryShort,
     WrongFormat,
 )
-from kb.errors.library import STATES, InvalidName, LeaseLost, NameTaken, WrongState
+from kb.errors.library import STATES, InvalidCursor, InvalidName, LeaseLost, NameTaken, WrongState
 from kb.errors.models import (
     AnswerEndless,
     EmbeddingTextTooLong,
@@ -204,6 +204,7 @@ __all__ = [
     "HubUnreachable",
     "ImageNotSeen",
     "ImageUnreadable",
+    "InvalidCursor",
     "InvalidName",
     "InvalidPrompt",
     "InvalidProvider",

@@ -26,6 +26,13 @@ class WrongState(UserError):
     remedy = N_("Refresh the page to see its current state.")
 
 
+class InvalidCursor(UserError):
+    """Of a program that goes through a list."""
+
+    message = N_("This cursor is not one of this list.")
+    remedy = N_("Begin with the first page.")
+
+
 class LeaseLost(KbError):
     """Another worker took over the document."""
 

@@ -25,7 +25,7 @@ from kb.library.counts import (
     lacks_chunks,
 )
 from kb.library.files import FileStore, Source
-from kb.library.listing import count_listed, is_within, listed, rows_of
+from kb.library.listing import count_listed, is_within, listed, listed_after, rows_of
 from kb.library.queue_places import queue_places
 from kb.library.rows import DOCUMENT, find_document, find_knowledge_base, find_version, to_document
 from kb.library.saving import save_version, to_version
@@ -192,6 +192,23 @@ class Documents:
         with self._database.read() as connection:
             find_knowledge_base(connection, principal, knowledge_base_id)
             rows = listed(connection, knowledge_base_id, offset, limit, states, search, order, within)
+            return [to_document(row) for row in rows]
+
+    def after(
+        self,
+        principal: Principal,
+        knowledge_base_id: UUID,
+        after: tuple[datetime, UUID] | None,
+        limit: int,
+        state: VersionState | None = None,
+    ) -> Sequence[Document]:
+        """The next documents, the oldest version first, `after` the moment and the id of the last version before.
+
+        So a list that changes meanwhile is gone through without a document twice, or one that is left out.
+        """
+        with self._database.read() as connection:
+            find_knowledge_base(connection, principal, knowledge_base_id)
+            rows = listed_after(connection, knowledge_base_id, after, limit, state)
             return [to_document(row) for row in rows]
 
     def count(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -62,6 +63,25 @@ def listed(
     matching = _matching(knowledge_base_id, states, search).where(is_within(versions.c.document_id, within))
     found = matching.order_by(*keys).offset(offset).limit(limit)
     return list(connection.execute(rows_of(found).order_by(*keys)))
+
+
+def listed_after(
+    connection: sa.Connection,
+    knowledge_base_id: UUID,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+    state: VersionState | None,
+) -> list[sa.Row[Any]]:
+    """The page that `Documents.after` gives: however long the list is, it reads that page alone."""
+    found = sa.select(versions.c.id).where(versions.c.listed_in == knowledge_base_id)
+    if state:
+        found = found.where(versions.c.state == state.value)
+    if after:
+        moment, version_id = (
+            sa.literal(value, column.type) for value, column in zip(after, _OLDEST_FIRST, strict=True)
+        )
+        found = found.where(sa.tuple_(*_OLDEST_FIRST) > sa.tuple_(moment, version_id))
+    return list(connection.execute(rows_of(found.order_by(*_OLDEST_FIRST).limit(limit)).order_by(*_OLDEST_FIRST)))
 
 
 def count_listed(

@@ -1,0 +1,288 @@
+"""The API as a program uses it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from kb.access import GranteeKind, KeyScope, Permission
+from kb.library.sharing import Grantee
+from kb.models import Retrieval, RetrievalProfile, Scope
+from kb.services import WorkerParts
+from tests.conftest import Core
+from tests.web.api.conftest import Program, code_of
+
+PEARS = "# Pears\n\nA pear is green. Its tree grows slowly."
+LITE = pytest.mark.parametrize("core", ["lite"], indirect=True)
+
+
+def upload(client: Any, base_id: str, name: str, text: str) -> dict[str, Any]:
+    reply = client.put(f"/knowledge-bases/{base_id}/documents", params={"name": name}, content=text.encode())
+    assert reply.status_code == 202, reply.text
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+@pytest.fixture
+def pears(core: Core, worker: WorkerParts, program: Program) -> str:
+    """The id of a knowledge base that can be asked about pears."""
+    base_id: str = program().post("/knowledge-bases", json={"name": "Fruit"}).json()["id"]
+    document = upload(program(), base_id, "pears.md", PEARS)
+    assert worker.ingestion.ingest(core.document(UUID(document["id"])).latest.id) == "ready"
+    return base_id
+
+
+@LITE
+def test_knowledge_base_from_its_creation_to_its_end(core: Core, program: Program) -> None:
+    client = program()
+    created = client.post("/knowledge-bases", json={"name": " 水果  "})
+    assert (created.status_code, created.json()["name"], created.json()["permission"]) == (201, "水果", "own")
+    path = f"/knowledge-bases/{created.json()['id']}"
+    assert client.get(path).json() == created.json()
+    assert code_of(client.post("/knowledge-bases", json={"name": "水果"})) == (409, "name_taken")
+    changed = client.patch(path, json={"name": "Fruit", "prompt": "Only from {passages}."})
+    assert (changed.json()["name"], changed.json()["prompt"]) == ("Fruit", "Only from {passages}.")
+    assert client.delete(path).status_code == 204
+    assert code_of(client.get(path)) == (404, "not_found")
+    assert core.services.knowledge_bases.list(core.user) == []
+
+
+@LITE
+def test_lists_are_gone_through_by_cursors(core: Core, program: Program) -> None:
+    """Nothing comes twice or is left out, also if the list changes meanwhile."""
+    client = program()
+    bases = [client.post("/knowledge-bases", json={"name": name}).json()["id"] for name in "cab"]
+    first = client.get("/knowledge-bases", params={"limit": 2}).json()
+    assert [base["name"] for base in first["items"]] == ["c", "a"]
+    rest = client.get("/knowledge-bases", params={"limit": 2, "cursor": first["next"]}).json()
+    assert ([base["name"] for base in rest["items"]], rest["next"]) == (["b"], None)
+    path = f"/knowledge-bases/{bases[0]}/documents"
+    ids = [upload(client, bases[0], f"{n}.md", PEARS)["id"] for n in range(5)]
+    page = client.get(path, params={"limit": 2}).json()
+    assert client.delete(f"/documents/{ids[0]}").status_code == 204
+    seen, new = page["items"], upload(client, bases[0], "new.md", PEARS)["id"]
+    while page["next"]:
+        page = client.get(path, params={"limit": 2, "cursor": page["next"]}).json()
+        seen += page["items"]
+    assert [document["id"] for document in seen] == [*ids, new]
+    assert client.get(path, params={"state": "ready"}).json() == {"items": [], "next": None}
+
+
+@LITE
+def test_document_from_its_upload_to_its_end(core: Core, worker: WorkerParts, program: Program) -> None:
+    client = program()
+    base_id = client.post("/knowledge-bases", json={"name": "Fruit"}).json()["id"]
+    document = upload(client, base_id, "梨.md", PEARS)
+    assert (document["name"], document["state"], document["is_searchable"]) == ("梨.md", "queued", False)
+    path = f"/documents/{document['id']}"
+    assert client.get(f"{path}/wait", params={"seconds": 0}).json()["state"] == "queued"
+    assert client.post(f"{path}/cancel").json()["state"] == "cancelled"
+    assert code_of(client.post(f"{path}/cancel")) == (409, "wrong_state")
+    assert client.post(f"{path}/retry").json()["state"] == "queued"
+    assert worker.ingestion.ingest(core.document(UUID(document["id"])).latest.id) == "ready"
+    ready = client.get(f"{path}/wait").json()
+    assert (ready["state"], ready["is_searchable"], ready["chunks"]) == ("ready", True, 1)
+    assert "A pear is green" in client.get(f"{path}/chunks").json()[0]["text"]
+    original = client.get(f"{path}/original")
+    assert original.content == PEARS.encode()
+    assert original.headers["content-disposition"].endswith("filename*=UTF-8''%E6%A2%A8.md")
+    assert client.delete(path).status_code == 204
+    assert code_of(client.get(path)) == (404, "not_found")
+
+
+@LITE
+def test_failed_document_says_why(core: Core, worker: WorkerParts, program: Program) -> None:
+    client = program()
+    base_id = client.post("/knowledge-bases", json={"name": "Fruit"}).json()["id"]
+    document = upload(client, base_id, "empty.md", "")
+    worker.ingestion.ingest(core.document(UUID(document["id"])).latest.id)
+    found = client.get(f"/documents/{document['id']}", headers={"Accept-Language": "zh-CN,en;q=0.5"}).json()
+    assert (found["state"], found["error"]) == ("failed", "empty_file")
+    assert "“empty.md”是空文件" in found["reason"] or "empty.md" in found["reason"]
+
+
+@LITE
+def test_search_finds_what_the_pages_find(core: Core, program: Program, pears: str) -> None:
+    question = "Which colour has a pear?"
+    found = program(KeyScope.READ).post("/search", json={"question": question, "knowledge_base_ids": [pears]}).json()
+    expected = core.services.retriever.retrieve(core.user, Scope.of(UUID(pears)), question)
+    assert [passage["text"] for passage in found["passages"]] == [each.chunk.text for each in expected.passages]
+    (passage,) = found["passages"]
+    assert (passage["document_name"], passage["rank"]) == ("pears.md", 1)
+    assert passage["relevance"] == pytest.approx(expected.passages[0].relevance)
+    # Routes are asked side by side, and end in any order.
+    assert sorted(step["name"] for step in found["steps"]) == sorted(step.name for step in expected.trace.steps)
+    assert found["unsearchable"] is None
+
+
+@LITE
+def test_each_knob_of_the_profile_reaches_the_search(
+    core: Core, program: Program, pears: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile: dict[str, Any] = {"top_k": 7, "threshold": 0.1, "candidates": 9, "ef": 11, "dense_weight": 0.2}
+    profile |= {"lexical_weight": 0.3, "neighbours": 2, "context_tokens": 99}
+    asked: list[Any] = []
+    retrieve = core.services.retriever.retrieve
+
+    def note(*given: Any) -> Retrieval:
+        asked.append(given)
+        return retrieve(*given)
+
+    monkeypatch.setattr(core.services.retriever, "retrieve", note)
+    wanted = {"question": "pear", "knowledge_base_ids": [pears], "profile": profile}
+    assert program().post("/search", json=wanted).status_code == 200
+    assert asked[0][3] == {UUID(pears): RetrievalProfile(**profile)}
+
+
+@LITE
+def test_answer_equals_that_of_the_pages(core: Core, program: Program, pears: str) -> None:
+    client = program(KeyScope.ASK)
+    wanted = {"question": "Which colour has a pear?", "knowledge_base_ids": [pears], "model": "fake"}
+    task = client.post("/generate", json=wanted)
+    assert task.status_code == 202
+    result = finished(client, task.json()["id"])
+    assert result["state"] == "done"
+    message = core.services.messages.get(core.user, UUID(result["id"]))
+    assert (result["text"], result["usage"]["model"]) == (message.content, message.usage.model)
+    assert message.retrieval
+    assert [each["text"] for each in result["passages"]] == [each.chunk.text for each in message.retrieval.passages]
+    assert [source["name"] for source in result["sources"]] == ["pears.md"]
+    shown = core.services.messages.shown(core.user, UUID(result["conversation_id"]))
+    assert [each.content for each in shown[-2:]] == ["Which colour has a pear?", message.content]
+    again = {"question": "And its tree?", "knowledge_base_ids": [pears], "conversation_id": result["conversation_id"]}
+    again["model"] = "fake"
+    assert finished(client, client.post("/generate", json=again).json()["id"])["state"] == "done"
+
+
+def finished(client: Any, task_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while True:
+        found: dict[str, Any] = client.get(f"/tasks/{task_id}").json()
+        if found["state"] != "streaming":
+            return found
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@LITE
+def test_task_is_cancelled(core: Core, program: Program, model_server: Any) -> None:
+    client = program()
+    with model_server.held("/v1/chat/completions"):
+        task = client.post(
+            "/generate", json={"question": "Tell me a long story", "mode": "llm", "model": "fake"}
+        ).json()
+        assert client.get(f"/tasks/{task['id']}").json()["state"] == "streaming"
+        busy = {"question": "More", "mode": "llm", "conversation_id": task["conversation_id"]}
+        assert code_of(client.post("/generate", json=busy)) == (409, "answer_running")
+        assert client.delete(f"/tasks/{task['id']}").status_code == 204
+        assert finished(client, task["id"])["state"] == "stopped"
+    assert client.delete(f"/tasks/{task['id']}").status_code == 204
+
+
+@LITE
+def test_failed_answer_says_why(program: Program) -> None:
+    client = program()
+    task = client.post("/generate", json={"question": "Hello", "mode": "llm"}).json()
+    result = finished(client, task["id"])
+    assert (result["state"], result["error"], result["text"]) == ("failed", "no_chat_model", "")
+    assert "No language model" in result["reason"]
+
+
+# --- who may, and what is wrong -----------------------------------------------------------------------------------
+
+
+@LITE
+@pytest.mark.parametrize("key", ["", "nonsense", "zw_" + "x" * 43])
+def test_without_a_key_nothing_is_told(program: Program, key: str) -> None:
+    client = program(key=key)
+    unknown = uuid4()
+    for path in ("/knowledge-bases", f"/knowledge-bases/{unknown}", f"/documents/{unknown}", f"/tasks/{unknown}"):
+        reply = client.get(path)
+        assert code_of(reply) == (401, "key_refused")
+        assert reply.headers["www-authenticate"] == "Bearer"
+
+
+@LITE
+def test_every_call_needs_its_scope(core: Core, program: Program, pears: str) -> None:
+    document = core.services.documents.list(core.user, UUID(pears))[0].id
+    calls: dict[KeyScope, list[tuple[str, str, dict[str, Any] | None]]] = {
+        KeyScope.READ: [
+            ("GET", "/knowledge-bases", None),
+            ("GET", f"/knowledge-bases/{pears}", None),
+            ("GET", f"/knowledge-bases/{pears}/documents", None),
+            ("GET", f"/documents/{document}", None),
+            ("GET", f"/documents/{document}/wait", None),
+            ("GET", f"/documents/{document}/chunks", None),
+            ("GET", f"/documents/{document}/original", None),
+            ("POST", "/search", {"question": "pear", "knowledge_base_ids": [pears]}),
+        ],
+        KeyScope.ASK: [
+            ("POST", "/generate", {"question": "pear", "knowledge_base_ids": [pears]}),
+            ("GET", f"/tasks/{uuid4()}", None),
+            ("DELETE", f"/tasks/{uuid4()}", None),
+        ],
+        KeyScope.WRITE: [
+            ("POST", "/knowledge-bases", {"name": "New"}),
+            ("PATCH", f"/knowledge-bases/{pears}", {"name": "Renamed"}),
+            ("PUT", f"/knowledge-bases/{pears}/documents?name=a.md", None),
+            ("POST", f"/documents/{document}/retry", None),
+            ("POST", f"/documents/{document}/cancel", None),
+            ("DELETE", f"/documents/{document}", None),
+        ],
+        KeyScope.ADMIN: [("DELETE", f"/knowledge-bases/{pears}", None)],
+    }
+    doors = sum(len(methods) for methods in program().get("/openapi.json").json()["paths"].values())
+    assert doors == sum(map(len, calls.values()))  # a new call is not in the table yet
+    clients = {scope: program(*(other for other in KeyScope if other is not scope)) for scope in KeyScope}
+    stranger = program(who=core.stranger)
+    for scope, some in calls.items():
+        for method, path, body in some:
+            assert code_of(clients[scope].request(method, path, json=body)) == (403, "out_of_scope"), path
+            if pears in path or str(document) in path:
+                assert code_of(stranger.request(method, path, json=body)) == (404, "not_found"), path
+
+
+@LITE
+def test_shared_knowledge_base_is_read_and_not_changed(core: Core, program: Program, pears: str) -> None:
+    core.services.sharing.grant(core.user, UUID(pears), Grantee(GranteeKind.EVERYBODY), Permission.VIEW)
+    guest = program(who=core.stranger)
+    assert guest.get(f"/knowledge-bases/{pears}").json()["permission"] == "view"
+    assert guest.post("/search", json={"question": "pear", "knowledge_base_ids": [pears]}).json()["passages"]
+    reply = guest.put(f"/knowledge-bases/{pears}/documents", params={"name": "a.md"}, content=b"# A")
+    assert code_of(reply) == (403, "edit_not_allowed")
+    assert code_of(guest.delete(f"/knowledge-bases/{pears}")) == (403, "owner_only")
+
+
+@LITE
+@pytest.mark.parametrize(
+    ("method", "path", "given", "status", "code"),
+    [
+        ("POST", "/knowledge-bases", {"content": b"{"}, 422, "invalid_request"),
+        ("POST", "/knowledge-bases", {"json": {"name": "a", "nmae": "b"}}, 422, "invalid_request"),
+        ("POST", "/knowledge-bases", {"json": {"name": "\u200b"}}, 400, "invalid_name"),
+        ("POST", "/knowledge-bases", {"content": b'{"name": "' + b"a" * (1 << 20) + b'"}'}, 413, "content_too_large"),
+        ("POST", "/search", {"json": {"question": "", "knowledge_base_ids": [str(uuid4())]}}, 422, "invalid_request"),
+        ("POST", "/search", {"json": {"question": "a", "knowledge_base_ids": []}}, 422, "invalid_request"),
+        ("POST", "/search", {"json": {"question": "a", "knowledge_base_ids": [str(uuid4())]}}, 404, "not_found"),
+        ("POST", "/generate", {"json": {"question": "a"}}, 422, "invalid_request"),
+        ("GET", "/knowledge-bases?cursor=nonsense", {}, 400, "invalid_cursor"),
+        ("GET", "/knowledge-bases?limit=0", {}, 422, "invalid_request"),
+        ("GET", "/knowledge-bases/not-an-id", {}, 422, "invalid_request"),
+        ("GET", "/nowhere", {}, 404, "not_found"),
+        ("PUT", "/knowledge-bases", {}, 405, "method_not_allowed"),
+    ],
+)
+def test_bad_requests_get_problems(
+    program: Program, method: str, path: str, given: dict[str, Any], status: int, code: str
+) -> None:
+    assert code_of(program().request(method, path, **given)) == (status, code)
+
+
+@LITE
+def test_problem_is_told_in_the_programs_language(program: Program) -> None:
+    reply = program().get(f"/knowledge-bases/{uuid4()}", headers={"Accept-Language": "zh-CN"})
+    assert "知识库" in reply.json()["title"]
+    assert "列表" in reply.json()["detail"]

@@ -1,0 +1,60 @@
+"""Puts the API together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from kb.errors import KbError
+from web.api import documents, knowledge_bases, searches, tasks
+from web.api.bodies import LimitedBodies
+from web.api.parties import Parties
+from web.api.problems import PROBLEM, http_problem, invalid_problem, problem
+
+log = structlog.get_logger()
+
+PATH = "/api/v1"
+DESCRIPTION = """
+Programs act with a key: `Authorization: Bearer zw_…`. Make one on the page “API keys”.
+
+Errors are problem details (RFC 9457) with the codes and texts of the pages, in the language of `Accept-Language`
+(English, 简体中文, 繁體中文). Lists come in pages: pass `next` on as `cursor` until it is null.
+"""
+
+
+def build_api(parties: Callable[[], Parties]) -> FastAPI:
+    """The app over `parties`, which may raise a `KbError` while the process cannot serve yet."""
+    app = FastAPI(
+        title="Zhiwen 知问",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        responses={"default": PROBLEM},
+    )
+    app.state.parties = parties
+    app.add_middleware(LimitedBodies)
+    for router in (knowledge_bases.router, documents.router, searches.router, tasks.router):
+        app.include_router(router)
+
+    @app.exception_handler(KbError)
+    async def of_ours(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, KbError)
+        return problem(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def of_the_request(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return invalid_problem(request, error)
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return http_problem(request, error)
+
+    return app

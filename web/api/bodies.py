@@ -1,0 +1,59 @@
+"""Requests with JSON are small: a larger body is refused before it is read."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+JSON_BYTES = 1 << 20
+_REFUSAL = (
+    b'{"type":"urn:zhiwen:content_too_large","title":"The body has more than 1 MB.","status":413,'
+    b'"detail":"Send less text in one request.","code":"content_too_large","errors":[]}'
+)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class LimitedBodies:
+    """ASGI middleware. Uploads (PUT) stream to disk and have a limit of their own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "PUT":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and int(declared) > JSON_BYTES:
+            await _refuse(send)
+            return
+        total, has_started = 0, False
+
+        async def receive_some() -> Message:
+            nonlocal total
+            message = await receive()
+            total += len(message.get("body", b""))
+            if total > JSON_BYTES:
+                raise _TooLarge
+            return message
+
+        async def note_start(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive_some, note_start)
+        except _TooLarge:
+            if not has_started:
+                await _refuse(send)
+
+
+async def _refuse(send: Send) -> None:
+    # What is left of the body is not read, so the connection cannot serve another request.
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": _REFUSAL})

@@ -1,0 +1,194 @@
+"""Documents: upload, state, chunks, and what can be done with them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from kb.errors import from_code
+from kb.models import Chunk, Document, VersionState
+from pages.ui.i18n import accepted_language, error_text
+from web.api.knowledge_bases import ID
+from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
+from web.api.parties import Reader, Serving, Writer
+from web.uploads import UPLOADS_AT_ONCE, Body, attachment, too_large
+
+router = APIRouter(tags=["documents"])
+LONGEST_WAIT_SECONDS = 60.0
+LOOK_SECONDS = 0.5
+_uploads: anyio.CapacityLimiter | None = None
+
+
+class DocumentOut(BaseModel):
+    id: UUID = Field(examples=["7d1f0b52-8f0e-4a43-8a0c-0f6a3f1f9b20"])
+    knowledge_base_id: UUID = Field(examples=[ID])
+    name: str = Field(examples=["manual.pdf"])
+    state: VersionState = Field(examples=[VersionState.READY])
+    is_searchable: bool = Field(description="Whether questions find it: an earlier version may answer meanwhile.")
+    chunks: int = Field(examples=[118])
+    size_bytes: int = Field(examples=[48213])
+    created_at: datetime
+    finished_at: datetime | None = None
+    error: str = Field(default="", description="The code of why it failed.", examples=[""])
+    reason: str = Field(default="", description="Why it failed and what to do, in words.", examples=[""])
+
+    @classmethod
+    def of(cls, document: Document, language: str) -> DocumentOut:
+        version = document.latest
+        reason = ""
+        if version.error:
+            reason = " ".join(error_text(from_code(version.error, version.error_values), language)).strip()
+        return cls(
+            id=document.id,
+            knowledge_base_id=document.knowledge_base_id,
+            name=document.name,
+            state=version.state,
+            is_searchable=document.live_version_id is not None,
+            chunks=version.chunks,
+            size_bytes=version.size_bytes,
+            created_at=version.created_at,
+            finished_at=version.finished_at,
+            error=version.error,
+            reason=reason,
+        )
+
+
+class ChunkOut(BaseModel):
+    ordinal: int = Field(description="Its place in the document, from 0.", examples=[0])
+    page: int = Field(description="0: the document has no pages.", examples=[3])
+    heading: str = Field(examples=["Maintenance > Yearly checks"])
+    text: str = Field(examples=["Valve 7 is checked each spring."])
+
+    @classmethod
+    def of(cls, chunk: Chunk) -> ChunkOut:
+        return cls(ordinal=chunk.ordinal, page=chunk.page, heading=chunk.heading, text=chunk.text)
+
+
+def language_of(request: Request) -> str:
+    return accepted_language(request.headers.get("accept-language", ""))
+
+
+@router.get("/knowledge-bases/{knowledge_base_id}/documents")
+def list_documents(
+    request: Request,
+    parties: Serving,
+    acting: Reader,
+    knowledge_base_id: UUID,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+    state: Annotated[VersionState | None, Query(description="Only those in this state.")] = None,
+) -> Page[DocumentOut]:
+    """The oldest first."""
+    found = parties.services.documents.after(acting, knowledge_base_id, place_of(cursor), limit + 1, state)
+    shown = [DocumentOut.of(document, language_of(request)) for document in found[:limit]]
+    last = found[limit - 1].latest if len(found) > limit else None
+    return Page(items=shown, next=cursor_of(last.created_at, last.id) if last else None)
+
+
+@router.put(
+    "/knowledge-bases/{knowledge_base_id}/documents",
+    status_code=202,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def upload_document(
+    request: Request,
+    parties: Serving,
+    acting: Writer,
+    knowledge_base_id: UUID,
+    name: Annotated[str, Query(min_length=1, max_length=1000, description="The file's name, with its extension.")],
+) -> DocumentOut:
+    """The body is the file itself, which streams to disk. Workers then process it: see its state, or wait for it."""
+    global _uploads
+    _uploads = _uploads or anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+    services = parties.services
+    limit_bytes = services.settings.max_upload_mb << 20
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        raise too_large(name, limit_bytes)
+    register = partial(services.documents.register, acting, knowledge_base_id, name, Body(request, name, limit_bytes))
+    document = await anyio.to_thread.run_sync(register, limiter=_uploads)
+    return DocumentOut.of(document, language_of(request))
+
+
+@router.get("/documents/{document_id}")
+def get_document(request: Request, parties: Serving, acting: Reader, document_id: UUID) -> DocumentOut:
+    return DocumentOut.of(parties.services.documents.get(acting, document_id), language_of(request))
+
+
+@router.get("/documents/{document_id}/wait")
+async def wait_for_document(
+    request: Request,
+    parties: Serving,
+    acting: Reader,
+    document_id: UUID,
+    seconds: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS)] = 30.0,
+) -> DocumentOut:
+    """Answers once it is ready, failed or cancelled, or after `seconds`, whatever its state is then."""
+    until = time.monotonic() + seconds
+    while True:
+        document = await asyncio.to_thread(parties.services.documents.get, acting, document_id)
+        if not document.latest.state.is_pending or time.monotonic() >= until or await request.is_disconnected():
+            return DocumentOut.of(document, language_of(request))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+@router.get("/documents/{document_id}/chunks")
+def list_chunks(
+    parties: Serving,
+    acting: Reader,
+    document_id: UUID,
+    first: Annotated[int, Query(ge=0, le=10_000_000, description="The ordinal of the first one.")] = 0,
+    limit: Limit = 50,
+) -> list[ChunkOut]:
+    """Those of the version that answers; none while there is no such version."""
+    return [ChunkOut.of(chunk) for chunk in parties.services.documents.chunks(acting, document_id, first, limit)]
+
+
+@router.get(
+    "/documents/{document_id}/original",
+    response_class=FileResponse,
+    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def get_original(parties: Serving, acting: Reader, document_id: UUID) -> FileResponse:
+    """The file as it was uploaded."""
+    documents = parties.services.documents
+    document = documents.get(acting, document_id)
+    original = documents.original(acting, document.knowledge_base_id, document.latest.id)
+    headers = {"Content-Disposition": attachment(original.name), "Cache-Control": "private, no-store"}
+    return FileResponse(original.path, headers=headers, media_type="application/octet-stream")
+
+
+@router.post("/documents/{document_id}/retry", status_code=202)
+def retry_document(request: Request, parties: Serving, acting: Writer, document_id: UUID) -> DocumentOut:
+    """Queue a failed or cancelled one again."""
+    parties.services.documents.retry(acting, document_id)
+    return DocumentOut.of(parties.services.documents.get(acting, document_id), language_of(request))
+
+
+@router.post("/documents/{document_id}/cancel", status_code=202)
+def cancel_document(request: Request, parties: Serving, acting: Writer, document_id: UUID) -> DocumentOut:
+    """A queued one at once, a running one at its next batch."""
+    parties.services.documents.cancel(acting, document_id)
+    return DocumentOut.of(parties.services.documents.get(acting, document_id), language_of(request))
+
+
+@router.delete("/documents/{document_id}", status_code=204)
+def delete_document(parties: Serving, acting: Writer, document_id: UUID) -> Response:
+    """With all its chunks. This cannot be undone."""
+    parties.services.documents.delete(acting, document_id)
+    return Response(status_code=204)

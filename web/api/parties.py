@@ -1,0 +1,55 @@
+"""What the routes need of a request: the parts of `kb`, and who acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from kb.access import KeyScope, Principal, require_scope
+from kb.answers import Answers
+from kb.errors import KeyRefused
+from kb.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """What a web process serves with."""
+
+    services: Services
+    answers: Answers
+
+
+def _parties(request: Request) -> Parties:
+    found: Parties = request.app.state.parties()
+    return found
+
+
+Serving = Annotated[Parties, Depends(_parties)]
+_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key of the page “API keys”.")
+
+
+def _principal(
+    parties: Serving, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> Principal:
+    if credentials is None:
+        raise KeyRefused
+    return parties.services.api_keys.authenticate(credentials.credentials)
+
+
+def _with(scope: KeyScope) -> Callable[[Principal], Principal]:
+    def principal_with_scope(principal: Annotated[Principal, Depends(_principal)]) -> Principal:
+        require_scope(principal, scope)
+        return principal
+
+    return principal_with_scope
+
+
+# Who acts, with a key of at least this scope.
+Reader = Annotated[Principal, Depends(_with(KeyScope.READ))]
+Asker = Annotated[Principal, Depends(_with(KeyScope.ASK))]
+Writer = Annotated[Principal, Depends(_with(KeyScope.WRITE))]
+Administrator = Annotated[Principal, Depends(_with(KeyScope.ADMIN))]

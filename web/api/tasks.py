@@ -1,0 +1,167 @@
+"""Questions to models: a program asks, gets a task, and looks until its answer is there."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kb.access import Principal
+from kb.answers import Answers
+from kb.errors import N_, KbError, NotFound, RedisUnavailable, from_code
+from kb.messages import ErrorPart, Message, Source, UsagePart
+from kb.models import MessageState, Mode, Role, Scope
+from pages.ui.i18n import error_text
+from web.api.documents import language_of
+from web.api.knowledge_bases import ID
+from web.api.parties import Asker, Parties, Serving
+from web.api.searches import MOST_BASES, MOST_DOCUMENTS, QUESTION_CHARACTERS, PassageOut
+
+router = APIRouter(tags=["questions"])
+TASK = N_("task")
+
+
+class Question(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    question: str = Field(min_length=1, max_length=QUESTION_CHARACTERS, examples=["How often is valve 7 checked?"])
+    mode: Mode = Field(default=Mode.KNOWLEDGE, description="llm: no documents; web: from the web; test: passages.")
+    knowledge_base_ids: list[UUID] = Field(default=[], max_length=MOST_BASES, examples=[[ID]])
+    document_ids: list[UUID] = Field(default=[], max_length=MOST_DOCUMENTS, description="Only these; empty: all.")
+    model: str = Field(default="", max_length=400, description="The id of a language model; empty: your own choice.")
+    conversation_id: UUID | None = Field(default=None, description="Ask in this conversation; null: begin a new one.")
+
+    @model_validator(mode="after")
+    def _names_what_is_searched(self) -> Question:
+        if self.mode in (Mode.KNOWLEDGE, Mode.TEST) and not self.knowledge_base_ids:
+            raise ValueError("knowledge_base_ids: name at least one in this mode")
+        return self
+
+
+class Task(BaseModel):
+    id: UUID = Field(examples=["4b7f2d37-55a4-4d7c-9a59-6d0c2e6a1f10"])
+    conversation_id: UUID
+    state: MessageState = Field(description="Of a task under way: streaming.", examples=[MessageState.STREAMING])
+
+
+class SourceOut(BaseModel):
+    rank: int = Field(description="What [1] in the text points to.", examples=[1])
+    name: str = Field(examples=["manual.pdf"])
+    page: int = Field(examples=[3])
+    heading: str = Field(examples=["Maintenance"])
+    address: str = Field(description="Of a web page.", examples=[""])
+
+    @classmethod
+    def of(cls, source: Source) -> SourceOut:
+        return cls(
+            rank=source.rank,
+            name=source.document_name,
+            page=source.page,
+            heading=source.heading,
+            address=source.address,
+        )
+
+
+class Usage(BaseModel):
+    model: str
+    first_token_ms: float
+    total_ms: float
+    input_tokens: int = Field(description="0: the server did not say.")
+    output_tokens: int
+
+    @classmethod
+    def of(cls, part: UsagePart) -> Usage:
+        return cls(
+            model=part.model,
+            first_token_ms=part.first_token_ms,
+            total_ms=part.total_ms,
+            input_tokens=part.input_tokens,
+            output_tokens=part.output_tokens,
+        )
+
+
+class Result(Task):
+    """With what there is so far; all of it once the state is no longer `streaming`."""
+
+    text: str = Field(description="The answer as Markdown; [1] cites the passage of that rank.")
+    sources: list[SourceOut]
+    passages: list[PassageOut] = Field(description="From a knowledge base, once the answer has ended.")
+    usage: Usage | None = None
+    error: str = Field(default="", description="The code of why it failed.", examples=[""])
+    reason: str = Field(default="", description="Why it failed and what to do, in words.", examples=[""])
+
+
+EXAMPLE = {"question": "How often is valve 7 checked?", "knowledge_base_ids": [ID]}
+
+
+@router.post("/generate", status_code=202)
+def generate(
+    request: Request,
+    parties: Serving,
+    acting: Asker,
+    wanted: Annotated[Question, Body(openapi_examples={"knowledge": {"value": EXAMPLE}})],
+) -> Task:
+    """Ask. The task is an answer in a conversation, which the pages show as well."""
+    services = parties.services
+    scope = Scope(tuple(wanted.knowledge_base_ids), tuple(wanted.document_ids))
+    if wanted.conversation_id is None:
+        conversation_id = services.conversations.create(acting, wanted.question, wanted.mode, scope).id
+    else:
+        conversation_id = wanted.conversation_id
+    answer = services.messages.ask(acting, conversation_id, wanted.question, choice=(wanted.mode, scope))
+    try:
+        parties.answers.start(acting, answer.id, wanted.model, page_language=language_of(request))
+    except KbError as error:
+        part = ErrorPart(error.code, error.values)
+        services.messages.finish(acting, answer.id, MessageState.FAILED, [part])
+        raise
+    return Task(id=answer.id, conversation_id=conversation_id, state=answer.state)
+
+
+@router.get("/tasks/{task_id}")
+def get_task(request: Request, parties: Serving, acting: Asker, task_id: UUID) -> Result:
+    return _result(parties, acting, _answer(parties, acting, task_id), language_of(request))
+
+
+@router.delete("/tasks/{task_id}", status_code=204)
+def cancel_task(parties: Serving, acting: Asker, task_id: UUID) -> Response:
+    """Stop the answer; what was written stays. One that has ended stays as it is."""
+    answer = _answer(parties, acting, task_id)
+    if answer.state is MessageState.STREAMING and answer.run_id:
+        parties.answers.stop(acting, answer.run_id)
+    return Response(status_code=204)
+
+
+def _answer(parties: Parties, acting: Principal, task_id: UUID) -> Message:
+    message = parties.services.messages.get(acting, task_id)
+    if message.role is not Role.ASSISTANT:
+        raise NotFound(what=TASK)
+    return message
+
+
+def _result(parties: Parties, acting: Principal, answer: Message, language: str) -> Result:
+    retrieval, sources, usage, why = answer.retrieval, answer.sources, answer.usage, answer.error
+    reason = " ".join(error_text(from_code(why.code, why.values), language)).strip() if why.code else ""
+    return Result(
+        id=answer.id,
+        conversation_id=answer.conversation_id,
+        state=answer.state,
+        text=answer.content or _so_far(parties.answers, acting, answer),
+        sources=[SourceOut.of(source) for source in sources.passages] if sources else [],
+        passages=[PassageOut.of(passage) for passage in retrieval.passages] if retrieval else [],
+        usage=Usage.of(usage) if usage.model else None,
+        error=why.code,
+        reason=reason,
+    )
+
+
+def _so_far(answers: Answers, acting: Principal, answer: Message) -> str:
+    """What has arrived of a running answer; nothing while Redis does not tell."""
+    if answer.state is not MessageState.STREAMING or answer.run_id is None:
+        return ""
+    try:
+        return answers.read(acting, answer.run_id).text
+    except RedisUnavailable:
+        return ""

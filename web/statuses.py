@@ -1,0 +1,49 @@
+"""Which HTTP status tells of which error."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from kb.errors import (
+    AnswerRunning,
+    EditNotAllowed,
+    FileNotSaved,
+    KbError,
+    KeyRefused,
+    NameTaken,
+    NotFound,
+    OutOfScope,
+    OwnerOnly,
+    PageClosed,
+    PageNotDrawn,
+    PersonOnly,
+    SetupError,
+    Unavailable,
+    UploadStalled,
+    UploadTooLarge,
+    WrongState,
+)
+
+# The first that fits counts.
+STATUS: dict[type[KbError], HTTPStatus] = {
+    KeyRefused: HTTPStatus.UNAUTHORIZED,
+    PageClosed: HTTPStatus.FORBIDDEN,
+    EditNotAllowed: HTTPStatus.FORBIDDEN,
+    OwnerOnly: HTTPStatus.FORBIDDEN,
+    OutOfScope: HTTPStatus.FORBIDDEN,
+    PersonOnly: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    NameTaken: HTTPStatus.CONFLICT,
+    WrongState: HTTPStatus.CONFLICT,
+    AnswerRunning: HTTPStatus.CONFLICT,
+    PageNotDrawn: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UploadStalled: HTTPStatus.REQUEST_TIMEOUT,
+    FileNotSaved: HTTPStatus.INSUFFICIENT_STORAGE,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    SetupError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def status_of(error: KbError) -> HTTPStatus:
+    return next((status for kind, status in STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
