@@ -86,7 +86,12 @@ class ApiKeys:
             if wanted:
                 reached = [{"key_id": key.id, "knowledge_base_id": base_id} for base_id in wanted]
                 connection.execute(sa.insert(api_key_bases), reached)
-        log.info("api_key.created", key=str(key.id), user=str(principal.user_id), scopes=sorted(key.scopes))
+        log.info(
+            "api_key.created",
+            key=str(key.id),
+            user=str(principal.user_id),
+            scopes=[scope.value for scope in sorted(key.scopes)],
+        )
         return key, SecretStr(secret)
 
     def list(self, principal: Principal) -> Sequence[ApiKey]:

@@ -13,7 +13,7 @@ _REFUSAL = (
 
 
 class _TooLarge(Exception):
-    pass
+    """More came than was declared."""
 
 
 class LimitedBodies:
@@ -30,26 +30,23 @@ class LimitedBodies:
         if declared.isdigit() and int(declared) > JSON_BYTES:
             await _refuse(send)
             return
-        total, has_started = 0, False
+        total = 0
 
         async def receive_some() -> Message:
             nonlocal total
             message = await receive()
             total += len(message.get("body", b""))
             if total > JSON_BYTES:
-                raise _TooLarge
+                raise _TooLarge  # whatever becomes of it, `send_or_refuse` answers
             return message
 
-        async def note_start(message: Message) -> None:
-            nonlocal has_started
-            has_started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive_some, note_start)
-        except _TooLarge:
-            if not has_started:
+        async def send_or_refuse(message: Message) -> None:
+            if total <= JSON_BYTES:
+                await send(message)
+            elif message["type"] == "http.response.start":
                 await _refuse(send)
+
+        await self._app(scope, receive_some, send_or_refuse)
 
 
 async def _refuse(send: Send) -> None:

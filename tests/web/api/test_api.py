@@ -264,6 +264,7 @@ def test_shared_knowledge_base_is_read_and_not_changed(core: Core, program: Prog
         ("POST", "/knowledge-bases", {"json": {"name": "a", "nmae": "b"}}, 422, "invalid_request"),
         ("POST", "/knowledge-bases", {"json": {"name": "\u200b"}}, 400, "invalid_name"),
         ("POST", "/knowledge-bases", {"content": b'{"name": "' + b"a" * (1 << 20) + b'"}'}, 413, "content_too_large"),
+        ("POST", "/knowledge-bases", {"content": iter([b"x" * (1 << 19)] * 3)}, 413, "content_too_large"),
         ("POST", "/search", {"json": {"question": "", "knowledge_base_ids": [str(uuid4())]}}, 422, "invalid_request"),
         ("POST", "/search", {"json": {"question": "a", "knowledge_base_ids": []}}, 422, "invalid_request"),
         ("POST", "/search", {"json": {"question": "a", "knowledge_base_ids": [str(uuid4())]}}, 404, "not_found"),
