@@ -22,6 +22,7 @@ from pages.ui.i18n import _, ngettext, size
 from pages.ui.prompt_editor import open_prompt_editor
 from pages.ui.resources import current_user, services
 from pages.ui.scope import is_own
+from pages.ui.sharing import can_share, draw_shared_with, open_sharing
 from pages.ui.state import forget_id, preferred, query_id, state
 from pages.ui.uploads import draw_upload
 
@@ -44,7 +45,9 @@ def draw_page(user: User) -> None:
         draw_first_steps(user)
         return
     base = draw_choice(user, knowledge_bases)
-    if not is_own(base):
+    if is_own(base):
+        draw_shared_with(user, base)
+    else:
         _draw_owner(base)
     _offer_multilingual_model(base)
     if base.permission.includes(Permission.EDIT):
@@ -93,6 +96,10 @@ def _draw_more(user: User, base: KnowledgeBase) -> None:
             open_prompt_editor(user, base)
         if base.permission is not Permission.OWN:
             return
+        if can_share(user, base) and st.button(
+            _("Share…"), key="share_knowledge_base", icon=":material/group_add:", width="stretch", on_click=_close_more
+        ):
+            open_sharing(user, base)
         # Otherwise it stays open above the confirmation.
         if st.button(
             _("Delete…"),

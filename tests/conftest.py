@@ -32,6 +32,7 @@ from kb.errors import EmbeddingUnavailable
 from kb.ingestion import Claims
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.models import Document, KnowledgeBase, Version
+from kb.names import fold
 from kb.parsing import ParserProcess
 from kb.parsing.room import Room
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
@@ -234,10 +235,12 @@ def database(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Ite
     database.close()
 
 
-def add_user(database: Database, name: str) -> Principal:
+def add_user(database: Database, name: str, **values: object) -> Principal:
+    """A user who could sign in."""
     principal = Principal(uuid4())
+    row = {"id": principal.user_id, "name": name, "folded_name": fold(name), **values}
     with database.write() as connection:
-        connection.execute(sa.insert(users), {"id": principal.user_id, "name": name})
+        connection.execute(sa.insert(users), row)
     return principal
 
 

@@ -10,15 +10,14 @@ import sqlalchemy as sa
 import structlog
 
 from kb.access import Principal
-from kb.accounts.rows import ACCOUNT, IS_ACCOUNT, account
+from kb.accounts.rows import ACCOUNT, IS_ACCOUNT, IS_ACTIVE, account
 from kb.accounts.sessions import end_sessions
 from kb.database import Database
 from kb.database.tables import now, users
 from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
 from kb.models import Account, UserRole
 
-_IS_ACTIVE = sa.and_(IS_ACCOUNT, users.c.suspended_at.is_(None), sa.not_(users.c.awaits_approval))
-_IS_ADMINISTRATOR = sa.and_(_IS_ACTIVE, users.c.role == UserRole.ADMINISTRATOR.value)
+_IS_ADMINISTRATOR = sa.and_(IS_ACTIVE, users.c.role == UserRole.ADMINISTRATOR.value)
 
 log = structlog.get_logger()
 

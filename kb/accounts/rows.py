@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
+
 from kb.database.tables import users
 from kb.models import Account, UserRole
 from kb.models.stored import known
@@ -21,6 +23,7 @@ ACCOUNT = (
     users.c.awaits_approval,
 )
 IS_ACCOUNT = users.c.folded_name.is_not(None)
+IS_ACTIVE = sa.and_(IS_ACCOUNT, users.c.suspended_at.is_(None), sa.not_(users.c.awaits_approval))
 
 
 def account(row: Any) -> Account:

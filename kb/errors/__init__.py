@@ -27,7 +27,16 @@ All of them are imported here, because an error that was stored is found by its 
 
 from __future__ import annotations
 
-from kb.errors.access import EditNotAllowed, KeyRefused, NotFound, OutOfScope, OwnerOnly, PageClosed, PersonOnly
+from kb.errors.access import (
+    EditNotAllowed,
+    KeyRefused,
+    NobodyChosen,
+    NotFound,
+    OutOfScope,
+    OwnerOnly,
+    PageClosed,
+    PersonOnly,
+)
 from kb.errors.accounts import (
     AccountNameTaken,
     AdministratorsOnly,
@@ -236,6 +245,7 @@ __all__ = [
     "NoChatModel",
     "NoText",
     "NoWebResults",
+    "NobodyChosen",
     "NotFound",
     "NothingToSearch",
     "OutOfScope",

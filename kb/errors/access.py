@@ -33,6 +33,11 @@ class OwnerOnly(UserError):
     remedy = N_("Ask its owner.")
 
 
+class NobodyChosen(UserError):
+    message = N_("Nobody is chosen.")
+    remedy = N_("Choose with whom to share it.")
+
+
 class KeyRefused(UserError):
     """It is unknown, expired or revoked, or its user is suspended: which of these is nobody's business."""
 

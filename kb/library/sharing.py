@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import structlog
 
 from kb.access import EVERYBODY, GranteeKind, Permission, Principal
+from kb.accounts.rows import IS_ACTIVE
 from kb.database import Database
 from kb.database.tables import grants, groups, users
 from kb.errors import N_, NotFound
@@ -66,6 +67,25 @@ class Sharing:
             for row in rows
         ]
 
+    def offered(self, principal: Principal, knowledge_base_id: UUID) -> Sequence[Grantee]:
+        """With whom it can be shared: users who can sign in, then groups, each by name; everybody, if there is anyone.
+
+        Errors: `NotFound`, `OwnerOnly`.
+        """
+        with self._database.read() as connection:
+            base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.OWN)
+            others = _others(base.owner_id).order_by(users.c.folded_name)
+            people = [Grantee(GranteeKind.USER, row.id, row.name) for row in connection.execute(others)]
+            named = sa.select(groups.c.id, groups.c.name).order_by(groups.c.name)
+            teams = [Grantee(GranteeKind.GROUP, row.id, row.name) for row in connection.execute(named)]
+        return [*people, *teams, *([Grantee(GranteeKind.EVERYBODY)] if people or teams else [])]
+
+    def has_others(self, principal: Principal) -> bool:
+        """Whether there is anyone to share with."""
+        anyone = sa.select(sa.or_(_others(principal.user_id).exists(), sa.exists().select_from(groups)))
+        with self._database.read() as connection:
+            return bool(connection.scalar(anyone))
+
     def grant(self, principal: Principal, knowledge_base_id: UUID, grantee: Grantee, permission: Permission) -> None:
         """Let `grantee` view or edit the knowledge base, in place of what they were allowed before.
 
@@ -89,6 +109,11 @@ class Sharing:
             find_knowledge_base(connection, principal, knowledge_base_id, Permission.OWN, lock=True)
             connection.execute(sa.delete(grants).where(_is_to(knowledge_base_id, grantee)))
         log.info("sharing.withdrawn", knowledge_base=str(knowledge_base_id), to=grantee.kind.value)
+
+
+def _others(user_id: UUID) -> sa.Select[tuple[UUID, str]]:
+    """The users who can sign in, without this one."""
+    return sa.select(users.c.id, users.c.name).where(IS_ACTIVE, users.c.id != user_id)
 
 
 def _is_to(knowledge_base_id: UUID, grantee: Grantee) -> sa.ColumnElement[bool]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import kb
 from kb.access import GranteeKind, Permission, Principal, can
-from kb.database.tables import conversations, group_members, groups, knowledge_bases
+from kb.database.tables import conversations, group_members, groups, knowledge_bases, now, users
 from kb.errors import EditNotAllowed, NotFound, OwnerOnly, WrongState
 from kb.library import Documents, KnowledgeBases
 from kb.library.sharing import Grant, Grantee, Sharing
@@ -91,6 +91,7 @@ EDITS = {
     (Documents, "delete"): lambda at, who, base, document: at.documents.delete(who, document.id),
 }
 OWNS = {
+    (Sharing, "offered"): lambda at, who, base, document: Sharing(at.database).offered(who, base.id),
     (Sharing, "list"): lambda at, who, base, document: Sharing(at.database).list(who, base.id),
     (Sharing, "grant"): lambda at, who, base, document: Sharing(at.database).grant(
         who, base.id, Grantee(GranteeKind.EVERYBODY), Permission.VIEW
@@ -105,6 +106,7 @@ FINDS = {
     (KnowledgeBases, "create"),
     (KnowledgeBases, "find"),
     (KnowledgeBases, "list"),
+    (Sharing, "has_others"),
     (Documents, "chosen"),
     (Documents, "live_chunks"),
     (Documents, "live_names"),
@@ -205,6 +207,33 @@ def test_nobody_is_granted_what_cannot_be(library: Library) -> None:
             sharing.grant(library.user, base.id, Grantee(kind, uuid4()), Permission.VIEW)
     sharing.grant(library.user, base.id, Grantee(GranteeKind.USER, library.user.user_id), Permission.VIEW)
     assert library.knowledge_bases.get(library.user, base.id).permission is Permission.OWN
+
+
+def test_only_those_who_can_sign_in_are_offered(library: Library) -> None:
+    base, sharing = library.knowledge_base(), Sharing(library.database)
+    add_user(library.database, "Away", suspended_at=now())
+    add_user(library.database, "New", awaits_approval=True)
+    add_user(library.database, "No account", folded_name=None)
+    with library.database.write() as connection:
+        connection.execute(sa.insert(groups), {"name": "Developers"})
+    offered = sharing.offered(library.user, base.id)
+    assert [(each.kind.value, each.name) for each in offered] == [
+        ("user", "stranger"),
+        ("group", "Developers"),
+        ("everybody", ""),
+    ]
+
+
+def test_who_is_alone_shares_with_nobody(library: Library) -> None:
+    base, sharing = library.knowledge_base(), Sharing(library.database)
+    assert sharing.has_others(library.user)
+    with library.database.write() as connection:
+        connection.execute(sa.update(users).where(users.c.name == "stranger").values(suspended_at=now()))
+    assert not sharing.has_others(library.user)
+    assert sharing.offered(library.user, base.id) == []
+    with library.database.write() as connection:
+        connection.execute(sa.insert(groups), {"name": "Developers"})
+    assert sharing.has_others(library.user)
 
 
 def test_conversation_and_its_files_are_not_shared(core: Core) -> None:

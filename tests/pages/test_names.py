@@ -10,10 +10,13 @@ import pytest
 from google.protobuf.message import Message
 from pydantic import SecretStr
 
+from kb.access import GranteeKind, Permission
+from kb.library.sharing import Grantee
 from kb.models import Mode
 from kb.providers import CUSTOM
 from kb.providers.connection import Purpose
 from kb.providers.store import ProviderDraft
+from tests.conftest import add_user
 from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import TEA, Installation, Visit
 from tests.pages.visitor import Visitor
@@ -65,6 +68,8 @@ def hostile(installation: Installation, models: ModelServer) -> Installation:
     installation.filled(f"{NAME} 2")
     base = installation.filled(NAME, {f"{NAME}.md": TEA, f"{NAME} 2.md": "Soup is hot."})
     installation.upload(base, f"{NAME}.pdf", b"no PDF")
+    guest = Grantee(GranteeKind.USER, add_user(installation.services.database, NAME).user_id)
+    installation.services.sharing.grant(installation.user, base.id, guest, Permission.VIEW)
     return installation
 
 
@@ -108,7 +113,9 @@ def test_testing(hostile: Installation, visit: Visit) -> None:
     check(visitor)  # “Results for …”
 
 
-@pytest.mark.parametrize("key", ["", "new_knowledge_base", "edit_prompt", "delete_knowledge_base"])
+@pytest.mark.parametrize(
+    "key", ["", "new_knowledge_base", "edit_prompt", "share_knowledge_base", "delete_knowledge_base"]
+)
 def test_knowledge_bases(key: str, hostile: Installation, visit: Visit) -> None:
     visitor = visit()
     visitor.go_to("knowledge_bases")
@@ -116,7 +123,7 @@ def test_knowledge_bases(key: str, hostile: Installation, visit: Visit) -> None:
         visitor.app.session_state["more_knowledge_base"] = True
         visitor.run()
         visitor.click(key)
-    check(visitor, least=key in ("new_knowledge_base", "delete_knowledge_base"))
+    check(visitor, least=key in ("new_knowledge_base", "share_knowledge_base", "delete_knowledge_base"))
 
 
 def test_chunks_of_a_document(hostile: Installation, visit: Visit) -> None:
