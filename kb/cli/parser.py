@@ -9,6 +9,8 @@ from typing import Any
 # Commands whose options are those of the program that they become.
 PASS_OPTIONS_ON = ("run", "worker")
 
+MOST_PASSAGES = 100
+
 Commands = Any  # what `add_subparsers` returns; argparse gives its type no public name
 
 
@@ -25,6 +27,8 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _add_worker(commands)
     _add_doctor(commands)
     _add_ingest(commands)
+    _add_search(commands)
+    _add_ask(commands)
     return parser
 
 
@@ -99,6 +103,36 @@ def _add_ingest(commands: Commands) -> None:
     parser.add_argument(
         "--delete-missing", action="store_true", help="delete documents of the knowledge base that FOLDER does not hold"
     )
+
+
+def _add_search(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "search",
+        "show the passages that a question finds, with their scores",
+        "As retrieval testing does: with the settings of the knowledge base, and no language model.",
+    )
+    parser.add_argument("query", metavar="QUERY")
+    _add_knowledge_base(parser, required=True)
+    parser.add_argument("--top-k", type=_top_k, metavar="N", help="how many passages, at most (1 to 100)")
+
+
+def _add_ask(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "ask",
+        "answer a question, then show its sources",
+        "Without a knowledge base, the language model answers alone. No conversation is kept.",
+    )
+    parser.add_argument("question", metavar="QUESTION")
+    _add_knowledge_base(parser, required=False)
+
+
+def _top_k(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MOST_PASSAGES:
+        raise argparse.ArgumentTypeError(f"{number} is not between 1 and {MOST_PASSAGES}")
+    return number
 
 
 def _add_knowledge_base(parser: argparse.ArgumentParser, required: bool) -> None:
