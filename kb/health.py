@@ -20,6 +20,7 @@ Ping = Callable[[], str]  # returns a version, or raises a `KbError` within seco
 FRESH_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 SILENT_SECONDS = 5.0
+FIRST_SECONDS = 30.0  # to import a client, and for a service that starts with us
 CLOSE_SECONDS = 1.0
 
 
@@ -72,9 +73,11 @@ class HealthMonitor:
 
         One that fell silent does not, though no check has ended since.
         """
-        known, now = self.last(), time.monotonic()
-        silent = {name for name, asked_at in self._asked_at.copy().items() if now - asked_at > SILENT_SECONDS}
-        return {health.name: health.ok and health.name not in silent for health in known} | dict.fromkeys(silent, False)
+        now, responds = time.monotonic(), {health.name: health.ok for health in self.last()}
+        for name, asked_at in self._asked_at.copy().items():
+            if now - asked_at > (SILENT_SECONDS if name in responds else FIRST_SECONDS):
+                responds[name] = False
+        return responds
 
     def _watch(self, name: str, ping: Ping) -> None:
         while not self._closing:

@@ -101,3 +101,10 @@ def test_service_that_falls_silent_does_not_respond(
     monkeypatch.setattr("kb.health.FRESH_SECONDS", 0.0)
     monkeypatch.setattr("kb.health.SILENT_SECONDS", 0.05)
     wait_until(lambda: monitor.responding() == {"fast": True, "silent": False}, what="the silence")
+
+
+def test_first_check_may_take_longer(monitor: HealthMonitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kb.health.SILENT_SECONDS", 0.0)
+    wait_until(lambda: monitor.responding() == {"fast": True}, what="the first result")
+    monkeypatch.setattr("kb.health.FIRST_SECONDS", 0.0)
+    assert monitor.responding()["silent"] is False
