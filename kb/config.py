@@ -18,6 +18,8 @@ SOURCE = Path(__file__).resolve().parents[1]
 # Files that only a data folder of ours contains.
 OUR_DATA = ("zhiwen.db", "run/services.json")
 
+LEAST_TOKEN = 16  # characters: nobody limits how often one is guessed
+
 # The engines of kb/web_search. After `ddgs:`, the search engine that this library asks; alone, the first that answers.
 WebSearchEngine = Literal[
     "ddgs",
@@ -88,6 +90,8 @@ class Settings(BaseSettings):
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
     allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
 
+    metrics_token: SecretStr = SecretStr("")  # for /metrics; empty: only this machine may read it
+
     log_level: str = "INFO"
     log_format: str = "json"  # json | text
 
@@ -118,6 +122,14 @@ class Settings(BaseSettings):
     @classmethod
     def _check_key(cls, value: SecretStr) -> SecretStr:
         return clean_key(value)
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _check_metrics_token(cls, value: SecretStr) -> SecretStr:
+        token = clean_key(value)
+        if 0 < len(token.get_secret_value()) < LEAST_TOKEN:
+            raise ValueError(N_("it is shorter than 16 characters; make one with: openssl rand -hex 24"))
+        return token
 
     @field_validator("redis_url")
     @classmethod

@@ -27,7 +27,7 @@ from kb.logs import configure_logs
 from kb.models import ServiceHealth
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
-from web import probes, scripts
+from web import metrics, probes, scripts
 from web.api import PATH, build_api
 from web.api.parties import Parties
 from web.exports import export_routes
@@ -196,6 +196,7 @@ def own_url() -> str:
 
 ROUTES: list[Route | Mount] = [
     *probes.ROUTES,
+    *metrics.ROUTES,
     *scripts.ROUTES,
     *file_routes(resources.services),
     *export_routes(resources.services),
@@ -204,6 +205,7 @@ ROUTES: list[Route | Mount] = [
     ),
 ]
 MIDDLEWARE = [
+    Middleware(metrics.RequestCounts),
     Middleware(SecurityHeaders),
     Middleware(OwnPagesOnly),
     Middleware(SessionLimit),

@@ -21,15 +21,18 @@ from kb.home import keep_private
 from kb.ingestion import newest_collections, threads_of
 from kb.library import recount_all
 from kb.logs import configure_logs
+from kb.metrics import Publisher
 from kb.parsing.isolation import why_network_is_open
 from kb.parsing.own_folder import clear_left_folders
 from kb.progress import WorkerInfo
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from workers.broker import INGESTION_QUEUE, MAINTENANCE_QUEUE, DramatiqQueue
+from workers.message_counts import MessageCounts
 
 HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
 SEALER_SECONDS = 1.0
+METRICS_SECONDS = 5.0
 SWEEPER_SECONDS = 86_400.0
 RECONCILER_SECONDS = 10.0  # until the next try, where Milvus or SQL did not respond
 CHECK_HOUR = 3  # of the night, by the local clock
@@ -62,9 +65,9 @@ class WorkerRuntime(Middleware):
         """The broker's middleware.
 
         This comes first, so that the parts exist before any message is taken and are closed after the last one. The
-        other interrupts a running actor when the worker shuts down; ingestion then puts its document back.
+        second interrupts a running actor when the worker shuts down; ingestion then puts its document back.
         """
-        return (self, ShutdownNotifications())
+        return (self, ShutdownNotifications(), MessageCounts())
 
     def attach(self, broker: RedisBroker) -> None:
         """Send this process's own messages through `broker`."""
@@ -93,11 +96,13 @@ class WorkerRuntime(Middleware):
         clear_left_folders()
         self._services = self._connect()
         self._parts = build_worker_parts(self._services)
+        self._metrics = Publisher(self._services.quick_redis)
         self._since = datetime.now(UTC)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._every(HEARTBEAT_SECONDS, "heartbeat", self._beat)
         self._every(REAPER_SECONDS, "reaper", self._reap)
         self._every(SEALER_SECONDS, "sealer", self.parts.ingestion.seal)
+        self._every(METRICS_SECONDS, "metrics", self._metrics.publish)
         self._every(SWEEPER_SECONDS, "sweeper", self._sweep)
         self._next_check = datetime.now()  # nights are local
         self._every(RECONCILER_SECONDS, "reconciler", self._reconcile)
@@ -135,6 +140,7 @@ class WorkerRuntime(Middleware):
         if self._services is None or self._parts is None:
             return
         try:
+            self._metrics.publish()
             self._services.board.withdraw_worker(self._parts.id)
         except KbError as error:
             log.warning("worker.not_withdrawn", reason=error.code)

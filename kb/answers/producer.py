@@ -17,6 +17,7 @@ from kb.asked_files import ConversationFiles
 from kb.completions import ChatClient
 from kb.conversations import Messages
 from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
+from kb.metrics import note_answer
 from kb.models import MessageState
 
 BATCH_SECONDS = 0.05
@@ -67,6 +68,8 @@ class Producer:
         await sender  # only now: a Redis that hangs takes seconds to say nothing
         await self._send_end(run)
         bound.info("answer.ended", state=run.state.value, error=run.error.code if run.error else "")
+        times = (run.elapsed_ms / 1000, run.first_token_ms / 1000)
+        note_answer(run.question.mode, run.state, run.error, *times)
 
     async def _is_awaited(self, run: Run) -> bool:
         """Whether this run should still produce the answer: it may have ended since the caller looked.

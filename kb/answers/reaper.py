@@ -17,6 +17,7 @@ from kb.answers.sql_threads import SqlThreads
 from kb.answers.streams import AnswerStreams
 from kb.conversations import Conversations, Messages, Streaming
 from kb.errors import DatabaseUnavailable, NotFound, RedisUnavailable
+from kb.metrics import note_answer
 from kb.models import MessageState
 
 REAP_SECONDS = 3.0
@@ -85,4 +86,5 @@ class Reaper:
         with suppress(NotFound):  # deleted meanwhile
             if await self._sql.run(finish):
                 log.warning("answer.interrupted", message=str(dead.message_id))
+                note_answer(None, MessageState.INTERRUPTED, None, 0.0, 0.0)
                 await self._streams.end(dead.run_id, MessageState.INTERRUPTED)

@@ -16,6 +16,7 @@ from kb.completions.thoughts import Thoughts
 from kb.config import Settings
 from kb.errors import N_, AnswerEndless, ModelStopped, ModelStreamBroken, ModelTimeout
 from kb.llm import ChatModel
+from kb.metrics import note_tokens
 from kb.prompts import ChatMessage
 from kb.providers import CONNECT_SECONDS, NO_KEY, translate_openai_error
 
@@ -97,6 +98,7 @@ class ChatClient:
             has_text = _has_text(piece, has_text)
             yield piece
         if usage:
+            note_tokens(model.name, usage.input_tokens, usage.output_tokens)
             yield usage
         if not reason:
             # The server closed the connection in good order, but never said that the answer is complete.

@@ -10,6 +10,7 @@ from kb.ingestion.overview import (
     failing_clean_ups,
     models_in_use,
     newest_collections,
+    oldest_waiting,
     queue_depth,
 )
 from kb.ingestion.parsers import threads_of
@@ -31,6 +32,7 @@ __all__ = [
     "models_in_use",
     "new_worker_id",
     "newest_collections",
+    "oldest_waiting",
     "queue_depth",
     "threads_of",
 ]

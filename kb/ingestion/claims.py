@@ -23,6 +23,7 @@ from kb.library import mark_sent
 from kb.library.counts import RUNNING, count_answering, count_move, count_unsearchable, lacks_chunks
 from kb.library.knowledge_bases import settle_dimension
 from kb.library.rows import to_knowledge_base
+from kb.metrics import note_ingested
 from kb.models import KnowledgeBase, VersionState
 from kb.progress import is_dead, went_down_with_machine
 
@@ -314,6 +315,7 @@ class Claims:
         values |= {"crashes": crashes, "lease_owner": "", "lease_until": None, "sent_at": None}
         connection.execute(_MARK, {"of_version": version.id, "state": state.value, **values})
         count_move(connection, version.id, VersionState(version.state), state)
+        note_ingested("crashed" if state is VersionState.QUEUED else state.value, values.get("error", ""))
 
     def _put_back(self, job: Job, **values: Any) -> None:
         """Queue the version again, unless it was cancelled: no worker would ever claim it then."""

@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 from kb.errors import Cancelled, KbError, LeaseLost
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
+from kb.metrics import note_ingested
 from kb.models import VersionState
 
 
@@ -27,6 +28,7 @@ class Endings:
         try:
             if error.transient and self._claims.postpone(job, error):
                 bound.warning("ingestion.postponed", reason=error.code)
+                note_ingested("postponed", error.code)
                 return VersionState.QUEUED
         except LeaseLost:
             self.lose(job, bound)
@@ -48,6 +50,7 @@ class Endings:
             bound.warning("ingestion.not_put_back", reason=error.code)  # the lease runs out
             return None
         bound.info("ingestion.made_way")
+        note_ingested("made_way")
         return VersionState.QUEUED
 
     def cancel(self, job: Job, bound: BoundLogger) -> VersionState | None:
@@ -56,21 +59,26 @@ class Endings:
 
     def give_up(self, job: Job, error: KbError, bound: BoundLogger) -> VersionState | None:
         """Note that it failed, and why."""
-        return self._end(job, VersionState.FAILED, lambda: self._claims.fail(job, error), bound.bind(reason=error.code))
+        bound = bound.bind(reason=error.code)
+        return self._end(job, VersionState.FAILED, lambda: self._claims.fail(job, error), bound, error.code)
 
     def lose(self, job: Job, bound: BoundLogger) -> None:
         """Clear what was stored after the lease was lost; another worker may have the version now."""
         bound.warning("ingestion.lease_lost")
+        note_ingested("lost")
         try:
             self._cleanup.clear_leftovers(job.version_id, job.knowledge_base)
         except KbError as error:
             bound.warning("cleanup.postponed", reason=error.code)
 
-    def _end(self, job: Job, state: VersionState, note: Callable[[], None], bound: BoundLogger) -> VersionState | None:
+    def _end(
+        self, job: Job, state: VersionState, note: Callable[[], None], bound: BoundLogger, error_code: str = ""
+    ) -> VersionState | None:
         """Note the end in SQL, then remove what was stored; what cannot be removed now, the reaper will."""
         try:
             note()
             bound.info(f"ingestion.{state}")
+            note_ingested(state.value, error_code)
             self._cleanup.clear_version(job.version_id)
         except LeaseLost:
             self.lose(job, bound)

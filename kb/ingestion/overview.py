@@ -8,8 +8,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from kb.database import Database
-from kb.database.tables import clean_ups, document_counts, documents, knowledge_bases
+from kb.database.tables import clean_ups, document_counts, documents, knowledge_bases, versions
 from kb.errors import KbError, from_code
+from kb.models import VersionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,28 @@ def queue_depth(database: Database) -> QueueDepth:
     with database.read() as connection:
         waiting, *cleared = (connection.scalar(statement) or 0 for statement in (queued, *deleted))
     return QueueDepth(waiting, sum(cleared))
+
+
+def oldest_waiting(database: Database) -> datetime | None:
+    """When the oldest waiting document that no worker has begun with was uploaded.
+
+    When one that is tried again was queued, nobody knows.
+    """
+    oldest = (
+        sa.select(versions.c.created_at)
+        .join(knowledge_bases, knowledge_bases.c.id == versions.c.listed_in)
+        .where(
+            versions.c.state == VersionState.QUEUED.value,
+            versions.c.cancel_requested.is_(False),
+            versions.c.started_at.is_(None),
+            knowledge_bases.c.deleted_at.is_(None),
+        )
+        .order_by(versions.c.created_at)
+        .limit(1)
+    )
+    with database.read() as connection:
+        found: datetime | None = connection.scalar(oldest)
+    return found
 
 
 def failing_clean_ups(database: Database, limit: int = 20) -> list[FailingCleanUp]:

@@ -42,6 +42,7 @@ from kb.ingestion.parsers import Parsers, threads_of
 from kb.ingestion.sealing import Sealing
 from kb.ingestion.turns import LargeLane, Turns
 from kb.library import FileStore, LineBoxWriter
+from kb.metrics import StageTimes, note_chunks, note_ingested
 from kb.models import ChunkSpan, VersionState
 from kb.notes import Note, Notes, merge_notes
 from kb.parsing import Limits
@@ -63,6 +64,7 @@ class _Work:
     job: Job
     model: EmbeddingModel
     meter: Meter
+    times: StageTimes
     kept: int  # chunks that an earlier attempt stored for good
     stored: int = 0
     digest: str = ""  # of all ranges so far
@@ -216,8 +218,10 @@ class Ingestion:
             with suppress(KbError):  # if this cannot be stored, the lease runs out
                 self._claims.release(job)
                 bound.info("ingestion.released")
+                note_ingested("released")
             raise
         bound.info("ingestion.ready")
+        note_ingested(VersionState.READY.value)
         return VersionState.READY
 
     def seal(self) -> None:
@@ -227,21 +231,25 @@ class Ingestion:
     # --- the stages ---
 
     def _process(self, job: Job) -> None:
-        model = self._embeddings.get(job.knowledge_base.embedding_model)
-        if job.effort >= LARGE and not job.counted_chunks:
-            job = self._count(job, model)
+        model, times = self._embeddings.get(job.knowledge_base.embedding_model), StageTimes()
         try:
-            work = self._store_document(job, model, job.stored_chunks)
-        except _ChunksChanged:
-            work = self._store_document(job, model, 0)
-        self._finish(work)
+            if job.effort >= LARGE and not job.counted_chunks:
+                job = self._count(job, model, times)
+            try:
+                work = self._store_document(job, model, times, job.stored_chunks)
+            except _ChunksChanged:
+                work = self._store_document(job, model, times, 0)
+            with times.spend(VersionState.INDEXING):
+                self._finish(work)
+        finally:
+            times.note()
 
-    def _count(self, job: Job, model: EmbeddingModel) -> Job:
+    def _count(self, job: Job, model: EmbeddingModel, times: StageTimes) -> Job:
         """Count the chunks of a large document: if they are too many, it fails before hours were spent on it.
 
         Reading takes a few per cent of the time, and what OCR reads is kept.
         """
-        with self._reading(self._begin(job, model)) as ranges:
+        with self._reading(self._begin(job, model, times)) as ranges:
             count = sum(len(stretch.spans) for stretch in ranges)
         if not count:
             raise NoText(name=job.name)
@@ -250,9 +258,9 @@ class Ingestion:
         self._claims.enter(job, VersionState.PARSING, counted_chunks=count, effort=effort)
         return replace(job, counted_chunks=count, effort=effort)
 
-    def _store_document(self, job: Job, model: EmbeddingModel, kept: int) -> _Work:
+    def _store_document(self, job: Job, model: EmbeddingModel, times: StageTimes, kept: int) -> _Work:
         """Read the file and store its chunks, range by range."""
-        work = self._begin(job, model, kept)
+        work = self._begin(job, model, times, kept)
         boxes_path = self._files.line_boxes(job.file_key) if job.media_type in DRAWN else None
         with self._reading(work) as ranges, LineBoxWriter(boxes_path) as boxes:
             began = time.monotonic()
@@ -273,8 +281,8 @@ class Ingestion:
         if count > limit:
             raise TooManyChunks(name=job.name, count=f"{count:,}", limit=f"{limit:,}")
 
-    def _begin(self, job: Job, model: EmbeddingModel, kept: int = 0) -> _Work:
-        work = _Work(job, model, Meter(self._board, job.version_id, self._worker_id), kept)
+    def _begin(self, job: Job, model: EmbeddingModel, times: StageTimes, kept: int = 0) -> _Work:
+        work = _Work(job, model, Meter(self._board, job.version_id, self._worker_id), times, kept)
         work.meter.report(VersionState.PARSING, 0, 0)
         return work
 
@@ -297,7 +305,7 @@ class Ingestion:
                 recognised=self._files.recognised(job.file_key),
             )
             with closing(parts):
-                yield read_ranges(parts)
+                yield work.times.spend_on_each(VersionState.PARSING, read_ranges(parts))
 
     def _store_range(self, work: _Work, stretch: Range) -> None:
         """Embed and store the chunks of one range, except those that an earlier attempt stored for good."""
@@ -343,7 +351,8 @@ class Ingestion:
         self._report(work, stretch)
         chunks = [build_chunk(job, stretch, span) for span in spans]
         began = time.monotonic()
-        vectors = self._embedded.embed_documents(work.model, [embedded_text(chunk) for chunk in chunks])
+        with work.times.spend(VersionState.EMBEDDING):
+            vectors = self._embedded.embed_documents(work.model, [embedded_text(chunk) for chunk in chunks])
         self._pace.note(work.model.name, len(chunks), time.monotonic() - began)
         self._check_after(began, job)
         is_first = job.knowledge_base.dimension is None
@@ -353,7 +362,9 @@ class Ingestion:
         require_same(base, work.model.name, vectors.shape[1])
         if is_first:
             work.has_created |= self._vectors.create(base)
-        self._vectors.upsert(base.collection, chunks, vectors, base.partition)
+        with work.times.spend(VersionState.INDEXING):
+            self._vectors.upsert(base.collection, chunks, vectors, base.partition)
+        note_chunks(len(chunks))
         self._sealing.note(base.collection, len(chunks))
         work.stored, work.page = spans[-1].ordinal + 1, spans[-1].page or work.page
         if job.counted_chunks:

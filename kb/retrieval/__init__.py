@@ -16,6 +16,7 @@ from kb.access import Principal
 from kb.embedding import EmbeddingModel, EmbeddingModels
 from kb.errors import N_, CollectionMissing, KbError
 from kb.library import Documents, KnowledgeBases
+from kb.metrics import note_failed_retrieval, note_retrieval
 from kb.models import (
     Chunk,
     KnowledgeBase,
@@ -105,6 +106,18 @@ class Retriever:
         with `unsearchable` documents, that they could not be searched.
         """
         run = _Run(principal, AskedQuestion(question), widened=widened)
+        try:
+            retrieval = self._retrieve(run, scope, profile)
+        except KbError as error:
+            note_failed_retrieval(error)
+            raise
+        note_retrieval(retrieval.trace, has_found=bool(retrieval.passages))
+        return retrieval
+
+    def _retrieve(
+        self, run: _Run, scope: Scope, profile: RetrievalProfile | Mapping[UUID, RetrievalProfile] | None
+    ) -> Retrieval:
+        principal = run.principal
         with run.steps.take(DOCUMENTS) as note:
             run.corpora, gone = find_corpora(self._knowledge_bases, self._documents, principal, scope)
             note.remaining = sum(corpus.ready_count for corpus in run.corpora)
@@ -113,11 +126,11 @@ class Retriever:
         if gone:
             run.steps.leave_out(LEFT_OUT, DELETED, {"count": str(gone)})
         run.profiles = {corpus.base.id: _profile_of(corpus.base, profile) for corpus in run.corpora}
-        run.profile = _joint_profile(list(run.profiles.values())).wider(widened)
+        run.profile = _joint_profile(list(run.profiles.values())).wider(run.widened)
         is_searchable = self._analyze(run)
         if not is_searchable:
             return run.result(())
-        if overview := self._find_overview(run, question):
+        if overview := self._find_overview(run):
             run.overview = overview
             run.unsearchable = self._find_gaps(run, is_empty=not overview.passages)
             return run.result(overview.passages)
@@ -140,9 +153,9 @@ class Retriever:
                 note.text = NO_LETTERS
         return is_searchable
 
-    def _find_overview(self, run: _Run, question: str) -> Overview | None:
+    def _find_overview(self, run: _Run) -> Overview | None:
         try:
-            return self._overviews.find(run.principal, run.corpora, question, run.profile, run.steps)
+            return self._overviews.find(run.principal, run.corpora, run.question.text, run.profile, run.steps)
         except CollectionMissing:
             return None  # the search says which one it is
 
