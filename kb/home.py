@@ -18,6 +18,7 @@ OURS = (
     "redis",
     "run",
     "uploads",
+    "first-account-token",
     "secret.key",
     "zhiwen.db",
     "zhiwen.db-shm",

@@ -12,6 +12,7 @@ import redis
 from kb import redis as kb_redis
 from kb.access import Principal
 from kb.access.keys import ApiKeys
+from kb.accounts import Accounts, build_accounts
 from kb.answers import Answers
 from kb.attachments import Attachments
 from kb.config import Settings
@@ -57,6 +58,7 @@ class Services:
     files: FileStore
     embeddings: EmbeddingModels
     users: Users
+    accounts: Accounts
     api_keys: ApiKeys
     sharing: Sharing
     fetcher: Fetcher
@@ -145,6 +147,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         files=files,
         embeddings=embeddings,
         users=Users(database),
+        accounts=build_accounts(settings, database, quick),
         api_keys=ApiKeys(database),
         sharing=Sharing(database),
         fetcher=fetcher,

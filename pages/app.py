@@ -7,8 +7,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from kb.errors import KbError
+from kb.errors import KbError, SignedOut
 from pages.ui import resources
+from pages.ui.account import draw_account, draw_signed_out
 from pages.ui.feedback import show_error, show_flash
 from pages.ui.frame import PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
@@ -39,6 +40,10 @@ def main() -> None:
     draw_frame(page.url_path)
     try:
         resources.services()
+        resources.current_account()
+    except SignedOut:
+        draw_signed_out()
+        st.stop()
     except KbError as error:
         show_error(error)
         st.button(_("Try again"), key="start_again")
@@ -50,6 +55,7 @@ def main() -> None:
     # The chat shows its end, so what is said there must stand above the input field.
     with st.bottom if page.url_path == CHAT else nullcontext():
         show_flash()
+    draw_account()
     draw_talks(page.url_path)
     page.run()
 

@@ -31,11 +31,14 @@ from web import metrics, probes, scripts
 from web.api import PATH, build_api
 from web.api.parties import Parties
 from web.exports import export_routes
+from web.login import Login
+from web.login_mode import needs_login
 from web.missing import MissingPages
 from web.origins import OwnPagesOnly, allow_public_hosts
 from web.page_style import PageStyle
 from web.security import SecurityHeaders
 from web.sessions import SessionLimit, log_accept_errors_seldom
+from web.signed_in import SignedInOnly
 from web.uploads import file_routes
 from workers.broker import DramatiqQueue, build_broker
 
@@ -45,7 +48,8 @@ log = structlog.get_logger()
 class Web:
     """The parts of one web process. `start` builds what is missing; after a failure it can be called again."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, has_login: bool = False) -> None:
+        self.has_login = has_login
         self.local = LocalServices(settings, own_url())
         self._lock = threading.RLock()
         self._closers: list[Callable[[], None]] = []
@@ -93,8 +97,18 @@ class Web:
         with self._lock:
             self.local.start()
             _ = self.services, self.answers
+            if self.has_login:
+                _ = self._first_account_announced
             self.is_started = True
         return self
+
+    @cached_property
+    def _first_account_announced(self) -> bool:
+        """Tell who started this process, and nobody else, how to make the first account."""
+        token = self.services.accounts.registration.first_token()
+        if token:
+            print(f"\n  Zhiwen: create the first account at {own_url()}signup\n  Token: {token}\n", flush=True)
+        return bool(token)
 
     @cached_property
     def _warming(self) -> threading.Thread:
@@ -153,9 +167,9 @@ class Web:
             self.local.stop()
 
 
-def build_web(settings: Settings) -> Web:
+def build_web(settings: Settings, has_login: bool = False) -> Web:
     """The web process's parts, not started yet."""
-    return Web(settings)
+    return Web(settings, has_login)
 
 
 @asynccontextmanager
@@ -182,7 +196,7 @@ def _open_web() -> Web:
     settings = load_settings()
     configure_logs(settings)
     keep_private(settings.home)
-    return build_web(settings)
+    return build_web(settings, needs_login(settings, config.get_option("server.address")))
 
 
 def own_url() -> str:
@@ -203,11 +217,13 @@ ROUTES: list[Route | Mount] = [
     Mount(
         f"/{{base_path:path}}{PATH.strip('/')}", build_api(lambda: Parties(resources.services(), resources.answers()))
     ),
+    *Login(lambda: resources.services().accounts, resources.has_login).routes(),
 ]
 MIDDLEWARE = [
     Middleware(metrics.RequestCounts),
     Middleware(SecurityHeaders),
     Middleware(OwnPagesOnly),
+    Middleware(SignedInOnly),
     Middleware(SessionLimit),
     Middleware(MissingPages, routes=[route.path for route in ROUTES]),
     Middleware(PageStyle),

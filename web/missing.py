@@ -40,6 +40,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
+<link rel="icon" href="data:,">
 <style>
   /* The colours of .streamlit/config.toml. */
   :root {{ color-scheme: light dark; }}
@@ -52,12 +53,13 @@ PAGE = """<!doctype html>
   h1 {{ font-size: 1.75rem; font-weight: 650; line-height: 1.2; }}
   p {{ overflow-wrap: anywhere; }}
   a {{ color: light-dark(#136068, #7cc7cd); }}
-</style>
+{style}</style>
 <script>{script}</script>
 <h1>{title}</h1>
-<p>{text}</p>
-<p><a href="{home}">{next_step}</a></p>
+{body}
 """
+NOTICE = """<p>{text}</p>
+<p><a href="{home}">{next_step}</a></p>"""
 
 
 class MissingPages:
@@ -87,15 +89,30 @@ class MissingPages:
 def notice_page(scope: Scope, status: int, title: str, text: str, next_step: str, **values: object) -> HTMLResponse:
     """A page without Streamlit, in the browser's language, with a link to the chat. `values` are filled into `text`."""
     language = accepted_language(Headers(scope=scope).get("accept-language", ""))
+    body = NOTICE.format(
+        text=html.escape(translate(text, language).format(**values)),
+        next_step=html.escape(translate(next_step, language)),
+        home=html.escape(home_path()),
+    )
+    return plain_page(language, status, title, body)
+
+
+def plain_page(language: str, status: int, title: str, body: str, style: str = "") -> HTMLResponse:
+    """A page without Streamlit. `body` and `style` are HTML and CSS; `title` is translated."""
     page = PAGE.format(
         language=HTML_LANGUAGES[language],
         title=html.escape(translate(title, language)),
-        text=html.escape(translate(text, language).format(**values)),
-        next_step=html.escape(translate(next_step, language)),
-        home=html.escape(f"/{_base_path()}"),
+        body=body,
+        style=style,
+        home=html.escape(home_path()),
         script=THEME_SCRIPT,
     )
     return HTMLResponse(page, status_code=status)
+
+
+def home_path() -> str:
+    """The path of the chat, and of cookies."""
+    return f"/{_base_path()}"
 
 
 def page_path(scope: Scope) -> str:

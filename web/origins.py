@@ -1,6 +1,6 @@
 """Who may talk to the app: requests to one of its own addresses, from one of its own pages or from no page at all.
 
-There is no login, so any page that the browser has open could read everything: one on another port of this machine, or
+Without a login, any page that the browser has open could read everything: one on another port of this machine, or
 one whose name was bound to this machine's address. Streamlit compares names without ports, on its websocket only, and
 asks the internet for this machine's address when an origin is foreign.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from kb.errors import (
+    AdministratorsOnly,
     AnswerRunning,
     EditNotAllowed,
     FileNotSaved,
@@ -18,6 +19,9 @@ from kb.errors import (
     PageNotDrawn,
     PersonOnly,
     SetupError,
+    SignedOut,
+    SignInFailed,
+    TooManyAttempts,
     Unavailable,
     UploadStalled,
     UploadTooLarge,
@@ -27,6 +31,10 @@ from kb.errors import (
 # The first that fits counts.
 STATUS: dict[type[KbError], HTTPStatus] = {
     KeyRefused: HTTPStatus.UNAUTHORIZED,
+    SignedOut: HTTPStatus.UNAUTHORIZED,
+    SignInFailed: HTTPStatus.UNAUTHORIZED,
+    AdministratorsOnly: HTTPStatus.FORBIDDEN,
+    TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     PageClosed: HTTPStatus.FORBIDDEN,
     EditNotAllowed: HTTPStatus.FORBIDDEN,
     OwnerOnly: HTTPStatus.FORBIDDEN,

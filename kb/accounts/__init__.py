@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from kb.accounts.administration import Administration
 from kb.accounts.first_token import FIRST_TOKEN_FILE, FirstToken
 from kb.accounts.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD, Passwords
@@ -13,11 +15,15 @@ from kb.accounts.registration import Invitation, Registration
 from kb.accounts.sessions import Sessions
 from kb.accounts.sign_in import SignIn
 from kb.accounts.throttle import Throttle
+from kb.config import Settings
+from kb.database import Database
+from kb.redis import QuickRedis
 
 __all__ = [
     "FIRST_TOKEN_FILE",
     "LONGEST_PASSWORD",
     "SHORTEST_PASSWORD",
+    "Accounts",
     "Administration",
     "FirstToken",
     "Invitation",
@@ -26,4 +32,24 @@ __all__ = [
     "Sessions",
     "SignIn",
     "Throttle",
+    "build_accounts",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    sessions: Sessions
+    sign_in: SignIn
+    registration: Registration
+    administration: Administration
+
+
+def build_accounts(settings: Settings, database: Database, redis: QuickRedis) -> Accounts:
+    passwords, throttle, sessions = Passwords(), Throttle(redis), Sessions(database)
+    first_token = FirstToken(settings.home)
+    return Accounts(
+        sessions,
+        SignIn(database, sessions, passwords, throttle),
+        Registration(database, sessions, passwords, throttle, first_token, "closed"),
+        Administration(database),
+    )

@@ -34,6 +34,11 @@ class PasswordTooLong(UserError):
     remedy = N_("Use at most {limit} characters.")
 
 
+class PasswordsDiffer(UserError):
+    message = N_("The two passwords are not the same.")
+    remedy = N_("Type them again.")
+
+
 class AccountNameTaken(UserError):
     message = N_("Somebody has the name “{name}” already.")
     remedy = N_("Choose another name.")

@@ -15,6 +15,7 @@ from kb.errors import (
     NotFound,
     NothingToSearch,
     QuestionTooLong,
+    SignedOut,
     UnsupportedFormat,
     UploadTooLarge,
 )
@@ -149,6 +150,11 @@ def _may_try_again(refused: Refused) -> bool:
 
 def _submit_written() -> None:
     written = st.session_state[QUESTION_KEY]
+    try:
+        current_principal()
+    except SignedOut:
+        state().unsent = written.text
+        return
     draft = Draft(written.text.strip(), list(written.files))
     if not draft.question and not draft.uploads:
         return

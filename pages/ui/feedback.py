@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 import streamlit as st
 
 from kb.deadlines import begin
-from kb.errors import KbError
+from kb.errors import KbError, SignedOut
 from kb.extracts import escape_markdown as escape
 from pages.ui.i18n import _, error_text
 from pages.ui.resources import local_services
@@ -67,6 +67,8 @@ def errors_shown() -> Iterator[None]:
     """Show a `KbError` in place of what could not be drawn."""
     try:
         yield
+    except SignedOut:
+        st.rerun()  # the whole page says so (pages/app.py)
     except KbError as error:
         show_error(error)
 
@@ -76,6 +78,8 @@ def errors_flashed() -> Iterator[None]:
     """For callbacks: a `KbError` is shown at the top of the next run."""
     try:
         yield
+    except SignedOut:
+        return  # the next run says so
     except KbError as error:
         flash(error)
 

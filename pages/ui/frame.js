@@ -25,7 +25,8 @@ export default function ({ data: [data] }) {
   ]);
   translate();
   followConversation(data);
-  queued = data.next;
+  queued = data.unsent || data.next;
+  if (data.unsent) keep(`chat:${conversation}`, data.unsent); // the field is gone
   keepDrafts();
   if (shownChoice !== undefined && shownChoice !== data.choice && matchMedia(PHONE).matches) closeSidebar();
   shownChoice = data.choice;

@@ -195,6 +195,7 @@ def draw_frame(path: str) -> None:
         "choice": str(choice),
         "conversation": str(open_conversation_id() or ""),
         "begun": str(state().begun or ""),
+        "unsent": state().unsent,
         "next": queued[1].question if queued and queued[0] == open_conversation_id() else "",
     }
     st.html("<span></span>")  # so that the browser has the code for it before the first passage is opened

@@ -9,10 +9,12 @@ from typing import Protocol, Self
 from kb.access import Principal
 from kb.answers import Answers
 from kb.config import Settings
+from kb.errors import SignedOut
 from kb.health import HealthMonitor
 from kb.local import LocalServices
-from kb.models import ServiceHealth, User
+from kb.models import Account, ServiceHealth, User
 from kb.services import Services
+from pages.ui.session_cookie import belongs_to_page, remembered_in_run, session_token
 
 
 class Web(Protocol):
@@ -20,6 +22,8 @@ class Web(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+    @property
+    def has_login(self) -> bool: ...
     @property
     def local(self) -> LocalServices: ...
     @property
@@ -61,6 +65,11 @@ class _Provider:
         web = self._web
         return web if web is not None and web.is_started else None
 
+    def has_login(self) -> bool:
+        """Whether pages and routes need somebody who has signed in. Before the settings are read, nothing is there."""
+        web = self._web
+        return web is not None and web.has_login
+
     def close(self) -> None:
         with self._lock:
             if self._web is not None:
@@ -72,6 +81,7 @@ _provider = _Provider()
 provide = _provider.provide
 web = _provider.web
 started = _provider.started
+has_login = _provider.has_login
 close = _provider.close
 
 
@@ -93,13 +103,28 @@ def local_services() -> LocalServices:
 
 
 def current_user() -> User:
-    """Who acts. Without a login, the local user."""
-    return services().users.local()
+    """Who acts, and what they chose. Without a login, the local user. Errors: `SignedOut`."""
+    account, users = current_account(), services().users
+    return users.local() if account is None else users.get(account.principal)
 
 
 def current_principal() -> Principal:
-    """Who acts, without what is stored of them; asks SQL once."""
-    return services().users.local_principal()
+    """Who acts, without what is stored of them. Errors: `SignedOut`."""
+    account = current_account()
+    return services().users.local_principal() if account is None else account.principal
+
+
+def current_account() -> Account | None:
+    """Who has signed in; None where there is no login. Asks SQL once in each run of the script.
+
+    Errors: `SignedOut`, also if somebody else has signed in since the page was opened, which holds what that one saw.
+    """
+    if not has_login():
+        return None
+    account = remembered_in_run(lambda: services().accounts.sessions.find(session_token()))
+    if account is None or not belongs_to_page(account.id):
+        raise SignedOut
+    return account
 
 
 def warm_up() -> None:

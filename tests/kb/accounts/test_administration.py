@@ -11,7 +11,7 @@ from kb.access import Principal
 from kb.accounts import Administration
 from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
 from kb.models import UserRole
-from tests.kb.accounts.conftest import People
+from tests.kb.accounts.people import People
 
 CALLS: dict[str, Callable[[Administration, Principal, Principal], object]] = {
     "accounts": lambda calls, by, _whom: calls.accounts(by),

@@ -22,7 +22,7 @@ from kb.library import KnowledgeBases
 from kb.models import UserRole
 from kb.users import Users
 from tests.fakes.queue import RecordingQueue
-from tests.kb.accounts.conftest import ADDRESS, PASSWORD, People
+from tests.kb.accounts.people import ADDRESS, PASSWORD, People
 
 NEW = "another long password"
 

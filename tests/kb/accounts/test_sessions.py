@@ -9,7 +9,7 @@ from kb.accounts import sessions
 from kb.database.tables import login_sessions
 from kb.errors import SignInFailed, TooManyAttempts
 from kb.models import UserRole
-from tests.kb.accounts.conftest import ADDRESS, PASSWORD, People
+from tests.kb.accounts.people import ADDRESS, PASSWORD, People
 
 NEW = "another long password"
 

@@ -1,0 +1,45 @@
+"""Who is signed in, and the way out and back in. The forms are of the browser: scripts cannot set cookies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit import config
+
+from kb.errors import SignedOut
+from pages.ui.feedback import show_error
+from pages.ui.i18n import _
+from pages.ui.resources import current_account
+from pages.ui.session_cookie import form_token, session_token
+
+HERE = Path(__file__).parent
+
+_component = st.components.v2.component(
+    "zhiwen.account",
+    html='<div class="zw-account"></div>',
+    css=(HERE / "account.css").read_text(encoding="utf-8"),
+    js=(HERE / "account.js").read_text(encoding="utf-8"),
+    isolate_styles=False,
+)
+
+
+def draw_account() -> None:
+    """In the sidebar: the name, which leads to the account's page, and "Sign out". Nothing where there is no login."""
+    account = current_account()
+    if account is None:
+        return
+    data = {"name": account.name, "form": form_token(session_token()), "account": _("Your account")}
+    with st.sidebar:
+        _component(key="account", data=[_base() | data | {"signOut": _("Sign out")}])
+
+
+def draw_signed_out() -> None:
+    """Instead of a page: the way to sign in, which leads back here."""
+    show_error(SignedOut())
+    _component(key="sign_in", data=[_base() | {"signIn": _("Sign in")}])
+
+
+def _base() -> dict[str, str]:
+    path = str(config.get_option("server.baseUrlPath")).strip("/")
+    return {"base": f"/{path}/" if path else "/"}

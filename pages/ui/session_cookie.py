@@ -1,0 +1,50 @@
+"""The cookie of a login session, as a page's script sees it. `web` sets it; scripts cannot."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import streamlit as st
+from streamlit import config
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from kb.models import Account
+
+_FOUND = "_zhiwen_account"  # on the context of a script's thread: the run, and who has signed in
+_PAGE_OF = "signed_in_as"
+
+
+def cookie_name() -> str:
+    """With the port: browsers send cookies to all ports of a host, and another installation may be on one."""
+    return f"zhiwen_session_{config.get_option('server.port')}"
+
+
+def session_token() -> str:
+    """As the browser sent it when it opened the page."""
+    return str(st.context.cookies.get(cookie_name(), ""))
+
+
+def form_token(secret: str) -> str:
+    """What a form carries for the cookie `secret`, which other sites can neither read nor set."""
+    return hashlib.sha256(f"form {secret}".encode(errors="replace")).hexdigest()
+
+
+def remembered_in_run(find: Callable[[], Account | None]) -> Account | None:
+    """What `find` returns, asked once in each run of the script or of a fragment."""
+    context: Any = get_script_run_ctx()
+    if context is None:
+        return find()
+    known = getattr(context, _FOUND, None)
+    if known is None or known[0] is not context.cursors:  # each run has its own
+        known = context.cursors, find()
+        setattr(context, _FOUND, known)
+    account: Account | None = known[1]
+    return account
+
+
+def belongs_to_page(user_id: UUID) -> bool:
+    """Whether the open page is this user's: a browser connects to it again with the cookie of whoever is there now."""
+    return bool(st.session_state.setdefault(_PAGE_OF, user_id) == user_id)

@@ -1,0 +1,53 @@
+"""Cookies of the login, and the tokens that forms carry against requests from elsewhere."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from kb.accounts.sessions import LONGEST
+from pages.ui.session_cookie import cookie_name, form_token
+from web.missing import home_path
+
+
+def session_of(connection: HTTPConnection) -> str:
+    """The token of the login session; empty if the browser sends none."""
+    return connection.cookies.get(cookie_name(), "")
+
+
+def set_session(response: Response, request: Request, token: str) -> None:
+    _set(response, request, cookie_name(), token, int(LONGEST.total_seconds()))
+
+
+def end_session(response: Response, request: Request) -> None:
+    _set(response, request, cookie_name(), "", 0)
+
+
+def form_cookie(request: Request) -> str:
+    """What binds a form to the browser while nobody has signed in; empty before the first form."""
+    return request.cookies.get(_form_cookie_name(), "")
+
+
+def set_form_cookie(response: Response, request: Request, value: str) -> None:
+    _set(response, request, _form_cookie_name(), value, None)
+
+
+def new_form_cookie() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def is_own_form(secret: str, token: str) -> bool:
+    return bool(secret) and hmac.compare_digest(form_token(secret).encode(), token.encode(errors="replace"))
+
+
+def _form_cookie_name() -> str:
+    return cookie_name().replace("session", "form")
+
+
+def _set(response: Response, request: Request, name: str, value: str, max_age: int | None) -> None:
+    # A proxy may have taken the TLS off; the origin, which was checked, is as the browser knows it.
+    is_secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
+    response.set_cookie(name, value, max_age=max_age, path=home_path(), secure=is_secure, httponly=True, samesite="lax")

@@ -1,0 +1,80 @@
+"""The gate: where there is a login, only who has signed in gets to pages, their websockets and the other routes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from urllib.parse import quote
+
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from kb.errors import N_, KbError, SignedOut
+from kb.models import Account
+from pages.ui import resources
+from pages.ui.i18n import accepted_language, error_text
+from web.cookies import session_of
+from web.missing import home_path, notice_page, page_path
+
+# The login itself, probes, and Streamlit's own scripts, which hold nothing of this installation; and what asks by
+# itself who it is: /metrics for its token, the API for a key.
+OPEN = ("login", "signup", "healthz", "livez", "readyz", "metrics")
+OPEN_FOLDERS = ("static/", "api/v1/")
+TRY_AGAIN = N_("Try again")
+NOT_READY = N_("Zhiwen cannot serve pages at the moment")
+
+
+class SignedInOnly:
+    """ASGI middleware. Scripts of pages ask again for themselves (`pages.ui.resources.current_account`)."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        has_login: Callable[[], bool] = resources.has_login,
+        find: Callable[[str], Account | None] = lambda token: resources.services().accounts.sessions.find(token),
+    ) -> None:
+        self._app = app
+        self._has_login = has_login
+        self._find = find
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or not self._has_login() or _is_open(scope):
+            await self._app(scope, receive, send)
+            return
+        failure: KbError = SignedOut()
+        token = session_of(HTTPConnection(scope))
+        try:
+            account = await asyncio.to_thread(self._find, token) if token else None
+            if account is not None:
+                await self._app(scope, receive, send)
+                return
+        except KbError as error:
+            failure = error
+        if scope["type"] == "websocket":
+            await WebSocketClose(code=1008)(scope, receive, send)
+        else:
+            await _refusal(scope, failure)(scope, receive, send)
+
+
+def _is_open(scope: Scope) -> bool:
+    path = page_path(scope)
+    return path in OPEN or path.startswith(OPEN_FOLDERS)
+
+
+def _refusal(scope: Scope, failure: KbError) -> Response:
+    headers = Headers(scope=scope)
+    is_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
+    message, remedy = error_text(failure, accepted_language(headers.get("accept-language", "")))
+    if not isinstance(failure, SignedOut):
+        if is_page:
+            return notice_page(scope, 503, NOT_READY, "{reason}", TRY_AGAIN, reason=f"{message} {remedy}")
+        return PlainTextResponse(f"{message}\n{remedy}\n", 503)
+    if is_page:
+        query = scope["query_string"].decode("latin-1")
+        wanted = scope["path"] + (f"?{query}" if query else "")
+        address = f"{home_path().rstrip('/')}/login?next={quote(wanted, safe='')}"
+        return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
+    return PlainTextResponse(f"{message}\n{remedy}\n", 401)
