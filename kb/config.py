@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(20.0, ge=4)  # heartbeats come every 2 s
 
     auth: Literal["", "none", "local"] = ""  # empty: local where others can reach server.address, else none
+    registration: Literal["closed", "invitation", "open"] = "closed"  # open: an administrator approves each account
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
     allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
 

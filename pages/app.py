@@ -11,7 +11,7 @@ from kb.errors import KbError, SignedOut
 from pages.ui import resources
 from pages.ui.account import draw_account, draw_signed_out
 from pages.ui.feedback import show_error, show_flash
-from pages.ui.frame import PAGES, PAGES_FOLDER, draw_frame
+from pages.ui.frame import FOR_ADMINISTRATORS, PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
 from pages.ui.state import keep_choices, state
 from pages.ui.talks import CHAT, draw_talks
@@ -23,9 +23,17 @@ def main() -> None:
     # Before the navigation: it would have the browser load the page's icon from another site.
     st.set_page_config(page_icon=str(HERE / "ui" / "icon.png"))
     draw_language()  # first, so that everything else is drawn in the language that the address names by now
+    administers = is_administrator()
     page = st.navigation(
         [
-            st.Page(PAGES_FOLDER / file, title=_(title), icon=icon, url_path=path, default=not path)
+            st.Page(
+                PAGES_FOLDER / file,
+                title=_(title),
+                icon=icon,
+                url_path=path,
+                default=not path,
+                visibility="hidden" if path in FOR_ADMINISTRATORS and not administers else "visible",
+            )
             for path, (file, title, icon) in PAGES.items()
         ]
     )
@@ -58,6 +66,14 @@ def main() -> None:
     draw_account()
     draw_talks(page.url_path)
     page.run()
+
+
+def is_administrator() -> bool:
+    try:
+        account = resources.current_account()
+    except KbError:  # whatever it is, the page will say so
+        return False
+    return account is not None and account.is_administrator
 
 
 def draw_language() -> None:

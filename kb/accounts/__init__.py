@@ -50,6 +50,6 @@ def build_accounts(settings: Settings, database: Database, redis: QuickRedis) ->
     return Accounts(
         sessions,
         SignIn(database, sessions, passwords, throttle),
-        Registration(database, sessions, passwords, throttle, first_token, "closed"),
+        Registration(database, sessions, passwords, throttle, first_token, settings.registration),
         Administration(database),
     )

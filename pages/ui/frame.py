@@ -20,8 +20,10 @@ PAGES = {
     "testing": ("testing.py", N_("Retrieval testing"), ":material/experiment:"),
     "models": ("models.py", N_("Models"), ":material/network_intelligence:"),
     "history": ("history.py", N_("History"), ":material/history:"),
+    "users": ("users.py", N_("Users"), ":material/group:"),
     "system": ("system.py", N_("System"), ":material/monitor_heart:"),
 }
+FOR_ADMINISTRATORS = ("users",)  # in the menu for nobody else, and only where there is a login
 HTML_LANGUAGES = {"en": "en", "zh_CN": "zh-Hans", "zh_TW": "zh-Hant"}
 
 _LOST = N_("Zhiwen is not responding. This page reconnects automatically; if Zhiwen was stopped, start it again.")

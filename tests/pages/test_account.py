@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kb.config import load_settings
-from kb.models import Account
+from kb.models import Account, UserRole
 from pages.ui import resources
 from tests.kb.accounts.people import ADDRESS, PASSWORD, quick_passwords
 from tests.pages.conftest import Installation
@@ -130,3 +130,99 @@ def test_run_asks_sql_once_who_it_is(browsers: Browsers, monkeypatch: pytest.Mon
     visitor.run()
     fragments = 6  # each of the page's may be told anew who it is
     assert 1 <= len(asked) <= fragments
+
+
+# --- the page of administrators ---
+
+
+def users_page() -> Visitor:
+    visitor = Visitor()
+    visitor.go_to("users")
+    return visitor
+
+
+def link_token(visitor: Visitor) -> str:
+    (link,) = [code.value for code in visitor.app.code]
+    assert link.startswith("http://127.0.0.1:8501/signup?invitation=")
+    return str(link.partition("invitation=")[2])
+
+
+def test_administrator_invites_and_suspends(browsers: Browsers) -> None:
+    browsers.sign_up_first()
+    accounts, ada = browsers.installation.services.accounts, browsers.token
+    page = users_page()
+    page.choose("invite_as", UserRole.MEMBER)
+    page.click("invite")
+    browsers.token = accounts.registration.accept(link_token(page), "Ben", PASSWORD, ADDRESS)
+    ben = accounts.sessions.find(browsers.token)
+    assert ben
+    browsers.token = ada
+    page = users_page()
+    assert "Ben" in page.text(f"user-{ben.id}")
+    page.click(f"suspend-{ben.id}")
+    page.click("confirm_suspend")
+    assert "Suspended" in page.text(f"user-{ben.id}")
+    page.click(f"resume-{ben.id}")
+    page.click(f"role-{ben.id}")
+    assert "Administrator" in page.text(f"user-{ben.id}")
+
+
+def test_administrator_replaces_a_password_and_withdraws_a_link(browsers: Browsers) -> None:
+    browsers.sign_up_first()
+    accounts = browsers.installation.services.accounts
+    ada = accounts.sessions.find(browsers.token)
+    assert ada
+    page = users_page()
+    page.click(f"password-{ada.id}")
+    invitation = accounts.registration.invitation(link_token(page))
+    assert invitation
+    assert invitation.for_name == "Ada"
+    page.click(f"withdraw-{invitation.id}")
+    assert accounts.registration.invitations(ada.principal) == []
+    assert not page.has("new_link")
+
+
+def test_last_administrator_is_told_to_stay(browsers: Browsers) -> None:
+    browsers.sign_up_first()
+    ada = browsers.installation.services.accounts.sessions.find(browsers.token)
+    assert ada
+    page = users_page()
+    page.click(f"role-{ada.id}")
+    assert "only active administrator" in page.errors
+
+
+def test_administrator_approves_and_rejects(browsers: Browsers) -> None:
+    browsers.sign_up_first()
+    accounts = browsers.installation.services.accounts
+    accounts.registration.mode = "open"
+    for name in ("Ben", "Cem"):
+        accounts.registration.register(name, PASSWORD, ADDRESS)
+    ada = accounts.sessions.find(browsers.token)
+    assert ada
+    ben, cem, _ada = accounts.administration.accounts(ada.principal)
+    page = users_page()
+    page.click(f"approve-{ben.id}")
+    page.click(f"reject-{cem.id}")
+    assert not page.has(f"user-{cem.id}")
+    browsers.sign_in("ben")
+
+
+def test_closed_registration_says_how_to_open_it(browsers: Browsers) -> None:
+    browsers.sign_up_first()
+    browsers.installation.services.accounts.registration.mode = "closed"
+    page = users_page()
+    assert not page.has("invite")
+    assert "REGISTRATION=invitation" in page.text()
+
+
+def test_page_of_administrators_is_for_nobody_else(browsers: Browsers) -> None:
+    browsers.sign_up_first()
+    browsers.invite("Ben")
+    page = users_page()
+    assert "Only administrators" in page.errors
+    assert not page.has("invite")
+    assert "Ada" not in page.text()
+
+
+def test_without_a_login_there_are_no_users(installation: Installation) -> None:
+    assert "AUTH=local" in users_page().text()
