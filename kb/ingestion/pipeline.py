@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import Lock
 from uuid import UUID
 
@@ -36,15 +36,16 @@ from kb.ingestion.chunks import build_chunk, digest
 from kb.ingestion.claims import Claims, Job
 from kb.ingestion.cleanup import Cleanup
 from kb.ingestion.endings import Endings
-from kb.ingestion.making_way import MakesWay, Stint, look_for_others
+from kb.ingestion.making_way import MakesWay, look_for_others
 from kb.ingestion.pace import Pace, Speed
 from kb.ingestion.parsers import Parsers, threads_of
 from kb.ingestion.sealing import Sealing
 from kb.ingestion.turns import LargeLane, Turns
+from kb.ingestion.work import Work
 from kb.library import FileStore, LineBoxWriter
 from kb.metrics import StageTimes, note_chunks, note_ingested
 from kb.models import ChunkSpan, VersionState
-from kb.notes import Note, Notes, merge_notes
+from kb.notes import Notes, merge_notes
 from kb.parsing import Limits
 from kb.parsing.media_types import DRAWN
 from kb.progress import Meter, ProgressBoard
@@ -55,27 +56,6 @@ from kb.vectors import VectorStore
 CHECK_SECONDS = 0.5
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Work:
-    """A claimed version on its way, and the model of its knowledge base."""
-
-    job: Job
-    model: EmbeddingModel
-    meter: Meter
-    times: StageTimes
-    kept: int  # chunks that an earlier attempt stored for good
-    stored: int = 0
-    digest: str = ""  # of all ranges so far
-    chunks: int = 0  # in all ranges so far
-    pages: int = 0  # so far
-    page: int = 0  # of the last stored chunk
-    pages_total: int = 0
-    notes: tuple[Note, ...] = ()
-    is_cleared: bool = False  # of what an earlier attempt stored in vain
-    has_created: bool = False  # the collection, which did not exist
-    stint: Stint = field(default_factory=Stint)
 
 
 class _ChunksChanged(Exception):
@@ -258,7 +238,7 @@ class Ingestion:
         self._claims.enter(job, VersionState.PARSING, counted_chunks=count, effort=effort)
         return replace(job, counted_chunks=count, effort=effort)
 
-    def _store_document(self, job: Job, model: EmbeddingModel, times: StageTimes, kept: int) -> _Work:
+    def _store_document(self, job: Job, model: EmbeddingModel, times: StageTimes, kept: int) -> Work:
         """Read the file and store its chunks, range by range."""
         work = self._begin(job, model, times, kept)
         boxes_path = self._files.line_boxes(job.file_key) if job.media_type in DRAWN else None
@@ -281,13 +261,13 @@ class Ingestion:
         if count > limit:
             raise TooManyChunks(name=job.name, count=f"{count:,}", limit=f"{limit:,}")
 
-    def _begin(self, job: Job, model: EmbeddingModel, times: StageTimes, kept: int = 0) -> _Work:
-        work = _Work(job, model, Meter(self._board, job.version_id, self._worker_id), times, kept)
+    def _begin(self, job: Job, model: EmbeddingModel, times: StageTimes, kept: int = 0) -> Work:
+        work = Work(job, model, Meter(self._board, job.version_id, self._worker_id), times, kept)
         work.meter.report(VersionState.PARSING, 0, 0)
         return work
 
     @contextmanager
-    def _reading(self, work: _Work) -> Iterator[Iterator[Range]]:
+    def _reading(self, work: Work) -> Iterator[Iterator[Range]]:
         """The ranges of the file, which a parser reads as they are taken."""
         job, path = work.job, self._files.path(work.job.file_key, work.job.name)
 
@@ -307,7 +287,7 @@ class Ingestion:
             with closing(parts):
                 yield work.times.spend_on_each(VersionState.PARSING, read_ranges(parts))
 
-    def _store_range(self, work: _Work, stretch: Range) -> None:
+    def _store_range(self, work: Work, stretch: Range) -> None:
         """Embed and store the chunks of one range, except those that an earlier attempt stored for good."""
         work.digest = digest(work.digest, work.model.name, stretch)
         work.chunks += len(stretch.spans)
@@ -327,7 +307,7 @@ class Ingestion:
             self._store(work, stretch, new[:size])
             new = new[size:]
 
-    def _begin_storing(self, work: _Work, stored: int) -> None:
+    def _begin_storing(self, work: Work, stored: int) -> None:
         """Note the range in hand, of which the first chunks may be stored. Prepares the Milvus collection at first."""
         job = work.job
         if not work.is_cleared and job.knowledge_base.dimension is not None:  # else the first vectors tell it
@@ -345,7 +325,7 @@ class Ingestion:
             self._vectors.delete_from(job.knowledge_base.collection, job.version_id, stored)
         work.is_cleared, work.stored = True, stored
 
-    def _store(self, work: _Work, stretch: Range, spans: Sequence[ChunkSpan]) -> None:
+    def _store(self, work: Work, stretch: Range, spans: Sequence[ChunkSpan]) -> None:
         """Embed and store one batch."""
         job = work.job
         self._report(work, stretch)
@@ -376,7 +356,7 @@ class Ingestion:
         if not is_done:
             look_for_others(job, work.stint, self.lane, self._turns)
 
-    def _report(self, work: _Work, stretch: Range) -> None:
+    def _report(self, work: Work, stretch: Range) -> None:
         """How many chunks there will be is known from the last range on if they were not counted; before, the pages
         tell how far it is.
         """
@@ -385,7 +365,7 @@ class Ingestion:
         else:
             work.meter.report(VersionState.EMBEDDING, work.stored, 0, work.page, work.pages_total)
 
-    def _finish(self, work: _Work) -> None:
+    def _finish(self, work: Work) -> None:
         """Count, switch, and clear the version that was replaced. Sealing follows, for many documents at once."""
         job, total = work.job, work.chunks
         collection = job.knowledge_base.collection
@@ -410,7 +390,7 @@ class Ingestion:
         if time.monotonic() - began > CHECK_SECONDS:
             self._claims.check(job)
 
-    def _is_stopped(self, work: _Work) -> bool:
+    def _is_stopped(self, work: Work) -> bool:
         try:
             self._claims.check(work.job)
         except (Cancelled, LeaseLost):
