@@ -29,6 +29,8 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _add_ingest(commands)
     _add_search(commands)
     _add_ask(commands)
+    _add_backup(commands)
+    _add_restore(commands)
     return parser
 
 
@@ -126,6 +128,28 @@ def _add_ask(commands: Commands) -> None:
     )
     parser.add_argument("question", metavar="QUESTION")
     _add_knowledge_base(parser, required=False)
+
+
+def _add_backup(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "backup",
+        "write everything that cannot be rebuilt to one file",
+        "The database, the uploads and the key file, while Zhiwen runs. Whoever has the file can read the documents.",
+    )
+    parser.add_argument("file", metavar="FILE", help="a new file; compressed if its name ends with .gz or .tgz")
+
+
+def _add_restore(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "restore",
+        "restore a backup into an empty home folder",
+        "Zhiwen and its workers must not run. The next start indexes the documents again. With DATABASE_URL, into an "
+        "empty PostgreSQL database.",
+    )
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--force", action="store_true", help="move away what is in the home folder")
 
 
 def _top_k(text: str) -> int:

@@ -41,8 +41,10 @@ class Lacking:
     under_way: int = 0
 
 
-def count_lacking(database: Database, principal: Principal, knowledge_base_id: UUID | None = None) -> Lacking:
-    """Of all the user's documents, or those of one knowledge base."""
+def count_lacking(
+    database: Database, principal: Principal | None = None, knowledge_base_id: UUID | None = None
+) -> Lacking:
+    """Of all documents, a user's, or those of one knowledge base."""
     is_ready = versions.c.state == _READY
     columns: list[sa.ColumnElement[Any]] = [sa.func.count(sa.case((which, 1))) for which in (is_ready, ~is_ready)]
     with database.read() as connection:

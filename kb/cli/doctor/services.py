@@ -18,7 +18,7 @@ from kb.local.redis_server import find_redis_server
 from kb.local.run_state import read_run_state
 from kb.local.running import running
 from kb.progress import ProgressBoard
-from kb.reconciling import reconciled
+from kb.reconciling import count_lacking, reconciled
 from kb.vectors import VectorStore
 from kb.vectors.connection import import_pymilvus
 
@@ -33,14 +33,11 @@ def check_running(settings: Settings) -> Finding:
     if not settings.needs_embedded_services:
         return ok("Zhiwen", "uses your own Milvus and Redis")
     try:
-        program = (
-            ""
-            if settings.redis_url
-            else f" A Redis to start is there: {find_redis_server(Folders(settings.home).redis)}."
-        )
-    except SetupError as error:
+        if not settings.redis_url:
+            find_redis_server(Folders(settings.home).redis)
+    except SetupError as error:  # it would not start
         return of_error("Zhiwen", error)
-    return failed("Zhiwen", f"not running on {settings.home}, so Milvus and Redis cannot be asked.{program}", START)
+    return failed("Zhiwen", f"not running on {settings.home}, so Milvus and Redis cannot be asked", START)
 
 
 # --- the database ----------------------------------------------------------------------------------------------
@@ -129,9 +126,12 @@ def _workers(settings: Settings) -> str | None:
 def _check_comparison(database: Database) -> Iterator[Finding]:
     found = reconciled(database)
     when = f"compared {found.checked_at:%Y-%m-%d %H:%M} UTC" if found.checked_at else "not compared yet"
-    if found.unsearchable:
-        detail = f"{count(found.unsearchable, 'document')} cannot be searched: Milvus lacks their chunks ({when})."
+    lacking = count_lacking(database)
+    if lacking.ready:
+        detail = f"{count(lacking.ready, 'document')} cannot be searched: Milvus lacks their chunks ({when})."
         yield failed("comparison", detail, "python -m kb.reconciling --index-again")
+    if lacking.under_way:
+        yield warning("comparison", f"{count(lacking.under_way, 'document')} cannot be searched yet: indexed again.")
     if found.files_missing:
         detail = f"{count(found.files_missing, 'document')} lost the uploaded file ({when})."
         yield warning(

@@ -1,0 +1,178 @@
+"""`zhiwen restore`: the data of a backup in an empty home folder, to be indexed at the next start."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+from kb.cli.connecting import OpenQueue, prepare_process
+from kb.cli.copying import DATABASE, FORMAT, KEY, MANIFEST, UPLOADS, copy_rows, sqlite_in
+from kb.cli.printing import CommandFailed, count, print_json
+from kb.config import Settings, load_settings
+from kb.database import HEAD, Database
+from kb.database.tables import documents, index_checks, knowledge_bases, leftovers, login_sessions, versions
+from kb.home import keep_private
+from kb.library import FileStore, recount_all
+from kb.local.plan import Folders
+from kb.models import VersionState
+from kb.reconciling import index_again
+
+# What Zhiwen keeps in its home folder and a backup replaces; models can stay.
+REPLACED = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", KEY, UPLOADS, "milvus", "redis")
+
+
+def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
+    settings, source = load_settings(), Path(asked.file)
+    prepare_process(settings)
+    keep_private(settings.home)
+    if settings.database_url.startswith("sqlite"):
+        raise CommandFailed("Restore into the database of the home folder, without DATABASE_URL, or into PostgreSQL.")
+    with _alone_on(settings), tempfile.TemporaryDirectory(prefix="restoring-", dir=settings.home) as folder:
+        manifest = _unpack(source, Path(folder))
+        if manifest["needs_secret_key"] and not settings.secret_key.get_secret_value():
+            raise CommandFailed("The backup's API keys are encrypted with SECRET_KEY. Set it to the same value first.")
+        moved = _make_room(settings, asked.force)
+        restored = _take_in(settings, Path(folder))
+    restored |= {"moved_to": str(moved) if moved else None, "settings": manifest["settings"]}
+    if asked.json:
+        print_json(restored)
+    else:
+        _print(restored)
+    return 0
+
+
+@contextmanager
+def _alone_on(settings: Settings) -> Iterator[None]:
+    """Nobody starts on the home folder meanwhile."""
+    folders = Folders(settings.home)
+    folders.create()
+    try:
+        with FileLock(folders.lock, timeout=0):
+            yield
+    except Timeout as error:
+        raise CommandFailed(f"Zhiwen runs on {settings.home}. End it first, and all workers.") from error
+
+
+def _unpack(source: Path, folder: Path) -> dict[str, Any]:
+    """Returns the manifest."""
+    try:
+        with tarfile.open(source) as archive:
+            archive.extractall(folder, filter="data")
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        is_whole = manifest["format"] == FORMAT and (folder / DATABASE).is_file()
+    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError) as error:
+        detail = getattr(error, "strerror", None) or error
+        raise CommandFailed(f"{source} cannot be read as a backup of Zhiwen: {detail}") from error
+    if not is_whole or manifest["revision"] > HEAD:
+        raise CommandFailed(f"{source} is a backup of a newer release ({manifest.get('release')}). Install that one.")
+    return manifest
+
+
+# --- room for it -----------------------------------------------------------------------------------------------
+
+
+def _make_room(settings: Settings, is_forced: bool) -> Path | None:
+    """Move away what is there, if that was asked for; returns where to. Errors: `CommandFailed` that describes it."""
+    if settings.database_url:
+        _require_empty(settings)
+    there = [name for name in REPLACED if _holds_data(settings.home / name)]
+    if not there:
+        return None
+    if not is_forced:
+        raise CommandFailed(
+            f"{settings.home} is not empty: {_describe(settings)} ({', '.join(there)}). "
+            "Set ZHIWEN_HOME to an empty folder, or move this away with --force."
+        )
+    aside = settings.home / f"replaced-{datetime.now():%Y%m%d-%H%M%S}"
+    aside.mkdir()
+    for name in there:
+        (settings.home / name).rename(aside / name)
+    return aside
+
+
+def _holds_data(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
+def _describe(settings: Settings) -> str:
+    if settings.database_url or not settings.sqlite_path.is_file():
+        return "files"
+    database = Database(settings)
+    try:
+        with database.read() as connection:
+            numbers = [
+                connection.scalar(sa.select(sa.func.count()).select_from(table).where(table.c.deleted_at.is_(None)))
+                for table in (knowledge_bases, documents)
+            ]
+        return f"{count(numbers[0] or 0, 'knowledge base')}, {count(numbers[1] or 0, 'document')}"
+    except (sa.exc.SQLAlchemyError, CommandFailed):
+        return "a database of another release"
+    finally:
+        database.close()
+
+
+def _require_empty(settings: Settings) -> None:
+    database = Database(settings)
+    try:
+        if database.revision() is not None:
+            raise CommandFailed("The database of DATABASE_URL is not empty. Create a new one, and name that.")
+    finally:
+        database.close()
+
+
+# --- the data --------------------------------------------------------------------------------------------------
+
+
+def _take_in(settings: Settings, folder: Path) -> dict[str, Any]:
+    """The files first: without SQL they do no harm."""
+    for name in (KEY, UPLOADS):
+        if (folder / name).exists():
+            shutil.rmtree(settings.home / name, ignore_errors=True)  # an empty folder
+            (folder / name).rename(settings.home / name)
+    with sqlite_in(folder, settings) as database:  # which upgrades one of an older release
+        queued = _prepare(database, FileStore(settings.uploads))
+        if settings.database_url:
+            target = Database(settings)
+            try:
+                target.migrate()
+                copy_rows(database, target)
+            finally:
+                target.close()
+    if not settings.database_url:
+        (folder / DATABASE).rename(settings.sqlite_path)
+    return queued
+
+
+def _prepare(database: Database, files: FileStore) -> dict[str, Any]:
+    """Queue all documents to be indexed, and forget what was true of another Milvus; sign everybody out."""
+    ready = versions.c.state == VersionState.READY.value
+    are_live = versions.c.id.in_(sa.select(documents.c.live_version_id))
+    with database.write() as connection:
+        for table in (index_checks, leftovers, login_sessions):
+            connection.execute(sa.delete(table))
+        connection.execute(sa.update(versions).where(ready, are_live).values(missing_chunks=versions.c.chunks))
+        connection.execute(sa.update(versions).where(~ready).values(stored_chunks=0))
+    recount_all(database)
+    again = index_again(database, files)
+    return {"documents": again.queued, "without_file": again.without_file}
+
+
+def _print(restored: dict[str, Any]) -> None:
+    print(f"Restored. {count(restored['documents'], 'document')} will be indexed when Zhiwen starts.")
+    if restored["without_file"]:
+        print(f"The files of {count(restored['without_file'], 'document')} are missing, also in the backup.")
+    if restored["moved_to"]:
+        print(f"What was there before is in {restored['moved_to']}.")
+    if restored["settings"]:
+        print(f"Settings that were set then, and are not part of a backup: {', '.join(restored['settings'])}")

@@ -1,0 +1,167 @@
+"""`zhiwen backup` and `zhiwen restore`: from and to SQLite and PostgreSQL, and the same answers afterwards."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tarfile
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from filelock import FileLock
+from pydantic import SecretStr
+
+from kb.cli.restore import REPLACED
+from kb.config import Settings
+from kb.database.tables import versions
+from kb.library import recount_all
+from kb.local.plan import Folders
+from kb.models import Mode, Scope, VersionState
+from kb.providers.store import ProviderDraft
+from kb.services import WorkerParts, build_services, build_worker_parts
+from tests import real_services
+from tests.conftest import Core
+from tests.fakes.queue import RecordingQueue
+from tests.kb.cli.conftest import Run
+
+TEXT = "# Tower\n\nThe lighthouse is white."
+
+
+@pytest.fixture
+def backup(core: Core, worker: WorkerParts, configured: Settings, zhiwen: Run, tmp_path: Path) -> Path:
+    """Of one document that is ready, one that waits, a provider with a key, and a conversation."""
+    base = core.knowledge_base("Coast")
+    worker.ingestion.ingest(core.upload(base, "tower.md", TEXT).latest.id)
+    core.upload(base, "waiting.md", "A bay.")
+    draft = ProviderDraft("Provider", "other", "http://127.0.0.1:9/v1", SecretStr("secret-key"))
+    core.services.providers.add(core.user, draft)
+    core.services.conversations.create(core.user, "About towers", Mode.KNOWLEDGE, Scope.of(base.id))
+    file = tmp_path / "backup.tgz"
+    ended = zhiwen("backup", str(file), "--json")
+    assert (ended.code, ended.json["uploads"]) == (0, 2), ended
+    core.services.vectors.drop(base.collection)
+    return file
+
+
+@pytest.fixture
+def other_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "other home"
+    monkeypatch.setenv("ZHIWEN_HOME", str(home))
+    return home
+
+
+def check_restored(settings: Settings) -> None:
+    """A worker indexes the documents; then a question finds what it found before."""
+    services = build_services(settings, RecordingQueue())
+    worker = build_worker_parts(services)
+    try:
+        user = services.users.local_principal()
+        (base,) = services.knowledge_bases.list(user)
+        with services.database.read() as connection:
+            queued = list(connection.scalars(sa.select(versions.c.id).where(versions.c.state == "queued")))
+        assert len(queued) == 2
+        for version_id in queued:
+            worker.ingestion.ingest(version_id)
+        states = {each.name: each.latest.state for each in services.documents.list(user, base.id)}
+        assert states == {"tower.md": VersionState.READY, "waiting.md": VersionState.READY}
+        found = services.retriever.retrieve(user, Scope.of(base.id), "Is the lighthouse white?")
+        assert found.passages[0].chunk.text == TEXT
+        assert found.unsearchable is None
+        assert [each.key.get_secret_value() for each in services.providers.connections(user)] == ["secret-key"]
+        assert services.conversations.count(user) == 1
+        assert recount_all(services.database) == {}
+    finally:
+        worker.ingestion.close()
+        services.close()
+
+
+def test_restored_home_gives_the_same_answers(
+    backup: Path, core: Core, other_home: Path, zhiwen: Run, configured: Settings
+) -> None:
+    assert backup.stat().st_mode & 0o077 == 0
+    ended = zhiwen("restore", str(backup))
+    assert ended.code == 0, ended
+    assert "1 document will be indexed when Zhiwen starts" in ended.out
+    assert "REDIS_URL" in ended.out
+    assert list(other_home.glob("restoring-*")) == []
+    assert (other_home / "zhiwen.db").stat().st_mode & 0o077 == 0
+    check_restored(configured.model_copy(update={"zhiwen_home": other_home}))
+
+
+def test_backup_names_settings_without_values(backup: Path) -> None:
+    with tarfile.open(backup) as archive:
+        names = archive.getnames()
+        member = archive.extractfile("manifest.json")
+        assert member
+        text = member.read().decode()
+    assert {"MILVUS_URI", "REDIS_URL", "EMBEDDING_MODEL"} <= set(json.loads(text)["settings"])
+    assert "redis://" not in text
+    assert names[:3] == ["manifest.json", "zhiwen.db", "secret.key"]
+    assert len([name for name in names if name.startswith("uploads/")]) == 2
+
+
+def test_between_sqlite_and_postgresql(
+    backup: Path,
+    core: Core,
+    other_home: Path,
+    zhiwen: Run,
+    configured: Settings,
+    postgresql: real_services.PostgreSQL,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """From SQLite into PostgreSQL, and a backup of that into SQLite again."""
+    url = postgresql.new_database()
+    monkeypatch.setenv("DATABASE_URL", url)
+    ended = zhiwen("restore", str(backup))
+    assert ended.code == 0, ended
+    assert "not empty" in zhiwen("restore", str(backup)).err
+    ended = zhiwen("backup", str(tmp_path / "second.tar"))
+    assert ended.code == 0, ended
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("ZHIWEN_HOME", str(tmp_path / "third home"))
+    ended = zhiwen("restore", str(tmp_path / "second.tar"))
+    assert ended.code == 0, ended
+    check_restored(configured.model_copy(update={"zhiwen_home": tmp_path / "third home"}))
+
+
+def test_what_is_there_is_moved_on_demand(backup: Path, core: Core, zhiwen: Run, configured: Settings) -> None:
+    core.services.close()
+    refused = zhiwen("restore", str(backup))
+    assert refused.code == 1
+    assert "1 knowledge base, 2 documents" in refused.err
+    assert "--force" in refused.err
+    ended = zhiwen("restore", str(backup), "--force", "--json")
+    assert ended.code == 0, ended
+    moved = Path(ended.json["moved_to"])
+    assert moved.parent == configured.home
+    assert {path.name for path in moved.iterdir()} <= set(REPLACED)
+    with sqlite3.connect(moved / "zhiwen.db") as connection:
+        assert connection.execute("SELECT count(*) FROM documents").fetchone() == (2,)
+
+
+def test_running_zhiwen_is_left_alone(backup: Path, other_home: Path, zhiwen: Run) -> None:
+    Folders(other_home).create()
+    with FileLock(Folders(other_home).lock):
+        ended = zhiwen("restore", str(backup))
+    assert ended.code == 1
+    assert "End it first" in ended.err
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None], ids=["empty", "other", "absent"])
+def test_other_files_are_refused(tmp_path: Path, other_home: Path, zhiwen: Run, content: bytes | None) -> None:
+    file = tmp_path / "backup.tar"
+    if content is not None:
+        file.write_bytes(content)
+    ended = zhiwen("restore", str(file))
+    assert ended.code == 1
+    assert "cannot be read as a backup" in ended.err
+    assert not (other_home / "zhiwen.db").exists()
+
+
+def test_existing_file_and_empty_home(zhiwen: Run, tmp_path: Path) -> None:
+    (tmp_path / "there.tar").touch()
+    assert "exists already" in zhiwen("backup", str(tmp_path / "there.tar")).err
+    assert "nothing to back up" in zhiwen("backup", str(tmp_path / "new.tar")).err
+    assert sorted(path.name for path in tmp_path.glob("*.tar*")) == ["there.tar"]
