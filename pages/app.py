@@ -10,6 +10,7 @@ import streamlit as st
 from kb.errors import KbError, SignedOut
 from pages.ui import resources
 from pages.ui.account import draw_account, draw_signed_out
+from pages.ui.api_key_form import take_made_key
 from pages.ui.feedback import show_error, show_flash
 from pages.ui.frame import FOR_ADMINISTRATORS, PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
@@ -50,6 +51,7 @@ def main() -> None:
         resources.services()
         resources.current_account()
     except SignedOut:
+        take_made_key()  # whoever signs in next does not see it
         draw_signed_out()
         st.stop()
     except KbError as error:
@@ -66,6 +68,7 @@ def main() -> None:
     draw_account()
     draw_talks(page.url_path)
     page.run()
+    take_made_key()  # if another page was opened before the key could be shown
 
 
 def is_administrator() -> bool:

@@ -18,7 +18,7 @@ from kb.access.policy import can
 from kb.access.principals import KeyLimits, KeyScope, Permission, Principal
 from kb.database import Database
 from kb.database.tables import api_key_bases, api_keys, knowledge_bases, now, users
-from kb.errors import N_, KeyRefused, NotFound, PersonOnly
+from kb.errors import N_, KeyRefused, NoScopeChosen, NotFound, PersonOnly
 from kb.names import clean_name
 
 PREFIX = "zw_"  # so that people and scanners for secrets know what it is
@@ -60,11 +60,11 @@ class ApiKeys:
     ) -> tuple[ApiKey, SecretStr]:
         """A new key, and what programs send. `knowledge_base_ids` limits it to these.
 
-        Errors: `InvalidName`; `NotFound` for a knowledge base; `PersonOnly`. Without a scope: `ValueError`.
+        Errors: `InvalidName`, `NoScopeChosen`; `NotFound` for a knowledge base; `PersonOnly`.
         """
         _require_person(principal)
         if not scopes:
-            raise ValueError("a key needs a scope")
+            raise NoScopeChosen
         secret, moment = PREFIX + secrets.token_urlsafe(32), now()
         wanted = None if knowledge_base_ids is None else tuple(dict.fromkeys(knowledge_base_ids))
         key = ApiKey(

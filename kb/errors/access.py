@@ -45,6 +45,16 @@ class KeyRefused(UserError):
     remedy = N_("Create another one on the page “API keys”.")
 
 
+class NoScopeChosen(UserError):
+    message = N_("The API key would allow nothing.")
+    remedy = N_("Choose what it allows.")
+
+
+class NoKnowledgeBaseChosen(UserError):
+    message = N_("No knowledge base is chosen.")
+    remedy = N_("Choose those that the API key is for, or all.")
+
+
 class OutOfScope(UserError):
     message = N_("This API key does not allow this; it needs the scope “{scope}”.")
     remedy = N_("Use a key with that scope, which is not limited to some knowledge bases if the call concerns others.")

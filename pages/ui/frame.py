@@ -19,6 +19,7 @@ PAGES = {
     "knowledge-bases": ("knowledge_bases.py", N_("Knowledge bases"), ":material/library_books:"),
     "testing": ("testing.py", N_("Retrieval testing"), ":material/experiment:"),
     "models": ("models.py", N_("Models"), ":material/network_intelligence:"),
+    "api-keys": ("api_keys.py", N_("API keys"), ":material/key:"),
     "history": ("history.py", N_("History"), ":material/history:"),
     "users": ("users.py", N_("Users"), ":material/group:"),
     "system": ("system.py", N_("System"), ":material/monitor_heart:"),

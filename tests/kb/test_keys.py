@@ -13,7 +13,7 @@ from kb.access import GranteeKind, KeyScope, Permission, Principal
 from kb.access.keys import HINT_CHARACTERS, PREFIX, ApiKeys
 from kb.conversations import Conversations
 from kb.database.tables import api_keys, now, users
-from kb.errors import InvalidName, KeyRefused, NotFound, OutOfScope, PersonOnly
+from kb.errors import InvalidName, KeyRefused, NoScopeChosen, NotFound, OutOfScope, PersonOnly
 from kb.library.sharing import Grantee, Sharing
 from kb.models import KnowledgeBase, Mode, Scope
 from tests.conftest import Library
@@ -88,7 +88,7 @@ def test_keys_belong_to_their_user(keys: ApiKeys, library: Library) -> None:
         keys.create(library.stranger, "Theirs", [KeyScope.READ], [library.knowledge_base().id])
     with pytest.raises(InvalidName):
         keys.create(library.user, " ", [KeyScope.READ])
-    with pytest.raises(ValueError, match="scope"):
+    with pytest.raises(NoScopeChosen):
         keys.create(library.user, "Idle", [])
 
 

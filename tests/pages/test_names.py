@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.message import Message
 from pydantic import SecretStr
 
-from kb.access import GranteeKind, Permission
+from kb.access import GranteeKind, KeyScope, Permission
 from kb.library.sharing import Grantee
 from kb.models import Mode
 from kb.providers import CUSTOM
@@ -145,6 +145,18 @@ def test_models(key: str, hostile: Installation, visit: Visit) -> None:
         found = [button.key for button in visitor.app.button if button.key and button.key.startswith(key)]
         visitor.click(found[0])
     check(visitor)
+
+
+@pytest.mark.parametrize("key", ["", "new_api_key", "revoke_api_key"])
+def test_api_keys(key: str, hostile: Installation, visit: Visit) -> None:
+    base_ids = [base.id for base in hostile.services.knowledge_bases.list(hostile.user)]
+    hostile.services.api_keys.create(hostile.user, NAME, [KeyScope.READ], base_ids)
+    visitor = visit()
+    visitor.go_to("api_keys")
+    if key:
+        found = [button.key for button in visitor.app.button if button.key and button.key.startswith(key)]
+        visitor.click(found[0])
+    check(visitor, least=2)
 
 
 @pytest.mark.parametrize("page", ["history", "system"])
