@@ -15,7 +15,8 @@ from kb.retrieval.corpora import Corpus
 from kb.vectors import VectorStore
 
 NAMED_FILES = 5
-ASK_SECONDS = 60.0  # how long one knowledge base is not checked again for further questions
+# So long, one knowledge base is not checked again for further questions. Redis may lose a request with its data.
+ASK_SECONDS = 15.0
 # So many chunks are looked for one by one; more of them are left to the night.
 SOUGHT_CHUNKS = 2_000
 
@@ -76,6 +77,6 @@ class Gaps:
     def _ask_for_check(self, knowledge_base_id: UUID) -> None:
         moment = time.monotonic()
         if moment - self._asked.get(knowledge_base_id, -ASK_SECONDS) >= ASK_SECONDS:
-            self._asked[knowledge_base_id] = moment
-            with suppress(RedisUnavailable):  # the night's check finds it
+            with suppress(RedisUnavailable):  # the next question asks again
                 self._request_check(knowledge_base_id)
+                self._asked[knowledge_base_id] = moment

@@ -45,6 +45,22 @@ def test_missing_collection_is_said_before_any_check(core: Core, worker: WorkerP
     assert ask(core, base).unsearchable == Unsearchable(2, ("apples.md", "pears.md"))
 
 
+def test_check_that_was_lost_is_asked_for_again(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis was away, or has lost its data since: else the loss was noted by the night's check only."""
+    base = fill(core, worker)
+    core.services.vectors.drop(base.collection)
+    core.queue.is_away = True
+    ask(core, base)
+    core.queue.is_away = False
+    ask(core, base)
+    assert core.queue.sent.count(("check", base.id)) == 1
+    monkeypatch.setattr("kb.retrieval.gaps.ASK_SECONDS", 0.0)
+    ask(core, base)
+    assert core.queue.sent.count(("check", base.id)) == 2
+
+
 def test_lost_chunks_are_noticed_where_nothing_is_found(core: Core, worker: WorkerParts) -> None:
     base = fill(core, worker)
     apples = core.services.documents.list(core.user, base.id, search="apples")[0]
