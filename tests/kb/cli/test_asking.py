@@ -40,16 +40,13 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
         yield server
 
 
-def test_search_shows_passages_with_scores(lighthouse: Core, zhiwen: Run) -> None:
+def test_search_shows_passages_with_scores_and_keeps_to_top_k(lighthouse: Core, zhiwen: Run) -> None:
     ended = zhiwen("search", "lighthouse white", "-k", "Coast")
     assert ended.code == 0
     assert ended.out.startswith("1. tower.md, Tower\n   relevance ")
     assert "cosine" in ended.out
     assert "bm25" in ended.out
     assert "The lighthouse is white." in ended.out
-
-
-def test_search_as_json_keeps_to_top_k(lighthouse: Core, zhiwen: Run) -> None:
     found = zhiwen("search", "lighthouse", "-k", "coast", "--top-k", "1", "--json").json
     (passage,) = found["passages"]
     assert (passage["rank"], found["documents_searched"]) == (1, 2)
@@ -74,7 +71,9 @@ def test_top_k_has_bounds(zhiwen: Run, top_k: str) -> None:
     assert end.value.code == 2
 
 
-def test_unknown_knowledge_base_names_the_known_ones(lighthouse: Core, zhiwen: Run) -> None:
+def test_unknown_knowledge_base_names_the_known_ones(core: Core, zhiwen: Run) -> None:
+    core.knowledge_base("Coast")
+    core.knowledge_base("Empty")
     ended = zhiwen("search", "x", "-k", "Coats")
     assert ended.code == 1
     assert "“Coast”, “Empty”" in ended.err
@@ -107,15 +106,12 @@ def test_ask_answers_with_sources(lighthouse: Core, model: ModelServer, zhiwen: 
     assert sources.startswith("[1] ")
     assert len(sources.splitlines()) == 1  # the passages that it cites
     assert lighthouse.services.conversations.count(lighthouse.user) == 0
-
-
-def test_ask_as_json(lighthouse: Core, model: ModelServer, zhiwen: Run) -> None:
     found = zhiwen("ask", "What colour is the lighthouse?", "-k", "Coast", "--json").json
     assert found["model"] == "fake"
     assert {source["rank"]: source["cited"] for source in found["sources"]} == {1: True, 2: False}
 
 
-def test_ask_without_a_knowledge_base_asks_the_model_alone(lighthouse: Core, model: ModelServer, zhiwen: Run) -> None:
+def test_ask_without_a_knowledge_base_asks_the_model_alone(core: Core, model: ModelServer, zhiwen: Run) -> None:
     ended = zhiwen("ask", "What colour is the lighthouse?")
     assert ended.code == 0
     assert "Sources" not in ended.out
