@@ -15,6 +15,7 @@ from kb.errors import AdministratorsOnly
 from kb.extracts import escape_markdown as escape
 from kb.models import Account, UserRole
 from pages.ui.feedback import confirm, errors_flashed, errors_shown
+from pages.ui.groups import draw_groups
 from pages.ui.i18n import _, ago, moment, ngettext
 from pages.ui.resources import current_account, services
 
@@ -32,7 +33,7 @@ def main() -> None:
         if not account.is_administrator:
             raise AdministratorsOnly
         draw_invitations(account.principal)
-        draw_accounts(account)
+        draw_groups(account, draw_accounts(account))
 
 
 # --- links ---
@@ -102,13 +103,14 @@ def _withdraw(invitation_id: UUID) -> None:
 # --- accounts ---
 
 
-def draw_accounts(me: Account) -> None:
+def draw_accounts(me: Account) -> list[Account]:
     accounts = services().accounts.administration.accounts(me.principal)
     st.subheader(ngettext("{count} user", "{count} users", len(accounts)), anchor=False)
     for account in accounts:
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"user-{account.id}"):
             st.markdown(f"**{escape(account.name)}**  \n{_note(account, me)}", width="stretch")
             _draw_actions(account)
+    return accounts
 
 
 def _note(account: Account, me: Account) -> str:

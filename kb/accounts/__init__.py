@@ -1,7 +1,7 @@
 """Accounts: who can sign in, and who is signed in. An installation without a login uses none of this.
 
 `Registration` makes accounts, `SignIn` opens sessions and changes passwords, `Sessions` knows who is signed in,
-`Administration` is for administrators. Tokens of sessions and links are random and kept as digests.
+`Administration` and `Groups` are for administrators. Tokens of sessions and links are random and kept as digests.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from kb.accounts.administration import Administration
 from kb.accounts.first_token import FIRST_TOKEN_FILE, FirstToken
+from kb.accounts.groups import Groups
 from kb.accounts.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD, Passwords
 from kb.accounts.registration import Invitation, Registration
 from kb.accounts.sessions import Sessions
@@ -26,6 +27,7 @@ __all__ = [
     "Accounts",
     "Administration",
     "FirstToken",
+    "Groups",
     "Invitation",
     "Passwords",
     "Registration",
@@ -42,6 +44,7 @@ class Accounts:
     sign_in: SignIn
     registration: Registration
     administration: Administration
+    groups: Groups
 
 
 def build_accounts(settings: Settings, database: Database, redis: QuickRedis) -> Accounts:
@@ -52,4 +55,5 @@ def build_accounts(settings: Settings, database: Database, redis: QuickRedis) ->
         SignIn(database, sessions, passwords, throttle),
         Registration(database, sessions, passwords, throttle, first_token, settings.registration),
         Administration(database),
+        Groups(database),
     )

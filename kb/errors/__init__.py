@@ -42,6 +42,7 @@ from kb.errors.access import (
 from kb.errors.accounts import (
     AccountNameTaken,
     AdministratorsOnly,
+    GroupNameTaken,
     LastAdministrator,
     PasswordsDiffer,
     PasswordTooLong,
@@ -210,6 +211,7 @@ __all__ = [
     "FileNotSaved",
     "FileTooLarge",
     "GarbledText",
+    "GroupNameTaken",
     "HostNotFound",
     "HostNotPublic",
     "HostUnreachable",

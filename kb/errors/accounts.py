@@ -51,6 +51,11 @@ class RegistrationClosed(UserError):
     remedy = N_("Ask an administrator for a new one.")
 
 
+class GroupNameTaken(UserError):
+    message = N_("A group named “{name}” already exists.")
+    remedy = N_("Choose another name.")
+
+
 class AdministratorsOnly(UserError):
     message = N_("Only administrators can do this.")
     remedy = N_("Ask one of them.")

@@ -226,3 +226,33 @@ def test_page_of_administrators_is_for_nobody_else(browsers: Browsers) -> None:
 
 def test_without_a_login_there_are_no_users(installation: Installation) -> None:
     assert "AUTH=local" in users_page().text()
+
+
+def test_administrator_keeps_groups(browsers: Browsers) -> None:
+    browsers.sign_up_first()
+    administrator = browsers.token
+    browsers.invite("Ben")
+    browsers.token = administrator
+    accounts = browsers.installation.services.accounts
+    ada = accounts.sessions.find(administrator)
+    assert ada
+    (ben,) = [each for each in accounts.administration.accounts(ada.principal) if each.name == "Ben"]
+    page = users_page()
+    page.click("create_group")
+    assert "A name must have" in page.errors
+    page.type("group_name", "Developers")
+    page.click("create_group")
+    (group,) = accounts.groups.list(ada.principal)
+    assert "**Developers**" in page.text(f"group-{group.id}")
+    page.choose(f"member-{group.id}-{ben.id}", True)
+    assert accounts.groups.list(ada.principal)[0].member_ids == {ben.id}
+    assert "1 member" in page.text(f"group-{group.id}")
+    page.choose(f"member-{group.id}-{ben.id}", False)
+    assert accounts.groups.list(ada.principal)[0].member_ids == set()
+    page.type(f"rename_group-{group.id}", "Builders")
+    page.click(f"rename-{group.id}")
+    assert [each.name for each in accounts.groups.list(ada.principal)] == ["Builders"]
+    page.click(f"delete_group-{group.id}")
+    assert "Delete the group “Builders”?" in page.text()
+    page.click("confirm_delete_group")
+    assert accounts.groups.list(ada.principal) == []

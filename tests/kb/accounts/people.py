@@ -12,7 +12,17 @@ import redis
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from kb.accounts import Accounts, Administration, FirstToken, Passwords, Registration, Sessions, SignIn, Throttle
+from kb.accounts import (
+    Accounts,
+    Administration,
+    FirstToken,
+    Groups,
+    Passwords,
+    Registration,
+    Sessions,
+    SignIn,
+    Throttle,
+)
 from kb.database import Database
 from kb.models import Account
 from kb.redis import QuickRedis
@@ -38,6 +48,7 @@ def make_accounts(database: Database, home: Path, clock: Callable[[], datetime])
         SignIn(database, sessions, passwords, throttle),
         Registration(*parts, mode="invitation", clock=clock),
         Administration(database, clock),
+        Groups(database),
     )
 
 
