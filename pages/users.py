@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import streamlit as st
-from streamlit import config
 
 from kb.access import Principal
 from kb.errors import AdministratorsOnly
@@ -18,6 +17,7 @@ from pages.ui.feedback import confirm, errors_flashed, errors_shown
 from pages.ui.groups import draw_groups
 from pages.ui.i18n import _, ago, moment, ngettext
 from pages.ui.resources import current_account, services
+from pages.ui.session_cookie import home_path
 
 LINK_KEY = "user_link"  # in the session: the link that was made last, and whom it is for
 ROLE_KEY = "invite_as"
@@ -78,8 +78,8 @@ def _draw_new_link() -> None:
 
 def _address(token: str) -> str:
     """As the browser knows this installation: a proxy may have another address."""
-    page, base = urlsplit(st.context.url or ""), str(config.get_option("server.baseUrlPath")).strip("/")
-    return f"{page.scheme}://{page.netloc}/{f'{base}/' if base else ''}signup?invitation={token}"
+    page = urlsplit(st.context.url or "")
+    return f"{page.scheme}://{page.netloc}{home_path()}signup?invitation={token}"
 
 
 def _invite() -> None:

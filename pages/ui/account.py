@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
-from streamlit import config
 
 from kb.errors import SignedOut
 from pages.ui.feedback import show_error
 from pages.ui.i18n import _
 from pages.ui.resources import current_account
-from pages.ui.session_cookie import form_token, session_token
+from pages.ui.session_cookie import form_token, home_path, session_token
 
 HERE = Path(__file__).parent
 
@@ -31,15 +30,10 @@ def draw_account() -> None:
         return
     data = {"name": account.name, "form": form_token(session_token()), "account": _("Your account")}
     with st.sidebar:
-        _component(key="account", data=[_base() | data | {"signOut": _("Sign out")}])
+        _component(key="account", data=[{"base": home_path()} | data | {"signOut": _("Sign out")}])
 
 
 def draw_signed_out() -> None:
     """Instead of a page: the way to sign in, which leads back here."""
     show_error(SignedOut())
-    _component(key="sign_in", data=[_base() | {"signIn": _("Sign in")}])
-
-
-def _base() -> dict[str, str]:
-    path = str(config.get_option("server.baseUrlPath")).strip("/")
-    return {"base": f"/{path}/" if path else "/"}
+    _component(key="sign_in", data=[{"base": home_path(), "signIn": _("Sign in")}])

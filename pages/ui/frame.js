@@ -25,6 +25,7 @@ export default function ({ data: [data] }) {
   ]);
   translate();
   followConversation(data);
+  home = data.home;
   queued = data.unsent || data.next;
   if (data.unsent) keep(`chat:${conversation}`, data.unsent); // the field is gone
   keepDrafts();
@@ -158,6 +159,25 @@ function inOurWords(shown, words) {
     return ours === shown ? undefined : ours;
   }
 }
+
+// --- a session that has ended while the page was not connected ---
+
+const LOOK_MS = 3000;
+let home = ""; // the chat's path, where there is a login
+
+// The server takes nobody in without a session, and Streamlit would try to connect for ever: go and sign in.
+setInterval(async () => {
+  const app = document.querySelector("[data-testid=stApp]");
+  if (!home || !app || app.dataset.testConnectionState === "CONNECTED") return;
+  try {
+    const reply = await fetch(`${home}account`);
+    if (reply.status !== 401) return;
+    keepDrafts();
+    location.assign(`${home}login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  } catch {
+    // The server itself is away; the next look may find it.
+  }
+}, LOOK_MS);
 
 // --- drafts ---
 

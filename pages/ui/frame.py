@@ -10,6 +10,8 @@ import streamlit as st
 from kb.errors import N_
 from pages.ui.feedback import FRAME
 from pages.ui.i18n import language, translate
+from pages.ui.resources import has_login
+from pages.ui.session_cookie import home_path
 from pages.ui.state import open_conversation_id, state
 
 PAGES_FOLDER = Path(__file__).parents[1]
@@ -199,6 +201,7 @@ def draw_frame(path: str) -> None:
         "conversation": str(open_conversation_id() or ""),
         "begun": str(state().begun or ""),
         "unsent": state().unsent,
+        "home": home_path() if has_login() else "",
         "next": queued[1].question if queued and queued[0] == open_conversation_id() else "",
     }
     st.html("<span></span>")  # so that the browser has the code for it before the first passage is opened

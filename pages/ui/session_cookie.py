@@ -22,6 +22,12 @@ def cookie_name() -> str:
     return f"zhiwen_session_{config.get_option('server.port')}"
 
 
+def home_path() -> str:
+    """The chat's path, below which the login's pages are."""
+    path = str(config.get_option("server.baseUrlPath")).strip("/")
+    return f"/{path}/" if path else "/"
+
+
 def session_token() -> str:
     """As the browser sent it when it opened the page."""
     return str(st.context.cookies.get(cookie_name(), ""))

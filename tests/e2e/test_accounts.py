@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,12 @@ from tests.e2e.web import Web
 from tests.fakes.model_server import ModelServer
 
 PASSWORD = "correct horse battery"
+NOTE_SOCKETS = """
+  window.sockets = [];
+  window.WebSocket = class extends WebSocket {
+    constructor(...given) { super(...given); sockets.push(this); }
+  };
+"""
 
 
 @pytest.fixture
@@ -42,6 +49,7 @@ def fill(page: Page, **values: str) -> None:
 
 def open_browser(browser: Browser, web: Web) -> Screen:
     page = browser.new_context(locale="en-US").new_page()
+    page.add_init_script(NOTE_SOCKETS)
     page.set_default_timeout(30 * SECONDS)
     return Screen(page, web.url)
 
@@ -89,7 +97,13 @@ def test_accounts(browser: Browser, guarded: Web, models: ModelServer) -> None:
     expect(ben.page.get_by_text("What is green tea?")).to_have_count(0)
     ben.open(path)
     expect(ben.messages).to_have_count(0)
-    ben.page.get_by_role("button", name="Sign out").click()
-    expect(ben.page).to_have_url(f"{guarded.url}/login")
+
+    # He signs out in another tab while this one is not connected.
+    other = ben.page.context.new_page()
+    other.goto(f"{guarded.url}/account")
+    other.get_by_role("button", name="Sign out", exact=True).click()
+    expect(other).to_have_url(f"{guarded.url}/login")
+    ben.page.evaluate("sockets.forEach((socket) => socket.close())")
+    expect(ben.page).to_have_url(re.compile(r"/login\?next=%2F%3F"))
     for screen in (ada, ben):
         screen.page.context.close()
