@@ -13,15 +13,18 @@ log = structlog.get_logger()
 
 
 def needs_login(settings: Settings, address: str | None) -> bool:
-    """AUTH decides; where it is not set, whether others can reach `address` (Streamlit's server.address; None: all)."""
-    is_local = _is_loopback(address or "")
-    if not settings.auth and not is_local:
-        log.warning("web.login_mode", reason="others can reach this address", address=address, setting="AUTH")
-    is_open = not is_local or any(not _is_loopback(Origin.of(url).host) for url in settings.public_urls.split())
-    has_login = settings.auth == "local" or (not settings.auth and not is_local)
-    if is_open and not has_login:
+    """AUTH decides; where it is not set, whether others can reach the pages.
+
+    They can at `address` (Streamlit's server.address; None: all), or through a proxy at one of PUBLIC_URLS.
+    """
+    proxied = [url for url in settings.public_urls.split() if not _is_loopback(Origin.of(url).host)]
+    is_open = not _is_loopback(address or "") or bool(proxied)
+    if not settings.auth and is_open:
+        reached = proxied[0] if proxied else address
+        log.warning("web.login_mode", reason="others can reach this address", address=reached, setting="AUTH")
+    if settings.auth == "none" and is_open:
         log.warning("web.no_login", remedy="set AUTH=local unless a proxy asks for a login", setting="AUTH")
-    return has_login
+    return settings.auth == "local" or (not settings.auth and is_open)
 
 
 def _is_loopback(host: str) -> bool:

@@ -74,6 +74,7 @@ READS = {
     (Documents, "original"): lambda at, who, base, document: at.documents.original(who, base.id, document.latest.id),
     (Documents, "called"): lambda at, who, base, document: at.documents.called(who, base.id, "a", 5),
     (Documents, "list"): lambda at, who, base, document: at.documents.list(who, base.id),
+    (Documents, "after"): lambda at, who, base, document: at.documents.after(who, base.id, None, 5),
     (Documents, "count"): lambda at, who, base, document: at.documents.count(who, base.id),
     (Documents, "count_by_state"): lambda at, who, base, document: at.documents.count_by_state(who, base.id),
     (Documents, "chunks"): lambda at, who, base, document: at.documents.chunks(who, document.id, 0, 5),
@@ -86,6 +87,7 @@ EDITS = {
     (Documents, "register"): lambda at, who, base, document: at.documents.register(
         who, base.id, "b.md", io.BytesIO(b"# B")
     ),
+    (Documents, "replace"): lambda at, who, base, document: at.documents.replace(who, document.id, io.BytesIO(b"# C")),
     (Documents, "cancel"): lambda at, who, base, document: at.documents.cancel(who, document.id),
     (Documents, "retry"): lambda at, who, base, document: at.documents.retry(who, document.id),
     (Documents, "delete"): lambda at, who, base, document: at.documents.delete(who, document.id),

@@ -28,9 +28,12 @@ def test_login_where_others_get_to(address: str | None) -> None:
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("web.no_login", "warning")]
 
 
-def test_proxy_without_a_login_is_warned_of() -> None:
+def test_others_get_to_it_through_a_proxy() -> None:
     with capture_logs() as logs:
         assert not needs_login(load_settings(public_urls="http://localhost:9000"), "127.0.0.1")
         assert logs == []
-        assert not needs_login(load_settings(public_urls="https://zhiwen.example"), "127.0.0.1")
+        assert needs_login(load_settings(public_urls="https://zhiwen.example"), "127.0.0.1")
+    assert [(entry["event"], entry["address"]) for entry in logs] == [("web.login_mode", "https://zhiwen.example")]
+    with capture_logs() as logs:  # the proxy may ask for a login itself
+        assert not needs_login(load_settings(auth="none", public_urls="https://zhiwen.example"), "127.0.0.1")
     assert [entry["event"] for entry in logs] == ["web.no_login"]
