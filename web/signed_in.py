@@ -61,7 +61,11 @@ class SignedInOnly:
 
 def _is_open(scope: Scope) -> bool:
     path = page_path(scope)
-    return path in OPEN or path.startswith(OPEN_FOLDERS)
+    if path in OPEN:
+        return True
+    folder = next((folder for folder in OPEN_FOLDERS if path.startswith(folder)), None)
+    # Our own routes answer below any base path, and so below these folders, too.
+    return folder is not None and "api/" not in path.removeprefix(folder)
 
 
 def _refusal(scope: Scope, failure: KbError) -> Response:

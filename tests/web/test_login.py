@@ -112,6 +112,13 @@ def test_nothing_is_open_before_signing_in(site: Site, path: str) -> None:
         assert "secret" not in refused.text
 
 
+@pytest.mark.parametrize("prefix", ["/static", "/api/v1", "/api/v1/x", "/static/x"])
+def test_routes_are_not_open_below_what_is(site: Site, prefix: str) -> None:
+    """They answer below any base path."""
+    for path in ("/api/originals/a/b", "/api/uploads/a", "/api/exports"):
+        assert site.browser().get(prefix + path, headers={"accept": "*/*"}).status_code == 401
+
+
 @pytest.mark.parametrize("cookie", ["", "zhiwen_session_8501=x", "zhiwen_session_8501=" + "x" * 4000])
 def test_websocket_needs_a_session(site: Site, cookie: str) -> None:
     with (
