@@ -37,6 +37,7 @@ class Field:
     kind: str = "password"
     autocomplete: str = "current-password"
     value: str = ""
+    hint: str = ""  # a complete text, shown while the field is empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _form(form: Form, code: str, is_first: bool) -> str:
         rows.append(
             f"<label>{_text(each.label, code)}"
             f'<input name="{each.name}" type="{each.kind}" autocomplete="{each.autocomplete}" maxlength="1000"'
-            f' value="{html.escape(each.value)}" required{focus}></label>'
+            f' value="{html.escape(each.value)}" placeholder="{html.escape(each.hint)}" required{focus}></label>'
         )
     quiet = ' class="quiet"' if form.is_quiet else ""
     rows.append(f"<button{quiet}>{_text(form.submit, code)}</button></form>")

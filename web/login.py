@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kb.accounts import Accounts, Registration
+from kb.accounts import SHORTEST_PASSWORD, Accounts, Registration
 from kb.errors import N_, KbError, PageClosed, PasswordsDiffer, RegistrationClosed, SignedOut, TooManyAttempts
 from kb.models import Account
 from pages.ui.i18n import translate
@@ -154,7 +154,7 @@ class Login:
         link = await _in_thread(lambda: self._registration.invitation(token)) if token else None
         mode = await _in_thread(lambda: self._registration.mode)
         fields = [Field("name", NAME, "text", "username")]
-        new = [Field("password", PASSWORD, autocomplete="new-password")]
+        new = [Field("password", PASSWORD, autocomplete="new-password", hint=_length_hint(code))]
         new.append(Field("again", N_("Repeat the password"), autocomplete="new-password"))
         if needs_first:
             fields.insert(0, Field("token", N_("Token"), "text", "off"))
@@ -208,7 +208,7 @@ class Login:
             notes.append(translate(CHANGED, code))
         fields = [
             Field("present", N_("Present password")),
-            Field("password", NEW_PASSWORD, autocomplete="new-password"),
+            Field("password", NEW_PASSWORD, autocomplete="new-password", hint=_length_hint(code)),
             Field("again", N_("Repeat the password"), autocomplete="new-password"),
         ]
         change = N_("Change the password")
@@ -277,3 +277,7 @@ def _with_next(path: str, request: Request) -> str:
 
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
+
+
+def _length_hint(code: str) -> str:
+    return translate(N_("At least {limit} characters"), code).format(limit=SHORTEST_PASSWORD)
