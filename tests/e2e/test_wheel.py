@@ -1,4 +1,4 @@
-"""The wheel as users install and start it: `pip install`, then `zhiwen` in any folder."""
+"""The wheel as users install and start it: `pip install`, then `zhiwen run` in any folder."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def link(wanted: Iterable[Distribution], site_packages: Path) -> None:
 
 
 class InstalledWeb(Web):
-    """`zhiwen`, started in an empty folder."""
+    """`zhiwen run` in an empty folder."""
 
     def __init__(self, folder: Path, environment: Path, **values: str) -> None:
         super().__init__(folder, **values)
@@ -83,7 +83,7 @@ class InstalledWeb(Web):
         self._environment.pop("PYTHONPATH", None)
 
     def command(self) -> list[str]:
-        return [str(self._program), "--server.headless=true", f"--server.port={self.port}"]
+        return [str(self._program), "run", "--server.headless=true", f"--server.port={self.port}"]
 
 
 @pytest.fixture(scope="module")
