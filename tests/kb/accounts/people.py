@@ -11,6 +11,8 @@ from typing import Literal
 import redis
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from kb.accounts import (
     Accounts,
@@ -41,7 +43,7 @@ def quick_passwords() -> Passwords:
 def make_accounts(database: Database, home: Path, clock: Callable[[], datetime]) -> Accounts:
     """Accounts by invitation."""
     passwords, sessions = quick_passwords(), Sessions(database, clock)
-    throttle = Throttle(QuickRedis(redis.Redis(port=1, socket_connect_timeout=0.1)))
+    throttle = Throttle(QuickRedis(redis.Redis(port=1, retry=Retry(NoBackoff(), 0))))  # by itself, it tries for seconds
     parts = database, sessions, passwords, throttle, FirstToken(home)
     return Accounts(
         sessions,
