@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +14,7 @@ from pydantic import SecretStr
 
 from kb.access.policy import can
 from kb.access.principals import KeyLimits, KeyScope, Permission, Principal
+from kb.access.tokens import digest, new_token
 from kb.database import Database
 from kb.database.tables import api_key_bases, api_keys, knowledge_bases, now, users
 from kb.errors import N_, KeyRefused, NoScopeChosen, NotFound, PersonOnly
@@ -65,7 +64,7 @@ class ApiKeys:
         _require_person(principal)
         if not scopes:
             raise NoScopeChosen
-        secret, moment = PREFIX + secrets.token_urlsafe(32), now()
+        secret, moment = PREFIX + new_token(), now()
         wanted = None if knowledge_base_ids is None else tuple(dict.fromkeys(knowledge_base_ids))
         key = ApiKey(
             id=uuid4(),
@@ -78,7 +77,7 @@ class ApiKeys:
             used_at=None,
         )
         row = {"id": key.id, "user_id": principal.user_id, "name": key.name, "hint": key.hint}
-        row |= {"digest": _digest(secret), "scopes": sorted(key.scopes), "is_limited": wanted is not None}
+        row |= {"digest": digest(secret), "scopes": sorted(key.scopes), "is_limited": wanted is not None}
         with self._database.write() as connection:
             if wanted:
                 _require_seen(connection, principal, wanted)
@@ -119,7 +118,7 @@ class ApiKeys:
         """Who acts with the key. Notes its use, to the minute. Errors: `KeyRefused`, whatever is wrong with it."""
         moment = now()
         user_may = sa.and_(users.c.id == api_keys.c.user_id, users.c.suspended_at.is_(None))
-        found = sa.select(api_keys).join(users, user_may).where(api_keys.c.digest == _digest(secret))
+        found = sa.select(api_keys).join(users, user_may).where(api_keys.c.digest == digest(secret))
         with self._database.read() as connection:
             row = connection.execute(found).one_or_none()
         if row is None or row.revoked_at or (row.expires_at and row.expires_at <= moment):
@@ -143,11 +142,6 @@ def _require_seen(connection: sa.Connection, principal: Principal, wanted: Seque
     )
     if set(wanted) - set(connection.scalars(seen)):
         raise NotFound(what=KNOWLEDGE_BASE)
-
-
-def _digest(secret: str) -> str:
-    """A key is random and long: no slow hash is needed to keep it from being guessed."""
-    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
 def _scopes(kept: Iterable[str]) -> frozenset[KeyScope]:

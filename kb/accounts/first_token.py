@@ -6,7 +6,7 @@ import hmac
 import os
 from pathlib import Path
 
-from kb.accounts.tokens import new_token
+from kb.access.tokens import new_token
 
 FIRST_TOKEN_FILE = "first-account-token"
 

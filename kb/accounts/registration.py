@@ -13,13 +13,13 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from kb.access import Principal
+from kb.access.tokens import digest, new_token
 from kb.accounts.administration import require_administrator
 from kb.accounts.first_token import FirstToken
 from kb.accounts.passwords import Passwords
 from kb.accounts.rows import IS_ACCOUNT, account_name, folded_name
 from kb.accounts.sessions import Sessions, end_sessions
 from kb.accounts.throttle import Throttle
-from kb.accounts.tokens import digest, new_token
 from kb.database import Database
 from kb.database.tables import invitations, now, users
 from kb.errors import AccountNameTaken, RegistrationClosed

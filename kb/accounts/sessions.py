@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from kb.access import Principal
+from kb.access.tokens import digest, new_token
 from kb.accounts.rows import ACCOUNT, account
-from kb.accounts.tokens import digest, new_token
 from kb.database import Database
 from kb.database.tables import login_sessions, now, users
 from kb.errors import KbError

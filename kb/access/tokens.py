@@ -1,4 +1,4 @@
-"""Random tokens, which a browser or a link holds, and their digests, which are all that is kept here."""
+"""Random tokens, which a browser, a link or a program holds, and their digests, which are all that is kept here."""
 
 from __future__ import annotations
 
