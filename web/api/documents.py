@@ -17,10 +17,11 @@ from pydantic import BaseModel, Field
 
 from kb.errors import from_code
 from kb.models import Chunk, Document, VersionState
-from pages.ui.i18n import accepted_language, error_text
+from pages.ui.i18n import error_text
 from web.api.knowledge_bases import ID
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Reader, Serving, Writer
+from web.api.problems import language_of
 from web.uploads import UPLOADS_AT_ONCE, Body, attachment, too_large
 
 router = APIRouter(tags=["documents"])
@@ -72,10 +73,6 @@ class ChunkOut(BaseModel):
     @classmethod
     def of(cls, chunk: Chunk) -> ChunkOut:
         return cls(ordinal=chunk.ordinal, page=chunk.page, heading=chunk.heading, text=chunk.text)
-
-
-def language_of(request: Request) -> str:
-    return accepted_language(request.headers.get("accept-language", ""))
 
 
 @router.get("/knowledge-bases/{knowledge_base_id}/documents")

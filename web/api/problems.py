@@ -40,7 +40,7 @@ PROBLEM: dict[str, Any] = {"model": Problem, "description": "A problem", "conten
 
 
 def problem(request: Request, error: KbError) -> JSONResponse:
-    message, remedy = error_text(error, _language(request))
+    message, remedy = error_text(error, language_of(request))
     status = status_of(error)
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, KeyRefused) else {}
     return _response(status, error.code, message, remedy, headers=headers)
@@ -50,17 +50,17 @@ def invalid_problem(request: Request, error: RequestValidationError) -> JSONResp
     found = [
         {"field": ".".join(map(str, each["loc"])), "reason": str(each["msg"])} for each in error.errors()[:MOST_FIELDS]
     ]
-    title = translate(INVALID, _language(request))
+    title = translate(INVALID, language_of(request))
     return _response(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", title, errors=found)
 
 
 def http_problem(request: Request, error: HTTPException) -> JSONResponse:
     status = HTTPStatus(error.status_code)
-    title = translate(_TEXTS.get(status, status.phrase), _language(request))
+    title = translate(_TEXTS.get(status, status.phrase), language_of(request))
     return _response(status, status.phrase.lower().replace(" ", "_"), title, headers=error.headers or {})
 
 
-def _language(request: Request) -> str:
+def language_of(request: Request) -> str:
     return accepted_language(request.headers.get("accept-language", ""))
 
 

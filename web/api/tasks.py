@@ -14,9 +14,9 @@ from kb.errors import N_, KbError, NotFound, RedisUnavailable, from_code
 from kb.messages import ErrorPart, Message, Source, UsagePart
 from kb.models import MessageState, Mode, Role, Scope
 from pages.ui.i18n import error_text
-from web.api.documents import language_of
 from web.api.knowledge_bases import ID
 from web.api.parties import Asker, Parties, Serving
+from web.api.problems import language_of
 from web.api.searches import MOST_BASES, MOST_DOCUMENTS, QUESTION_CHARACTERS, PassageOut
 
 router = APIRouter(tags=["questions"])
