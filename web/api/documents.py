@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -20,13 +20,15 @@ from kb.models import Chunk, Document, VersionState
 from pages.ui.i18n import error_text
 from web.api.knowledge_bases import ID
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
-from web.api.parties import Reader, Serving, Writer
+from web.api.parties import Parties, Reader, Serving, Writer
 from web.api.problems import language_of
 from web.uploads import UPLOADS_AT_ONCE, Body, attachment, too_large
 
 router = APIRouter(tags=["documents"])
 LONGEST_WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.5
+FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+FILE_BODY = {"requestBody": {"required": True, "content": FILE}}
 _uploads: anyio.CapacityLimiter | None = None
 
 
@@ -92,16 +94,7 @@ def list_documents(
     return Page(items=shown, next=cursor_of(last.created_at, last.id) if last else None)
 
 
-@router.put(
-    "/knowledge-bases/{knowledge_base_id}/documents",
-    status_code=202,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
-)
+@router.put("/knowledge-bases/{knowledge_base_id}/documents", status_code=202, openapi_extra=FILE_BODY)
 async def upload_document(
     request: Request,
     parties: Serving,
@@ -110,16 +103,8 @@ async def upload_document(
     name: Annotated[str, Query(min_length=1, max_length=1000, description="The file's name, with its extension.")],
 ) -> DocumentOut:
     """The body is the file itself, which streams to disk. Workers then process it: see its state, or wait for it."""
-    global _uploads
-    _uploads = _uploads or anyio.CapacityLimiter(UPLOADS_AT_ONCE)
-    services = parties.services
-    limit_bytes = services.settings.max_upload_mb << 20
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit_bytes:
-        raise too_large(name, limit_bytes)
-    register = partial(services.documents.register, acting, knowledge_base_id, name, Body(request, name, limit_bytes))
-    document = await anyio.to_thread.run_sync(register, limiter=_uploads)
-    return DocumentOut.of(document, language_of(request))
+    register = parties.services.documents.register
+    return await _keep(request, parties, name, lambda body: register(acting, knowledge_base_id, name, body))
 
 
 @router.get("/documents/{document_id}")
@@ -159,7 +144,7 @@ def list_chunks(
 @router.get(
     "/documents/{document_id}/original",
     response_class=FileResponse,
-    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={200: {"content": FILE}},
 )
 def get_original(parties: Serving, acting: Reader, document_id: UUID) -> FileResponse:
     """The file as it was uploaded."""
@@ -168,6 +153,14 @@ def get_original(parties: Serving, acting: Reader, document_id: UUID) -> FileRes
     original = documents.original(acting, document.knowledge_base_id, document.latest.id)
     headers = {"Content-Disposition": attachment(original.name), "Cache-Control": "private, no-store"}
     return FileResponse(original.path, headers=headers, media_type="application/octet-stream")
+
+
+@router.put("/documents/{document_id}/original", status_code=202, openapi_extra=FILE_BODY)
+async def replace_document(request: Request, parties: Serving, acting: Writer, document_id: UUID) -> DocumentOut:
+    """The body is the file's new content; its name stays. The old content answers until the new one is ready."""
+    documents = parties.services.documents
+    found = await anyio.to_thread.run_sync(documents.get, acting, document_id)
+    return await _keep(request, parties, found.name, lambda body: documents.replace(acting, document_id, body))
 
 
 @router.post("/documents/{document_id}/retry", status_code=202)
@@ -189,3 +182,16 @@ def delete_document(parties: Serving, acting: Writer, document_id: UUID) -> Resp
     """With all its chunks. This cannot be undone."""
     parties.services.documents.delete(acting, document_id)
     return Response(status_code=204)
+
+
+async def _keep(request: Request, parties: Parties, name: str, keep: Callable[[Body], Document]) -> DocumentOut:
+    """Have `keep` save the body of the request, in a thread, while it arrives."""
+    global _uploads
+    _uploads = _uploads or anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+    limit_bytes = parties.services.settings.max_upload_mb << 20
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        raise too_large(name, limit_bytes)
+    body = Body(request, name, limit_bytes)
+    document = await anyio.to_thread.run_sync(keep, body, limiter=_uploads)
+    return DocumentOut.of(document, language_of(request))

@@ -94,6 +94,23 @@ def test_document_from_its_upload_to_its_end(core: Core, worker: WorkerParts, pr
 
 
 @LITE
+def test_replaced_document_answers_from_its_old_content_until_the_new_one_is_ready(
+    core: Core, worker: WorkerParts, program: Program, pears: str
+) -> None:
+    client, old = program(), core.services.documents.list(core.user, UUID(pears))[0]
+    path = f"/documents/{old.id}"
+    reply = client.put(f"{path}/original", content=b"# Pears\n\nA pear is yellow.")
+    assert (reply.status_code, reply.json()["name"], reply.json()["state"]) == (202, "pears.md", "queued")
+    assert reply.json()["is_searchable"]
+    assert "is green" in client.get(f"{path}/chunks").json()[0]["text"]
+    assert worker.ingestion.ingest(core.document(old.id).latest.id) == "ready"
+    assert "is yellow" in client.get(f"{path}/chunks").json()[0]["text"]
+    assert client.get(f"{path}/original").content.endswith(b"yellow.")
+    listed = client.get(f"/knowledge-bases/{pears}/documents").json()["items"]
+    assert [each["id"] for each in listed] == [str(old.id)]
+
+
+@LITE
 def test_failed_document_says_why(core: Core, worker: WorkerParts, program: Program) -> None:
     client = program()
     base_id = client.post("/knowledge-bases", json={"name": "Fruit"}).json()["id"]
@@ -228,6 +245,7 @@ def test_every_call_needs_its_scope(core: Core, program: Program, pears: str) ->
             ("POST", "/knowledge-bases", {"name": "New"}),
             ("PATCH", f"/knowledge-bases/{pears}", {"name": "Renamed"}),
             ("PUT", f"/knowledge-bases/{pears}/documents?name=a.md", None),
+            ("PUT", f"/documents/{document}/original", None),
             ("POST", f"/documents/{document}/retry", None),
             ("POST", f"/documents/{document}/cancel", None),
             ("DELETE", f"/documents/{document}", None),

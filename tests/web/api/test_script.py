@@ -67,8 +67,10 @@ def test_script_of_the_guide_runs(core: Core, worker: WorkerParts, program: Prog
         command = [sys.executable, "-c", script]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
-    first, passage, *_answer = ended.stdout.splitlines()
+    first, chunk, passage, *_answer = ended.stdout.splitlines()
     assert first.strip() == "ready"
+    assert chunk.startswith("0 Maintenance ")
+    assert "Valve 8 is checked each autumn." in chunk  # of the second content
     assert passage.startswith("1 manual.md 0 ")
     assert "**Valve 7 is checked each spring, before the first delivery.** [1]" in ended.stdout  # no model: a quotation
     assert core.services.knowledge_bases.list(core.user) == []
