@@ -72,5 +72,5 @@ def test_script_of_the_guide_runs(core: Core, worker: WorkerParts, program: Prog
     assert chunk.startswith("0 Maintenance ")
     assert "Valve 8 is checked each autumn." in chunk  # of the second content
     assert passage.startswith("1 manual.md 0 ")
-    assert "**Valve 7 is checked each spring, before the first delivery.** [1]" in ended.stdout  # no model: a quotation
+    assert "**Valve 7 is checked each spring, before the first delivery.**" in ended.stdout  # no model: a quotation
     assert core.services.knowledge_bases.list(core.user) == []
