@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kb.accounts.administration import Administration
+from kb.accounts.administration import Administration, first_administrator
 from kb.accounts.first_token import FIRST_TOKEN_FILE, FirstToken
 from kb.accounts.groups import Groups
 from kb.accounts.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD, Passwords
@@ -35,6 +35,7 @@ __all__ = [
     "SignIn",
     "Throttle",
     "build_accounts",
+    "first_administrator",
 ]
 
 

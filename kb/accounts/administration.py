@@ -29,6 +29,14 @@ def require_administrator(connection: sa.Connection, principal: Principal) -> No
         raise AdministratorsOnly
 
 
+def first_administrator(database: Database) -> Principal | None:
+    """The active administrator who has been here longest, as whom the command line acts; None without accounts."""
+    longest = sa.select(users.c.id).where(_IS_ADMINISTRATOR).order_by(users.c.created_at, users.c.id).limit(1)
+    with database.read() as connection:
+        found: UUID | None = connection.scalar(longest)
+    return Principal(found) if found else None
+
+
 class Administration:
     """Errors of every call: `AdministratorsOnly`; `NotFound` for a user who is not there."""
 

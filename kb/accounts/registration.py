@@ -1,4 +1,4 @@
-"""How accounts are made: the first one by a token, others by invitation or, with approval, by anybody."""
+"""How accounts are made: the first by a token, others by invitation, administrators or, with approval, anybody."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kb.accounts.sessions import Sessions, end_sessions
 from kb.accounts.throttle import Throttle
 from kb.database import Database
 from kb.database.tables import invitations, now, users
-from kb.errors import AccountNameTaken, RegistrationClosed
+from kb.errors import AccountNameTaken, NotFound, RegistrationClosed
 from kb.models import UserRole
 from kb.models.stored import known
 from kb.users import Users
@@ -156,8 +156,7 @@ class Registration:
             user_id = self._use(connection, found)
             if user_id is None:
                 raise RegistrationClosed
-            connection.execute(sa.update(users).where(users.c.id == user_id).values(password_hash=hashed))
-            end_sessions(connection, Principal(user_id))
+            _store_password(connection, Principal(user_id), hashed)
             return self._sessions.begin(connection, Principal(user_id))
 
     def _use(self, connection: sa.Connection, found: Invitation) -> UUID | None:
@@ -175,6 +174,30 @@ class Registration:
             .where(invitations.c.used_at.is_(None), invitations.c.expires_at > self._clock())
             .order_by(invitations.c.created_at)
         )
+
+    # --- an administrator, who types the password ---
+
+    def add(self, principal: Principal, name: str, password: str, role: UserRole = UserRole.MEMBER) -> None:
+        """Make an account, also where registration is closed.
+
+        Errors: `AdministratorsOnly`, `InvalidName`, `AccountNameTaken`, `PasswordTooShort`, `PasswordTooLong`.
+        """
+        values = self._account(name, password) | {"role": role.value}
+        with self._database.write() as connection:
+            require_administrator(connection, principal)
+            added = self._add(connection, values)
+        log.info("accounts.added", user=str(added.user_id), by=str(principal.user_id), role=role.value)
+
+    def set_password(self, principal: Principal, user_id: UUID, password: str) -> None:
+        """Ends the user's sessions. Errors: `AdministratorsOnly`, `NotFound`, `PasswordTooShort`, `PasswordTooLong`."""
+        self._passwords.check(password)
+        hashed = self._passwords.hash(password)
+        with self._database.write() as connection:
+            require_administrator(connection, principal)
+            if connection.scalar(sa.select(users.c.id).where(users.c.id == user_id, IS_ACCOUNT)) is None:
+                raise NotFound(what="user")
+            _store_password(connection, Principal(user_id), hashed)
+        log.info("accounts.changed", user=str(user_id), by=str(principal.user_id), what=["password"])
 
     # --- anybody ---
 
@@ -207,6 +230,11 @@ class Registration:
     def _refuse(self, address: str) -> NoReturn:
         self._throttle.count_failure("", address)
         raise RegistrationClosed
+
+
+def _store_password(connection: sa.Connection, user: Principal, hashed: str) -> None:
+    connection.execute(sa.update(users).where(users.c.id == user.user_id).values(password_hash=hashed))
+    end_sessions(connection, user)
 
 
 def _invitation(row: sa.Row[Any]) -> Invitation:

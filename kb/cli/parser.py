@@ -10,6 +10,12 @@ from typing import Any
 PASS_OPTIONS_ON = ("run", "worker")
 
 MOST_PASSAGES = 100
+# A test holds them equal to kb.models.UserRole and kb.access.KeyScope: a call for help need not load the core.
+ROLES = ("member", "administrator")
+SCOPES = ("read", "ask", "write", "admin")
+LONGEST_DAYS = 3650
+
+_PASSWORD = "The password is asked for, or read from standard input where that is no terminal."
 
 Commands = Any  # what `add_subparsers` returns; argparse gives its type no public name
 
@@ -29,6 +35,8 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _add_ingest(commands)
     _add_search(commands)
     _add_ask(commands)
+    _add_user(commands)
+    _add_key(commands)
     _add_backup(commands)
     _add_restore(commands)
     return parser
@@ -58,6 +66,14 @@ def _add_program(commands: Commands, name: str, purpose: str, description: str) 
     )
     parser.set_defaults(json=False)
     return parser
+
+
+def _add_group(commands: Commands, name: str, purpose: str) -> Commands:
+    """A command that consists of commands, each with options of its own."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", allow_abbrev=False
+    )
+    return parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
 
 
 def _add_run(commands: Commands) -> None:
@@ -130,6 +146,43 @@ def _add_ask(commands: Commands) -> None:
     _add_knowledge_base(parser, required=False)
 
 
+def _add_user(commands: Commands) -> None:
+    actions = _add_group(commands, "user", "list, add and change accounts, also while Zhiwen does not run")
+    _add(actions, "list", "list the accounts, those who wait for approval first")
+    add = _add(actions, "add", "make an account", f"The first one is the administrator's. {_PASSWORD}")
+    invite = _add(actions, "invite", "print a link by which one person makes an account", "It lasts seven days.")
+    role = _add(actions, "role", "make a user a member or an administrator")
+    approve = _add(actions, "approve", "let in a user who waits for it")
+    suspend = _add(actions, "suspend", "sign a user out everywhere and let nobody sign in", "Nothing is deleted.")
+    restore = _add(actions, "restore", "let a suspended user sign in again")
+    reset = _add(actions, "reset-password", "print a link by which a user sets a new password", "It lasts a day.")
+    add.add_argument("name", metavar="NAME")
+    for parser in (role, approve, suspend, restore, reset):
+        parser.add_argument("name", metavar="NAME", help="the user, by name or id")
+    role.add_argument("role", choices=ROLES)
+    for parser in (add, invite):
+        parser.add_argument("--role", choices=ROLES, default=ROLES[0], help="member unless given")
+    reset.add_argument("--ask", action="store_true", help=f"set the password now instead. {_PASSWORD}")
+
+
+def _add_key(commands: Commands) -> None:
+    actions = _add_group(commands, "key", "list, create and revoke API keys, also while Zhiwen does not run")
+    keys = _add(actions, "list", "list the API keys of all users")
+    create = _add(actions, "create", "create an API key and print it", "It cannot be shown again.")
+    revoke = _add(actions, "revoke", "revoke an API key: it is refused at once")
+    create.add_argument("name", metavar="NAME", help="what it is for")
+    create.add_argument(
+        "--scope", action="append", choices=SCOPES, metavar="SCOPE", help=f"{', '.join(SCOPES)}; repeat it (read)"
+    )
+    create.add_argument(
+        "--knowledge-base", "-k", action="append", metavar="NAME", help="only this one, by name or id; repeat it (all)"
+    )
+    create.add_argument("--days", type=_days, metavar="N", help="expire after N days (never)")
+    revoke.add_argument("key", metavar="KEY", help="its id, or how it begins, as zhiwen key list shows them")
+    for parser in (keys, create):
+        parser.add_argument("--user", metavar="NAME", help="of this user, by name or id")
+
+
 def _add_backup(commands: Commands) -> None:
     parser = _add(
         commands,
@@ -150,6 +203,13 @@ def _add_restore(commands: Commands) -> None:
     )
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--force", action="store_true", help="move away what is in the home folder")
+
+
+def _days(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= LONGEST_DAYS:
+        raise argparse.ArgumentTypeError(f"{number} is not between 1 and {LONGEST_DAYS}")
+    return number
 
 
 def _top_k(text: str) -> int:

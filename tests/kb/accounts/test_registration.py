@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +14,7 @@ from kb.errors import (
     AdministratorsOnly,
     InvalidName,
     KbError,
+    NotFound,
     PasswordTooShort,
     RegistrationClosed,
     SignInFailed,
@@ -151,6 +153,25 @@ def test_forgotten_password_is_replaced_by_a_link(people: People) -> None:
         people.enter("ben")
     with pytest.raises(RegistrationClosed):
         people.registration.accept(token, "", NEW, ADDRESS)
+
+
+def test_administrators_add_accounts_and_set_passwords(people: People) -> None:
+    ada = people.first()
+    people.set_mode("closed")
+    people.registration.add(ada.principal, "Ben", PASSWORD, UserRole.ADMINISTRATOR)
+    people.registration.add(ada.principal, "Cem", PASSWORD)
+    cem = people.account(people.enter("cem"))
+    assert cem.role is UserRole.MEMBER
+    with pytest.raises(AdministratorsOnly):
+        people.registration.add(cem.principal, "Dan", PASSWORD)
+    with pytest.raises(AdministratorsOnly):
+        people.registration.set_password(cem.principal, ada.id, NEW)
+    with pytest.raises(NotFound):
+        people.registration.set_password(ada.principal, uuid4(), NEW)
+    before = people.enter("ben")
+    people.registration.set_password(ada.principal, people.account(before).id, NEW)
+    assert people.sessions.find(before) is None
+    assert people.account(people.enter("ben", NEW)).is_administrator
 
 
 def test_guessed_links_are_throttled(people: People) -> None:
