@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(200, ge=1)
     max_chunks_per_document: int = Field(50_000, ge=1)
     lease_seconds: float = Field(20.0, ge=4)  # heartbeats come every 2 s
+    drain_seconds: float = Field(60.0, ge=0)  # after SIGTERM; see `web.draining`
 
     auth: Literal["", "none", "local"] = ""  # empty: local where others can reach server.address, else none
     registration: Literal["closed", "invitation", "open"] = "closed"  # open: an administrator approves each account

@@ -17,6 +17,7 @@ import redis
 import yaml
 
 from kb import redis as kb_redis
+from kb.config import Settings
 from kb.errors import SetupError
 from kb.local.redis_server import find_redis_server
 from kb.progress import ProgressBoard, WorkerInfo
@@ -185,6 +186,11 @@ def test_worker_stops_before_it_is_killed() -> None:
     command = SERVICES["worker"]["command"]
     milliseconds = int(command[command.index("--worker-shutdown-timeout") + 1])
     assert milliseconds / 1000 < int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_web_has_time_to_end_its_answers() -> None:
+    drain_seconds: float = Settings.model_fields["drain_seconds"].default
+    assert drain_seconds < int(SERVICES["web"]["stop_grace_period"].removesuffix("s"))
 
 
 def test_worker_prefetches_as_many_messages_as_it_has_threads() -> None:

@@ -27,14 +27,16 @@ from kb.logs import configure_logs
 from kb.models import ServiceHealth
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
+from pages.ui.session_cookie import use_public_port
 from web import metrics, probes, scripts
 from web.api import PATH, build_api
 from web.api.parties import Parties
+from web.draining import Drain, Draining
 from web.exports import export_routes
 from web.login import Login
 from web.login_mode import needs_login
 from web.missing import MissingPages
-from web.origins import OwnPagesOnly, allow_public_hosts
+from web.origins import OwnPagesOnly, allow_public_hosts, public_port
 from web.page_style import PageStyle
 from web.security import SecurityHeaders
 from web.sessions import SessionLimit, log_accept_errors_seldom
@@ -43,6 +45,7 @@ from web.uploads import file_routes
 from workers.broker import DramatiqQueue, build_broker
 
 log = structlog.get_logger()
+drain = Drain()
 
 
 class Web:
@@ -176,7 +179,9 @@ def build_web(settings: Settings, has_login: bool = False) -> Web:
 async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     """Start the services before the first page, and end them with the process."""
     resources.provide(_open_web)
+    drain.listen(_drain_seconds)
     allow_public_hosts()
+    use_public_port(public_port())
     log_accept_errors_seldom()
     try:
         await asyncio.to_thread(resources.web)
@@ -187,7 +192,18 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     gc.freeze()
     print(f"\n  Zhiwen: {own_url()}\n", flush=True)
     yield {}
+    await asyncio.to_thread(drain.wait, _running_answers)
     await asyncio.to_thread(resources.close)
+
+
+def _drain_seconds() -> float:
+    web = resources.started()
+    return web.settings.drain_seconds if web else 0.0
+
+
+def _running_answers() -> int:
+    web = resources.started()
+    return web.answers.running if web else 0
 
 
 def _open_web() -> Web:
@@ -220,6 +236,7 @@ ROUTES: list[Route | Mount] = [
     *Login(lambda: resources.services().accounts, resources.has_login).routes(),
 ]
 MIDDLEWARE = [
+    Middleware(Draining, drain=drain),
     Middleware(metrics.RequestCounts),
     Middleware(SecurityHeaders),
     Middleware(OwnPagesOnly),

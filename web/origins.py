@@ -124,6 +124,11 @@ def allow_public_hosts() -> None:
         config.set_option("server.allowedHosts", [*names, *public], "PUBLIC_URLS")
 
 
+def public_port() -> int | None:
+    """The port of the first address in PUBLIC_URLS."""
+    return next((Origin.of(url).port for url in _public_urls()), None)
+
+
 def _public_urls() -> list[str]:
     try:
         return load_settings().public_urls.split()

@@ -15,11 +15,18 @@ from kb.models import Account
 
 _FOUND = "_zhiwen_account"  # on the context of a script's thread: the run, and who has signed in
 _PAGE_OF = "signed_in_as"
+_public_port: int | None = None
+
+
+def use_public_port(port: int | None) -> None:
+    """Name the cookies for the port that browsers see: all web processes behind one address know one session."""
+    global _public_port
+    _public_port = port
 
 
 def cookie_name() -> str:
     """With the port: browsers send cookies to all ports of a host, and another installation may be on one."""
-    return f"zhiwen_session_{config.get_option('server.port')}"
+    return f"zhiwen_session_{_public_port or config.get_option('server.port')}"
 
 
 def home_path() -> str:

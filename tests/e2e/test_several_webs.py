@@ -1,0 +1,180 @@
+"""Several web processes behind nginx, by docs/nginx.conf: one session, and answers that outlive a process."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from kb.accounts import FIRST_TOKEN_FILE
+from tests.e2e.screen import SECONDS, Screen
+from tests.e2e.test_accounts import PASSWORD, fill
+from tests.e2e.web import Web
+from tests.fakes.model_server import CHAT, LONG_TOKENS, ModelServer
+from tests.real_services import ROOT, PostgreSQL, Server, free_port, missing, wait_until
+
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+SITE = (ROOT / "docs" / "nginx.conf").read_text(encoding="utf-8")
+STICKY = re.compile(r"^.*\n *hash .*\n", re.MULTILINE)
+
+
+class PlainWeb(Web):
+    """Without Milvus, which these questions do not need."""
+
+    def is_ready(self) -> bool:
+        try:
+            return self.get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def begin_to_end(self) -> None:
+        """Like a rolling restart."""
+        assert self._process
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds: float) -> None:
+        assert self._process
+        self._process.wait(timeout=seconds)
+
+
+class Nginx(Server):
+    """Serves `site`, with its certificate, name and ports replaced."""
+
+    def __init__(self, folder: Path, site: str, webs: list[int], port: int) -> None:
+        super().__init__(folder, port)
+        site = re.sub(r"(127\.0\.0\.1:)(850\d)", lambda found: f"{found[1]}{webs[int(found[2]) - 8501]}", site)
+        site = re.sub(
+            r"listen .*;", f"listen 127.0.0.1:{port};", re.sub(r"ssl_certificate.*;|server_name.*;", "", site)
+        )
+        site = site.replace("zhiwen_session_443", f"zhiwen_session_{port}")
+        paths = " ".join(
+            f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        head = f"daemon off; worker_processes 1; pid {folder}/pid; error_log stderr;"
+        log = f"log_format upstream $upstream_addr; access_log {self._asked} upstream;"
+        (folder / "nginx.conf").write_text(
+            f"{head}\nevents {{}}\nhttp {{ {log} {paths}\n{site}\n}}\n", encoding="utf-8"
+        )
+
+    @property
+    def _asked(self) -> Path:
+        return self.folder / "asked"
+
+    def asked(self) -> list[str]:
+        """Whom it has passed each request to."""
+        return self._asked.read_text(encoding="utf-8").split()
+
+    def command(self) -> list[str]:
+        return [NGINX, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-e", "stderr"]
+
+
+class Behind:
+    """Two web processes and nginx in front of them."""
+
+    def __init__(self, folder: Path, values: dict[str, str]) -> None:
+        port = free_port()
+        self.authority = f"127.0.0.1:{port}"
+        self.url = f"http://{self.authority}"
+        self.webs = [self._web(folder / name, self.url, values) for name in ("one", "two")]
+        self.webs[1].environment()["ZHIWEN_HOME"] = str(self.webs[0].home)
+        self._nginx = self.nginx(folder / "nginx", STICKY.sub("", SITE), port)
+
+    def nginx(self, folder: Path, site: str, port: int) -> Nginx:
+        folder.mkdir()
+        return Nginx(folder, site, [web.port for web in self.webs], port)
+
+    @staticmethod
+    def _web(folder: Path, url: str, values: dict[str, str]) -> PlainWeb:
+        folder.mkdir()
+        return PlainWeb(folder, PUBLIC_URLS=url, **values)
+
+    def start(self) -> None:
+        for server in (*self.webs, self._nginx):
+            server.start()
+
+    def stop(self) -> None:
+        for server in (self._nginx, *self.webs):
+            server.stop()
+
+    def producer(self) -> PlainWeb:
+        """The process that writes the latest answer."""
+        (web,) = [web for web in self.webs if web.is_running and "answer.started" in log_of(web)]
+        return web
+
+
+def log_of(web: Web) -> str:
+    return (web.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+
+@pytest.fixture
+def services(redis_url: str, postgresql: PostgreSQL, models: ModelServer) -> dict[str, str]:
+    return {
+        "REDIS_URL": redis_url,
+        "DATABASE_URL": postgresql.new_database(),
+        "MILVUS_URI": "http://127.0.0.1:1",
+        "OPENAI_BASE_URL": models.base_url,
+        "EMBEDDING_MODEL": "openai:fake-embedding",
+        "LLM_MODEL": "long",
+        "AUTH": "local",
+    }
+
+
+@pytest.fixture
+def behind(tmp_path: Path, services: dict[str, str]) -> Iterator[Behind]:
+    """Each request goes to the next process: what works so works with one that stays, too."""
+    if not Path(NGINX).is_file():
+        missing("nginx is not installed")
+    assert STICKY.search(SITE)
+    behind = Behind(tmp_path, services)
+    behind.start()
+    yield behind
+    behind.stop()
+
+
+def test_several_web_processes(browser: Browser, behind: Behind, models: ModelServer, tmp_path: Path) -> None:
+    check_that_one_stays(behind, tmp_path / "sticky")
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    page.set_default_timeout(30 * SECONDS)
+    screen = Screen(page, behind.url)
+    page.goto(f"{behind.url}/")
+    token = (behind.webs[0].home / FIRST_TOKEN_FILE).read_text().strip()
+    fill(page, token=token, name="Ada", password=PASSWORD, again=PASSWORD)
+    expect(page.get_by_role("link", name="Ada")).to_be_visible()
+    screen.settle()
+    with models.held(CHAT):
+        screen.switch_mode("LLM chat")
+        screen.ask("Tell me all you know")
+        expect(screen.messages.last).to_contain_text("word20")
+        ending = behind.producer()
+        ending.begin_to_end()
+        wait_until(lambda: "web.draining" in log_of(ending), 30)
+        expect(screen.key("stop")).to_be_visible()
+    # The page has opened its websocket again, on the other process.
+    expect(screen.messages.last).to_contain_text(f"word{LONG_TOKENS - 1}")
+    expect(screen.key("stop")).to_have_count(0)
+    assert len(re.findall(r"word\d+", screen.messages.last.inner_text())) == LONG_TOKENS
+    ending.wait(20)
+    assert len(models.chats) == 1
+    context.close()
+
+
+def check_that_one_stays(behind: Behind, folder: Path) -> None:
+    """With the configuration as it is."""
+    nginx = behind.nginx(folder, SITE, free_port())
+    nginx.start()
+    try:
+        for _ in range(4):
+            request = urllib.request.Request(f"http://127.0.0.1:{nginx.port}/livez", headers={"Host": behind.authority})
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                assert reply.status == 200
+    finally:
+        nginx.stop()
+    assert len(nginx.asked()) == 4
+    assert len(set(nginx.asked())) == 1
