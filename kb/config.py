@@ -196,6 +196,11 @@ class Settings(BaseSettings):
         return self.home / "zhiwen.db"
 
     @property
+    def backups(self) -> Path:
+        """Copies of the SQLite database before each upgrade."""
+        return self.home / "backups"
+
+    @property
     def sql_url(self) -> str:
         """The database's URL for SQLAlchemy. PostgreSQL always uses psycopg 3."""
         if not self.database_url:

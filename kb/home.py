@@ -12,6 +12,7 @@ import structlog
 UMASK = 0o077
 OTHERS = 0o077  # the permissions of the group and of everybody else
 OURS = (
+    "backups",
     "logs",
     "milvus",
     "models",

@@ -122,7 +122,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     """
     bypass_proxies(settings)
     database = Database(settings, durable)
-    database.migrate()
+    database.migrate(settings.backups)
     client, quick = kb_redis.connect(settings), kb_redis.quick(settings)
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
     files = FileStore(settings.uploads)

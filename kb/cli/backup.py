@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from kb.cli.connecting import OpenQueue, prepare_process
-from kb.cli.copying import DATABASE, FORMAT, KEY, MANIFEST, UPLOADS, copy_rows, copy_sqlite, sqlite_in
+from kb.cli.copying import DATABASE, FORMAT, KEY, MANIFEST, UPLOADS, copy_rows, sqlite_in
 from kb.cli.printing import CommandFailed, print_json, progress
 from kb.config import Settings, load_settings
 from kb.database import HEAD, Database
+from kb.database.copies import copy_sqlite
 from kb.home import UMASK
 from kb.library import FileStore
 
@@ -67,7 +68,8 @@ def _copy_database(settings: Settings, folder: Path) -> None:
         if source.revision() != HEAD:
             raise CommandFailed("The database is another release's. Start this release once, which upgrades it.")
         if source.is_sqlite:
-            copy_sqlite(source, folder / DATABASE)
+            with source.read() as connection:
+                copy_sqlite(connection, folder / DATABASE)
             return
         with sqlite_in(folder, settings) as copy:
             copy_rows(source, copy)

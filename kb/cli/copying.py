@@ -10,9 +10,8 @@ Milvus and Redis are not in it: both follow SQL and the uploads.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -35,14 +34,6 @@ def sqlite_in(folder: Path, settings: Settings) -> Iterator[Database]:
         yield database
     finally:
         database.close()
-
-
-def copy_sqlite(source: Database, target: Path) -> None:
-    """A consistent copy of a database that is in use."""
-    with source.read() as connection, closing(sqlite3.connect(target)) as copy:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        driver.backup(copy)
 
 
 def copy_rows(source: Database, target: Database) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,10 +57,11 @@ class Database:
         with _translated(), self._writer.begin() as connection:
             yield connection
 
-    def migrate(self) -> None:
+    def migrate(self, backups: Path | None = None) -> None:
         """Bring the schema to the newest version; several processes may call this at once.
 
-        Errors: `DatabaseUnavailable`; `SetupError` if it answers but cannot be used.
+        An SQLite database that has to be upgraded is first copied into the folder `backups`, if one is given.
+        Errors: `DatabaseUnavailable`; `SetupError` if it answers but cannot be used, or cannot be copied.
         """
         try:
             with _translated():
@@ -67,7 +69,7 @@ class Database:
                     return
                 from kb.database.migrate import upgrade  # Alembic is only loaded when there is something to do
 
-                upgrade(self.engine)
+                upgrade(self.engine, backups=backups)
         except DBAPIError as error:
             raise SetupError(
                 N_("The database cannot be used ({detail})."),
