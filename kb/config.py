@@ -93,6 +93,10 @@ class Settings(BaseSettings):
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
     allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
 
+    # For each API key; 0: no limit.
+    api_requests_per_minute: int = Field(600, ge=0)
+    api_answers_per_minute: int = Field(30, ge=0)
+
     metrics_token: SecretStr = SecretStr("")  # for /metrics; empty: only this machine may read it
 
     log_level: str = "INFO"

@@ -12,6 +12,7 @@ import redis
 from kb import redis as kb_redis
 from kb.access import Principal
 from kb.access.keys import ApiKeys
+from kb.access.request_limits import RequestLimits
 from kb.accounts import Accounts, build_accounts
 from kb.answers import Answers
 from kb.attachments import Attachments
@@ -60,6 +61,7 @@ class Services:
     users: Users
     accounts: Accounts
     api_keys: ApiKeys
+    request_limits: RequestLimits
     sharing: Sharing
     fetcher: Fetcher
     page_reader: PageReader
@@ -149,6 +151,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         users=Users(database),
         accounts=build_accounts(settings, database, quick),
         api_keys=ApiKeys(database),
+        request_limits=RequestLimits(quick, settings.api_requests_per_minute, settings.api_answers_per_minute),
         sharing=Sharing(database),
         fetcher=fetcher,
         page_reader=page_reader,

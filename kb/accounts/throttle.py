@@ -1,6 +1,6 @@
 """How often passwords and links may be tried: from each address, for each account, and both together.
 
-Failures are counted in Redis for all web processes, and in this process while Redis does not respond.
+Failures are counted for all web processes together, see `kb.counters`.
 """
 
 from __future__ import annotations
@@ -8,80 +8,50 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
-from functools import cached_property, partial
-from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
-import redis
-
-from kb.errors import RedisUnavailable, TooManyAttempts
-from kb.redis import PREFIX, QuickRedis
+from kb.counters import WindowCounters, network_of
+from kb.errors import TooManyAttempts
+from kb.redis import QuickRedis
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.strategies import FixedWindowRateLimiter
-
-Result = TypeVar("Result")
 
 MINUTES = 15
 # Failures in that time. Somebody elsewhere who tries an account's passwords does not soon keep its owner out.
 FOR_ACCOUNT_FROM_ADDRESS = 10
 FOR_ACCOUNT = 100
 FROM_ADDRESS = 50  # an office may share one
-IPV6_NETWORK = 64  # bits: one customer has at least as many addresses
 
 
 class Throttle:
     def __init__(self, redis: QuickRedis) -> None:
-        self._redis = redis
-        self._shared: FixedWindowRateLimiter | None = None
+        self._counters = WindowCounters(redis, "throttle")
 
     def check(self, account: str, address: str) -> None:
         """`account` is a folded name; empty: none. Errors: `TooManyAttempts`."""
         limits = _limits(account, address)
-        until = max(self._ask(partial(_blocked_until, limit=limit)) for limit in limits)
+        until = max(self._counters.ask(partial(_blocked_until, limit=limit)) for limit in limits)
         if until > time.time():
             raise TooManyAttempts(minutes=math.ceil((until - time.time()) / 60))
 
     def count_failure(self, account: str, address: str) -> None:
         for item, key in _limits(account, address):
-            self._ask(lambda limiter, item=item, key=key: limiter.hit(item, key))  # type: ignore[misc]
+            self._counters.ask(lambda limiter, item=item, key=key: limiter.hit(item, key))  # type: ignore[misc]
 
     def forget(self, account: str, address: str) -> None:
         """After a success. What came from the address still counts: it may try other accounts."""
         for item, key in _limits(account, address)[1:]:
-            self._ask(lambda limiter, item=item, key=key: limiter.clear(item, key))  # type: ignore[misc]
-
-    def _ask(self, question: Callable[[FixedWindowRateLimiter], Result]) -> Result:
-        try:
-            with self._redis.asked() as client:
-                self._shared = self._shared or _in_redis(client)
-                return question(self._shared)
-        except RedisUnavailable:
-            return question(self._own)
-
-    @cached_property
-    def _own(self) -> FixedWindowRateLimiter:
-        from limits.storage import MemoryStorage
-        from limits.strategies import FixedWindowRateLimiter
-
-        return FixedWindowRateLimiter(MemoryStorage())
-
-
-def _in_redis(client: redis.Redis) -> FixedWindowRateLimiter:
-    from limits.storage import RedisStorage
-    from limits.strategies import FixedWindowRateLimiter
-
-    storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=f"{PREFIX}:throttle")
-    return FixedWindowRateLimiter(storage)
+            self._counters.ask(lambda limiter, item=item, key=key: limiter.clear(item, key))  # type: ignore[misc]
 
 
 def _limits(account: str, address: str) -> list[tuple[RateLimitItem, str]]:
     """Each with its key; that of the address comes first. Keys have no names of people in them."""
     from limits import RateLimitItemPerMinute
 
-    network = _network(address)
+    network = network_of(address)
     limits = [(FROM_ADDRESS, f"address {network}")]
     if account:
         limits += [(FOR_ACCOUNT_FROM_ADDRESS, f"both {network} {account}"), (FOR_ACCOUNT, f"account {account}")]
@@ -95,11 +65,3 @@ def _blocked_until(limiter: FixedWindowRateLimiter, limit: tuple[RateLimitItem, 
     """In seconds since 1970; 0 if it is not blocked."""
     ends, left = limiter.get_window_stats(*limit)
     return 0 if left else float(ends)
-
-
-def _network(address: str) -> str:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    return str(ip_network((found, IPV6_NETWORK), strict=False)) if found.version == 6 else str(found)

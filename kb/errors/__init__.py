@@ -38,6 +38,7 @@ from kb.errors.access import (
     OwnerOnly,
     PageClosed,
     PersonOnly,
+    TooManyRequests,
 )
 from kb.errors.accounts import (
     AccountNameTaken,
@@ -296,6 +297,7 @@ __all__ = [
     "TooManyChunks",
     "TooManyDocuments",
     "TooManyParts",
+    "TooManyRequests",
     "TooMuchText",
     "TooMuchTextInPart",
     "Unavailable",

@@ -45,6 +45,13 @@ class KeyRefused(UserError):
     remedy = N_("Create another one on the page “API keys”.")
 
 
+class TooManyRequests(UserError):
+    """Of a program: see `kb.access.request_limits`."""
+
+    message = N_("Too many requests in a short time.")
+    remedy = N_("Try again in {seconds} s.")
+
+
 class NoScopeChosen(UserError):
     message = N_("The API key would allow nothing.")
     remedy = N_("Choose what it allows.")

@@ -15,6 +15,7 @@ from web.api import documents, knowledge_bases, searches, tasks
 from web.api.bodies import LimitedBodies
 from web.api.parties import Parties
 from web.api.problems import PROBLEM, http_problem, invalid_problem, problem
+from web.api.rates import RateLimits
 
 log = structlog.get_logger()
 
@@ -39,6 +40,7 @@ def build_api(parties: Callable[[], Parties]) -> FastAPI:
     )
     app.state.parties = parties
     app.add_middleware(LimitedBodies)
+    app.add_middleware(RateLimits, parties=parties)  # comes before it
     for router in (knowledge_bases.router, documents.router, searches.router, tasks.router):
         app.include_router(router)
 

@@ -28,16 +28,25 @@ def _parties(request: Request) -> Parties:
     return found
 
 
+KEY_IS_VALID = "key_is_valid"  # in a request's state, once SQL was asked: see `web.api.rates`
 Serving = Annotated[Parties, Depends(_parties)]
 _bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key of the page “API keys”.")
 
 
 def _principal(
-    parties: Serving, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+    request: Request,
+    parties: Serving,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Principal:
     if credentials is None:
         raise KeyRefused
-    return parties.services.api_keys.authenticate(credentials.credentials)
+    try:
+        principal = parties.services.api_keys.authenticate(credentials.credentials)
+    except KeyRefused:
+        setattr(request.state, KEY_IS_VALID, False)
+        raise
+    setattr(request.state, KEY_IS_VALID, True)
+    return principal
 
 
 def _with(scope: KeyScope) -> Callable[[Principal], Principal]:
