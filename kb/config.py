@@ -90,6 +90,7 @@ class Settings(BaseSettings):
 
     auth: Literal["", "none", "local"] = ""  # empty: local where others can reach server.address, else none
     registration: Literal["closed", "invitation", "open"] = "closed"  # open: an administrator approves each account
+    audit_days: int = Field(365, ge=1)  # for so long the audit log is kept
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
     allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -13,8 +13,10 @@ from typing import IO, Any
 from uuid import UUID
 
 from kb.access import Principal
+from kb.audit import Action, record
 from kb.citations import cited, without_dangling
 from kb.conversations import Conversations, Messages
+from kb.database import Database
 from kb.errors import N_, KbError, NotFound, from_code
 from kb.formats import FORMAT, NUMBER, to_json, to_record
 from kb.library import KnowledgeBases
@@ -56,7 +58,12 @@ class Wording:
 
 
 class Exports:
-    def __init__(self, conversations: Conversations, messages: Messages, knowledge_bases: KnowledgeBases) -> None:
+    """Each is recorded before anything is handed out."""
+
+    def __init__(
+        self, database: Database, conversations: Conversations, messages: Messages, knowledge_bases: KnowledgeBases
+    ) -> None:
+        self._database = database
         self._conversations = conversations
         self._messages = messages
         self._knowledge_bases = knowledge_bases
@@ -66,6 +73,8 @@ class Exports:
     ) -> tuple[str, str]:
         """The name and the text of a conversation's file. Errors: `NotFound`."""
         conversation = self._conversations.get(principal, conversation_id)
+        with self._database.write() as connection:
+            record(connection, principal, Action.CONVERSATION_EXPORTED, conversation_id)
         return _file_name(conversation, file_format), self._text(
             principal, conversation, self._names(principal), file_format, wording
         )
@@ -82,17 +91,20 @@ class Exports:
     ) -> None:
         """Write an archive (ZIP) with a file for each conversation that the search finds."""
         names, taken = self._names(principal), set[str]()
+        found = self._found(principal, search, mode, knowledge_base_id)
+        with self._database.write() as connection:
+            record(connection, principal, Action.CONVERSATIONS_EXPORTED, count=len(found))
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for found in self._found(principal, search, mode, knowledge_base_id):
+            for conversation in found:
                 try:
-                    text = self._text(principal, found, names, file_format, wording)
+                    text = self._text(principal, conversation, names, file_format, wording)
                 except NotFound:
                     continue  # deleted meanwhile
-                archive.writestr(_untaken(_file_name(found, file_format), taken), text)
+                archive.writestr(_untaken(_file_name(conversation, file_format), taken), text)
 
     def _found(
         self, principal: Principal, search: str, mode: Mode | None, knowledge_base_id: UUID | None
-    ) -> Iterator[Conversation]:
+    ) -> Collection[Conversation]:
         """All that the search finds, as it is at the start: later questions change the order."""
         found: dict[UUID, Conversation] = {}
         while True:
@@ -100,7 +112,7 @@ class Exports:
             new = [each for each in batch if each.id not in found]
             found.update((each.id, each) for each in new)
             if not new:
-                return iter(found.values())
+                return found.values()
 
     def _names(self, principal: Principal) -> dict[UUID, str]:
         return {base.id: base.name for base in self._knowledge_bases.list(principal)}

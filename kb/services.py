@@ -16,6 +16,7 @@ from kb.access.request_limits import RequestLimits
 from kb.accounts import Accounts, build_accounts
 from kb.answers import Answers
 from kb.attachments import Attachments
+from kb.audit.log import AuditLog
 from kb.config import Settings
 from kb.conversations import Conversations, Messages
 from kb.database import Database
@@ -63,6 +64,7 @@ class Services:
     api_keys: ApiKeys
     request_limits: RequestLimits
     sharing: Sharing
+    audit: AuditLog
     fetcher: Fetcher
     page_reader: PageReader
     page_images: PageImages
@@ -153,6 +155,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         api_keys=ApiKeys(database),
         request_limits=RequestLimits(quick, settings.api_requests_per_minute, settings.api_answers_per_minute),
         sharing=Sharing(database),
+        audit=AuditLog(database, settings.audit_days),
         fetcher=fetcher,
         page_reader=page_reader,
         page_images=page_images,
@@ -162,7 +165,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         attachments=Attachments(database, documents, embeddings),
         conversations=conversations,
         messages=messages,
-        exports=Exports(conversations, messages, knowledge_bases),
+        exports=Exports(database, conversations, messages, knowledge_bases),
         board=ProgressBoard(quick),
         backlog=Backlog(database),
         retriever=Retriever(

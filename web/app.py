@@ -29,6 +29,7 @@ from kb.services import Services, build_answers, build_services
 from pages.ui import resources
 from pages.ui.session_cookie import use_public_port
 from web import metrics, probes, scripts
+from web.acting_from import ActingFrom
 from web.api import PATH, build_api
 from web.api.parties import Parties
 from web.draining import Drain, Draining
@@ -238,6 +239,7 @@ ROUTES: list[Route | Mount] = [
 MIDDLEWARE = [
     Middleware(Draining, drain=drain),
     Middleware(metrics.RequestCounts),
+    Middleware(ActingFrom),
     Middleware(SecurityHeaders),
     Middleware(OwnPagesOnly),
     Middleware(SignedInOnly),

@@ -223,8 +223,12 @@ class WorkerRuntime(Middleware):
         self.parts.checks.check_reloaded()
 
     def _sweep(self) -> None:
-        """Delete what broken uploads left, and correct counters, which only a defect or an edit by hand makes wrong."""
+        """Delete what broken uploads left and what the audit log need not keep; correct counters, which only a defect
+        or an edit by hand makes wrong.
+        """
         assert self._services is not None
+        if cleared := self._services.audit.clear():
+            log.info("sweeper.cleared", audit_events=cleared)
         if swept := self._services.files.delete_partial(SWEEPER_SECONDS):
             log.info("sweeper.deleted", partial_files=swept)
         for knowledge_base_id, wrong in recount_all(self._services.database).items():

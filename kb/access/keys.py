@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from kb.access.policy import can
 from kb.access.principals import KeyLimits, KeyScope, Permission, Principal
 from kb.access.tokens import digest, new_token
+from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import api_key_bases, api_keys, knowledge_bases, now, users
 from kb.errors import N_, KeyRefused, NoScopeChosen, NotFound, PersonOnly
@@ -85,6 +86,8 @@ class ApiKeys:
             if wanted:
                 reached = [{"key_id": key.id, "knowledge_base_id": base_id} for base_id in wanted]
                 connection.execute(sa.insert(api_key_bases), reached)
+            allowed = ", ".join(sorted(key.scopes))
+            record(connection, principal, Action.KEY_CREATED, key.id, key.name, scopes=allowed)
         log.info(
             "api_key.created",
             key=str(key.id),
@@ -110,8 +113,11 @@ class ApiKeys:
         _require_person(principal)
         own = sa.and_(api_keys.c.id == key_id, api_keys.c.user_id == principal.user_id, api_keys.c.revoked_at.is_(None))
         with self._database.write() as connection:
-            if connection.execute(sa.update(api_keys).where(own).values(revoked_at=now())).rowcount == 0:
+            revoked = sa.update(api_keys).where(own).values(revoked_at=now()).returning(api_keys.c.name)
+            name = connection.scalar(revoked)
+            if name is None:
                 raise NotFound(what=API_KEY)
+            record(connection, principal, Action.KEY_REVOKED, key_id, name)
         log.info("api_key.revoked", key=str(key_id), user=str(principal.user_id))
 
     def authenticate(self, secret: str) -> Principal:

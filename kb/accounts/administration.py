@@ -12,6 +12,7 @@ import structlog
 from kb.access import Principal
 from kb.accounts.rows import ACCOUNT, IS_ACCOUNT, IS_ACTIVE, account
 from kb.accounts.sessions import end_sessions
+from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import now, users
 from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
@@ -52,38 +53,42 @@ class Administration:
             return [account(row) for row in connection.execute(statement)]
 
     def approve(self, principal: Principal, user_id: UUID) -> None:
-        self._change(principal, user_id, awaits_approval=False)
+        self._change(principal, user_id, Action.ACCOUNT_APPROVED, awaits_approval=False)
 
     def suspend(self, principal: Principal, user_id: UUID) -> None:
         """End the user's sessions and let nobody sign in; what the user owns stays. Errors: `LastAdministrator`."""
-        self._change(principal, user_id, suspended_at=self._clock())
+        self._change(principal, user_id, Action.ACCOUNT_SUSPENDED, suspended_at=self._clock())
 
     def resume(self, principal: Principal, user_id: UUID) -> None:
-        self._change(principal, user_id, suspended_at=None)
+        self._change(principal, user_id, Action.ACCOUNT_RESUMED, suspended_at=None)
 
     def set_role(self, principal: Principal, user_id: UUID, role: UserRole) -> None:
         """Errors: `LastAdministrator`."""
-        self._change(principal, user_id, role=role.value)
+        self._change(principal, user_id, Action.ROLE_CHANGED, role=role.value)
 
     def reject(self, principal: Principal, user_id: UUID) -> None:
         """Delete an account that waits for approval, which owns nothing."""
-        statement = sa.delete(users).where(users.c.id == user_id, users.c.awaits_approval)
+        statement = sa.delete(users).where(users.c.id == user_id, users.c.awaits_approval).returning(users.c.name)
         with self._database.write() as connection:
             require_administrator(connection, principal)
-            if connection.execute(statement).rowcount == 0:
+            name = connection.scalar(statement)
+            if name is None:
                 raise NotFound(what="user")
+            record(connection, principal, Action.ACCOUNT_REJECTED, user_id, name)
 
-    def _change(self, principal: Principal, user_id: UUID, **values: object) -> None:
+    def _change(self, principal: Principal, user_id: UUID, action: Action, **values: object) -> None:
         with self._database.write() as connection:
             # Locked, so that two administrators cannot suspend each other at once.
             connection.execute(sa.select(users.c.id).where(_IS_ADMINISTRATOR).with_for_update()).all()
             require_administrator(connection, principal)
             changed = sa.update(users).where(users.c.id == user_id, IS_ACCOUNT).values(**values)
-            if connection.execute(changed).rowcount == 0:
+            name = connection.scalar(changed.returning(users.c.name))
+            if name is None:
                 raise NotFound(what="user")
             if connection.scalar(sa.select(users.c.id).where(_IS_ADMINISTRATOR).limit(1)) is None:
-                name = connection.scalar(sa.select(users.c.name).where(users.c.id == user_id))
                 raise LastAdministrator(name=name)
-            if values.get("suspended_at"):
+            if action is Action.ACCOUNT_SUSPENDED:
                 end_sessions(connection, Principal(user_id))
+            details = {"role": str(values["role"])} if action is Action.ROLE_CHANGED else {}
+            record(connection, principal, action, user_id, name, **details)
         log.info("accounts.changed", user=str(user_id), by=str(principal.user_id), what=sorted(values))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from kb.access import GranteeKind, Principal
 from kb.accounts.administration import require_administrator
 from kb.accounts.rows import IS_ACCOUNT
+from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import grants, group_members, groups, users
 from kb.errors import GroupNameTaken, NotFound
@@ -47,54 +49,72 @@ class Groups:
     def create(self, principal: Principal, name: str) -> Group:
         """Errors: `InvalidName`, `GroupNameTaken`."""
         group = Group(uuid4(), clean_name(name), frozenset())
-        self._write(principal, sa.insert(groups).values(id=group.id, name=group.name), group.name)
+        with self._named(principal, group.name) as connection:
+            connection.execute(sa.insert(groups).values(id=group.id, name=group.name))
+            record(connection, principal, Action.GROUP_CREATED, group.id, group.name)
         log.info("groups.created", group=str(group.id), by=str(principal.user_id))
         return group
 
     def rename(self, principal: Principal, group_id: UUID, name: str) -> None:
         """Errors: `InvalidName`, `GroupNameTaken`."""
         cleaned = clean_name(name)
-        self._write(principal, sa.update(groups).where(groups.c.id == group_id).values(name=cleaned), cleaned)
+        with self._named(principal, cleaned) as connection:
+            before = _name_of(connection, group_id)
+            connection.execute(sa.update(groups).where(groups.c.id == group_id).values(name=cleaned))
+            record(connection, principal, Action.GROUP_RENAMED, group_id, cleaned, before=before)
 
     def delete(self, principal: Principal, group_id: UUID) -> None:
         """Its members keep what is shared with them otherwise."""
         granted = sa.and_(grants.c.grantee_kind == GranteeKind.GROUP.value, grants.c.grantee_id == group_id)
         with self._database.write() as connection:
             require_administrator(connection, principal)
+            name = _name_of(connection, group_id)
             connection.execute(sa.delete(grants).where(granted))
             connection.execute(sa.delete(group_members).where(group_members.c.group_id == group_id))
-            if connection.execute(sa.delete(groups).where(groups.c.id == group_id)).rowcount == 0:
-                raise NotFound(what="group")
+            connection.execute(sa.delete(groups).where(groups.c.id == group_id))
+            record(connection, principal, Action.GROUP_DELETED, group_id, name)
         log.info("groups.deleted", group=str(group_id), by=str(principal.user_id))
 
     def add(self, principal: Principal, group_id: UUID, user_id: UUID) -> None:
         """Who is a member already stays one."""
-        group = sa.select(groups.c.id).where(groups.c.id == group_id)
-        user = sa.select(users.c.id).where(users.c.id == user_id, IS_ACCOUNT)
+        user = sa.select(users.c.name).where(users.c.id == user_id, IS_ACCOUNT)
         with self._database.write() as connection:
             require_administrator(connection, principal)
-            for wanted, what in ((group, "group"), (user, "user")):
-                if connection.scalar(wanted) is None:
-                    raise NotFound(what=what)
-            connection.execute(sa.delete(group_members).where(_is_member(group_id, user_id)))
+            name, member = _name_of(connection, group_id), connection.scalar(user)
+            if member is None:
+                raise NotFound(what="user")
+            was_member = connection.execute(sa.delete(group_members).where(_is_member(group_id, user_id))).rowcount
             connection.execute(sa.insert(group_members), {"group_id": group_id, "user_id": user_id})
+            if not was_member:
+                record(connection, principal, Action.MEMBER_ADDED, group_id, name, member=member)
         log.info("groups.added", group=str(group_id), user=str(user_id), by=str(principal.user_id))
 
     def remove(self, principal: Principal, group_id: UUID, user_id: UUID) -> None:
         """Who is no member stays none."""
         with self._database.write() as connection:
             require_administrator(connection, principal)
-            connection.execute(sa.delete(group_members).where(_is_member(group_id, user_id)))
+            if connection.execute(sa.delete(group_members).where(_is_member(group_id, user_id))).rowcount:
+                member = connection.scalar(sa.select(users.c.name).where(users.c.id == user_id)) or ""
+                name = _name_of(connection, group_id)
+                record(connection, principal, Action.MEMBER_REMOVED, group_id, name, member=member)
         log.info("groups.removed", group=str(group_id), user=str(user_id), by=str(principal.user_id))
 
-    def _write(self, principal: Principal, statement: sa.Insert | sa.Update, name: str) -> None:
+    @contextmanager
+    def _named(self, principal: Principal, name: str) -> Iterator[sa.Connection]:
+        """A transaction of an administrator who gives a group this name."""
         try:
             with self._database.write() as connection:
                 require_administrator(connection, principal)
-                if connection.execute(statement).rowcount == 0:
-                    raise NotFound(what="group")
+                yield connection
         except IntegrityError as error:
             raise GroupNameTaken(name=name) from error
+
+
+def _name_of(connection: sa.Connection, group_id: UUID) -> str:
+    name: str | None = connection.scalar(sa.select(groups.c.name).where(groups.c.id == group_id).with_for_update())
+    if name is None:
+        raise NotFound(what="group")
+    return name
 
 
 def _is_member(group_id: UUID, user_id: UUID) -> sa.ColumnElement[bool]:

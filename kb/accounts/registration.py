@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NoReturn
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 import structlog
@@ -20,6 +20,7 @@ from kb.accounts.passwords import Passwords
 from kb.accounts.rows import IS_ACCOUNT, account_name, folded_name
 from kb.accounts.sessions import Sessions, end_sessions
 from kb.accounts.throttle import Throttle
+from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import invitations, now, users
 from kb.errors import AccountNameTaken, NotFound, RegistrationClosed
@@ -88,6 +89,7 @@ class Registration:
         with self._database.write() as connection:
             if connection.execute(statement.values(**values)).rowcount == 0:  # somebody was faster
                 raise RegistrationClosed
+            record(connection, local, Action.ACCOUNT_CREATED, local.user_id, values["name"])
             session = self._sessions.begin(connection, local)
         self._first_token.remove()
         log.info("accounts.first", user=str(local.user_id))
@@ -106,12 +108,17 @@ class Registration:
         return self._add_link(principal, UserRole.MEMBER, user_id, NEW_PASSWORD)
 
     def _add_link(self, principal: Principal, role: UserRole, user_id: UUID | None, lasts: timedelta) -> str:
-        token, moment = new_token(), self._clock()
-        values: dict[str, Any] = {"token_hash": digest(token), "role": role.value, "user_id": user_id}
+        token, moment, link_id = new_token(), self._clock(), uuid4()
+        values: dict[str, Any] = {"id": link_id, "token_hash": digest(token), "role": role.value, "user_id": user_id}
         values |= {"created_by": principal.user_id, "created_at": moment, "expires_at": moment + lasts}
         with self._database.write() as connection:
             require_administrator(connection, principal)
             connection.execute(sa.insert(invitations), values)
+            if user_id is None:
+                record(connection, principal, Action.INVITATION_MADE, link_id, role=role.value)
+            else:
+                name = connection.scalar(sa.select(users.c.name).where(users.c.id == user_id)) or ""
+                record(connection, principal, Action.PASSWORD_LINK_MADE, user_id, name)
         return token
 
     def invitation(self, token: str) -> Invitation | None:
@@ -131,7 +138,8 @@ class Registration:
         """Errors: `AdministratorsOnly`."""
         with self._database.write() as connection:
             require_administrator(connection, principal)
-            connection.execute(sa.delete(invitations).where(invitations.c.id == invitation_id))
+            if connection.execute(sa.delete(invitations).where(invitations.c.id == invitation_id)).rowcount:
+                record(connection, principal, Action.INVITATION_WITHDRAWN, invitation_id)
 
     def accept(self, token: str, name: str, password: str, address: str) -> str:
         """Make the account, or set the password, that the link is for. Returns a session's token.
@@ -147,7 +155,9 @@ class Registration:
         values = self._account(name, password) | {"role": found.role.value}
         with self._database.write() as connection:
             self._use(connection, found)
-            return self._sessions.begin(connection, self._add(connection, values))
+            added = self._add(connection, values)
+            record(connection, added, Action.ACCOUNT_CREATED, added.user_id, values["name"])
+            return self._sessions.begin(connection, added)
 
     def _set_password(self, found: Invitation, password: str) -> str:
         self._passwords.check(password)
@@ -157,6 +167,7 @@ class Registration:
             if user_id is None:
                 raise RegistrationClosed
             _store_password(connection, Principal(user_id), hashed)
+            record(connection, Principal(user_id), Action.PASSWORD_SET, user_id, found.for_name)
             return self._sessions.begin(connection, Principal(user_id))
 
     def _use(self, connection: sa.Connection, found: Invitation) -> UUID | None:
@@ -186,6 +197,7 @@ class Registration:
         with self._database.write() as connection:
             require_administrator(connection, principal)
             added = self._add(connection, values)
+            record(connection, principal, Action.ACCOUNT_CREATED, added.user_id, values["name"])
         log.info("accounts.added", user=str(added.user_id), by=str(principal.user_id), role=role.value)
 
     def set_password(self, principal: Principal, user_id: UUID, password: str) -> None:
@@ -194,9 +206,11 @@ class Registration:
         hashed = self._passwords.hash(password)
         with self._database.write() as connection:
             require_administrator(connection, principal)
-            if connection.scalar(sa.select(users.c.id).where(users.c.id == user_id, IS_ACCOUNT)) is None:
+            name = connection.scalar(sa.select(users.c.name).where(users.c.id == user_id, IS_ACCOUNT))
+            if name is None:
                 raise NotFound(what="user")
             _store_password(connection, Principal(user_id), hashed)
+            record(connection, principal, Action.PASSWORD_REPLACED, user_id, name)
         log.info("accounts.changed", user=str(user_id), by=str(principal.user_id), what=["password"])
 
     # --- anybody ---
@@ -213,7 +227,8 @@ class Registration:
         self._throttle.count_failure("", address)  # so that nobody fills the list of those who wait
         values = self._account(name, password) | {"awaits_approval": True}
         with self._database.write() as connection:
-            self._add(connection, values)
+            added = self._add(connection, values)
+            record(connection, added, Action.ACCOUNT_REQUESTED, added.user_id, values["name"])
 
     def _account(self, name: str, password: str) -> dict[str, Any]:
         shown = account_name(name)

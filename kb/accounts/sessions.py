@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from kb.access import Principal
 from kb.access.tokens import digest, new_token
 from kb.accounts.rows import ACCOUNT, account
+from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import login_sessions, now, users
 from kb.errors import KbError
@@ -76,13 +77,18 @@ class Sessions:
         return token
 
     def end(self, token: str) -> None:
+        this = login_sessions.c.token_hash == digest(token)
         with self._database.write() as connection:
-            connection.execute(sa.delete(login_sessions).where(login_sessions.c.token_hash == digest(token)))
+            user_id = connection.scalar(sa.select(login_sessions.c.user_id).where(this))
+            if user_id is not None:
+                connection.execute(sa.delete(login_sessions).where(this))
+                record(connection, Principal(user_id), Action.SIGNED_OUT)
 
     def end_all(self, principal: Principal) -> None:
         """In every browser."""
         with self._database.write() as connection:
             end_sessions(connection, principal)
+            record(connection, principal, Action.SIGNED_OUT_EVERYWHERE)
 
 
 def end_sessions(connection: sa.Connection, principal: Principal) -> None:

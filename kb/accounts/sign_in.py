@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from uuid import UUID
+
 import sqlalchemy as sa
 import structlog
 
@@ -10,9 +13,10 @@ from kb.accounts.passwords import Passwords
 from kb.accounts.rows import folded_name
 from kb.accounts.sessions import Sessions, end_sessions
 from kb.accounts.throttle import Throttle
+from kb.audit import Action, record, record_failed_sign_in
 from kb.database import Database
 from kb.database.tables import users
-from kb.errors import SignInFailed
+from kb.errors import KbError, SignInFailed
 
 log = structlog.get_logger()
 
@@ -31,19 +35,20 @@ class SignIn:
         """
         folded = folded_name(name)
         self._throttle.check(folded, address)
-        columns = users.c.id, users.c.password_hash, users.c.suspended_at, users.c.awaits_approval
+        columns = users.c.id, users.c.name, users.c.password_hash, users.c.suspended_at, users.c.awaits_approval
         with self._database.read() as connection:
             row = connection.execute(sa.select(*columns).where(users.c.folded_name == folded)).one_or_none()
         is_right, renewed = self._passwords.verify(password, row.password_hash if row else "")
         if row is None or not is_right or row.suspended_at is not None or row.awaits_approval:
             self._throttle.count_failure(folded, address)
-            log.warning("sign_in.failed", address=address)
+            self._note_failure(row.id if row else None, row.name if row else "", address)
             raise SignInFailed
         self._throttle.forget(folded, address)
         principal = Principal(row.id)
         with self._database.write() as connection:
             if renewed:
                 self._store(connection, principal, renewed)
+            record(connection, principal, Action.SIGNED_IN)
             return self._sessions.begin(connection, principal, former_token)
 
     def change_password(self, principal: Principal, present: str, new: str, address: str) -> str:
@@ -54,16 +59,24 @@ class SignIn:
         self._passwords.check(new)
         account = principal.user_id.hex
         self._throttle.check(account, address)
+        own = sa.select(users.c.name, users.c.password_hash).where(users.c.id == principal.user_id)
         with self._database.read() as connection:
-            hashed = connection.scalar(sa.select(users.c.password_hash).where(users.c.id == principal.user_id))
-        if not self._passwords.verify(present, hashed or "")[0]:
+            row = connection.execute(own).one_or_none()
+        if row is None or not self._passwords.verify(present, row.password_hash)[0]:
             self._throttle.count_failure(account, address)
+            self._note_failure(principal.user_id, row.name if row else "", address)
             raise SignInFailed
         renewed = self._passwords.hash(new)
         with self._database.write() as connection:
             self._store(connection, principal, renewed)
             end_sessions(connection, principal)
+            record(connection, principal, Action.PASSWORD_CHANGED)
             return self._sessions.begin(connection, principal)
+
+    def _note_failure(self, user_id: UUID | None, name: str, address: str) -> None:
+        log.warning("sign_in.failed", address=address)
+        with suppress(KbError), self._database.write() as connection:  # what was wrong is answered all the same
+            record_failed_sign_in(connection, user_id, name)
 
     def _store(self, connection: sa.Connection, principal: Principal, hashed: str) -> None:
         connection.execute(sa.update(users).where(users.c.id == principal.user_id).values(password_hash=hashed))

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from kb.access import Principal
 from kb.accounts import first_administrator
 from kb.accounts.rows import folded_name
+from kb.audit import COMMAND_LINE, acting_from
 from kb.cli.printing import CommandFailed
 from kb.config import Settings, load_settings
 from kb.environment import silence_packages
@@ -54,6 +55,7 @@ def connected(open_queue: OpenQueue, must_run: bool = True) -> Iterator[Connecte
         raise CommandFailed(f"{settings.home} holds no data. Start Zhiwen once (zhiwen run), or set ZHIWEN_HOME.")
     prepare_process(settings)
     keep_private(settings.home)
+    acting_from(COMMAND_LINE)
     queue = open_queue(settings)
     try:
         services = build_services(settings, queue)

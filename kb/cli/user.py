@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from getpass import getpass
 
+from kb.audit import COMMAND_LINE
 from kb.cli.connecting import OpenQueue, acting_administrator, connected, find_account, web_address
 from kb.cli.printing import CommandFailed, print_json, print_table
 from kb.models import Account, UserRole
 from kb.services import Services
-
-HERE = "command line"  # in place of an address
 
 
 def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
@@ -40,7 +39,7 @@ def _add(asked: argparse.Namespace, services: Services) -> None:
     is_first = registration.needs_first()
     password = _read_password(asked.name)
     if is_first:
-        session = registration.create_first(registration.first_token(), asked.name, password, HERE)
+        session = registration.create_first(registration.first_token(), asked.name, password, COMMAND_LINE)
         services.accounts.sessions.end(session)
     else:
         registration.add(acting_administrator(services), asked.name, password, UserRole(asked.role))

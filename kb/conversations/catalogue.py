@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from kb.access import Permission, Principal, can
+from kb.audit import Action, record
 from kb.conversations import message_rows, rows
 from kb.conversations.message_rows import NOT_DELETED
 from kb.database import Database
@@ -106,6 +107,7 @@ class Conversations:
         with self._database.write() as connection:
             rows.own(connection, principal, conversation_id, lock=True)
             connection.execute(rows.change(conversation_id).values(deleted_at=now()))
+            record(connection, principal, Action.CONVERSATION_DELETED, conversation_id)
 
     def restore(self, principal: Principal, conversation_id: UUID) -> None:
         """Undo `delete`. Errors: `NotFound` once it was removed for good."""
@@ -113,6 +115,7 @@ class Conversations:
         with self._database.write() as connection:
             if connection.execute(deleted.values(deleted_at=None)).rowcount == 0:
                 raise NotFound(what=rows.CONVERSATION)
+            record(connection, principal, Action.CONVERSATION_RESTORED, conversation_id)
 
     def purge(self) -> int:
         """Remove for good what any user deleted more than an hour ago; returns how many conversations that were."""

@@ -100,6 +100,27 @@ invitations = Table(
     Column("used_at", UtcDateTime),
 )
 
+# Who did what, with which thing: see `kb.audit`. No foreign keys: it outlives what it names.
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("at", UtcDateTime, nullable=False),
+    Column("action", String(40), nullable=False),  # kb.audit.Action
+    Column("user_id", Uuid),
+    Column("user_name", String(100), nullable=False, default=""),
+    Column("key_name", String(100), nullable=False, default=""),  # of the API key that a program acted with
+    Column("address", String(100), nullable=False, default=""),
+    Column("target_id", Uuid),
+    Column("target_name", Text, nullable=False, default=""),
+    Column("details", JSON, nullable=False, default=dict),
+    Column("times", Integer, nullable=False, default=1),  # how often within a short time
+    Column("folded_text", Text, nullable=False, default=""),  # for searching: `kb.names.fold`
+    Index("ix_audit_events_at", "at"),
+    Index("ix_audit_events_user_id", "user_id", "at"),
+    Index("ix_audit_events_action", "action", "at"),
+)
+
 # OpenAI-compatible servers that users named on the Models page.
 providers = Table(
     "providers",

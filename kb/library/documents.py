@@ -12,6 +12,7 @@ import sqlalchemy as sa
 import structlog
 
 from kb.access import Permission, Principal, can
+from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import FOLDED_CHARACTERS, clean_ups, documents, knowledge_bases, now, versions
 from kb.errors import KbError, NotFound, RedisUnavailable, WrongState
@@ -29,7 +30,7 @@ from kb.library.listing import count_listed, is_within, listed, listed_after, ro
 from kb.library.queue_places import queue_places
 from kb.library.rows import DOCUMENT, find_document, find_knowledge_base, find_version, to_document
 from kb.library.saving import save_version, to_version
-from kb.models import Chunk, Document, DocumentOrder, Original, Version, VersionState
+from kb.models import Chunk, Document, DocumentOrder, KnowledgeBaseKind, Original, Version, VersionState
 from kb.names import clean_file_name, clean_text, fold
 from kb.notes import INCOMPLETE
 from kb.queue import Queue
@@ -287,6 +288,7 @@ class Documents:
                 lacking = sa.select(versions.c.id).where(versions.c.id == document.live_version_id, lacks_chunks())
                 if connection.scalar(lacking):
                     count_unsearchable(connection, document.knowledge_base_id, -1)
+            _record_deletion(connection, principal, document)
         try:
             self._queue.send_clear_document(document_id)
         except RedisUnavailable as error:
@@ -375,6 +377,17 @@ class Documents:
             log.warning("version.unsent", version=str(version_id), reason=str(error))
             return None
         return moment
+
+
+def _record_deletion(connection: sa.Connection, principal: Principal, document: Document) -> None:
+    """Without names if it was attached to a conversation, which is its user's alone."""
+    base = sa.select(knowledge_bases.c.name, knowledge_bases.c.kind)
+    row = connection.execute(base.where(knowledge_bases.c.id == document.knowledge_base_id)).one()
+    if row.kind == KnowledgeBaseKind.LIBRARY.value:
+        names = {"target_name": document.name, "knowledge_base": row.name}
+        record(connection, principal, Action.DOCUMENT_DELETED, document.id, **names)
+    else:
+        record(connection, principal, Action.ATTACHMENT_DELETED, document.id)
 
 
 def mark_sent(database: Database, version_ids: Sequence[UUID], moment: datetime) -> None:

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from kb.access import KeyScope, Permission, Principal, can, permission_on, require_scope
+from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import document_counts, documents, knowledge_bases, now, users, versions
 from kb.errors import NameTaken, NotFound, RedisUnavailable
@@ -102,8 +103,10 @@ class KnowledgeBases:
         cleaned = clean_name(name)
         try:
             with self._database.write() as connection:
-                find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
+                base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
                 connection.execute(_change(knowledge_base_id).values(name=cleaned))
+                renamed = Action.KNOWLEDGE_BASE_RENAMED
+                record(connection, principal, renamed, knowledge_base_id, cleaned, before=base.name)
         except IntegrityError as error:
             raise NameTaken(name=cleaned) from error
 
@@ -111,14 +114,16 @@ class KnowledgeBases:
         """Give it a prompt of its own; empty: the default one. Errors: `NotFound`, `InvalidPrompt`."""
         cleaned = clean_template(template) if template.strip() else ""
         with self._database.write() as connection:
-            find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
+            base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
             connection.execute(_change(knowledge_base_id).values(prompt=cleaned))
+            record(connection, principal, Action.PROMPT_CHANGED, knowledge_base_id, base.name)
 
     def delete(self, principal: Principal, knowledge_base_id: UUID) -> None:
         """Hide the knowledge base from everyone; a worker then clears Milvus and the disk."""
         with self._database.write() as connection:
-            find_knowledge_base(connection, principal, knowledge_base_id, Permission.OWN, lock=True)
+            base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.OWN, lock=True)
             mark_deleted(connection, knowledge_base_id)
+            record(connection, principal, Action.KNOWLEDGE_BASE_DELETED, knowledge_base_id, base.name)
         try:
             self._queue.send_clear_knowledge_base(knowledge_base_id)
         except RedisUnavailable as error:  # the reaper sends it

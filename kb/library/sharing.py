@@ -11,6 +11,7 @@ import structlog
 
 from kb.access import EVERYBODY, GranteeKind, Permission, Principal
 from kb.accounts.rows import IS_ACTIVE
+from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import grants, groups, users
 from kb.errors import N_, NotFound
@@ -95,19 +96,23 @@ class Sharing:
             raise ValueError("a knowledge base has one owner")
         with self._database.write() as connection:
             base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.OWN, lock=True)
-            _require_grantee(connection, grantee)
+            name = _name_of(connection, grantee)
             if grantee.kind is GranteeKind.USER and grantee.id == base.owner_id:
                 return  # may do everything already
             connection.execute(sa.delete(grants).where(_is_to(knowledge_base_id, grantee)))
             row = {"knowledge_base_id": knowledge_base_id, "grantee_kind": grantee.kind.value}
             connection.execute(sa.insert(grants), row | {"grantee_id": grantee.id, "permission": permission.value})
+            details = {"to": name, "grantee": grantee.kind.value, "permission": permission.value}
+            record(connection, principal, Action.SHARED, knowledge_base_id, base.name, **details)
         log.info("sharing.granted", knowledge_base=str(knowledge_base_id), to=grantee.kind.value, permission=permission)
 
     def withdraw(self, principal: Principal, knowledge_base_id: UUID, grantee: Grantee) -> None:
         """Errors: `NotFound`, `OwnerOnly`. What was withdrawn already stays so."""
         with self._database.write() as connection:
-            find_knowledge_base(connection, principal, knowledge_base_id, Permission.OWN, lock=True)
-            connection.execute(sa.delete(grants).where(_is_to(knowledge_base_id, grantee)))
+            base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.OWN, lock=True)
+            if connection.execute(sa.delete(grants).where(_is_to(knowledge_base_id, grantee))).rowcount:
+                details = {"to": _name_of(connection, grantee), "grantee": grantee.kind.value}
+                record(connection, principal, Action.UNSHARED, knowledge_base_id, base.name, **details)
         log.info("sharing.withdrawn", knowledge_base=str(knowledge_base_id), to=grantee.kind.value)
 
 
@@ -124,9 +129,12 @@ def _is_to(knowledge_base_id: UUID, grantee: Grantee) -> sa.ColumnElement[bool]:
     )
 
 
-def _require_grantee(connection: sa.Connection, grantee: Grantee) -> None:
+def _name_of(connection: sa.Connection, grantee: Grantee) -> str:
+    """Errors: `NotFound`."""
     if grantee.kind is GranteeKind.EVERYBODY:
-        return
+        return ""
     table, what = (users, USER) if grantee.kind is GranteeKind.USER else (groups, GROUP)
-    if connection.scalar(sa.select(table.c.id).where(table.c.id == grantee.id)) is None:
+    name: str | None = connection.scalar(sa.select(table.c.name).where(table.c.id == grantee.id))
+    if name is None:
         raise NotFound(what=what)
+    return name

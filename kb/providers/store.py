@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy.exc import IntegrityError
 
 from kb.access import Permission, Principal, can
+from kb.audit import Action, record
 from kb.config import clean_key, is_web_address
 from kb.database import Database
 from kb.database.tables import knowledge_bases, model_choices, providers
@@ -88,6 +89,7 @@ class Providers:
         try:
             with self._database.write() as connection:
                 connection.execute(sa.insert(providers), values | {"id": provider_id, "owner_id": principal.user_id})
+                _record(connection, principal, Action.PROVIDER_ADDED, provider_id, values)
         except IntegrityError as error:
             raise ProviderNameTaken(name=values["name"]) from error
         self.changes += 1
@@ -110,6 +112,7 @@ class Providers:
                         field=N_("API key"), detail=N_("the server is another one now; enter the key for it")
                     )
                 connection.execute(sa.update(providers).where(own).values(values))
+                _record(connection, principal, Action.PROVIDER_CHANGED, provider_id, values)
         except IntegrityError as error:
             raise ProviderNameTaken(name=values["name"]) from error
         self.changes += 1
@@ -123,11 +126,13 @@ class Providers:
             bases.embedding_model.startswith(f"{OF_PROVIDER}{provider_id}/"),
         )
         with self._database.write() as connection:
-            if names := connection.scalars(embedded.order_by(bases.name)).all():
-                name = connection.scalar(sa.select(providers.c.name).where(_own(principal, provider_id)))
-                raise ProviderInUse(name=name, names=", ".join(names))
-            if connection.execute(sa.delete(providers).where(_own(principal, provider_id))).rowcount == 0:
+            name = connection.scalar(sa.select(providers.c.name).where(_own(principal, provider_id)))
+            if name is None:
                 raise NotFound(what=PROVIDER)
+            if names := connection.scalars(embedded.order_by(bases.name)).all():
+                raise ProviderInUse(name=name, names=", ".join(names))
+            connection.execute(sa.delete(providers).where(_own(principal, provider_id)))
+            record(connection, principal, Action.PROVIDER_DELETED, provider_id, name)
             connection.execute(
                 sa.delete(model_choices).where(
                     can(Permission.OWN, model_choices, principal), model_choices.c.model.startswith(f"{provider_id}/")
@@ -234,6 +239,12 @@ def _clean_settings(settings: ModelSettings) -> ModelSettings:
         if tokens is not None and tokens < 1:
             raise InvalidProvider(field=field, detail=N_("enter a number of tokens, or nothing"))
     return replace(settings, system_prompt=prompt)
+
+
+def _record(
+    connection: sa.Connection, principal: Principal, action: Action, provider_id: UUID, values: dict[str, Any]
+) -> None:
+    record(connection, principal, action, provider_id, values["name"], server=host_of(values["base_url"]))
 
 
 def _own(principal: Principal, provider_id: UUID) -> sa.ColumnElement[bool]:

@@ -24,9 +24,10 @@ PAGES = {
     "api-keys": ("api_keys.py", N_("API keys"), ":material/key:"),
     "history": ("history.py", N_("History"), ":material/history:"),
     "users": ("users.py", N_("Users"), ":material/group:"),
+    "audit": ("audit.py", N_("Audit log"), ":material/policy:"),
     "system": ("system.py", N_("System"), ":material/monitor_heart:"),
 }
-FOR_ADMINISTRATORS = ("users",)  # in the menu for nobody else, and only where there is a login
+FOR_ADMINISTRATORS = ("users", "audit")  # in the menu for nobody else, and only where there is a login
 HTML_LANGUAGES = {"en": "en", "zh_CN": "zh-Hans", "zh_TW": "zh-Hant"}
 
 _LOST = N_("Zhiwen is not responding. This page reconnects automatically; if Zhiwen was stopped, start it again.")

@@ -8,13 +8,14 @@ from typing import Protocol, Self
 
 from kb.access import Principal
 from kb.answers import Answers
+from kb.audit import acting_from
 from kb.config import Settings
 from kb.errors import SignedOut
 from kb.health import HealthMonitor
 from kb.local import LocalServices
 from kb.models import Account, ServiceHealth, User
 from kb.services import Services
-from pages.ui.session_cookie import belongs_to_page, remembered_in_run, session_token
+from pages.ui.session_cookie import belongs_to_page, page_address, remembered_in_run, session_token
 
 
 class Web(Protocol):
@@ -87,6 +88,8 @@ close = _provider.close
 
 def services() -> Services:
     """Errors: `SetupError`, `DatabaseUnavailable`."""
+    if (address := page_address()) is not None:  # what a page then does is recorded with it
+        acting_from(address)
     return web().services
 
 

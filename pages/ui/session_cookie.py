@@ -1,4 +1,4 @@
-"""The cookie of a login session, as a page's script sees it. `web` sets it; scripts cannot."""
+"""What the browser of a page sent: the cookie of a login session, which `web` sets, as scripts cannot; its address."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from kb.models import Account
 
+LOCAL = "127.0.0.1"
 _FOUND = "_zhiwen_account"  # on the context of a script's thread: the run, and who has signed in
 _PAGE_OF = "signed_in_as"
 _public_port: int | None = None
@@ -38,6 +39,14 @@ def home_path() -> str:
 def session_token() -> str:
     """As the browser sent it when it opened the page."""
     return str(st.context.cookies.get(cookie_name(), ""))
+
+
+def page_address() -> str | None:
+    """Where the browser is; None where no page is being drawn."""
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return None
+    address = st.context.ip_address
+    return address if isinstance(address, str) else LOCAL  # Streamlit has none for this machine
 
 
 def form_token(secret: str) -> str:

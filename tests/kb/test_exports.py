@@ -32,7 +32,7 @@ WORDING = Wording(
 
 @pytest.fixture
 def exports(library: Library, conversations: Conversations) -> Exports:
-    return Exports(conversations, Messages(library.database), library.knowledge_bases)
+    return Exports(library.database, conversations, Messages(library.database), library.knowledge_bases)
 
 
 def talk(

@@ -21,6 +21,7 @@ from pages.ui import resources
 from tests.conftest import copy_sqlite
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import EMBEDDINGS, ModelServer
+from tests.kb.accounts.people import ADDRESS, PASSWORD, quick_passwords
 from tests.messages import said
 from tests.pages.visitor import Visitor
 from tests.real_services import HOST, free_port, wait_until
@@ -225,3 +226,43 @@ def visit(installation: Installation) -> Visit:
 @pytest.fixture
 def dead_url() -> str:
     return f"redis://{HOST}:{free_port()}/0"
+
+
+# --- where there is a login ---
+
+
+class Browsers:
+    """Which token the browser of the next page sends."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.token = ""
+        accounts = installation.services.accounts
+        passwords = quick_passwords()
+        for part in (accounts.sign_in, accounts.registration):
+            part._passwords = passwords
+        accounts.registration.mode = "invitation"
+
+    def sign_up_first(self) -> None:
+        registration = self.installation.services.accounts.registration
+        self.token = registration.create_first(registration.first_token(), "Ada", PASSWORD, ADDRESS)
+
+    def invite(self, name: str) -> None:
+        """And be the invited one from now on."""
+        registration = self.installation.services.accounts.registration
+        account = self.installation.services.accounts.sessions.find(self.token)
+        assert account
+        self.token = registration.accept(registration.invite(account.principal), name, PASSWORD, ADDRESS)
+
+    def sign_in(self, name: str) -> None:
+        self.token = self.installation.services.accounts.sign_in.sign_in(name, PASSWORD, ADDRESS)
+
+
+@pytest.fixture
+def browsers(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Browsers:
+    installation.close()
+    resources.provide(lambda: build_web(load_settings(), has_login=True))
+    browsers = Browsers(installation)
+    monkeypatch.setattr("pages.ui.resources.session_token", lambda: browsers.token)
+    monkeypatch.setattr("pages.ui.account.session_token", lambda: browsers.token)
+    return browsers

@@ -33,7 +33,8 @@ def client(library: Library, conversations: Conversations, monkeypatch: pytest.M
     runtime = SimpleNamespace(is_active_session=lambda session_id: session_id == "session-1")
     monkeypatch.setattr(tickets, "get_script_run_ctx", lambda: context)
     monkeypatch.setattr(tickets, "Runtime", SimpleNamespace(exists=lambda: True, instance=lambda: runtime))
-    services = SimpleNamespace(exports=Exports(conversations, Messages(library.database), library.knowledge_bases))
+    exports = Exports(library.database, conversations, Messages(library.database), library.knowledge_bases)
+    services = SimpleNamespace(exports=exports)
     return TestClient(Starlette(routes=export_routes(lambda: cast("Services", services))))
 
 
