@@ -20,11 +20,11 @@ from kb.errors import KbError
 from kb.exports import Format, Wording
 from kb.models import Choices, Mode
 from kb.services import Services
-from pages.ui import tickets
 from pages.ui.chat_sidebar import mode_names
 from pages.ui.citations import dangling_text
 from pages.ui.i18n import LANGUAGES, error_text, moment, place_label, time_zone, translate
-from pages.ui.tickets import Action
+from pages.ui.tickets import CONVERSATIONS, Action
+from web.signed_in import ticket_holder
 from web.statuses import status_of
 
 MEMORY_BYTES = 8 << 20  # of an archive; a larger one goes to a temporary file
@@ -88,7 +88,7 @@ async def _blocks(archive: IO[bytes]) -> AsyncIterator[bytes]:
 
 def _principal(request: Request) -> Principal:
     """Errors: `PageClosed`."""
-    return tickets.check(request.query_params.get("ticket", ""), Action.EXPORT, tickets.CONVERSATIONS)
+    return ticket_holder(request, request.query_params.get("ticket", ""), Action.EXPORT, CONVERSATIONS)
 
 
 def _format(request: Request) -> Format:

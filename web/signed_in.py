@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from urllib.parse import quote
+from uuid import UUID
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from kb.errors import N_, KbError, SignedOut
+from kb.access import Principal
+from kb.errors import N_, KbError, PageClosed, SignedOut
 from kb.models import Account
-from pages.ui import resources
+from pages.ui import resources, tickets
 from pages.ui.i18n import accepted_language, error_text
+from pages.ui.tickets import Action
 from web.cookies import session_of
 from web.missing import home_path, notice_page, page_path
 
@@ -24,6 +27,7 @@ from web.missing import home_path, notice_page, page_path
 OPEN = ("login", "signup", "healthz", "livez", "readyz", "metrics")
 OPEN_FOLDERS = ("static/", "api/v1/")
 TRY_AGAIN = N_("Try again")
+_USER = "zhiwen.user"  # in the scope of a request
 NOT_READY = N_("Zhiwen cannot serve pages at the moment")
 
 
@@ -49,7 +53,7 @@ class SignedInOnly:
         try:
             account = await asyncio.to_thread(self._find, token) if token else None
             if account is not None:
-                await self._app(scope, receive, send)
+                await self._app({**scope, _USER: account.id}, receive, send)
                 return
         except KbError as error:
             failure = error
@@ -57,6 +61,14 @@ class SignedInOnly:
             await WebSocketClose(code=1008)(scope, receive, send)
         else:
             await _refusal(scope, failure)(scope, receive, send)
+
+
+def ticket_holder(request: Request, ticket: str, action: Action, target_id: UUID, origin: str = "") -> Principal:
+    """For whom a page's ticket was issued: where there is a login, nobody else may use it. Errors: `PageClosed`."""
+    principal = tickets.check(ticket, action, target_id, origin)
+    if request.scope.get(_USER, principal.user_id) != principal.user_id:
+        raise PageClosed
+    return principal
 
 
 def _is_open(scope: Scope) -> bool:

@@ -21,9 +21,9 @@ from kb.access import Principal
 from kb.errors import KbError, UploadStalled, UploadTooLarge
 from kb.models import Document, Original
 from kb.services import Services
-from pages.ui import tickets
 from pages.ui.i18n import error_text
 from pages.ui.tickets import Action
+from web.signed_in import ticket_holder
 from web.statuses import status_of
 
 STALL_SECONDS = 60.0
@@ -124,7 +124,7 @@ def _check_ticket(request: Request) -> tuple[Principal, UUID]:
     """Who acts, and in which knowledge base. Errors: `PageClosed`."""
     knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
     ticket = request.query_params.get("ticket", "")
-    return tickets.check(ticket, Action.DOWNLOAD, knowledge_base_id), knowledge_base_id
+    return ticket_holder(request, ticket, Action.DOWNLOAD, knowledge_base_id), knowledge_base_id
 
 
 def attachment(name: str) -> str:
@@ -136,7 +136,8 @@ def attachment(name: str) -> str:
 async def _save(request: Request, services: Services, limiter: anyio.CapacityLimiter) -> Document:
     knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
     origin = request.headers.get("origin", "")
-    principal = tickets.check(request.headers.get("x-ticket", ""), Action.UPLOAD, knowledge_base_id, origin)
+    ticket = request.headers.get("x-ticket", "")
+    principal = ticket_holder(request, ticket, Action.UPLOAD, knowledge_base_id, origin)
     name = request.query_params.get("name", "")
     limit_bytes = services.settings.max_upload_mb << 20
     if int(request.headers.get("content-length", "0")) > limit_bytes:
