@@ -1,0 +1,240 @@
+"""The doors, and what each needs. A door that is missing here fails the tests: see `missing_doors`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any
+from uuid import uuid4
+
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Mount, Route
+
+from kb.access import KeyScope, Permission
+from pages.ui.frame import FOR_ADMINISTRATORS, PAGES
+from pages.ui.scripts import ADDRESS as SCRIPTS_ADDRESS
+from pages.ui.scripts import SCRIPTS
+from pages.ui.tickets import CONVERSATIONS, Action
+from tests.doors.people import QUESTION, Role, Things
+from web.api import PATH
+
+READ, ASK, WRITE, ADMIN = KeyScope.READ, KeyScope.ASK, KeyScope.WRITE, KeyScope.ADMIN
+VIEW, EDIT, OWN = Permission.VIEW, Permission.EDIT, Permission.OWN
+BASE_PATH = "/{base_path:path}"
+
+
+class Kind(StrEnum):
+    PAGE = "page"  # its script, as an open page runs it
+    ROUTE = "route"  # a browser's request, with its cookie
+    SOCKET = "socket"  # a browser's websocket
+    CALL = "call"  # a program's request, with its key
+
+
+class Needs(Enum):
+    NOTHING = "nothing"
+    USER = "somebody who has signed in, or a key"
+    EVERYWHERE = "the same, and no key that is limited to some knowledge bases"
+    ADMINISTRATOR = "an administrator"
+    OPERATOR = "the operator's own token, which none of the roles has"
+    INVITATION = "a link, which none of the roles has"
+    HIS_OWN = "its owner"  # whatever is shared
+
+
+class Outcome(StrEnum):
+    IN = "in"
+    SIGN_IN = "sign in"  # who are you?
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not found"  # whether it exists is not told
+    BROKEN = "broken"
+    LEAK = "leak"  # it shows what this role may not know of
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A request: what stands in the braces of the path, the query, and the body."""
+
+    values: Mapping[str, object] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    json: dict[str, Any] | None = None
+    content: bytes | None = None
+    ticket: tuple[Action, Any] | None = None  # of the role's own page, for this thing
+
+
+Make = Callable[[Things], Given]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """`changes`: it gets things of its own for each role. `form`: the page whose form is sent."""
+
+    kind: Kind
+    method: str
+    path: str
+    needs: Needs | Permission
+    given: Make = lambda _things: Given()
+    scope: KeyScope | None = None
+    changes: bool = False
+    form: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.method} {self.path}"
+
+    def expected(self, role: Role) -> Outcome:
+        """What this role must find."""
+        if self.needs is Needs.NOTHING:
+            return Outcome.IN
+        if self.needs is Needs.OPERATOR:
+            return Outcome.NOT_FOUND
+        if self.needs is Needs.INVITATION:
+            return Outcome.FORBIDDEN
+        if not _is_known(role, self.kind):
+            return Outcome.SIGN_IN
+        if role is Role.OUT_OF_SCOPE_KEY:
+            return Outcome.FORBIDDEN
+        if self.needs is Needs.ADMINISTRATOR:
+            return Outcome.IN if role is Role.ADMINISTRATOR else Outcome.FORBIDDEN
+        if self.needs is Needs.USER:
+            return Outcome.IN
+        if self.needs is Needs.EVERYWHERE:
+            return Outcome.FORBIDDEN if role is Role.OTHER_BASE_KEY else Outcome.IN
+        if self.needs is Needs.HIS_OWN:
+            return Outcome.IN if role is Role.OWNER else Outcome.NOT_FOUND
+        if role.permission is None:
+            return Outcome.NOT_FOUND
+        return Outcome.IN if role.permission.includes(self.needs) else Outcome.FORBIDDEN
+
+
+def _is_known(role: Role, kind: Kind) -> bool:
+    if kind is Kind.CALL:
+        return role not in (Role.STRANGER, Role.SUSPENDED, Role.EXPIRED_KEY, Role.REVOKED_KEY)
+    return role.has_page and role not in (Role.STRANGER, Role.SUSPENDED)
+
+
+# --- what is asked for ---
+
+
+def _base(**more: Any) -> Make:
+    return lambda things: Given({"knowledge_base_id": things.base.id}, **more)
+
+
+def _document(**more: Any) -> Make:
+    return lambda things: Given({"document_id": things.document.id}, **more)
+
+
+def _question(things: Things) -> Given:
+    return Given(json={"question": QUESTION, "knowledge_base_ids": [str(things.base.id)]})
+
+
+def _file(things: Things) -> Given:
+    ticket = (Action.DOWNLOAD, things.base.id)
+    values = {"knowledge_base_id": things.base.id, "version_id": things.document.latest.id, "page": 1}
+    return Given(values, ticket=ticket)
+
+
+def _upload(things: Things) -> Given:
+    values = {"knowledge_base_id": things.base.id}
+    return Given(values, {"name": "new.md"}, content=b"# New", ticket=(Action.UPLOAD, things.base.id))
+
+
+def _export(things: Things) -> Given:
+    return Given({"conversation_id": things.conversation_id}, ticket=(Action.EXPORT, CONVERSATIONS))
+
+
+def _task(things: Things) -> Given:
+    return Given({"task_id": things.answer_id})
+
+
+def _call(method: str, path: str, scope: KeyScope, needs: Needs | Permission, given: Make, **more: Any) -> Door:
+    return Door(Kind.CALL, method, PATH + path, needs, given, scope, **more)
+
+
+def _route(
+    method: str, path: str, needs: Needs | Permission, given: Make = lambda _things: Given(), **more: Any
+) -> Door:
+    return Door(Kind.ROUTE, method, path, needs, given, **more)
+
+
+NOTHING, USER, EVERYWHERE, ADMINISTRATOR, OPERATOR, INVITATION, HIS_OWN = Needs
+KNOWLEDGE_BASE, DOCUMENT, TASK = "/knowledge-bases/{knowledge_base_id}", "/documents/{document_id}", "/tasks/{task_id}"
+
+CALLS = [
+    Door(Kind.CALL, "GET", f"{PATH}/openapi.json", NOTHING),
+    _call("GET", "/knowledge-bases", READ, USER, lambda _things: Given()),
+    _call("POST", "/knowledge-bases", WRITE, EVERYWHERE, lambda _things: Given(json={"name": f"New {uuid4()}"})),
+    _call("GET", KNOWLEDGE_BASE, READ, VIEW, _base()),
+    _call("PATCH", KNOWLEDGE_BASE, WRITE, EDIT, _base(json={"prompt": "Answer from {passages}"})),
+    _call("DELETE", KNOWLEDGE_BASE, ADMIN, OWN, _base(), changes=True),
+    _call("GET", f"{KNOWLEDGE_BASE}/documents", READ, VIEW, _base()),
+    _call("PUT", f"{KNOWLEDGE_BASE}/documents", WRITE, EDIT, _base(params={"name": "new.md"}, content=b"# New")),
+    _call("GET", DOCUMENT, READ, VIEW, _document()),
+    _call("GET", f"{DOCUMENT}/wait", READ, VIEW, _document(params={"seconds": "0"})),
+    _call("GET", f"{DOCUMENT}/chunks", READ, VIEW, _document()),
+    _call("GET", f"{DOCUMENT}/original", READ, VIEW, _document()),
+    _call("PUT", f"{DOCUMENT}/original", WRITE, EDIT, _document(content=b"# Other"), changes=True),
+    _call("POST", f"{DOCUMENT}/retry", WRITE, EDIT, _document(), changes=True),
+    _call("POST", f"{DOCUMENT}/cancel", WRITE, EDIT, _document(), changes=True),
+    _call("DELETE", DOCUMENT, WRITE, EDIT, _document(), changes=True),
+    _call("POST", "/search", READ, VIEW, _question),
+    _call("POST", "/generate", ASK, VIEW, _question),
+    _call("GET", TASK, ASK, HIS_OWN, _task),
+    _call("DELETE", TASK, ASK, HIS_OWN, _task),
+]
+FILE = "/{knowledge_base_id:uuid}/{version_id:uuid}"
+OURS = [
+    _route("GET", "livez", NOTHING),
+    _route("GET", "readyz", NOTHING),
+    _route("GET", "healthz", NOTHING),
+    _route("GET", "metrics", OPERATOR),
+    _route("GET", f"{SCRIPTS_ADDRESS}/{{name}}", USER, lambda _things: Given({"name": next(iter(SCRIPTS))})),
+    _route("PUT", "api/uploads/{knowledge_base_id:uuid}", EDIT, _upload),
+    _route("GET", f"api/originals{FILE}", VIEW, _file),
+    _route("GET", f"api/pages{FILE}/{{page:int}}", VIEW, _file),
+    _route("GET", "api/conversations/{conversation_id:uuid}", HIS_OWN, _export),
+    _route("GET", "api/conversations", USER, _export),
+    _route("GET", "login", NOTHING),
+    _route("POST", "login", NOTHING, form="login"),
+    _route("GET", "signup", NOTHING),
+    _route("POST", "signup", INVITATION, form="signup"),
+    _route("POST", "logout", USER, form="account"),
+    _route("GET", "account", USER),
+    _route("POST", "account", USER, form="account"),
+]
+# Streamlit's own, which the gate alone guards.
+STREAMLITS = [
+    *(_route("GET", path, USER) for path in PAGES),
+    _route("GET", "_stcore/host-config", USER),
+    _route("GET", "media/picture.png", USER),
+    _route("PUT", "_stcore/upload_file/session/file", USER),
+    _route("GET", "component/zhiwen/part.js", USER),
+    Door(Kind.SOCKET, "GET", "_stcore/stream", USER),
+]
+SCREENS = [
+    *(Door(Kind.PAGE, "open", path, ADMINISTRATOR if path in FOR_ADMINISTRATORS else USER) for path in PAGES),
+    Door(Kind.PAGE, "open", "", HIS_OWN, lambda things: Given(params={"conversation": str(things.conversation_id)})),
+]
+DOORS = [*CALLS, *OURS, *STREAMLITS, *SCREENS]
+
+
+# --- whether all are there ---
+
+
+def missing_doors(routes: list[BaseRoute]) -> set[str]:
+    """The doors of the app that no line above tries, and the lines that try none."""
+    ours = {f"{door.method} {door.path}" for door in [*CALLS, *OURS]}
+    return ours ^ set(_of_app(routes))
+
+
+def _of_app(routes: list[BaseRoute]) -> Iterator[str]:
+    for route in routes:
+        if isinstance(route, Mount):
+            assert isinstance(route.app, FastAPI), "teach this how to list what is mounted"
+            yield f"GET {PATH}/openapi.json"
+            for path, methods in route.app.openapi()["paths"].items():
+                yield from (f"{method.upper()} {PATH}{path}" for method in methods)
+        elif isinstance(route, Route):
+            for method in sorted((route.methods or {"GET"}) - {"HEAD"}):
+                yield f"{method} {route.path.removeprefix(BASE_PATH)}"
+        else:
+            yield str(route)
