@@ -124,7 +124,7 @@ SearchWeb = Callable[[Principal, str, str, OnProgress, IsCancelled, int], WebRet
 
 async def answer(
     chat: ChatClient, retrieve: Retrieve, search_web: SearchWeb, files: ConversationFiles, question: Question
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Answer in the question's mode. Errors: those of retrieval, of the search engine and the model; `NoChatModel`.
 
     No text at all after `PassagesFound` or `WebResultsFound` means: nothing relevant was found, or the mode is to show

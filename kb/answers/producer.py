@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import structlog
 from structlog.typing import FilteringBoundLogger as BoundLogger
 
-from kb.answering import Retrieve, SearchWeb, answer
+from kb.answers.events import BATCH_SECONDS, EventSource
 from kb.answers.run import GrowingText, Run
 from kb.answers.sql_threads import SqlThreads
 from kb.answers.streams import AnswerStreams
-from kb.asked_files import ConversationFiles
-from kb.completions import ChatClient
 from kb.conversations import Messages
 from kb.errors import AnswerFailed, DatabaseUnavailable, KbError, NotFound, RedisUnavailable
 from kb.metrics import note_answer
 from kb.models import MessageState
 
-BATCH_SECONDS = 0.05
-# Read for one batch, 8,000 in a second: no model writes as fast. What a cache sends all at once would keep the pages,
-# which share the interpreter with this loop, from noticing a click on Stop for seconds.
-BATCH_PIECES = 400
 SAVE_PAUSE_SECONDS = 1.0  # less than `ALIVE_SECONDS`
 
 log = structlog.get_logger()
@@ -32,20 +25,8 @@ log = structlog.get_logger()
 class Producer:
     """Lives on the event loop of `Answers`."""
 
-    def __init__(
-        self,
-        chat: ChatClient,
-        retrieve: Retrieve,
-        search_web: SearchWeb,
-        files: ConversationFiles,
-        streams: AnswerStreams,
-        messages: Messages,
-        sql: SqlThreads,
-    ) -> None:
-        self._chat = chat
-        self._retrieve = retrieve
-        self._search_web = search_web
-        self._files = files
+    def __init__(self, source: EventSource, streams: AnswerStreams, messages: Messages, sql: SqlThreads) -> None:
+        self._source = source
         self._streams = streams
         self._messages = messages
         self._sql = sql
@@ -107,17 +88,9 @@ class Producer:
         run.changed.set()
 
     async def _take_events(self, run: Run) -> None:
-        task = asyncio.current_task()
-        pieces, began = 0, time.monotonic()
-        async for event in answer(self._chat, self._retrieve, self._search_web, self._files, run.question):
-            if task and task.cancelling():
-                # A library between here and the socket may lose a cancel that comes together with a piece.
-                raise asyncio.CancelledError
-            run.take(event)
-            pieces += 1
-            if pieces == BATCH_PIECES:
-                await asyncio.sleep(began + BATCH_SECONDS - time.monotonic())
-                pieces, began = 0, time.monotonic()
+        async with aclosing(self._source.events(run.question)) as events:
+            async for event in events:
+                run.take(event)
 
     async def _check_support(self, run: Run, bound: BoundLogger) -> None:
         """In a thread, as a long answer takes a second. An answer is saved whatever happens here."""

@@ -16,6 +16,7 @@ import structlog
 from kb.access import Principal
 from kb.answering import Begun, Question, Retrieve, SearchWeb
 from kb.answers.checks import RUNNING_SECONDS, Checks
+from kb.answers.events import EventSource
 from kb.answers.producer import Producer
 from kb.answers.reaper import Reaper
 from kb.answers.run import Run
@@ -75,7 +76,8 @@ class Answers:
         self._running: dict[UUID, Run] = {}
         self._chat = ChatClient(settings)
         self._streams = AnswerStreams(settings, quick)
-        self._producer = Producer(self._chat, retrieve, search_web, files, self._streams, messages, self._sql)
+        source = EventSource(self._chat, retrieve, search_web, files)
+        self._producer = Producer(source, self._streams, messages, self._sql)
         self._checks = Checks(self._chat, messages, self._sql)
         self._reaper = Reaper(self._running, self._streams, conversations, messages, self._sql)
         self._reaping: Future[None] | None = None

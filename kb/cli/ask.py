@@ -95,7 +95,7 @@ async def _answer(to: Connected, question: Question, given: Answer) -> None:
     chat = ChatClient(to.services.settings)
     try:
         events = answer(chat, to.services.retriever.retrieve, _search_no_web, to.services.attachments, question)
-        async with aclosing(events) as each:  # type: ignore[type-var]
+        async with aclosing(events) as each:
             async for event in each:
                 given.take(event)
     finally:

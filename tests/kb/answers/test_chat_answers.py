@@ -153,7 +153,7 @@ def test_what_passages_do_not_support_is_noted(chat: Chat, fruit: UUID) -> None:
         yield ModelChosen(ChatModel("fake", "http://127.0.0.1:1/v1", "test"))
         yield TextPiece("A pear is green [1]. It weighs 340 g [1].")
 
-    with patch("kb.answers.producer.answer", answer):
+    with patch("kb.answers.events.answer", answer):
         chat.answers.start(chat.core.user, begun.id, "fake")
         found = chat.finished(begun.id)
     (sentence,) = found.unsupported

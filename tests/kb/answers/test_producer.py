@@ -25,7 +25,7 @@ def test_answers_are_checked_one_after_the_other() -> None:
         done.append(passages)
 
     async def check_all() -> None:
-        producer = Producer(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
+        producer = Producer(NOTHING, NOTHING, NOTHING, NOTHING)
         run = cast("Any", SimpleNamespace(passages_to_check=lambda: {1: "a pear"}, check_support=check))
         await asyncio.gather(*(producer._check_support(run, structlog.get_logger()) for _ in range(5)))
 

@@ -94,7 +94,7 @@ def test_answer_that_arrives_without_a_pause_is_stopped(chat: Chat) -> None:
         while time.monotonic() < ends_at:
             yield TextPiece("word ")
 
-    with patch("kb.answers.producer.answer", answer):
+    with patch("kb.answers.events.answer", answer):
         message_id = chat.start("A long story")
         chat.arrived(message_id, "word")
         chat.answers.stop(chat.core.user, chat.run(message_id))
