@@ -16,6 +16,7 @@ from kb.cli.printing import CommandFailed
 from kb.config import Settings, load_settings
 from kb.environment import silence_packages
 from kb.home import keep_private
+from kb.library.knowledge_bases import find_named
 from kb.local.plan import Folders
 from kb.local.run_state import read_run_state
 from kb.local.running import running, with_addresses
@@ -68,21 +69,15 @@ def connected(open_queue: OpenQueue, must_run: bool = True) -> Iterator[Connecte
 
 
 def find_knowledge_base(connected: Connected, name: str) -> KnowledgeBase:
-    """By its name, in any case, or by its id. The user's own goes before one that is shared with them.
+    """As `KnowledgeBases.named`.
 
     Errors: `CommandFailed` that lists the names.
     """
     bases = connected.services.knowledge_bases.list(connected.principal)
-    wanted = " ".join(name.split())
-    for is_wanted in (
-        lambda base: base.name == wanted,
-        lambda base: base.name.casefold() == wanted.casefold(),
-        lambda base: str(base.id) == wanted,
-    ):
-        if found := list(filter(is_wanted, bases)):
-            return min(found, key=lambda base: base.owner_id != connected.principal.user_id)
+    if found := find_named(bases, connected.principal, name):
+        return found
     known = ", ".join(f"“{base.name}”" for base in bases) or "none yet"
-    raise CommandFailed(f"There is no knowledge base “{wanted}”. Knowledge bases: {known}.")
+    raise CommandFailed(f"There is no knowledge base “{' '.join(name.split())}”. Knowledge bases: {known}.")
 
 
 def prepare_process(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -118,6 +118,10 @@ class KnowledgeBases:
             connection.execute(_change(knowledge_base_id).values(prompt=cleaned))
             record(connection, principal, Action.PROMPT_CHANGED, knowledge_base_id, base.name)
 
+    def named(self, principal: Principal, name: str) -> KnowledgeBase | None:
+        """By its name, in any case, or by its id. The principal's own goes before one that is shared with them."""
+        return find_named(self.list(principal), principal, name)
+
     def delete(self, principal: Principal, knowledge_base_id: UUID) -> None:
         """Hide the knowledge base from everyone; a worker then clears Milvus and the disk."""
         with self._database.write() as connection:
@@ -128,6 +132,19 @@ class KnowledgeBases:
             self._queue.send_clear_knowledge_base(knowledge_base_id)
         except RedisUnavailable as error:  # the reaper sends it
             log.warning("clear_knowledge_base.unsent", knowledge_base=str(knowledge_base_id), reason=str(error))
+
+
+def find_named(bases: Sequence[KnowledgeBase], principal: Principal, name: str) -> KnowledgeBase | None:
+    """The one of `bases` that `KnowledgeBases.named` finds."""
+    wanted = " ".join(name.split())
+    for is_wanted in (
+        lambda base: base.name == wanted,
+        lambda base: base.name.casefold() == wanted.casefold(),
+        lambda base: str(base.id) == wanted.lower(),
+    ):
+        if found := list(filter(is_wanted, bases)):
+            return min(found, key=lambda base: base.owner_id != principal.user_id)
+    return None
 
 
 def insert_knowledge_base(connection: sa.Connection, created: KnowledgeBase) -> None:
