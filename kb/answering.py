@@ -23,11 +23,14 @@ from kb.completions import ChatClient, Piece, TextPiece
 from kb.errors import ModelError, NoChatModel, NotFound
 from kb.extracts import extract_answer, extract_web_answer
 from kb.followups import Contextual, Standing, in_context, judge
+from kb.instructions import add_instructions, replace_rules
 from kb.languages import Language
 from kb.library.rows import KNOWLEDGE_BASE
 from kb.llm import ChatModel
 from kb.messages import Attached, LeftOut, Message
 from kb.models import NOWHERE, Mode, Retrieval, RetrievalProfile, Role, Scope
+from kb.providers.connection import AS_SET, Sampling
+from kb.retrieval.ranking import estimate_tokens
 from kb.web_search.following import IsCancelled, OnProgress, follow
 from kb.web_search.named import read_naming, without_unknown
 from kb.web_search.passages import WebProgress, WebRetrieval
@@ -53,6 +56,8 @@ class Question:
     engine: str = ""  # the id of the search engine for `Mode.WEB`; empty: the default
     # The model that rewrites follow-ups, given the one that answers. None: they are searched for as they are.
     find_rewriter: Callable[[ChatModel], ChatModel] | None = None
+    instructions: str = ""  # for the answer, of the program that asks: see `kb.instructions`
+    sampling: Sampling = AS_SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,7 @@ async def answer(
     if question.begun:
         messages += prompts.to_go_on(question.text, question.begun.text)
     yield ModelChosen(prompt.model)
-    async for piece in chat.stream(prompt.model, messages, prompt.images):
+    async for piece in chat.stream(question.sampling.on(prompt.model), messages, prompt.images):
         yield piece
 
 
@@ -205,8 +210,9 @@ async def _prepare_from_web(search_web: SearchWeb, question: Question, searched_
     if model is None:
         yield TextPiece(extract_web_answer(found, _language(question)))
         return
-    messages = prompts.web_messages(question.text, question.history, found, _window(model), question.page_language)
-    yield _Prompt(model, messages)
+    window = _window(question, model)
+    messages = prompts.web_messages(question.text, question.history, found, window, question.page_language)
+    yield _Prompt(model, add_instructions(messages, question.instructions, _language(question)))
 
 
 async def _prepare_from_documents(
@@ -249,10 +255,13 @@ async def _prepare_chat(
 
 
 def _messages(question: Question, retrieval: Retrieval, model: ChatModel) -> list[prompts.ChatMessage]:
-    window, language = _window(model), question.page_language
+    window, language = _window(question, model), question.page_language
     if _is_found(retrieval):
-        return prompts.knowledge_messages(question.text, question.history, retrieval, window, language)
-    return prompts.chat_messages(question.text, question.history, window, language)
+        messages = prompts.knowledge_messages(question.text, question.history, retrieval, window, language)
+        return add_instructions(messages, question.instructions, _language(question))
+    return replace_rules(
+        prompts.chat_messages(question.text, question.history, window, language), question.instructions
+    )
 
 
 # --- the files of the conversation -------------------------------------------------------------------------------
@@ -361,8 +370,12 @@ def _begun_from(question: Question) -> bool:
     return bool(question.begun and question.begun.retrieval)
 
 
-def _window(model: ChatModel) -> int | None:
-    return model.settings.context_window
+def _window(question: Question, model: ChatModel) -> int | None:
+    """What is left of it beside the instructions."""
+    window = model.settings.context_window
+    if not question.instructions:
+        return window
+    return max(1, (window or prompts.DEFAULT_WINDOW) - estimate_tokens(question.instructions))
 
 
 def _language(question: Question) -> Language:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -146,6 +147,11 @@ class KnownModels:
                     return server.connection.model(name)
         return None
 
+    def named(self, wanted: str) -> ChatModel | None:
+        """The model with this id or, of the first server that has it, with this name. Errors: those of `find`."""
+        same = (model for model in self.models if model.name == wanted)
+        return next(same, None) or self.find(wanted)
+
     def choose(self, wanted: str) -> ChatModel | None:
         """The model `wanted`, else the first one that somebody connected; None if there is none.
 
@@ -238,6 +244,14 @@ class ChatModels:
             return self._known(self._connections_of(principal)).find(wanted) or answering
         except ModelError:
             return answering  # its key is lost: the answer need not wait for that
+
+    def named(self, principal: Principal, wanted: str) -> ChatModel | None:
+        """As `KnownModels.named`; waits as `resolve` does where servers were not looked at yet."""
+        if found := self.known(principal).named(wanted):
+            return found
+        with suppress(ModelError):  # others may have it nevertheless
+            self.resolve(principal, wanted)
+        return self.known(principal).named(wanted)
 
     def connection(self, principal: Principal, server_id: str) -> Connection | None:
         """A user's server by its id."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
 from uuid import UUID
 
@@ -340,6 +340,12 @@ class Message:
 
 def _text_of(part: TextPart | ReasoningPart | None) -> str:
     return part.text if part else ""
+
+
+def message_of(role: Role, text: str, ordinal: int) -> Message:
+    """A message of a conversation that is kept elsewhere, to ask with as history."""
+    moment = datetime.now(UTC)
+    return Message(UUID(int=0), UUID(int=0), ordinal, role, MessageState.DONE, Mode.LLM, moment, (TextPart(text),))
 
 
 def given_from(retrieval: Retrieval | WebRetrieval) -> Sequence[Part]:

@@ -55,13 +55,14 @@ class GrowingText:
     def of(cls, text: str) -> GrowingText:
         return cls(_pieces=[text])
 
-    def add(self, piece: str) -> None:
-        """Append a piece, without lone surrogates and NUL, which the stores refuse."""
+    def add(self, piece: str) -> str:
+        """Append a piece, without lone surrogates and NUL, which the stores refuse; returns what was appended."""
         piece = self.half + piece
         self.half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
         piece = piece.removesuffix(self.half) if self.half else piece
         clean = piece if piece.isascii() else piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         self._pieces.append(clean.replace("\0", ""))
+        return self._pieces[-1]
 
     @property
     def whole(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any
@@ -17,6 +17,7 @@ from kb.access import Principal
 from kb.answering import Begun, Question, Retrieve, SearchWeb
 from kb.answers.checks import RUNNING_SECONDS, Checks
 from kb.answers.events import EventSource
+from kb.answers.feed import Feed
 from kb.answers.producer import Producer
 from kb.answers.reaper import Reaper
 from kb.answers.run import Run
@@ -29,7 +30,8 @@ from kb.conversations import MESSAGE, Conversations, Messages
 from kb.errors import N_, DatabaseUnavailable, KbError, NotFound
 from kb.llm import ChatModel
 from kb.messages import Message
-from kb.models import MessageState
+from kb.models import MessageState, Mode, Scope
+from kb.providers.connection import AS_SET, Sampling
 from kb.redis import QuickRedis
 from kb.titles import write_title
 
@@ -74,10 +76,11 @@ class Answers:
         self._loop.set_default_executor(ThreadPoolExecutor(RETRIEVALS, thread_name_prefix="answers"))
         self._sql = SqlThreads()
         self._running: dict[UUID, Run] = {}
+        self._feeds: set[asyncio.Task[None]] = set()
         self._chat = ChatClient(settings)
         self._streams = AnswerStreams(settings, quick)
-        source = EventSource(self._chat, retrieve, search_web, files)
-        self._producer = Producer(source, self._streams, messages, self._sql)
+        self._source = EventSource(self._chat, retrieve, search_web, files)
+        self._producer = Producer(self._source, self._streams, messages, self._sql)
         self._checks = Checks(self._chat, messages, self._sql)
         self._reaper = Reaper(self._running, self._streams, conversations, messages, self._sql)
         self._reaping: Future[None] | None = None
@@ -128,6 +131,38 @@ class Answers:
         except TimeoutError as error:
             raise DatabaseUnavailable(detail=N_("it takes too long")) from error
 
+    def ask(
+        self,
+        principal: Principal,
+        text: str,
+        mode: Mode,
+        scope: Scope,
+        history: Sequence[Message] = (),
+        wanted_model: str = "",
+        page_language: str = "",
+        instructions: str = "",
+        sampling: Sampling = AS_SET,
+    ) -> Feed:
+        """Produce an answer that no conversation keeps, for the running event loop; returns at once.
+
+        The answer is that which a conversation with this `history` would get. See `start`, and `Question`.
+        """
+        question = Question(
+            principal=principal,
+            text=text,
+            mode=mode,
+            find_model=partial(self._find_model, principal, wanted_model),
+            scope=scope,
+            history=history,
+            page_language=page_language,
+            find_rewriter=partial(self._find_rewriter, principal),
+            instructions=instructions,
+            sampling=sampling,
+        )
+        feed = Feed(question, self._loop)
+        self._call(self._feed(feed))
+        return feed
+
     def read(self, principal: Principal, run_id: UUID, position: str = START, wait_seconds: float = 0.0) -> Update:
         """What has arrived of a run since `position`; waits up to `wait_seconds` if that is nothing.
 
@@ -139,7 +174,7 @@ class Answers:
     @property
     def running(self) -> int:
         """How many answers this process is producing."""
-        return len(self._running)
+        return len(self._running) + len(self._feeds)
 
     def stop(self, principal: Principal, run_id: UUID) -> None:
         """Stop a run of this process, or ask the other process for it through Redis.
@@ -198,6 +233,11 @@ class Answers:
             # Whatever happened: from now on the reaper may close the message.
             del self._running[run.id]
 
+    async def _feed(self, feed: Feed) -> None:
+        task = self._loop.create_task(feed.produce(self._source))
+        self._feeds.add(task)
+        task.add_done_callback(self._feeds.discard)
+
     def _begin_title(self, run: Run) -> None:
         """Have the model name the conversation, unless it is named. Nothing waits for it."""
         if self._has_titles and run.model and run.state is MessageState.DONE:
@@ -223,7 +263,7 @@ class Answers:
             log.exception("title.defect", message=str(message_id))
 
     async def _close(self) -> None:
-        tasks = [*(run.task for run in self._running.values() if run.task), *self._beside]
+        tasks = [*(run.task for run in self._running.values() if run.task), *self._feeds, *self._beside]
         for task in tasks:
             task.cancel()
         if tasks:

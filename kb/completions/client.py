@@ -14,7 +14,7 @@ from kb.completions.pieces import Piece, Reasoning, TextPiece, TextWasReasoning,
 from kb.completions.reading import DONE, Event, read_events
 from kb.completions.thoughts import Thoughts
 from kb.config import Settings
-from kb.errors import N_, AnswerEndless, ModelStopped, ModelStreamBroken, ModelTimeout
+from kb.errors import AT_LIMIT, FILTERED, N_, AnswerEndless, ModelStopped, ModelStreamBroken, ModelTimeout
 from kb.llm import ChatModel
 from kb.metrics import note_tokens
 from kb.prompts import ChatMessage
@@ -23,16 +23,16 @@ from kb.providers import CONNECT_SECONDS, NO_KEY, translate_openai_error
 if TYPE_CHECKING:
     import openai
 
-_AT_LIMIT, _FILTERED, _GAVE_UP = N_("length limit reached"), N_("content filter"), N_("the server gave up")
+_GAVE_UP = N_("the server gave up")
 # Reasons to finish that leave an answer incomplete: OpenAI's, and those that other servers have added.
 _EARLY_ENDS = {
-    "length": _AT_LIMIT,
-    "max_tokens": _AT_LIMIT,
-    "max_output_tokens": _AT_LIMIT,
-    "model_length": _AT_LIMIT,
-    "model_context_window_exceeded": _AT_LIMIT,
-    "content_filter": _FILTERED,
-    "sensitive": _FILTERED,
+    "length": AT_LIMIT,
+    "max_tokens": AT_LIMIT,
+    "max_output_tokens": AT_LIMIT,
+    "model_length": AT_LIMIT,
+    "model_context_window_exceeded": AT_LIMIT,
+    "content_filter": FILTERED,
+    "sensitive": FILTERED,
     "insufficient_system_resource": _GAVE_UP,
     "network_error": _GAVE_UP,
     "error": _GAVE_UP,

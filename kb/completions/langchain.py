@@ -11,6 +11,7 @@ from contextlib import aclosing
 from importlib import import_module
 from typing import Any
 
+from cachetools import LRUCache
 from pydantic import ValidationError
 
 from kb.completions.images import with_images
@@ -29,6 +30,7 @@ from kb.prompts import ChatMessage
 from kb.providers import NO_KEY, PRESETS, error_of_reply, shorten
 from kb.providers.packages import missing_packages
 
+MOST_MODELS = 64  # that are kept: each combination of a model and its settings is one
 _FINISH = ("finish_reason", "stop_reason", "stopReason", "done_reason")
 # In Google's and Anthropic's words; others use OpenAI's.
 _ENDS = {"end_turn": "stop", "stop_sequence": "stop", "safety": "content_filter", "refusal": "content_filter"}
@@ -36,10 +38,10 @@ _KEYED = {preset.langchain for preset in PRESETS.values() if preset.langchain an
 
 
 class LangChainModels:
-    """Builds the models, and keeps them with their connections."""
+    """Builds the models, and keeps the latest with their connections."""
 
     def __init__(self) -> None:
-        self._built: dict[ChatModel, Any] = {}
+        self._built: LRUCache[ChatModel, Any] = LRUCache(MOST_MODELS)
 
     async def ask(
         self, model: ChatModel, messages: Sequence[ChatMessage], images: Sequence[str], timeout_seconds: float
@@ -47,13 +49,14 @@ class LangChainModels:
         """The events of the answer; `timeout_seconds` is for each. Errors: `ModelError`."""
         has_begun = False
         try:
-            if model not in self._built:
-                self._built[model] = await asyncio.to_thread(_build, model)
+            built = self._built.get(model)
+            if built is None:
+                built = self._built[model] = await asyncio.to_thread(_build, model)
             used = Usage(0, 0)
             finish = ""
             # It takes OpenAI's form of images, and gives each provider its own.
             sent: list[Any] = with_images(messages, images) if images else list(messages)
-            async with aclosing(self._built[model].astream(sent)) as chunks:
+            async with aclosing(built.astream(sent)) as chunks:
                 while True:
                     async with asyncio.timeout(timeout_seconds):
                         chunk = await anext(chunks, None)

@@ -77,6 +77,7 @@ from kb.errors.embedding import (
     PipFailed,
     PipStalled,
     UnknownEmbeddingModel,
+    WrongDimension,
 )
 from kb.errors.fetching import (
     AddressHasPassword,
@@ -133,6 +134,8 @@ from kb.errors.files import (
 )
 from kb.errors.library import STATES, InvalidCursor, InvalidName, LeaseLost, NameTaken, WrongState
 from kb.errors.models import (
+    AT_LIMIT,
+    FILTERED,
     AnswerEndless,
     EmbeddingTextTooLong,
     EmbeddingTimeout,
@@ -142,6 +145,7 @@ from kb.errors.models import (
     ModelKeyLost,
     ModelKeyRefused,
     ModelNotFound,
+    ModelNotServed,
     ModelPackageMissing,
     ModelRateLimited,
     ModelRefused,
@@ -179,6 +183,8 @@ from kb.errors.web_search import (
 )
 
 __all__ = [
+    "AT_LIMIT",
+    "FILTERED",
     "ITS_DISK_IS_FULL",
     "N_",
     "STATES",
@@ -237,6 +243,7 @@ __all__ = [
     "ModelKeyRefused",
     "ModelNotFetched",
     "ModelNotFound",
+    "ModelNotServed",
     "ModelPackageMissing",
     "ModelRateLimited",
     "ModelRefused",
@@ -320,6 +327,7 @@ __all__ = [
     "WebSearchUnreadable",
     "WorkerDied",
     "WorkerMemoryShort",
+    "WrongDimension",
     "WrongFormat",
     "WrongState",
     "fill",

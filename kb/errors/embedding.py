@@ -21,6 +21,13 @@ class UnknownEmbeddingModel(UserError):
     remedy = N_("Upgrade Zhiwen if a later version made the knowledge base, or upload its files to a new one.")
 
 
+class WrongDimension(UserError):
+    """A program asked for shorter vectors than the model gives."""
+
+    message = N_("The vectors of {model} have {dimension} dimensions.")
+    remedy = N_("Leave out “dimensions”.")
+
+
 class EmbeddingUnavailable(Unavailable):
     message = N_("The embedding model {model} is not available ({detail}).")
     remedy = N_("Check the model's state on the System page.")

@@ -44,6 +44,13 @@ class ModelNotFound(ModelError):
     remedy = N_("Choose another model, or check the name on the Models page or in .env (LLM_MODEL or EMBEDDING_MODEL).")
 
 
+class ModelNotServed(UserError):
+    """A program asked for a name that is none of those that its key reaches."""
+
+    message = N_("There is no model “{model}”, or your API key does not reach it.")
+    remedy = N_("Use one of the names that /v1/models lists.")
+
+
 class ModelRateLimited(ModelError):
     message = N_("{host} is rate limiting requests (429): {detail}")
     remedy = N_("Wait a moment and try again. If this persists, check your quota.")
@@ -75,6 +82,11 @@ class ModelStreamBroken(ModelError):
     message = N_("The connection to {host} was lost during the answer.")
     remedy = N_("The text received so far is kept. Try again.")
     transient = True
+
+
+# Why a model ended an answer early.
+AT_LIMIT = N_("length limit reached")
+FILTERED = N_("content filter")
 
 
 class ModelStopped(ModelError):

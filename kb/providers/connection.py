@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID
 
@@ -73,6 +73,23 @@ class ChatModel:
     def host(self) -> str:
         """Where it is, to tell people; the provider's name where LangChain knows its address."""
         return self.server if self.langchain and not self.base_url else host_of(self.base_url)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What one answer asks of its model beside the provider's settings. None: as these have it."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None  # never more than the provider's settings allow
+
+    def on(self, model: ChatModel) -> ChatModel:
+        settings = model.settings
+        limits = [most for most in (self.max_tokens, settings.max_tokens) if most is not None]
+        temperature = settings.temperature if self.temperature is None else self.temperature
+        return replace(model, settings=replace(settings, temperature=temperature, max_tokens=min(limits, default=None)))
+
+
+AS_SET = Sampling()
 
 
 @dataclass(frozen=True, slots=True)
