@@ -28,9 +28,8 @@ from kb.models import ServiceHealth
 from kb.services import Services, build_answers, build_services
 from pages.ui import resources
 from pages.ui.session_cookie import use_public_port
-from web import metrics, probes, scripts
+from web import api, metrics, openai_api, probes, scripts
 from web.acting_from import ActingFrom
-from web.api import PATH, build_api
 from web.api.parties import Parties
 from web.draining import Drain, Draining
 from web.exports import export_routes
@@ -225,15 +224,18 @@ def own_url() -> str:
     return f"{scheme}://{host}:{config.get_option('server.port')}/{path}"
 
 
+def _parties() -> Parties:
+    return Parties(resources.services(), resources.answers())
+
+
 ROUTES: list[Route | Mount] = [
     *probes.ROUTES,
     *metrics.ROUTES,
     *scripts.ROUTES,
     *file_routes(resources.services),
     *export_routes(resources.services),
-    Mount(
-        f"/{{base_path:path}}{PATH.strip('/')}", build_api(lambda: Parties(resources.services(), resources.answers()))
-    ),
+    Mount(f"/{{base_path:path}}{api.PATH.strip('/')}", api.build_api(_parties)),
+    Mount(f"/{{base_path:path}}{openai_api.PATH.strip('/')}", openai_api.build_openai_api(_parties)),
     *Login(lambda: resources.services().accounts, resources.has_login).routes(),
 ]
 MIDDLEWARE = [

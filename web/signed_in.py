@@ -23,9 +23,9 @@ from web.cookies import session_of
 from web.missing import home_path, notice_page, page_path
 
 # The login itself, probes, and Streamlit's own scripts, which hold nothing of this installation; and what asks by
-# itself who it is: /metrics for its token, the API for a key.
+# itself who it is: /metrics for its token, the APIs for a key.
 OPEN = ("login", "signup", "healthz", "livez", "readyz", "metrics")
-OPEN_FOLDERS = ("static/", "api/v1/")
+OPEN_FOLDERS = ("static/", "api/v1/", "v1/")
 TRY_AGAIN = N_("Try again")
 _USER = "zhiwen.user"  # in the scope of a request
 NOT_READY = N_("Zhiwen cannot serve pages at the moment")

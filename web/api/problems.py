@@ -19,7 +19,7 @@ from web.statuses import status_of
 MEDIA_TYPE = "application/problem+json"
 INVALID = N_("The request is not valid.")
 MOST_FIELDS = 20  # that are named
-_TEXTS = {
+HTTP_TEXTS = {
     404: N_("There is no such address."),
     405: N_("This address does not know this method."),
 }
@@ -56,7 +56,7 @@ def invalid_problem(request: Request, error: RequestValidationError) -> JSONResp
 
 def http_problem(request: Request, error: HTTPException) -> JSONResponse:
     status = HTTPStatus(error.status_code)
-    title = translate(_TEXTS.get(status, status.phrase), language_of(request))
+    title = translate(HTTP_TEXTS.get(status, status.phrase), language_of(request))
     return _response(status, status.phrase.lower().replace(" ", "_"), title, headers=error.headers or {})
 
 

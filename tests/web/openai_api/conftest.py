@@ -1,0 +1,110 @@
+"""A server that speaks OpenAI's protocol, on the services of the tests: one for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from kb.access import KeyScope, Principal
+from kb.config import load_settings
+from kb.services import build_answers, build_worker_parts
+from tests.conftest import Core, copy_sqlite, open_core
+from tests.fakes.embedding import HashedWords, with_test_model
+from tests.fakes.model_server import ModelServer
+from tests.web.api.test_script import served
+from web import openai_api
+from web.api.parties import Parties
+
+PEARS = "A pear is green. Its tree grows slowly."
+MANUAL = "Valve 7 is checked each spring, before the first delivery."
+
+
+@dataclass
+class Installation:
+    """A running server at `url`, whose user has two knowledge bases; and the language models' server."""
+
+    core: Core
+    model_server: ModelServer
+    url: str
+    fruit: UUID
+
+    def key(
+        self,
+        *scopes: KeyScope,
+        who: Principal | None = None,
+        only: list[UUID] | None = None,
+        lifetime: timedelta | None = None,
+    ) -> str:
+        """A new one, with all scopes if none is given."""
+        keys = self.core.services.api_keys
+        _key, secret = keys.create(who or self.core.user, "Program", scopes or tuple(KeyScope), only, lifetime)
+        return secret.get_secret_value()
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        key = self.key(KeyScope.ASK) if key is None else key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=f"{self.url}/v1", headers=headers, timeout=60)
+
+
+@pytest.fixture(scope="package")
+def installation(
+    tmp_path_factory: pytest.TempPathFactory, redis_url: str, milvus_url: str, migrated_sqlite: Path
+) -> Iterator[Installation]:
+    with pytest.MonkeyPatch.context() as patch, ModelServer() as model_server:
+        model = HashedWords()
+        patch.setattr("kb.embedding.models.build_embedding_model", with_test_model(model))
+        settings = load_settings(
+            _env_file=None,
+            zhiwen_home=tmp_path_factory.mktemp("openai"),
+            redis_url=redis_url,
+            milvus_uri=milvus_url,
+            database_url="",
+            embedding_model="test",
+            openai_base_url=model_server.base_url,
+            llm_model="fake",
+        )
+        copy_sqlite(migrated_sqlite, settings)
+        with open_core(settings, model) as core:
+            answers = build_answers(core.services)
+            api = openai_api.build_openai_api(lambda: Parties(core.services, answers))
+            with served(Starlette(routes=[Mount("/{base_path:path}v1", api)])) as url:
+                fruit = _filled(core, "Fruit", {"pears.md": PEARS})
+                _filled(core, "Harbour manual", {"manual.md": MANUAL})
+                yield Installation(core, model_server, url, fruit)
+            answers.close()
+
+
+def _filled(core: Core, name: str, files: dict[str, str]) -> UUID:
+    base, worker = core.knowledge_base(name), build_worker_parts(core.services)
+    for file, text in files.items():
+        assert worker.ingestion.ingest(core.upload(base, file, text).latest.id) == "ready"
+    worker.ingestion.close()
+    return base.id
+
+
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def ask(installation: Installation) -> Iterator[Ask]:
+    """Asks for a chat completion, by default of the knowledge base “Fruit”."""
+    with installation.client() as client:
+
+        def send(question: str = "Which colour has a pear?", **body: object) -> httpx.Response:
+            asked = {"model": "knowledge-base/Fruit", "messages": [{"role": "user", "content": question}]} | body
+            return client.post("/chat/completions", json=asked)
+
+        yield send
+
+
+@pytest.fixture(autouse=True)
+def no_requests_yet(installation: Installation) -> None:
+    installation.model_server.requests.clear()

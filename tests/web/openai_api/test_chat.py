@@ -1,0 +1,350 @@
+"""Chat completions as a program gets them, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from kb.access import GranteeKind, KeyScope, Permission
+from kb.library.sharing import Grantee
+from kb.models import Scope
+from tests.fakes.model_server import CHAT
+from tests.real_services import wait_until
+from tests.web.openai_api.conftest import Ask, Installation
+
+QUESTION = "Which colour has a pear?"
+
+
+def events(reply: httpx.Response) -> list[dict[str, Any]]:
+    """The events of a stream that ended as it should."""
+    assert reply.headers["content-type"].startswith("text/event-stream"), reply.text
+    *lines, last = [line.removeprefix("data: ") for line in reply.text.strip().split("\n\n")]
+    assert last == "[DONE]"
+    return [json.loads(line) for line in lines]
+
+
+def text_of(chunks: list[dict[str, Any]]) -> str:
+    return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"])
+
+
+def error_of(reply: httpx.Response) -> tuple[int, str, str | None]:
+    error = reply.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["message"]
+    return reply.status_code, error["code"], error["param"]
+
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+
+def test_knowledge_base_answers_with_its_passages(installation: Installation, ask: Ask) -> None:
+    reply = ask().json()
+    (choice,) = reply["choices"]
+    text = choice["message"]["content"]
+    assert text == "According to the passages, A pear is green [1]."
+    assert (reply["object"], reply["model"], choice["finish_reason"]) == (
+        "chat.completion",
+        "knowledge-base/Fruit",
+        "stop",
+    )
+    services = installation.core.services
+    expected = services.retriever.retrieve(installation.core.user, Scope.of(installation.fruit), QUESTION)
+    assert [passage["text"] for passage in reply["passages"]] == [each.chunk.text for each in expected.passages]
+    assert reply["usage"]["total_tokens"] == reply["usage"]["prompt_tokens"] + reply["usage"]["completion_tokens"] > 0
+    (annotation,) = choice["message"]["annotations"]
+    cited = annotation["url_citation"]
+    assert (annotation["passage"], cited["title"]) == (1, "pears.md")
+    assert text[cited["start_index"] : cited["end_index"]] == "[1]"
+    assert cited["url"] == f"{installation.url}/knowledge-bases?knowledge_base={installation.fruit}"
+    assert services.conversations.count(installation.core.user) == 0
+
+
+def test_stream_says_the_same(ask: Ask) -> None:
+    whole = ask().json()
+    chunks = events(ask(stream=True, stream_options={"include_usage": True}))
+    assert text_of(chunks) == whole["choices"][0]["message"]["content"]
+    assert len(chunks) > 5
+    first, *_others, last, usage = chunks
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert (last["choices"][0]["finish_reason"], last["usage"]) == ("stop", None)
+    assert last["choices"][0]["delta"]["annotations"] == whole["choices"][0]["message"]["annotations"]
+    assert [passage["text"] for passage in last["passages"]] == [passage["text"] for passage in whole["passages"]]
+    assert (usage["choices"], usage["usage"].keys()) == ([], whole["usage"].keys())
+    assert {chunk["id"] for chunk in chunks} == {first["id"]}
+    assert "usage" not in events(ask(stream=True))[-1]
+
+
+def test_follow_up_is_searched_for_as_it_is_meant(installation: Installation, ask: Ask) -> None:
+    said = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "Green [1]."}]
+    reply = ask(messages=[*said, {"role": "user", "content": "And how does its tree grow?"}])
+    assert reply.status_code == 200, reply.text
+    rewriting, answering = installation.model_server.chats
+    assert "Last question: And how does its tree grow?" in rewriting.body["messages"][-1]["content"]
+    roles = [message["role"] for message in answering.body["messages"]]
+    assert roles == ["system", "user", "assistant", "user"]
+    assert answering.body["messages"][2]["content"] == "Green [1]."
+
+
+def test_settings_of_the_request_reach_the_model(installation: Installation, ask: Ask) -> None:
+    said = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "Green."}]
+    ask(messages=[*said, {"role": "user", "content": "And its tree?"}], temperature=0.25, max_completion_tokens=33)
+    rewriting, answering = installation.model_server.chats
+    assert (answering.body["temperature"], answering.body["max_tokens"]) == (0.25, 33)
+    assert "max_tokens" not in rewriting.body  # else few tokens for the answer would cut off what is searched for
+
+
+def test_system_message_counts_beside_our_rules(installation: Installation, ask: Ask) -> None:
+    system = {"role": "system", "content": "Answer like a pirate."}
+    ask(messages=[system, {"role": "user", "content": QUESTION}])
+    ask(messages=[system, {"role": "user", "content": QUESTION}], model="fake")
+    with_passages, alone = (request.body["messages"] for request in installation.model_server.chats)
+    assert [message["role"] for message in with_passages] == ["system", "user"]
+    assert "cite the passage" in with_passages[0]["content"]
+    assert with_passages[0]["content"].endswith("Answer like a pirate.")
+    assert alone == [system, {"role": "user", "content": QUESTION}]
+
+
+def test_language_model_answers_by_itself(installation: Installation, ask: Ask) -> None:
+    reply = ask(model="fake").json()
+    assert reply["choices"][0]["message"]["content"] == f"You asked: {QUESTION}"
+    assert "passages" not in reply
+    model_id = installation.core.services.chat_models.known(installation.core.user).models[0].id
+    assert ask(model=model_id).json()["choices"][0]["message"]["content"] == f"You asked: {QUESTION}"
+
+
+def test_content_may_come_in_parts(installation: Installation, ask: Ask) -> None:
+    parts = [{"type": "text", "text": "Which colour"}, {"type": "text", "text": "has a pear?"}]
+    reply = ask(messages=[{"role": "user", "content": parts}])
+    assert "A pear is green" in reply.json()["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is the capital of Mongolia?", "Nothing relevant to this question was found in the knowledge base."),
+        ("蒙古的首都是哪里？", "知识库中没有找到与这个问题相关的内容。"),
+    ],
+)
+def test_nothing_relevant_is_said(installation: Installation, ask: Ask, question: str, expected: str) -> None:
+    for reply in (ask(question).json(), events(ask(question, stream=True))):
+        text = text_of(reply) if isinstance(reply, list) else reply["choices"][0]["message"]["content"]
+        assert text.startswith("知识库中" if "蒙古" in question else "Nothing relevant to this question was found"), (
+            text
+        )
+    assert installation.model_server.chats == []
+
+
+@pytest.mark.parametrize(("model", "reason"), [("cut-off", "length"), ("filtered", "content_filter")])
+def test_finish_reason_tells_of_an_early_end(
+    installation: Installation, ask: Ask, monkeypatch: pytest.MonkeyPatch, model: str, reason: str
+) -> None:
+    use_model(installation, monkeypatch, model)
+    assert ask().json()["choices"][0]["finish_reason"] == reason
+    assert events(ask(stream=True))[-1]["choices"][0]["finish_reason"] == reason
+
+
+def test_thoughts_stand_apart(installation: Installation, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_model(installation, monkeypatch, "reasoning-content")
+    message = ask().json()["choices"][0]["message"]
+    chunks = events(ask(stream=True))
+    thoughts = "".join(chunk["choices"][0]["delta"].get("reasoning_content", "") for chunk in chunks)
+    assert message["reasoning_content"] == thoughts
+    assert thoughts
+    assert thoughts not in message["content"]
+    assert message["content"] == text_of(chunks)
+
+
+def use_model(installation: Installation, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Have this model of the server answer instead."""
+    models = installation.core.services.chat_models
+    connection = models._own
+    assert connection
+    monkeypatch.setattr(models, "_own", type(connection)(connection.source, name, connection.base_url, names=(name,)))
+    monkeypatch.setattr(models, "_connections", {})
+
+
+# --- what fails ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "code"),
+    [
+        ("rate-limited", 429, "rate_limit_exceeded"),
+        ("error-500", 503, "model_server_error"),
+        ("wrong", 502, "model_key_refused"),
+        ("short-texts", 400, "context_length_exceeded"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_refusal_before_the_first_token_is_an_http_error(
+    installation: Installation,
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    status: int,
+    code: str,
+    stream: bool,
+) -> None:
+    use_model(installation, monkeypatch, model)
+    assert error_of(ask(stream=stream)) == (status, code, None)
+
+
+def test_failure_in_mid_stream_is_an_event(
+    installation: Installation, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_model(installation, monkeypatch, "broken")
+    reply = ask(stream=True)
+    assert reply.status_code == 200
+    last = json.loads(reply.text.strip().split("\n\n")[-1].removeprefix("data: "))
+    assert (last["error"]["code"], last["error"]["type"]) == ("model_stream_broken", "server_error")
+    assert error_of(ask())[:2] == (502, "model_stream_broken")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_client_that_leaves_stops_the_model(installation: Installation, stream: bool) -> None:
+    asked = {"model": "fake", "messages": [{"role": "user", "content": "Tell me a long story of many words"}]}
+    server = installation.model_server
+    with server.held(CHAT), installation.client() as client:
+        if stream:
+            with client.stream("POST", "/chat/completions", json=asked | {"stream": True}) as reply:
+                assert next(reply.iter_lines()).startswith("data: ")
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                client.post("/chat/completions", json=asked, timeout=1)
+        wait_until(lambda: bool(server.chats and server.chats[0].ended.is_set()), what="the end of the model's call")
+    assert server.chats[0].disconnected
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logprobs": True}, "logprobs"),
+        ({"seed": 1}, "seed"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"messages": [{"role": "tool", "tool_call_id": "1", "content": "2"}]}, "messages.0"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]},
+            "messages.0.content",
+        ),
+    ],
+)
+def test_unsupported_parameters_are_refused(ask: Ask, body: dict[str, Any], param: str) -> None:
+    assert error_of(ask(**body)) == (400, "unsupported_parameter", param)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "assistant", "content": "Hello"}]}, "messages"),
+        ({"messages": [{"role": "user", "content": " "}]}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"temperature": 3}, "temperature"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"model": ""}, "model"),
+        ({"model": None}, "model"),
+    ],
+)
+def test_invalid_requests_name_the_field(ask: Ask, body: dict[str, Any], param: str) -> None:
+    status, _code, named = error_of(ask(**body))
+    assert (status, named) == (400, param)
+
+
+def test_neutral_parameters_are_taken(ask: Ask) -> None:
+    neutral = {"n": 1, "top_p": 1.0, "presence_penalty": 0, "frequency_penalty": 0.0, "tools": [], "stop": None}
+    assert ask(**neutral, user="me", metadata={"a": "b"}, logit_bias=None).status_code == 200
+
+
+def test_bodies_are_bounded_and_have_to_be_json(installation: Installation, ask: Ask) -> None:
+    assert error_of(ask("long " * 5_000)) == (400, "question_too_long", None)
+    with installation.client() as client:
+        is_json = {"Content-Type": "application/json"}
+        broken = client.post("/chat/completions", content=b"{", headers=is_json)
+        assert error_of(broken) == (400, "invalid_json", None)
+        for body in ({"content": b"[]", "headers": is_json}, {"data": {"model": "fake"}}):
+            reply = client.post("/chat/completions", **body)
+            assert (reply.status_code, reply.json()["error"]["param"]) == (400, None)
+            assert "not a JSON object" in reply.json()["error"]["message"]
+        large = b'{"model": "' + b"a" * (4 << 20) + b'"}'
+        assert error_of(client.post("/chat/completions", content=large)) == (413, "content_too_large", None)
+        assert error_of(client.get("/nowhere")) == (404, "not_found", None)
+        assert error_of(client.get("/chat/completions")) == (405, "method_not_allowed", None)
+
+
+# --- who may -------------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_checked(installation: Installation) -> None:
+    keys, user = installation.core.services.api_keys, installation.core.user
+    revoked = installation.key()
+    keys.revoke(user, keys.authenticate(revoked).key.id)  # type: ignore[union-attr]
+    expired = installation.key(lifetime=timedelta(seconds=-1))
+    calls: list[tuple[str, str, dict[str, Any] | None]] = [("GET", "/models", None)]
+    calls.append(("POST", "/chat/completions", about_pears("knowledge-base/Fruit")))
+    calls.append(("POST", "/embeddings", {"model": "test", "input": "a"}))
+    for method, path, body in calls:
+        for key in ("", "zw_" + "x" * 43, revoked, expired):
+            with installation.client(key) as client:
+                reply = client.request(method, path, json=body)
+            assert error_of(reply) == (401, "invalid_api_key", None)
+            assert reply.headers["www-authenticate"] == "Bearer"
+        others = (scope for scope in KeyScope if scope is not KeyScope.ASK)
+        with installation.client(installation.key(*others)) as client:
+            assert error_of(client.request(method, path, json=body)) == (403, "out_of_scope", None)
+
+
+def test_what_others_have_does_not_exist(installation: Installation) -> None:
+    unknown, refusals = f"knowledge-base/{uuid4()}", set()
+    with installation.client(installation.key(who=installation.core.stranger)) as stranger:
+        for model in ("knowledge-base/Fruit", f"knowledge-base/{installation.fruit}", unknown, "no-such-model"):
+            reply = stranger.post("/chat/completions", json=about_pears(model))
+            assert error_of(reply) == (404, "model_not_found", "model")
+            assert error_of(stranger.get(f"/models/{model}"))[0] == 404
+            refusals.add(reply.json()["error"]["message"].replace(model, "…"))
+    assert len(refusals) == 1
+
+
+def test_limited_key_reaches_its_knowledge_bases(installation: Installation) -> None:
+    with installation.client(installation.key(only=[installation.fruit])) as client:
+        manual = client.post("/chat/completions", json=about_pears("knowledge-base/Harbour manual"))
+        assert error_of(manual)[0] == 404
+        assert client.post("/chat/completions", json=about_pears("knowledge-base/fruit")).status_code == 200
+        models = client.get("/models").json()["data"]
+        listed = [model["id"] for model in models if model["kind"] == "knowledge_base"]
+        assert listed == ["knowledge-base/Fruit"]
+
+
+def about_pears(model: str) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": QUESTION}]}
+
+
+def test_models_are_listed_under_names_that_work(installation: Installation) -> None:
+    core = installation.core
+    shared = core.services.knowledge_bases.create(core.stranger, "Fruit", "test", core.embedding.dimension)
+    core.services.sharing.grant(core.stranger, shared.id, Grantee(GranteeKind.EVERYBODY), Permission.VIEW)
+    with installation.client() as client:
+        models = {model["id"]: model for model in client.get("/models").json()["data"]}
+        assert models["knowledge-base/Fruit"]["knowledge_base_id"] == str(installation.fruit)
+        assert models[f"knowledge-base/{shared.id}"]["knowledge_base_id"] == str(shared.id)
+        assert models["fake"]["kind"] == "language_model"
+        assert models["test"]["kind"] == "embedding_model"
+        for name, model in models.items():
+            if model["kind"] != "embedding_model":
+                assert client.get(f"/models/{name}").json() == model
+        assert client.get("/models/test").json() == models["test"]
+        assert client.get(f"/models/knowledge-base/{installation.fruit}").json() == models["knowledge-base/Fruit"]
+    core.services.knowledge_bases.delete(core.stranger, shared.id)
+
+
+def test_errors_are_told_in_the_programs_language(installation: Installation) -> None:
+    with installation.client(key="") as client:
+        message = client.get("/models", headers={"Accept-Language": "zh-CN"}).json()["error"]["message"]
+    assert "API 密钥" in message
