@@ -20,6 +20,7 @@ from web.api.rates import RateLimits
 log = structlog.get_logger()
 
 PATH = "/api/v1"
+QUESTIONS = ("/generate",)
 DESCRIPTION = """
 Programs act with a key: `Authorization: Bearer zw_…`. Make one on the page “API keys”.
 
@@ -40,7 +41,7 @@ def build_api(parties: Callable[[], Parties]) -> FastAPI:
     )
     app.state.parties = parties
     app.add_middleware(LimitedBodies)
-    app.add_middleware(RateLimits, parties=parties)  # comes before it
+    app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
     for router in (knowledge_bases.router, documents.router, searches.router, tasks.router):
         app.include_router(router)
 

@@ -9,23 +9,33 @@ import anyio
 import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kb.access.request_limits import UNKNOWN, WINDOW_SECONDS, RequestLimits, Standing
 from kb.errors import KbError, TooManyRequests
 from web.api.parties import KEY_IS_VALID, Parties
-from web.api.problems import problem
 
-QUESTIONS = "/generate"
 LOOKS_AT_ONCE = 4  # at Redis; others wait their turn
 
 
 class RateLimits:
-    """ASGI middleware. Limits stand in the headers of each reply (draft-ietf-httpapi-ratelimit-headers)."""
+    """ASGI middleware. Limits stand in the headers of each reply (draft-ietf-httpapi-ratelimit-headers).
 
-    def __init__(self, app: ASGIApp, parties: Callable[[], Parties]) -> None:
+    `questions` end the paths at which models are asked; `problem` gives a refusal the form of the API.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        parties: Callable[[], Parties],
+        problem: Callable[[Request, KbError], Response],
+        questions: tuple[str, ...],
+    ) -> None:
         self._app = app
         self._parties = parties
+        self._problem = problem
+        self._questions = questions
         self._limits: RequestLimits | None = None  # those of the last request
         self._looking: anyio.CapacityLimiter | None = None
 
@@ -33,7 +43,7 @@ class RateLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = _Asked.of(scope)
+        asked = _Asked.of(scope, self._questions)
         refusal = self._limits.refusal(*asked) if self._limits else None
         standings: Sequence[Standing] = ()
         if refusal is None:
@@ -47,7 +57,7 @@ class RateLimits:
         if refusal is None:
             await self._pass(asked.token, standings, scope, receive, send)
         else:
-            await _refuse(refusal, scope, receive, send)
+            await self._refuse(refusal, scope, receive, send)
 
     def _count(self, asked: _Asked) -> Sequence[Standing]:
         self._limits = self._parties().services.request_limits
@@ -68,6 +78,14 @@ class RateLimits:
 
         await self._app(scope, receive, send_noting)
 
+    async def _refuse(self, refusal: Standing, scope: Scope, receive: Receive, send: Send) -> None:
+        reply = self._problem(Request(scope), TooManyRequests(seconds=refusal.seconds))
+        reply.headers.update({"Retry-After": str(refusal.seconds)} | _fields([refusal]))
+        headers = Headers(scope=scope)
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            reply.headers["Connection"] = "close"  # what comes of its body is not read
+        await reply(scope, receive, send)
+
 
 class _Asked(NamedTuple):
     token: str
@@ -75,19 +93,10 @@ class _Asked(NamedTuple):
     is_question: bool
 
     @classmethod
-    def of(cls, scope: Scope) -> _Asked:
+    def of(cls, scope: Scope, questions: tuple[str, ...]) -> _Asked:
         token = Headers(scope=scope).get("authorization", "").removeprefix("Bearer ").strip()
         address = scope["client"][0] if scope.get("client") else ""
-        return cls(token, address, scope["method"] == "POST" and scope["path"].endswith(QUESTIONS))
-
-
-async def _refuse(refusal: Standing, scope: Scope, receive: Receive, send: Send) -> None:
-    reply = problem(Request(scope), TooManyRequests(seconds=refusal.seconds))
-    reply.headers.update({"Retry-After": str(refusal.seconds)} | _fields([refusal]))
-    headers = Headers(scope=scope)
-    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
-        reply.headers["Connection"] = "close"  # what comes of its body is not read
-    await reply(scope, receive, send)
+        return cls(token, address, scope["method"] == "POST" and scope["path"].endswith(questions))
 
 
 def _fields(standings: Sequence[Standing]) -> dict[str, str]:

@@ -12,10 +12,12 @@ from starlette.exceptions import HTTPException
 from kb.errors import KbError
 from web.api.bodies import LimitedBodies
 from web.api.parties import Parties
+from web.api.rates import RateLimits
 from web.openai_api import chat, embeddings, models
 from web.openai_api.problems import TOO_LARGE, http_problem, invalid_problem, problem
 
 PATH = "/v1"
+QUESTIONS = ("/chat/completions",)
 BODY_BYTES = 4 << 20  # a conversation, or texts to embed
 
 
@@ -24,6 +26,7 @@ def build_openai_api(parties: Callable[[], Parties]) -> FastAPI:
     app = FastAPI(title="Zhiwen 知问, as OpenAI's API", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parties = parties
     app.add_middleware(LimitedBodies, most_bytes=BODY_BYTES, refusal=TOO_LARGE, media_type="application/json")
+    app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
     for router in (models.router, chat.router, embeddings.router):
         app.include_router(router)
 

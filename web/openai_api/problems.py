@@ -11,7 +11,15 @@ from fastapi.responses import JSONResponse
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
-from kb.errors import KbError, KeyRefused, ModelContextExceeded, ModelNotServed, ModelRateLimited, WrongDimension
+from kb.errors import (
+    KbError,
+    KeyRefused,
+    ModelContextExceeded,
+    ModelNotServed,
+    ModelRateLimited,
+    TooManyRequests,
+    WrongDimension,
+)
 from pages.ui.i18n import error_text, join_sentences, translate
 from web.api.problems import HTTP_TEXTS, language_of
 from web.statuses import status_of
@@ -22,6 +30,7 @@ _CODES: dict[type[KbError], str] = {
     ModelNotServed: "model_not_found",
     ModelContextExceeded: "context_length_exceeded",
     ModelRateLimited: "rate_limit_exceeded",
+    TooManyRequests: "rate_limit_exceeded",
 }
 _PARAMETERS: dict[type[KbError], str] = {ModelNotServed: "model", WrongDimension: "dimensions"}
 UNSUPPORTED = "unsupported_parameter"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from uuid import UUID
 
@@ -36,6 +37,10 @@ class Installation:
     url: str
     fruit: UUID
 
+    @cached_property
+    def ask_key(self) -> str:
+        return self.key(KeyScope.ASK)
+
     def key(
         self,
         *scopes: KeyScope,
@@ -49,7 +54,7 @@ class Installation:
         return secret.get_secret_value()
 
     def client(self, key: str | None = None) -> httpx.Client:
-        key = self.key(KeyScope.ASK) if key is None else key
+        key = self.ask_key if key is None else key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return httpx.Client(base_url=f"{self.url}/v1", headers=headers, timeout=60)
 
@@ -70,6 +75,8 @@ def installation(
             embedding_model="test",
             openai_base_url=model_server.base_url,
             llm_model="fake",
+            api_requests_per_minute=0,
+            api_answers_per_minute=0,
         )
         copy_sqlite(migrated_sqlite, settings)
         with open_core(settings, model) as core:

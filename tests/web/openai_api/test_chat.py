@@ -279,6 +279,15 @@ def test_bodies_are_bounded_and_have_to_be_json(installation: Installation, ask:
         assert error_of(client.get("/chat/completions")) == (405, "method_not_allowed", None)
 
 
+def test_key_that_asks_too_often_waits(installation: Installation, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation.core.services.request_limits, "_answers", 1)
+    assert ask(model="no-such-model").status_code == 404
+    refused = ask()
+    assert error_of(refused) == (429, "rate_limit_exceeded", None)
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+    assert int(refused.headers["Retry-After"]) > 0
+
+
 # --- who may -------------------------------------------------------------------------------------------------------
 
 
