@@ -11,6 +11,7 @@ import redis
 
 from kb import redis as kb_redis
 from kb.access import Principal
+from kb.access.idempotency import IdempotencyKeys
 from kb.access.keys import ApiKeys
 from kb.access.request_limits import RequestLimits
 from kb.accounts import Accounts, build_accounts
@@ -63,6 +64,7 @@ class Services:
     accounts: Accounts
     api_keys: ApiKeys
     request_limits: RequestLimits
+    idempotency_keys: IdempotencyKeys
     sharing: Sharing
     audit: AuditLog
     fetcher: Fetcher
@@ -130,7 +132,8 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     client, quick = kb_redis.connect(settings), kb_redis.quick(settings)
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
     files = FileStore(settings.uploads)
-    providers = Providers(database, KeySafe(settings))
+    safe = KeySafe(settings)
+    providers = Providers(database, safe)
     rerankers = Rerankers(settings, providers)
     embeddings = EmbeddingModels(settings, available_cpus(), providers.connection)
     knowledge_bases = KnowledgeBases(database, queue)
@@ -153,6 +156,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         users=Users(database),
         accounts=build_accounts(settings, database, quick),
         api_keys=ApiKeys(database),
+        idempotency_keys=IdempotencyKeys(database, safe),
         request_limits=RequestLimits(quick, settings.api_requests_per_minute, settings.api_answers_per_minute),
         sharing=Sharing(database),
         audit=AuditLog(database, settings.audit_days),

@@ -114,12 +114,13 @@ class Messages:
         question: str,
         attached: Sequence[Attached] = (),
         choice: tuple[Mode, Scope] | None = None,
+        new_id: UUID | None = None,
     ) -> Message:
         """Add a question and its empty answer to the branch that is shown.
 
         `attached`: the files that come with it. `choice`: the mode and the scope that the user sees, which another tab
-        may have switched since; without it, the conversation's. Errors: `NotFound`; `QuestionTooLong`; `AnswerRunning`,
-        because a conversation has one running answer at a time.
+        may have switched since; without it, the conversation's. `new_id`: that of the answer. Errors: `NotFound`;
+        `QuestionTooLong`; `AnswerRunning`, because a conversation has one running answer at a time.
         """
         check_question(question)
         with self._database.write() as connection:
@@ -127,7 +128,7 @@ class Messages:
             if choice:
                 rows.choose(connection, principal, row, *choice)
                 row = rows.own(connection, principal, conversation_id)
-            return _ask(connection, row, row.shown_id, question, attached)
+            return _ask(connection, row, row.shown_id, question, attached, new_id)
 
     def edit(
         self, principal: Principal, message_id: UUID, question: str, choice: tuple[Mode, Scope] | None = None
@@ -282,6 +283,7 @@ def _ask(
     parent_id: UUID | None,
     question: str,
     attached: Sequence[Attached],
+    new_id: UUID | None = None,
 ) -> Message:
     """A question and its answer as children of `parent_id`, which are shown from now on."""
     ordinal, streaming = message_rows.state_of(connection, row.id)
@@ -292,6 +294,7 @@ def _ask(
     parts += [AttachmentsPart(tuple(attached))] if attached else []
     asked = message_rows.new(row.id, ordinal, Role.USER, MessageState.DONE, mode, scope, parent_id, parts)
     answer = message_rows.new(row.id, ordinal + 1, Role.ASSISTANT, MessageState.STREAMING, mode, scope, asked.id)
+    answer = replace(answer, id=new_id or answer.id)
     message_rows.insert(connection, [asked, answer])
     _show(connection, row.id, answer.id)
     return answer

@@ -356,6 +356,22 @@ index_checks = Table(
     Column("error_values", JSON, nullable=False, default=dict, server_default="{}"),
 )
 
+# What an idempotency key of a program stands for: see `kb.access.idempotency`.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("key_id", ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(64), nullable=False),  # its digest
+    Column("request", String(64), nullable=False),  # the digest of what is asked, without the body
+    Column("body", String(64), nullable=False, default="", server_default=""),
+    Column("status", SmallInteger),  # null: it runs, or whoever ran it is gone
+    Column("encrypted_reply", Text, nullable=False, default="", server_default=""),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    Column("alive_at", UtcDateTime, nullable=False),
+    UniqueConstraint("key_id", "name"),
+)
+
 conversations = Table(
     "conversations",
     metadata,

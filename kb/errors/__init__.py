@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from kb.errors.access import (
     EditNotAllowed,
+    IdempotencyKeyReused,
     KeyRefused,
     NobodyChosen,
     NoKnowledgeBaseChosen,
@@ -38,6 +39,7 @@ from kb.errors.access import (
     OwnerOnly,
     PageClosed,
     PersonOnly,
+    RequestRunning,
     TooManyRequests,
 )
 from kb.errors.accounts import (
@@ -223,6 +225,7 @@ __all__ = [
     "HostNotPublic",
     "HostUnreachable",
     "HubUnreachable",
+    "IdempotencyKeyReused",
     "ImageNotSeen",
     "ImageUnreadable",
     "InvalidCursor",
@@ -293,6 +296,7 @@ __all__ = [
     "RedisTooOld",
     "RedisUnavailable",
     "RegistrationClosed",
+    "RequestRunning",
     "SearxngJsonOff",
     "SearxngUnreachable",
     "SetupError",

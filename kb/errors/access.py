@@ -52,6 +52,19 @@ class TooManyRequests(UserError):
     remedy = N_("Try again in {seconds} s.")
 
 
+class RequestRunning(UserError):
+    """Of a program, with an idempotency key."""
+
+    message = N_("The first request with this Idempotency-Key has not ended yet.")
+    remedy = N_("Send it again in a moment.")
+    retry_helps = True
+
+
+class IdempotencyKeyReused(UserError):
+    message = N_("This Idempotency-Key was used for another request.")
+    remedy = N_("Make a new one for each request, and send it again only with the same request.")
+
+
 class NoScopeChosen(UserError):
     message = N_("The API key would allow nothing.")
     remedy = N_("Choose what it allows.")

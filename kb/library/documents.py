@@ -55,14 +55,24 @@ class Documents:
         self._vectors = vectors
         self._queue = queue
 
-    def register(self, principal: Principal, knowledge_base_id: UUID, name: str, source: Source) -> Document:
+    def register(
+        self,
+        principal: Principal,
+        knowledge_base_id: UUID,
+        name: str,
+        source: Source,
+        new_id: UUID | None = None,
+    ) -> Document:
         """Keep an uploaded file, queue it and tell the workers. When this returns, no crash loses anything of it.
 
         `latest.sent_at` is None if the workers could not be told now; they find the file once all services are back.
+        With `new_id`, the document that was registered with it already, if there is one.
         """
         with self._database.read() as connection:
             find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT)
-        document_id, label = uuid4(), clean_file_name(name) or "?"
+            if new_id and connection.scalar(sa.select(documents.c.id).where(documents.c.id == new_id)):
+                return to_document(find_document(connection, principal, new_id))
+        document_id, label = new_id or uuid4(), clean_file_name(name) or "?"
         newest = save_version(self._files, knowledge_base_id, document_id, label, source)
         version = to_version(newest)
         document = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
@@ -80,15 +90,17 @@ class Documents:
         version = replace(version, sent_at=self._send(version.id))
         return Document(document_id, knowledge_base_id, label, None, created_at=version.created_at, latest=version)
 
-    def replace(self, principal: Principal, document_id: UUID, source: Source) -> Document:
+    def replace(self, principal: Principal, document_id: UUID, source: Source, new_id: UUID | None = None) -> Document:
         """Keep a new content of a document, queue it and tell the workers, as `register` does.
 
         What the document answers with stays until the new content is ready. A content that was not ready yet is given
-        up for this one.
+        up for this one. If there is a version `new_id` already, nothing is replaced again.
         """
         with self._database.read() as connection:
             found = to_document(find_document(connection, principal, document_id, Permission.EDIT))
-        newest = save_version(self._files, found.knowledge_base_id, document_id, found.name, source)
+            if new_id and connection.scalar(sa.select(versions.c.id).where(versions.c.id == new_id)):
+                return found
+        newest = save_version(self._files, found.knowledge_base_id, document_id, found.name, source, new_id)
         version = to_version(newest)
         try:
             with self._database.write() as connection:

@@ -50,14 +50,20 @@ class KnowledgeBases:
         self._queue = queue
 
     def create(
-        self, principal: Principal, name: str, embedding_model: str, dimension: int | None = None
+        self,
+        principal: Principal,
+        name: str,
+        embedding_model: str,
+        dimension: int | None = None,
+        new_id: UUID | None = None,
     ) -> KnowledgeBase:
         """A new, empty knowledge base; a worker finds an unknown `dimension` (see `settle_dimension`).
 
+        With `new_id`, the one that was created with it already, if there is one.
         Errors: `InvalidName`, `NameTaken`, `OutOfScope`.
         """
         require_scope(principal, KeyScope.WRITE, is_for_all=True)
-        knowledge_base_id, cleaned = uuid4(), clean_name(name)
+        knowledge_base_id, cleaned = new_id or uuid4(), clean_name(name)
         created = KnowledgeBase(
             id=knowledge_base_id,
             owner_id=principal.user_id,
@@ -73,7 +79,10 @@ class KnowledgeBases:
             with self._database.write() as connection:
                 insert_knowledge_base(connection, created)
         except IntegrityError as error:
-            raise NameTaken(name=cleaned) from error
+            try:
+                return self.get(principal, knowledge_base_id)
+            except NotFound:
+                raise NameTaken(name=cleaned) from error
         return created
 
     def get(self, principal: Principal, knowledge_base_id: UUID) -> KnowledgeBase:

@@ -14,13 +14,18 @@ from kb.parsing import detect_media_type
 
 
 def save_version(
-    files: FileStore, knowledge_base_id: UUID, document_id: UUID, name: str, source: Source
+    files: FileStore,
+    knowledge_base_id: UUID,
+    document_id: UUID,
+    name: str,
+    source: Source,
+    new_id: UUID | None = None,
 ) -> dict[str, Any]:
     """Save the file durably. Returns the row of its version, queued and in the knowledge base's list.
 
     Errors: `FileNotSaved`; whatever `source` raises.
     """
-    version_id, moment = uuid4(), now()
+    version_id, moment = new_id or uuid4(), now()
     key = files.key(knowledge_base_id, version_id)
     saved = files.save(key, name, source)
     media_type = detect_media_type(files.path(key, name), name)

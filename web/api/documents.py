@@ -22,9 +22,10 @@ from web.api.knowledge_bases import ID
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Parties, Reader, Serving, Writer
 from web.api.problems import language_of
+from web.api.repeats import NewId, Repeatable
 from web.uploads import UPLOADS_AT_ONCE, Body, attachment, too_large
 
-router = APIRouter(tags=["documents"])
+router = APIRouter(tags=["documents"], route_class=Repeatable)
 LONGEST_WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -101,10 +102,11 @@ async def upload_document(
     acting: Writer,
     knowledge_base_id: UUID,
     name: Annotated[str, Query(min_length=1, max_length=1000, description="The file's name, with its extension.")],
+    new_id: NewId,
 ) -> DocumentOut:
     """The body is the file itself, which streams to disk. Workers then process it: see its state, or wait for it."""
     register = parties.services.documents.register
-    return await _keep(request, parties, name, lambda body: register(acting, knowledge_base_id, name, body))
+    return await _keep(request, parties, name, lambda body: register(acting, knowledge_base_id, name, body, new_id))
 
 
 @router.get("/documents/{document_id}")
@@ -156,11 +158,13 @@ def get_original(parties: Serving, acting: Reader, document_id: UUID) -> FileRes
 
 
 @router.put("/documents/{document_id}/original", status_code=202, openapi_extra=FILE_BODY)
-async def replace_document(request: Request, parties: Serving, acting: Writer, document_id: UUID) -> DocumentOut:
+async def replace_document(
+    request: Request, parties: Serving, acting: Writer, document_id: UUID, new_id: NewId
+) -> DocumentOut:
     """The body is the file's new content; its name stays. The old content answers until the new one is ready."""
     documents = parties.services.documents
     found = await anyio.to_thread.run_sync(documents.get, acting, document_id)
-    return await _keep(request, parties, found.name, lambda body: documents.replace(acting, document_id, body))
+    return await _keep(request, parties, found.name, lambda body: documents.replace(acting, document_id, body, new_id))
 
 
 @router.post("/documents/{document_id}/retry", status_code=202)

@@ -13,8 +13,9 @@ from kb.access import Permission
 from kb.models import KnowledgeBase
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Administrator, Reader, Serving, Writer
+from web.api.repeats import NewId, Repeatable
 
-router = APIRouter(prefix="/knowledge-bases", tags=["knowledge bases"])
+router = APIRouter(prefix="/knowledge-bases", tags=["knowledge bases"], route_class=Repeatable)
 ID = "0b0f3c1e-6f5e-4f0a-9f39-2f1c8f5d7a11"
 
 
@@ -78,11 +79,12 @@ def create_knowledge_base(
     parties: Serving,
     acting: Writer,
     wanted: Annotated[KnowledgeBaseIn, Body(openapi_examples={"new": {"value": {"name": "产品手册"}}})],
+    new_id: NewId,
 ) -> KnowledgeBaseOut:
     """A new, empty one, which belongs to you."""
     services = parties.services
     model = services.embeddings.get(wanted.embedding_model or services.offered_embeddings(acting)[0])
-    base = services.knowledge_bases.create(acting, wanted.name, model.name)
+    base = services.knowledge_bases.create(acting, wanted.name, model.name, new_id=new_id)
     services.embeddings.prepare(model.name)
     return KnowledgeBaseOut.of(base)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 
 from kb.access import KeyScope, Principal, require_scope
 from kb.answers import Answers
@@ -30,18 +31,32 @@ def _parties(request: Request) -> Parties:
 
 KEY_IS_VALID = "key_is_valid"  # in a request's state, once SQL was asked: see `web.api.rates`
 Serving = Annotated[Parties, Depends(_parties)]
+
+
+def token_of(headers: Headers) -> str:
+    """The key that a program sent; empty: none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 _bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key of the page “API keys”.")
 
 
 def _principal(
     request: Request,
     parties: Serving,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],  # for the documentation
 ) -> Principal:
-    if credentials is None:
+    return principal_of(request, parties)
+
+
+def principal_of(request: Request, parties: Parties) -> Principal:
+    """Who acts with the key of a request. Errors: `KeyRefused`."""
+    token = token_of(request.headers)
+    if not token:
         raise KeyRefused
     try:
-        principal = parties.services.api_keys.authenticate(credentials.credentials)
+        principal = parties.services.api_keys.authenticate(token)
     except KeyRefused:
         setattr(request.state, KEY_IS_VALID, False)
         raise

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kb.access.request_limits import UNKNOWN, WINDOW_SECONDS, RequestLimits, Standing
 from kb.errors import KbError, TooManyRequests
-from web.api.parties import KEY_IS_VALID, Parties
+from web.api.parties import KEY_IS_VALID, Parties, token_of
 
 LOOKS_AT_ONCE = 4  # at Redis; others wait their turn
 
@@ -94,7 +94,7 @@ class _Asked(NamedTuple):
 
     @classmethod
     def of(cls, scope: Scope, questions: tuple[str, ...]) -> _Asked:
-        token = Headers(scope=scope).get("authorization", "").removeprefix("Bearer ").strip()
+        token = token_of(Headers(scope=scope))
         address = scope["client"][0] if scope.get("client") else ""
         return cls(token, address, scope["method"] == "POST" and scope["path"].endswith(questions))
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kb.access import Principal
 from kb.answers import Answers
+from kb.conversations import Conversations
 from kb.errors import N_, KbError, NotFound, RedisUnavailable, from_code
 from kb.messages import ErrorPart, Message, Source, UsagePart
 from kb.models import MessageState, Mode, Role, Scope
+from kb.questions import check_question
 from pages.ui.i18n import error_text
 from web.api.knowledge_bases import ID
 from web.api.parties import Asker, Parties, Serving
 from web.api.problems import language_of
+from web.api.repeats import NewId, Repeatable
 from web.api.searches import MOST_BASES, MOST_DOCUMENTS, QUESTION_CHARACTERS, PassageOut
 
-router = APIRouter(tags=["questions"])
+router = APIRouter(tags=["questions"], route_class=Repeatable)
 TASK = N_("task")
 
 
@@ -44,6 +48,10 @@ class Task(BaseModel):
     id: UUID = Field(examples=["4b7f2d37-55a4-4d7c-9a59-6d0c2e6a1f10"])
     conversation_id: UUID
     state: MessageState = Field(description="Of a task under way: streaming.", examples=[MessageState.STREAMING])
+
+    @classmethod
+    def of(cls, answer: Message) -> Task:
+        return cls(id=answer.id, conversation_id=answer.conversation_id, state=answer.state)
 
 
 class SourceOut(BaseModel):
@@ -102,22 +110,32 @@ def generate(
     parties: Serving,
     acting: Asker,
     wanted: Annotated[Question, Body(openapi_examples={"knowledge": {"value": EXAMPLE}})],
+    new_id: NewId,
 ) -> Task:
     """Ask. The task is an answer in a conversation, which the pages show as well."""
     services = parties.services
+    with suppress(NotFound):  # it is repeated, and the process that ran it first is gone
+        return Task.of(services.messages.get(acting, new_id))
+    check_question(wanted.question)
     scope = Scope(tuple(wanted.knowledge_base_ids), tuple(wanted.document_ids))
-    if wanted.conversation_id is None:
-        conversation_id = services.conversations.create(acting, wanted.question, wanted.mode, scope).id
-    else:
-        conversation_id = wanted.conversation_id
-    answer = services.messages.ask(acting, conversation_id, wanted.question, choice=(wanted.mode, scope))
+    conversation_id = wanted.conversation_id or _begin(services.conversations, acting, wanted, scope, new_id)
+    choice = (wanted.mode, scope)
+    answer = services.messages.ask(acting, conversation_id, wanted.question, choice=choice, new_id=new_id)
     try:
         parties.answers.start(acting, answer.id, wanted.model, page_language=language_of(request))
     except KbError as error:
         part = ErrorPart(error.code, error.values)
         services.messages.finish(acting, answer.id, MessageState.FAILED, [part])
         raise
-    return Task(id=answer.id, conversation_id=conversation_id, state=answer.state)
+    return Task.of(answer)
+
+
+def _begin(conversations: Conversations, acting: Principal, wanted: Question, scope: Scope, new_id: UUID) -> UUID:
+    """The id of a conversation for the question."""
+    conversation_id = uuid5(new_id, "conversation")
+    with suppress(NotFound):
+        return conversations.get(acting, conversation_id).id
+    return conversations.create(acting, wanted.question, wanted.mode, scope, conversation_id).id
 
 
 @router.get("/tasks/{task_id}")
