@@ -83,6 +83,13 @@ class Registration:
         self._throttle.check("", address)
         if not (self._first_token.matches(token) and self.needs_first()):
             self._refuse(address)
+        return self._take_over(name, password, self._sessions.begin)
+
+    def add_first(self, name: str, password: str) -> None:
+        """The same without the token, for whoever could read it. Errors: those of `register`."""
+        self._take_over(name, password, lambda _connection, _user: "")
+
+    def _take_over(self, name: str, password: str, begin: Callable[[sa.Connection, Principal], str]) -> str:
         values = self._account(name, password) | {"role": UserRole.ADMINISTRATOR.value}
         local = Users(self._database).local().principal
         statement = sa.update(users).where(users.c.id == local.user_id, users.c.folded_name.is_(None))
@@ -90,7 +97,7 @@ class Registration:
             if connection.execute(statement.values(**values)).rowcount == 0:  # somebody was faster
                 raise RegistrationClosed
             record(connection, local, Action.ACCOUNT_CREATED, local.user_id, values["name"])
-            session = self._sessions.begin(connection, local)
+            session = begin(connection, local)
         self._first_token.remove()
         log.info("accounts.first", user=str(local.user_id))
         return session

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from getpass import getpass
 
-from kb.audit import COMMAND_LINE
 from kb.cli.connecting import OpenQueue, acting_administrator, connected, find_account, web_address
 from kb.cli.printing import CommandFailed, print_json, print_table
 from kb.models import Account, UserRole
@@ -39,8 +38,7 @@ def _add(asked: argparse.Namespace, services: Services) -> None:
     is_first = registration.needs_first()
     password = _read_password(asked.name)
     if is_first:
-        session = registration.create_first(registration.first_token(), asked.name, password, COMMAND_LINE)
-        services.accounts.sessions.end(session)
+        registration.add_first(asked.name, password)
     else:
         registration.add(acting_administrator(services), asked.name, password, UserRole(asked.role))
     _print_account(asked, find_account(services, asked.name))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
+from kb.audit import acting_from
 from kb.cli import main
 from kb.config import Settings
 from tests.fakes.queue import RecordingQueue
@@ -24,6 +25,7 @@ def unchanged_process() -> Iterator[None]:
     yield
     structlog.configure(**logs)
     os.umask(umask)
+    acting_from("")
 
 
 class ClosableQueue(RecordingQueue):

@@ -11,7 +11,9 @@ import pytest
 
 from kb.access import KeyScope
 from kb.access.keys import ApiKeys
-from kb.accounts import Accounts, Passwords, build_accounts
+from kb.accounts import Accounts, Passwords, build_accounts, first_administrator
+from kb.audit import COMMAND_LINE, Action
+from kb.audit.log import AuditLog, Filter
 from kb.cli import parser
 from kb.config import Settings
 from kb.database import Database
@@ -190,6 +192,33 @@ def test_home_that_never_ran_is_left_alone(zhiwen: Run, make_settings: MakeSetti
     ended = zhiwen("user", "list")
     assert (ended.code, "holds no data" in ended.err) == (1, True)
     assert not make_settings().home.exists()
+
+
+def test_commands_are_recorded(ben: None, zhiwen: Run, database: Database, type_password: Type) -> None:
+    type_password(OTHER_PASSWORD)
+    zhiwen("user", "reset-password", "Ben", "--ask")
+    for action in ("reset-password", "suspend", "restore"):
+        zhiwen("user", action, "Ben")
+    zhiwen("user", "role", "Ben", "administrator")
+    zhiwen("user", "invite")
+    hint = zhiwen("key", "create", "bot", "--user", "Ben", "--json").json["hint"]
+    zhiwen("key", "revoke", hint)
+    administrator = first_administrator(database)
+    assert administrator
+    events = AuditLog(database, days=1).search(administrator, Filter())
+    assert {event.address for event in events} == {COMMAND_LINE}
+    assert sorted((event.action, event.user_name, event.target_name) for event in events) == [
+        (Action.ACCOUNT_CREATED, "Ada", "Ada"),
+        (Action.ACCOUNT_CREATED, "Ada", "Ben"),
+        (Action.INVITATION_MADE, "Ada", ""),
+        (Action.PASSWORD_LINK_MADE, "Ada", "Ben"),
+        (Action.PASSWORD_REPLACED, "Ada", "Ben"),
+        (Action.ACCOUNT_RESUMED, "Ada", "Ben"),
+        (Action.ROLE_CHANGED, "Ada", "Ben"),
+        (Action.ACCOUNT_SUSPENDED, "Ada", "Ben"),
+        (Action.KEY_CREATED, "Ben", "bot"),
+        (Action.KEY_REVOKED, "Ben", "bot"),
+    ]
 
 
 # --- keys ------------------------------------------------------------------------------------------------------
