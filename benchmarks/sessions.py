@@ -160,7 +160,7 @@ class Uploading(threading.Thread):
         watch.start()
         chance = random.Random(min(self.names, default=""))
         for name in self.names:
-            self._installation.upload(self._knowledge_base_id, [(name, BytesIO(_small_file(name, chance).encode()))])
+            self._installation.upload(self._knowledge_base_id, [(name, BytesIO(small_file(name, chance).encode()))])
         watch.join()
         self.seconds = time.perf_counter() - began
 
@@ -185,7 +185,8 @@ class Uploading(threading.Thread):
         return counts.get(VersionState.READY, 0)
 
 
-def _small_file(title: str, chance: random.Random) -> str:
+def small_file(title: str, chance: random.Random) -> str:
+    """Markdown of three paragraphs."""
     words = ("harbour", "ledger", "winter", "keeper", "signal", "barrel", "lantern", "canal", "report", "seal")
     paragraphs = [
         " ".join(chance.choice(words) for _ in range(chance.randint(60, 160))).capitalize() + "."

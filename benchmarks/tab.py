@@ -37,6 +37,8 @@ class Shown:
     query: str = ""
     errors: list[str] = field(default_factory=list)
     answer: str = ""
+    passages: bytes = b""  # the words by which the page offers them
+    passages_at: float | None = None  # when it first did after the question
     has_ended: bool = False  # the answer, and the page was drawn with it
     updates: list[float] = field(default_factory=list)  # when the answer grew
     runs: int = 0  # of the whole page, that have ended
@@ -96,9 +98,12 @@ class Tab:
         self._timers: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._changed = asyncio.Event()
 
-    async def ask(self, question: str, token: str) -> float:
-        """Send the question, whose answer begins with `token`. Returns when that was."""
-        self.shown.token = token
+    async def ask(self, question: str, token: str, passages: str = "") -> float:
+        """Send the question, whose answer begins with `token`. Returns when that was.
+
+        `passages` are the words by which the page offers what was found.
+        """
+        self.shown.token, self.shown.passages = token, passages.encode()
         began = time.perf_counter()
         await self._run(question=question)
         return began
@@ -122,7 +127,10 @@ class Tab:
         try:
             async for data in self._socket:
                 assert isinstance(data, bytes)
-                self.shown.take(ForwardMsg.FromString(data), time.perf_counter())
+                now = time.perf_counter()
+                if self.shown.passages and self.shown.passages_at is None and self.shown.passages in data:
+                    self.shown.passages_at = now
+                self.shown.take(ForwardMsg.FromString(data), now)
                 self._set_timers()
                 self._changed.set()
         except ConnectionClosed:
@@ -159,14 +167,15 @@ class Tab:
 
 
 @asynccontextmanager
-async def open_tab(url: str, **query: str) -> AsyncIterator[Tab]:
-    """Open the chat at `url`, and wait until it is drawn."""
+async def open_tab(url: str, cookie: str = "", **query: str) -> AsyncIterator[Tab]:
+    """Open the chat at `url`, and wait until it is drawn. `cookie` as `name=value`."""
     address = urlsplit(url)
     origin = f"{address.scheme}://{address.netloc}"
     async with connect(
         f"ws://{address.netloc}{STREAM}",
         origin=Origin(origin),
         subprotocols=[Subprotocol("streamlit")],
+        additional_headers={"Cookie": cookie} if cookie else None,
         proxy=None,
         compression=None,  # Streamlit's default
         max_size=MOST_BYTES,
