@@ -7,13 +7,14 @@ messages themselves, without SQL, are in `kb.messages`.
 from __future__ import annotations
 
 from kb.conversations.asking import Asked, Messages, Streaming
-from kb.conversations.catalogue import UNDO_SECONDS, Conversations
+from kb.conversations.catalogue import MOST_TITLE_CHARACTERS, UNDO_SECONDS, Conversations
 from kb.conversations.message_rows import MESSAGE
 from kb.conversations.rows import CONVERSATION
 
 __all__ = [
     "CONVERSATION",
     "MESSAGE",
+    "MOST_TITLE_CHARACTERS",
     "UNDO_SECONDS",
     "Asked",
     "Conversations",

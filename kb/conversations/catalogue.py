@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -54,6 +55,19 @@ class Conversations:
     def get(self, principal: Principal, conversation_id: UUID) -> Conversation:
         with self._database.read() as connection:
             return rows.conversation_of(rows.own(connection, principal, conversation_id))
+
+    def after(self, principal: Principal, after: tuple[datetime, UUID] | None, limit: int) -> Sequence[Conversation]:
+        """The next conversations, the newest first, `after` the moment of creation and the id of the last one before.
+
+        So a list that changes meanwhile is gone through without one twice, or one that is left out.
+        """
+        created, own_id = conversations.c.created_at, conversations.c.id
+        statement = _matching(principal, "").order_by(created.desc(), own_id.desc()).limit(limit)
+        if after:
+            place = (sa.literal(value, column.type) for value, column in zip(after, (created, own_id), strict=True))
+            statement = statement.where(sa.tuple_(created, own_id) < sa.tuple_(*place))
+        with self._database.read() as connection:
+            return [rows.conversation_of(row) for row in connection.execute(statement)]
 
     def search(
         self,

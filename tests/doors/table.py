@@ -146,6 +146,10 @@ def _task(things: Things) -> Given:
     return Given({"task_id": things.answer_id})
 
 
+def _conversation(**more: Any) -> Make:
+    return lambda things: Given({"conversation_id": things.conversation_id}, **more)
+
+
 def _call(method: str, path: str, scope: KeyScope, needs: Needs | Permission, given: Make, **more: Any) -> Door:
     return Door(Kind.CALL, method, PATH + path, needs, given, scope, **more)
 
@@ -158,6 +162,7 @@ def _route(
 
 NOTHING, USER, EVERYWHERE, ADMINISTRATOR, OPERATOR, INVITATION, HIS_OWN = Needs
 KNOWLEDGE_BASE, DOCUMENT, TASK = "/knowledge-bases/{knowledge_base_id}", "/documents/{document_id}", "/tasks/{task_id}"
+CONVERSATION = "/conversations/{conversation_id}"
 
 CALLS = [
     Door(Kind.CALL, "GET", f"{PATH}/openapi.json", NOTHING),
@@ -180,6 +185,11 @@ CALLS = [
     _call("POST", "/generate", ASK, VIEW, _question),
     _call("GET", TASK, ASK, HIS_OWN, _task),
     _call("DELETE", TASK, ASK, HIS_OWN, _task),
+    _call("GET", "/conversations", ASK, USER, lambda _things: Given()),
+    _call("GET", CONVERSATION, ASK, HIS_OWN, _conversation()),
+    _call("GET", f"{CONVERSATION}/messages", ASK, HIS_OWN, _conversation()),
+    _call("PATCH", CONVERSATION, WRITE, HIS_OWN, _conversation(json={"title": "Renamed"}), changes=True),
+    _call("DELETE", CONVERSATION, WRITE, HIS_OWN, _conversation(), changes=True),
 ]
 FILE = "/{knowledge_base_id:uuid}/{version_id:uuid}"
 OURS = [

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kb.errors import KbError
-from web.api import documents, knowledge_bases, searches, tasks
+from web.api import conversations, documents, knowledge_bases, searches, tasks
 from web.api.bodies import LimitedBodies
 from web.api.parties import Parties
 from web.api.problems import PROBLEM, http_problem, invalid_problem, problem
@@ -42,7 +42,7 @@ def build_api(parties: Callable[[], Parties]) -> FastAPI:
     app.state.parties = parties
     app.add_middleware(LimitedBodies)
     app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
-    for router in (knowledge_bases.router, documents.router, searches.router, tasks.router):
+    for router in (knowledge_bases.router, documents.router, searches.router, tasks.router, conversations.router):
         app.include_router(router)
 
     @app.exception_handler(KbError)

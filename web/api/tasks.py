@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kb.access import Principal
 from kb.answers import Answers
+from kb.citations import without_dangling
 from kb.conversations import Conversations
 from kb.errors import N_, KbError, NotFound, RedisUnavailable, from_code
 from kb.messages import ErrorPart, Message, Source, UsagePart
@@ -35,13 +36,23 @@ class Question(BaseModel):
     knowledge_base_ids: list[UUID] = Field(default=[], max_length=MOST_BASES, examples=[[ID]])
     document_ids: list[UUID] = Field(default=[], max_length=MOST_DOCUMENTS, description="Only these; empty: all.")
     model: str = Field(default="", max_length=400, description="The id of a language model; empty: your own choice.")
-    conversation_id: UUID | None = Field(default=None, description="Ask in this conversation; null: begin a new one.")
+    conversation_id: UUID | None = Field(
+        default=None,
+        description="Ask in this conversation, with its own mode and documents where none are given; null: a new one.",
+    )
 
     @model_validator(mode="after")
     def _names_what_is_searched(self) -> Question:
-        if self.mode in (Mode.KNOWLEDGE, Mode.TEST) and not self.knowledge_base_ids:
+        is_known = self.goes_on or self.knowledge_base_ids
+        if self.mode in (Mode.KNOWLEDGE, Mode.TEST) and not is_known:
             raise ValueError("knowledge_base_ids: name at least one in this mode")
         return self
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is asked as the conversation was asked before."""
+        chosen = {"mode", "knowledge_base_ids", "document_ids"} & self.model_fields_set
+        return self.conversation_id is not None and not chosen
 
 
 class Task(BaseModel):
@@ -119,7 +130,7 @@ def generate(
     check_question(wanted.question)
     scope = Scope(tuple(wanted.knowledge_base_ids), tuple(wanted.document_ids))
     conversation_id = wanted.conversation_id or _begin(services.conversations, acting, wanted, scope, new_id)
-    choice = (wanted.mode, scope)
+    choice = None if wanted.goes_on else (wanted.mode, scope)
     answer = services.messages.ask(acting, conversation_id, wanted.question, choice=choice, new_id=new_id)
     try:
         parties.answers.start(acting, answer.id, wanted.model, page_language=language_of(request))
@@ -160,19 +171,24 @@ def _answer(parties: Parties, acting: Principal, task_id: UUID) -> Message:
 
 
 def _result(parties: Parties, acting: Principal, answer: Message, language: str) -> Result:
-    retrieval, sources, usage, why = answer.retrieval, answer.sources, answer.usage, answer.error
-    reason = " ".join(error_text(from_code(why.code, why.values), language)).strip() if why.code else ""
+    retrieval, sources, usage = answer.retrieval, answer.sources, answer.usage
     return Result(
         id=answer.id,
         conversation_id=answer.conversation_id,
         state=answer.state,
-        text=answer.content or _so_far(parties.answers, acting, answer),
+        text=without_dangling(answer.content, sources) or _so_far(parties.answers, acting, answer),
         sources=[SourceOut.of(source) for source in sources.passages] if sources else [],
         passages=[PassageOut.of(passage) for passage in retrieval.passages] if retrieval else [],
         usage=Usage.of(usage) if usage.model else None,
-        error=why.code,
-        reason=reason,
+        error=answer.error.code,
+        reason=reason_of(answer, language),
     )
+
+
+def reason_of(answer: Message, language: str) -> str:
+    """Why it failed and what to do; empty if it did not."""
+    why = answer.error
+    return " ".join(error_text(from_code(why.code, why.values), language)).strip() if why.code else ""
 
 
 def _so_far(answers: Answers, acting: Principal, answer: Message) -> str:

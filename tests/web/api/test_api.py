@@ -240,6 +240,9 @@ def test_every_call_needs_its_scope(core: Core, program: Program, pears: str) ->
             ("POST", "/generate", {"question": "pear", "knowledge_base_ids": [pears]}),
             ("GET", f"/tasks/{uuid4()}", None),
             ("DELETE", f"/tasks/{uuid4()}", None),
+            ("GET", "/conversations", None),
+            ("GET", f"/conversations/{uuid4()}", None),
+            ("GET", f"/conversations/{uuid4()}/messages", None),
         ],
         KeyScope.WRITE: [
             ("POST", "/knowledge-bases", {"name": "New"}),
@@ -249,6 +252,8 @@ def test_every_call_needs_its_scope(core: Core, program: Program, pears: str) ->
             ("POST", f"/documents/{document}/retry", None),
             ("POST", f"/documents/{document}/cancel", None),
             ("DELETE", f"/documents/{document}", None),
+            ("PATCH", f"/conversations/{uuid4()}", {"title": "Renamed"}),
+            ("DELETE", f"/conversations/{uuid4()}", None),
         ],
         KeyScope.ADMIN: [("DELETE", f"/knowledge-bases/{pears}", None)],
     }
