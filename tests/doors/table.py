@@ -18,6 +18,7 @@ from pages.ui.scripts import SCRIPTS
 from pages.ui.tickets import CONVERSATIONS, Action
 from tests.doors.people import QUESTION, Role, Things
 from web.api import PATH
+from web.openai_api import PATH as OPENAI_PATH
 
 READ, ASK, WRITE, ADMIN = KeyScope.READ, KeyScope.ASK, KeyScope.WRITE, KeyScope.ADMIN
 VIEW, EDIT, OWN = Permission.VIEW, Permission.EDIT, Permission.OWN
@@ -127,6 +128,11 @@ def _question(things: Things) -> Given:
     return Given(json={"question": QUESTION, "knowledge_base_ids": [str(things.base.id)]})
 
 
+def _chat(things: Things) -> Given:
+    messages = [{"role": "user", "content": QUESTION}]
+    return Given(json={"model": f"knowledge-base/{things.base.id}", "messages": messages})
+
+
 def _file(things: Things) -> Given:
     ticket = (Action.DOWNLOAD, things.base.id)
     values = {"knowledge_base_id": things.base.id, "version_id": things.document.latest.id, "page": 1}
@@ -152,6 +158,10 @@ def _conversation(**more: Any) -> Make:
 
 def _call(method: str, path: str, scope: KeyScope, needs: Needs | Permission, given: Make, **more: Any) -> Door:
     return Door(Kind.CALL, method, PATH + path, needs, given, scope, **more)
+
+
+def _openai(method: str, path: str, needs: Needs | Permission, given: Make) -> Door:
+    return Door(Kind.CALL, method, OPENAI_PATH + path, needs, given, KeyScope.ASK)
 
 
 def _route(
@@ -190,6 +200,10 @@ CALLS = [
     _call("GET", f"{CONVERSATION}/messages", ASK, HIS_OWN, _conversation()),
     _call("PATCH", CONVERSATION, WRITE, HIS_OWN, _conversation(json={"title": "Renamed"}), changes=True),
     _call("DELETE", CONVERSATION, WRITE, HIS_OWN, _conversation(), changes=True),
+    _openai("GET", "/models", USER, lambda _things: Given()),
+    _openai("GET", "/models/{name}", VIEW, lambda things: Given({"name": f"knowledge-base/{things.base.id}"})),
+    _openai("POST", "/chat/completions", VIEW, _chat),
+    _openai("POST", "/embeddings", USER, lambda of: Given(json={"model": of.base.embedding_model, "input": "Path"})),
 ]
 FILE = "/{knowledge_base_id:uuid}/{version_id:uuid}"
 OURS = [
@@ -240,9 +254,11 @@ def _of_app(routes: list[BaseRoute]) -> Iterator[str]:
     for route in routes:
         if isinstance(route, Mount):
             assert isinstance(route.app, FastAPI), "teach this how to list what is mounted"
-            yield f"GET {PATH}/openapi.json"
+            mounted = f"/{route.path.removeprefix(BASE_PATH)}"
+            if route.app.openapi_url:
+                yield f"GET {mounted}{route.app.openapi_url}"
             for path, methods in route.app.openapi()["paths"].items():
-                yield from (f"{method.upper()} {PATH}{path}" for method in methods)
+                yield from (f"{method.upper()} {mounted}{path}" for method in methods)
         elif isinstance(route, Route):
             for method in sorted((route.methods or {"GET"}) - {"HEAD"}):
                 yield f"{method} {route.path.removeprefix(BASE_PATH)}"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -77,7 +78,11 @@ class Trial:
         return self._ask(client, door, role, things, ticket_of=role)
 
     def _client(self, door: Door, role: Role) -> TestClient:
-        client = TestClient(self._app, base_url=ADDRESS, follow_redirects=False, raise_server_exceptions=False)
+        # Each from another address: who tries many keys from one is refused.
+        came_from = (str(ip_address("10.0.0.1") + self.calls), 50_000)
+        client = TestClient(
+            self._app, base_url=ADDRESS, follow_redirects=False, raise_server_exceptions=False, client=came_from
+        )
         client.headers |= {"Origin": ADDRESS, "Accept-Language": "en"}
         if door.kind is Kind.CALL or not role.has_page:
             key = self._people.key(role, door.scope)
