@@ -112,7 +112,7 @@ def test_nothing_is_open_before_signing_in(site: Site, path: str) -> None:
         assert "secret" not in refused.text
 
 
-@pytest.mark.parametrize("prefix", ["/static", "/api/v1", "/api/v1/x", "/static/x"])
+@pytest.mark.parametrize("prefix", ["/static", "/api/v1", "/api/v1/x", "/static/x", "/v1", "/v1/x"])
 def test_routes_are_not_open_below_what_is(site: Site, prefix: str) -> None:
     """They answer below any base path."""
     for path in ("/api/originals/a/b", "/api/uploads/a", "/api/exports"):

@@ -57,20 +57,30 @@ def working(core: Core, worker: WorkerParts) -> Iterator[None]:
     thread.join()
 
 
+def scripts() -> list[str]:
+    """Those of the guide, in its order."""
+    return re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def run_script(script: str, url: str, key: str, python: str = sys.executable) -> str:
+    """What it prints."""
+    environment = os.environ | {"ZHIWEN_URL": url, "ZHIWEN_KEY": key, "PYTHONIOENCODING": "utf-8"}
+    command = [python, "-c", script]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
 @pytest.mark.parametrize("core", ["lite"], indirect=True)
 def test_script_of_the_guide_runs(core: Core, worker: WorkerParts, program: Program) -> None:
-    (script,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     client = program()
     key = client.headers["Authorization"].removeprefix("Bearer ")
     with served(client.app) as url, working(core, worker):
-        environment = os.environ | {"ZHIWEN_URL": url, "ZHIWEN_KEY": key, "PYTHONIOENCODING": "utf-8"}
-        command = [sys.executable, "-c", script]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stderr
-    first, chunk, passage, *_answer = ended.stdout.splitlines()
+        printed = run_script(scripts()[0], url, key)
+    first, chunk, passage, *_answer = printed.splitlines()
     assert first.strip() == "ready"
     assert chunk.startswith("0 Maintenance ")
     assert "Valve 8 is checked each autumn." in chunk  # of the second content
     assert passage.startswith("1 manual.md 0 ")
-    assert "**Valve 7 is checked each spring, before the first delivery.**" in ended.stdout  # no model: a quotation
+    assert "**Valve 7 is checked each spring, before the first delivery.**" in printed  # no model: a quotation
     assert core.services.knowledge_bases.list(core.user) == []

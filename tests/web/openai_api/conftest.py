@@ -16,7 +16,7 @@ from starlette.routing import Mount
 
 from kb.access import KeyScope, Principal
 from kb.config import load_settings
-from kb.services import build_answers, build_worker_parts
+from kb.services import WorkerParts, build_answers, build_worker_parts
 from tests.conftest import Core, copy_sqlite, open_core
 from tests.fakes.embedding import HashedWords, with_test_model
 from tests.fakes.model_server import ModelServer
@@ -24,6 +24,7 @@ from tests.web.api.test_script import served
 from web import openai_api
 from web.api.parties import Parties
 
+ONE_WORKER = pytest.mark.xdist_group("openai")  # the tests share one server
 PEARS = "A pear is green. Its tree grows slowly."
 MANUAL = "Valve 7 is checked each spring, before the first delivery."
 
@@ -83,17 +84,17 @@ def installation(
             answers = build_answers(core.services)
             api = openai_api.build_openai_api(lambda: Parties(core.services, answers))
             with served(Starlette(routes=[Mount("/{base_path:path}v1", api)])) as url:
-                fruit = _filled(core, "Fruit", {"pears.md": PEARS})
-                _filled(core, "Harbour manual", {"manual.md": MANUAL})
+                worker = build_worker_parts(core.services)
+                fruit = _filled(core, worker, "Fruit", "pears.md", PEARS)
+                _filled(core, worker, "Harbour manual", "manual.md", MANUAL)
+                worker.ingestion.close()
                 yield Installation(core, model_server, url, fruit)
             answers.close()
 
 
-def _filled(core: Core, name: str, files: dict[str, str]) -> UUID:
-    base, worker = core.knowledge_base(name), build_worker_parts(core.services)
-    for file, text in files.items():
-        assert worker.ingestion.ingest(core.upload(base, file, text).latest.id) == "ready"
-    worker.ingestion.close()
+def _filled(core: Core, worker: WorkerParts, name: str, file: str, text: str) -> UUID:
+    base = core.knowledge_base(name)
+    assert worker.ingestion.ingest(core.upload(base, file, text).latest.id) == "ready"
     return base.id
 
 

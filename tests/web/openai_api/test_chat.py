@@ -15,8 +15,9 @@ from kb.library.sharing import Grantee
 from kb.models import Scope
 from tests.fakes.model_server import CHAT
 from tests.real_services import wait_until
-from tests.web.openai_api.conftest import Ask, Installation
+from tests.web.openai_api.conftest import ONE_WORKER, Ask, Installation
 
+pytestmark = ONE_WORKER
 QUESTION = "Which colour has a pear?"
 
 

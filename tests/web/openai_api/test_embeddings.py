@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from tests.fakes.embedding import embed_words
-from tests.web.openai_api.conftest import Installation
+from tests.web.openai_api.conftest import ONE_WORKER, Installation
 from tests.web.openai_api.test_chat import error_of
 from web.openai_api.embeddings import MOST_TEXTS, TEXT_CHARACTERS
+
+pytestmark = ONE_WORKER
 
 
 def embed(installation: Installation, **body: Any) -> Any:
