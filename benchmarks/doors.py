@@ -26,12 +26,14 @@ from pages.ui import resources
 from tests.doors.people import People, Role
 from tests.doors.table import DOORS
 from tests.doors.trying import Trial
+from tests.fakes.model_server import ModelServer
 from web.app import build_web
 
 
 def main() -> None:
-    with temporary_home() as home:
-        resources.provide(lambda: build_web(load_settings(zhiwen_home=home), has_login=True))
+    with temporary_home() as home, ModelServer() as models:
+        settings = load_settings(zhiwen_home=home, openai_base_url=models.base_url, llm_model="fake")
+        resources.provide(lambda: build_web(settings, has_login=True))
         try:
             trial = Trial(People(resources.services(), wait_until_ready))
             wrong = trial.run()
