@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     bocha_api_key: SecretStr = SecretStr("")
 
     worker_threads: int = Field(3, ge=1, le=64)
+    worker_recycle_documents: int = Field(5_000, ge=0)  # 0: a worker process is not replaced for that
+    worker_recycle_memory_mb: int = Field(0, ge=0)
     parsing_timeout_seconds: float = 300.0
     parsing_page_timeout_seconds: float = 60.0
     parsing_memory_mb: int = Field(4096, ge=256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
@@ -12,22 +13,23 @@ from kb.config import Settings, load_settings
 from kb.errors import N_, KbError, SetupError
 from workers.actors import declare_actors
 from workers.broker import build_broker
+from workers.recycling import ask_master_for_another
 from workers.runtime import WorkerRuntime
 
 __all__ = ["build_worker"]
 
 
-def build_worker(settings: Settings) -> RedisBroker:
+def build_worker(settings: Settings, replace: Callable[[], None] = ask_master_for_another) -> RedisBroker:
     """The broker of a worker process, with its actors. Nothing is connected before the process boots.
 
-    Errors: `SetupError`.
+    `replace` has this process ended and another one started: see `workers.recycling`. Errors: `SetupError`.
     """
     if settings.needs_embedded_services:
         raise SetupError(
             N_("A worker that you start yourself needs MILVUS_URI and REDIS_URL."),
             N_("Set both to the addresses that the web process uses, too."),
         )
-    runtime = WorkerRuntime(settings)
+    runtime = WorkerRuntime(settings, replace)
     broker = build_broker(settings, runtime.middleware)
     runtime.attach(broker)
     declare_actors(broker, runtime)

@@ -9,6 +9,7 @@ import threading
 from dramatiq import Worker
 
 from kb.config import load_settings
+from kb.local.plan import REPLACE
 from workers import build_worker
 
 POLL_MS = 100
@@ -24,15 +25,21 @@ def main() -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
-    settings = load_settings()
-    broker = build_worker(settings)
+    settings, is_replaced = load_settings(), threading.Event()
+
+    def replace() -> None:
+        is_replaced.set()
+        stop.set()
+
+    broker = build_worker(settings, replace)
     broker.emit_after("process_boot")
     worker = Worker(broker, worker_threads=settings.worker_threads, worker_timeout=POLL_MS)
     worker.start()
     stop.wait()
     worker.stop(timeout=STOP_TIMEOUT_MS)
     broker.close()
-    os._exit(0)  # a thread in the middle of a native call must not keep the process
+    # A thread in the middle of a native call must not keep the process.
+    os._exit(REPLACE if is_replaced.is_set() else 0)
 
 
 def _wait_for_end_of_input(stop: threading.Event) -> None:

@@ -28,11 +28,13 @@ from kb.progress import WorkerInfo
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from workers.broker import INGESTION_QUEUE, MAINTENANCE_QUEUE, DramatiqQueue
 from workers.message_counts import MessageCounts
+from workers.recycling import Recycling
 
 HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
 SEALER_SECONDS = 1.0
 METRICS_SECONDS = 5.0
+RECYCLING_SECONDS = 2.0
 SWEEPER_SECONDS = 86_400.0
 RECONCILER_SECONDS = 10.0  # until the next try, where Milvus or SQL did not respond
 CHECK_HOUR = 3  # of the night, by the local clock
@@ -51,8 +53,9 @@ log = structlog.get_logger()
 class WorkerRuntime(Middleware):
     """Builds the parts when a worker process boots, and closes them when it stops."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, replace: Callable[[], None]) -> None:
         self._settings = settings
+        self._replace = replace
         self._queue: DramatiqQueue | None = None
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -130,6 +133,8 @@ class WorkerRuntime(Middleware):
         """A worker with one thread gets another for the small files that come while it is busy with a large one."""
         worker.worker_threads = max(2, worker.worker_threads)
         self.parts.ingestion.lane.threads = min(worker.worker_threads, threads_of(self._settings))
+        recycling = Recycling(self._settings, worker, self.parts.ingestion, self._replace, self._stopping)
+        self._every(RECYCLING_SECONDS, "recycling", recycling.look)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._stopping.set()

@@ -95,6 +95,8 @@ class Ingestion:
         self._worker_id = worker_id
         self._check_knowledge_base = check
         self._active: set[UUID] = set()
+        self.finished = 0  # versions, since the process started
+        self.is_draining = False  # the process is to end: no thread takes a version beside that of its message
         self._sealing = Sealing(vectors)
         self._limits = Limits(settings.parsing_timeout_seconds, settings.parsing_page_timeout_seconds)
         self.parsers = Parsers(settings)
@@ -138,9 +140,10 @@ class Ingestion:
 
         `version_id`, of which a message told, is ingested if no list shows it.
         """
-        was_large = True
-        while was_large and (job := self._claim_next(version_id)):
+        while job := self._claim_next(version_id):
             _, was_large = self._work_on(job)
+            if not was_large or self.is_draining:
+                return
 
     def _claim_next(self, version_id: UUID) -> Job | None:
         with self._choosing:
@@ -168,6 +171,7 @@ class Ingestion:
             self._claims.let_go(job)
             self.lane.leave(job.version_id)
             self._active.discard(job.version_id)
+            self.finished += 1
             self.speed.end()
 
     def _ingest(self, job: Job) -> VersionState | None:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from kb.local.run_state import RunState
 
+# The exit code by which a service asks for another process in its place, which is no failure.
+REPLACE = 75
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

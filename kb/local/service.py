@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import psutil
 
-from kb.local.plan import ServiceSpec
+from kb.local.plan import REPLACE, ServiceSpec
 from kb.local.run_state import ServiceState
 
 FIRST_DELAY_SECONDS = 0.2
@@ -122,6 +122,10 @@ class Service:
         _close_stdin(process)
         kill_group(process.pid)
         self._process = None
+        if process.returncode == REPLACE:
+            self._starts -= 1  # it is none of the restarts that are shown
+            self._start()
+            return True
         self.ended_by_itself = process.returncode > 0 or -process.returncode in CRASHES
         said = last_line(self.spec.log, self._log_start)
         self._fail(f"{_describe(process.returncode)}: {said}" if said else _describe(process.returncode))

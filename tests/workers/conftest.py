@@ -113,11 +113,11 @@ def start_process(core: Core, tmp_path: Path) -> Iterator[StartProcess]:
     """Starts embedded workers as child processes; all are ended after the test."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*arguments: str) -> subprocess.Popen[bytes]:
+    def start(*arguments: str, **values: str) -> subprocess.Popen[bytes]:
         with (tmp_path / "worker.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, str(EMBEDDED), *arguments],
-                env=os.environ | environment(core.services.settings) | {"PYTHONPATH": str(ROOT)},
+                env=os.environ | environment(core.services.settings) | {"PYTHONPATH": str(ROOT)} | values,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -6,6 +6,7 @@ import signal
 
 import psutil
 
+from kb.local.plan import REPLACE
 from kb.models import VersionState
 from tests.conftest import Core
 from tests.e2e.web import is_alive
@@ -30,12 +31,15 @@ def test_next_worker_resumes_after_kill_9(core: Core, start_process: StartProces
     stopped = core.document(documents[0].id).latest
     assert stopped.state is VersionState.EMBEDDING
     assert 0 < stopped.stored_chunks < PARTS
-    start_process()
+    second = start_process(WORKER_RECYCLE_DOCUMENTS="2")
     versions = [ended(core, document) for document in documents]
     assert [(version.state, version.chunks) for version in versions] == [(VersionState.READY, PARTS)] * 2
     assert (versions[0].attempts, versions[0].crashes) == (2, 0)
     assert [core.count(document) for document in documents] == [PARTS] * 2
     assert core.services.vectors.count(knowledge_base.collection) == 2 * PARTS
+    # It has done its share, and has itself replaced.
+    assert second.wait(30) == REPLACE
+    assert core.services.board.workers() == []
 
 
 def test_worker_ends_with_its_parent(core: Core, start_process: StartProcess) -> None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from kb.local import service as service_module
-from kb.local.plan import ServiceSpec
+from kb.local.plan import REPLACE, ServiceSpec
 from kb.local.service import Service, bound_log, end_process, is_running, last_line, open_log, start_time
 from tests.kb.local.embedded_harness import HERE, is_gone
 from tests.real_services import wait_until
@@ -62,6 +62,18 @@ def test_restart_delay_doubles_up_to_ten_seconds(make: Make, clock: Clock) -> No
         clock.now += service.seconds_until_due or 0.0
     assert delays == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10])
     assert service.state.restarts == 7
+
+
+def test_service_that_asks_to_be_replaced_is_started_at_once_and_not_counted(make: Make, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    script = f"import pathlib, sys, time; mark = pathlib.Path({str(mark)!r})\n"
+    script += f"if not mark.exists():\n    mark.touch(); sys.exit({REPLACE})\ntime.sleep(60)"
+    service = make("-c", script)
+    assert service.tick()
+    first = service.state.pid
+    wait_until(service.tick)
+    assert service.state.pid not in (None, first)
+    assert (service.state.restarts, service.state.detail, service.ended_by_itself) == (0, "", False)
 
 
 def test_service_does_not_start_before_it_is_due(make: Make, clock: Clock) -> None:
