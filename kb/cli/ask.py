@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 from kb.answering import Event, ModelChosen, PassagesFound, Question, answer
 from kb.citations import cited
 from kb.cli.connecting import Connected, OpenQueue, connected, find_knowledge_base
-from kb.cli.passages import complain_about_gaps, gaps_of, place_of, to_json
+from kb.cli.passages import complain_about_gaps, place_of, to_json
 from kb.cli.printing import print_json
 from kb.completions import ChatClient, TextPiece, TextWasReasoning, Usage
 from kb.llm import ChatModel
 from kb.models import NOWHERE, Mode, Passage, Retrieval, Scope
+from kb.passages import gaps_of
 from kb.providers.connection import Purpose
 
 NOTHING = "Nothing relevant was found."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 from kb.cli.connecting import OpenQueue, connected, find_knowledge_base
-from kb.cli.passages import complain_about_gaps, gaps_of, place_of, scores_of, to_json
+from kb.cli.passages import complain_about_gaps, place_of, to_json
 from kb.cli.printing import count, print_json
-from kb.models import Passage, Retrieval, RetrievalProfile, Scope
+from kb.models import Passage, Retrieval, Scope
+from kb.passages import gaps_of, scores_of
 
 TEXT_CHARACTERS = 400
 
@@ -16,20 +16,13 @@ TEXT_CHARACTERS = 400
 def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
     with connected(open_queue) as to:
         base = find_knowledge_base(to, asked.knowledge_base)
-        profile = _with_top_k(base.profile, asked.top_k)
+        profile = base.profile.with_top_k(asked.top_k) if asked.top_k else base.profile
         found = to.services.retriever.retrieve(to.principal, Scope.of(base.id), asked.query, profile)
     if asked.json:
         print_json(_to_json(found))
     else:
         _print(found)
     return 0
-
-
-def _with_top_k(profile: RetrievalProfile, top_k: int | None) -> RetrievalProfile:
-    """The routes have to bring at least as many candidates."""
-    if top_k is None:
-        return profile
-    return replace(profile, top_k=top_k, candidates=max(profile.candidates, top_k), ef=max(profile.ef, top_k))
 
 
 def _print(found: Retrieval) -> None:

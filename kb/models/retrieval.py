@@ -60,6 +60,10 @@ class RetrievalProfile:
             top_k=self.top_k * 2,
         )
 
+    def with_top_k(self, top_k: int) -> RetrievalProfile:
+        """With so many passages; the routes bring at least as many candidates."""
+        return replace(self, top_k=top_k, candidates=max(self.candidates, top_k), ef=max(self.ef, top_k))
+
     def with_weights(self, dense_weight: float) -> RetrievalProfile:
         """With both weights set; `dense_weight` is what suits the embedding model. Weights that are set stay."""
         dense = self.dense_weight

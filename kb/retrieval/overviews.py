@@ -29,6 +29,7 @@ from kb.retrieval.corpora import Corpus
 from kb.retrieval.overview_questions import Asked, read_question
 from kb.retrieval.ranking import estimate_tokens
 from kb.retrieval.steps import Steps
+from kb.texts import own_texts
 from kb.vectors import VectorStore
 
 LISTED_NAMES = 100
@@ -208,14 +209,9 @@ def from_beginning(
 
 
 def _within(chunks: Sequence[Chunk], budget: int) -> Iterator[tuple[Chunk, str]]:
-    """The chunks, each with the part of its text that the one before it does not hold, as long as the budget lasts."""
-    end = 0
-    for chunk in chunks:
-        if not chunk.enabled:
-            continue
-        text = chunk.text[max(0, end - chunk.start) :]
+    """The chunks with their own texts, as long as the budget lasts; the first one in any case."""
+    for count, (chunk, text) in enumerate(own_texts(chunks)):
         budget -= estimate_tokens(text)
-        if budget < 0 and end:
+        if budget < 0 and count:
             return
-        end = chunk.end
         yield chunk, text

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from kb.cli.passages import gaps_of
 from kb.database.tables import knowledge_bases
 from kb.errors import MilvusUnavailable
 from kb.formats import to_json
 from kb.models import NotSearched, Retrieval, RetrievalProfile, Unsearchable
+from kb.passages import gaps_of
 from kb.services import WorkerParts
 from tests.conftest import Core
 from tests.fakes.model_server import ModelServer
