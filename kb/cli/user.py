@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from getpass import getpass
 
+from kb.accounts import SHORTEST_PASSWORD
 from kb.cli.connecting import OpenQueue, acting_administrator, connected, find_account, web_address
 from kb.cli.printing import CommandFailed, print_json, print_table
 from kb.models import Account, UserRole
@@ -102,8 +103,12 @@ def _read_password(name: str) -> str:
     """Typed twice without being shown; one line where standard input is no terminal."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
-    password = getpass(f"Password for {name}: ")
-    if getpass("Again: ") != password:
+    try:
+        password = getpass(f"Password for {name} ({SHORTEST_PASSWORD} characters or more): ")
+        again = getpass("Again: ")
+    except EOFError as error:
+        raise CommandFailed("No password was typed. Nothing was changed.") from error
+    if again != password:
         raise CommandFailed("The two passwords differ. Nothing was changed.")
     return password
 

@@ -178,6 +178,12 @@ def test_password_is_typed_twice_at_a_terminal(ben: None, zhiwen: Run, monkeypat
     ended = zhiwen("user", "reset-password", "Ben", "--ask")
     assert (ended.code, "differ" in ended.err) == (1, True)
 
+    def end(_prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("kb.cli.user.getpass", end)
+    assert "No password was typed" in zhiwen("user", "reset-password", "Ben", "--ask").err
+
 
 def test_unknown_user_and_no_accounts(settings: Settings, zhiwen: Run, type_password: Type) -> None:
     assert "makes the first one" in zhiwen("user", "list").out
