@@ -7,7 +7,7 @@ asks the internet for this machine's address when an origin is foreign.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -28,6 +28,9 @@ log = structlog.get_logger()
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 CLOSED = ("_stcore/metrics",)  # open to everybody otherwise, and nobody here reads it
+# Programs ask there with a key, and nothing that a browser holds opens anything. Desktop chat apps are pages inside,
+# and state origins such as file:// or app://. Pages of the web get no further: nothing lets them send a key (CORS).
+FROM_ANYWHERE = ("v1/",)
 NOT_ALLOWED = N_("{address} is not an address of this app. If it should be, add it to PUBLIC_URLS in .env and restart.")
 NOT_FROM_THERE = N_("Pages from other addresses cannot use this app.")
 
@@ -148,7 +151,7 @@ class OwnPagesOnly:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._refusal(headers)
+        refusal = self._refusal(headers, is_by_key=is_below(page_path(scope), FROM_ANYWHERE))
         if refusal is None and page_path(scope) in CLOSED:
             await Response(status_code=404)(scope, receive, send)
         elif refusal is None:
@@ -163,8 +166,8 @@ class OwnPagesOnly:
             text = text.format(address=asked["host"] or "?")
             await PlainTextResponse(text + "\n", 403, {"Connection": "close"})(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> str | None:
-        """Why a request is refused."""
+    def _refusal(self, headers: Headers, is_by_key: bool) -> str | None:
+        """Why a request is refused. `is_by_key`: wherever it comes from, it has to have a key."""
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         try:
             (host,) = map(Origin.of_host, hosts)
@@ -172,6 +175,8 @@ class OwnPagesOnly:
             return NOT_ALLOWED
         if not self._own.allow_host(host):
             return NOT_ALLOWED
+        if is_by_key:
+            return None
         try:
             is_own = all(self._own.allow_origin(Origin.of(origin), host) for origin in origins)
         except ValueError:  # "null" of a sandboxed page or a file
@@ -180,6 +185,12 @@ class OwnPagesOnly:
         is_embedded = headers.get("sec-fetch-mode", "navigate") != "navigate"
         is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site") and is_embedded and not origins
         return None if is_own and len(origins) < 2 and not is_foreign else NOT_FROM_THERE
+
+
+def is_below(path: str, folders: Collection[str]) -> bool:
+    """Whether a path is in one of these folders, and no route of ours that answers below any base path, as files do."""
+    folder = next((folder for folder in folders if path.startswith(folder)), None)
+    return folder is not None and "api/" not in path.removeprefix(folder)
 
 
 def _with_public_host(scope: Scope) -> Scope:

@@ -21,6 +21,7 @@ from pages.ui.i18n import accepted_language, error_text
 from pages.ui.tickets import Action
 from web.cookies import session_of
 from web.missing import home_path, notice_page, page_path
+from web.origins import is_below
 
 # The login itself, probes, and Streamlit's own scripts, which hold nothing of this installation; and what asks by
 # itself who it is: /metrics for its token, the APIs for a key.
@@ -73,11 +74,7 @@ def ticket_holder(request: Request, ticket: str, action: Action, target_id: UUID
 
 def _is_open(scope: Scope) -> bool:
     path = page_path(scope)
-    if path in OPEN:
-        return True
-    folder = next((folder for folder in OPEN_FOLDERS if path.startswith(folder)), None)
-    # Our own routes answer below any base path, and so below these folders, too.
-    return folder is not None and "api/" not in path.removeprefix(folder)
+    return path in OPEN or is_below(path, OPEN_FOLDERS)
 
 
 def _refusal(scope: Scope, failure: KbError) -> Response:

@@ -9,8 +9,9 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match, Mount
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from streamlit import config
@@ -131,7 +132,7 @@ def client_of_all_paths() -> TestClient:
 
 def test_the_app_checks_every_request_first() -> None:
     classes: list[object] = [middleware.cls for middleware in webui_st.app._user_middleware]
-    assert OwnPagesOnly in classes[:3]  # after those that read nothing
+    assert OwnPagesOnly in classes[:5]  # after those that read nothing
     assert "/_stcore/stream" in PATHS
     assert any("healthz" in path for path in PATHS)
     assert any("api/uploads" in path for path in PATHS)
@@ -171,6 +172,31 @@ def test_websocket_accepts_own_pages_without_a_look_up(
     with client.websocket_connect("/_stcore/stream", headers=headers):
         pass
     assert look_ups == []
+
+
+@pytest.mark.parametrize("origin", ["file://", "null", "app://obj", "http://localhost:3000", "https://chat.example"])
+def test_programs_with_a_key_may_be_pages_of_their_own(origin: str, client: TestClient) -> None:
+    """Desktop chat apps. Those of the web cannot send a key, as no reply allows them to."""
+    headers = {"host": HERE, "origin": origin}
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    for reply in (
+        client.get("/v1/nowhere", headers=headers),
+        client.options("/v1/chat/completions", headers=headers | preflight),
+    ):
+        assert reply.status_code not in (200, 403)
+        assert not any(name.startswith("access-control") for name in reply.headers)
+    assert client.get("/v1/nowhere", headers=headers | {"host": "evil.example:8501"}).status_code == 403
+    for path in ("/v1/api/originals/x", "/api/v1/nowhere", "/v1"):
+        assert client.get(path, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("form", ["login", "logout", "signup", "account"])
+def test_forms_are_not_served_where_any_page_may_ask(form: str) -> None:
+    """They answer below other base paths."""
+    scope = {"type": "http", "method": "POST", "path": f"/v1/{form}", "headers": []}
+    first = next(route for route in ROUTES if route.matches(scope)[0] is Match.FULL)
+    assert isinstance(first, Mount)
+    assert isinstance(first.app, FastAPI)
 
 
 def test_several_hosts_or_origins_are_refused(client: TestClient) -> None:
