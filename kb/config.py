@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kb.errors import N_, SetupError
+from kb.oidc.settings import OidcProvider, read_providers
 
 SOURCE = Path(__file__).resolve().parents[1]
 # Files that only a data folder of ours contains.
@@ -91,6 +93,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(60.0, ge=0)  # after SIGTERM; see `web.draining`
 
     auth: Literal["", "none", "local"] = ""  # empty: local where others can reach server.address, else none
+    oidc_providers: str = ""  # with spaces between; each has OIDC_<NAME>_ISSUER and so on: see `kb.oidc.settings`
     registration: Literal["closed", "invitation", "open"] = "closed"  # open: an administrator approves each account
     audit_days: int = Field(365, ge=1)  # for so long the audit log is kept
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
@@ -186,6 +189,13 @@ class Settings(BaseSettings):
             raise ValueError(N_("write it as https://zhiwen.example, with a space between two"))
         return value
 
+    _sign_in_providers: tuple[OidcProvider, ...] = PrivateAttr(())
+
+    @property
+    def sign_in_providers(self) -> tuple[OidcProvider, ...]:
+        """Those of `oidc_providers`."""
+        return self._sign_in_providers
+
     @property
     def home(self) -> Path:
         return self.zhiwen_home.expanduser().resolve()
@@ -268,6 +278,9 @@ def load_settings(**values: object) -> Settings:
             detail=first["msg"].removeprefix("Value error, "),
             file=file,
         ) from error
+    if settings.oidc_providers:  # whose variables have names that nobody knows before
+        in_file = dotenv_values(file) if values.get("_env_file", file) else {}
+        settings._sign_in_providers = read_providers(settings.oidc_providers, {**in_file, **os.environ})
     return settings.model_copy(update={"zhiwen_home": file.parent / settings.zhiwen_home.expanduser()})
 
 

@@ -36,6 +36,7 @@ from web.exports import export_routes
 from web.login import Login
 from web.login_mode import needs_login
 from web.missing import MissingPages
+from web.oidc import OidcLogin
 from web.origins import OwnPagesOnly, allow_public_hosts, public_port
 from web.page_style import PageStyle
 from web.security import SecurityHeaders
@@ -237,13 +238,14 @@ ROUTES: list[Route | Mount] = [
     Mount(f"/{{base_path:path}}{api.PATH.strip('/')}", api.build_api(_parties)),
     Mount(f"/{{base_path:path}}{openai_api.PATH.strip('/')}", openai_api.build_openai_api(_parties)),
     *Login(lambda: resources.services().accounts, resources.has_login).routes(),
+    *OidcLogin(lambda: resources.services().accounts, resources.has_login).routes(),
 ]
 MIDDLEWARE = [
     Middleware(Draining, drain=drain),
     Middleware(metrics.RequestCounts),
-    Middleware(ActingFrom),
     Middleware(SecurityHeaders),
     Middleware(OwnPagesOnly),
+    Middleware(ActingFrom),
     Middleware(SignedInOnly),
     Middleware(SessionLimit),
     Middleware(MissingPages, routes=[route.path for route in ROUTES]),

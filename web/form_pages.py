@@ -23,6 +23,8 @@ STYLE = """
   input { border: 1px solid light-dark(#8a9899, #5d6b6d); background: light-dark(#fff, #1e2527); color: inherit; }
   button { border: 0; background: light-dark(#1b6b72, #2b7f87); color: #fff; font-weight: 600; cursor: pointer; }
   button.quiet { background: none; border: 1px solid light-dark(#8a9899, #5d6b6d); color: inherit; }
+  a.button { display: block; padding: .55rem .75rem; border-radius: .6rem; text-align: center; text-decoration: none;
+    border: 1px solid light-dark(#8a9899, #5d6b6d); color: inherit; font-weight: 600; }
   :is(input, button, a):focus-visible { outline: 2px solid light-dark(#1b6b72, #7cc7cd); outline-offset: 2px; }
   .error { border-left: 4px solid light-dark(#b3261e, #f2847c); padding-left: .75rem; }
   .note { border-left: 4px solid light-dark(#1b6b72, #7cc7cd); padding-left: .75rem; }
@@ -60,14 +62,18 @@ def form_page(
     error: KbError | None = None,
     notes: Sequence[str] = (),
     links: Sequence[tuple[str, str]] = (),
+    buttons: Sequence[tuple[str, str]] = (),
 ) -> HTMLResponse:
-    """`notes` are complete texts; `links` are paths below the chat's with their texts."""
+    """`notes` are complete texts; `links` are paths below the chat's with their texts, `buttons` with complete ones."""
     code = language_of(request)
     parts = [f'<p class="note">{html.escape(note)}</p>' for note in notes]
     if error is not None:
         message, remedy = (html.escape(text) for text in error_text(error, code))
         parts.append(f'<p class="error" role="alert"><strong>{message}</strong> {remedy}</p>')
     parts += [_form(form, code, is_first=place == 0) for place, form in enumerate(forms)]
+    parts += [
+        f'<p><a class="button" href="{html.escape(_below(path))}">{html.escape(text)}</a></p>' for path, text in buttons
+    ]
     parts += [f'<p><a href="{html.escape(_below(path))}">{_text(text, code)}</a></p>' for path, text in links]
     page = plain_page(code, status, title, "\n".join(parts), STYLE)
     page.headers["Cache-Control"] = "no-store"

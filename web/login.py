@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import TypeVar
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kb.accounts import SHORTEST_PASSWORD, Accounts, Registration
+from kb.accounts import SHORTEST_PASSWORD, Accounts, Identities, Registration
 from kb.errors import N_, KbError, PageClosed, PasswordsDiffer, RegistrationClosed, SignedOut, TooManyAttempts
 from kb.models import Account
 from pages.ui.i18n import translate
@@ -30,6 +30,7 @@ from web.cookies import (
 )
 from web.form_pages import Field, Form, form_page, language_of, own_path, read_form
 from web.missing import home_path
+from web.oidc import connection_token, provider_buttons
 from web.statuses import status_of
 
 Result = TypeVar("Result")
@@ -45,6 +46,8 @@ FIRST_NOTE = N_(
 TOKEN_NOTE = N_("The token is in Zhiwen's log, and in the file first-account-token in ZHIWEN_HOME.")
 WAITS = N_("Your account waits for the approval of an administrator. After that you can sign in.")
 CLOSED_NOTE = N_("You need an invitation. Ask an administrator for one.")
+CONNECT, DISCONNECT = N_("Connect with {name}"), N_("Disconnect from {name}")
+CONNECTED = N_("The accounts are connected. From now on you can sign in with either.")
 CHANGED = N_("The password was changed. You are signed out everywhere else.")
 
 
@@ -63,6 +66,7 @@ class Login:
             "signup": (self.show_signup, self.sign_up),
             "logout": (None, self.logout),
             "account": (self.show_account, self.change_password),
+            "disconnect": (None, self.disconnect),
         }
         return [
             Route(f"/{{base_path:path}}{name}", partial(self._guarded, endpoint), methods=[method])
@@ -105,7 +109,11 @@ class Login:
         fields = [Field("name", NAME, "text", "username", name), Field("password", PASSWORD)]
         links = [("signup", SIGN_UP)] if can_register else []
         form = Form(_with_next("login", request), SIGN_IN, fields)
-        return _anonymous_page(request, SIGN_IN, form, error, links=links)
+        query = _with_next("", request).lstrip("?")
+        return _anonymous_page(request, SIGN_IN, form, error, links=links, buttons=self._buttons(request, query))
+
+    def _buttons(self, request: Request, query: str) -> list[tuple[str, str]]:
+        return provider_buttons(self._accounts().identities, language_of(request), query)
 
     async def logout(self, request: Request) -> Response:
         token = session_of(request)
@@ -165,10 +173,12 @@ class Login:
             form = Form(f"signup?invitation={quote(token)}", N_("Set the password"), new)
             return _anonymous_page(request, NEW_PASSWORD, form, error, [note])
         if link and mode != "closed":
-            form = Form(f"signup?invitation={quote(token)}", SIGN_UP, fields + new)
-            return _anonymous_page(request, SIGN_UP, form, error)
+            query = f"invitation={quote(token)}"
+            form = Form(f"signup?{query}", SIGN_UP, fields + new)
+            return _anonymous_page(request, SIGN_UP, form, error, buttons=self._buttons(request, query))
         if not token and mode == "open":
-            return _anonymous_page(request, SIGN_UP, Form("signup", SIGN_UP, fields + new), error, links=_TO_LOGIN)
+            form, buttons = Form("signup", SIGN_UP, fields + new), self._buttons(request, "")
+            return _anonymous_page(request, SIGN_UP, form, error, links=_TO_LOGIN, buttons=buttons)
         if token:
             error = error or RegistrationClosed()
         notes = [] if error else [translate(CLOSED_NOTE, code)]
@@ -206,6 +216,11 @@ class Login:
         notes = [translate(N_("Signed in as {name}"), code).format(name=account.name)]
         if "changed" in request.query_params:
             notes.append(translate(CHANGED, code))
+        if "connected" in request.query_params:
+            notes.append(translate(CONNECTED, code))
+        identities = self._accounts().identities
+        connected = await _in_thread(lambda: identities.connected(account.principal))
+        has_password = await _in_thread(lambda: identities.has_password(account.id))
         fields = [
             Field("present", N_("Present password")),
             Field("password", NEW_PASSWORD, autocomplete="new-password", hint=_length_hint(code)),
@@ -213,12 +228,31 @@ class Login:
         ]
         change = N_("Change the password")
         forms = [
-            Form("account", change, fields, hidden, title=change),
+            *([Form("account", change, fields, hidden, title=change)] if has_password else []),
+            *_disconnecting(identities, connected, hidden, code),
             Form("logout", N_("Sign out"), (), hidden, N_("Sign out"), is_quiet=True),
             Form("logout", N_("Sign out everywhere"), (), hidden | {"everywhere": "1"}, is_quiet=True),
         ]
+        token = connection_token(session_of(request))
+        buttons = [
+            (f"login/{key}?connect={token}", translate(CONNECT, code).format(name=client.provider.name))
+            for key, client in identities.clients.items()
+            if key not in connected
+        ]
         status = status_of(error) if error else HTTPStatus.OK
-        return form_page(request, ACCOUNT, forms, status, error, notes, [("", N_("Go to the chat"))])
+        return form_page(request, ACCOUNT, forms, status, error, notes, [("", N_("Go to the chat"))], buttons)
+
+    async def disconnect(self, request: Request) -> Response:
+        account = await self._signed_in(request)
+        if account is None:
+            raise SignedOut
+        try:
+            form = await self._own_form(request, session_of(request))
+            identities = self._accounts().identities
+            await _in_thread(lambda: identities.disconnect(account.principal, form.get("provider", "")))
+        except KbError as error:
+            return await self._account_page(request, error)
+        return RedirectResponse(f"{home_path().rstrip('/')}/account", HTTPStatus.SEE_OTHER)
 
     # --- what they share ---
 
@@ -247,6 +281,21 @@ async def _in_thread(work: Callable[[], Result]) -> Result:
     return await anyio.to_thread.run_sync(work)
 
 
+def _disconnecting(identities: Identities, connected: Collection[str], hidden: dict[str, str], code: str) -> list[Form]:
+    return [
+        Form(
+            "disconnect",
+            translate(DISCONNECT, code).format(name=client.provider.name),
+            hidden=hidden | {"provider": key},
+            title=N_("Connected accounts") if place == 0 else "",
+            is_quiet=True,
+        )
+        for place, (key, client) in enumerate(
+            (key, client) for key, client in identities.clients.items() if key in connected
+        )
+    ]
+
+
 def _anonymous_page(
     request: Request,
     title: str,
@@ -254,12 +303,13 @@ def _anonymous_page(
     error: KbError | None = None,
     notes: list[str] | None = None,
     links: list[tuple[str, str]] | None = None,
+    buttons: Sequence[tuple[str, str]] = (),
 ) -> Response:
     """With the cookie that its form needs."""
     secret = form_cookie(request) or new_form_cookie()
     form.hidden["form"] = form_token(secret)
     status = status_of(error) if error else HTTPStatus.OK
-    page = form_page(request, title, [form], status, error, notes or [], links or [])
+    page = form_page(request, title, [form], status, error, notes or [], links or [], buttons)
     set_form_cookie(page, request, secret)
     return page
 

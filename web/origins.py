@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -137,6 +138,18 @@ def _public_urls() -> list[str]:
         return load_settings().public_urls.split()
     except KbError:  # the pages say what is wrong with the settings
         return []
+
+
+def public_address(request: Request) -> str:
+    """Where the browser has reached this app: what the Host header names of PUBLIC_URLS, else as it is served."""
+    try:
+        host = Origin.of_host(request.headers.get("host", ""))
+        for url in _public_urls():
+            if Origin.of(url).is_addressed_by(host):
+                return "{0.scheme}://{0.netloc}".format(urlsplit(url))
+    except ValueError:
+        pass
+    return f"{request.url.scheme}://{request.headers.get('host', '')}"
 
 
 class OwnPagesOnly:

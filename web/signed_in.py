@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 from uuid import UUID
@@ -27,6 +28,7 @@ from web.origins import is_below
 # itself who it is: /metrics for its token, the APIs for a key.
 OPEN = ("login", "signup", "healthz", "livez", "readyz", "metrics")
 OPEN_FOLDERS = ("static/", "api/v1/", "v1/")
+OF_PROVIDER = re.compile(r"login/[a-z][a-z0-9]*(/callback)?")
 TRY_AGAIN = N_("Try again")
 _USER = "zhiwen.user"  # in the scope of a request
 NOT_READY = N_("Zhiwen cannot serve pages at the moment")
@@ -74,7 +76,7 @@ def ticket_holder(request: Request, ticket: str, action: Action, target_id: UUID
 
 def _is_open(scope: Scope) -> bool:
     path = page_path(scope)
-    return path in OPEN or is_below(path, OPEN_FOLDERS)
+    return path in OPEN or is_below(path, OPEN_FOLDERS) or OF_PROVIDER.fullmatch(path) is not None
 
 
 def _refusal(scope: Scope, failure: KbError) -> Response:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from kb.errors import (
+    AccountSuspended,
     AdministratorsOnly,
     AnswerRunning,
+    AwaitsApproval,
     EditNotAllowed,
     FileNotSaved,
     IdempotencyKeyReused,
+    IdentityTaken,
     KbError,
     KeyRefused,
     ModelContextExceeded,
@@ -21,6 +24,7 @@ from kb.errors import (
     ModelUnreachable,
     NameTaken,
     NoChatModel,
+    NotConnected,
     NotFound,
     OutOfScope,
     OwnerOnly,
@@ -45,6 +49,10 @@ STATUS: dict[type[KbError], HTTPStatus] = {
     SignedOut: HTTPStatus.UNAUTHORIZED,
     SignInFailed: HTTPStatus.UNAUTHORIZED,
     AdministratorsOnly: HTTPStatus.FORBIDDEN,
+    AccountSuspended: HTTPStatus.FORBIDDEN,
+    AwaitsApproval: HTTPStatus.FORBIDDEN,
+    NotConnected: HTTPStatus.FORBIDDEN,
+    IdentityTaken: HTTPStatus.CONFLICT,
     TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     PageClosed: HTTPStatus.FORBIDDEN,

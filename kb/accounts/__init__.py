@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kb.accounts.administration import Administration, first_administrator
 from kb.accounts.first_token import FIRST_TOKEN_FILE, FirstToken
 from kb.accounts.groups import Groups
+from kb.accounts.identities import Identities
 from kb.accounts.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD, Passwords
 from kb.accounts.registration import Invitation, Registration
 from kb.accounts.sessions import Sessions
@@ -28,6 +29,7 @@ __all__ = [
     "Administration",
     "FirstToken",
     "Groups",
+    "Identities",
     "Invitation",
     "Passwords",
     "Registration",
@@ -46,15 +48,18 @@ class Accounts:
     registration: Registration
     administration: Administration
     groups: Groups
+    identities: Identities
 
 
 def build_accounts(settings: Settings, database: Database, redis: QuickRedis) -> Accounts:
     passwords, throttle, sessions = Passwords(), Throttle(redis), Sessions(database)
     first_token = FirstToken(settings.home)
+    registration = Registration(database, sessions, passwords, throttle, first_token, settings.registration)
     return Accounts(
         sessions,
         SignIn(database, sessions, passwords, throttle),
-        Registration(database, sessions, passwords, throttle, first_token, settings.registration),
+        registration,
         Administration(database),
         Groups(database),
+        Identities(database, sessions, registration, throttle, settings.sign_in_providers),
     )

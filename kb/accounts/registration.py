@@ -26,6 +26,7 @@ from kb.database.tables import invitations, now, users
 from kb.errors import AccountNameTaken, NotFound, RegistrationClosed
 from kb.models import UserRole
 from kb.models.stored import known
+from kb.names import NAME_CHARACTERS, clean_label
 from kb.users import Users
 
 INVITATION = timedelta(days=7)
@@ -220,6 +221,23 @@ class Registration:
             record(connection, principal, Action.PASSWORD_REPLACED, user_id, name)
         log.info("accounts.changed", user=str(user_id), by=str(principal.user_id), what=["password"])
 
+    # --- by an account elsewhere ---
+
+    def admit(self, connection: sa.Connection, proposed: str, invitation: str) -> tuple[Principal, str]:
+        """An account without a password, and its name; without an invitation, one that waits for approval.
+
+        Errors: `RegistrationClosed` for an invitation that is not valid.
+        """
+        name = _free_name(connection, proposed)
+        values: dict[str, Any] = {"name": name, "folded_name": folded_name(name)}
+        if not invitation:
+            return self._add(connection, values | {"awaits_approval": True}), name
+        row = connection.execute(self._links().where(invitations.c.token_hash == digest(invitation))).one_or_none()
+        if row is None or row.for_name or self.mode == "closed":
+            raise RegistrationClosed
+        self._use(connection, _invitation(row))
+        return self._add(connection, values | {"role": row.role}), name
+
     # --- anybody ---
 
     def register(self, name: str, password: str, address: str) -> None:
@@ -257,6 +275,18 @@ class Registration:
 def _store_password(connection: sa.Connection, user: Principal, hashed: str) -> None:
     connection.execute(sa.update(users).where(users.c.id == user.user_id).values(password_hash=hashed))
     end_sessions(connection, user)
+
+
+def _free_name(connection: sa.Connection, proposed: str) -> str:
+    """`proposed`, with a number if somebody has it."""
+    stem = " ".join(clean_label(proposed).split())[: NAME_CHARACTERS - 5].strip() or "?"
+    name, number = stem, 1
+    while connection.scalar(
+        sa.select(users.c.id).where((users.c.folded_name == folded_name(name)) | (users.c.name == name))
+    ):
+        number += 1
+        name = f"{stem} {number}"
+    return name
 
 
 def _invitation(row: sa.Row[Any]) -> Invitation:

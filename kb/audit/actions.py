@@ -40,6 +40,9 @@ class Action(StrEnum):
     PASSWORD_REPLACED = "account.password_replaced"  # by an administrator
     PASSWORD_CHANGED = "account.password_changed"
 
+    IDENTITY_CONNECTED = "account.identity_connected"  # details: provider
+    IDENTITY_DISCONNECTED = "account.identity_disconnected"  # details: provider
+
     GROUP_CREATED = "group.created"
     GROUP_RENAMED = "group.renamed"  # details: before
     GROUP_DELETED = "group.deleted"

@@ -100,6 +100,16 @@ invitations = Table(
     Column("used_at", UtcDateTime),
 )
 
+# Users as OpenID providers know them: see `kb.accounts.identities`.
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", String(500), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
 # Who did what, with which thing: see `kb.audit`. No foreign keys: it outlives what it names.
 audit_events = Table(
     "audit_events",

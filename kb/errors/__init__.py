@@ -16,8 +16,8 @@ KbError                 base        the root, and how an error becomes a text
 └── CheckInterrupted    answers
 
 What a `UserError` or an `Unavailable` is about decides where it stands: `access` for what somebody may not see or do,
-`accounts`, `library`, `files`, `disk`, `services` for the database, Redis and Milvus, `embedding`, `models`, `answers`,
-`fetching`.
+`accounts`, `oidc`, `library`, `files`, `disk`, `services` for the database, Redis and Milvus, `embedding`, `models`,
+`answers`, `fetching`.
 
 Each class has two English message templates, which `pages` translates with gettext: `message` says what
 happened, `remedy` what to do next. An instance carries the values that fill them.
@@ -161,6 +161,20 @@ from kb.errors.models import (
     ProviderNameTaken,
     VectorsMissing,
 )
+from kb.errors.oidc import (
+    AccountSuspended,
+    AwaitsApproval,
+    IdentityTaken,
+    IdTokenRefused,
+    LastWayIn,
+    NotConnected,
+    ProviderUnavailable,
+    SignInCodeExpired,
+    SignInDeclined,
+    SignInOver,
+    WrongAudience,
+    WrongIssuer,
+)
 from kb.errors.services import (
     CollectionMissing,
     DatabaseUnavailable,
@@ -191,12 +205,14 @@ __all__ = [
     "N_",
     "STATES",
     "AccountNameTaken",
+    "AccountSuspended",
     "AddressHasPassword",
     "AddressInvalid",
     "AdministratorsOnly",
     "AnswerEndless",
     "AnswerFailed",
     "AnswerRunning",
+    "AwaitsApproval",
     "BlankFile",
     "Cancelled",
     "CheckInterrupted",
@@ -225,7 +241,9 @@ __all__ = [
     "HostNotPublic",
     "HostUnreachable",
     "HubUnreachable",
+    "IdTokenRefused",
     "IdempotencyKeyReused",
+    "IdentityTaken",
     "ImageNotSeen",
     "ImageUnreadable",
     "InvalidCursor",
@@ -235,6 +253,7 @@ __all__ = [
     "KbError",
     "KeyRefused",
     "LastAdministrator",
+    "LastWayIn",
     "LeaseLost",
     "MemoryShort",
     "MilvusRefused",
@@ -264,6 +283,7 @@ __all__ = [
     "NoText",
     "NoWebResults",
     "NobodyChosen",
+    "NotConnected",
     "NotFound",
     "NothingToSearch",
     "OutOfScope",
@@ -291,6 +311,7 @@ __all__ = [
     "PortBlocked",
     "ProviderInUse",
     "ProviderNameTaken",
+    "ProviderUnavailable",
     "QuestionTooLong",
     "RedirectLoop",
     "RedisTooOld",
@@ -300,7 +321,10 @@ __all__ = [
     "SearxngJsonOff",
     "SearxngUnreachable",
     "SetupError",
+    "SignInCodeExpired",
+    "SignInDeclined",
     "SignInFailed",
+    "SignInOver",
     "SignedOut",
     "TableTooLarge",
     "TooManyAddresses",
@@ -331,8 +355,10 @@ __all__ = [
     "WebSearchUnreadable",
     "WorkerDied",
     "WorkerMemoryShort",
+    "WrongAudience",
     "WrongDimension",
     "WrongFormat",
+    "WrongIssuer",
     "WrongState",
     "fill",
     "from_code",

@@ -28,6 +28,8 @@ TEXTS = {
     Action.PASSWORD_SET: N_("Set a new password with a link"),
     Action.PASSWORD_REPLACED: N_("Replaced the password of “{target}”"),
     Action.PASSWORD_CHANGED: N_("Changed the password"),
+    Action.IDENTITY_CONNECTED: N_("Connected the account with {provider}"),
+    Action.IDENTITY_DISCONNECTED: N_("Disconnected the account from {provider}"),
     Action.GROUP_CREATED: N_("Created the group “{target}”"),
     Action.GROUP_RENAMED: N_("Renamed the group “{before}” to “{target}”"),
     Action.GROUP_DELETED: N_("Deleted the group “{target}”"),

@@ -38,6 +38,7 @@ class Needs(Enum):
     EVERYWHERE = "the same, and no key that is limited to some knowledge bases"
     ADMINISTRATOR = "an administrator"
     OPERATOR = "the operator's own token, which none of the roles has"
+    PROVIDER = "a provider to sign in with, which this installation lacks"
     INVITATION = "a link, which none of the roles has"
     HIS_OWN = "its owner"  # whatever is shared
 
@@ -86,7 +87,7 @@ class Door:
         """What this role must find."""
         if self.needs is Needs.NOTHING:
             return Outcome.IN
-        if self.needs is Needs.OPERATOR:
+        if self.needs in (Needs.OPERATOR, Needs.PROVIDER):
             return Outcome.NOT_FOUND
         if self.needs is Needs.INVITATION:
             return Outcome.FORBIDDEN
@@ -170,7 +171,7 @@ def _route(
     return Door(Kind.ROUTE, method, path, needs, given, **more)
 
 
-NOTHING, USER, EVERYWHERE, ADMINISTRATOR, OPERATOR, INVITATION, HIS_OWN = Needs
+NOTHING, USER, EVERYWHERE, ADMINISTRATOR, OPERATOR, PROVIDER, INVITATION, HIS_OWN = Needs
 KNOWLEDGE_BASE, DOCUMENT, TASK = "/knowledge-bases/{knowledge_base_id}", "/documents/{document_id}", "/tasks/{task_id}"
 CONVERSATION = "/conversations/{conversation_id}"
 
@@ -224,6 +225,9 @@ OURS = [
     _route("POST", "logout", USER, form="account"),
     _route("GET", "account", USER),
     _route("POST", "account", USER, form="account"),
+    _route("POST", "disconnect", USER, form="account"),
+    _route("GET", "login/{provider}", PROVIDER, lambda _things: Given({"provider": "corp"})),
+    _route("GET", "login/{provider}/callback", PROVIDER, lambda _things: Given({"provider": "corp"})),
 ]
 # Streamlit's own, which the gate alone guards.
 STREAMLITS = [

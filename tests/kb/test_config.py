@@ -53,6 +53,47 @@ def test_invalid_value_is_named(name: str, value: str, advice: str, monkeypatch:
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
+CORP = {"OIDC_PROVIDERS": "corp", "OIDC_CORP_ISSUER": "https://sso.example/realms/a", "OIDC_CORP_CLIENT_ID": "zhiwen"}
+
+
+def test_providers_have_variables_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From the environment and from `.env`, of which the environment goes first."""
+    file = tmp_path / "zhiwen.env"
+    lines = [f"{name}={value}" for name, value in CORP.items()]
+    lines += ["OIDC_CORP_NAME=Corp", "OIDC_CORP_CLIENT_SECRET='top secret'", "OIDC_B2_ISSUER=http://localhost:8080/"]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setenv("ZHIWEN_ENV_FILE", str(file))
+    monkeypatch.setenv("OIDC_PROVIDERS", "Corp, b2")
+    monkeypatch.setenv("OIDC_B2_CLIENT_ID", "2")
+    settings = load_settings()
+    corp, other = settings.sign_in_providers
+    assert (corp.key, corp.name, corp.issuer, corp.client_id) == ("corp", "Corp", CORP["OIDC_CORP_ISSUER"], "zhiwen")
+    assert corp.client_secret.get_secret_value() == "top secret"
+    assert (other.key, other.name, other.client_secret.get_secret_value()) == ("b2", "b2", "")
+    assert "top secret" not in repr(settings) + repr(corp)
+    assert settings.model_copy(update={"worker_threads": 1}).sign_in_providers == settings.sign_in_providers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OIDC_PROVIDERS", "my-corp"),
+        ("OIDC_CORP_ISSUER", ""),
+        ("OIDC_CORP_ISSUER", "http://sso.example"),
+        ("OIDC_CORP_ISSUER", "https://secret@sso.example"),
+        ("OIDC_CORP_ISSUER", "https://sso.example/?a=secret"),
+        ("OIDC_CORP_ISSUER", "sso.example"),
+        ("OIDC_CORP_CLIENT_ID", ""),
+    ],
+)
+def test_invalid_provider_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, kept in (CORP | {name: value}).items():
+        monkeypatch.setenv(key, kept)
+    with pytest.raises(SetupError, match=f"{name} is not valid") as caught:
+        load_settings(_env_file=None)
+    assert "secret" not in str(caught.value)
+
+
 def test_postgresql_without_its_driver_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kb.config.find_spec", lambda _name: None)
     with pytest.raises(SetupError, match=r"pip install .*psycopg"):

@@ -50,7 +50,7 @@ def test_failed_start_can_be_repeated(
     web = build_web(make_settings(redis_url=f"redis://127.0.0.1:{free_port()}", milvus_uri="http://127.0.0.1:1"))
     failures = [DatabaseUnavailable(detail="away")]
 
-    def migrate(_database: object) -> None:
+    def migrate(_database: object, _backups: object) -> None:
         if failures:
             raise failures.pop()
 

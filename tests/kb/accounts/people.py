@@ -19,6 +19,7 @@ from kb.accounts import (
     Administration,
     FirstToken,
     Groups,
+    Identities,
     Passwords,
     Registration,
     Sessions,
@@ -27,6 +28,7 @@ from kb.accounts import (
 )
 from kb.database import Database
 from kb.models import Account
+from kb.oidc.settings import OidcProvider
 from kb.redis import QuickRedis
 from tests.conftest import Clock
 
@@ -40,17 +42,21 @@ def quick_passwords() -> Passwords:
     return passwords
 
 
-def make_accounts(database: Database, home: Path, clock: Callable[[], datetime]) -> Accounts:
+def make_accounts(
+    database: Database, home: Path, clock: Callable[[], datetime], providers: tuple[OidcProvider, ...] = ()
+) -> Accounts:
     """Accounts by invitation."""
     passwords, sessions = quick_passwords(), Sessions(database, clock)
     throttle = Throttle(QuickRedis(redis.Redis(port=1, retry=Retry(NoBackoff(), 0))))  # by itself, it tries for seconds
     parts = database, sessions, passwords, throttle, FirstToken(home)
+    registration = Registration(*parts, mode="invitation", clock=clock)
     return Accounts(
         sessions,
         SignIn(database, sessions, passwords, throttle),
-        Registration(*parts, mode="invitation", clock=clock),
+        registration,
         Administration(database, clock),
         Groups(database),
+        Identities(database, sessions, registration, throttle, providers, clock),
     )
 
 
