@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -245,13 +244,19 @@ class ChatModels:
         except ModelError:
             return answering  # its key is lost: the answer need not wait for that
 
+    def settled(self, principal: Principal) -> KnownModels:
+        """As `known`, once each server was looked at; waits for a silent one only until its look is given up."""
+        self.known(principal)
+        connections = self._connections_of(principal)
+        with self._looked:
+            self._looked.wait_for(
+                lambda: all(server.is_known for server in self._known(connections).servers), LIST_SECONDS
+            )
+            return self._known(connections)
+
     def named(self, principal: Principal, wanted: str) -> ChatModel | None:
-        """As `KnownModels.named`; waits as `resolve` does where servers were not looked at yet."""
-        if found := self.known(principal).named(wanted):
-            return found
-        with suppress(ModelError):  # others may have it nevertheless
-            self.resolve(principal, wanted)
-        return self.known(principal).named(wanted)
+        """As `KnownModels.named`; waits as `settled` for servers that were not looked at yet."""
+        return self.known(principal).named(wanted) or self.settled(principal).named(wanted)
 
     def connection(self, principal: Principal, server_id: str) -> Connection | None:
         """A user's server by its id."""

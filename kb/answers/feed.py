@@ -74,9 +74,9 @@ class Feed:
         mode = self.question.mode
         state = MessageState.DONE
         error: KbError | None = None
-        if self.is_stopped:  # before it began
-            self._cancel()
         try:
+            if self.is_stopped:  # before it began
+                raise asyncio.CancelledError
             async with aclosing(source.events(self.question)) as events:
                 has_model = False
                 async for event in events:

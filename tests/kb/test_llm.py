@@ -353,6 +353,31 @@ def test_silent_provider_hides_no_other(opened: Open, stored: Stored) -> None:
     assert looked(models) == ["slow", "quick"]
 
 
+def test_model_is_named_by_its_own_name_or_its_id(opened: Open, stored: Stored) -> None:
+    """A program asks without having seen a list: the first look is waited for."""
+    first, second = stored.add(1), stored.add(2)
+    models = opened(Servers(p1=["a", "both"], p2=["both", "of/several"]))
+    assert [model.name for model in models.settled(USER).models] == ["a", "both", "both", "of/several"]
+    for wanted, of in (("a", first), ("both", first), (f"{second.id}/both", second), ("of/several", second)):
+        found = models.named(USER, wanted)
+        assert found
+        assert found.provider_id == of.provider_id, wanted
+    assert models.named(USER, "gone") is None
+    assert models.named(STRANGER, "a") is None
+
+
+def test_silent_server_is_not_waited_for_long(opened: Open, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kb.llm.LIST_SECONDS", 0.05)
+    stored.add(1)
+    stored.add(2, "named")
+    servers = Servers()
+    servers.answering.clear()
+    models = opened(servers)
+    assert [model.name for model in models.settled(USER).models] == ["named"]
+    servers.answering.set()
+    looked(models)
+
+
 def test_providers_are_their_owners_alone(opened: Open, stored: Stored) -> None:
     own = stored.add(1, "mine")
     models = opened(Servers())

@@ -86,7 +86,7 @@ def get_model(parties: Serving, acting: Asker, name: str) -> Model:
 
 def _models(services: Services, acting: Principal) -> list[Model]:
     bases = services.knowledge_bases.list(acting)
-    known = services.chat_models.known(acting)
+    known = services.chat_models.settled(acting)
     models = [_of_base(base, bases, acting) for base in bases]
     for server in known.servers:
         for model in server.models:

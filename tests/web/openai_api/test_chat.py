@@ -160,6 +160,17 @@ def test_thoughts_stand_apart(installation: Installation, ask: Ask, monkeypatch:
     assert message["content"] == text_of(chunks)
 
 
+def test_text_that_turns_out_to_be_thoughts(
+    installation: Installation, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream has sent it by then, and marks its end as such models do."""
+    use_model(installation, monkeypatch, "think-no-opening")
+    message = ask().json()["choices"][0]["message"]
+    thoughts, answer = text_of(events(ask(stream=True))).split("</think>")
+    assert message["reasoning_content"].strip() == thoughts.strip()
+    assert message["content"] == answer.strip()
+
+
 def use_model(installation: Installation, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Have this model of the server answer instead."""
     models = installation.core.services.chat_models

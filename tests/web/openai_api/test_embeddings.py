@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kb.errors import EmbeddingUnavailable
 from tests.fakes.embedding import embed_words
 from tests.web.openai_api.conftest import ONE_WORKER, Installation
 from tests.web.openai_api.test_chat import error_of
@@ -65,3 +66,13 @@ def test_only_listed_models_embed(installation: Installation, model: str) -> Non
 
 def test_its_dimension_may_be_named(installation: Installation) -> None:
     assert embed(installation, input="a", dimensions=installation.core.embedding.dimension).status_code == 200
+
+
+def test_model_that_is_being_downloaded_is_not_waited_for(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embed_question(_text: str) -> None:
+        raise EmbeddingUnavailable(model="test", detail="it is being downloaded")
+
+    monkeypatch.setattr(installation.core.embedding, "embed_question", embed_question)
+    assert error_of(embed(installation, input="a")) == (503, "embedding_unavailable", None)
