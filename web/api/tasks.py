@@ -16,6 +16,7 @@ from kb.conversations import Conversations
 from kb.errors import N_, KbError, NotFound, RedisUnavailable, from_code
 from kb.messages import ErrorPart, Message, Source, UsagePart
 from kb.models import MessageState, Mode, Role, Scope
+from kb.providers.connection import Purpose
 from kb.questions import check_question
 from pages.ui.i18n import error_text
 from web.api.knowledge_bases import ID
@@ -133,7 +134,8 @@ def generate(
     choice = None if wanted.goes_on else (wanted.mode, scope)
     answer = services.messages.ask(acting, conversation_id, wanted.question, choice=choice, new_id=new_id)
     try:
-        parties.answers.start(acting, answer.id, wanted.model, page_language=language_of(request))
+        model = wanted.model or services.providers.chosen_model(acting, Purpose.CHAT)
+        parties.answers.start(acting, answer.id, model, page_language=language_of(request))
     except KbError as error:
         part = ErrorPart(error.code, error.values)
         services.messages.finish(acting, answer.id, MessageState.FAILED, [part])

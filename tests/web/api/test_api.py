@@ -11,6 +11,7 @@ import pytest
 from kb.access import GranteeKind, KeyScope, Permission
 from kb.library.sharing import Grantee
 from kb.models import Retrieval, RetrievalProfile, Scope
+from kb.providers.connection import Purpose
 from kb.services import WorkerParts
 from tests.conftest import Core
 from tests.web.api.conftest import Program, code_of
@@ -197,6 +198,14 @@ def test_task_is_cancelled(core: Core, program: Program, model_server: Any) -> N
         assert client.delete(f"/tasks/{task['id']}").status_code == 204
         assert finished(client, task["id"])["state"] == "stopped"
     assert client.delete(f"/tasks/{task['id']}").status_code == 204
+
+
+@LITE
+def test_model_is_the_users_own_choice_unless_one_is_named(core: Core, program: Program) -> None:
+    core.services.providers.choose_model(core.user, Purpose.CHAT, "fake")
+    client = program()
+    task = client.post("/generate", json={"question": "Hello", "mode": "llm"}).json()
+    assert finished(client, task["id"])["usage"]["model"] == "fake"
 
 
 @LITE
