@@ -78,7 +78,7 @@ async def _stream(
             yield sse(completion.chunk(first, has_usage))
         async for delta in deltas:
             yield sse(completion.chunk(delta, has_usage))
-        found = completion.annotations()
+        found = completion.annotations(completion.text.whole)
         last = completion.chunk({"annotations": found} if found else {}, has_usage, completion.finish_reason)
         yield sse(last | completion.sources())
         if has_usage:

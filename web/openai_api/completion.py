@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from kb.answering import Event, ModelChosen, PassagesFound
 from kb.answers.run import GrowingText
-from kb.citations import citations_in, ranks_of
+from kb.citations import citations_in, ranks_of, without_dangling
 from kb.completions import Reasoning, TextPiece, TextWasReasoning, Usage
 from kb.errors import AT_LIMIT, FILTERED, AnswerEndless, KbError, ModelStopped
 from kb.languages import Language
@@ -77,7 +77,8 @@ class Completion:
     # --- in OpenAI's form ---
 
     def whole(self) -> dict[str, Any]:
-        message = {"role": "assistant", "content": self.text.whole, "refusal": None, "annotations": self.annotations()}
+        text = without_dangling(self.text.whole, self.retrieval) if self.has_model else self.text.whole
+        message = {"role": "assistant", "content": text, "refusal": None, "annotations": self.annotations(text)}
         if self.reasoning.whole:
             message["reasoning_content"] = self.reasoning.whole
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
@@ -105,7 +106,7 @@ class Completion:
             fields["not_searched"] = [NotSearchedOut.of(each).model_dump() for each in found.not_searched]
         return fields
 
-    def annotations(self) -> list[dict[str, Any]]:
+    def annotations(self, text: str) -> list[dict[str, Any]]:
         """The citations in the text: where they stand, and what they cite."""
         if self.retrieval is None:
             return []
@@ -121,7 +122,7 @@ class Completion:
                 },
                 "passage": rank,
             }
-            for citation in citations_in(self.text.whole, ranks_of(self.retrieval))
+            for citation in citations_in(text, ranks_of(self.retrieval))
             for rank in citation.ranks
         ]
 
