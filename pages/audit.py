@@ -10,7 +10,7 @@ from uuid import UUID
 import streamlit as st
 
 from kb.access import Principal
-from kb.audit import Kind
+from kb.audit import Kind, acting_from
 from kb.audit.log import Event, Filter
 from kb.errors import AdministratorsOnly
 from kb.extracts import escape_markdown as escape
@@ -18,6 +18,7 @@ from pages.ui.audit_texts import event_address, event_text, kind_names
 from pages.ui.feedback import errors_shown
 from pages.ui.i18n import _, moment, ngettext, time_zone
 from pages.ui.resources import current_account, services
+from pages.ui.session_cookie import page_address
 
 PAGE_EVENTS = 50
 SEARCH_KEY, PERSON_KEY, KIND_KEY = "audit_search", "audit_person", "audit_kind"
@@ -51,7 +52,7 @@ def draw_log(me: Principal) -> None:
         st.markdown(ngettext("{count} event", "{count} events", total), width="stretch")
         st.download_button(
             _("Download as CSV"),
-            partial(log.export, me, wanted),
+            partial(_export, page_address(), me, wanted),
             "zhiwen-audit.csv",
             "text/csv",
             key="audit_download",
@@ -60,15 +61,22 @@ def draw_log(me: Principal) -> None:
         )
     pages = -(-total // PAGE_EVENTS)
     page = min(st.session_state.get(PAGE_KEY, 1), pages)
-    for event in log.search(me, wanted, (page - 1) * PAGE_EVENTS, PAGE_EVENTS):
-        draw_event(event)
+    with st.container(border=True, gap="small", key="audit_events"):
+        for event in log.search(me, wanted, (page - 1) * PAGE_EVENTS, PAGE_EVENTS):
+            draw_event(event)
     if pages > 1:
         st.session_state[PAGE_KEY] = page
         st.pagination(pages, key=PAGE_KEY)
 
 
+def _export(address: str | None, me: Principal, wanted: Filter) -> bytes:
+    """By a click, in a thread that knows no page."""
+    acting_from(address or "")
+    return services().audit.export(me, wanted)
+
+
 def draw_event(event: Event) -> None:
-    with st.container(border=True, gap=None, key=f"audit_event-{event.id}"):
+    with st.container(gap=None, key=f"audit_event-{event.id}"):
         who = escape(event.user_name) or _("Somebody without an account")
         times = ngettext("{count} time", "{count} times", event.times) if event.times > 1 else ""
         st.markdown(f"**{who}** · {event_text(event)}{f' · {times}' if times else ''}")
@@ -108,13 +116,13 @@ def _choice(label: str, key: str, names: dict[Any, str], for_all: str) -> object
         ["", *names],
         format_func=lambda each: names.get(each, "…") if each else for_all,
         key=key,
-        width=180,
+        width=130,
         on_change=_show_first_page,
     )
 
 
 def _date(label: str, key: str) -> date | None:
-    return st.date_input(label, None, key=key, format="YYYY-MM-DD", width=150, on_change=_show_first_page)
+    return st.date_input(label, None, key=key, format="YYYY-MM-DD", width=146, on_change=_show_first_page)
 
 
 def _midnight(day: date) -> datetime:

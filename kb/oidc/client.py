@@ -25,7 +25,7 @@ from kb.errors import (
     WrongAudience,
     WrongIssuer,
 )
-from kb.names import clean_label
+from kb.names import clean_label, clean_text
 from kb.oidc.settings import OidcProvider, is_safe_address
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class OidcClient:
         except (JoseError, ValueError) as error:
             raise self._refused(IdTokenRefused, type(error).__name__) from None
         subject = claims["sub"]
-        if not isinstance(subject, str) or not 0 < len(subject) <= 255:
+        if not isinstance(subject, str) or not 0 < len(subject) <= 255 or clean_text(subject) != subject:
             raise self._refused(IdTokenRefused, "it names nobody")
         return Identity(self.provider, metadata.issuer, subject, _name(claims))
 
@@ -231,8 +231,9 @@ def _auth_method(provider: OidcProvider, told: dict[str, Any]) -> str:
     """How the client names itself: by the header, unless the provider takes it from the body only."""
     if not provider.client_secret.get_secret_value():
         return "none"
-    offered = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-    takes_body_only = "client_secret_post" in offered and "client_secret_basic" not in offered
+    offered = told.get("token_endpoint_auth_methods_supported")
+    known = offered if isinstance(offered, list) else []
+    takes_body_only = "client_secret_post" in known and "client_secret_basic" not in known
     return "client_secret_post" if takes_body_only else "client_secret_basic"
 
 

@@ -38,7 +38,7 @@ async def bounded_session(provider: OidcProvider) -> AsyncIterator[AsyncOAuth2Cl
                 event_hooks={"response": [_bound]},
             ) as http:
                 yield http
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:  # TimeoutError is an OSError
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, RecursionError) as error:
         log.warning("oidc.unavailable", provider=provider.key, reason=type(error).__name__)
         raise ProviderUnavailable(name=provider.name) from None
 

@@ -53,4 +53,10 @@ def test_user_connects_and_signs_in(browser: Browser, guarded: Web) -> None:
     page.get_by_role("link", name="Sign in with Corp").click()
     expect(page).to_have_url(f"{guarded.url}/audit")
     expect(page.get_by_text("Connected the account with Corp")).to_be_visible()
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download as CSV").click()
+    assert '"account.identity_connected"' in downloading.value.path().read_text(encoding="utf-8")
+    page.reload()
+    downloaded = page.locator("[class*=st-key-audit_event-]", has_text="Downloaded the audit log")
+    expect(downloaded).to_contain_text("from 127.0.0.1")
     page.context.close()

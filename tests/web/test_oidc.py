@@ -168,9 +168,10 @@ def test_two_tabs_do_not_disturb_each_other(site: Site, open_to_all: Account) ->
 
 
 def test_client_that_names_itself_in_the_body(site: Site, open_to_all: Account, server: OidcServer) -> None:
-    server.tells = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
-    site.client_clock(1e9)
-    assert come(site.browser()).status_code == 303
+    for place, methods in enumerate((["client_secret_post"], 7, None)):
+        server.tells = {"token_endpoint_auth_methods_supported": methods}
+        site.client_clock(1e9 * (place + 1))
+        assert come(site.browser()).status_code == 303
 
 
 def test_new_key_of_the_provider_is_read(site: Site, open_to_all: Account, server: OidcServer) -> None:
@@ -334,6 +335,7 @@ def refusal(site: Site, change: Callable[[OidcServer], None]) -> str:
         ({"exp": None}, "is not valid"),
         ({"sub": None}, "is not valid"),
         ({"sub": 7}, "is not valid"),
+        ({"sub": "nul\0"}, "is not valid"),
         ({"iat": 9e9}, "is not valid"),
     ],
 )

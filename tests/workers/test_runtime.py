@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
+from kb.audit import Action, record
 from kb.config import Settings
-from kb.database.tables import document_counts
+from kb.database.tables import audit_events, document_counts, now
 from kb.errors import DatabaseUnavailable, SetupError
 from kb.queue import Queue
 from kb.services import Services, build_services
@@ -77,3 +80,18 @@ def test_worker_corrects_wrong_counters(core: Core, workers: Workers) -> None:
         connection.execute(sa.update(document_counts).values(documents=7))
     workers.start()
     wait_until(lambda: core.services.knowledge_bases.get(core.user, knowledge_base.id).document_count == 0)
+
+
+def test_worker_clears_old_audit_events(core: Core, workers: Workers) -> None:
+    with core.services.database.write() as connection:
+        record(connection, core.user, Action.SIGNED_OUT)
+        record(connection, core.user, Action.SIGNED_IN)
+        old = audit_events.c.action == Action.SIGNED_OUT.value
+        connection.execute(sa.update(audit_events).where(old).values(at=now() - timedelta(days=366)))
+    workers.start()
+
+    def kept() -> list[str]:
+        with core.services.database.read() as connection:
+            return list(connection.scalars(sa.select(audit_events.c.action)))
+
+    wait_until(lambda: kept() == [Action.SIGNED_IN])
