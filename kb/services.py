@@ -19,7 +19,7 @@ from kb.answers import Answers
 from kb.attachments import Attachments
 from kb.audit.log import AuditLog
 from kb.config import Settings
-from kb.conversations import Conversations, Messages
+from kb.conversations import ConversationLinks, Conversations, Messages
 from kb.database import Database
 from kb.embedding import OF_PROVIDER, EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
@@ -75,6 +75,7 @@ class Services:
     documents: Documents
     conversations: Conversations
     messages: Messages
+    conversation_links: ConversationLinks
     attachments: Attachments
     exports: Exports
     board: ProgressBoard
@@ -169,6 +170,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         attachments=Attachments(database, documents, embeddings),
         conversations=conversations,
         messages=messages,
+        conversation_links=ConversationLinks(database),
         exports=Exports(database, conversations, messages, knowledge_bases),
         board=ProgressBoard(quick),
         backlog=Backlog(database),

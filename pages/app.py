@@ -12,7 +12,7 @@ from pages.ui import resources
 from pages.ui.account import draw_account, draw_signed_out
 from pages.ui.api_key_form import take_made_key
 from pages.ui.feedback import show_error, show_flash
-from pages.ui.frame import FOR_ADMINISTRATORS, PAGES, PAGES_FOLDER, draw_frame
+from pages.ui.frame import BY_LINK, FOR_ADMINISTRATORS, PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
 from pages.ui.state import keep_choices, state
 from pages.ui.talks import CHAT, draw_talks
@@ -24,7 +24,7 @@ def main() -> None:
     # Before the navigation: it would have the browser load the page's icon from another site.
     st.set_page_config(page_icon=str(HERE / "ui" / "icon.png"))
     draw_language()  # first, so that everything else is drawn in the language that the address names by now
-    administers = is_administrator()
+    hidden = BY_LINK if is_administrator() else BY_LINK + FOR_ADMINISTRATORS
     page = st.navigation(
         [
             st.Page(
@@ -33,7 +33,7 @@ def main() -> None:
                 icon=icon,
                 url_path=path,
                 default=not path,
-                visibility="hidden" if path in FOR_ADMINISTRATORS and not administers else "visible",
+                visibility="hidden" if path in hidden else "visible",
             )
             for path, (file, title, icon) in PAGES.items()
         ]

@@ -1,4 +1,4 @@
-"""The policy. No other module compares owners, or looks into grants."""
+"""The policy. No other module compares owners, or looks into grants and links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from kb.access.principals import GranteeKind, KeyScope, Permission, Principal
-from kb.database.tables import api_key_bases, conversations, grants, group_members, knowledge_bases
+from kb.database.tables import api_key_bases, conversation_links, conversations, grants, group_members, knowledge_bases
 from kb.errors import OutOfScope
 
 EVERYBODY = UUID(int=0)  # the id of a grant to everybody
@@ -39,6 +39,12 @@ def can(permission: Permission, resource: sa.Table, principal: Principal | None 
     if permission is not Permission.VIEW:
         conditions.append(rank >= permission.rank)
     return sa.and_(*conditions)
+
+
+def is_shared_by(link: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether whoever holds this link may read a row of `conversations`, up to where it was shared."""
+    shared = sa.select(conversation_links.c.conversation_id).where(conversation_links.c.token == link)
+    return conversations.c.id.in_(shared)
 
 
 def permission_on(resource: sa.Table, principal: Principal | None = None) -> sa.ColumnElement[str]:

@@ -51,6 +51,8 @@ class Action(StrEnum):
 
     SHARED = "sharing.granted"  # details: to, grantee, permission
     UNSHARED = "sharing.withdrawn"  # details: to, grantee
+    LINK_MADE = "sharing.link_made"
+    LINK_WITHDRAWN = "sharing.link_withdrawn"
 
     KEY_CREATED = "key.created"  # details: scopes
     KEY_REVOKED = "key.revoked"

@@ -406,6 +406,17 @@ conversations = Table(
     Index("ix_conversations_listed", "owner_id", "pinned_at", "updated_at"),
 )
 
+# At most one link to each conversation; it shows what ended with this message.
+conversation_links = Table(
+    "conversation_links",
+    metadata,
+    Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
+    Column("token", String(64), nullable=False),
+    Column("until_id", Uuid, nullable=False),  # no foreign key, as for `conversations.shown_id`
+    Column("shared_at", UtcDateTime, nullable=False),
+    UniqueConstraint("token"),
+)
+
 # The knowledge base that holds a conversation's attached files. It outlives this row, and a worker clears it: the row
 # goes in the transaction that deletes the conversation.
 attachments = Table(

@@ -12,7 +12,7 @@ import streamlit as st
 from kb.access import Principal
 from kb.citations import cited, without_dangling
 from kb.errors import N_, KbError
-from kb.messages import Message, Rating, Source
+from kb.messages import UNRATED, Message, Rating, Source
 from kb.models import MessageState, Mode, Role
 from pages.ui.chat_sidebar import chosen_model
 from pages.ui.feedback import dialog, errors_flashed, flash, live_fragment, show_flash
@@ -72,6 +72,24 @@ def draw_answer_actions(
     _draw(message, principal, _data(message, principal, is_last, may_change=True), open_cited)
 
 
+def draw_citations(message: Message, open_cited: Callable[[int], None]) -> None:
+    """Draw the citations of an answer, for somebody who can do nothing else with it but copy it."""
+    key = f"actions-{message.id}"
+
+    @live_fragment()
+    def draw() -> None:
+        result = _bar(key=key, data=[_for_reading(message, is_last=False)], on_pressed_change=_nothing)
+        match result.pressed:
+            case {"action": "cite", "rank": int(rank)}:
+                open_cited(rank)
+
+    draw()
+
+
+def _nothing() -> None:
+    pass
+
+
 def _draw(
     message: Message, principal: Principal, data: dict[str, object], open_cited: Callable[[int], None] | None = None
 ) -> None:
@@ -94,6 +112,28 @@ def _draw(
     draw()
 
 
+def _for_reading(message: Message, is_last: bool) -> dict[str, object]:
+    """What a message shows to whoever reads it."""
+    is_answer = message.role is Role.ASSISTANT
+    usage, detail = _usage(message)
+    return {
+        "id": str(message.id),
+        "side": "start" if is_answer else "end",
+        "actions": [],
+        "isLatest": False,
+        "isIncomplete": False,
+        "models": [],
+        "branch": None,
+        "rating": UNRATED.value,
+        "ranks": [source.rank for source in message.sources.passages] if message.sources else [],
+        "cited": [(source.rank, citation_label(source)) for source in _cited(message, is_last)],
+        "text": without_dangling(message.content, message.sources),
+        "usage": usage,
+        "usageDetail": detail,
+        "words": _words(is_answer, language()),
+    }
+
+
 def _data(message: Message, principal: Principal, is_last: bool, may_change: bool) -> dict[str, object]:
     is_answer = message.role is Role.ASSISTANT
     is_complete = message.state is MessageState.DONE
@@ -112,22 +152,13 @@ def _data(message: Message, principal: Principal, is_last: bool, may_change: boo
         actions.append("edit")
     if message.mode is Mode.TEST and "regenerate" in actions and is_complete:
         actions.remove("regenerate")  # the same passages again
-    usage, detail = _usage(message)
-    return {
-        "id": str(message.id),
-        "side": "start" if is_answer else "end",
+    return _for_reading(message, is_last) | {
         "actions": actions,
         "isLatest": is_last,
         "isIncomplete": is_answer and is_last and not is_complete,
         "models": _other_models(message, principal) if "regenerate" in actions and message.model else [],
         "branch": _branch(message) if may_change else None,
         "rating": message.rating.value,
-        "ranks": [source.rank for source in message.sources.passages] if message.sources else [],
-        "cited": [(source.rank, citation_label(source)) for source in _cited(message, is_last)],
-        "text": without_dangling(message.content, message.sources),
-        "usage": usage,
-        "usageDetail": detail,
-        "words": _words(is_answer, language()),
     }
 
 

@@ -37,6 +37,8 @@ TEXTS = {
     Action.MEMBER_REMOVED: N_("Removed “{member}” from the group “{target}”"),
     Action.SHARED: N_("Shared the knowledge base “{target}” with {to} ({permission})"),
     Action.UNSHARED: N_("Stopped sharing the knowledge base “{target}” with {to}"),
+    Action.LINK_MADE: N_("Shared the conversation “{target}” by a link"),
+    Action.LINK_WITHDRAWN: N_("Withdrew the link to the conversation “{target}”"),
     Action.KEY_CREATED: N_("Created the API key “{target}” ({scopes})"),
     Action.KEY_REVOKED: N_("Revoked the API key “{target}”"),
     Action.KNOWLEDGE_BASE_DELETED: N_("Deleted the knowledge base “{target}”"),

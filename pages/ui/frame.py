@@ -23,10 +23,12 @@ PAGES = {
     "models": ("models.py", N_("Models"), ":material/network_intelligence:"),
     "api-keys": ("api_keys.py", N_("API keys"), ":material/key:"),
     "history": ("history.py", N_("History"), ":material/history:"),
+    "shared": ("shared.py", N_("Shared conversation"), ":material/forum:"),
     "users": ("users.py", N_("Users"), ":material/group:"),
     "audit": ("audit.py", N_("Audit log"), ":material/policy:"),
     "system": ("system.py", N_("System"), ":material/monitor_heart:"),
 }
+BY_LINK = ("shared",)  # in nobody's menu
 FOR_ADMINISTRATORS = ("users", "audit")  # in the menu for nobody else, and only where there is a login
 HTML_LANGUAGES = {"en": "en", "zh_CN": "zh-Hans", "zh_TW": "zh-Hant"}
 

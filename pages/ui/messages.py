@@ -68,11 +68,11 @@ def draw_notice(mode: Mode, knowledge_bases: str, files: int = 0) -> None:
 
 
 def _draw_question(message: Message, principal: Principal, may_change: bool) -> None:
-    _draw_asked(message.content, [each.name for each in message.attached])
+    draw_asked(message.content, [each.name for each in message.attached])
     draw_question_actions(message, principal, may_change)
 
 
-def _draw_asked(question: str, names: Sequence[str]) -> None:
+def draw_asked(question: str, names: Sequence[str]) -> None:
     with st.chat_message("user"):
         if names:
             badges = " ".join(f":gray-badge[:material/attach_file: {escape(name)}]" for name in names)
@@ -87,7 +87,7 @@ def draw_saving(saving: Saving, conversation_id: UUID) -> None:
     def draw() -> None:
         if saving not in under_way(conversation_id):
             redraw()
-        _draw_asked(saving.question, saving.names)
+        draw_asked(saving.question, saving.names)
         with st.chat_message("assistant"):
             st.expander(_("Saving the files…"), type="step", icon="spinner")
 
@@ -108,7 +108,7 @@ def _draw_finished(message: Message, principal: Principal, is_last: bool, is_asi
             if is_aside:
                 st.caption(_("Answered by the language model alone, without documents or the web."))
             _draw_answer(message, principal, suffix)
-            _draw_ending(message)
+            draw_ending(message)
 
     draw()
     draw_answer_actions(message, principal, is_last, partial(_open_passage, message, principal))
@@ -124,7 +124,7 @@ def _draw_answer(message: Message, principal: Principal, suffix: str) -> None:
         is_quoted = message.mode in (Mode.KNOWLEDGE, Mode.WEB) and not message.model and message.content.startswith(">")
         if is_quoted and message.state is MessageState.DONE:
             st.caption(_("No language model is connected: these are the best passages."), help=connect_help())
-        _draw_text(message, has_formulas=not is_quoted)
+        draw_text(message, has_formulas=not is_quoted)
     draw_support(message, principal)
     if dangling := message.dangling_citations:
         st.caption(dangling_text(dangling))
@@ -155,7 +155,7 @@ def _draw_answer(message: Message, principal: Principal, suffix: str) -> None:
         draw_passages(_retrieval_of(message, principal), suffix)
 
 
-def _draw_text(message: Message, has_formulas: bool) -> None:
+def draw_text(message: Message, has_formulas: bool) -> None:
     """Draw what it says; of a very long text the beginning, until all is wanted."""
     text, key = message.content, f"whole-{message.id}"
     is_cut = len(text) > SHOWN_CHARACTERS and not st.session_state.get(key)
@@ -215,7 +215,8 @@ def _retrieval_of(message: Message, principal: Principal) -> Retrieval:
     return retrieval
 
 
-def _draw_ending(message: Message) -> None:
+def draw_ending(message: Message) -> None:
+    """Say how an answer ended, if it is not complete."""
     match message.state:
         case MessageState.STOPPED:
             st.caption(_("You stopped this answer."))

@@ -256,8 +256,11 @@ def citation_label(source: Source) -> str:
     return f"{source.rank} · {label}"
 
 
-def open_passage(retrieval: Retrieval, rank: int) -> None:
-    """Show a passage in a drawer: where it stands in its document, and its context."""
+def open_passage(retrieval: Retrieval, rank: int, has_document: bool = True) -> None:
+    """Show a passage in a drawer: where it stands in its document, and its context.
+
+    Without `has_document`, only what the answer was given from: whoever reads it may not be allowed to see more.
+    """
     terms = retrieval.trace.terms
     passage = next(passage for passage in retrieval.passages if passage.rank == rank)
 
@@ -265,8 +268,9 @@ def open_passage(retrieval: Retrieval, rank: int) -> None:
     def drawer() -> None:
         with st.container(key="drawer"):
             draw_passage(passage, terms)
-        with errors_shown():
-            draw_spot(current_user(), passage, matching_spans(passage.chunk.text, terms, passage.chunk.heading))
+        if has_document:
+            with errors_shown():
+                draw_spot(current_user(), passage, matching_spans(passage.chunk.text, terms, passage.chunk.heading))
         if passage.context and passage.context != passage.chunk.text:
             label = _("The context sent to the model")
             with st.expander(label, type="compact", key="drawer_context", on_change="rerun") as context:

@@ -5,6 +5,7 @@ const ICONS = {
   menu: "M5 12v.01M12 12v.01M19 12v.01",
   rename: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
   pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
+  share: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
   unpin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7M4 4l16 16",
   md: "M12 4v11m0 0 4-4m-4 4-4-4M5 19h14",
   json: "M12 4v11m0 0 4-4m-4 4-4-4M5 19h14",
@@ -142,6 +143,7 @@ function openMenu(menu, button, row, talk, data, press) {
   const items = [
     entry("rename", () => rename(row, talk, data, press)),
     entry(pin, () => press({ action: pin, id: talk.id })),
+    entry("share", () => press({ action: "share", id: talk.id })),
   ]
   for (const format of ["md", "json"]) {
     const link = entry(format)

@@ -17,7 +17,8 @@ from kb.errors import KbError, NotFound
 from kb.models import Conversation
 from pages.ui import tickets
 from pages.ui.chat_sidebar import has_model
-from pages.ui.feedback import TALKS, errors_flashed, live_fragment, redraw
+from pages.ui.conversation_link import open_link
+from pages.ui.feedback import TALKS, errors_flashed, errors_shown, live_fragment, redraw
 from pages.ui.i18n import _, language, time_zone
 from pages.ui.resources import current_principal, services
 from pages.ui.state import Deleted, forget_id, open_conversation_id, state
@@ -143,6 +144,10 @@ def draw_list(key: str, path: str, groups: list[dict[str, object]], options: dic
     match result.pressed:
         case {"action": "open", "id": str(wanted)} if path != CHAT:
             st.switch_page("chat.py", query_params={"conversation": wanted})
+        case {"action": "share", "id": str(wanted)}:
+            with errors_shown():
+                principal = current_principal()
+                open_link(principal, services().conversations.get(principal, _id(wanted)))
 
 
 def _groups(
@@ -196,6 +201,7 @@ def _words() -> dict[str, str]:
         "rename": _("Rename"),
         "pin": _("Pin"),
         "unpin": _("Unpin"),
+        "share": _("Share by a link…"),
         "md": _("Download as Markdown"),
         "json": _("Download as JSON"),
         "all_md": _("Download all as Markdown"),
@@ -236,7 +242,7 @@ def _act(key: str, path: str) -> None:
                 _act_on(action, _id(wanted), others, path)
             # Another list on the page, or the conversation itself, changes, too.
             is_open_concerned = path == CHAT and action in ("open", "delete", "restore")
-            if is_open_concerned or (path == HISTORY and action != "open"):
+            if is_open_concerned or (path == HISTORY and action not in ("open", "share")):
                 st.rerun()
 
 

@@ -59,6 +59,7 @@ class Things:
     document: Document
     conversation_id: UUID
     answer_id: UUID
+    link: str  # to the conversation
 
 
 class People:
@@ -105,7 +106,8 @@ class People:
         conversation = services.conversations.create(self.owner, QUESTION, Mode.LLM)
         answer = services.messages.ask(self.owner, conversation.id, QUESTION)
         services.messages.finish(self.owner, answer.id, MessageState.DONE, said("To the pond.", model="fake"))
-        return Things(base, document, conversation.id, answer.id)
+        link = services.conversation_links.share(self.owner, conversation.id)
+        return Things(base, document, conversation.id, answer.id, link.token)
 
     def cookie(self, role: Role) -> str:
         """The token of a session of theirs; empty for who has none."""

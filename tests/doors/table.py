@@ -241,6 +241,7 @@ STREAMLITS = [
 SCREENS = [
     *(Door(Kind.PAGE, "open", path, ADMINISTRATOR if path in FOR_ADMINISTRATORS else USER) for path in PAGES),
     Door(Kind.PAGE, "open", "", HIS_OWN, lambda things: Given(params={"conversation": str(things.conversation_id)})),
+    Door(Kind.PAGE, "open", "shared", USER, lambda things: Given(params={"link": things.link})),
 ]
 DOORS = [*CALLS, *OURS, *STREAMLITS, *SCREENS]
 

@@ -118,13 +118,13 @@ class Trial:
             patch("pages.ui.resources.session_token", lambda: cookie),
             patch("pages.ui.account.session_token", lambda: cookie),
         ):
-            visitor = Visitor(**given.params)
+            visitor = Visitor() if door.path else Visitor(**given.params)
             if door.path:
-                visitor.go_to(PAGES[door.path][0].removesuffix(".py"))
+                visitor.go_to(PAGES[door.path][0].removesuffix(".py"), **given.params)
         shown = visitor.text() + str(visitor.app._tree)
         if BASE in shown and role.permission is None:
             return Outcome.LEAK
-        if QUESTION in shown and role is not Role.OWNER:
+        if QUESTION in shown and role is not Role.OWNER and (door.path != "shared" or not _may_read_links(role)):
             return Outcome.LEAK
         if "You are signed out" in visitor.errors:
             return Outcome.SIGN_IN
@@ -133,6 +133,10 @@ class Trial:
         if given.params and QUESTION not in shown:
             return Outcome.NOT_FOUND
         return Outcome.IN
+
+
+def _may_read_links(role: Role) -> bool:
+    return role not in (Role.STRANGER, Role.SUSPENDED)
 
 
 def _secrets(things: Things) -> tuple[str, ...]:

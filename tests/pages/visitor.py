@@ -41,10 +41,11 @@ class Visitor:
         self.app.run()
         assert [error.value for error in self.app.exception] == []
 
-    def go_to(self, page: str) -> None:
+    def go_to(self, page: str, **query: str) -> None:
         """`page` is a file beside app.py, without its extension."""
         self.app.query_params.clear()
         self.app.switch_page(f"{page}.py")
+        self.app.query_params.update(query)
         self.run()
 
     # --- seeing ---
