@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from kb.access import KeyScope, Principal
+from kb.answers import Answers
 from kb.config import load_settings
 from kb.services import WorkerParts, build_answers, build_worker_parts
 from tests.conftest import Core, copy_sqlite, open_core
@@ -34,6 +35,7 @@ class Installation:
     """A running server at `url`, whose user has two knowledge bases; and the language models' server."""
 
     core: Core
+    answers: Answers
     model_server: ModelServer
     url: str
     fruit: UUID
@@ -76,6 +78,7 @@ def installation(
             embedding_model="test",
             openai_base_url=model_server.base_url,
             llm_model="fake",
+            conversation_titles=False,
             api_requests_per_minute=0,
             api_answers_per_minute=0,
         )
@@ -88,7 +91,7 @@ def installation(
                 fruit = _filled(core, worker, "Fruit", "pears.md", PEARS)
                 _filled(core, worker, "Harbour manual", "manual.md", MANUAL)
                 worker.ingestion.close()
-                yield Installation(core, model_server, url, fruit)
+                yield Installation(core, answers, model_server, url, fruit)
             answers.close()
 
 

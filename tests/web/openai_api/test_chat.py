@@ -12,7 +12,7 @@ import pytest
 
 from kb.access import GranteeKind, KeyScope, Permission
 from kb.library.sharing import Grantee
-from kb.models import Scope
+from kb.models import MessageState, Mode, Scope
 from tests.fakes.model_server import CHAT
 from tests.real_services import wait_until
 from tests.web.openai_api.conftest import ONE_WORKER, Ask, Installation
@@ -89,6 +89,29 @@ def test_follow_up_is_searched_for_as_it_is_meant(installation: Installation, as
     roles = [message["role"] for message in answering.body["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
     assert answering.body["messages"][2]["content"] == "Green [1]."
+
+
+def test_models_are_asked_as_by_the_pages(installation: Installation, ask: Ask) -> None:
+    """Both for the rewriting and for the answer: the same prompts, word for word."""
+    core, model = installation.core, installation.core.services.chat_models.known(installation.core.user).models[0].id
+    scope, messages = Scope.of(installation.fruit), core.services.messages
+    conversation = core.services.conversations.create(core.user, QUESTION, Mode.KNOWLEDGE, scope)
+    said: list[dict[str, str]] = []
+    for question in (QUESTION, "And how does its tree grow?", "Thanks!"):
+        message = messages.ask(core.user, conversation.id, question)
+        installation.answers.start(core.user, message.id, model)
+        wait_until(lambda id=message.id: messages.get(core.user, id).state is MessageState.DONE, what="the answer")
+        by_page = [request.body["messages"] for request in installation.model_server.chats]
+        installation.model_server.requests.clear()
+        said.append({"role": "user", "content": question})
+        answer = ask(messages=said).json()["choices"][0]["message"]["content"]
+        said.append({"role": "assistant", "content": answer})
+        by_api = [request.body["messages"] for request in installation.model_server.chats]
+        installation.model_server.requests.clear()
+        assert answer == messages.get(core.user, message.id).content
+        assert by_page == by_api
+        assert len(by_api) == (2 if "And" in question else 1)
+    core.services.conversations.delete(core.user, conversation.id)
 
 
 def test_settings_of_the_request_reach_the_model(installation: Installation, ask: Ask) -> None:
