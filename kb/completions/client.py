@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kb.completions.images import with_images
 from kb.completions.langchain import LangChainModels
-from kb.completions.options import LENGTH, NEW_LENGTH, TEMPERATURE, KnownOptions, with_system_prompt
+from kb.completions.options import LENGTH, NEW_LENGTH, TEMPERATURE, TOP_P, KnownOptions, with_system_prompt
 from kb.completions.pieces import Piece, Reasoning, TextPiece, TextWasReasoning, Usage
 from kb.completions.reading import DONE, Event, read_events
 from kb.completions.thoughts import Thoughts
@@ -149,6 +149,7 @@ class ChatClient:
             stream=True,
             store=False,
             temperature=options.get(TEMPERATURE, openai.omit),
+            top_p=options.get(TOP_P, openai.omit),
             max_output_tokens=length,
         ) as reply:
             async for event in read_events(reply.iter_bytes(), model):

@@ -83,6 +83,7 @@ def _build(model: ChatModel) -> Any:
         "api_key": key,
         "base_url": model.base_url,
         "temperature": settings.temperature,
+        "top_p": settings.top_p,
         "max_tokens": settings.max_tokens,
     }
     given = {name: value for name, value in options.items() if value not in ("", None)}

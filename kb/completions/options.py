@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 Options = dict[str, Any]
 
 USAGE, LENGTH, NEW_LENGTH, TEMPERATURE = "stream_options", "max_tokens", "max_completion_tokens", "temperature"
+TOP_P = "top_p"
 _NAMES = {
     USAGE: re.compile(r"stream_options|include_usage"),
     LENGTH: re.compile(r"\bmax_tokens\b"),
     NEW_LENGTH: re.compile(r"max_completion_tokens"),
     TEMPERATURE: re.compile(r"\btemperature\b"),
+    TOP_P: re.compile(r"\btop_p\b"),
 }
 # An option that is not taken at all, unlike a value out of range, which is for the user to correct.
 _UNKNOWN = re.compile(
@@ -44,6 +46,7 @@ class KnownOptions:
         wanted: Options = {
             USAGE: {"include_usage": True},
             TEMPERATURE: settings.temperature,
+            TOP_P: settings.top_p,
             length: settings.max_tokens,
         }
         return {name: value for name, value in wanted.items() if value is not None and name not in refused}

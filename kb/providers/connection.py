@@ -41,6 +41,7 @@ class ModelSettings:
     context_window: int | None = None  # tokens of prompt and answer together
     system_prompt: str = ""
     sees_images: bool | None = None  # whether the models take images; None: as their names suggest
+    top_p: float | None = None  # of a program's request: see `Sampling`
 
 
 SERVERS_OWN = ModelSettings()
@@ -81,12 +82,18 @@ class Sampling:
 
     temperature: float | None = None
     max_tokens: int | None = None  # never more than the provider's settings allow
+    top_p: float | None = None
 
     def on(self, model: ChatModel) -> ChatModel:
         settings = model.settings
         limits = [most for most in (self.max_tokens, settings.max_tokens) if most is not None]
-        temperature = settings.temperature if self.temperature is None else self.temperature
-        return replace(model, settings=replace(settings, temperature=temperature, max_tokens=min(limits, default=None)))
+        asked = replace(
+            settings,
+            temperature=settings.temperature if self.temperature is None else self.temperature,
+            max_tokens=min(limits, default=None),
+            top_p=self.top_p,
+        )
+        return replace(model, settings=asked)
 
 
 AS_SET = Sampling()

@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from kb.answers import Feed
 from kb.errors import KbError
 from kb.prompts import language_in
-from kb.providers.connection import Sampling
 from kb.questions import check_question
 from web.api.parties import Asker, Serving
 from web.api.problems import language_of
@@ -39,7 +38,7 @@ async def create_chat_completion(request: Request, parties: Serving, acting: Ask
         target.model_id,
         language_of(request),
         wanted.instructions,
-        Sampling(wanted.temperature, wanted.most_tokens),
+        wanted.sampling,
     )
     language = language_in(wanted.question, wanted.history, language_of(request))
     home = f"{request.url.scheme}://{request.url.netloc}{home_path()}"

@@ -8,11 +8,12 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from kb.messages import Message, message_of
 from kb.models import Role
+from kb.providers.connection import Sampling
 from web.openai_api.problems import unsupported
 
 MOST_MESSAGES = 2_000
 _TAKEN = frozenset(
-    ("model", "messages", "stream", "stream_options", "temperature", "max_tokens", "max_completion_tokens")
+    ("model", "messages", "stream", "stream_options", "temperature", "top_p", "max_tokens", "max_completion_tokens")
 )
 # They change nothing of an answer.
 _IGNORED = frozenset(
@@ -30,7 +31,6 @@ _IGNORED = frozenset(
 # What many programs send without wanting anything by it.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
-    "top_p": (1,),
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logprobs": (False,),
@@ -86,6 +86,7 @@ class ChatRequest(BaseModel):
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
 
@@ -98,7 +99,7 @@ class ChatRequest(BaseModel):
         for name, value in wanted.items():
             if name in _TAKEN or name in _IGNORED or value in _NEUTRAL.get(name, ()):
                 continue
-            raise unsupported(name, f"only {_NEUTRAL[name][0]!r}" if name in ("n", "top_p") else "")
+            raise unsupported(name, "only 1" if name == "n" else "")
         return wanted
 
     @field_validator("messages")
@@ -124,6 +125,6 @@ class ChatRequest(BaseModel):
         return "\n\n".join(filter(None, texts))
 
     @property
-    def most_tokens(self) -> int | None:
-        """Of the answer; the newer name goes first."""
-        return self.max_completion_tokens or self.max_tokens
+    def sampling(self) -> Sampling:
+        top_p = None if self.top_p == 1 else self.top_p  # many programs send 1 always, and some models take no other
+        return Sampling(self.temperature, self.max_completion_tokens or self.max_tokens, top_p)

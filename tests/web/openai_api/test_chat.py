@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from kb.access import GranteeKind, KeyScope, Permission
+from kb.access import GranteeKind, KeyScope, Permission, Principal
+from kb.conversations import Messages
 from kb.library.sharing import Grantee
 from kb.models import MessageState, Mode, Scope
 from tests.fakes.model_server import CHAT
@@ -100,7 +102,7 @@ def test_models_are_asked_as_by_the_pages(installation: Installation, ask: Ask) 
     for question in (QUESTION, "And how does its tree grow?", "Thanks!"):
         message = messages.ask(core.user, conversation.id, question)
         installation.answers.start(core.user, message.id, model)
-        wait_until(lambda id=message.id: messages.get(core.user, id).state is MessageState.DONE, what="the answer")
+        wait_until(partial(is_done, messages, core.user, message.id), what="the answer")
         by_page = [request.body["messages"] for request in installation.model_server.chats]
         installation.model_server.requests.clear()
         said.append({"role": "user", "content": question})
@@ -114,11 +116,24 @@ def test_models_are_asked_as_by_the_pages(installation: Installation, ask: Ask) 
     core.services.conversations.delete(core.user, conversation.id)
 
 
+def is_done(messages: Messages, user: Principal, message_id: UUID) -> bool:
+    return messages.get(user, message_id).state is MessageState.DONE
+
+
 def test_settings_of_the_request_reach_the_model(installation: Installation, ask: Ask) -> None:
     said = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "Green."}]
-    ask(messages=[*said, {"role": "user", "content": "And its tree?"}], temperature=0.25, max_completion_tokens=33)
+    ask(
+        messages=[*said, {"role": "user", "content": "And its tree?"}],
+        temperature=0.25,
+        max_completion_tokens=33,
+        top_p=0.5,
+    )
     rewriting, answering = installation.model_server.chats
-    assert (answering.body["temperature"], answering.body["max_tokens"]) == (0.25, 33)
+    assert {name: answering.body[name] for name in ("temperature", "max_tokens", "top_p")} == {
+        "temperature": 0.25,
+        "max_tokens": 33,
+        "top_p": 0.5,
+    }
     assert "max_tokens" not in rewriting.body  # else few tokens for the answer would cut off what is searched for
 
 
