@@ -24,7 +24,7 @@ from kb.database import Database
 from kb.embedding import OF_PROVIDER, EmbeddingModels
 from kb.environment import available_cpus, bypass_proxies
 from kb.exports import Exports
-from kb.fetching import Fetcher, PageReader
+from kb.fetching import Fetcher, FetchLimits, PageReader
 from kb.ingestion import Backlog, Claims, Cleanup, Ingestion, Turns, models_in_use, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
 from kb.library.sharing import Sharing
@@ -46,6 +46,9 @@ from kb.vectors import VectorStore
 from kb.web_search import WebSearch
 from kb.web_search.pages import PageLimits, WebPages
 from kb.web_search.retriever import WebRetriever
+from kb.webhooks import Deliveries, Webhooks
+
+WEBHOOK_SECONDS = 10.0  # for a receiver to answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Services:
     chat_models: ChatModels
     model_trials: Trials
     rerankers: Rerankers
+    webhooks: Webhooks
     web_search: WebSearch
     web_retriever: WebRetriever
 
@@ -181,6 +185,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         chat_models=ChatModels(settings, providers),
         model_trials=Trials(settings),
         rerankers=rerankers,
+        webhooks=Webhooks(database, safe, settings.allowed_fetch_hosts),
         web_search=web_search,
         web_retriever=WebRetriever(
             web_search,
@@ -218,6 +223,7 @@ class WorkerParts:
     cleanup: Cleanup
     checks: Checks
     ingestion: Ingestion
+    deliveries: Deliveries
 
 
 def build_worker_parts(services: Services) -> WorkerParts:
@@ -238,4 +244,6 @@ def build_worker_parts(services: Services) -> WorkerParts:
         worker_id,
         checks.check_knowledge_base,
     )
-    return WorkerParts(worker_id, claims, cleanup, checks, ingestion)
+    receivers = Fetcher(services.settings.allowed_fetch_hosts, FetchLimits(total_seconds=WEBHOOK_SECONDS))
+    deliveries = Deliveries(services.database, KeySafe(services.settings), receivers.post)
+    return WorkerParts(worker_id, claims, cleanup, checks, ingestion, deliveries)

@@ -11,6 +11,7 @@ from workers.broker import (
     CHECK_KNOWLEDGE_BASE,
     CLEAR_DOCUMENT,
     CLEAR_KNOWLEDGE_BASE,
+    DELIVER_WEBHOOKS,
     INGEST_VERSION,
     INGESTION_QUEUE,
     MAINTENANCE_QUEUE,
@@ -46,3 +47,8 @@ def declare_actors(broker: RedisBroker, runtime: WorkerRuntime) -> None:
     def note_leftovers() -> None:
         """Look for what Milvus and the disk hold that SQL does not know."""
         runtime.parts.checks.note_leftovers()
+
+    @dramatiq.actor(broker=broker, actor_name=DELIVER_WEBHOOKS, queue_name=MAINTENANCE_QUEUE)
+    def deliver_webhooks() -> None:
+        """Tell programs of what is in the outbox and due."""
+        runtime.parts.deliveries.deliver_due()

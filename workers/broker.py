@@ -24,6 +24,7 @@ CLEAR_DOCUMENT = "clear_document"
 CLEAR_KNOWLEDGE_BASE = "clear_knowledge_base"
 CHECK_KNOWLEDGE_BASE = "check_knowledge_base"
 NOTE_LEFTOVERS = "note_leftovers"
+DELIVER_WEBHOOKS = "deliver_webhooks"
 HEARTBEAT_TIMEOUT_MS = 60_000
 MAINTENANCE_POLL_MS = 500
 
@@ -65,6 +66,10 @@ class DramatiqQueue:
 
     def send_check(self, knowledge_base_id: UUID) -> None:
         self._send(MAINTENANCE_QUEUE, CHECK_KNOWLEDGE_BASE, knowledge_base_id)
+
+    def send_deliver_webhooks(self) -> None:
+        """Have programs told of what they wait for. Of workers only: SQL tells them when."""
+        self._send(MAINTENANCE_QUEUE, DELIVER_WEBHOOKS)
 
     def send_note_leftovers(self) -> None:
         self._send(MAINTENANCE_QUEUE, NOTE_LEFTOVERS)

@@ -209,6 +209,8 @@ class WorkerRuntime(Middleware):
             self.queue.send_version(version_id)
         if self.queue.waiting(MAINTENANCE_QUEUE) == 0:
             self._send_clean_ups()
+            if self.parts.deliveries.are_due():
+                self.queue.send_deliver_webhooks()
 
     def _send_clean_ups(self) -> None:
         knowledge_bases, documents = self.parts.cleanup.pending()
@@ -236,6 +238,7 @@ class WorkerRuntime(Middleware):
             log.info("sweeper.cleared", audit_events=cleared)
         if swept := self._services.files.delete_partial(SWEEPER_SECONDS):
             log.info("sweeper.deleted", partial_files=swept)
+        self.parts.deliveries.purge()
         for knowledge_base_id, wrong in recount_all(self._services.database).items():
             log.warning("sweeper.corrected", knowledge_base=str(knowledge_base_id), counters=wrong)
 

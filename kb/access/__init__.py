@@ -5,7 +5,7 @@ condition is executed with. Without them SQLAlchemy refuses the statement, so th
 anything.
 """
 
-from kb.access.policy import EVERYBODY, can, is_shared_by, permission_on, require_scope
+from kb.access.policy import EVERYBODY, can, is_shared_by, is_viewed_by, permission_on, require_scope
 from kb.access.principals import GranteeKind, KeyLimits, KeyScope, Permission, Principal
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Principal",
     "can",
     "is_shared_by",
+    "is_viewed_by",
     "permission_on",
     "require_scope",
 ]

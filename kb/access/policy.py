@@ -26,7 +26,21 @@ def can(permission: Permission, resource: sa.Table, principal: Principal | None 
     `principal.binds`. A thing that was deleted has the same owner and grants still; whether that matters, the statement
     says.
     """
-    user, key, rank = _bound(principal)
+    return _condition(permission, resource, *_bound(principal))
+
+
+def is_viewed_by(user: sa.ColumnElement[Any], key: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether the user of a row may view a knowledge base, for those who are told of it. `key`: as `of_key`."""
+    return _condition(Permission.VIEW, knowledge_bases, user, key, sa.literal(0))
+
+
+def _condition(
+    permission: Permission,
+    resource: sa.Table,
+    user: sa.ColumnElement[Any],
+    key: sa.ColumnElement[Any],
+    rank: sa.ColumnElement[Any],
+) -> sa.ColumnElement[bool]:
     owns: sa.ColumnElement[bool] = resource.c.owner_id == user
     if resource is conversations:
         return sa.and_(owns, sa.or_(key.is_(None), resource.c.key_id == key))

@@ -72,6 +72,8 @@ class Action(StrEnum):
     PROVIDER_DELETED = "setting.provider_deleted"
     KNOWLEDGE_BASE_RENAMED = "setting.knowledge_base_renamed"  # details: before
     PROMPT_CHANGED = "setting.prompt_changed"
+    WEBHOOK_ADDED = "setting.webhook_added"
+    WEBHOOK_DELETED = "setting.webhook_deleted"
 
     @property
     def kind(self) -> Kind:

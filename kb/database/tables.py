@@ -382,6 +382,39 @@ idempotency_keys = Table(
     UniqueConstraint("key_id", "name"),
 )
 
+# Where programs are told of events, see `kb.webhooks`, and what they are told.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("key_id", ForeignKey("api_keys.id", ondelete="CASCADE")),  # that made it; it ends with the key
+    Column("limiting_key_id", Uuid),  # the same, if that reaches some knowledge bases only
+    Column("address", Text, nullable=False),
+    Column("events", JSON, nullable=False),  # kb.webhooks.Event; none: all
+    Column("encrypted_secret", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("failing_since", UtcDateTime),
+    Column("disabled_at", UtcDateTime),
+)
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True, default=uuid4),
+    Column("webhook_id", ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("event", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, index=True),  # of the next attempt; null: it has ended
+    Column("claimed_until", UtcDateTime, index=True),
+    Column("delivered_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False, default=0, server_default="0"),
+    Column("status", SmallInteger, nullable=False, default=0, server_default="0"),  # of the last reply; 0: none
+    Column("error", String(60), nullable=False, default="", server_default=""),
+    Column("error_values", JSON, nullable=False, default=dict, server_default="{}"),
+    Index("ix_webhook_deliveries_listed", "webhook_id", "created_at"),
+)
+
 conversations = Table(
     "conversations",
     metadata,

@@ -11,13 +11,15 @@ KbError                 base        the root, and how an error becomes a text
 ├── ModelError          models      a model refused or failed
 ├── WebSearchError      web_search  a search engine refused or failed
 ├── FetchError          fetching    a web address cannot be loaded
+├── WebhookRefused      webhooks    a program could not be told of an event
+├── WebhookSecretLost   webhooks
 ├── AnswerFailed        answers     a bug in Zhiwen, while answering
 ├── CheckUnreadable     answers
 └── CheckInterrupted    answers
 
 What a `UserError` or an `Unavailable` is about decides where it stands: `access` for what somebody may not see or do,
 `accounts`, `oidc`, `library`, `files`, `disk`, `services` for the database, Redis and Milvus, `embedding`, `models`,
-`answers`, `fetching`.
+`answers`, `fetching`, `webhooks`.
 
 Each class has two English message templates, which `pages` translates with gettext: `message` says what
 happened, `remedy` what to do next. An instance carries the values that fill them.
@@ -197,6 +199,7 @@ from kb.errors.web_search import (
     WebSearchUnreachable,
     WebSearchUnreadable,
 )
+from kb.errors.webhooks import TooManyWebhooks, WebhookRefused, WebhookSecretLost
 
 __all__ = [
     "AT_LIMIT",
@@ -333,6 +336,7 @@ __all__ = [
     "TooManyDocuments",
     "TooManyParts",
     "TooManyRequests",
+    "TooManyWebhooks",
     "TooMuchText",
     "TooMuchTextInPart",
     "Unavailable",
@@ -353,6 +357,8 @@ __all__ = [
     "WebSearchTimeout",
     "WebSearchUnreachable",
     "WebSearchUnreadable",
+    "WebhookRefused",
+    "WebhookSecretLost",
     "WorkerDied",
     "WorkerMemoryShort",
     "WrongAudience",

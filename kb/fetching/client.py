@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import Message
-from functools import cached_property
+from functools import cached_property, partial
 from http.client import responses as REASONS
 
 import anyio
@@ -35,10 +36,12 @@ Resolver = Callable[[str, int], Sequence[str]]
 
 _HEADERS = {
     "User-Agent": "Mozilla/5.0 (compatible; Zhiwen)",
+    "Connection": "close",
+}
+_FOR_PAGES = {
     "Accept": "text/html, application/xhtml+xml, text/plain;q=0.8, application/pdf;q=0.8, */*;q=0.1",
     "Accept-Language": "*",
     "Accept-Encoding": ", ".join(ENCODINGS),
-    "Connection": "close",
 }
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _GOOD = frozenset((200, 203))  # 203: a proxy changed it
@@ -94,6 +97,23 @@ class Fetcher:
             return await self._follow(first)
         raise PageTooSlow(host=first.host, seconds=f"{seconds:g}")
 
+    def post(self, address: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send `body`; the HTTP status of the reply, whose body is not read. Redirects are not followed.
+
+        Raises only `FetchError`s. Not for coroutines: it blocks.
+        """
+        return anyio.run(self._post, read_address(address), body, headers)
+
+    async def _post(self, address: Address, body: bytes, headers: Mapping[str, str]) -> int:
+        seconds = self._limits.total_seconds
+        with anyio.move_on_after(seconds):
+            async with self._connected(address) as (transport, resolved):
+                request = partial(self._request, address, method="POST", body=body, more=headers)
+                response = await self._connect(transport, request, resolved)
+                await response.aclose()
+                return response.status_code
+        raise PageTooSlow(host=address.host, seconds=f"{seconds:g}")
+
     async def _follow(self, address: Address) -> FetchedPage:
         first = address
         for _ in range(self._limits.redirects + 1):
@@ -105,14 +125,20 @@ class Fetcher:
 
     async def _ask(self, address: Address) -> FetchedPage | Address:
         """The page, or the address that it redirects to."""
+        async with self._connected(address) as (transport, resolved):
+            response = await self._connect(transport, partial(self._request, address), resolved)
+            return await self._read(response, address)
+
+    @asynccontextmanager
+    async def _connected(self, address: Address) -> AsyncIterator[tuple[httpx.AsyncHTTPTransport, Sequence[str]]]:
+        """What to send requests with, and where to: what the name stands for was checked. Translates errors."""
         resolved = await self._resolved(address)
         check_public(address, resolved, self._allowed)
         limits = self._limits
         # One for each hop: a connection that is kept would serve another name without checking its certificate.
         async with httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False) as transport:
             try:
-                response = await self._connect(transport, address, resolved)
-                return await self._read(response, address)
+                yield transport, resolved
             except httpx.ConnectTimeout as error:
                 raise HostUnreachable(host=address.host, detail=N_("no answer")) from error
             except httpx.TimeoutException as error:
@@ -133,28 +159,31 @@ class Fetcher:
         return resolved
 
     async def _connect(
-        self, transport: httpx.AsyncHTTPTransport, address: Address, resolved: Sequence[str]
+        self, transport: httpx.AsyncHTTPTransport, request: Callable[[str], httpx.Request], resolved: Sequence[str]
     ) -> httpx.Response:
         """Send the request to the first of the resolved addresses that accepts a connection."""
         *others, last = resolved[:_CONNECTIONS]
         for ip in others:
             try:
-                return await transport.handle_async_request(self._request(address, ip))
+                return await transport.handle_async_request(request(ip))
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
-        return await transport.handle_async_request(self._request(address, last))
+        return await transport.handle_async_request(request(last))
 
-    def _request(self, address: Address, ip: str) -> httpx.Request:
-        """Ask `ip`, and nothing else, for the page. Host header and TLS name stay those of the address.
+    def _request(
+        self, address: Address, ip: str, method: str = "GET", body: bytes = b"", more: Mapping[str, str] = _FOR_PAGES
+    ) -> httpx.Request:
+        """Ask `ip`, and nothing else. Host header and TLS name stay those of the address.
 
         The request does not pass through an `httpx.Client`, which would add cookies, `.netrc` and proxies.
         """
         limits = self._limits
         timeout = httpx.Timeout(limits.silent_seconds, connect=limits.connect_seconds)
         return httpx.Request(
-            "GET",
+            method,
             address.url.copy_with(host=ip, fragment=None),
-            headers={"Host": address.authority, **_HEADERS},
+            headers={"Host": address.authority, **_HEADERS, **more},
+            content=body or None,
             extensions={"timeout": timeout.as_dict(), "sni_hostname": address.host},
         )
 

@@ -26,6 +26,7 @@ from kb.library.rows import to_knowledge_base
 from kb.metrics import note_ingested
 from kb.models import KnowledgeBase, VersionState
 from kb.progress import is_dead, went_down_with_machine
+from kb.webhooks.outbox import tell_ended
 
 MAX_CRASHES = 3
 CRASH_WINDOW = timedelta(hours=1)  # crashes further apart have nothing to do with each other
@@ -196,6 +197,7 @@ class Claims:
                 count_unsearchable(connection, job.knowledge_base.id, -1)
             if replaced is None:
                 count_answering(connection, job.knowledge_base.id, 1)
+            tell_ended(connection, job.version_id)
             return replaced if replaced != job.version_id else None
 
     def fail(self, job: Job, error: KbError) -> None:
@@ -315,6 +317,8 @@ class Claims:
         values |= {"crashes": crashes, "lease_owner": "", "lease_until": None, "sent_at": None}
         connection.execute(_MARK, {"of_version": version.id, "state": state.value, **values})
         count_move(connection, version.id, VersionState(version.state), state)
+        if state is VersionState.FAILED:
+            tell_ended(connection, version.id)
         note_ingested("crashed" if state is VersionState.QUEUED else state.value, values.get("error", ""))
 
     def _put_back(self, job: Job, **values: Any) -> None:
@@ -330,6 +334,8 @@ class Claims:
             if connection.execute(_CHANGE, _of(job) | change).rowcount == 0:
                 raise LeaseLost
             count_move(connection, job.version_id, VersionState.PARSING, state)
+            if state is VersionState.FAILED:
+                tell_ended(connection, job.version_id)
 
     def _ended(self) -> dict[str, Any]:
         return {"finished_at": self._clock(), "lease_owner": "", "lease_until": None}

@@ -23,12 +23,14 @@ from kb.library import FileStore, mark_deleted
 from kb.library.counts import RUNNING
 from kb.models import KnowledgeBase, KnowledgeBaseKind, VersionState
 from kb.vectors import VectorStore
+from kb.webhooks.outbox import tell_clean_up_failed
 
 GIVEN_UP = [state.value for state in VersionState if state.is_given_up]
 CLEARING = timedelta(minutes=5)  # longer than any wait for Milvus
 LEFTOVERS = "left over"  # in place of a digest: chunks may be stored that no attempt can use
 FIRST_PAUSE_SECONDS = 4.0
 LONGEST_PAUSE_SECONDS = 3600.0
+TOLD_FAILURES = 4  # of one thing, before programs are told: half a minute of a service's absence is no news
 
 log = structlog.get_logger()
 
@@ -214,6 +216,8 @@ class Cleanup:
                 "error": error.code,
                 "error_values": error.values,
             }
+            if failures == TOLD_FAILURES:
+                tell_clean_up_failed(connection, knowledge_base_id, document_id, error.code)
             if failures > 1:
                 connection.execute(sa.update(clean_ups).where(target).values(values))
                 return

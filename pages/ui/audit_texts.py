@@ -54,6 +54,8 @@ TEXTS = {
     Action.PROVIDER_DELETED: N_("Deleted the provider “{target}”"),
     Action.KNOWLEDGE_BASE_RENAMED: N_("Renamed the knowledge base “{before}” to “{target}”"),
     Action.PROMPT_CHANGED: N_("Changed the prompt of the knowledge base “{target}”"),
+    Action.WEBHOOK_ADDED: N_("Added the webhook “{target}”"),
+    Action.WEBHOOK_DELETED: N_("Deleted the webhook “{target}”"),
 }
 
 

@@ -157,6 +157,10 @@ def _conversation(**more: Any) -> Make:
     return lambda things: Given({"conversation_id": things.conversation_id}, **more)
 
 
+def _webhook(things: Things) -> Given:
+    return Given({"webhook_id": things.webhook_id})
+
+
 def _call(method: str, path: str, scope: KeyScope, needs: Needs | Permission, given: Make, **more: Any) -> Door:
     return Door(Kind.CALL, method, PATH + path, needs, given, scope, **more)
 
@@ -173,7 +177,7 @@ def _route(
 
 NOTHING, USER, EVERYWHERE, ADMINISTRATOR, OPERATOR, PROVIDER, INVITATION, HIS_OWN = Needs
 KNOWLEDGE_BASE, DOCUMENT, TASK = "/knowledge-bases/{knowledge_base_id}", "/documents/{document_id}", "/tasks/{task_id}"
-CONVERSATION = "/conversations/{conversation_id}"
+CONVERSATION, WEBHOOK = "/conversations/{conversation_id}", "/webhooks/{webhook_id}"
 
 CALLS = [
     Door(Kind.CALL, "GET", f"{PATH}/openapi.json", NOTHING),
@@ -201,6 +205,13 @@ CALLS = [
     _call("GET", f"{CONVERSATION}/messages", ASK, HIS_OWN, _conversation()),
     _call("PATCH", CONVERSATION, WRITE, HIS_OWN, _conversation(json={"title": "Renamed"}), changes=True),
     _call("DELETE", CONVERSATION, WRITE, HIS_OWN, _conversation(), changes=True),
+    _call("POST", "/webhooks", WRITE, USER, lambda _things: Given(json={"address": "https://hooks.example/"})),
+    _call("GET", "/webhooks", WRITE, USER, lambda _things: Given()),
+    _call("GET", WEBHOOK, WRITE, HIS_OWN, _webhook),
+    _call("DELETE", WEBHOOK, WRITE, HIS_OWN, _webhook, changes=True),
+    _call("POST", f"{WEBHOOK}/enable", WRITE, HIS_OWN, _webhook),
+    _call("POST", f"{WEBHOOK}/test", WRITE, HIS_OWN, _webhook),
+    _call("GET", f"{WEBHOOK}/deliveries", WRITE, HIS_OWN, _webhook),
     _openai("GET", "/models", USER, lambda _things: Given()),
     _openai("GET", "/models/{name}", VIEW, lambda things: Given({"name": f"knowledge-base/{things.base.id}"})),
     _openai("POST", "/chat/completions", VIEW, _chat),

@@ -108,6 +108,7 @@ FINDS = {
     (KnowledgeBases, "create"),
     (KnowledgeBases, "find"),
     (KnowledgeBases, "list"),
+    (KnowledgeBases, "named"),
     (Sharing, "has_others"),
     (Documents, "chosen"),
     (Documents, "live_chunks"),

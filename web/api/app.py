@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kb.errors import KbError
-from web.api import conversations, documents, knowledge_bases, searches, tasks
+from web.api import conversations, documents, knowledge_bases, searches, tasks, webhooks
 from web.api.bodies import LimitedBodies
 from web.api.parties import Parties
 from web.api.problems import PROBLEM, http_problem, invalid_problem, problem
@@ -42,8 +42,8 @@ def build_api(parties: Callable[[], Parties]) -> FastAPI:
     app.state.parties = parties
     app.add_middleware(LimitedBodies)
     app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
-    for router in (knowledge_bases.router, documents.router, searches.router, tasks.router, conversations.router):
-        app.include_router(router)
+    for calls in (knowledge_bases, documents, searches, tasks, conversations, webhooks):
+        app.include_router(calls.router)
 
     @app.exception_handler(KbError)
     async def of_ours(request: Request, error: Exception) -> JSONResponse:

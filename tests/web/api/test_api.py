@@ -263,6 +263,13 @@ def test_every_call_needs_its_scope(core: Core, program: Program, pears: str) ->
             ("DELETE", f"/documents/{document}", None),
             ("PATCH", f"/conversations/{uuid4()}", {"title": "Renamed"}),
             ("DELETE", f"/conversations/{uuid4()}", None),
+            ("POST", "/webhooks", {"address": "https://hooks.example/"}),
+            ("GET", "/webhooks", None),
+            ("GET", f"/webhooks/{uuid4()}", None),
+            ("DELETE", f"/webhooks/{uuid4()}", None),
+            ("POST", f"/webhooks/{uuid4()}/enable", None),
+            ("POST", f"/webhooks/{uuid4()}/test", None),
+            ("GET", f"/webhooks/{uuid4()}/deliveries", None),
         ],
         KeyScope.ADMIN: [("DELETE", f"/knowledge-bases/{pears}", None)],
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, assume, given
 from hypothesis import settings as effort
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -49,6 +49,9 @@ def things(core: Core) -> dict[str, str]:
     answer = core.services.messages.ask(core.user, conversation.id, "Hello")
     found = {"knowledge_base_id": base.id, "document_id": core.upload(base, "a.md", "# A").id}
     found |= {"conversation_id": conversation.id, "task_id": answer.id}
+    for webhook in core.services.webhooks.list(core.user):  # a user has some at most
+        core.services.webhooks.delete(core.user, webhook.id)
+    found |= {"webhook_id": core.services.webhooks.create(core.user, "https://hooks.example/")[0].id}
     return {name: str(each) for name, each in found.items()}
 
 
@@ -86,6 +89,8 @@ def test_made_up_requests(core: Core, program: Program, mode: GenerationMode, su
 
 def _keep_cheap(case: Case[Any], known: dict[str, str], mode: GenerationMode) -> None:
     """No long waits, no web searches; and a valid request finds something."""
+    # Starlette's router takes no address with a line break for one of ours.
+    assume(not any("\n" in str(value) for value in (case.path_parameters or {}).values()))
     if case.operation.path.endswith("/wait") and mode is GenerationMode.POSITIVE:
         case.query["seconds"] = 0
     if isinstance(case.body, dict):

@@ -7,15 +7,18 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
 from kb.services import WorkerParts
+from kb.webhooks.signing import new_secret, signed
 from tests.conftest import Core
 from tests.real_services import free_port, wait_until
 from tests.web.api.conftest import Program
@@ -69,6 +72,17 @@ def run_script(script: str, url: str, key: str, python: str = sys.executable) ->
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+def test_events_are_verified_as_the_guide_says() -> None:
+    defined: dict[str, Any] = {}
+    exec(scripts()[-1], defined)
+    secret, body = new_secret(), b'{"type": "webhook.test"}'
+    headers = signed(secret, "1", int(time.time()), body)
+    assert defined["is_genuine"](secret, headers, body)
+    assert not defined["is_genuine"](secret, headers, body + b" ")
+    assert not defined["is_genuine"](new_secret(), headers, body)
+    assert not defined["is_genuine"](secret, signed(secret, "1", int(time.time()) - 600, body), body)
 
 
 @pytest.mark.parametrize("core", ["lite"], indirect=True)

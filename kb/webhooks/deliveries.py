@@ -1,0 +1,164 @@
+"""Delivers what is in the outbox: at least once, later each time that it fails, and not for ever."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+import structlog
+
+from kb.database import Database
+from kb.database.tables import now, webhook_deliveries, webhooks
+from kb.errors import FetchError, KbError, WebhookRefused, WebhookSecretLost
+from kb.fetching.addresses import read_address
+from kb.providers.keys import KeySafe
+from kb.webhooks.outbox import is_open
+from kb.webhooks.signing import signed
+
+Post = Callable[[str, bytes, Mapping[str, str]], int]
+
+# After each attempt that failed, the pause before the next; after the last of them, none.
+PAUSES_SECONDS = (5, 60, 300, 1800, 7200, 21_600, 43_200, 86_400)
+DISABLED_AFTER = timedelta(hours=36)  # without a single success
+GONE = 410  # the receiver wants no more
+CLAIM_SECONDS = 60.0  # longer than an attempt takes: a killed worker's delivery is tried again after that
+TURN_SECONDS = 20.0  # a worker's thread then does other work first
+KEPT = timedelta(days=7)  # longer than all attempts together
+
+log = structlog.get_logger()
+
+
+class Deliveries:
+    """`post` sends to an address, and gives the status of the reply; it raises `FetchError`s."""
+
+    def __init__(self, database: Database, safe: KeySafe, post: Post, clock: Callable[[], datetime] = now) -> None:
+        self._database = database
+        self._safe = safe
+        self._post = post
+        self._clock = clock
+
+    def are_due(self) -> bool:
+        """Whether anything waits, and nobody delivers: receivers may be slow, and workers have other work."""
+        moment = self._clock()
+        claimed = sa.select(webhook_deliveries.c.id).where(webhook_deliveries.c.claimed_until > moment)
+        with self._database.read() as connection:
+            if connection.scalar(_due(moment).limit(1)) is None:
+                return False
+            return connection.scalar(claimed.limit(1)) is None
+
+    def deliver_due(self) -> int:
+        """Deliver what is due, for a while; returns how many attempts were made."""
+        attempts, until = 0, time.monotonic() + TURN_SECONDS
+        while time.monotonic() < until:
+            row = self._claim()
+            if row is None:
+                break
+            self._attempt(row)
+            attempts += 1
+        return attempts
+
+    def purge(self) -> int:
+        """Forget old deliveries, whatever became of them; returns how many that were."""
+        is_old = webhook_deliveries.c.created_at < self._clock() - KEPT
+        with self._database.write() as connection:
+            return connection.execute(sa.delete(webhook_deliveries).where(is_old)).rowcount
+
+    def _claim(self) -> sa.Row[Any] | None:
+        moment = self._clock()
+        with self._database.write() as connection:
+            chosen = connection.scalar(_due(moment).limit(1).with_for_update(skip_locked=True, of=webhook_deliveries))
+            if chosen is None:
+                return None
+            claimed_until = moment + timedelta(seconds=CLAIM_SECONDS)
+            attempts = webhook_deliveries.c.attempts + 1
+            connection.execute(_change(chosen).values(claimed_until=claimed_until, attempts=attempts))
+            found = (
+                sa.select(webhook_deliveries, webhooks.c.address, webhooks.c.encrypted_secret)
+                .join(webhooks, webhooks.c.id == webhook_deliveries.c.webhook_id)
+                .where(webhook_deliveries.c.id == chosen)
+            )
+            return connection.execute(found).one()
+
+    def _attempt(self, row: sa.Row[Any]) -> None:
+        status = 0
+        failure: KbError | None = None
+        try:
+            status = self._send(row)
+            if not 200 <= status < 300:
+                failure = WebhookRefused(host=read_address(row.address).host, status=status)
+        except (FetchError, WebhookSecretLost) as error:
+            failure = error
+        bound = log.bind(webhook=str(row.webhook_id), delivery=str(row.id), webhook_event=row.event)
+        if failure is None:
+            bound.info("webhook.delivered", status=status)
+            self._note_delivered(row, status)
+        else:
+            bound.warning("webhook.failed", reason=failure.code, status=status, attempts=row.attempts)
+            self._note_failed(row, status, failure)
+
+    def _send(self, row: sa.Row[Any]) -> int:
+        secret = self._safe.decrypt(row.encrypted_secret)
+        if secret is None:
+            raise WebhookSecretLost
+        body = row.body.encode()
+        timestamp = int(self._clock().timestamp())
+        return self._post(row.address, body, signed(secret.get_secret_value(), str(row.id), timestamp, body))
+
+    def _note_delivered(self, row: sa.Row[Any], status: int) -> None:
+        done: dict[str, Any] = {"due_at": None, "claimed_until": None, "delivered_at": self._clock(), "status": status}
+        done |= {"error": "", "error_values": {}}
+        works = sa.update(webhooks).where(webhooks.c.id == row.webhook_id, webhooks.c.failing_since.is_not(None))
+        with self._database.write() as connection:
+            connection.execute(_change(row.id).values(done))
+            connection.execute(works.values(failing_since=None))
+
+    def _note_failed(self, row: sa.Row[Any], status: int, failure: KbError) -> None:
+        moment, webhook = self._clock(), webhooks.c.id == row.webhook_id
+        retry_at = _retry_at(moment, row.attempts)
+        noted: dict[str, Any] = {"claimed_until": None, "due_at": retry_at, "status": status}
+        noted |= {"error": failure.code, "error_values": failure.values}
+        waiting = sa.update(webhook_deliveries).where(
+            webhook_deliveries.c.webhook_id == row.webhook_id, webhook_deliveries.c.due_at.is_not(None)
+        )
+        with self._database.write() as connection:
+            connection.execute(_change(row.id).values(noted))
+            since = connection.scalar(sa.select(webhooks.c.failing_since).where(webhook))
+            if status == GONE or (since and moment - since > DISABLED_AFTER):
+                connection.execute(sa.update(webhooks).where(webhook).values(disabled_at=moment))
+                connection.execute(waiting.values(due_at=None))
+                log.warning("webhook.disabled", webhook=str(row.webhook_id))
+            elif since is None:
+                connection.execute(sa.update(webhooks).where(webhook).values(failing_since=moment))
+            if status == 0 and retry_at:
+                # Nobody answers there: one attempt at a time, so that others need not wait for those that follow.
+                connection.execute(waiting.where(webhook_deliveries.c.due_at < retry_at).values(due_at=retry_at))
+
+
+def _due(moment: datetime) -> sa.Select[UUID]:
+    """The ids of what is to be sent now, what was tried least often first."""
+    return (
+        sa.select(webhook_deliveries.c.id)
+        .join(webhooks, webhooks.c.id == webhook_deliveries.c.webhook_id)
+        .where(
+            webhook_deliveries.c.due_at <= moment,
+            sa.or_(webhook_deliveries.c.claimed_until.is_(None), webhook_deliveries.c.claimed_until <= moment),
+            is_open(moment),
+        )
+        .order_by(webhook_deliveries.c.attempts, webhook_deliveries.c.created_at, webhook_deliveries.c.id)
+    )
+
+
+def _retry_at(moment: datetime, attempts: int) -> datetime | None:
+    """None after the last attempt. Somewhat later by chance, so that what failed together is not tried together."""
+    if attempts > len(PAUSES_SECONDS):
+        return None
+    return moment + timedelta(seconds=PAUSES_SECONDS[attempts - 1] * random.uniform(1, 1.2))
+
+
+def _change(delivery_id: UUID) -> sa.Update:
+    return sa.update(webhook_deliveries).where(webhook_deliveries.c.id == delivery_id)

@@ -1,0 +1,317 @@
+"""Webhooks: what programs are told, and what becomes of it when they cannot be told."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+
+import pytest
+import sqlalchemy as sa
+
+from kb.access import GranteeKind, KeyScope, Permission
+from kb.access.keys import ApiKeys
+from kb.database.tables import now, users, webhook_deliveries
+from kb.errors import Cancelled, EmptyFile, HostNotPublic, NotFound, TooManyWebhooks
+from kb.fetching import Fetcher
+from kb.ingestion import Claims
+from kb.ingestion.cleanup import TOLD_FAILURES
+from kb.library.sharing import Grantee, Sharing
+from kb.models import Document, VersionState
+from kb.providers.keys import KeySafe
+from kb.webhooks import Deliveries, Event, Webhooks
+from kb.webhooks.deliveries import CLAIM_SECONDS, DISABLED_AFTER, KEPT, PAUSES_SECONDS
+from kb.webhooks.endpoints import MOST
+from kb.webhooks.outbox import tell_clean_up_failed
+from kb.webhooks.signing import signed
+from tests.conftest import Clock, Library, MakeSettings, make_claims
+from tests.fakes.receiver import Receiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def safe(make_settings: MakeSettings) -> KeySafe:
+    return KeySafe(make_settings())
+
+
+@pytest.fixture
+def webhooks(library: Library, safe: KeySafe, receiver: Receiver) -> Webhooks:
+    return Webhooks(library.database, safe, receiver.authority)
+
+
+@pytest.fixture
+def later() -> Clock:
+    """A clock that begins after what the tests write down now."""
+    clock = Clock()
+    clock.now = now() + timedelta(seconds=1)
+    return clock
+
+
+@pytest.fixture
+def deliveries(library: Library, safe: KeySafe, receiver: Receiver, later: Clock) -> Deliveries:
+    return Deliveries(library.database, safe, Fetcher(receiver.authority).post, later)
+
+
+@pytest.fixture
+def claims(library: Library, clock: Clock) -> Claims:
+    return make_claims(library.database, "worker", clock)
+
+
+def end(claims: Claims, document: Document, is_good: bool = True) -> None:
+    job = claims.claim(document.latest.id)
+    assert job
+    if is_good:
+        claims.enter(job, VersionState.INDEXING)
+        claims.switch(job, chunks=3)
+    else:
+        claims.fail(job, EmptyFile(name=document.name))
+
+
+def events(receiver: Receiver) -> list[str]:
+    return [each.event["type"] for each in receiver.received]
+
+
+def test_signature_is_that_of_the_standard() -> None:
+    """The example of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
+    body = b'{"event_type":"ping","data":{"success":true}}'
+    headers = signed("whsec_plJ3nmyCDGBKInavdOK15jsl", "msg_loFOjxBNrRLzqYUf", 1731705121, body)
+    assert headers["webhook-signature"] == "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0="
+
+
+def test_end_of_a_document_is_told_and_signed(
+    library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+) -> None:
+    webhook, secret = webhooks.create(library.user, receiver.address)
+    base = library.knowledge_base()
+    good, bad = library.upload(base, "手册.md"), library.upload(base, "empty.md")
+    assert not deliveries.are_due()
+    end(claims, good)
+    end(claims, bad, is_good=False)
+    assert deliveries.are_due()
+    assert deliveries.deliver_due() == 2
+    assert not deliveries.are_due()
+    first, second = (each.event for each in receiver.received)
+    assert (first["type"], first["data"]["name"], first["data"]["chunks"]) == ("document.ready", "手册.md", 3)
+    assert (first["data"]["document_id"], first["data"]["is_searchable"]) == (str(good.id), True)
+    assert (second["type"], second["data"]["error"]) == ("document.failed", "empty_file")
+    sent = receiver.received[0]
+    content = f"{sent.headers['webhook-id']}.{sent.headers['webhook-timestamp']}.".encode() + sent.body
+    key = base64.b64decode(secret.get_secret_value().removeprefix("whsec_"))
+    expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    assert sent.headers["webhook-signature"] == f"v1,{expected}"
+    assert sent.headers["content-type"] == "application/json"
+    kept = webhooks.deliveries(library.user, webhook.id, None, 10)
+    assert {str(each.id) for each in kept} == {each.headers["webhook-id"] for each in receiver.received}
+    assert [(each.status, each.attempts, each.due_at, each.error) for each in kept] == [(204, 1, None, "")] * 2
+
+
+def test_only_those_who_may_view_it_and_want_it_are_told(
+    library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+) -> None:
+    base, other = library.knowledge_base(), library.knowledge_base("Other")
+    keys = ApiKeys(library.database)
+
+    _key, secret = keys.create(library.user, "Program", [KeyScope.WRITE], [other.id])
+    limited = keys.authenticate(secret.get_secret_value())
+    webhooks.create(limited, f"{receiver.address}/limited")
+    webhooks.create(library.user, f"{receiver.address}/failed", [Event.DOCUMENT_FAILED])
+    webhooks.create(library.stranger, f"{receiver.address}/stranger")
+    webhooks.create(library.user, f"{receiver.address}/all")
+    end(claims, library.upload(base))
+    deliveries.deliver_due()
+    assert [each.path for each in receiver.received] == ["/hook/all"]
+    Sharing(library.database).grant(library.user, base.id, Grantee(GranteeKind.EVERYBODY), Permission.VIEW)
+    end(claims, library.upload(base))
+    deliveries.deliver_due()
+    assert sorted(each.path for each in receiver.received[1:]) == ["/hook/all", "/hook/stranger"]
+    end(claims, library.upload(other))
+    deliveries.deliver_due()
+    assert sorted(each.path for each in receiver.received[3:]) == ["/hook/all", "/hook/limited"]
+    assert limited.key
+    keys.revoke(library.user, limited.key.id)
+    with library.database.write() as connection:
+        stranger = users.c.id == library.stranger.user_id
+        connection.execute(sa.update(users).where(stranger).values(suspended_at=sa.func.current_timestamp()))
+    end(claims, library.upload(other))
+    end(claims, library.upload(base))
+    deliveries.deliver_due()
+    assert [each.path for each in receiver.received[5:]] == ["/hook/all"] * 2
+
+
+def test_webhooks_belong_to_their_user_and_to_a_limited_key_its_own(
+    library: Library, webhooks: Webhooks, receiver: Receiver
+) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    keys, base = ApiKeys(library.database), library.knowledge_base()
+    _key, secret = keys.create(library.user, "Program", [KeyScope.WRITE], [base.id])
+    limited = keys.authenticate(secret.get_secret_value())
+    own, _secret = webhooks.create(limited, receiver.address)
+    assert [each.id for each in webhooks.list(limited)] == [own.id]
+    assert {each.id for each in webhooks.list(library.user)} == {own.id, webhook.id}
+    for acting in (library.stranger, limited):
+        for call in (webhooks.get, webhooks.delete, webhooks.enable, webhooks.test):
+            with pytest.raises(NotFound):
+                call(acting, webhook.id)
+        with pytest.raises(NotFound):
+            webhooks.deliveries(acting, webhook.id, None, 10)
+    webhooks.delete(library.user, webhook.id)
+    with pytest.raises(NotFound):
+        webhooks.get(library.user, webhook.id)
+
+
+def test_failed_attempt_is_repeated_later_with_the_same_id_and_body(
+    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock
+) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    webhooks.test(library.user, webhook.id)
+    receiver.statuses = [500, 302]
+    assert deliveries.deliver_due() == 1
+    (kept,) = webhooks.deliveries(library.user, webhook.id, None, 10)
+    assert (kept.status, kept.error, kept.error_values["status"]) == (500, "webhook_refused", "500")
+    assert webhooks.get(library.user, webhook.id).failing_since
+    assert deliveries.deliver_due() == 0
+    later.advance(PAUSES_SECONDS[0] * 1.2)
+    assert deliveries.deliver_due() == 1
+    later.advance(PAUSES_SECONDS[1] / 2)
+    assert deliveries.deliver_due() == 0
+    later.advance(PAUSES_SECONDS[1])
+    assert deliveries.deliver_due() == 1
+    assert [each.path for each in receiver.received] == ["/hook"] * 3  # the redirect was not followed
+    assert len({each.headers["webhook-id"] for each in receiver.received}) == 1
+    assert len({each.body for each in receiver.received}) == 1
+    assert len({each.headers["webhook-signature"] for each in receiver.received}) == 3
+    assert webhooks.get(library.user, webhook.id).failing_since is None
+
+
+def test_delivery_of_a_killed_worker_is_not_lost(
+    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock
+) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    webhooks.test(library.user, webhook.id)
+    assert deliveries._claim()  # and then it is killed
+    assert not deliveries.are_due()
+    assert deliveries.deliver_due() == 0
+    later.advance(CLAIM_SECONDS + 1)
+    assert deliveries.are_due()
+    assert deliveries.deliver_due() == 1
+    assert events(receiver) == ["webhook.test"]
+
+
+def test_what_did_not_happen_is_not_told(
+    library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+) -> None:
+    webhooks.create(library.user, receiver.address)
+    document = library.upload(library.knowledge_base())
+    job = claims.claim(document.latest.id)
+    assert job
+    claims.enter(job, VersionState.INDEXING)
+    library.documents.cancel(library.user, document.id)
+    with pytest.raises(Cancelled):
+        claims.switch(job, chunks=1)
+    claims.cancel(job)
+    assert deliveries.deliver_due() == 0
+
+
+def test_dead_receiver_is_disabled_and_can_be_enabled(
+    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock
+) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    webhooks.test(library.user, webhook.id)
+    receiver.statuses = [503] * (len(PAUSES_SECONDS) + 1)
+    while webhooks.deliveries(library.user, webhook.id, None, 1)[0].due_at:
+        deliveries.deliver_due()
+        later.advance(3600)
+    disabled = webhooks.get(library.user, webhook.id)
+    assert disabled.disabled_at
+    assert disabled.failing_since
+    assert disabled.disabled_at - disabled.failing_since > DISABLED_AFTER
+    webhooks.test(library.user, webhook.id)
+    assert deliveries.deliver_due() == 0
+    assert webhooks.enable(library.user, webhook.id).disabled_at is None
+    receiver.statuses = []
+    assert deliveries.deliver_due() == 1
+
+
+def test_receiver_that_is_gone_is_disabled_at_once(
+    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    for _ in range(2):
+        webhooks.test(library.user, webhook.id)
+    receiver.statuses = [410]
+    assert deliveries.deliver_due() == 1
+    assert webhooks.get(library.user, webhook.id).disabled_at
+    assert [each.due_at for each in webhooks.deliveries(library.user, webhook.id, None, 10)] == [None, None]
+
+
+def test_silent_receiver_holds_up_one_attempt_at_a_time(
+    library: Library, safe: KeySafe, webhooks: Webhooks, receiver: Receiver, later: Clock
+) -> None:
+    silent = webhooks.create(library.user, "https://silent.example/")[0]
+    good = webhooks.create(library.user, receiver.address)[0]
+    for _ in range(3):
+        webhooks.test(library.user, silent.id)
+    webhooks.test(library.user, good.id)
+    unresolved = Fetcher(receiver.authority, resolver=lambda host, _port: [host] if host[0].isdigit() else [])
+    deliveries = Deliveries(library.database, safe, unresolved.post, later)
+    assert deliveries.deliver_due() == 2
+    assert events(receiver) == ["webhook.test"]
+    assert {each.error for each in webhooks.deliveries(library.user, silent.id, None, 10)} == {"", "host_not_found"}
+
+
+def test_private_addresses_are_refused(
+    library: Library, safe: KeySafe, webhooks: Webhooks, receiver: Receiver, later: Clock
+) -> None:
+    for address in ("http://127.0.0.1:8099/", "http://10.0.0.1/", "http://[::1]/", "http://169.254.169.254/"):
+        with pytest.raises(HostNotPublic):
+            webhooks.create(library.user, address)
+    webhook, _secret = webhooks.create(library.user, "http://inside.example/hook")
+    webhooks.test(library.user, webhook.id)
+    bound = Fetcher(resolver=lambda _host, _port: ["127.0.0.1"])  # a name that stands for this machine
+    Deliveries(library.database, safe, bound.post, later).deliver_due()
+    (kept,) = webhooks.deliveries(library.user, webhook.id, None, 10)
+    assert (kept.error, receiver.received) == ("host_not_public", [])
+
+
+def test_clean_up_that_keeps_failing_is_told(
+    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+) -> None:
+    webhooks.create(library.user, receiver.address)
+    base = library.knowledge_base()
+    with library.database.write() as connection:
+        tell_clean_up_failed(connection, base.id, None, "milvus_unavailable")
+    deliveries.deliver_due()
+    (told,) = receiver.received
+    assert told.event["data"] == {"knowledge_base_id": str(base.id), "error": "milvus_unavailable"}
+    assert TOLD_FAILURES > 1
+
+
+def test_webhooks_are_bounded_and_old_deliveries_forgotten(
+    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock
+) -> None:
+    made = [webhooks.create(library.user, receiver.address)[0] for _ in range(MOST)]
+    with pytest.raises(TooManyWebhooks):
+        webhooks.create(library.user, receiver.address)
+    webhooks.test(library.user, made[0].id)
+    assert deliveries.purge() == 0
+    deliveries.deliver_due()
+    later.advance(KEPT.total_seconds() + 60)
+    assert deliveries.purge() == 1
+    with library.database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(webhook_deliveries)) == 0
+
+
+def test_repeated_creation_gives_the_same_webhook_and_secret(
+    library: Library, webhooks: Webhooks, receiver: Receiver
+) -> None:
+    create = partial(webhooks.create, library.user, receiver.address, new_id=library.knowledge_base().id)
+    assert create() == create()
+    assert [each.address for each in webhooks.list(library.user)] == [receiver.address]

@@ -1,0 +1,141 @@
+"""Webhooks: where programs are told that documents have ended, instead of asking."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from kb.errors import from_code
+from kb.webhooks import Delivery, Event, Webhook
+from pages.ui.i18n import error_text
+from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
+from web.api.parties import Serving, Writer
+from web.api.problems import language_of
+from web.api.repeats import NewId, Repeatable
+
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Repeatable)
+ADDRESS = "https://hooks.example/zhiwen"
+
+
+class WebhookIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    address: str = Field(
+        max_length=2000,
+        description="It gets a POST for each event, and answers with 2xx within 10 s. ALLOWED_FETCH_HOSTS names those "
+        "that are not on the public internet.",
+        examples=[ADDRESS],
+    )
+    events: list[Event] = Field(default=[], max_length=20, description="Only these; empty: all.")
+
+
+class WebhookOut(BaseModel):
+    id: UUID = Field(examples=["5c1b7f0e-2f7a-4a58-9a65-0b6b3a0d9d11"])
+    address: str = Field(examples=[ADDRESS])
+    events: list[Event]
+    created_at: datetime
+    failing_since: datetime | None = Field(description="Nothing arrived since then; null: it works.")
+    disabled_at: datetime | None = Field(description="It was given up; `enable` tries again.")
+
+    @classmethod
+    def of(cls, webhook: Webhook) -> WebhookOut:
+        return cls(
+            id=webhook.id,
+            address=webhook.address,
+            events=sorted(webhook.events),
+            created_at=webhook.created_at,
+            failing_since=webhook.failing_since,
+            disabled_at=webhook.disabled_at,
+        )
+
+
+class NewWebhook(WebhookOut):
+    secret: str = Field(description="It signs what is sent (standardwebhooks.com), and is not shown again.")
+
+
+class DeliveryOut(BaseModel):
+    id: UUID = Field(description="The header webhook-id: the same at each attempt.")
+    event: str = Field(examples=[Event.DOCUMENT_READY])
+    created_at: datetime
+    due_at: datetime | None = Field(description="Of the next attempt; null: there is none.")
+    delivered_at: datetime | None
+    attempts: int = Field(examples=[1])
+    status: int = Field(description="HTTP status of the last reply; 0: there was none.", examples=[200])
+    error: str = Field(description="The code of why the last attempt failed.", examples=[""])
+    reason: str = Field(description="Why it failed and what to do, in words.", examples=[""])
+
+    @classmethod
+    def of(cls, delivery: Delivery, language: str) -> DeliveryOut:
+        reason = ""
+        if delivery.error:
+            reason = " ".join(error_text(from_code(delivery.error, delivery.error_values), language)).strip()
+        return cls(
+            id=delivery.id,
+            event=delivery.event,
+            created_at=delivery.created_at,
+            due_at=delivery.due_at,
+            delivered_at=delivery.delivered_at,
+            attempts=delivery.attempts,
+            status=delivery.status,
+            error=delivery.error,
+            reason=reason,
+        )
+
+
+EXAMPLE = {"address": ADDRESS, "events": [Event.DOCUMENT_READY, Event.DOCUMENT_FAILED]}
+
+
+@router.post("", status_code=201)
+def create_webhook(
+    parties: Serving,
+    acting: Writer,
+    wanted: Annotated[WebhookIn, Body(openapi_examples={"documents": {"value": EXAMPLE}})],
+    new_id: NewId,
+) -> NewWebhook:
+    """It is told of the knowledge bases that you may view, as long as the key that made it is valid."""
+    webhook, secret = parties.services.webhooks.create(acting, wanted.address, wanted.events, new_id)
+    return NewWebhook(**WebhookOut.of(webhook).model_dump(), secret=secret.get_secret_value())
+
+
+@router.get("")
+def list_webhooks(parties: Serving, acting: Writer) -> list[WebhookOut]:
+    """The newest first."""
+    return [WebhookOut.of(webhook) for webhook in parties.services.webhooks.list(acting)]
+
+
+@router.get("/{webhook_id}")
+def get_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> WebhookOut:
+    return WebhookOut.of(parties.services.webhooks.get(acting, webhook_id))
+
+
+@router.delete("/{webhook_id}", status_code=204)
+def delete_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> Response:
+    """With what waits to be sent."""
+    parties.services.webhooks.delete(acting, webhook_id)
+    return Response(status_code=204)
+
+
+@router.post("/{webhook_id}/enable")
+def enable_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> WebhookOut:
+    """After it was disabled. What was missed is not sent."""
+    return WebhookOut.of(parties.services.webhooks.enable(acting, webhook_id))
+
+
+@router.post("/{webhook_id}/test", status_code=202)
+def test_webhook(request: Request, parties: Serving, acting: Writer, webhook_id: UUID) -> DeliveryOut:
+    """Send it the event `webhook.test`; its deliveries tell what came of it."""
+    return DeliveryOut.of(parties.services.webhooks.test(acting, webhook_id), language_of(request))
+
+
+@router.get("/{webhook_id}/deliveries")
+def list_deliveries(
+    request: Request, parties: Serving, acting: Writer, webhook_id: UUID, limit: Limit = 50, cursor: Cursor = ""
+) -> Page[DeliveryOut]:
+    """The newest first. They are kept for a week."""
+    found = parties.services.webhooks.deliveries(acting, webhook_id, place_of(cursor), limit + 1)
+    following = cursor_of(found[limit - 1].created_at, found[limit - 1].id) if len(found) > limit else None
+    return Page(items=[DeliveryOut.of(each, language_of(request)) for each in found[:limit]], next=following)
