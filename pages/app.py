@@ -41,7 +41,7 @@ def main() -> None:
     st.set_page_config(
         page_title=" · ".join([page.title, _("Zhiwen")]),
         # Lines of prose stay readable; lists and tables may be wider (style.css; web.page_style adds it).
-        layout="wide" if page.url_path else "centered",
+        layout="wide" if page.url_path not in (CHAT, *BY_LINK) else "centered",
         # Streamlit shows the menu, and with it the choice of the theme, only if there is an entry of the app's own.
         menu_items={"About": _("Ask your documents, and see why each answer was found.")},
     )
