@@ -37,6 +37,11 @@ def name_place(
     return translate(SHEET).format(number=number(page))
 
 
+def are_pages_whole(document_name: str) -> bool:
+    """Whether each page is a thing of its own, as slides and sheets are: no text goes on from one to the next."""
+    return Path(document_name).suffix.lower() in _SLIDES | _WORKBOOKS
+
+
 def headings_below(document_name: str, page: int, heading: str) -> Sequence[str]:
     """The headings above a chunk, from the outermost, without one that its place names already."""
     titles = heading.split(_SEPARATOR) if heading else []

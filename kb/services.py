@@ -36,6 +36,7 @@ from kb.providers.keys import KeySafe
 from kb.providers.store import Providers
 from kb.providers.trials import Trials
 from kb.queue import Queue
+from kb.reading import Reader
 from kb.reconciling import Checks
 from kb.reranking import Rerankers
 from kb.retrieval import Retriever
@@ -76,6 +77,7 @@ class Services:
     spots: Spots
     knowledge_bases: KnowledgeBases
     documents: Documents
+    reader: Reader
     conversations: Conversations
     messages: Messages
     conversation_links: ConversationLinks
@@ -171,6 +173,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         spots=Spots(database, documents, files, page_images),
         knowledge_bases=knowledge_bases,
         documents=documents,
+        reader=Reader(database, vectors),
         attachments=Attachments(database, documents, embeddings),
         conversations=conversations,
         messages=messages,

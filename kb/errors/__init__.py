@@ -136,7 +136,17 @@ from kb.errors.files import (
     WorkerMemoryShort,
     WrongFormat,
 )
-from kb.errors.library import STATES, InvalidCursor, InvalidName, LeaseLost, NameTaken, WrongState
+from kb.errors.library import (
+    STATES,
+    BeyondEnd,
+    InvalidCursor,
+    InvalidName,
+    InvalidPattern,
+    LeaseLost,
+    NameTaken,
+    NoPages,
+    WrongState,
+)
 from kb.errors.models import (
     AT_LIMIT,
     FILTERED,
@@ -216,6 +226,7 @@ __all__ = [
     "AnswerFailed",
     "AnswerRunning",
     "AwaitsApproval",
+    "BeyondEnd",
     "BlankFile",
     "Cancelled",
     "CheckInterrupted",
@@ -251,6 +262,7 @@ __all__ = [
     "ImageUnreadable",
     "InvalidCursor",
     "InvalidName",
+    "InvalidPattern",
     "InvalidPrompt",
     "InvalidProvider",
     "KbError",
@@ -282,6 +294,7 @@ __all__ = [
     "NeedsMemory",
     "NoChatModel",
     "NoKnowledgeBaseChosen",
+    "NoPages",
     "NoScopeChosen",
     "NoText",
     "NoWebResults",

@@ -33,6 +33,27 @@ class InvalidCursor(UserError):
     remedy = N_("Begin with the first page.")
 
 
+class NoPages(UserError):
+    """A program reads by pages what has none."""
+
+    message = N_("“{name}” has no pages.")
+    remedy = N_("Read it by chunks.")
+
+
+class BeyondEnd(UserError):
+    """A program reads on where a document has ended."""
+
+    message = N_("“{name}” ends before that. It has {pages} pages and {chunks} chunks.")
+    remedy = N_("Pages count from 1, chunks from 0.")
+
+
+class InvalidPattern(UserError):
+    """Of a program that looks for a text."""
+
+    message = N_("The pattern is not valid: {detail}.")
+    remedy = N_("Use RE2’s syntax, which has no lookaround and no backreferences, or plain text.")
+
+
 class LeaseLost(KbError):
     """Another worker took over the document."""
 
