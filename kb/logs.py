@@ -10,7 +10,7 @@ import structlog
 from kb.config import Settings
 from kb.stderr import lossy
 
-QUIET = ("httpx", "httpx2", "openai", "alembic", "pymilvus", "dramatiq.worker.ConsumerThread")
+QUIET = ("httpx", "httpx2", "mcp", "openai", "alembic", "pymilvus", "dramatiq.worker.ConsumerThread")
 
 
 def configure_logs(settings: Settings) -> None:

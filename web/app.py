@@ -42,6 +42,7 @@ from web.page_style import PageStyle
 from web.security import SecurityHeaders
 from web.sessions import SessionLimit, log_accept_errors_seldom
 from web.signed_in import SignedInOnly
+from web.tools import tool_routes
 from web.uploads import file_routes
 from workers.broker import DramatiqQueue, build_broker
 
@@ -237,6 +238,7 @@ ROUTES: list[Route | Mount] = [
     *export_routes(resources.services),
     Mount(f"/{{base_path:path}}{api.PATH.strip('/')}", api.build_api(_parties)),
     Mount(f"/{{base_path:path}}{openai_api.PATH.strip('/')}", openai_api.build_openai_api(_parties)),
+    *tool_routes(_parties),
     *Login(lambda: resources.services().accounts, resources.has_login).routes(),
     *OidcLogin(lambda: resources.services().accounts, resources.has_login).routes(),
 ]

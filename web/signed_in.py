@@ -25,8 +25,8 @@ from web.missing import home_path, notice_page, page_path
 from web.origins import is_below
 
 # The login itself, probes, and Streamlit's own scripts, which hold nothing of this installation; and what asks by
-# itself who it is: /metrics for its token, the APIs for a key.
-OPEN = ("login", "signup", "healthz", "livez", "readyz", "metrics")
+# itself who it is: /metrics for its token, the APIs and /mcp for a key.
+OPEN = ("login", "signup", "healthz", "livez", "readyz", "metrics", "mcp")
 OPEN_FOLDERS = ("static/", "api/v1/", "v1/")
 OF_PROVIDER = re.compile(r"login/[a-z][a-z0-9]*(/callback)?")
 TRY_AGAIN = N_("Try again")

@@ -35,6 +35,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _add_ingest(commands)
     _add_search(commands)
     _add_ask(commands)
+    _add_mcp(commands)
     _add_user(commands)
     _add_key(commands)
     _add_backup(commands)
@@ -60,7 +61,7 @@ def _add(commands: Commands, name: str, purpose: str, description: str = "") -> 
 
 
 def _add_program(commands: Commands, name: str, purpose: str, description: str) -> argparse.ArgumentParser:
-    """A command that becomes another program."""
+    """A command that becomes another program, or talks to one."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}. {description}", allow_abbrev=False
     )
@@ -144,6 +145,16 @@ def _add_ask(commands: Commands) -> None:
     )
     parser.add_argument("question", metavar="QUESTION")
     _add_knowledge_base(parser, required=False)
+
+
+def _add_mcp(commands: Commands) -> None:
+    _add_program(
+        commands,
+        "mcp",
+        "serve tools for language models over standard input and output (MCP)",
+        "For a program that starts it; others use /mcp of the running Zhiwen with an API key. Only reads, as whom the "
+        "other commands act.",
+    )
 
 
 def _add_user(commands: Commands) -> None:

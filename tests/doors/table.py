@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount, Route
 
 from kb.access import KeyScope, Permission
+from kb.tools import TOOLS
 from pages.ui.frame import FOR_ADMINISTRATORS, PAGES
 from pages.ui.scripts import ADDRESS as SCRIPTS_ADDRESS
 from pages.ui.scripts import SCRIPTS
@@ -19,10 +20,12 @@ from pages.ui.tickets import CONVERSATIONS, Action
 from tests.doors.people import QUESTION, Role, Things
 from web.api import PATH
 from web.openai_api import PATH as OPENAI_PATH
+from web.tools import PATH as TOOLS_PATH
 
 READ, ASK, WRITE, ADMIN = KeyScope.READ, KeyScope.ASK, KeyScope.WRITE, KeyScope.ADMIN
 VIEW, EDIT, OWN = Permission.VIEW, Permission.EDIT, Permission.OWN
 BASE_PATH = "/{base_path:path}"
+CALL_TOOL = "call"
 
 
 class Kind(StrEnum):
@@ -30,6 +33,11 @@ class Kind(StrEnum):
     ROUTE = "route"  # a browser's request, with its cookie
     SOCKET = "socket"  # a browser's websocket
     CALL = "call"  # a program's request, with its key
+    TOOL = "tool"  # a call of a tool by MCP, with a key; `json` are its arguments
+
+    @property
+    def is_by_key(self) -> bool:
+        return self in (Kind.CALL, Kind.TOOL)
 
 
 class Needs(Enum):
@@ -109,7 +117,7 @@ class Door:
 
 
 def _is_known(role: Role, kind: Kind) -> bool:
-    if kind is Kind.CALL:
+    if kind.is_by_key:
         return role not in (Role.STRANGER, Role.SUSPENDED, Role.EXPIRED_KEY, Role.REVOKED_KEY)
     return role.has_page and role not in (Role.STRANGER, Role.SUSPENDED)
 
@@ -169,6 +177,10 @@ def _openai(method: str, path: str, needs: Needs | Permission, given: Make) -> D
     return Door(Kind.CALL, method, OPENAI_PATH + path, needs, given, KeyScope.ASK)
 
 
+def _tool(name: str, needs: Needs | Permission, given: Callable[[Things], dict[str, Any]] = lambda _things: {}) -> Door:
+    return Door(Kind.TOOL, CALL_TOOL, name, needs, lambda things: Given(json=given(things)), READ)
+
+
 def _route(
     method: str, path: str, needs: Needs | Permission, given: Make = lambda _things: Given(), **more: Any
 ) -> Door:
@@ -217,6 +229,14 @@ CALLS = [
     _openai("POST", "/chat/completions", VIEW, _chat),
     _openai("POST", "/embeddings", USER, lambda of: Given(json={"model": of.base.embedding_model, "input": "Path"})),
 ]
+TOOL_CALLS = [
+    _tool("list_knowledge_bases", USER),
+    _tool("list_documents", VIEW, lambda things: {"knowledge_base_id": str(things.base.id)}),
+    _tool("search", VIEW, lambda things: {"question": QUESTION, "knowledge_base_ids": [str(things.base.id)]}),
+    _tool("read_document", VIEW, lambda things: {"document_id": str(things.document.id)}),
+    _tool("grep", VIEW, lambda things: {"pattern": "path", "knowledge_base_ids": [str(things.base.id)]}),
+    _tool("grep", VIEW, lambda things: {"pattern": "path", "document_ids": [str(things.document.id)]}),
+]
 FILE = "/{knowledge_base_id:uuid}/{version_id:uuid}"
 OURS = [
     _route("GET", "livez", NOTHING),
@@ -254,7 +274,7 @@ SCREENS = [
     Door(Kind.PAGE, "open", "", HIS_OWN, lambda things: Given(params={"conversation": str(things.conversation_id)})),
     Door(Kind.PAGE, "open", "shared", USER, lambda things: Given(params={"link": things.link})),
 ]
-DOORS = [*CALLS, *OURS, *STREAMLITS, *SCREENS]
+DOORS = [*CALLS, *TOOL_CALLS, *OURS, *STREAMLITS, *SCREENS]
 
 
 # --- whether all are there ---
@@ -262,7 +282,7 @@ DOORS = [*CALLS, *OURS, *STREAMLITS, *SCREENS]
 
 def missing_doors(routes: list[BaseRoute]) -> set[str]:
     """The doors of the app that no line above tries, and the lines that try none."""
-    ours = {f"{door.method} {door.path}" for door in [*CALLS, *OURS]}
+    ours = {f"{door.method} {door.path}" for door in [*CALLS, *TOOL_CALLS, *OURS]}
     return ours ^ set(_of_app(routes))
 
 
@@ -275,6 +295,8 @@ def _of_app(routes: list[BaseRoute]) -> Iterator[str]:
                 yield f"GET {mounted}{route.app.openapi_url}"
             for path, methods in route.app.openapi()["paths"].items():
                 yield from (f"{method.upper()} {mounted}{path}" for method in methods)
+        elif isinstance(route, Route) and route.path.removeprefix(BASE_PATH) == TOOLS_PATH.strip("/"):
+            yield from (f"{CALL_TOOL} {name}" for name in TOOLS)
         elif isinstance(route, Route):
             for method in sorted((route.methods or {"GET"}) - {"HEAD"}):
                 yield f"{method} {route.path.removeprefix(BASE_PATH)}"

@@ -18,7 +18,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from kb.errors import AdministratorsOnly
+from kb.errors import AdministratorsOnly, KbError
+from kb.tools.server import CODE
 from pages.ui import tickets
 from pages.ui.frame import PAGES
 from pages.ui.session_cookie import cookie_name
@@ -26,6 +27,8 @@ from tests.doors.people import BASE, DOCUMENT, QUESTION, People, Role, Things
 from tests.doors.table import DOORS, STREAMLITS, Door, Given, Kind, Needs, Outcome
 from tests.pages.visitor import Visitor
 from web.app import MIDDLEWARE, ROUTES
+from web.statuses import status_of
+from web.tools import PATH as TOOLS_PATH
 
 ADDRESS = "http://127.0.0.1:8501"
 ADMINISTRATORS_ONLY = AdministratorsOnly.message
@@ -84,7 +87,7 @@ class Trial:
             self._app, base_url=ADDRESS, follow_redirects=False, raise_server_exceptions=False, client=came_from
         )
         client.headers |= {"Origin": ADDRESS, "Accept-Language": "en"}
-        if door.kind is Kind.CALL or not role.has_page:
+        if door.kind.is_by_key or not role.has_page:
             key = self._people.key(role, door.scope)
             client.headers["Authorization"] = f"Bearer {key}"
         elif cookie := self._people.cookie(role):
@@ -105,7 +108,10 @@ class Trial:
             token = re.search(r'name="form" value="(\w+)"', shown)
             sent = {"data": {"form": token[1] if token else "", "name": "x", "password": "x"}}
         with _open_pages():
-            reply = client.request(door.method, path, params=params, **sent)
+            if door.kind is Kind.TOOL:
+                reply = _call_tool(client, door.path, given.json)
+            else:
+                reply = client.request(door.method, path, params=params, **sent)
         outcome = _outcome(door, reply)
         is_known = door.expected(role) is Outcome.IN
         if not is_known and any(secret in reply.text for secret in _secrets(things)):
@@ -143,8 +149,17 @@ def _secrets(things: Things) -> tuple[str, ...]:
     return things.base.name, DOCUMENT, QUESTION
 
 
+def _call_tool(client: TestClient, name: str, arguments: dict[str, Any] | None) -> Any:
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+    return client.post(TOOLS_PATH, json=request, headers={"Accept": "application/json, text/event-stream"})
+
+
 def _outcome(door: Door, reply: Any) -> Outcome:
     status = reply.status_code
+    if door.kind is Kind.TOOL and status == 200:
+        result = reply.json()["result"]
+        failure = KbError.registry.get(result.get("_meta", {}).get(CODE, ""))
+        status = status_of(failure()) if failure else 500 if result["isError"] else 200
     if door.needs is Needs.NOTHING and "<form" in reply.text:  # which says what is wrong with what was filled in
         return Outcome.IN
     if status == 401 or (status == 303 and door.path != "logout" and "/login" in reply.headers.get("location", "")):
