@@ -1,11 +1,13 @@
 """Whose turn it is among the waiting versions, and how many large ones a worker process takes at once.
 
-Knowledge bases take turns; within one, what is least work goes first. So neither a large file nor a knowledge base with
-thousands of files holds up anybody else's note. A message in the queue only says that there is something to do.
+Users take turns, then the knowledge bases of each, by who owns them; within one, what is least work goes first. So
+neither a large file nor a user with thousands of files, in however many knowledge bases, holds up anybody else's note.
+A message in the queue only says that there is something to do.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
@@ -15,7 +17,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from kb.database import Database
-from kb.database.tables import document_counts, versions
+from kb.database.tables import document_counts, knowledge_bases, versions
 from kb.effort import LARGE
 from kb.library.counts import RUNNING
 from kb.models import VersionState
@@ -32,9 +34,16 @@ _DUE = sa.and_(
     sa.or_(versions.c.lease_until.is_(None), versions.c.lease_until < sa.bindparam("moment")),
 )
 _OF_BASE = versions.c.listed_in == document_counts.c.knowledge_base_id
-_RUNNING = sa.select(sa.func.count()).where(_OF_BASE, versions.c.state.in_(RUNNING)).correlate(document_counts)
-_WAITING_BASES = sa.select(document_counts.c.knowledge_base_id, _RUNNING.scalar_subquery().label("running")).where(
-    document_counts.c.queued > 0
+_WAITING_BASES = (
+    sa.select(document_counts.c.knowledge_base_id, knowledge_bases.c.owner_id)
+    .join(knowledge_bases, knowledge_bases.c.id == document_counts.c.knowledge_base_id)
+    .where(document_counts.c.queued > 0)
+)
+# Of all users: as many as the workers have places.
+_RUNNING_BASES = (
+    sa.select(versions.c.listed_in, knowledge_bases.c.owner_id)
+    .join(knowledge_bases, knowledge_bases.c.id == versions.c.listed_in)
+    .where(versions.c.state.in_(RUNNING))
 )
 _LEAST = (
     sa.select(versions.c.id)
@@ -44,15 +53,24 @@ _LEAST = (
 )
 _WAITS = sa.select(versions.c.id).join(document_counts, _OF_BASE).where(document_counts.c.queued > 0, _DUE).limit(1)
 _SMALLER_WAITS = _WAITS.where(versions.c.effort <= sa.bindparam("most"))
-_others = versions.alias()
-_LARGE_WAITS = _WAITS.where(
-    versions.c.effort >= LARGE,
-    versions.c.listed_in != sa.bindparam("of_knowledge_base"),
-    ~sa.exists(
-        sa.select(_others.c.id).where(
-            _others.c.listed_in == versions.c.listed_in, _others.c.state.in_(RUNNING), _others.c.effort >= LARGE
+_base, _others, _other_base = knowledge_bases.alias(), versions.alias(), knowledge_bases.alias()
+_mine = sa.select(knowledge_bases.c.owner_id).where(knowledge_bases.c.id == sa.bindparam("of_knowledge_base"))
+_LARGE_WAITS = (
+    _WAITS.join(_base, _base.c.id == versions.c.listed_in)
+    .where(versions.c.effort >= LARGE, versions.c.listed_in != sa.bindparam("of_knowledge_base"))
+    .where(
+        ~sa.exists(
+            sa.select(_others.c.id)
+            .join(_other_base, _other_base.c.id == _others.c.listed_in)
+            .where(
+                _others.c.state.in_(RUNNING),
+                _others.c.effort >= LARGE,
+                _other_base.c.owner_id == _base.c.owner_id,
+                # Another user has a share with one in work; the same user's knowledge base, with one of its own.
+                sa.or_(_other_base.c.id == _base.c.id, _base.c.owner_id != _mine.scalar_subquery()),
+            )
         )
-    ),
+    )
 )
 _EFFORT = sa.select(versions.c.effort).where(versions.c.id == sa.bindparam("of_version"))
 _ANY = 2**31 - 1
@@ -64,27 +82,37 @@ class Turns:
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
-        self._served: dict[UUID, int] = {}
+        self._served: dict[UUID, int] = {}  # users and knowledge bases
         self._turn = 0
 
     def next(self, *, with_large: bool) -> UUID | None:
-        """The waiting version whose turn it is: of the knowledge base of which the fewest are worked on.
+        """The waiting version whose turn it is: of the user of whom the fewest are worked on, and likewise of theirs.
 
         Among those with as many, the one that this process served longest ago.
         """
         most = _ANY if with_large else LARGE - 1
         moment = self._clock()
         with self._database.read() as connection:
-            bases = {row.knowledge_base_id: row.running for row in connection.execute(_WAITING_BASES)}
-            for base in sorted(bases, key=lambda base: (bases[base], self._served.get(base, 0), base)):
+            waiting = {row.knowledge_base_id: row.owner_id for row in connection.execute(_WAITING_BASES)}
+            if not waiting:
+                return None
+            running = Counter(each for row in connection.execute(_RUNNING_BASES) for each in row)
+            for base, owner in sorted(waiting.items(), key=lambda each: self._place(running, *each)):
                 of = {"of_knowledge_base": base, "most": most, "moment": moment}
                 found: UUID | None = connection.scalar(_LEAST, of)
                 if found:
-                    self._turn += 1
-                    self._served = {each: turn for each, turn in self._served.items() if each in bases}
-                    self._served[base] = self._turn
+                    self._note_served(base, owner, {*waiting, *waiting.values()})
                     return found
         return None
+
+    def _place(self, running: Counter[UUID], base: UUID, owner: UUID) -> tuple[object, ...]:
+        served = self._served
+        return running[owner], served.get(owner, 0), owner, running[base], served.get(base, 0), base
+
+    def _note_served(self, base: UUID, owner: UUID, waiting: set[UUID]) -> None:
+        self._turn += 1
+        self._served = {each: turn for each, turn in self._served.items() if each in waiting}
+        self._served[base] = self._served[owner] = self._turn
 
     def is_large(self, version_id: UUID) -> bool:
         return self._has(_EFFORT.where(versions.c.effort >= LARGE), of_version=version_id)
@@ -94,7 +122,10 @@ class Turns:
         return self._has(_SMALLER_WAITS, most=min(effort // MUCH_LESS, LARGE - 1), moment=self._clock())
 
     def other_large_waits(self, knowledge_base_id: UUID) -> bool:
-        """Whether a large version waits in another knowledge base, where no worker is busy with a large one."""
+        """Whether a large version waits for another user, or in another knowledge base of the same one.
+
+        Not if a worker is busy with a large one of that user, or of that knowledge base.
+        """
         return self._has(_LARGE_WAITS, of_knowledge_base=knowledge_base_id, moment=self._clock())
 
     def _has(self, statement: sa.Select[Any], **of: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from uuid import UUID
 
@@ -35,8 +36,10 @@ _FIRST = (
     .order_by(versions.c.effort, versions.c.created_at, versions.c.id)
     .limit(sa.bindparam("most"))
 )
-_OTHERS = sa.select(document_counts.c.queued).where(
-    document_counts.c.queued > 0, document_counts.c.knowledge_base_id != sa.bindparam("of_knowledge_base")
+_WAITING = (
+    sa.select(document_counts.c.knowledge_base_id, knowledge_bases.c.owner_id, document_counts.c.queued)
+    .join(knowledge_bases, knowledge_bases.c.id == document_counts.c.knowledge_base_id)
+    .where(document_counts.c.queued > 0)
 )
 
 
@@ -47,17 +50,24 @@ def queue_places(
     asked = connection.execute(_SEEN, {"ids": list(version_ids)} | principal.binds)
     shown = [row for row in asked if row.state == VersionState.QUEUED.value and not row.cancel_requested]
     places: dict[UUID, int | None] = {}
+    waiting = connection.execute(_WAITING).all() if shown else []
     for base in {row.listed_in for row in shown}:
         of = {"of_knowledge_base": base, "most": QUEUE_PLACES}
         first = {version_id: place for place, version_id in enumerate(connection.scalars(_FIRST, of))}
-        others = list(connection.scalars(_OTHERS, {"of_knowledge_base": base}))
+        owner = next((each.owner_id for each in waiting if each.knowledge_base_id == base), None)
+        beside = [each.queued for each in waiting if each.owner_id == owner and each.knowledge_base_id != base]
+        others = Counter[UUID]()
+        for each in waiting:
+            if each.owner_id != owner:
+                others[each.owner_id] += each.queued
         for row in shown:
             if row.listed_in != base:
                 continue
             if row.id in first:
                 ahead = first[row.id]
-                # Knowledge bases take turns: as many of each other one go first.
-                place = ahead + sum(min(ahead, queued) for queued in others) + 1
+                # The knowledge bases of a user take turns, and so do users: as many of each other one go first.
+                ahead += sum(min(ahead, queued) for queued in beside)
+                place = ahead + sum(min(ahead, queued) for queued in others.values()) + 1
                 places[row.id] = place if place <= QUEUE_PLACES else None
             elif len(first) >= QUEUE_PLACES:
                 places[row.id] = None

@@ -240,6 +240,21 @@ def test_queue_places_count_all_users(library: Library) -> None:
     assert library.documents.queue_places(library.stranger, ids) == {other.latest.id: 3}
 
 
+def test_queue_places_share_the_turns_of_a_user(library: Library) -> None:
+    mine, other = library.knowledge_base("mine"), library.knowledge_base("other")
+    theirs = library.knowledge_base("theirs", owner=library.stranger)
+    ids = [library.upload(mine, f"{number}.md").latest.id for number in range(2)]
+    for _ in range(3):
+        library.upload(other)
+    last = [
+        library.documents.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b")).latest.id for _ in range(3)
+    ][-1]
+    # Of my two, the last one waits for one of the other knowledge base, and both for their turn after the other user's.
+    assert library.documents.queue_places(library.user, ids) == {ids[0]: 1, ids[1]: 1 + 2 + 2}
+    # Their third waits for two of their own, and two of mine, from whichever knowledge base.
+    assert library.documents.queue_places(library.stranger, [last]) == {last: 5}
+
+
 def test_queue_places_are_bounded(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     knowledge_base = library.knowledge_base()
     ids = [library.upload(knowledge_base, f"{number}.md").latest.id for number in range(4)]

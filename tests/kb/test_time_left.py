@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 
 import pytest
@@ -82,6 +83,19 @@ def test_knowledge_bases_share_the_workers(library: Library, clock: Clock) -> No
     assert Backlog(library.database).seconds_left(single.id, workers) == 2.0
     assert Backlog(library.database).seconds_left(many.id, workers) == 301.0
     assert Backlog(library.database).seconds_left(many.id, [WorkerInfo("a")]) is None
+
+
+def test_users_share_the_workers(library: Library) -> None:
+    workers = [WorkerInfo("a", speed=10.0, measured_seconds=600.0)]
+    theirs = library.knowledge_base("theirs", owner=library.stranger)
+    mine = [library.knowledge_base(str(number)) for number in range(10)]
+    for base in mine:
+        set_effort(library, library.upload(base), 500)
+    document = library.documents.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b"))
+    set_effort(library, document, 1_000)
+    backlog = Backlog(library.database)
+    assert backlog.seconds_left(theirs.id, workers) == 200.0  # half of the workers, however many those of the other are
+    assert backlog.seconds_left(mine[0].id, workers) == 600.0
 
 
 def test_few_small_files_do_not_tell_how_long_a_large_one_takes(library: Library) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
 
-from kb.database.tables import versions
+from kb.database.tables import documents, versions
 from kb.effort import LARGE, effort_of
 from kb.errors import MilvusUnavailable
 from kb.ingestion import Turns, making_way
@@ -30,6 +31,12 @@ def make_large(library: Library, *found: Document) -> None:
         connection.execute(sa.update(versions).where(versions.c.id.in_(ids)).values(effort=LARGE))
 
 
+def library_name(library: Library, version_id: UUID) -> str:
+    statement = sa.select(documents.c.name).join(versions, versions.c.document_id == documents.c.id)
+    with library.database.read() as connection:
+        return str(connection.scalar(statement.where(versions.c.id == version_id)))
+
+
 def take_all(library: Library, turns: Turns, clock: Clock, *, with_large: bool = True) -> list[str]:
     """The names of what waits, as one worker would take them; each is done before the next one is chosen."""
     claims, names = make_claims(library.database, "worker", clock), []
@@ -48,6 +55,32 @@ def test_knowledge_bases_take_turns(library: Library, turns: Turns, clock: Clock
     assert turns.next(with_large=True)  # the worker has begun before the other one's file came
     library.upload(single, "note.md")
     assert take_all(library, turns, clock) == ["note.md", *(f"{number}.md" for number in range(5))]
+
+
+def test_many_knowledge_bases_of_a_user_do_not_hold_up_another_user(
+    library: Library, turns: Turns, clock: Clock
+) -> None:
+    claims = make_claims(library.database, "worker", clock)
+    theirs = library.knowledge_base("theirs", owner=library.stranger)
+    for number in range(50):
+        library.upload(library.knowledge_base(str(number)), f"{number}.md")
+    in_work = turns.next(with_large=True)
+    assert in_work
+    assert claims.claim(in_work)  # none of the other 49 has anything in work
+    for name in ("a.md", "b.md"):
+        library.documents.register(library.stranger, theirs.id, name, io.BytesIO(b"note"))
+    taken = take_all(library, turns, clock)
+    assert taken[:2] == ["a.md", "b.md"]  # as long as that one takes
+    assert sorted(taken[2:]) == sorted({f"{number}.md" for number in range(50)} - {library_name(library, in_work)})
+
+
+def test_users_take_turns(library: Library, turns: Turns, clock: Clock) -> None:
+    theirs = library.knowledge_base("theirs", owner=library.stranger)
+    for number in range(3):
+        library.upload(library.knowledge_base(str(number)), "mine.md")
+        library.documents.register(library.stranger, theirs.id, "theirs.md", io.BytesIO(b"note"))
+    names = take_all(library, turns, clock)
+    assert names in (["mine.md", "theirs.md"] * 3, ["theirs.md", "mine.md"] * 3)
 
 
 def test_knowledge_base_with_nothing_in_work_comes_first(library: Library, turns: Turns, clock: Clock) -> None:
@@ -112,6 +145,20 @@ def test_large_document_makes_way_for_another_knowledge_base(library: Library, t
     assert not turns.other_large_waits(mine.id)  # its knowledge base has its share
     claims.make_way(job)
     assert turns.other_large_waits(mine.id)
+
+
+def test_large_document_makes_way_for_a_user_without_one_in_work(library: Library, turns: Turns, clock: Clock) -> None:
+    mine, first, second = (
+        library.knowledge_base(name, owner)
+        for name, owner in (("mine", library.user), ("first", library.stranger), ("second", library.stranger))
+    )
+    claims = make_claims(library.database, "worker", clock)
+    of = [library.documents.register(library.stranger, base.id, "a.md", io.BytesIO(b"a")) for base in (first, second)]
+    make_large(library, library.upload(mine), *of)
+    assert turns.other_large_waits(mine.id)
+    assert claims.claim(of[0].latest.id)
+    assert not turns.other_large_waits(mine.id)  # their other knowledge base waits for them, not for me
+    assert turns.other_large_waits(first.id)
 
 
 def test_waiting_versions_are_found_by_their_index(library: Library, turns: Turns) -> None:
