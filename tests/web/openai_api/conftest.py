@@ -101,6 +101,13 @@ def _filled(core: Core, worker: WorkerParts, name: str, file: str, text: str) ->
     return base.id
 
 
+def error_of(reply: httpx.Response) -> tuple[int, str, str | None]:
+    error = reply.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["message"]
+    return reply.status_code, error["code"], error["param"]
+
+
 Ask = Callable[..., httpx.Response]
 
 

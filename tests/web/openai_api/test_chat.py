@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
 
-from kb.access import GranteeKind, KeyScope, Permission, Principal
+from kb.access import Principal
 from kb.conversations import Messages
-from kb.library.sharing import Grantee
 from kb.models import MessageState, Mode, Scope
 from tests.fakes.model_server import CHAT
 from tests.real_services import wait_until
-from tests.web.openai_api.conftest import ONE_WORKER, Ask, Installation
+from tests.web.openai_api.conftest import ONE_WORKER, Ask, Installation, error_of
 
 pytestmark = ONE_WORKER
 QUESTION = "Which colour has a pear?"
@@ -33,13 +31,6 @@ def events(reply: httpx.Response) -> list[dict[str, Any]]:
 
 def text_of(chunks: list[dict[str, Any]]) -> str:
     return "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks if chunk["choices"])
-
-
-def error_of(reply: httpx.Response) -> tuple[int, str, str | None]:
-    error = reply.json()["error"]
-    assert error.keys() == {"message", "type", "param", "code"}
-    assert error["message"]
-    return reply.status_code, error["code"], error["param"]
 
 
 # --- answers -------------------------------------------------------------------------------------------------------
@@ -336,74 +327,3 @@ def test_key_that_asks_too_often_waits(installation: Installation, ask: Ask, mon
     assert error_of(refused) == (429, "rate_limit_exceeded", None)
     assert refused.json()["error"]["type"] == "rate_limit_error"
     assert int(refused.headers["Retry-After"]) > 0
-
-
-# --- who may -------------------------------------------------------------------------------------------------------
-
-
-def test_keys_are_checked(installation: Installation) -> None:
-    keys, user = installation.core.services.api_keys, installation.core.user
-    revoked = installation.key()
-    keys.revoke(user, keys.authenticate(revoked).key.id)  # type: ignore[union-attr]
-    expired = installation.key(lifetime=timedelta(seconds=-1))
-    calls: list[tuple[str, str, dict[str, Any] | None]] = [("GET", "/models", None)]
-    calls.append(("POST", "/chat/completions", about_pears("knowledge-base/Fruit")))
-    calls.append(("POST", "/embeddings", {"model": "test", "input": "a"}))
-    for method, path, body in calls:
-        for key in ("", "zw_" + "x" * 43, revoked, expired):
-            with installation.client(key) as client:
-                reply = client.request(method, path, json=body)
-            assert error_of(reply) == (401, "invalid_api_key", None)
-            assert reply.headers["www-authenticate"] == "Bearer"
-        others = (scope for scope in KeyScope if scope is not KeyScope.ASK)
-        with installation.client(installation.key(*others)) as client:
-            assert error_of(client.request(method, path, json=body)) == (403, "out_of_scope", None)
-
-
-def test_what_others_have_does_not_exist(installation: Installation) -> None:
-    unknown, refusals = f"knowledge-base/{uuid4()}", set()
-    with installation.client(installation.key(who=installation.core.stranger)) as stranger:
-        for model in ("knowledge-base/Fruit", f"knowledge-base/{installation.fruit}", unknown, "no-such-model"):
-            reply = stranger.post("/chat/completions", json=about_pears(model))
-            assert error_of(reply) == (404, "model_not_found", "model")
-            assert error_of(stranger.get(f"/models/{model}"))[0] == 404
-            refusals.add(reply.json()["error"]["message"].replace(model, "…"))
-    assert len(refusals) == 1
-
-
-def test_limited_key_reaches_its_knowledge_bases(installation: Installation) -> None:
-    with installation.client(installation.key(only=[installation.fruit])) as client:
-        manual = client.post("/chat/completions", json=about_pears("knowledge-base/Harbour manual"))
-        assert error_of(manual)[0] == 404
-        assert client.post("/chat/completions", json=about_pears("knowledge-base/fruit")).status_code == 200
-        models = client.get("/models").json()["data"]
-        listed = [model["id"] for model in models if model["kind"] == "knowledge_base"]
-        assert listed == ["knowledge-base/Fruit"]
-
-
-def about_pears(model: str) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": QUESTION}]}
-
-
-def test_models_are_listed_under_names_that_work(installation: Installation) -> None:
-    core = installation.core
-    shared = core.services.knowledge_bases.create(core.stranger, "Fruit", "test", core.embedding.dimension)
-    core.services.sharing.grant(core.stranger, shared.id, Grantee(GranteeKind.EVERYBODY), Permission.VIEW)
-    with installation.client() as client:
-        models = {model["id"]: model for model in client.get("/models").json()["data"]}
-        assert models["knowledge-base/Fruit"]["knowledge_base_id"] == str(installation.fruit)
-        assert models[f"knowledge-base/{shared.id}"]["knowledge_base_id"] == str(shared.id)
-        assert models["fake"]["kind"] == "language_model"
-        assert models["test"]["kind"] == "embedding_model"
-        for name, model in models.items():
-            if model["kind"] != "embedding_model":
-                assert client.get(f"/models/{name}").json() == model
-        assert client.get("/models/test").json() == models["test"]
-        assert client.get(f"/models/knowledge-base/{installation.fruit}").json() == models["knowledge-base/Fruit"]
-    core.services.knowledge_bases.delete(core.stranger, shared.id)
-
-
-def test_errors_are_told_in_the_programs_language(installation: Installation) -> None:
-    with installation.client(key="") as client:
-        message = client.get("/models", headers={"Accept-Language": "zh-CN"}).json()["error"]["message"]
-    assert "API 密钥" in message

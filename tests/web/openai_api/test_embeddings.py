@@ -10,8 +10,7 @@ import pytest
 
 from kb.errors import EmbeddingUnavailable
 from tests.fakes.embedding import embed_words
-from tests.web.openai_api.conftest import ONE_WORKER, Installation
-from tests.web.openai_api.test_chat import error_of
+from tests.web.openai_api.conftest import ONE_WORKER, Installation, error_of
 from web.openai_api.embeddings import MOST_TEXTS, TEXT_CHARACTERS
 
 pytestmark = ONE_WORKER
