@@ -1,8 +1,8 @@
 """Who gets in where: `python -m benchmarks.doors`.
 
-Every page, route, websocket and call of the API is tried by everybody: a stranger, a suspended user, another user,
-viewer, editor, owner, administrator, and keys that are expired, revoked, without the scope or for another knowledge
-base. A temporary installation with a login is behind the doors. Printed at the end:
+Every page, route, websocket, call of the APIs and tool of MCP is tried by everybody: a stranger, a suspended user,
+another user, viewer, editor, owner, administrator, and keys that are expired, revoked, without the scope or for another
+knowledge base. A temporary installation with a login is behind the doors. Printed at the end:
 
 doors  how many there are (the tests fail if one is not tried)
 roles  kinds of people and keys

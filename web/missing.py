@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config
 
@@ -22,6 +22,8 @@ STREAMLITS_OWN = (
     "media",
     "static",
 )  # what it serves itself, by the first part of the path
+# Programs with a wrong key look there for a way to sign in, and would take Streamlit's page for an answer.
+WELL_KNOWN = ".well-known/"
 _VARIABLE = re.compile(r"\{[^}]*\}")  # of a route's path, also the base path before the others
 TITLE = N_("Page not found")
 TEXT = N_("There is no page at {path}.")
@@ -73,6 +75,9 @@ class MissingPages:
         self._others = {*STREAMLITS_OWN, *(_VARIABLE.sub("", path).strip("/").split("/")[0] for path in routes)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and page_path(scope).startswith(WELL_KNOWN):
+            await Response(status_code=404)(scope, receive, send)
+            return
         if scope["type"] != "http" or scope["method"] != "GET" or not self._is_missing(scope):
             await self._app(scope, receive, send)
             return

@@ -21,13 +21,13 @@ from pages.ui import resources, tickets
 from pages.ui.i18n import accepted_language, error_text
 from pages.ui.tickets import Action
 from web.cookies import session_of
-from web.missing import home_path, notice_page, page_path
+from web.missing import WELL_KNOWN, home_path, notice_page, page_path
 from web.origins import is_below
 
 # The login itself, probes, and Streamlit's own scripts, which hold nothing of this installation; and what asks by
-# itself who it is: /metrics for its token, the APIs and /mcp for a key.
+# itself who it is: /metrics for its token, the APIs and /mcp for a key. Below WELL_KNOWN, there is nothing.
 OPEN = ("login", "signup", "healthz", "livez", "readyz", "metrics", "mcp")
-OPEN_FOLDERS = ("static/", "api/v1/", "v1/")
+OPEN_FOLDERS = ("static/", "api/v1/", "v1/", WELL_KNOWN)
 OF_PROVIDER = re.compile(r"login/[a-z][a-z0-9]*(/callback)?")
 TRY_AGAIN = N_("Try again")
 _USER = "zhiwen.user"  # in the scope of a request

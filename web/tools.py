@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -34,8 +35,19 @@ _PARTIES, _PRINCIPAL = "tool_parties", "tool_principal"  # in the state of a req
 def tool_routes(parties: Callable[[], Parties]) -> list[Route]:
     """`parties` may raise a `KbError` while the process cannot serve yet."""
     door: ASGIApp = RateLimits(LimitedBodies(_Door(parties)), parties=parties, problem=problem, questions=())
-    # Only POST: a client that opens a stream (GET) or ends a session (DELETE) gets 405, as the protocol has it.
-    return [Route(f"/{{base_path:path}}{PATH.strip('/')}", door, methods=["POST"])]
+    # For all methods: else Streamlit would answer GET with its page.
+    return [Route(f"/{{base_path:path}}{PATH.strip('/')}", _PostOnly(door))]
+
+
+class _PostOnly:
+    """ASGI middleware: who opens a stream (GET) or ends a session (DELETE) gets 405, as the protocol has it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app if scope["method"] == "POST" else Response(status_code=405, headers={"Allow": "POST"})
+        await app(scope, receive, send)
 
 
 class _Door:

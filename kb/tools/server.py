@@ -83,7 +83,6 @@ class ToolServer:
             result = await anyio.to_thread.run_sync(
                 lambda: tool.call(self._services(context.request), self._acting(context.request), given),
                 limiter=self._calling,
-                abandon_on_cancel=True,
             )
         except KbError as error:
             return _failure(self._tell(error, context.request), error.code)

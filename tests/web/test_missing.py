@@ -54,6 +54,12 @@ def test_known_addresses_are_served(path: str, client: TestClient) -> None:
     assert client.get(path, headers=BROWSER).text == "served"
 
 
+def test_programs_find_no_page_where_they_look_for_a_way_to_sign_in(client: TestClient) -> None:
+    for accepted in ("application/json", "*/*", "text/html"):
+        reply = client.get("/.well-known/oauth-protected-resource/mcp", headers={"Accept": accepted})
+        assert (reply.status_code, reply.text) == (404, "")
+
+
 def test_requests_for_other_content_pass_unchanged(client: TestClient) -> None:
     assert client.get("/nowhere", headers={"Accept": "*/*"}).text == "served"
     assert client.post("/nowhere", headers=BROWSER).status_code == 405

@@ -21,6 +21,8 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from kb.access import KeyScope, Principal
 from kb.config import Settings
@@ -95,7 +97,8 @@ def failure(result: CallToolResult) -> tuple[str, str]:
 def program(core: Core) -> Iterator[Program]:
     with ModelServer() as models:
         answers = build_answers(core.services, models)
-        with served(Starlette(routes=list(tool_routes(lambda: Parties(core.services, answers))))) as url:
+        page = Route("/{path:path}", lambda _request: PlainTextResponse("a page of Streamlit"))
+        with served(Starlette(routes=[*tool_routes(lambda: Parties(core.services, answers)), page])) as url:
             yield Program(core, url)
         answers.close()
 
