@@ -21,13 +21,16 @@ from starlette.routing import Route
 from kb.accounts import Accounts, Identities
 from kb.errors import (
     N_,
+    IdTokenRefused,
     KbError,
     NotFound,
     PageClosed,
-    ProviderUnavailable,
     SignedOut,
+    SignInCodeExpired,
     SignInDeclined,
     SignInOver,
+    WrongAudience,
+    WrongIssuer,
 )
 from kb.models import Account
 from kb.oidc.client import Flow, OidcClient
@@ -40,7 +43,10 @@ from web.statuses import status_of
 
 FLOW_SECONDS = 600  # for somebody to sign in at the provider
 LONGEST_VALUE = 2500  # of a cookie; browsers take 4,096 bytes with all that belongs to it
-SIGN_IN, ACCOUNT = N_("Sign in"), N_("Your account")
+# What counts as an attempt at somebody else's account. Who is known at the provider, but not here, guesses nothing: a
+# whole office may come from one address.
+GUESSES = (SignInOver, SignInCodeExpired, IdTokenRefused, WrongAudience, WrongIssuer)
+SIGN_IN = N_("Sign in")
 WITH = N_("Sign in with {name}")
 
 log = structlog.get_logger()
@@ -132,7 +138,7 @@ class OidcLogin:
             response = await self._completed(request, client, state)
         except KbError as error:
             log.warning("oidc.failed", provider=client.provider.key, reason=error.code, address=address)
-            if not isinstance(error, ProviderUnavailable):
+            if isinstance(error, GUESSES):
                 await run_sync(throttle.count_failure, "", address)
             response = form_page(request, SIGN_IN, [], status_of(error), error, links=[("login", SIGN_IN)])
         if flow_cookie(request, state):

@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import structlog
 
 from kb.errors import (
@@ -90,6 +91,7 @@ class OidcClient:
     def __init__(self, provider: OidcProvider, clock: Callable[[], float] = time.monotonic) -> None:
         self.provider = provider
         self._clock = clock
+        self._reading = anyio.Lock()
         self._metadata: tuple[float, _Metadata] | None = None
         self._keys: tuple[float, dict[str, Any]] | None = None
 
@@ -128,8 +130,12 @@ class OidcClient:
         return bounded_session(self.provider)
 
     async def _read_metadata(self, http: AsyncOAuth2Client) -> _Metadata:
-        if self._metadata and self._clock() - self._metadata[0] < KEPT_SECONDS:
+        async with self._reading:  # one connection, however many click while the provider is slow
+            if self._metadata is None or self._clock() - self._metadata[0] >= KEPT_SECONDS:
+                self._metadata = self._clock(), await self._told_metadata(http)
             return self._metadata[1]
+
+    async def _told_metadata(self, http: AsyncOAuth2Client) -> _Metadata:
         told = await self._get(http, f"{self.provider.issuer.rstrip('/')}/.well-known/openid-configuration")
         issuer = told.get("issuer")
         if not isinstance(issuer, str) or issuer.rstrip("/") != self.provider.issuer.rstrip("/"):
@@ -139,9 +145,7 @@ class OidcClient:
         )
         if not all(map(is_safe_address, (to_authorize, to_token, to_keys))):
             raise self._unavailable("its configuration lacks an endpoint, or names one without TLS")
-        metadata = _Metadata(issuer, to_authorize, to_token, to_keys, _auth_method(self.provider, told))
-        self._metadata = self._clock(), metadata
-        return metadata
+        return _Metadata(issuer, to_authorize, to_token, to_keys, _auth_method(self.provider, told))
 
     async def _exchange(
         self, http: AsyncOAuth2Client, metadata: _Metadata, flow: Flow, code: str, redirect_uri: str
