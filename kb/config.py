@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
     allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
 
+    # For each user; 0: no limit. Documents and files count for who owns their knowledge base.
+    user_documents_at_once: int = Field(0, ge=0)  # that all workers together process
+
     # For each API key; 0: no limit.
     api_requests_per_minute: int = Field(600, ge=0)
     api_answers_per_minute: int = Field(30, ge=0)

@@ -231,14 +231,14 @@ class WorkerParts:
 
 def build_worker_parts(services: Services) -> WorkerParts:
     worker_id = new_worker_id()
-    clock = partial(datetime.now, UTC)
-    claims = Claims(services.database, worker_id, services.settings.lease_seconds, clock)
+    clock, most = partial(datetime.now, UTC), services.settings.user_documents_at_once
+    claims = Claims(services.database, worker_id, services.settings.lease_seconds, clock, most)
     cleanup = Cleanup(services.database, services.vectors, services.files, worker_id)
     checks = Checks(services.database, services.vectors, services.files)
     ingestion = Ingestion(
         services.settings,
         claims,
-        Turns(services.database, clock),
+        Turns(services.database, clock, most),
         cleanup,
         services.files,
         services.vectors,

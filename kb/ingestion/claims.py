@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from kb.database import Database
-from kb.database.tables import documents, knowledge_bases, versions
+from kb.database.tables import documents, knowledge_bases, users, versions
 from kb.effort import LARGE
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
 from kb.library import mark_sent
@@ -63,6 +63,20 @@ _CLAIM = (
         error_values={},
     )
 )
+# Whoever claims one of the same user's waits until it is seen: several workers stay within the limit together.
+_OWNER_LOCKED = (
+    sa.select(users.c.id)
+    .join(knowledge_bases, knowledge_bases.c.owner_id == users.c.id)
+    .join(versions, versions.c.listed_in == knowledge_bases.c.id)
+    .where(versions.c.id == sa.bindparam("of_version"))
+    .with_for_update(of=users, key_share=True)
+)
+_IN_WORK = (
+    sa.select(sa.func.count())
+    .select_from(versions)
+    .join(knowledge_bases, knowledge_bases.c.id == versions.c.listed_in)
+    .where(versions.c.state.in_(RUNNING), knowledge_bases.c.owner_id == sa.bindparam("of_owner"))
+)
 _CLAIMED = (
     sa.select(
         *(versions.c.document_id, versions.c.file_key, versions.c.media_type),
@@ -105,9 +119,20 @@ class Job:
 
 
 class Claims:
-    """Claims of one worker process, known as `owner`. `clock` gives the time in UTC."""
+    """Claims of one worker process, known as `owner`. `clock` gives the time in UTC.
 
-    def __init__(self, database: Database, owner: str, lease_seconds: float, clock: Callable[[], datetime]) -> None:
+    `most_per_user`: so many documents of one user are worked on at a time, by all workers together; 0: no limit.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        owner: str,
+        lease_seconds: float,
+        clock: Callable[[], datetime],
+        most_per_user: int = 0,
+    ) -> None:
+        self.most_per_user = most_per_user
         self._database = database
         self._owner = owner
         self._lease = timedelta(seconds=lease_seconds)
@@ -115,10 +140,15 @@ class Claims:
         self._held: set[str] = set()
 
     def claim(self, version_id: UUID) -> Job | None:
-        """Claim a queued version. Returns None if it is done, cancelled, or claimed by another worker."""
+        """Claim a queued version.
+
+        Returns None if it is done, cancelled, or claimed by another worker, or if its user has enough in work.
+        """
         moment, lease = self._clock(), f"{self._owner}#{uuid4().hex[:8]}"
         claim = {"moment": moment, "lease_owner": lease, "lease_until": moment + self._lease}
         with self._database.write() as connection:
+            if self.most_per_user and not self._has_place(connection, version_id):
+                return None
             if connection.execute(_CLAIM, {"of_version": version_id, **claim}).rowcount == 0:
                 return None
             found = connection.execute(_CLAIMED, {"of_version": version_id}).one()
@@ -284,6 +314,10 @@ class Claims:
         return found
 
     # --- inside ---
+
+    def _has_place(self, connection: sa.Connection, version_id: UUID) -> bool:
+        owner_id = connection.scalar(_OWNER_LOCKED, {"of_version": version_id})
+        return (connection.scalar(_IN_WORK, {"of_owner": owner_id}) or 0) < self.most_per_user
 
     def _end_dead_clearings(self) -> None:
         """Release the versions that a dead worker was clearing. Another worker clears them; a retry need not wait."""

@@ -138,11 +138,13 @@ class Ingestion:
     def ingest_next(self, version_id: UUID) -> None:
         """Ingest the version whose turn it is, and then another if that was large: no message may wait for the room.
 
+        Likewise with a limit for each user: the messages of those that had no place are gone.
+
         `version_id`, of which a message told, is ingested if no list shows it.
         """
         while job := self._claim_next(version_id):
             _, was_large = self._work_on(job)
-            if not was_large or self.is_draining:
+            if self.is_draining or not (was_large or self._claims.most_per_user):
                 return
 
     def _claim_next(self, version_id: UUID) -> Job | None:

@@ -77,9 +77,13 @@ _ANY = 2**31 - 1
 
 
 class Turns:
-    """Chooses what a worker process ingests next. Safe to share among threads; `clock` gives the time in UTC."""
+    """Chooses what a worker process ingests next. Safe to share among threads; `clock` gives the time in UTC.
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    Nobody has a turn of whose documents `most_per_user` are worked on; 0: no limit.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime], most_per_user: int = 0) -> None:
+        self._most_per_user = most_per_user
         self._database = database
         self._clock = clock
         self._served: dict[UUID, int] = {}  # users and knowledge bases
@@ -97,6 +101,8 @@ class Turns:
             if not waiting:
                 return None
             running = Counter(each for row in connection.execute(_RUNNING_BASES) for each in row)
+            if self._most_per_user:
+                waiting = {each: owner for each, owner in waiting.items() if running[owner] < self._most_per_user}
             for base, owner in sorted(waiting.items(), key=lambda each: self._place(running, *each)):
                 of = {"of_knowledge_base": base, "most": most, "moment": moment}
                 found: UUID | None = connection.scalar(_LEAST, of)

@@ -869,3 +869,11 @@ def test_format_is_decided_at_registration(core: Core, worker: WorkerParts) -> N
     with core.services.database.read() as connection:
         digest = connection.scalar(sa.select(versions.c.sha256).where(versions.c.id == renamed.latest.id))
     assert digest == hashlib.sha256(b"# Heading\n\nText.").hexdigest()
+
+
+def test_documents_whose_messages_met_the_limit_of_a_user_are_not_left(core: Core, worker: WorkerParts) -> None:
+    worker.claims.most_per_user = 1
+    base = core.knowledge_base()
+    first, second = (core.upload(base, name, "# A\n\nText.") for name in ("a.md", "b.md"))
+    worker.ingestion.ingest_next(first.latest.id)  # the other's message was consumed meanwhile
+    assert core.document(second.id).latest.state is VersionState.READY

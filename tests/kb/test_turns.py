@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from kb.database.tables import documents, versions
 from kb.effort import LARGE, effort_of
 from kb.errors import MilvusUnavailable
-from kb.ingestion import Turns, making_way
+from kb.ingestion import Claims, Turns, making_way
 from kb.ingestion.making_way import MakesWay, Stint, look_for_others
 from kb.ingestion.turns import LargeLane
 from kb.models import Document
@@ -81,6 +81,23 @@ def test_users_take_turns(library: Library, turns: Turns, clock: Clock) -> None:
         library.documents.register(library.stranger, theirs.id, "theirs.md", io.BytesIO(b"note"))
     names = take_all(library, turns, clock)
     assert names in (["mine.md", "theirs.md"] * 3, ["theirs.md", "mine.md"] * 3)
+
+
+def test_limit_of_a_user_holds_for_all_workers(library: Library, clock: Clock) -> None:
+    turns = Turns(library.database, clock, most_per_user=1)
+    one, another = (Claims(library.database, name, 20, clock, most_per_user=1) for name in ("one", "another"))
+    first, second = library.upload(library.knowledge_base("a")), library.upload(library.knowledge_base("b"))
+    theirs = library.knowledge_base("theirs", owner=library.stranger)
+    job = one.claim(first.latest.id)
+    assert job
+    assert another.claim(second.latest.id) is None, "a message about it came to another worker"
+    assert turns.next(with_large=True) is None
+    note = library.documents.register(library.stranger, theirs.id, "note.md", io.BytesIO(b"note"))
+    assert turns.next(with_large=True) == note.latest.id
+    assert another.claim(note.latest.id)
+    one.cancel(job)
+    assert turns.next(with_large=True) == second.latest.id
+    assert another.claim(second.latest.id)
 
 
 def test_knowledge_base_with_nothing_in_work_comes_first(library: Library, turns: Turns, clock: Clock) -> None:
