@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     registration: Literal["closed", "invitation", "open"] = "closed"  # open: an administrator approves each account
     audit_days: int = Field(365, ge=1)  # for so long the audit log is kept
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
-    allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: where pages may be loaded though not public
+    allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: that may be read and told though not public
 
     # For each user; 0: no limit. Documents and files count for who owns their knowledge base.
     user_documents_at_once: int = Field(0, ge=0)  # that all workers together process
