@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -15,17 +16,17 @@ import sqlalchemy as sa
 from kb.access import GranteeKind, KeyScope, Permission
 from kb.access.keys import ApiKeys
 from kb.database.tables import now, users, webhook_deliveries
-from kb.errors import Cancelled, EmptyFile, HostNotPublic, NotFound, TooManyWebhooks
+from kb.errors import Cancelled, EmptyFile, HostNotPublic, MilvusUnavailable, NotFound, TooManyWebhooks
 from kb.fetching import Fetcher
 from kb.ingestion import Claims
-from kb.ingestion.cleanup import TOLD_FAILURES
+from kb.ingestion.cleanup import LONGEST_PAUSE_SECONDS, TOLD_FAILURES, Cleanup
 from kb.library.sharing import Grantee, Sharing
 from kb.models import Document, VersionState
 from kb.providers.keys import KeySafe
+from kb.vectors import VectorStore
 from kb.webhooks import Deliveries, Event, Webhooks
 from kb.webhooks.deliveries import CLAIM_SECONDS, DISABLED_AFTER, KEPT, PAUSES_SECONDS
 from kb.webhooks.endpoints import MOST
-from kb.webhooks.outbox import tell_clean_up_failed
 from kb.webhooks.signing import signed
 from tests.conftest import Clock, Library, MakeSettings, make_claims
 from tests.fakes.receiver import Receiver
@@ -281,17 +282,34 @@ def test_private_addresses_are_refused(
     assert (kept.error, receiver.received) == ("host_not_public", [])
 
 
-def test_clean_up_that_keeps_failing_is_told(
-    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+class _Away:
+    """A vector store that does not respond."""
+
+    def __getattr__(self, _name: str) -> Any:
+        def fail(*_given: object) -> None:
+            raise MilvusUnavailable(detail="away")
+
+        return fail
+
+
+def test_clean_up_that_keeps_failing_is_told_once(
+    library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock
 ) -> None:
-    webhooks.create(library.user, receiver.address)
-    base = library.knowledge_base()
-    with library.database.write() as connection:
-        tell_clean_up_failed(connection, base.id, None, "milvus_unavailable")
-    deliveries.deliver_due()
+    webhooks.create(library.user, receiver.address, [Event.CLEAN_UP_FAILED])
+    document = library.upload(library.knowledge_base())
+    end(claims, document)
+    library.documents.delete(library.user, document.id)
+    cleanup = Cleanup(library.database, cast(VectorStore, _Away()), library.files, "worker", later)
+    for attempt in range(TOLD_FAILURES + 2):
+        with pytest.raises(MilvusUnavailable):
+            cleanup.clear_document(document.id)
+        later.advance(LONGEST_PAUSE_SECONDS)
+        deliveries.deliver_due()
+        assert len(receiver.received) == (attempt + 1 >= TOLD_FAILURES)
     (told,) = receiver.received
-    assert told.event["data"] == {"knowledge_base_id": str(base.id), "error": "milvus_unavailable"}
-    assert TOLD_FAILURES > 1
+    base_id = str(document.knowledge_base_id)
+    expected = {"knowledge_base_id": base_id, "document_id": str(document.id), "error": "milvus_unavailable"}
+    assert (told.event["type"], told.event["data"]) == ("clean_up.failed", expected)
 
 
 def test_webhooks_are_bounded_and_old_deliveries_forgotten(
