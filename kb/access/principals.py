@@ -36,7 +36,9 @@ class KeyScope(StrEnum):
 
     READ = "read"  # list, read and search knowledge bases and documents
     ASK = "ask"  # put questions to models; read the conversations
-    WRITE = "write"  # create knowledge bases; add, change and delete documents; rename and delete conversations
+    WRITE = (
+        "write"  # create knowledge bases; add, change and delete documents; rename and delete conversations; webhooks
+    )
     ADMIN = "admin"  # delete and share knowledge bases
 
     @property

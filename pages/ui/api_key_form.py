@@ -48,7 +48,9 @@ def _scope_texts() -> dict[KeyScope, str]:
     return {
         KeyScope.READ: _("list, read and search documents"),
         KeyScope.ASK: _("ask questions, and read your conversations"),
-        KeyScope.WRITE: _("create knowledge bases; add and delete documents"),
+        KeyScope.WRITE: _(
+            "create knowledge bases; add and delete documents; rename and delete conversations; set up webhooks"
+        ),
         KeyScope.ADMIN: _("delete and share knowledge bases"),
     }
 
