@@ -42,6 +42,7 @@ from kb.reranking import Rerankers
 from kb.retrieval import Retriever
 from kb.retrieval.reference import References
 from kb.spots import Spots
+from kb.usage.overview import Usage
 from kb.users import Users
 from kb.vectors import VectorStore
 from kb.web_search import WebSearch
@@ -71,6 +72,7 @@ class Services:
     idempotency_keys: IdempotencyKeys
     sharing: Sharing
     audit: AuditLog
+    usage: Usage
     fetcher: Fetcher
     page_reader: PageReader
     page_images: PageImages
@@ -167,6 +169,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         request_limits=RequestLimits(quick, settings.api_requests_per_minute, settings.api_answers_per_minute),
         sharing=Sharing(database),
         audit=AuditLog(database, settings.audit_days),
+        usage=Usage(database),
         fetcher=fetcher,
         page_reader=page_reader,
         page_images=page_images,
@@ -213,6 +216,7 @@ def build_answers(services: Services) -> Answers:
         services.attachments,
         services.chat_models.resolve,
         services.chat_models.resolve_rewriting,
+        services.usage.note,
         services.settings.conversation_titles,
     )
 

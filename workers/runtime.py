@@ -230,12 +230,14 @@ class WorkerRuntime(Middleware):
         self.parts.checks.check_reloaded()
 
     def _sweep(self) -> None:
-        """Delete what broken uploads left and what the audit log need not keep; correct counters, which only a defect
-        or an edit by hand makes wrong.
+        """Delete what broken uploads left, and audit events and figures of usage that need not be kept; correct
+        counters, which only a defect or an edit by hand makes wrong.
         """
         assert self._services is not None
         if cleared := self._services.audit.clear():
             log.info("sweeper.cleared", audit_events=cleared)
+        if cleared := self._services.usage.clear():
+            log.info("sweeper.cleared", usage_figures=cleared)
         if swept := self._services.files.delete_partial(SWEEPER_SECONDS):
             log.info("sweeper.deleted", partial_files=swept)
         self.parts.deliveries.purge()

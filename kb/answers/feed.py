@@ -7,15 +7,17 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from uuid import uuid4
 
 import structlog
 
-from kb.answering import Event, ModelChosen, Question
+from kb.answering import Event, ModelChosen, PassagesFound, Question, WebResultsFound
 from kb.answers.events import EventSource
-from kb.completions import Reasoning, TextPiece
+from kb.completions import Reasoning, TextPiece, Usage
 from kb.errors import N_, AnswerFailed, KbError, Unavailable
 from kb.metrics import note_answer
-from kb.models import MessageState
+from kb.models import MessageState, Step
+from kb.usage import AnswerEnd
 
 log = structlog.get_logger()
 
@@ -38,6 +40,9 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
         self._began = time.monotonic()
         self._first_token_seconds = 0.0
+        self._model = ""
+        self._tokens = Usage(0, 0)
+        self._steps: tuple[Step, ...] = ()
 
     # --- for whoever asked ---
 
@@ -69,7 +74,7 @@ class Feed:
 
     # --- on the loop of `Answers` ---
 
-    async def produce(self, source: EventSource) -> None:
+    async def produce(self, source: EventSource) -> AnswerEnd:
         self._task = asyncio.current_task()
         mode = self.question.mode
         state = MessageState.DONE
@@ -78,11 +83,8 @@ class Feed:
             if self.is_stopped:  # before it began
                 raise asyncio.CancelledError
             async with aclosing(source.events(self.question)) as events:
-                has_model = False
                 async for event in events:
-                    has_model = has_model or isinstance(event, ModelChosen)
-                    if has_model and not self._first_token_seconds and isinstance(event, TextPiece | Reasoning):
-                        self._first_token_seconds = time.monotonic() - self._began
+                    self._note(event)
                     self._hand_over(event)
         except asyncio.CancelledError:
             state = MessageState.STOPPED if self.is_stopped else MessageState.INTERRUPTED
@@ -95,7 +97,35 @@ class Feed:
         self._task = None
         self._hand_over(_End(error))
         log.info("answer.ended", mode=mode.value, state=state.value, error=error.code if error else "", kept=False)
-        note_answer(mode, state, error, time.monotonic() - self._began, self._first_token_seconds)
+        seconds = time.monotonic() - self._began
+        note_answer(mode, state, error, seconds, self._first_token_seconds)
+        run_id = uuid4()
+        return AnswerEnd(
+            run_id=run_id,
+            question_id=run_id,
+            user_id=self.question.principal.user_id,
+            mode=mode,
+            state=state,
+            error=error.code if error else "",
+            model=self._model,
+            input_tokens=self._tokens.input_tokens,
+            output_tokens=self._tokens.output_tokens,
+            first_token_ms=self._first_token_seconds * 1000,
+            total_ms=seconds * 1000,
+            steps=self._steps,
+        )
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case ModelChosen():
+                self._model = event.model.name
+            case Usage():
+                self._tokens = event
+            case PassagesFound() | WebResultsFound():
+                self._steps = event.retrieval.trace.steps
+            case TextPiece() | Reasoning():
+                if self._model and not self._first_token_seconds:
+                    self._first_token_seconds = time.monotonic() - self._began
 
     def _hand_over(self, event: Event | _End) -> None:
         try:

@@ -34,6 +34,7 @@ from kb.models import MessageState, Mode, Scope
 from kb.providers.connection import AS_SET, Sampling
 from kb.redis import QuickRedis
 from kb.titles import write_title
+from kb.usage import AnswerEnd
 
 START_SECONDS = 10.0
 RETRIEVALS = 64  # at once; a silent service keeps a thread until its timeout
@@ -61,15 +62,19 @@ class Answers:
         files: ConversationFiles,
         find_model: FindModel,
         find_rewriter: FindRewriter,
+        note_unkept: Callable[[AnswerEnd], None],
         has_titles: bool = False,
     ) -> None:
-        """`has_titles`: after its first answer, a conversation gets a title from the model."""
+        """`note_unkept` records answers that no conversation keeps. `has_titles`: after its first answer, a
+        conversation gets a title from the model.
+        """
         self._conversations = conversations
         self._messages = messages
         # A page reads several times a second, and the owner of a message never changes: SQL is asked once.
         self._require_own = lru_cache(KNOWN_OWNERS)(messages.state)
         self._find_model = find_model
         self._find_rewriter = find_rewriter
+        self._note_unkept = note_unkept
         self._has_titles = has_titles
         self._beside: set[asyncio.Task[None]] = set()  # titles and checks: no answer waits for them
         self._loop = asyncio.new_event_loop()
@@ -234,9 +239,18 @@ class Answers:
             del self._running[run.id]
 
     async def _feed(self, feed: Feed) -> None:
-        task = self._loop.create_task(feed.produce(self._source))
+        task = self._loop.create_task(self._produce(feed))
         self._feeds.add(task)
         task.add_done_callback(self._feeds.discard)
+
+    async def _produce(self, feed: Feed) -> None:
+        end = await feed.produce(self._source)
+        try:
+            await self._sql.run(self._note_unkept, end)
+        except KbError as error:  # whoever asked has the answer
+            log.warning("answer.unrecorded", reason=str(error))
+        except Exception:
+            log.exception("answer.unrecorded")
 
     def _begin_title(self, run: Run) -> None:
         """Have the model name the conversation, unless it is named. Nothing waits for it."""

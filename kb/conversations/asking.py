@@ -16,10 +16,23 @@ from kb.database import Database
 from kb.database.tables import conversations, messages, now
 from kb.errors import AnswerRunning, NotFound
 from kb.formats import to_json
-from kb.messages import Attached, AttachmentsPart, Message, Part, Rating, SupportPart, TextPart
+from kb.messages import (
+    Attached,
+    AttachmentsPart,
+    ErrorPart,
+    Message,
+    Part,
+    PassagesPart,
+    Rating,
+    SupportPart,
+    TextPart,
+    UsagePart,
+    WebPart,
+)
 from kb.models import MessageState, Mode, Role, Scope, known
 from kb.names import clean_text
 from kb.questions import check_question
+from kb.usage import AnswerEnd, record_answer
 
 REASON_CHARACTERS = 1_000  # of what somebody has against an answer
 HISTORY_MESSAGES = 30  # read to find the conversation before a question
@@ -230,6 +243,7 @@ class Messages:
                 return False
             if parts is not None:
                 message_rows.replace_parts(connection, message_id, parts)
+            record_answer(connection, _end(connection, principal, message_id, state, parts or ()))
             return True
 
     # --- afterwards ---
@@ -298,6 +312,31 @@ def _ask(
     message_rows.insert(connection, [asked, answer])
     _show(connection, row.id, answer.id)
     return answer
+
+
+def _end(
+    connection: sa.Connection, principal: Principal, message_id: UUID, state: MessageState, parts: Sequence[Part]
+) -> AnswerEnd:
+    """What is recorded of an answer."""
+    columns = messages.c.run_id, messages.c.parent_id, messages.c.mode
+    row = connection.execute(sa.select(*columns).where(messages.c.id == message_id)).one()
+    usage = next((part for part in parts if isinstance(part, UsagePart)), UsagePart())
+    return AnswerEnd(
+        run_id=row.run_id or message_id,
+        question_id=row.parent_id or message_id,
+        user_id=principal.user_id,
+        mode=known(row.mode, Mode.KNOWLEDGE),
+        state=state,
+        error=next((part.code for part in parts if isinstance(part, ErrorPart)), ""),
+        model=usage.model,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        first_token_ms=usage.first_token_ms,
+        total_ms=usage.total_ms,
+        steps=[
+            step for part in parts if isinstance(part, PassagesPart | WebPart) for step in part.retrieval.trace.steps
+        ],
+    )
 
 
 def _reopen(connection: sa.Connection, principal: Principal, old: sa.Row[Any], row: sa.Row[Any]) -> Message:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Computed,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -498,6 +499,46 @@ message_texts = Table(
     Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
     Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("text", Text, nullable=False),
+)
+
+# How each run of an answer ended, and the sums of what documents and steps took: see `kb.usage`. `week` is a Monday,
+# `release` the version of Zhiwen that did it. No foreign keys: figures outlive what they count.
+answer_figures = Table(
+    "answer_figures",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # of the run
+    Column("question_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("week", Date, nullable=False, index=True),
+    Column("release", String(40), nullable=False),
+    Column("mode", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("error", String(60), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+)
+
+ingestion_figures = Table(
+    "ingestion_figures",
+    metadata,
+    Column("week", Date, primary_key=True),
+    Column("release", String(40), primary_key=True),
+    Column("outcome", String(20), primary_key=True),  # kb.models.VersionState
+    Column("error", String(60), primary_key=True),
+    Column("documents", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+)
+
+time_figures = Table(
+    "time_figures",
+    metadata,
+    Column("week", Date, primary_key=True),
+    Column("release", String(40), primary_key=True),
+    Column("kind", String(20), primary_key=True),  # kb.usage.recording.TimeKind
+    Column("step", String(60), primary_key=True),
+    Column("bucket", Integer, primary_key=True),  # kb.usage.buckets
+    Column("count", Integer, nullable=False),
 )
 
 # What Milvus and the uploads hold that SQL does not know: see `kb.reconciling.leftovers`.

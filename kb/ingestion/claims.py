@@ -7,7 +7,7 @@ queued ──claim──▶ parsing ▶ embedding ▶ indexing ──switch─�
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +26,7 @@ from kb.library.rows import to_knowledge_base
 from kb.metrics import note_ingested
 from kb.models import KnowledgeBase, VersionState
 from kb.progress import is_dead, went_down_with_machine
+from kb.usage import TimeKind, record_ingested, record_times
 from kb.webhooks.outbox import tell_ended
 
 MAX_CRASHES = 3
@@ -81,6 +82,7 @@ _CLAIMED = (
     sa.select(
         *(versions.c.document_id, versions.c.file_key, versions.c.media_type),
         *(versions.c.stored_chunks, versions.c.chunks_digest, versions.c.effort, versions.c.counted_chunks),
+        versions.c.size_bytes,
         documents.c.name.label("document_name"),
         knowledge_bases,
     )
@@ -111,6 +113,7 @@ class Job:
     name: str
     file_key: str
     media_type: str
+    size_bytes: int
     stored_chunks: int
     chunks_digest: str
     effort: int
@@ -161,6 +164,7 @@ class Claims:
             name=found.document_name,
             file_key=found.file_key,
             media_type=found.media_type,
+            size_bytes=found.size_bytes,
             stored_chunks=found.stored_chunks,
             chunks_digest=found.chunks_digest,
             effort=found.effort,
@@ -210,9 +214,10 @@ class Claims:
         """
         self.enter(job, state, stored_chunks=stored_chunks, crashes=0, waits=0)
 
-    def switch(self, job: Job, **values: Any) -> UUID | None:
+    def switch(self, job: Job, seconds: Mapping[VersionState, float] | None = None, **values: Any) -> UUID | None:
         """Make the version, with `values`, the one that answers, in one transaction; returns the one it replaced.
 
+        `seconds`: what its stages took, for `kb.usage`.
         Errors: `LeaseLost`; `Cancelled`, as a cancel may come after the last check.
         """
         with self._database.write() as connection:
@@ -228,6 +233,9 @@ class Claims:
             if replaced is None:
                 count_answering(connection, job.knowledge_base.id, 1)
             tell_ended(connection, job.version_id)
+            record_ingested(connection, [(VersionState.READY, "", job.size_bytes)])
+            stages = (seconds or {}).items()
+            record_times(connection, [(TimeKind.INGESTION, stage.value, taken * 1000) for stage, taken in stages])
             return replaced if replaced != job.version_id else None
 
     def fail(self, job: Job, error: KbError) -> None:
@@ -284,8 +292,8 @@ class Claims:
                 return 0  # the usual case takes no write lock
         with self._database.write() as connection:
             expired = connection.execute(statement.with_for_update(of=versions, skip_locked=True)).all()
-            for version in expired:
-                self._expire(connection, version)
+            ends = [(*self._expire(connection, version), version.size_bytes) for version in expired]
+            record_ingested(connection, [end for end in ends if end[0] is not VersionState.QUEUED])
             return len(expired)
 
     def due(self, resend: bool, limit: int = 100) -> list[UUID]:
@@ -334,7 +342,8 @@ class Claims:
         owners = connection.scalars(sa.select(versions.c.lease_owner).where(leased).distinct())
         return [owner for owner in owners if is_dead(owner, self._owner)]
 
-    def _expire(self, connection: sa.Connection, version: sa.Row[Any]) -> None:
+    def _expire(self, connection: sa.Connection, version: sa.Row[Any]) -> tuple[VersionState, str]:
+        """Returns its state from now on, and the code of the error if it failed."""
         seen_at = version.heartbeat_at or self._clock()
         is_innocent = went_down_with_machine(version.lease_owner, self._clock() - seen_at)
         is_recent = version.crashed_at is not None and seen_at - version.crashed_at <= CRASH_WINDOW
@@ -353,7 +362,9 @@ class Claims:
         count_move(connection, version.id, VersionState(version.state), state)
         if state is VersionState.FAILED:
             tell_ended(connection, version.id)
-        note_ingested("crashed" if state is VersionState.QUEUED else state.value, values.get("error", ""))
+        error_code = str(values.get("error", ""))
+        note_ingested("crashed" if state is VersionState.QUEUED else state.value, error_code)
+        return state, error_code
 
     def _put_back(self, job: Job, **values: Any) -> None:
         """Queue the version again, unless it was cancelled: no worker would ever claim it then."""
@@ -370,6 +381,7 @@ class Claims:
             count_move(connection, job.version_id, VersionState.PARSING, state)
             if state is VersionState.FAILED:
                 tell_ended(connection, job.version_id)
+            record_ingested(connection, [(state, str(values.get("error", "")), job.size_bytes)])
 
     def _ended(self) -> dict[str, Any]:
         return {"finished_at": self._clock(), "lease_owner": "", "lease_until": None}

@@ -381,7 +381,8 @@ class Ingestion:
             self._claims.enter(job, VersionState.INDEXING, stored_chunks=0)  # the next attempt stores all anew
             log.warning("ingestion.chunks_missing", version=str(job.version_id), found=found, total=total)
             raise MilvusRefused(detail=N_("not all stored chunks can be found"))
-        replaced = self._claims.switch(job, pages=work.pages, chunks=total, notes=to_json(Notes(work.notes)))
+        seconds, notes = work.times.so_far(), to_json(Notes(work.notes))
+        replaced = self._claims.switch(job, seconds, pages=work.pages, chunks=total, notes=notes)
         work.meter.report(VersionState.READY, total, total)
         if not job.counted_chunks:
             self.speed.note(job.effort)

@@ -71,14 +71,25 @@ class StageTimes:
 
     def __init__(self) -> None:
         self.seconds: defaultdict[VersionState, float] = defaultdict(float)
+        self._now: tuple[VersionState, float] | None = None  # the stage, and when it began
 
     @contextmanager
     def spend(self, stage: VersionState) -> Iterator[None]:
         began = time.perf_counter()
+        self._now = stage, began
         try:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - began
+            self._now = None
+
+    def so_far(self) -> dict[VersionState, float]:
+        """The seconds of each stage, with those of the one that is not over."""
+        seconds = dict(self.seconds)
+        if self._now:
+            stage, began = self._now
+            seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began
+        return seconds
 
     def spend_on_each(self, stage: VersionState, items: Iterator[T]) -> Iterator[T]:
         """`items`, of which each takes its time to come."""

@@ -41,6 +41,7 @@ def build_answers(
         find_model
         or (lambda _user, wanted: ChatModel(wanted, server.base_url, "test", key=SecretStr(key)) if wanted else None),
         lambda _user, answering: answering,
+        services.usage.note,
         has_titles,
     )
 

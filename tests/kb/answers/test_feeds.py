@@ -12,12 +12,14 @@ from uuid import uuid4
 import pytest
 
 from kb.access import Principal
-from kb.answering import Event, Question
+from kb.answering import Event, ModelChosen, PassagesFound, Question
 from kb.answers import Feed
 from kb.answers.events import EventSource
-from kb.completions import TextPiece
+from kb.completions import TextPiece, Usage
 from kb.errors import AnswerFailed, KbError, ModelUnreachable, Unavailable
-from kb.models import Mode
+from kb.llm import ChatModel
+from kb.models import Mode, Retrieval, Step, Trace
+from kb.usage import AnswerEnd
 
 QUESTION = Question(Principal(uuid4()), "Why?", Mode.LLM, lambda: None)
 
@@ -27,10 +29,13 @@ class Source:
     """Says one word, then fails or waits for ever."""
 
     error: Exception | None = None
+    before: tuple[Event, ...] = ()
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def events(self, _question: Question) -> AsyncGenerator[Event, None]:
         try:
+            for event in self.before:
+                yield event
             yield TextPiece("Because")
             if self.error:
                 raise self.error
@@ -39,7 +44,7 @@ class Source:
             self.closed.set()
 
 
-def begun(source: Source) -> tuple[Feed, asyncio.Task[None]]:
+def begun(source: Source) -> tuple[Feed, asyncio.Task[AnswerEnd]]:
     loop = asyncio.get_running_loop()
     feed = Feed(QUESTION, loop)
     return feed, loop.create_task(feed.produce(cast(EventSource, source)))
@@ -57,6 +62,20 @@ def test_whoever_leaves_ends_the_answer() -> None:
             assert await anext(events) == TextPiece("Because")
         await source.closed.wait()
         assert feed.is_stopped
+
+    run(check)
+
+
+def test_end_tells_the_model_its_tokens_and_the_steps() -> None:
+    async def check() -> None:
+        steps = (Step("dense", 12.0),)
+        model = ChatModel("qwen", "http://127.0.0.1:1", "test")
+        found = PassagesFound(Retrieval(trace=Trace(steps)))
+        _feed, task = begun(Source(ModelUnreachable(host="h"), (found, ModelChosen(model), Usage(7, 3))))
+        end = await task
+        assert (end.user_id, end.mode, end.error) == (QUESTION.principal.user_id, Mode.LLM, ModelUnreachable.code)
+        assert (end.model, end.input_tokens, end.output_tokens, end.steps) == ("qwen", 7, 3, steps)
+        assert 0 < end.first_token_ms <= end.total_ms
 
     run(check)
 
