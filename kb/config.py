@@ -101,6 +101,8 @@ class Settings(BaseSettings):
 
     # For each user; 0: no limit. Documents and files count for who owns their knowledge base.
     user_documents_at_once: int = Field(0, ge=0)  # that all workers together process
+    user_documents_queued: int = Field(0, ge=0)
+    user_storage_mb: int = Field(0, ge=0)
 
     # For each API key; 0: no limit.
     api_requests_per_minute: int = Field(600, ge=0)

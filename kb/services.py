@@ -27,6 +27,7 @@ from kb.exports import Exports
 from kb.fetching import Fetcher, FetchLimits, PageReader
 from kb.ingestion import Backlog, Claims, Cleanup, Ingestion, Turns, models_in_use, new_worker_id
 from kb.library import Documents, FileStore, KnowledgeBases
+from kb.library.quotas import MEGABYTE, Quotas
 from kb.library.sharing import Sharing
 from kb.llm import ChatModels
 from kb.page_images import PageImages
@@ -146,7 +147,8 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     rerankers = Rerankers(settings, providers)
     embeddings = EmbeddingModels(settings, available_cpus(), providers.connection)
     knowledge_bases = KnowledgeBases(database, queue)
-    documents = Documents(database, files, vectors, queue)
+    quotas = Quotas(settings.user_documents_queued, settings.user_storage_mb * MEGABYTE)
+    documents = Documents(database, files, vectors, queue, quotas)
     references = References(settings.models)
     fetcher, page_reader = Fetcher(settings.allowed_fetch_hosts), PageReader()
     web_search = WebSearch(settings)

@@ -12,10 +12,11 @@ import streamlit as st
 from kb.access import Principal
 from kb.errors import AdministratorsOnly
 from kb.extracts import escape_markdown as escape
+from kb.library.quotas import MEGABYTE
 from kb.models import Account, UserRole
 from pages.ui.feedback import confirm, errors_flashed, errors_shown
 from pages.ui.groups import draw_groups
-from pages.ui.i18n import _, ago, moment, ngettext
+from pages.ui.i18n import _, ago, moment, ngettext, size
 from pages.ui.resources import current_account, services
 from pages.ui.session_cookie import home_path
 
@@ -104,17 +105,20 @@ def _withdraw(invitation_id: UUID) -> None:
 
 
 def draw_accounts(me: Account) -> list[Account]:
-    accounts = services().accounts.administration.accounts(me.principal)
+    administration = services().accounts.administration
+    accounts, stored = administration.accounts(me.principal), administration.stored_bytes(me.principal)
     st.subheader(ngettext("{count} user", "{count} users", len(accounts)), anchor=False)
     for account in accounts:
         with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"user-{account.id}"):
-            st.markdown(f"**{escape(account.name)}**  \n{_note(account, me)}", width="stretch")
+            st.markdown(
+                f"**{escape(account.name)}**  \n{_note(account, me, stored.get(account.id, 0))}", width="stretch"
+            )
             _draw_actions(account)
     return accounts
 
 
-def _note(account: Account, me: Account) -> str:
-    """Role, state and last sign-in."""
+def _note(account: Account, me: Account, stored_bytes: int) -> str:
+    """Role, state, last sign-in, and how much is kept in files."""
     state = _role_names()[account.role]
     if account.awaits_approval:
         state = _("Waits for approval")
@@ -123,7 +127,10 @@ def _note(account: Account, me: Account) -> str:
     seen = (
         _("signed in {when}").format(when=ago(account.signed_in_at)) if account.signed_in_at else _("never signed in")
     )
-    return " · ".join([state, seen, *([_("you")] if account.id == me.id else [])])
+    most = services().settings.user_storage_mb * MEGABYTE
+    kept = _("{used} of {most} of files").format(used=size(stored_bytes), most=size(most)) if most else ""
+    kept = kept or _("{size} of files").format(size=size(stored_bytes))
+    return " · ".join([state, seen, kept, *([_("you")] if account.id == me.id else [])])
 
 
 def _draw_actions(account: Account) -> None:

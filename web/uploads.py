@@ -140,10 +140,11 @@ async def _save(request: Request, services: Services, limiter: anyio.CapacityLim
     principal = ticket_holder(request, ticket, Action.UPLOAD, knowledge_base_id, origin)
     name = request.query_params.get("name", "")
     limit_bytes = services.settings.max_upload_mb << 20
-    if int(request.headers.get("content-length", "0")) > limit_bytes:
+    expected_bytes = int(request.headers.get("content-length", "0"))
+    if expected_bytes > limit_bytes:
         raise too_large(name, limit_bytes)
-    body = Body(request, name, limit_bytes)
-    register = partial(services.documents.register, principal, knowledge_base_id, name, body)
+    body, register = Body(request, name, limit_bytes), services.documents.register
+    register = partial(register, principal, knowledge_base_id, name, body, expected_bytes=expected_bytes)
     return await anyio.to_thread.run_sync(register, limiter=limiter)
 
 

@@ -16,6 +16,7 @@ from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import now, users
 from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
+from kb.library.quotas import stored_by_user
 from kb.models import Account, UserRole
 
 _IS_ADMINISTRATOR = sa.and_(IS_ACTIVE, users.c.role == UserRole.ADMINISTRATOR.value)
@@ -51,6 +52,12 @@ class Administration:
         with self._database.read() as connection:
             require_administrator(connection, principal)
             return [account(row) for row in connection.execute(statement)]
+
+    def stored_bytes(self, principal: Principal) -> dict[UUID, int]:
+        """How much each user keeps in files; who has none is left out."""
+        with self._database.read() as connection:
+            require_administrator(connection, principal)
+            return stored_by_user(connection)
 
     def approve(self, principal: Principal, user_id: UUID) -> None:
         self._change(principal, user_id, Action.ACCOUNT_APPROVED, awaits_approval=False)

@@ -10,6 +10,29 @@ class UploadTooLarge(UserError):
     remedy = N_("Split it into smaller files, or raise MAX_UPLOAD_MB.")
 
 
+class StorageFull(UserError):
+    """The user may keep no more; `used` and `most` in MB."""
+
+    message = N_("“{name}” does not fit: {used} of your {most} MB are used.")
+    remedy = N_("Delete documents or conversations that you no longer need, or ask an administrator for more.")
+    retry_helps = True
+
+
+class OwnersStorageFull(StorageFull):
+    """The owner of the knowledge base may keep no more."""
+
+    message = N_("“{name}” does not fit: the owner of this knowledge base has used {used} of {most} MB.")
+    remedy = N_("Delete documents that are no longer needed here, or ask the owner to make room.")
+
+
+class QueueFull(UserError):
+    """As many documents of the user wait as may."""
+
+    message = N_("{queued} of at most {most} documents are waiting in the queue.")
+    remedy = N_("Try again when some of them are done, or cancel some.")
+    retry_helps = True
+
+
 class DocumentError(KbError):
     """This file cannot be ingested; a retry alone does not help."""
 

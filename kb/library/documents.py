@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePosixPath
+from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -28,6 +29,7 @@ from kb.library.counts import (
 from kb.library.files import FileStore, Source
 from kb.library.listing import count_listed, is_within, listed, listed_after, rows_of
 from kb.library.queue_places import queue_places
+from kb.library.quotas import Arrival, Quotas, Usage
 from kb.library.rows import DOCUMENT, find_document, find_knowledge_base, find_version, to_document
 from kb.library.saving import save_version, to_version
 from kb.models import Chunk, Document, DocumentOrder, KnowledgeBaseKind, Original, Version, VersionState
@@ -49,7 +51,15 @@ _MARK_SENT = sa.update(versions).where(versions.c.id == sa.bindparam("of_version
 class Documents:
     """The documents of each user's knowledge bases."""
 
-    def __init__(self, database: Database, files: FileStore, vectors: VectorStore, queue: Queue) -> None:
+    def __init__(
+        self,
+        database: Database,
+        files: FileStore,
+        vectors: VectorStore,
+        queue: Queue,
+        quotas: Quotas = Quotas(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self.quotas = quotas
         self._database = database
         self._files = files
         self._vectors = vectors
@@ -62,17 +72,22 @@ class Documents:
         name: str,
         source: Source,
         new_id: UUID | None = None,
+        expected_bytes: int = 0,
     ) -> Document:
         """Keep an uploaded file, queue it and tell the workers. When this returns, no crash loses anything of it.
 
         `latest.sent_at` is None if the workers could not be told now; they find the file once all services are back.
-        With `new_id`, the document that was registered with it already, if there is one.
+        With `new_id`, the document that was registered with it already, if there is one. `expected_bytes`: of the file,
+        if that is known; one for which there is no room is then not read. Errors: `QueueFull`, `StorageFull`.
         """
+        label = clean_file_name(name) or "?"
         with self._database.read() as connection:
-            find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT)
+            base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT)
             if new_id and connection.scalar(sa.select(documents.c.id).where(documents.c.id == new_id)):
                 return to_document(find_document(connection, principal, new_id))
-        document_id, label = new_id or uuid4(), clean_file_name(name) or "?"
+            arrival = Arrival(principal, base.owner_id, label)
+            source = self.quotas.limit(connection, arrival, source, expected_bytes)
+        document_id = new_id or uuid4()
         newest = save_version(self._files, knowledge_base_id, document_id, label, source)
         version = to_version(newest)
         document = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
@@ -81,6 +96,7 @@ class Documents:
             with self._database.write() as connection:
                 # It may have been deleted meanwhile.
                 find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
+                self.quotas.admit(connection, arrival, version.size_bytes)
                 connection.execute(sa.insert(documents), document)
                 connection.execute(sa.insert(versions), newest)
                 count_document(connection, knowledge_base_id, version.state, 1)
@@ -90,16 +106,27 @@ class Documents:
         version = replace(version, sent_at=self._send(version.id))
         return Document(document_id, knowledge_base_id, label, None, created_at=version.created_at, latest=version)
 
-    def replace(self, principal: Principal, document_id: UUID, source: Source, new_id: UUID | None = None) -> Document:
+    def replace(
+        self,
+        principal: Principal,
+        document_id: UUID,
+        source: Source,
+        new_id: UUID | None = None,
+        expected_bytes: int = 0,
+    ) -> Document:
         """Keep a new content of a document, queue it and tell the workers, as `register` does.
 
         What the document answers with stays until the new content is ready. A content that was not ready yet is given
-        up for this one. If there is a version `new_id` already, nothing is replaced again.
+        up for this one. If there is a version `new_id` already, nothing is replaced again. `expected_bytes` and errors
+        as for `register`.
         """
         with self._database.read() as connection:
-            found = to_document(find_document(connection, principal, document_id, Permission.EDIT))
+            row = find_document(connection, principal, document_id, Permission.EDIT)
+            found = to_document(row)
             if new_id and connection.scalar(sa.select(versions.c.id).where(versions.c.id == new_id)):
                 return found
+            arrival = _replacing(principal, row)
+            source = self.quotas.limit(connection, arrival, source, expected_bytes)
         newest = save_version(self._files, found.knowledge_base_id, document_id, found.name, source, new_id)
         version = to_version(newest)
         try:
@@ -107,6 +134,7 @@ class Documents:
                 # It may have been replaced or deleted meanwhile.
                 row = find_document(connection, principal, document_id, Permission.EDIT, lock=True)
                 document = to_document(row)
+                self.quotas.admit(connection, _replacing(principal, row), version.size_bytes)
                 self._unlist(connection, document.latest)
                 connection.execute(sa.insert(versions), newest)
                 before = document.latest.state
@@ -240,6 +268,16 @@ class Documents:
         with self._database.read() as connection:
             find_knowledge_base(connection, principal, knowledge_base_id)
             return count_by_state(connection, knowledge_base_id)
+
+    def usage(self, principal: Principal, knowledge_base_id: UUID) -> Usage | None:
+        """What the knowledge base's owner takes of the quotas; None if there are none, or for who may not upload."""
+        if not self.quotas.are_set:
+            return None
+        with self._database.read() as connection:
+            base = find_knowledge_base(connection, principal, knowledge_base_id)
+            if not Permission(base.permission).includes(Permission.EDIT):
+                return None
+            return self.quotas.usage(connection, base.owner_id)
 
     def queue_places(self, principal: Principal, version_ids: Collection[UUID]) -> dict[UUID, int | None]:
         """The place (1 is next) of each of the user's queued versions among those of all users.
@@ -389,6 +427,12 @@ class Documents:
             log.warning("version.unsent", version=str(version_id), reason=str(error))
             return None
         return moment
+
+
+def _replacing(principal: Principal, row: sa.Row[Any]) -> Arrival:
+    """A file in place of the newest one of a document: its row."""
+    is_queued = row.state == VersionState.QUEUED.value
+    return Arrival(principal, row.owner_id, row.document_name, row.size_bytes, is_queued)
 
 
 def _record_deletion(connection: sa.Connection, principal: Principal, document: Document) -> None:

@@ -45,7 +45,7 @@ _KNOWLEDGE_BASE: sa.Select[Any] = sa.select(knowledge_bases, _PERMISSION).where(
 # row twice, as a deletion does with the counters. A registration, which waits for the counters, would wait for ever.
 _KNOWLEDGE_BASE_LOCKED = _KNOWLEDGE_BASE.with_for_update(key_share=True)
 _DOCUMENT: sa.Select[Any] = (
-    sa.select(*DOCUMENT_COLUMNS, knowledge_bases.c.collection, _PERMISSION)
+    sa.select(*DOCUMENT_COLUMNS, knowledge_bases.c.collection, knowledge_bases.c.owner_id, _PERMISSION)
     .select_from(documents)
     .join(versions, sa.and_(versions.c.document_id == documents.c.id, versions.c.listed_in.is_not(None)))
     .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)

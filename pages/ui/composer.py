@@ -16,6 +16,7 @@ from kb.errors import (
     NothingToSearch,
     QuestionTooLong,
     SignedOut,
+    StorageFull,
     UnsupportedFormat,
     UploadTooLarge,
 )
@@ -204,7 +205,9 @@ def _submit(draft: Draft) -> None:
     except KbError as error:
         # A question whose knowledge base was deleted must not go to another one.
         scope = None if isinstance(error, NotFound) else current.scope
-        without = error.values.get("name", "") if isinstance(error, UnsupportedFormat | UploadTooLarge) else ""
+        without = (
+            error.values.get("name", "") if isinstance(error, UnsupportedFormat | UploadTooLarge | StorageFull) else ""
+        )
         current.refused = Refused(draft, error, current.mode, scope, without)
         current.has_parts = False
     else:

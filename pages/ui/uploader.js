@@ -131,7 +131,7 @@ function settle(upload, request) {
   }
   const failure = { message: answer.message, remedy: answer.remedy, canRetry: answer.can_retry }
   fail(upload, failure)
-  if (request.status === 503 || request.status === 507) holdWaiting(failure)
+  if ([503, 507].includes(request.status) || answer.code === "queue_full") holdWaiting(failure)
   pump()
 }
 

@@ -12,7 +12,7 @@ from kb.parsing import SUPPORTED_EXTENSIONS
 from pages.ui import tickets
 from pages.ui.documents import show_newest
 from pages.ui.feedback import announce, live_fragment, redraw
-from pages.ui.i18n import _, error_text, language, ngettext, number
+from pages.ui.i18n import _, error_text, language, ngettext, number, size
 from pages.ui.resources import services
 from pages.ui.tickets import Action
 
@@ -35,10 +35,28 @@ def draw_upload(user: User, base: KnowledgeBase) -> None:
     def upload() -> None:
         with st.container(key=UPLOAD_KEY):
             result = _uploader(key="uploader", data=[_data(user, base)], on_saved_change=lambda: None)
+            _draw_usage(user, base)
         if isinstance(result.saved, dict):
             _announce(result.saved, base)
 
     upload()
+
+
+def _draw_usage(user: User, base: KnowledgeBase) -> None:
+    """How much of the quotas is used, where there are some."""
+    usage = services().documents.usage(user.principal, base.id)
+    if usage is None:
+        return
+    is_own = base.owner_id == user.principal.user_id
+    texts = []
+    if usage.most_bytes:
+        text = _("{used} of {most} used by you") if is_own else _("{used} of {most} used by the owner")
+        texts.append(text.format(used=size(usage.stored_bytes), most=size(usage.most_bytes)))
+    if usage.most_queued:
+        text = _("{queued} of at most {most} documents in the queue")
+        texts.append(text.format(queued=number(usage.queued), most=number(usage.most_queued)))
+    with st.container(key="usage"):
+        st.caption(" · ".join(texts))
 
 
 def _announce(report: dict[str, object], base: KnowledgeBase) -> None:

@@ -116,6 +116,7 @@ FINDS = {
     (Documents, "partly_read"),
     (Documents, "queue_places"),
     (Documents, "unsearchable"),
+    (Documents, "usage"),
 }
 Call = Callable[[Library, Principal, KnowledgeBase, Document], object]
 DOORS: list[tuple[Permission, str, Call]] = [

@@ -119,6 +119,7 @@ def test_administrator_invites_and_suspends(browsers: Browsers) -> None:
     browsers.token = ada
     page = users_page()
     assert "Ben" in page.text(f"user-{ben.id}")
+    assert "0 B of files" in page.text(f"user-{ben.id}")
     page.click(f"suspend-{ben.id}")
     page.click("confirm_suspend")
     assert "Suspended" in page.text(f"user-{ben.id}")

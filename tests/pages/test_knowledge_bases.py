@@ -217,6 +217,18 @@ def test_uploader_knows_the_limit_and_its_words(installation: Installation, visi
     assert [text for text in data["words"].values() if not re.search("[一-鿿]", text)] == ["{done} / {total}"]
 
 
+def test_quotas_show_what_is_used(installation: Installation, visit: Visit) -> None:
+    base = installation.knowledge_base()
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    assert not visitor.has("usage")
+    installation.set_up(USER_STORAGE_MB="2", USER_DOCUMENTS_QUEUED="5")
+    installation.upload(base, "a.txt", "x" * 1_500_000)
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    assert visitor.text("usage") == "1.5 MB of 2 MB used by you · 1 of at most 5 documents in the queue"
+
+
 def test_files_for_a_deleted_knowledge_base_go_into_no_other(installation: Installation, visitor: Visitor) -> None:
     other, base = installation.knowledge_base("Other"), installation.knowledge_base("Gone")
     visitor.run()

@@ -19,6 +19,7 @@ from starlette.types import Message
 
 from kb.access import Principal
 from kb.errors import DatabaseUnavailable, SetupError
+from kb.library.quotas import Quotas
 from kb.models import KnowledgeBase
 from kb.page_images import PageImages
 from kb.services import Services
@@ -227,6 +228,24 @@ def test_larger_files_are_refused(server: Server, base: KnowledgeBase, announced
     assert reply.json["message"] == "“big.bin” is larger than 1 MB."
     assert server.files == []
     assert server.library.documents.list(server.library.user, base.id) == []
+
+
+def test_quotas_are_told_before_the_body_is_read(server: Server, base: KnowledgeBase) -> None:
+    documents = server.library.documents
+    documents.quotas = Quotas(most_queued=1, most_bytes=100)
+    headers = {"origin": ORIGIN, "x-ticket": server.ticket(base), "content-length": "101"}
+
+    def upload() -> Reply:  # nothing of the body ever arrives
+        return server.call("PUT", f"/api/uploads/{base.id}", {"name": "a.md", "language": "zh_CN"}, headers)
+
+    reply = upload()
+    assert (reply.status, reply.json["code"], reply.json["can_retry"]) == (413, "storage_full", True)
+    assert reply.json["message"].startswith("“a.md”放不下了")
+    assert server.upload(base).status == 201
+    headers["content-length"] = "1"
+    reply = upload()
+    assert (reply.status, reply.json["code"], reply.json["can_retry"]) == (429, "queue_full", True)
+    assert len(server.files) == 1
 
 
 def test_endless_body_is_cut_off(server: Server, base: KnowledgeBase) -> None:

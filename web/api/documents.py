@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -106,7 +107,7 @@ async def upload_document(
 ) -> DocumentOut:
     """The body is the file itself, which streams to disk. Workers then process it: see its state, or wait for it."""
     register = parties.services.documents.register
-    return await _keep(request, parties, name, lambda body: register(acting, knowledge_base_id, name, body, new_id))
+    return await _keep(request, parties, name, partial(register, acting, knowledge_base_id, name, new_id=new_id))
 
 
 @router.get("/documents/{document_id}")
@@ -164,7 +165,7 @@ async def replace_document(
     """The body is the file's new content; its name stays. The old content answers until the new one is ready."""
     documents = parties.services.documents
     found = await anyio.to_thread.run_sync(documents.get, acting, document_id)
-    return await _keep(request, parties, found.name, lambda body: documents.replace(acting, document_id, body, new_id))
+    return await _keep(request, parties, found.name, partial(documents.replace, acting, document_id, new_id=new_id))
 
 
 @router.post("/documents/{document_id}/retry", status_code=202)
@@ -188,14 +189,15 @@ def delete_document(parties: Serving, acting: Writer, document_id: UUID) -> Resp
     return Response(status_code=204)
 
 
-async def _keep(request: Request, parties: Parties, name: str, keep: Callable[[Body], Document]) -> DocumentOut:
+async def _keep(request: Request, parties: Parties, name: str, keep: Callable[..., Document]) -> DocumentOut:
     """Have `keep` save the body of the request, in a thread, while it arrives."""
     global _uploads
     _uploads = _uploads or anyio.CapacityLimiter(UPLOADS_AT_ONCE)
     limit_bytes = parties.services.settings.max_upload_mb << 20
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit_bytes:
+    expected_bytes = int(declared) if declared.isdigit() else 0
+    if expected_bytes > limit_bytes:
         raise too_large(name, limit_bytes)
-    body = Body(request, name, limit_bytes)
-    document = await anyio.to_thread.run_sync(keep, body, limiter=_uploads)
+    read = partial(keep, Body(request, name, limit_bytes), expected_bytes=expected_bytes)
+    document = await anyio.to_thread.run_sync(read, limiter=_uploads)
     return DocumentOut.of(document, language_of(request))

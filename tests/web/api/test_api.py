@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from kb.access import GranteeKind, KeyScope, Permission
+from kb.library.quotas import Quotas
 from kb.library.sharing import Grantee
 from kb.models import Retrieval, RetrievalProfile, Scope
 from kb.providers.connection import Purpose
@@ -49,6 +50,21 @@ def test_knowledge_base_from_its_creation_to_its_end(core: Core, program: Progra
     assert client.delete(path).status_code == 204
     assert code_of(client.get(path)) == (404, "not_found")
     assert core.services.knowledge_bases.list(core.user) == []
+
+
+@LITE
+def test_quotas_hold_for_programs(core: Core, program: Program) -> None:
+    core.services.documents.quotas = Quotas(most_queued=2, most_bytes=10)
+    client = program()
+    path = f"/knowledge-bases/{client.post('/knowledge-bases', json={'name': 'Fruit'}).json()['id']}/documents"
+    assert code_of(client.put(path, params={"name": "a"}, content=b"x" * 11)) == (413, "storage_full")
+    assert code_of(client.put(path, params={"name": "a"}, content=iter([b"x" * 6] * 2))) == (413, "storage_full")
+    document = client.put(path, params={"name": "a"}, content=b"x").json()
+    original = f"/documents/{document['id']}/original"
+    assert code_of(client.put(original, content=b"x" * 11)) == (413, "storage_full")
+    assert client.put(original, content=b"x" * 9).status_code == 202
+    assert client.put(path, params={"name": "b"}, content=b"x").status_code == 202
+    assert code_of(client.put(path, params={"name": "c"}, content=b"x")) == (429, "queue_full")
 
 
 @LITE
