@@ -36,9 +36,8 @@ class KeyScope(StrEnum):
 
     READ = "read"  # list, read and search knowledge bases and documents
     ASK = "ask"  # put questions to models; read the conversations
-    WRITE = (
-        "write"  # create knowledge bases; add, change and delete documents; rename and delete conversations; webhooks
-    )
+    # create knowledge bases; add, change and delete documents; rename and delete conversations; set up webhooks
+    WRITE = "write"
     ADMIN = "admin"  # delete and share knowledge bases
 
     @property
