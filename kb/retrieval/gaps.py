@@ -29,13 +29,15 @@ class Gaps:
         self._vectors = vectors
         self._request_check = request_check
         self._asked: dict[UUID, float] = {}
+        self._due: set[UUID] = set()  # to be checked: Redis has not taken the request yet
 
     def find(
         self, principal: Principal, corpora: Sequence[Corpus], missing: Collection[UUID], *, is_empty: bool
     ) -> Unsearchable | None:
         """What is known to be lacking; where nothing was found (`is_empty`), Milvus is asked as well.
 
-        So it is by the first question after Milvus Lite was restarted, which may have lost something at that.
+        So it is by the first question after Milvus Lite was restarted, which may have lost something at that, or have
+        deleted chunks again: a worker compares all of it then.
         `missing` are the knowledge bases whose collections are not there. Errors: those of SQL and Milvus.
         """
         total, names, is_back = 0, list[str](), False
@@ -55,10 +57,13 @@ class Gaps:
             return Unsearchable(total, tuple(names))
         if is_back:
             return Unsearchable()
-        suspected = [corpus for corpus in corpora if self._vectors.take_reloaded(corpus.base.collection) or is_empty]
+        self._due |= {corpus.base.id for corpus in corpora if self._vectors.take_reloaded(corpus.base.collection)}
+        suspected = [corpus for corpus in corpora if is_empty or corpus.base.id in self._due]
         short = [corpus for corpus in suspected if corpus.ready_count and self._is_short(principal, corpus)]
-        for corpus in short:
-            self._ask_for_check(corpus.base.id)
+        self._due |= {corpus.base.id for corpus in short}
+        for corpus in corpora:
+            if corpus.base.id in self._due:
+                self._ask_for_check(corpus.base.id)
         return Unsearchable() if short else None
 
     def _is_short(self, principal: Principal, corpus: Corpus) -> bool:
@@ -80,3 +85,4 @@ class Gaps:
             with suppress(RedisUnavailable):  # the next question asks again
                 self._request_check(knowledge_base_id)
                 self._asked[knowledge_base_id] = moment
+                self._due.discard(knowledge_base_id)

@@ -105,6 +105,27 @@ def test_loss_at_a_restart_is_noticed_beside_other_passages(core: Core, worker: 
     assert lacking == [0, 1]  # the first one's check is only asked for
 
 
+def test_what_a_restart_brings_back_is_cleared(core: Core, worker: WorkerParts) -> None:
+    """Chunks of deleted documents, whose end Milvus had not written down: nothing is lacking, but too much is there."""
+    base = fill(core, worker)
+    apples = core.services.documents.list(core.user, base.id, search="apples")[0]
+    vectors, version = core.services.vectors, uuid4()
+    (chunk,) = vectors.chunks(base.collection, apples.latest.id, 0, 10)
+    back = replace(chunk, id=chunk_id(version, 0), document_id=uuid4(), version_id=version)
+    vectors.upsert(base.collection, [back], core.embedding.embed_documents([back.text]))
+    ask(core, base)
+    assert ("check", base.id) not in core.queue.sent
+    with closing(MilvusClient(core.services.settings.milvus_uri)) as client:
+        client.release_collection(base.collection)  # as it is after a start
+    core.queue.is_away = True
+    assert ask(core, base).unsearchable is None
+    core.queue.is_away = False
+    ask(core, base)
+    assert core.queue.sent.count(("check", base.id)) == 1
+    worker.checks.check_knowledge_base(base.id)
+    assert vectors.size(base.collection) == 2
+
+
 def test_answer_from_the_rest_says_what_it_lacks(core: Core, worker: WorkerParts) -> None:
     """Until the documents are ready again, also while they wait; of another scope it says nothing."""
     base, other = fill(core, worker), fill(core, worker, "Other")
