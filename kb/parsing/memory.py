@@ -33,3 +33,12 @@ def peak_memory_mb(pid: int | None = None) -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) >> 10
     return 0
+
+
+def oom_kills() -> int | None:
+    """How many processes the kernel has killed for lack of memory so far, in any container. None: it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)

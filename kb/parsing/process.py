@@ -31,7 +31,7 @@ from kb.notes import Note, NoteKind
 from kb.parsing.frames import Frame, read_frame, read_part, write_frame
 from kb.parsing.isolation import allowed_environment
 from kb.parsing.media_types import STARTS_AT_ATTACHMENT, STARTS_AT_PAGE
-from kb.parsing.memory import peak_memory_mb
+from kb.parsing.memory import oom_kills, peak_memory_mb
 from kb.parsing.own_folder import OwnFolder
 from kb.parsing.room import Room, Stay
 
@@ -44,6 +44,8 @@ _ROOT = Path(__file__).resolve().parents[2]  # so that the child finds `kb` in a
 # means that the machine has none.
 _NEAR_LIMIT = 0.6
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGSYS, signal.SIGTRAP)
+# Of one file, where the kernel has not been short of memory meanwhile: somebody, or another program, killed the child.
+_MOST_KILLS = 5
 _Progress = Callable[[int, int], None]
 
 
@@ -105,7 +107,8 @@ class ParserProcess:
         """Run `parse_source` in the child and yield its parts as they come; the child waits while they are not taken.
 
         A page or an attachment that takes too long or crashes the child is left out, with a note, where the format
-        allows it. A child that was killed, or lacked memory, is tried again with no other parser of the room beside it.
+        allows it. A child that was killed, or lacked memory, is tried again with no other parser of the room beside it,
+        several times if the kernel has not been short of memory.
         What is read in images is kept in the file `recognised`, and read from there the next time.
         Also raises `Cancelled`, `ParsingTimeout`, `ParserCrashed`, `NeedsMemory`, `ParserKilled` and `MemoryShort`.
         Close the generator to stop early.
@@ -113,7 +116,7 @@ class ParserProcess:
         request: Frame = {"path": str(path.resolve()), "name": name, "media_type": media_type}
         request |= {"reads_images": self._reads_images, "recognised": str(recognised.resolve()) if recognised else None}
         watch = _Watch(limits, on_progress, is_cancelled)
-        course = _Course(media_type)
+        course, kills = _Course(media_type), _Kills()
         with self._lock, ExitStack() as place:
             place.enter_context(self._room.beside(watch.check))
             stay: Stay | None = None
@@ -129,11 +132,13 @@ class ParserProcess:
                     break
                 except _LacksMemory as lack:
                     self._stop()
-                    if stay is None:
+                    is_to_go_on = kills.have_another_cause(lack) or stay is None
+                    if is_to_go_on:
                         course.resume(watch.done)
+                    if stay is None:
                         place.close()
                         stay = place.enter_context(self._room.alone(watch.check))
-                    elif not (lack.is_crash and course.leave_out(watch)):
+                    elif not (is_to_go_on or (lack.is_crash and course.leave_out(watch))):
                         raise lack.verdict(name, self._memory_mb, stay) from lack
                 except (ParserCrashed, ParsingTimeout):
                     self._stop()
@@ -209,6 +214,20 @@ class _LacksMemory(Exception):
         if not self.is_killed:
             return NeedsMemory(name=name, limit=limit_mb)
         return (ParserKilled if stay.is_alone else MemoryShort)(name=name, used=self.peak_mb or "…")
+
+
+class _Kills:
+    """How often the child of one file was killed, and whether that was for lack of memory."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._before = oom_kills()
+
+    def have_another_cause(self, lack: _LacksMemory) -> bool:
+        """Whether the kernel says that it killed nobody. The file is not tried without end all the same."""
+        self._count += lack.is_killed
+        is_known = lack.is_killed and self._before is not None and self._count < _MOST_KILLS
+        return is_known and oom_kills() == self._before
 
 
 class _Course:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing import Limits, ParserProcess, detect_media_type, joined, parse_file
 from kb.parsing.media_types import MAIL, PDF
+from kb.parsing.memory import oom_kills
 from kb.parsing.own_folder import OwnFolder, clear_left_folders
 from kb.parsing.process import WAITING_FRAMES
 from kb.parsing.room import Room
@@ -166,6 +168,12 @@ def kills(folder: Path, times: int) -> Path:
     return samples.write(folder, "kills", str(times))
 
 
+@pytest.fixture
+def short_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells, each time it is asked, that it has killed another process for lack of memory."""
+    monkeypatch.setattr("kb.parsing.process.oom_kills", count().__next__)
+
+
 def test_killed_child_is_tried_again_without_repeating_anything(unruly: ParserProcess, tmp_path: Path) -> None:
     taken = unruly.parse(kills(tmp_path, 1), "killed", "text/plain", Limits(30, 30), None, never)
     texts = [part.text for part in taken]
@@ -180,6 +188,7 @@ def test_killed_page_is_read_again_and_not_left_out(unruly: ParserProcess, tmp_p
     assert not document.notes
 
 
+@pytest.mark.usefixtures("short_kernel")
 @pytest.mark.parametrize(("name", "media_type"), [("killed", "text/plain"), ("killed 2", PDF), ("killed 2", MAIL)])
 def test_file_whose_parser_is_killed_twice_is_not_called_damaged(
     unruly: ParserProcess, tmp_path: Path, name: str, media_type: str
@@ -190,6 +199,33 @@ def test_file_whose_parser_is_killed_twice_is_not_called_damaged(
     assert "damaged" not in str(caught.value)
     assert caught.value.retry_helps
     assert run(unruly, "a").startswith("a ")
+
+
+@pytest.mark.parametrize(("name", "media_type"), [("killed", "text/plain"), ("killed 2", PDF)])
+def test_file_whose_parser_others_kill_is_read_in_the_end(
+    unruly: ParserProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, media_type: str
+) -> None:
+    """It may need no memory at all: the kernel says that it killed nobody. It is not tried without end, though."""
+    monkeypatch.setattr("kb.parsing.process.oom_kills", lambda: 7)
+    document = read(unruly, kills(tmp_path, 3), name, media_type=media_type)
+    assert document.text.startswith(("one two three four ", "page 1\npage 2\n"))
+    monkeypatch.setattr("kb.parsing.process._MOST_KILLS", 2)
+    with pytest.raises(ParserKilled):
+        read(unruly, kills(tmp_path, 2), name, media_type=media_type)
+
+
+def test_kernel_that_does_not_tell_is_taken_to_be_short(
+    unruly: ParserProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kb.parsing.process.oom_kills", lambda: None)
+    with pytest.raises(ParserKilled):
+        read(unruly, kills(tmp_path, 2), "killed", media_type="text/plain")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts them")
+def test_kernel_tells_how_many_it_killed() -> None:
+    found = oom_kills()
+    assert found is None or found >= 0
 
 
 def test_second_attempt_has_no_other_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +248,7 @@ def test_second_attempt_has_no_other_beside_it(tmp_path: Path, monkeypatch: pyte
     assert order == ["beside", "beside", "beside", "one "]
 
 
+@pytest.mark.usefixtures("short_kernel")
 def test_file_killed_beside_others_waits_for_another_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     room = Room(patience_seconds=0.01)
