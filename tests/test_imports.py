@@ -34,6 +34,7 @@ FAMILIES = {
 READERS = ("kb/config.py", "kb/environment.py")
 # Settings and proxies are read there; these hand the environment on to child processes.
 HANDS_ON = ("kb/local/", "kb/parsing/process.py", "kb/cli/worker.py")
+LATE = {"mcp", "re2"}  # loaded at first use: they take time or memory, and few processes need them
 
 
 def modules(folder: str) -> list[Path]:
@@ -155,6 +156,7 @@ socket.socket.connect = refuse
 import streamlit
 for name in {names!r}:
     importlib.import_module(name)
+assert not {LATE!r} & set(sys.modules), "loaded before they are used"
 """
     environment = {**os.environ, "WORKER_THREADS": "not a number", "DATABASE_URL": "nonsense", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)

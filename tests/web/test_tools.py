@@ -246,12 +246,3 @@ def test_program_of_the_guide_runs(program: Program, manual: Document) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("1 manual.md")
-
-
-def test_app_loads_the_protocol_only_when_it_is_used() -> None:
-    program = "import web.app, sys; print(*{'mcp', 're2'} & set(sys.modules))"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.strip() == ""
