@@ -227,6 +227,8 @@ def own_url() -> str:
 
 
 def _parties() -> Parties:
+    """For programs, whose first question shall not wait for the model any more than that of a page."""
+    resources.warm_up()
     return Parties(resources.services(), resources.answers())
 
 
