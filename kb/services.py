@@ -168,7 +168,12 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         accounts=build_accounts(settings, database, quick),
         api_keys=ApiKeys(database),
         idempotency_keys=IdempotencyKeys(database, safe),
-        request_limits=RequestLimits(quick, settings.api_requests_per_minute, settings.api_answers_per_minute),
+        request_limits=RequestLimits(
+            quick,
+            settings.api_requests_per_minute,
+            settings.api_answers_per_minute,
+            user_answers=settings.user_answers_per_minute,
+        ),
         sharing=Sharing(database),
         audit=AuditLog(database, settings.audit_days),
         usage=Usage(database),

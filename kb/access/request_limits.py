@@ -1,4 +1,5 @@
-"""How often programs may ask: each key in a minute, and each address without a key that is known to be valid.
+"""How often programs may ask: each key in a minute, and each address without a key that is known to be valid; and how
+many answers each person may ask for on the pages.
 
 What is used up is remembered here until its window ends, so that refusing a flood costs neither Redis nor SQL.
 """
@@ -15,8 +16,10 @@ from typing import Any
 
 from cachetools import LRUCache, TLRUCache
 
+from kb.access.principals import Principal
 from kb.access.tokens import digest
 from kb.counters import WindowCounters, network_of
+from kb.errors import TooManyAnswers
 from kb.redis import QuickRedis
 
 WINDOW_SECONDS = 60
@@ -46,9 +49,20 @@ class Standing:
 
 
 class RequestLimits:
-    """`requests` and `answers` a minute for each key; 0: no limit. Safe to use from several threads."""
+    """`requests` and `answers` a minute for each key, `user_answers` for each user on the pages; 0: no limit.
 
-    def __init__(self, redis: QuickRedis, requests: int, answers: int, clock: Callable[[], float] = time.time) -> None:
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        redis: QuickRedis,
+        requests: int,
+        answers: int,
+        clock: Callable[[], float] = time.time,
+        user_answers: int = 0,
+    ) -> None:
+        self._user_answers = user_answers
         self._counters = WindowCounters(redis, "requests")
         self._requests, self._answers, self._clock = requests, answers, clock
         self._guard = threading.Lock()
@@ -58,11 +72,8 @@ class RequestLimits:
     def refusal(self, token: str, address: str, is_question: bool) -> Standing | None:
         """The limit that is known to be used up. Asks nobody, and counts nothing."""
         with self._guard:
-            for limit in self._limits(token, address, is_question):
-                until = self._used_up.get(limit.key)
-                if until is not None:
-                    return Standing(limit.name, limit.most, 0, self._seconds(until), is_exceeded=True)
-        return None
+            limits = self._limits(token, address, is_question)
+        return next(filter(None, map(self._refusal, limits)), None)
 
     def count(self, token: str, address: str, is_question: bool) -> Sequence[Standing]:
         """Count a request; how its limits stand then. One that is exceeded comes alone."""
@@ -76,6 +87,15 @@ class RequestLimits:
                 return [standing]
             standings.append(standing)
         return standings
+
+    def count_answer(self, principal: Principal) -> None:
+        """Count an answer that a user asks for on a page. Errors: `TooManyAnswers`."""
+        if not self._user_answers:
+            return
+        limit = Limit("answers", self._user_answers, f"user {principal.user_id}")
+        standing = self._refusal(limit) or self._hit(limit)
+        if standing.is_exceeded:
+            raise TooManyAnswers(most=limit.most, seconds=standing.seconds)
 
     def note_key(self, token: str, is_valid: bool) -> None:
         """What came of asking SQL for the key: requests with a valid one do not count for their address."""
@@ -96,6 +116,13 @@ class RequestLimits:
         if token and self._answers and is_question:
             limits.append(Limit("answers", self._answers, f"answers {of_key}"))
         return limits
+
+    def _refusal(self, limit: Limit) -> Standing | None:
+        with self._guard:
+            until = self._used_up.get(limit.key)
+        if until is None:
+            return None
+        return Standing(limit.name, limit.most, 0, self._seconds(until), is_exceeded=True)
 
     def _hit(self, limit: Limit) -> Standing:
         from limits import RateLimitItemPerSecond

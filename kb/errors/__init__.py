@@ -42,6 +42,7 @@ from kb.errors.access import (
     PageClosed,
     PersonOnly,
     RequestRunning,
+    TooManyAnswers,
     TooManyRequests,
 )
 from kb.errors.accounts import (
@@ -350,6 +351,7 @@ __all__ = [
     "StorageFull",
     "TableTooLarge",
     "TooManyAddresses",
+    "TooManyAnswers",
     "TooManyAttempts",
     "TooManyChunks",
     "TooManyDocuments",

@@ -52,6 +52,14 @@ class TooManyRequests(UserError):
     remedy = N_("Try again in {seconds} s.")
 
 
+class TooManyAnswers(UserError):
+    """Of a person, on the pages."""
+
+    message = N_("You have asked for as many answers as you may in a minute: {most}.")
+    remedy = N_("Try again in {seconds} s.")
+    retry_helps = True
+
+
 class RequestRunning(UserError):
     """Of a program, with an idempotency key."""
 

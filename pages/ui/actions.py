@@ -252,6 +252,7 @@ def answer_again(principal: Principal, old: Message, model: str, in_own_words: b
     """Regenerate, unless another tab already did. For callbacks."""
     how = HowToAnswer.chosen(old.mode, model)
     with errors_flashed():
+        services().request_limits.count_answer(principal)
         if message := services().messages.regenerate(principal, old.id, old.run_id):
             start_answer(principal, message, how, in_own_words, old.widened)
     st.rerun()  # the whole page, not the answer's fragment alone
@@ -261,6 +262,7 @@ def go_on(principal: Principal, begun: Message) -> None:
     """Have the answer written on. For callbacks."""
     how = HowToAnswer.chosen(begun.mode)
     with errors_flashed():
+        services().request_limits.count_answer(principal)
         if message := services().messages.go_on(principal, begun.id, begun.run_id):
             start_answer(principal, message, how)
     st.rerun()
@@ -313,6 +315,7 @@ def _ask_edited(message: Message, principal: Principal) -> None:
     current = state()
     how = HowToAnswer.chosen(current.mode)
     try:
+        services().request_limits.count_answer(principal)
         answer = services().messages.edit(principal, message.id, question, (current.mode, current.scope))
     except KbError as error:
         flash(error)

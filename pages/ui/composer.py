@@ -17,6 +17,7 @@ from kb.errors import (
     QuestionTooLong,
     SignedOut,
     StorageFull,
+    TooManyAnswers,
     UnsupportedFormat,
     UploadTooLarge,
 )
@@ -169,6 +170,11 @@ def _submit_written() -> None:
         draft.question = ""
     if draft.question or draft.uploads:
         _submit(draft)
+    refused = state().refused
+    if refused and isinstance(refused.reason, TooManyAnswers) and not (draft.attached or draft.uploads):
+        st.session_state[QUESTION_KEY] = written.text  # nothing of it was saved
+        flash(refused.reason)
+        state().refused = None
     if draft.attached or draft.uploads:
         st.rerun()
     redraw_parts()
@@ -230,6 +236,9 @@ def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how:
     conversations = services().conversations
     for knowledge_base_id in scope.knowledge_base_ids:
         services().knowledge_bases.get(user.principal, knowledge_base_id)  # raises `NotFound` if it was deleted
+    must_wait = bool(current.running or (current.conversation_id and under_way(current.conversation_id)))
+    if draft.question and not must_wait:
+        services().request_limits.count_answer(user.principal)
     if current.conversation_id is None:
         first = draft.question or draft.uploads[0].name
         conversation = conversations.create(user.principal, first, current.mode, scope, current.take_new_id())
@@ -237,7 +246,6 @@ def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how:
         if current.switched:
             conversations.note_choice(user.principal, conversation.id)
             current.switched = False
-    must_wait = bool(current.running or under_way(current.conversation_id))
     with noted(current.conversation_id, draft.question, [upload.name for upload in draft.uploads]):
         save_uploads(user, current.conversation_id, draft)
         if not draft.question:

@@ -37,6 +37,7 @@ def draw_next_steps(message: Message, principal: Principal, trace: Trace) -> Non
 def _widen(message: Message, principal: Principal) -> None:
     how = HowToAnswer.chosen(message.mode)
     with errors_flashed():
+        services().request_limits.count_answer(principal)
         if answer := services().messages.regenerate(principal, message.id, message.run_id, is_beside=True):
             start_answer(principal, answer, how, widened=message.widened + 1)
     st.rerun()  # the whole page, not the answer's fragment alone
@@ -46,6 +47,7 @@ def _ask_model(message: Message, principal: Principal) -> None:
     """For this question alone: the conversation stays in its mode."""
     how = HowToAnswer.chosen(Mode.LLM)
     with errors_flashed():
+        services().request_limits.count_answer(principal)
         answer = services().messages.regenerate(principal, message.id, message.run_id, is_beside=True, mode=Mode.LLM)
         if answer:
             start_answer(principal, answer, how)

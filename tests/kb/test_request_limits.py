@@ -6,11 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 import pytest
 import redis
 
+from kb.access import Principal
 from kb.access.request_limits import UNKNOWN, UNKNOWN_A_MINUTE, WINDOW_SECONDS, RequestLimits
+from kb.errors import TooManyAnswers
 from kb.redis import QuickRedis
 
 HERE, THERE = "192.0.2.7", "198.51.100.9"
@@ -47,13 +50,26 @@ def program(request: pytest.FixtureRequest) -> Iterator[Program]:
         if request.param == "redis":
             client.flushall()
         clock = Later()
-        yield Program(RequestLimits(QuickRedis(client), requests=3, answers=2, clock=clock), clock)
+        yield Program(RequestLimits(QuickRedis(client), requests=3, answers=2, clock=clock, user_answers=2), clock)
 
 
 def test_each_key_has_a_limit_of_its_own(program: Program) -> None:
     assert [program.asks("one") for _ in range(4)] == [[], [], [], ["requests"]]
     assert program.asks("one") == ["requests"]
     assert program.asks("two") == []
+
+
+def test_each_user_has_a_limit_of_answers(program: Program) -> None:
+    one, two = Principal(uuid4()), Principal(uuid4())
+    for _ in range(2):
+        program.limits.count_answer(one)
+    for _ in range(2):
+        with pytest.raises(TooManyAnswers) as refused:
+            program.limits.count_answer(one)
+        assert refused.value.values["most"] == "2"
+        assert 0 < int(refused.value.values["seconds"]) <= WINDOW_SECONDS
+    program.limits.count_answer(two)
+    RequestLimits(program.limits._counters._redis, requests=0, answers=0).count_answer(one)  # unlimited
 
 
 def test_answers_have_a_limit_apart(program: Program) -> None:

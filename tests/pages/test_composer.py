@@ -71,6 +71,31 @@ def test_question_that_is_too_long_goes_back_into_the_field(visitor: Visitor) ->
     assert "conversation" not in visitor.app.query_params
 
 
+def test_question_beyond_the_limit_stays_in_the_field(installation: Installation, visit: Visit) -> None:
+    installation.set_up(USER_ANSWERS_PER_MINUTE="1")
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    visitor.ask("First?")
+    visitor.start_asking("Second?")
+    assert "You have asked for as many answers as you may in a minute: 1." in visitor.errors
+    assert "Try again in " in visitor.errors
+    assert visitor.app.chat_input(key="question").proto.value == "Second?"
+    assert [message.content for message in messages(visitor, installation, Role.USER)] == ["First?"]
+    visitor.act(1, action="regenerate")
+    assert "as many answers as you may in a minute" in visitor.errors
+    assert len(messages(visitor, installation, Role.ASSISTANT)) == 1
+
+
+def test_question_beyond_the_limit_begins_no_conversation(installation: Installation, visit: Visit) -> None:
+    installation.set_up(USER_ANSWERS_PER_MINUTE="1")
+    installation.services.request_limits.count_answer(installation.user)
+    visitor = visit()
+    visitor.choose("mode", Mode.LLM)
+    visitor.start_asking("First?")
+    assert visitor.app.chat_input(key="question").proto.value == "First?"
+    assert installation.services.conversations.count(installation.user) == 0
+
+
 def test_session_is_read_before_the_question_is_stored(
     visitor: Visitor, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
