@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     oidc_providers: str = ""  # with spaces between; each has OIDC_<NAME>_ISSUER and so on: see `kb.oidc.settings`
     registration: Literal["closed", "invitation", "open"] = "closed"  # open: an administrator approves each account
     audit_days: int = Field(365, ge=1)  # for so long the audit log is kept
+    conversation_days: int = Field(0, ge=0)  # after so many without a question, one is deleted; 0: never
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
     allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: that may be read and told though not public
 

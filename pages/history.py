@@ -25,9 +25,22 @@ PAGE_KEY = "history_page"
 def main() -> None:
     st.header(_("History"), anchor=False)
     try:
+        draw_retention()
         draw_history(current_user())
     except KbError as error:
         show_error(error)
+
+
+def draw_retention() -> None:
+    """Say for how long conversations are kept, where it is not for ever."""
+    if days := services().settings.conversation_days:
+        text = ngettext(
+            "Conversations without a new question for {count} day are deleted, except pinned ones.",
+            "Conversations without a new question for {count} days are deleted, except pinned ones.",
+            days,
+        )
+        with st.container(key="retention"):
+            st.caption(text)
 
 
 def draw_history(user: User) -> None:

@@ -230,10 +230,12 @@ class WorkerRuntime(Middleware):
         self.parts.checks.check_reloaded()
 
     def _sweep(self) -> None:
-        """Delete what broken uploads left, and audit events and figures of usage that need not be kept; correct
-        counters, which only a defect or an edit by hand makes wrong.
+        """Delete what broken uploads left, and conversations, audit events and figures of usage that need not be kept;
+        correct counters, which only a defect or an edit by hand makes wrong.
         """
         assert self._services is not None
+        if (days := self._settings.conversation_days) and (expired := self._services.conversations.expire(days)):
+            log.info("sweeper.expired", conversations=expired)
         if cleared := self._services.audit.clear():
             log.info("sweeper.cleared", audit_events=cleared)
         if cleared := self._services.usage.clear():

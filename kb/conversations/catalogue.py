@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Conversations:
-    """Every call but `purge` takes the acting user."""
+    """Every call but `expire` and `purge` takes the acting user."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -130,6 +130,17 @@ class Conversations:
             if connection.execute(deleted.values(deleted_at=None)).rowcount == 0:
                 raise NotFound(what=rows.CONVERSATION)
             record(connection, principal, Action.CONVERSATION_RESTORED, conversation_id)
+
+    def expire(self, days: int) -> int:
+        """Delete what any user has asked nothing in for so many days and not pinned, as `delete` does; how many.
+
+        It is the installation's rule and no act of the user, so it is no event of the audit log.
+        """
+        is_due = sa.and_(
+            NOT_DELETED, conversations.c.pinned_at.is_(None), conversations.c.updated_at < now() - timedelta(days=days)
+        )
+        with self._database.write() as connection:
+            return connection.execute(sa.update(conversations).where(is_due).values(deleted_at=now())).rowcount
 
     def purge(self) -> int:
         """Remove for good what any user deleted more than an hour ago; returns how many conversations that were."""

@@ -212,6 +212,25 @@ def test_purge_removes_what_was_deleted_an_hour_ago(
     assert {found.id for found in conversations.search(library.user)} == {late.id, kept.id}
 
 
+def test_conversations_without_a_question_for_long_expire(
+    conversations: Conversations, messages: Messages, library: Library, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("catalogue", "asking"):
+        monkeypatch.setattr(f"kb.conversations.{module}.now", clock)
+    _old, pinned, active = (start(conversations, library, name) for name in ("Old", "Pinned", "Active"))
+    conversations.pin(library.user, pinned.id)
+    clock.advance(20 * 86_400)
+    answered(messages, library, active, "one")
+    clock.advance(10 * 86_400)
+    assert conversations.expire(days=30) == 0
+    clock.advance(1)
+    assert conversations.expire(days=30) == 1
+    assert {found.id for found in conversations.search(library.user)} == {pinned.id, active.id}
+    assert conversations.purge() == 0
+    clock.advance(UNDO_SECONDS + 1)
+    assert conversations.purge() == 1  # as what a user deleted; a worker then clears its files
+
+
 def test_model_names_a_conversation_once(conversations: Conversations, messages: Messages, library: Library) -> None:
     answer = answered(messages, library, start(conversations, library), "one")
     assert conversations.lacks_title(library.user, answer.id)

@@ -87,6 +87,15 @@ def test_pinned_conversations_stand_first(installation: Installation, visitor: V
     assert visitor.talks() == {"Today": ["New", "Old"]}
 
 
+def test_page_says_how_long_conversations_are_kept(installation: Installation, visitor: Visitor, visit: Visit) -> None:
+    assert not visitor.has("retention")
+    installation.set_up(CONVERSATION_DAYS="30")
+    visitor = visit()
+    visitor.go_to("history")
+    expected = "Conversations without a new question for 30 days are deleted, except pinned ones."
+    assert visitor.text("retention") == expected
+
+
 def test_delete_can_be_undone(installation: Installation, visitor: Visitor) -> None:
     conversation, _kept = talk(installation, "Old"), talk(installation, "Kept")
     visitor.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,9 @@ import sqlalchemy as sa
 
 from kb.audit import Action, record
 from kb.config import Settings
-from kb.database.tables import audit_events, document_counts, now
+from kb.database.tables import audit_events, conversations, document_counts, now
 from kb.errors import DatabaseUnavailable, SetupError
+from kb.models import Mode
 from kb.queue import Queue
 from kb.services import Services, build_services
 from tests.conftest import Core
@@ -80,6 +82,16 @@ def test_worker_corrects_wrong_counters(core: Core, workers: Workers) -> None:
         connection.execute(sa.update(document_counts).values(documents=7))
     workers.start()
     wait_until(lambda: core.services.knowledge_bases.get(core.user, knowledge_base.id).document_count == 0)
+
+
+def test_worker_deletes_conversations_that_need_not_be_kept(core: Core) -> None:
+    old, new = (core.services.conversations.create(core.user, name, Mode.LLM) for name in ("Old", "New"))
+    long_ago = {"updated_at": now() - timedelta(days=31)}
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(conversations).where(conversations.c.id == old.id).values(long_ago))
+    with closing(Workers(core.services.settings.model_copy(update={"conversation_days": 30}))) as workers:
+        workers.start()
+        wait_until(lambda: core.services.conversations.search(core.user) == [new], what="the sweeper")
 
 
 def test_worker_clears_old_audit_events(core: Core, workers: Workers) -> None:
