@@ -15,6 +15,7 @@ from kb.access import Principal
 from kb.attachments import Attachments
 from kb.errors import DatabaseUnavailable, UnsupportedFormat
 from kb.library import Documents
+from kb.library.quotas import Quotas
 from kb.messages import Message
 from kb.models import Document, MessageState, Mode, Role, VersionState
 from pages.ui.saving import noted, under_way
@@ -255,6 +256,17 @@ def test_unsupported_file_is_refused_and_the_question_kept(visitor: Visitor, ins
     visitor.wait_for_answer()
     (question,) = messages(visitor, installation, Role.USER)
     assert [each.name for each in question.attached] == ["apples.md"]
+
+
+def test_file_beyond_the_storage_is_refused_and_the_question_kept(visitor: Visitor, installation: Installation) -> None:
+    installation.services.documents.quotas = Quotas(most_bytes=100)
+    attach(visitor, "Where does an apple grow?", ("long.md", APPLES * 2), ("apples.md", APPLES))
+    assert "“long.md” does not fit" in visitor.errors
+    visitor.click("ask_refused")
+    assert not visitor.errors
+    assert [document.name for document in attached(visitor, installation)] == ["apples.md"]
+    work(visitor, installation)
+    visitor.wait_for_answer()
 
 
 def test_file_that_cannot_be_saved_is_kept_with_the_question(
