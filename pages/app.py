@@ -12,7 +12,7 @@ from pages.ui import resources
 from pages.ui.account import draw_account, draw_signed_out
 from pages.ui.api_key_form import take_made_key
 from pages.ui.feedback import show_error, show_flash
-from pages.ui.frame import BY_LINK, FOR_ADMINISTRATORS, PAGES, PAGES_FOLDER, draw_frame
+from pages.ui.frame import BY_LINK, FOR_ADMINISTRATORS, OF_ACCOUNTS, PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
 from pages.ui.state import keep_choices, state
 from pages.ui.talks import CHAT, draw_talks
@@ -24,7 +24,7 @@ def main() -> None:
     # Before the navigation: it would have the browser load the page's icon from another site.
     st.set_page_config(page_icon=str(HERE / "ui" / "icon.png"))
     draw_language()  # first, so that everything else is drawn in the language that the address names by now
-    hidden = BY_LINK if is_administrator() else BY_LINK + FOR_ADMINISTRATORS
+    hidden = BY_LINK + not_for_user()
     page = st.navigation(
         [
             st.Page(
@@ -71,12 +71,15 @@ def main() -> None:
     take_made_key()  # if another page was opened before the key could be shown
 
 
-def is_administrator() -> bool:
+def not_for_user() -> tuple[str, ...]:
+    """The pages that the menu leaves out for whoever uses it."""
     try:
         account = resources.current_account()
     except KbError:  # whatever it is, the page will say so
-        return False
-    return account is not None and account.is_administrator
+        return FOR_ADMINISTRATORS
+    if account is None:
+        return OF_ACCOUNTS
+    return () if account.is_administrator else FOR_ADMINISTRATORS
 
 
 def draw_language() -> None:

@@ -26,10 +26,12 @@ PAGES = {
     "shared": ("shared.py", N_("Shared conversation"), ":material/forum:"),
     "users": ("users.py", N_("Users"), ":material/group:"),
     "audit": ("audit.py", N_("Audit log"), ":material/policy:"),
+    "usage": ("usage.py", N_("Usage"), ":material/monitoring:"),
     "system": ("system.py", N_("System"), ":material/monitor_heart:"),
 }
 BY_LINK = ("shared",)  # in nobody's menu
-FOR_ADMINISTRATORS = ("users", "audit")  # in the menu for nobody else, and only where there is a login
+OF_ACCOUNTS = ("users", "audit")  # only where there is a login
+FOR_ADMINISTRATORS = (*OF_ACCOUNTS, "usage")  # in the menu for nobody else; without a login everybody is one
 HTML_LANGUAGES = {"en": "en", "zh_CN": "zh-Hans", "zh_TW": "zh-Hant"}
 
 _LOST = N_("Zhiwen is not responding. This page reconnects automatically; if Zhiwen was stopped, start it again.")

@@ -9,7 +9,7 @@ import gettext
 import io
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -122,6 +122,11 @@ def day(value: datetime) -> str:
     date, today = value.astimezone(time_zone()).date(), datetime.now(time_zone()).date()
     names = {today: _("Today"), today - timedelta(days=1): _("Yesterday")}
     return names.get(date) or str(format_date(date, "long", locale=language()))
+
+
+def day_of(value: date) -> str:
+    """A date, such as "November 25, 2026"."""
+    return str(format_date(value, "long", locale=language()))
 
 
 def ago(value: datetime) -> str:
