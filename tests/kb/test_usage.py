@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 
 from kb.access import Principal
 from kb.conversations import Conversations, Messages
 from kb.database import Database
+from kb.database.migrate import alembic_config
 from kb.database.tables import answer_figures
 from kb.errors import AdministratorsOnly, ModelUnreachable, NoText
 from kb.messages import Part, PassagesPart, TextPart, UsagePart
@@ -169,3 +172,27 @@ def test_only_administrators_read_them(database: Database) -> None:
             usage.overview(principal, 4)
     for principal in (administrator, local):
         assert usage.overview(principal, 4).weeks
+
+
+# --- upgrades --------------------------------------------------------------------------------------------------
+
+
+def test_upgrade_fills_in_what_messages_tell(database: Database) -> None:
+    user = add_user(database, "Ben")
+    messages, message_id, run_id = asked(database, user)
+    messages.finish(user, message_id, MessageState.DONE, [UsagePart("qwen", 300.0, 900.0, 100, 20)], run_id)
+    again = messages.regenerate(user, message_id, run_id, is_beside=True)
+    assert again
+    messages.finish(user, again.id, MessageState.FAILED, said(error=ModelUnreachable(host="h")), again.run_id)
+    before = Usage(database).overview(operator(database), 4)
+    with database.engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0026")
+    database.migrate()
+    after = Usage(database).overview(operator(database), 4)
+    assert before.first_token
+    assert after.first_token
+    assert after.first_token.whole == before.first_token.whole
+    assert list(after.first_token.by_release) == [""]
+    assert replace(after, first_token=None) == replace(before, first_token=None)

@@ -68,7 +68,7 @@ def test_page_tells_what_was_asked_failed_and_slow(installation: Installation) -
     assert metrics(page)["Questions"] == "2"
 
 
-def test_names_of_few_users_are_for_administrators_only(browsers: Browsers) -> None:
+def test_members_are_refused(browsers: Browsers) -> None:
     browsers.sign_up_first()
     ben = add_user(browsers.installation.services.database, "Ben")
     record(browsers.installation, ben, input_tokens=5)
