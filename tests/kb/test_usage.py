@@ -18,15 +18,19 @@ from kb.conversations import Conversations, Messages
 from kb.database import Database
 from kb.database.migrate import alembic_config
 from kb.database.tables import answer_figures
-from kb.errors import AdministratorsOnly, ModelUnreachable, NoText
+from kb.errors import AdministratorsOnly, ModelUnreachable, NoText, WorkerDied
+from kb.ingestion.claims import MAX_CRASHES
 from kb.messages import Part, PassagesPart, TextPart, UsagePart
+from kb.metrics import StageTimes
 from kb.models import MessageState, Mode, Retrieval, Step, Trace, VersionState
 from kb.usage import AnswerEnd, TimeKind, record_answer, record_ingested, record_times, recording
 from kb.usage.buckets import bucket_of, milliseconds_of, percentile
 from kb.usage.overview import Usage
 from kb.users import Users
-from tests.conftest import add_user
+from tests.conftest import Clock, Library, add_user, make_claims
 from tests.messages import said
+
+LEASE_AND_MORE = 60.0  # seconds
 
 
 def end(user: Principal, **values: Any) -> AnswerEnd:
@@ -123,6 +127,38 @@ def test_only_the_first_ten_users_are_named(database: Database) -> None:
     *named, rest = found.by_user
     assert [each.name for each in named] == [f"user {place}" for place in range(11, 1, -1)]
     assert (rest.name, rest.tokens, rest.others) == ("", 3, 2)
+
+
+def test_end_of_a_document_leaves_its_figures(library: Library, clock: Clock) -> None:
+    claims, base = make_claims(library.database, "worker 1", clock), library.knowledge_base()
+    ready, failed, dead = (library.upload(base, f"{place}.md") for place in range(3))
+    job = claims.claim(ready.latest.id)
+    assert job
+    claims.switch(job, {VersionState.PARSING: 2.0, VersionState.EMBEDDING: 8.0})
+    job = claims.claim(failed.latest.id)
+    assert job
+    claims.fail(job, NoText(name="1.md"))
+    for _ in range(MAX_CRASHES):
+        claims.claim(dead.latest.id)
+        clock.advance(LEASE_AND_MORE)
+        claims.expire()
+    found = Usage(library.database).overview(operator(library.database), 4)
+    size = ready.latest.size_bytes
+    assert {(each.outcome, each.error, each.documents, each.size_bytes) for each in found.ingested} == {
+        ("ready", "", 1, size),
+        ("failed", NoText.code, 1, size),
+        ("failed", WorkerDied.code, 1, size),
+    }
+    assert [(each.step, each.whole.count) for each in found.steps] == [("embedding", 1), ("parsing", 1)]
+
+
+def test_stage_that_goes_on_counts_so_far() -> None:
+    times = StageTimes()
+    with times.spend(VersionState.PARSING):
+        pass
+    with times.spend(VersionState.INDEXING):
+        assert set(times.so_far()) == {VersionState.PARSING, VersionState.INDEXING}
+    assert times.so_far() == times.seconds
 
 
 def test_documents_are_summed_by_outcome_and_reason(database: Database) -> None:
