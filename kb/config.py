@@ -98,7 +98,8 @@ class Settings(BaseSettings):
     audit_days: int = Field(365, ge=1)  # for so long the audit log is kept
     conversation_days: int = Field(0, ge=0)  # after so many without a question, one is deleted; 0: never
     public_urls: str = ""  # with spaces between: where browsers reach the app other than at its own port
-    allowed_fetch_hosts: str = ""  # host or host:port, with spaces between: that may be read and told though not public
+    # host or host:port, with spaces between: that may be read, told of events or asked as a model though not public
+    allowed_fetch_hosts: str = ""
 
     # For each user; 0: no limit. Documents and files count for who owns their knowledge base.
     user_documents_at_once: int = Field(0, ge=0)  # that all workers together process

@@ -17,6 +17,7 @@ from kb.config import Settings
 from kb.errors import DatabaseUnavailable, ModelError, ModelPackageMissing, ModelRefused, ModelTimeout
 from kb.providers.addresses import OPENAI_BASE_URL, host_of
 from kb.providers.connection import ChatModel, Connection, ModelSettings, Purpose, Source
+from kb.providers.guard import Guard
 from kb.providers.listing import can_chat, can_embed, can_rerank, list_models
 from kb.providers.packages import missing_packages
 
@@ -30,6 +31,10 @@ PROBE_SECONDS = 0.5
 LIST_SECONDS = 3.0
 FRESH_SECONDS = 20.0
 RESOLVE_SECONDS = 10.0
+
+
+Endpoint = tuple[str, str, Guard | None]  # see `_endpoint`
+Probe = Callable[[str, str, float, Guard | None], list[str]]  # as `list_models`
 
 
 class Stored(Protocol):
@@ -173,15 +178,13 @@ class ChatModels:
     it returns the last results and starts new looks where those are old.
     """
 
-    def __init__(
-        self, settings: Settings, stored: Stored, probe: Callable[[str, str, float], list[str]] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, stored: Stored, probe: Probe | None = None) -> None:
         self._stored = stored
         self._probe = probe or list_models
         self._own = _connection_from_env(settings)
         self._connections: dict[UUID, tuple[int, float, tuple[Connection, ...]]] = {}
-        self._looks: dict[tuple[str, str], Look] = {}  # by `_endpoint`
-        self._looking: set[tuple[str, str]] = set()
+        self._looks: dict[Endpoint, Look] = {}
+        self._looking: set[Endpoint] = set()
         self._looked = threading.Condition()
         self._closing = False
 
@@ -327,7 +330,7 @@ class ChatModels:
     def _names(self, connection: Connection) -> list[str]:
         if not connection.langchain:
             seconds = PROBE_SECONDS if connection.is_local else LIST_SECONDS
-            return self._probe(connection.base_url, connection.key.get_secret_value(), seconds)
+            return self._probe(connection.base_url, connection.key.get_secret_value(), seconds, connection.guard)
         if command := missing_packages(connection.langchain):
             raise ModelPackageMissing(host=connection.host, model="", command=command)
         return []
@@ -346,6 +349,6 @@ def _local_connections() -> tuple[Connection, ...]:
     return tuple(Connection(Source.LOCAL, server, base_url) for server, base_url in LOCAL_SERVERS)
 
 
-def _endpoint(connection: Connection) -> tuple[str, str]:
-    """What tells a server from others that are looked at."""
-    return f"{connection.langchain} {connection.base_url}", connection.key.get_secret_value()
+def _endpoint(connection: Connection) -> Endpoint:
+    """What tells a server from others that are looked at: members do not see what administrators' looks found."""
+    return f"{connection.langchain} {connection.base_url}", connection.key.get_secret_value(), connection.guard

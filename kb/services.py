@@ -33,6 +33,7 @@ from kb.llm import ChatModels
 from kb.page_images import PageImages
 from kb.progress import ProgressBoard
 from kb.providers.connection import Purpose
+from kb.providers.guard import Guard
 from kb.providers.keys import KeySafe
 from kb.providers.store import Providers
 from kb.providers.trials import Trials
@@ -143,7 +144,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     vectors = VectorStore(settings, kb_redis.Turns(client).take)
     files = FileStore(settings.uploads)
     safe = KeySafe(settings)
-    providers = Providers(database, safe)
+    providers = Providers(database, safe, Guard.of(settings.allowed_fetch_hosts))
     rerankers = Rerankers(settings, providers)
     embeddings = EmbeddingModels(settings, available_cpus(), providers.connection)
     knowledge_bases = KnowledgeBases(database, queue)

@@ -19,6 +19,7 @@ from kb.llm import ChatModel
 from kb.metrics import note_tokens
 from kb.prompts import ChatMessage
 from kb.providers import CONNECT_SECONDS, NO_KEY, translate_openai_error
+from kb.providers.guard import Guard, async_client_options
 
 if TYPE_CHECKING:
     import openai
@@ -54,7 +55,7 @@ class ChatClient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._clients: dict[tuple[str, str], openai.AsyncOpenAI] = {}
+        self._clients: dict[tuple[str, str, Guard | None], openai.AsyncOpenAI] = {}
         self._options = KnownOptions()
         self._langchain = LangChainModels()
 
@@ -159,14 +160,18 @@ class ChatClient:
         import openai
 
         key = model.key.get_secret_value()
-        if (model.base_url, key) not in self._clients:
-            self._clients[model.base_url, key] = openai.AsyncOpenAI(
+        held = model.base_url, key, model.guard
+        if held not in self._clients:
+            self._clients[held] = openai.AsyncOpenAI(
                 base_url=model.base_url,
                 api_key=key or NO_KEY,
                 max_retries=0,
                 timeout=openai.Timeout(self._settings.llm_timeout_seconds, connect=CONNECT_SECONDS),
+                http_client=openai.DefaultAsyncHttpxClient(**async_client_options(model.guard))
+                if model.guard
+                else None,
             )
-        return self._clients[model.base_url, key]
+        return self._clients[held]
 
 
 def _has_text(piece: Piece, before: bool) -> bool:

@@ -74,6 +74,8 @@ class LangChainModels:
 
 def _build(model: ChatModel) -> Any:
     """Import the provider's package, which may take seconds, and build the model."""
+    if model.guard and model.base_url:
+        model.guard.check_langchain(model.base_url)
     if command := missing_packages(model.langchain):
         raise ModelPackageMissing(host=model.host, model=model.name, command=command)
     settings, key = model.settings, model.key.get_secret_value()

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from threading import Lock
 from uuid import UUID
 
+from pydantic import SecretStr
+
 from kb.config import Settings
 from kb.embedding.builtin import BuiltinModel
 from kb.embedding.e5 import E5
@@ -14,6 +16,7 @@ from kb.embedding.minilm import MINILM
 from kb.embedding.model import EmbeddingModel
 from kb.errors import N_, EmbeddingProviderGone, SetupError, UnknownEmbeddingModel
 from kb.providers.connection import Connection
+from kb.providers.guard import Guard
 
 # In the order in which they are offered.
 BUILTIN_MODELS = {model.name: model for model in (E5, MINILM)}
@@ -75,8 +78,9 @@ class EmbeddingModels:
     def get(self, name: str) -> EmbeddingModel:
         """The one instance of this model. It loads, and connects to, nothing before its first use.
 
-        A provider's model is built anew when its address or key has changed. Raises `UnknownEmbeddingModel`,
-        `SetupError` if a setting is missing, `EmbeddingProviderGone`, `ModelKeyLost` or `DatabaseUnavailable`.
+        A provider's model is built anew when its address, its key or its guard has changed. Raises
+        `UnknownEmbeddingModel`, `SetupError` if a setting is missing, `EmbeddingProviderGone`, `ModelKeyLost` or
+        `DatabaseUnavailable`.
         """
         if provider_id := provider_of(name):
             return self._of_provider(provider_id, name)
@@ -97,10 +101,17 @@ class EmbeddingModels:
             raise connection.error
         with self._lock:
             held = self._of_providers.get(name)
-            if held and (held[0].base_url, held[0].key) == (connection.base_url, connection.key):
+            if held and _endpoint(held[0]) == _endpoint(connection):
                 return held[1]
-            seconds, question_seconds = self._settings.llm_timeout_seconds, self._settings.embedding_timeout_seconds
-            built = OpenAIModel(model, connection.key, connection.base_url, seconds, question_seconds, stored_name=name)
+            built = OpenAIModel(
+                model,
+                connection.key,
+                connection.base_url,
+                self._settings.llm_timeout_seconds,
+                self._settings.embedding_timeout_seconds,
+                stored_name=name,
+                guard=connection.guard,
+            )
             self._of_providers[name] = connection, built
             return built
 
@@ -129,6 +140,10 @@ class EmbeddingModels:
         """Fetch a built-in model unless it is there; raises `ModelNotFetched`. Other models are not fetched."""
         if builtin := BUILTIN_MODELS.get(name):
             builtin.files(self._settings).fetch(report)
+
+
+def _endpoint(connection: Connection) -> tuple[str, SecretStr, Guard | None]:
+    return connection.base_url, connection.key, connection.guard
 
 
 def build_embedding_model(name: str, settings: Settings, threads: int) -> EmbeddingModel:

@@ -13,6 +13,7 @@ from kb.deadlines import within
 from kb.embedding.model import DENSE_WEIGHT, Vectors, encodable, normalised
 from kb.errors import EmbeddingTextTooLong, EmbeddingTimeout, ModelContextExceeded, ModelTimeout, VectorsMissing
 from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, host_of, translate_openai_error
+from kb.providers.guard import Guard, client_options
 
 if TYPE_CHECKING:
     import httpx2
@@ -41,14 +42,19 @@ class OpenAIModel:
         timeout_seconds: float,
         question_seconds: float,
         stored_name: str = "",
+        guard: Guard | None = None,
     ) -> None:
-        """`stored_name` is what knowledge bases store, if it is not `openai:` with the model's own name."""
+        """`stored_name` is what knowledge bases store, if it is not `openai:` with the model's own name.
+
+        `guard` says where requests may go; None: anywhere.
+        """
         self.name = stored_name or f"openai:{model}"
         self._model = model
         self._api_key = api_key
         self._base_url = base_url or OPENAI_BASE_URL
         self._timeout_seconds = timeout_seconds
         self._question_seconds = question_seconds
+        self._guard = guard
         self._batch = _BATCH
 
     @cached_property
@@ -85,7 +91,7 @@ class OpenAIModel:
     def _http(self) -> httpx2.Client:
         import openai
 
-        return openai.DefaultHttpxClient(timeout=self._timeout(self._timeout_seconds))
+        return openai.DefaultHttpxClient(timeout=self._timeout(self._timeout_seconds), **client_options(self._guard))
 
     @cached_property
     def _client(self) -> OpenAIEmbeddings:

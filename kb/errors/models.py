@@ -78,6 +78,28 @@ class ModelUnreachable(ModelError):
     transient = True
 
 
+class ModelHostNotPublic(ModelError):
+    """A member named a server in a private network that is not listed."""
+
+    message = N_("{host} is not a public address.")
+    remedy = N_(
+        "Ask an administrator to add {entry} to ALLOWED_FETCH_HOSTS in .env, or to connect this server there for "
+        "everybody, and to restart Zhiwen."
+    )
+    retry_helps = False
+
+
+class ModelAddressUnchecked(ModelError):
+    """A member named the address of a provider whose package connects by itself."""
+
+    message = N_("{host} would be reached through LangChain, so Zhiwen cannot check that it is a public address.")
+    remedy = N_(
+        "Leave the base URL empty, or ask an administrator to add {entry} to ALLOWED_FETCH_HOSTS in .env and to "
+        "restart Zhiwen."
+    )
+    retry_helps = False
+
+
 class ModelStreamBroken(ModelError):
     message = N_("The connection to {host} was lost during the answer.")
     remedy = N_("The text received so far is kept. Try again.")

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from kb.errors import ModelError
 from kb.providers.addresses import host_of
+from kb.providers.guard import Guard
 from kb.providers.sight import seems_to_see
 
 NO_SECRET = SecretStr("")
@@ -59,6 +60,7 @@ class ChatModel:
     settings: ModelSettings = SERVERS_OWN
     provider_id: UUID | None = None
     langchain: str = ""  # what `init_chat_model` calls its provider; empty: it is OpenAI-compatible
+    guard: Guard | None = None  # where its requests may go; None: anywhere
 
     @property
     def sees_images(self) -> bool:
@@ -112,6 +114,7 @@ class Connection:
     provider_id: UUID | None = None
     error: ModelError | None = None  # why it cannot be asked at all
     langchain: str = ""  # as for `ChatModel`
+    guard: Guard | None = None  # as for `ChatModel`
 
     @property
     def id(self) -> str:
@@ -137,4 +140,5 @@ class Connection:
             self.settings,
             self.provider_id,
             self.langchain,
+            self.guard,
         )

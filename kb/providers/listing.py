@@ -6,10 +6,11 @@ import json
 import re
 import time
 
-import httpx
+import httpx2
 
 from kb.errors import N_, ModelRefused, ModelTimeout, ModelUnreachable
 from kb.providers.addresses import host_of
+from kb.providers.guard import Guard, client_options
 from kb.providers.replies import error_of_reply
 
 LIST_BYTES = 8_000_000
@@ -30,29 +31,32 @@ def can_rerank(name: str) -> bool:
     return "rerank" in name.lower()
 
 
-def list_models(base_url: str, key: str, timeout_seconds: float) -> list[str]:
+def list_models(base_url: str, key: str, timeout_seconds: float, guard: Guard | None = None) -> list[str]:
     """The names of all models that a server lists. Errors: `ModelError`."""
     host = host_of(base_url)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        reply = _get(f"{base_url.rstrip('/')}/models", headers, timeout_seconds)
+        reply = _get(f"{base_url.rstrip('/')}/models", headers, timeout_seconds, guard)
         return [str(model["id"]) for model in json.loads(reply.raise_for_status().content)["data"]]
-    except httpx.HTTPStatusError as error:
+    except httpx2.HTTPStatusError as error:
         raise error_of_reply(
             error.response.status_code, error.response.text, "", host, path=error.request.url.path, key=key
         ) from error
-    except (httpx.TimeoutException, TimeoutError) as error:
+    except (httpx2.TimeoutException, TimeoutError) as error:
         raise ModelTimeout(host=host, model="", seconds=f"{timeout_seconds:g}") from error
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise ModelUnreachable(host=host, model="") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ModelRefused(host=host, model="", detail=N_("this is not an OpenAI-compatible server")) from error
 
 
-def _get(url: str, headers: dict[str, str], timeout_seconds: float) -> httpx.Response:
-    """The whole reply within the time: httpx's own timeout begins anew with each byte. Errors: `TimeoutError` too."""
+def _get(url: str, headers: dict[str, str], timeout_seconds: float, guard: Guard | None) -> httpx2.Response:
+    """The whole reply within the time: httpx2's own timeout begins anew with each byte. Errors: `TimeoutError` too."""
     deadline, body = time.monotonic() + timeout_seconds, bytearray()
-    with httpx.stream("GET", url, headers=headers, timeout=timeout_seconds) as reply:
+    with (
+        httpx2.Client(timeout=timeout_seconds, **client_options(guard)) as client,
+        client.stream("GET", url, headers=headers) as reply,
+    ):
         for chunk in reply.iter_bytes():
             body += chunk
             if time.monotonic() > deadline:
@@ -60,4 +64,4 @@ def _get(url: str, headers: dict[str, str], timeout_seconds: float) -> httpx.Res
             if len(body) > LIST_BYTES:
                 raise ValueError("too long for a list of models")
     kind = {"Content-Type": reply.headers.get("Content-Type", "")}
-    return httpx.Response(reply.status_code, headers=kind, content=bytes(body), request=reply.request)
+    return httpx2.Response(reply.status_code, headers=kind, content=bytes(body), request=reply.request)

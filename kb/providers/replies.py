@@ -64,6 +64,8 @@ def translate_openai_error(
                 path=error.request.url.path,
                 key=error.request.headers.get("authorization", "").removeprefix("Bearer "),
             )
+        case openai.APIConnectionError() if isinstance(error.__cause__, KbError):  # of `kb.providers.guard`
+            return error.__cause__
         case openai.APIConnectionError():
             return _connection_error(error.__cause__, model, host, streaming)
         case openai.APIError():  # an error that arrived as an event of the stream

@@ -16,14 +16,16 @@ from kb.access import Permission, Principal, can
 from kb.audit import Action, record
 from kb.config import clean_key, is_web_address
 from kb.database import Database
-from kb.database.tables import knowledge_bases, model_choices, providers
+from kb.database.tables import knowledge_bases, model_choices, providers, users
 from kb.embedding import OF_PROVIDER
 from kb.environment import reach_directly
 from kb.errors import N_, InvalidProvider, ModelKeyLost, NotFound, ProviderInUse, ProviderNameTaken
 from kb.formats import Unreadable, from_json, to_json
+from kb.models import UserRole
 from kb.names import clean_label, clean_name, clean_text
 from kb.providers.addresses import PRESETS, host_of
 from kb.providers.connection import NO_SECRET, SERVERS_OWN, Connection, ModelSettings, Purpose, Source
+from kb.providers.guard import Guard
 from kb.providers.keys import KeySafe
 
 PROVIDER = N_("provider")
@@ -31,6 +33,8 @@ MOST_NAMES = 100
 NAME_CHARACTERS = 200
 PROMPT_CHARACTERS = 20_000
 HOTTEST = 2.0
+GUARD = Guard()  # without any listed host
+_WITH_ROLE = sa.select(providers, users.c.role).join(users, users.c.id == providers.c.owner_id)  # of its owner
 _ENDPOINTS = ("/chat/completions", "/completions", "/models", "/embeddings", "/responses", "/rerank", "/reranks")
 
 
@@ -63,9 +67,11 @@ class ProviderDraft:
 class Providers:
     """Adds, changes and deletes providers; keeps choices of models."""
 
-    def __init__(self, database: Database, safe: KeySafe) -> None:
+    def __init__(self, database: Database, safe: KeySafe, guard: Guard = GUARD) -> None:
+        """`guard` says where the providers of users may be who are no administrators."""
         self._database = database
         self._safe = safe
+        self._guard = guard
         self.changes = 0  # made by this process, so that it need not wait until what it knows is old
 
     def list(self, principal: Principal) -> list[Provider]:
@@ -79,12 +85,14 @@ class Providers:
     def connection(self, provider_id: UUID) -> Connection | None:
         """How to ask one of them, whose id a knowledge base holds."""
         with self._database.read() as connection:
-            row = connection.execute(sa.select(providers).where(providers.c.id == provider_id)).one_or_none()
+            row = connection.execute(_WITH_ROLE.where(providers.c.id == provider_id)).one_or_none()
         return self._to_connection(row) if row else None
 
     def add(self, principal: Principal, draft: ProviderDraft) -> UUID:
-        """Errors: `InvalidName`, `ProviderNameTaken`, `InvalidProvider`, `SetupError` about the key file."""
-        values = _checked(draft) | {"encrypted_key": self._encrypted(draft.key or NO_SECRET)}
+        """Errors: `InvalidName`, `ProviderNameTaken`, `InvalidProvider`, `SetupError` about the key file, and those of
+        `Guard.check_entered`.
+        """
+        values = self._checked(principal, draft) | {"encrypted_key": self._encrypted(draft.key or NO_SECRET)}
         provider_id = uuid4()
         try:
             with self._database.write() as connection:
@@ -97,7 +105,7 @@ class Providers:
 
     def change(self, principal: Principal, provider_id: UUID, draft: ProviderDraft) -> None:
         """Errors: as for `add`; `NotFound`."""
-        values = _checked(draft)
+        values = self._checked(principal, draft)
         if draft.key is not None:
             values["encrypted_key"] = self._encrypted(draft.key)
         try:
@@ -165,7 +173,7 @@ class Providers:
             return connection.scalar(statement) or ""
 
     def _rows(self, principal: Principal) -> Sequence[sa.Row[Any]]:
-        statement = sa.select(providers).where(can(Permission.OWN, providers, principal))
+        statement = _WITH_ROLE.where(can(Permission.OWN, providers, principal))
         with self._database.read() as connection:
             return connection.execute(statement.order_by(providers.c.created_at, providers.c.id)).all()
 
@@ -182,7 +190,20 @@ class Providers:
             provider_id=row.id,
             error=ModelKeyLost(name=row.name) if key is None else None,
             langchain=_langchain(row.preset),
+            guard=self._guard_for(row.role),
         )
+
+    def _checked(self, principal: Principal, draft: ProviderDraft) -> dict[str, Any]:
+        values = _checked(draft)
+        with self._database.read() as connection:
+            role = connection.scalar(sa.select(users.c.role).where(users.c.id == principal.user_id))
+        if guard := self._guard_for(role or ""):
+            guard.check_entered(values["base_url"], _langchain(draft.preset))
+        return values
+
+    def _guard_for(self, role: str) -> Guard | None:
+        """Without a login, everybody is the local user, who is an administrator."""
+        return None if role == UserRole.ADMINISTRATOR else self._guard
 
     def _encrypted(self, key: SecretStr) -> str:
         try:

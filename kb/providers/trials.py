@@ -75,7 +75,7 @@ class Trials:
     def _pick(self, connection: Connection, wanted: str) -> str:
         key = connection.key.get_secret_value()
         seconds = self._settings.llm_timeout_seconds
-        listed = connection.names or list_models(connection.base_url, key, seconds)
+        listed = connection.names or list_models(connection.base_url, key, seconds, connection.guard)
         names = [name for name in listed if can_chat(name) or name == wanted] or list(filter(can_rerank, listed))
         if not names:
             raise ModelRefused(host=connection.host, model="", detail=N_("it lists no model that can chat"))

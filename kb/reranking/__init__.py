@@ -11,6 +11,7 @@ from kb.access import Principal
 from kb.config import Settings
 from kb.providers.addresses import host_of
 from kb.providers.connection import Connection, Purpose, Source
+from kb.providers.guard import Guard
 from kb.reranking.http import HttpReranker
 
 __all__ = ["NO_RERANKING", "FindReranker", "HttpReranker", "Reranker", "Rerankers"]
@@ -47,7 +48,7 @@ class Rerankers:
         self._seconds = settings.rerank_timeout_seconds
         self.named = settings.rerank_model  # in `.env`; may be empty
         self._own = _connection_from_env(settings)
-        self._built: dict[tuple[str, str, str], HttpReranker] = {}
+        self._built: dict[tuple[str, str, str, Guard | None], HttpReranker] = {}
         self._lock = Lock()
 
     def find(self, principal: Principal) -> Reranker | None:
@@ -72,7 +73,7 @@ class Rerankers:
 
     def _reranker(self, connection: Connection, model: str) -> HttpReranker:
         """One for each server and model, because it remembers what its server takes."""
-        key = connection.base_url, connection.key.get_secret_value(), model
+        key = connection.base_url, connection.key.get_secret_value(), model, connection.guard
         with self._lock:
             if key not in self._built or connection.error:
                 self._built[key] = HttpReranker(connection, model, self._seconds)

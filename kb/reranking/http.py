@@ -15,13 +15,14 @@ from functools import cached_property
 from time import monotonic
 from typing import Any
 
-import httpx
+import httpx2
 import structlog
 
 from kb.deadlines import within
 from kb.errors import N_, ModelContextExceeded, ModelError, ModelRefused, ModelTimeout, ModelUnreachable
 from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, error_of_reply, not_json, words_of
 from kb.providers.connection import Connection
+from kb.providers.guard import client_options
 
 # Characters of a text. A server that refuses long texts instead of cutting them mostly has a model of 512 tokens.
 LONG, SHORT = 4_000, 350
@@ -80,8 +81,9 @@ class HttpReranker:
         return self._connection.host
 
     @cached_property
-    def _client(self) -> httpx.Client:
-        return httpx.Client(timeout=httpx.Timeout(self._seconds, connect=min(CONNECT_SECONDS, self._seconds)))
+    def _client(self) -> httpx2.Client:
+        timeout = httpx2.Timeout(self._seconds, connect=min(CONNECT_SECONDS, self._seconds))
+        return httpx2.Client(timeout=timeout, **client_options(self._connection.guard))
 
     def _rest_after(self, error: ModelError) -> None:
         if isinstance(error, ModelTimeout | ModelUnreachable):
@@ -110,7 +112,7 @@ class HttpReranker:
                 raise error
             self._characters = SHORT
 
-    def _post(self, question: str, texts: Sequence[str]) -> httpx.Response:
+    def _post(self, question: str, texts: Sequence[str]) -> httpx2.Response:
         cut = [text[: self._characters] for text in texts]
         body: dict[str, Any] = {"model": self.model, "query": question[: self._characters], self._field: cut}
         if self._field == "documents":
@@ -119,14 +121,14 @@ class HttpReranker:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             return self._client.post(self._addresses[0], json=body, headers=headers)
-        except httpx.ConnectTimeout as error:
+        except httpx2.ConnectTimeout as error:
             raise ModelUnreachable(host=self._host, model=self.model) from error
-        except httpx.TimeoutException as error:
+        except httpx2.TimeoutException as error:
             raise TimeoutError from error
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise ModelUnreachable(host=self._host, model=self.model) from error
 
-    def _read(self, reply: httpx.Response, count: int) -> list[float]:
+    def _read(self, reply: httpx2.Response, count: int) -> list[float]:
         try:
             answer = json.loads(reply.content)
         except ValueError as error:
@@ -144,7 +146,7 @@ class HttpReranker:
             raise ModelRefused(host=self._host, model=self.model, detail=detail)
         return [scores[place] for place in range(count)]
 
-    def _error(self, reply: httpx.Response) -> ModelError:
+    def _error(self, reply: httpx2.Response) -> ModelError:
         key, path = self._connection.key.get_secret_value(), reply.request.url.path
         return error_of_reply(reply.status_code, reply.text, self.model, self._host, path=path, key=key)
 

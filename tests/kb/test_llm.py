@@ -20,8 +20,9 @@ from kb.errors import (
     ModelTimeout,
     ModelUnreachable,
 )
-from kb.llm import ChatModel, ChatModels
+from kb.llm import ChatModel, ChatModels, Probe
 from kb.providers.connection import Connection, ModelSettings, Purpose, Source
+from kb.providers.guard import Guard
 from kb.providers.listing import list_models
 from tests.conftest import MakeSettings
 from tests.fakes.model_server import ModelServer
@@ -45,7 +46,7 @@ class Servers:
         self.answering = threading.Event()
         self.answering.set()
 
-    def __call__(self, base_url: str, key: str, timeout_seconds: float) -> list[str]:
+    def __call__(self, base_url: str, key: str, timeout_seconds: float, guard: Guard | None) -> list[str]:
         self.looks.append(base_url)
         names = next((names for port, names in self.models.items() if f":{port[1:]}/" in base_url), None)
         if names != ["quick"]:
@@ -104,7 +105,7 @@ def opened(make_settings: MakeSettings, stored: Stored) -> Iterator[Open]:
     """Builds `ChatModels` from a probe and settings, and closes them after the test."""
     built: list[ChatModels] = []
 
-    def build(probe: Callable[[str, str, float], list[str]] | None = None, **settings: str) -> ChatModels:
+    def build(probe: Probe | None = None, **settings: str) -> ChatModels:
         built.append(ChatModels(make_settings(**settings), stored, probe))
         return built[-1]
 
@@ -218,7 +219,7 @@ def test_fresh_result_is_not_looked_up_again(opened: Open) -> None:
 def test_defect_in_a_look_is_an_error_and_not_the_end(opened: Open) -> None:
     looks: list[str] = []
 
-    def fail_once(base_url: str, _key: str, _seconds: float) -> list[str]:
+    def fail_once(base_url: str, _key: str, _seconds: float, _guard: Guard | None) -> list[str]:
         looks.append(base_url)
         if len(looks) == 1:
             raise ZeroDivisionError
@@ -264,7 +265,7 @@ def test_endpoint_that_does_not_list_its_models_says_why(
     with pytest.raises(kind):
         list_models(url, key, 10)
     models = opened(
-        lambda base_url, key, _seconds: list_models(base_url, key, 10), openai_base_url=url, openai_api_key=key
+        lambda base_url, key, _seconds, _guard: list_models(base_url, key, 10), openai_base_url=url, openai_api_key=key
     )
     assert looked(models) == []
     assert isinstance(models.known(USER).error, kind)

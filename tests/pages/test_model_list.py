@@ -11,6 +11,7 @@ import pytest
 from kb import llm
 from kb.models import Mode
 from kb.providers import listing
+from kb.providers.guard import Guard
 from pages.ui import chat_sidebar
 from pages.ui.feedback import live_fragment
 from tests.fakes.model_server import ModelServer
@@ -24,7 +25,7 @@ def answering(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> It
     """The endpoint keeps its list of models to itself until this is set."""
     answering, list_models = threading.Event(), listing.list_models
 
-    def wait(base_url: str, key: str, timeout_seconds: float) -> list[str]:
+    def wait(base_url: str, key: str, timeout_seconds: float, guard: Guard | None) -> list[str]:
         assert answering.wait(60)
         return list_models(base_url, key, 10)
 

@@ -14,7 +14,7 @@ from kb.providers.connection import Purpose
 from kb.providers.store import ProviderDraft
 from tests.fakes.langchain_models import install
 from tests.fakes.model_server import CHAT, ModelServer
-from tests.pages.conftest import Installation, Visit, models_are_known
+from tests.pages.conftest import Browsers, Installation, Visit, models_are_known
 from tests.pages.visitor import Visitor
 from tests.real_services import free_port, wait_until
 
@@ -102,6 +102,27 @@ def test_key_with_a_line_break_is_refused_in_the_dialog(
     assert words in visitor.errors
     assert "sk-first" not in visitor.errors
     assert without_model.services.providers.list(without_model.user) == []
+
+
+@pytest.mark.parametrize(
+    ("locale", "words"), [("en-US", "127.0.0.1 is not a public address."), ("zh-CN", "127.0.0.1 不是公网地址。")]
+)
+def test_members_may_not_connect_a_private_address(
+    browsers: Browsers, other_server: ModelServer, locale: str, words: str
+) -> None:
+    browsers.sign_up_first()
+    browsers.invite("Ben")
+    visitor = Visitor(locale)
+    visitor.go_to("models")
+    add(visitor, other_server)
+    assert words in visitor.errors
+    assert "ALLOWED_FETCH_HOSTS" in visitor.errors
+    assert other_server.requests == []
+    browsers.sign_in("ada")
+    visitor = Visitor(locale)
+    visitor.go_to("models")
+    add(visitor, other_server)
+    assert not visitor.errors
 
 
 def test_edited_provider_keeps_its_key_which_is_never_shown(

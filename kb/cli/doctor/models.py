@@ -18,6 +18,7 @@ from kb.errors import KbError, WebSearchNotConfigured
 from kb.ingestion import dimensions_in_use
 from kb.llm import ChatModels
 from kb.providers.connection import Connection, Purpose
+from kb.providers.guard import Guard
 from kb.providers.keys import KeySafe
 from kb.providers.store import Providers
 from kb.providers.trials import Trials
@@ -48,11 +49,15 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
         yield of_error("web search", error, Mark.WARNING)
 
 
+def _providers(settings: Settings, database: Database) -> Providers:
+    return Providers(database, KeySafe(settings), Guard.of(settings.allowed_fetch_hosts))
+
+
 def _check_embedding(settings: Settings, database: Database | None) -> Iterator[Finding]:
     """The model for new knowledge bases, and those of existing ones."""
     try:
         used = dimensions_in_use(database) if database else {}
-        connect = Providers(database, KeySafe(settings)).connection if database else lambda _id: None
+        connect = _providers(settings, database).connection if database else lambda _id: None
         embeddings = EmbeddingModels(settings, available_cpus(), connect)
     except KbError as error:
         yield of_error("embedding", error)
@@ -85,7 +90,7 @@ def _check_language_models(settings: Settings, database: Database | None) -> Ite
     """Each server that somebody connected is asked for one word, as the Test button of the Models page does."""
     try:
         if database:
-            models = ChatModels(settings, Providers(database, KeySafe(settings)))
+            models = ChatModels(settings, _providers(settings, database))
             principal = acting_user(Users(database))
         else:
             models, principal = ChatModels(settings, _NothingStored()), Principal(uuid4())

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kb.errors import HostUnreachable
+from kb.errors import HostUnreachable, ModelUnreachable
 from kb.fetching import Fetcher
+from kb.providers.guard import Guard
+from kb.providers.listing import list_models
 from tests.fakes.web_pages import PAGE, WebPages
 
 
@@ -86,3 +89,19 @@ def test_certificate_of_an_unknown_authority_is_refused(secure_web: WebPages) ->
 def test_server_without_tls_is_told() -> None:
     with WebPages() as plain, pytest.raises(HostUnreachable, match="no secure connection"):
         _fetcher("site.example", plain.port).fetch(f"https://site.example:{plain.port}/page")
+
+
+def test_model_server_of_a_member_proves_its_name(
+    secure_web: WebPages, certificate: Path, names: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setattr("kb.providers.guard._tls", httpx2.create_ssl_context)
+    port = secure_web.port
+    secure_web.serve("/v1/models", b'{"data": [{"id": "m"}]}', content_type="application/json")
+    allowed = Guard.of(f"site.example:{port} other.example:{port}").allowed
+    guard = Guard(allowed, lambda _host, _port: ["127.0.0.1"])
+    assert list_models(f"https://site.example:{port}/v1", "", 5, guard) == ["m"]
+    assert names == ["site.example"]
+    assert secure_web.requests[0][1]["Host"] == f"site.example:{port}"
+    with pytest.raises(ModelUnreachable):
+        list_models(f"https://other.example:{port}/v1", "", 5, guard)

@@ -1,0 +1,181 @@
+"""Keeps requests to the providers of members on the public internet.
+
+Whoever names a base URL makes this server send requests and reads the replies. An administrator may name any address.
+A member may name those that may be fetched as pages: public ones, and those of ALLOWED_FETCH_HOSTS. As there, a name is
+resolved once, all that it resolves to is checked, and that is what we connect to.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import httpx2
+
+from kb.errors import N_, FetchError, HostNotPublic, ModelAddressUnchecked, ModelHostNotPublic, ModelRefused
+from kb.fetching.addresses import Address, AllowedHosts, check_public, read_address
+from kb.fetching.client import resolve
+from kb.providers.addresses import host_of
+
+if TYPE_CHECKING:
+    import ssl
+
+Resolver = Callable[[str, int], Sequence[str]]
+
+_CONNECTIONS = 4  # to how many of a name's addresses we try to connect
+_LOCALHOST = "127.0.0.1"
+_NO_HOSTS = AllowedHosts()
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Which addresses a member's providers may have."""
+
+    allowed: AllowedHosts = _NO_HOSTS
+    resolver: Resolver = field(default=resolve, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, allowed_hosts: str) -> Guard:
+        """With the hosts of ALLOWED_FETCH_HOSTS."""
+        return cls(AllowedHosts.of(allowed_hosts))
+
+    def check_entered(self, base_url: str, langchain: str = "") -> None:
+        """Refuse what is known to be refused without asking a name server, so that a form can tell it at once.
+
+        Errors: `FetchError` about its form or port, `ModelHostNotPublic`, `ModelAddressUnchecked`.
+        """
+        if not base_url:
+            return
+        if langchain:
+            self.check_langchain(base_url)
+        address = read_address(base_url)
+        self._check(address, _literal_addresses(address))
+
+    def check_langchain(self, base_url: str) -> None:
+        """A provider's package connects by itself. Errors: `ModelAddressUnchecked` unless the host is listed."""
+        address = read_address(base_url)
+        if address not in self.allowed:
+            raise ModelAddressUnchecked(host=address.host, entry=_entry(address))
+
+    def pinned(self, request: httpx2.Request) -> list[httpx2.Request]:
+        """The request to each of the checked addresses of its host: one at least. Errors: `ModelError`.
+
+        The Host header and the name that the certificate is checked for stay those of the URL.
+        """
+        address = _read(request)
+        try:
+            resolved = self.resolver(address.host, address.port)
+        except (OSError, UnicodeError) as error:
+            raise httpx2.ConnectError(str(error), request=request) from error
+        self._check(address, resolved)
+        if not resolved:
+            raise httpx2.ConnectError("no address", request=request)
+        return [
+            httpx2.Request(
+                request.method,
+                request.url.copy_with(host=ip),
+                headers=request.headers,
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": address.host},
+            )
+            for ip in resolved[:_CONNECTIONS]
+        ]
+
+    def _check(self, address: Address, resolved: Sequence[str]) -> None:
+        try:
+            check_public(address, resolved, self.allowed)
+        except HostNotPublic as error:
+            raise ModelHostNotPublic(**error.values) from error
+
+
+def client_options(guard: Guard | None) -> dict[str, Any]:
+    """What to build an `httpx2.Client` with, for one base URL. None: any address, and httpx2's own defaults."""
+    return {"transport": _Pinned(guard), "trust_env": False, "follow_redirects": False} if guard else {}
+
+
+def async_client_options(guard: Guard | None) -> dict[str, Any]:
+    """As `client_options`, for an `httpx2.AsyncClient`."""
+    return {"transport": _AsyncPinned(guard), "trust_env": False, "follow_redirects": False} if guard else {}
+
+
+class _Pinned(httpx2.BaseTransport):
+    """Without proxies, which resolve names themselves. For the host of one base URL.
+
+    With a second one, a connection that is kept could serve the other name without a check of its certificate.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._transport = httpx2.HTTPTransport(verify=_tls(), trust_env=False)
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        *others, last = self._guard.pinned(request)
+        for other in others:
+            try:
+                return self._transport.handle_request(other)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                continue
+        return self._transport.handle_request(last)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class _AsyncPinned(httpx2.AsyncBaseTransport):
+    """As `_Pinned`; it resolves names in a thread, for as long as a connection may take."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._transport = httpx2.AsyncHTTPTransport(verify=_tls(), trust_env=False)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        *others, last = await self._pinned(request)
+        for other in others:
+            try:
+                return await self._transport.handle_async_request(other)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                continue
+        return await self._transport.handle_async_request(last)
+
+    async def _pinned(self, request: httpx2.Request) -> list[httpx2.Request]:
+        with anyio.move_on_after(request.extensions.get("timeout", {}).get("connect")):
+            return await anyio.to_thread.run_sync(self._guard.pinned, request, abandon_on_cancel=True)
+        raise httpx2.ConnectTimeout("the name server is silent", request=request)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+def _read(request: httpx2.Request) -> Address:
+    try:
+        return read_address(str(request.url))
+    except FetchError as error:
+        host = host_of(str(request.url))
+        raise ModelRefused(host=host, model="", detail=N_("this address or port cannot be used")) from error
+
+
+def _literal_addresses(address: Address) -> list[str]:
+    """What the host stands for if it is a number in any spelling, or this machine; else nothing."""
+    if address.host == "localhost" or address.host.endswith(".localhost"):
+        return [_LOCALHOST]
+    try:
+        found = socket.getaddrinfo(address.host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return []
+    return [str(entry[4][0]) for entry in found]
+
+
+def _entry(address: Address) -> str:
+    """What to add to ALLOWED_FETCH_HOSTS."""
+    return address.host if address.port in (80, 443) else address.authority
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """With the authorities of SSL_CERT_FILE, where the owner set it."""
+    return httpx2.create_ssl_context()
