@@ -41,9 +41,9 @@ class WebPages:
     def url(self, path: str = "/page") -> str:
         return f"http://{self.authority}{path}"
 
-    def redirect(self, path: str, target: str) -> str:
+    def redirect(self, path: str, target: str, status: int = 302) -> str:
         """Let `path` redirect to `target`; return its URL."""
-        self.pages[path] = lambda answer: answer.start(302, {"Location": target, "Set-Cookie": "id=1"})
+        self.pages[path] = lambda answer: answer.start(status, {"Location": target, "Set-Cookie": "id=1"})
         return self.url(path)
 
     def serve(self, path: str, body: bytes, **headers: str) -> str:
@@ -170,6 +170,10 @@ _PAGES: dict[str, Page] = {
 def _handler(server: WebPages) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
 
         def do_GET(self) -> None:
             self.close_connection = True

@@ -153,10 +153,11 @@ def test_name_that_resolves_to_a_private_address_is_refused(ask: Ask, resolved: 
 
 def test_redirect_is_not_followed(ask: Ask, server: ModelServer, web: WebPages) -> None:
     for path in ("models", "chat/completions", "embeddings", "rerank"):
-        web.redirect(f"/v1/{path}", f"{server.base_url}/{path}")
+        web.redirect(f"/v1/{path}", f"{server.base_url}/{path}", status=307)  # a POST stays one
     guard = Guard.of(f"{web.authority} {authority(server)}")
     with pytest.raises(ModelError):
-        ask(connect(f"http://{web.authority}/v1", guard))
+        ask(connect(f"http://{web.authority}/v1", guard, "fake"))
+    assert len(web.requests) == 1
     assert server.requests == []
 
 
