@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
+from cachetools import LRUCache
 
 from kb.access import Principal
 from kb.answering import Begun, Question, Retrieve, SearchWeb
@@ -71,7 +72,8 @@ class Answers:
         self._conversations = conversations
         self._messages = messages
         # A page reads several times a second, and the owner of a message never changes: SQL is asked once.
-        self._require_own = lru_cache(KNOWN_OWNERS)(messages.state)
+        self._known_owners: LRUCache[tuple[Principal, UUID], bool] = LRUCache(KNOWN_OWNERS)
+        self._guard = threading.Lock()
         self._find_model = find_model
         self._find_rewriter = find_rewriter
         self._note_unkept = note_unkept
@@ -115,6 +117,7 @@ class Answers:
         run_id, text = asked.answer.run_id, asked.answer.content
         if run_id is None:
             raise NotFound(what=MESSAGE)
+        self._note_owner(principal, run_id)
         question = Question(
             principal=principal,
             text=asked.question.content,
@@ -217,6 +220,18 @@ class Answers:
         self._thread.join(timeout=5)
         self._loop.close()
         self._sql.close()
+
+    def _require_own(self, principal: Principal, run_id: UUID) -> None:
+        """Errors: `NotFound`."""
+        with self._guard:
+            is_known = (principal, run_id) in self._known_owners
+        if not is_known:
+            self._messages.state(principal, run_id)
+            self._note_owner(principal, run_id)
+
+    def _note_owner(self, principal: Principal, run_id: UUID) -> None:
+        with self._guard:
+            self._known_owners[principal, run_id] = True
 
     # --- on the loop ---
 

@@ -210,10 +210,13 @@ class Messages:
     def asked(self, principal: Principal, message_id: UUID) -> Asked:
         """The answer `message_id` with its question and history. Errors: `NotFound`."""
         with self._database.read() as connection:
-            answer = message_rows.read(connection, principal, message_id)
-            *history, question = message_rows.branch(connection, answer.parent_id, HISTORY_MESSAGES) or [answer]
-        if question.role is not Role.USER:
+            message_rows.own_row(connection, principal, message_id)
+            *history, answer = message_rows.branch(connection, message_id, HISTORY_MESSAGES + 1)
+            if answer.content:  # to be written on, with all that it has
+                answer = message_rows.whole(connection, message_id)
+        if not history or history[-1].role is not Role.USER:
             raise NotFound(what=MESSAGE)
+        *history, question = history
         return Asked(answer, question, history)
 
     def finish(
@@ -236,14 +239,16 @@ class Messages:
         end = sa.update(messages).where(is_own, messages.c.state.in_(open_states))
         if run_id:
             end = end.where(messages.c.run_id == run_id)
+        ended = end.values(state=state.value).returning(messages.c.run_id, messages.c.parent_id, messages.c.mode)
         with self._database.write() as connection:
-            if connection.execute(end.values(state=state.value)).rowcount == 0:
+            row = connection.execute(ended).one_or_none()
+            if row is None:
                 if connection.scalar(sa.select(messages.c.id).where(is_own)) is None:
                     raise NotFound(what=MESSAGE)
                 return False
             if parts is not None:
                 message_rows.replace_parts(connection, message_id, parts)
-            record_answer(connection, _end(connection, principal, message_id, state, parts or ()))
+            record_answer(connection, _end(principal, message_id, row, state, parts or ()))
             return True
 
     # --- afterwards ---
@@ -315,11 +320,9 @@ def _ask(
 
 
 def _end(
-    connection: sa.Connection, principal: Principal, message_id: UUID, state: MessageState, parts: Sequence[Part]
+    principal: Principal, message_id: UUID, row: sa.Row[Any], state: MessageState, parts: Sequence[Part]
 ) -> AnswerEnd:
     """What is recorded of an answer."""
-    columns = messages.c.run_id, messages.c.parent_id, messages.c.mode
-    row = connection.execute(sa.select(*columns).where(messages.c.id == message_id)).one()
     usage = next((part for part in parts if isinstance(part, UsagePart)), UsagePart())
     return AnswerEnd(
         run_id=row.run_id or message_id,

@@ -51,7 +51,6 @@ class AnswerEnd:
 
 def record_answer(connection: sa.Connection, end: AnswerEnd) -> None:
     """A run that was recorded as interrupted by mistake may be recorded again."""
-    again = connection.execute(sa.delete(answer_figures).where(answer_figures.c.id == end.run_id)).rowcount > 0
     row = {
         "id": end.run_id,
         "question_id": end.question_id,
@@ -65,8 +64,11 @@ def record_answer(connection: sa.Connection, end: AnswerEnd) -> None:
         "input_tokens": max(0, end.input_tokens),  # some servers count nonsense
         "output_tokens": max(0, end.output_tokens),
     }
-    connection.execute(sa.insert(answer_figures), row)
-    if not again:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(answer_figures).values(row).on_conflict_do_nothing().returning(answer_figures.c.id)
+    if connection.scalar(insert) is None:
+        connection.execute(sa.update(answer_figures).where(answer_figures.c.id == end.run_id).values(row))
+    else:
         whole = [(FIRST_TOKEN, end.first_token_ms), (WHOLE_ANSWER, end.total_ms)]
         times = [(TimeKind.ANSWER, name, milliseconds) for name, milliseconds in whole]
         times += [(TimeKind.RETRIEVAL, step.name, step.milliseconds) for step in end.steps]
