@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from uuid import UUID, uuid4
 
 import pytest
@@ -279,6 +279,7 @@ def test_file_whose_parser_is_killed_is_read_once_more_alone(
             os.kill(child._process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(Child, "send", send_and_kill)
+    monkeypatch.setattr("kb.parsing.process.oom_kills", count().__next__)  # for lack of memory
     document = core.upload(core.knowledge_base(), "a.md", SECTION)
     assert worker.ingestion.ingest(document.latest.id) is state
     version = latest(core, document)

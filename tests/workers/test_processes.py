@@ -37,9 +37,9 @@ def test_next_worker_resumes_after_kill_9(core: Core, start_process: StartProces
     assert (versions[0].attempts, versions[0].crashes) == (2, 0)
     assert [core.count(document) for document in documents] == [PARTS] * 2
     assert core.services.vectors.count(knowledge_base.collection) == 2 * PARTS
-    # It has done its share, and has itself replaced.
+    # It has done its share, and has itself replaced. (The killed one may be listed for a while.)
     assert second.wait(30) == REPLACE
-    assert core.services.board.workers() == []
+    assert second.pid not in [worker.pid for worker in core.services.board.workers()]
 
 
 def test_worker_ends_with_its_parent(core: Core, start_process: StartProcess) -> None:

@@ -14,7 +14,7 @@ from tests.web.openai_api.conftest import ONE_WORKER, Installation
 
 pytestmark = ONE_WORKER
 ANSWER = "According to the passages, Valve 7 is checked each spring, before the first delivery [1]."
-_OURS, OPENAI, LANGCHAIN, LLAMAINDEX = scripts()
+_OURS, OPENAI, LANGCHAIN, LLAMAINDEX, _VERIFYING = scripts()
 
 
 def run(installation: Installation, script: str, python: str = "") -> list[str]:
