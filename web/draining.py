@@ -2,7 +2,7 @@
 
 uvicorn closes its port and the websockets at once; a page opens its own again, on another web process where there is
 one, and follows its answer from there. Requests and answers go on for `DRAIN_SECONDS`. Ctrl+C, or a second SIGTERM,
-ends them at once.
+ends answers at once, and requests soon.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 POLL_SECONDS = 0.1
+GRACE_SECONDS = 2.0  # for requests, also where nothing is waited for: most end by themselves, without a traceback
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -66,7 +67,7 @@ class Drain:
             until = min(self._clock(), self._until)
         self._until, self._seconds = until, seconds
         if self._loop:
-            self._loop.call_soon_threadsafe(self._cancel_later, max(until - self._clock(), 0.0))
+            self._loop.call_soon_threadsafe(self._cancel_later, max(until - self._clock(), GRACE_SECONDS))
 
     def _note(self, before: Handler, seconds: Callable[[], float], number: int, frame: FrameType | None) -> None:
         self.begin(seconds() if number == signal.SIGTERM else 0.0)

@@ -78,8 +78,24 @@ def test_waiting_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 <= len(looks) <= 6
 
 
+def test_request_that_is_almost_over_ends_by_itself() -> None:
+    """Also after Ctrl+C."""
+    drain, ended = Drain(), list[str]()
+
+    async def serve() -> None:
+        drain.listen(lambda: 0.0)
+        request = asyncio.create_task(asyncio.sleep(0.05, "answered"))
+        drain.admit(request)
+        drain.begin(0.0)
+        ended.append(await request)
+
+    asyncio.run(serve())
+    assert ended == ["answered"]
+
+
 @pytest.mark.parametrize("seconds", [0.0, 60.0])
-def test_requests_end_with_the_time(seconds: float) -> None:
+def test_requests_end_with_the_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr("web.draining.GRACE_SECONDS", 0.01)
     drain = Drain()
     ended: list[str] = []
 
