@@ -12,12 +12,12 @@ import streamlit as st
 from kb.access import Principal
 from kb.audit import Kind, acting_from
 from kb.audit.log import Event, Filter
-from kb.errors import AdministratorsOnly
 from kb.extracts import escape_markdown as escape
+from kb.models import Account
+from pages.ui.account import draw_for_administrators
 from pages.ui.audit_texts import event_address, event_text, kind_names
-from pages.ui.feedback import errors_shown
 from pages.ui.i18n import _, moment, ngettext, time_zone
-from pages.ui.resources import current_account, services
+from pages.ui.resources import services
 from pages.ui.session_cookie import page_address
 
 PAGE_EVENTS = 50
@@ -27,17 +27,11 @@ SINCE_KEY, UNTIL_KEY, PAGE_KEY = "audit_since", "audit_until", "audit_page"
 
 def main() -> None:
     st.header(_("Audit log"), anchor=False)
-    with errors_shown():
-        account = current_account()
-        if account is None:
-            st.write(_("There is no login here. Set AUTH=local in .env and restart to have accounts."))
-            return
-        if not account.is_administrator:
-            raise AdministratorsOnly
-        draw_log(account.principal)
+    draw_for_administrators(draw_log)
 
 
-def draw_log(me: Principal) -> None:
+def draw_log(account: Account) -> None:
+    me = account.principal
     log = services().audit
     st.caption(ngettext("Events are kept for {count} day.", "Events are kept for {count} days.", log.days))
     wanted = draw_filters(me)

@@ -14,7 +14,8 @@ from kb.errors import AdministratorsOnly
 from kb.extracts import escape_markdown as escape
 from kb.library.quotas import MEGABYTE
 from kb.models import Account, UserRole
-from pages.ui.feedback import confirm, errors_flashed, errors_shown
+from pages.ui.account import draw_for_administrators
+from pages.ui.feedback import confirm, errors_flashed
 from pages.ui.groups import draw_groups
 from pages.ui.i18n import _, ago, moment, ngettext, size
 from pages.ui.resources import current_account, services
@@ -26,15 +27,12 @@ ROLE_KEY = "invite_as"
 
 def main() -> None:
     st.header(_("Users"), anchor=False)
-    with errors_shown():
-        account = current_account()
-        if account is None:
-            st.write(_("There is no login here. Set AUTH=local in .env and restart to have accounts."))
-            return
-        if not account.is_administrator:
-            raise AdministratorsOnly
-        draw_invitations(account.principal)
-        draw_groups(account, draw_accounts(account))
+    draw_for_administrators(draw_users)
+
+
+def draw_users(account: Account) -> None:
+    draw_invitations(account.principal)
+    draw_groups(account, draw_accounts(account))
 
 
 # --- links ---

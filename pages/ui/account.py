@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
 
-from kb.errors import SignedOut
-from pages.ui.feedback import show_error
+from kb.errors import AdministratorsOnly, SignedOut
+from kb.models import Account
+from pages.ui.feedback import errors_shown, show_error
 from pages.ui.i18n import _
 from pages.ui.resources import current_account
 from pages.ui.session_cookie import form_token, home_path, session_token
@@ -31,6 +33,18 @@ def draw_account() -> None:
     data = {"name": account.name, "form": form_token(session_token()), "account": _("Your account")}
     with st.sidebar:
         _component(key="account", data=[{"base": home_path()} | data | {"signOut": _("Sign out")}])
+
+
+def draw_for_administrators(draw: Callable[[Account], None]) -> None:
+    """Draw a page that others may not see, or say why it is not there."""
+    with errors_shown():
+        account = current_account()
+        if account is None:
+            st.write(_("There is no login here. Set AUTH=local in .env and restart to have accounts."))
+            return
+        if not account.is_administrator:
+            raise AdministratorsOnly
+        draw(account)
 
 
 def draw_signed_out() -> None:
