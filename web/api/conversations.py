@@ -16,8 +16,8 @@ from kb.models import Conversation, MessageState, Mode, Role
 from web.api.knowledge_bases import ID
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Asker, Serving, Writer
-from web.api.problems import language_of
-from web.api.tasks import SourceOut, Usage, reason_of
+from web.api.problems import language_of, reason_of
+from web.api.tasks import SourceOut, Usage
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 
@@ -81,7 +81,7 @@ class MessageOut(BaseModel):
             sources=[SourceOut.of(source) for source in message.sources.passages] if message.sources else [],
             usage=Usage.of(message.usage) if message.model else None,
             error=message.error.code,
-            reason=reason_of(message, language),
+            reason=reason_of(message.error.code, message.error.values, language),
             created_at=message.created_at,
         )
 

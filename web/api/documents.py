@@ -16,13 +16,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from kb.errors import from_code
 from kb.models import Chunk, Document, VersionState
-from pages.ui.i18n import error_text
 from web.api.knowledge_bases import ID
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Parties, Reader, Serving, Writer
-from web.api.problems import language_of
+from web.api.problems import language_of, reason_of
 from web.api.repeats import NewId, Repeatable
 from web.uploads import UPLOADS_AT_ONCE, Body, attachment, too_large
 
@@ -50,9 +48,7 @@ class DocumentOut(BaseModel):
     @classmethod
     def of(cls, document: Document, language: str) -> DocumentOut:
         version = document.latest
-        reason = ""
-        if version.error:
-            reason = " ".join(error_text(from_code(version.error, version.error_values), language)).strip()
+        reason = reason_of(version.error, version.error_values, language)
         return cls(
             id=document.id,
             knowledge_base_id=document.knowledge_base_id,

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from kb.errors import N_, KbError, KeyRefused
+from kb.errors import N_, KbError, KeyRefused, from_code
 from pages.ui.i18n import accepted_language, error_text, translate
 from web.statuses import status_of
 
@@ -37,6 +37,11 @@ class Problem(BaseModel):
 
 
 PROBLEM: dict[str, Any] = {"model": Problem, "description": "A problem", "content": {MEDIA_TYPE: {}}}
+
+
+def reason_of(code: str, values: dict[str, str], language: str) -> str:
+    """Why something failed and what to do, in words; empty where nothing did."""
+    return " ".join(error_text(from_code(code, values), language)).strip() if code else ""
 
 
 def problem(request: Request, error: KbError) -> JSONResponse:

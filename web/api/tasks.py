@@ -13,15 +13,14 @@ from kb.access import Principal
 from kb.answers import Answers
 from kb.citations import without_dangling
 from kb.conversations import Conversations
-from kb.errors import N_, KbError, NotFound, RedisUnavailable, from_code
+from kb.errors import N_, KbError, NotFound, RedisUnavailable
 from kb.messages import ErrorPart, Message, Source, UsagePart
 from kb.models import MessageState, Mode, Role, Scope
 from kb.providers.connection import Purpose
 from kb.questions import check_question
-from pages.ui.i18n import error_text
 from web.api.knowledge_bases import ID
 from web.api.parties import Asker, Parties, Serving
-from web.api.problems import language_of
+from web.api.problems import language_of, reason_of
 from web.api.repeats import NewId, Repeatable
 from web.api.searches import MOST_BASES, MOST_DOCUMENTS, QUESTION_CHARACTERS, PassageOut
 
@@ -183,14 +182,8 @@ def _result(parties: Parties, acting: Principal, answer: Message, language: str)
         passages=[PassageOut.of(passage) for passage in retrieval.passages] if retrieval else [],
         usage=Usage.of(usage) if usage.model else None,
         error=answer.error.code,
-        reason=reason_of(answer, language),
+        reason=reason_of(answer.error.code, answer.error.values, language),
     )
-
-
-def reason_of(answer: Message, language: str) -> str:
-    """Why it failed and what to do; empty if it did not."""
-    why = answer.error
-    return " ".join(error_text(from_code(why.code, why.values), language)).strip() if why.code else ""
 
 
 def _so_far(answers: Answers, acting: Principal, answer: Message) -> str:

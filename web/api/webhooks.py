@@ -9,12 +9,10 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from kb.errors import from_code
 from kb.webhooks import Delivery, Event, Webhook
-from pages.ui.i18n import error_text
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Serving, Writer
-from web.api.problems import language_of
+from web.api.problems import language_of, reason_of
 from web.api.repeats import NewId, Repeatable
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Repeatable)
@@ -70,9 +68,7 @@ class DeliveryOut(BaseModel):
 
     @classmethod
     def of(cls, delivery: Delivery, language: str) -> DeliveryOut:
-        reason = ""
-        if delivery.error:
-            reason = " ".join(error_text(from_code(delivery.error, delivery.error_values), language)).strip()
+        reason = reason_of(delivery.error, delivery.error_values, language)
         return cls(
             id=delivery.id,
             event=delivery.event,
