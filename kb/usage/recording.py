@@ -64,8 +64,7 @@ def record_answer(connection: sa.Connection, end: AnswerEnd) -> None:
         "input_tokens": max(0, end.input_tokens),  # some servers count nonsense
         "output_tokens": max(0, end.output_tokens),
     }
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(answer_figures).values(row).on_conflict_do_nothing().returning(answer_figures.c.id)
+    insert = _insert(connection, answer_figures).values(row).on_conflict_do_nothing().returning(answer_figures.c.id)
     if connection.scalar(insert) is None:
         connection.execute(sa.update(answer_figures).where(answer_figures.c.id == end.run_id).values(row))
     else:
@@ -118,11 +117,15 @@ def release() -> str:
         return ""
 
 
+def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """One that knows of conflicts, which each database has its own words for."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
 def _add(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]], sums: Sequence[str]) -> None:
     """Add to the sums of rows that are there, insert the others. `rows` are sorted, so nobody waits in a circle."""
     if not rows:
         return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(table).values(list(rows))
+    insert = _insert(connection, table).values(list(rows))
     added = {name: table.c[name] + insert.excluded[name] for name in sums}
     connection.execute(insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=added))
