@@ -134,11 +134,10 @@ def test_product_with_few_descriptors_refuses_and_goes_on(small_web: Web, monkey
     most, refused = capacity(), 0
     assert most == (FEW - FOR_OTHERS) // FOR_EACH
     address, origin = f"ws://{HOST}:{small_web.port}{STREAM}", Origin(small_web.url)
-    protocols = [Subprotocol("streamlit")]
     with ExitStack() as pages:
         for _ in range(most + 10):
             try:
-                page = pages.enter_context(connect(address, origin=origin, subprotocols=protocols, proxy=None))
+                page = pages.enter_context(_connect(address, origin))
                 _start(page)
             except InvalidStatus:
                 refused += 1
@@ -147,6 +146,11 @@ def test_product_with_few_descriptors_refuses_and_goes_on(small_web: Web, monkey
     said = (small_web.folder / "log").read_text()
     assert said.count("web.full") == 1
     assert "Too many open files" not in said
+
+
+def _connect(address: str, origin: Origin) -> ClientConnection:
+    """Without a wait for the server's goodbye, which follows when the script has ended."""
+    return connect(address, origin=origin, subprotocols=[Subprotocol("streamlit")], proxy=None, close_timeout=0)
 
 
 def _start(page: ClientConnection) -> None:
