@@ -21,7 +21,7 @@ from pages.ui.messages import draw_messages, draw_notice, draw_saving
 from pages.ui.resources import current_principal, current_user, services
 from pages.ui.saving import Saving, under_way
 from pages.ui.scope import names_of, scope_label, show_lost
-from pages.ui.state import MORE_MESSAGES, Draft, Refused, forget_id, query_id, settle_choices, state
+from pages.ui.state import FIRST_MESSAGES, MORE_MESSAGES, Draft, Refused, forget_id, query_id, settle_choices, state
 
 REST_SECONDS = 0.7
 
@@ -75,7 +75,7 @@ def open_conversation(user: User) -> Conversation | None:
     if current.conversation_id != conversation.id:
         current.conversation_id, current.mode = conversation.id, conversation.mode
         current.chosen = conversation.scope if conversation.scope.knowledge_base_ids else current.chosen
-        current.shown_messages, current.switched, current.refused = MORE_MESSAGES, False, None
+        current.shown_messages, current.switched, current.refused = FIRST_MESSAGES, False, None
     st.query_params["conversation"] = str(conversation.id)
     return conversation
 

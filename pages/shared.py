@@ -17,7 +17,7 @@ from pages.ui.i18n import _, moment
 from pages.ui.messages import draw_asked, draw_ending, draw_notice, draw_text
 from pages.ui.passages import draw_passages, open_passage
 from pages.ui.resources import has_login, services
-from pages.ui.state import MORE_MESSAGES
+from pages.ui.state import FIRST_MESSAGES, MORE_MESSAGES
 from pages.ui.steps import draw_found, draw_searched_for
 from pages.ui.web_results import draw_web_results, open_web_passage
 
@@ -26,7 +26,7 @@ SHOWN_KEY = "shared_messages"
 
 
 def main() -> None:
-    token, limit = st.query_params.get(LINK, ""), st.session_state.get(SHOWN_KEY, MORE_MESSAGES)
+    token, limit = st.query_params.get(LINK, ""), st.session_state.get(SHOWN_KEY, FIRST_MESSAGES)
     try:
         shared = services().conversation_links.read(token, limit)
     except NotFound:
@@ -91,7 +91,7 @@ def _open_passage(message: Message, token: str, rank: int) -> None:
 
 
 def _show_more() -> None:
-    st.session_state[SHOWN_KEY] = st.session_state.get(SHOWN_KEY, MORE_MESSAGES) + MORE_MESSAGES
+    st.session_state[SHOWN_KEY] = st.session_state.get(SHOWN_KEY, FIRST_MESSAGES) + MORE_MESSAGES
 
 
 main()

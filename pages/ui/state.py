@@ -22,7 +22,8 @@ from pages.ui.saving import Saving, under_way
 NO_MODEL = "none"  # in the address; every model's id has a slash
 NEW = "new"  # in the address: `State.new_id`
 JUST_BEGUN = timedelta(seconds=60)
-MORE_MESSAGES = 16  # that a conversation shows at first, and with each “Load earlier messages”
+FIRST_MESSAGES = 12  # that a conversation shows when it is opened: most readers look at the last two or three
+MORE_MESSAGES = 16  # with each “Load earlier messages”
 SEPARATOR = "."  # of ids in the address: none that it would have to escape
 
 
@@ -108,7 +109,7 @@ class State:
     running: UUID | None = None  # the run of the answer that the page follows
     # Asked while an answer was being written in this conversation, and asked in earnest once that has ended.
     next_question: tuple[UUID, Draft] | None = None
-    shown_messages: int = MORE_MESSAGES
+    shown_messages: int = FIRST_MESSAGES
     begun: UUID | None = None  # the conversation that the last first question began
     talk_search: str = ""  # what the sidebar's list of conversations is searched for
     shown_talks: int = 30
