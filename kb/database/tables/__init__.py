@@ -1,0 +1,82 @@
+"""The tables. Rows never leave `kb`: callers get the dataclasses of `kb.models`."""
+
+from kb.database.tables.accounts import (
+    api_key_bases,
+    api_keys,
+    grants,
+    group_members,
+    groups,
+    identities,
+    invitations,
+    login_sessions,
+    users,
+)
+from kb.database.tables.conversations import (
+    attachments,
+    conversation_links,
+    conversations,
+    message_parts,
+    message_texts,
+    messages,
+)
+from kb.database.tables.library import (
+    ACTIVITY,
+    FOLDED_CHARACTERS,
+    clean_ups,
+    document_counts,
+    documents,
+    index_checks,
+    knowledge_bases,
+    leftovers,
+    versions,
+)
+from kb.database.tables.models import model_choices, providers
+from kb.database.tables.operations import (
+    answer_figures,
+    audit_events,
+    idempotency_keys,
+    ingestion_figures,
+    time_figures,
+    webhook_deliveries,
+    webhooks,
+)
+from kb.database.tables.schema import UtcDateTime, metadata, now
+
+__all__ = [
+    "ACTIVITY",
+    "FOLDED_CHARACTERS",
+    "UtcDateTime",
+    "answer_figures",
+    "api_key_bases",
+    "api_keys",
+    "attachments",
+    "audit_events",
+    "clean_ups",
+    "conversation_links",
+    "conversations",
+    "document_counts",
+    "documents",
+    "grants",
+    "group_members",
+    "groups",
+    "idempotency_keys",
+    "identities",
+    "index_checks",
+    "ingestion_figures",
+    "invitations",
+    "knowledge_bases",
+    "leftovers",
+    "login_sessions",
+    "message_parts",
+    "message_texts",
+    "messages",
+    "metadata",
+    "model_choices",
+    "now",
+    "providers",
+    "time_figures",
+    "users",
+    "versions",
+    "webhook_deliveries",
+    "webhooks",
+]
