@@ -9,6 +9,7 @@ import pytest
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
+from tests.real_services import missing
 from tests.web.api.test_script import run_script, scripts
 from tests.web.openai_api.conftest import ONE_WORKER, Installation
 
@@ -43,7 +44,7 @@ def test_llamaindex(installation: Installation) -> None:
     """Its package needs an OpenAI client before 3, so it has to have an environment of its own."""
     python = os.environ.get("ZHIWEN_LLAMAINDEX_PYTHON", "")
     if not python:
-        pytest.skip("ZHIWEN_LLAMAINDEX_PYTHON names no Python with llama-index-llms-openai-like")
+        missing("ZHIWEN_LLAMAINDEX_PYTHON names no Python with llama-index-llms-openai-like")
     assert run(installation, LLAMAINDEX, python) == [ANSWER, "manual.md", ANSWER]
 
 
