@@ -11,73 +11,34 @@ from urllib.parse import quote
 from uuid import UUID
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from kb.access import Principal
-from kb.errors import KbError, UploadStalled, UploadTooLarge
+from kb.errors import KbError
 from kb.models import Document, Original
 from kb.services import Services
 from pages.ui.i18n import error_text
 from pages.ui.tickets import Action
+from web.receiving import Receiver
 from web.signed_in import ticket_holder
 from web.statuses import status_of
 
-STALL_SECONDS = 60.0
-# Each upload occupies a thread and a block of memory. Further uploads wait; TCP holds back what their browsers send.
-UPLOADS_AT_ONCE = 16
 DRAWINGS_AT_ONCE = 4  # of which one is drawn, and the others wait or are in memory
 IMAGE_SECONDS = 600  # that a browser may show an image again without asking
 _NOT_PLAIN = re.compile(r"[^ !#$&+.\w^`|~()\[\]@=,;{}-]", re.ASCII)
 
 
-class Body:
-    """A request's body as a file, for a worker thread. It holds one block of it in memory.
-
-    Errors: `UploadTooLarge`, `UploadStalled`; `ClientDisconnect` when the browser cancels.
-    """
-
-    def __init__(self, request: Request, name: str, limit_bytes: int) -> None:
-        self._receive = request.receive
-        self._name = name
-        self._limit_bytes = limit_bytes
-        self._total = 0
-        self._buffer = bytearray()
-        self._is_complete = False
-
-    def read(self, size: int, /) -> bytes:
-        return anyio.from_thread.run(self._read, size)
-
-    async def _read(self, size: int) -> bytes:
-        while len(self._buffer) < size and not self._is_complete:
-            try:
-                message = await asyncio.wait_for(self._receive(), STALL_SECONDS)
-            except TimeoutError:
-                raise UploadStalled(name=self._name, seconds=round(STALL_SECONDS)) from None
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            chunk = message.get("body", b"")
-            self._total += len(chunk)
-            if self._total > self._limit_bytes:
-                raise too_large(self._name, self._limit_bytes)
-            self._buffer += chunk
-            self._is_complete = not message.get("more_body", False)
-        block = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return block
-
-
 def file_routes(services: Callable[[], Services]) -> list[Route]:
     """The routes over `services`, which may raise a `KbError` while the process cannot serve yet."""
-    limiter = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+    receiver = Receiver()
     drawings = anyio.CapacityLimiter(DRAWINGS_AT_ONCE)
 
     async def upload(request: Request) -> Response:
         try:
-            document = await _save(request, await asyncio.to_thread(services), limiter)
+            document = await _save(request, await asyncio.to_thread(services), receiver)
         except KbError as error:
             return _refusal(error, request)
         except ClientDisconnect:
@@ -133,23 +94,14 @@ def attachment(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-async def _save(request: Request, services: Services, limiter: anyio.CapacityLimiter) -> Document:
+async def _save(request: Request, services: Services, receiver: Receiver) -> Document:
     knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
     origin = request.headers.get("origin", "")
     ticket = request.headers.get("x-ticket", "")
     principal = ticket_holder(request, ticket, Action.UPLOAD, knowledge_base_id, origin)
     name = request.query_params.get("name", "")
-    limit_bytes = services.settings.max_upload_mb << 20
-    expected_bytes = int(request.headers.get("content-length", "0"))
-    if expected_bytes > limit_bytes:
-        raise too_large(name, limit_bytes)
-    body, register = Body(request, name, limit_bytes), services.documents.register
-    register = partial(register, principal, knowledge_base_id, name, body, expected_bytes=expected_bytes)
-    return await anyio.to_thread.run_sync(register, limiter=limiter)
-
-
-def too_large(name: str, limit_bytes: int) -> UploadTooLarge:
-    return UploadTooLarge(name=name, limit=limit_bytes >> 20)
+    register = partial(services.documents.register, principal, knowledge_base_id, name)
+    return await receiver.receive(request, principal.user_id, name, services.settings.max_upload_mb, register)
 
 
 def _refusal(error: KbError, request: Request) -> Response:

@@ -200,9 +200,9 @@ class UnexpectedFailure(DocumentError):
 
 
 class UploadStalled(Unavailable):
-    """The browser stopped sending."""
+    """The client stopped sending, or sends next to nothing."""
 
-    message = N_("The upload of “{name}” stalled for {seconds} s.")
+    message = N_("The upload of “{name}” stalled: almost nothing arrived for {seconds} s.")
     remedy = N_("Check the connection, then upload it again.")
 
 

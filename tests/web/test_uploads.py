@@ -28,7 +28,7 @@ from pages.ui import tickets
 from pages.ui.tickets import Action
 from tests.conftest import Library
 from tests.kb.parsing import parsing_samples as samples
-from web import uploads
+from web import receiving, uploads
 from web.app import MIDDLEWARE
 
 ORIGIN = "http://127.0.0.1:8501"
@@ -275,7 +275,7 @@ def test_cancelled_upload_leaves_nothing(server: Server, base: KnowledgeBase) ->
 
 
 def test_stalled_upload_ends(server: Server, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(receiving, "STALL_SECONDS", 0.05)
     first = next(body(bytes(128 * 1024)))
     headers = {"origin": ORIGIN, "x-ticket": server.ticket(base)}
     reply = server.call("PUT", f"/api/uploads/{base.id}", {"name": "a.md"}, headers, [first])
@@ -340,14 +340,14 @@ def test_refusal_is_in_the_pages_language(server: Server, base: KnowledgeBase) -
 def test_only_a_block_of_the_body_is_held(server: Server, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch) -> None:
     server.services.settings.max_upload_mb = 40
     held: list[int] = []
-    read = uploads.Body.read
+    read = receiving.Body.read
 
-    def watch(self: uploads.Body, size: int, /) -> bytes:
+    def watch(self: receiving.Body, size: int, /) -> bytes:
         block = read(self, size)
         held.append(len(block) + len(self._buffer))
         return block
 
-    monkeypatch.setattr(uploads.Body, "read", watch)
+    monkeypatch.setattr(receiving.Body, "read", watch)
     assert server.upload(base, "big.bin", bytes(20 * MEGABYTE)).status == 201
     assert max(held) <= MEGABYTE + 64 * 1024
 

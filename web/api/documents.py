@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Annotated
@@ -16,20 +15,22 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
+from kb.access import Principal
 from kb.models import Chunk, Document, VersionState
 from web.api.knowledge_bases import ID
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Parties, Reader, Serving, Writer
 from web.api.problems import language_of, reason_of
 from web.api.repeats import NewId, Repeatable
-from web.uploads import UPLOADS_AT_ONCE, Body, attachment, too_large
+from web.receiving import Keep, Receiver
+from web.uploads import attachment
 
 router = APIRouter(tags=["documents"], route_class=Repeatable)
 LONGEST_WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 FILE_BODY = {"requestBody": {"required": True, "content": FILE}}
-_uploads: anyio.CapacityLimiter | None = None
+_receiver = Receiver()
 
 
 class DocumentOut(BaseModel):
@@ -103,7 +104,9 @@ async def upload_document(
 ) -> DocumentOut:
     """The body is the file itself, which streams to disk. Workers then process it: see its state, or wait for it."""
     register = parties.services.documents.register
-    return await _keep(request, parties, name, partial(register, acting, knowledge_base_id, name, new_id=new_id))
+    return await _receive(
+        request, parties, acting, name, partial(register, acting, knowledge_base_id, name, new_id=new_id)
+    )
 
 
 @router.get("/documents/{document_id}")
@@ -161,7 +164,8 @@ async def replace_document(
     """The body is the file's new content; its name stays. The old content answers until the new one is ready."""
     documents = parties.services.documents
     found = await anyio.to_thread.run_sync(documents.get, acting, document_id)
-    return await _keep(request, parties, found.name, partial(documents.replace, acting, document_id, new_id=new_id))
+    replace = partial(documents.replace, acting, document_id, new_id=new_id)
+    return await _receive(request, parties, acting, found.name, replace)
 
 
 @router.post("/documents/{document_id}/retry", status_code=202)
@@ -185,15 +189,7 @@ def delete_document(parties: Serving, acting: Writer, document_id: UUID) -> Resp
     return Response(status_code=204)
 
 
-async def _keep(request: Request, parties: Parties, name: str, keep: Callable[..., Document]) -> DocumentOut:
+async def _receive(request: Request, parties: Parties, acting: Principal, name: str, keep: Keep) -> DocumentOut:
     """Have `keep` save the body of the request, in a thread, while it arrives."""
-    global _uploads
-    _uploads = _uploads or anyio.CapacityLimiter(UPLOADS_AT_ONCE)
-    limit_bytes = parties.services.settings.max_upload_mb << 20
-    declared = request.headers.get("content-length", "")
-    expected_bytes = int(declared) if declared.isdigit() else 0
-    if expected_bytes > limit_bytes:
-        raise too_large(name, limit_bytes)
-    read = partial(keep, Body(request, name, limit_bytes), expected_bytes=expected_bytes)
-    document = await anyio.to_thread.run_sync(read, limiter=_uploads)
+    document = await _receiver.receive(request, acting.user_id, name, parties.services.settings.max_upload_mb, keep)
     return DocumentOut.of(document, language_of(request))

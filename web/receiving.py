@@ -1,0 +1,106 @@
+"""Files that clients send: they stream to a thread that saves them, so many at once in all and of one user."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from kb.errors import UploadStalled, UploadTooLarge
+from kb.models import Document
+
+# A client that sends less than this in that time is refused: it occupies what others wait for.
+STALL_SECONDS = 60.0
+STALL_BYTES = 64 * 1024
+# Each upload occupies a thread and a block of memory. Further uploads wait; TCP holds back what their clients send.
+UPLOADS_AT_ONCE = 16
+UPLOADS_OF_ONE_USER = 6  # two pages send three each
+
+
+class Keep(Protocol):
+    def __call__(self, file: Body, /, *, expected_bytes: int) -> Document: ...
+
+
+class Receiver:
+    """Has uploads saved, in threads of its own. For one event loop."""
+
+    def __init__(self) -> None:
+        self._threads: anyio.CapacityLimiter | None = None  # made in the event loop
+        self._of_user: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def receive(self, request: Request, user_id: UUID, name: str, limit_mb: int, keep: Keep) -> Document:
+        """Have `keep` save the body of the request while it arrives; `expected_bytes` is 0 if the client did not say.
+
+        Errors: `UploadTooLarge`, `UploadStalled`, those of `keep`; `ClientDisconnect` when the client cancels.
+        """
+        self._threads = self._threads or anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+        limit_bytes = limit_mb << 20
+        declared = request.headers.get("content-length", "")
+        expected_bytes = int(declared) if declared.isdigit() else 0
+        if expected_bytes > limit_bytes:
+            raise _too_large(name, limit_bytes)
+        body = Body(request, name, limit_bytes)
+        async with self._of_user.setdefault(user_id, asyncio.Semaphore(UPLOADS_OF_ONE_USER)):
+            return await anyio.to_thread.run_sync(
+                lambda: keep(body, expected_bytes=expected_bytes), limiter=self._threads
+            )
+
+
+class Body:
+    """A request's body as a file, for a worker thread. It holds one block of it in memory.
+
+    Errors: `UploadTooLarge`, `UploadStalled`; `ClientDisconnect` when the client cancels.
+    """
+
+    def __init__(self, request: Request, name: str, limit_bytes: int) -> None:
+        self._receive = request.receive
+        self._name = name
+        self._limit_bytes = limit_bytes
+        self._total = 0
+        self._buffer = bytearray()
+        self._is_complete = False
+        # Since enough has come last: what came, and how long it was waited for.
+        self._came = 0
+        self._waited = 0.0
+
+    def read(self, size: int, /) -> bytes:
+        return anyio.from_thread.run(self._read, size)
+
+    async def _read(self, size: int) -> bytes:
+        while len(self._buffer) < size and not self._is_complete:
+            message = await self._next()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk = message.get("body", b"")
+            self._total += len(chunk)
+            if self._total > self._limit_bytes:
+                raise _too_large(self._name, self._limit_bytes)
+            self._buffer += chunk
+            self._is_complete = not message.get("more_body", False)
+        block = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return block
+
+    async def _next(self) -> Message:
+        began = time.monotonic()
+        try:
+            message = await asyncio.wait_for(self._receive(), STALL_SECONDS - self._waited)
+        except TimeoutError:
+            raise UploadStalled(name=self._name, seconds=round(STALL_SECONDS)) from None
+        self._waited += time.monotonic() - began
+        self._came += len(message.get("body", b""))
+        if self._came >= STALL_BYTES:
+            self._came, self._waited = 0, 0.0
+        return message
+
+
+def _too_large(name: str, limit_bytes: int) -> UploadTooLarge:
+    return UploadTooLarge(name=name, limit=limit_bytes >> 20)
