@@ -16,7 +16,7 @@ from kb.models import KnowledgeBase, User
 from pages.ui.choices import choice
 from pages.ui.feedback import dialog, errors_flashed, errors_shown, flash, show_flash
 from pages.ui.i18n import _, join_list
-from pages.ui.resources import services
+from pages.ui.resources import has_login, services
 
 KIND_KEY, WHO_KEY, PERMISSION_KEY = "share_kind", "share_who", "share_permission"
 SHOWN_NAMES = 5
@@ -24,8 +24,8 @@ ICONS = {GranteeKind.USER: "person", GranteeKind.GROUP: "group", GranteeKind.EVE
 
 
 def can_share(user: User, base: KnowledgeBase) -> bool:
-    """Whether the user may share it, and there is anyone to share it with."""
-    return base.permission is Permission.OWN and services().sharing.has_others(user.principal)
+    """Whether the user may share it, and there is anyone to share it with: without a login, everybody is one user."""
+    return has_login() and base.permission is Permission.OWN and services().sharing.has_others(user.principal)
 
 
 def draw_shared_with(user: User, base: KnowledgeBase) -> None:

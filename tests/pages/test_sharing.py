@@ -18,6 +18,11 @@ from tests.pages.visitor import Visitor
 EVERYBODY = Grantee(GranteeKind.EVERYBODY)
 
 
+@pytest.fixture(autouse=True)
+def has_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.ui.sharing.has_login", lambda: True)
+
+
 @pytest.fixture
 def base(installation: Installation) -> KnowledgeBase:
     return installation.knowledge_base("Harbour")
@@ -47,6 +52,14 @@ def test_who_is_alone_is_not_offered_to_share(base: KnowledgeBase, visit: Visit)
     visitor = visit()
     visitor.go_to("knowledge_bases")
     assert visitor.has("delete_knowledge_base")
+    assert not visitor.has("share_knowledge_base")
+
+
+@pytest.mark.usefixtures("base", "ann")
+def test_without_a_login_nobody_is_offered_to_share(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.ui.sharing.has_login", lambda: False)
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
     assert not visitor.has("share_knowledge_base")
 
 
