@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from kb.access import Permission
 from kb.conversations import CONVERSATION
 from kb.errors import KbError, NotFound
 from kb.extracts import escape_markdown as escape
@@ -189,12 +190,13 @@ def draw_welcome(knowledge_bases: list[KnowledgeBase]) -> None:
             st.page_link("knowledge_bases.py", label=_("Create a knowledge base"), icon=":material/add:")
         elif not any(base.ready_count for base in chosen):
             _say(_("“{name}” has no document that is ready yet.").format(name=escape(label)))
-            st.page_link(
-                "knowledge_bases.py",
-                label=_("Upload files"),
-                icon=":material/upload:",
-                query_params={"knowledge_base": str(chosen[0].id)},
-            )
+            if chosen[0].permission.includes(Permission.EDIT):
+                st.page_link(
+                    "knowledge_bases.py",
+                    label=_("Upload files"),
+                    icon=":material/upload:",
+                    query_params={"knowledge_base": str(chosen[0].id)},
+                )
         elif current.mode is Mode.TEST:
             _say(
                 _(

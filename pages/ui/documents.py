@@ -74,7 +74,12 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
     @live_fragment(POLL_SECONDS if pending else None)
     def live() -> None:
         current = services().documents.count_by_state(user.principal, base.id)
-        _draw_summary(current, lost, _time_left(base) if any(state.is_pending for state in current) else None)
+        if current:
+            _draw_summary(current, lost, _time_left(base) if any(state.is_pending for state in current) else None)
+        elif base.permission.includes(Permission.EDIT):
+            st.caption(_("No documents yet. Drop files above; you can ask about them as soon as they are “ready”."))
+        else:
+            st.caption(_("No documents yet."))
         with st.container(key="documents", gap="small"):
             _draw_page(user, base, current)
         if pending != any(state.is_pending for state in current):
@@ -106,9 +111,6 @@ def _time_left(base: KnowledgeBase) -> float | None:
 def _draw_summary(counts: Mapping[VersionState, int], lost: int, seconds_left: float | None) -> None:
     """`lost` of the ready ones cannot be searched."""
     total, ready = sum(counts.values()), max(0, counts.get(VersionState.READY, 0) - lost)
-    if not total:
-        st.caption(_("No documents yet. Drop files above; you can ask about them as soon as they are “ready”."))
-        return
     failed = counts.get(VersionState.FAILED, 0)
     pending = sum(count for state, count in counts.items() if state.is_pending)
     parts = [_("{ready} of {total} ready").format(ready=number(ready), total=number(total))]

@@ -43,6 +43,15 @@ def test_page_offers_what_one_may_do(installation: Installation, visit: Visit, p
     assert visitor.has(f"delete-{document.id}") is may_edit
 
 
+def test_who_may_only_read_is_not_asked_to_upload(installation: Installation, visit: Visit) -> None:
+    shared(installation, add_user(installation.services.database, "Ann"), "Empty")
+    visitor = visit()
+    assert "has no document that is ready yet" in visitor.text()
+    visitor.go_to("knowledge_bases")
+    assert "No documents yet." in visitor.text()
+    assert not any(word in visitor.text() for word in ("Drop files", "Upload files"))
+
+
 def test_same_names_are_told_apart_by_their_owners(installation: Installation, visit: Visit) -> None:
     installation.knowledge_base("Handbook")
     ann, bo = (add_user(installation.services.database, name) for name in ("Ann", "Bo"))
