@@ -46,16 +46,16 @@ def main() -> None:
         menu_items={"About": _("Ask your documents, and see why each answer was found.")},
     )
     st.logo(HERE / "ui" / "logo.png", size="large")
-    draw_frame(page.url_path)
-    try:
-        resources.services()
-        resources.current_account()
-    except SignedOut:
+    failure = find_failure()
+    if not failure:
+        state().unsent, state().has_unsent_files = "", False
+    draw_frame(page.url_path, isinstance(failure, SignedOut))
+    if isinstance(failure, SignedOut):
         take_made_key()  # whoever signs in next does not see it
         draw_signed_out()
         st.stop()
-    except KbError as error:
-        show_error(error)
+    if failure:
+        show_error(failure)
         st.button(_("Try again"), key="start_again")
         st.stop()
     state().page = page.url_path
@@ -69,6 +69,16 @@ def main() -> None:
     draw_talks(page.url_path)
     page.run()
     take_made_key()  # if another page was opened before the key could be shown
+
+
+def find_failure() -> KbError | None:
+    """Why no page can be drawn: the process has not started, or nobody is signed in."""
+    try:
+        resources.services()
+        resources.current_account()
+    except KbError as error:
+        return error
+    return None
 
 
 def not_for_user() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The routes of the login: /login, /logout, /signup and /account."""
+"""The routes of the login: /login, /logout, /signup, /account, and /session, which open pages ask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import anyio
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from kb.accounts import SHORTEST_PASSWORD, Accounts, Identities, Registration
@@ -67,6 +67,7 @@ class Login:
             "logout": (None, self.logout),
             "account": (self.show_account, self.change_password),
             "disconnect": (None, self.disconnect),
+            "session": (self.tell_session, None),
         }
         return [
             Route(f"/{{base_path:path}}{name}", partial(self._guarded, endpoint), methods=[method])
@@ -126,6 +127,14 @@ class Login:
         response = RedirectResponse(f"{home_path().rstrip('/')}/login", HTTPStatus.SEE_OTHER)
         end_session(response, request)
         return response
+
+    async def tell_session(self, request: Request) -> Response:
+        """Who is signed in. Asking is no use of the session, which would never end while a page is open."""
+        token, headers = session_of(request), {"Cache-Control": "no-store"}
+        account = await _in_thread(lambda: self._accounts().sessions.find(token, is_use=False))
+        if account is None:
+            return Response(status_code=HTTPStatus.UNAUTHORIZED, headers=headers)
+        return JSONResponse({"user": str(account.id)}, headers=headers)
 
     # --- making an account ---
 

@@ -26,7 +26,7 @@ from web.origins import is_below
 
 # The login itself, probes, and Streamlit's own scripts, which hold nothing of this installation; and what asks by
 # itself who it is: /metrics for its token, the APIs and /mcp for a key. Below WELL_KNOWN, there is nothing.
-OPEN = ("login", "signup", "healthz", "livez", "readyz", "metrics", "mcp")
+OPEN = ("login", "signup", "session", "healthz", "livez", "readyz", "metrics", "mcp")
 OPEN_FOLDERS = ("static/", "api/v1/", "v1/", WELL_KNOWN)
 OF_PROVIDER = re.compile(r"login/[a-z][a-z0-9]*(/callback)?")
 TRY_AGAIN = N_("Try again")

@@ -42,8 +42,11 @@ class Sessions:
         self._database = database
         self._clock = clock
 
-    def find(self, token: str) -> Account | None:
-        """Who is signed in with this token; None if nobody is (any more)."""
+    def find(self, token: str, is_use: bool = True) -> Account | None:
+        """Who is signed in with this token; None if nobody is (any more).
+
+        A session ends some time after its last use; `is_use`: this is one.
+        """
         if not token:
             return None
         moment = self._clock()
@@ -52,7 +55,7 @@ class Sessions:
             row = connection.execute(_SESSION, values).one_or_none()
         if row is None:
             return None
-        if moment - row.seen_at > NOTE_SEEN:
+        if is_use and moment - row.seen_at > NOTE_SEEN:
             with suppress(KbError):  # a database that only reads today still says who is signed in
                 self._note_seen(token, moment)
         return account(row)

@@ -21,7 +21,7 @@ class SignedOut(UserError):
     """No session, or one that has ended."""
 
     message = N_("You are signed out.")
-    remedy = N_("Sign in to go on. What you typed is kept in this browser.")
+    remedy = N_("Sign in to go on. What you typed and attached is kept in this browser.")
 
 
 class PasswordTooShort(UserError):

@@ -13,6 +13,7 @@ from pages.ui.feedback import errors_shown, show_error
 from pages.ui.i18n import _
 from pages.ui.resources import current_account
 from pages.ui.session_cookie import form_token, home_path, session_token
+from pages.ui.state import state
 
 HERE = Path(__file__).parent
 
@@ -50,4 +51,6 @@ def draw_for_administrators(draw: Callable[[Account], None]) -> None:
 def draw_signed_out() -> None:
     """Instead of a page: the way to sign in, which leads back here."""
     show_error(SignedOut())
+    if state().running and not state().page:
+        st.write(_("The answer is still being written. It is here when you have signed in."))
     _component(key="sign_in", data=[{"base": home_path(), "signIn": _("Sign in")}])

@@ -155,7 +155,7 @@ def _submit_written() -> None:
     try:
         current_principal()
     except SignedOut:
-        state().unsent = written.text
+        state().unsent, state().has_unsent_files = written.text, bool(written.files)
         return
     draft = Draft(written.text.strip(), list(written.files))
     if not draft.question and not draft.uploads:

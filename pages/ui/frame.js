@@ -1,11 +1,11 @@
 // The page's frame in the browser: the document's language, Streamlit's own words, the sidebar on a phone, the
-// theme, Esc, and what was typed but not sent.
+// theme, Esc, and what was typed but not sent. session.js belongs to the same module.
 
 const PHONE = "(max-width: 768px)"; // Streamlit's own breakpoint: below it, the sidebar covers the page
 const PAUSE_MS = 100; // between two passes over the page while it changes
 const CLOSED_BY_ESC = "[role=dialog], [role=listbox], [role=menu]:not([popover]), [popover]:popover-open, [data-testid=stMainMenuPopover], .zw-act details[open]";
 
-const DRAFTS = "zhiwen-drafts"; // in the browser's storage: F5, another page and a new tab find them there
+const DRAFTS = "zhiwen-drafts"; // in the browser's storage: F5, another page and a new tab find them there. Each user's own
 const MOST_DRAFTS = 30;
 
 let rules = []; // [selector, attribute or "" for text, [[pattern, template], …]]
@@ -14,7 +14,7 @@ let shownChoice; // the last choice that this tab has seen
 let lastPass = 0;
 let nextPass = 0;
 
-export default function ({ data: [data] }) {
+export default function ({ data: [data], setTriggerValue }) {
   document.documentElement.lang = data.language;
   const traditional = document.getElementById("zw-traditional"); // traditional.css
   if (traditional) traditional.media = data.language === "zh-Hant" ? "all" : "not all";
@@ -24,8 +24,9 @@ export default function ({ data: [data] }) {
     words.map(([from, to]) => [matcher(from), to]),
   ]);
   translate();
+  user = data.user;
   followConversation(data);
-  home = data.home;
+  followSession(data, () => setTriggerValue("ended", Date.now()));
   queued = data.unsent || data.next;
   if (data.unsent) keep(`chat:${conversation}`, data.unsent); // the field is gone
   keepDrafts();
@@ -124,7 +125,10 @@ function beforeSending(event) {
       ? event.target.closest?.('.st-key-question [data-testid="stChatInputSubmitButton"]')
       : event.key === "Enter" && !event.isComposing && event.target.closest?.(".st-key-question textarea");
   if (!isSent || event.shiftKey) return;
-  if (!document.querySelector(REFUSED_FILE)) return goToEnd();
+  if (!document.querySelector(REFUSED_FILE)) {
+    noteSending();
+    return goToEnd();
+  }
   event.preventDefault();
   event.stopImmediatePropagation();
 }
@@ -160,27 +164,9 @@ function inOurWords(shown, words) {
   }
 }
 
-// --- a session that has ended while the page was not connected ---
-
-const LOOK_MS = 3000;
-let home = ""; // the chat's path, where there is a login
-
-// The server takes nobody in without a session, and Streamlit would try to connect for ever: go and sign in.
-setInterval(async () => {
-  const app = document.querySelector("[data-testid=stApp]");
-  if (!home || !app || app.dataset.testConnectionState === "CONNECTED") return;
-  try {
-    const reply = await fetch(`${home}account`);
-    if (reply.status !== 401) return;
-    keepDrafts();
-    location.assign(`${home}login?next=${encodeURIComponent(location.pathname + location.search)}`);
-  } catch {
-    // The server itself is away; the next look may find it.
-  }
-}, LOOK_MS);
-
 // --- drafts ---
 
+let user = ""; // whose page it is; "" without a login
 let queued = ""; // what is asked once the running answer has ended: a draft until then, for F5 forgets it
 let conversation; // whose question is in the chat's field; "" for one that is not begun yet
 const touched = new WeakSet(); // fields that somebody has used since they were drawn
@@ -241,15 +227,19 @@ function keep(name, value) {
   if ((stored ?? "") === value) return;
   const latest = Object.entries(others).slice(1 - MOST_DRAFTS);
   try {
-    localStorage.setItem(DRAFTS, JSON.stringify(Object.fromEntries(value ? [...latest, [name, value]] : latest)));
+    localStorage.setItem(draftsName(), JSON.stringify(Object.fromEntries(value ? [...latest, [name, value]] : latest)));
   } catch {
     // The browser keeps nothing for this site.
   }
 }
 
+function draftsName() {
+  return user ? `${DRAFTS}-${user}` : DRAFTS;
+}
+
 function drafts() {
   try {
-    return JSON.parse(localStorage.getItem(DRAFTS)) ?? {};
+    return JSON.parse(localStorage.getItem(draftsName())) ?? {};
   } catch {
     return {};
   }
@@ -263,6 +253,7 @@ for (const [kind, target] of [["pagehide", window], ["visibilitychange", documen
 function pass() {
   translate();
   keepDrafts();
+  followFiles();
 }
 
 new MutationObserver(() => {

@@ -1,4 +1,4 @@
-"""The frame around every page: the list of pages, and what the browser does for it (frame.js)."""
+"""The frame around every page: the list of pages, and what the browser does for it (frame.js, session.js)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kb.errors import N_
 from pages.ui.feedback import FRAME
 from pages.ui.i18n import language, translate
 from pages.ui.resources import has_login
-from pages.ui.session_cookie import home_path
+from pages.ui.session_cookie import home_path, page_owner
 from pages.ui.state import open_conversation_id, state
 
 PAGES_FOLDER = Path(__file__).parents[1]
@@ -180,7 +180,9 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
     ),
 ]
 
-_browser = st.components.v2.component("zhiwen_frame", js=(Path(__file__).parent / "frame.js").read_text("utf-8"))
+SCRIPT = "\n".join((Path(__file__).parent / name).read_text("utf-8") for name in ("frame.js", "session.js"))
+
+_browser = st.components.v2.component("zhiwen_frame", js=SCRIPT)
 
 
 @cache
@@ -192,10 +194,11 @@ def _words(code: str) -> list[list[object]]:
 
 
 @st.fragment(key=FRAME)
-def draw_frame(path: str) -> None:
+def draw_frame(path: str, is_signed_out: bool = False) -> None:
     """Tell the browser the language, whose draft the chat's field holds, and when the sidebar may close.
 
-    It closes after a choice, and on another page.
+    It closes after a choice, and on another page. The browser notices that nobody is signed in any more before the
+    server does, which is asked to look then.
     """
     queued = state().next_question
     choice = [path, language(), state().choices]
@@ -207,7 +210,11 @@ def draw_frame(path: str) -> None:
         "begun": str(state().begun or ""),
         "unsent": state().unsent,
         "home": home_path() if has_login() else "",
+        "user": str(page_owner() or ""),
+        "isSignedOut": is_signed_out,
+        "hasUnsentFiles": state().has_unsent_files,
         "next": queued[1].question if queued and queued[0] == open_conversation_id() else "",
     }
     st.html("<span></span>")  # so that the browser has the code for it before the first passage is opened
-    _browser(key="frame", data=[data])  # a list: Streamlit would load pandas to look for data frames in a dict
+    # In a list: Streamlit would load pandas to look for data frames in a dict.
+    _browser(key="frame", data=[data], on_ended_change=st.rerun)

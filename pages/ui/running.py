@@ -211,8 +211,10 @@ def _run_of(message: Message) -> UUID:
 
 
 def _poll(answers: Answers, run_id: UUID, principal: Principal, live: LiveAnswer) -> bool:
-    """Read what has arrived; True once the answer has ended."""
+    """Read what has arrived; True once the answer has ended. Errors: `SignedOut`, within seconds."""
     live.polls += 1
+    if live.polls % POLLS_PER_LOOK_AT_SQL == 0:
+        resources.current_account()
     arrived, before = live.arrived, len(live.arrived.text)
     if live.is_cut_off and has_ended(run_id, principal):  # asked first: a Redis that hangs takes seconds to say nothing
         return True

@@ -67,6 +67,12 @@ def remembered_in_run(find: Callable[[], Account | None]) -> Account | None:
     return account
 
 
+def page_owner() -> UUID | None:
+    """Whose the open page is; None without a login."""
+    owner: UUID | None = st.session_state.get(_PAGE_OF)
+    return owner
+
+
 def belongs_to_page(user_id: UUID) -> bool:
     """Whether the open page is this user's: a browser connects to it again with the cookie of whoever is there now."""
     return bool(st.session_state.setdefault(_PAGE_OF, user_id) == user_id)

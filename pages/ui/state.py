@@ -104,6 +104,7 @@ class State:
     # A switch before the conversation exists; its line is drawn, and stored with the first question.
     switched: bool = False
     unsent: str = ""  # a question that could not be sent, for the browser to keep as a draft
+    has_unsent_files: bool = False  # that were sent with it
     refused: Refused | None = None  # the last question, if it could not be asked
     watched: Sequence[Saving] = ()  # questions that another tab was saving when the page was drawn last
     running: UUID | None = None  # the run of the answer that the page follows

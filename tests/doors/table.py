@@ -254,6 +254,7 @@ OURS = [
     _route("GET", "signup", NOTHING),
     _route("POST", "signup", INVITATION, form="signup"),
     _route("POST", "logout", USER, form="account"),
+    _route("GET", "session", USER),
     _route("GET", "account", USER),
     _route("POST", "account", USER, form="account"),
     _route("POST", "disconnect", USER, form="account"),

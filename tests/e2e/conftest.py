@@ -126,14 +126,14 @@ class Desk:
 
     def __init__(self, web: Web, models: ModelServer) -> None:
         settings = load_settings(_env_file=None, zhiwen_home=web.home)
-        self._database = Database(settings)
-        self._users = Users(self._database)
-        self._providers = Providers(self._database, KeySafe(settings))
+        self.database = Database(settings)
+        self._users = Users(self.database)
+        self._providers = Providers(self.database, KeySafe(settings))
         self._server = models.base_url.removeprefix("http://").removesuffix("/v1")
         self.user = self._users.local_principal()
 
     def clear(self) -> None:
-        knowledge_bases, conversations = KnowledgeBases(self._database, RecordingQueue()), Conversations(self._database)
+        knowledge_bases, conversations = KnowledgeBases(self.database, RecordingQueue()), Conversations(self.database)
         for base in knowledge_bases.list(self.user):
             knowledge_bases.delete(self.user, base.id)
         self._users.remember_choices(self.user, Choices())
@@ -144,12 +144,12 @@ class Desk:
 
     def create_knowledge_bases(self, *names: str) -> None:
         for name in names:
-            KnowledgeBases(self._database, RecordingQueue()).create(self.user, name, "openai:fake-embedding", 64)
+            KnowledgeBases(self.database, RecordingQueue()).create(self.user, name, "openai:fake-embedding", 64)
 
     def store_conversation(self, *exchanges: tuple[str, str], retrieval: Retrieval | None = None) -> str:
         """A conversation of these questions and answers, each with the retrieval; returns its address."""
-        messages = Messages(self._database)
-        conversation = Conversations(self._database).create(self.user, "Stored", Mode.LLM)
+        messages = Messages(self.database)
+        conversation = Conversations(self.database).create(self.user, "Stored", Mode.LLM)
         for question, answer in exchanges:
             message = messages.ask(self.user, conversation.id, question)
             messages.finish(self.user, message.id, MessageState.DONE, said(answer, model="m", retrieval=retrieval))
@@ -163,7 +163,7 @@ class Desk:
         return [connection.key.get_secret_value() for connection in self._providers.connections(self.user)]
 
     def close(self) -> None:
-        self._database.close()
+        self.database.close()
 
 
 @pytest.fixture

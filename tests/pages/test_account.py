@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from kb.models import Account, UserRole
+from kb.models import Account, Mode, UserRole
+from tests.fakes.model_server import CHAT, ModelServer
 from tests.kb.accounts.people import ADDRESS, PASSWORD
 from tests.pages.conftest import Browsers, Installation
+from tests.pages.test_attachments import attach
 from tests.pages.visitor import Visitor
 
 ACCOUNT = "zhiwen.account"
@@ -50,6 +52,45 @@ def test_session_that_ends_keeps_the_question(browsers: Browsers) -> None:
     visitor.start_asking("What is lost?")
     assert is_signed_out(visitor)
     assert visitor.component("zhiwen_frame")["unsent"] == "What is lost?"
+
+
+def test_files_of_a_question_that_was_not_sent_are_noted(browsers: Browsers) -> None:
+    """The browser has them still, and keeps them (session.js)."""
+    browsers.sign_up_first()
+    visitor = Visitor()
+    assert not visitor.component("zhiwen_frame")["hasUnsentFiles"]
+    browsers.installation.services.accounts.sessions.end(browsers.token)
+    attach(visitor, "What is lost?", ("notes.md", b"Tea."))
+    assert is_signed_out(visitor)
+    frame = visitor.component("zhiwen_frame")
+    assert (frame["unsent"], frame["hasUnsentFiles"], frame["isSignedOut"]) == ("What is lost?", True, True)
+
+
+def test_page_that_hears_of_the_end_is_drawn_anew(browsers: Browsers) -> None:
+    browsers.sign_up_first()
+    browsers.installation.answered("What is green tea?", "Leaves.")
+    visitor = Visitor()
+    shown = visitor.component("zhiwen_frame")
+    account = browsers.installation.services.accounts.sessions.find(browsers.token)
+    assert account
+    assert (shown["user"], shown["isSignedOut"]) == (str(account.id), False)
+    browsers.installation.services.accounts.sessions.end(browsers.token)
+    visitor.press("zhiwen_frame", "ended", 1)
+    assert is_signed_out(visitor)
+    assert "green tea" not in str(visitor.app._tree)
+    assert visitor.component("zhiwen_frame")["user"] == str(account.id)  # whose drafts stay
+
+
+def test_signed_out_page_tells_of_the_running_answer(browsers: Browsers, models: ModelServer) -> None:
+    browsers.sign_up_first()
+    visitor = Visitor()
+    visitor.choose("mode", Mode.LLM)
+    with models.held(CHAT):
+        visitor.start_asking("Tell me all you know")
+        browsers.installation.services.accounts.sessions.end(browsers.token)
+        visitor.run()
+    assert is_signed_out(visitor)
+    assert "The answer is still being written" in visitor.text()
 
 
 def test_suspended_user_is_out_with_the_next_run(browsers: Browsers) -> None:

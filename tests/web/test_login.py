@@ -251,6 +251,18 @@ def test_sign_in_changes_the_token(site: Site) -> None:
     assert not gets_in(thief)
 
 
+def test_open_page_is_told_who_is_signed_in(site: Site) -> None:
+    browser = site.browser()
+    assert browser.get("/session").status_code == 401
+    site.first(browser)
+    (token,) = [value for name, value in browser.cookies.items() if "session" in name]
+    account = site.accounts.sessions.find(token)
+    assert account
+    assert browser.get("/session").json() == {"user": str(account.id)}
+    site.accounts.sessions.end_all(account.principal)
+    assert browser.get("/session").status_code == 401
+
+
 def test_sign_out_here_and_everywhere(site: Site) -> None:
     here, there = site.browser(), site.browser()
     site.first(here)
@@ -331,12 +343,20 @@ def test_text_of_others_is_shown_as_text(site: Site) -> None:
     assert '"><script>' not in reply.text
 
 
-def test_guessing_is_throttled(site: Site) -> None:
+@pytest.mark.parametrize("name", ["ada", "nobody"])
+@pytest.mark.parametrize(
+    ("language", "wait"), [("en", r"Try again in 1[45] min\."), ("zh-CN", r"请在 1[45] 分钟后再试")]
+)
+def test_guessing_is_throttled(site: Site, name: str, language: str, wait: str) -> None:
     site.first(site.browser())
     browser = site.browser()
-    replies = [sign_in(browser, password=f"guess {attempt}").status_code for attempt in range(11)]
+    browser.headers["accept-language"] = language
+    replies = [sign_in(browser, name, f"guess {attempt}").status_code for attempt in range(11)]
     assert replies == [401] * 10 + [429]
-    assert sign_in(browser).status_code == 429
+    right = sign_in(browser, name)
+    assert right.status_code == 429
+    assert re.search(wait, right.text)
+    assert f'value="{name}"' in right.text
 
 
 def test_flood_is_refused_instead_of_queued(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,15 @@ def test_unused_session_ends(people: People) -> None:
     assert people.sessions.find(token) is None
 
 
+def test_open_page_that_asks_does_not_keep_a_session_alive(people: People) -> None:
+    people.first()
+    token = people.enter("ada")
+    people.clock.advance(sessions.IDLE.total_seconds() - 1)
+    assert people.sessions.find(token, is_use=False)
+    people.clock.advance(1)
+    assert people.sessions.find(token, is_use=False) is None
+
+
 def test_session_ends_however_much_it_is_used(people: People) -> None:
     people.first()
     token, days = people.enter("ada"), sessions.LONGEST.days
