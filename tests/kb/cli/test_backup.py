@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from filelock import FileLock
 from pydantic import SecretStr
 
+from kb.cli.copying import copy_rows, sqlite_in
 from kb.cli.restore import REPLACED
 from kb.config import Settings
-from kb.database.tables import versions
+from kb.conversations import Conversations, Messages
+from kb.database import Database
+from kb.database.tables import messages, versions
 from kb.library import recount_all
 from kb.local.plan import Folders
 from kb.models import Mode, Scope, VersionState
 from kb.providers.store import ProviderDraft
 from kb.services import WorkerParts, build_services, build_worker_parts
+from kb.users import Users
 from tests import real_services
 from tests.conftest import Core
 from tests.fakes.queue import RecordingQueue
@@ -101,9 +107,8 @@ def test_backup_names_settings_without_values(backup: Path) -> None:
     assert len([name for name in names if name.startswith("uploads/")]) == 2
 
 
-def test_between_sqlite_and_postgresql(
+def test_postgresql_is_restored_into_an_empty_home_and_database(
     backup: Path,
-    core: Core,
     other_home: Path,
     zhiwen: Run,
     configured: Settings,
@@ -111,19 +116,47 @@ def test_between_sqlite_and_postgresql(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """From SQLite into PostgreSQL, and a backup of that into SQLite again."""
-    url = postgresql.new_database()
-    monkeypatch.setenv("DATABASE_URL", url)
+    """From SQLite into PostgreSQL, and a backup of that into another one; Redis and Milvus are servers."""
+    monkeypatch.setenv("DATABASE_URL", postgresql.new_database())
     ended = zhiwen("restore", str(backup))
     assert ended.code == 0, ended
+    assert not (other_home / "zhiwen.db").exists()
     assert "not empty" in zhiwen("restore", str(backup)).err
     ended = zhiwen("backup", str(tmp_path / "second.tar"))
     assert ended.code == 0, ended
-    monkeypatch.delenv("DATABASE_URL")
-    monkeypatch.setenv("ZHIWEN_HOME", str(tmp_path / "third home"))
+    third_home, url = tmp_path / "third home", postgresql.new_database()
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("ZHIWEN_HOME", str(third_home))
     ended = zhiwen("restore", str(tmp_path / "second.tar"))
     assert ended.code == 0, ended
-    check_restored(configured.model_copy(update={"zhiwen_home": tmp_path / "third home"}))
+    check_restored(configured.model_copy(update={"zhiwen_home": third_home, "database_url": url}))
+
+
+def test_postgresql_is_copied_as_it_was_at_one_moment(
+    postgresql: real_services.PostgreSQL, migrated_postgresql: str, configured: Settings, tmp_path: Path
+) -> None:
+    """A conversation that begins while rows are copied is in the backup neither by itself nor by its messages."""
+    settings = configured.model_copy(update={"database_url": postgresql.new_database(migrated_postgresql)})
+    with closing(Database(settings)) as source, closing(Database(settings)) as writer:
+        user = Users(writer).local_principal()
+
+        def begin_conversation() -> None:
+            conversation = Conversations(writer).create(user, "Meanwhile", Mode.LLM)
+            Messages(writer).ask(user, conversation.id, "Which lighthouse is white?")
+
+        begin_conversation()
+
+        @sa.event.listens_for(source.engine, "before_cursor_execute")
+        def write_meanwhile(*given: Any) -> None:
+            if "FROM messages" in given[2]:
+                begin_conversation()
+
+        with sqlite_in(tmp_path, settings) as copy:
+            copy_rows(source, copy)
+            assert Conversations(copy).count(user) == 1
+            with copy.read() as connection:
+                assert len(set(connection.scalars(sa.select(messages.c.conversation_id)))) == 1
+        assert Conversations(writer).count(user) == 2
 
 
 def test_what_is_there_is_moved_on_demand(backup: Path, core: Core, zhiwen: Run, configured: Settings) -> None:
