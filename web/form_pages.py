@@ -85,8 +85,9 @@ def _form(form: Form, code: str, is_first: bool) -> str:
     rows.append(f'<form method="post" action="{html.escape(_below(form.action))}">')
     for name, value in form.hidden.items():
         rows.append(f'<input type="hidden" name="{name}" value="{html.escape(value)}">')
-    for place, each in enumerate(form.fields):
-        focus = " autofocus" if is_first and place == 0 else ""
+    to_fill = next((each for each in form.fields if not each.value), None) if is_first else None
+    for each in form.fields:
+        focus = " autofocus" if each is to_fill else ""
         rows.append(
             f"<label>{_text(each.label, code)}"
             f'<input name="{each.name}" type="{each.kind}" autocomplete="{each.autocomplete}" maxlength="1000"'

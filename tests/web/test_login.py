@@ -357,6 +357,7 @@ def test_guessing_is_throttled(site: Site, name: str, language: str, wait: str) 
     assert right.status_code == 429
     assert re.search(wait, right.text)
     assert f'value="{name}"' in right.text
+    assert re.findall(r'name="(\w+)"[^>]* autofocus', right.text) == ["password"]
 
 
 def test_flood_is_refused_instead_of_queued(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
