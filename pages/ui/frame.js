@@ -28,7 +28,7 @@ export default function ({ data: [data], setTriggerValue }) {
   followConversation(data);
   followSession(data, () => setTriggerValue("ended", Date.now()));
   queued = data.unsent || data.next;
-  if (data.unsent) keep(`chat:${conversation}`, data.unsent); // the field is gone
+  if (data.unsent) keepUnsent(data.unsent); // the field is gone
   keepDrafts();
   if (shownChoice !== undefined && shownChoice !== data.choice && matchMedia(PHONE).matches) closeSidebar();
   shownChoice = data.choice;
@@ -220,6 +220,14 @@ function fill(field, value) {
   if (field.value === value) return;
   Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set.call(field, value);
   field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+// Before what was typed since, if anything was.
+function keepUnsent(unsent) {
+  const name = `chat:${conversation}`;
+  const typed = drafts()[name] ?? "";
+  if (unsent.includes(typed)) keep(name, unsent);
+  else if (!typed.startsWith(unsent)) keep(name, `${unsent}\n\n${typed}`);
 }
 
 function keep(name, value) {

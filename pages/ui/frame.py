@@ -193,6 +193,19 @@ def _words(code: str) -> list[list[object]]:
     ]
 
 
+def unasked() -> str:
+    """All that was sent and not asked, which ends with the session unless the browser keeps it."""
+    current = state()
+    refused = current.refused.draft.question if current.refused else ""
+    return "\n\n".join(filter(None, (refused, waiting(), current.unsent)))
+
+
+def waiting() -> str:
+    """The question that is asked once the running answer has ended."""
+    queued = state().next_question
+    return queued[1].question if queued and queued[0] == open_conversation_id() else ""
+
+
 @st.fragment(key=FRAME)
 def draw_frame(path: str, is_signed_out: bool = False) -> None:
     """Tell the browser the language, whose draft the chat's field holds, and when the sidebar may close.
@@ -200,20 +213,20 @@ def draw_frame(path: str, is_signed_out: bool = False) -> None:
     It closes after a choice, and on another page. The browser notices that nobody is signed in any more before the
     server does, which is asked to look then.
     """
-    queued = state().next_question
-    choice = [path, language(), state().choices]
+    current = state()
+    choice = [path, language(), current.choices]
     data = {
         "language": HTML_LANGUAGES[language()],
         "words": _words(language()),
         "choice": str(choice),
         "conversation": str(open_conversation_id() or ""),
-        "begun": str(state().begun or ""),
-        "unsent": state().unsent,
+        "begun": str(current.begun or ""),
+        "unsent": unasked() if is_signed_out else "",
         "home": home_path() if has_login() else "",
         "user": str(page_owner() or ""),
         "isSignedOut": is_signed_out,
-        "hasUnsentFiles": state().has_unsent_files,
-        "next": queued[1].question if queued and queued[0] == open_conversation_id() else "",
+        "hasUnsentFiles": bool(current.has_unsent_files or (current.refused and current.refused.draft.uploads)),
+        "next": waiting(),
     }
     st.html("<span></span>")  # so that the browser has the code for it before the first passage is opened
     # In a list: Streamlit would load pandas to look for data frames in a dict.

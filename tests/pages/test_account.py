@@ -81,16 +81,18 @@ def test_page_that_hears_of_the_end_is_drawn_anew(browsers: Browsers) -> None:
     assert visitor.component("zhiwen_frame")["user"] == str(account.id)  # whose drafts stay
 
 
-def test_signed_out_page_tells_of_the_running_answer(browsers: Browsers, models: ModelServer) -> None:
+def test_running_answer_and_the_question_that_waits_are_not_lost(browsers: Browsers, models: ModelServer) -> None:
     browsers.sign_up_first()
     visitor = Visitor()
     visitor.choose("mode", Mode.LLM)
     with models.held(CHAT):
         visitor.start_asking("Tell me all you know")
+        visitor.start_asking("And what comes next?")
         browsers.installation.services.accounts.sessions.end(browsers.token)
         visitor.run()
     assert is_signed_out(visitor)
     assert "The answer is still being written" in visitor.text()
+    assert visitor.component("zhiwen_frame")["unsent"] == "And what comes next?"
 
 
 def test_suspended_user_is_out_with_the_next_run(browsers: Browsers) -> None:
