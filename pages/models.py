@@ -177,7 +177,8 @@ def _draw_add_button(user: User, primary: bool) -> None:
 def _test(server: Server) -> None:
     """Test the model that answers, if it is one of this server, else its first one."""
     server_id, _slash, name = chosen_model().partition("/")
-    services().model_trials.start(server.connection, name if server_id == server.connection.id else "")
+    with errors_flashed():
+        services().model_trials.start(server.connection, name if server_id == server.connection.id else "")
     redraw()
 
 

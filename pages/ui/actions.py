@@ -18,7 +18,7 @@ from pages.ui.chat_sidebar import chosen_model
 from pages.ui.feedback import dialog, errors_flashed, flash, live_fragment, show_flash
 from pages.ui.i18n import _, language, number, translate
 from pages.ui.passages import citation_label
-from pages.ui.resources import services
+from pages.ui.resources import is_signed_out, services
 from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.scripts import loading
 from pages.ui.state import TestSettings, state
@@ -313,6 +313,9 @@ def _ask_edited(message: Message, principal: Principal) -> None:
     if not question:
         return
     current = state()
+    if is_signed_out():
+        current.unsent = question
+        return  # the dialog is drawn next, and has the page say so
     how = HowToAnswer.chosen(current.mode)
     try:
         services().request_limits.count_answer(principal)

@@ -15,7 +15,7 @@ from kb.deadlines import begin
 from kb.errors import KbError, SignedOut
 from kb.extracts import escape_markdown as escape
 from pages.ui.i18n import _, error_text
-from pages.ui.resources import local_services
+from pages.ui.resources import is_signed_out, local_services
 from pages.ui.state import state
 
 Result = TypeVar("Result")
@@ -75,7 +75,12 @@ def errors_shown() -> Iterator[None]:
 
 @contextmanager
 def errors_flashed() -> Iterator[None]:
-    """For callbacks: a `KbError` is shown at the top of the next run."""
+    """For callbacks: a `KbError` is shown at the top of the next run.
+
+    Nothing is done for a session that has ended since the page was drawn, for whose user the callback was made.
+    """
+    if is_signed_out():
+        st.rerun()  # which says so
     try:
         yield
     except SignedOut:
@@ -120,9 +125,12 @@ def wait_for(text: str, work: Callable[[], Result]) -> Result:
 
 
 def live_fragment(
-    run_every: float | None = None, key: str | None = None
+    run_every: float | None = None, key: str | None = None, is_frequent: bool = False
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """`st.fragment` that shows its errors; for what its callbacks left to say, it has the whole page drawn."""
+    """`st.fragment` that shows its errors; for what its callbacks left to say, it has the whole page drawn.
+
+    So it has if nobody is signed in any more. One that `is_frequent` asks SQL about that by itself, now and then.
+    """
 
     def decorate(draw: Callable[[], None]) -> Callable[[], None]:
         @st.fragment(run_every=run_every, key=key)
@@ -131,6 +139,8 @@ def live_fragment(
         def draw_it() -> None:
             if FLASH_KEY in st.session_state:
                 redraw()
+            if not is_frequent and is_signed_out():
+                st.rerun()
             draw()
 
         return draw_it
@@ -148,7 +158,13 @@ def dialog(
     on_dismiss = _redraw_after_dismissal if is_page_older else _note_dismissal
 
     def decorate(draw: Callable[[], None]) -> Callable[[], None]:
-        opened = st.dialog(title, on_dismiss=on_dismiss, **options)(draw)
+        @wraps(draw)
+        def draw_it() -> None:
+            if is_signed_out():
+                st.rerun()
+            draw()
+
+        opened = st.dialog(title, on_dismiss=on_dismiss, **options)(draw_it)
 
         def open_it() -> None:
             state().has_dialog = True

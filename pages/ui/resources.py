@@ -10,7 +10,7 @@ from kb.access import Principal
 from kb.answers import Answers
 from kb.audit import acting_from
 from kb.config import Settings
-from kb.errors import SignedOut
+from kb.errors import KbError, SignedOut
 from kb.health import HealthMonitor
 from kb.local import LocalServices
 from kb.models import Account, ServiceHealth, User
@@ -128,6 +128,17 @@ def current_account() -> Account | None:
     if account is None or not belongs_to_page(account.id):
         raise SignedOut
     return account
+
+
+def is_signed_out() -> bool:
+    """Whether the login session has ended that the page was drawn for."""
+    try:
+        current_account()
+    except SignedOut:
+        return True
+    except KbError:  # whatever it is, the page will say so
+        return False
+    return False
 
 
 def warm_up() -> None:

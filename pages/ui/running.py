@@ -86,7 +86,7 @@ def draw_running(message: Message, principal: Principal) -> None:
     answers = resources.answers()
 
     # Poll in a fragment; a loop would block the page and its stop button.
-    @live_fragment(poll_seconds(answers.running))
+    @live_fragment(poll_seconds(answers.running), is_frequent=True)
     def follow() -> None:
         live.has_ended = live.has_ended or _poll(answers, run_id, principal, live)
         if live.has_ended and live.is_drawn:

@@ -55,13 +55,13 @@ def form_token(secret: str) -> str:
 
 
 def remembered_in_run(find: Callable[[], Account | None]) -> Account | None:
-    """What `find` returns, asked once in each run of the script or of a fragment."""
+    """What `find` returns, asked once in each run of the script, with its fragments, or of fragments alone."""
     context: Any = get_script_run_ctx()
     if context is None:
         return find()
     known = getattr(context, _FOUND, None)
-    if known is None or known[0] is not context.cursors:  # each run has its own
-        known = context.cursors, find()
+    if known is None or known[0] is not context.parallel_coordinator:  # each run has its own
+        known = context.parallel_coordinator, find()
         setattr(context, _FOUND, known)
     account: Account | None = known[1]
     return account
