@@ -117,16 +117,16 @@ async function restoreFiles() {
 
 // What `act` asks of the browser's own store; undefined where that keeps nothing for this site.
 function inStore(mode, act) {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const opening = indexedDB.open("zhiwen", 1);
     opening.onupgradeneeded = () => opening.result.createObjectStore("kept");
-    opening.onerror = () => resolve();
+    opening.onerror = reject;
     opening.onsuccess = () => {
       const transaction = opening.result.transaction("kept", mode);
       const request = act(transaction.objectStore("kept"));
-      const end = () => (opening.result.close(), resolve(request.result));
-      transaction.oncomplete = end;
-      transaction.onabort = () => (opening.result.close(), resolve());
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onabort = reject;
+      opening.result.close(); // once the transaction has ended
     };
-  });
+  }).catch(() => undefined);
 }
