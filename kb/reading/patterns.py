@@ -1,4 +1,8 @@
-"""Patterns that a program looks for. Whatever it sends, the time is linear in the length of the text (RE2)."""
+"""Patterns that a program looks for. Whatever it sends, to find one match takes time linear in the text (RE2).
+
+To find them all may take the square of that: `(?s)(.*x)?` looks for an x up to the end of the text at each character.
+So whoever reads them looks at the clock between two.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +48,7 @@ class Pattern:
             detail = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
             raise InvalidPattern(detail=detail) from error
 
-    def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where it matches, in order and without overlaps. Matches of nothing, as of `x*`, do not count."""
-        for match in self._compiled.finditer(text):
-            start, end = match.span()
-            if end > start:
-                yield start, end
+    def spans(self, text: str, first: int = 0) -> Iterator[tuple[int, int]]:
+        """Where it matches from `first` on, in order and without overlaps. Matches of nothing, as of `x*`, included."""
+        for match in self._compiled.finditer(text, first):
+            yield match.span()

@@ -25,7 +25,7 @@ from kb.vectors import VectorStore
 CHUNKS_AT_ONCE = 50  # of one document
 PROBES = 50  # chunks that are looked at together for where a page begins
 SCANNED_AT_ONCE = 500  # chunks, of any documents
-WINDOW_CHARACTERS = 50_000  # matched together; the clock is looked at after each
+WINDOW_CHARACTERS = 50_000  # matched together
 SCAN_SECONDS = 10.0
 MATCH_CHARACTERS, AROUND_CHARACTERS = 300, 100
 
@@ -155,7 +155,7 @@ class Reader:
     ) -> Found:
         """The next places, document by document in the order of names, after those before `cursor`.
 
-        Ends early, with a cursor, after `SCAN_SECONDS`.
+        Ends early, with a cursor, after `SCAN_SECONDS`, also between two matches of a pattern that takes long to match.
         Errors: `NotFound` for what may not be viewed; `InvalidCursor`.
         """
         until = self._clock() + SCAN_SECONDS
@@ -164,13 +164,14 @@ class Reader:
         place, missing = since, _Count()
         matches: list[Match] = []
         for window in _windows(self._pieces(texts, since, missing)):
-            for at, match in window.matches(pattern):
+            for at, match in window.matches(pattern, since):
                 if since and at.is_not_after(since):
                     continue
-                if len(matches) == limit:
-                    return Found(matches, place.text if place else "", missing.number)
+                if place and place is not since and (len(matches) == limit or self._clock() >= until):
+                    return Found(matches, place.text, missing.number)
                 place = at
-                matches.append(match)
+                if match:
+                    matches.append(match)
             if since and window.end.is_not_after(since):
                 continue  # each call gets on, however slow Milvus is
             place = window.end
@@ -270,18 +271,34 @@ class _Window:
         last = self.pieces[-1]
         return last.place(len(last.text)) if self.is_last else last.place(-1)
 
-    def matches(self, pattern: Pattern) -> Iterator[tuple[_Place, Match]]:
-        """Those that begin in these pieces, but for what is left to the next window."""
+    def matches(self, pattern: Pattern, since: _Place | None) -> Iterator[tuple[_Place, Match | None]]:
+        """Those that begin in these pieces, from `since` on, but for what is left to the next window.
+
+        None: of nothing. That does not count, but it may have taken long.
+        """
         text, starts = self._joined()
-        for start, end in pattern.spans(text):
+        for start, end in pattern.spans(text, self._first(starts, since)):
             number = max(0, bisect_right(starts, start) - 1)
             if number == len(starts) - 1 and not self.is_last:
                 return
             piece = self.pieces[number]
+            at = piece.place(start - starts[number])
+            if end == start:
+                yield at, None
+                continue
             matched = text[start : min(end, start + MATCH_CHARACTERS)]
             around = text[max(0, start - AROUND_CHARACTERS) : start] + matched
             around += text[start + len(matched) : start + len(matched) + AROUND_CHARACTERS]
-            yield piece.place(start - starts[number]), Match(piece.of, piece.chunk, matched, around)
+            yield at, Match(piece.of, piece.chunk, matched, around)
+
+    def _first(self, starts: Sequence[int], since: _Place | None) -> int:
+        """Where in the text `since` is; 0: before it, or in another document."""
+        if since is None or since.document_id != self.pieces[0].of.document_id:
+            return 0
+        places = [piece.place().position for piece in self.pieces]
+        number = max(0, bisect_right(places, since.position) - 1)
+        within = min(since.position - places[number], len(self.pieces[number].text))
+        return starts[number] + max(0, within)
 
     def _joined(self) -> tuple[str, Sequence[int]]:
         """The text, and where in it each piece begins."""
