@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import cache, cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
@@ -28,6 +30,7 @@ log = structlog.get_logger()
 NAME, TITLE = "zhiwen", "Zhiwen 知问"
 CODE = "zhiwen/code"  # in the metadata of a failed call
 CALLS_AT_ONCE = 8  # of this process; others wait their turn
+CALLS_OF_USER = 4  # of these, so that others have a place: a grep may take ten seconds
 MOST_NAMED = 10  # arguments that are not valid
 
 
@@ -44,7 +47,8 @@ class ToolServer:
         tell: Callable[[KbError, Any], str],
     ) -> None:
         self._services, self._acting, self._tell = services, acting, tell
-        self._calling: anyio.CapacityLimiter | None = None
+        self._places = anyio.CapacityLimiter(CALLS_AT_ONCE)
+        self._of_users: WeakValueDictionary[UUID, anyio.CapacityLimiter] = WeakValueDictionary()
 
     @cached_property
     def built(self) -> Server[Any]:
@@ -78,18 +82,24 @@ class ToolServer:
             given = tool.arguments.model_validate(params.arguments or {})
         except ValidationError as error:
             return _failure(_complaint(error), "invalid_arguments")
-        self._calling = self._calling or anyio.CapacityLimiter(CALLS_AT_ONCE)
+        acting = self._acting(context.request)
         try:
-            result = await anyio.to_thread.run_sync(
-                lambda: tool.call(self._services(context.request), self._acting(context.request), given),
-                limiter=self._calling,
-            )
+            async with self._places_of(acting.user_id):
+                result = await anyio.to_thread.run_sync(
+                    lambda: tool.call(self._services(context.request), acting, given), limiter=self._places
+                )
         except KbError as error:
             return _failure(self._tell(error, context.request), error.code)
         except Exception:  # a bug, of which the model need not know more
             log.exception("tool.failed", tool=tool.name)
             return _failure(self._tell(KbError(), context.request), KbError.code)
         return _success(result)
+
+    def _places_of(self, user_id: UUID) -> anyio.CapacityLimiter:
+        """Kept while the user has calls."""
+        found = self._of_users.get(user_id) or anyio.CapacityLimiter(CALLS_OF_USER)
+        self._of_users[user_id] = found
+        return found
 
 
 @cache
