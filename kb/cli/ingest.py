@@ -104,7 +104,8 @@ def _upload(to: Connected, plan: Plan, outcome: Outcome) -> None:
                 outcome.pending[changed.latest.id] = file.name
             bar.update()
         for content in plan.again:
-            _try_again(to, content, outcome)
+            with _noting(content.name, outcome):
+                _try_again(to, content, outcome)
             bar.update()
 
 

@@ -290,13 +290,15 @@ class Documents:
     def retry(self, principal: Principal, document_id: UUID) -> UUID:
         """Queue a failed or cancelled document again, and tell the workers; returns its version's id.
 
-        Errors: `WrongState`.
+        Errors: `WrongState`, `QueueFull`.
         """
         with self._database.write() as connection:
-            document = to_document(find_document(connection, principal, document_id, Permission.EDIT, lock=True))
+            row = find_document(connection, principal, document_id, Permission.EDIT, lock=True)
+            document = to_document(row)
             version_id, state = document.latest.id, document.latest.state
             if not state.is_given_up:
                 raise WrongState(name=document.name, state=state)
+            self.quotas.admit_again(connection, row.owner_id)
             again = {"state": VersionState.QUEUED.value, "cancel_requested": False}
             again |= dict.fromkeys(("attempts", "crashes", "waits"), 0)
             again |= dict.fromkeys(("retry_at", "sent_at", "finished_at"))

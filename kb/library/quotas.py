@@ -87,12 +87,21 @@ class Quotas:
             connection.execute(_LOCK, {"of_owner": arrival.owner_id})
             self._check(connection, arrival, size_bytes)
 
+    def admit_again(self, connection: sa.Connection, owner_id: UUID) -> None:
+        """Check before a document is queued again, whose file is there already. Errors: `QueueFull`."""
+        if self.most_queued:
+            connection.execute(_LOCK, {"of_owner": owner_id})
+            self._check_queue(connection, owner_id)
+
+    def _check_queue(self, connection: sa.Connection, owner_id: UUID) -> None:
+        queued = self._count(connection, _QUEUED, owner_id)
+        if queued >= self.most_queued:
+            raise QueueFull(queued=queued, most=self.most_queued)
+
     def _check(self, connection: sa.Connection, arrival: Arrival, size_bytes: int) -> int | None:
         """How many bytes there is room for; None: without limit."""
         if self.most_queued and not arrival.replaces_queued:
-            queued = self._count(connection, _QUEUED, arrival.owner_id)
-            if queued >= self.most_queued:
-                raise QueueFull(queued=queued, most=self.most_queued)
+            self._check_queue(connection, arrival.owner_id)
         if not self.most_bytes:
             return None
         used = self._count(connection, _STORED, arrival.owner_id) - arrival.replaced_bytes

@@ -12,7 +12,7 @@ from kb.access import GranteeKind, Permission
 from kb.errors import KbError, NotFound, OwnersStorageFull, QueueFull, StorageFull
 from kb.library.quotas import MEGABYTE, Quotas, Usage
 from kb.library.sharing import Grantee, Sharing
-from kb.models import Document, KnowledgeBase
+from kb.models import Document, KnowledgeBase, VersionState
 from tests.conftest import Clock, Library, make_claims
 
 BLOCK = b"x" * 1_000
@@ -112,6 +112,21 @@ def test_queue_is_limited(library: Library, clock: Clock) -> None:
     assert library.documents.usage(library.user, one.id) == Usage(2, 2, 0, 0)
     with pytest.raises(QueueFull):
         library.documents.replace(library.user, first.id, io.BytesIO(b"new"))
+
+
+def test_documents_are_tried_again_within_the_queue(library: Library) -> None:
+    library.documents.quotas = Quotas(most_queued=1)
+    base = library.knowledge_base()
+    first = library.upload(base)
+    library.documents.cancel(library.user, first.id)
+    second = library.upload(base)
+    with pytest.raises(QueueFull):
+        library.documents.retry(library.user, first.id)
+    assert library.version(first).state is VersionState.CANCELLED
+    library.documents.cancel(library.user, second.id)
+    library.documents.quotas = Quotas(most_queued=1, most_bytes=1)  # its file is kept in any case
+    library.documents.retry(library.user, first.id)
+    assert library.version(first).state is VersionState.QUEUED
 
 
 def test_nothing_is_limited_unless_it_is_set(library: Library) -> None:

@@ -120,6 +120,18 @@ def test_cancelled_documents_are_tried_again(
     assert (ended.code, ended.json["tried_again"]) == (0, ["a.md", "sub/b.md"])
 
 
+def test_documents_beyond_the_queue_are_not_tried_again(
+    core: Core, zhiwen: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zhiwen("ingest", str(folder), "-k", "Fruit", "--create", "--no-wait")
+    (base,) = core.services.knowledge_bases.list(core.user)
+    for document in core.services.documents.list(core.user, base.id):
+        core.services.documents.cancel(core.user, document.id)
+    monkeypatch.setenv("USER_DOCUMENTS_QUEUED", "1")
+    ended = zhiwen("ingest", str(folder), "-k", "Fruit", "--no-wait", "--json")
+    assert (ended.json["tried_again"], [each["name"] for each in ended.json["failed"]]) == (["a.md"], ["sub/b.md"])
+
+
 def test_no_wait_leaves_the_rest_to_the_workers(core: Core, zhiwen: Run, folder: Path) -> None:
     ended = zhiwen("ingest", str(folder), "-k", "Fruit", "--create", "--no-wait", "--json")
     assert (ended.code, ended.json["pending"]) == (0, ["a.md", "sub/b.md"])
