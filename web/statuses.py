@@ -1,4 +1,4 @@
-"""Which HTTP status tells of which error."""
+"""How HTTP tells of which error: its status, and headers for programs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,19 @@ STATUS: dict[type[KbError], HTTPStatus] = {
     ModelContextExceeded: HTTPStatus.BAD_REQUEST,
     ModelError: HTTPStatus.BAD_GATEWAY,
 }
+# In how many seconds it is worth asking again, where the error itself does not say.
+RETRY_SECONDS: dict[type[KbError], int] = {QueueFull: 15, RequestRunning: 5, Unavailable: 10}
 
 
 def status_of(error: KbError) -> HTTPStatus:
     return next((status for kind, status in STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+
+
+def headers_of(error: KbError) -> dict[str, str]:
+    """What a program's reply says of the error beside its status."""
+    if isinstance(error, KeyRefused):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(error.values["seconds"])}
+    found = next((seconds for kind, seconds in RETRY_SECONDS.items() if isinstance(error, kind)), None)
+    return {} if found is None else {"Retry-After": str(found)}

@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from kb.errors import N_, KbError, KeyRefused, from_code
+from kb.errors import N_, KbError, from_code
 from pages.ui.i18n import accepted_language, error_text, translate
-from web.statuses import status_of
+from web.statuses import headers_of, status_of
 
 MEDIA_TYPE = "application/problem+json"
 INVALID = N_("The request is not valid.")
@@ -47,8 +47,7 @@ def reason_of(code: str, values: dict[str, str], language: str) -> str:
 def problem(request: Request, error: KbError) -> JSONResponse:
     message, remedy = error_text(error, language_of(request))
     status = status_of(error)
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, KeyRefused) else {}
-    return _response(status, error.code, message, remedy, headers=headers)
+    return _response(status, error.code, message, remedy, headers=headers_of(error))
 
 
 def invalid_problem(request: Request, error: RequestValidationError) -> JSONResponse:

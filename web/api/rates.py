@@ -80,7 +80,7 @@ class RateLimits:
 
     async def _refuse(self, refusal: Standing, scope: Scope, receive: Receive, send: Send) -> None:
         reply = self._problem(Request(scope), TooManyRequests(seconds=refusal.seconds))
-        reply.headers.update({"Retry-After": str(refusal.seconds)} | _fields([refusal]))
+        reply.headers.update(_fields([refusal]))
         headers = Headers(scope=scope)
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             reply.headers["Connection"] = "close"  # what comes of its body is not read

@@ -22,7 +22,7 @@ from kb.errors import (
 )
 from pages.ui.i18n import error_text, join_sentences, translate
 from web.api.problems import HTTP_TEXTS, language_of
-from web.statuses import status_of
+from web.statuses import headers_of, status_of
 
 # OpenAI's codes, which programs look for, in place of ours.
 _CODES: dict[type[KbError], str] = {
@@ -54,8 +54,7 @@ def error_body(error: KbError, language: str) -> dict[str, Any]:
 
 
 def problem(request: Request, error: KbError) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, KeyRefused) else {}
-    return JSONResponse(error_body(error, language_of(request)), status_of(error), headers)
+    return JSONResponse(error_body(error, language_of(request)), status_of(error), headers_of(error))
 
 
 def invalid_problem(error: RequestValidationError) -> JSONResponse:

@@ -63,8 +63,15 @@ def test_quotas_hold_for_programs(core: Core, program: Program) -> None:
     original = f"/documents/{document['id']}/original"
     assert code_of(client.put(original, content=b"x" * 11)) == (413, "storage_full")
     assert client.put(original, content=b"x" * 9).status_code == 202
-    assert client.put(path, params={"name": "b"}, content=b"x").status_code == 202
-    assert code_of(client.put(path, params={"name": "c"}, content=b"x")) == (429, "queue_full")
+    cancelled = client.put(path, params={"name": "b"}, content=b"").json()
+    assert client.post(f"/documents/{cancelled['id']}/cancel").status_code == 202
+    assert client.put(path, params={"name": "c"}, content=b"x").status_code == 202
+    for refused in (
+        client.put(path, params={"name": "d"}, content=b""),
+        client.post(f"/documents/{cancelled['id']}/retry"),
+    ):
+        assert code_of(refused) == (429, "queue_full")
+        assert int(refused.headers["Retry-After"]) > 0
 
 
 @LITE
