@@ -63,10 +63,17 @@ class Recycling:
         documents, memory_mb = self.ingestion.finished, round(self.memory_mb())
         if not self._is_due(documents, memory_mb) or self.clock() < self._not_before:
             return
-        if self._drain():
-            log.info("worker.recycled", documents=documents, memory_mb=memory_mb)
-            self.replace()
         self._not_before = self.clock() + AGAIN_SECONDS
+        if not self._drain():
+            return
+        log.info("worker.recycled", documents=documents, memory_mb=memory_mb)
+        try:
+            self.replace()
+            self.stopping.wait(self.patience_seconds)
+        finally:
+            if not self.stopping.is_set():  # nobody ends it, so it has to go on
+                log.warning("worker.not_recycled")
+                self._go_on()
 
     def _is_due(self, documents: int, memory_mb: int) -> bool:
         most, most_mb = self.settings.worker_recycle_documents, self.settings.worker_recycle_memory_mb
@@ -81,8 +88,11 @@ class Recycling:
             thread.pause()  # and not the consumers, whose heartbeats keep what runs from being sent again
         while not all(thread.paused_event.is_set() for thread in threads):
             if self.clock() >= until or self.stopping.wait(POLL_SECONDS):
-                self.ingestion.is_draining = False
-                for thread in threads:
-                    thread.resume()
+                self._go_on()
                 return False
         return True
+
+    def _go_on(self) -> None:
+        self.ingestion.is_draining = False
+        for thread in self.worker.workers:
+            thread.resume()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +41,7 @@ class Place:
 
     def replace(self) -> None:
         self.replaced += 1
+        self.recycling.stopping.set()
 
 
 @pytest.fixture
@@ -121,6 +123,24 @@ def test_long_task_is_not_waited_for(place: Place) -> None:
     place.clock.advance(AGAIN_SECONDS)
     place.recycling.look()
     assert place.replaced == 1
+
+
+@pytest.mark.parametrize("failure", [None, ProcessLookupError()])
+def test_worker_that_nobody_replaces_goes_on(place: Place, failure: Exception | None) -> None:
+    place.ingestion.finished, place.recycling.patience_seconds = 2, 0.1
+    place.recycling.replace = lambda: fail_with(failure)
+    with pytest.raises(type(failure)) if failure else nullcontext():
+        place.recycling.look()
+    assert not place.ingestion.is_draining
+    place.send(1)
+    wait_until(lambda: place.begun == [1])
+    place.recycling.look()  # and it is not drained again at once
+    assert not place.ingestion.is_draining
+
+
+def fail_with(failure: Exception | None) -> None:
+    if failure:
+        raise failure
 
 
 BROKER = """
