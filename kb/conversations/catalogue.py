@@ -23,6 +23,7 @@ TITLE_CHARACTERS = 60  # of a title made of the first question
 MOST_TITLE_CHARACTERS = 200
 SEARCHED_WORDS = 10
 UNDO_SECONDS = 3600  # for so long a deleted conversation can be restored
+PURGED_AT_ONCE = 100  # conversations, with all their messages
 
 T = TypeVar("T")
 
@@ -143,10 +144,19 @@ class Conversations:
             return connection.execute(sa.update(conversations).where(is_due).values(deleted_at=now())).rowcount
 
     def purge(self) -> int:
-        """Remove for good what any user deleted more than an hour ago; returns how many conversations that were."""
+        """Remove for good what any user deleted more than an hour ago; returns how many conversations that were.
+
+        Some at a time, as others write meanwhile, and `expire` may have deleted years of them.
+        """
         is_due = conversations.c.deleted_at < now() - timedelta(seconds=UNDO_SECONDS)
-        with self._database.write() as connection:
-            return connection.execute(sa.delete(conversations).where(is_due)).rowcount
+        some = conversations.c.id.in_(sa.select(conversations.c.id).where(is_due).limit(PURGED_AT_ONCE))
+        total = 0
+        while True:
+            with self._database.write() as connection:  # one may have been restored meanwhile
+                purged = connection.execute(sa.delete(conversations).where(some, is_due)).rowcount
+            total += purged
+            if purged < PURGED_AT_ONCE:
+                return total
 
     def lacks_title(self, principal: Principal, message_id: UUID) -> bool:
         """Whether the message's conversation is still named after its first question. False if it was deleted."""

@@ -16,6 +16,7 @@ from kb.models import NOWHERE, MessageState, Mode, Role, Scope
 from tests.conftest import Clock, Library
 from tests.kb.talks import answered, start, texts
 from tests.messages import said
+from tests.statements import counted_statements
 
 
 def test_conversation_is_named_after_its_first_question(conversations: Conversations, library: Library) -> None:
@@ -210,6 +211,19 @@ def test_purge_removes_what_was_deleted_an_hour_ago(
         assert connection.scalar(sa.select(sa.func.count()).select_from(message_parts)) == 0
     conversations.restore(library.user, late.id)
     assert {found.id for found in conversations.search(library.user)} == {late.id, kept.id}
+
+
+def test_many_conversations_are_purged_some_at_a_time(
+    conversations: Conversations, library: Library, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kb.conversations.catalogue.now", clock)
+    monkeypatch.setattr("kb.conversations.catalogue.PURGED_AT_ONCE", 2)
+    for number in range(5):
+        conversations.delete(library.user, start(conversations, library, str(number)).id)
+    clock.advance(UNDO_SECONDS + 1)
+    with counted_statements(library.database) as statements:
+        assert conversations.purge() == 5
+    assert [statement.split()[0] for statement in statements] == ["DELETE"] * 3
 
 
 def test_conversations_without_a_question_for_long_expire(
