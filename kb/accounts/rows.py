@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from kb.database.tables import users
 from kb.models import Account, UserRole
 from kb.models.stored import known
-from kb.names import clean_name, fold
+from kb.names import clean_name, clean_text, fold
 
 FOLDED_CHARACTERS = 500
 
@@ -46,4 +46,4 @@ def account_name(name: str) -> str:
 
 def folded_name(name: str) -> str:
     """As it is unique, and as it is looked up, whatever was typed."""
-    return fold(" ".join(name[: FOLDED_CHARACTERS * 2].split()))[:FOLDED_CHARACTERS]
+    return fold(" ".join(clean_text(name[: FOLDED_CHARACTERS * 2]).split()))[:FOLDED_CHARACTERS]

@@ -18,6 +18,7 @@ from kb.database.tables import conversation_links, conversations, messages, now,
 from kb.errors import N_, NotFound
 from kb.messages import Message
 from kb.models import MessageState
+from kb.names import clean_text
 
 SHARED_CONVERSATION = N_("shared conversation")
 
@@ -102,7 +103,7 @@ class ConversationLinks:
 
 
 def _require(connection: sa.Connection, token: str) -> sa.Row[tuple[object, ...]]:
-    row = connection.execute(_SHARED, {"of_link": token}).one_or_none()
+    row = connection.execute(_SHARED, {"of_link": clean_text(token)}).one_or_none()
     if row is None:
         raise NotFound(what=SHARED_CONVERSATION)
     return row

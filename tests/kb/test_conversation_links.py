@@ -69,6 +69,12 @@ def test_answer_that_is_being_written_is_shown_once_it_has_ended(
     assert read(links, links.share(library.user, conversation.id).token) == ["one", "Answer to one", "two"]
 
 
+@pytest.mark.parametrize("token", ["", "x", "\0", "\ud800", "x" * 10_000])
+def test_made_up_link_opens_nothing(links: ConversationLinks, conversation: Conversation, token: str) -> None:
+    with pytest.raises(NotFound):
+        links.read(token)
+
+
 def test_withdrawn_link_opens_nothing(
     links: ConversationLinks, messages: Messages, library: Library, conversation: Conversation
 ) -> None:

@@ -44,7 +44,8 @@ def test_one_reply_whatever_was_wrong(people: People) -> None:
     people.set_mode("open")
     people.registration.register(waiting, PASSWORD, ADDRESS)
     replies = set()
-    for name, password in (("Nobody", PASSWORD), ("Ada", "wrong"), ("Suspended", PASSWORD), (waiting, PASSWORD)):
+    wrong = [("Nobody", PASSWORD), ("Ada", "wrong"), ("Suspended", PASSWORD), (waiting, PASSWORD)]
+    for name, password in [*wrong, ("\0", PASSWORD), ("\ud800", PASSWORD)]:  # which PostgreSQL takes for no text
         with pytest.raises(SignInFailed) as caught:
             people.enter(name, password)
         replies.add(str(caught.value))
