@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     llm_sees_images: Literal["auto", "yes", "no"] = "auto"  # auto: as the model's name suggests
     llm_timeout_seconds: float = 60.0
     conversation_titles: bool = True  # the model names a conversation after its first answer; false: its first question
-    secret_key: SecretStr = SecretStr("")  # encrypts the API keys in the database; empty: a file in ZHIWEN_HOME
+    secret_key: SecretStr = SecretStr("")  # encrypts API keys in SQL, signs tickets; empty: a file in ZHIWEN_HOME
 
     web_search_engine: WebSearchEngine = "ddgs"
     web_search_timeout_seconds: float = Field(15.0, gt=0)

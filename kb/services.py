@@ -14,6 +14,7 @@ from kb.access import Principal
 from kb.access.idempotency import IdempotencyKeys
 from kb.access.keys import ApiKeys
 from kb.access.request_limits import RequestLimits
+from kb.access.tickets import Tickets
 from kb.accounts import Accounts, build_accounts
 from kb.answers import Answers
 from kb.attachments import Attachments
@@ -72,6 +73,7 @@ class Services:
     api_keys: ApiKeys
     request_limits: RequestLimits
     idempotency_keys: IdempotencyKeys
+    tickets: Tickets
     sharing: Sharing
     audit: AuditLog
     usage: Usage
@@ -169,6 +171,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         accounts=build_accounts(settings, database, quick),
         api_keys=ApiKeys(database),
         idempotency_keys=IdempotencyKeys(database, safe),
+        tickets=Tickets(safe),
         request_limits=RequestLimits(
             quick,
             settings.api_requests_per_minute,

@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from kb.access import Principal
+from kb.access.tickets import CONVERSATIONS, Action
 from kb.errors import KbError
 from kb.exports import Format, Wording
 from kb.models import Choices, Mode
@@ -23,7 +24,6 @@ from kb.services import Services
 from pages.ui.chat_sidebar import mode_names
 from pages.ui.citations import dangling_text
 from pages.ui.i18n import LANGUAGES, error_text, moment, place_label, time_zone, translate
-from pages.ui.tickets import CONVERSATIONS, Action
 from web.signed_in import ticket_holder
 from web.statuses import status_of
 
@@ -57,7 +57,7 @@ def export_routes(services: Callable[[], Services]) -> list[Route]:
 
 
 def _one(request: Request, services: Services) -> Response:
-    principal, file_format = _principal(request), _format(request)
+    principal, file_format = _principal(request, services), _format(request)
     conversation_id: UUID = request.path_params["conversation_id"]
     name, text = services.exports.one(principal, conversation_id, file_format, _wording(request))
     return Response(text, headers=_headers(name), media_type=MEDIA_TYPES[file_format])
@@ -71,7 +71,7 @@ def _found(request: Request, services: Services) -> IO[bytes]:
     write = partial(services.exports.write_all, search=query.get("search", ""), mode=mode)
     archive = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115 - closed by who sends it
     try:
-        principal = _principal(request)
+        principal = _principal(request, services)
         write(archive, principal, _format(request), _wording(request), knowledge_base_id=choices.scope.first_id)
     except BaseException:
         archive.close()
@@ -86,9 +86,10 @@ async def _blocks(archive: IO[bytes]) -> AsyncIterator[bytes]:
             yield block
 
 
-def _principal(request: Request) -> Principal:
+def _principal(request: Request, services: Services) -> Principal:
     """Errors: `PageClosed`."""
-    return ticket_holder(request, request.query_params.get("ticket", ""), Action.EXPORT, CONVERSATIONS)
+    ticket = request.query_params.get("ticket", "")
+    return ticket_holder(request, services.tickets, ticket, Action.EXPORT, CONVERSATIONS)
 
 
 def _format(request: Request) -> Format:

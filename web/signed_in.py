@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from kb.access import Principal
+from kb.access.tickets import Action, Tickets
 from kb.errors import N_, KbError, PageClosed, SignedOut
 from kb.models import Account
-from pages.ui import resources, tickets
+from pages.ui import resources
 from pages.ui.i18n import accepted_language, error_text
-from pages.ui.tickets import Action
 from web.cookies import session_of
 from web.missing import WELL_KNOWN, home_path, notice_page, page_path
 from web.origins import is_below
@@ -66,7 +66,9 @@ class SignedInOnly:
             await _refusal(scope, failure)(scope, receive, send)
 
 
-def ticket_holder(request: Request, ticket: str, action: Action, target_id: UUID, origin: str = "") -> Principal:
+def ticket_holder(
+    request: Request, tickets: Tickets, ticket: str, action: Action, target_id: UUID, origin: str = ""
+) -> Principal:
     """For whom a page's ticket was issued: where there is a login, nobody else may use it. Errors: `PageClosed`."""
     principal = tickets.check(ticket, action, target_id, origin)
     if request.scope.get(_USER, principal.user_id) != principal.user_id:

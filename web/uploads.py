@@ -17,11 +17,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from kb.access import Principal
+from kb.access.tickets import Action
 from kb.errors import KbError
 from kb.models import Document, Original
 from kb.services import Services
 from pages.ui.i18n import error_text
-from pages.ui.tickets import Action
 from web.receiving import Receiver
 from web.signed_in import ticket_holder
 from web.statuses import status_of
@@ -71,21 +71,22 @@ def file_routes(services: Callable[[], Services]) -> list[Route]:
 
 
 def _find_original(request: Request, services: Services) -> Original:
-    principal, knowledge_base_id = _check_ticket(request)
+    principal, knowledge_base_id = _check_ticket(request, services)
     return services.documents.original(principal, knowledge_base_id, request.path_params["version_id"])
 
 
 def _draw_page(request: Request, services: Services) -> bytes:
-    principal, knowledge_base_id = _check_ticket(request)
+    principal, knowledge_base_id = _check_ticket(request, services)
     version_id, page = request.path_params["version_id"], request.path_params["page"]
     return services.spots.draw(principal, knowledge_base_id, version_id, page)
 
 
-def _check_ticket(request: Request) -> tuple[Principal, UUID]:
+def _check_ticket(request: Request, services: Services) -> tuple[Principal, UUID]:
     """Who acts, and in which knowledge base. Errors: `PageClosed`."""
     knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
     ticket = request.query_params.get("ticket", "")
-    return ticket_holder(request, ticket, Action.DOWNLOAD, knowledge_base_id), knowledge_base_id
+    holder = ticket_holder(request, services.tickets, ticket, Action.DOWNLOAD, knowledge_base_id)
+    return holder, knowledge_base_id
 
 
 def attachment(name: str) -> str:
@@ -98,7 +99,7 @@ async def _save(request: Request, services: Services, receiver: Receiver) -> Doc
     knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
     origin = request.headers.get("origin", "")
     ticket = request.headers.get("x-ticket", "")
-    principal = ticket_holder(request, ticket, Action.UPLOAD, knowledge_base_id, origin)
+    principal = ticket_holder(request, services.tickets, ticket, Action.UPLOAD, knowledge_base_id, origin)
     name = request.query_params.get("name", "")
     register = partial(services.documents.register, principal, knowledge_base_id, name)
     return await receiver.receive(request, principal.user_id, name, services.settings.max_upload_mb, register)

@@ -6,7 +6,7 @@ from kb.errors.base import N_, UserError
 
 
 class PageClosed(UserError):
-    """The page that sent the request is not open any more."""
+    """No page of ours sent the request, or one that is out of date."""
 
     message = N_("This request does not come from a page that is open.")
     remedy = N_("Reload the page, then try again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import os
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ KEY_FILE = "secret.key"
 class KeySafe:
     """Encrypts and decrypts under SECRET_KEY or, without it, a file in ZHIWEN_HOME that only its owner can read.
 
-    The file is made when the first key is encrypted; several processes may do so at once.
+    The file is made when it is first needed; several processes may do so at once.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -49,15 +50,28 @@ class KeySafe:
         except (InvalidToken, SetupError):
             return None
 
-    @cached_property
+    def derive(self, purpose: str) -> bytes:
+        """A secret for another purpose, the same in all processes. Errors: `SetupError` as for `encrypt`."""
+        return hmac.digest(self._key, purpose.encode(), "sha256")
+
+    @property
     def _fernet(self) -> Fernet:
+        from cryptography.fernet import Fernet
+
+        return Fernet(self._key)
+
+    @cached_property
+    def _key(self) -> bytes:
+        """What Fernet takes: 32 bytes in Base64."""
         from cryptography.fernet import Fernet
 
         if self._secret:
             # A passphrase of any length; one that is guessed easily is the installation's own risk.
-            return Fernet(base64.urlsafe_b64encode(hashlib.sha256(self._secret.encode()).digest()))
+            return base64.urlsafe_b64encode(hashlib.sha256(self._secret.encode()).digest())
         try:
-            return Fernet(self._file.read_bytes() if self._file.exists() else self._create_file())
+            key = self._file.read_bytes() if self._file.exists() else self._create_file()
+            Fernet(key)
+            return key
         except (OSError, ValueError) as error:
             raise SetupError(
                 N_("The key file {file} cannot be used ({detail})."),

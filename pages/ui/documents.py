@@ -11,6 +11,7 @@ from uuid import UUID
 import streamlit as st
 
 from kb.access import Permission
+from kb.access.tickets import Action
 from kb.embedding import ModelState
 from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
@@ -24,7 +25,6 @@ from pages.ui.i18n import _, ago, duration, error_text, join_sentences, language
 from pages.ui.notes import note_text
 from pages.ui.passages import open_chunks
 from pages.ui.resources import services
-from pages.ui.tickets import Action
 from pages.ui.unsearchable import draw_remedy, draw_unreadable
 
 HERE = Path(__file__).parent

@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from kb.access.tickets import Action
 from kb.models import LineBox, Passage, User
 from kb.spots import MarkedPage, SourceState
 from pages.ui import tickets
 from pages.ui.i18n import _, language, place_label
 from pages.ui.resources import services
-from pages.ui.tickets import Action
 
 _HISTORY = ":material/history:"
 _MOST_PAGES = 4  # of a passage; a longer one is a table of many short pages

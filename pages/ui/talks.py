@@ -12,6 +12,7 @@ from uuid import UUID
 import streamlit as st
 
 from kb.access import Principal
+from kb.access.tickets import CONVERSATIONS, Action
 from kb.conversations import CONVERSATION
 from kb.errors import KbError, NotFound
 from kb.models import Conversation
@@ -22,7 +23,6 @@ from pages.ui.feedback import TALKS, errors_flashed, errors_shown, live_fragment
 from pages.ui.i18n import _, language, time_zone
 from pages.ui.resources import current_principal, services
 from pages.ui.state import Deleted, forget_id, open_conversation_id, state
-from pages.ui.tickets import Action
 
 HERE = Path(__file__).parent
 MORE_TALKS = 30
@@ -180,7 +180,7 @@ def _groups(
 
 
 def _data(groups: list[dict[str, object]], options: dict[str, object]) -> dict[str, object]:
-    ticket = tickets.issue(Action.EXPORT, current_principal(), tickets.CONVERSATIONS)
+    ticket = tickets.issue(Action.EXPORT, current_principal(), CONVERSATIONS)
     standard = {"search": "", "canSearch": False, "hasMore": False, "empty": "", "all": None}
     return (
         standard

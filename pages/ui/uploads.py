@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from kb.access.tickets import Action
 from kb.errors import UploadTooLarge
 from kb.models import KnowledgeBase, User
 from kb.parsing import SUPPORTED_EXTENSIONS
@@ -14,7 +15,6 @@ from pages.ui.documents import show_newest
 from pages.ui.feedback import announce, live_fragment, redraw
 from pages.ui.i18n import _, error_text, language, ngettext, number, size
 from pages.ui.resources import services
-from pages.ui.tickets import Action
 
 UPLOAD_KEY = "upload"
 HERE = Path(__file__).parent
@@ -114,7 +114,7 @@ def _words(base: KnowledgeBase, limit: int) -> dict[str, str]:
         "dismiss": _("Dismiss"),
         "lost": _("The connection to the server was lost."),
         "unconfirmed": _("The connection was lost before the server confirmed. Check the list before you retry."),
-        "closed": _("The connection to this page was renewed. Open “{name}” again, then retry.").format(name=base.name),
+        "closed": _("This page is out of date. Open “{name}” again, then retry.").format(name=base.name),
         "unreadable": _("The browser cannot read this file. It may have been moved or changed."),
         "refused": _("The server refused the upload (status {status})."),
     }

@@ -12,11 +12,11 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount, Route
 
 from kb.access import KeyScope, Permission
+from kb.access.tickets import CONVERSATIONS, Action
 from kb.tools import TOOLS
 from pages.ui.frame import FOR_ADMINISTRATORS, PAGES
 from pages.ui.scripts import ADDRESS as SCRIPTS_ADDRESS
 from pages.ui.scripts import SCRIPTS
-from pages.ui.tickets import CONVERSATIONS, Action
 from tests.doors.people import QUESTION, Role, Things
 from web.api import PATH
 from web.openai_api import PATH as OPENAI_PATH

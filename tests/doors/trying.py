@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -18,9 +15,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from kb.access.tickets import Action
 from kb.errors import AdministratorsOnly, KbError
 from kb.tools.server import CODE
-from pages.ui import tickets
 from pages.ui.frame import PAGES
 from pages.ui.session_cookie import cookie_name
 from tests.doors.people import BASE, DOCUMENT, QUESTION, People, Role, Things
@@ -99,19 +96,19 @@ class Trial:
         path = VALUE.sub(lambda found: str(given.values[found[1]]), f"/{door.path.lstrip('/')}")
         params = dict(given.params)
         if given.ticket and (principal := self._people.principals.get(ticket_of)):
-            with _open_pages():
-                params["ticket"] = ticket = tickets.issue(given.ticket[0], principal, given.ticket[1])
-            client.headers["X-Ticket"] = ticket
+            action, target_id = given.ticket
+            origin = ADDRESS if action is Action.UPLOAD else ""
+            ticket = self._people.services.tickets.issue(action, principal, target_id, origin)
+            params["ticket"] = client.headers["X-Ticket"] = ticket
         sent: dict[str, Any] = {"json": given.json, "content": given.content}
         if door.form:
             shown = client.get(f"/{door.form}").text
             token = re.search(r'name="form" value="(\w+)"', shown)
             sent = {"data": {"form": token[1] if token else "", "name": "x", "password": "x"}}
-        with _open_pages():
-            if door.kind is Kind.TOOL:
-                reply = _call_tool(client, door.path, given.json)
-            else:
-                reply = client.request(door.method, path, params=params, **sent)
+        if door.kind is Kind.TOOL:
+            reply = _call_tool(client, door.path, given.json)
+        else:
+            reply = client.request(door.method, path, params=params, **sent)
         outcome = _outcome(door, reply)
         is_known = door.expected(role) is Outcome.IN
         if not is_known and any(secret in reply.text for secret in _secrets(things)):
@@ -177,18 +174,6 @@ def _connect(client: TestClient, door: Door) -> Outcome:
             return Outcome.IN
     except WebSocketDisconnect:
         return Outcome.SIGN_IN
-
-
-@contextmanager
-def _open_pages() -> Iterator[None]:
-    """Tickets are those of an open page."""
-    runtime = SimpleNamespace(is_active_session=lambda _session_id: True)
-    with (
-        patch.object(tickets, "Runtime", SimpleNamespace(exists=lambda: True, instance=lambda: runtime)),
-        patch.object(tickets, "_page_origin", lambda: ADDRESS),
-        patch.object(tickets, "get_script_run_ctx", lambda: None),
-    ):
-        yield
 
 
 async def _page(_request: Request) -> Response:

@@ -195,8 +195,7 @@ class Visitor:
     def upload(self, *files: tuple[str, bytes], uploader: dict[str, Any] | None = None) -> list[httpx.Response]:
         """Send files as the uploader does, or as one did that was shown before; then it reports them to the page."""
         target = uploader or self.component(UPLOADER)
-        with patch("pages.ui.tickets.Runtime"):  # the session is open
-            replies = asyncio.run(send_files(target, files))
+        replies = asyncio.run(send_files(target, files))
         saved = [reply for reply in replies if reply.status_code == 201]
         told = all(reply.json()["workers_told"] for reply in saved)
         report = {"saved": len(saved), "knowledge_bases": [target["id"]], "workers_told": told}

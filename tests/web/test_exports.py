@@ -15,26 +15,24 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from kb.access import Principal
+from kb.access.tickets import CONVERSATIONS, Action, Tickets
+from kb.config import load_settings
 from kb.conversations import Conversations, Messages
 from kb.exports import Exports
 from kb.messages import Part, Source, SourcesPart, TextPart, UsagePart
 from kb.models import NOWHERE, Conversation, MessageState, Mode, Scope
+from kb.providers.keys import KeySafe
 from kb.services import Services
-from pages.ui import tickets
-from pages.ui.tickets import Action
 from tests.conftest import Library
 from web.exports import ARCHIVE_NAME, export_routes
 
+TICKETS = Tickets(KeySafe(load_settings(_env_file=None, secret_key="a secret")))
+
 
 @pytest.fixture
-def client(library: Library, conversations: Conversations, monkeypatch: pytest.MonkeyPatch) -> TestClient:
-    """The routes, and a session that is open in a browser."""
-    context = SimpleNamespace(session_id="session-1")
-    runtime = SimpleNamespace(is_active_session=lambda session_id: session_id == "session-1")
-    monkeypatch.setattr(tickets, "get_script_run_ctx", lambda: context)
-    monkeypatch.setattr(tickets, "Runtime", SimpleNamespace(exists=lambda: True, instance=lambda: runtime))
+def client(library: Library, conversations: Conversations) -> TestClient:
     exports = Exports(library.database, conversations, Messages(library.database), library.knowledge_bases)
-    services = SimpleNamespace(exports=exports)
+    services = SimpleNamespace(exports=exports, tickets=TICKETS)
     return TestClient(Starlette(routes=export_routes(lambda: cast("Services", services))))
 
 
@@ -49,7 +47,7 @@ def talk(conversations: Conversations, library: Library, question: str, scope: S
 
 
 def query(user: Principal, **values: str) -> dict[str, str]:
-    return {"ticket": tickets.issue(Action.EXPORT, user, tickets.CONVERSATIONS), **values}
+    return {"ticket": TICKETS.issue(Action.EXPORT, user, CONVERSATIONS), **values}
 
 
 def test_conversation_is_downloaded_in_the_readers_language(
@@ -91,7 +89,7 @@ def test_request_without_a_ticket_gets_nothing(
 ) -> None:
     conversation = talk(conversations, library, "Tea")
     path = f"/api/conversations/{conversation.id}"
-    uploads = tickets.issue(Action.DOWNLOAD, library.user, tickets.CONVERSATIONS)
+    uploads = TICKETS.issue(Action.DOWNLOAD, library.user, CONVERSATIONS)
 
     def one(values: dict[str, str]) -> int:
         return client.get(path, params=values).status_code

@@ -14,19 +14,21 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.types import Message
 
 from kb.access import Principal
+from kb.access.tickets import DAY_SECONDS, VALID_DAYS, Action, Tickets
+from kb.config import Settings
 from kb.errors import DatabaseUnavailable, SetupError
 from kb.library.quotas import Quotas
 from kb.models import KnowledgeBase
 from kb.page_images import PageImages
+from kb.providers.keys import KEY_FILE, KeySafe
 from kb.services import Services
 from kb.spots import Spots
-from pages.ui import tickets
-from pages.ui.tickets import Action
-from tests.conftest import Library
+from tests.conftest import Clock, Library, MakeSettings
 from tests.kb.parsing import parsing_samples as samples
 from web import receiving, uploads
 from web.app import MIDDLEWARE
@@ -47,22 +49,21 @@ class Reply:
 
 
 class Server:
-    """The routes, and the session that is open in a browser."""
+    """The routes, and what a page hands its browser."""
 
-    def __init__(self, library: Library) -> None:
-        settings = SimpleNamespace(max_upload_mb=1)
+    def __init__(self, library: Library, settings: Settings) -> None:
         self.library = library
         self.page_images = PageImages(1024)
         spots = Spots(library.database, library.documents, library.files, self.page_images)
-        self.services = SimpleNamespace(settings=settings, documents=library.documents, spots=spots)
-        self.open_sessions = {"session-1"}
+        self.tickets = Tickets(KeySafe(settings))
+        self.services = SimpleNamespace(
+            settings=settings, documents=library.documents, spots=spots, tickets=self.tickets
+        )
         self.app = Starlette(routes=uploads.file_routes(lambda: cast("Services", self.services)))
 
-    def is_active_session(self, session_id: str) -> bool:
-        return session_id in self.open_sessions
-
     def ticket(self, base: KnowledgeBase, user: Principal | None = None, action: Action = Action.UPLOAD) -> str:
-        return tickets.issue(action, user or self.library.user, base.id)
+        origin = ORIGIN if action is Action.UPLOAD else ""
+        return self.tickets.issue(action, user or self.library.user, base.id, origin)
 
     def call(
         self,
@@ -125,11 +126,8 @@ def body(content: bytes, chunk: int = 64 * 1024) -> Iterator[Message]:
 
 
 @pytest.fixture
-def server(library: Library, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server(library)
-    monkeypatch.setattr(tickets, "get_script_run_ctx", lambda: SimpleNamespace(session_id="session-1"))
-    monkeypatch.setattr(tickets, "_page_origin", lambda: ORIGIN)
-    monkeypatch.setattr(tickets, "Runtime", SimpleNamespace(exists=lambda: True, instance=lambda: server))
+def server(library: Library, make_settings: MakeSettings) -> Iterator[Server]:
+    server = Server(library, make_settings(max_upload_mb=1))
     yield server
     server.page_images.close()
 
@@ -181,7 +179,7 @@ def test_other_origins_are_refused(server: Server, base: KnowledgeBase, origin: 
 def test_forged_tickets_are_refused(server: Server, base: KnowledgeBase) -> None:
     other = server.library.knowledge_base("Other")
     good = server.ticket(base)
-    user, session, signature = good.split(".")
+    user, last_day, signature = good.split(".")
     forged = [
         None,
         "",
@@ -189,23 +187,42 @@ def test_forged_tickets_are_refused(server: Server, base: KnowledgeBase) -> None
         "é",
         good[:-1],
         good + "0",
-        f"{server.library.stranger.user_id.hex}.{session}.{signature}",
-        f"{user}.session-2.{signature}",
-        f"{user}.{session}.{'0' * 64}",
+        f"{server.library.stranger.user_id.hex}.{last_day}.{signature}",
+        f"{user}.{int(last_day) + 1}.{signature}",
+        f"{user}.{last_day}.{'0' * 64}",
         server.ticket(other),
         server.ticket(base, action=Action.DOWNLOAD),
     ]
-    server.open_sessions.add("session-2")
     assert [server.upload(base, x_ticket=ticket).status for ticket in forged] == [403] * len(forged)
     assert server.files == []
     assert server.upload(base, x_ticket=good).status == 201
 
 
-def test_ticket_ends_with_its_session(server: Server, base: KnowledgeBase) -> None:
-    server.open_sessions.clear()
-    reply = server.upload(base)
+def test_old_ticket_is_refused(server: Server, base: KnowledgeBase, clock: Clock) -> None:
+    server.services.tickets = server.tickets = Tickets(KeySafe(server.services.settings), lambda: clock().timestamp())
+    ticket = server.ticket(base)
+    clock.advance(VALID_DAYS * DAY_SECONDS)
+    assert server.upload(base, x_ticket=ticket).status == 201
+    clock.advance(DAY_SECONDS)
+    reply = server.upload(base, x_ticket=ticket)
     assert (reply.status, reply.json["code"]) == (403, "page_closed")
-    assert server.files == []
+    assert len(server.files) == 1
+
+
+def test_ticket_is_good_for_every_process_of_the_installation(server: Server, base: KnowledgeBase) -> None:
+    ticket, settings = server.ticket(base), server.services.settings
+    server.services.tickets = Tickets(KeySafe(settings))
+    assert server.upload(base, x_ticket=ticket).status == 201
+    server.services.tickets = Tickets(KeySafe(settings.model_copy(update={"secret_key": SecretStr("another one")})))
+    assert server.upload(base, x_ticket=ticket).status == 403
+
+
+def test_unusable_key_file_stops_no_upload(server: Server, base: KnowledgeBase) -> None:
+    file: Path = server.services.settings.home / KEY_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("no key")
+    server.services.tickets = server.tickets = Tickets(KeySafe(server.services.settings))
+    assert server.upload(base).status == 201
 
 
 def test_upload_into_a_strangers_knowledge_base_is_refused(server: Server) -> None:
