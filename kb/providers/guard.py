@@ -2,16 +2,17 @@
 
 Whoever names a base URL makes this server send requests and reads the replies. An administrator may name any address.
 A member may name those that may be fetched as pages: public ones, and those of ALLOWED_FETCH_HOSTS. As there, a name is
-resolved once, all that it resolves to is checked, and that is what we connect to.
+resolved once, all that it resolves to is checked, and that is what we connect to. What such a server replies is of a
+bounded size, also once it is unpacked: nothing is asked for that has to be.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.to_thread
@@ -29,6 +30,7 @@ Resolver = Callable[[str, int], Sequence[str]]
 
 _CONNECTIONS = 4  # to how many of a name's addresses we try to connect
 _LOCALHOST = "127.0.0.1"
+REPLY_BYTES = 32 << 20  # of the vectors of a batch, or of a long answer in small events
 _NO_HOSTS = AllowedHosts()
 
 
@@ -75,11 +77,13 @@ class Guard:
         self._check(address, resolved)
         if not resolved:
             raise httpx2.ConnectError("no address", request=request)
+        headers = httpx2.Headers(request.headers)
+        headers["Accept-Encoding"] = "identity"
         return [
             httpx2.Request(
                 request.method,
                 request.url.copy_with(host=ip),
-                headers=request.headers,
+                headers=headers,
                 stream=request.stream,
                 extensions={**request.extensions, "sni_hostname": address.host},
             )
@@ -114,6 +118,15 @@ class _Pinned(httpx2.BaseTransport):
         self._transport = httpx2.HTTPTransport(verify=_tls(), trust_env=False)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        reply = self._send(request)
+        stream = _Bounded(cast(httpx2.SyncByteStream, reply.stream), request.url.host)
+        try:
+            return _checked(reply, stream)
+        except ModelRefused:
+            stream.close()
+            raise
+
+    def _send(self, request: httpx2.Request) -> httpx2.Response:
         *others, last = self._guard.pinned(request)
         for other in others:
             try:
@@ -134,6 +147,15 @@ class _AsyncPinned(httpx2.AsyncBaseTransport):
         self._transport = httpx2.AsyncHTTPTransport(verify=_tls(), trust_env=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        reply = await self._send(request)
+        stream = _AsyncBounded(cast(httpx2.AsyncByteStream, reply.stream), request.url.host)
+        try:
+            return _checked(reply, stream)
+        except ModelRefused:
+            await stream.aclose()
+            raise
+
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
         *others, last = await self._pinned(request)
         for other in others:
             try:
@@ -149,6 +171,54 @@ class _AsyncPinned(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+
+class _Bounded(httpx2.SyncByteStream):
+    """Of a reply, so much as may come. Errors: `ModelRefused`."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, host: str) -> None:
+        self._stream, self.host = stream, host
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = REPLY_BYTES
+        for block in self._stream:
+            left -= len(block)
+            if left < 0:
+                raise _too_long(self.host)
+            yield block
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _AsyncBounded(httpx2.AsyncByteStream):
+    """As `_Bounded`."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, host: str) -> None:
+        self._stream, self.host = stream, host
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = REPLY_BYTES
+        async for block in self._stream:
+            left -= len(block)
+            if left < 0:
+                raise _too_long(self.host)
+            yield block
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _checked(reply: httpx2.Response, stream: _Bounded | _AsyncBounded) -> httpx2.Response:
+    """The reply with this stream. Errors: `ModelRefused`."""
+    if reply.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        detail = N_("its reply is compressed, which was not asked for")
+        raise ModelRefused(host=stream.host, model="", detail=detail)
+    return httpx2.Response(reply.status_code, headers=reply.headers, stream=stream, extensions=reply.extensions)
+
+
+def _too_long(host: str) -> ModelRefused:
+    return ModelRefused(host=host, model="", detail=N_("its reply is too long"))
 
 
 def _read(request: httpx2.Request) -> Address:

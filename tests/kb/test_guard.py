@@ -161,6 +161,17 @@ def test_redirect_is_not_followed(ask: Ask, server: ModelServer, web: WebPages) 
     assert server.requests == []
 
 
+@pytest.mark.parametrize("page", ["/endless", "/bomb"])
+def test_replies_have_a_bounded_size(ask: Ask, web: WebPages, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that of an error, and unpacked: the server of one member must not take the memory of all."""
+    monkeypatch.setattr("kb.providers.guard.REPLY_BYTES", 1 << 20)
+    for path in ("models", "chat/completions", "embeddings", "rerank"):
+        web.pages[f"/v1/{path}"] = web.pages[page]
+    with pytest.raises(ModelRefused):
+        ask(connect(f"http://{web.authority}/v1", Guard.of(web.authority), "fake"))
+    assert web.requests[0][1]["Accept-Encoding"] == "identity"
+
+
 def test_proxy_of_the_environment_is_not_asked(ask: Ask, server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would resolve the name itself, and might reach what we must not."""
     with DeadProxy() as proxy:
