@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kb.access import Principal
 from kb.reading import Part
@@ -25,6 +25,12 @@ class ReadWanted(Arguments):
         description="Begin here: a `chunk` of search or grep, or `next_chunk` of the result before (with its pages).",
     )
     chunks: int = Field(default=20, ge=1, le=MOST_CHUNKS, description="How many at most.")
+
+    @model_validator(mode="after")
+    def _goes_forward(self) -> ReadWanted:
+        if 0 < self.last_page < self.first_page:
+            raise ValueError("last_page is before first_page")
+        return self
 
 
 class ReadPart(Result):

@@ -188,6 +188,8 @@ def test_failed_calls_say_why_as_the_pages_do(core: Core, program: Program, manu
     code, text = failure(program.call("search", question="", knowledge_base_ids=[]))
     assert (code, "question" in text, "knowledge_base_ids" in text) == ("invalid_arguments", True, True)
     assert failure(program.call("grep", pattern="x"))[0] == "invalid_arguments"
+    backwards = failure(program.call("read_document", document_id=document, first_page=7, last_page=2))
+    assert (backwards[0], "last_page is before first_page" in backwards[1]) == ("invalid_arguments", True)
     assert failure(program.call("search", program.key(KeyScope.ASK), question="x", knowledge_base_ids=[base]))[0] == (
         "out_of_scope"
     )
