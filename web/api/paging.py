@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
@@ -36,8 +35,8 @@ def place_of(cursor: str) -> tuple[datetime, UUID] | None:
     try:
         moment, item_id = json.loads(base64.urlsafe_b64decode(cursor))
         found = datetime.fromisoformat(moment), UUID(item_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
+        if found[0].tzinfo is None:
+            raise InvalidCursor
+        return found[0].astimezone(UTC), found[1]
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidCursor from error
-    if found[0].tzinfo is None:
-        raise InvalidCursor
-    return found

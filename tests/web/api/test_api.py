@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from kb.providers.connection import Purpose
 from kb.services import WorkerParts
 from tests.conftest import Core
 from tests.web.api.conftest import Program, code_of
+from web.api.paging import cursor_of
 
 PEARS = "# Pears\n\nA pear is green. Its tree grows slowly."
 LITE = pytest.mark.parametrize("core", ["lite"], indirect=True)
@@ -318,6 +320,9 @@ def test_shared_knowledge_base_is_read_and_not_changed(core: Core, program: Prog
     assert code_of(guest.delete(f"/knowledge-bases/{pears}")) == (403, "owner_only")
 
 
+BEFORE_TIME = cursor_of(datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), UUID(int=0))
+
+
 @LITE
 @pytest.mark.parametrize(
     ("method", "path", "given", "status", "code"),
@@ -332,6 +337,7 @@ def test_shared_knowledge_base_is_read_and_not_changed(core: Core, program: Prog
         ("POST", "/search", {"json": {"question": "a", "knowledge_base_ids": [str(uuid4())]}}, 404, "not_found"),
         ("POST", "/generate", {"json": {"question": "a"}}, 422, "invalid_request"),
         ("GET", "/knowledge-bases?cursor=nonsense", {}, 400, "invalid_cursor"),
+        ("GET", f"/knowledge-bases?cursor={BEFORE_TIME}", {}, 400, "invalid_cursor"),
         ("GET", "/knowledge-bases?limit=0", {}, 422, "invalid_request"),
         ("GET", "/knowledge-bases/not-an-id", {}, 422, "invalid_request"),
         ("GET", "/nowhere", {}, 404, "not_found"),
