@@ -67,6 +67,12 @@ def test_addresses_of_one_ipv6_network_are_one(throttle: Throttle) -> None:
     assert not is_refused(throttle, "", "2001:db8:0:1::1")
 
 
+def test_ipv4_addresses_are_told_apart_also_by_a_socket_for_both(throttle: Throttle) -> None:
+    fail(throttle, FROM_ADDRESS, "", lambda _attempt: "::ffff:192.0.2.1")
+    assert is_refused(throttle, "", "192.0.2.1")
+    assert not is_refused(throttle, "", "::ffff:192.0.2.2")
+
+
 def test_success_opens_the_account_and_not_the_address(throttle: Throttle) -> None:
     fail(throttle, FOR_ACCOUNT_FROM_ADDRESS, "ada", HERE)
     throttle.forget("ada", HERE)
