@@ -161,17 +161,13 @@ def _read(connection: sa.Connection, weeks: Sequence[date]) -> Overview:
 
 def _people(connection: sa.Connection, since: date) -> dict[str, Any]:
     of = answer_figures.c
-    by_week = sa.select(of.week, of.user_id).where(of.week >= since).distinct()
-    active = Counter[date]()
-    people = set[UUID]()
-    for week, user_id in connection.execute(by_week):
-        active[week] += 1
-        people.add(user_id)
-    asked = sa.select(sa.func.count(sa.distinct(of.question_id))).where(of.week >= since)
+    people, questions = (sa.func.count(sa.distinct(column)) for column in (of.user_id, of.question_id))
+    by_week = sa.select(of.week, people).where(of.week >= since).group_by(of.week)
+    active, asked = connection.execute(sa.select(people, questions).where(of.week >= since)).one()
     return {
-        "active_users": len(people),
-        "active_users_by_week": active,
-        "questions": connection.scalar(asked) or 0,
+        "active_users": active,
+        "active_users_by_week": dict(connection.execute(by_week).all()),
+        "questions": asked,
     }
 
 
