@@ -6,15 +6,13 @@ import asyncio
 import time
 from typing import Protocol
 from uuid import UUID
-from weakref import WeakValueDictionary
 
-import anyio
 import anyio.from_thread
-import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from kb.errors import UploadStalled, UploadTooLarge
+from kb.fair_threads import FairThreads
 from kb.models import Document
 
 # A client that sends less than this in that time is refused: it occupies what others wait for.
@@ -33,25 +31,20 @@ class Receiver:
     """Has uploads saved, in threads of its own. For one event loop."""
 
     def __init__(self) -> None:
-        self._threads: anyio.CapacityLimiter | None = None  # made in the event loop
-        self._of_user: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+        self._threads = FairThreads(UPLOADS_AT_ONCE, UPLOADS_OF_ONE_USER)
 
     async def receive(self, request: Request, user_id: UUID, name: str, limit_mb: int, keep: Keep) -> Document:
         """Have `keep` save the body of the request while it arrives; `expected_bytes` is 0 if the client did not say.
 
         Errors: `UploadTooLarge`, `UploadStalled`, those of `keep`; `ClientDisconnect` when the client cancels.
         """
-        self._threads = self._threads or anyio.CapacityLimiter(UPLOADS_AT_ONCE)
         limit_bytes = limit_mb << 20
         declared = request.headers.get("content-length", "")
         expected_bytes = int(declared) if declared.isdigit() else 0
         if expected_bytes > limit_bytes:
             raise _too_large(name, limit_bytes)
         body = Body(request, name, limit_bytes)
-        async with self._of_user.setdefault(user_id, asyncio.Semaphore(UPLOADS_OF_ONE_USER)):
-            return await anyio.to_thread.run_sync(
-                lambda: keep(body, expected_bytes=expected_bytes), limiter=self._threads
-            )
+        return await self._threads.run(user_id, lambda: keep(body, expected_bytes=expected_bytes))
 
 
 class Body:

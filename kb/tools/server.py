@@ -7,16 +7,13 @@ from collections.abc import Callable
 from functools import cache, cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
-from weakref import WeakValueDictionary
 
-import anyio
-import anyio.to_thread
 import structlog
 from pydantic import BaseModel, ValidationError
 
 from kb.access import Principal
 from kb.errors import KbError
+from kb.fair_threads import FairThreads
 from kb.services import Services
 from kb.tools.catalogue import INSTRUCTIONS, TOOLS
 
@@ -29,8 +26,7 @@ log = structlog.get_logger()
 
 NAME, TITLE = "zhiwen", "Zhiwen 知问"
 CODE = "zhiwen/code"  # in the metadata of a failed call
-CALLS_AT_ONCE = 8  # of this process; others wait their turn
-CALLS_OF_USER = 4  # of these, so that others have a place: a grep may take ten seconds
+CALLS_AT_ONCE, CALLS_OF_USER = 8, 4  # of this process; others wait their turn: a grep may take ten seconds
 MOST_NAMED = 10  # arguments that are not valid
 
 
@@ -47,8 +43,7 @@ class ToolServer:
         tell: Callable[[KbError, Any], str],
     ) -> None:
         self._services, self._acting, self._tell = services, acting, tell
-        self._places = anyio.CapacityLimiter(CALLS_AT_ONCE)
-        self._of_users: WeakValueDictionary[UUID, anyio.CapacityLimiter] = WeakValueDictionary()
+        self._threads = FairThreads(CALLS_AT_ONCE, CALLS_OF_USER)
 
     @cached_property
     def built(self) -> Server[Any]:
@@ -84,22 +79,15 @@ class ToolServer:
             return _failure(_complaint(error), "invalid_arguments")
         acting = self._acting(context.request)
         try:
-            async with self._places_of(acting.user_id):
-                result = await anyio.to_thread.run_sync(
-                    lambda: tool.call(self._services(context.request), acting, given), limiter=self._places
-                )
+            result = await self._threads.run(
+                acting.user_id, lambda: tool.call(self._services(context.request), acting, given)
+            )
         except KbError as error:
             return _failure(self._tell(error, context.request), error.code)
         except Exception:  # a bug, of which the model need not know more
             log.exception("tool.failed", tool=tool.name)
             return _failure(self._tell(KbError(), context.request), KbError.code)
         return _success(result)
-
-    def _places_of(self, user_id: UUID) -> anyio.CapacityLimiter:
-        """Kept while the user has calls."""
-        found = self._of_users.get(user_id) or anyio.CapacityLimiter(CALLS_OF_USER)
-        self._of_users[user_id] = found
-        return found
 
 
 @cache

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kb.embedding import EmbeddingModel
 from kb.errors import WrongDimension
+from kb.fair_threads import FairThreads
 from kb.retrieval.ranking import estimate_tokens
 from web.api.parties import Asker, Serving
 from web.openai_api.models import find_embedding
@@ -27,8 +28,7 @@ router = APIRouter()
 MOST_TEXTS = 2_048
 TEXT_CHARACTERS = 100_000
 BATCH = 32  # between two looks at whether the program still waits
-AT_ONCE = 2  # requests: they share the processors with the questions of people
-_limiter: anyio.CapacityLimiter | None = None
+_threads = FairThreads(3, 2)  # so few, as they share the processors with the questions of people
 
 
 class EmbeddingRequest(BaseModel):
@@ -71,8 +71,6 @@ class EmbeddingRequest(BaseModel):
 @router.post("/embeddings", response_model=None)
 async def create_embeddings(request: Request, parties: Serving, acting: Asker, wanted: EmbeddingRequest) -> Response:
     """What is too long for a built-in model is cut off; the servers of others may refuse it."""
-    global _limiter
-    _limiter = _limiter or anyio.CapacityLimiter(AT_ONCE)
 
     def embed() -> bytes:
         model = find_embedding(parties.services, acting, wanted.model)
@@ -87,7 +85,7 @@ async def create_embeddings(request: Request, parties: Serving, acting: Asker, w
             vectors += _embed(model, wanted.input[start : start + BATCH], wanted)
         return json.dumps(_reply(wanted, vectors)).encode()
 
-    body = await anyio.to_thread.run_sync(embed, limiter=_limiter)
+    body = await _threads.run(acting.user_id, embed)
     return Response(body, media_type="application/json")
 
 
