@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import attrgetter, itemgetter
@@ -25,6 +25,7 @@ from kb.vectors import VectorStore
 CHUNKS_AT_ONCE = 50  # of one document
 PROBES = 50  # chunks that are looked at together for where a page begins
 SCANNED_AT_ONCE = 500  # chunks, of any documents
+LISTED_AT_ONCE = 1_000  # documents
 WINDOW_CHARACTERS = 50_000  # matched together
 SCAN_SECONDS = 10.0
 MATCH_CHARACTERS, AROUND_CHARACTERS = 300, 100
@@ -159,8 +160,9 @@ class Reader:
         Errors: `NotFound` for what may not be viewed; `InvalidCursor`.
         """
         until = self._clock() + SCAN_SECONDS
-        texts = self._texts(principal, knowledge_base_ids, document_ids)
         since = _Place.of(cursor) if cursor else None
+        self._require_seen(principal, knowledge_base_ids, document_ids)
+        texts = self._texts(principal, knowledge_base_ids, document_ids, since)
         place, missing = since, _Count()
         matches: list[Match] = []
         for window in _windows(self._pieces(texts, since, missing)):
@@ -179,34 +181,47 @@ class Reader:
                 return Found(matches, place.text, missing.number)
         return Found(matches, "", missing.number)
 
-    def _texts(
+    def _require_seen(
         self, principal: Principal, knowledge_base_ids: Collection[UUID], document_ids: Collection[UUID]
-    ) -> list[LiveText]:
+    ) -> None:
         with self._database.read() as connection:
             for knowledge_base_id in knowledge_base_ids:
                 find_knowledge_base(connection, principal, knowledge_base_id)
             for document_id in document_ids:
                 find_document(connection, principal, document_id)
-            return live_texts(connection, principal, knowledge_base_ids, document_ids)
 
-    def _pieces(self, texts: Sequence[LiveText], since: _Place | None, missing: _Count) -> Iterator[_Piece]:
-        """The chunks of all texts, in order. From `since` on, with the one before, whose text the next may repeat."""
-        first = 0
-        if since:
-            places = [each.document_id for each in texts]
-            if since.document_id not in places:
+    def _texts(
+        self,
+        principal: Principal,
+        knowledge_base_ids: Collection[UUID],
+        document_ids: Collection[UUID],
+        since: _Place | None,
+    ) -> Iterator[LiveText]:
+        """All, or those from `since` on; some at a time, as there may be very many. Errors: `InvalidCursor`."""
+        first, is_begun = since.document_id if since else None, False
+        while True:
+            with self._database.read() as connection:
+                some = live_texts(connection, principal, knowledge_base_ids, document_ids, first, LISTED_AT_ONCE)
+            if first and (not some or some[0].document_id != first):
                 raise InvalidCursor
-            texts, first = texts[places.index(since.document_id) :], max(0, since.ordinal - 1)
+            yield from some[1:] if is_begun else some
+            if len(some) < LISTED_AT_ONCE:
+                return
+            first, is_begun = some[-1].document_id, True
+
+    def _pieces(self, texts: Iterable[LiveText], since: _Place | None, missing: _Count) -> Iterator[_Piece]:
+        """The chunks of all texts, in order. From `since` on, with the one before, whose text the next may repeat."""
+        first = max(0, since.ordinal - 1) if since else 0
         for of, group in groupby(self._chunks(texts, first, missing), key=itemgetter(0)):
             for chunk, text in own_texts(chunk for _of, chunk in group):
                 yield _Piece(of, chunk, text)
 
-    def _chunks(self, texts: Sequence[LiveText], first: int, missing: _Count) -> Iterator[tuple[LiveText, Chunk]]:
-        """Many at once, also of several documents: most are short."""
+    def _chunks(self, texts: Iterable[LiveText], first: int, missing: _Count) -> Iterator[tuple[LiveText, Chunk]]:
+        """Of the first text from its chunk `first` on. Many at once, also of several documents: most are short."""
         wanted = (
             (of, chunk_id(of.version_id, ordinal))
-            for of in texts
-            for ordinal in range(first if of is texts[0] else 0, of.chunks)
+            for number, of in enumerate(texts)
+            for ordinal in range(0 if number else first, of.chunks)
         )
         for collection, group in groupby(wanted, key=lambda each: each[0].collection):
             while some := list(islice(group, SCANNED_AT_ONCE)):

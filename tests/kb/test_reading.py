@@ -163,6 +163,17 @@ def test_cursor_goes_on_behind_the_last_match(shelf: Shelf) -> None:
     assert [*seen, *found] == ["a.md:0 x", "a.md:0 x", "a.md:1 x", "a.md:2 x", "b.md:0 x"]
 
 
+def test_many_documents_are_listed_some_at_a_time(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kb.reading.reader.LISTED_AT_ONCE", 2)
+    for name in "ebdac":
+        shelf.add(f"{name}.md", "x")
+    every = [f"{name}.md:0 x" for name in "abcde"]
+    assert shelf.grep("x") == (every, "")
+    found, cursor = shelf.grep("x", limit=3)
+    rest, end = shelf.grep("x", cursor=cursor)
+    assert ([*found, *rest], end) == (every, "")
+
+
 def test_large_documents_are_matched_in_windows(shelf: Shelf) -> None:
     shelf.add("a.txt", *(f"{number:06d} " * 100 for number in range(3 * WINDOW_CHARACTERS // 700)))
     found, cursor = shelf.grep(r"(000\d\d0 000)", limit=30, is_regex=True)
