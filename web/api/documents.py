@@ -28,9 +28,11 @@ from web.uploads import attachment
 router = APIRouter(tags=["documents"], route_class=Repeatable)
 LONGEST_WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.5
+LOOKS_AT_ONCE = 4  # at SQL; who only waits takes no thread from others
 FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 FILE_BODY = {"requestBody": {"required": True, "content": FILE}}
 _receiver = Receiver()
+_looks = anyio.CapacityLimiter(LOOKS_AT_ONCE)
 
 
 class DocumentOut(BaseModel):
@@ -123,12 +125,18 @@ async def wait_for_document(
     seconds: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS)] = 30.0,
 ) -> DocumentOut:
     """Answers once it is ready, failed or cancelled, or after `seconds`, whatever its state is then."""
-    until = time.monotonic() + seconds
+    since, get = time.monotonic(), parties.services.documents.get
     while True:
-        document = await asyncio.to_thread(parties.services.documents.get, acting, document_id)
-        if not document.latest.state.is_pending or time.monotonic() >= until or await request.is_disconnected():
+        document = await anyio.to_thread.run_sync(get, acting, document_id, limiter=_looks)
+        waited = time.monotonic() - since
+        if not document.latest.state.is_pending or waited >= seconds or await request.is_disconnected():
             return DocumentOut.of(document, language_of(request))
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(pause_after(waited, seconds))
+
+
+def pause_after(waited: float, seconds: float) -> float:
+    """Until the next look. Programs wait for hundreds of documents at once, so it is longer the longer they have."""
+    return min(max(LOOK_SECONDS, waited / 8), seconds - waited)
 
 
 @router.get("/documents/{document_id}/chunks")

@@ -17,6 +17,7 @@ from kb.providers.connection import Purpose
 from kb.services import WorkerParts
 from tests.conftest import Core
 from tests.web.api.conftest import Program, code_of
+from web.api.documents import pause_after
 from web.api.paging import cursor_of
 
 PEARS = "# Pears\n\nA pear is green. Its tree grows slowly."
@@ -74,6 +75,15 @@ def test_quotas_hold_for_programs(core: Core, program: Program) -> None:
     ):
         assert code_of(refused) == (429, "queue_full")
         assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_who_waits_for_long_looks_less_often() -> None:
+    looks, waited = 0, 0.0
+    while waited < 60:
+        pause = pause_after(waited, 60)
+        assert pause <= max(0.5, waited / 8)
+        looks, waited = looks + 1, waited + pause
+    assert (looks <= 35, waited) == (True, 60)
 
 
 @LITE
