@@ -74,13 +74,13 @@ class LangChainModels:
 
 def _build(model: ChatModel) -> Any:
     """Import the provider's package, which may take seconds, and build the model."""
-    if model.guard and model.base_url:
-        model.guard.check_langchain(model.base_url)
+    if model.guard:
+        model.guard.check_langchain(model.base_url, model.langchain)
     if command := missing_packages(model.langchain):
         raise ModelPackageMissing(host=model.host, model=model.name, command=command)
     settings, key = model.settings, model.key.get_secret_value()
-    if model.base_url and model.langchain in _KEYED:
-        key = key or NO_KEY  # else the package sends the key that it finds in the environment to this address
+    if (model.base_url or model.guard) and model.langchain in _KEYED:
+        key = key or NO_KEY  # else the package takes the key that it finds in the environment, for whoever asks
     options = {
         "api_key": key,
         "base_url": model.base_url,

@@ -100,6 +100,14 @@ class ModelAddressUnchecked(ModelError):
     retry_helps = False
 
 
+class ModelUsesServersIdentity(ModelError):
+    """A member named a provider that is asked without a key: as whoever runs Zhiwen."""
+
+    message = N_("{host} would be used with the credentials of the server that Zhiwen runs on.")
+    remedy = N_("Only administrators may do that. Choose a provider for which you have a key of your own.")
+    retry_helps = False
+
+
 class ModelStreamBroken(ModelError):
     message = N_("The connection to {host} was lost during the answer.")
     remedy = N_("The text received so far is kept. Try again.")

@@ -18,10 +18,18 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from kb.errors import N_, FetchError, HostNotPublic, ModelAddressUnchecked, ModelHostNotPublic, ModelRefused
+from kb.errors import (
+    N_,
+    FetchError,
+    HostNotPublic,
+    ModelAddressUnchecked,
+    ModelHostNotPublic,
+    ModelRefused,
+    ModelUsesServersIdentity,
+)
 from kb.fetching.addresses import Address, AllowedHosts, check_public, read_address
 from kb.fetching.client import resolve
-from kb.providers.addresses import host_of
+from kb.providers.addresses import PRESETS, host_of
 
 if TYPE_CHECKING:
     import ssl
@@ -32,6 +40,7 @@ _CONNECTIONS = 4  # to how many of a name's addresses we try to connect
 _LOCALHOST = "127.0.0.1"
 REPLY_BYTES = 32 << 20  # of the vectors of a batch, or of a long answer in small events
 _NO_HOSTS = AllowedHosts()
+_KEYLESS = {preset.langchain: preset.name for preset in PRESETS.values() if preset.langchain and not preset.needs_key}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +58,23 @@ class Guard:
     def check_entered(self, base_url: str, langchain: str = "") -> None:
         """Refuse what is known to be refused without asking a name server, so that a form can tell it at once.
 
-        Errors: `FetchError` about its form or port, `ModelHostNotPublic`, `ModelAddressUnchecked`.
+        Errors: `FetchError` about its form or port, `ModelHostNotPublic`, and those of `check_langchain`.
         """
+        if langchain:
+            self.check_langchain(base_url, langchain)
         if not base_url:
             return
-        if langchain:
-            self.check_langchain(base_url)
         address = read_address(base_url)
         self._check(address, _literal_addresses(address))
 
-    def check_langchain(self, base_url: str) -> None:
-        """A provider's package connects by itself. Errors: `ModelAddressUnchecked` unless the host is listed."""
-        address = read_address(base_url)
-        if address not in self.allowed:
+    def check_langchain(self, base_url: str, langchain: str) -> None:
+        """A provider's package connects by itself, and without a key as whoever runs this server.
+
+        Errors: `ModelAddressUnchecked` unless the host is listed; `ModelUsesServersIdentity`.
+        """
+        if langchain in _KEYLESS:
+            raise ModelUsesServersIdentity(host=_KEYLESS[langchain])
+        if base_url and (address := read_address(base_url)) not in self.allowed:
             raise ModelAddressUnchecked(host=address.host, entry=_entry(address))
 
     def pinned(self, request: httpx2.Request) -> list[httpx2.Request]:

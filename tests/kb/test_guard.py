@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -26,6 +27,7 @@ from kb.errors import (
     ModelHostNotPublic,
     ModelRefused,
     ModelUnreachable,
+    ModelUsesServersIdentity,
 )
 from kb.llm import ChatModels
 from kb.models import UserRole
@@ -273,6 +275,14 @@ def test_langchain_gets_no_address_from_members_unless_listed(base_url: str, set
     Guard.of("proxy.example 169.254.169.254").check_entered(base_url, "anthropic")
     with pytest.raises(ModelAddressUnchecked):
         asyncio.run(chat(Guard()))
+
+
+@pytest.mark.parametrize("preset", ["bedrock", "google_vertexai"])
+def test_members_do_not_act_as_the_server_in_a_cloud(providers: Providers, database: Database, preset: str) -> None:
+    keyless = replace(draft(""), preset=preset)
+    with pytest.raises(ModelUsesServersIdentity):
+        providers.add(add_user(database, "member"), keyless)
+    assert providers.add(add_user(database, "root", role=UserRole.ADMINISTRATOR.value), keyless)
 
 
 # --- whose providers are guarded ---

@@ -17,6 +17,7 @@ from kb.errors import ModelError, ModelKeyRefused, ModelPackageMissing, ModelSto
 from kb.llm import ChatModel
 from kb.providers import PRESETS
 from kb.providers.connection import ModelSettings
+from kb.providers.guard import Guard
 from kb.providers.packages import PACKAGES, missing_packages
 from tests.conftest import MakeSettings
 from tests.fakes import langchain_models
@@ -66,6 +67,8 @@ def test_key_of_the_environment_goes_to_no_other_address(
     assert built[0].options["api_key"] == "none"
     ask(make_settings, replace(elsewhere, base_url=""))
     assert "api_key" not in built[1].options
+    ask(make_settings, replace(elsewhere, base_url="", guard=Guard()))  # of a member, who has none
+    assert built[2].options["api_key"] == "none"
 
 
 def test_pictures_go_along_in_the_form_that_langchain_takes(
