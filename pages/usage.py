@@ -14,7 +14,7 @@ from kb.models import MessageState, Mode, VersionState
 from kb.usage import TimeKind
 from kb.usage.overview import CHOICES, NAMED_USERS, Ingested, Overview, Spent, StepTimes, Times
 from pages.ui.chat_sidebar import mode_names
-from pages.ui.feedback import errors_shown
+from pages.ui.feedback import errors_shown, wait_for
 from pages.ui.i18n import _, day_of, ngettext, number, size
 from pages.ui.plots import bars_by_week, lines_by_week, ranked_bars
 from pages.ui.resources import current_account, current_principal, services
@@ -44,7 +44,8 @@ def draw_usage(has_users: bool) -> None:
         key=WEEKS_KEY,
         label_visibility="collapsed",
     )
-    found = services().usage.overview(current_principal(), weeks or CHOICES[1])
+    usage, principal = services().usage, current_principal()
+    found = wait_for(_("Working…"), lambda: usage.overview(principal, weeks or CHOICES[1]))  # a busy year takes seconds
     st.caption(
         _("Weeks begin on Monday, the first one on {day}. Questions and answers themselves are not recorded.").format(
             day=day_of(found.weeks[0])
