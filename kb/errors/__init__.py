@@ -12,6 +12,9 @@ KbError                 base        the root, and how an error becomes a text
 ├── WebSearchError      web_search  a search engine refused or failed
 ├── FetchError          fetching    a web address cannot be loaded
 ├── WebhookRefused      webhooks    a program could not be told of an event
+├── WebhookSilent       webhooks
+├── WebhookCutOff       webhooks
+├── WebhookDefect       webhooks
 ├── WebhookSecretLost   webhooks
 ├── AnswerFailed        answers     a bug in Zhiwen, while answering
 ├── CheckUnreadable     answers
@@ -216,7 +219,15 @@ from kb.errors.web_search import (
     WebSearchUnreachable,
     WebSearchUnreadable,
 )
-from kb.errors.webhooks import TooManyWebhooks, WebhookRefused, WebhookSecretLost
+from kb.errors.webhooks import (
+    TooManyWebhooks,
+    WebhookCutOff,
+    WebhookDefect,
+    WebhookOff,
+    WebhookRefused,
+    WebhookSecretLost,
+    WebhookSilent,
+)
 
 __all__ = [
     "AT_LIMIT",
@@ -384,8 +395,12 @@ __all__ = [
     "WebSearchTimeout",
     "WebSearchUnreachable",
     "WebSearchUnreadable",
+    "WebhookCutOff",
+    "WebhookDefect",
+    "WebhookOff",
     "WebhookRefused",
     "WebhookSecretLost",
+    "WebhookSilent",
     "WorkerDied",
     "WorkerMemoryShort",
     "WrongAudience",

@@ -22,7 +22,7 @@ class AddressInvalid(FetchError):
 
 class AddressHasPassword(FetchError):
     message = N_("The address {address} contains a user name or a password.")
-    remedy = N_("Remove what stands before the @. Zhiwen loads only pages that need no login.")
+    remedy = N_("Remove what stands before the @: Zhiwen does not sign in anywhere.")
     retry_helps = False
 
 
@@ -37,7 +37,7 @@ class PortBlocked(FetchError):
 class HostNotPublic(FetchError):
     """It is in a private network, and not listed."""
 
-    message = N_("{host} is not on the public internet, so Zhiwen does not load pages from it.")
+    message = N_("{host} is not on the public internet, so Zhiwen does not connect to it.")
     remedy = N_("If you trust this host, add {entry} to ALLOWED_FETCH_HOSTS in .env and restart.")
     retry_helps = False
 

@@ -10,12 +10,38 @@ class TooManyWebhooks(UserError):
     remedy = N_("Delete one that is not needed any more.")
 
 
+class WebhookOff(UserError):
+    """It was switched off or given up, or the key that made it is no longer valid."""
+
+    message = N_("This webhook is off, so nothing is sent to it.")
+    remedy = N_("Switch it on first. If its API key was revoked or has expired, delete it and add another one.")
+
+
 class WebhookRefused(KbError):
     """The receiver did not answer with a status of success. Redirects are not followed."""
 
     message = N_("{host} answered with HTTP {status}.")
     remedy = N_("Check the address of the webhook and the log of the program that receives it.")
     transient = True
+
+
+class WebhookSilent(KbError):
+    message = N_("{host} did not answer within {seconds} s.")
+    remedy = N_("Have the program answer at once, and do its work afterwards.")
+    transient = True
+
+
+class WebhookCutOff(KbError):
+    message = N_("{host} closed the connection without an answer.")
+    remedy = N_("Check the address of the webhook and the log of the program that receives it.")
+    transient = True
+
+
+class WebhookDefect(KbError):
+    """A bug in Zhiwen."""
+
+    message = N_("An unexpected error occurred while sending to {host} ({detail}).")
+    remedy = N_("If it happens again, report it together with the worker's log.")
 
 
 class WebhookSecretLost(KbError):

@@ -6,7 +6,7 @@ the outbox (`kb.webhooks.deliveries`), in the form of https://www.standardwebhoo
 """
 
 from kb.webhooks.deliveries import Deliveries
-from kb.webhooks.endpoints import WEBHOOK, Delivery, Webhook, Webhooks
+from kb.webhooks.endpoints import ADDRESS_CHARACTERS, WEBHOOK, Delivery, Webhook, Webhooks
 from kb.webhooks.outbox import Event
 
-__all__ = ["WEBHOOK", "Deliveries", "Delivery", "Event", "Webhook", "Webhooks"]
+__all__ = ["ADDRESS_CHARACTERS", "WEBHOOK", "Deliveries", "Delivery", "Event", "Webhook", "Webhooks"]

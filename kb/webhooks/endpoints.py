@@ -16,20 +16,24 @@ from sqlalchemy.exc import IntegrityError
 from kb.access import Principal
 from kb.audit import Action, record
 from kb.database import Database
-from kb.database.tables import now, webhook_deliveries, webhooks
-from kb.errors import N_, NotFound, TooManyWebhooks
+from kb.database.tables import now, users, webhook_deliveries, webhooks
+from kb.errors import N_, AddressInvalid, NotFound, TooManyWebhooks, WebhookOff
 from kb.fetching.addresses import AllowedHosts, check_public, read_address, show_address
 from kb.providers.keys import KeySafe
-from kb.webhooks.outbox import Event, new_delivery
+from kb.webhooks.outbox import Event, has_valid_key, new_delivery
 from kb.webhooks.signing import new_secret
 
 WEBHOOK = N_("webhook")
 MOST = 20  # of a user
+ADDRESS_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """`events`: only these; none: all. `failing_since`: nothing arrived since then."""
+    """`events`: only these; none: all. `failing_since`: nothing arrived since then.
+
+    `has_lost_key`: the key that made it was revoked or has expired, so nothing is sent any more.
+    """
 
     id: UUID
     address: str
@@ -37,6 +41,7 @@ class Webhook:
     created_at: datetime
     failing_since: datetime | None = None
     disabled_at: datetime | None = None
+    has_lost_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +88,28 @@ class Webhooks:
             "created_at": now(),
         }
         own = webhooks.c.user_id == principal.user_id
+        # Two at once count one after the other.
+        its_user = sa.select(users.c.id).where(users.c.id == principal.user_id).with_for_update(key_share=True)
         try:
             with self._database.write() as connection:
-                if (connection.scalar(sa.select(sa.func.count()).where(own)) or 0) >= MOST:
-                    raise TooManyWebhooks(limit=MOST)
-                connection.execute(sa.insert(webhooks), row)
-                record(connection, principal, Action.WEBHOOK_ADDED, webhook_id, show_address(address))
+                connection.execute(its_user)
+                made = connection.scalar(sa.select(webhooks.c.id).where(webhooks.c.id == webhook_id))
+                if made is None:
+                    if (connection.scalar(sa.select(sa.func.count()).where(own)) or 0) >= MOST:
+                        raise TooManyWebhooks(limit=MOST)
+                    connection.execute(sa.insert(webhooks), row)
+                    record(connection, principal, Action.WEBHOOK_ADDED, webhook_id, show_address(address))
+                    return _webhook(self._own(connection, principal, webhook_id)), secret
         except IntegrityError:
-            with self._database.read() as connection:
-                found = self._own(connection, principal, webhook_id)
-            return _webhook(found), self._safe.decrypt(found.encrypted_secret) or SecretStr("")
-        return self.get(principal, webhook_id), secret
+            pass  # the same request, a moment before
+        with self._database.read() as connection:
+            found = self._own(connection, principal, webhook_id)
+        return _webhook(found), self._safe.decrypt(found.encrypted_secret) or SecretStr("")
 
     def _check(self, address: str) -> None:
         """What its name stands for is checked at each delivery."""
+        if len(address) > ADDRESS_CHARACTERS:
+            raise AddressInvalid(address=show_address(address))
         found = read_address(address)
         try:
             ip_address(found.host)
@@ -106,7 +119,7 @@ class Webhooks:
 
     def list(self, principal: Principal) -> Sequence[Webhook]:
         """The newest first."""
-        statement = sa.select(webhooks).where(_are_own(principal)).order_by(webhooks.c.created_at.desc())
+        statement = _shown().where(_are_own(principal)).order_by(webhooks.c.created_at.desc())
         with self._database.read() as connection:
             return [_webhook(row) for row in connection.execute(statement)]
 
@@ -131,13 +144,21 @@ class Webhooks:
         return self.get(principal, webhook_id)
 
     def test(self, principal: Principal, webhook_id: UUID) -> Delivery:
-        """Send an event that tells of nothing. Errors: `NotFound`."""
+        """Send an event that tells of nothing, in place of one that still waits. Errors: `NotFound`, `WebhookOff`."""
+        waiting = sa.update(webhook_deliveries).where(
+            webhook_deliveries.c.webhook_id == webhook_id,
+            webhook_deliveries.c.event == Event.TEST.value,
+            webhook_deliveries.c.due_at.is_not(None),
+        )
         with self._database.write() as connection:
-            self._own(connection, principal, webhook_id)
+            found = self._own(connection, principal, webhook_id)
+            if found.disabled_at or found.has_lost_key:
+                raise WebhookOff
+            connection.execute(waiting.values(due_at=None))
             row = new_delivery(webhook_id, Event.TEST, {})
             connection.execute(sa.insert(webhook_deliveries), row)
-            found = connection.execute(sa.select(webhook_deliveries).where(webhook_deliveries.c.id == row["id"])).one()
-        return _delivery(found)
+            made = connection.execute(sa.select(webhook_deliveries).where(webhook_deliveries.c.id == row["id"])).one()
+        return _delivery(made)
 
     def deliveries(
         self, principal: Principal, webhook_id: UUID, after: tuple[datetime, UUID] | None, limit: int
@@ -154,11 +175,15 @@ class Webhooks:
             return [_delivery(row) for row in rows]
 
     def _own(self, connection: sa.Connection, principal: Principal, webhook_id: UUID) -> sa.Row[Any]:
-        own = sa.select(webhooks).where(webhooks.c.id == webhook_id, _are_own(principal))
+        own = _shown().where(webhooks.c.id == webhook_id, _are_own(principal))
         row = connection.execute(own).one_or_none()
         if row is None:
             raise NotFound(what=WEBHOOK)
         return row
+
+
+def _shown() -> sa.Select[Any]:
+    return sa.select(webhooks, sa.not_(has_valid_key(now())).label("has_lost_key"))
 
 
 def _are_own(principal: Principal) -> sa.ColumnElement[bool]:
@@ -169,7 +194,15 @@ def _are_own(principal: Principal) -> sa.ColumnElement[bool]:
 
 def _webhook(row: sa.Row[Any]) -> Webhook:
     events = frozenset(Event(each) for each in row.events if each in list(Event))
-    return Webhook(row.id, row.address, events, row.created_at, row.failing_since, row.disabled_at)
+    return Webhook(
+        id=row.id,
+        address=row.address,
+        events=events,
+        created_at=row.created_at,
+        failing_since=row.failing_since,
+        disabled_at=row.disabled_at,
+        has_lost_key=row.has_lost_key,
+    )
 
 
 def _delivery(row: sa.Row[Any]) -> Delivery:

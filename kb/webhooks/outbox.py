@@ -32,15 +32,20 @@ class Event(StrEnum):
     TEST = "webhook.test"
 
 
-def is_open(moment: Any) -> sa.ColumnElement[bool]:
-    """Whether a webhook is served: it is not disabled, its user may sign in, and the key that made it is valid."""
+def has_valid_key(moment: Any) -> sa.ColumnElement[bool]:
+    """Whether the key that made a webhook, if one did, is neither revoked nor expired."""
     valid = sa.select(api_keys.c.id).where(
         api_keys.c.revoked_at.is_(None), sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > moment)
     )
+    return sa.or_(webhooks.c.key_id.is_(None), webhooks.c.key_id.in_(valid))
+
+
+def is_open(moment: Any) -> sa.ColumnElement[bool]:
+    """Whether a webhook is served: it is not disabled, its user may sign in, and the key that made it is valid."""
     return sa.and_(
         webhooks.c.disabled_at.is_(None),
         webhooks.c.user_id.in_(sa.select(users.c.id).where(users.c.suspended_at.is_(None))),
-        sa.or_(webhooks.c.key_id.is_(None), webhooks.c.key_id.in_(valid)),
+        has_valid_key(moment),
     )
 
 
@@ -59,7 +64,22 @@ _WANTING = (
 _VERSION = (
     sa.select(versions, documents.c.name, documents.c.knowledge_base_id, documents.c.live_version_id)
     .join(documents, documents.c.id == versions.c.document_id)
-    .where(versions.c.id == sa.bindparam("of_version"), documents.c.deleted_at.is_(None))
+    .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+    .where(
+        versions.c.id == sa.bindparam("of_version"),
+        documents.c.deleted_at.is_(None),
+        knowledge_bases.c.deleted_at.is_(None),
+    )
+)
+# Whether a delivery, joined with its webhook, may still be sent: attempts go on for days, and its user or key may have
+# lost the knowledge base meanwhile. What tells of something deleted is told of a deleted knowledge base, too.
+MAY_TELL = sa.or_(
+    webhook_deliveries.c.knowledge_base_id.is_(None),
+    sa.exists().where(
+        knowledge_bases.c.id == webhook_deliveries.c.knowledge_base_id,
+        is_viewed_by(webhooks.c.user_id, webhooks.c.limiting_key_id),
+        sa.or_(knowledge_bases.c.deleted_at.is_(None), webhook_deliveries.c.event == Event.CLEAN_UP_FAILED.value),
+    ),
 )
 
 
@@ -98,12 +118,15 @@ def tell(connection: sa.Connection, event: Event, knowledge_base_id: UUID, data:
     of = {"of_knowledge_base": knowledge_base_id, "moment": now()}
     wanting = [row.id for row in connection.execute(_WANTING, of) if not row.events or event.value in row.events]
     if wanting:
-        connection.execute(sa.insert(webhook_deliveries), [new_delivery(each, event, data) for each in wanting])
+        rows = [new_delivery(each, event, data, knowledge_base_id) for each in wanting]
+        connection.execute(sa.insert(webhook_deliveries), rows)
 
 
-def new_delivery(webhook_id: UUID, event: Event, data: dict[str, Any]) -> dict[str, Any]:
+def new_delivery(
+    webhook_id: UUID, event: Event, data: dict[str, Any], knowledge_base_id: UUID | None = None
+) -> dict[str, Any]:
     """Its row. What is sent is fixed here, and the same at each attempt."""
     moment = now()
     body = json.dumps({"type": event.value, "timestamp": moment.isoformat(), "data": data}, ensure_ascii=False)
     row = {"id": uuid4(), "webhook_id": webhook_id, "event": event.value, "body": body}
-    return row | {"created_at": moment, "due_at": moment}
+    return row | {"knowledge_base_id": knowledge_base_id, "created_at": moment, "due_at": moment}

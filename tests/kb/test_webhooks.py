@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +18,18 @@ import sqlalchemy as sa
 from kb.access import GranteeKind, KeyScope, Permission
 from kb.access.keys import ApiKeys
 from kb.database.tables import now, users, webhook_deliveries
-from kb.errors import Cancelled, EmptyFile, HostNotPublic, MilvusUnavailable, NotFound, TooManyWebhooks
+from kb.errors import (
+    AddressInvalid,
+    Cancelled,
+    EmptyFile,
+    HostNotPublic,
+    LeaseLost,
+    MilvusUnavailable,
+    NotFound,
+    PageTooSlow,
+    TooManyWebhooks,
+    WebhookOff,
+)
 from kb.fetching import Fetcher
 from kb.ingestion import Claims
 from kb.ingestion.cleanup import LONGEST_PAUSE_SECONDS, TOLD_FAILURES, Cleanup
@@ -24,9 +37,10 @@ from kb.library.sharing import Grantee, Sharing
 from kb.models import Document, VersionState
 from kb.providers.keys import KeySafe
 from kb.vectors import VectorStore
-from kb.webhooks import Deliveries, Event, Webhooks
-from kb.webhooks.deliveries import CLAIM_SECONDS, DISABLED_AFTER, KEPT, PAUSES_SECONDS
+from kb.webhooks import ADDRESS_CHARACTERS, Deliveries, Event, Webhooks
+from kb.webhooks.deliveries import CLAIM_SECONDS, DISABLED_AFTER, KEPT, LONGEST_REST, PAUSES_SECONDS, RESTS
 from kb.webhooks.endpoints import MOST
+from kb.webhooks.outbox import tell
 from kb.webhooks.signing import signed
 from tests.conftest import Clock, Library, MakeSettings, make_claims
 from tests.fakes.receiver import Receiver
@@ -74,6 +88,14 @@ def end(claims: Claims, document: Document, is_good: bool = True) -> None:
         claims.switch(job, chunks=3)
     else:
         claims.fail(job, EmptyFile(name=document.name))
+
+
+def tell_of(library: Library, count: int) -> None:
+    """Have events told, to whoever may view a new knowledge base of the user's."""
+    base = library.knowledge_base(f"Base {uuid4()}")
+    with library.database.write() as connection:
+        for _ in range(count):
+            tell(connection, Event.CLEAN_UP_FAILED, base.id, {})
 
 
 def events(receiver: Receiver) -> list[str]:
@@ -234,10 +256,12 @@ def test_dead_receiver_is_disabled_and_can_be_enabled(
     assert disabled.disabled_at
     assert disabled.failing_since
     assert disabled.disabled_at - disabled.failing_since > DISABLED_AFTER
-    webhooks.test(library.user, webhook.id)
-    assert deliveries.deliver_due() == 0
+    with pytest.raises(WebhookOff):
+        webhooks.test(library.user, webhook.id)
     assert webhooks.enable(library.user, webhook.id).disabled_at is None
     receiver.statuses = []
+    webhooks.test(library.user, webhook.id)
+    later.advance(1)
     assert deliveries.deliver_due() == 1
 
 
@@ -245,11 +269,12 @@ def test_receiver_that_is_gone_is_disabled_at_once(
     library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
 ) -> None:
     webhook, _secret = webhooks.create(library.user, receiver.address)
-    for _ in range(2):
-        webhooks.test(library.user, webhook.id)
+    tell_of(library, 2)
     receiver.statuses = [410]
     assert deliveries.deliver_due() == 1
-    assert webhooks.get(library.user, webhook.id).disabled_at
+    disabled = webhooks.get(library.user, webhook.id)
+    assert disabled.disabled_at
+    assert disabled.failing_since
     assert [each.due_at for each in webhooks.deliveries(library.user, webhook.id, None, 10)] == [None, None]
 
 
@@ -257,10 +282,9 @@ def test_silent_receiver_holds_up_one_attempt_at_a_time(
     library: Library, safe: KeySafe, webhooks: Webhooks, receiver: Receiver, later: Clock
 ) -> None:
     silent = webhooks.create(library.user, "https://silent.example/")[0]
-    good = webhooks.create(library.user, receiver.address)[0]
-    for _ in range(3):
-        webhooks.test(library.user, silent.id)
+    good = webhooks.create(library.user, receiver.address, [Event.DOCUMENT_READY])[0]
     webhooks.test(library.user, good.id)
+    tell_of(library, 3)
     unresolved = Fetcher(receiver.authority, resolver=lambda host, _port: [host] if host[0].isdigit() else [])
     deliveries = Deliveries(library.database, safe, unresolved.post, later)
     assert deliveries.deliver_due() == 2
@@ -330,6 +354,139 @@ def test_webhooks_are_bounded_and_old_deliveries_forgotten(
 def test_repeated_creation_gives_the_same_webhook_and_secret(
     library: Library, webhooks: Webhooks, receiver: Receiver
 ) -> None:
+    """Also once there may be no more."""
     create = partial(webhooks.create, library.user, receiver.address, new_id=library.knowledge_base().id)
-    assert create() == create()
+    first = create()
+    assert create() == first
     assert [each.address for each in webhooks.list(library.user)] == [receiver.address]
+    for _ in range(MOST - 1):
+        webhooks.create(library.user, receiver.address)
+    assert create() == first
+
+
+def test_address_is_bounded(library: Library, webhooks: Webhooks, receiver: Receiver) -> None:
+    longest = f"{receiver.address}?".ljust(ADDRESS_CHARACTERS, "x")
+    assert webhooks.create(library.user, longest)[0].address == longest
+    with pytest.raises(AddressInvalid):
+        webhooks.create(library.user, f"{longest}x")
+
+
+def test_event_of_a_deleted_knowledge_base_is_not_told(
+    library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+) -> None:
+    """Neither one that happens then, nor one that waits."""
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    base = library.knowledge_base()
+    before, after = library.upload(base, "before.md"), library.upload(base, "after.md")
+    end(claims, before)
+    job = claims.claim(after.latest.id)
+    assert job
+    library.knowledge_bases.delete(library.user, base.id)
+    with suppress(LeaseLost):
+        claims.fail(job, EmptyFile(name=after.name))
+    assert deliveries.deliver_due() == 1
+    assert receiver.received == []
+    (kept,) = webhooks.deliveries(library.user, webhook.id, None, 10)
+    assert (kept.error, kept.due_at, kept.attempts) == ("not_found", None, 0)
+    assert webhooks.get(library.user, webhook.id).failing_since is None
+
+
+def test_who_lost_access_is_not_told_what_waits(
+    library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock
+) -> None:
+    webhooks.create(library.stranger, receiver.address)
+    base, sharing = library.knowledge_base(), Sharing(library.database)
+    sharing.grant(library.user, base.id, Grantee(GranteeKind.EVERYBODY), Permission.VIEW)
+    end(claims, library.upload(base))
+    receiver.statuses = [500]
+    deliveries.deliver_due()
+    sharing.withdraw(library.user, base.id, Grantee(GranteeKind.EVERYBODY))
+    later.advance(PAUSES_SECONDS[0] * 1.2)
+    deliveries.deliver_due()
+    assert len(receiver.received) == 1
+
+
+class _Slow:
+    """A receiver, or several, each of whose answers takes a while on the clock."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self.asked: list[str] = []
+        self.is_silent = False
+
+    def post(self, address: str, body: bytes, headers: Mapping[str, str]) -> int:
+        self.asked.append(address)
+        if address.startswith("https://slow"):
+            self._clock.advance(self._seconds)
+            if self.is_silent:
+                raise PageTooSlow(host="slow.example", seconds="10")
+        return 204
+
+
+def test_slow_receivers_of_one_user_leave_time_for_others(
+    library: Library, safe: KeySafe, claims: Claims, webhooks: Webhooks, later: Clock
+) -> None:
+    for name in ("a", "b"):
+        webhooks.create(library.user, f"https://slow.example/{name}")
+    webhooks.create(library.stranger, "https://quick.example/")
+    base = library.knowledge_base()
+    Sharing(library.database).grant(library.user, base.id, Grantee(GranteeKind.EVERYBODY), Permission.VIEW)
+    for _ in range(2):
+        end(claims, library.upload(base))
+    slow = _Slow(later, 9)
+    deliveries = Deliveries(library.database, safe, slow.post, later)
+    deliveries.deliver_due()
+    assert sorted(slow.asked)[:2] == ["https://quick.example/"] * 2
+    assert len(slow.asked) == 3
+    later.advance(9 * RESTS)
+    assert deliveries.deliver_due() == 1
+
+
+def test_silent_receiver_is_asked_less_often_the_longer_it_is_silent(
+    library: Library, safe: KeySafe, webhooks: Webhooks, later: Clock
+) -> None:
+    webhook, _secret = webhooks.create(library.user, "https://slow.example/")
+    slow = _Slow(later, 10)
+    slow.is_silent = True
+    deliveries = Deliveries(library.database, safe, slow.post, later)
+    tell_of(library, 100)
+    deliveries.deliver_due()
+    (newest,) = webhooks.deliveries(library.user, webhook.id, None, 1)
+    assert newest.error in ("", "webhook_silent")
+    later.advance(LONGEST_REST.total_seconds() * 10)
+    deliveries.deliver_due()
+    assert len(slow.asked) == 2
+    later.advance(LONGEST_REST.total_seconds() - 60)
+    assert deliveries.deliver_due() == 0
+    webhooks.test(library.user, webhook.id)  # somebody mended it, and wants to see that
+    later.advance(1)
+    slow.is_silent = False
+    deliveries.deliver_due()
+    assert len(slow.asked) == 3
+    assert webhooks.get(library.user, webhook.id).failing_since is None
+
+
+def test_defect_ends_an_attempt_like_any_failure(
+    library: Library, safe: KeySafe, webhooks: Webhooks, receiver: Receiver, later: Clock
+) -> None:
+    def fail(*_given: object) -> int:
+        raise ZeroDivisionError
+
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    webhooks.test(library.user, webhook.id)
+    Deliveries(library.database, safe, fail, later).deliver_due()
+    (kept,) = webhooks.deliveries(library.user, webhook.id, None, 10)
+    assert (kept.error, kept.error_values["detail"]) == ("webhook_defect", "ZeroDivisionError")
+    assert kept.due_at
+    assert kept.due_at > later()
+
+
+def test_new_test_replaces_one_that_waits(
+    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock
+) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    for _ in range(3):
+        webhooks.test(library.user, webhook.id)
+    assert deliveries.deliver_due() == 1
+    assert len(receiver.received) == 1

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from kb.webhooks import Delivery, Event, Webhook
+from kb.webhooks import ADDRESS_CHARACTERS, Delivery, Event, Webhook
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Serving, Writer
 from web.api.problems import language_of, reason_of
@@ -23,7 +23,7 @@ class WebhookIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     address: str = Field(
-        max_length=2000,
+        max_length=ADDRESS_CHARACTERS,
         description="It gets a POST for each event, and answers with 2xx within 10 s. ALLOWED_FETCH_HOSTS names those "
         "that are not on the public internet.",
         examples=[ADDRESS],

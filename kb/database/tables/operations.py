@@ -73,6 +73,7 @@ webhooks = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("failing_since", UtcDateTime),
     Column("disabled_at", UtcDateTime),
+    Column("rests_until", UtcDateTime),  # it was slow: others are served first
 )
 
 webhook_deliveries = Table(
@@ -81,6 +82,7 @@ webhook_deliveries = Table(
     Column("id", Uuid, primary_key=True, default=uuid4),
     Column("webhook_id", ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
     Column("event", String(40), nullable=False),
+    Column("knowledge_base_id", Uuid),  # that it tells of. No foreign key: it outlives the knowledge base
     Column("body", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime, index=True),  # of the next attempt; null: it has ended
