@@ -81,7 +81,7 @@ class ApiKeys:
         row |= {"digest": digest(secret), "scopes": sorted(key.scopes), "is_limited": wanted is not None}
         with self._database.write() as connection:
             if wanted:
-                _require_seen(connection, principal, wanted)
+                require_seen(connection, principal, wanted)
             connection.execute(sa.insert(api_keys), row | {"created_at": key.created_at, "expires_at": key.expires_at})
             if wanted:
                 reached = [{"key_id": key.id, "knowledge_base_id": base_id} for base_id in wanted]
@@ -140,7 +140,8 @@ def _require_person(principal: Principal) -> None:
         raise PersonOnly
 
 
-def _require_seen(connection: sa.Connection, principal: Principal, wanted: Sequence[UUID]) -> None:
+def require_seen(connection: sa.Connection, principal: Principal, wanted: Sequence[UUID]) -> None:
+    """Errors: `NotFound` for a knowledge base that the principal cannot view."""
     seen = sa.select(knowledge_bases.c.id).where(
         knowledge_bases.c.id.in_(wanted),
         can(Permission.VIEW, knowledge_bases, principal),

@@ -73,6 +73,9 @@ class Action(StrEnum):
     KNOWLEDGE_BASE_RENAMED = "setting.knowledge_base_renamed"  # details: before
     PROMPT_CHANGED = "setting.prompt_changed"
     WEBHOOK_ADDED = "setting.webhook_added"
+    WEBHOOK_CHANGED = "setting.webhook_changed"
+    WEBHOOK_ENABLED = "setting.webhook_enabled"
+    WEBHOOK_DISABLED = "setting.webhook_disabled"
     WEBHOOK_DELETED = "setting.webhook_deleted"
 
     @property

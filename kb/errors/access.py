@@ -80,7 +80,7 @@ class NoScopeChosen(UserError):
 
 class NoKnowledgeBaseChosen(UserError):
     message = N_("No knowledge base is chosen.")
-    remedy = N_("Choose those that the API key is for, or all.")
+    remedy = N_("Choose some, or all that you can see.")
 
 
 class OutOfScope(UserError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
@@ -14,10 +14,11 @@ from pydantic import SecretStr
 from sqlalchemy.exc import IntegrityError
 
 from kb.access import Principal
+from kb.access.keys import require_seen
 from kb.audit import Action, record
 from kb.database import Database
-from kb.database.tables import now, users, webhook_deliveries, webhooks
-from kb.errors import N_, AddressInvalid, NotFound, TooManyWebhooks, WebhookOff
+from kb.database.tables import api_keys, now, users, webhook_bases, webhook_deliveries, webhooks
+from kb.errors import N_, AddressInvalid, NoKnowledgeBaseChosen, NotFound, TooManyWebhooks, WebhookOff
 from kb.fetching.addresses import AllowedHosts, check_public, read_address, show_address
 from kb.providers.keys import KeySafe
 from kb.webhooks.outbox import Event, has_valid_key, new_delivery
@@ -30,17 +31,21 @@ ADDRESS_CHARACTERS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """`events`: only these; none: all. `failing_since`: nothing arrived since then.
+    """`events`: only these; none: all. `knowledge_base_ids`: only of these; None: of all that its user may view.
 
-    `has_lost_key`: the key that made it was revoked or has expired, so nothing is sent any more.
+    `failing_since`: nothing arrived since then. `disabled_at`: nothing is sent; its owner switched it off or, if it was
+    failing, it was given up. `key_name`: of the key that made it; `has_lost_key`: that was revoked or has expired, so
+    nothing is sent any more.
     """
 
     id: UUID
     address: str
     events: frozenset[Event]
+    knowledge_base_ids: tuple[UUID, ...] | None
     created_at: datetime
     failing_since: datetime | None = None
     disabled_at: datetime | None = None
+    key_name: str = ""
     has_lost_key: bool = False
 
 
@@ -68,22 +73,30 @@ class Webhooks:
         self._allowed = AllowedHosts.of(allowed_hosts)
 
     def create(
-        self, principal: Principal, address: str, events: Collection[Event] = (), new_id: UUID | None = None
+        self,
+        principal: Principal,
+        address: str,
+        events: Collection[Event] = (),
+        knowledge_base_ids: Iterable[UUID] | None = None,
+        new_id: UUID | None = None,
     ) -> tuple[Webhook, SecretStr]:
         """A new webhook, and the secret that signs what it is sent; with `new_id`, the one that was made with it.
 
-        Errors: `AddressInvalid`, `AddressHasPassword`, `PortBlocked`, `HostNotPublic`; `TooManyWebhooks`.
+        Errors: `AddressInvalid`, `AddressHasPassword`, `PortBlocked`, `HostNotPublic`; `NoKnowledgeBaseChosen`;
+        `NotFound` for a knowledge base; `TooManyWebhooks`.
         """
         self._check(address)
         secret = SecretStr(new_secret())
         key, webhook_id = principal.key, new_id or uuid4()
+        bases = _listed(knowledge_base_ids)
         row = {
             "id": webhook_id,
+            "is_limited": bases is not None,
             "user_id": principal.user_id,
             "key_id": key.id if key else None,
             "limiting_key_id": principal.limiting_key_id,
             "address": address.strip(),
-            "events": sorted(event.value for event in set(events)),
+            "events": _stored(events),
             "encrypted_secret": self._safe.encrypt(secret),
             "created_at": now(),
         }
@@ -98,13 +111,43 @@ class Webhooks:
                     if (connection.scalar(sa.select(sa.func.count()).where(own)) or 0) >= MOST:
                         raise TooManyWebhooks(limit=MOST)
                     connection.execute(sa.insert(webhooks), row)
+                    _keep_bases(connection, principal, webhook_id, bases)
                     record(connection, principal, Action.WEBHOOK_ADDED, webhook_id, show_address(address))
-                    return _webhook(self._own(connection, principal, webhook_id)), secret
+                    return self._found(connection, principal, webhook_id), secret
         except IntegrityError:
             pass  # the same request, a moment before
         with self._database.read() as connection:
-            found = self._own(connection, principal, webhook_id)
-        return _webhook(found), self._safe.decrypt(found.encrypted_secret) or SecretStr("")
+            kept = self._own(connection, principal, webhook_id).encrypted_secret
+            return self._found(connection, principal, webhook_id), self._safe.decrypt(kept) or SecretStr("")
+
+    def change(
+        self,
+        principal: Principal,
+        webhook_id: UUID,
+        address: str,
+        events: Collection[Event] = (),
+        knowledge_base_ids: Iterable[UUID] | None = None,
+    ) -> Webhook:
+        """Send other events, or elsewhere; the secret stays. What waits is sent to the new address.
+
+        Errors: as of `create`, and `NotFound`.
+        """
+        self._check(address)
+        bases = _listed(knowledge_base_ids)
+        values: dict[str, Any] = {
+            "address": address.strip(),
+            "events": _stored(events),
+            "is_limited": bases is not None,
+        }
+        with self._database.write() as connection:
+            row = self._own(connection, principal, webhook_id)
+            if row.address != values["address"] and not row.disabled_at:
+                values["failing_since"] = None
+            connection.execute(sa.update(webhooks).where(webhooks.c.id == webhook_id).values(values))
+            connection.execute(sa.delete(webhook_bases).where(webhook_bases.c.webhook_id == webhook_id))
+            _keep_bases(connection, principal, webhook_id, bases)
+            record(connection, principal, Action.WEBHOOK_CHANGED, webhook_id, show_address(address))
+            return self._found(connection, principal, webhook_id)
 
     def _check(self, address: str) -> None:
         """What its name stands for is checked at each delivery."""
@@ -121,12 +164,14 @@ class Webhooks:
         """The newest first."""
         statement = _shown().where(_are_own(principal)).order_by(webhooks.c.created_at.desc())
         with self._database.read() as connection:
-            return [_webhook(row) for row in connection.execute(statement)]
+            rows = connection.execute(statement).all()
+            bases = _bases(connection, [row.id for row in rows])
+        return [_webhook(row, bases.get(row.id, ())) for row in rows]
 
     def get(self, principal: Principal, webhook_id: UUID) -> Webhook:
         """Errors: `NotFound`."""
         with self._database.read() as connection:
-            return _webhook(self._own(connection, principal, webhook_id))
+            return self._found(connection, principal, webhook_id)
 
     def delete(self, principal: Principal, webhook_id: UUID) -> None:
         """With what waits to be sent. Errors: `NotFound`."""
@@ -137,11 +182,24 @@ class Webhooks:
 
     def enable(self, principal: Principal, webhook_id: UUID) -> Webhook:
         """Use it again after it was disabled. What was missed is not sent. Errors: `NotFound`."""
+        return self._switch(principal, webhook_id, None)
+
+    def disable(self, principal: Principal, webhook_id: UUID) -> Webhook:
+        """Send it nothing, and nothing that waits, until it is enabled. Errors: `NotFound`."""
+        return self._switch(principal, webhook_id, now())
+
+    def _switch(self, principal: Principal, webhook_id: UUID, disabled_at: datetime | None) -> Webhook:
+        waiting = sa.update(webhook_deliveries).where(webhook_deliveries.c.webhook_id == webhook_id)
+        switched = sa.update(webhooks).where(webhooks.c.id == webhook_id)
         with self._database.write() as connection:
-            self._own(connection, principal, webhook_id)
-            again = sa.update(webhooks).where(webhooks.c.id == webhook_id)
-            connection.execute(again.values(disabled_at=None, failing_since=None))
-        return self.get(principal, webhook_id)
+            row = self._own(connection, principal, webhook_id)
+            connection.execute(switched.values(disabled_at=disabled_at, failing_since=None))
+            if disabled_at:
+                connection.execute(waiting.values(due_at=None))
+            if bool(row.disabled_at) != bool(disabled_at):
+                action = Action.WEBHOOK_DISABLED if disabled_at else Action.WEBHOOK_ENABLED
+                record(connection, principal, action, webhook_id, show_address(row.address))
+            return self._found(connection, principal, webhook_id)
 
     def test(self, principal: Principal, webhook_id: UUID) -> Delivery:
         """Send an event that tells of nothing, in place of one that still waits. Errors: `NotFound`, `WebhookOff`."""
@@ -174,6 +232,26 @@ class Webhooks:
             rows = connection.execute(statement.order_by(created.desc(), own_id.desc()).limit(limit))
             return [_delivery(row) for row in rows]
 
+    def last_deliveries(self, principal: Principal) -> Mapping[UUID, Delivery]:
+        """Of each webhook that is listed the newest, if it has any."""
+        own = sa.select(webhooks.c.id).where(_are_own(principal))
+        newest = webhook_deliveries.alias()
+        its_last = (
+            sa.select(newest.c.id)
+            .where(newest.c.webhook_id == webhooks.c.id)
+            .order_by(newest.c.created_at.desc(), newest.c.id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        last = sa.select(its_last).where(webhooks.c.id.in_(own)).select_from(webhooks)
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(webhook_deliveries).where(webhook_deliveries.c.id.in_(last)))
+            return {row.webhook_id: _delivery(row) for row in rows}
+
+    def _found(self, connection: sa.Connection, principal: Principal, webhook_id: UUID) -> Webhook:
+        row = self._own(connection, principal, webhook_id)
+        return _webhook(row, _bases(connection, [webhook_id]).get(webhook_id, ()))
+
     def _own(self, connection: sa.Connection, principal: Principal, webhook_id: UUID) -> sa.Row[Any]:
         own = _shown().where(webhooks.c.id == webhook_id, _are_own(principal))
         row = connection.execute(own).one_or_none()
@@ -183,7 +261,36 @@ class Webhooks:
 
 
 def _shown() -> sa.Select[Any]:
-    return sa.select(webhooks, sa.not_(has_valid_key(now())).label("has_lost_key"))
+    has_lost_key = sa.not_(has_valid_key(now())).label("has_lost_key")
+    its_key = api_keys.c.id == webhooks.c.key_id
+    return sa.select(webhooks, has_lost_key, api_keys.c.name.label("key_name")).outerjoin(api_keys, its_key)
+
+
+def _listed(knowledge_base_ids: Iterable[UUID] | None) -> Sequence[UUID] | None:
+    listed = None if knowledge_base_ids is None else list(dict.fromkeys(knowledge_base_ids))
+    if listed == []:
+        raise NoKnowledgeBaseChosen
+    return listed
+
+
+def _stored(events: Collection[Event]) -> list[str]:
+    return sorted({event.value for event in events})
+
+
+def _keep_bases(
+    connection: sa.Connection, principal: Principal, webhook_id: UUID, listed: Sequence[UUID] | None
+) -> None:
+    if listed:
+        require_seen(connection, principal, listed)
+        rows = [{"webhook_id": webhook_id, "knowledge_base_id": each} for each in listed]
+        connection.execute(sa.insert(webhook_bases), rows)
+
+
+def _bases(connection: sa.Connection, webhook_ids: Sequence[UUID]) -> Mapping[UUID, tuple[UUID, ...]]:
+    found: dict[UUID, tuple[UUID, ...]] = {}
+    for row in connection.execute(sa.select(webhook_bases).where(webhook_bases.c.webhook_id.in_(webhook_ids))):
+        found[row.webhook_id] = (*found.get(row.webhook_id, ()), row.knowledge_base_id)
+    return found
 
 
 def _are_own(principal: Principal) -> sa.ColumnElement[bool]:
@@ -192,15 +299,17 @@ def _are_own(principal: Principal) -> sa.ColumnElement[bool]:
     return sa.and_(own, webhooks.c.limiting_key_id == key_id) if key_id else own
 
 
-def _webhook(row: sa.Row[Any]) -> Webhook:
+def _webhook(row: sa.Row[Any], bases: tuple[UUID, ...]) -> Webhook:
     events = frozenset(Event(each) for each in row.events if each in list(Event))
     return Webhook(
         id=row.id,
         address=row.address,
         events=events,
+        knowledge_base_ids=bases if row.is_limited else None,
         created_at=row.created_at,
         failing_since=row.failing_since,
         disabled_at=row.disabled_at,
+        key_name=row.key_name or "",
         has_lost_key=row.has_lost_key,
     )
 

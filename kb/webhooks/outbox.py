@@ -17,6 +17,7 @@ from kb.database.tables import (
     now,
     users,
     versions,
+    webhook_bases,
     webhook_deliveries,
     webhooks,
 )
@@ -59,6 +60,14 @@ _WANTING = (
         knowledge_bases.c.kind == KnowledgeBaseKind.LIBRARY.value,
         is_open(sa.bindparam("moment", type_=webhooks.c.created_at.type)),
         is_viewed_by(webhooks.c.user_id, webhooks.c.limiting_key_id),
+        sa.or_(
+            sa.not_(webhooks.c.is_limited),
+            webhooks.c.id.in_(
+                sa.select(webhook_bases.c.webhook_id).where(
+                    webhook_bases.c.knowledge_base_id == sa.bindparam("of_knowledge_base")
+                )
+            ),
+        ),
     )
 )
 _VERSION = (
@@ -114,7 +123,7 @@ def tell_clean_up_failed(
 
 
 def tell(connection: sa.Connection, event: Event, knowledge_base_id: UUID, data: dict[str, Any]) -> None:
-    """Those whose users may view the knowledge base."""
+    """Those that want it and whose users may view the knowledge base."""
     of = {"of_knowledge_base": knowledge_base_id, "moment": now()}
     wanting = [row.id for row in connection.execute(_WANTING, of) if not row.events or event.value in row.events]
     if wanting:

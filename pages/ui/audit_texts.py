@@ -55,6 +55,9 @@ TEXTS = {
     Action.KNOWLEDGE_BASE_RENAMED: N_("Renamed the knowledge base “{before}” to “{target}”"),
     Action.PROMPT_CHANGED: N_("Changed the prompt of the knowledge base “{target}”"),
     Action.WEBHOOK_ADDED: N_("Added the webhook “{target}”"),
+    Action.WEBHOOK_CHANGED: N_("Changed the webhook “{target}”"),
+    Action.WEBHOOK_ENABLED: N_("Switched on the webhook “{target}”"),
+    Action.WEBHOOK_DISABLED: N_("Switched off the webhook “{target}”"),
     Action.WEBHOOK_DELETED: N_("Deleted the webhook “{target}”"),
 }
 

@@ -165,8 +165,8 @@ def _conversation(**more: Any) -> Make:
     return lambda things: Given({"conversation_id": things.conversation_id}, **more)
 
 
-def _webhook(things: Things) -> Given:
-    return Given({"webhook_id": things.webhook_id})
+def _webhook(**more: Any) -> Make:
+    return lambda things: Given({"webhook_id": things.webhook_id}, **more)
 
 
 def _call(method: str, path: str, scope: KeyScope, needs: Needs | Permission, given: Make, **more: Any) -> Door:
@@ -219,11 +219,13 @@ CALLS = [
     _call("DELETE", CONVERSATION, WRITE, HIS_OWN, _conversation(), changes=True),
     _call("POST", "/webhooks", WRITE, USER, lambda _things: Given(json={"address": "https://hooks.example/"})),
     _call("GET", "/webhooks", WRITE, USER, lambda _things: Given()),
-    _call("GET", WEBHOOK, WRITE, HIS_OWN, _webhook),
-    _call("DELETE", WEBHOOK, WRITE, HIS_OWN, _webhook, changes=True),
-    _call("POST", f"{WEBHOOK}/enable", WRITE, HIS_OWN, _webhook),
-    _call("POST", f"{WEBHOOK}/test", WRITE, HIS_OWN, _webhook),
-    _call("GET", f"{WEBHOOK}/deliveries", WRITE, HIS_OWN, _webhook),
+    _call("GET", WEBHOOK, WRITE, HIS_OWN, _webhook()),
+    _call("PUT", WEBHOOK, WRITE, HIS_OWN, _webhook(json={"address": "https://hooks.example/"})),
+    _call("DELETE", WEBHOOK, WRITE, HIS_OWN, _webhook(), changes=True),
+    _call("POST", f"{WEBHOOK}/enable", WRITE, HIS_OWN, _webhook()),
+    _call("POST", f"{WEBHOOK}/disable", WRITE, HIS_OWN, _webhook(), changes=True),
+    _call("POST", f"{WEBHOOK}/test", WRITE, HIS_OWN, _webhook()),
+    _call("GET", f"{WEBHOOK}/deliveries", WRITE, HIS_OWN, _webhook()),
     _openai("GET", "/models", USER, lambda _things: Given()),
     _openai("GET", "/models/{name}", VIEW, lambda things: Given({"name": f"knowledge-base/{things.base.id}"})),
     _openai("POST", "/chat/completions", VIEW, _chat),

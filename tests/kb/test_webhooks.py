@@ -25,6 +25,7 @@ from kb.errors import (
     HostNotPublic,
     LeaseLost,
     MilvusUnavailable,
+    NoKnowledgeBaseChosen,
     NotFound,
     PageTooSlow,
     TooManyWebhooks,
@@ -180,11 +181,13 @@ def test_webhooks_belong_to_their_user_and_to_a_limited_key_its_own(
     assert [each.id for each in webhooks.list(limited)] == [own.id]
     assert {each.id for each in webhooks.list(library.user)} == {own.id, webhook.id}
     for acting in (library.stranger, limited):
-        for call in (webhooks.get, webhooks.delete, webhooks.enable, webhooks.test):
+        for call in (webhooks.get, webhooks.delete, webhooks.enable, webhooks.disable, webhooks.test):
             with pytest.raises(NotFound):
                 call(acting, webhook.id)
         with pytest.raises(NotFound):
             webhooks.deliveries(acting, webhook.id, None, 10)
+        with pytest.raises(NotFound):
+            webhooks.change(acting, webhook.id, receiver.address)
     webhooks.delete(library.user, webhook.id)
     with pytest.raises(NotFound):
         webhooks.get(library.user, webhook.id)
@@ -490,3 +493,80 @@ def test_new_test_replaces_one_that_waits(
         webhooks.test(library.user, webhook.id)
     assert deliveries.deliver_due() == 1
     assert len(receiver.received) == 1
+
+
+def test_chosen_knowledge_bases_limit_what_is_told(
+    library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+) -> None:
+    base, other = library.knowledge_base(), library.knowledge_base("Other")
+    with pytest.raises(NoKnowledgeBaseChosen):
+        webhooks.create(library.user, receiver.address, (), [])
+    with pytest.raises(NotFound):
+        webhooks.create(library.stranger, receiver.address, (), [base.id])
+    webhook, _secret = webhooks.create(library.user, receiver.address, (), [base.id])
+    assert webhook.knowledge_base_ids == (base.id,)
+    for each in (base, other):
+        end(claims, library.upload(each))
+    deliveries.deliver_due()
+    assert [each.event["data"]["knowledge_base_id"] for each in receiver.received] == [str(base.id)]
+    changed = webhooks.change(library.user, webhook.id, receiver.address, [Event.DOCUMENT_FAILED], [other.id])
+    assert changed.events == {Event.DOCUMENT_FAILED}
+    assert changed.knowledge_base_ids == (other.id,)
+    assert webhooks.list(library.user) == [changed]
+    for each in (base, other):
+        end(claims, library.upload(each))
+        end(claims, library.upload(each), is_good=False)
+    deliveries.deliver_due()
+    assert [each.event["data"]["knowledge_base_id"] for each in receiver.received[1:]] == [str(other.id)]
+    assert webhooks.change(library.user, webhook.id, receiver.address).knowledge_base_ids is None
+    with pytest.raises(HostNotPublic):
+        webhooks.change(library.user, webhook.id, "http://10.0.0.1/")
+
+
+def test_webhook_that_was_switched_off_is_told_nothing(
+    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    tell_of(library, 1)
+    off = webhooks.disable(library.user, webhook.id)
+    assert off.disabled_at
+    assert off.failing_since is None
+    tell_of(library, 1)
+    assert webhooks.enable(library.user, webhook.id).disabled_at is None
+    assert deliveries.deliver_due() == 0
+    tell_of(library, 1)
+    assert deliveries.deliver_due() == 1
+
+
+def test_attempt_that_fails_while_it_is_switched_off_is_not_repeated(
+    library: Library, safe: KeySafe, webhooks: Webhooks, receiver: Receiver, later: Clock
+) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+
+    def fail(*_given: object) -> int:
+        webhooks.disable(library.user, webhook.id)
+        return 500
+
+    webhooks.test(library.user, webhook.id)
+    Deliveries(library.database, safe, fail, later).deliver_due()
+    webhooks.enable(library.user, webhook.id)
+    later.advance(PAUSES_SECONDS[0] * 2)
+    assert Deliveries(library.database, safe, fail, later).deliver_due() == 0
+
+
+def test_lost_key_and_last_deliveries_are_shown(library: Library, webhooks: Webhooks, receiver: Receiver) -> None:
+    keys = ApiKeys(library.database)
+    key, secret = keys.create(library.user, "Program", [KeyScope.WRITE])
+    program = keys.authenticate(secret.get_secret_value())
+    made, _secret = webhooks.create(program, receiver.address)
+    quiet, _secret = webhooks.create(library.user, receiver.address)
+    foreign, _secret = webhooks.create(library.stranger, receiver.address)
+    assert (made.key_name, made.has_lost_key, quiet.key_name) == ("Program", False, "")
+    webhooks.test(library.stranger, foreign.id)
+    tests = [webhooks.test(library.user, made.id) for _ in range(2)]
+    assert webhooks.last_deliveries(library.user) == {made.id: tests[-1]}
+    keys.revoke(library.user, key.id)
+    assert webhooks.get(library.user, made.id).has_lost_key
+    assert not webhooks.get(library.user, quiet.id).has_lost_key
+    with pytest.raises(WebhookOff):
+        webhooks.test(library.user, made.id)

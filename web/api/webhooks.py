@@ -16,6 +16,7 @@ from web.api.problems import language_of, reason_of
 from web.api.repeats import NewId, Repeatable
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Repeatable)
+MOST_BASES = 100
 ADDRESS = "https://hooks.example/zhiwen"
 
 
@@ -29,15 +30,20 @@ class WebhookIn(BaseModel):
         examples=[ADDRESS],
     )
     events: list[Event] = Field(default=[], max_length=20, description="Only these; empty: all.")
+    knowledge_base_ids: list[UUID] | None = Field(
+        default=None, min_length=1, max_length=MOST_BASES, description="Only of these; null: of all that you may view."
+    )
 
 
 class WebhookOut(BaseModel):
     id: UUID = Field(examples=["5c1b7f0e-2f7a-4a58-9a65-0b6b3a0d9d11"])
     address: str = Field(examples=[ADDRESS])
     events: list[Event]
+    knowledge_base_ids: list[UUID] | None
     created_at: datetime
     failing_since: datetime | None = Field(description="Nothing arrived since then; null: it works.")
-    disabled_at: datetime | None = Field(description="It was given up; `enable` tries again.")
+    disabled_at: datetime | None = Field(description="It is off: disabled, or given up if it was failing; null: on.")
+    has_lost_key: bool = Field(description="The key that made it was revoked or has expired: nothing is sent any more.")
 
     @classmethod
     def of(cls, webhook: Webhook) -> WebhookOut:
@@ -45,9 +51,11 @@ class WebhookOut(BaseModel):
             id=webhook.id,
             address=webhook.address,
             events=sorted(webhook.events),
+            knowledge_base_ids=None if webhook.knowledge_base_ids is None else list(webhook.knowledge_base_ids),
             created_at=webhook.created_at,
             failing_since=webhook.failing_since,
             disabled_at=webhook.disabled_at,
+            has_lost_key=webhook.has_lost_key,
         )
 
 
@@ -93,7 +101,9 @@ def create_webhook(
     new_id: NewId,
 ) -> NewWebhook:
     """It is told of the knowledge bases that you may view, as long as the key that made it is valid."""
-    webhook, secret = parties.services.webhooks.create(acting, wanted.address, wanted.events, new_id)
+    webhook, secret = parties.services.webhooks.create(
+        acting, wanted.address, wanted.events, wanted.knowledge_base_ids, new_id
+    )
     return NewWebhook(**WebhookOut.of(webhook).model_dump(), secret=secret.get_secret_value())
 
 
@@ -106,6 +116,15 @@ def list_webhooks(parties: Serving, acting: Writer) -> list[WebhookOut]:
 @router.get("/{webhook_id}")
 def get_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> WebhookOut:
     return WebhookOut.of(parties.services.webhooks.get(acting, webhook_id))
+
+
+@router.put("/{webhook_id}")
+def change_webhook(parties: Serving, acting: Writer, webhook_id: UUID, wanted: WebhookIn) -> WebhookOut:
+    """All of it at once. The secret stays; what waits is sent to the new address."""
+    changed = parties.services.webhooks.change(
+        acting, webhook_id, wanted.address, wanted.events, wanted.knowledge_base_ids
+    )
+    return WebhookOut.of(changed)
 
 
 @router.delete("/{webhook_id}", status_code=204)
@@ -121,9 +140,15 @@ def enable_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> Webhoo
     return WebhookOut.of(parties.services.webhooks.enable(acting, webhook_id))
 
 
+@router.post("/{webhook_id}/disable")
+def disable_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> WebhookOut:
+    """It is sent nothing, and nothing that waits, until it is enabled."""
+    return WebhookOut.of(parties.services.webhooks.disable(acting, webhook_id))
+
+
 @router.post("/{webhook_id}/test", status_code=202)
 def test_webhook(request: Request, parties: Serving, acting: Writer, webhook_id: UUID) -> DeliveryOut:
-    """Send it the event `webhook.test`; its deliveries tell what came of it."""
+    """Send it the event `webhook.test`, in place of one that still waits; its deliveries tell what came of it."""
     return DeliveryOut.of(parties.services.webhooks.test(acting, webhook_id), language_of(request))
 
 

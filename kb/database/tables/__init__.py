@@ -37,6 +37,7 @@ from kb.database.tables.operations import (
     idempotency_keys,
     ingestion_figures,
     time_figures,
+    webhook_bases,
     webhook_deliveries,
     webhooks,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "time_figures",
     "users",
     "versions",
+    "webhook_bases",
     "webhook_deliveries",
     "webhooks",
 ]

@@ -7,6 +7,7 @@ from uuid import uuid4
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Date,
     ForeignKey,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
 )
 
 from kb.database.tables.schema import UtcDateTime, metadata
@@ -74,6 +76,14 @@ webhooks = Table(
     Column("failing_since", UtcDateTime),
     Column("disabled_at", UtcDateTime),
     Column("rests_until", UtcDateTime),  # it was slow: others are served first
+    Column("is_limited", Boolean, nullable=False, default=False, server_default=false()),  # to its `webhook_bases`
+)
+
+webhook_bases = Table(
+    "webhook_bases",
+    metadata,
+    Column("webhook_id", ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True),
+    Column("knowledge_base_id", ForeignKey("knowledge_bases.id", ondelete="CASCADE"), primary_key=True),
 )
 
 webhook_deliveries = Table(

@@ -55,6 +55,12 @@ def test_program_is_told_and_sees_what_came_of_it(
     assert UUID(delivered["id"]) == UUID(receiver.received[0].headers["webhook-id"])
     assert client.get(path).json()["failing_since"]
     assert client.post(f"{path}/enable").json()["failing_since"] is None
+    base = str(document.knowledge_base_id)
+    changed = client.put(path, json={"address": receiver.address, "knowledge_base_ids": [base]}).json()
+    assert (changed["events"], changed["knowledge_base_ids"]) == ([], [base])
+    assert client.post(f"{path}/disable").json()["disabled_at"]
+    assert code_of(client.post(f"{path}/test")) == (400, "webhook_off")
+    assert client.post(f"{path}/enable").json()["disabled_at"] is None
     assert client.delete(path).status_code == 204
     assert code_of(client.get(path)) == (404, "not_found")
 
