@@ -11,20 +11,22 @@ import streamlit as st
 from kb.access.keys import ApiKey
 from kb.extracts import escape_markdown as escape
 from kb.models import KnowledgeBase, User
-from pages.ui.api_key_form import open_key_form, scope_names, show_key_once, take_made_key
+from pages.ui.api_key_form import open_key_form, scope_names
 from pages.ui.feedback import confirm, errors_flashed, errors_shown
-from pages.ui.i18n import _, ago, day, join_list, ngettext
+from pages.ui.i18n import _, ago, day, join_list
+from pages.ui.reach import reach_text
 from pages.ui.resources import current_user, services
 from pages.ui.scope import base_labels
+from pages.ui.shown_once import show_once, take_made
 
 
 def main() -> None:
-    made = take_made_key()
+    made = take_made()
     st.header(_("API keys"), anchor=False)
     with errors_shown():
         draw_page(current_user())
     if made:
-        show_key_once(made)
+        show_once(made)
 
 
 def draw_page(user: User) -> None:
@@ -61,23 +63,12 @@ def _draw_key(user: User, key: ApiKey, labels: Mapping[UUID, str]) -> None:
                 _confirm_revoke(user, key)
         names = scope_names()
         allowed = join_list(names[scope] for scope in names if scope in key.scopes)
-        st.markdown(escape(f"{allowed} · {_reach(key, labels)}"))
+        st.markdown(escape(f"{allowed} · {reach_text(key.knowledge_base_ids, labels)}"))
         st.caption(escape(" · ".join(_dates(key))))
 
 
 def _has_expired(key: ApiKey) -> bool:
     return key.expires_at is not None and key.expires_at <= datetime.now(UTC)
-
-
-def _reach(key: ApiKey, labels: Mapping[UUID, str]) -> str:
-    """The knowledge bases that the key is for. Of those that were deleted, only their number is known."""
-    if key.knowledge_base_ids is None:
-        return _("All knowledge bases")
-    known = [labels[each] for each in key.knowledge_base_ids if each in labels]
-    gone = len(key.knowledge_base_ids) - len(known)
-    if gone:
-        known.append(ngettext("{count} that you no longer see", "{count} that you no longer see", gone))
-    return join_list(known)
 
 
 def _dates(key: ApiKey) -> list[str]:

@@ -10,10 +10,10 @@ import streamlit as st
 from kb.errors import KbError, SignedOut
 from pages.ui import resources
 from pages.ui.account import draw_account, draw_signed_out
-from pages.ui.api_key_form import take_made_key
 from pages.ui.feedback import show_error, show_flash
 from pages.ui.frame import BY_LINK, FOR_ADMINISTRATORS, OF_ACCOUNTS, PAGES, PAGES_FOLDER, draw_frame
 from pages.ui.i18n import LANGUAGE_KEY, LANGUAGES, _, browser_language
+from pages.ui.shown_once import take_made
 from pages.ui.state import keep_choices, state
 from pages.ui.talks import CHAT, draw_talks
 
@@ -51,7 +51,7 @@ def main() -> None:
         state().unsent, state().has_unsent_files = "", False
     draw_frame(page.url_path, isinstance(failure, SignedOut))
     if isinstance(failure, SignedOut):
-        take_made_key()  # whoever signs in next does not see it
+        take_made()  # whoever signs in next does not see it
         draw_signed_out()
         st.stop()
     if failure:
@@ -68,7 +68,7 @@ def main() -> None:
     draw_account()
     draw_talks(page.url_path)
     page.run()
-    take_made_key()  # if another page was opened before the key could be shown
+    take_made()  # if another page was opened before it could be shown
 
 
 def find_failure() -> KbError | None:

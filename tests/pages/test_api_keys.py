@@ -9,7 +9,9 @@ import pytest
 from kb.access import KeyScope
 from kb.access.keys import HINT_CHARACTERS, PREFIX, ApiKey
 from kb.errors import KeyRefused
-from pages.ui.api_key_form import ALL, CHOSEN, MADE_KEY, MadeKey, _create, take_made_key
+from pages.ui.api_key_form import _create
+from pages.ui.reach import ALL, CHOSEN
+from pages.ui.shown_once import MADE_KEY, Making, take_made
 from tests.conftest import add_user
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor
@@ -65,7 +67,7 @@ def test_key_is_shown_exactly_once(installation: Installation, visitor: Visitor)
     assert installation.services.api_keys.authenticate(secret).user_id == installation.user.user_id
     assert "it cannot be shown again" in visitor.text()
     assert MADE_KEY not in visitor.app.session_state
-    visitor.click("api_key_copied")
+    visitor.click("secret_copied")
     for page in ("api_keys", "chat", "api_keys"):
         assert secret[HINT_CHARACTERS:] not in everything(visitor)
         visitor.go_to(page)
@@ -76,10 +78,11 @@ def test_second_click_makes_no_second_key(installation: Installation, monkeypatc
     """It interrupts the run that would show the key, and the next run shows it."""
     fields = {"api_key_name": "Backup", "api_key_days": 0, **{f"api_key_scope-{scope}": True for scope in KeyScope}}
     monkeypatch.setattr("streamlit.session_state", fields)
-    made = MadeKey()
+    made = Making(str, str)
     for _click in range(2):
         _create(installation.services.users.local(), made)
-        assert take_made_key() == made.secret is not None
+        assert take_made() is made
+        assert made.secret
     assert [key.name for key in keys(installation)] == ["Backup"]
 
 
