@@ -1,4 +1,4 @@
-"""API keys: with which programs use Zhiwen for the user; make them, see their use, revoke them."""
+"""API: with which keys programs use Zhiwen for the user, and which ones are told of events."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from pages.ui.reach import reach_text
 from pages.ui.resources import current_user, services
 from pages.ui.scope import base_labels
 from pages.ui.shown_once import show_once, take_made
+from pages.ui.webhooks import draw_webhooks
+
+PART_KEY = "api_part"
+PART, WEBHOOKS = "part", "webhooks"  # in the address
 
 
 def main() -> None:
     made = take_made()
-    st.header(_("API keys"), anchor=False)
+    st.header(_("API"), anchor=False)
     with errors_shown():
         draw_page(current_user())
     if made:
@@ -30,8 +34,28 @@ def main() -> None:
 
 
 def draw_page(user: User) -> None:
-    keys = services().api_keys.list(user.principal)
+    labels = [_("API keys"), _("Webhooks")]
+    shown = labels[st.query_params.get(PART) == WEBHOOKS]
+    keys, webhooks = st.tabs(labels, default=shown, key=PART_KEY, on_change=_note_part, args=(labels[1],))
     bases = services().knowledge_bases.list(user.principal)
+    if webhooks.open:
+        with webhooks:
+            draw_webhooks(user, bases)
+    else:
+        with keys:
+            draw_keys(user, bases)
+
+
+def _note_part(webhooks: str) -> None:
+    """In the address, so that the part stays open when the page is loaded again."""
+    if st.session_state.get(PART_KEY) == webhooks:
+        st.query_params[PART] = WEBHOOKS
+    else:
+        st.query_params.pop(PART, None)
+
+
+def draw_keys(user: User, bases: Sequence[KnowledgeBase]) -> None:
+    keys = services().api_keys.list(user.principal)
     st.write(
         _(
             "With an API key, a program uses Zhiwen for you, through the HTTP API at {path}: it searches your "

@@ -1,4 +1,4 @@
-"""`zhiwen key`: the API keys of all users, as each of them keeps their own on the page “API keys”."""
+"""`zhiwen key`: the API keys of all users, as each of them keeps their own on the page “API”."""
 
 from __future__ import annotations
 

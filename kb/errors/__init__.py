@@ -220,6 +220,7 @@ from kb.errors.web_search import (
     WebSearchUnreadable,
 )
 from kb.errors.webhooks import (
+    NoEventChosen,
     TooManyWebhooks,
     WebhookCutOff,
     WebhookDefect,
@@ -314,6 +315,7 @@ __all__ = [
     "NameTwice",
     "NeedsMemory",
     "NoChatModel",
+    "NoEventChosen",
     "NoKnowledgeBaseChosen",
     "NoPages",
     "NoScopeChosen",

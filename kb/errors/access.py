@@ -42,7 +42,7 @@ class KeyRefused(UserError):
     """It is unknown, expired or revoked, or its user is suspended: which of these is nobody's business."""
 
     message = N_("This API key is not valid.")
-    remedy = N_("Create another one on the page “API keys”.")
+    remedy = N_("Create another one on the page “API”.")
 
 
 class TooManyRequests(UserError):
@@ -90,4 +90,4 @@ class OutOfScope(UserError):
 
 class PersonOnly(UserError):
     message = N_("API keys are made and revoked by people who have signed in, not by programs.")
-    remedy = N_("Open the page “API keys”.")
+    remedy = N_("Open the page “API”.")

@@ -10,6 +10,11 @@ class TooManyWebhooks(UserError):
     remedy = N_("Delete one that is not needed any more.")
 
 
+class NoEventChosen(UserError):
+    message = N_("No event is chosen.")
+    remedy = N_("Choose at least one event to send.")
+
+
 class WebhookOff(UserError):
     """It was switched off or given up, or the key that made it is no longer valid."""
 

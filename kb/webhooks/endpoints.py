@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -51,7 +52,10 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """`due_at`: of the next attempt; None: it has ended. `status`: that of the last reply; 0: there was none."""
+    """`due_at`: of the next attempt; None: it has ended. `status`: that of the last reply; 0: there was none.
+
+    `document_name`: of the document that it told of; empty if nothing was sent yet, as its user may have lost access.
+    """
 
     id: UUID
     event: str
@@ -62,6 +66,7 @@ class Delivery:
     status: int
     error: str
     error_values: dict[str, str] = field(default_factory=dict)
+    document_name: str = ""
 
 
 class Webhooks:
@@ -325,4 +330,5 @@ def _delivery(row: sa.Row[Any]) -> Delivery:
         status=row.status,
         error=row.error,
         error_values=row.error_values,
+        document_name=str(json.loads(row.body)["data"].get("name", "")) if row.attempts else "",
     )

@@ -21,7 +21,7 @@ PAGES = {
     "knowledge-bases": ("knowledge_bases.py", N_("Knowledge bases"), ":material/library_books:"),
     "testing": ("testing.py", N_("Retrieval testing"), ":material/experiment:"),
     "models": ("models.py", N_("Models"), ":material/network_intelligence:"),
-    "api-keys": ("api_keys.py", N_("API keys"), ":material/key:"),
+    "api-keys": ("api_keys.py", N_("API"), ":material/api:"),
     "history": ("history.py", N_("History"), ":material/history:"),
     "shared": ("shared.py", N_("Shared conversation"), ":material/forum:"),
     "users": ("users.py", N_("Users"), ":material/group:"),

@@ -135,6 +135,7 @@ def test_end_of_a_document_is_told_and_signed(
     kept = webhooks.deliveries(library.user, webhook.id, None, 10)
     assert {str(each.id) for each in kept} == {each.headers["webhook-id"] for each in receiver.received}
     assert [(each.status, each.attempts, each.due_at, each.error) for each in kept] == [(204, 1, None, "")] * 2
+    assert {each.document_name for each in kept} == {"手册.md", "empty.md"}
 
 
 def test_only_those_who_may_view_it_and_want_it_are_told(
@@ -390,7 +391,7 @@ def test_event_of_a_deleted_knowledge_base_is_not_told(
     assert deliveries.deliver_due() == 1
     assert receiver.received == []
     (kept,) = webhooks.deliveries(library.user, webhook.id, None, 10)
-    assert (kept.error, kept.due_at, kept.attempts) == ("not_found", None, 0)
+    assert (kept.error, kept.due_at, kept.attempts, kept.document_name) == ("not_found", None, 0, "")
     assert webhooks.get(library.user, webhook.id).failing_since is None
 
 

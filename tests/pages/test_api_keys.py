@@ -1,4 +1,4 @@
-"""The page “API keys”: make one, see it once, see its use, revoke it."""
+"""API keys on the page “API”: make one, see it once, see its use, revoke it."""
 
 from __future__ import annotations
 

@@ -159,6 +159,20 @@ def test_api_keys(key: str, hostile: Installation, visit: Visit) -> None:
     check(visitor, least=2)
 
 
+@pytest.mark.parametrize("key", ["", "new_webhook", "edit_webhook", "delete_webhook"])
+def test_webhooks(key: str, hostile: Installation, visit: Visit) -> None:
+    base_ids = [base.id for base in hostile.services.knowledge_bases.list(hostile.user)]
+    _key, secret = hostile.services.api_keys.create(hostile.user, NAME, [KeyScope.WRITE])
+    program = hostile.services.api_keys.authenticate(secret.get_secret_value())
+    hostile.services.webhooks.create(program, "https://hooks.example/", (), base_ids)
+    visitor = visit()
+    visitor.go_to("api_keys", part="webhooks")
+    if key:
+        found = [button.key for button in visitor.app.button if button.key and button.key.startswith(key)]
+        visitor.click(found[0])
+    check(visitor)
+
+
 @pytest.mark.parametrize("page", ["history", "system"])
 def test_other_pages(page: str, hostile: Installation, visit: Visit) -> None:
     hostile.answered(NAME, model=NAME)

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 PATH = "/api/v1"
 QUESTIONS = ("/generate",)
 DESCRIPTION = """
-Programs act with a key: `Authorization: Bearer zw_…`. Make one on the page “API keys”.
+Programs act with a key: `Authorization: Bearer zw_…`. Make one on the page “API”.
 
 Errors are problem details (RFC 9457) with the codes and texts of the pages, in the language of `Accept-Language`
 (English, 简体中文, 繁體中文). Lists come in pages: pass `next` on as `cursor` until it is null.

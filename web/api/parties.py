@@ -39,7 +39,7 @@ def token_of(headers: Headers) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key of the page “API keys”.")
+_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key of the page “API”.")
 
 
 def _principal(
