@@ -355,7 +355,7 @@ def test_refusal_is_in_the_pages_language(server: Server, base: KnowledgeBase) -
 
 
 def test_only_a_block_of_the_body_is_held(server: Server, base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.services.settings.max_upload_mb = 40
+    server.services.settings = server.services.settings.model_copy(update={"max_upload_mb": 40})
     held: list[int] = []
     read = receiving.Body.read
 
