@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +14,7 @@ import structlog
 from kb.access import Permission, Principal, can
 from kb.audit import Action, record
 from kb.database import Database
-from kb.database.tables import FOLDED_CHARACTERS, clean_ups, documents, knowledge_bases, now, versions
+from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
 from kb.errors import KbError, NotFound, RedisUnavailable, WrongState
 from kb.library.counts import (
     count_answering,
@@ -27,23 +26,18 @@ from kb.library.counts import (
     lacks_chunks,
 )
 from kb.library.files import FileStore, Source
-from kb.library.listing import count_listed, is_within, listed, listed_after, rows_of
+from kb.library.listing import called, count_listed, is_within, listed, listed_after
 from kb.library.queue_places import queue_places
 from kb.library.quotas import Arrival, Quotas, Usage
 from kb.library.rows import DOCUMENT, find_document, find_knowledge_base, find_version, to_document
 from kb.library.saving import save_version, to_version
 from kb.models import Chunk, Document, DocumentOrder, KnowledgeBaseKind, Original, Version, VersionState
-from kb.names import clean_file_name, clean_text, fold
+from kb.names import clean_file_name
 from kb.notes import INCOMPLETE
 from kb.queue import Queue
 from kb.vectors import VectorStore
 
 log = structlog.get_logger()
-
-# What a name is written with or without.
-_SEPARATORS = " -_"
-_WITHOUT_SEPARATORS = str.maketrans(dict.fromkeys(_SEPARATORS, ""))
-
 
 _MARK_SENT = sa.update(versions).where(versions.c.id == sa.bindparam("of_version"))
 
@@ -193,26 +187,9 @@ class Documents:
         If none is called exactly so, those with other spaces, hyphens and underscores. `within`: of these documents
         only. Reads every name.
         """
-        folded = fold(clean_text(name))[:FOLDED_CHARACTERS]
-        joined: sa.ColumnElement[str] = versions.c.folded_name
-        for separator in _SEPARATORS:
-            joined = sa.func.replace(joined, separator, "")
-        holding = (
-            sa.select(versions.c.id, versions.c.folded_name)
-            .where(
-                versions.c.listed_in == knowledge_base_id,
-                joined.contains(_join(folded), autoescape=True),
-                is_within(versions.c.document_id, within),
-            )
-            .order_by(versions.c.state != VersionState.READY.value, versions.c.folded_name, versions.c.id)
-        )
         with self._database.read() as connection:
             find_knowledge_base(connection, principal, knowledge_base_id)
-            alike = [row for row in connection.execute(holding) if _is_called(_join(row.folded_name), _join(folded))]
-            exact = [row for row in alike if _is_called(row.folded_name, folded)]
-            found = sa.select(versions.c.id).where(versions.c.id.in_([row.id for row in (exact or alike)[:limit]]))
-            rows = connection.execute(rows_of(found).order_by(versions.c.folded_name, versions.c.id))
-            return [to_document(row) for row in rows]
+            return [to_document(row) for row in called(connection, knowledge_base_id, name, limit, within)]
 
     def list(
         self,
@@ -452,16 +429,6 @@ def mark_sent(database: Database, version_ids: Sequence[UUID], moment: datetime)
     """Note that a message for these versions was put into the queue."""
     with database.write() as connection:
         connection.execute(_MARK_SENT, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])
-
-
-def _join(name: str) -> str:
-    return name.translate(_WITHOUT_SEPARATORS)
-
-
-def _is_called(name: str, wanted: str) -> bool:
-    """Whether `name` is `wanted` with at most folders and an extension: “report.v2.pdf” is not called “report”."""
-    path = PurePosixPath(name)
-    return wanted in (name, name.removesuffix(path.suffix), path.name, path.stem)
 
 
 def _are_seen(principal: Principal, knowledge_base_ids: Collection[UUID]) -> sa.ColumnElement[bool]:

@@ -1,20 +1,25 @@
-"""Lists of documents in SQL: their orders, their pages, and a search by name."""
+"""Lists of documents in SQL: their orders, their pages, and searches by name."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from kb.database.tables import documents, versions
+from kb.database.tables import FOLDED_CHARACTERS, documents, versions
 from kb.library.counts import count_by_state
 from kb.library.rows import DOCUMENT_COLUMNS
 from kb.models import DocumentOrder, VersionState
 from kb.names import clean_text, fold
+
+# What a name is written with or without.
+_SEPARATORS = " -_"
+_WITHOUT_SEPARATORS = str.maketrans(dict.fromkeys(_SEPARATORS, ""))
 
 _Columns = tuple[sa.ColumnElement[Any], ...]
 _NEWEST_FIRST: _Columns = (versions.c.created_at.desc(), versions.c.id.desc())
@@ -82,6 +87,39 @@ def listed_after(
         )
         found = found.where(sa.tuple_(*_OLDEST_FIRST) > sa.tuple_(moment, version_id))
     return list(connection.execute(rows_of(found.order_by(*_OLDEST_FIRST).limit(limit)).order_by(*_OLDEST_FIRST)))
+
+
+def called(
+    connection: sa.Connection, knowledge_base_id: UUID, name: str, limit: int, within: Collection[UUID] | None
+) -> list[sa.Row[Any]]:
+    """Those that `Documents.called` gives."""
+    folded = fold(clean_text(name))[:FOLDED_CHARACTERS]
+    joined: sa.ColumnElement[str] = versions.c.folded_name
+    for separator in _SEPARATORS:
+        joined = sa.func.replace(joined, separator, "")
+    holding = (
+        sa.select(versions.c.id, versions.c.folded_name)
+        .where(
+            versions.c.listed_in == knowledge_base_id,
+            joined.contains(_join(folded), autoescape=True),
+            is_within(versions.c.document_id, within),
+        )
+        .order_by(versions.c.state != VersionState.READY.value, versions.c.folded_name, versions.c.id)
+    )
+    alike = [row for row in connection.execute(holding) if _is_called(_join(row.folded_name), _join(folded))]
+    exact = [row for row in alike if _is_called(row.folded_name, folded)]
+    found = sa.select(versions.c.id).where(versions.c.id.in_([row.id for row in (exact or alike)[:limit]]))
+    return list(connection.execute(rows_of(found).order_by(versions.c.folded_name, versions.c.id)))
+
+
+def _join(name: str) -> str:
+    return name.translate(_WITHOUT_SEPARATORS)
+
+
+def _is_called(name: str, wanted: str) -> bool:
+    """Whether `name` is `wanted` with at most folders and an extension: “report.v2.pdf” is not called “report”."""
+    path = PurePosixPath(name)
+    return wanted in (name, name.removesuffix(path.suffix), path.name, path.stem)
 
 
 def count_listed(
