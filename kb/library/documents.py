@@ -353,31 +353,28 @@ class Documents:
         `within`: of these documents only.
         """
         notes = sa.cast(versions.c.notes, sa.Text)
-        noted = (
-            sa.select(documents.c.name, sa.func.count().over().label("total"))
-            .join(versions, versions.c.id == documents.c.live_version_id)
-            .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-            .where(
-                _are_seen(principal, [knowledge_base_id]),
-                is_within(documents.c.id, within),
-                sa.or_(*(notes.contains(f'"{kind}"') for kind in sorted(INCOMPLETE))),
-            )
-            .order_by(documents.c.name)
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            rows = connection.execute(noted).all()
-        return (rows[0].total if rows else 0), [row.name for row in rows]
+        lacks = sa.or_(*(notes.contains(f'"{kind}"') for kind in sorted(INCOMPLETE)))
+        return self._lacking(principal, knowledge_base_id, limit, within, lacks)
 
     def unsearchable(
         self, principal: Principal, knowledge_base_id: UUID, limit: int, within: Collection[UUID] | None = None
     ) -> tuple[int, Sequence[str]]:
         """How many documents lack chunks in Milvus, and the names of the first ones. `within`: of these only."""
+        return self._lacking(principal, knowledge_base_id, limit, within, lacks_chunks())
+
+    def _lacking(
+        self,
+        principal: Principal,
+        knowledge_base_id: UUID,
+        limit: int,
+        within: Collection[UUID] | None,
+        lacks: sa.ColumnElement[bool],
+    ) -> tuple[int, Sequence[str]]:
         lacking = (
             sa.select(documents.c.name, sa.func.count().over().label("total"))
             .join(versions, versions.c.id == documents.c.live_version_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
-            .where(lacks_chunks(), _are_seen(principal, [knowledge_base_id]), is_within(documents.c.id, within))
+            .where(lacks, _are_seen(principal, [knowledge_base_id]), is_within(documents.c.id, within))
             .order_by(documents.c.name)
             .limit(limit)
         )
