@@ -33,6 +33,13 @@ class QueueFull(UserError):
     retry_helps = True
 
 
+class OtherKind(UserError):
+    """A file was to replace a document, whose name tells another format."""
+
+    message = N_("“{name}” cannot replace this document: it is another type of file.")
+    remedy = N_("Choose a file of the same type, or upload this one as a document of its own.")
+
+
 class DocumentError(KbError):
     """This file cannot be ingested; a retry alone does not help."""
 

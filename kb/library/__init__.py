@@ -7,11 +7,14 @@ from kb.library.files import FileStore
 from kb.library.knowledge_bases import KnowledgeBases, insert_knowledge_base, mark_deleted
 from kb.library.line_boxes import LineBoxWriter, lines_between
 from kb.library.queue_places import QUEUE_PLACES
-from kb.library.rows import KNOWLEDGE_BASE
+from kb.library.rows import DOCUMENT, KNOWLEDGE_BASE
+from kb.library.twins import Added
 
 __all__ = [
+    "DOCUMENT",
     "KNOWLEDGE_BASE",
     "QUEUE_PLACES",
+    "Added",
     "Content",
     "Documents",
     "FileStore",

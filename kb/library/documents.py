@@ -15,7 +15,7 @@ from kb.access import Permission, Principal, can
 from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
-from kb.errors import KbError, NotFound, RedisUnavailable, WrongState
+from kb.errors import KbError, NotFound, OtherKind, RedisUnavailable, WrongState
 from kb.library.counts import (
     count_answering,
     count_by_state,
@@ -31,9 +31,11 @@ from kb.library.queue_places import queue_places
 from kb.library.quotas import Arrival, Quotas, Usage
 from kb.library.rows import DOCUMENT, find_document, find_knowledge_base, find_version, to_document
 from kb.library.saving import save_version, to_version
+from kb.library.twins import Added, find_twins, has_namesake, holds
 from kb.models import Chunk, Document, DocumentOrder, KnowledgeBaseKind, Original, Version, VersionState
 from kb.names import clean_file_name
 from kb.notes import INCOMPLETE
+from kb.parsing import is_same_kind
 from kb.queue import Queue
 from kb.vectors import VectorStore
 
@@ -74,11 +76,32 @@ class Documents:
         With `new_id`, the document that was registered with it already, if there is one. `expected_bytes`: of the file,
         if that is known; one for which there is no room is then not read. Errors: `QueueFull`, `StorageFull`.
         """
+        return self._register(principal, knowledge_base_id, name, source, new_id, expected_bytes).document
+
+    def register_once(
+        self, principal: Principal, knowledge_base_id: UUID, name: str, source: Source, expected_bytes: int = 0
+    ) -> Added:
+        """`register` a file, unless a document with its name has its content already: then that one.
+
+        Of the same file twice at the same time, one is added.
+        """
+        return self._register(principal, knowledge_base_id, name, source, None, expected_bytes, is_once=True)
+
+    def _register(
+        self,
+        principal: Principal,
+        knowledge_base_id: UUID,
+        name: str,
+        source: Source,
+        new_id: UUID | None,
+        expected_bytes: int,
+        is_once: bool = False,
+    ) -> Added:
         label = clean_file_name(name) or "?"
         with self._database.read() as connection:
             base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT)
             if new_id and connection.scalar(sa.select(documents.c.id).where(documents.c.id == new_id)):
-                return to_document(find_document(connection, principal, new_id))
+                return Added(to_document(find_document(connection, principal, new_id)))
             arrival = Arrival(principal, base.owner_id, label)
             source = self.quotas.limit(connection, arrival, source, expected_bytes)
         document_id = new_id or uuid4()
@@ -90,6 +113,11 @@ class Documents:
             with self._database.write() as connection:
                 # It may have been deleted meanwhile.
                 find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
+                twins = find_twins(connection, label, newest) if is_once else []
+                if twin := next(filter(self._is_whole, twins), None):
+                    self._files.delete(version.file_key)
+                    return Added(twin, was_there=True)
+                shares_name = is_once and has_namesake(connection, label, newest)
                 self.quotas.admit(connection, arrival, version.size_bytes)
                 connection.execute(sa.insert(documents), document)
                 connection.execute(sa.insert(versions), newest)
@@ -98,7 +126,8 @@ class Documents:
             self._files.delete(version.file_key)
             raise
         version = replace(version, sent_at=self._send(version.id))
-        return Document(document_id, knowledge_base_id, label, None, created_at=version.created_at, latest=version)
+        added = Document(document_id, knowledge_base_id, label, None, created_at=version.created_at, latest=version)
+        return Added(added, shares_name=shares_name)
 
     def replace(
         self,
@@ -114,11 +143,42 @@ class Documents:
         up for this one. If there is a version `new_id` already, nothing is replaced again. `expected_bytes` and errors
         as for `register`.
         """
+        return self._replace(principal, document_id, source, new_id, expected_bytes).document
+
+    def replace_once(
+        self,
+        principal: Principal,
+        knowledge_base_id: UUID,
+        document_id: UUID,
+        name: str,
+        source: Source,
+        expected_bytes: int = 0,
+    ) -> Added:
+        """`replace` a document of this knowledge base by the file `name`, unless that is what it holds already.
+
+        The document keeps its own name. Errors: `OtherKind`; those of `replace`.
+        """
+        found = self.get(principal, document_id)
+        if found.knowledge_base_id != knowledge_base_id:
+            raise NotFound(what=DOCUMENT)
+        if not is_same_kind(name, found.name):
+            raise OtherKind(name=clean_file_name(name))
+        return self._replace(principal, document_id, source, None, expected_bytes, is_once=True)
+
+    def _replace(
+        self,
+        principal: Principal,
+        document_id: UUID,
+        source: Source,
+        new_id: UUID | None,
+        expected_bytes: int,
+        is_once: bool = False,
+    ) -> Added:
         with self._database.read() as connection:
             row = find_document(connection, principal, document_id, Permission.EDIT)
             found = to_document(row)
             if new_id and connection.scalar(sa.select(versions.c.id).where(versions.c.id == new_id)):
-                return found
+                return Added(found)
             arrival = _replacing(principal, row)
             source = self.quotas.limit(connection, arrival, source, expected_bytes)
         newest = save_version(self._files, found.knowledge_base_id, document_id, found.name, source, new_id)
@@ -128,6 +188,9 @@ class Documents:
                 # It may have been replaced or deleted meanwhile.
                 row = find_document(connection, principal, document_id, Permission.EDIT, lock=True)
                 document = to_document(row)
+                if is_once and holds(connection, document.latest, newest) and self._is_whole(document):
+                    self._files.delete(version.file_key)
+                    return Added(document, was_there=True)
                 self.quotas.admit(connection, _replacing(principal, row), version.size_bytes)
                 self._unlist(connection, document.latest)
                 connection.execute(sa.insert(versions), newest)
@@ -136,7 +199,11 @@ class Documents:
         except KbError:
             self._files.delete(version.file_key)
             raise
-        return replace(document, latest=replace(version, sent_at=self._send(version.id)))
+        return Added(replace(document, latest=replace(version, sent_at=self._send(version.id))))
+
+    def _is_whole(self, document: Document) -> bool:
+        """Whether the file of its newest version is on the disk: one that was lost can be uploaded again."""
+        return self._files.is_whole(document.latest.file_key, document.latest.size_bytes)
 
     def _unlist(self, connection: sa.Connection, version: Version) -> None:
         """Take a version off the list, and give it up unless it is done."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from kb.errors import N_, BlankFile, DamagedFile, DiskFull, KbError, NeedsMemory, NoText, is_disk_full
 from kb.models import ParsedDocument
 from kb.parsing.builder import Report, Source, joined, report_nothing
-from kb.parsing.kinds import check, detect_media_type, require_supported
+from kb.parsing.kinds import check, detect_media_type, extensions_like, is_same_kind, require_supported
 from kb.parsing.media_types import SUPPORTED_EXTENSIONS, TEXT_PARSERS
 from kb.parsing.memory import memory_limit_mb
 from kb.parsing.process import Limits, ParserProcess
@@ -30,6 +30,8 @@ __all__ = [
     "Limits",
     "ParserProcess",
     "detect_media_type",
+    "extensions_like",
+    "is_same_kind",
     "joined",
     "parse_file",
     "parse_source",

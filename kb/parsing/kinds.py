@@ -122,6 +122,17 @@ def detect_media_type(path: Path, name: str) -> str:
     return COMMA_SEPARATED if known == OLD_EXCEL else PLAIN
 
 
+def is_same_kind(name: str, other: str) -> bool:
+    """Whether the extensions of two file names tell the same format: “.jpg” and “.jpeg” do, “.md” and “.pdf” not."""
+    return BY_EXTENSION.get(extension_of(name)) == BY_EXTENSION.get(extension_of(other))
+
+
+def extensions_like(name: str) -> list[str]:
+    """Those of files that are of the same kind as this one; none if its extension is not known."""
+    kind = BY_EXTENSION.get(extension_of(name))
+    return [extension for extension, other in BY_EXTENSION.items() if other == kind]
+
+
 def require_supported(name: str, media_type: str) -> None:
     """Errors: `UnsupportedFormat`, for a format that no parser reads."""
     if media_type not in PARSERS:

@@ -96,6 +96,12 @@ EDITS = {
     (Documents, "register"): lambda at, who, base, document: at.documents.register(
         who, base.id, "b.md", io.BytesIO(b"# B")
     ),
+    (Documents, "register_once"): lambda at, who, base, document: at.documents.register_once(
+        who, base.id, "b.md", io.BytesIO(b"# B")
+    ),
+    (Documents, "replace_once"): lambda at, who, base, document: at.documents.replace_once(
+        who, base.id, document.id, "b.md", io.BytesIO(b"# C")
+    ),
     (Documents, "replace"): lambda at, who, base, document: at.documents.replace(who, document.id, io.BytesIO(b"# C")),
     (Documents, "cancel"): lambda at, who, base, document: at.documents.cancel(who, document.id),
     (Documents, "retry"): lambda at, who, base, document: at.documents.retry(who, document.id),
