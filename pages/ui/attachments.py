@@ -11,9 +11,9 @@ from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
 from kb.models import Conversation, Document, Mode, Progress, VersionState
 from kb.pictures import MEDIA_TYPES
-from pages.ui.documents import describe_progress
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw
 from pages.ui.i18n import _, error_text, join_sentences, number
+from pages.ui.progress import describe_progress
 from pages.ui.resources import current_principal, services
 from pages.ui.state import state
 
