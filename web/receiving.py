@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import anyio.from_thread
@@ -13,7 +13,6 @@ from starlette.types import Message
 
 from kb.errors import UploadStalled, UploadTooLarge
 from kb.fair_threads import FairThreads
-from kb.models import Document
 
 # A client that sends less than this in that time is refused: it occupies what others wait for.
 STALL_SECONDS = 60.0
@@ -23,8 +22,12 @@ UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 6  # two pages send three each
 
 
-class Keep(Protocol):
-    def __call__(self, file: Body, /, *, expected_bytes: int) -> Document: ...
+Kept = TypeVar("Kept")
+_Kept = TypeVar("_Kept", covariant=True)
+
+
+class Keep(Protocol[_Kept]):
+    def __call__(self, file: Body, /, *, expected_bytes: int) -> _Kept: ...
 
 
 class Receiver:
@@ -33,7 +36,7 @@ class Receiver:
     def __init__(self) -> None:
         self._threads = FairThreads(UPLOADS_AT_ONCE, UPLOADS_OF_ONE_USER)
 
-    async def receive(self, request: Request, user_id: UUID, name: str, limit_mb: int, keep: Keep) -> Document:
+    async def receive(self, request: Request, user_id: UUID, name: str, limit_mb: int, keep: Keep[Kept]) -> Kept:
         """Have `keep` save the body of the request while it arrives; `expected_bytes` is 0 if the client did not say.
 
         Errors: `UploadTooLarge`, `UploadStalled`, those of `keep`; `ClientDisconnect` when the client cancels.

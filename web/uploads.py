@@ -18,8 +18,9 @@ from starlette.routing import Route
 
 from kb.access import Principal
 from kb.access.tickets import Action
-from kb.errors import KbError
-from kb.models import Document, Original
+from kb.errors import KbError, NotFound
+from kb.library import DOCUMENT, Added
+from kb.models import Original
 from kb.services import Services
 from pages.ui.i18n import error_text
 from web.receiving import Receiver
@@ -38,13 +39,15 @@ def file_routes(services: Callable[[], Services]) -> list[Route]:
 
     async def upload(request: Request) -> Response:
         try:
-            document = await _save(request, await asyncio.to_thread(services), receiver)
+            added = await _save(request, await asyncio.to_thread(services), receiver)
         except KbError as error:
             return _refusal(error, request)
         except ClientDisconnect:
             return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+        document = added.document
         body = {"id": str(document.id), "name": document.name, "workers_told": document.latest.sent_at is not None}
-        return JSONResponse(body, HTTPStatus.CREATED)
+        body |= {"was_there": added.was_there, "shares_name": added.shares_name}
+        return JSONResponse(body, HTTPStatus.OK if added.was_there else HTTPStatus.CREATED)
 
     async def download(request: Request) -> Response:
         try:
@@ -95,14 +98,24 @@ def attachment(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-async def _save(request: Request, services: Services, receiver: Receiver) -> Document:
+async def _save(request: Request, services: Services, receiver: Receiver) -> Added:
+    """Keep the body as a document, or as the new version of the one that the query names. Once, if it is sent twice."""
     knowledge_base_id: UUID = request.path_params["knowledge_base_id"]
     origin = request.headers.get("origin", "")
     ticket = request.headers.get("x-ticket", "")
     principal = ticket_holder(request, services.tickets, ticket, Action.UPLOAD, knowledge_base_id, origin)
     name = request.query_params.get("name", "")
-    register = partial(services.documents.register, principal, knowledge_base_id, name)
-    return await receiver.receive(request, principal.user_id, name, services.settings.max_upload_mb, register)
+    documents, keep = services.documents, partial(services.documents.register_once, principal, knowledge_base_id, name)
+    if replaced := request.query_params.get("replaces"):
+        keep = partial(documents.replace_once, principal, knowledge_base_id, _to_id(replaced), name)
+    return await receiver.receive(request, principal.user_id, name, services.settings.max_upload_mb, keep)
+
+
+def _to_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound(what=DOCUMENT) from None
 
 
 def _refusal(error: KbError, request: Request) -> Response:

@@ -9,10 +9,11 @@ const ICONS = {
   cancel: "M6 6l12 12M18 6 6 18",
   retry: "M20 11a8 8 0 1 0-2.3 6.3M20 5v6h-6",
   chunks: "M4 6h16M4 12h16M4 18h10",
+  replace: "M12 15V4m0 0 4 4m-4-4-4 4M5 19h14",
   download: "M12 4v11m0 0 4-4m-4 4-4-4M5 19h14",
   delete: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
 }
-const ACTIONS = ["cancel", "retry", "chunks", "download", "delete"]
+const ACTIONS = ["cancel", "retry", "chunks", "replace", "download", "delete"]
 
 function icon(name) {
   const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg")
@@ -147,10 +148,22 @@ function drawActions(cell, item, data, press) {
       const query = new URLSearchParams({ ticket: data.ticket, language: data.code })
       control.href = new URL(`api/originals/${data.base}/${item.version}?${query}`, document.baseURI).href
       control.download = item.name
+    } else if (action === "replace") {
+      control.onclick = () => chooseVersion(item, data.base)
     } else {
       control.onclick = () => press({ action, id: item.id })
     }
   }
+}
+
+// The uploader of this page (uploader.js) sends the file.
+function chooseVersion({ id, name, accept }, base) {
+  const input = Object.assign(document.createElement("input"), { type: "file", accept })
+  input.onchange = () => {
+    const detail = { file: input.files[0], base, replaces: { id, name } }
+    if (detail.file) document.dispatchEvent(new CustomEvent("zhiwen-new-version", { detail }))
+  }
+  input.click()
 }
 
 export default function ({ data: [data], parentElement, setTriggerValue }) {

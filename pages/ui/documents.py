@@ -18,6 +18,7 @@ from kb.extracts import escape_markdown as escape
 from kb.library import QUEUE_PLACES
 from kb.models import Document, DocumentOrder, KnowledgeBase, Progress, User, Version, VersionState
 from kb.notes import NoteKind
+from kb.parsing import extensions_like
 from kb.progress import WorkerInfo
 from pages.ui import tickets
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw, show_error
@@ -233,6 +234,7 @@ def _draw_table(
             "cancel": _("Cancel"),
             "retry": _("Retry"),
             "chunks": _("Show its chunks"),
+            "replace": _("Upload a new version…"),
             "download": _("Download the original"),
             "delete": _("Delete"),
         },
@@ -296,17 +298,26 @@ def _row(document: Document, activity: Activity, permission: Permission) -> dict
         "label": _state_name(version),
         "chunks": number(version.chunks) if version.state is VersionState.READY else "",
         "size": size(version.size_bytes),
-        "date": moment(document.created_at),
-        "note": _note(version, activity),
+        "date": moment(version.created_at),
+        "note": _note(document, activity),
         "hint": "\n".join(map(note_text, version.notes)) if version.state is VersionState.READY else "",
         "detail": detail,
         "progress": progress,
         "actions": _actions(document, permission),
+        "accept": ",".join(extensions_like(document.name)),
     }
 
 
-def _note(version: Version, activity: Activity) -> str:
-    """What stands beside the name: its place in the queue, or that its chunks lack something of the file."""
+def _note(document: Document, activity: Activity) -> str:
+    """What stands beside the name."""
+    version, earlier = document.latest, ""
+    if document.live_version_id and document.live_version_id != version.id:
+        earlier = _("The earlier version still answers.")
+    return join_sentences(_note_on(version, activity), earlier)
+
+
+def _note_on(version: Version, activity: Activity) -> str:
+    """Its place in the queue, or that its chunks lack something of the file."""
     if version.state is VersionState.QUEUED:
         return _queue_text(version, activity.places)
     if version.file_missing:
@@ -344,6 +355,7 @@ def _actions(document: Document, permission: Permission) -> list[str]:
         "cancel": may_edit and version.state.is_pending and not version.cancel_requested,
         "retry": may_edit and version.can_retry,
         "chunks": document.live_version_id is not None,
+        "replace": may_edit,
         "download": True,
         "delete": may_edit,
     }

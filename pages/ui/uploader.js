@@ -11,6 +11,7 @@ let uploads = []
 let leftOut = []
 let sessions = new Map() // knowledge base → the newest ticket and address for it
 let view = null // the mounted component
+let lastPlace = {} // where the component was mounted last
 let lostConnections = 0 // since something last arrived
 let resumeTimer = 0
 let reported = { at: 0, isDone: true } // when the page was last told; 0: not yet
@@ -33,18 +34,29 @@ function add(files, base) {
     return false
   })
   if (!pending().length) {
-    uploads = uploads.filter((upload) => upload.state === "failed")
+    keepFailed()
     if (kept.length === files.length) leftOut = []
     reported = { at: 0, isDone: true }
   }
-  for (const { file, name } of kept) {
-    const upload = { file, name, base, state: "waiting", sent: 0 }
+  for (const { file, name, replaces } of kept) {
+    const upload = { file, name, base, replaces, state: "waiting", sent: 0 }
     uploads.push(upload)
     if (file.size > base.limitBytes) fail(upload, { message: base.tooLarge.replace("{name}", name), remedy: "" })
     else reported.isDone = false
   }
   pump()
 }
+
+function keepFailed() {
+  uploads = uploads.filter((upload) => upload.state === "failed")
+}
+
+// A new version of a document, which was chosen in the list of documents (documents.js).
+document.addEventListener("zhiwen-new-version", ({ detail: { file, base, replaces } }) => {
+  if (view?.data.id !== base) return
+  add([{ file, name: file.name, replaces }], view.data)
+  view.root.scrollIntoView({ block: "nearest" }) // the row may be far below
+})
 
 function chosen(input) {
   // A path longer than a document's name may be would lose its extension.
@@ -95,6 +107,7 @@ function pump() {
 function send(upload) {
   const { url, ticket } = sessions.get(upload.base.id)
   const query = new URLSearchParams({ name: upload.name, language: upload.base.language })
+  if (upload.replaces) query.set("replaces", upload.replaces.id)
   const request = new XMLHttpRequest() // fetch() reports no progress of uploads
   upload.state = "sending"
   upload.sent = 0
@@ -111,10 +124,12 @@ function send(upload) {
 }
 
 function settle(upload, request) {
-  if (request.status === 201) {
-    upload.state = "saved"
+  if (request.status === 200 || request.status === 201) {
+    const answer = JSON.parse(request.responseText)
+    upload.state = answer.was_there ? "present" : "saved"
     upload.sent = upload.file.size
-    upload.workersTold = JSON.parse(request.responseText).workers_told
+    upload.workersTold = answer.workers_told
+    upload.sharesName = answer.shares_name
     lostConnections = 0
     pump()
     return
@@ -194,15 +209,19 @@ function retry(upload) {
 // The list follows every few seconds, and the last saved file is announced.
 function report() {
   if (!view || reported.isDone) return
-  const saved = uploads.filter((upload) => upload.state === "saved" && !upload.isAnnounced)
+  const [saved, present] = ["saved", "present"].map((state) =>
+    uploads.filter((upload) => upload.state === state && !upload.isAnnounced),
+  )
   const isDone = !pending().length
   if (!isDone && (!saved.length || (reported.at && performance.now() - reported.at < REPORT_MS))) return
   const isFirst = !reported.at
   reported = { at: performance.now(), isDone }
-  if (isDone) for (const upload of saved) upload.isAnnounced = true
+  if (isDone) for (const upload of [...saved, ...present]) upload.isAnnounced = true
+  const added = saved.filter((upload) => !upload.replaces)
   view.tell({
     saved: saved.length,
-    knowledge_bases: [...new Set(saved.map((upload) => upload.base.id))],
+    present: present.length,
+    knowledge_bases: [...new Set(added.map((upload) => upload.base.id))],
     workers_told: saved.every((upload) => upload.workersTold),
     is_first: isFirst,
     is_done: isDone,
@@ -228,17 +247,23 @@ function drawNow({ root, data }) {
   const shown = uploads.filter((upload) => upload.state !== "cancelled")
   panel.hidden = !shown.length && !leftOut.length
   const count = (state) => shown.filter((upload) => upload.state === state).length
-  const saved = count("saved")
-  const failed = count("failed")
+  const [saved, present, failed] = ["saved", "present", "failed"].map(count)
+  const shareNames = shown.filter((upload) => upload.sharesName).length
   const total = shown.reduce((sum, upload) => sum + upload.file.size, 0)
   const sent = shown.reduce((sum, upload) => sum + (upload.state === "failed" ? 0 : upload.sent), 0)
   const number = new Intl.NumberFormat(tag(language))
 
-  let line = fill(words.saved, { done: number.format(saved), total: number.format(shown.length) })
-  if (failed) line += ` · ${fill(words.failed, { count: number.format(failed) })}`
-  if (pending().length) line += ` · ${fill(words.bytes, { done: bytes(sent, language), total: bytes(total, language) })}`
-  if (lostConnections) line += ` · ${words.reconnecting}`
-  text(panel.querySelector(".zw-up-line"), shown.length ? line : "")
+  const counted = (amount, one, many) => fill(amount === 1 ? one : many, { count: number.format(amount) })
+  const others = shown.length - present
+  const outcome = []
+  if (others) outcome.push(fill(words.saved, { done: number.format(saved), total: number.format(others) }))
+  if (failed) outcome.push(counted(failed, words.failed, words.failed))
+  if (present) outcome.push(counted(present, words.presentOne, words.present))
+  const ended = outcome.join(" · ")
+  if (pending().length) outcome.push(fill(words.bytes, { done: bytes(sent, language), total: bytes(total, language) }))
+  if (lostConnections) outcome.push(words.reconnecting)
+  const line = outcome.join(" · ")
+  text(panel.querySelector(".zw-up-line"), line)
   const bar = panel.querySelector(".zw-up-total")
   bar.hidden = !pending().length
   setBar(bar, total ? sent / total : 0, line)
@@ -256,11 +281,13 @@ function drawNow({ root, data }) {
     [Math.max(rows.length - SHOWN_ROWS - AT_ONCE, 0), words.moreFailed],
   ].filter(([amount]) => amount)
   text(panel.querySelector(".zw-up-more"), more.map(([n, word]) => fill(word, { count: number.format(n) })).join(" · "))
+  text(panel.querySelector(".zw-up-names"), shareNames && !pending().length
+    ? counted(shareNames, words.sharesNameOne, words.shareNames) : "")
   const names = leftOut.slice(0, 3).join(", ") + (leftOut.length > 3 ? " …" : "")
   text(panel.querySelector(".zw-up-left"), leftOut.length
     ? fill(words.leftOut, { count: number.format(leftOut.length), names }) : "")
   // Screen readers hear how it ended, and each failure; not every percent.
-  if (!pending().length || failed) text(root.querySelector("[role=status]"), shown.length ? line.split(" · ", 2).join(" · ") : "")
+  if (!pending().length || failed) text(root.querySelector("[role=status]"), ended)
 }
 
 function drawRows(list, rows, { data }) {
@@ -271,7 +298,8 @@ function drawRows(list, rows, { data }) {
     const { state, failure } = upload
     const isSent = upload.sent === upload.file.size
     row.dataset.state = state
-    const target = upload.base.id === data.id ? upload.name : `${upload.name} → ${upload.base.name}`
+    const name = upload.replaces ? fill(words.newVersion, { name: upload.name, document: upload.replaces.name }) : upload.name
+    const target = upload.base.id === data.id ? name : `${name} → ${upload.base.name}`
     text(row.querySelector(".zw-up-name"), target)
     row.querySelector(".zw-up-name").title = target
     const share = upload.file.size ? upload.sent / upload.file.size : 0
@@ -396,7 +424,11 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   // A file that misses the zone must not replace the page.
   document.ondragover = document.ondrop = (event) => event.preventDefault()
 
-  if (!pending().length && reported.isDone) uploads = uploads.filter((upload) => upload.state === "failed")
+  // What is to be read stays until the page shows something else.
+  const hasNotes = uploads.some((upload) => upload.state === "present" || upload.sharesName)
+  const isSame = lastPlace.root === root && lastPlace.id === data.id
+  if (!pending().length && reported.isDone && !(hasNotes && isSame)) keepFailed()
+  lastPlace = { root, id: data.id }
   draw()
   report()
   return () => {

@@ -62,6 +62,8 @@ def _draw_usage(user: User, base: KnowledgeBase) -> None:
 def _announce(report: dict[str, object], base: KnowledgeBase) -> None:
     """Have the list follow while files are saved; say so when all are."""
     match report:
+        case {"saved": 0, "present": int(present)} if present > 0:
+            redraw()  # somebody else may just have added them
         case {"saved": int(saved), "knowledge_bases": list(names), "is_done": bool(is_done), **more} if saved > 0:
             if not is_done and more.get("is_first") and str(base.id) in names:
                 show_newest()
@@ -90,6 +92,7 @@ def _data(user: User, base: KnowledgeBase) -> dict[str, object]:
 
 def _words(base: KnowledgeBase, limit: int) -> dict[str, str]:
     """The component's texts; it fills in the placeholders that are left."""
+    action = _("Upload a new version…")  # of the list of documents
     kinds = ", ".join(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
     return {
         "label": _("Upload files into “{name}”").format(name=base.name),
@@ -101,6 +104,15 @@ def _words(base: KnowledgeBase, limit: int) -> dict[str, str]:
         "folder": _("Choose a folder"),
         "saved": _("{done} of {total} saved"),
         "failed": _("{count} failed"),
+        "presentOne": _("{count} was there already"),
+        "present": _("{count} were there already"),
+        "sharesNameOne": _(
+            "{count} has the name of another document. To replace that one, use “{action}” in its row."
+        ).replace("{action}", action),
+        "shareNames": _(
+            "{count} have the names of other documents. To replace one of those, use “{action}” in its row."
+        ).replace("{action}", action),
+        "newVersion": _("New version of “{document}”: {name}"),
         "bytes": _("{done} of {total}"),
         "waiting": _("{count} more waiting"),
         "moreFailed": _("{count} more failed"),
@@ -113,7 +125,9 @@ def _words(base: KnowledgeBase, limit: int) -> dict[str, str]:
         "retryAll": _("Retry all"),
         "dismiss": _("Dismiss"),
         "lost": _("The connection to the server was lost."),
-        "unconfirmed": _("The connection was lost before the server confirmed. Check the list before you retry."),
+        "unconfirmed": _(
+            "The connection was lost before the server confirmed. You can retry: what has arrived is not added again."
+        ),
         "closed": _("This page is out of date. Open “{name}” again, then retry.").format(name=base.name),
         "unreadable": _("The browser cannot read this file. It may have been moved or changed."),
         "refused": _("The server refused the upload (status {status})."),

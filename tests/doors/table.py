@@ -153,6 +153,12 @@ def _upload(things: Things) -> Given:
     return Given(values, {"name": "new.md"}, content=b"# New", ticket=(Action.UPLOAD, things.base.id))
 
 
+def _new_version(things: Things) -> Given:
+    params = {"name": "new.md", "replaces": str(things.document.id)}
+    ticket = (Action.UPLOAD, things.base.id)
+    return Given({"knowledge_base_id": things.base.id}, params, content=b"# Newer", ticket=ticket)
+
+
 def _export(things: Things) -> Given:
     return Given({"conversation_id": things.conversation_id}, ticket=(Action.EXPORT, CONVERSATIONS))
 
@@ -247,6 +253,7 @@ OURS = [
     _route("GET", "metrics", OPERATOR),
     _route("GET", f"{SCRIPTS_ADDRESS}/{{name}}", USER, lambda _things: Given({"name": next(iter(SCRIPTS))})),
     _route("PUT", "api/uploads/{knowledge_base_id:uuid}", EDIT, _upload),
+    _route("PUT", "api/uploads/{knowledge_base_id:uuid}", EDIT, _new_version, changes=True),
     _route("GET", f"api/originals{FILE}", VIEW, _file),
     _route("GET", f"api/pages{FILE}/{{page:int}}", VIEW, _file),
     _route("GET", "api/conversations/{conversation_id:uuid}", HIS_OWN, _export),

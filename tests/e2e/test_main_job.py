@@ -259,14 +259,31 @@ def test_folder_is_uploaded_without_its_system_files(open_screen: OpenScreen, tm
     expect(screen.key("upload")).to_contain_text("Skipped temporary, hidden and system files: 3")
 
 
-def test_original_is_downloaded(open_screen: OpenScreen) -> None:
+def test_original_is_downloaded_and_replaced(open_screen: OpenScreen) -> None:
     screen = open_screen("/knowledge-bases")
     create_named(screen, "Manuals")
-    screen.upload(text_files()[1:2])
-    with screen.page.expect_download() as download:
-        screen.keys("download-").get_by_role("link").click()
-    assert download.value.suggested_filename == "青瓷.txt"
-    assert download.value.path().read_bytes() == text_files()[1]["buffer"]
+    original, panel = text_files()[1], screen.key("upload")
+
+    def download() -> bytes:
+        with screen.page.expect_download() as download:
+            screen.keys("download-").get_by_role("link").click()
+        assert download.value.suggested_filename == "青瓷.txt"
+        return download.value.path().read_bytes()
+
+    screen.upload([original])
+    expect(screen.page.get_by_text("1 of 1 ready")).to_be_visible(timeout=30 * SECONDS)
+    assert download() == original["buffer"]
+    screen.upload([original])
+    expect(panel).to_contain_text("1 was there already")
+    with screen.page.expect_file_chooser() as chooser:
+        screen.keys("replace-").get_by_role("button").click()
+    chooser.value.set_files([FilePayload(name="new.txt", mimeType="text/plain", buffer=b"Porcelain is white.")])
+    expect(screen.keys("document-")).to_contain_text("19 B")
+    expect(screen.keys("document-")).to_have_count(1)
+    assert download() == b"Porcelain is white."
+    screen.upload([original])
+    expect(panel).to_contain_text("1 has the name of another document.")
+    expect(screen.keys("document-")).to_have_count(2)
 
 
 def test_chinese_knowledge_base_page_has_no_english_texts(open_screen: OpenScreen) -> None:

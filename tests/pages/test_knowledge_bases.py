@@ -266,6 +266,18 @@ def test_upload_shows_the_newest_documents(installation: Installation, visitor: 
     assert "tea.md" in visitor.documents
 
 
+def test_file_that_is_there_already_is_no_second_document(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    installation.ingest(installation.upload(base))
+    visitor.run()
+    (document,) = installation.documents(base)
+    installation.upload(base, "by a colleague.md")
+    (reply,) = visitor.upload(("tea.md", TEA.encode()))
+    assert (reply.status_code, reply.json()["id"]) == (200, str(document.id))
+    assert visitor.documents == ["by a colleague.md", "tea.md"]
+    assert "saved" not in visitor.text()
+
+
 @pytest.mark.parametrize("name", ['../../x" or 1==1 or ".pdf', "很长" * 40 + ".txt", "a\u202etxt.exe.txt"])
 def test_file_name_is_only_a_label(name: str, installation: Installation, visitor: Visitor) -> None:
     base = installation.knowledge_base()
@@ -411,6 +423,43 @@ def test_wrong_format_is_named(installation: Installation, visitor: Visitor) -> 
     assert installation.ingest(picture) is VersionState.FAILED
     visitor.run()
     assert "“report.pdf” is not a PDF file" in visitor.text(f"document-{picture.id}")
+
+
+# --- new versions ----------------------------------------------------------------------------------------------
+
+
+def test_earlier_version_answers_until_the_new_one_is_ready(installation: Installation, visitor: Visitor) -> None:
+    (document,) = installation.documents(installation.filled())
+    services, row = installation.services, f"document-{document.id}"
+    visitor.run()
+
+    def replace(content: bytes) -> None:
+        visitor.upload(("tea (1).md", content), replaces=document.id)
+
+    replace(b"")
+    assert "Place 1 in the queue. The earlier version still answers." in visitor.text(row)
+    installation.ingest(services.documents.get(installation.user, document.id))
+    visitor.run()
+    for text in ("failed", "The earlier version still answers.", "“tea.md” is empty (0 bytes)"):
+        assert text in visitor.text(row)
+    assert visitor.has(f"chunks-{document.id}")
+    replace(b"Black tea is steeped at ninety degrees.")
+    installation.ingest(services.documents.get(installation.user, document.id))
+    visitor.run()
+    assert "The earlier version" not in visitor.text(row)
+    assert visitor.documents == ["tea.md"]
+    assert "1 of 1 ready" in visitor.text()
+
+
+def test_new_version_leaves_the_list_as_it_is(installation: Installation, visitor: Visitor) -> None:
+    base = installation.knowledge_base()
+    documents = [installation.upload(base, f"tea-{index:02}.md") for index in range(6)]
+    visitor.run()
+    visitor.type("documents_search", "tea-01")
+    visitor.run()
+    visitor.upload(("tea.md", b"new"), replaces=documents[1].id)
+    assert visitor.documents == ["tea-01.md"]
+    assert visitor.rows[str(documents[1].id)]["accept"] == ".md,.markdown,.mdx"
 
 
 # --- retry, cancel, delete, chunks -----------------------------------------------------------------------------

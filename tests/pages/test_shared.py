@@ -40,7 +40,7 @@ def test_page_offers_what_one_may_do(installation: Installation, visit: Visit, p
     assert f"**Ann_B** shares this knowledge base with you: you can ask it, and {allowed}." in visitor.text()
     assert not visitor.has("delete_knowledge_base")
     assert visitor.has(f"download-{document.id}") is visitor.has(f"chunks-{document.id}") is True
-    assert visitor.has(f"delete-{document.id}") is may_edit
+    assert visitor.has(f"delete-{document.id}") is visitor.has(f"replace-{document.id}") is may_edit
 
 
 def test_who_may_only_read_is_not_asked_to_upload(installation: Installation, visit: Visit) -> None:

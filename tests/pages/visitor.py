@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 from unittest.mock import patch
+from uuid import UUID
 
 import httpx
 from starlette.applications import Starlette
@@ -192,13 +193,17 @@ class Visitor:
         self.app._run(states)
         assert [error.value for error in self.app.exception] == []
 
-    def upload(self, *files: tuple[str, bytes], uploader: dict[str, Any] | None = None) -> list[httpx.Response]:
+    def upload(
+        self, *files: tuple[str, bytes], uploader: dict[str, Any] | None = None, replaces: UUID | None = None
+    ) -> list[httpx.Response]:
         """Send files as the uploader does, or as one did that was shown before; then it reports them to the page."""
         target = uploader or self.component(UPLOADER)
-        replies = asyncio.run(send_files(target, files))
+        replies = asyncio.run(send_files(target, files, replaces))
         saved = [reply for reply in replies if reply.status_code == 201]
+        present = sum(reply.status_code == 200 for reply in replies)
         told = all(reply.json()["workers_told"] for reply in saved)
-        report = {"saved": len(saved), "knowledge_bases": [target["id"]], "workers_told": told}
+        added_to = [] if replaces else [target["id"]]
+        report = {"saved": len(saved), "present": present, "knowledge_bases": added_to, "workers_told": told}
         self.press(UPLOADER, "saved", report | {"is_first": True, "is_done": False})
         self.press(UPLOADER, "saved", report | {"is_done": True})
         return replies
@@ -232,17 +237,20 @@ def address(visitor: Visitor) -> dict[str, str]:
     return {name: str(value) for name, value in visitor.app.query_params.items()}
 
 
-async def send_files(uploader: dict[str, Any], files: Iterable[tuple[str, bytes]]) -> list[httpx.Response]:
+async def send_files(
+    uploader: dict[str, Any], files: Iterable[tuple[str, bytes]], replaces: UUID | None
+) -> list[httpx.Response]:
     transport = httpx.ASGITransport(Starlette(routes=file_routes(resources.services)))
     headers = {"Origin": ADDRESS, "X-Ticket": uploader["ticket"]}
     async with httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=headers) as client:
         path = f"/api/uploads/{uploader['id']}"
-        return [await client.put(path, params={"name": name}, content=content) for name, content in files]
+        target = {"replaces": str(replaces)} if replaces else {}
+        return [await client.put(path, params={"name": name, **target}, content=content) for name, content in files]
 
 
 def document_action(key: str) -> tuple[str, str] | None:
     """The action and the document of a row's button, such as `retry-<id>`."""
-    found = re.fullmatch(r"(cancel|retry|chunks|download|delete)-([0-9a-f-]{36})", key)
+    found = re.fullmatch(r"(cancel|retry|chunks|replace|download|delete)-([0-9a-f-]{36})", key)
     return (found[1], found[2]) if found else None
 
 

@@ -100,7 +100,12 @@ class Server:
         return reply
 
     def upload(
-        self, base: KnowledgeBase, name: str = "tea.md", content: bytes = b"Green tea.", **headers: str | None
+        self,
+        base: KnowledgeBase,
+        name: str = "tea.md",
+        content: bytes = b"Green tea.",
+        replaces: str = "",
+        **headers: str | None,
     ) -> Reply:
         sent = {"origin": ORIGIN, "x-ticket": self.ticket(base)} | {
             key.replace("_", "-"): value for key, value in headers.items()
@@ -108,7 +113,7 @@ class Server:
         return self.call(
             "PUT",
             f"/api/uploads/{base.id}",
-            {"name": name, "language": "en"},
+            {"name": name, "language": "en"} | ({"replaces": replaces} if replaces else {}),
             {key: value for key, value in sent.items() if value is not None},
             body(content),
         )
@@ -367,6 +372,38 @@ def test_only_a_block_of_the_body_is_held(server: Server, base: KnowledgeBase, m
     monkeypatch.setattr(receiving.Body, "read", watch)
     assert server.upload(base, "big.bin", bytes(20 * MEGABYTE)).status == 201
     assert max(held) <= MEGABYTE + 64 * 1024
+
+
+# --- files that are there already, and new versions ------------------------------------------------------------
+
+
+def test_file_that_is_there_is_told_as_such(server: Server, base: KnowledgeBase) -> None:
+    first, again, other = server.upload(base), server.upload(base), server.upload(base, content=b"Black tea.")
+    assert [reply.status for reply in (first, again, other)] == [201, 200, 201]
+    assert (again.json["id"], again.json["was_there"]) == (first.json["id"], True)
+    assert [reply.json["shares_name"] for reply in (first, again, other)] == [False, False, True]
+    assert len(server.files) == 2
+
+
+def test_new_version_replaces_its_document(server: Server, base: KnowledgeBase) -> None:
+    old = server.upload(base).json["id"]
+    reply = server.upload(base, "tea (1).md", b"Black tea.", replaces=old)
+    assert (reply.status, reply.json["id"], reply.json["name"]) == (201, old, "tea.md")
+    (document,) = server.library.documents.list(server.library.user, base.id)
+    assert document.latest.size_bytes == len(b"Black tea.")
+    again = server.upload(base, "tea.md", b"Black tea.", replaces=old)
+    assert (again.status, again.json["was_there"]) == (200, True)
+
+
+def test_new_version_is_checked_as_any_upload(server: Server, base: KnowledgeBase) -> None:
+    other = server.library.knowledge_base("Other")
+    old = server.upload(base).json["id"]
+    too_large = server.upload(base, "tea.md", bytes(MEGABYTE + 1), replaces=old)
+    other_kind = server.upload(base, "tea.pdf", b"%PDF-", replaces=old)
+    refused = [too_large, other_kind, *(server.upload(at, replaces=id_) for at, id_ in ((other, old), (base, "x")))]
+    assert [reply.status for reply in refused] == [413, 400, 404, 404]
+    assert other_kind.json["message"] == "“tea.pdf” cannot replace this document: it is another type of file."
+    assert len(server.files) == 1
 
 
 # --- originals -------------------------------------------------------------------------------------------------

@@ -197,7 +197,9 @@ def delete_document(parties: Serving, acting: Writer, document_id: UUID) -> Resp
     return Response(status_code=204)
 
 
-async def _receive(request: Request, parties: Parties, acting: Principal, name: str, keep: Keep) -> DocumentOut:
+async def _receive(
+    request: Request, parties: Parties, acting: Principal, name: str, keep: Keep[Document]
+) -> DocumentOut:
     """Have `keep` save the body of the request, in a thread, while it arrives."""
     document = await _receiver.receive(request, acting.user_id, name, parties.services.settings.max_upload_mb, keep)
     return DocumentOut.of(document, language_of(request))
