@@ -119,7 +119,12 @@ def get_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> WebhookOu
 
 
 @router.put("/{webhook_id}")
-def change_webhook(parties: Serving, acting: Writer, webhook_id: UUID, wanted: WebhookIn) -> WebhookOut:
+def change_webhook(
+    parties: Serving,
+    acting: Writer,
+    webhook_id: UUID,
+    wanted: Annotated[WebhookIn, Body(openapi_examples={"documents": {"value": EXAMPLE}})],
+) -> WebhookOut:
     """All of it at once. The secret stays; what waits is sent to the new address."""
     changed = parties.services.webhooks.change(
         acting, webhook_id, wanted.address, wanted.events, wanted.knowledge_base_ids
