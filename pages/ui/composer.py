@@ -28,7 +28,7 @@ from kb.questions import check_question
 from pages.ui import resources
 from pages.ui.attachments import draw_attachments
 from pages.ui.chat_sidebar import mode_names
-from pages.ui.feedback import CHOICE, errors_flashed, flash, live_fragment, redraw_parts, show_error
+from pages.ui.feedback import CHOICE, FRAME, TAIL, errors_flashed, flash, live_fragment, redraw_parts, show_error
 from pages.ui.i18n import _, join_list, number
 from pages.ui.resources import current_principal, current_user, services
 from pages.ui.running import HowToAnswer, start_answer
@@ -177,7 +177,7 @@ def _submit_written() -> None:
         state().refused = None
     if draft.attached or draft.uploads:
         st.rerun()
-    redraw_parts()
+    redraw_parts(FRAME, TAIL, CHOICE)
 
 
 def _check_sources() -> None:

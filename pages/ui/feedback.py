@@ -195,13 +195,14 @@ def redraw() -> None:
         st.rerun()
 
 
-def redraw_parts() -> NoReturn:
+def redraw_parts(*parts: str) -> NoReturn:
     """Draw only the changing parts of the chat, or the whole page if it is not there or has an error to show.
 
-    For callbacks, as their last statement.
+    For callbacks, as their last statement. `parts`: those that cannot wait for the whole page, which follows; all
+    without any.
     """
     if state().has_parts and FLASH_KEY not in st.session_state:
-        st.rerun([FRAME, TAIL, CHOICE, SIDEBAR, TALKS])
+        st.rerun(list(parts) or [FRAME, TAIL, CHOICE, SIDEBAR, TALKS])
     st.rerun()
 
 
