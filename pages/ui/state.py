@@ -22,7 +22,7 @@ from pages.ui.saving import Saving, under_way
 NO_MODEL = "none"  # in the address; every model's id has a slash
 NEW = "new"  # in the address: `State.new_id`
 JUST_BEGUN = timedelta(seconds=60)
-FIRST_MESSAGES = 12  # that a conversation shows when it is opened: most readers look at the last two or three
+FIRST_MESSAGES = 10  # that a conversation shows when it is opened: most readers look at the last two or three
 MORE_MESSAGES = 16  # with each “Load earlier messages”
 SEPARATOR = "."  # of ids in the address: none that it would have to escape
 
