@@ -116,7 +116,8 @@ def test_testing(hostile: Installation, visit: Visit) -> None:
 @pytest.mark.parametrize(
     "key", ["", "new_knowledge_base", "edit_prompt", "share_knowledge_base", "delete_knowledge_base"]
 )
-def test_knowledge_bases(key: str, hostile: Installation, visit: Visit) -> None:
+def test_knowledge_bases(key: str, hostile: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.ui.sharing.has_login", lambda: True)
     visitor = visit()
     visitor.go_to("knowledge_bases")
     if key:
