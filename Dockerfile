@@ -16,7 +16,7 @@ COPY pyproject.toml constraints.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 extras = project['optional-dependencies']; \
-print(*project['dependencies'], *extras['postgres'], *extras['fastembed'], sep='\n')" > /tmp/requirements.txt \
+print(*project['dependencies'], *extras['postgres'], *extras['fastembed'], *extras['otel'], sep='\n')" > /tmp/requirements.txt \
     && pip install --requirement /tmp/requirements.txt --constraint constraints.txt \
     && rm /tmp/requirements.txt
 

@@ -305,3 +305,9 @@ def find_env_file() -> Path:
     if (SOURCE / "pyproject.toml").is_file() and SOURCE.name not in ("site-packages", "dist-packages"):
         return SOURCE / ".env"
     return user_data_path("zhiwen") / ".env"
+
+
+def telemetry_variables() -> dict[str, str]:
+    """OpenTelemetry's standard variables: those of the environment before those of `.env`. None is empty."""
+    found = {**dotenv_values(find_env_file()), **os.environ}
+    return {name: value for name, value in found.items() if name.startswith("OTEL_") and value}

@@ -7,16 +7,19 @@ from concurrent.futures import Future
 from threading import Thread
 from typing import TypeVar
 
+from kb import tracing
+
 Result = TypeVar("Result")
 
 
 def begin(work: Callable[[], Result]) -> Future[Result]:
     """Run `work` in a thread of its own, which keeps no process alive."""
     future: Future[Result] = Future()
+    carried = tracing.carried(work)
 
     def run() -> None:
         try:
-            future.set_result(work())
+            future.set_result(carried())
         except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
             future.set_exception(error)
 

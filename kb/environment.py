@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -153,6 +153,20 @@ def hidden(name: str) -> Iterator[None]:
     finally:
         for added in os.environ.keys() - before.keys():
             del os.environ[added]
+        os.environ |= before
+
+
+@contextmanager
+def adding(variables: Mapping[str, str]) -> Iterator[None]:
+    """Add variables for a package that reads them inside the block; those that are set stay as they are."""
+    added = {name: value for name, value in variables.items() if not os.environ.get(name)}
+    before = {name: os.environ[name] for name in added if name in os.environ}
+    os.environ |= added
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
         os.environ |= before
 
 

@@ -7,6 +7,7 @@ import sys
 
 import structlog
 
+from kb import tracing
 from kb.config import Settings
 from kb.stderr import lossy
 
@@ -18,6 +19,7 @@ def configure_logs(settings: Settings) -> None:
     level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -35,3 +37,8 @@ def configure_logs(settings: Settings) -> None:
     )
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _add_trace(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """With the ids of the span in which it happened, where there is a trace."""
+    return {**event, **tracing.ids()}

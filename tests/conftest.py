@@ -86,6 +86,9 @@ def isolated_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """Hide the developer's settings, in the environment and in `.env`."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+    for name in os.environ:
+        if name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
     monkeypatch.setenv("ZHIWEN_ENV_FILE", os.devnull)
     monkeypatch.setenv("ZHIWEN_HOME", str(tmp_path / "home"))
     folder = tmp_path / "empty"

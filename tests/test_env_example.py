@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from kb.config import Settings, load_settings
+from kb.tracing.setup import ENDPOINTS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -22,10 +23,12 @@ def test_every_setting_is_shown_with_its_default(field: str) -> None:
     assert EXAMPLES[field.upper()] == shown
 
 
-def test_other_variables_are_those_that_compose_reads() -> None:
+def test_other_variables_are_those_of_compose_and_opentelemetry() -> None:
     compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     others = EXAMPLES.keys() - {field.upper() for field in Settings.model_fields}
-    assert others == {name for name in others if f"${{{name}:" in compose}
+    telemetry = {*ENDPOINTS, "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SERVICE_NAME"}
+    telemetry |= {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}
+    assert others == {name for name in others if f"${{{name}:" in compose or name in telemetry}
 
 
 def test_plain_copy_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,8 +164,12 @@ assert not {LATE!r} & set(sys.modules), "loaded before they are used"
 
 
 def is_importable(path: Path) -> bool:
-    """Pages run when they are imported, as Streamlit's scripts do; so do programs and migrations."""
+    """Pages run when they are imported, as Streamlit's scripts do; so do programs and migrations.
+
+    What only an extra can import is loaded at first use.
+    """
     parts = path.relative_to(ROOT).parts
     is_script = parts[0] == "pages" and parts[1] != "ui" and parts[-1] != "__init__.py"
+    needs_extra = parts == ("kb", "tracing", "exporting.py")
     is_program = path.name == "__main__.py" or "migrations" in parts
-    return not (is_script or is_program)
+    return not (is_script or is_program or needs_extra)

@@ -26,6 +26,7 @@ from kb.local import LocalServices, ServiceState
 from kb.logs import configure_logs
 from kb.models import ServiceHealth
 from kb.services import Services, build_answers, build_services
+from kb.tracing.setup import start_tracing, stop_tracing
 from pages.ui import resources
 from pages.ui.session_cookie import use_public_port
 from web import api, metrics, openai_api, probes, scripts
@@ -196,6 +197,7 @@ async def lifespan(_app: object) -> AsyncIterator[dict[str, Any]]:
     yield {}
     await asyncio.to_thread(drain.wait, _running_answers)
     await asyncio.to_thread(resources.close)
+    await asyncio.to_thread(stop_tracing)
 
 
 def _drain_seconds() -> float:
@@ -213,6 +215,7 @@ def _open_web() -> Web:
     raise_descriptor_limit()
     settings = load_settings()
     configure_logs(settings)
+    start_tracing("web")
     keep_private(settings.home)
     return build_web(settings, needs_login(settings, config.get_option("server.address")))
 

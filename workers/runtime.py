@@ -26,6 +26,7 @@ from kb.parsing.isolation import why_network_is_open
 from kb.parsing.own_folder import clear_left_folders
 from kb.progress import WorkerInfo
 from kb.services import Services, WorkerParts, build_services, build_worker_parts
+from kb.tracing.setup import start_tracing, stop_tracing
 from workers.broker import INGESTION_QUEUE, MAINTENANCE_QUEUE, DramatiqQueue
 from workers.message_counts import MessageCounts
 from workers.recycling import Recycling
@@ -94,6 +95,7 @@ class WorkerRuntime(Middleware):
         silence_packages()
         raise_descriptor_limit()
         configure_logs(self._settings)
+        start_tracing("worker")
         keep_private(self._settings.home)
         sys.setswitchinterval(SWITCH_SECONDS)
         clear_left_folders()
@@ -151,6 +153,7 @@ class WorkerRuntime(Middleware):
             log.warning("worker.not_withdrawn", reason=error.code)
         self._parts.ingestion.close()
         self._services.close()
+        stop_tracing()
         log.info("worker.stopped", worker=self._parts.id)
 
     # --- its threads ---

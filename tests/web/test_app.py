@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import structlog
 from starlette.routing import Match, Route
 
+from kb import tracing
 from kb.embedding.openai import OpenAIModel
 from kb.errors import DatabaseUnavailable
 from kb.local import ServiceState
 from pages.ui import resources
 from tests.conftest import MakeSettings
+from tests.fakes.collector import need_packages
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.real_services import free_port
+from web import app
 from web.app import ROUTES, Web, build_web
 from web.probes import healthz
 
@@ -99,6 +106,27 @@ def test_warm_up_sends_a_remote_model_one_text(make_settings: MakeSettings, monk
         model.close()
         web.close()
     assert sent == [["warm up"]]
+
+
+def test_process_is_traced_from_its_start_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it starts and ends besides left out."""
+    need_packages()
+    logs, was_on = structlog.get_config(), list[bool]()
+    for name in ("allow_public_hosts", "use_public_port", "log_accept_errors_seldom", "build_web"):
+        monkeypatch.setattr(app, name, lambda *_: None)
+    monkeypatch.setattr(app, "drain", SimpleNamespace(listen=lambda _seconds: None, wait=lambda _count: None))
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(resources, "web", app._open_web)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+
+    async def live() -> None:
+        async with app.lifespan(None):
+            was_on.append(tracing.is_on())
+
+    asyncio.run(live())
+    structlog.configure(**logs)
+    assert was_on == [True]
+    assert not tracing.is_on()
 
 
 @pytest.mark.usefixtures("closed_afterwards")

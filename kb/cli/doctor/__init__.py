@@ -19,6 +19,7 @@ from kb.cli.doctor.services import (
     check_work,
     open_database,
 )
+from kb.cli.doctor.tracing import check_tracing
 from kb.cli.printing import print_json
 from kb.config import Settings, load_settings
 from kb.database import HEAD, Database
@@ -68,6 +69,7 @@ def _check_what_runs(settings: Settings) -> Iterator[Finding]:
         if usable:
             yield from check_work(settings, usable)
     yield from check_models(settings, usable)
+    yield from check_tracing()
     if database:
         database.close()
 
