@@ -43,6 +43,7 @@ from web.page_style import PageStyle
 from web.security import SecurityHeaders
 from web.sessions import SessionLimit, log_accept_errors_seldom
 from web.signed_in import SignedInOnly
+from web.spans import RequestSpans
 from web.tools import tool_routes
 from web.uploads import file_routes
 from workers.broker import DramatiqQueue, build_broker
@@ -250,6 +251,7 @@ ROUTES: list[Route | Mount] = [
 MIDDLEWARE = [
     Middleware(Draining, drain=drain),
     Middleware(metrics.RequestCounts),
+    Middleware(RequestSpans),
     Middleware(SecurityHeaders),
     Middleware(OwnPagesOnly),
     Middleware(ActingFrom),

@@ -13,6 +13,7 @@ import structlog
 
 from kb.answering import Event, ModelChosen, PassagesFound, Question, WebResultsFound
 from kb.answers.events import EventSource
+from kb.answers.spans import answer_span, note_end
 from kb.completions import Reasoning, TextPiece, Usage
 from kb.errors import N_, AnswerFailed, KbError, Unavailable
 from kb.metrics import note_answer
@@ -75,6 +76,12 @@ class Feed:
     # --- on the loop of `Answers` ---
 
     async def produce(self, source: EventSource) -> AnswerEnd:
+        with answer_span(self.question) as span:
+            end, error = await self._produce(source)
+            note_end(span, end.state, error, end.first_token_ms, end.model)
+        return end
+
+    async def _produce(self, source: EventSource) -> tuple[AnswerEnd, KbError | None]:
         self._task = asyncio.current_task()
         mode = self.question.mode
         state = MessageState.DONE
@@ -100,7 +107,7 @@ class Feed:
         seconds = time.monotonic() - self._began
         note_answer(mode, state, error, seconds, self._first_token_seconds)
         run_id = uuid4()
-        return AnswerEnd(
+        end = AnswerEnd(
             run_id=run_id,
             question_id=run_id,
             user_id=self.question.principal.user_id,
@@ -114,6 +121,7 @@ class Feed:
             total_ms=seconds * 1000,
             steps=self._steps,
         )
+        return end, error
 
     def _note(self, event: Event) -> None:
         match event:

@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from kb.answers.events import BATCH_SECONDS, EventSource
 from kb.answers.run import GrowingText, Run
+from kb.answers.spans import answer_span, note_end
 from kb.answers.sql_threads import SqlThreads
 from kb.answers.streams import AnswerStreams
 from kb.conversations import Messages
@@ -42,15 +43,21 @@ class Producer:
             await self._begin_stream(run)
         finally:
             run.is_begun.set()
-        bound.info("answer.started")
+        with answer_span(run.question, run.message_id) as span:
+            bound.info("answer.started")
+            await self._give(run, bound)
+            bound.info("answer.ended", state=run.state.value, error=run.error.code if run.error else "")
+            note_end(span, run.state, run.error, run.first_token_ms, run.model.name if run.model else "")
+        times = (run.elapsed_ms / 1000, run.first_token_ms / 1000)
+        note_answer(run.question.mode, run.state, run.error, *times)
+
+    async def _give(self, run: Run, bound: BoundLogger) -> None:
+        """To the stream and to SQL, to its end."""
         sender = asyncio.create_task(self._send_batches(run))
         await self._answer(run, bound)
         await self._save(run, sender)
         await sender  # only now: a Redis that hangs takes seconds to say nothing
         await self._send_end(run)
-        bound.info("answer.ended", state=run.state.value, error=run.error.code if run.error else "")
-        times = (run.elapsed_ms / 1000, run.first_token_ms / 1000)
-        note_answer(run.question.mode, run.state, run.error, *times)
 
     async def _is_awaited(self, run: Run) -> bool:
         """Whether this run should still produce the answer: it may have ended since the caller looked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +21,7 @@ from kb.metrics import note_tokens
 from kb.prompts import ChatMessage
 from kb.providers import CONNECT_SECONDS, NO_KEY, translate_openai_error
 from kb.providers.guard import Guard, async_client_options
+from kb.providers.spans import OPENAI, model_span
 
 if TYPE_CHECKING:
     import openai
@@ -68,6 +70,22 @@ class ChatClient:
 
         `images`: addresses (`data:`) of images that belong to the last message of the user.
         """
+        host = "" if model.langchain else model.host
+        with model_span("chat", model.name, host, model.langchain or OPENAI, is_current=False) as span:
+            began, has_begun = time.monotonic(), False
+            async with aclosing(self._stream(model, messages, images)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Usage):
+                        span.note({"gen_ai.usage.input_tokens": piece.input_tokens})
+                        span.note({"gen_ai.usage.output_tokens": piece.output_tokens})
+                    elif not has_begun:
+                        has_begun = True
+                        span.note({"gen_ai.response.time_to_first_chunk": time.monotonic() - began})
+                    yield piece
+
+    async def _stream(
+        self, model: ChatModel, messages: Sequence[ChatMessage], images: Sequence[str]
+    ) -> AsyncGenerator[Piece, None]:
         await asyncio.to_thread(preload)  # an import on the event loop would hold up all other answers
         thoughts, reason, has_text, size = Thoughts(), "", False, 0
         usage: Usage | None = None

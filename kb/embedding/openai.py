@@ -14,6 +14,7 @@ from kb.embedding.model import DENSE_WEIGHT, Vectors, encodable, normalised
 from kb.errors import EmbeddingTextTooLong, EmbeddingTimeout, ModelContextExceeded, ModelTimeout, VectorsMissing
 from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, host_of, translate_openai_error
 from kb.providers.guard import Guard, client_options
+from kb.providers.spans import model_span
 
 if TYPE_CHECKING:
     import httpx2
@@ -119,7 +120,8 @@ class OpenAIModel:
         from openai import BadRequestError
 
         try:
-            vectors = self._client.embed_documents(texts, **options)
+            with model_span("embeddings", self._model, host_of(self._base_url)):
+                vectors = self._client.embed_documents(texts, **options)
         except BadRequestError as error:
             if len(texts) == 1:
                 raise self._translate(error) from error

@@ -23,6 +23,7 @@ from kb.errors import N_, ModelContextExceeded, ModelError, ModelRefused, ModelT
 from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, error_of_reply, not_json, words_of
 from kb.providers.connection import Connection
 from kb.providers.guard import client_options
+from kb.providers.spans import model_span
 
 # Characters of a text. A server that refuses long texts instead of cutting them mostly has a model of 512 tokens.
 LONG, SHORT = 4_000, 350
@@ -57,7 +58,8 @@ class HttpReranker:
         if self._failure and self._now() < self._rests_until:
             raise self._failure
         try:
-            scores = within(self._seconds, lambda: self._ask(question, list(texts)))
+            with model_span("rerank", self.model, self._host):
+                scores = within(self._seconds, lambda: self._ask(question, list(texts)))
         except ModelError as error:
             self._rest_after(error)
             raise

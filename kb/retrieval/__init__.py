@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from kb import lexical
+from kb import lexical, tracing
 from kb.access import Principal
 from kb.embedding import EmbeddingModel, EmbeddingModels
 from kb.errors import N_, CollectionMissing, KbError
@@ -107,7 +107,9 @@ class Retriever:
         """
         run = _Run(principal, AskedQuestion(question), widened=widened)
         try:
-            retrieval = self._retrieve(run, scope, profile)
+            with tracing.span("retrieve", {"gen_ai.operation.name": "retrieval"}) as span:
+                retrieval = self._retrieve(run, scope, profile)
+                span.note({"zhiwen.retrieval.passages": len(retrieval.passages)})
         except KbError as error:
             note_failed_retrieval(error)
             raise
@@ -170,7 +172,8 @@ class Retriever:
             return [self._search(run, run.corpora[0], run.steps)]
         steps = [Steps(corpus.step_label) for corpus in run.corpora]
         searches = [
-            self._indexes.submit(self._search, run, corpus, own) for corpus, own in zip(run.corpora, steps, strict=True)
+            self._indexes.submit(tracing.carried(self._search), run, corpus, own)
+            for corpus, own in zip(run.corpora, steps, strict=True)
         ]
         found: list[Found] = []
         errors: list[KbError] = []
@@ -197,10 +200,10 @@ class Retriever:
         weighted = run.profiles[corpus.base.id].wider(run.widened).with_weights(model.dense_weight)
         if is_alone:
             run.profile = weighted
+        search = Search(run.principal, corpus, run.question, weighted, model, steps, run.reranker)
         try:
-            found = self._searcher.find(
-                Search(run.principal, corpus, run.question, weighted, model, steps, run.reranker)
-            )
+            with tracing.span("search", {"zhiwen.knowledge_base.id": str(corpus.base.id)}):
+                found = self._searcher.find(search)
         except CollectionMissing as error:
             run.missing.add(corpus.base.id)
             steps.leave_out(LEFT_OUT, error.message, error.values)

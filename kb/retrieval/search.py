@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from uuid import UUID
 
-from kb import lexical
+from kb import lexical, tracing
 from kb.access import Principal
 from kb.embedding import EmbeddingModel, Vectors, require_same
 from kb.errors import N_, KbError
@@ -147,7 +147,9 @@ class IndexSearcher:
             Route.LEXICAL: self._search_lexical,
         }
         asked = {
-            route: self._pool.submit(ask, search, limit) for route, ask in searches.items() if search.weights[route]
+            route: self._pool.submit(tracing.carried(ask), search, limit)
+            for route, ask in searches.items()
+            if search.weights[route]
         }
         for route in searches:
             if route not in asked:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from kb import tracing
 from kb.models import Step
 
 
@@ -37,7 +38,9 @@ class Steps:
     def take(self, name: str) -> Iterator[Note]:
         """Time a step and note what it left; one that fails is not listed."""
         note, before = Note(), self.milliseconds
-        yield note
+        with tracing.span(name) as span:
+            yield note
+            span.note({"zhiwen.retrieval.remaining": note.remaining})
         milliseconds = self.milliseconds - before
         self._add(Step(name, milliseconds, note.remaining, note.text, note.values))
 

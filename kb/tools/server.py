@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from kb import tracing
 from kb.access import Principal
 from kb.errors import KbError
 from kb.fair_threads import FairThreads
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 
 NAME, TITLE = "zhiwen", "Zhiwen 知问"
 CODE = "zhiwen/code"  # in the metadata of a failed call
+EXECUTE_TOOL = "execute_tool"  # what OpenTelemetry calls it
 CALLS_AT_ONCE, CALLS_OF_USER = 8, 4  # of this process; others wait their turn: a grep may take ten seconds
 MOST_NAMED = 10  # arguments that are not valid
 
@@ -78,10 +80,12 @@ class ToolServer:
         except ValidationError as error:
             return _failure(_complaint(error), "invalid_arguments")
         acting = self._acting(context.request)
+        called = {"gen_ai.operation.name": EXECUTE_TOOL, "gen_ai.tool.name": tool.name}
         try:
-            result = await self._threads.run(
-                acting.user_id, lambda: tool.call(self._services(context.request), acting, given)
-            )
+            with tracing.span(f"{EXECUTE_TOOL} {tool.name}", called):
+                result = await self._threads.run(
+                    acting.user_id, lambda: tool.call(self._services(context.request), acting, given)
+                )
         except KbError as error:
             return _failure(self._tell(error, context.request), error.code)
         except Exception:  # a bug, of which the model need not know more

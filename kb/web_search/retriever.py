@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import structlog
 
-from kb import lexical
+from kb import lexical, tracing
 from kb.access import Principal
 from kb.chunking import chunk_document
 from kb.embedding import EmbeddingModels, embedded_text
@@ -91,6 +91,20 @@ class WebRetriever:
         Errors: `WebSearchError`, which is `NoWebResults` when the engine found nothing, and `Cancelled`; for pages that
         the question names, `TooManyAddresses`, and the `FetchError` of the first if none can be read.
         """
+        with tracing.span("search the web") as span:
+            retrieval = self._retrieve(principal, question, engine, on_progress, is_cancelled, widened)
+            span.note({"zhiwen.retrieval.passages": len(retrieval.passages)})
+        return retrieval
+
+    def _retrieve(
+        self,
+        principal: Principal,
+        question: str,
+        engine: str,
+        on_progress: OnProgress,
+        is_cancelled: IsCancelled,
+        widened: int,
+    ) -> WebRetrieval:
         naming = read_naming(question)
         self._pages.prepare()
         asked = None if naming.addresses else self._search.engine(engine)

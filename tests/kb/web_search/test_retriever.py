@@ -20,10 +20,12 @@ from kb.errors import (
 from kb.formats import from_json, to_json
 from kb.retrieval.search import UNKNOWN_LANGUAGE
 from kb.retrieval.selection import WEIGHTS
+from kb.tracing.setup import stop_tracing
 from kb.web_search import retriever as module
 from kb.web_search.pages import PageLimits
 from kb.web_search.passages import WebProgress, WebRetrieval, WebStage
 from kb.web_search.retriever import DENSE_STEP, MOST_EMBEDDED, MOST_OF_ONE_PAGE, NO_MODEL, language_code
+from tests.fakes.collector import collecting
 from tests.fakes.search_server import CAPTCHA_PAGE, LOGIN_PAGE, Answer
 from tests.fakes.web_pages import WebPages as WebServer
 from tests.kb.web_search.web import FILLER, NOW, REFUNDS, USER, WARRANTY, Web, page, steps
@@ -55,6 +57,16 @@ def test_passages_come_with_page_moment_scores_and_trace(web: Web) -> None:
         *("gate", "fuse", "threshold", "distinct", "spread", "top_k", "budget"),
     ]
     assert {"day", "refund"} <= set(found.trace.terms)
+
+
+def test_search_and_its_steps_are_traced_without_addresses(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.finds(web.row("/refunds", REFUNDS))
+    with collecting(monkeypatch) as collector:
+        web.retrieve("How many days do refunds take?")
+        stop_tracing()
+        assert collector.named("search the web").attributes["zhiwen.retrieval.passages"] == 1
+        assert collector.chain(collector.named("read_pages")) == ["search the web"]
+        assert b"refunds" not in collector.raw
 
 
 def test_result_is_kept_as_json(web: Web) -> None:
