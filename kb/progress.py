@@ -81,6 +81,13 @@ class ProgressBoard:
                     known[version_id] = from_json(Progress, fields)
         return known
 
+    def trace_of(self, version_id: UUID) -> dict[str, str]:
+        """Names the span in which the version was queued (`kb.tracing.carrier`); empty if nobody left it."""
+        with suppress(RedisUnavailable, ValueError), self._redis.asked() as client:
+            found: Any = client.get(kb_redis.trace_key(version_id))
+            return dict(json.loads(found or "{}"))
+        return {}
+
     def announce_worker(self, worker: WorkerInfo) -> None:
         """Show that this worker is alive; it is forgotten after a few silent seconds."""
         with self._redis.asked() as client:

@@ -42,6 +42,10 @@ def progress_key(version_id: UUID) -> str:
     return f"{PREFIX}:progress:{version_id.hex}"
 
 
+def trace_key(version_id: UUID) -> str:
+    return f"{PREFIX}:trace:{version_id.hex}"
+
+
 WORKERS = f"{PREFIX}:workers"  # the ids of workers; those whose `worker_key` has expired are gone
 
 

@@ -6,6 +6,7 @@ or TimeLimit middleware; retries, patience and time limits belong to the claim a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware
 
 from kb import redis as kb_redis
+from kb import tracing
 from kb.config import Settings
 
 NAMESPACE = "zhiwen:queue"
@@ -26,6 +28,7 @@ CHECK_KNOWLEDGE_BASE = "check_knowledge_base"
 NOTE_LEFTOVERS = "note_leftovers"
 DELIVER_WEBHOOKS = "deliver_webhooks"
 HEARTBEAT_TIMEOUT_MS = 60_000
+TRACE_SECONDS = 86_400  # for so long a queued version is known as part of the trace of its upload
 MAINTENANCE_POLL_MS = 500
 
 
@@ -56,7 +59,9 @@ class DramatiqQueue:
         self._broker = broker
 
     def send_version(self, version_id: UUID) -> None:
-        self._send(INGESTION_QUEUE, INGEST_VERSION, version_id)
+        with self._span(INGESTION_QUEUE):
+            self._leave_trace(version_id)
+            self._send(INGESTION_QUEUE, INGEST_VERSION, version_id)
 
     def send_clear_document(self, document_id: UUID) -> None:
         self._send(MAINTENANCE_QUEUE, CLEAR_DOCUMENT, document_id)
@@ -82,6 +87,24 @@ class DramatiqQueue:
     def close(self) -> None:
         self._broker.close()
         self._broker.client.close()
+
+    def _span(self, queue_name: str) -> tracing.Span:
+        """Only inside of a trace: what a reaper sends again is no work of its own."""
+        if not tracing.carrier():
+            return tracing.NO_SPAN
+        attributes = {
+            "messaging.system": "dramatiq",
+            "messaging.destination.name": queue_name,
+            "messaging.operation.name": "send",
+            "messaging.operation.type": "send",
+        }
+        return tracing.span(f"send {queue_name}", attributes, tracing.Kind.PRODUCER)
+
+    def _leave_trace(self, version_id: UUID) -> None:
+        """Not in the message: a worker ingests the version whose turn it is, whatever the message names."""
+        if carrier := tracing.carrier():
+            with kb_redis.translated():
+                self._broker.client.set(kb_redis.trace_key(version_id), json.dumps(carrier), ex=TRACE_SECONDS)
 
     def _send(self, queue_name: str, actor_name: str, *subject: UUID) -> None:
         message: Message[None] = Message(

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from kb import lexical
+from kb import lexical, tracing
 from kb.config import Settings
 from kb.effort import LARGE
 from kb.embedding import EmbeddingCache, EmbeddingModel, EmbeddingModels, embedded_text, require_same
@@ -40,6 +40,7 @@ from kb.ingestion.making_way import MakesWay, look_for_others
 from kb.ingestion.pace import Pace, Speed
 from kb.ingestion.parsers import Parsers, threads_of
 from kb.ingestion.sealing import Sealing
+from kb.ingestion.spans import ingest_span, noting_failure
 from kb.ingestion.turns import LargeLane, Turns
 from kb.ingestion.work import Work
 from kb.library import FileStore, LineBoxWriter
@@ -168,7 +169,9 @@ class Ingestion:
         self.speed.begin()
         self._active.add(job.version_id)
         try:
-            return self._ingest(job), self.lane.holds(job.version_id)
+            with ingest_span(job, self._board) as span:
+                state = self._ingest(job, span)
+            return state, self.lane.holds(job.version_id)
         finally:
             self._claims.let_go(job)
             self.lane.leave(job.version_id)
@@ -176,12 +179,13 @@ class Ingestion:
             self.finished += 1
             self.speed.end()
 
-    def _ingest(self, job: Job) -> VersionState | None:
+    def _ingest(self, job: Job, span: tracing.Span) -> VersionState | None:
         version_id = job.version_id
         bound = log.bind(version=str(version_id), document=str(job.document_id))
         bound.info("ingestion.started", stored_chunks=job.stored_chunks)
         try:
-            self._process(job)
+            with noting_failure(span):
+                self._process(job, span)
         except LeaseLost:
             self._endings.lose(job, bound)
             return None
@@ -216,7 +220,7 @@ class Ingestion:
 
     # --- the stages ---
 
-    def _process(self, job: Job) -> None:
+    def _process(self, job: Job, span: tracing.Span) -> None:
         model, times = self._embeddings.get(job.knowledge_base.embedding_model), StageTimes()
         try:
             if job.effort >= LARGE and not job.counted_chunks:
@@ -225,6 +229,7 @@ class Ingestion:
                 work = self._store_document(job, model, times, job.stored_chunks)
             except _ChunksChanged:
                 work = self._store_document(job, model, times, 0)
+            span.note({"zhiwen.document.chunks": work.chunks, "zhiwen.document.pages": work.pages})
             with times.spend(VersionState.INDEXING):
                 self._finish(work)
         finally:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from prometheus_client import Counter, Histogram
 
+from kb import tracing
 from kb.metrics.registries import WORKERS
 from kb.models import VersionState
 
@@ -67,18 +68,25 @@ def note_message(queue_name: str, actor_name: str, milliseconds: float, *, has_f
 
 
 class StageTimes:
-    """What one attempt to ingest a document spent on each stage, which take turns. Belongs to one thread."""
+    """What one attempt to ingest a document spent on each stage, which take turns. Belongs to one thread.
+
+    Each stage is a span, from its first turn to its last.
+    """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[VersionState, float] = defaultdict(float)
         self._now: tuple[VersionState, float] | None = None  # the stage, and when it began
+        self._spans: dict[VersionState, tracing.Span] = {}
 
     @contextmanager
     def spend(self, stage: VersionState) -> Iterator[None]:
         began = time.perf_counter()
         self._now = stage, began
+        if stage not in self._spans:
+            self._spans[stage] = tracing.span(stage.value)
         try:
-            yield
+            with self._spans[stage].resumed():
+                yield
         finally:
             self.seconds[stage] += time.perf_counter() - began
             self._now = None
@@ -104,3 +112,5 @@ class StageTimes:
         """The attempt has ended."""
         for stage, seconds in self.seconds.items():
             _stage_seconds.labels(stage.value).observe(seconds)
+            self._spans[stage].note({"zhiwen.stage.seconds": seconds})
+            self._spans[stage].end()

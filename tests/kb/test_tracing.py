@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,8 +22,12 @@ from kb import tracing
 from kb.cli.doctor.finding import Finding, Mark
 from kb.cli.doctor.tracing import check_tracing
 from kb.deadlines import within
-from kb.errors import ModelTimeout
+from kb.errors import Cancelled, ModelTimeout
+from kb.ingestion.spans import noting_failure
 from kb.logs import configure_logs
+from kb.metrics import StageTimes
+from kb.models import VersionState
+from kb.providers.spans import model_span
 from kb.tracing import setup
 from kb.tracing.setup import find_wish, start_tracing, stop_tracing
 from tests.conftest import MakeSettings
@@ -185,14 +192,44 @@ def test_failure_is_noted_by_its_code_and_never_by_its_text(monkeypatch: pytest.
             raise ValueError("a secret question")
         with pytest.raises(asyncio.CancelledError), tracing.span("c"):
             raise asyncio.CancelledError
+        with tracing.span("d") as span, suppress(Cancelled), noting_failure(span):
+            raise Cancelled
+        with tracing.span("e") as span, suppress(ModelTimeout), noting_failure(span):
+            raise ModelTimeout
         stop_tracing()
         found = {span.name: (span.has_failed, span.attributes.get("error.type")) for span in collector.spans}
         assert found == {
             "a": (True, "model_timeout"),
             "b": (True, "ValueError"),
             "c": (False, None),
+            "d": (False, None),
+            "e": (True, "model_timeout"),
         }
         assert b"secret" not in collector.raw
+
+
+def test_stages_that_take_turns_are_one_span_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    with collecting(monkeypatch) as collector:
+        with tracing.span("ingest"):
+            times = StageTimes()
+            for _batch in range(3):
+                with times.spend(VersionState.EMBEDDING), model_span("embeddings", "m", "127.0.0.1:8000"):
+                    pass
+                with times.spend(VersionState.INDEXING):
+                    pass
+            times.note()
+        stop_tracing()
+        assert [collector.chain(span) for span in collector.spans if span.name == "embeddings m"] == [
+            ["embedding", "ingest"]
+        ] * 3
+        embedding = collector.named("embedding")
+        assert 0 < embedding.attributes["zhiwen.stage.seconds"] * 1e9 <= embedding.nanoseconds
+        call = next(span for span in collector.spans if span.name == "embeddings m")
+        assert (call.kind, call.attributes["server.address"], call.attributes["server.port"]) == (
+            "client",
+            "127.0.0.1",
+            8000,
+        )
 
 
 def test_lines_of_the_log_name_the_trace(
@@ -211,6 +248,25 @@ def test_lines_of_the_log_name_the_trace(
         assert f'"trace_id": "{work.trace_id}"' in inside
         assert f'"span_id": "{work.id}"' in inside
         assert "trace_id" not in outside
+
+
+ASGI = {"http.response.start", "http.response.body", "http.disconnect"}  # its messages have names alike
+_NAME = re.compile(r'"((?:error|gen_ai|http|messaging|network|server|url)\.[a-z_.]+)"')
+
+
+def test_names_are_those_of_the_conventions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are not ours, as this release of the conventions has them."""
+    need_packages()
+    paths = [path for folder in ("kb", "web", "workers") for path in (ROOT / folder).rglob("*.py")]
+    used = {name for path in paths for name in _NAME.findall(path.read_text(encoding="utf-8"))}
+    assert {"gen_ai.request.model", "http.route", "messaging.system"} <= used
+    known = {
+        value
+        for group in ("error", "gen_ai", "http", "messaging", "network", "server", "url")
+        for value in vars(import_module(f"opentelemetry.semconv._incubating.attributes.{group}_attributes")).values()
+        if isinstance(value, str)
+    }
+    assert used - known - ASGI == set()
 
 
 # --- a collector that is away ----------------------------------------------------------------------------------

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from kb import tracing
 from kb.database import tables
 from kb.errors import RedisUnavailable
 from kb.models import VersionState
 from kb.services import build_worker_parts
 from tests.conftest import Core
+from tests.fakes.collector import Collector, need_packages
 from tests.real_services import Redis, wait_until
 from tests.workers.conftest import Workers, ended
 from workers.broker import INGESTION_QUEUE
@@ -164,3 +166,18 @@ def test_ingestion_survives_a_redis_kill(own_core: Core, own_workers: Workers, o
     assert states == [VersionState.READY] * 2
     counts = [own_core.document(document.id).latest.chunks for document in documents]
     assert [own_core.count(document) for document in documents] == counts == [200, 200]
+
+
+def test_worker_sends_traces_of_what_it_ingests(core: Core, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_packages()
+    with Collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{collector.authority}")
+        document = core.upload(core.knowledge_base(), "a.md", TEXT)
+        workers.send(core, document)
+        workers.start()
+        ended(core, document)
+        workers.stop()
+        assert not tracing.is_on()
+        ingestion = collector.named("ingest")
+        assert (ingestion.service, ingestion.parent_id) == ("zhiwen-worker", "")
+        assert ingestion.attributes["zhiwen.document.id"] == str(document.id)

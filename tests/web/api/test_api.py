@@ -210,10 +210,10 @@ def test_answer_equals_that_of_the_pages(core: Core, program: Program, pears: st
     assert finished(client, client.post("/generate", json=again).json()["id"])["state"] == "done"
 
 
-def finished(client: Any, task_id: str) -> dict[str, Any]:
+def finished(client: Any, task_id: str, path: str = "") -> dict[str, Any]:
     deadline = time.monotonic() + 30
     while True:
-        found: dict[str, Any] = client.get(f"/tasks/{task_id}").json()
+        found: dict[str, Any] = client.get(f"{path}/tasks/{task_id}").json()
         if found["state"] != "streaming":
             return found
         assert time.monotonic() < deadline
