@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tarfile
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from kb.cli.connecting import OpenQueue, prepare_process
 from kb.cli.copying import DATABASE, FORMAT, KEY, MANIFEST, UPLOADS, copy_rows, sqlite_in
@@ -32,6 +32,16 @@ from kb.reconciling import index_again
 REPLACED = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", KEY, UPLOADS, "milvus", "redis")
 
 
+class Manifest(BaseModel):
+    """What `kb.cli.backup` says of a backup."""
+
+    format: int
+    release: str
+    revision: str
+    needs_secret_key: bool
+    settings: list[str]
+
+
 def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
     settings, source = load_settings(), Path(asked.file)
     prepare_process(settings)
@@ -40,11 +50,11 @@ def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
         raise CommandFailed("Restore into the database of the home folder, without DATABASE_URL, or into PostgreSQL.")
     with _alone_on(settings), tempfile.TemporaryDirectory(prefix="restoring-", dir=settings.home) as folder:
         manifest = _unpack(source, Path(folder))
-        if manifest["needs_secret_key"] and not settings.secret_key.get_secret_value():
+        if manifest.needs_secret_key and not settings.secret_key.get_secret_value():
             raise CommandFailed("The backup's API keys are encrypted with SECRET_KEY. Set it to the same value first.")
         moved = _make_room(settings, asked.force)
         restored = _take_in(settings, Path(folder))
-    restored |= {"moved_to": str(moved) if moved else None, "settings": manifest["settings"]}
+    restored |= {"moved_to": str(moved) if moved else None, "settings": manifest.settings}
     if asked.json:
         print_json(restored)
     else:
@@ -64,19 +74,26 @@ def _alone_on(settings: Settings) -> Iterator[None]:
         raise CommandFailed(f"Zhiwen runs on {settings.home}. End it first, and all workers.") from error
 
 
-def _unpack(source: Path, folder: Path) -> dict[str, Any]:
-    """Returns the manifest."""
+def _unpack(source: Path, folder: Path) -> Manifest:
     try:
         with tarfile.open(source) as archive:
-            archive.extractall(folder, filter="data")
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        is_whole = manifest["format"] == FORMAT and (folder / DATABASE).is_file()
-    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError) as error:
+            archive.extractall(folder, filter=_plain_files)
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        if not (folder / DATABASE).is_file():
+            raise FileNotFoundError(f"there is no {DATABASE} in it")
+    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
         detail = getattr(error, "strerror", None) or error
         raise CommandFailed(f"{source} cannot be read as a backup of Zhiwen: {detail}") from error
-    if not is_whole or manifest["revision"] > HEAD:
-        raise CommandFailed(f"{source} is a backup of a newer release ({manifest.get('release')}). Install that one.")
+    if manifest.format != FORMAT or manifest.revision > HEAD:
+        raise CommandFailed(f"{source} is a backup of a newer release ({manifest.release}). Install that one.")
     return manifest
+
+
+def _plain_files(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+    """A backup has no links: one would name another file once the parts are in their places."""
+    if not (member.isreg() or member.isdir()):
+        raise tarfile.SpecialFileError(member)
+    return tarfile.data_filter(member, folder)
 
 
 # --- room for it -----------------------------------------------------------------------------------------------

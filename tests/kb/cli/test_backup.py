@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import tarfile
@@ -191,6 +192,39 @@ def test_other_files_are_refused(tmp_path: Path, other_home: Path, zhiwen: Run, 
     assert ended.code == 1
     assert "cannot be read as a backup" in ended.err
     assert not (other_home / "zhiwen.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("uploads/file", "../secret.key"),
+        ("zhiwen.db", "manifest.json"),
+        ("zhiwen.db", None),
+        ("manifest.json", b"null"),
+        ("manifest.json", b"{}"),
+    ],
+    ids=["link", "database-link", "database-folder", "no-manifest", "empty-manifest"],
+)
+def test_made_up_backups_are_refused(
+    tmp_path: Path, other_home: Path, zhiwen: Run, name: str, content: str | bytes | None
+) -> None:
+    """A part in place of another: a link (text), a folder (None) or a file."""
+    manifest = {"format": 1, "release": "1", "revision": "0001", "needs_secret_key": False, "settings": []}
+    parts = {"manifest.json": json.dumps(manifest).encode(), "secret.key": b"key", "zhiwen.db": b"", name: content}
+    file = tmp_path / "backup.tar"
+    with tarfile.open(file, "w") as archive:
+        for part, held in parts.items():
+            entry = tarfile.TarInfo(part)
+            if isinstance(held, bytes):
+                entry.size = len(held)
+                archive.addfile(entry, io.BytesIO(held))
+                continue
+            entry.type, entry.linkname = (tarfile.SYMTYPE, held) if held else (tarfile.DIRTYPE, "")
+            archive.addfile(entry)
+    ended = zhiwen("restore", str(file))
+    assert ended.code == 1
+    assert "cannot be read as a backup" in ended.err
+    assert not any((other_home / part).exists() for part in parts)
 
 
 def test_existing_file_and_empty_home(zhiwen: Run, tmp_path: Path) -> None:
