@@ -151,7 +151,7 @@ def _state(colour: str, icon: str, text: str) -> str:
 
 def _failure(error: KbError) -> str:
     message, remedy = error_text(error)
-    return f"{_state('red', 'error', message)} {escape(remedy)}"
+    return f"{_state('red', 'error', message)}  \n{escape(remedy)}"
 
 
 def _place(server: Server) -> str:

@@ -19,7 +19,7 @@ STYLE = """
   body { max-width: 22rem; margin-top: 12vh; }
   form { display: flex; flex-direction: column; gap: 1rem; margin: 1.5rem 0; }
   label { display: flex; flex-direction: column; gap: .25rem; font-weight: 600; font-size: .9rem; }
-  input, button { font: inherit; padding: .55rem .75rem; border-radius: .6rem; }
+  input, button { font: inherit; font-weight: 400; padding: .55rem .75rem; border-radius: .6rem; }
   input { border: 1px solid light-dark(#8a9899, #5d6b6d); background: light-dark(#fff, #1e2527); color: inherit; }
   button { border: 0; background: light-dark(#1b6b72, #2b7f87); color: #fff; font-weight: 600; cursor: pointer; }
   button.quiet { background: none; border: 1px solid light-dark(#8a9899, #5d6b6d); color: inherit; }
@@ -69,7 +69,7 @@ def form_page(
     parts = [f'<p class="note">{html.escape(note)}</p>' for note in notes]
     if error is not None:
         message, remedy = (html.escape(text) for text in error_text(error, code))
-        parts.append(f'<p class="error" role="alert"><strong>{message}</strong> {remedy}</p>')
+        parts.append(f'<p class="error" role="alert"><strong>{message}</strong><br>{remedy}</p>')
     parts += [_form(form, code, is_first=place == 0) for place, form in enumerate(forms)]
     parts += [
         f'<p><a class="button" href="{html.escape(_below(path))}">{html.escape(text)}</a></p>' for path, text in buttons

@@ -143,6 +143,7 @@ class Login:
 
     async def sign_up(self, request: Request) -> Response:
         address, token = _address(request), request.query_params.get("invitation", "")
+        name = ""
         try:
             form = await self._own_form(request, form_cookie(request))
             name, password = form.get("name", ""), form.get("password", "")
@@ -158,19 +159,19 @@ class Login:
                 return form_page(request, SIGN_UP, [], notes=[note], links=[("login", SIGN_IN)])
             session = await self._hashed(make)
         except KbError as error:
-            return await self._signup_page(request, error)
+            return await self._signup_page(request, error, name)
         return _signed_in(request, session, home_path())
 
     @property
     def _registration(self) -> Registration:
         return self._accounts().registration
 
-    async def _signup_page(self, request: Request, error: KbError | None = None) -> Response:
+    async def _signup_page(self, request: Request, error: KbError | None = None, name: str = "") -> Response:
         code, token = language_of(request), request.query_params.get("invitation", "")
         needs_first = await _in_thread(lambda: self._registration.needs_first())
         link = await _in_thread(lambda: self._registration.invitation(token)) if token else None
         mode = await _in_thread(lambda: self._registration.mode)
-        fields = [Field("name", NAME, "text", "username")]
+        fields = [Field("name", NAME, "text", "username", name)]
         new = [Field("password", PASSWORD, autocomplete="new-password", hint=_length_hint(code))]
         new.append(Field("again", N_("Repeat the password"), autocomplete="new-password"))
         if needs_first:

@@ -19,7 +19,7 @@ from kb.access.tickets import Action, Tickets
 from kb.errors import N_, KbError, PageClosed, SignedOut
 from kb.models import Account
 from pages.ui import resources
-from pages.ui.i18n import accepted_language, error_text
+from pages.ui.i18n import accepted_language, error_text, join_sentences
 from web.cookies import session_of
 from web.missing import WELL_KNOWN, home_path, notice_page, page_path
 from web.origins import is_below
@@ -87,7 +87,7 @@ def _refusal(scope: Scope, failure: KbError) -> Response:
     message, remedy = error_text(failure, accepted_language(headers.get("accept-language", "")))
     if not isinstance(failure, SignedOut):
         if is_page:
-            return notice_page(scope, 503, NOT_READY, "{reason}", TRY_AGAIN, reason=f"{message} {remedy}")
+            return notice_page(scope, 503, NOT_READY, "{reason}", TRY_AGAIN, reason=join_sentences(message, remedy))
         return PlainTextResponse(f"{message}\n{remedy}\n", 503)
     if is_page:
         query = scope["query_string"].decode("latin-1")

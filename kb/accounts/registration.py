@@ -23,7 +23,7 @@ from kb.accounts.throttle import Throttle
 from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import invitations, now, users
-from kb.errors import AccountNameTaken, NotFound, RegistrationClosed
+from kb.errors import AccountNameTaken, NotFound, RegistrationClosed, WrongFirstToken
 from kb.models import UserRole
 from kb.models.stored import known
 from kb.names import NAME_CHARACTERS, clean_label
@@ -79,11 +79,13 @@ class Registration:
     def create_first(self, token: str, name: str, password: str, address: str) -> str:
         """The administrator, who takes over the local user and all that it owns. Returns a session's token.
 
-        Errors: `RegistrationClosed` for a wrong token; those of `register`.
+        Errors: `WrongFirstToken`; `RegistrationClosed` if there is an account already; those of `register`.
         """
         self._throttle.check("", address)
-        if not (self._first_token.matches(token) and self.needs_first()):
+        if not self.needs_first():
             self._refuse(address)
+        if not self._first_token.matches(token):
+            self._refuse(address, WrongFirstToken)
         return self._take_over(name, password, self._sessions.begin)
 
     def add_first(self, name: str, password: str) -> None:
@@ -267,9 +269,9 @@ class Registration:
             raise AccountNameTaken(name=values["name"]) from error
         return Principal(added)
 
-    def _refuse(self, address: str) -> NoReturn:
+    def _refuse(self, address: str, error: type[RegistrationClosed] = RegistrationClosed) -> NoReturn:
         self._throttle.count_failure("", address)
-        raise RegistrationClosed
+        raise error
 
 
 def _store_password(connection: sa.Connection, user: Principal, hashed: str) -> None:

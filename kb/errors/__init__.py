@@ -60,6 +60,7 @@ from kb.errors.accounts import (
     SignedOut,
     SignInFailed,
     TooManyAttempts,
+    WrongFirstToken,
 )
 from kb.errors.answers import (
     AnswerFailed,
@@ -409,6 +410,7 @@ __all__ = [
     "WorkerMemoryShort",
     "WrongAudience",
     "WrongDimension",
+    "WrongFirstToken",
     "WrongFormat",
     "WrongIssuer",
     "WrongState",

@@ -51,6 +51,11 @@ class RegistrationClosed(UserError):
     remedy = N_("Ask an administrator for a new one.")
 
 
+class WrongFirstToken(RegistrationClosed):
+    message = N_("This token is not valid.")
+    remedy = N_("Copy it from Zhiwen's log, or from the file first-account-token in ZHIWEN_HOME.")
+
+
 class GroupNameTaken(UserError):
     message = N_("A group named “{name}” already exists.")
     remedy = N_("Choose another name.")

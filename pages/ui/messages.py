@@ -20,7 +20,7 @@ from pages.ui.actions import draw_answer_actions, draw_question_actions
 from pages.ui.chat_sidebar import connect_help, mode_names
 from pages.ui.citations import dangling_text, safe_markdown
 from pages.ui.feedback import live_fragment, redraw, show_error
-from pages.ui.i18n import _, error_text, ngettext, number
+from pages.ui.i18n import _, error_text, join_sentences, ngettext, number
 from pages.ui.next_steps import draw_next_steps
 from pages.ui.passages import draw_passages, draw_widened, open_passage
 from pages.ui.running import draw_running
@@ -130,7 +130,7 @@ def _draw_answer(message: Message, principal: Principal, suffix: str) -> None:
         st.caption(dangling_text(dangling))
     for each in message.left_out:
         text, remedy = error_text(from_code(each.code, each.values))
-        st.warning(f"{escape(text)} {escape(remedy)}", icon=":material/attach_file_off:")
+        st.warning(escape(join_sentences(text, remedy)), icon=":material/attach_file_off:")
     if message.has_lost_passages:
         st.caption(_("The passages of this answer were saved by another version of Zhiwen and cannot be shown."))
     if sources is None:

@@ -10,7 +10,7 @@ import streamlit as st
 from kb.extracts import escape_markdown as escape
 from kb.messages import SourcesPart
 from pages.ui.citations import safe_markdown
-from pages.ui.i18n import _, error_text, ngettext, number
+from pages.ui.i18n import _, error_text, join_sentences, ngettext, number
 
 SHOWN_THOUGHTS = 10_000  # characters, the last ones
 
@@ -30,7 +30,7 @@ def draw_found(sources: SourcesPart, message_id: UUID, draw: Callable[[], None])
     draw_step(found_label(sources), ":material/plagiarism:", f"passages-of-{message_id}", draw)
     for page in sources.unread:
         reason, remedy = error_text(page.reason)
-        st.warning(escape(f"{reason} {remedy}"), icon=":material/link_off:")
+        st.warning(escape(join_sentences(reason, remedy)), icon=":material/link_off:")
 
 
 def found_label(sources: SourcesPart) -> str:

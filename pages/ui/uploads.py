@@ -13,7 +13,7 @@ from kb.parsing import SUPPORTED_EXTENSIONS
 from pages.ui import tickets
 from pages.ui.documents import show_newest
 from pages.ui.feedback import announce, live_fragment, redraw
-from pages.ui.i18n import _, error_text, language, ngettext, number, size
+from pages.ui.i18n import _, error_text, join_list, join_sentences, language, ngettext, number, size
 from pages.ui.resources import services
 
 UPLOAD_KEY = "upload"
@@ -84,7 +84,7 @@ def _data(user: User, base: KnowledgeBase) -> dict[str, object]:
         "name": base.name,
         "ticket": tickets.issue(Action.UPLOAD, user.principal, base.id),
         "limitBytes": limit << 20,
-        "tooLarge": f"{too_large} {remedy}",
+        "tooLarge": join_sentences(too_large, remedy),
         "language": language(),
         "words": _words(base, limit),
     }
@@ -93,7 +93,7 @@ def _data(user: User, base: KnowledgeBase) -> dict[str, object]:
 def _words(base: KnowledgeBase, limit: int) -> dict[str, str]:
     """The component's texts; it fills in the placeholders that are left."""
     action = _("Upload a new version…")  # of the list of documents
-    kinds = ", ".join(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
+    kinds = join_list(extension.removeprefix(".").upper() for extension in SUPPORTED_EXTENSIONS)
     return {
         "label": _("Upload files into “{name}”").format(name=base.name),
         "drop": _("Drop files or folders here"),

@@ -214,6 +214,7 @@ def test_uploader_knows_the_limit_and_its_words(installation: Installation, visi
     assert data["limitBytes"] == 7 << 20
     assert data["tooLarge"].startswith("“{name}”超过了 7 MB。")
     assert data["words"]["label"] == "上传文件到“*Menu* of $1”"
+    assert "PDF、DOCX、" in data["words"]["hint"]
     assert [text for text in data["words"].values() if not re.search("[一-鿿]", text)] == ["{done} / {total}"]
 
 

@@ -164,6 +164,9 @@ def test_database_that_is_away_opens_nothing() -> None:
         reply = browser.get("/", headers={"accept": accept})
         assert reply.status_code == 503
         assert "away" in reply.text
+    chinese = browser.get("/", headers={"accept": "text/html", "accept-language": "zh-CN"}).text
+    assert "。" in chinese
+    assert "。 " not in chinese
 
 
 # --- the first account, in and out ---
@@ -174,6 +177,8 @@ def test_first_account_by_its_token(site: Site) -> None:
     assert browser.get("/login").headers["location"] == "/signup"
     refused = send(browser, "/signup", token="wrong", name="Ada", password=PASSWORD, again=PASSWORD)
     assert refused.status_code == 400
+    assert "first-account-token" in refused.text.split('role="alert"')[1]  # not: ask an administrator
+    assert 'value="Ada"' in refused.text
     token = site.accounts.registration.first_token()
     differ = send(browser, "/signup", token=token, name="Ada", password=PASSWORD, again=NEW)
     assert "not the same" in differ.text

@@ -19,6 +19,7 @@ from kb.errors import (
     RegistrationClosed,
     SignInFailed,
     TooManyAttempts,
+    WrongFirstToken,
 )
 from kb.library import KnowledgeBases
 from kb.models import UserRole
@@ -56,7 +57,7 @@ def test_first_account_takes_over_what_the_local_user_owns(people: People) -> No
 
 def test_first_token_is_good_once(people: People) -> None:
     token = people.registration.first_token()
-    with pytest.raises(RegistrationClosed):
+    with pytest.raises(WrongFirstToken):
         people.registration.create_first("wrong", "Ada", PASSWORD, ADDRESS)
     with pytest.raises(PasswordTooShort):
         people.registration.create_first(token, "Ada", "short", ADDRESS)
