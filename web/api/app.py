@@ -21,6 +21,7 @@ log = structlog.get_logger()
 
 PATH = "/api/v1"
 QUESTIONS = ("/generate",)
+UPLOADS = ("/documents", "/original")
 DESCRIPTION = """
 Programs act with a key: `Authorization: Bearer zw_…`. Make one on the page “API”.
 
@@ -40,7 +41,7 @@ def build_api(parties: Callable[[], Parties]) -> FastAPI:
         responses={"default": PROBLEM},
     )
     app.state.parties = parties
-    app.add_middleware(LimitedBodies)
+    app.add_middleware(LimitedBodies, uploads=UPLOADS)
     app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
     for calls in (knowledge_bases, documents, searches, tasks, conversations, webhooks):
         app.include_router(calls.router)

@@ -1,8 +1,8 @@
-"""Requests with JSON are small: a larger body is refused before it is read."""
+"""Requests with JSON are small: a larger body is refused before it is read, as nobody has asked for a key by then."""
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 JSON_BYTES = 1 << 20
@@ -17,7 +17,10 @@ class _TooLarge(Exception):
 
 
 class LimitedBodies:
-    """ASGI middleware. Uploads (PUT) stream to disk and have a limit of their own."""
+    """ASGI middleware. `uploads` end the paths at which files are put: they stream to disk, with a limit of their own.
+
+    The connection is closed where a reply leaves a part of the body unread: else all of it would still be sent.
+    """
 
     def __init__(
         self,
@@ -25,40 +28,55 @@ class LimitedBodies:
         most_bytes: int = JSON_BYTES,
         refusal: bytes = REFUSAL,
         media_type: str = "application/problem+json",
+        uploads: tuple[str, ...] = (),
     ) -> None:
         self._app = app
         self._most_bytes = most_bytes
         self._refusal = refusal
         self._media_type = media_type
+        self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] == "PUT":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > self._most_bytes:
+        headers = Headers(scope=scope)
+        is_upload = scope["method"] == "PUT" and scope["path"].endswith(self._uploads)
+        declared = headers.get("content-length", "0")
+        if not is_upload and declared.isdigit() and int(declared) > self._most_bytes:
             await self._refuse(send)
             return
-        total = 0
+        total, is_read = 0, declared == "0" and "transfer-encoding" not in headers
+        is_refused = False
 
         async def receive_some() -> Message:
-            nonlocal total
+            nonlocal total, is_read
             message = await receive()
             total += len(message.get("body", b""))
-            if total > self._most_bytes:
+            is_read = not message.get("more_body", False)
+            if not is_upload and total > self._most_bytes:
                 raise _TooLarge  # whatever becomes of it, `send_or_refuse` answers
             return message
 
         async def send_or_refuse(message: Message) -> None:
-            if total <= self._most_bytes:
+            nonlocal is_refused
+            if is_upload or total <= self._most_bytes:
+                if message["type"] == "http.response.start" and not is_read:
+                    MutableHeaders(scope=message)["Connection"] = "close"
                 await send(message)
             elif message["type"] == "http.response.start":
+                is_refused = True
                 await self._refuse(send)
 
-        await self._app(scope, receive_some, send_or_refuse)
+        try:
+            await self._app(scope, receive_some, send_or_refuse)
+        except Exception:
+            if is_upload or total <= self._most_bytes:
+                raise
+            if not is_refused:  # MCP's app has no answer to what goes wrong
+                await self._refuse(send)
 
     async def _refuse(self, send: Send) -> None:
-        # What is left of the body is not read, so the connection cannot serve another request.
         headers = [(b"content-type", self._media_type.encode()), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": self._refusal})
