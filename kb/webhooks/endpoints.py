@@ -135,6 +135,7 @@ class Webhooks:
     ) -> Webhook:
         """Send other events, or elsewhere; the secret stays. What waits is sent to the new address.
 
+        A key that sends it elsewhere counts as the one that made it: revoking the key ends what it has set up.
         Errors: as of `create`, and `NotFound`.
         """
         self._check(address)
@@ -146,8 +147,9 @@ class Webhooks:
         }
         with self._database.write() as connection:
             row = self._own(connection, principal, webhook_id)
-            if row.address != values["address"] and not row.disabled_at:
-                values["failing_since"] = None
+            if row.address != values["address"]:
+                values |= {} if row.disabled_at else {"failing_since": None}
+                values |= {"key_id": principal.key.id} if principal.key else {}
             connection.execute(sa.update(webhooks).where(webhooks.c.id == webhook_id).values(values))
             connection.execute(sa.delete(webhook_bases).where(webhook_bases.c.webhook_id == webhook_id))
             _keep_bases(connection, principal, webhook_id, bases)

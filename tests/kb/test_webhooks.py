@@ -571,3 +571,17 @@ def test_lost_key_and_last_deliveries_are_shown(library: Library, webhooks: Webh
     assert not webhooks.get(library.user, quiet.id).has_lost_key
     with pytest.raises(WebhookOff):
         webhooks.test(library.user, made.id)
+
+
+def test_webhook_that_a_key_sends_elsewhere_ends_with_the_key(
+    library: Library, webhooks: Webhooks, receiver: Receiver
+) -> None:
+    keys = ApiKeys(library.database)
+    key, secret = keys.create(library.user, "Program", [KeyScope.WRITE])
+    program = keys.authenticate(secret.get_secret_value())
+    same, moved = (webhooks.create(library.user, receiver.address)[0] for _ in range(2))
+    webhooks.change(program, same.id, receiver.address, [Event.DOCUMENT_READY])
+    webhooks.change(program, moved.id, f"{receiver.address}/elsewhere")
+    keys.revoke(library.user, key.id)
+    assert webhooks.get(library.user, moved.id).has_lost_key
+    assert not webhooks.get(library.user, same.id).has_lost_key

@@ -125,7 +125,7 @@ def change_webhook(
     webhook_id: UUID,
     wanted: Annotated[WebhookIn, Body(openapi_examples={"documents": {"value": EXAMPLE}})],
 ) -> WebhookOut:
-    """All of it at once. The secret stays; what waits is sent to the new address."""
+    """All of it at once. The secret stays; what waits is sent to the new address, as long as your key is valid."""
     changed = parties.services.webhooks.change(
         acting, webhook_id, wanted.address, wanted.events, wanted.knowledge_base_ids
     )
