@@ -15,7 +15,7 @@ from kb.access import Permission, Principal, can
 from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
-from kb.errors import KbError, NotFound, OtherKind, RedisUnavailable, WrongState
+from kb.errors import FileMissing, FileNotSaved, KbError, NotFound, OtherKind, RedisUnavailable, WrongState
 from kb.library.counts import (
     count_answering,
     count_by_state,
@@ -105,7 +105,7 @@ class Documents:
             arrival = Arrival(principal, base.owner_id, label)
             source = self.quotas.limit(connection, arrival, source, expected_bytes)
         document_id = new_id or uuid4()
-        newest = save_version(self._files, knowledge_base_id, document_id, label, source)
+        newest = self._save(principal, knowledge_base_id, document_id, label, source)
         version = to_version(newest)
         document = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
         document |= {"created_at": version.created_at}
@@ -181,7 +181,7 @@ class Documents:
                 return Added(found)
             arrival = _replacing(principal, row)
             source = self.quotas.limit(connection, arrival, source, expected_bytes)
-        newest = save_version(self._files, found.knowledge_base_id, document_id, found.name, source, new_id)
+        newest = self._save(principal, found.knowledge_base_id, document_id, found.name, source, new_id)
         version = to_version(newest)
         try:
             with self._database.write() as connection:
@@ -200,6 +200,15 @@ class Documents:
             self._files.delete(version.file_key)
             raise
         return Added(replace(document, latest=replace(version, sent_at=self._send(version.id))))
+
+    def _save(self, principal: Principal, knowledge_base_id: UUID, *file: Any) -> dict[str, Any]:
+        """`save_version`. Errors: also `NotFound`, if the knowledge base was deleted, and its folder with it."""
+        try:
+            return save_version(self._files, knowledge_base_id, *file)
+        except (FileNotSaved, FileMissing):
+            with self._database.read() as connection:
+                find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT)
+            raise
 
     def _is_whole(self, document: Document) -> bool:
         """Whether the file of its newest version is on the disk: one that was lost can be uploaded again."""

@@ -547,6 +547,21 @@ def test_interrupted_upload_leaves_nothing(library: Library) -> None:
     assert library.documents.list(library.user, knowledge_base.id) == []
 
 
+def test_upload_into_a_base_that_is_deleted_meanwhile(library: Library) -> None:
+    """The worker that clears the base takes the folder away in which the file arrives."""
+    knowledge_base = library.knowledge_base()
+
+    class SlowUpload(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            library.knowledge_bases.delete(library.user, knowledge_base.id)
+            library.files.delete_knowledge_base(knowledge_base.id)
+            return b""
+
+    with pytest.raises(NotFound):
+        library.documents.register(library.user, knowledge_base.id, "a.md", SlowUpload())
+    assert files_in(library.uploads) == []
+
+
 def test_only_old_partial_uploads_are_removed(tmp_path: Path) -> None:
     files, folder = FileStore(tmp_path), tmp_path / uuid4().hex
     folder.mkdir()
