@@ -140,7 +140,19 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
             "Decrement": N_("Less"),
         },
     ),
+    ("[data-testid=stSelectbox] input", "placeholder", {"Choose an option": N_("Choose an option")}),
     ("[role=listbox]", "", {"No results": N_("Nothing found")}),
+    (
+        "[data-testid=stDateInputField] [data-placeholder]",
+        "",
+        {"yyyy": N_("yyyy"), "mm": N_("mm"), "dd": N_("dd")},
+    ),
+    ("[data-testid=stDateInputField] button, [role=dialog]", "aria-label", {"Choose date": N_("Choose a date")}),
+    (
+        "[role=dialog] button",
+        "aria-label",
+        {"Previous month": N_("Previous month"), "Next month": N_("Next month")},
+    ),
     ("[data-testid=stSelectboxVirtualDropdown] button", "aria-label", {"Dismiss": N_("Close")}),
     # Icons stand beside words that say the same.
     ("[role=img]", "aria-label", {"{name} icon": ""}),

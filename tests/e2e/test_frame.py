@@ -14,7 +14,7 @@ from tests.real_services import wait_until
 
 # Texts and labels in English letters that a person or a screen reader meets.
 ENGLISH_LABELS = """() => [...document.querySelectorAll("[aria-label], [alt], [placeholder]")]
-    .map((node) => node.getAttribute("aria-label") || node.getAttribute("alt") || node.placeholder)
+    .flatMap((node) => ["aria-label", "alt", "placeholder"].map((name) => node.getAttribute(name) ?? ""))
     .filter((text) => /^[\\x00-\\x7f]*[A-Za-z]{3}[\\x00-\\x7f]*$/.test(text))"""
 
 
