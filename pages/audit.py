@@ -116,7 +116,7 @@ def _choice(label: str, key: str, names: dict[Any, str], for_all: str) -> object
 
 
 def _date(label: str, key: str) -> date | None:
-    return st.date_input(label, None, key=key, format="YYYY-MM-DD", width=146, on_change=_show_first_page)
+    return st.date_input(label, None, key=key, format="YYYY-MM-DD", width=180, on_change=_show_first_page)
 
 
 def _midnight(day: date) -> datetime:
