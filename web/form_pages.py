@@ -63,6 +63,7 @@ def form_page(
     notes: Sequence[str] = (),
     links: Sequence[tuple[str, str]] = (),
     buttons: Sequence[tuple[str, str]] = (),
+    buttons_title: str = "",
 ) -> HTMLResponse:
     """`notes` are complete texts; `links` are paths below the chat's with their texts, `buttons` with complete ones."""
     code = language_of(request)
@@ -71,6 +72,8 @@ def form_page(
         message, remedy = (html.escape(text) for text in error_text(error, code))
         parts.append(f'<p class="error" role="alert"><strong>{message}</strong><br>{remedy}</p>')
     parts += [_form(form, code, is_first=place == 0) for place, form in enumerate(forms)]
+    if buttons and buttons_title:
+        parts.append(f"<h2>{_text(buttons_title, code)}</h2>")
     parts += [
         f'<p><a class="button" href="{html.escape(_below(path))}">{html.escape(text)}</a></p>' for path, text in buttons
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -143,7 +144,7 @@ class Login:
 
     async def sign_up(self, request: Request) -> Response:
         address, token = _address(request), request.query_params.get("invitation", "")
-        name = ""
+        form: dict[str, str] = {}
         try:
             form = await self._own_form(request, form_cookie(request))
             name, password = form.get("name", ""), form.get("password", "")
@@ -159,23 +160,26 @@ class Login:
                 return form_page(request, SIGN_UP, [], notes=[note], links=[("login", SIGN_IN)])
             session = await self._hashed(make)
         except KbError as error:
-            return await self._signup_page(request, error, name)
+            return await self._signup_page(request, error, form)
         return _signed_in(request, session, home_path())
 
     @property
     def _registration(self) -> Registration:
         return self._accounts().registration
 
-    async def _signup_page(self, request: Request, error: KbError | None = None, name: str = "") -> Response:
+    async def _signup_page(
+        self, request: Request, error: KbError | None = None, sent: Mapping[str, str] = MappingProxyType({})
+    ) -> Response:
+        """After an error, the fields hold what was `sent`, except for passwords."""
         code, token = language_of(request), request.query_params.get("invitation", "")
         needs_first = await _in_thread(lambda: self._registration.needs_first())
         link = await _in_thread(lambda: self._registration.invitation(token)) if token else None
         mode = await _in_thread(lambda: self._registration.mode)
-        fields = [Field("name", NAME, "text", "username", name)]
+        fields = [Field("name", NAME, "text", "username", sent.get("name", ""))]
         new = [Field("password", PASSWORD, autocomplete="new-password", hint=_length_hint(code))]
         new.append(Field("again", N_("Repeat the password"), autocomplete="new-password"))
         if needs_first:
-            fields.insert(0, Field("token", N_("Token"), "text", "off"))
+            fields.insert(0, Field("token", N_("Token"), "text", "off", sent.get("token", "")))
             notes = [translate(note, code) for note in (FIRST_NOTE, TOKEN_NOTE)]
             return _anonymous_page(request, SIGN_UP, Form("signup", SIGN_UP, fields + new), error, notes)
         if link and link.for_name:
@@ -232,7 +236,7 @@ class Login:
         connected = await _in_thread(lambda: identities.connected(account.principal))
         has_password = await _in_thread(lambda: identities.has_password(account.id))
         fields = [
-            Field("present", N_("Present password")),
+            Field("present", N_("Current password")),
             Field("password", NEW_PASSWORD, autocomplete="new-password", hint=_length_hint(code)),
             Field("again", N_("Repeat the password"), autocomplete="new-password"),
         ]
@@ -250,7 +254,8 @@ class Login:
             if key not in connected
         ]
         status = status_of(error) if error else HTTPStatus.OK
-        return form_page(request, ACCOUNT, forms, status, error, notes, [("", N_("Go to the chat"))], buttons)
+        links, title = [("", N_("Go to the chat"))], N_("Connect an account")
+        return form_page(request, ACCOUNT, forms, status, error, notes, links, buttons, title)
 
     async def disconnect(self, request: Request) -> Response:
         account = await self._signed_in(request)

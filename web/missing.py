@@ -25,6 +25,7 @@ STREAMLITS_OWN = (
 # Programs with a wrong key look there for a way to sign in, and would take Streamlit's page for an answer.
 WELL_KNOWN = ".well-known/"
 _VARIABLE = re.compile(r"\{[^}]*\}")  # of a route's path, also the base path before the others
+PRODUCT = N_("Zhiwen")
 TITLE = N_("Page not found")
 TEXT = N_("There is no page at {path}.")
 NEXT_STEP = N_("Go to the chat")
@@ -41,7 +42,7 @@ PAGE = """<!doctype html>
 <html lang="{language}" data-home="{home}">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{title} · {product}</title>
 <link rel="icon" href="data:,">
 <style>
   /* The colours of .streamlit/config.toml. */
@@ -52,11 +53,13 @@ PAGE = """<!doctype html>
     max-width: 32rem; margin: 20vh auto; padding: 0 1rem; font: 1rem/1.6 system-ui, sans-serif;
     background: light-dark(#ffffff, #14191b); color: light-dark(#1d2829, #e4eaea);
   }}
-  h1 {{ font-size: 1.75rem; font-weight: 650; line-height: 1.2; }}
+  h1 {{ margin-top: .25rem; font-size: 1.75rem; font-weight: 650; line-height: 1.2; }}
   p {{ overflow-wrap: anywhere; }}
+  .product {{ margin: 0; font-weight: 600; color: light-dark(#136068, #7cc7cd); }}
   a {{ color: light-dark(#136068, #7cc7cd); }}
 {style}</style>
 <script>{script}</script>
+<p class="product">{product}</p>
 <h1>{title}</h1>
 {body}
 """
@@ -107,6 +110,7 @@ def plain_page(language: str, status: int, title: str, body: str, style: str = "
     page = PAGE.format(
         language=HTML_LANGUAGES[language],
         title=html.escape(translate(title, language)),
+        product=html.escape(translate(PRODUCT, language)),
         body=body,
         style=style,
         home=html.escape(home_path()),

@@ -47,7 +47,7 @@ class AccountNameTaken(UserError):
 class RegistrationClosed(UserError):
     """Also for a token or a link that is wrong, used or expired."""
 
-    message = N_("This link or token is not valid (any more).")
+    message = N_("This link or token is not valid, or no longer valid.")
     remedy = N_("Ask an administrator for a new one.")
 
 

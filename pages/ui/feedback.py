@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 FLASH_KEY = "flash"
 TOASTS_KEY = "toasts"
 LOOK_SECONDS = 0.1
+FEW_RESTARTS = 2  # of the embedded worker; from then on something is wrong with it
 TOLD_SECONDS = 10  # an error stays at least as long, unless the user goes on
 # The parts of the chat that a choice or a question changes, by the keys of their fragments. All else stays as it is,
 # however long the conversation is (`redraw_parts`).
@@ -55,7 +56,9 @@ def missing_worker() -> str:
     embedded = next((service for service in local_services().states() if service.name == "worker"), None)
     if embedded is None:
         return _("No worker is running, so nothing is processed. Start one with: dramatiq workers -p 1 -t 3")
-    if embedded.restarts or not embedded.running:
+    if embedded.detail and embedded.restarts < FEW_RESTARTS:
+        return _("The worker exited ({detail}) and is restarting.").format(detail=escape(embedded.detail))
+    if embedded.detail or not embedded.running:
         return _("The worker keeps exiting: {detail}").format(detail=escape(embedded.detail))
     if embedded.had_time_to_start:
         return _("The worker is not responding. If it stays so, restart Zhiwen: what is being processed is kept.")

@@ -128,18 +128,20 @@ def test_defects_are_told_in_our_own_words(locale: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "running", "restarts", "words"),
+    ("seconds", "running", "restarts", "detail", "words"),
     [
-        (5, True, 0, "is starting"),
-        (300, True, 0, "is not responding"),
-        (300, True, 2, "keeps exiting"),
-        (5, False, 0, "keeps exiting"),
+        (5, True, 0, "", "is starting"),
+        (300, True, 0, "", "is not responding"),
+        (5, False, 0, "ended by SIGKILL", "exited (ended by SIGKILL) and is restarting"),
+        (5, True, 1, "ended by SIGKILL", "exited (ended by SIGKILL) and is restarting"),
+        (5, True, 2, "ended with code 1", "keeps exiting: ended with code 1"),
+        (5, True, 1, "", "is starting"),  # for longer than a process that crashes lives
     ],
 )
 def test_what_became_of_the_embedded_worker(
-    monkeypatch: pytest.MonkeyPatch, seconds: int, running: bool, restarts: int, words: str
+    monkeypatch: pytest.MonkeyPatch, seconds: int, running: bool, restarts: int, detail: str, words: str
 ) -> None:
     since = datetime.now(UTC) - timedelta(seconds=seconds)
-    states = [ServiceState("redis", 1, True, 0, since), ServiceState("worker", 2, running, restarts, since)]
+    states = [ServiceState("redis", 1, True, 0, since), ServiceState("worker", 2, running, restarts, since, detail)]
     monkeypatch.setattr("pages.ui.feedback.local_services", lambda: SimpleNamespace(states=lambda: states))
     assert words in missing_worker()

@@ -183,6 +183,9 @@ def test_first_account_by_its_token(site: Site) -> None:
     differ = send(browser, "/signup", token=token, name="Ada", password=PASSWORD, again=NEW)
     assert "not the same" in differ.text
     assert not gets_in(browser)
+    assert f'value="{token}"' in differ.text
+    assert 'value="Ada"' in differ.text
+    assert PASSWORD not in differ.text
     done = site.first(browser)
     assert (done.status_code, done.headers["location"]) == (303, "/")
     assert gets_in(browser)

@@ -104,7 +104,7 @@ def test_invitation_makes_one_account(site: Site, root: Account) -> None:
     assert account
     assert (account.name, account.is_administrator) == ("Ada", False)
     site.server.user = {"sub": "u-2"}
-    assert "not valid (any more)" in come(site.browser(), link).text
+    assert "no longer valid" in come(site.browser(), link).text
     assert names(site, root) == ["Ada", "Root"]
 
 
