@@ -99,7 +99,7 @@ def _draw_webhook(user: User, bases: Sequence[KnowledgeBase], webhook: Webhook, 
         if state := _state(webhook):
             st.caption(state)
         if last is None:
-            st.caption(_("Nothing was sent yet."))
+            st.caption(_("Nothing has been sent yet."))
             return
         st.caption(_line(webhook, last))
         with st.expander(_("Recent deliveries"), key=f"deliveries-{webhook.id}", on_change="rerun") as body:
@@ -227,7 +227,10 @@ def _outcome(webhook: Webhook, delivery: Delivery) -> Iterator[str]:
     if delivery.delivered_at:
         yield _("delivered {when}").format(when=ago(delivery.delivered_at))
     elif delivery.due_at and _is_on(webhook):
-        yield _("waiting to be sent") if not delivery.attempts else _("not delivered yet")
+        if delivery.attempts <= 1 and not delivery.error:  # its first attempt may be under way
+            yield _("being sent") if delivery.attempts else _("waiting to be sent")
+            return
+        yield _("not delivered yet")
     else:
         yield _("not delivered ({when})").format(when=ago(delivery.created_at))
     if delivery.status and not delivery.error:  # else the reason says it

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from kb.access import KeyScope
+from kb.database.tables import webhook_deliveries
 from kb.errors import NotFound
 from kb.services import build_worker_parts
 from kb.webhooks import Event, Webhook
@@ -75,7 +77,7 @@ def test_secret_is_shown_exactly_once(installation: Installation, visitor: Visit
     shown = visitor.text(f"webhook-{webhook.id}")
     assert f"**{SHOWN}** :green-badge[On]" in shown
     assert "All events · All knowledge bases" in shown
-    assert "Nothing was sent yet." in shown
+    assert "Nothing has been sent yet." in shown
 
 
 def test_second_click_makes_no_second_webhook(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +157,12 @@ def test_test_is_sent_and_what_came_of_it_shown(installation: Installation, visi
     visitor.click(f"test_webhook-{webhook.id}")
     opened(visitor)
     assert "Test · waiting to be sent" in visitor.text(f"webhook-{webhook.id}")
+    with installation.services.database.write() as connection:
+        connection.execute(update(webhook_deliveries).values(attempts=1))  # as while the first attempt is under way
+    opened(visitor)
+    assert "Test · being sent" in visitor.text(f"webhook-{webhook.id}")
+    with installation.services.database.write() as connection:
+        connection.execute(update(webhook_deliveries).values(attempts=0))
     receiver.statuses = [500]
     deliveries.deliver_due()
     opened(visitor)
