@@ -44,7 +44,9 @@ def draw_invitations(principal: Principal) -> None:
         st.caption(_("Registration is closed. To invite people, set REGISTRATION=invitation in .env and restart."))
     else:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.selectbox(_("Role of the person you invite"), list(UserRole), format_func=_role_names().__getitem__, key=ROLE_KEY)
+            st.selectbox(
+                _("Role of the person you invite"), list(UserRole), format_func=_role_names().__getitem__, key=ROLE_KEY
+            )
             st.button(_("Invite"), key="invite", type="primary", icon=":material/person_add:", on_click=_invite)
     _draw_new_link()
     pending = registration.invitations(principal)

@@ -75,7 +75,9 @@ class MissingPages:
 
     def __init__(self, app: ASGIApp, routes: Collection[str]) -> None:
         self._app = app
-        self._others = {*STREAMLITS_OWN, *(_VARIABLE.sub("", path).strip("/").split("/")[0] for path in routes)}
+        others = {_VARIABLE.sub("", path).strip("/") for path in routes}
+        self._whole = {*STREAMLITS_OWN, *others}
+        self._others = {path.split("/")[0] for path in self._whole}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and page_path(scope).startswith(WELL_KNOWN):
@@ -91,7 +93,8 @@ class MissingPages:
         if "text/html" not in Headers(scope=scope).get("accept", ""):
             return False
         path = page_path(scope)
-        return path not in PAGES and path.split("/")[0] not in self._others and "." not in path
+        known = self._others if "/" in path else self._whole  # /api is nothing, /api/v1 is
+        return path not in PAGES and path.split("/")[0] not in known and "." not in path
 
 
 def notice_page(scope: Scope, status: int, title: str, text: str, next_step: str, **values: object) -> HTMLResponse:

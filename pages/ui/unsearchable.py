@@ -68,8 +68,8 @@ def draw_remedy(principal: Principal, count: int, base: KnowledgeBase | None = N
     lacking = count_lacking(services().database, principal, base.id if base else None) if count else Lacking()
     if lacking.under_way and not lacking.ready:
         text = ngettext(
-            "{count} document is indexed again. Until it is ready, answers lack what it says.",
-            "{count} documents are indexed again. Until they are ready, answers lack what they say.",
+            "{count} document is being indexed again. Until it is ready, answers lack what it says.",
+            "{count} documents are being indexed again. Until they are ready, answers lack what they say.",
             lacking.under_way,
         )
         st.info(text, icon=":material/healing:")

@@ -52,7 +52,7 @@ def test_list_says_it_and_a_button_indexes_again(installation: Installation, vis
     assert "0 of 1 ready · 1 not searchable" in visitor.text()
     visitor.click("index_again")
     assert not visitor.has("index_again")
-    assert "1 document is indexed again" in visitor.text()
+    assert "1 document is being indexed again" in visitor.text()
     (document,) = installation.documents(base)
     assert document.latest.state is VersionState.QUEUED
     installation.ingest(document)

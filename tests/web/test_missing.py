@@ -24,7 +24,7 @@ def client() -> TestClient:
     return TestClient(app)
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/a/b", "/testing/more", "/<script>"])
+@pytest.mark.parametrize("path", ["/nowhere", "/api", "/a/b", "/testing/more", "/<script>"])
 def test_unknown_address_gets_a_page_of_ours(path: str, client: TestClient) -> None:
     reply = client.get(path, headers=BROWSER | {"Accept-Language": "fr, en;q=0.8"})
     assert reply.status_code == 404
