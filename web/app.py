@@ -34,6 +34,7 @@ from web.acting_from import ActingFrom
 from web.api.parties import Parties
 from web.draining import Drain, Draining
 from web.exports import export_routes
+from web.gone import GoneClients
 from web.login import Login
 from web.login_mode import needs_login
 from web.missing import MissingPages
@@ -251,6 +252,7 @@ ROUTES: list[Route | Mount] = [
 MIDDLEWARE = [
     Middleware(Draining, drain=drain),
     Middleware(metrics.RequestCounts),
+    Middleware(GoneClients),
     Middleware(RequestSpans),
     Middleware(SecurityHeaders),
     Middleware(OwnPagesOnly),

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import anyio
 import anyio.to_thread
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -42,8 +42,6 @@ def file_routes(services: Callable[[], Services]) -> list[Route]:
             added = await _save(request, await asyncio.to_thread(services), receiver)
         except KbError as error:
             return _refusal(error, request)
-        except ClientDisconnect:
-            return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
         document = added.document
         body = {"id": str(document.id), "name": document.name, "workers_told": document.latest.sent_at is not None}
         body |= {"was_there": added.was_there, "shares_name": added.shares_name}

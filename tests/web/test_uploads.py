@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.types import Message
 
 from kb.access import Principal
@@ -32,6 +33,7 @@ from tests.conftest import Clock, Library, MakeSettings
 from tests.kb.parsing import parsing_samples as samples
 from web import receiving, uploads
 from web.app import MIDDLEWARE
+from web.gone import GoneClients
 
 ORIGIN = "http://127.0.0.1:8501"
 MEGABYTE = 1 << 20
@@ -59,7 +61,8 @@ class Server:
         self.services = SimpleNamespace(
             settings=settings, documents=library.documents, spots=spots, tickets=self.tickets
         )
-        self.app = Starlette(routes=uploads.file_routes(lambda: cast("Services", self.services)))
+        routes = uploads.file_routes(lambda: cast("Services", self.services))
+        self.app = Starlette(routes=routes, middleware=[Middleware(GoneClients)])
 
     def ticket(self, base: KnowledgeBase, user: Principal | None = None, action: Action = Action.UPLOAD) -> str:
         origin = ORIGIN if action is Action.UPLOAD else ""

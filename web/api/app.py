@@ -16,6 +16,7 @@ from web.api.bodies import LimitedBodies
 from web.api.parties import Parties
 from web.api.problems import PROBLEM, http_problem, invalid_problem, problem
 from web.api.rates import RateLimits
+from web.gone import GoneClients
 
 log = structlog.get_logger()
 
@@ -41,6 +42,7 @@ def build_api(parties: Callable[[], Parties]) -> FastAPI:
         responses={"default": PROBLEM},
     )
     app.state.parties = parties
+    app.add_middleware(GoneClients)  # inside of what FastAPI reports failures with
     app.add_middleware(LimitedBodies, uploads=UPLOADS)
     app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
     for calls in (knowledge_bases, documents, searches, tasks, conversations, webhooks):
