@@ -171,6 +171,8 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   const press = (value) => setTriggerValue("pressed", value)
   table.setAttribute("aria-label", data.words.title)
   table.hidden = !data.rows.length
+  // Each row is a grid of its own: with as much room for buttons in all, their columns are below each other.
+  table.style.setProperty("--zw-actions", Math.max(0, ...data.rows.map((item) => item.actions.length)))
   drawHead(table.querySelector(".zw-docs-head"), data, press)
   const body = table.querySelector(".zw-docs-body")
   const known = new Map([...body.children].map((row) => [row.dataset.id, row]))
