@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
@@ -12,7 +13,7 @@ from kb.answers import Feed
 from kb.errors import KbError
 from kb.prompts import language_in
 from kb.questions import check_question
-from web.api.parties import Asker, Serving
+from web.api.parties import Asker, Parties, Serving, principal_of
 from web.api.problems import language_of
 from web.missing import home_path
 from web.openai_api.completion import DONE, Completion, Delta, page_of, sse
@@ -22,6 +23,7 @@ from web.openai_api.requests import ChatRequest
 
 router = APIRouter()
 GONE = 499  # for the log: nobody reads it
+LOOK_SECONDS = 3.0  # within which an answer ends whose key was revoked, or whose user suspended
 
 
 @router.post("/chat/completions", response_model=None)
@@ -44,7 +46,7 @@ async def create_chat_completion(request: Request, parties: Serving, acting: Ask
     home = f"{request.url.scheme}://{request.url.netloc}{home_path()}"
     completion = Completion(wanted.model, language, wanted.stream, page_of(home, target.scope.first_id))
     watch = asyncio.create_task(_stop_when_gone(request, feed))
-    deltas = completion.deltas(feed.events())
+    deltas = _while_allowed(completion.deltas(feed.events()), request, parties)
     try:
         first = await anext(deltas, None)
         if wanted.stream:
@@ -88,6 +90,16 @@ async def _stream(
     finally:
         feed.stop()
         watch.cancel()
+
+
+async def _while_allowed(deltas: AsyncIterator[Delta], request: Request, parties: Parties) -> AsyncIterator[Delta]:
+    """Errors: `KeyRefused` once the key of the request is good no more."""
+    looked = time.monotonic()
+    async for delta in deltas:
+        if time.monotonic() - looked > LOOK_SECONDS:
+            await asyncio.to_thread(principal_of, request, parties)
+            looked = time.monotonic()
+        yield delta
 
 
 async def _stop_when_gone(request: Request, feed: Feed) -> None:

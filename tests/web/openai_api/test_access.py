@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from kb.access import GranteeKind, KeyScope, Permission
 from kb.library.sharing import Grantee
+from tests.fakes.model_server import CHAT
 from tests.web.openai_api.conftest import ONE_WORKER, Installation, error_of
 
 pytestmark = ONE_WORKER
@@ -31,6 +36,21 @@ def test_keys_are_checked(installation: Installation) -> None:
         others = (scope for scope in KeyScope if scope is not KeyScope.ASK)
         with installation.client(installation.key(*others)) as client:
             assert error_of(client.request(method, path, json=body)) == (403, "out_of_scope", None)
+
+
+def test_answer_ends_with_its_key(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.openai_api.chat.LOOK_SECONDS", -1)
+    keys, key = installation.core.services.api_keys, installation.key()
+    asked = {"model": "fake", "messages": [{"role": "user", "content": "Tell me a story"}], "stream": True}
+    with ExitStack() as held, installation.client(key) as client:
+        held.enter_context(installation.model_server.held(CHAT))
+        with client.stream("POST", "/chat/completions", json=asked) as reply:
+            events = (line.removeprefix("data: ") for line in reply.iter_lines() if line)
+            assert "error" not in json.loads(next(events))
+            keys.revoke(installation.core.user, keys.authenticate(key).key.id)  # type: ignore[union-attr]
+            held.close()
+            *_before, last = events
+    assert json.loads(last)["error"]["code"] == "invalid_api_key"
 
 
 def test_what_others_have_does_not_exist(installation: Installation) -> None:
