@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 import structlog
 from dramatiq import Worker
 from dramatiq.middleware import ShutdownNotifications
+from pydantic import SecretStr
 
 from kb.config import Settings
 from kb.database.tables import versions
@@ -50,10 +52,15 @@ def patient_logs() -> Iterator[None]:
 
 
 class Workers:
-    """A worker in this process: the broker that `build_worker` makes, and one thread on it."""
+    """A worker in this process: the broker that `build_worker` makes, and one thread on it.
+
+    To stop it interrupts what runs, and an exception raised in a thread inside gRPC leaves a lock of its channel to
+    Milvus locked for ever. pymilvus shares a channel among clients of one address and token, so this one has a token
+    of its own, which a server without passwords does not look at: its process would end, and the tests' goes on.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self.broker = build_worker(settings)
+        self.broker = build_worker(settings.model_copy(update={"milvus_token": SecretStr(f"worker-{uuid4()}")}))
         self.queue = DramatiqQueue(self.broker)
         self._worker: Worker | None = None
 
@@ -73,10 +80,7 @@ class Workers:
             self._worker = None
 
     def close(self) -> None:
-        """Without interrupting what runs: an exception raised in another thread can leave a lock of gRPC's locked.
-
-        In a worker, the process ends then; here, later tests use the same channel to Milvus.
-        """
+        """Without interrupting what runs, which uses the channel to end."""
         self.broker.middleware = [each for each in self.broker.middleware if type(each) is not ShutdownNotifications]
         self.stop()
         self.queue.close()
