@@ -172,7 +172,7 @@ def guess_passwords(ada: Visitor, web: Web) -> None:
     fill(ada.page, name="ada", password="a wrong password")
     expect(alert).to_contain_text("did not work")
     told = {re.sub(r"1[45]", "…", guess(ada.page, web, name)) for name in ("ada", "nobody")}
-    assert told == {"<strong>Too many attempts.</strong> Try again in … min."}
+    assert told == {"<strong>Too many attempts.</strong><br>Try again in … min."}
     ada.sign_in()
     expect(alert).to_contain_text("Too many attempts.")
     end_the_wait(web)

@@ -116,6 +116,7 @@ def test_process_is_traced_from_its_start_to_its_end(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(app, name, lambda *_: None)
     monkeypatch.setattr(app, "drain", SimpleNamespace(listen=lambda _seconds: None, wait=lambda _count: None))
     monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(resources, "provide", lambda _open: None)  # later tests have parts of their own
     monkeypatch.setattr(resources, "web", app._open_web)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 

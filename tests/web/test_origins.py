@@ -132,7 +132,7 @@ def client_of_all_paths() -> TestClient:
 
 def test_the_app_checks_every_request_first() -> None:
     classes: list[object] = [middleware.cls for middleware in webui_st.app._user_middleware]
-    assert OwnPagesOnly in classes[:5]  # after those that read nothing
+    assert OwnPagesOnly in classes[:6]  # after those that read nothing
     assert "/_stcore/stream" in PATHS
     assert any("healthz" in path for path in PATHS)
     assert any("api/uploads" in path for path in PATHS)
