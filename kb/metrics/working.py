@@ -80,16 +80,16 @@ class StageTimes:
 
     @contextmanager
     def spend(self, stage: VersionState) -> Iterator[None]:
-        began = time.perf_counter()
-        self._now = stage, began
         if stage not in self._spans:
             self._spans[stage] = tracing.span(stage.value)
-        try:
-            with self._spans[stage].resumed():
+        with self._spans[stage].resumed():
+            began = time.perf_counter()
+            self._now = stage, began
+            try:
                 yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - began
-            self._now = None
+            finally:
+                self.seconds[stage] += time.perf_counter() - began
+                self._now = None
 
     def so_far(self) -> dict[VersionState, float]:
         """The seconds of each stage, with those of the one that is not over."""

@@ -27,7 +27,6 @@ class SentSpan:
     parent_id: str
     kind: str
     has_failed: bool
-    nanoseconds: int
     attributes: dict[str, Any] = field(default_factory=dict)
     events: tuple[str, ...] = ()
 
@@ -76,7 +75,6 @@ def _read(body: bytes) -> Iterator[SentSpan]:
                     span.parent_span_id.hex(),
                     Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_").lower(),
                     span.status.code == Status.STATUS_CODE_ERROR,
-                    span.end_time_unix_nano - span.start_time_unix_nano,
                     _values(span.attributes),
                     tuple(event.name for event in span.events),
                 )

@@ -210,6 +210,7 @@ def test_failure_is_noted_by_its_code_and_never_by_its_text(monkeypatch: pytest.
 
 def test_stages_that_take_turns_are_one_span_each(monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting(monkeypatch) as collector:
+        began = time.perf_counter()
         with tracing.span("ingest"):
             times = StageTimes()
             for _batch in range(3):
@@ -218,12 +219,13 @@ def test_stages_that_take_turns_are_one_span_each(monkeypatch: pytest.MonkeyPatc
                 with times.spend(VersionState.INDEXING):
                     pass
             times.note()
+        elapsed = time.perf_counter() - began
         stop_tracing()
         assert [collector.chain(span) for span in collector.spans if span.name == "embeddings m"] == [
             ["embedding", "ingest"]
         ] * 3
-        embedding = collector.named("embedding")
-        assert 0 < embedding.attributes["zhiwen.stage.seconds"] * 1e9 <= embedding.nanoseconds
+        # Against the clock that took the seconds: spans are timed by the one of the wall, which may be set.
+        assert 0 < collector.named("embedding").attributes["zhiwen.stage.seconds"] <= elapsed
         call = next(span for span in collector.spans if span.name == "embeddings m")
         assert (call.kind, call.attributes["server.address"], call.attributes["server.port"]) == (
             "client",
