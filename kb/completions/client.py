@@ -20,7 +20,7 @@ from kb.llm import ChatModel
 from kb.metrics import note_tokens
 from kb.prompts import ChatMessage
 from kb.providers import CONNECT_SECONDS, NO_KEY, translate_openai_error
-from kb.providers.guard import Guard, async_client_options
+from kb.providers.guard import Guard, async_client_options, own_credentials
 from kb.providers.spans import OPENAI, model_span
 
 if TYPE_CHECKING:
@@ -177,12 +177,13 @@ class ChatClient:
     def _client_for(self, model: ChatModel) -> openai.AsyncOpenAI:
         import openai
 
-        key = model.key.get_secret_value()
+        key = model.key.get_secret_value() or NO_KEY
         held = model.base_url, key, model.guard
         if held not in self._clients:
             self._clients[held] = openai.AsyncOpenAI(
                 base_url=model.base_url,
-                api_key=key or NO_KEY,
+                api_key=key,
+                default_headers=own_credentials(model.guard, key),
                 max_retries=0,
                 timeout=openai.Timeout(self._settings.llm_timeout_seconds, connect=CONNECT_SECONDS),
                 http_client=openai.DefaultAsyncHttpxClient(**async_client_options(model.guard))

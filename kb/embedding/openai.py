@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from kb.deadlines import within
 from kb.embedding.model import DENSE_WEIGHT, Vectors, encodable, normalised
 from kb.errors import EmbeddingTextTooLong, EmbeddingTimeout, ModelContextExceeded, ModelTimeout, VectorsMissing
-from kb.providers import CONNECT_SECONDS, OPENAI_BASE_URL, host_of, translate_openai_error
-from kb.providers.guard import Guard, client_options
+from kb.providers import CONNECT_SECONDS, NO_KEY, OPENAI_BASE_URL, host_of, translate_openai_error
+from kb.providers.guard import Guard, client_options, own_credentials
 from kb.providers.spans import model_span
 
 if TYPE_CHECKING:
@@ -99,9 +99,11 @@ class OpenAIModel:
         """Imported here: a second and 80 MB that other models do not need."""
         from langchain_openai import OpenAIEmbeddings
 
+        key = self._api_key.get_secret_value() or NO_KEY
         return OpenAIEmbeddings(
             model=self._model,
-            api_key=self._api_key if self._api_key.get_secret_value() else SecretStr("none"),
+            api_key=SecretStr(key),
+            default_headers=own_credentials(self._guard, key),
             base_url=self._base_url,
             http_client=self._http,
             timeout=self._http.timeout,

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 Resolver = Callable[[str, int], Sequence[str]]
 
+# What a request needs. OpenAI's client adds the organization, the project and whatever else this server's environment
+# names, which is for the server of `.env`.
+_HEADERS = frozenset(
+    b"accept authorization connection content-length content-type host transfer-encoding user-agent".split()
+)
 _CONNECTIONS = 4  # to how many of a name's addresses we try to connect
 _LOCALHOST = "127.0.0.1"
 REPLY_BYTES = 32 << 20  # of the vectors of a batch, or of a long answer in small events
@@ -90,8 +95,8 @@ class Guard:
         self._check(address, resolved)
         if not resolved:
             raise httpx2.ConnectError("no address", request=request)
-        headers = httpx2.Headers(request.headers)
-        headers["Accept-Encoding"] = "identity"
+        headers = [(name, value) for name, value in request.headers.raw if name.lower() in _HEADERS]
+        headers.append((b"Accept-Encoding", b"identity"))
         return [
             httpx2.Request(
                 request.method,
@@ -113,6 +118,11 @@ class Guard:
 def client_options(guard: Guard | None) -> dict[str, Any]:
     """What to build an `httpx2.Client` with, for one base URL. None: any address, and httpx2's own defaults."""
     return {"transport": _Pinned(guard), "trust_env": False, "follow_redirects": False} if guard else {}
+
+
+def own_credentials(guard: Guard | None, key: str) -> dict[str, str]:
+    """Headers for OpenAI's clients, which take those of OPENAI_CUSTOM_HEADERS before the key that they are given."""
+    return {"Authorization": f"Bearer {key}"} if guard else {}
 
 
 def async_client_options(guard: Guard | None) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class Request:
     path: str
     key: str
     body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict, repr=False)  # by their names in lower case
     tokens_sent: int = 0
     disconnected: bool = False
     ended: Event = field(default_factory=Event, repr=False)
@@ -196,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         key = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        request = Request(self.path, key, body)
+        request = Request(self.path, key, body, {name.lower(): value for name, value in self.headers.items()})
         self.server.owner.requests.append(request)
         try:
             self._answer(request)

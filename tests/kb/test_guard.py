@@ -185,6 +185,19 @@ def test_proxy_of_the_environment_is_not_asked(ask: Ask, server: ModelServer, mo
         assert proxy.asked == []
 
 
+def test_what_the_servers_environment_names_is_not_sent_to_members_hosts(
+    ask: Ask, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenAI's client reads it by itself. The administrator's key may be in it."""
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-ours")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-ours")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer key-ours\nX-Gateway: gateway-ours")
+    ask(connect(server.base_url, Guard.of(authority(server))))
+    for request in server.requests:
+        assert request.headers["authorization"] == f"Bearer {KEY.get_secret_value()}"
+        assert "ours" not in str(request.headers)
+
+
 @pytest.mark.parametrize(
     "host",
     [
