@@ -8,7 +8,15 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from kb.access.principals import GranteeKind, KeyScope, Permission, Principal
-from kb.database.tables import api_key_bases, conversation_links, conversations, grants, group_members, knowledge_bases
+from kb.database.tables import (
+    api_key_bases,
+    conversation_links,
+    conversations,
+    grants,
+    group_members,
+    knowledge_bases,
+    users,
+)
 from kb.errors import OutOfScope
 
 EVERYBODY = UUID(int=0)  # the id of a grant to everybody
@@ -56,9 +64,13 @@ def _condition(
 
 
 def is_shared_by(link: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether whoever holds this link may read a row of `conversations`, up to where it was shared."""
+    """Whether whoever holds this link may read a row of `conversations`, up to where it was shared.
+
+    Not while its owner is suspended.
+    """
     shared = sa.select(conversation_links.c.conversation_id).where(conversation_links.c.token == link)
-    return conversations.c.id.in_(shared)
+    suspended = sa.select(users.c.id).where(users.c.suspended_at.is_not(None))
+    return sa.and_(conversations.c.id.in_(shared), conversations.c.owner_id.not_in(suspended))
 
 
 def permission_on(resource: sa.Table, principal: Principal | None = None) -> sa.ColumnElement[str]:

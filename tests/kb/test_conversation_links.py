@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from kb.conversations import ConversationLinks, Conversations, Messages
+from kb.database.tables import now, users
 from kb.errors import NotFound
 from kb.models import Conversation
 from tests.conftest import Library
@@ -47,6 +49,20 @@ def test_link_shows_what_was_said_until_then(
     assert (renewed.token, renewed.is_older) == (link.token, False)
     assert read(links, link.token)[2:] == ["two", "Answer to two"]
     assert links.message(link.token, later.id).content == "Answer to two"
+
+
+def test_link_opens_nothing_while_its_owner_is_suspended(
+    links: ConversationLinks, library: Library, conversation: Conversation
+) -> None:
+    token = links.share(library.user, conversation.id).token
+    suspend = sa.update(users).where(users.c.id == library.user.user_id)
+    with library.database.write() as connection:
+        connection.execute(suspend.values(suspended_at=now()))
+    with pytest.raises(NotFound):
+        links.read(token)
+    with library.database.write() as connection:
+        connection.execute(suspend.values(suspended_at=None))
+    assert read(links, token)
 
 
 def test_other_versions_are_not_shared(
