@@ -78,10 +78,12 @@ def get_model(parties: Serving, acting: Asker, name: str) -> Model:
     listed = _models(services, acting)
     if found := next((model for model in listed if model.id == name), None):
         return found
-    target = find_target(services, acting, name)
-    if target.scope.first_id:
-        return next(model for model in listed if model.knowledge_base_id == str(target.scope.first_id))
-    return Model(id=name, kind="language_model")
+    base_id = find_target(services, acting, name).scope.first_id
+    if base_id is None:
+        return Model(id=name, kind="language_model")
+    if found := next((model for model in listed if model.knowledge_base_id == str(base_id)), None):
+        return found
+    raise ModelNotServed(model=name)  # it was created since
 
 
 def _models(services: Services, acting: Principal) -> list[Model]:
