@@ -73,15 +73,15 @@ class ConversationLinks:
             connection.execute(sa.delete(conversation_links).where(_is_to(conversation_id)))
             values = {"conversation_id": conversation_id, "token": link.token, "shared_at": link.shared_at}
             connection.execute(sa.insert(conversation_links), values | {"until_id": conversation.shown_id})
-            record(connection, principal, Action.LINK_MADE, conversation_id, conversation.title)
+            record(connection, principal, Action.LINK_MADE, conversation_id)
         return link
 
     def withdraw(self, principal: Principal, conversation_id: UUID) -> None:
         """The link opens nothing any more; the next one is another. Errors: `NotFound` of the conversation."""
         with self._database.write() as connection:
-            conversation = rows.own(connection, principal, conversation_id, lock=True)
+            rows.own(connection, principal, conversation_id, lock=True)
             if connection.execute(sa.delete(conversation_links).where(_is_to(conversation_id))).rowcount:
-                record(connection, principal, Action.LINK_WITHDRAWN, conversation_id, conversation.title)
+                record(connection, principal, Action.LINK_WITHDRAWN, conversation_id)
 
     def read(self, token: str, limit: int = 50) -> SharedConversation:
         """The last `limit` messages, without an answer that is still being written. Errors: `NotFound`."""

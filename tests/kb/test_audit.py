@@ -18,7 +18,7 @@ from kb.access.keys import ApiKeys
 from kb.accounts import Accounts
 from kb.audit import Action, Kind, acting_from, record, record_failed_sign_in, recording
 from kb.audit.log import AuditLog, Event, Filter
-from kb.conversations import Conversations, Messages
+from kb.conversations import ConversationLinks, Conversations, Messages
 from kb.database import Database
 from kb.database.tables import audit_events, now
 from kb.errors import AdministratorsOnly, LastAdministrator, SignInFailed
@@ -29,6 +29,7 @@ from kb.providers.keys import KeySafe
 from kb.providers.store import ProviderDraft, Providers
 from tests.conftest import Clock, Library, MakeSettings, add_user
 from tests.kb.accounts.people import ADDRESS, PASSWORD, make_accounts
+from tests.kb.talks import answered
 
 Recorded = Callable[[], list[tuple[Action | str, str]]]
 OTHER = "tea kettle whistle"
@@ -233,6 +234,10 @@ def test_keys_deletions_and_settings_are_recorded(
     library.knowledge_bases.rename(me, base.id, "Pantry")
     library.knowledge_bases.set_prompt(me, base.id, "")
     talk = conversations.create(me, "What is secret?", Mode.LLM)
+    answered(Messages(library.database), library, talk, "What is secret?")
+    links = ConversationLinks(library.database)
+    links.share(me, talk.id)
+    links.withdraw(me, talk.id)
     conversations.delete(me, talk.id)
     conversations.restore(me, talk.id)
     providers = Providers(library.database, KeySafe(make_settings()))
@@ -246,6 +251,8 @@ def test_keys_deletions_and_settings_are_recorded(
         (Action.DOCUMENT_DELETED, "tea.md"),
         (Action.KNOWLEDGE_BASE_RENAMED, "Pantry"),
         (Action.PROMPT_CHANGED, "Pantry"),
+        (Action.LINK_MADE, ""),
+        (Action.LINK_WITHDRAWN, ""),
         (Action.CONVERSATION_DELETED, ""),
         (Action.CONVERSATION_RESTORED, ""),
         (Action.PROVIDER_ADDED, "DeepSeek"),
