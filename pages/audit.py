@@ -75,7 +75,7 @@ def draw_event(event: Event) -> None:
         times = ngettext("{count} time", "{count} times", event.times) if event.times > 1 else ""
         st.markdown(f"**{who}** · {event_text(event)}{f' · {times}' if times else ''}")
         via = _("with the API key “{name}”").format(name=event.key_name) if event.key_name else ""
-        thing = str(event.target_id) if event.target_id else ""
+        thing = f"ID {event.target_id}" if event.target_id else ""
         st.caption(escape(" · ".join(filter(None, [moment(event.at), event_address(event), via, thing]))))
 
 
