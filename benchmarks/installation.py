@@ -46,8 +46,8 @@ class Installation:
 
     def upload(self, knowledge_base_id: UUID, files: Iterable[tuple[str, BinaryIO]]) -> list[Document]:
         """Register files by name and content, in this order."""
-        register = self.services.documents.register
-        return [register(self.principal, knowledge_base_id, name, content) for name, content in files]
+        register = self.services.arrivals.register
+        return [register(self.principal, knowledge_base_id, name, content).document for name, content in files]
 
     def list_documents(self, knowledge_base_id: UUID) -> list[Document]:
         return self.services.documents.list(self.principal, knowledge_base_id, limit=1_000_000)

@@ -19,7 +19,7 @@ from kb.database import Database
 from kb.database.tables import attachments, conversations, document_counts, knowledge_bases, now
 from kb.embedding import EmbeddingModels
 from kb.errors import NotFound, UnsupportedFormat
-from kb.library import Documents, insert_knowledge_base
+from kb.library import Arrivals, Documents, insert_knowledge_base
 from kb.library.files import Source
 from kb.library.knowledge_bases import shared_collection
 from kb.library.rows import DOCUMENT
@@ -63,20 +63,23 @@ _BASE = (
 class Attachments:
     """The files of each user's conversations. Deleting a conversation deletes them: a worker clears what is left."""
 
-    def __init__(self, database: Database, documents: Documents, embeddings: EmbeddingModels) -> None:
+    def __init__(
+        self, database: Database, documents: Documents, arrivals: Arrivals, embeddings: EmbeddingModels
+    ) -> None:
         self._database = database
         self._documents = documents
+        self._arrivals = arrivals
         self._embeddings = embeddings
 
     def add(self, principal: Principal, conversation_id: UUID, name: str, source: Source) -> Document:
-        """Keep a file, queue it and tell the workers, as `Documents.register` does.
+        """Keep a file, queue it and tell the workers, as `Arrivals.register` does.
 
-        Errors: `NotFound` without the conversation; `UnsupportedFormat`; those of `Documents.register`;
+        Errors: `NotFound` without the conversation; `UnsupportedFormat`; those of `Arrivals.register`;
         those of `EmbeddingModels.get`. Sends the embedding model no request.
         """
         found = self._base(principal, conversation_id)
         base_id = found[0] if found else self._create_base(principal, conversation_id)
-        document = self._documents.register(principal, base_id, name, source)
+        document = self._arrivals.register(principal, base_id, name, source).document
         try:
             require_supported(document.name, document.latest.media_type)
         except UnsupportedFormat:

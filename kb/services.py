@@ -27,7 +27,7 @@ from kb.environment import available_cpus, bypass_proxies
 from kb.exports import Exports
 from kb.fetching import Fetcher, FetchLimits, PageReader
 from kb.ingestion import Backlog, Claims, Cleanup, Ingestion, Turns, models_in_use, new_worker_id
-from kb.library import Documents, FileStore, KnowledgeBases
+from kb.library import Arrivals, Documents, FileStore, KnowledgeBases
 from kb.library.quotas import MEGABYTE, Quotas
 from kb.library.sharing import Sharing
 from kb.llm import ChatModels
@@ -82,6 +82,7 @@ class Services:
     page_images: PageImages
     spots: Spots
     knowledge_bases: KnowledgeBases
+    arrivals: Arrivals
     documents: Documents
     reader: Reader
     conversations: Conversations
@@ -152,6 +153,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     knowledge_bases = KnowledgeBases(database, queue)
     quotas = Quotas(settings.user_documents_queued, settings.user_storage_mb * MEGABYTE)
     documents = Documents(database, files, vectors, queue, quotas)
+    arrivals = Arrivals(database, files, queue, quotas)
     references = References(settings.models)
     fetcher, page_reader = Fetcher(settings.allowed_fetch_hosts), PageReader()
     web_search = WebSearch(settings)
@@ -186,9 +188,10 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
         page_images=page_images,
         spots=Spots(database, documents, files, page_images),
         knowledge_bases=knowledge_bases,
+        arrivals=arrivals,
         documents=documents,
         reader=Reader(database, vectors),
-        attachments=Attachments(database, documents, embeddings),
+        attachments=Attachments(database, documents, arrivals, embeddings),
         conversations=conversations,
         messages=messages,
         conversation_links=ConversationLinks(database),

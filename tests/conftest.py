@@ -30,7 +30,8 @@ from kb.embedding.weights import WEIGHTS_FILE
 from kb.environment import bypass_proxies
 from kb.errors import EmbeddingUnavailable
 from kb.ingestion import Claims
-from kb.library import Documents, FileStore, KnowledgeBases
+from kb.library import Arrivals, Documents, FileStore, KnowledgeBases
+from kb.library.quotas import Quotas
 from kb.models import Document, KnowledgeBase, Version
 from kb.names import fold
 from kb.parsing import ParserProcess
@@ -255,6 +256,7 @@ class Library:
     queue: RecordingQueue
     knowledge_bases: KnowledgeBases
     documents: Documents
+    arrivals: Arrivals
     files: FileStore
     uploads: Path
     user: Principal
@@ -264,7 +266,10 @@ class Library:
         return self.knowledge_bases.create(owner or self.user, name, HashedWords.name, HashedWords.dimension)
 
     def upload(self, knowledge_base: KnowledgeBase, name: str = "a.md", text: str = "# A\n\nText.") -> Document:
-        return self.documents.register(self.user, knowledge_base.id, name, io.BytesIO(text.encode()))
+        return self.arrivals.register(self.user, knowledge_base.id, name, io.BytesIO(text.encode())).document
+
+    def limit(self, quotas: Quotas) -> None:
+        self.documents.quotas = self.arrivals.quotas = quotas
 
     def version(self, document: Document) -> Version:
         return self.documents.get(self.user, document.id).latest
@@ -280,6 +285,7 @@ def library(database: Database, make_settings: MakeSettings) -> Library:
         queue=queue,
         knowledge_bases=KnowledgeBases(database, queue),
         documents=Documents(database, files, VectorStore(settings), queue),
+        arrivals=Arrivals(database, files, queue),
         files=files,
         uploads=settings.uploads,
         user=add_user(database, "user"),
@@ -315,7 +321,7 @@ class Core:
 
     def upload(self, knowledge_base: KnowledgeBase, name: str, text: str | bytes) -> Document:
         content = text.encode() if isinstance(text, str) else text
-        return self.services.documents.register(self.user, knowledge_base.id, name, io.BytesIO(content))
+        return self.services.arrivals.register(self.user, knowledge_base.id, name, io.BytesIO(content)).document
 
     def document(self, document_id: UUID) -> Document:
         return self.services.documents.get(self.user, document_id)

@@ -103,9 +103,10 @@ async def _save(request: Request, services: Services, receiver: Receiver) -> Add
     ticket = request.headers.get("x-ticket", "")
     principal = ticket_holder(request, services.tickets, ticket, Action.UPLOAD, knowledge_base_id, origin)
     name = request.query_params.get("name", "")
-    documents, keep = services.documents, partial(services.documents.register_once, principal, knowledge_base_id, name)
+    arrivals = services.arrivals
+    keep = partial(arrivals.register, principal, knowledge_base_id, name, is_once=True)
     if replaced := request.query_params.get("replaces"):
-        keep = partial(documents.replace_once, principal, knowledge_base_id, _to_id(replaced), name)
+        keep = partial(arrivals.replace_once, principal, knowledge_base_id, _to_id(replaced), name)
     return await receiver.receive(request, principal.user_id, name, services.settings.max_upload_mb, keep)
 
 

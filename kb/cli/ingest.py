@@ -88,18 +88,18 @@ def _take_over(plan: Plan, base: KnowledgeBase) -> Outcome:
 
 def _upload(to: Connected, plan: Plan, outcome: Outcome) -> None:
     """One file that cannot be read fails by itself; a service that is away ends it all. Errors: `Unavailable`."""
-    documents, principal = to.services.documents, to.principal
+    arrivals, principal = to.services.arrivals, to.principal
     total = len(plan.new) + len(plan.changed) + len(plan.again)
     with progress(total, "Uploading", "file") as bar:
         for file in plan.new:
             with _noting(file.name, outcome), file.path.open("rb") as source:
-                added = documents.register(principal, outcome.base.id, file.name, source)
+                added = arrivals.register(principal, outcome.base.id, file.name, source).document
                 outcome.new.append(file.name)
                 outcome.pending[added.latest.id] = file.name
             bar.update()
         for file, content in plan.changed:
             with _noting(file.name, outcome), file.path.open("rb") as source:
-                changed = documents.replace(principal, content.document_id, source)
+                changed = arrivals.replace(principal, content.document_id, source).document
                 outcome.changed.append(file.name)
                 outcome.pending[changed.latest.id] = file.name
             bar.update()

@@ -1,12 +1,10 @@
-"""Documents: register, list, retry, cancel, delete, and their chunks."""
+"""Documents: list, retry, cancel, delete, and their chunks. How they arrive: `kb.library.arrivals`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
@@ -15,33 +13,27 @@ from kb.access import Permission, Principal, can
 from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
-from kb.errors import FileMissing, FileNotSaved, KbError, NotFound, OtherKind, RedisUnavailable, WrongState
+from kb.errors import NotFound, RedisUnavailable, WrongState
 from kb.library.counts import (
     count_answering,
     count_by_state,
     count_document,
     count_move,
-    count_moves,
     count_unsearchable,
     lacks_chunks,
 )
-from kb.library.files import FileStore, Source
+from kb.library.files import FileStore
 from kb.library.listing import called, count_listed, is_within, listed, listed_after
 from kb.library.queue_places import queue_places
-from kb.library.quotas import Arrival, Quotas, Usage
+from kb.library.quotas import Quotas, Usage
 from kb.library.rows import DOCUMENT, find_document, find_knowledge_base, find_version, to_document
-from kb.library.saving import save_version, to_version
-from kb.library.twins import Added, find_twins, has_namesake, holds
-from kb.models import Chunk, Document, DocumentOrder, KnowledgeBaseKind, Original, Version, VersionState
-from kb.names import clean_file_name
+from kb.library.sending import send_version
+from kb.models import Chunk, Document, DocumentOrder, KnowledgeBaseKind, Original, VersionState
 from kb.notes import INCOMPLETE
-from kb.parsing import is_same_kind
 from kb.queue import Queue
 from kb.vectors import VectorStore
 
 log = structlog.get_logger()
-
-_MARK_SENT = sa.update(versions).where(versions.c.id == sa.bindparam("of_version"))
 
 
 class Documents:
@@ -60,168 +52,6 @@ class Documents:
         self._files = files
         self._vectors = vectors
         self._queue = queue
-
-    def register(
-        self,
-        principal: Principal,
-        knowledge_base_id: UUID,
-        name: str,
-        source: Source,
-        new_id: UUID | None = None,
-        expected_bytes: int = 0,
-    ) -> Document:
-        """Keep an uploaded file, queue it and tell the workers. When this returns, no crash loses anything of it.
-
-        `latest.sent_at` is None if the workers could not be told now; they find the file once all services are back.
-        With `new_id`, the document that was registered with it already, if there is one. `expected_bytes`: of the file,
-        if that is known; one for which there is no room is then not read. Errors: `QueueFull`, `StorageFull`.
-        """
-        return self._register(principal, knowledge_base_id, name, source, new_id, expected_bytes).document
-
-    def register_once(
-        self, principal: Principal, knowledge_base_id: UUID, name: str, source: Source, expected_bytes: int = 0
-    ) -> Added:
-        """`register` a file, unless a document with its name has its content already: then that one.
-
-        Of the same file twice at the same time, one is added.
-        """
-        return self._register(principal, knowledge_base_id, name, source, None, expected_bytes, is_once=True)
-
-    def _register(
-        self,
-        principal: Principal,
-        knowledge_base_id: UUID,
-        name: str,
-        source: Source,
-        new_id: UUID | None,
-        expected_bytes: int,
-        is_once: bool = False,
-    ) -> Added:
-        label = clean_file_name(name) or "?"
-        with self._database.read() as connection:
-            base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT)
-            if new_id and connection.scalar(sa.select(documents.c.id).where(documents.c.id == new_id)):
-                return Added(to_document(find_document(connection, principal, new_id)))
-            arrival = Arrival(principal, base.owner_id, label)
-            source = self.quotas.limit(connection, arrival, source, expected_bytes)
-        document_id = new_id or uuid4()
-        newest = self._save(principal, knowledge_base_id, document_id, label, source)
-        version = to_version(newest)
-        document = {"id": document_id, "knowledge_base_id": knowledge_base_id, "name": label}
-        document |= {"created_at": version.created_at}
-        try:
-            with self._database.write() as connection:
-                # It may have been deleted meanwhile.
-                find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
-                twins = find_twins(connection, label, newest) if is_once else []
-                if twin := next(filter(self._is_whole, twins), None):
-                    self._files.delete(version.file_key)
-                    return Added(twin, was_there=True)
-                shares_name = is_once and has_namesake(connection, label, newest)
-                self.quotas.admit(connection, arrival, version.size_bytes)
-                connection.execute(sa.insert(documents), document)
-                connection.execute(sa.insert(versions), newest)
-                count_document(connection, knowledge_base_id, version.state, 1)
-        except KbError:
-            self._files.delete(version.file_key)
-            raise
-        version = replace(version, sent_at=self._send(version.id))
-        added = Document(document_id, knowledge_base_id, label, None, created_at=version.created_at, latest=version)
-        return Added(added, shares_name=shares_name)
-
-    def replace(
-        self,
-        principal: Principal,
-        document_id: UUID,
-        source: Source,
-        new_id: UUID | None = None,
-        expected_bytes: int = 0,
-    ) -> Document:
-        """Keep a new content of a document, queue it and tell the workers, as `register` does.
-
-        What the document answers with stays until the new content is ready. A content that was not ready yet is given
-        up for this one. If there is a version `new_id` already, nothing is replaced again. `expected_bytes` and errors
-        as for `register`.
-        """
-        return self._replace(principal, document_id, source, new_id, expected_bytes).document
-
-    def replace_once(
-        self,
-        principal: Principal,
-        knowledge_base_id: UUID,
-        document_id: UUID,
-        name: str,
-        source: Source,
-        expected_bytes: int = 0,
-    ) -> Added:
-        """`replace` a document of this knowledge base by the file `name`, unless that is what it holds already.
-
-        The document keeps its own name. Errors: `OtherKind`; those of `replace`.
-        """
-        found = self.get(principal, document_id)
-        if found.knowledge_base_id != knowledge_base_id:
-            raise NotFound(what=DOCUMENT)
-        if not is_same_kind(name, found.name):
-            raise OtherKind(name=clean_file_name(name))
-        return self._replace(principal, document_id, source, None, expected_bytes, is_once=True)
-
-    def _replace(
-        self,
-        principal: Principal,
-        document_id: UUID,
-        source: Source,
-        new_id: UUID | None,
-        expected_bytes: int,
-        is_once: bool = False,
-    ) -> Added:
-        with self._database.read() as connection:
-            row = find_document(connection, principal, document_id, Permission.EDIT)
-            found = to_document(row)
-            if new_id and connection.scalar(sa.select(versions.c.id).where(versions.c.id == new_id)):
-                return Added(found)
-            arrival = _replacing(principal, row)
-            source = self.quotas.limit(connection, arrival, source, expected_bytes)
-        newest = self._save(principal, found.knowledge_base_id, document_id, found.name, source, new_id)
-        version = to_version(newest)
-        try:
-            with self._database.write() as connection:
-                # It may have been replaced or deleted meanwhile.
-                row = find_document(connection, principal, document_id, Permission.EDIT, lock=True)
-                document = to_document(row)
-                if is_once and holds(connection, document.latest, newest) and self._is_whole(document):
-                    self._files.delete(version.file_key)
-                    return Added(document, was_there=True)
-                self.quotas.admit(connection, _replacing(principal, row), version.size_bytes)
-                self._unlist(connection, document.latest)
-                connection.execute(sa.insert(versions), newest)
-                before = document.latest.state
-                count_moves(connection, document.knowledge_base_id, before, VersionState.QUEUED, 1)
-        except KbError:
-            self._files.delete(version.file_key)
-            raise
-        return Added(replace(document, latest=replace(version, sent_at=self._send(version.id))))
-
-    def _save(self, principal: Principal, knowledge_base_id: UUID, *file: Any) -> dict[str, Any]:
-        """`save_version`. Errors: also `NotFound`, if the knowledge base was deleted, and its folder with it."""
-        try:
-            return save_version(self._files, knowledge_base_id, *file)
-        except (FileNotSaved, FileMissing):
-            with self._database.read() as connection:
-                find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT)
-            raise
-
-    def _is_whole(self, document: Document) -> bool:
-        """Whether the file of its newest version is on the disk: one that was lost can be uploaded again."""
-        return self._files.is_whole(document.latest.file_key, document.latest.size_bytes)
-
-    def _unlist(self, connection: sa.Connection, version: Version) -> None:
-        """Take a version off the list, and give it up unless it is done."""
-        change = sa.update(versions).where(versions.c.id == version.id).values(listed_in=None)
-        if version.state.is_pending:
-            change = change.values(cancel_requested=True)
-        if version.state is VersionState.QUEUED:
-            change = change.values(state=VersionState.CANCELLED.value, finished_at=now())
-        connection.execute(change)
 
     def get(self, principal: Principal, document_id: UUID) -> Document:
         with self._database.read() as connection:
@@ -360,7 +190,7 @@ class Documents:
             # What could not be cleared of the last attempt, the next one replaces.
             connection.execute(sa.delete(clean_ups).where(clean_ups.c.target_id == version_id))
             count_move(connection, version_id, state, VersionState.QUEUED)
-        self._send(version_id)
+        send_version(self._database, self._queue, version_id)
         return version_id
 
     def cancel(self, principal: Principal, document_id: UUID) -> None:
@@ -469,23 +299,6 @@ class Documents:
         with self._database.read() as connection:
             return dict(connection.execute(live).all())
 
-    def _send(self, version_id: UUID) -> datetime | None:
-        """Tell the workers of a queued version; when, or None if that cannot be done now: the reaper sends it later."""
-        moment = now()
-        try:
-            self._queue.send_version(version_id)
-            mark_sent(self._database, [version_id], moment)
-        except KbError as error:
-            log.warning("version.unsent", version=str(version_id), reason=str(error))
-            return None
-        return moment
-
-
-def _replacing(principal: Principal, row: sa.Row[Any]) -> Arrival:
-    """A file in place of the newest one of a document: its row."""
-    is_queued = row.state == VersionState.QUEUED.value
-    return Arrival(principal, row.owner_id, row.document_name, row.size_bytes, is_queued)
-
 
 def _record_deletion(connection: sa.Connection, principal: Principal, document: Document) -> None:
     """Without names if it was attached to a conversation, which is its user's alone."""
@@ -496,12 +309,6 @@ def _record_deletion(connection: sa.Connection, principal: Principal, document: 
         record(connection, principal, Action.DOCUMENT_DELETED, document.id, **names)
     else:
         record(connection, principal, Action.ATTACHMENT_DELETED, document.id)
-
-
-def mark_sent(database: Database, version_ids: Sequence[UUID], moment: datetime) -> None:
-    """Note that a message for these versions was put into the queue."""
-    with database.write() as connection:
-        connection.execute(_MARK_SENT, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])
 
 
 def _are_seen(principal: Principal, knowledge_base_ids: Collection[UUID]) -> sa.ColumnElement[bool]:

@@ -94,7 +94,7 @@ class People:
         services, embedding = self.services, self.services.embeddings.default
         name = BASE if is_ready else f"{BASE} {uuid4()}"
         base = services.knowledge_bases.create(self.owner, name, embedding.name, embedding.dimension)
-        document = services.documents.register(self.owner, base.id, DOCUMENT, io.BytesIO(TEXT))
+        document = services.arrivals.register(self.owner, base.id, DOCUMENT, io.BytesIO(TEXT)).document
         if is_ready:
             self._ingest(self.owner, document)
         for role, permission in (

@@ -18,7 +18,7 @@ import kb
 from kb.access import GranteeKind, Permission, Principal, can
 from kb.database.tables import conversations, group_members, groups, knowledge_bases, now, users
 from kb.errors import EditNotAllowed, NotFound, OwnerOnly, WrongState
-from kb.library import Documents, KnowledgeBases
+from kb.library import Arrivals, Documents, KnowledgeBases
 from kb.library.sharing import Grant, Grantee, Sharing
 from kb.models import Document, KnowledgeBase, Mode, Scope
 from kb.services import WorkerParts
@@ -93,16 +93,13 @@ EDITS = {
     (KnowledgeBases, "set_prompt"): lambda at, who, base, document: at.knowledge_bases.set_prompt(
         who, base.id, "Answer from {passages}"
     ),
-    (Documents, "register"): lambda at, who, base, document: at.documents.register(
+    (Arrivals, "register"): lambda at, who, base, document: at.arrivals.register(
         who, base.id, "b.md", io.BytesIO(b"# B")
     ),
-    (Documents, "register_once"): lambda at, who, base, document: at.documents.register_once(
-        who, base.id, "b.md", io.BytesIO(b"# B")
-    ),
-    (Documents, "replace_once"): lambda at, who, base, document: at.documents.replace_once(
+    (Arrivals, "replace_once"): lambda at, who, base, document: at.arrivals.replace_once(
         who, base.id, document.id, "b.md", io.BytesIO(b"# C")
     ),
-    (Documents, "replace"): lambda at, who, base, document: at.documents.replace(who, document.id, io.BytesIO(b"# C")),
+    (Arrivals, "replace"): lambda at, who, base, document: at.arrivals.replace(who, document.id, io.BytesIO(b"# C")),
     (Documents, "cancel"): lambda at, who, base, document: at.documents.cancel(who, document.id),
     (Documents, "retry"): lambda at, who, base, document: at.documents.retry(who, document.id),
     (Documents, "delete"): lambda at, who, base, document: at.documents.delete(who, document.id),
@@ -149,7 +146,7 @@ def share(library: Library, base: KnowledgeBase, permission: Permission) -> Prin
 
 def test_every_door_is_in_the_table() -> None:
     doors = {*READS, *EDITS, *OWNS, *FINDS}
-    for kind in (KnowledgeBases, Documents, Sharing):
+    for kind in (KnowledgeBases, Arrivals, Documents, Sharing):
         public = {name for name in vars(kind) if not name.startswith("_")}
         assert public == {name for of, name in doors if of is kind}
 

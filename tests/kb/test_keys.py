@@ -140,7 +140,7 @@ def test_limited_key_reaches_its_knowledge_bases_only(keys: ApiKeys, library: Li
     talk = conversations.create(library.user, "Private", Mode.LLM)
     program = acting(keys, library, *KeyScope, only=chosen)
     assert [base.id for base in library.knowledge_bases.list(program)] == [chosen.id]
-    library.documents.register(program, chosen.id, "b.md", io.BytesIO(b"# B"))
+    library.arrivals.register(program, chosen.id, "b.md", io.BytesIO(b"# B"))
     with pytest.raises(NotFound):
         library.documents.get(program, hidden.id)
     with pytest.raises(OutOfScope):

@@ -153,7 +153,7 @@ def test_deleted_knowledge_base_frees_its_name(library: Library) -> None:
 
 def test_upload_is_saved_and_queued(library: Library) -> None:
     knowledge_base = library.knowledge_base()
-    document = library.documents.register(library.user, knowledge_base.id, "报告.md", io.BytesIO(b"# Hello"))
+    document = library.arrivals.register(library.user, knowledge_base.id, "报告.md", io.BytesIO(b"# Hello")).document
     found = library.documents.get(library.user, document.id)
     assert (found.name, found.latest.state, found.latest.size_bytes) == ("报告.md", VersionState.QUEUED, 7)
     assert library.files.path(found.latest.file_key, "报告.md").read_bytes() == b"# Hello"
@@ -230,11 +230,11 @@ def test_documents_are_sorted_and_searched(library: Library, clock: Clock) -> No
 def test_queue_places_count_all_users(library: Library) -> None:
     mine, theirs = library.knowledge_base(), library.knowledge_base("Theirs", owner=library.stranger)
     first = library.upload(mine)
-    library.documents.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b"))
+    library.arrivals.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b"))
     last, cancelled = library.upload(mine), library.upload(mine)
     library.documents.cancel(library.user, cancelled.id)
     library.documents.delete(library.user, library.upload(mine).id)
-    other = library.documents.register(library.stranger, theirs.id, "c.md", io.BytesIO(b"c"))
+    other = library.arrivals.register(library.stranger, theirs.id, "c.md", io.BytesIO(b"c")).document
     ids = [first.latest.id, last.latest.id, cancelled.latest.id, other.latest.id, uuid4()]
     assert library.documents.queue_places(library.user, ids) == {first.latest.id: 1, last.latest.id: 3}
     assert library.documents.queue_places(library.stranger, ids) == {other.latest.id: 3}
@@ -247,7 +247,8 @@ def test_queue_places_share_the_turns_of_a_user(library: Library) -> None:
     for _ in range(3):
         library.upload(other)
     last = [
-        library.documents.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b")).latest.id for _ in range(3)
+        library.arrivals.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b")).document.latest.id
+        for _ in range(3)
     ][-1]
     # Of my two, the last one waits for one of the other knowledge base, and both for their turn after the other user's.
     assert library.documents.queue_places(library.user, ids) == {ids[0]: 1, ids[1]: 1 + 2 + 2}
@@ -514,7 +515,7 @@ def test_other_users_cannot_access_documents(library: Library) -> None:
         lambda: bases.get(stranger, knowledge_base.id),
         lambda: bases.rename(stranger, knowledge_base.id, "Mine now"),
         lambda: bases.delete(stranger, knowledge_base.id),
-        lambda: documents.register(stranger, knowledge_base.id, "b.md", io.BytesIO(b"b")),
+        lambda: library.arrivals.register(stranger, knowledge_base.id, "b.md", io.BytesIO(b"b")),
         lambda: documents.list(stranger, knowledge_base.id),
         lambda: documents.count_by_state(stranger, knowledge_base.id),
         lambda: documents.get(stranger, document.id),
@@ -542,7 +543,7 @@ class BrokenUpload(io.BytesIO):
 def test_interrupted_upload_leaves_nothing(library: Library) -> None:
     knowledge_base = library.knowledge_base()
     with pytest.raises(FileNotSaved, match=r"a\.md.*the disk is full"):
-        library.documents.register(library.user, knowledge_base.id, "a.md", BrokenUpload())
+        library.arrivals.register(library.user, knowledge_base.id, "a.md", BrokenUpload())
     assert files_in(library.uploads) == []
     assert library.documents.list(library.user, knowledge_base.id) == []
 
@@ -558,7 +559,7 @@ def test_upload_into_a_base_that_is_deleted_meanwhile(library: Library) -> None:
             return b""
 
     with pytest.raises(NotFound):
-        library.documents.register(library.user, knowledge_base.id, "a.md", SlowUpload())
+        library.arrivals.register(library.user, knowledge_base.id, "a.md", SlowUpload())
     assert files_in(library.uploads) == []
 
 

@@ -46,7 +46,7 @@ def filled(services: Services, worker: WorkerParts, model: str) -> KnowledgeBase
     user = services.users.local_principal()
     base = services.knowledge_bases.create(user, model, model, services.embeddings.get(model).dimension)
     for name, text in FILES.items():
-        document = services.documents.register(user, base.id, name, io.BytesIO(text.encode()))
+        document = services.arrivals.register(user, base.id, name, io.BytesIO(text.encode())).document
         assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
     return base
 

@@ -36,13 +36,13 @@ class Arriving:
 
 
 def put(library: Library, base: KnowledgeBase, source: Arriving, expected_bytes: int = 0) -> Document:
-    return library.documents.register(library.user, base.id, "a.txt", source, expected_bytes=expected_bytes)
+    return library.arrivals.register(library.user, base.id, "a.txt", source, expected_bytes=expected_bytes).document
 
 
 def test_storage_is_limited(library: Library) -> None:
-    library.documents.quotas = Quotas(most_bytes=2 * MEGABYTE)
+    library.limit(Quotas(most_bytes=2 * MEGABYTE))
     mine, theirs = library.knowledge_base("mine"), library.knowledge_base("theirs", owner=library.stranger)
-    library.documents.register(library.stranger, theirs.id, "theirs.txt", Arriving(2_000))
+    library.arrivals.register(library.stranger, theirs.id, "theirs.txt", Arriving(2_000))
     first = put(library, mine, Arriving(1_500))
     announced = Arriving(700)
     with pytest.raises(StorageFull) as full:
@@ -62,7 +62,7 @@ def test_storage_is_limited(library: Library) -> None:
 
 
 def test_uploads_at_once_stay_within_the_storage(library: Library) -> None:
-    library.documents.quotas = Quotas(most_bytes=MEGABYTE)
+    library.limit(Quotas(most_bytes=MEGABYTE))
     base, other = library.knowledge_base("a"), library.knowledge_base("b")
     with pytest.raises(StorageFull):
         put(library, base, Arriving(600, lambda: put(library, other, Arriving(600))))
@@ -72,16 +72,16 @@ def test_uploads_at_once_stay_within_the_storage(library: Library) -> None:
 
 
 def test_new_content_takes_the_room_of_the_old(library: Library) -> None:
-    library.documents.quotas = Quotas(most_queued=1, most_bytes=MEGABYTE)
+    library.limit(Quotas(most_queued=1, most_bytes=MEGABYTE))
     document = put(library, library.knowledge_base(), Arriving(900))
-    library.documents.replace(library.user, document.id, Arriving(1_000), expected_bytes=1_000_000)
+    library.arrivals.replace(library.user, document.id, Arriving(1_000), expected_bytes=1_000_000)
     with pytest.raises(StorageFull):
-        library.documents.replace(library.user, document.id, Arriving(1_100))
+        library.arrivals.replace(library.user, document.id, Arriving(1_100))
     assert library.version(document).size_bytes == 1_000_000
 
 
 def test_files_count_for_who_owns_the_knowledge_base(library: Library) -> None:
-    library.documents.quotas = Quotas(most_bytes=MEGABYTE)
+    library.limit(Quotas(most_bytes=MEGABYTE))
     base = library.knowledge_base()
     put(library, base, Arriving(900))
     with pytest.raises(NotFound):
@@ -91,12 +91,12 @@ def test_files_count_for_who_owns_the_knowledge_base(library: Library) -> None:
     assert library.documents.usage(library.stranger, base.id) is None
     sharing.grant(library.user, base.id, grantee, Permission.EDIT)
     with pytest.raises(OwnersStorageFull) as full:
-        library.documents.register(library.stranger, base.id, "b.txt", Arriving(300))
+        library.arrivals.register(library.stranger, base.id, "b.txt", Arriving(300))
     assert str(full.value).startswith("“b.txt” does not fit: the owner of this knowledge base has used 0.9 of 1 MB.")
 
 
 def test_queue_is_limited(library: Library, clock: Clock) -> None:
-    library.documents.quotas = Quotas(most_queued=2)
+    library.limit(Quotas(most_queued=2))
     one, other = library.knowledge_base("one"), library.knowledge_base("other")
     first = library.upload(one)
     library.upload(other)
@@ -111,11 +111,11 @@ def test_queue_is_limited(library: Library, clock: Clock) -> None:
         put(library, one, Arriving(1, lambda: library.upload(other)))
     assert library.documents.usage(library.user, one.id) == Usage(2, 2, 0, 0)
     with pytest.raises(QueueFull):
-        library.documents.replace(library.user, first.id, io.BytesIO(b"new"))
+        library.arrivals.replace(library.user, first.id, io.BytesIO(b"new"))
 
 
 def test_documents_are_tried_again_within_the_queue(library: Library) -> None:
-    library.documents.quotas = Quotas(most_queued=1)
+    library.limit(Quotas(most_queued=1))
     base = library.knowledge_base()
     first = library.upload(base)
     library.documents.cancel(library.user, first.id)

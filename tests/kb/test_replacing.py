@@ -24,7 +24,7 @@ from tests.real_services import wait_until
 
 
 def replace(library: Library, document: Document, text: str) -> Document:
-    return library.documents.replace(library.user, document.id, io.BytesIO(text.encode()))
+    return library.arrivals.replace(library.user, document.id, io.BytesIO(text.encode())).document
 
 
 def claims_of(library: Library, clock: Clock) -> Claims:
@@ -96,7 +96,7 @@ def test_stranger_cannot_replace(library: Library) -> None:
     document = library.upload(library.knowledge_base())
     before = sorted(library.uploads.rglob("*"))
     with pytest.raises(NotFound):
-        library.documents.replace(library.stranger, document.id, io.BytesIO(b"x"))
+        library.arrivals.replace(library.stranger, document.id, io.BytesIO(b"x"))
     assert sorted(library.uploads.rglob("*")) == before
 
 
@@ -127,7 +127,7 @@ def test_only_the_new_content_is_found(core: Core, worker: WorkerParts) -> None:
     base = core.knowledge_base()
     old = core.upload(base, "a.md", "The lighthouse is white.")
     worker.ingestion.ingest(old.latest.id)
-    new = core.services.documents.replace(core.user, old.id, io.BytesIO(b"The lighthouse is red."))
+    new = core.services.arrivals.replace(core.user, old.id, io.BytesIO(b"The lighthouse is red.")).document
 
     def found() -> list[str]:
         retrieval = core.services.retriever.retrieve(core.user, Scope.of(base.id), "lighthouse", None, 0)
@@ -143,7 +143,7 @@ def test_replaced_version_is_not_indexed_again(core: Core, worker: WorkerParts) 
     base = core.knowledge_base()
     document = core.upload(base, "a.md", "old")
     worker.ingestion.ingest(document.latest.id)
-    core.services.documents.replace(core.user, document.id, io.BytesIO(b"new"))
+    core.services.arrivals.replace(core.user, document.id, io.BytesIO(b"new"))
     core.services.vectors.drop(base.collection)
     worker.checks.check_all()
     assert index_again(core.services.database, core.services.files).queued == 0

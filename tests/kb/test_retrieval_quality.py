@@ -92,7 +92,7 @@ def retrieve(settings: Settings) -> Iterator[Retrieve]:
         bases[model.name] = base
         for article in SET.articles:
             content = io.BytesIO(article.text.encode())
-            document = services.documents.register(user, base.id, file_name(article), content)
+            document = services.arrivals.register(user, base.id, file_name(article), content).document
             assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
             articles[document.id] = article.id
 

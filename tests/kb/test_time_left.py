@@ -91,7 +91,7 @@ def test_users_share_the_workers(library: Library) -> None:
     mine = [library.knowledge_base(str(number)) for number in range(10)]
     for base in mine:
         set_effort(library, library.upload(base), 500)
-    document = library.documents.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b"))
+    document = library.arrivals.register(library.stranger, theirs.id, "b.md", io.BytesIO(b"b")).document
     set_effort(library, document, 1_000)
     backlog = Backlog(library.database)
     assert backlog.seconds_left(theirs.id, workers) == 200.0  # half of the workers, however many those of the other are

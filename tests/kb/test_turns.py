@@ -68,7 +68,7 @@ def test_many_knowledge_bases_of_a_user_do_not_hold_up_another_user(
     assert in_work
     assert claims.claim(in_work)  # none of the other 49 has anything in work
     for name in ("a.md", "b.md"):
-        library.documents.register(library.stranger, theirs.id, name, io.BytesIO(b"note"))
+        library.arrivals.register(library.stranger, theirs.id, name, io.BytesIO(b"note"))
     taken = take_all(library, turns, clock)
     assert taken[:2] == ["a.md", "b.md"]  # as long as that one takes
     assert sorted(taken[2:]) == sorted({f"{number}.md" for number in range(50)} - {library_name(library, in_work)})
@@ -78,7 +78,7 @@ def test_users_take_turns(library: Library, turns: Turns, clock: Clock) -> None:
     theirs = library.knowledge_base("theirs", owner=library.stranger)
     for number in range(3):
         library.upload(library.knowledge_base(str(number)), "mine.md")
-        library.documents.register(library.stranger, theirs.id, "theirs.md", io.BytesIO(b"note"))
+        library.arrivals.register(library.stranger, theirs.id, "theirs.md", io.BytesIO(b"note"))
     names = take_all(library, turns, clock)
     assert names in (["mine.md", "theirs.md"] * 3, ["theirs.md", "mine.md"] * 3)
 
@@ -92,7 +92,7 @@ def test_limit_of_a_user_holds_for_all_workers(library: Library, clock: Clock) -
     assert job
     assert another.claim(second.latest.id) is None, "a message about it came to another worker"
     assert turns.next(with_large=True) is None
-    note = library.documents.register(library.stranger, theirs.id, "note.md", io.BytesIO(b"note"))
+    note = library.arrivals.register(library.stranger, theirs.id, "note.md", io.BytesIO(b"note")).document
     assert turns.next(with_large=True) == note.latest.id
     assert another.claim(note.latest.id)
     one.cancel(job)
@@ -170,7 +170,10 @@ def test_large_document_makes_way_for_a_user_without_one_in_work(library: Librar
         for name, owner in (("mine", library.user), ("first", library.stranger), ("second", library.stranger))
     )
     claims = make_claims(library.database, "worker", clock)
-    of = [library.documents.register(library.stranger, base.id, "a.md", io.BytesIO(b"a")) for base in (first, second)]
+    of = [
+        library.arrivals.register(library.stranger, base.id, "a.md", io.BytesIO(b"a")).document
+        for base in (first, second)
+    ]
     make_large(library, library.upload(mine), *of)
     assert turns.other_large_waits(mine.id)
     assert claims.claim(of[0].latest.id)

@@ -43,12 +43,12 @@ def claims(library: Library, clock: Clock) -> Claims:
 
 
 def add(library: Library, base: KnowledgeBase, name: str = "a.md", content: bytes = b"# A") -> Added:
-    return library.documents.register_once(library.user, base.id, name, io.BytesIO(content))
+    return library.arrivals.register(library.user, base.id, name, io.BytesIO(content), is_once=True)
 
 
 def renew(library: Library, document: Document, content: bytes, name: str = "a.md") -> Added:
     source = io.BytesIO(content)
-    return library.documents.replace_once(library.user, document.knowledge_base_id, document.id, name, source)
+    return library.arrivals.replace_once(library.user, document.knowledge_base_id, document.id, name, source)
 
 
 def files(library: Library) -> int:
@@ -99,7 +99,7 @@ def test_other_content_under_the_same_name_is_kept_and_told(library: Library, ba
 
 def test_content_that_was_replaced_is_not_there(library: Library, base: KnowledgeBase) -> None:
     document = add(library, base, content=b"old").document
-    library.documents.replace(library.user, document.id, io.BytesIO(b"new"))
+    library.arrivals.replace(library.user, document.id, io.BytesIO(b"new"))
     assert add(library, base, content=b"new").was_there
     assert not add(library, base, content=b"old").was_there
 
@@ -127,10 +127,10 @@ def test_same_file_twice_at_once_is_added_once(library: Library, base: Knowledge
 
     There is room for one.
     """
-    library.documents.quotas = Quotas(most_queued=1, most_bytes=3)
+    library.limit(Quotas(most_queued=1, most_bytes=3))
     inner: list[Added] = []
     source = Meanwhile(b"# A", lambda: inner.append(add(library, base)))
-    outer = library.documents.register_once(library.user, base.id, "a.md", source)
+    outer = library.arrivals.register(library.user, base.id, "a.md", source, is_once=True)
     assert (inner[0].was_there, outer.was_there) == (False, True)
     assert outer.document.id == inner[0].document.id
     assert (library.documents.count(library.user, base.id), files(library)) == (1, 1)
@@ -203,5 +203,5 @@ def test_other_kind_of_file_replaces_nothing(library: Library, base: KnowledgeBa
 def test_new_version_comes_into_the_knowledge_base_that_was_asked(library: Library, base: KnowledgeBase) -> None:
     document, other = add(library, base).document, library.knowledge_base("Other")
     with pytest.raises(NotFound):
-        library.documents.replace_once(library.user, other.id, document.id, "a.md", io.BytesIO(b"new"))
+        library.arrivals.replace_once(library.user, other.id, document.id, "a.md", io.BytesIO(b"new"))
     assert library.version(document) == document.latest

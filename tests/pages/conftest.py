@@ -68,7 +68,7 @@ class Installation:
     def upload(self, base: KnowledgeBase, name: str = "tea.md", content: str | bytes = TEA) -> Document:
         """A document that waits."""
         data = content.encode() if isinstance(content, str) else content
-        return self.services.documents.register(self.user, base.id, name, io.BytesIO(data))
+        return self.services.arrivals.register(self.user, base.id, name, io.BytesIO(data)).document
 
     def ingest(self, document: Document) -> VersionState | None:
         """Do a worker's work."""

@@ -14,7 +14,7 @@ from PIL import Image
 from kb.access import Principal
 from kb.attachments import Attachments
 from kb.errors import DatabaseUnavailable, UnsupportedFormat
-from kb.library import Documents
+from kb.library import Arrivals
 from kb.library.quotas import Quotas
 from kb.messages import Message
 from kb.models import Document, MessageState, Mode, Role, VersionState
@@ -276,7 +276,7 @@ def test_file_that_cannot_be_saved_is_kept_with_the_question(
         raise DatabaseUnavailable(detail="restarting")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Documents, "register", fail)
+        patch.setattr(Arrivals, "register", fail)
         attach(visitor, "Where does an apple grow?", ("apples.md", APPLES))
     assert "With apples.md" in visitor.text()
     visitor.click("ask_refused")

@@ -29,7 +29,7 @@ def test_page_offers_what_one_may_do(installation: Installation, visit: Visit, p
     services = installation.services
     owner = add_user(services.database, "Ann_B")
     base = shared(installation, owner, "Harbour", permission)
-    document = services.documents.register(owner, base.id, "a.md", io.BytesIO(b"# A\n\nText."))
+    document = services.arrivals.register(owner, base.id, "a.md", io.BytesIO(b"# A\n\nText.")).document
     assert installation.ingest(document) == "ready"
     visitor = visit()
     visitor.go_to("knowledge_bases")

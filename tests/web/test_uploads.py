@@ -59,7 +59,11 @@ class Server:
         spots = Spots(library.database, library.documents, library.files, self.page_images)
         self.tickets = Tickets(KeySafe(settings))
         self.services = SimpleNamespace(
-            settings=settings, documents=library.documents, spots=spots, tickets=self.tickets
+            settings=settings,
+            arrivals=library.arrivals,
+            documents=library.documents,
+            spots=spots,
+            tickets=self.tickets,
         )
         routes = uploads.file_routes(lambda: cast("Services", self.services))
         self.app = Starlette(routes=routes, middleware=[Middleware(GoneClients)])
@@ -256,8 +260,7 @@ def test_larger_files_are_refused(server: Server, base: KnowledgeBase, announced
 
 
 def test_quotas_are_told_before_the_body_is_read(server: Server, base: KnowledgeBase) -> None:
-    documents = server.library.documents
-    documents.quotas = Quotas(most_queued=1, most_bytes=100)
+    server.library.limit(Quotas(most_queued=1, most_bytes=100))
     headers = {"origin": ORIGIN, "x-ticket": server.ticket(base), "content-length": "101"}
 
     def upload() -> Reply:  # nothing of the body ever arrives

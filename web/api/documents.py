@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from kb.access import Principal
+from kb.library import Added
 from kb.models import Chunk, Document, VersionState
 from web.api.knowledge_bases import ID
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
@@ -105,7 +106,7 @@ async def upload_document(
     new_id: NewId,
 ) -> DocumentOut:
     """The body is the file itself, which streams to disk. Workers then process it: see its state, or wait for it."""
-    register = parties.services.documents.register
+    register = parties.services.arrivals.register
     return await _receive(
         request, parties, acting, name, partial(register, acting, knowledge_base_id, name, new_id=new_id)
     )
@@ -170,9 +171,8 @@ async def replace_document(
     request: Request, parties: Serving, acting: Writer, document_id: UUID, new_id: NewId
 ) -> DocumentOut:
     """The body is the file's new content; its name stays. The old content answers until the new one is ready."""
-    documents = parties.services.documents
-    found = await anyio.to_thread.run_sync(documents.get, acting, document_id)
-    replace = partial(documents.replace, acting, document_id, new_id=new_id)
+    found = await anyio.to_thread.run_sync(parties.services.documents.get, acting, document_id)
+    replace = partial(parties.services.arrivals.replace, acting, document_id, new_id=new_id)
     return await _receive(request, parties, acting, found.name, replace)
 
 
@@ -197,9 +197,7 @@ def delete_document(parties: Serving, acting: Writer, document_id: UUID) -> Resp
     return Response(status_code=204)
 
 
-async def _receive(
-    request: Request, parties: Parties, acting: Principal, name: str, keep: Keep[Document]
-) -> DocumentOut:
+async def _receive(request: Request, parties: Parties, acting: Principal, name: str, keep: Keep[Added]) -> DocumentOut:
     """Have `keep` save the body of the request, in a thread, while it arrives."""
-    document = await _receiver.receive(request, acting.user_id, name, parties.services.settings.max_upload_mb, keep)
-    return DocumentOut.of(document, language_of(request))
+    added = await _receiver.receive(request, acting.user_id, name, parties.services.settings.max_upload_mb, keep)
+    return DocumentOut.of(added.document, language_of(request))

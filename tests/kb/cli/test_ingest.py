@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from kb.cli import ingest
 from kb.database.tables import versions
 from kb.errors import RedisUnavailable
-from kb.library import Documents
+from kb.library import Arrivals
 from kb.models import VersionState
 from kb.progress import WorkerInfo
 from kb.services import WorkerParts
@@ -91,7 +91,7 @@ def test_interrupted_run_is_resumed(
     core: Core, zhiwen: Run, folder: Path, working: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Uploads stop in the middle; the next run neither repeats nor forgets one, and waits for the first one, too."""
-    register = Documents.register
+    register = Arrivals.register
 
     def interrupt(*arguments: Any) -> Any:
         if arguments[3] == "sub/b.md":
@@ -99,7 +99,7 @@ def test_interrupted_run_is_resumed(
         return register(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Documents, "register", interrupt)
+        patch.setattr(Arrivals, "register", interrupt)
         first = zhiwen("ingest", str(folder), "-k", "Fruit", "--create")
     assert first.code == 130
     assert "Not processed yet: 1 file" in first.out

@@ -57,7 +57,7 @@ def test_knowledge_base_from_its_creation_to_its_end(core: Core, program: Progra
 
 @LITE
 def test_quotas_hold_for_programs(core: Core, program: Program) -> None:
-    core.services.documents.quotas = Quotas(most_queued=2, most_bytes=10)
+    core.services.documents.quotas = core.services.arrivals.quotas = Quotas(most_queued=2, most_bytes=10)
     client = program()
     path = f"/knowledge-bases/{client.post('/knowledge-bases', json={'name': 'Fruit'}).json()['id']}/documents"
     assert code_of(client.put(path, params={"name": "a"}, content=b"x" * 11)) == (413, "storage_full")
