@@ -10,7 +10,7 @@ errors            questions that failed, whose answer did not end or lacks a tok
 first_passage_ms  from sending the question until the page shows that passages were found, and offers them
 first_token_ms    from sending the question until the first word arrives, on the page or in the program
 small_user_wait_s from the upload of the single note until it is ready
-rss_mb            peaks of the web process and of the worker with its children; each minute on a line of its own
+rss_mb            peaks of the web process and of the worker with its children; a line each minute says what they take
 
 Everything shares the machine's processors. The exit code is 1 if there is an error.
 """
@@ -269,6 +269,10 @@ class Memory:
         self.worker = PeakMemory({worker})
 
     @property
+    def now(self) -> dict[str, int]:
+        return {"web": self.web.now_mb, "worker": self.worker.now_mb}
+
+    @property
     def peaks(self) -> dict[str, int]:
         return {"web": self.web.own_mb, "worker": self.worker.own_mb + self.worker.children_mb}
 
@@ -278,8 +282,9 @@ def _memory(web: WebProcess) -> Iterator[Memory]:
     memory, is_over = Memory(web), threading.Event()
 
     def log() -> None:
+        began = time.monotonic()
         while not is_over.wait(LOG_SECONDS):
-            print("rss_mb so far", memory.peaks, flush=True)
+            print(f"rss_mb after {time.monotonic() - began:.0f} s", memory.now, flush=True)
 
     logging = threading.Thread(target=log, daemon=True)
     with memory.web, memory.worker:

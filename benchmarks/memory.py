@@ -19,6 +19,7 @@ class PeakMemory:
     def __init__(self, pids: set[int]) -> None:
         self._pids = pids
         self._own = self._children = 0
+        self._now = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="memory", daemon=True)
 
@@ -31,6 +32,11 @@ class PeakMemory:
     def children_mb(self) -> int:
         """The peak of all children together."""
         return self._children // MB
+
+    @property
+    def now_mb(self) -> int:
+        """The largest process and all children together, at the last look."""
+        return self._now // MB
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -48,5 +54,6 @@ class PeakMemory:
                     process = psutil.Process(pid)
                     own.append(process.memory_info().rss)
                     children += sum(child.memory_info().rss for child in process.children(recursive=True))
+            self._now = max(own) + children
             self._own = max(self._own, *own)
             self._children = max(self._children, children)
