@@ -17,6 +17,7 @@ from kb.answers.sql_threads import SqlThreads
 from kb.answers.streams import AnswerStreams
 from kb.conversations import Conversations, Messages, Streaming
 from kb.errors import DatabaseUnavailable, NotFound, RedisUnavailable
+from kb.messages import UsagePart
 from kb.metrics import note_answer
 from kb.models import MessageState
 
@@ -81,6 +82,8 @@ class Reaper:
         arrived = await self._sql.run(self._streams.read, dead.run_id)
         found = arrived.retrieval or arrived.web
         parts = arrived_parts(arrived.reasoning, arrived.text, arrived.searched_for, found, arrived.thought_ms)
+        if parts and arrived.model:
+            parts.append(UsagePart(arrived.model))  # an answer of a model can be written on
         interrupted = MessageState.INTERRUPTED
         finish = partial(self._messages.finish, Principal(dead.owner_id), dead.message_id, interrupted, parts or None)
         with suppress(NotFound):  # deleted meanwhile

@@ -117,6 +117,7 @@ def test_answer_of_a_killed_process_is_closed_with_its_text(chat: Chat) -> None:
     found = chat.finished(message.id)
     assert found.state is MessageState.INTERRUPTED
     assert found.content.startswith("word0 word1 word2 word3")
+    assert found.model == "long"  # else the page would not offer to write on
     # A page that follows the stream hears of it.
     assert follow(chat.answers, chat.core.user, chat.run(message.id))[-1].ended
     again = chat.core.services.messages.regenerate(chat.core.user, message.id, chat.run(message.id))
