@@ -19,7 +19,7 @@ from kb.asked_files import (
     show_pictures,
     wait_for_files,
 )
-from kb.completions import ChatClient, Piece, TextPiece
+from kb.completions import ChatClient, Piece, TextPiece, TextWasReasoning
 from kb.errors import ModelError, NoChatModel, NotFound
 from kb.extracts import extract_answer, extract_web_answer
 from kb.followups import Contextual, Standing, in_context, judge
@@ -319,8 +319,14 @@ async def _ask_rewriter(
 ) -> str:
     find = question.find_rewriter
     model = await asyncio.to_thread(find, answering) if find else answering
-    pieces = [piece.text async for piece in chat.stream(model, messages) if isinstance(piece, TextPiece)]
-    return "".join(pieces)
+    text = ""
+    async for piece in chat.stream(model, messages):
+        match piece:
+            case TextPiece():
+                text += piece.text
+            case TextWasReasoning():
+                text = ""
+    return text
 
 
 async def _model_if_any(question: Question) -> ChatModel | None:

@@ -130,6 +130,12 @@ def test_follow_up_in_the_users_own_words(chat: Chat, fruit: UUID) -> None:
     assert second.retrieval.question == "And its tree?"
 
 
+def test_thoughts_about_a_follow_up_are_not_searched_for(chat: Chat, fruit: UUID) -> None:
+    first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
+    second = ask_on(chat, first, "And its tree?", "think-no-opening")
+    assert second.searched_for == ANSWER
+
+
 def test_follow_up_without_a_model_is_searched_for_with_the_question_before(chat: Chat, fruit: UUID) -> None:
     first = chat.finished(chat.start("What colour is a pear?", "", Mode.KNOWLEDGE, fruit))
     second = ask_on(chat, first, "And its tree?", "")
