@@ -90,7 +90,7 @@ class ChatClient:
         thoughts, reason, has_text, size = Thoughts(), "", False, 0
         usage: Usage | None = None
         try:
-            async with aclosing(self._ask(model, messages, images)) as events:
+            async with aclosing(self._events(model, messages, images)) as events:
                 async for event in events:
                     if event.finish and not (event.finish == DONE and reason):
                         reason = event.finish
@@ -131,18 +131,40 @@ class ChatClient:
             await client.close()
         self._clients.clear()
 
+    async def _events(
+        self, model: ChatModel, messages: Sequence[ChatMessage], images: Sequence[str]
+    ) -> AsyncGenerator[Event, None]:
+        """The model's events. Errors: also `ModelTimeout` once none has said anything for `llm_timeout_seconds`.
+
+        The HTTP client's own time-out is too patient: servers send comments and empty events to keep a connection.
+        """
+        seconds = self._settings.llm_timeout_seconds
+        prompted = with_system_prompt(messages, model.settings.system_prompt)
+        if model.langchain:
+            async for event in self._langchain.ask(model, prompted, images, seconds):
+                yield event
+            return
+        left = seconds
+        async with aclosing(self._ask(model, prompted, images)) as events:
+            while True:
+                began = time.monotonic()
+                try:
+                    async with asyncio.timeout(left):
+                        said = await anext(events, None)
+                except TimeoutError:
+                    raise ModelTimeout(host=model.host, model=model.name, seconds=f"{seconds:g}") from None
+                if said is None:
+                    return
+                left = seconds if said != Event() else left - (time.monotonic() - began)
+                yield said
+
     async def _ask(
         self, model: ChatModel, messages: Sequence[ChatMessage], images: Sequence[str]
     ) -> AsyncGenerator[Event, None]:
         import openai
 
-        prompted = with_system_prompt(messages, model.settings.system_prompt)
-        if model.langchain:
-            async for event in self._langchain.ask(model, prompted, images, self._settings.llm_timeout_seconds):
-                yield event
-            return
         client = self._client_for(model)
-        sent: Any = with_images(prompted, images)
+        sent: Any = with_images(messages, images)
         options = self._options.of(model)
         while True:
             try:
@@ -164,7 +186,7 @@ class ChatClient:
         length = options.get(LENGTH, options.get(NEW_LENGTH, openai.omit))
         async with client.responses.with_streaming_response.create(
             model=model.name,
-            input=cast("Any", with_images(prompted, images, is_for_responses=True)),
+            input=cast("Any", with_images(messages, images, is_for_responses=True)),
             stream=True,
             store=False,
             temperature=options.get(TEMPERATURE, openai.omit),

@@ -54,6 +54,7 @@ MODELS = (
     "fake-vl",
     "fake-embedding",
     "silent",
+    "murmuring",
     "broken",
     "small-batches",
     *FAILURES,
@@ -213,6 +214,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif request.behaviour == "silent":
             while self._pause(request, 0.05):
                 pass
+            self.close_connection = True
+        elif request.behaviour == "murmuring":  # keeps the connection, and says nothing
+            self._begin_stream()
+            while self._pause(request, 0.05):
+                self._send_chunk(": PROCESSING\n\n")
+                self._send_event(request, {"content": ""})
             self.close_connection = True
         elif self.path == EMBEDDINGS:
             self._embed(request)

@@ -216,9 +216,10 @@ def test_text_that_arrived_before_an_error_is_kept(asker: Asker) -> None:
     assert (cut_off.text, cut_off.reasoning) == ("", "The user asks about refunds")
 
 
-def test_silent_server_times_out(make_settings: MakeSettings, server: ModelServer) -> None:
+@pytest.mark.parametrize("model", ["silent", "murmuring"])
+def test_server_that_says_nothing_times_out(make_settings: MakeSettings, server: ModelServer, model: str) -> None:
     asker = Asker(lambda **values: make_settings(**values | {"llm_timeout_seconds": 0.3}), server.base_url)
-    error = asker.reply("silent").error
+    error = asker.reply(model).error
     assert isinstance(error, ModelTimeout)
     assert "0.3 s" in str(error)
 
