@@ -71,6 +71,11 @@ class Begun:
     searched_for: str = ""
     thought_ms: float = 0.0
 
+    @property
+    def is_from_sources(self) -> bool:
+        """Whether it was given from passages, or from the names of files."""
+        return bool((self.retrieval and _is_found(self.retrieval)) or (self.web and self.web.passages))
+
 
 @dataclass(frozen=True, slots=True)
 class FollowUpFound:
@@ -137,6 +142,8 @@ async def answer(
 
     A chat and a question to a knowledge base wait for the conversation's files, and use them: their texts are searched,
     and their pictures shown to a model that takes images.
+
+    An answer that is written on keeps what it was given from. Nothing is searched for it.
     """
     asked_files = AskedFiles(question.scope)
     async for each in _wait_for_files(files, question):
@@ -152,14 +159,15 @@ async def answer(
         yield QuestionRewritten(context.question_for_search)
     searched_for = context.question_for_search
     is_talk = context.standing is Standing.TALK and await _model_if_any(question) is not None
+    needs_no_search = is_talk or (question.begun is not None and not question.begun.is_from_sources)
     if question.mode is Mode.TEST:
         steps = _test(retrieve, question)
-    elif question.mode is Mode.WEB and not is_talk:
+    elif question.mode is Mode.WEB and not needs_no_search:
         steps = _prepare_from_web(search_web, question, searched_for)
-    elif question.mode is Mode.KNOWLEDGE and not is_talk:
+    elif question.mode is Mode.KNOWLEDGE and not needs_no_search:
         steps = _prepare_from_documents(retrieve, files, asked_files, question, searched_for)
     else:
-        steps = _prepare_chat(retrieve, files, asked_files, question, "" if is_talk else searched_for)
+        steps = _prepare_chat(retrieve, files, asked_files, question, "" if needs_no_search else searched_for)
     prompt = None
     async with aclosing(steps):
         async for step in steps:
@@ -245,6 +253,8 @@ async def _prepare_chat(
         retrieval = await _retrieved(retrieve, question, searched_for, asked_files.scope)
         if _is_found(retrieval) or retrieval.unsearchable:
             yield PassagesFound(retrieval)
+    elif question.begun and question.begun.retrieval:  # which found nothing
+        yield PassagesFound(question.begun.retrieval)
     model = await asyncio.to_thread(question.find_model)
     if model is None:
         raise NoChatModel
@@ -268,10 +278,15 @@ def _messages(question: Question, retrieval: Retrieval, model: ChatModel) -> lis
 
 
 async def _wait_for_files(files: ConversationFiles, question: Question) -> AsyncIterator[FilesAwaited | AskedFiles]:
-    """As `wait_for_files`, where the question uses files. An answer that is written on keeps what it had."""
-    if question.conversation_id and question.mode.uses_files and not question.begun:
+    """As `wait_for_files`, where the question uses files. One that is written on waits for none that came later."""
+    if question.conversation_id and question.mode.uses_files:
         async for each in wait_for_files(
-            files, question.principal, question.conversation_id, question.scope, question.attached
+            files,
+            question.principal,
+            question.conversation_id,
+            question.scope,
+            question.attached,
+            is_patient=not question.begun,
         ):
             yield each
 
@@ -377,11 +392,14 @@ def _begun_from(question: Question) -> bool:
 
 
 def _window(question: Question, model: ChatModel) -> int | None:
-    """What is left of it beside the instructions."""
+    """What is left of it beside the instructions, and beside the text that is written on."""
     window = model.settings.context_window
-    if not question.instructions:
+    beside = [question.instructions] if question.instructions else []
+    if question.begun:
+        beside += [text for _role, text in prompts.to_go_on(question.text, question.begun.text)]
+    if not beside:
         return window
-    return max(1, (window or prompts.DEFAULT_WINDOW) - estimate_tokens(question.instructions))
+    return max(1, (window or prompts.DEFAULT_WINDOW) - sum(map(estimate_tokens, beside)))
 
 
 def _language(question: Question) -> Language:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 from kb.access import Principal
-from kb.errors import FileMissing, ImageNotSeen, ImageUnreadable, KbError
+from kb.errors import FileMissing, ImageNotSeen, ImageUnreadable, KbError, NotFound
 from kb.llm import ChatModel
 from kb.messages import Attached, LeftOut
 from kb.models import Document, Original, Scope, VersionState
@@ -48,17 +48,25 @@ class AskedFiles:
     has_any: bool = False
     has_texts: bool = False  # any file can be searched
     pictures: tuple[Document, ...] = ()  # the newest last
-    failed: tuple[LeftOut, ...] = ()  # of those that came with this question
+    failed: Mapping[UUID, LeftOut] = field(default_factory=dict)  # of those that came with this question, by their ids
 
 
 async def wait_for_files(
-    files: ConversationFiles, principal: Principal, conversation_id: UUID, scope: Scope, attached: Sequence[Attached]
+    files: ConversationFiles,
+    principal: Principal,
+    conversation_id: UUID,
+    scope: Scope,
+    attached: Sequence[Attached],
+    is_patient: bool = True,
 ) -> AsyncIterator[FilesAwaited | AskedFiles]:
-    """Wait until each file of the conversation is ready or has failed; yields `AskedFiles` at the end."""
+    """Wait until each file of the conversation is ready or has failed; yields `AskedFiles` at the end.
+
+    If not `is_patient`, it does without those that are pending.
+    """
     told = 0
     while True:
         found = await asyncio.to_thread(files.list, principal, conversation_id)
-        pending = sum(1 for document in found if document.latest.state.is_pending)
+        pending = sum(1 for document in found if document.latest.state.is_pending) if is_patient else 0
         if pending != told:
             told = pending
             yield FilesAwaited(pending)
@@ -70,11 +78,11 @@ async def wait_for_files(
         scope = await asyncio.to_thread(files.add_to, scope, principal, conversation_id)
     came = {each.document_id for each in attached}
     pictures = tuple(document for document in found if document.latest.media_type in MEDIA_TYPES)
-    failed = tuple(
-        LeftOut(document.name, document.latest.error, document.latest.error_values)
+    failed = {
+        document.id: LeftOut(document.name, document.latest.error, document.latest.error_values)
         for document in found
         if document.latest.state is VersionState.FAILED and str(document.id) in came
-    )
+    }
     yield AskedFiles(scope, bool(found), has_texts, pictures[-MOST_PICTURES:], failed)
 
 
@@ -85,9 +93,12 @@ def show_pictures(
     attached: Sequence[Attached],
     model: ChatModel | None,
 ) -> tuple[list[str], tuple[LeftOut, ...]]:
-    """The pictures as addresses for the model, and the files of the question that the answer lacks."""
+    """The pictures as addresses for the model, and the files of the question that the answer lacks.
+
+    A picture that is removed meanwhile is neither.
+    """
     sent: list[str] = []
-    failed = {each.name: each for each in asked.failed}
+    failed = dict(asked.failed)
     came = {each.document_id for each in attached}
     for document in asked.pictures:
         try:
@@ -96,10 +107,12 @@ def show_pictures(
             if not model.sees_images:
                 raise ImageNotSeen(name=document.name, model=model.name)
             sent.append(to_data_url(files.original(principal, document)))
-            failed.pop(document.name, None)  # it has no text, but was seen
+            failed.pop(document.id, None)  # it has no text, but was seen
+        except NotFound:
+            failed.pop(document.id, None)
         except (ImageNotSeen, ImageUnreadable, FileMissing) as error:
             if str(document.id) in came:
-                failed[document.name] = _left_out(document.name, error)
+                failed[document.id] = _left_out(document.name, error)
     return sent, tuple(failed.values())
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from kb.access import Principal
 from kb.asked_files import AskedFiles, FilesAwaited, show_pictures, wait_for_files
 from kb.completions.images import with_images
-from kb.errors import ImageUnreadable
+from kb.errors import ImageUnreadable, NotFound
 from kb.llm import ChatModel
 from kb.messages import Attached, LeftOut
 from kb.models import Document, Original, Scope, Version, VersionState
@@ -72,7 +72,7 @@ def test_question_waits_until_each_file_is_ready_or_has_failed(monkeypatch: pyte
     *waited, asked = wait(Files([[begun, queued], [ready, queued], [ready, failed]]), failed)
     assert waited == [FilesAwaited(2), FilesAwaited(1), FilesAwaited(0)]
     assert asked == AskedFiles(
-        Scope((CONVERSATION,)), has_any=True, has_texts=True, failed=(LeftOut("b.md", "no_text"),)
+        Scope((CONVERSATION,)), has_any=True, has_texts=True, failed={failed.id: LeftOut("b.md", "no_text")}
     )
 
 
@@ -109,6 +109,26 @@ def test_model_that_takes_no_images_is_named(photo: Document, tmp_path: Path) ->
     sent, (left_out,) = shown(photo, tmp_path, ChatModel("deepseek-chat", "http://host/v1", "test"))
     assert sent == []
     assert (left_out.code, left_out.values["model"]) == ("image_not_seen", "deepseek-chat")
+
+
+def test_pictures_of_the_same_name_are_told_apart(photo: Document, tmp_path: Path) -> None:
+    files, other = Files([[photo]], tmp_path), document("photo.png", VersionState.FAILED, "text/plain", "no_text")
+    lost = LeftOut(other.name, "no_text")
+    asked = AskedFiles(Scope(), pictures=(photo,), failed={photo.id: lost, other.id: lost})
+    seeing = ChatModel("gpt-4o", "http://host/v1", "test")
+    sent, left_out = show_pictures(files, USER, asked, came(photo, other), seeing)
+    assert (len(sent), left_out) == (1, (lost,))
+
+
+def test_picture_that_is_removed_meanwhile_is_left_out_without_a_word(photo: Document) -> None:
+    @dataclass
+    class Removed(Files):
+        def original(self, principal: Principal, document: Document) -> Original:
+            raise NotFound(what="document")
+
+    asked = AskedFiles(Scope(), pictures=(photo,), failed={photo.id: LeftOut(photo.name, "no_text")})
+    seeing = ChatModel("gpt-4o", "http://host/v1", "test")
+    assert show_pictures(Removed([[photo]]), USER, asked, came(photo), seeing) == ([], ())
 
 
 def test_provider_says_otherwise_than_the_name(photo: Document, tmp_path: Path) -> None:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 from collections.abc import AsyncIterator
 from unittest.mock import patch
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
+from PIL import Image
 
 from kb.answering import Event, ModelChosen, PassagesFound
 from kb.completions import TextPiece
+from kb.database.tables import versions
 from kb.llm import ChatModel
-from kb.messages import Message
-from kb.models import MessageState, Mode, Scope
+from kb.messages import Attached, Message, UsagePart
+from kb.models import MessageState, Mode, Scope, VersionState
+from kb.prompts import GO_ON_ZH
+from kb.providers.connection import ModelSettings
 from kb.retrieval import Retriever
+from kb.retrieval.ranking import estimate_tokens
 from tests.fakes.model_scripts import ANSWER
 from tests.fakes.model_server import CHAT
-from tests.kb.answers.chat import Chat, follow
+from tests.kb.answers.chat import Chat, build_answers, follow
+from tests.messages import said
 
 
 def test_answer_streams_and_is_saved(chat: Chat) -> None:
@@ -120,6 +130,12 @@ def test_follow_up_is_searched_for_as_it_is_meant(chat: Chat, fruit: UUID) -> No
     assert chat.answers.read(chat.core.user, chat.run(second.id)).searched_for == second.searched_for
 
 
+def test_thoughts_about_a_follow_up_are_not_searched_for(chat: Chat, fruit: UUID) -> None:
+    first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
+    second = ask_on(chat, first, "And its tree?", "think-no-opening")
+    assert second.searched_for == ANSWER
+
+
 def test_follow_up_in_the_users_own_words(chat: Chat, fruit: UUID) -> None:
     first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
     asked = len(chat.server.requests)
@@ -128,12 +144,6 @@ def test_follow_up_in_the_users_own_words(chat: Chat, fruit: UUID) -> None:
     assert second.searched_for == ""
     assert second.retrieval
     assert second.retrieval.question == "And its tree?"
-
-
-def test_thoughts_about_a_follow_up_are_not_searched_for(chat: Chat, fruit: UUID) -> None:
-    first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
-    second = ask_on(chat, first, "And its tree?", "think-no-opening")
-    assert second.searched_for == ANSWER
 
 
 def test_follow_up_without_a_model_is_searched_for_with_the_question_before(chat: Chat, fruit: UUID) -> None:
@@ -188,6 +198,84 @@ def test_reasoning_is_not_sent_back_to_the_model(chat: Chat) -> None:
     chat.finished(again.id)
     told = [message["content"] for message in chat.server.requests[-1].body["messages"]]
     assert told[1:] == ["First question", ANSWER, "Second question"]
+
+
+@pytest.mark.parametrize("mode", [Mode.KNOWLEDGE, Mode.WEB])
+def test_talk_is_written_on_without_a_search(chat: Chat, fruit: UUID, mode: Mode) -> None:
+    user, messages = chat.core.user, chat.core.services.messages
+    first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
+    asked = messages.ask(user, first.conversation_id, "用英文再说一遍", choice=(mode, first.scope))
+    chat.answers.start(user, asked.id, "cut-off")
+    begun = chat.finished(asked.id)
+    assert begun.content
+    assert (begun.mode, begun.retrieval) == (mode, None)
+    assert messages.go_on(user, begun.id, begun.run_id)
+    with patch.object(Retriever, "retrieve", side_effect=AssertionError):
+        chat.answers.start(user, begun.id, "fake")
+        whole = chat.finished(begun.id)
+    assert (whole.state, whole.retrieval, whole.web) == (MessageState.DONE, None, None)
+    assert len(whole.content) > len(begun.content)
+    assert [text for _role, text in told(chat)][1:] == [
+        "What colour is a pear?",
+        first.content,
+        "用英文再说一遍",
+        begun.content,
+        GO_ON_ZH,
+    ]
+
+
+@pytest.mark.parametrize("mode", [Mode.KNOWLEDGE, Mode.LLM])
+def test_answer_from_a_picture_is_written_on_with_it(chat: Chat, mode: Mode) -> None:
+    user, messages = chat.core.user, chat.core.services.messages
+    conversation = chat.core.services.conversations.create(user, "Picture", mode, Scope())
+    document = chat.core.services.attachments.add(user, conversation.id, "a.png", picture())
+    with chat.core.services.database.write() as connection:
+        connection.execute(sa.update(versions).values(state=VersionState.FAILED.value, error="no_text"))
+    attached = [Attached(str(document.id), document.name, document.latest.media_type)]
+    asked = messages.ask(user, conversation.id, "What is this, please?", attached)
+    sees = build_answers(chat.core.services, chat.server, find_model=lambda _user, wanted: sighted(chat, wanted))
+    with contextlib.closing(sees):
+        sees.start(user, asked.id, "cut-off")
+        begun = chat.finished(asked.id)
+        assert begun.content
+        assert messages.go_on(user, begun.id, begun.run_id)
+        sees.start(user, begun.id, "fake")
+        whole = chat.finished(begun.id)
+    assert whole.state is MessageState.DONE
+    assert len(whole.content) > len(begun.content)
+    assert whole.retrieval == begun.retrieval
+    assert "data:image/jpeg" in json.dumps(chat.server.requests[-1].body)
+
+
+def sighted(chat: Chat, name: str) -> ChatModel:
+    return ChatModel(name, chat.server.base_url, "test", settings=ModelSettings(sees_images=True))
+
+
+def picture() -> io.BytesIO:
+    data = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(data, "PNG")
+    data.seek(0)
+    return data
+
+
+def told(chat: Chat) -> list[tuple[str, str]]:
+    """What the model was told last."""
+    return [(message["role"], message["content"]) for message in chat.server.requests[-1].body["messages"]]
+
+
+def test_history_leaves_room_for_the_text_that_is_written_on(chat: Chat) -> None:
+    user, messages = chat.core.user, chat.core.services.messages
+    model = ChatModel("fake", chat.server.base_url, "test", settings=ModelSettings(context_window=2_000))
+    first = chat.finished(chat.start("What is Milvus? " + "word " * 800))
+    asked = messages.ask(user, first.conversation_id, "And why?")
+    messages.finish(user, asked.id, MessageState.STOPPED, [*said("half " * 800), UsagePart("fake")])
+    again = messages.go_on(user, asked.id, asked.run_id)
+    assert again
+    answers = build_answers(chat.core.services, chat.server, find_model=lambda _user, _wanted: model)
+    with contextlib.closing(answers):
+        answers.start(user, again.id, "fake")
+        chat.finished(again.id)
+    assert sum(estimate_tokens(text) for _role, text in told(chat)) < 2_000
 
 
 def test_cut_off_answer_is_written_on(chat: Chat) -> None:
