@@ -166,6 +166,7 @@ def test_killed_web_process_interrupts_its_answer(
     screen = open_screen(path)
     expect(screen.messages.last).to_contain_text("This answer was interrupted")
     assert 20 <= words_shown(screen) < LONG_TOKENS
+    expect(screen.page.get_by_role("button", name="Go on writing")).to_be_visible()
     held.close()
     screen.click("regenerate")
     expect(screen.messages.last).to_have_text(re.compile(r"You asked: Tell me all you know\s*$"))
