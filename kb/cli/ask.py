@@ -21,6 +21,7 @@ from kb.llm import ChatModel
 from kb.models import NOWHERE, Mode, Passage, Retrieval, Scope
 from kb.passages import gaps_of
 from kb.providers.connection import Purpose
+from kb.questions import check_question
 
 NOTHING = "Nothing relevant was found."
 
@@ -69,6 +70,8 @@ class Answer:
 
 
 def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
+    """Errors: `QuestionTooLong`; those of `connected` and of the answer."""
+    check_question(asked.question)
     given = Answer(is_shown=not asked.json)
     with connected(open_queue) as to:
         asyncio.run(_answer(to, _question(to, asked), given))

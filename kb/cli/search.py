@@ -9,11 +9,14 @@ from kb.cli.passages import complain_about_gaps, place_of, to_json
 from kb.cli.printing import count, print_json
 from kb.models import Passage, Retrieval, Scope
 from kb.passages import gaps_of, scores_of
+from kb.questions import check_question
 
 TEXT_CHARACTERS = 400
 
 
 def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
+    """Errors: `QuestionTooLong`; those of `connected` and of the search."""
+    check_question(asked.query)
     with connected(open_queue) as to:
         base = find_knowledge_base(to, asked.knowledge_base)
         profile = base.profile.with_top_k(asked.top_k) if asked.top_k else base.profile

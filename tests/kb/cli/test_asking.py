@@ -71,6 +71,14 @@ def test_top_k_has_bounds(zhiwen: Run, top_k: str) -> None:
     assert end.value.code == 2
 
 
+@pytest.mark.parametrize("command", [("search", "-k", "Lights"), ("ask",), ("ask", "-k", "Lights")])
+def test_question_that_is_too_long_is_refused_at_once(zhiwen: Run, command: tuple[str, ...]) -> None:
+    name, *options = command
+    ended = zhiwen(name, "why " * 5_001, *options)
+    assert ended.code == 1
+    assert "20,004" in ended.err
+
+
 def test_unknown_knowledge_base_names_the_known_ones(core: Core, zhiwen: Run) -> None:
     core.knowledge_base("Coast")
     core.knowledge_base("Empty")
