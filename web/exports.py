@@ -11,6 +11,8 @@ from typing import IO
 from urllib.parse import quote
 from uuid import UUID
 
+import anyio
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -27,6 +29,7 @@ from pages.ui.i18n import LANGUAGES, error_text, moment, place_label, time_zone,
 from web.signed_in import ticket_holder
 from web.statuses import status_of
 
+EXPORTS_AT_ONCE = 2  # further ones wait, in no thread that others need
 MEMORY_BYTES = 8 << 20  # of an archive; a larger one goes to a temporary file
 BLOCK_BYTES = 1 << 16
 ARCHIVE_NAME = "zhiwen-conversations.zip"
@@ -36,15 +39,17 @@ MEDIA_TYPES = {Format.MARKDOWN: "text/markdown", Format.JSON: "application/json"
 def export_routes(services: Callable[[], Services]) -> list[Route]:
     """The routes over `services`, which may raise a `KbError` while the process cannot serve yet."""
 
+    exporting = anyio.CapacityLimiter(EXPORTS_AT_ONCE)
+
     async def one(request: Request) -> Response:
         try:
-            return await asyncio.to_thread(lambda: _one(request, services()))
+            return await anyio.to_thread.run_sync(lambda: _one(request, services()), limiter=exporting)
         except KbError as error:
             return _refusal(error, request)
 
     async def found(request: Request) -> Response:
         try:
-            archive = await asyncio.to_thread(lambda: _found(request, services()))
+            archive = await anyio.to_thread.run_sync(lambda: _found(request, services()), limiter=exporting)
         except KbError as error:
             return _refusal(error, request)
         return StreamingResponse(_blocks(archive), headers=_headers(ARCHIVE_NAME), media_type="application/zip")

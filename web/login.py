@@ -32,6 +32,7 @@ from web.cookies import (
 from web.form_pages import Field, Form, form_page, language_of, own_path, read_form
 from web.missing import home_path
 from web.oidc import connection_token, provider_buttons
+from web.signed_in import at_login
 from web.statuses import status_of
 
 Result = TypeVar("Result")
@@ -90,7 +91,7 @@ class Login:
     async def show_login(self, request: Request) -> Response:
         if await self._signed_in(request):
             return RedirectResponse(own_path(request.query_params.get("next", "")), HTTPStatus.SEE_OTHER)
-        if await _in_thread(lambda: self._registration.needs_first()):
+        if await at_login(lambda: self._registration.needs_first()):
             return RedirectResponse(f"{home_path().rstrip('/')}/signup", HTTPStatus.SEE_OTHER)
         return await self._login_page(request)
 
@@ -107,7 +108,7 @@ class Login:
         return _signed_in(request, token, own_path(request.query_params.get("next", "")))
 
     async def _login_page(self, request: Request, error: KbError | None = None, name: str = "") -> Response:
-        can_register = await _in_thread(lambda: self._registration.mode) == "open"
+        can_register = await at_login(lambda: self._registration.mode) == "open"
         fields = [Field("name", NAME, "text", "username", name), Field("password", PASSWORD)]
         links = [("signup", SIGN_UP)] if can_register else []
         form = Form(_with_next("login", request), SIGN_IN, fields)
@@ -122,9 +123,9 @@ class Login:
         account = await self._signed_in(request)
         form = await self._own_form(request, token)
         if account and form.get("everywhere"):
-            await _in_thread(lambda: self._accounts().sessions.end_all(account.principal))
+            await at_login(lambda: self._accounts().sessions.end_all(account.principal))
         else:
-            await _in_thread(lambda: self._accounts().sessions.end(token))
+            await at_login(lambda: self._accounts().sessions.end(token))
         response = RedirectResponse(f"{home_path().rstrip('/')}/login", HTTPStatus.SEE_OTHER)
         end_session(response, request)
         return response
@@ -132,7 +133,7 @@ class Login:
     async def tell_session(self, request: Request) -> Response:
         """Who is signed in. Asking is no use of the session, which would never end while a page is open."""
         token, headers = session_of(request), {"Cache-Control": "no-store"}
-        account = await _in_thread(lambda: self._accounts().sessions.find(token, is_use=False))
+        account = await at_login(lambda: self._accounts().sessions.find(token, is_use=False))
         if account is None:
             return Response(status_code=HTTPStatus.UNAUTHORIZED, headers=headers)
         return JSONResponse({"user": str(account.id)}, headers=headers)
@@ -172,9 +173,9 @@ class Login:
     ) -> Response:
         """After an error, the fields hold what was `sent`, except for passwords."""
         code, token = language_of(request), request.query_params.get("invitation", "")
-        needs_first = await _in_thread(lambda: self._registration.needs_first())
-        link = await _in_thread(lambda: self._registration.invitation(token)) if token else None
-        mode = await _in_thread(lambda: self._registration.mode)
+        needs_first = await at_login(lambda: self._registration.needs_first())
+        link = await at_login(lambda: self._registration.invitation(token)) if token else None
+        mode = await at_login(lambda: self._registration.mode)
         fields = [Field("name", NAME, "text", "username", sent.get("name", ""))]
         new = [Field("password", PASSWORD, autocomplete="new-password", hint=_length_hint(code))]
         new.append(Field("again", N_("Repeat the password"), autocomplete="new-password"))
@@ -233,8 +234,8 @@ class Login:
         if "connected" in request.query_params:
             notes.append(translate(CONNECTED, code))
         identities = self._accounts().identities
-        connected = await _in_thread(lambda: identities.connected(account.principal))
-        has_password = await _in_thread(lambda: identities.has_password(account.id))
+        connected = await at_login(lambda: identities.connected(account.principal))
+        has_password = await at_login(lambda: identities.has_password(account.id))
         fields = [
             Field("present", N_("Current password")),
             Field("password", NEW_PASSWORD, autocomplete="new-password", hint=_length_hint(code)),
@@ -264,7 +265,7 @@ class Login:
         try:
             form = await self._own_form(request, session_of(request))
             identities = self._accounts().identities
-            await _in_thread(lambda: identities.disconnect(account.principal, form.get("provider", "")))
+            await at_login(lambda: identities.disconnect(account.principal, form.get("provider", "")))
         except KbError as error:
             return await self._account_page(request, error)
         return RedirectResponse(f"{home_path().rstrip('/')}/account", HTTPStatus.SEE_OTHER)
@@ -273,7 +274,7 @@ class Login:
 
     async def _signed_in(self, request: Request) -> Account | None:
         token = session_of(request)
-        return await _in_thread(lambda: self._accounts().sessions.find(token)) if token else None
+        return await at_login(lambda: self._accounts().sessions.find(token)) if token else None
 
     async def _own_form(self, request: Request, secret: str) -> dict[str, str]:
         """Errors: `PageClosed` for a form that did not come from a page of ours in this browser."""
@@ -290,10 +291,6 @@ class Login:
 
 
 _TO_LOGIN = [("login", SIGN_IN)]
-
-
-async def _in_thread(work: Callable[[], Result]) -> Result:
-    return await anyio.to_thread.run_sync(work)
 
 
 def _disconnecting(identities: Identities, connected: Collection[str], hidden: dict[str, str], code: str) -> list[Form]:

@@ -13,7 +13,6 @@ from functools import partial
 from http import HTTPStatus
 
 import structlog
-from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -39,6 +38,7 @@ from web.cookies import flow_cookie, session_of, set_flow_cookie, set_session
 from web.form_pages import form_page, own_path
 from web.missing import home_path
 from web.origins import public_address
+from web.signed_in import at_login
 from web.statuses import status_of
 
 FLOW_SECONDS = 600  # for somebody to sign in at the provider
@@ -134,12 +134,12 @@ class OidcLogin:
         client, state = self._client(request), request.query_params.get("state", "")
         throttle, address = self._accounts().identities.throttle, request.client.host if request.client else ""
         try:
-            await run_sync(throttle.check, "", address)
+            await at_login(partial(throttle.check, "", address))
             response = await self._completed(request, client, state)
         except KbError as error:
             log.warning("oidc.failed", provider=client.provider.key, reason=error.code, address=address)
             if isinstance(error, GUESSES):
-                await run_sync(throttle.count_failure, "", address)
+                await at_login(partial(throttle.count_failure, "", address))
             response = form_page(request, SIGN_IN, [], status_of(error), error, links=[("login", SIGN_IN)])
         if flow_cookie(request, state):
             set_flow_cookie(response, request, state, "", 0)  # it has served once
@@ -158,9 +158,9 @@ class OidcLogin:
         connecting = await self._connecting(request, begun)
         identity = await client.identity(flow, code, _redirect_uri(request, client))
         if connecting:
-            await run_sync(identities.connect, connecting.principal, identity)
+            await at_login(partial(identities.connect, connecting.principal, identity))
             return _redirect(f"{home_path().rstrip('/')}/account?connected=1")
-        token = await run_sync(identities.sign_in, identity, begun.invitation, session_of(request))
+        token = await at_login(partial(identities.sign_in, identity, begun.invitation, session_of(request)))
         response = _redirect(own_path(begun.to))
         set_session(response, request, token)
         return response
@@ -170,7 +170,7 @@ class OidcLogin:
         if not begun.connects:
             return None
         session = session_of(request)
-        account = await run_sync(self._accounts().sessions.find, session)
+        account = await at_login(partial(self._accounts().sessions.find, session))
         if account is None or not hmac.compare_digest(begun.connects, connection_token(session)):
             raise SignedOut
         return account

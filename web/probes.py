@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -15,8 +17,10 @@ from kb.health import HealthMonitor
 from kb.reconciling import reconciled
 from pages.ui import resources
 
+KEPT_SECONDS = 1.0  # what `/healthz` found
 FIRST_REPLY_SECONDS = 1.0  # for SQL, by the first of all questions
 _PAUSE_SECONDS = 0.02
+_Found = tuple[dict[str, Any], int]  # the body and the status
 
 
 async def livez(_request: Request) -> JSONResponse:
@@ -69,14 +73,41 @@ def _not_ready(reason: str) -> JSONResponse:
     return JSONResponse({"ready": False, "reason": reason}, status_code=503)
 
 
-async def healthz(_request: Request) -> JSONResponse:
-    """Each service by name; 503 when one is down."""
+class ServiceCheck:
+    """Answers `/healthz`: each service by name; 503 when one is down.
+
+    One check runs at a time, and all who ask meanwhile or within `KEPT_SECONDS` get what it found: a service that does
+    not respond holds one thread, however many ask without a login.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._check: asyncio.Task[_Found] | None = None
+        self._of: resources.Web | None = None
+        self._until = 0.0
+
+    async def reply(self, _request: Request) -> JSONResponse:
+        check, web = self._check, resources.started()
+        if check is None or (
+            check.done() and (check.cancelled() or self._of is not web or self._clock() >= self._until)
+        ):
+            self._check = check = asyncio.create_task(self._run())
+        body, status = await asyncio.shield(check)
+        return JSONResponse(body, status)
+
+    async def _run(self) -> _Found:
+        found = await asyncio.to_thread(_check_services)
+        self._of, self._until = resources.started(), self._clock() + KEPT_SECONDS
+        return found
+
+
+def _check_services() -> _Found:
     try:
-        health = await asyncio.to_thread(lambda: resources.web().health())
+        health = resources.web().health()
     except KbError as error:
         # Nothing could be connected yet: SQL comes first, and everything else is asked once it is there.
         down = {"sql": {"ok": False, "detail": str(error)}} if isinstance(error, DatabaseUnavailable) else {}
-        return JSONResponse({"ok": False, "detail": str(error), "services": down}, status_code=503)
+        return {"ok": False, "detail": str(error), "services": down}, 503
     ok = all(service.ok for service in health)
     body = {
         "ok": ok,
@@ -85,8 +116,7 @@ async def healthz(_request: Request) -> JSONResponse:
             for service in health
         },
     }
-    body |= await asyncio.to_thread(_documents)
-    return JSONResponse(body, status_code=200 if ok else 503)
+    return body | _documents(), 200 if ok else 503
 
 
 def _documents() -> dict[str, Any]:
@@ -106,6 +136,8 @@ def _documents() -> dict[str, Any]:
     }
     return {"documents": {"ok": not any(lacking.values()), **lacking, "checked_at": checked_at}}
 
+
+healthz = ServiceCheck().reply
 
 # Also below server.baseUrlPath.
 ROUTES = [

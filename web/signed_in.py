@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
+import anyio
+import anyio.to_thread
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -30,6 +32,10 @@ OPEN = ("login", "signup", "session", "healthz", "livez", "readyz", "metrics", "
 OPEN_FOLDERS = ("static/", "api/v1/", "v1/", WELL_KNOWN)
 OF_PROVIDER = re.compile(r"login/[a-z][a-z0-9]*(/callback)?")
 TRY_AGAIN = N_("Try again")
+# At SQL, in threads that nothing else uses: a service that hangs holds up nobody at the gate, or at the login.
+LOOKS_AT_ONCE = 4
+Result = TypeVar("Result")
+_at_login = anyio.CapacityLimiter(LOOKS_AT_ONCE)  # apart from the gate's, for anybody may ask there
 _USER = "zhiwen.user"  # in the scope of a request
 NOT_READY = N_("Zhiwen cannot serve pages at the moment")
 
@@ -46,6 +52,7 @@ class SignedInOnly:
         self._app = app
         self._has_login = has_login
         self._find = find
+        self._looking = anyio.CapacityLimiter(LOOKS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or not self._has_login() or _is_open(scope):
@@ -54,7 +61,7 @@ class SignedInOnly:
         failure: KbError = SignedOut()
         token = session_of(HTTPConnection(scope))
         try:
-            account = await asyncio.to_thread(self._find, token) if token else None
+            account = await self._look_up(token) if token else None
             if account is not None:
                 await self._app({**scope, _USER: account.id}, receive, send)
                 return
@@ -64,6 +71,14 @@ class SignedInOnly:
             await WebSocketClose(code=1008)(scope, receive, send)
         else:
             await _refusal(scope, failure)(scope, receive, send)
+
+    async def _look_up(self, token: str) -> Account | None:
+        return await anyio.to_thread.run_sync(self._find, token, limiter=self._looking)
+
+
+async def at_login(work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises, in a thread of the login's own."""
+    return await anyio.to_thread.run_sync(work, limiter=_at_login)
 
 
 def ticket_holder(

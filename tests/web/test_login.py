@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import anyio
+import anyio.to_thread
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -27,6 +33,7 @@ from web.login import MOST_WAITING, Login
 from web.missing import MissingPages
 from web.signed_in import SignedInOnly
 
+BASE = "http://testserver"
 NEW = "another long password"
 HTML = {"accept": "text/html"}
 TEXT_PATHS = ("/", "/knowledge-bases", "/media/x.png", "/api/uploads/1", "/_stcore/host-config", "/component/x")
@@ -58,7 +65,7 @@ class Site:
         missing = Middleware(MissingPages, routes=["/api", *(route.path for route in self.login.routes())])
         self.app = Starlette(routes=routes, middleware=[gate, missing])
 
-    def browser(self, url: str = "http://testserver") -> TestClient:
+    def browser(self, url: str = BASE) -> TestClient:
         return TestClient(self.app, base_url=url, follow_redirects=False, headers={"accept-language": "en"})
 
     def first(self, browser: TestClient, name: str = "Ada") -> Any:
@@ -134,6 +141,29 @@ def test_signed_in_browser_gets_everywhere(site: Site) -> None:
     assert {browser.get(path).text for path in TEXT_PATHS} == {"secret"}
     with browser.websocket_connect("/_stcore/stream"):
         pass
+
+
+@pytest.mark.parametrize("path", ["/", "/session", "/account"])
+def test_gate_and_login_share_no_thread_with_what_hangs(site: Site, path: str) -> None:
+    browser, end = site.browser(), threading.Event()
+    site.first(browser)
+
+    async def ask() -> int:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+        hanging = [asyncio.create_task(asyncio.to_thread(end.wait, 20))]
+        hanging.append(asyncio.create_task(anyio.to_thread.run_sync(end.wait, 20)))
+        await asyncio.sleep(0)
+        try:
+            transport = httpx.ASGITransport(site.app)
+            async with httpx.AsyncClient(transport=transport, base_url=BASE, cookies=dict(browser.cookies)) as client:
+                reply = await asyncio.wait_for(client.get(path), 10)
+        finally:
+            end.set()
+            await asyncio.wait(hanging)
+        return reply.status_code
+
+    assert asyncio.run(ask()) == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/static/main.js", "/login", "/signup"])

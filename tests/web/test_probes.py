@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
@@ -17,6 +18,7 @@ from tests.fakes.embedding import HashedWords
 from tests.real_services import wait_until
 from web import probes
 from web.app import Web, build_web
+from web.probes import KEPT_SECONDS, ServiceCheck
 
 AWAY = {"redis_url": "redis://127.0.0.1:1", "milvus_uri": "http://127.0.0.1:1"}
 
@@ -117,3 +119,32 @@ def test_body_tells_no_detail(client: TestClient, web: Web, monkeypatch: pytest.
     resources.web()
     wait_until(lambda: "milvus" in client.get("/readyz").text, what="the first results")
     assert "refused" not in client.get("/readyz").text
+
+
+@pytest.mark.usefixtures("web")
+def test_one_check_of_the_services_runs_at_a_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask while a service is silent; its result is kept for a moment."""
+    now, began, end = [0.0], list[str](), threading.Event()
+
+    def is_silent() -> str:
+        began.append("")
+        end.wait(20)
+        return "1"
+
+    ping(monkeypatch, milvus=is_silent)
+    check = ServiceCheck(clock=lambda: now[0])
+
+    async def ask() -> None:
+        asked = [asyncio.create_task(check.reply(None)) for _ in range(20)]  # type: ignore[arg-type]
+        while not began:
+            await asyncio.sleep(0.01)
+        asked.pop().cancel()
+        end.set()
+        assert {(await each).status_code for each in asked} == {200}
+        await check.reply(None)  # type: ignore[arg-type]
+        assert len(began) == 1
+        now[0] = KEPT_SECONDS
+        await check.reply(None)  # type: ignore[arg-type]
+        assert len(began) == 2
+
+    asyncio.run(ask())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import platform
 from collections.abc import Callable, Iterator
@@ -10,6 +9,8 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 
+import anyio
+import anyio.to_thread
 import structlog
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Gauge, Metric, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
@@ -36,6 +37,7 @@ class MetricsRoute(Collector):
     def __init__(self, load: Callable[[], Settings] = load_settings) -> None:
         self._load = load
         self._state: tuple[Web, State] | None = None
+        self._reading = anyio.CapacityLimiter(1)  # so that a service that hangs holds one thread
 
     @cached_property
     def _settings(self) -> Settings:
@@ -49,7 +51,7 @@ class MetricsRoute(Collector):
         if refused:
             log.info("metrics.refused", status=refused, setting="METRICS_TOKEN")
             return Response(status_code=refused, headers={"WWW-Authenticate": "Bearer"} if refused == 401 else None)
-        text = await asyncio.to_thread(generate_latest, self)
+        text = await anyio.to_thread.run_sync(generate_latest, self, limiter=self._reading)
         return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"})
 
     def collect(self) -> Iterator[Metric]:
