@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from kb.access.tokens import new_token
@@ -18,16 +19,26 @@ class FirstToken:
     def ensure(self) -> str:
         """The token, made at the first call; several processes that share the folder agree on it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._read():
+            self._make()
+        return self._read()
+
+    def _make(self) -> None:
+        """Of several at once, the first one's token stays."""
         # Written aside and linked, so that it is there as a whole or not at all.
         aside = self._path.with_name(f"{FIRST_TOKEN_FILE}.{os.getpid()}.{new_token()[:8]}")
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(new_token() + "\n")
+        _write(aside)
         try:
-            if not self._read():
-                aside.replace(self._path)
+            os.link(aside, self._path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            with suppress(FileExistsError):
+                _write(self._path)
         finally:
+            if not self._read():  # what is there is blank, and would let nobody in
+                aside.replace(self._path)
             aside.unlink(missing_ok=True)
-        return self._read()
 
     def matches(self, token: str) -> bool:
         kept = self._read()
@@ -41,3 +52,9 @@ class FirstToken:
             return self._path.read_text().strip()
         except FileNotFoundError:
             return ""
+
+
+def _write(path: Path) -> None:
+    """A new file with a new token. Errors: `FileExistsError`."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(new_token() + "\n")
