@@ -20,6 +20,7 @@ from kb.library.quotas import stored_by_user
 from kb.models import Account, UserRole
 
 _IS_ADMINISTRATOR = sa.and_(IS_ACTIVE, users.c.role == UserRole.ADMINISTRATOR.value)
+ADMINISTRATORS = sa.select(users.c.id).where(_IS_ADMINISTRATOR).correlate(None)  # the ids of those who are active
 
 log = structlog.get_logger()
 

@@ -14,11 +14,12 @@ from sqlalchemy.exc import IntegrityError
 
 from kb.access import Principal
 from kb.access.tokens import digest, new_token
-from kb.accounts.administration import require_administrator
+from kb.accounts.administration import ADMINISTRATORS, require_administrator
 from kb.accounts.first_token import FirstToken
 from kb.accounts.passwords import Passwords
 from kb.accounts.rows import IS_ACCOUNT, account_name, folded_name
-from kb.accounts.sessions import Sessions, end_sessions
+from kb.accounts.sessions import Sessions
+from kb.accounts.sign_in import replace_password
 from kb.accounts.throttle import Throttle
 from kb.audit import Action, record
 from kb.database import Database
@@ -31,6 +32,9 @@ from kb.users import Users
 
 INVITATION = timedelta(days=7)
 NEW_PASSWORD = timedelta(days=1)
+
+# A link grants what its maker may grant when it is used.
+_IS_GOOD = sa.and_(invitations.c.used_at.is_(None), invitations.c.created_by.in_(ADMINISTRATORS))
 
 log = structlog.get_logger()
 
@@ -132,7 +136,7 @@ class Registration:
         return token
 
     def invitation(self, token: str) -> Invitation | None:
-        """What a link is good for; None if it was used or has expired."""
+        """What a link is good for; None if it was used or has expired, or who made it is no administrator any more."""
         statement = self._links().where(invitations.c.token_hash == digest(token))
         with self._database.read() as connection:
             row = connection.execute(statement).one_or_none()
@@ -176,13 +180,13 @@ class Registration:
             user_id = self._use(connection, found)
             if user_id is None:
                 raise RegistrationClosed
-            _store_password(connection, Principal(user_id), hashed)
+            replace_password(connection, Principal(user_id), hashed)
             record(connection, Principal(user_id), Action.PASSWORD_SET, user_id, found.for_name)
             return self._sessions.begin(connection, Principal(user_id))
 
     def _use(self, connection: sa.Connection, found: Invitation) -> UUID | None:
         """Of two who use a link at once, one succeeds."""
-        link = sa.update(invitations).where(invitations.c.id == found.id, invitations.c.used_at.is_(None))
+        link = sa.update(invitations).where(invitations.c.id == found.id, _IS_GOOD)
         if connection.execute(link.values(used_at=self._clock())).rowcount == 0:
             raise RegistrationClosed
         user_id: UUID | None = connection.scalar(sa.select(invitations.c.user_id).where(invitations.c.id == found.id))
@@ -192,7 +196,7 @@ class Registration:
         return (
             sa.select(invitations, users.c.name.label("for_name"))
             .outerjoin(users, users.c.id == invitations.c.user_id)
-            .where(invitations.c.used_at.is_(None), invitations.c.expires_at > self._clock())
+            .where(_IS_GOOD, invitations.c.expires_at > self._clock())
             .order_by(invitations.c.created_at)
         )
 
@@ -219,7 +223,7 @@ class Registration:
             name = connection.scalar(sa.select(users.c.name).where(users.c.id == user_id, IS_ACCOUNT))
             if name is None:
                 raise NotFound(what="user")
-            _store_password(connection, Principal(user_id), hashed)
+            replace_password(connection, Principal(user_id), hashed)
             record(connection, principal, Action.PASSWORD_REPLACED, user_id, name)
         log.info("accounts.changed", user=str(user_id), by=str(principal.user_id), what=["password"])
 
@@ -272,11 +276,6 @@ class Registration:
     def _refuse(self, address: str, error: type[RegistrationClosed] = RegistrationClosed) -> NoReturn:
         self._throttle.count_failure("", address)
         raise error
-
-
-def _store_password(connection: sa.Connection, user: Principal, hashed: str) -> None:
-    connection.execute(sa.update(users).where(users.c.id == user.user_id).values(password_hash=hashed))
-    end_sessions(connection, user)
 
 
 def _free_name(connection: sa.Connection, proposed: str) -> str:

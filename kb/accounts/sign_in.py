@@ -15,7 +15,7 @@ from kb.accounts.sessions import Sessions, end_sessions
 from kb.accounts.throttle import Throttle
 from kb.audit import Action, record, record_failed_sign_in
 from kb.database import Database
-from kb.database.tables import users
+from kb.database.tables import invitations, users
 from kb.errors import KbError, SignInFailed
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ class SignIn:
         principal = Principal(row.id)
         with self._database.write() as connection:
             if renewed:
-                self._store(connection, principal, renewed)
+                _store(connection, principal, renewed)
             record(connection, principal, Action.SIGNED_IN)
             return self._sessions.begin(connection, principal, former_token)
 
@@ -68,8 +68,7 @@ class SignIn:
             raise SignInFailed
         renewed = self._passwords.hash(new)
         with self._database.write() as connection:
-            self._store(connection, principal, renewed)
-            end_sessions(connection, principal)
+            replace_password(connection, principal, renewed)
             record(connection, principal, Action.PASSWORD_CHANGED)
             return self._sessions.begin(connection, principal)
 
@@ -78,5 +77,14 @@ class SignIn:
         with suppress(KbError), self._database.write() as connection:  # what was wrong is answered all the same
             record_failed_sign_in(connection, user_id, name)
 
-    def _store(self, connection: sa.Connection, principal: Principal, hashed: str) -> None:
-        connection.execute(sa.update(users).where(users.c.id == principal.user_id).values(password_hash=hashed))
+
+def replace_password(connection: sa.Connection, user: Principal, hashed: str) -> None:
+    """With it end what the old one allowed, and what could replace it: sessions, and links for a new password."""
+    _store(connection, user, hashed)
+    end_sessions(connection, user)
+    links = sa.delete(invitations).where(invitations.c.user_id == user.user_id, invitations.c.used_at.is_(None))
+    connection.execute(links)
+
+
+def _store(connection: sa.Connection, user: Principal, hashed: str) -> None:
+    connection.execute(sa.update(users).where(users.c.id == user.user_id).values(password_hash=hashed))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from kb.accounts import FIRST_TOKEN_FILE, FirstToken
+from kb.accounts import FIRST_TOKEN_FILE, FirstToken, Passwords
 from kb.errors import (
     AccountNameTaken,
     AdministratorsOnly,
@@ -22,7 +25,7 @@ from kb.errors import (
     WrongFirstToken,
 )
 from kb.library import KnowledgeBases
-from kb.models import UserRole
+from kb.models import Account, UserRole
 from kb.users import Users
 from tests.fakes.queue import RecordingQueue
 from tests.kb.accounts.people import ADDRESS, PASSWORD, People
@@ -40,6 +43,37 @@ def test_first_token_is_kept_privately_and_once(tmp_path: Path) -> None:
     assert FirstToken(home).matches(f" {token}\n")
     for wrong in ("", token[:-1], "\ud800"):
         assert not FirstToken(home).matches(wrong)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_first_token_of_the_fastest_process_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    home = tmp_path / "home"
+
+    class Slower(FirstToken):
+        """Another process makes the token once this one saw that there is none."""
+
+        others = ""
+
+        def _read(self) -> str:
+            kept = super()._read()
+            self.others = self.others or FirstToken(home).ensure()
+            return kept
+
+    def refuse(_source: Path, _target: Path) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    token = (slower := Slower(home)).ensure()
+    assert token == slower.others == FirstToken(home).ensure()
+    assert [path.name for path in home.iterdir()] == [FIRST_TOKEN_FILE]
+
+
+def test_blank_first_token_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / FIRST_TOKEN_FILE).touch()
+    assert FirstToken(tmp_path).ensure()
 
 
 def test_first_account_takes_over_what_the_local_user_owns(people: People) -> None:
@@ -101,6 +135,63 @@ def test_invitation_expires_and_can_be_withdrawn(people: People) -> None:
     people.clock.advance(7 * 24 * 3600)
     with pytest.raises(RegistrationClosed):
         people.registration.accept(token, "Ben", PASSWORD, ADDRESS)
+
+
+@pytest.mark.parametrize("what", ["suspend", "demote"])
+def test_links_end_with_the_rights_of_their_maker(people: People, what: str) -> None:
+    ada = people.first()
+    ben, cem = people.invited(ada), people.invited(ada, "Cem")
+    people.administration.set_role(ada.principal, ben.id, UserRole.ADMINISTRATOR)
+    link = people.registration.invite(ben.principal, UserRole.ADMINISTRATOR)
+    of_password = people.registration.offer_new_password(ben.principal, cem.id)
+    if what == "suspend":
+        people.administration.suspend(ada.principal, ben.id)
+    else:
+        people.administration.set_role(ada.principal, ben.id, UserRole.MEMBER)
+    assert people.registration.invitations(ada.principal) == []
+    for token in (link, of_password):
+        assert people.registration.invitation(token) is None
+        with pytest.raises(RegistrationClosed):
+            people.registration.accept(token, "Dan", PASSWORD, ADDRESS)
+    with people.database.write() as connection, pytest.raises(RegistrationClosed):
+        people.registration.admit(connection, "Dan", link)
+
+
+def test_maker_who_is_demoted_while_a_link_is_used_ends_it(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The link was good when it was looked up; the hash takes a while."""
+    ada = people.first()
+    ben = people.invited(ada)
+    people.administration.set_role(ada.principal, ben.id, UserRole.ADMINISTRATOR)
+    link = people.registration.invite(ben.principal, UserRole.ADMINISTRATOR)
+
+    def hash_slowly(_passwords: Passwords, _password: str) -> str:
+        people.administration.suspend(ada.principal, ben.id)
+        return "hash"
+
+    monkeypatch.setattr(Passwords, "hash", hash_slowly)
+    with pytest.raises(RegistrationClosed):
+        people.registration.accept(link, "Dan", PASSWORD, ADDRESS)
+
+
+SET_PASSWORD: dict[str, Callable[[People, Account, Account, str], object]] = {
+    "by a link": lambda people, _ada, _ben, link: people.registration.accept(link, "", NEW, ADDRESS),
+    "by an administrator": lambda people, ada, ben, _link: people.registration.set_password(ada.principal, ben.id, NEW),
+    "by the user": lambda people, _ada, ben, _link: people.sign_in.change_password(
+        ben.principal, PASSWORD, NEW, ADDRESS
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SET_PASSWORD)
+def test_new_password_ends_the_links_for_another(people: People, how: str) -> None:
+    ada = people.first()
+    ben = people.invited(ada)
+    link, other = (people.registration.offer_new_password(ada.principal, ben.id) for _ in "12")
+    of_ada = people.registration.offer_new_password(ada.principal, ada.id)
+    SET_PASSWORD[how](people, ada, ben, link)
+    with pytest.raises(RegistrationClosed):
+        people.registration.accept(other, "", PASSWORD, ADDRESS)
+    assert people.registration.invitation(of_ada)
 
 
 def test_members_invite_nobody(people: People) -> None:
