@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from kb.errors import KbError
+from kb.errors import KbError, RequestStalled
 from pages.ui.i18n import LANGUAGES, accepted_language, error_text, translate
 from web.missing import home_path, plain_page
 
 MOST_BYTES = 16_384  # of a form's body
+FORM_SECONDS = 60.0  # in which it arrives: its connection is one that others could have
 STYLE = """
   body { max-width: 22rem; margin-top: 12vh; }
   form { display: flex; flex-direction: column; gap: 1rem; margin: 1.5rem 0; }
@@ -80,6 +82,8 @@ def form_page(
     parts += [f'<p><a href="{html.escape(_below(path))}">{_text(text, code)}</a></p>' for path, text in links]
     page = plain_page(code, status, title, "\n".join(parts), STYLE)
     page.headers["Cache-Control"] = "no-store"
+    if getattr(request.state, "is_cut_off", False):  # else all of the form that was sent would still be read
+        page.headers["Connection"] = "close"
     return page
 
 
@@ -110,12 +114,18 @@ def _below(path: str) -> str:
 
 
 async def read_form(request: Request) -> dict[str, str] | None:
-    """The fields of a form; None if it is no form, or larger than ours ever are."""
+    """The fields of a form; None if it is no form, or larger than ours ever are. Errors: `RequestStalled`."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            return None
+    request.state.is_cut_off = True
+    try:
+        async with asyncio.timeout(FORM_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    return None
+    except TimeoutError:
+        raise RequestStalled(seconds=round(FORM_SECONDS)) from None
+    request.state.is_cut_off = False
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
     except ValueError:

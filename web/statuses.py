@@ -33,6 +33,7 @@ from kb.errors import (
     PersonOnly,
     QueueFull,
     RequestRunning,
+    RequestStalled,
     SetupError,
     SignedOut,
     SignInFailed,
@@ -75,6 +76,7 @@ STATUS: dict[type[KbError], HTTPStatus] = {
     UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     StorageFull: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,  # sent again, it would be too large again
     QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
+    RequestStalled: HTTPStatus.REQUEST_TIMEOUT,
     UploadStalled: HTTPStatus.REQUEST_TIMEOUT,
     FileNotSaved: HTTPStatus.INSUFFICIENT_STORAGE,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -34,7 +34,7 @@ _PARTIES, _PRINCIPAL = "tool_parties", "tool_principal"  # in the state of a req
 
 def tool_routes(parties: Callable[[], Parties]) -> list[Route]:
     """`parties` may raise a `KbError` while the process cannot serve yet."""
-    door: ASGIApp = RateLimits(LimitedBodies(_Door(parties)), parties=parties, problem=problem, questions=())
+    door: ASGIApp = RateLimits(LimitedBodies(_Door(parties), problem), parties=parties, problem=problem, questions=())
     # For all methods: else Streamlit would answer GET with its page.
     return [Route(f"/{{base_path:path}}{PATH.strip('/')}", _PostOnly(door))]
 

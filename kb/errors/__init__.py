@@ -45,6 +45,7 @@ from kb.errors.access import (
     PageClosed,
     PersonOnly,
     RequestRunning,
+    RequestStalled,
     TooManyAnswers,
     TooManyRequests,
 )
@@ -362,6 +363,7 @@ __all__ = [
     "RedisUnavailable",
     "RegistrationClosed",
     "RequestRunning",
+    "RequestStalled",
     "SearxngJsonOff",
     "SearxngUnreachable",
     "SetupError",

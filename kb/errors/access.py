@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kb.errors.base import N_, UserError
+from kb.errors.base import N_, Unavailable, UserError
 
 
 class PageClosed(UserError):
@@ -52,8 +52,15 @@ class TooManyRequests(UserError):
     remedy = N_("Try again in {seconds} s.")
 
 
+class RequestStalled(Unavailable):
+    """The client has not sent all of a small body."""
+
+    message = N_("Your request did not arrive completely within {seconds} s.")
+    remedy = N_("Check the connection, then try again.")
+
+
 class TooManyAnswers(UserError):
-    """Of a person, on the pages."""
+    """Of a person, on the pages and by the programs with their keys."""
 
     message = N_("You have asked for as many answers as you may in a minute: {most}.")
     remedy = N_("Try again in {seconds} s.")

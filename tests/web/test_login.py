@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kb.accounts import Accounts
@@ -354,7 +355,31 @@ def test_odd_bodies_are_refused(site: Site, body: bytes) -> None:
     site.first(site.browser())
     browser = site.browser()
     browser.get("/login")
-    assert browser.post("/login", content=body).status_code == 403
+    refused = browser.post("/login", content=body)
+    assert refused.status_code == 403
+    assert (refused.headers.get("connection") == "close") == (len(body) > MOST_BYTES)  # the rest is not read
+
+
+def test_form_that_stalls_ends_the_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.first(site.browser())
+    monkeypatch.setattr("web.form_pages.FORM_SECONDS", 0.05)
+    asking: list[Message] = [{"type": "http.request", "body": b"name=ada", "more_body": True}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if not asking:
+            await asyncio.sleep(20)
+        return asking.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    path = {"path": "/login", "root_path": "", "query_string": b""}
+    asyncio.run(site.app({"type": "http", "method": "POST", "headers": [], **path}, receive, send))
+    start, body = sent
+    assert start["status"] == 408
+    assert (b"connection", b"close") in start["headers"]
+    assert "did not arrive completely" in body["body"].decode()
 
 
 @pytest.mark.parametrize("name", ["", "\0", "\u202eada", "a" * 10_000, "' OR 1=1 --", "Ada\n"])

@@ -43,7 +43,7 @@ def build_api(parties: Callable[[], Parties]) -> FastAPI:
     )
     app.state.parties = parties
     app.add_middleware(GoneClients)  # inside of what FastAPI reports failures with
-    app.add_middleware(LimitedBodies, uploads=UPLOADS)
+    app.add_middleware(LimitedBodies, problem=problem, uploads=UPLOADS)
     app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
     for calls in (knowledge_bases, documents, searches, tasks, conversations, webhooks):
         app.include_router(calls.router)

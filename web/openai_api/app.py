@@ -25,7 +25,9 @@ def build_openai_api(parties: Callable[[], Parties]) -> FastAPI:
     """The app over `parties`, which may raise a `KbError` while the process cannot serve yet."""
     app = FastAPI(title="Zhiwen 知问, as OpenAI's API", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parties = parties
-    app.add_middleware(LimitedBodies, most_bytes=BODY_BYTES, refusal=TOO_LARGE, media_type="application/json")
+    app.add_middleware(
+        LimitedBodies, problem=problem, most_bytes=BODY_BYTES, refusal=TOO_LARGE, media_type="application/json"
+    )
     app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
     for router in (models.router, chat.router, embeddings.router):
         app.include_router(router)
