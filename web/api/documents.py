@@ -22,8 +22,8 @@ from web.api.knowledge_bases import ID
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Parties, Reader, Serving, Writer
 from web.api.problems import language_of, reason_of
-from web.api.repeats import NewId, Repeatable
-from web.receiving import Keep, Receiver
+from web.api.repeats import NewId, Repeatable, receiver
+from web.receiving import Keep
 from web.uploads import attachment
 
 router = APIRouter(tags=["documents"], route_class=Repeatable)
@@ -32,7 +32,6 @@ LOOK_SECONDS = 0.5
 LOOKS_AT_ONCE = 4  # at SQL; who only waits takes no thread from others
 FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 FILE_BODY = {"requestBody": {"required": True, "content": FILE}}
-_receiver = Receiver()
 _looks = anyio.CapacityLimiter(LOOKS_AT_ONCE)
 
 
@@ -199,5 +198,5 @@ def delete_document(parties: Serving, acting: Writer, document_id: UUID) -> Resp
 
 async def _receive(request: Request, parties: Parties, acting: Principal, name: str, keep: Keep[Added]) -> DocumentOut:
     """Have `keep` save the body of the request, in a thread, while it arrives."""
-    added = await _receiver.receive(request, acting.user_id, name, parties.services.settings.max_upload_mb, keep)
+    added = await receiver.receive(request, acting.user_id, name, parties.services.settings.max_upload_mb, keep)
     return DocumentOut.of(added.document, language_of(request))

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -17,13 +19,19 @@ from fastapi import Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
+from kb.access import Principal
 from kb.access.idempotency import ALIVE_SECONDS, Claim, IdempotencyKeys, KeptReply
 from kb.errors import IdempotencyKeyReused, KbError
 from web.api.parties import Parties, principal_of
+from web.receiving import Body as UploadBody
+from web.receiving import Receiver
 
 HEADER = "Idempotency-Key"
 LONGEST = 255
+BLOCK_BYTES = 1 << 16
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Read = Callable[[Request, str], Coroutine[Any, Any, None]]  # what is left of a body; given the reply to it
+receiver = Receiver()  # of all uploads by programs
 
 
 def _new_id(
@@ -51,6 +59,8 @@ class Repeatable(APIRoute):
         if "new_id" not in inspect.signature(self.endpoint).parameters:
             return handle
 
+        is_upload = self.body_field is None  # it has no model of its body, which streams
+
         async def handle_once(request: Request) -> Response:
             name = request.headers.get(HEADER, "")
             if not 0 < len(name) <= LONGEST:
@@ -60,49 +70,75 @@ class Repeatable(APIRoute):
             keys = parties.services.idempotency_keys
             asked = f"{request.method} {request.url.path}?{request.url.query}"
             found = await asyncio.to_thread(keys.claim, principal, name, asked)
+            read = partial(_read_upload, principal, parties) if is_upload else _read
             if isinstance(found, KeptReply):
-                return await _repeat(request, found)
-            return await _run(request, handle, keys, found)
+                return await _repeat(request, found, read)
+            return await _run(request, handle, keys, found, read)
 
         return handle_once
 
 
-async def _repeat(request: Request, kept: KeptReply) -> Response:
-    """Errors: `IdempotencyKeyReused` if the request brings something else."""
-    body = hashlib.sha256()
-    async for block in request.stream():
-        body.update(block)
-    if body.hexdigest() != kept.body:
+async def _repeat(request: Request, kept: KeptReply, read: Read) -> Response:
+    """Errors: `IdempotencyKeyReused` if the request brings something else; those of `read`."""
+    body = _Digested(request)
+    await read(body.request, kept.text)
+    if body.digest.hexdigest() != kept.body:
         raise IdempotencyKeyReused
     return Response(kept.text, kept.status, {"Idempotent-Replayed": "true"}, "application/json")
 
 
-async def _run(request: Request, handle: Handler, keys: IdempotencyKeys, claim: Claim) -> Response:
-    body, is_read = hashlib.sha256(), False
+async def _run(request: Request, handle: Handler, keys: IdempotencyKeys, claim: Claim, read: Read) -> Response:
+    body = _Digested(request)
+    request.state.claim = claim
+    async with _alive(keys, claim):
+        try:
+            response = await handle(body.request)
+        except Exception:
+            await asyncio.to_thread(keys.release, claim)
+            raise
+        # Whatever did not succeed created nothing. If this process dies before the reply is kept, or what is left of
+        # the body does not come, the claim remains.
+        if response.status_code >= 300:
+            await asyncio.to_thread(keys.release, claim)
+            return response
+        text = bytes(response.body).decode()
+        if not body.is_read:  # what the request creates was there already
+            await read(body.request, text)
+    await asyncio.to_thread(keys.keep, claim, response.status_code, text, body.digest.hexdigest())
+    return response
 
-    async def receive() -> Message:
-        nonlocal is_read
-        message = await request.receive()
-        body.update(message.get("body", b""))
-        is_read = not message.get("more_body", False)
+
+class _Digested:
+    """A request whose body is digested as it is read."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = Request(request.scope, self._receive)
+        self.digest = hashlib.sha256()
+        self.is_read = False
+        self._from = request.receive
+
+    async def _receive(self) -> Message:
+        message = await self._from()
+        self.digest.update(message.get("body", b""))
+        self.is_read = not message.get("more_body", False)
         return message
 
-    request.state.claim = claim
-    try:
-        async with _alive(keys, claim):
-            response = await handle(Request(request.scope, receive))
-            while not is_read:
-                await receive()
-    except Exception:
-        await asyncio.to_thread(keys.release, claim)
-        raise
-    # Whatever did not succeed created nothing. If this process dies before the reply is kept, the claim remains.
-    if response.status_code < 300:
-        text = bytes(response.body).decode()
-        await asyncio.to_thread(keys.keep, claim, response.status_code, text, body.hexdigest())
-    else:
-        await asyncio.to_thread(keys.release, claim)
-    return response
+
+async def _read(request: Request, _reply: str) -> None:
+    """To its end; `LimitedBodies` bounds it."""
+    async for _block in request.stream():
+        pass
+
+
+async def _read_upload(principal: Principal, parties: Parties, request: Request, reply: str) -> None:
+    """As an upload is read, with its limits, though nothing is kept. Errors: those of `Receiver`."""
+
+    def pass_over(file: UploadBody, /, *, expected_bytes: int) -> None:
+        while file.read(BLOCK_BYTES):
+            pass
+
+    limit_mb = parties.services.settings.max_upload_mb
+    await receiver.receive(request, principal.user_id, str(json.loads(reply)["name"]), limit_mb, pass_over)
 
 
 @asynccontextmanager

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from starlette.testclient import TestClient
+from starlette.types import Message
 
 from kb.access.idempotency import DEAD_SECONDS, IdempotencyKeys
+from kb.config import Settings
 from kb.database.tables import now
 from kb.library import KnowledgeBases
 from tests.conftest import Core
 from tests.web.api.conftest import Program, code_of
+from web.api import PATH
 
 Send = Callable[..., Any]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"max_upload_mb": 1})
 
 
 @pytest.fixture
@@ -119,3 +130,61 @@ def test_key_of_a_program_that_was_revoked_gets_no_reply(core: Core, program: Pr
     assert UUID(created.json()["id"])
     core.services.api_keys.revoke(core.user, core.services.api_keys.list(core.user)[0].id)
     assert code_of(client.post("/knowledge-bases", json={"name": "Fruit"}, headers=headers)) == (401, "key_refused")
+
+
+LARGE = b"x" * ((1 << 20) + 1)
+
+
+@pytest.mark.parametrize("content", [LARGE, iter([LARGE])], ids=["declared", "not declared"])
+def test_repeated_upload_has_the_limit_of_an_upload(
+    core: Core, program: Program, content: bytes | Iterator[bytes]
+) -> None:
+    client, path = program(), f"/knowledge-bases/{core.knowledge_base().id}/documents?name=b.md"
+    key = {"Idempotency-Key": "one"}
+    assert client.put(path, content=b"# B", headers=key).status_code == 202
+    refused = client.put(path, content=content, headers=key)
+    assert code_of(refused) == (413, "upload_too_large")
+    assert "b.md" in refused.json()["title"]
+    assert client.put(path, content=b"# B", headers=key).headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept reply", "dead process"])
+def test_repeated_upload_that_stalls_is_given_up(
+    core: Core, program: Program, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    """Also where its document is there, and only what was sent is read to its end."""
+    client, path = program(), f"/knowledge-bases/{core.knowledge_base().id}/documents"
+    key, params = {"Idempotency-Key": "one"}, {"name": "b.md"}
+    with monkeypatch.context() as patch:
+        if not is_kept:
+            patch.setattr(IdempotencyKeys, "keep", lambda *_given: None)
+        first = client.put(path, params=params, content=b"# B", headers=key)
+    keys = core.services.idempotency_keys
+    monkeypatch.setattr(keys, "_clock", lambda: now() + timedelta(seconds=DEAD_SECONDS + 1))
+    with monkeypatch.context() as patch:
+        patch.setattr("web.receiving.STALL_SECONDS", 0.05)
+        headers = client.headers | key
+        assert put_and_stall(client, f"{PATH}{path}", "name=b.md", headers) == (408, "upload_stalled")
+    monkeypatch.setattr(keys, "_clock", lambda: now() + timedelta(seconds=2 * DEAD_SECONDS + 2))
+    again = client.put(path, params=params, content=b"# B", headers=key)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+
+
+def put_and_stall(client: TestClient, path: str, query: str, headers: Mapping[str, str]) -> tuple[int, str]:
+    """The status and the code of the reply to a file of which only the beginning comes."""
+    asking: list[Message] = [{"type": "http.request", "body": b"#", "more_body": True}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if not asking:
+            await asyncio.sleep(20)
+        return asking.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "PUT", "headers": named, "path": path, "query_string": query.encode()}
+    asyncio.run(client.app(scope | {"root_path": ""}, receive, send))  # type: ignore[arg-type]
+    start, body = sent
+    return start["status"], json.loads(body["body"])["code"]
