@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     user_documents_at_once: int = Field(0, ge=0)  # that all workers together process
     user_documents_queued: int = Field(0, ge=0)
     user_storage_mb: int = Field(0, ge=0)
-    user_answers_per_minute: int = Field(0, ge=0)  # on the pages
+    user_answers_per_minute: int = Field(0, ge=0)  # on the pages and by programs together
 
     # For each API key; 0: no limit.
     api_requests_per_minute: int = Field(600, ge=0)

@@ -101,7 +101,7 @@ def headers_of(error: KbError) -> dict[str, str]:
     """What a program's reply says of the error beside its status."""
     if isinstance(error, KeyRefused):
         return {"WWW-Authenticate": "Bearer"}
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, (TooManyRequests, TooManyAnswers)):
         return {"Retry-After": str(error.values["seconds"])}
     found = next((seconds for kind, seconds in RETRY_SECONDS.items() if isinstance(error, kind)), None)
     return {} if found is None else {"Retry-After": str(found)}

@@ -1,5 +1,5 @@
 """How often programs may ask: each key in a minute, and each address without a key that is known to be valid; and how
-many answers each person may ask for on the pages.
+many answers each person may ask for, on the pages and by all programs together that have a key of theirs.
 
 What is used up is remembered here until its window ends, so that refusing a flood costs neither Redis nor SQL.
 """
@@ -49,7 +49,7 @@ class Standing:
 
 
 class RequestLimits:
-    """`requests` and `answers` a minute for each key, `user_answers` for each user on the pages; 0: no limit.
+    """`requests` and `answers` a minute for each key, `user_answers` for each user; 0: no limit.
 
     Safe to use from several threads.
     """
@@ -89,7 +89,7 @@ class RequestLimits:
         return standings
 
     def count_answer(self, principal: Principal) -> None:
-        """Count an answer that a user asks for on a page. Errors: `TooManyAnswers`."""
+        """Count an answer that a user, or a program for them, asks for. Errors: `TooManyAnswers`."""
         if not self._user_answers:
             return
         limit = Limit("answers", self._user_answers, f"user {principal.user_id}")

@@ -129,6 +129,7 @@ def generate(
         return Task.of(services.messages.get(acting, new_id))
     check_question(wanted.question)
     scope = Scope(tuple(wanted.knowledge_base_ids), tuple(wanted.document_ids))
+    services.request_limits.count_answer(acting)
     conversation_id = wanted.conversation_id or _begin(services.conversations, acting, wanted, scope, new_id)
     choice = None if wanted.goes_on else (wanted.mode, scope)
     answer = services.messages.ask(acting, conversation_id, wanted.question, choice=choice, new_id=new_id)

@@ -31,6 +31,7 @@ async def create_chat_completion(request: Request, parties: Serving, acting: Ask
     """Errors before the first piece are HTTP errors, also of a stream."""
     check_question(wanted.question)
     target = await asyncio.to_thread(find_target, parties.services, acting, wanted.model)
+    await asyncio.to_thread(parties.services.request_limits.count_answer, acting)
     feed = parties.answers.ask(
         acting,
         wanted.question,

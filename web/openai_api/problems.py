@@ -17,6 +17,7 @@ from kb.errors import (
     ModelContextExceeded,
     ModelNotServed,
     ModelRateLimited,
+    TooManyAnswers,
     TooManyRequests,
     WrongDimension,
 )
@@ -31,6 +32,7 @@ _CODES: dict[type[KbError], str] = {
     ModelContextExceeded: "context_length_exceeded",
     ModelRateLimited: "rate_limit_exceeded",
     TooManyRequests: "rate_limit_exceeded",
+    TooManyAnswers: "rate_limit_exceeded",
 }
 _PARAMETERS: dict[type[KbError], str] = {ModelNotServed: "model", WrongDimension: "dimensions"}
 UNSUPPORTED = "unsupported_parameter"

@@ -18,7 +18,8 @@ from tests.web.api.conftest import Program, code_of
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"api_requests_per_minute": 3, "api_answers_per_minute": 1})
+    limits = {"api_requests_per_minute": 3, "api_answers_per_minute": 1, "user_answers_per_minute": 2}
+    return settings.model_copy(update=limits)
 
 
 def test_key_that_asks_too_often_waits_and_others_do_not(core: Core, program: Program) -> None:
@@ -43,6 +44,16 @@ def test_questions_have_a_limit_apart(program: Program) -> None:
     assert code_of(refused) == (429, "too_many_requests")
     assert refused.headers["RateLimit-Policy"] == '"answers";q=1;w=60'
     assert client.get("/knowledge-bases").status_code == 200
+
+
+def test_user_gets_no_more_answers_by_more_keys(core: Core, program: Program) -> None:
+    question = {"question": "Hello", "mode": "llm"}
+    replies = [program().post("/generate", json=question) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [202, 202, 429]
+    assert code_of(replies[-1]) == (429, "too_many_answers")
+    assert 0 < int(replies[-1].headers["Retry-After"]) <= 60
+    assert core.services.conversations.count(core.user) == 2
+    assert program(who=core.stranger).post("/generate", json=question).status_code == 202
 
 
 def test_address_that_tries_keys_is_refused_and_a_valid_key_from_there_is_not(core: Core, program: Program) -> None:

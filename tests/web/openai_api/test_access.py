@@ -38,6 +38,19 @@ def test_keys_are_checked(installation: Installation) -> None:
             assert error_of(client.request(method, path, json=body)) == (403, "out_of_scope", None)
 
 
+def test_user_gets_no_more_answers_by_more_keys(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation.core.services.request_limits, "_user_answers", 1)
+    asked, replies = {"model": "fake", "messages": [{"role": "user", "content": "Hello"}]}, []
+    for _ in range(2):
+        with installation.client(installation.key(who=installation.core.stranger)) as client:
+            replies.append(client.post("/chat/completions", json=asked))
+    answered, refused = replies
+    assert answered.status_code == 200
+    assert error_of(refused) == (429, "rate_limit_exceeded", None)
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+
+
 def test_answer_ends_with_its_key(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("web.openai_api.chat.LOOK_SECONDS", -1)
     keys, key = installation.core.services.api_keys, installation.key()
