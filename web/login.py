@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -9,14 +10,14 @@ from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import quote
 
-import anyio
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from kb.accounts import SHORTEST_PASSWORD, Accounts, Identities, Registration
+from kb.counters import network_of
 from kb.errors import N_, KbError, PageClosed, PasswordsDiffer, RegistrationClosed, SignedOut, TooManyAttempts
+from kb.fair_threads import FairThreads
 from kb.models import Account
 from pages.ui.i18n import translate
 from pages.ui.session_cookie import form_token
@@ -37,8 +38,10 @@ from web.statuses import status_of
 
 Result = TypeVar("Result")
 
-HASHES_AT_ONCE = 2  # each takes a processor and 64 MB
-MOST_WAITING = 30  # further ones are refused, so that a flood neither fills the memory nor holds up others for long
+HASHES_AT_ONCE, HASHES_OF_NETWORK = 2, 1  # each takes a processor and 64 MB
+# Further ones are refused, so that a flood neither fills the memory nor holds up others for long. An office may share
+# one address.
+MOST_WAITING, MOST_OF_NETWORK = 300, 30
 
 NAME, PASSWORD, NEW_PASSWORD = N_("User name"), N_("Password"), N_("New password")
 SIGN_IN, SIGN_UP, ACCOUNT = N_("Sign in"), N_("Create an account"), N_("Your account")
@@ -59,7 +62,8 @@ class Login:
     def __init__(self, accounts: Callable[[], Accounts], has_login: Callable[[], bool]) -> None:
         self._accounts = accounts
         self._has_login = has_login
-        self._hashing = anyio.CapacityLimiter(HASHES_AT_ONCE)
+        self._hashing = FairThreads(HASHES_AT_ONCE, HASHES_OF_NETWORK)
+        self._waiting: Counter[str] = Counter()  # by network, those at work included
 
     def routes(self) -> list[Route]:
         # Streamlit's own routes move below server.baseUrlPath; ours answer there as well.
@@ -101,7 +105,8 @@ class Login:
             form = await self._own_form(request, form_cookie(request))
             name, password = form.get("name", ""), form.get("password", "")
             token = await self._hashed(
-                lambda: self._accounts().sign_in.sign_in(name, password, _address(request), session_of(request))
+                request,
+                lambda: self._accounts().sign_in.sign_in(name, password, _address(request), session_of(request)),
             )
         except KbError as error:
             return await self._login_page(request, error, name)
@@ -156,10 +161,10 @@ class Login:
             elif token:
                 make = partial(self._registration.accept, token, name, password, address)
             else:
-                await self._hashed(lambda: self._registration.register(name, password, address))
+                await self._hashed(request, lambda: self._registration.register(name, password, address))
                 note = translate(WAITS, language_of(request))
                 return form_page(request, SIGN_UP, [], notes=[note], links=[("login", SIGN_IN)])
-            session = await self._hashed(make)
+            session = await self._hashed(request, make)
         except KbError as error:
             return await self._signup_page(request, error, form)
         return _signed_in(request, session, home_path())
@@ -215,7 +220,8 @@ class Login:
                 raise PasswordsDiffer
             present, new = form.get("present", ""), form.get("password", "")
             token = await self._hashed(
-                lambda: self._accounts().sign_in.change_password(account.principal, present, new, _address(request))
+                request,
+                lambda: self._accounts().sign_in.change_password(account.principal, present, new, _address(request)),
             )
         except KbError as error:
             return await self._account_page(request, error)
@@ -283,11 +289,16 @@ class Login:
             raise PageClosed
         return form
 
-    async def _hashed(self, work: Callable[[], Result]) -> Result:
+    async def _hashed(self, request: Request, work: Callable[[], Result]) -> Result:
         """Errors: those of `work`; `TooManyAttempts` while too many wait."""
-        if self._hashing.statistics().tasks_waiting >= MOST_WAITING:
+        network = network_of(_address(request))
+        if self._waiting[network] >= MOST_OF_NETWORK or self._waiting.total() >= MOST_WAITING:
             raise TooManyAttempts(minutes=1)
-        return await anyio.to_thread.run_sync(work, limiter=self._hashing)
+        self._waiting[network] += 1
+        try:
+            return await self._hashing.run(network, work)
+        finally:
+            self._waiting -= Counter([network])
 
 
 _TO_LOGIN = [("login", SIGN_IN)]

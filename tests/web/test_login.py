@@ -26,11 +26,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kb.accounts import Accounts
 from kb.database import Database
-from kb.errors import DatabaseUnavailable
+from kb.errors import DatabaseUnavailable, TooManyAttempts
 from tests.conftest import Clock, MakeSettings, copy_sqlite
 from tests.kb.accounts.people import PASSWORD, make_accounts
 from web.form_pages import MOST_BYTES, own_path
-from web.login import MOST_WAITING, Login
+from web.login import MOST_OF_NETWORK, Login
 from web.missing import MissingPages
 from web.signed_in import SignedInOnly
 
@@ -423,14 +423,39 @@ def test_guessing_is_throttled(site: Site, name: str, language: str, wait: str) 
     assert re.findall(r'name="(\w+)"[^>]* autofocus', right.text) == ["password"]
 
 
-def test_flood_is_refused_instead_of_queued(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flood_is_refused_instead_of_queued(site: Site) -> None:
     site.first(site.browser())
-    busy = site.login._hashing.statistics()
-    monkeypatch.setattr(type(busy), "tasks_waiting", MOST_WAITING, raising=False)
-    monkeypatch.setattr(
-        type(site.login._hashing), "statistics", lambda _self: type("Busy", (), {"tasks_waiting": MOST_WAITING})
-    )
+    site.login._waiting["testclient"] = MOST_OF_NETWORK
     assert sign_in(site.browser()).status_code == 429
+    site.login._waiting.clear()
+    assert sign_in(site.browser()).status_code == 303
+
+
+def test_flood_of_one_network_holds_up_no_other(site: Site) -> None:
+    """While its hashes are computed and wait."""
+    end = threading.Event()
+
+    def sent_from(address: str) -> Request:
+        return Request({"type": "http", "client": (address, 1)})
+
+    async def hash_all() -> None:
+        flood = [
+            asyncio.create_task(site.login._hashed(sent_from(f"2001:db8::{number:x}"), lambda: end.wait(20)))
+            for number in range(MOST_OF_NETWORK)
+        ]
+        await asyncio.sleep(0)
+        try:
+            with pytest.raises(TooManyAttempts):
+                await site.login._hashed(sent_from("2001:db8::ffff"), lambda: "refused")
+            other = site.login._hashed(sent_from("2001:db8:0:1::1"), lambda: "served")
+            assert await asyncio.wait_for(other, 10) == "served"
+        finally:
+            end.set()
+            await asyncio.wait(flood)
+        assert await site.login._hashed(sent_from("2001:db8::ffff"), lambda: "served") == "served"
+        assert not site.login._waiting
+
+    asyncio.run(hash_all())
 
 
 @pytest.mark.parametrize(("language", "title"), [("zh-CN", "登录"), ("zh-TW", "登入"), ("en", "Sign in")])
