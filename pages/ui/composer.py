@@ -34,7 +34,7 @@ from pages.ui.resources import current_principal, current_user, services
 from pages.ui.running import HowToAnswer, start_answer
 from pages.ui.saving import noted, under_way
 from pages.ui.scope import scope_label
-from pages.ui.state import Draft, Refused, State, state
+from pages.ui.state import AskedNext, Draft, Refused, State, state
 
 QUESTION_KEY = "question"
 ASK_REFUSED_KEY = "ask_refused"
@@ -118,13 +118,20 @@ def draw_file_refused() -> None:
 
 def draw_next(conversation_id: UUID) -> None:
     """The question that is asked once the running answer has ended."""
-    current = state()
-    if not current.next_question or current.next_question[0] != conversation_id:
+    draft = state().next_questions.get(conversation_id)
+    if draft is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="next_question"):
-        question = " ".join(current.next_question[1].question.split())
+        question = " ".join(draft.question.split())
         st.caption(_("Asked next: {question}").format(question=escape(question)), width="stretch")
-        st.button(_("Do not ask"), key="drop_next", type="tertiary", icon=":material/close:", on_click=_drop_next)
+        st.button(
+            _("Do not ask"),
+            key="drop_next",
+            type="tertiary",
+            icon=":material/close:",
+            on_click=_drop_next,
+            args=(conversation_id,),
+        )
 
 
 def draw_refused() -> None:
@@ -262,29 +269,28 @@ def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how:
 
 def _put_next(current: State, conversation_id: UUID, draft: Draft) -> None:
     """Keep the question until the running answer has ended, after what is kept already."""
-    if current.next_question and current.next_question[0] == conversation_id:
-        before = current.next_question[1]
+    if before := current.next_questions.get(conversation_id):
         draft = Draft(f"{before.question}\n\n{draft.question}", attached=[*before.attached, *draft.attached])
-    current.next_question = conversation_id, draft
+    current.next_questions[conversation_id] = draft
     current.has_parts = False
 
 
 def ask_next(conversation_id: UUID) -> None:
     """Ask the question that waited for the end of an answer."""
     current = state()
-    if current.next_question and current.next_question[0] == conversation_id and not current.refused:
-        _id, draft = current.next_question
-        current.next_question = None
-        _submit(draft)
-        st.rerun()
+    if current.refused or conversation_id not in current.next_questions:
+        return
+    draft = current.next_questions.pop(conversation_id)
+    _submit(draft)
+    if not current.refused:
+        current.asked_next = AskedNext(conversation_id, draft.question, current.asked_next.number + 1)
+    st.rerun()
 
 
-def _drop_next() -> None:
+def _drop_next(conversation_id: UUID) -> None:
     """Put the question back into the field."""
-    current = state()
-    if current.next_question:
-        st.session_state[QUESTION_KEY] = current.next_question[1].question
-        current.next_question = None
+    if draft := state().next_questions.pop(conversation_id, None):
+        st.session_state[QUESTION_KEY] = draft.question
 
 
 def _stop(run_id: UUID) -> None:

@@ -25,9 +25,10 @@ export default function ({ data: [data], setTriggerValue }) {
   ]);
   translate();
   user = data.user;
+  queued = data.unsent || data.next;
+  dropAsked(...data.asked);
   followConversation(data);
   followSession(data, () => setTriggerValue("ended", Date.now()));
-  queued = data.unsent || data.next;
   if (data.unsent) keepUnsent(data.unsent); // the field is gone
   keepDrafts();
   if (shownChoice !== undefined && shownChoice !== data.choice && matchMedia(PHONE).matches) closeSidebar();
@@ -167,7 +168,8 @@ function inOurWords(shown, words) {
 // --- drafts ---
 
 let user = ""; // whose page it is; "" without a login
-let queued = ""; // what is asked once the running answer has ended: a draft until then, for F5 forgets it
+let queued = ""; // what is asked once the running answer has ended: a draft until then, for F5 forgets it. In no field
+let droppedNumber = 0; // of the last queued question that is known to have been asked
 let conversation; // whose question is in the chat's field; "" for one that is not begun yet
 const touched = new WeakSet(); // fields that somebody has used since they were drawn
 const tries = new WeakMap(); // a field → how often it was given its draft: Streamlit may empty a new one once more
@@ -186,7 +188,7 @@ function followConversation(data) {
   } else {
     touched.delete(field);
     tries.delete(field);
-    fill(field, drafts()[`chat:${conversation}`] ?? "");
+    fill(field, draftFor("question"));
   }
 }
 
@@ -200,16 +202,22 @@ function keepDrafts() {
     const name = key === "question" ? `chat:${conversation}` : "test";
     if (!field) continue;
     const count = tries.get(field) ?? 0;
-    if (touched.has(field) || field.value) keep(name, field.value || (key === "question" ? queued : ""));
-    else if (drafts()[name] && count < MOST_TRIES) {
+    if (touched.has(field) || field.value) keep(nameOf(key), field.value || (key === "question" ? queued : ""));
+    else if (draftFor(key) && count < MOST_TRIES) {
       tries.set(field, count + 1);
-      fill(field, drafts()[name]);
+      fill(field, draftFor(key));
     }
   }
 }
 
 function touch({ target, isTrusted }) {
   for (const [key, tag] of Object.entries(FIELDS)) {
+function dropAsked(of, question, number) {
+  if (number === droppedNumber) return;
+  droppedNumber = number;
+  if (drafts()[`chat:${of}`] === question) keep(`chat:${of}`, "");
+}
+
     const field = isTrusted && target.closest?.(`.st-key-${key}`)?.querySelector(tag);
     if (field) touched.add(field);
   }
@@ -227,6 +235,16 @@ function keepUnsent(unsent) {
   const name = `chat:${conversation}`;
   const typed = drafts()[name] ?? "";
   if (unsent.includes(typed)) keep(name, unsent);
+function nameOf(key) {
+  return key === "question" ? `chat:${conversation}` : "test";
+}
+
+// What a field that was just drawn gets back. A question that is asked by itself would be asked twice.
+function draftFor(key) {
+  const draft = drafts()[nameOf(key)] ?? "";
+  return key === "question" && draft === queued ? "" : draft;
+}
+
   else if (!typed.startsWith(unsent)) keep(name, `${unsent}\n\n${typed}`);
 }
 

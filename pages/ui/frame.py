@@ -214,8 +214,9 @@ def unasked() -> str:
 
 def waiting() -> str:
     """The question that is asked once the running answer has ended."""
-    queued = state().next_question
-    return queued[1].question if queued and queued[0] == open_conversation_id() else ""
+    conversation_id = open_conversation_id()
+    draft = state().next_questions.get(conversation_id) if conversation_id else None
+    return draft.question if draft else ""
 
 
 @st.fragment(key=FRAME)
@@ -226,7 +227,7 @@ def draw_frame(path: str, is_signed_out: bool = False) -> None:
     server does, which is asked to look then.
     """
     current = state()
-    choice = [path, language(), current.choices]
+    choice, asked = [path, language(), current.choices], current.asked_next
     data = {
         "language": HTML_LANGUAGES[language()],
         "words": _words(language()),
@@ -239,6 +240,7 @@ def draw_frame(path: str, is_signed_out: bool = False) -> None:
         "isSignedOut": is_signed_out,
         "hasUnsentFiles": bool(current.has_unsent_files or (current.refused and current.refused.draft.uploads)),
         "next": waiting(),
+        "asked": [str(asked.conversation_id or ""), asked.question, asked.number],
     }
     st.html("<span></span>")  # so that the browser has the code for it before the first passage is opened
     # In a list: Streamlit would load pandas to look for data frames in a dict.

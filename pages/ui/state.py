@@ -49,6 +49,15 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedNext:
+    """A question that waited and has been asked: for the browser, which kept it as a draft. `number` counts them."""
+
+    conversation_id: UUID | None = None
+    question: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A question that could not be asked, why, and whom it was meant for."""
 
@@ -108,8 +117,9 @@ class State:
     refused: Refused | None = None  # the last question, if it could not be asked
     watched: Sequence[Saving] = ()  # questions that another tab was saving when the page was drawn last
     running: UUID | None = None  # the run of the answer that the page follows
-    # Asked while an answer was being written in this conversation, and asked in earnest once that has ended.
-    next_question: tuple[UUID, Draft] | None = None
+    # By conversations: asked while an answer was being written there, and asked in earnest once that has ended.
+    next_questions: dict[UUID, Draft] = field(default_factory=dict)
+    asked_next: AskedNext = AskedNext()  # the last of them that was
     shown_messages: int = FIRST_MESSAGES
     begun: UUID | None = None  # the conversation that the last first question began
     talk_search: str = ""  # what the sidebar's list of conversations is searched for

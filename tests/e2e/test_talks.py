@@ -10,8 +10,10 @@ from playwright.sync_api import Locator, expect
 
 from tests.e2e.conftest import Desk
 from tests.e2e.screen import SECONDS, OpenScreen, Screen
+from tests.fakes.model_server import CHAT, ModelServer
 
 OPEN = re.compile("conversation=")
+DRAFT_MS = 1_500  # by then a field that was just drawn has its draft
 
 
 def line(screen: Screen, address: str, kind: str = "talk") -> Locator:
@@ -147,6 +149,38 @@ def test_draft_survives_reload_page_switch_and_new_tab(open_screen: OpenScreen, 
     expect(field(screen)).to_have_value("")
     line(screen, address).get_by_role("link").click()
     expect(field(screen)).to_have_value("About that")
+
+
+def test_question_that_waits_is_no_draft(open_screen: OpenScreen, desk: Desk, models: ModelServer) -> None:
+    address = desk.store_conversation(("Why?", "Because."))
+    screen = open_screen("/")
+    screen.switch_mode("LLM chat")
+    with models.held(CHAT):
+        screen.ask("First?")
+        expect(screen.messages).to_have_count(2)
+        screen.ask("Second?")
+        waiting = screen.page.get_by_text("Asked next: Second?")
+        expect(waiting).to_be_visible()
+        expect(screen.page).to_have_url(OPEN)
+        own = re.search("conversation=[0-9a-f-]+", screen.page.url)
+        screen.go_to("History")
+        screen.go_to("Chat")
+        expect(waiting).to_be_visible()
+        screen.page.wait_for_timeout(DRAFT_MS)
+        expect(field(screen)).to_have_value("")
+        line(screen, address).get_by_role("link").click()
+        expect(waiting).to_have_count(0)
+        expect(field(screen)).to_have_value("")
+    assert own
+    line(screen, own[0]).get_by_role("link").click()
+    expect(screen.messages.last).to_contain_text("You asked: Second?")
+    expect(screen.messages).to_have_count(4)
+    screen.page.wait_for_timeout(DRAFT_MS)
+    expect(field(screen)).to_have_value("")
+    screen.page.reload()
+    screen.settle()
+    screen.page.wait_for_timeout(DRAFT_MS)
+    expect(field(screen)).to_have_value("")
 
 
 def test_question_of_the_testing_page_survives_reload_page_switch_and_new_tab(

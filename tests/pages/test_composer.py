@@ -60,6 +60,26 @@ def test_question_that_waits_can_be_taken_back(visitor: Visitor, models: ModelSe
     visitor.wait_for_answer()
 
 
+def test_each_conversation_keeps_the_question_that_waits_there(
+    visitor: Visitor, installation: Installation, models: ModelServer
+) -> None:
+    addresses = []
+    with models.held(CHAT):
+        for name in ("One", "Two"):
+            visitor.start_asking(f"{name}?")
+            visitor.start_asking(f"{name}, and then?")
+            visitor.run()
+            addresses.append(visitor.app.query_params["conversation"])
+            visitor.click("new_conversation")
+    for name, address in zip(("One", "Two"), addresses, strict=True):
+        visitor.app.query_params["conversation"] = address
+        visitor.run()
+        visitor.wait_for_answer()
+        visitor.wait_until(lambda: len(messages(visitor, installation, Role.ASSISTANT)) == 2, "the second answer")
+        questions = [message.content for message in messages(visitor, installation, Role.USER)]
+        assert questions == [f"{name}?", f"{name}, and then?"]
+
+
 def test_question_that_is_too_long_goes_back_into_the_field(visitor: Visitor) -> None:
     visitor.start_asking("x" * 100_000)
     assert "A question has at most 20,000 characters; this one has 100,000." in visitor.errors
