@@ -56,14 +56,17 @@ def draw_prompt_editor(user: User, base: KnowledgeBase, default: str) -> None:
     st.divider()
     st.text_input(_("A question to preview the prompt with"), key=QUESTION_KEY)
     if st.button(_("Preview"), key="preview_prompt"):
-        _preview(user, base)
+        _preview(user, base, default)
     draw_messages(st.session_state.get(PREVIEW_KEY, []))
     close_dialog_if(saved or reset)
 
 
 def messages_for(user: User, base: KnowledgeBase, template: str, question: str) -> list[ChatMessage]:
-    """What the model would be sent for it. Errors: `InvalidPrompt`, `QuestionTooLong`, those of retrieval."""
-    template = clean_template(template)
+    """What the model would be sent for it. An empty template is the default.
+
+    Errors: `InvalidPrompt`, `QuestionTooLong`, those of retrieval.
+    """
+    template = clean_template(template) if template else ""
     check_question(question)
     retrieve = partial(services().retriever.retrieve, user.principal, Scope.of(base.id), question)
     found = wait_for(_("Searching…"), retrieve)
@@ -84,16 +87,21 @@ def draw_messages(messages: list[ChatMessage]) -> None:
         st.code(text, language=None, wrap_lines=True)
 
 
-def _preview(user: User, base: KnowledgeBase) -> None:
+def _preview(user: User, base: KnowledgeBase, default: str) -> None:
     kept = st.session_state
     kept.pop(PREVIEW_KEY, None)
     with errors_shown():
-        kept[PREVIEW_KEY] = messages_for(user, base, str(kept[TEMPLATE_KEY]), str(kept[QUESTION_KEY]))
+        kept[PREVIEW_KEY] = messages_for(user, base, _template(default), str(kept[QUESTION_KEY]))
 
 
 def _save(user: User, base: KnowledgeBase, default: str) -> None:
+    _store(user, base, _template(default))
+
+
+def _template(default: str) -> str:
+    """What is in the field; empty for the default, which follows the question's language and what was found."""
     text = str(st.session_state[TEMPLATE_KEY])
-    _store(user, base, "" if text.strip() == default.strip() else text)
+    return "" if text.strip() == default.strip() else text
 
 
 def _store(user: User, base: KnowledgeBase, template: str) -> None:

@@ -16,8 +16,10 @@ from kb.embedding.e5 import E5
 from kb.embedding.fetching import ModelFiles
 from kb.embedding.minilm import MINILM
 from kb.errors import NotFound
+from kb.languages import Language
 from kb.models import KnowledgeBase, Progress, VersionState
 from kb.progress import WorkerInfo
+from kb.prompts import default_template
 from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.kb.parsing import parsing_samples as samples
 from tests.pages.conftest import TEA, Installation, Visit, silent_embeddings
@@ -668,7 +670,10 @@ def test_prompt_is_edited(installation: Installation, visit: Visit) -> None:
     assert installation.services.knowledge_bases.get(installation.user, base.id).prompt == "Be a lawyer. {passages}"
 
 
-def prompt_editor(base_id: str) -> None:
+DEFAULT = default_template(Language.ENGLISH)
+
+
+def prompt_editor(base_id: str, default: str = "") -> None:
     """The inside of the dialog, which a click in it draws again."""
     from uuid import UUID
 
@@ -676,7 +681,7 @@ def prompt_editor(base_id: str) -> None:
     from pages.ui.resources import current_user, services
 
     user = current_user()
-    draw_prompt_editor(user, services().knowledge_bases.get(user.principal, UUID(base_id)), "")
+    draw_prompt_editor(user, services().knowledge_bases.get(user.principal, UUID(base_id)), default)
 
 
 def test_prompt_is_previewed(installation: Installation) -> None:
@@ -688,6 +693,15 @@ def test_prompt_is_previewed(installation: Installation) -> None:
     assert system.startswith("Be a lawyer. Passages:")
     assert "two minutes" in system
     assert question == "How long is green tea steeped?"
+
+
+def test_preview_of_the_default_follows_the_question(installation: Installation) -> None:
+    app = AppTest.from_function(prompt_editor, args=(str(installation.filled().id), DEFAULT)).run()
+    app.text_area(key="prompt_template").set_value(DEFAULT)
+    app.text_input(key="prompt_question").set_value("绿茶（green tea）要泡多长时间？")
+    app.button(key="preview_prompt").click().run()
+    assert not app.error
+    assert app.code[0].value.startswith("请根据下面的资料回答问题。它们来自用户的知识库。")
 
 
 def test_preview_names_a_silent_embedding_server_and_can_be_repeated(
