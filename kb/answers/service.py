@@ -118,6 +118,8 @@ class Answers:
         if run_id is None:
             raise NotFound(what=MESSAGE)
         self._note_owner(principal, run_id)
+        # By the offer to ask the model alone, for which the conversation's files are documents, too.
+        is_aside = asked.answer.mode is Mode.LLM and asked.question.mode is not Mode.LLM
         question = Question(
             principal=principal,
             text=asked.question.content,
@@ -127,7 +129,7 @@ class Answers:
             history=asked.history,
             begun=_begun(asked.answer) if text else None,
             page_language=page_language,
-            conversation_id=asked.answer.conversation_id,
+            conversation_id=None if is_aside else asked.answer.conversation_id,
             attached=asked.question.attached,
             widened=widened,
             engine=engine,

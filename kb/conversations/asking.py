@@ -29,7 +29,7 @@ from kb.messages import (
     UsagePart,
     WebPart,
 )
-from kb.models import MessageState, Mode, Role, Scope, known
+from kb.models import NOWHERE, MessageState, Mode, Role, Scope, known
 from kb.names import clean_text
 from kb.questions import check_question
 from kb.usage import AnswerEnd, record_answer
@@ -170,7 +170,8 @@ class Messages:
     ) -> Message | None:
         """Have the answer of a run written again: beside the old one, or in its place if that has no text.
 
-        `is_beside`: beside it in any case. `mode`: in another mode than the old one, which is the conversation's still.
+        `is_beside`: beside it in any case. `mode`: in another mode than the old one, which is the conversation's still,
+        and without its scope if that mode uses none.
         Returns None if it is being written, or if another run has written it since. Errors: `NotFound`,
         `AnswerRunning` if another answer is being written.
         """
@@ -184,7 +185,8 @@ class Messages:
             if not is_beside and not message_rows.read(connection, principal, message_id).content:
                 message_rows.replace_parts(connection, message_id, ())
                 return _reopen(connection, principal, old, row)
-            mode, scope = mode or known(old.mode, Mode.KNOWLEDGE), message_rows.read_scope(old.scope)
+            scope = NOWHERE if mode and not mode.uses_documents else message_rows.read_scope(old.scope)
+            mode = mode or known(old.mode, Mode.KNOWLEDGE)
             again = message_rows.new(
                 row.id, ordinal, Role.ASSISTANT, MessageState.STREAMING, mode, scope, old.parent_id
             )
