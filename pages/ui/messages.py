@@ -148,8 +148,9 @@ def _draw_answer(message: Message, principal: Principal, suffix: str) -> None:
     elif not sources.passages:
         if message.state is MessageState.DONE:
             retrieval = _retrieval_of(message, principal)
-            draw_passages(retrieval, suffix, are_files_told=bool(message.content))
-            if not (suffix or retrieval.files or retrieval.unread or retrieval.unsearchable):
+            is_answered = bool(message.content)
+            draw_passages(retrieval, suffix, is_answered)
+            if not (suffix or is_answered or retrieval.files or retrieval.unread or retrieval.unsearchable):
                 draw_next_steps(message, principal, retrieval.trace)
     elif message.mode is Mode.TEST and not suffix:
         draw_passages(_retrieval_of(message, principal), suffix)

@@ -97,21 +97,22 @@ def draw_widened(times: int) -> None:
 
 
 def draw_passages(
-    retrieval: Retrieval, key_suffix: str = "", are_files_told: bool = False, are_nearest_open: bool = False
+    retrieval: Retrieval, key_suffix: str = "", is_answered: bool = False, are_nearest_open: bool = False
 ) -> None:
     """Draw all passages, the best first, and the trace.
 
-    `are_files_told`: the answer lists the files already. `are_nearest_open`: if nothing is found, what came closest is.
+    `is_answered`: there is an answer, which lists the files, or was given without passages, such as from a picture.
+    `are_nearest_open`: if nothing is found, what came closest is.
     """
     for file in retrieval.unread:
         draw_unread(file, retrieval.are_attached)
     if retrieval.unsearchable:
         draw_unsearchable(retrieval.unsearchable, retrieval.are_attached)
-    elif not retrieval.passages and not retrieval.files and not retrieval.unread:
+    elif not (retrieval.passages or retrieval.files or retrieval.unread or is_answered):
         draw_nothing_found(retrieval, key_suffix, are_nearest_open)
     if retrieval.passages:
         draw_not_searched(retrieval.not_searched)
-    if retrieval.files and not are_files_told:
+    if retrieval.files and not is_answered:
         draw_files(retrieval.files, f"files{key_suffix}", retrieval.are_attached)
     for beginning in retrieval.beginnings:
         st.caption(

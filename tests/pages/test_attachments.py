@@ -17,7 +17,7 @@ from kb.errors import DatabaseUnavailable, UnsupportedFormat
 from kb.library import Arrivals
 from kb.library.quotas import Quotas
 from kb.messages import Message
-from kb.models import Document, MessageState, Mode, Role, VersionState
+from kb.models import NOWHERE, Document, MessageState, Mode, Role, VersionState
 from pages.ui.saving import noted, under_way
 from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.messages import said
@@ -98,6 +98,36 @@ def test_first_file_asks_the_embedding_server_for_nothing(
         assert work(visitor, installation) == [VersionState.QUEUED]
     visitor.run()
     assert "did not answer within 0.2 s" in visitor.text()
+
+
+def test_model_alone_answers_without_the_files(installation: Installation, visit: Visit, models: ModelServer) -> None:
+    installation.filled()
+    visitor = visit()
+    attach(visitor, "Zeppelin?", ("apples.md", APPLES))
+    assert work(visitor, installation) == [VersionState.READY]
+    visitor.wait_for_answer()
+    visitor.click("ask_without")
+    visitor.wait_for_answer()
+    assert "You asked: Zeppelin?" in visitor.text()
+    assert "Answered by the language model alone" in visitor.text()
+    answer = messages(visitor, installation, Role.ASSISTANT)[-1]
+    assert (answer.scope, answer.sources) == (NOWHERE, None)
+
+
+def test_answer_from_a_picture_is_no_failed_search(
+    installation: Installation, visit: Visit, models: ModelServer
+) -> None:
+    installation.filled()
+    installation.set_up(LLM_SEES_IMAGES="yes")
+    visitor = visit()
+    attach(visitor, "Zeppelin?", ("sign.png", picture()))
+    work(visitor, installation)
+    visitor.wait_for_answer()
+    text = visitor.text()
+    assert "You asked: Zeppelin?" in text
+    assert "Nothing relevant" not in text
+    assert "Search steps" in text
+    assert not visitor.has("ask_without")
 
 
 @pytest.fixture
