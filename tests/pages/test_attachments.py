@@ -289,7 +289,7 @@ def test_unsupported_file_is_refused_and_the_question_kept(visitor: Visitor, ins
 
 
 def test_file_beyond_the_storage_is_refused_and_the_question_kept(visitor: Visitor, installation: Installation) -> None:
-    installation.services.documents.quotas = Quotas(most_bytes=100)
+    installation.services.arrivals.quotas = Quotas(most_bytes=100)
     attach(visitor, "Where does an apple grow?", ("long.md", APPLES * 2), ("apples.md", APPLES))
     assert "“long.md” does not fit" in visitor.errors
     visitor.click("ask_refused")
