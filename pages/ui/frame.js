@@ -192,6 +192,12 @@ function followConversation(data) {
   }
 }
 
+function dropAsked(of, question, number) {
+  if (number === droppedNumber) return;
+  droppedNumber = number;
+  if (drafts()[`chat:${of}`] === question) keep(`chat:${of}`, "");
+}
+
 const FIELDS = { question: "textarea", test_question: "input" };
 
 // What stands in a field that somebody uses is its draft; one that has just been drawn gets it back.
@@ -199,7 +205,6 @@ function keepDrafts() {
   if (conversation === undefined) return;
   for (const [key, tag] of Object.entries(FIELDS)) {
     const field = document.querySelector(`.st-key-${key} ${tag}`);
-    const name = key === "question" ? `chat:${conversation}` : "test";
     if (!field) continue;
     const count = tries.get(field) ?? 0;
     if (touched.has(field) || field.value) keep(nameOf(key), field.value || (key === "question" ? queued : ""));
@@ -210,14 +215,18 @@ function keepDrafts() {
   }
 }
 
-function touch({ target, isTrusted }) {
-  for (const [key, tag] of Object.entries(FIELDS)) {
-function dropAsked(of, question, number) {
-  if (number === droppedNumber) return;
-  droppedNumber = number;
-  if (drafts()[`chat:${of}`] === question) keep(`chat:${of}`, "");
+function nameOf(key) {
+  return key === "question" ? `chat:${conversation}` : "test";
 }
 
+// What a field that was just drawn gets back. A question that is asked by itself would be asked twice.
+function draftFor(key) {
+  const draft = drafts()[nameOf(key)] ?? "";
+  return key === "question" && draft === queued ? "" : draft;
+}
+
+function touch({ target, isTrusted }) {
+  for (const [key, tag] of Object.entries(FIELDS)) {
     const field = isTrusted && target.closest?.(`.st-key-${key}`)?.querySelector(tag);
     if (field) touched.add(field);
   }
@@ -235,16 +244,6 @@ function keepUnsent(unsent) {
   const name = `chat:${conversation}`;
   const typed = drafts()[name] ?? "";
   if (unsent.includes(typed)) keep(name, unsent);
-function nameOf(key) {
-  return key === "question" ? `chat:${conversation}` : "test";
-}
-
-// What a field that was just drawn gets back. A question that is asked by itself would be asked twice.
-function draftFor(key) {
-  const draft = drafts()[nameOf(key)] ?? "";
-  return key === "question" && draft === queued ? "" : draft;
-}
-
   else if (!typed.startsWith(unsent)) keep(name, `${unsent}\n\n${typed}`);
 }
 
