@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -31,6 +32,23 @@ LEFTOVERS = "left over"  # in place of a digest: chunks may be stored that no at
 FIRST_PAUSE_SECONDS = 4.0
 LONGEST_PAUSE_SECONDS = 3600.0
 TOLD_FAILURES = 4  # of one thing, before programs are told: half a minute of a service's absence is no news
+
+# A content that was given up for a newer one before it was ready: nothing can cite it, and nobody can try it again. One
+# that was ready once and is indexed again lacks chunks until it is done. Its row stays, and says that it has no file.
+_document = documents.alias()
+_IS_REPLACED = sa.and_(
+    versions.c.listed_in.is_(None),
+    versions.c.size_bytes > 0,
+    versions.c.missing_chunks == 0,
+    sa.exists()
+    .where(
+        _document.c.id == versions.c.document_id,
+        _document.c.deleted_at.is_(None),
+        _document.c.live_version_id.is_distinct_from(versions.c.id),
+    )
+    .correlate(versions),
+)
+_IS_STALE = sa.and_(versions.c.state.in_(GIVEN_UP), sa.or_(versions.c.chunks_digest != "", _IS_REPLACED))
 
 log = structlog.get_logger()
 
@@ -71,10 +89,8 @@ class Cleanup:
             return list(connection.scalars(bases)), list(connection.scalars(gone))
 
     def stale_versions(self) -> list[UUID]:
-        """Given-up versions that may still have stored chunks and are due."""
-        statement = sa.select(versions.c.id).where(
-            versions.c.state.in_(GIVEN_UP), versions.c.chunks_digest != "", versions.c.id.not_in(self._postponed())
-        )
+        """Given-up versions that may still have stored chunks, or a file that nobody needs, and are due."""
+        statement = sa.select(versions.c.id).where(_IS_STALE, versions.c.id.not_in(self._postponed()))
         with self._database.read() as connection:
             return list(connection.scalars(statement))
 
@@ -132,20 +148,23 @@ class Cleanup:
     def clear_version(self, version_id: UUID) -> None:
         """Delete the chunks of a failed or cancelled version; its row and file stay, so that it can be retried.
 
-        Under a lease of its own: a retry that comes meanwhile waits until this is done.
+        If it was replaced, it cannot be, and its file is deleted, too. Under a lease of its own: a retry that comes
+        meanwhile waits until this is done.
         """
         lease = f"{self._owner}#clearing-{uuid4().hex[:8]}"
         taken = self._take(version_id, lease)
         if taken is None:
             return
-        document_id, knowledge_base_id, collection = taken
         try:
-            with self._backing_off(version_id, knowledge_base_id, document_id):
-                self._vectors.delete_version(collection, version_id)
+            with self._backing_off(version_id, taken.knowledge_base_id, taken.document_id):
+                if taken.chunks_digest:
+                    self._vectors.delete_version(taken.collection, version_id)
+                if taken.is_replaced:
+                    self._files.delete(taken.file_key)
         except KbError:
             self._give_back(version_id, lease)
             raise
-        self._give_back(version_id, lease, chunks_digest="")
+        self._give_back(version_id, lease, chunks_digest="", **({"size_bytes": 0} if taken.is_replaced else {}))
         with self._database.write() as connection:
             connection.execute(sa.delete(clean_ups).where(clean_ups.c.target_id == version_id))
 
@@ -224,37 +243,38 @@ class Cleanup:
             owners = {"target_id": target_id, "knowledge_base_id": knowledge_base_id, "document_id": document_id}
             connection.execute(sa.insert(clean_ups), owners | values)
 
-    def _give_back(self, version_id: UUID, lease: str, **values: str) -> None:
+    def _give_back(self, version_id: UUID, lease: str, **values: Any) -> None:
         statement = sa.update(versions).where(versions.c.id == version_id, versions.c.lease_owner == lease)
         with self._database.write() as connection:
             connection.execute(statement.values(lease_owner="", lease_until=None, **values))
 
-    def _take(self, version_id: UUID, lease: str) -> tuple[UUID, UUID, str] | None:
-        """Lease a given-up version with stored chunks; its document, knowledge base and collection, or None."""
+    def _take(self, version_id: UUID, lease: str) -> sa.Row[Any] | None:
+        """Lease a given-up version that has something to clear; what that is, or None."""
         moment = self._clock()
         statement = (
             sa.update(versions)
             .where(
                 versions.c.id == version_id,
-                versions.c.state.in_(GIVEN_UP),
-                versions.c.chunks_digest != "",
+                _IS_STALE,
                 versions.c.id.not_in(self._postponed()),
                 sa.or_(versions.c.lease_until.is_(None), versions.c.lease_until < moment),
             )
             # From here on no stored chunk can be relied on, even if this stops halfway.
             .values(lease_owner=lease, lease_until=moment + CLEARING, stored_chunks=0)
         )
-        found = (
-            sa.select(documents.c.id, knowledge_bases.c.id, knowledge_bases.c.collection)
-            .join(versions, versions.c.document_id == documents.c.id)
+        found: sa.Select[Any] = (
+            sa.select(
+                *(versions.c[name] for name in ("document_id", "chunks_digest", "file_key")),
+                *(documents.c.knowledge_base_id, knowledge_bases.c.collection, _IS_REPLACED.label("is_replaced")),
+            )
+            .join(documents, documents.c.id == versions.c.document_id)
             .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
             .where(versions.c.id == version_id)
         )
         with self._database.write() as connection:
             if connection.execute(statement).rowcount == 0:
                 return None
-            document_id, knowledge_base_id, collection = connection.execute(found).one()
-            return document_id, knowledge_base_id, collection
+            return connection.execute(found).one()
 
 
 def _is_ingested(chosen: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

@@ -103,8 +103,9 @@ class Arrivals:
     ) -> Added:
         """Give a document a new content.
 
-        What it answers with stays until the new content is ready. A content that was not ready yet is given up for this
-        one. If there is a version `new_id` already, nothing is replaced again. `is_once`: unless this is its content.
+        What it answers with stays until the new content is ready, and its file stays with the document. A content that
+        was not ready yet is given up for this one; a worker deletes its file. If there is a version `new_id` already,
+        nothing is replaced again. `is_once`: unless this is its content.
         """
         with self._database.read() as connection:
             row = find_document(connection, principal, document_id, Permission.EDIT)
@@ -181,4 +182,6 @@ class Arrivals:
 def _replacing(principal: Principal, row: sa.Row[Any]) -> Arrival:
     """A file in place of the newest one of a document: its row."""
     is_queued = row.state == VersionState.QUEUED.value
-    return Arrival(principal, row.owner_id, row.document_name, row.size_bytes, is_queued)
+    has_answered = row.state == VersionState.READY.value or row.missing_chunks > 0  # then it can be cited: it is kept
+    freed = 0 if has_answered else row.size_bytes
+    return Arrival(principal, row.owner_id, row.document_name, freed, is_queued)

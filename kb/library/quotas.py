@@ -1,6 +1,7 @@
 """How much each user may take: documents that wait in the queue, and storage.
 
-What counts is the newest content of each document, for who owns its knowledge base, whoever has uploaded it.
+What counts is every file that is kept of a document, also of contents that were replaced, for who owns its knowledge
+base, whoever has uploaded it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from kb.access import Principal
-from kb.database.tables import document_counts, knowledge_bases, users, versions
+from kb.database.tables import document_counts, documents, knowledge_bases, users, versions
 from kb.errors import KbError, OwnersStorageFull, QueueFull, StorageFull
 from kb.library.files import Source
 
@@ -26,8 +27,9 @@ _QUEUED = (
 )
 _SIZES = (
     sa.select(sa.func.sum(versions.c.size_bytes))
-    .join(knowledge_bases, knowledge_bases.c.id == versions.c.listed_in)
-    .where(knowledge_bases.c.deleted_at.is_(None))
+    .join(documents, documents.c.id == versions.c.document_id)
+    .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+    .where(documents.c.deleted_at.is_(None), knowledge_bases.c.deleted_at.is_(None))
 )
 _STORED = _SIZES.where(_OF_OWNER)
 _STORED_BY_USER = _SIZES.add_columns(knowledge_bases.c.owner_id).group_by(knowledge_bases.c.owner_id)
@@ -47,7 +49,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A file that comes into a knowledge base of `owner_id`, perhaps in place of another one."""
+    """A file that comes into a knowledge base of `owner_id`.
+
+    `replaced_bytes`: of the file whose place it takes, if that one is not kept.
+    """
 
     principal: Principal
     owner_id: UUID

@@ -48,15 +48,18 @@ def _draw_usage(user: User, base: KnowledgeBase) -> None:
     if usage is None:
         return
     is_own = base.owner_id == user.principal.user_id
-    texts = []
+    texts, explanation = [], None
     if usage.most_bytes:
+        explanation = _(
+            "Files of replaced versions count, too: answers cite them. They go when their document is deleted."
+        )
         text = _("{used} of {most} used by you") if is_own else _("{used} of {most} used by the owner")
         texts.append(text.format(used=size(usage.stored_bytes), most=size(usage.most_bytes)))
     if usage.most_queued:
         text = _("{queued} of at most {most} documents in the queue")
         texts.append(text.format(queued=number(usage.queued), most=number(usage.most_queued)))
     with st.container(key="usage"):
-        st.caption(" · ".join(texts))
+        st.caption(" · ".join(texts), help=explanation)
 
 
 def _announce(report: dict[str, object], base: KnowledgeBase) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from uuid import uuid4
 
 import pytest
@@ -13,7 +14,8 @@ from kb.errors import CleanUpFailed, CollectionMissing, MilvusUnavailable
 from kb.ingestion import Cleanup, failing_clean_ups
 from kb.ingestion.cleanup import LONGEST_PAUSE_SECONDS
 from kb.library import FileStore
-from kb.models import Document
+from kb.models import Document, Version
+from kb.reconciling import index_again
 from kb.services import WorkerParts
 from kb.vectors import VectorStore
 from tests.conftest import Clock, Core
@@ -211,6 +213,43 @@ def test_clean_up_waits_for_running_ingestion(core: Core, worker: WorkerParts, d
         connection.execute(running.values(state="cancelled"))
     worker.cleanup.clear_knowledge_base(base_id)
     assert rows(core) == [0, 0, 0]
+
+
+def test_only_a_content_that_was_never_ready_loses_its_file_when_it_is_replaced(
+    core: Core, worker: WorkerParts, documents: list[Document]
+) -> None:
+    """Answers cite what was ready once. Nobody can see the other, or try it again."""
+    uploads, (document, _other) = core.services.settings.uploads, documents
+
+    def replace(text: bytes) -> Version:
+        return core.services.arrivals.replace(core.user, document.id, io.BytesIO(text)).document.latest
+
+    never_ready, newest = replace(b"never ready"), replace(b"newest")
+    assert worker.cleanup.stale_versions() == [never_ready.id]
+    for _ in range(2):
+        worker.cleanup.clear_version(never_ready.id)
+    assert worker.cleanup.stale_versions() == []
+    assert not (uploads / never_ready.file_key).exists()
+    worker.ingestion.ingest(newest.id)
+    assert worker.cleanup.stale_versions() == []
+    for kept in (document.latest, newest):
+        assert (uploads / kept.file_key).exists()
+
+
+def test_content_that_was_indexed_again_keeps_its_file_when_it_is_replaced(
+    core: Core, worker: WorkerParts, documents: list[Document]
+) -> None:
+    document = documents[0]
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(versions).where(versions.c.id == document.latest.id).values(missing_chunks=1))
+    assert index_again(core.services.database, core.services.files).queued == 1
+    newest = core.services.arrivals.replace(core.user, document.id, io.BytesIO(b"newest")).document.latest
+    for version in (document.latest, newest):  # the first of them is cancelled
+        worker.ingestion.ingest(version.id)
+    for version_id in worker.cleanup.stale_versions():  # what Milvus held of it
+        worker.cleanup.clear_version(version_id)
+    assert core.document(document.id).live_version_id == newest.id
+    assert (core.services.settings.uploads / document.latest.file_key).exists()
 
 
 def test_failed_version_loses_its_chunks_and_keeps_its_file(core: Core, worker: WorkerParts) -> None:

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+import sqlalchemy as sa
 
 from kb.access import GranteeKind, Permission
+from kb.database.tables import versions
 from kb.errors import KbError, NotFound, OwnersStorageFull, QueueFull, StorageFull
-from kb.library.quotas import MEGABYTE, Quotas, Usage
+from kb.ingestion import Claims
+from kb.library.quotas import MEGABYTE, Quotas, Usage, stored_by_user
 from kb.library.sharing import Grantee, Sharing
-from kb.models import Document, KnowledgeBase, VersionState
+from kb.models import Document, KnowledgeBase, Version, VersionState
+from kb.reconciling import index_again
 from tests.conftest import Clock, Library, make_claims
 
 BLOCK = b"x" * 1_000
@@ -71,13 +75,65 @@ def test_uploads_at_once_stay_within_the_storage(library: Library) -> None:
     assert len([each for each in library.uploads.rglob("*") if each.is_file()]) == 1
 
 
-def test_new_content_takes_the_room_of_the_old(library: Library) -> None:
+def test_new_content_takes_the_room_of_one_that_was_not_ready(library: Library) -> None:
+    """Whose file counts until a worker has deleted it."""
     library.limit(Quotas(most_queued=1, most_bytes=MEGABYTE))
-    document = put(library, library.knowledge_base(), Arriving(900))
+    base = library.knowledge_base()
+    document = put(library, base, Arriving(900))
     library.arrivals.replace(library.user, document.id, Arriving(1_000), expected_bytes=1_000_000)
     with pytest.raises(StorageFull):
-        library.arrivals.replace(library.user, document.id, Arriving(1_100))
+        library.arrivals.replace(library.user, document.id, Arriving(200))
     assert library.version(document).size_bytes == 1_000_000
+    assert stored(library, base) == 1_900_000 == on_disk(library)
+
+
+def test_what_is_kept_of_replaced_contents_counts(library: Library, clock: Clock) -> None:
+    """Else new contents in a loop filled the disk."""
+    library.limit(Quotas(most_bytes=MEGABYTE))
+    base, claims = library.knowledge_base(), make_claims(library.database, "worker", clock)
+    document = put(library, base, Arriving(400))
+    for blocks in (300, 200):
+        make_ready(claims, library.version(document))
+        library.arrivals.replace(library.user, document.id, Arriving(blocks))
+    make_ready(claims, library.version(document))
+    assert stored(library, base) == 900_000 == on_disk(library)
+    with library.database.read() as connection:
+        assert stored_by_user(connection) == {library.user.user_id: 900_000}
+    with pytest.raises(StorageFull) as full:
+        library.arrivals.replace(library.user, document.id, Arriving(101))
+    assert "0.9 of your 1 MB" in str(full.value)
+    library.documents.delete(library.user, document.id)
+    assert stored(library, base) == 0
+
+
+def test_content_that_is_indexed_again_is_kept_when_it_is_replaced(library: Library, clock: Clock) -> None:
+    """It has answered, so answers cite it."""
+    library.limit(Quotas(most_bytes=MEGABYTE))
+    base = library.knowledge_base()
+    document = put(library, base, Arriving(600))
+    make_ready(make_claims(library.database, "worker", clock), document.latest)
+    with library.database.write() as connection:
+        connection.execute(sa.update(versions).values(missing_chunks=1))
+    assert index_again(library.database, library.files).queued == 1
+    with pytest.raises(StorageFull):
+        library.arrivals.replace(library.user, document.id, Arriving(500))
+
+
+def make_ready(claims: Claims, version: Version) -> None:
+    job = claims.claim(version.id)
+    assert job
+    claims.enter(job, VersionState.INDEXING)
+    claims.switch(job, chunks=1)
+
+
+def stored(library: Library, base: KnowledgeBase) -> int:
+    usage = library.documents.usage(library.user, base.id)
+    assert usage
+    return usage.stored_bytes
+
+
+def on_disk(library: Library) -> int:
+    return sum(each.stat().st_size for each in library.uploads.rglob("*") if each.is_file())
 
 
 def test_files_count_for_who_owns_the_knowledge_base(library: Library) -> None:
