@@ -21,7 +21,17 @@ from kb.cli.copying import DATABASE, FORMAT, KEY, MANIFEST, UPLOADS, copy_rows, 
 from kb.cli.printing import CommandFailed, count, print_json
 from kb.config import Settings, load_settings
 from kb.database import HEAD, Database
-from kb.database.tables import documents, index_checks, knowledge_bases, leftovers, login_sessions, versions
+from kb.database.tables import (
+    documents,
+    index_checks,
+    knowledge_bases,
+    leftovers,
+    login_sessions,
+    now,
+    versions,
+    webhook_deliveries,
+    webhooks,
+)
 from kb.home import keep_private
 from kb.library import FileStore, recount_all
 from kb.local.plan import Folders
@@ -172,7 +182,10 @@ def _take_in(settings: Settings, folder: Path) -> dict[str, Any]:
 
 
 def _prepare(database: Database, files: FileStore) -> dict[str, Any]:
-    """Queue all documents to be indexed, and forget what was true of another Milvus; sign everybody out."""
+    """Queue all documents to be indexed, and forget what was true of another Milvus; sign everybody out.
+
+    Nothing is told to programs: the original may run on, and each document becomes ready once more.
+    """
     ready = versions.c.state == VersionState.READY.value
     are_live = versions.c.id.in_(sa.select(documents.c.live_version_id))
     with database.write() as connection:
@@ -180,15 +193,24 @@ def _prepare(database: Database, files: FileStore) -> dict[str, Any]:
             connection.execute(sa.delete(table))
         connection.execute(sa.update(versions).where(ready, are_live).values(missing_chunks=versions.c.chunks))
         connection.execute(sa.update(versions).where(~ready).values(stored_chunks=0))
+        connection.execute(sa.delete(webhook_deliveries).where(webhook_deliveries.c.due_at.is_not(None)))
+        are_on = sa.update(webhooks).where(webhooks.c.disabled_at.is_(None))
+        off = connection.execute(are_on.values(disabled_at=now(), failing_since=None)).rowcount
     recount_all(database)
     again = index_again(database, files)
-    return {"documents": again.queued, "without_file": again.without_file}
+    return {"documents": again.queued, "without_file": again.without_file, "webhooks_switched_off": off}
 
 
 def _print(restored: dict[str, Any]) -> None:
     print(f"Restored. {count(restored['documents'], 'document')} will be indexed when Zhiwen starts.")
     if restored["without_file"]:
         print(f"The files of {count(restored['without_file'], 'document')} are missing, also in the backup.")
+    if off := restored["webhooks_switched_off"]:
+        print(
+            f"{count(off, 'webhook')} {'is' if off == 1 else 'are'} off, so that programs get nothing from this copy. "
+            "If it replaces the original, their users switch them on once the documents are indexed: on the page "
+            "“API”, or by POST /api/v1/webhooks/{id}/enable."
+        )
     if restored["moved_to"]:
         print(f"What was there before is in {restored['moved_to']}.")
     if restored["settings"]:

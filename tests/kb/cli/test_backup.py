@@ -37,9 +37,15 @@ TEXT = "# Tower\n\nThe lighthouse is white."
 
 @pytest.fixture
 def backup(core: Core, worker: WorkerParts, configured: Settings, zhiwen: Run, tmp_path: Path) -> Path:
-    """Of one document that is ready, one that waits, a provider with a key, and a conversation."""
-    base = core.knowledge_base("Coast")
+    """Of one document that is ready, one that waits, a provider with a key, a conversation, and two webhooks.
+
+    One of these is on, and an event waits to be sent to it.
+    """
+    base, webhooks = core.knowledge_base("Coast"), core.services.webhooks
+    on, off = (webhooks.create(core.user, f"https://{name}.example")[0] for name in ("on", "off"))
+    webhooks.disable(core.user, off.id)
     worker.ingestion.ingest(core.upload(base, "tower.md", TEXT).latest.id)
+    assert webhooks.deliveries(core.user, on.id, None, 1)[0].due_at
     core.upload(base, "waiting.md", "A bay.")
     draft = ProviderDraft("Provider", "other", "http://127.0.0.1:9/v1", SecretStr("secret-key"))
     core.services.providers.add(core.user, draft)
@@ -59,7 +65,7 @@ def other_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def check_restored(settings: Settings) -> None:
-    """A worker indexes the documents; then a question finds what it found before."""
+    """A worker indexes the documents, and tells nobody; then a question finds what it found before."""
     services = build_services(settings, RecordingQueue())
     worker = build_worker_parts(services)
     try:
@@ -78,6 +84,9 @@ def check_restored(settings: Settings) -> None:
         assert [each.key.get_secret_value() for each in services.providers.connections(user)] == ["secret-key"]
         assert services.conversations.count(user) == 1
         assert recount_all(services.database) == {}
+        for webhook in services.webhooks.list(user):
+            assert webhook.disabled_at
+            assert services.webhooks.deliveries(user, webhook.id, None, 9) == []
     finally:
         worker.ingestion.close()
         services.close()
@@ -91,6 +100,7 @@ def test_restored_home_gives_the_same_answers(
     assert ended.code == 0, ended
     assert "1 document will be indexed when Zhiwen starts" in ended.out
     assert "REDIS_URL" in ended.out
+    assert "1 webhook is off" in ended.out
     assert list(other_home.glob("restoring-*")) == []
     assert (other_home / "zhiwen.db").stat().st_mode & 0o077 == 0
     check_restored(configured.model_copy(update={"zhiwen_home": other_home}))
