@@ -222,7 +222,7 @@ class Settings(BaseSettings):
 
     @property
     def backups(self) -> Path:
-        """Copies of the SQLite database before each upgrade."""
+        """Copies of the database before each upgrade."""
         return self.home / "backups"
 
     @property

@@ -60,7 +60,7 @@ class Database:
     def migrate(self, backups: Path | None = None) -> None:
         """Bring the schema to the newest version; several processes may call this at once.
 
-        An SQLite database that has to be upgraded is first copied into the folder `backups`, if one is given.
+        A database that has to be upgraded is first copied into the folder `backups`, if one is given.
         Errors: `DatabaseUnavailable`; `SetupError` if it answers but cannot be used, or cannot be copied.
         """
         try:

@@ -28,13 +28,13 @@ def alembic_config() -> Config:
 def upgrade(engine: sa.Engine, revision: str = "head", backups: Path | None = None) -> None:
     """Bring the schema to `revision`. Processes that start at once take turns; the later ones find nothing to do.
 
-    An SQLite database with tables is first copied into the folder `backups`, if one is given.
+    A database with tables is first copied into the folder `backups`, if one is given.
     Errors: `SetupError` for a schema that no script here leads to, or if there is no room for the copy.
     """
-    folder = backups if engine.dialect.name == "sqlite" else None
-    with one_at_a_time(folder) if folder else nullcontext():
+    is_sqlite = engine.dialect.name == "sqlite"  # on PostgreSQL, a lock of its own has them take turns
+    with one_at_a_time(backups) if backups and is_sqlite else nullcontext():
         try:
-            _upgrade(engine, revision, folder)
+            _upgrade(engine, revision, backups)
         except CommandError as error:
             raise SetupError(
                 N_("The database belongs to another version of Zhiwen ({detail})."),
@@ -55,8 +55,7 @@ def _upgrade(engine: sa.Engine, revision: str, backups: Path | None) -> None:
             if present == wanted:
                 return
             if present and backups:
-                with engine.connect() as source:
-                    copy = copy_before_upgrade(source, present, backups)
+                copy = _copy(engine, connection, present, backups)
                 undo.callback(copy.unlink, missing_ok=True)
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
@@ -65,6 +64,14 @@ def _upgrade(engine: sa.Engine, revision: str, backups: Path | None) -> None:
         keep_newest(backups)
     if present:
         log.warning("database.upgraded", before=present, copy=str(copy or "none"), to_go_back=HOW_TO_GO_BACK)
+
+
+def _copy(engine: sa.Engine, connection: sa.Connection, present: str, backups: Path) -> Path:
+    """On PostgreSQL in the transaction of the upgrade, so that nothing is written between the two."""
+    if connection.dialect.name == "postgresql":
+        return copy_before_upgrade(connection, present, backups)
+    with engine.connect() as source:  # the transaction of the upgrade keeps others from writing
+        return copy_before_upgrade(source, present, backups)
 
 
 def _revisions(config: Config, connection: sa.Connection, revision: str) -> tuple[str | None, str]:
