@@ -168,7 +168,7 @@ def _submit_written() -> None:
     if not draft.question and not draft.uploads:
         return
     try:
-        check_question(draft.question)
+        check_question(_after_waiting(draft).question)
         if not draft.uploads:
             _check_sources()
     except (QuestionTooLong, NothingToSearch) as error:
@@ -269,10 +269,18 @@ def _save_and_start(current: State, user: User, draft: Draft, scope: Scope, how:
 
 def _put_next(current: State, conversation_id: UUID, draft: Draft) -> None:
     """Keep the question until the running answer has ended, after what is kept already."""
-    if before := current.next_questions.get(conversation_id):
-        draft = Draft(f"{before.question}\n\n{draft.question}", attached=[*before.attached, *draft.attached])
-    current.next_questions[conversation_id] = draft
+    current.next_questions[conversation_id] = _after_waiting(draft)
     current.has_parts = False
+
+
+def _after_waiting(draft: Draft) -> Draft:
+    """The draft, after what waits already in the open conversation: they are asked together."""
+    conversation_id = state().conversation_id
+    waiting = state().next_questions.get(conversation_id) if conversation_id else None
+    if waiting is None:
+        return draft
+    both = f"{waiting.question}\n\n{draft.question}"
+    return Draft(both, draft.uploads, [*waiting.attached, *draft.attached])
 
 
 def ask_next(conversation_id: UUID) -> None:

@@ -91,6 +91,17 @@ def test_question_that_is_too_long_goes_back_into_the_field(visitor: Visitor) ->
     assert "conversation" not in visitor.app.query_params
 
 
+def test_questions_that_wait_together_are_not_too_long(visitor: Visitor, models: ModelServer) -> None:
+    """They are asked as one."""
+    with models.held(CHAT):
+        visitor.start_asking("First?")
+        visitor.start_asking("y" * 15_000)
+        visitor.start_asking("x" * 15_000)
+        assert "A question has at most 20,000 characters; this one has 30,002." in visitor.errors
+        assert visitor.app.chat_input(key="question").proto.value == "x" * 15_000
+    visitor.wait_for_answer()
+
+
 def test_question_beyond_the_limit_stays_in_the_field(installation: Installation, visit: Visit) -> None:
     installation.set_up(USER_ANSWERS_PER_MINUTE="1")
     visitor = visit()
