@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -228,11 +228,11 @@ def _within(positioned: Sequence[_Positioned], first: int, until: int) -> Sequen
     return positioned[low : bisect_left(positioned, until, lo=low, key=lambda each: each.start)]
 
 
-def _clipped(stretches: Iterable[_Stretch], first: int, end: int) -> Iterator[_Stretch]:
-    """What of the stretches is between `first` and `end`, with positions counted from `first`."""
-    for each in stretches:
-        if each.start < end and each.end > first:
-            yield replace(each, start=max(each.start, first) - first, end=min(each.end, end) - first)
+def _clipped(stretches: Sequence[_Stretch], first: int, end: int) -> Iterator[_Stretch]:
+    """What of the stretches, which follow one another, is between `first` and `end`, counted from `first`."""
+    low = bisect_right(stretches, first, key=lambda each: each.end)
+    for each in stretches[low : bisect_left(stretches, end, lo=low, key=lambda each: each.start)]:
+        yield replace(each, start=max(each.start, first) - first, end=min(each.end, end) - first)
 
 
 def _moved(stretches: Iterable[_Stretch], by: int) -> Iterator[_Stretch]:

@@ -93,15 +93,29 @@ class OpenTable:
 class Prose:
     """The text of a page, which of its lines are rows of tables, and where its lines stand."""
 
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
+    length: int = 0
     open_table: OpenTable | None = None
     tables: list[TableRows] = field(default_factory=list)
     lines: list[LineBox] = field(default_factory=list)
 
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces).replace(HYPHEN, "-")
+
+    def append(self, text: str) -> None:
+        self.pieces.append(text)
+        self.length += len(text)
+
+    def drop_last(self) -> None:
+        """Take the last character of the line that was added last away."""
+        self.pieces[-1] = self.pieces[-1][:-1]
+        self.length -= 1
+
     def add(self, line: Line) -> None:
-        start = len(self.text)
-        self.text += line.text
-        self.place(line, start, len(self.text))
+        start = self.length
+        self.append(line.text)
+        self.place(line, start, self.length)
 
     def place(self, line: Line, start: int, end: int) -> None:
         """Note that `line` is the text from `start` to `end`."""
@@ -121,16 +135,15 @@ def join_lines(lines: Sequence[Line], words: Words, open_table: OpenTable | None
     prose = Prose()
     for (is_table, grid), group in groupby(lines, key=lambda line: (line.is_row, line.table)):
         block = list(group)
-        prose.text += "" if not prose.text else "\n\n" if block[0].has_gap_before else "\n"
+        prose.append("" if not prose.length else "\n\n" if block[0].has_gap_before else "\n")
         if is_table and (len(block) > 1 or grid):
-            start = len(prose.text)
+            start = prose.length
             goes_on = bool(grid and open_table and not start and open_table.goes_on(block))
             prose.open_table = _add_rows(prose, block, words, open_table if goes_on else None)
-            prose.tables.append(TableRows(start, len(prose.text)))
+            prose.tables.append(TableRows(start, prose.length))
         else:
             prose.open_table = None
             _add_lines(prose, block, words)
-    prose.text = prose.text.replace(HYPHEN, "-")
     return prose
 
 
@@ -144,7 +157,7 @@ def _add_rows(prose: Prose, block: Sequence[Line], words: Words, above: OpenTabl
     placed = iter(zip(map("\t".join, rows), lines, strict=True))
     header, is_headed = "\t".join(rows[0]), has_header(rows)
     texts: list[str] = []
-    start = len(prose.text)
+    start = prose.length
     for row in headed_lines(rows):
         text = _BROKEN_IN_CELL.sub(lambda match: _mended(match, words), row)
         is_repeated = bool(texts) and is_headed and row == header
@@ -153,7 +166,7 @@ def _add_rows(prose: Prose, block: Sequence[Line], words: Words, above: OpenTabl
             prose.place(line, start, start + len(text))
         texts.append(text)
         start += len(text) + 1
-    prose.text += "\n".join(texts)
+    prose.append("\n".join(texts))
     if not block[0].table or not (above or is_headed):
         return None
     return OpenTable(rows[0], max(block, key=lambda line: len(line.cells)).cells)
@@ -168,15 +181,15 @@ def _add_lines(prose: Prose, lines: Sequence[Line], words: Words) -> None:
     prose.add(lines[0])
     for before, line in pairwise(lines):
         if line.has_gap_before:
-            prose.text += "\n\n"
+            prose.append("\n\n")
         elif _HYPHENATED.search(before.text) and _SUSPENDS.match(line.text):
-            prose.text += " "
+            prose.append(" ")
         elif _HYPHENATED.search(before.text) and line.text[:1].isalnum():
             broken, first = _BROKEN_WORD.search(before.text), _FIRST_WORD.match(line.text)
             if broken and first and words.is_one_word(broken.group(1), first.group()):
-                prose.text = prose.text[:-1]
+                prose.drop_last()
         elif not _is_broken(before, line):
-            prose.text += "\n"
+            prose.append("\n")
         prose.add(line)
 
 

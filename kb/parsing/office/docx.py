@@ -109,7 +109,7 @@ class _Reader:
         self._charts = {
             id_: relation.target_part for id_, relation in document.part.rels.items() if not relation.is_external
         }
-        self._instruction = ""  # of the field that is read
+        self._instruction: list[str] = []  # of the field that is read
         self._references: dict[str, dict[str, str]] = {"footnotes": {}, "endnotes": {}}  # marks by id
 
     def paragraph_text(self, paragraph: Element, *, is_in_cell: bool = False) -> str:
@@ -246,7 +246,7 @@ class _Reader:
             elif child.tag == qn("w:fldChar"):
                 yield field_value(child) or self._equation(child), 0
             elif child.tag == qn("w:instrText"):
-                self._instruction += child.text or ""
+                self._instruction.append(child.text or "")
             elif child.tag == qn("w:drawing"):
                 yield image_text(child), 0
                 yield self._chart_text(child), 0
@@ -274,7 +274,8 @@ class _Reader:
 
     def _equation(self, mark: Element) -> str:
         """The formula of an EQ field, where it ends without a result that the file holds."""
-        instruction, self._instruction = self._instruction, ""
+        instruction = "".join(self._instruction)
+        self._instruction.clear()
         return equation_text(instruction) if mark.get(qn("w:fldCharType")) == "end" else ""
 
     def _position(self, properties: Element | None) -> int:

@@ -192,12 +192,13 @@ def _read_scan(
 
 
 def _add_page(builder: TextBuilder, prose: Prose, headings: Iterable[tuple[int, str]]) -> None:
-    if not prose.text:
+    text = prose.text
+    if not text:
         return
-    start = builder.add_clean(prose.text, tables=prose.tables, lines=prose.lines)
+    start = builder.add_clean(text, tables=prose.tables, lines=prose.lines)
     at = 0
     for level, title in headings:
-        at = _find_line(prose.text, title, at)
+        at = _find_line(text, title, at)
         builder.mark_heading(start + at, level, title)
 
 

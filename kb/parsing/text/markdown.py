@@ -57,14 +57,13 @@ def parse(source: Source) -> Iterator[ParsedDocument]:
         builder.add_clean(text)
     else:
         begin = front.end() if front else 0
-        writer = _Writer(builder, text[:begin])
-        writer.write(text[begin:])
+        _Writer(builder).write(text[begin:], text[:begin])
     yield from builder.last_parts()
 
 
 def add_markdown(builder: TextBuilder, text: str) -> None:
     """Append a piece of Markdown; its first heading is the title if there is none yet."""
-    _Writer(builder, "").write(_EMBEDDED.sub("data:…", clean(text)))
+    _Writer(builder).write(_EMBEDDED.sub("data:…", clean(text)))
 
 
 def _block_parser() -> MarkdownIt:
@@ -79,10 +78,13 @@ class _Writer:
     """Passes the blocks to the builder: most lines as they are written, in stretches."""
 
     builder: TextBuilder
-    stretch: str
+    pieces: list[str] = field(default_factory=list)  # the stretch
+    length: int = 0  # of the stretch
     headings: list[tuple[int, int, str]] = field(default_factory=list)  # in the stretch: place, level, title
 
-    def write(self, body: str) -> None:
+    def write(self, body: str, front: str = "") -> None:
+        """Pass `body`, after `front` as it stands."""
+        self._append(front)
         lines = body.split("\n")
         done = 0
         tokens = _block_parser().parse(body)
@@ -116,7 +118,11 @@ class _Writer:
         self._flush()
 
     def _take(self, lines: list[str]) -> None:
-        self.stretch += "".join(f"{line}\n" for line in lines)
+        self._append("".join(f"{line}\n" for line in lines))
+
+    def _append(self, text: str) -> None:
+        self.pieces.append(text)
+        self.length += len(text)
 
     def _take_paragraph(self, text: str) -> None:
         for line in _without_tags(text).split("\n"):
@@ -126,26 +132,29 @@ class _Writer:
             self._take([line])
 
     def _head(self, level: int, title: str) -> None:
-        self.headings.append((len(self.stretch), level, title))
+        self.headings.append((self.length, level, title))
 
     def _flush(self) -> None:
-        stripped = self.stretch.lstrip("\n")
-        dropped = len(self.stretch) - len(stripped)
+        stretch = "".join(self.pieces)
+        stripped = stretch.lstrip("\n")
+        dropped = len(stretch) - len(stripped)
         if stripped.strip():
             start = self.builder.add_clean(stripped)
             for place, level, title in self.headings:
                 self.builder.mark_heading(start + place - dropped, level, title)
                 self.builder.title = self.builder.title or title
-        if self.stretch.endswith("\n\n"):
+        if stretch.endswith("\n\n"):
             self.builder.break_paragraph()
-        self.stretch = ""
+        self.pieces.clear()
+        self.length = 0
         self.headings.clear()
 
 
 def _rows(tokens: list[Token], begin: int) -> Iterator[list[str]]:
     """The cells of the table that begins with the token at `begin`."""
     cells: list[str] = []
-    for token in tokens[begin:]:
+    for index in range(begin, len(tokens)):
+        token = tokens[index]
         if token.type == "table_close":
             return
         if token.type == "inline":
