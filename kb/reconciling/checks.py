@@ -60,6 +60,7 @@ class Checks:
         self._database = database
         self._vectors = vectors
         self._files = files
+        self._reloaded: set[str] = set()  # not compared since
 
     def check_all(self, unless_within: timedelta = timedelta(0)) -> None:
         """Compare everything that was not compared `unless_within` the last time, and look for leftovers.
@@ -75,8 +76,10 @@ class Checks:
 
     def check_reloaded(self) -> None:
         """Compare what this process had Milvus Lite load again, since that was restarted. Errors: as `check_all`."""
-        for collection in self._vectors.take_reloaded():
+        self._reloaded |= self._vectors.take_reloaded()
+        for collection in sorted(self._reloaded):
             self._check_next(collection)
+            self._reloaded.discard(collection)
 
     def note_leftovers(self) -> None:
         """Note what Milvus and the uploads hold that SQL does not know.
@@ -130,16 +133,21 @@ class Checks:
             return found, sorted(found - set(connection.scalars(fresh)) if unless_within else found)
 
     def _count(self, collection: str, expected: Sequence[sa.Row[Any]]) -> Mapping[UUID, int]:
-        """How many chunks Milvus has of each version. Reads them only if the sum is not what it should be."""
-        total = sum(version.chunks for version in expected)
+        """How many chunks Milvus has of each version.
+
+        Reads them only if the sum is not what it should be, or if a version lacks its first or its last one: chunks
+        of versions that are gone, which an older copy of Milvus' data brings back, may make up for what it lacks.
+        """
+        totals = {version.id: version.chunks for version in expected}
+        total = sum(totals.values())
         try:
-            if self._vectors.size(collection) != total:
+            if self._vectors.size(collection) != total or self._vectors.lacks_ends(collection, totals):
                 return self._vectors.count_by_version(collection)
         except CollectionMissing:
             if total:
                 log.warning("reconciling.collection_missing", collection=collection)
             return Counter()
-        return {version.id: version.chunks for version in expected}
+        return totals
 
     def _note(self, expected: Sequence[sa.Row[Any]], found: Mapping[UUID, int]) -> None:
         changes = list(self._changes(expected, found))

@@ -245,6 +245,23 @@ class VectorStore:
         ids = list(islice(all_ids, most))
         return self._count(collection, ids) < len(ids)
 
+    def lacks_ends(self, collection: str, totals: Mapping[UUID, int]) -> bool:
+        """Whether the first or the last chunk of one of these versions cannot be found; `totals` as for `lacks_any`.
+
+        False of a collection that Milvus Lite has not loaded since its start: see `take_reloaded`.
+        """
+        if self.server.is_lite and not self._is_loaded(collection):
+            return False
+        ends = ((version_id, {0, total - 1}) for version_id, total in totals.items() if total)
+        ids = [chunk_id(version_id, ordinal) for version_id, ordinals in ends for ordinal in ordinals]
+        return self._count(collection, ids) < len(ids)
+
+    def _is_loaded(self, collection: str) -> bool:
+        from pymilvus.client.types import LoadState
+
+        found = self._call(collection, lambda: self._client.get_load_state(collection, timeout=SEARCH_TIMEOUT_SECONDS))
+        return bool(found["state"] == LoadState.Loaded)
+
     def _count(self, collection: str, ids: Sequence[str]) -> int:
         pages = (ids[first : first + PAGE_ROWS] for first in range(0, len(ids), PAGE_ROWS))
         return sum(len(self._rows(collection, page, ["id"], consistency_level="Strong")) for page in pages)

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,8 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
+from pymilvus import MilvusClient
+from pymilvus.client.types import LoadState
 
 from kb.config import Settings
 from kb.database.tables import documents as documents_table
@@ -21,7 +24,7 @@ from kb.database.tables import index_checks, knowledge_bases, versions
 from kb.errors import CollectionMissing, MilvusRefused, MilvusUnavailable, SetupError
 from kb.library import insert_knowledge_base, recount_all
 from kb.local.running import running
-from kb.models import Document, KnowledgeBase, VersionState
+from kb.models import Document, KnowledgeBase, VersionState, chunk_id
 from kb.reconciling import Checks, IndexedAgain, Leftover, drop_collections, index_again, reconciled
 from kb.reconciling.__main__ import run
 from kb.services import WorkerParts, build_worker_parts
@@ -114,6 +117,74 @@ def test_missing_chunks_of_one_document_are_noted(core: Core, worker: WorkerPart
     assert recount_all(core.services.database) == {}
     core.services.documents.delete(core.user, short.id)
     assert unsearchable(core, base) == 0
+
+
+def swap(core: Core, base: KnowledgeBase, lost: Document) -> None:
+    """Put chunks that SQL does not know in place of a document's, as an older copy of Milvus' data does."""
+    vectors, version = core.services.vectors, uuid4()
+    chunks = vectors.chunks(base.collection, lost.latest.id, 0, 10)
+    vectors.delete_version(base.collection, lost.latest.id)
+    back = [replace(each, id=chunk_id(version, each.ordinal), version_id=version) for each in chunks]
+    vectors.upsert(base.collection, back, core.embedding.embed_documents([each.text for each in back]))
+
+
+def test_loss_that_other_chunks_make_up_for_is_noted(core: Core, worker: WorkerParts) -> None:
+    """There are as many chunks as there should be. Those that do not belong there are cleared."""
+    base = core.knowledge_base()
+    lost, whole = (ingest(core, worker, base, name) for name in ("a.md", "b.md"))
+    swap(core, base, lost)
+    assert core.services.vectors.size(base.collection) == lost.latest.chunks + whole.latest.chunks
+    worker.checks.check_all()
+    assert missing(core, lost, whole) == [lost.latest.chunks, 0]
+    assert core.services.vectors.count_by_version(base.collection).keys() == {whole.latest.id}
+    assert again(core) == IndexedAgain(queued=1)
+
+
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
+def test_comparing_loads_no_collection(core: Core, worker: WorkerParts) -> None:
+    """It would fill the memory of Milvus Lite. Whoever loads it, for a question say, has it compared."""
+    base = core.knowledge_base()
+    lost = ingest(core, worker, base, "a.md")
+    swap(core, base, lost)
+    with closing(MilvusClient(core.services.settings.milvus_uri)) as client:
+        client.release_collection(base.collection)  # as it is after a start
+        worker.checks.check_all()
+        assert client.get_load_state(base.collection)["state"] == LoadState.NotLoad
+    assert missing(core, lost) == [0]
+    core.services.vectors.warm_up(base.collection)
+    worker.checks.check_reloaded()
+    assert missing(core, lost) == [lost.latest.chunks]
+
+
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
+def test_what_was_loaded_again_is_compared_once_milvus_is_back(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes away in the middle of comparing: neither this collection nor those that follow are forgotten."""
+    bases = [core.knowledge_base(name) for name in "abc"]
+    documents = [ingest(core, worker, base, "a.md") for base in bases]
+    vectors = core.services.vectors
+    vectors.take_reloaded()
+    with closing(MilvusClient(core.services.settings.milvus_uri)) as client:
+        for base, document in zip(bases, documents, strict=True):
+            vectors.delete_version(base.collection, document.latest.id)
+            client.release_collection(base.collection)
+            vectors.warm_up(base.collection)
+    middle = sorted(base.collection for base in bases)[1]
+    size = vectors.size
+
+    def go_away(collection: str) -> int:
+        if collection == middle:
+            raise MilvusUnavailable(detail="connection refused")
+        return size(collection)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vectors, "size", go_away)
+        with pytest.raises(MilvusUnavailable):
+            worker.checks.check_reloaded()
+    assert sum(map(bool, missing(core, *documents))) == 1
+    worker.checks.check_reloaded()
+    assert all(missing(core, *documents))
 
 
 def test_what_is_found_again_is_searchable_again(core: Core, worker: WorkerParts) -> None:
