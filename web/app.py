@@ -259,6 +259,6 @@ MIDDLEWARE = [
     Middleware(ActingFrom),
     Middleware(SignedInOnly),
     Middleware(SessionLimit),
-    Middleware(MissingPages, routes=[route.path for route in ROUTES]),
+    Middleware(MissingPages, routes=ROUTES),
     Middleware(PageStyle),
 ]

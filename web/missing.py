@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import re
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import config
 
@@ -24,7 +24,8 @@ STREAMLITS_OWN = (
 )  # what it serves itself, by the first part of the path
 # Programs with a wrong key look there for a way to sign in, and would take Streamlit's page for an answer.
 WELL_KNOWN = ".well-known/"
-_VARIABLE = re.compile(r"\{[^}]*\}")  # of a route's path, also the base path before the others
+# Below these, there are only our routes. A program that mistook the version would take Streamlit's page for an answer.
+FOR_PROGRAMS = ("api", "v1")
 PRODUCT = N_("Zhiwen")
 TITLE = N_("Page not found")
 TEXT = N_("There is no page at {path}.")
@@ -68,33 +69,39 @@ NOTICE = """<p>{text}</p>
 
 
 class MissingPages:
-    """ASGI middleware that answers a browser at an unknown address with a page of ours and 404.
+    """ASGI middleware that answers with 404 where there is nothing: a browser gets a page of ours.
 
-    `routes` are the paths of the other routes, such as `/healthz`.
+    `routes` are those of ours, besides Streamlit's pages and files.
     """
 
-    def __init__(self, app: ASGIApp, routes: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
-        others = {_VARIABLE.sub("", path).strip("/") for path in routes}
-        self._whole = {*STREAMLITS_OWN, *others}
-        self._others = {path.split("/")[0] for path in self._whole}
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and page_path(scope).startswith(WELL_KNOWN):
-            await Response(status_code=404)(scope, receive, send)
-            return
-        if scope["type"] != "http" or scope["method"] != "GET" or not self._is_missing(scope):
+        if scope["type"] != "http" or not self._is_missing(scope):
             await self._app(scope, receive, send)
-            return
-        await notice_page(scope, 404, TITLE, TEXT, NEXT_STEP, path=scope["path"])(scope, receive, send)
+        elif scope["method"] == "GET" and _is_browser(scope) and not page_path(scope).startswith(WELL_KNOWN):
+            await notice_page(scope, 404, TITLE, TEXT, NEXT_STEP, path=scope["path"])(scope, receive, send)
+        else:
+            await Response(status_code=404)(scope, receive, send)
 
     def _is_missing(self, scope: Scope) -> bool:
-        """Only what a browser opens as a page: scripts and images of a page have other types."""
-        if "text/html" not in Headers(scope=scope).get("accept", ""):
-            return False
         path = page_path(scope)
-        known = self._others if "/" in path else self._whole  # /api is nothing, /api/v1 is
-        return path not in PAGES and path.split("/")[0] not in known and "." not in path
+        if path.startswith(WELL_KNOWN):
+            return True
+        first = path.split("/")[0]
+        if first not in FOR_PROGRAMS:
+            # Only what a browser opens as a page: scripts and images of a page have other types.
+            if scope["method"] != "GET" or not _is_browser(scope) or "." in path:
+                return False
+            if path in PAGES or first in STREAMLITS_OWN:
+                return False
+        return all(route.matches(scope)[0] is Match.NONE for route in self._routes)
+
+
+def _is_browser(scope: Scope) -> bool:
+    return "text/html" in Headers(scope=scope).get("accept", "")
 
 
 def notice_page(scope: Scope, status: int, title: str, text: str, next_step: str, **values: object) -> HTMLResponse:

@@ -63,7 +63,7 @@ class Site:
             WebSocketRoute("/_stcore/stream", _stream),
         ]
         gate = Middleware(SignedInOnly, has_login=lambda: True, find=accounts.sessions.find)
-        missing = Middleware(MissingPages, routes=["/api", *(route.path for route in self.login.routes())])
+        missing = Middleware(MissingPages, routes=routes)
         self.app = Starlette(routes=routes, middleware=[gate, missing])
 
     def browser(self, url: str = BASE) -> TestClient:
