@@ -17,8 +17,8 @@ _LABEL_PIXELS = 150  # of names beside bars; longer ones end with an ellipsis
 
 
 def week_name(monday: date) -> str:
-    """Such as "Nov 23" or "11月23日"."""
-    return str(format_skeleton("MMMd", monday, locale=language()))
+    """Such as "Nov 23" or "11/23": of the longer "11月23日", an axis leaves some out, the last one among them."""
+    return str(format_skeleton("Md" if language().startswith("zh") else "MMMd", monday, locale=language()))
 
 
 def bars_by_week(
