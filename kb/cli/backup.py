@@ -6,23 +6,34 @@ import argparse
 import io
 import json
 import os
+import shutil
 import tarfile
 import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+import sqlalchemy as sa
+
 from kb.cli.connecting import OpenQueue, prepare_process
 from kb.cli.copying import DATABASE, FORMAT, KEY, MANIFEST, UPLOADS, copy_rows, sqlite_in
-from kb.cli.printing import CommandFailed, print_json, progress
+from kb.cli.printing import CommandFailed, count, print_json, progress
 from kb.config import Settings, load_settings
 from kb.database import HEAD, Database
 from kb.database.copies import copy_sqlite
+from kb.database.tables import documents, knowledge_bases, versions
 from kb.home import UMASK
 from kb.library import FileStore
+from kb.models import VersionState
 
 PARTIAL = ".partial"
+LINKS = ".backup-"
+LEFT_SECONDS = 86_400.0  # longer than any backup takes
+SHOWN_NAMES = 20
 
 
 def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
@@ -33,31 +44,44 @@ def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
         raise CommandFailed(f"{target} exists already.")
     partial = target.with_name(target.name + PARTIAL)
     try:
-        files = _write(settings, partial)
+        files, missing = _write(settings, partial)
         partial.replace(target)
     except OSError as error:
         raise CommandFailed(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
-    made = {"file": str(target.resolve()), "size_bytes": target.stat().st_size, "uploads": files}
+    size = target.stat().st_size
     if asked.json:
-        print_json(made)
-    else:
-        print(f"{target}: {made['size_bytes']:,} bytes, {files:,} uploads. Keep it safe: it holds documents and keys.")
+        print_json({"file": str(target.resolve()), "size_bytes": size, "uploads": files, "missing_uploads": missing})
+        return 0
+    print(f"{target}: {size:,} bytes, {files:,} uploads. Keep it safe: it holds documents and keys.")
+    if missing:
+        print(f"{count(len(missing), 'upload')} missing, of: {', '.join(list(missing.values())[:SHOWN_NAMES])}.")
+        print("They were not on this machine's disk, or were deleted meanwhile. The System page tells which are lost.")
     return 0
 
 
-def _write(settings: Settings, target: Path) -> int:
-    """SQL first: an upload that it does not list does no harm, one that is missing would. Returns how many uploads."""
+def _write(settings: Settings, target: Path) -> tuple[int, dict[str, str]]:
+    """How many uploads are in it; and those that SQL lists and that are not, with the names of their documents.
+
+    Uploads are linked before SQL is copied, as a document that is deleted later is still in the copy; and once more
+    afterwards, those that came meanwhile. One that SQL does not list does no harm.
+    """
     mode: Literal["w:gz", "w"] = "w:gz" if target.name.removesuffix(PARTIAL).endswith((".gz", ".tgz")) else "w"
-    with tempfile.TemporaryDirectory(prefix="zhiwen-backup-", dir=target.parent or None) as folder:
+    uploads = dict[str, Path]()
+    temporary = tempfile.TemporaryDirectory(prefix="zhiwen-backup-", dir=target.parent or None)
+    with temporary as folder, _folder_for_links(settings.uploads) as links:
+        _find_uploads(settings.uploads, links, uploads)
         _copy_database(settings, Path(folder))
+        _find_uploads(settings.uploads, links, uploads)
         with tarfile.open(target, mode) as archive:
-            _add_text(archive, MANIFEST, json.dumps(_manifest(settings), indent=2))
             archive.add(Path(folder) / DATABASE, DATABASE)
             if (settings.home / KEY).is_file():
                 archive.add(settings.home / KEY, KEY)
-            return _add_uploads(archive, settings)
+            added = _add_uploads(archive, uploads)
+            missing = {key: name for key, name in _listed(settings, Path(folder)).items() if key not in added}
+            _add_text(archive, MANIFEST, json.dumps(_manifest(settings) | {"missing_uploads": missing}, indent=2))
+        return len(added), missing
 
 
 def _copy_database(settings: Settings, folder: Path) -> None:
@@ -77,13 +101,63 @@ def _copy_database(settings: Settings, folder: Path) -> None:
         source.close()
 
 
-def _add_uploads(archive: tarfile.TarFile, settings: Settings) -> int:
-    """All complete files but those that are deleted meanwhile."""
-    added = 0
-    names = [each.key for each in FileStore(settings.uploads).originals()]
-    with progress(len(names), "Uploads", "file") as bar:
-        for name in sorted(names):
-            added += _add_file(archive, settings.uploads / name, f"{UPLOADS}/{name}")
+def _listed(settings: Settings, folder: Path) -> dict[str, str]:
+    """The files that the copy of SQL needs, with the names of their documents."""
+    needed = (
+        sa.select(versions.c.file_key, documents.c.name)
+        .join(documents, documents.c.id == versions.c.document_id)
+        .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+        .where(
+            documents.c.deleted_at.is_(None),
+            knowledge_bases.c.deleted_at.is_(None),
+            # The file of one that was replaced before it was ready is deleted.
+            sa.or_(versions.c.listed_in.is_not(None), versions.c.state == VersionState.READY.value),
+        )
+        .order_by(documents.c.name)
+    )
+    with sqlite_in(folder, settings) as database, database.read() as connection:
+        return {row.file_key: row.name for row in connection.execute(needed)}
+
+
+@contextmanager
+def _folder_for_links(uploads: Path) -> Iterator[Path | None]:
+    """A folder on the disk of the uploads, which no list of uploads shows; None if nothing can be written there."""
+    try:
+        for left in uploads.glob(f"{LINKS}*"):  # by a backup that was killed
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+        links = tempfile.TemporaryDirectory(prefix=LINKS, dir=uploads, ignore_cleanup_errors=True)
+    except OSError:
+        yield None
+        return
+    with links as folder:
+        yield Path(folder)
+
+
+def _find_uploads(uploads: Path, links: Path | None, found: dict[str, Path]) -> None:
+    """Add all complete files to `found`: links to them, which stay when they are deleted, if the disk has links."""
+    for each in FileStore(uploads).originals():
+        if each.key not in found:
+            file = uploads / each.key
+            found[each.key] = _linked(file, links / each.key) if links else file
+
+
+def _linked(file: Path, link: Path) -> Path:
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.hardlink_to(file)
+    except OSError:
+        return file
+    return link
+
+
+def _add_uploads(archive: tarfile.TarFile, uploads: Mapping[str, Path]) -> set[str]:
+    """All files but those that are deleted meanwhile; returns which."""
+    added = set()
+    with progress(len(uploads), "Uploads", "file") as bar:
+        for key in sorted(uploads):
+            if _add_file(archive, uploads[key], f"{UPLOADS}/{key}"):
+                added.add(key)
             bar.update()
     return added
 

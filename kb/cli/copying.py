@@ -1,9 +1,10 @@
 """What a backup consists of, and rows between databases. A backup is a tar file:
 
-    manifest.json   the format, the release, and the names of the settings that were set, without their values
     zhiwen.db       everything in SQL, as SQLite, whichever database it was in
     secret.key      what the API keys in SQL are encrypted with, unless SECRET_KEY is set
     uploads/…       the original files
+    manifest.json   the format, the release, the names of the settings that were set, without their values, and which
+                    uploads are missing
 
 Milvus and Redis are not in it: both follow SQL and the uploads.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import sqlite3
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from filelock import FileLock
 from pydantic import SecretStr
 
+from kb.cli import backup as backing_up
 from kb.cli.copying import copy_rows, sqlite_in
 from kb.cli.restore import REPLACED
 from kb.config import Settings
@@ -23,7 +25,7 @@ from kb.database import Database
 from kb.database.tables import messages, versions
 from kb.library import recount_all
 from kb.local.plan import Folders
-from kb.models import Mode, Scope, VersionState
+from kb.models import Document, Mode, Scope, VersionState
 from kb.providers.store import ProviderDraft
 from kb.services import WorkerParts, build_services, build_worker_parts
 from kb.users import Users
@@ -114,8 +116,54 @@ def test_backup_names_settings_without_values(backup: Path) -> None:
         text = member.read().decode()
     assert {"MILVUS_URI", "REDIS_URL", "EMBEDDING_MODEL"} <= set(json.loads(text)["settings"])
     assert "redis://" not in text
-    assert names[:3] == ["manifest.json", "zhiwen.db", "secret.key"]
+    assert (names[:2], names[-1]) == (["zhiwen.db", "secret.key"], "manifest.json")
     assert len([name for name in names if name.startswith("uploads/")]) == 2
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_document_that_is_deleted_during_a_backup(
+    core: Core,
+    worker: WorkerParts,
+    configured: Settings,
+    zhiwen: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_links: bool,
+) -> None:
+    """It is in the copy of SQL, so its file is in the backup, or is said to be missing; likewise one that is added."""
+    base = core.knowledge_base("Coast")
+    kept, gone = (core.upload(base, f"{name}.md", TEXT) for name in ("kept", "gone"))
+    added: list[Document] = []
+
+    def copy_meanwhile(*given: Any) -> None:
+        added.append(core.upload(base, "added.md", TEXT))
+        copy_database(*given)
+        core.services.documents.delete(core.user, gone.id)
+        worker.cleanup.clear_document(gone.id)
+
+    def refuse(*_given: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    copy_database = backing_up._copy_database
+    monkeypatch.setattr(backing_up, "_copy_database", copy_meanwhile)
+    if not has_links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    file = tmp_path / "backup.tar"
+    ended = zhiwen("backup", str(file), "--json")
+    missing = {} if has_links else {gone.latest.file_key: "gone.md"}
+    assert ended.json["missing_uploads"] == missing
+    with tarfile.open(file) as archive:
+        uploads = {name.removeprefix("uploads/") for name in archive.getnames() if name.startswith("uploads/")}
+        manifest = archive.extractfile("manifest.json")
+        assert manifest
+        assert json.load(manifest)["missing_uploads"] == missing
+    assert uploads == {each.latest.file_key for each in (kept, gone, *added)} - missing.keys()
+    assert list(configured.uploads.glob(".*")) == []
+    if missing:
+        file.unlink()
+        monkeypatch.setattr(backing_up, "_copy_database", copy_database)
+        core.services.files.delete(kept.latest.file_key)
+        assert "1 upload missing, of: kept.md." in zhiwen("backup", str(file)).out
 
 
 def test_postgresql_is_restored_into_an_empty_home_and_database(
