@@ -98,6 +98,40 @@ document.addEventListener(
   { capture: true },
 );
 
+// The drawer of a passage opens at the sentence that matches: on the image of its page, else in its text. Once somebody
+// has moved in it, it stays.
+const AROUND = 80; // pixels of the drawer that stay in view above and below
+const settled = new WeakSet(); // drawers
+const shownMatches = new WeakMap(); // a drawer → what it was scrolled to
+
+function showMatch() {
+  const drawer = document.querySelector(".st-key-drawer")?.closest("[role=dialog]");
+  if (!drawer || settled.has(drawer)) return;
+  const match = drawer.querySelector(".zw-match") ?? drawer.querySelector("mark");
+  if (!match || shownMatches.get(drawer) === match) return;
+  shownMatches.set(drawer, match);
+  const show = () => settled.has(drawer) || bringIntoView(match);
+  show();
+  match.closest(".zw-page")?.querySelector("img").addEventListener("load", show); // which moves the match
+}
+
+// `scrollIntoView` would scroll sideways, too, as the drawer is still sliding in.
+function bringIntoView(element) {
+  let box = element.parentElement;
+  while (box && !(box.scrollHeight > box.clientHeight && /auto|scroll/.test(getComputedStyle(box).overflowY))) {
+    box = box.parentElement;
+  }
+  if (!box) return;
+  const place = element.getBoundingClientRect();
+  const view = box.getBoundingClientRect();
+  if (place.top < view.top + AROUND) box.scrollTop += place.top - view.top - AROUND;
+  else if (place.bottom > view.bottom - AROUND) box.scrollTop += place.bottom - view.bottom + AROUND;
+}
+for (const kind of ["wheel", "pointerdown", "keydown"]) {
+  const settle = ({ target }) => target.closest?.("[role=dialog]") && settled.add(target.closest("[role=dialog]"));
+  document.addEventListener(kind, settle, { capture: true, passive: true });
+}
+
 // A question that is sent comes into view, also from a page that no longer follows its end.
 function goToEnd() {
   const box = document.querySelector(PAGE);
@@ -279,6 +313,7 @@ function pass() {
   translate();
   keepDrafts();
   followFiles();
+  showMatch();
 }
 
 new MutationObserver(() => {
