@@ -99,7 +99,7 @@ class ApiKeys:
     def list(self, principal: Principal) -> Sequence[ApiKey]:
         """The user's keys that are not revoked, the newest first. Errors: `PersonOnly`."""
         _require_person(principal)
-        own = sa.and_(api_keys.c.user_id == principal.user_id, api_keys.c.revoked_at.is_(None))
+        own = sa.and_(can(Permission.OWN, api_keys, principal), api_keys.c.revoked_at.is_(None))
         reached = sa.select(api_key_bases).join(api_keys, api_keys.c.id == api_key_bases.c.key_id).where(own)
         with self._database.read() as connection:
             rows = connection.execute(sa.select(api_keys).where(own).order_by(api_keys.c.created_at.desc())).all()
@@ -111,7 +111,9 @@ class ApiKeys:
     def revoke(self, principal: Principal, key_id: UUID) -> None:
         """From now on it is refused. Errors: `NotFound`, `PersonOnly`."""
         _require_person(principal)
-        own = sa.and_(api_keys.c.id == key_id, api_keys.c.user_id == principal.user_id, api_keys.c.revoked_at.is_(None))
+        own = sa.and_(
+            api_keys.c.id == key_id, can(Permission.OWN, api_keys, principal), api_keys.c.revoked_at.is_(None)
+        )
         with self._database.write() as connection:
             revoked = sa.update(api_keys).where(own).values(revoked_at=now()).returning(api_keys.c.name)
             name = connection.scalar(revoked)

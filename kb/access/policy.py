@@ -10,16 +10,21 @@ import sqlalchemy as sa
 from kb.access.principals import GranteeKind, KeyScope, Permission, Principal
 from kb.database.tables import (
     api_key_bases,
+    api_keys,
     conversation_links,
     conversations,
     grants,
     group_members,
     knowledge_bases,
     users,
+    webhooks,
 )
 from kb.errors import OutOfScope
 
 EVERYBODY = UUID(int=0)  # the id of a grant to everybody
+
+# What a limited key reaches of its user's, apart from knowledge bases: what came about with it.
+_OF_KEY = {conversations: conversations.c.key_id, webhooks: webhooks.c.limiting_key_id}
 
 _KEY = sa.bindparam("of_key", type_=sa.Uuid())
 _RANK = sa.bindparam("of_rank", type_=sa.Integer())
@@ -30,9 +35,9 @@ def can(permission: Permission, resource: sa.Table, principal: Principal | None 
 
     An owner may do everything. A knowledge base can be shared with others; all else is its owner's alone. A key allows
     what its scopes and its user allow; one that is limited to knowledge bases reaches these, and the conversations that
-    were begun with it. Without `principal`, for statements that are built once: these are executed with
-    `principal.binds`. A thing that was deleted has the same owner and grants still; whether that matters, the statement
-    says.
+    were begun and the webhooks that were made with it. Without `principal`, for statements that are built once: these
+    are executed with `principal.binds`. A thing that was deleted has the same owner and grants still; whether that
+    matters, the statement says.
     """
     return _condition(permission, resource, *_bound(principal))
 
@@ -49,9 +54,10 @@ def _condition(
     key: sa.ColumnElement[Any],
     rank: sa.ColumnElement[Any],
 ) -> sa.ColumnElement[bool]:
-    owns: sa.ColumnElement[bool] = resource.c.owner_id == user
-    if resource is conversations:
-        return sa.and_(owns, sa.or_(key.is_(None), resource.c.key_id == key))
+    owner = resource.c.user_id if resource in (api_keys, webhooks) else resource.c.owner_id
+    owns: sa.ColumnElement[bool] = owner == user
+    if resource in _OF_KEY:
+        return sa.and_(owns, sa.or_(key.is_(None), _OF_KEY[resource] == key))
     if resource is not knowledge_bases:
         return owns
     # All sides can use an index, and the grants are read once, not for each knowledge base.

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.exc import IntegrityError
 
-from kb.access import Principal
+from kb.access import Permission, Principal, can
 from kb.access.keys import require_seen
 from kb.audit import Action, record
 from kb.database import Database
@@ -105,7 +105,7 @@ class Webhooks:
             "encrypted_secret": self._safe.encrypt(secret),
             "created_at": now(),
         }
-        own = webhooks.c.user_id == principal.user_id
+        of_user = can(Permission.OWN, webhooks, Principal(principal.user_id))  # also those that the key does not reach
         # Two at once count one after the other.
         its_user = sa.select(users.c.id).where(users.c.id == principal.user_id).with_for_update(key_share=True)
         try:
@@ -113,7 +113,7 @@ class Webhooks:
                 connection.execute(its_user)
                 made = connection.scalar(sa.select(webhooks.c.id).where(webhooks.c.id == webhook_id))
                 if made is None:
-                    if (connection.scalar(sa.select(sa.func.count()).where(own)) or 0) >= MOST:
+                    if (connection.scalar(sa.select(sa.func.count()).where(of_user)) or 0) >= MOST:
                         raise TooManyWebhooks(limit=MOST)
                     connection.execute(sa.insert(webhooks), row)
                     _keep_bases(connection, principal, webhook_id, bases)
@@ -169,7 +169,7 @@ class Webhooks:
 
     def list(self, principal: Principal) -> Sequence[Webhook]:
         """The newest first."""
-        statement = _shown().where(_are_own(principal)).order_by(webhooks.c.created_at.desc())
+        statement = _shown().where(can(Permission.OWN, webhooks, principal)).order_by(webhooks.c.created_at.desc())
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
             bases = _bases(connection, [row.id for row in rows])
@@ -241,7 +241,7 @@ class Webhooks:
 
     def last_deliveries(self, principal: Principal) -> Mapping[UUID, Delivery]:
         """Of each webhook that is listed the newest, if it has any."""
-        own = sa.select(webhooks.c.id).where(_are_own(principal))
+        own = sa.select(webhooks.c.id).where(can(Permission.OWN, webhooks, principal))
         newest = webhook_deliveries.alias()
         its_last = (
             sa.select(newest.c.id)
@@ -260,7 +260,7 @@ class Webhooks:
         return _webhook(row, _bases(connection, [webhook_id]).get(webhook_id, ()))
 
     def _own(self, connection: sa.Connection, principal: Principal, webhook_id: UUID) -> sa.Row[Any]:
-        own = _shown().where(webhooks.c.id == webhook_id, _are_own(principal))
+        own = _shown().where(webhooks.c.id == webhook_id, can(Permission.OWN, webhooks, principal))
         row = connection.execute(own).one_or_none()
         if row is None:
             raise NotFound(what=WEBHOOK)
@@ -298,12 +298,6 @@ def _bases(connection: sa.Connection, webhook_ids: Sequence[UUID]) -> Mapping[UU
     for row in connection.execute(sa.select(webhook_bases).where(webhook_bases.c.webhook_id.in_(webhook_ids))):
         found[row.webhook_id] = (*found.get(row.webhook_id, ()), row.knowledge_base_id)
     return found
-
-
-def _are_own(principal: Principal) -> sa.ColumnElement[bool]:
-    own = webhooks.c.user_id == principal.user_id
-    key_id = principal.limiting_key_id
-    return sa.and_(own, webhooks.c.limiting_key_id == key_id) if key_id else own
 
 
 def _webhook(row: sa.Row[Any], bases: tuple[UUID, ...]) -> Webhook:
