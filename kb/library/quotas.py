@@ -31,8 +31,15 @@ _SIZES = (
     .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
     .where(documents.c.deleted_at.is_(None), knowledge_bases.c.deleted_at.is_(None))
 )
-_STORED = _SIZES.where(_OF_OWNER)
 _STORED_BY_USER = _SIZES.add_columns(knowledge_bases.c.owner_id).group_by(knowledge_bases.c.owner_id)
+# Each upload asks for it: what is listed is summed from an index alone, and only what was replaced is looked up.
+_LISTED = (
+    sa.select(sa.func.sum(versions.c.size_bytes))
+    .join(knowledge_bases, knowledge_bases.c.id == versions.c.listed_in)
+    .where(_OF_OWNER, knowledge_bases.c.deleted_at.is_(None))
+)
+_REPLACED = _SIZES.where(_OF_OWNER, versions.c.listed_in.is_(None), versions.c.size_bytes > 0)
+_STORED = sa.select(*(sa.func.coalesce(each.scalar_subquery(), 0) for each in (_LISTED, _REPLACED)))
 # Uploads of one user that end at the same time are counted one after the other.
 _LOCK = sa.select(users.c.id).where(users.c.id == sa.bindparam("of_owner")).with_for_update(key_share=True)
 
@@ -75,7 +82,7 @@ class Quotas:
     def usage(self, connection: sa.Connection, owner_id: UUID) -> Usage:
         """What is not limited is not counted, and 0."""
         queued = self._count(connection, _QUEUED, owner_id) if self.most_queued else 0
-        stored = self._count(connection, _STORED, owner_id) if self.most_bytes else 0
+        stored = self._stored(connection, owner_id) if self.most_bytes else 0
         return Usage(queued, self.most_queued, stored, self.most_bytes)
 
     def limit(self, connection: sa.Connection, arrival: Arrival, source: Source, expected_bytes: int) -> Source:
@@ -109,7 +116,7 @@ class Quotas:
             self._check_queue(connection, arrival.owner_id)
         if not self.most_bytes:
             return None
-        used = self._count(connection, _STORED, arrival.owner_id) - arrival.replaced_bytes
+        used = self._stored(connection, arrival.owner_id) - arrival.replaced_bytes
         if used + size_bytes > self.most_bytes:
             raise self._full(arrival, used)
         return self.most_bytes - used
@@ -118,6 +125,9 @@ class Quotas:
         kind = StorageFull if arrival.owner_id == arrival.principal.user_id else OwnersStorageFull
         used_mb = round((used + arrival.replaced_bytes) / MEGABYTE, 1)
         return kind(name=arrival.name, used=f"{used_mb:g}", most=self.most_bytes // MEGABYTE)
+
+    def _stored(self, connection: sa.Connection, owner_id: UUID) -> int:
+        return sum(map(int, connection.execute(_STORED, {"of_owner": owner_id}).one()))
 
     def _count(self, connection: sa.Connection, statement: sa.Select[Any], owner_id: UUID) -> int:
         return int(connection.scalar(statement, {"of_owner": owner_id}) or 0)
