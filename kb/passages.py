@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kb.errors import fill, from_code
+from kb.languages import Language
 from kb.models import Passage, Retrieval
+from kb.prompts import tell_unread
 
 
 def scores_of(passage: Passage) -> dict[str, float | None]:
@@ -20,6 +22,8 @@ def scores_of(passage: Passage) -> dict[str, float | None]:
 
 
 def gaps_of(retrieval: Retrieval) -> Iterator[str]:
+    for unread in retrieval.unread:
+        yield tell_unread(unread, Language.ENGLISH)
     if retrieval.unsearchable:
         names = f" ({', '.join(retrieval.unsearchable.names)})" if retrieval.unsearchable.names else ""
         yield f"Some documents could not be searched{names}. See zhiwen doctor."

@@ -69,7 +69,9 @@ class FoundPassage(Result):
 
 
 class Passages(Result):
-    passages: list[FoundPassage] = Field(description="Empty: nothing relevant was found.")
+    passages: list[FoundPassage] = Field(
+        description="Empty: nothing relevant was found, unless there are `files` or `warnings`."
+    )
     nearest: list[FoundPassage] = Field(
         default=[], description="Where no passage is relevant enough: the best of those that are not."
     )

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from kb.models import NotSearched, Passage, Retrieval, RetrievalProfile, RouteHit, Scope, Step
+from kb.models import (
+    KnowledgeBase,
+    NotSearched,
+    Passage,
+    Retrieval,
+    RetrievalProfile,
+    RouteHit,
+    Scope,
+    Step,
+    Unread,
+    VersionState,
+)
 from kb.questions import check_question
 from web.api.knowledge_bases import ID
 from web.api.parties import Reader, Serving
+from web.api.problems import language_of, reason_of
 
 router = APIRouter(tags=["search"])
 MOST_BASES, MOST_DOCUMENTS = 50, 1_000
@@ -124,25 +137,68 @@ class NotSearchedOut(BaseModel):
         return cls(knowledge_base=failed.knowledge_base, code=failed.code)
 
 
-class SearchOut(BaseModel):
-    """No passages and nothing in the last two fields: nothing relevant is there."""
+class UnreadOut(BaseModel):
+    """A document that the question names, and of which nothing can be searched (yet)."""
 
-    passages: list[PassageOut]
+    name: str = Field(examples=["manual.pdf"])
+    state: VersionState = Field(examples=[VersionState.QUEUED])
+    error: str = Field(default="", description="The code of why it failed.", examples=[""])
+    reason: str = Field(default="", description="Why it failed and what to do, in words.", examples=[""])
+
+    @classmethod
+    def of(cls, unread: Unread, language: str) -> UnreadOut:
+        reason = reason_of(unread.error, unread.error_values, language)
+        return cls(name=unread.name, state=VersionState(unread.state), error=unread.error, reason=reason)
+
+
+class SearchOut(BaseModel):
+    """No passages and no files mean that nothing relevant is there only if all documents were searched.
+
+    They were where `documents_not_ready` and `knowledge_bases_gone` are 0, and nothing is in `unread`, `unsearchable`
+    and `not_searched`.
+    """
+
+    passages: list[PassageOut] = Field(
+        description="The best first. Of a question that names files: these from their beginning, without scores."
+    )
     nearest: list[PassageOut] = Field(description="The best below the threshold, where no passage reached it.")
+    files: list[str] = Field(
+        default=[], description="Names of documents, if the question asks which there are; 100 at most."
+    )
+    files_total: int = Field(default=0, description="How many there are, if it asks that.", examples=[0])
     milliseconds: float = Field(examples=[18.5])
     steps: list[StepOut]
+    documents_searched: int = Field(examples=[11], description="0: none is ready, so that nothing could be found.")
+    documents_not_ready: int = Field(
+        examples=[1],
+        description="Documents of the search that wait, are being processed or failed; also those of `document_ids` "
+        "that are not there.",
+    )
+    knowledge_bases_gone: int = Field(
+        default=0, description="How many of those asked no longer exist, or are not yours to read.", examples=[0]
+    )
+    unread: list[UnreadOut] = []
     unsearchable: int | None = Field(
         None, description="Documents that should have been searched and could not be; 0: not known how many."
     )
     not_searched: list[NotSearchedOut] = []
 
     @classmethod
-    def of(cls, found: Retrieval) -> SearchOut:
+    def of(cls, found: Retrieval, bases: Sequence[KnowledgeBase], wanted: SearchIn, language: str) -> SearchOut:
+        """`bases` are those of the wanted ones that are there."""
+        searched = found.trace.documents
+        asked = len(set(wanted.document_ids)) or sum(base.document_count for base in bases)
         return cls(
             passages=[PassageOut.of(passage) for passage in found.passages],
             nearest=[PassageOut.of(passage) for passage in found.nearest],
+            files=list(found.files.names) if found.files else [],
+            files_total=found.files.total if found.files else 0,
             milliseconds=found.trace.milliseconds,
             steps=[StepOut.of(step) for step in found.trace.steps],
+            documents_searched=searched,
+            documents_not_ready=max(0, asked - searched),  # some may have become ready, or gone, meanwhile
+            knowledge_bases_gone=len(set(wanted.knowledge_base_ids)) - len(bases),
+            unread=[UnreadOut.of(unread, language) for unread in found.unread],
             unsearchable=found.unsearchable.documents if found.unsearchable else None,
             not_searched=[NotSearchedOut.of(failed) for failed in found.not_searched],
         )
@@ -153,12 +209,16 @@ EXAMPLE = {"question": "How often is valve 7 checked?", "knowledge_base_ids": [I
 
 @router.post("/search")
 def search(
-    parties: Serving, acting: Reader, wanted: Annotated[SearchIn, Body(openapi_examples={"search": {"value": EXAMPLE}})]
+    request: Request,
+    parties: Serving,
+    acting: Reader,
+    wanted: Annotated[SearchIn, Body(openapi_examples={"search": {"value": EXAMPLE}})],
 ) -> SearchOut:
-    """The best passages, with their scores and how they were found. No language model is asked."""
+    """The best passages, with their scores and how they were found, or names of files. No language model is asked."""
     check_question(wanted.question)
     services = parties.services
     scope = Scope(tuple(wanted.knowledge_base_ids), tuple(wanted.document_ids))
     bases = services.knowledge_bases.find(acting, wanted.knowledge_base_ids)
     profiles = {base.id: wanted.profile.on(base.profile) for base in bases}
-    return SearchOut.of(services.retriever.retrieve(acting, scope, wanted.question, profiles))
+    found = services.retriever.retrieve(acting, scope, wanted.question, profiles)
+    return SearchOut.of(found, bases, wanted, language_of(request))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from kb.database.tables import knowledge_bases
 from kb.errors import MilvusUnavailable
 from kb.formats import to_json
-from kb.models import NotSearched, Retrieval, RetrievalProfile, Unsearchable
+from kb.models import NotSearched, Retrieval, RetrievalProfile, Unread, Unsearchable
 from kb.passages import gaps_of
 from kb.services import WorkerParts
 from tests.conftest import Core
@@ -99,9 +99,13 @@ def test_search_that_fails_is_no_empty_result(lighthouse: Core, zhiwen: Run, mon
 
 def test_gaps_are_told() -> None:
     found = Retrieval(
-        unsearchable=Unsearchable(1, ("a.md",)), not_searched=(NotSearched("B", "milvus_unavailable", {"detail": "x"}),)
+        unread=(Unread("late.md", "queued"),),
+        unsearchable=Unsearchable(1, ("a.md",)),
+        not_searched=(NotSearched("B", "milvus_unavailable", {"detail": "x"}),),
     )
-    first, second = gaps_of(found)
+    unread, first, second = gaps_of(found)
+    assert "“late.md”" in unread
+    assert "not ready yet" in unread
     assert "a.md" in first
     assert second.startswith("“B” was not searched: ")
 

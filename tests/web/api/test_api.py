@@ -172,6 +172,39 @@ def test_search_finds_what_the_pages_find(core: Core, program: Program, pears: s
 
 
 @LITE
+def test_search_tells_what_it_could_not_search(core: Core, worker: WorkerParts, program: Program, pears: str) -> None:
+    """No passages are no proof that nothing is there."""
+    client = program()
+
+    def search(question: str, **more: Any) -> dict[str, Any]:
+        reply = client.post("/search", json={"question": question, "knowledge_base_ids": [pears]} | more)
+        found: dict[str, Any] = reply.json()
+        return found
+
+    listed = search("Which files are there?")
+    assert (listed["passages"], listed["files"], listed["files_total"]) == ([], ["pears.md"], 1)
+    whole = search("Which colour has a pear?")
+    assert (whole["files"], whole["files_total"], whole["unread"]) == ([], 0, [])
+    assert (whole["documents_searched"], whole["documents_not_ready"], whole["knowledge_bases_gone"]) == (1, 0, 0)
+    queued = upload(client, pears, "late.md", "# Late")
+    empty = upload(client, pears, "empty.md", "")
+    assert worker.ingestion.ingest(core.document(UUID(empty["id"])).latest.id) == "failed"
+    named = search("What does late.md say?")
+    assert (named["documents_searched"], named["documents_not_ready"]) == (1, 2)
+    assert [(each["name"], each["state"], each["reason"]) for each in named["unread"]] == [("late.md", "queued", "")]
+    (failed,) = search("What does empty.md say?")["unread"]
+    assert (failed["state"], failed["error"]) == ("failed", "empty_file")
+    assert "empty.md" in failed["reason"]
+    chosen = search("Late", document_ids=[queued["id"]])
+    assert (chosen["passages"], chosen["documents_searched"], chosen["documents_not_ready"]) == ([], 0, 1)
+    base_id = client.post("/knowledge-bases", json={"name": "Waiting"}).json()["id"]
+    upload(client, base_id, "late.md", "# Late")
+    waiting = search("Late", knowledge_base_ids=[base_id, str(uuid4())])
+    assert (waiting["passages"], waiting["documents_searched"], waiting["documents_not_ready"]) == ([], 0, 1)
+    assert waiting["knowledge_bases_gone"] == 1
+
+
+@LITE
 def test_each_knob_of_the_profile_reaches_the_search(
     core: Core, program: Program, pears: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
