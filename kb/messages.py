@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, TypeVar
 from uuid import UUID
 
@@ -253,6 +253,8 @@ class Message:
     rating: Rating = UNRATED
     siblings: tuple[UUID, ...] = ()  # in lists: all that may stand in this place, itself among them, the oldest first
     has_lost_passages: bool = False  # a release that cannot be understood here stored them
+    began_at: datetime | None = None  # of an answer: its last run. None if an earlier release wrote it
+    finished_at: datetime | None = None  # likewise, and None while it runs
 
     def part(self, kind: type[P]) -> P | None:
         return next((part for part in self.parts if isinstance(part, kind)), None)
@@ -331,6 +333,13 @@ class Message:
     def model(self) -> str:
         """The model that answered; empty if none did."""
         return self.usage.model
+
+    @property
+    def took_ms(self) -> float | None:
+        """How long the last run of an answer took, whether or not a model was asked; None if that is not known."""
+        if self.began_at and self.finished_at:
+            return max(0.0, (self.finished_at - self.began_at) / timedelta(milliseconds=1))
+        return self.usage.total_ms or None
 
     @property
     def error(self) -> ErrorPart:

@@ -241,7 +241,8 @@ class Messages:
         end = sa.update(messages).where(is_own, messages.c.state.in_(open_states))
         if run_id:
             end = end.where(messages.c.run_id == run_id)
-        ended = end.values(state=state.value).returning(messages.c.run_id, messages.c.parent_id, messages.c.mode)
+        end = end.values(state=state.value, finished_at=now())
+        ended = end.returning(messages.c.run_id, messages.c.parent_id, messages.c.mode)
         with self._database.write() as connection:
             row = connection.execute(ended).one_or_none()
             if row is None:
@@ -346,7 +347,7 @@ def _end(
 
 def _reopen(connection: sa.Connection, principal: Principal, old: sa.Row[Any], row: sa.Row[Any]) -> Message:
     """Begin another run of an answer."""
-    begun = {"state": MessageState.STREAMING.value, "run_id": uuid4()}
+    begun = {"state": MessageState.STREAMING.value, "run_id": uuid4(), "began_at": now(), "finished_at": None}
     connection.execute(sa.update(messages).where(messages.c.id == old.id).values(begun))
     _show(connection, row.id, message_rows.newest_end(connection, old.id))
     return message_rows.read(connection, principal, old.id)

@@ -185,6 +185,8 @@ def _message(row: sa.Row[Any], bodies: Sequence[tuple[str, Any]]) -> Message:
         scope=read_scope(row.scope),
         rating=_rating(row.rating),
         has_lost_passages=lost,
+        began_at=row.began_at,
+        finished_at=row.finished_at,
     )
 
 
@@ -223,7 +225,8 @@ def new(
     parent_id: UUID | None,
     parts: Sequence[Part] = (),
 ) -> Message:
-    """A message that is not stored yet. An answer gets a run."""
+    """A message that is not stored yet. An answer gets a run, which begins now."""
+    moment = now()
     return Message(
         id=uuid4(),
         conversation_id=conversation_id,
@@ -231,11 +234,12 @@ def new(
         role=role,
         state=state,
         mode=mode,
-        created_at=now(),
+        created_at=moment,
         parts=tuple(parts),
         parent_id=parent_id,
         run_id=uuid4() if role is Role.ASSISTANT else None,
         scope=scope,
+        began_at=moment if role is Role.ASSISTANT else None,
     )
 
 
@@ -300,6 +304,7 @@ def _row(message: Message) -> dict[str, Any]:
         "scope": to_json(message.scope),
         "run_id": message.run_id,
         "created_at": message.created_at,
+        "began_at": message.began_at,
     }
 
 

@@ -105,7 +105,11 @@ _MAKE_LIVE = sa.update(documents).where(documents.c.id == sa.bindparam("of_docum
 
 @dataclass(slots=True)
 class Job:
-    """A claimed version and what ingestion needs to know of it. `settle_dimension` may complete its knowledge base."""
+    """A claimed version and what ingestion needs to know of it.
+
+    `settle_dimension` may complete its knowledge base; `counted_chunks`, `effort` and `memory_peak_mb` are noted as the
+    file is read.
+    """
 
     version_id: UUID
     lease: str  # this claim's name: unlike any other's, of this process too
@@ -119,6 +123,7 @@ class Job:
     effort: int
     counted_chunks: int  # 0 if they were not counted yet
     knowledge_base: KnowledgeBase
+    memory_peak_mb: int | None = None
 
 
 class Claims:
@@ -223,7 +228,7 @@ class Claims:
         with self._database.write() as connection:
             replaced: UUID | None = connection.scalar(_LOCK_DOCUMENT, {"of_document": job.document_id})
             was_lacking = replaced and connection.scalar(_LACKING, {"of_version": replaced})
-            done = {"state": VersionState.READY.value, "crashes": 0, "waits": 0, **self._ended(), **values}
+            done = {"state": VersionState.READY.value, "crashes": 0, "waits": 0, **self._ended(job), **values}
             done |= {"missing_chunks": 0, "file_missing": False}
             _change_unless_cancelled(connection, job, done)
             connection.execute(_MAKE_LIVE, {"of_document": job.document_id, "live_version_id": job.version_id})
@@ -375,7 +380,7 @@ class Claims:
 
     def _end(self, job: Job, state: VersionState, **values: Any) -> None:
         with self._database.write() as connection:
-            change = {"state": state.value, **self._ended(), **values}
+            change = {"state": state.value, **self._ended(job), **values}
             if connection.execute(_CHANGE, _of(job) | change).rowcount == 0:
                 raise LeaseLost
             count_move(connection, job.version_id, VersionState.PARSING, state)
@@ -383,8 +388,9 @@ class Claims:
                 tell_ended(connection, job.version_id)
             record_ingested(connection, [(state, str(values.get("error", "")), job.size_bytes)])
 
-    def _ended(self) -> dict[str, Any]:
-        return {"finished_at": self._clock(), "lease_owner": "", "lease_until": None}
+    def _ended(self, job: Job) -> dict[str, Any]:
+        ended = {"finished_at": self._clock(), "memory_peak_mb": job.memory_peak_mb}
+        return ended | {"lease_owner": "", "lease_until": None}
 
 
 def _of(job: Job) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from threading import Lock
 from uuid import UUID
 
@@ -224,7 +223,7 @@ class Ingestion:
         model, times = self._embeddings.get(job.knowledge_base.embedding_model), StageTimes()
         try:
             if job.effort >= LARGE and not job.counted_chunks:
-                job = self._count(job, model, times)
+                self._count(job, model, times)
             try:
                 work = self._store_document(job, model, times, job.stored_chunks)
             except _ChunksChanged:
@@ -235,7 +234,7 @@ class Ingestion:
         finally:
             times.note()
 
-    def _count(self, job: Job, model: EmbeddingModel, times: StageTimes) -> Job:
+    def _count(self, job: Job, model: EmbeddingModel, times: StageTimes) -> None:
         """Count the chunks of a large document: if they are too many, it fails before hours were spent on it.
 
         Reading takes a few per cent of the time, and what OCR reads is kept.
@@ -247,7 +246,7 @@ class Ingestion:
         self._require_few(job, count)
         effort = max(LARGE, count)
         self._claims.enter(job, VersionState.PARSING, counted_chunks=count, effort=effort)
-        return replace(job, counted_chunks=count, effort=effort)
+        job.counted_chunks, job.effort = count, effort
 
     def _store_document(self, job: Job, model: EmbeddingModel, times: StageTimes, kept: int) -> Work:
         """Read the file and store its chunks, range by range."""
@@ -295,8 +294,11 @@ class Ingestion:
                 is_cancelled=lambda: self._is_stopped(work),
                 recognised=self._files.recognised(job.file_key),
             )
-            with closing(parts):
-                yield work.times.spend_on_each(VersionState.PARSING, read_ranges(parts))
+            try:
+                with closing(parts):
+                    yield work.times.spend_on_each(VersionState.PARSING, read_ranges(parts))
+            finally:
+                job.memory_peak_mb = max(job.memory_peak_mb or 0, parser.peak_mb) or None
 
     def _store_range(self, work: Work, stretch: Range) -> None:
         """Embed and store the chunks of one range, except those that an earlier attempt stored for good."""

@@ -184,7 +184,7 @@ class Documents:
             self.quotas.admit_again(connection, row.owner_id)
             again = {"state": VersionState.QUEUED.value, "cancel_requested": False}
             again |= dict.fromkeys(("attempts", "crashes", "waits"), 0)
-            again |= dict.fromkeys(("retry_at", "sent_at", "finished_at"))
+            again |= dict.fromkeys(("retry_at", "sent_at", "finished_at", "memory_peak_mb"))
             again |= {"error": "", "error_values": {}}
             connection.execute(sa.update(versions).where(versions.c.id == version_id).values(again))
             # What could not be cleared of the last attempt, the next one replaces.

@@ -77,6 +77,7 @@ class Version:
     cancel_requested: bool = False
     missing_chunks: int = 0  # that Milvus should hold and does not: see `kb.reconciling`
     file_missing: bool = False  # it was not there, or cut, when that was last looked at
+    memory_peak_mb: int | None = None  # the most that the process took which read the file; None: not known
 
     @property
     def can_retry(self) -> bool:

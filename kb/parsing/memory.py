@@ -35,6 +35,14 @@ def peak_memory_mb(pid: int | None = None) -> int:
     return 0
 
 
+def restart_peak(pid: int) -> bool:
+    """Have the system measure a process's peak from now on. False where it does not."""
+    with suppress(OSError):
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+        return True
+    return False
+
+
 def oom_kills() -> int | None:
     """How many processes the kernel has killed for lack of memory so far, in any container. None: it does not tell."""
     try:

@@ -31,7 +31,7 @@ from kb.notes import Note, NoteKind
 from kb.parsing.frames import Frame, read_frame, read_part, write_frame
 from kb.parsing.isolation import allowed_environment
 from kb.parsing.media_types import STARTS_AT_ATTACHMENT, STARTS_AT_PAGE
-from kb.parsing.memory import oom_kills, peak_memory_mb
+from kb.parsing.memory import oom_kills, peak_memory_mb, restart_peak
 from kb.parsing.own_folder import OwnFolder
 from kb.parsing.room import Room, Stay
 
@@ -77,6 +77,8 @@ class ParserProcess:
         self._room = room or Room()
         self._lock = threading.Lock()
         self._child: Child | None = None
+        # The most that a child took while it read the last file, as far as that was seen; 0: not known.
+        self.peak_mb = 0
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +120,7 @@ class ParserProcess:
         watch = _Watch(limits, on_progress, is_cancelled)
         course, kills = _Course(media_type), _Kills()
         with self._lock, ExitStack() as place:
+            self.peak_mb = 0
             place.enter_context(self._room.beside(watch.check))
             stay: Stay | None = None
             while True:
@@ -156,11 +159,14 @@ class ParserProcess:
         name = request["name"]
         child = self._start(name)
         was_used = child.has_answered
+        is_peak_known = child.restart_peak() or not was_used  # else it may be that of a file before
         watch.is_over = False
         child.send(request)
         watch.restart(has_pages=False)
         while True:
             frame = child.receive(watch.wait(name))
+            if is_peak_known:
+                self.peak_mb = max(self.peak_mb, child.peak_mb)
             if frame is None:
                 continue
             match frame["kind"]:
@@ -356,9 +362,16 @@ class Child:
             self._look_at = time.monotonic() + _POLL_SECONDS
             self.peak_mb = peak_memory_mb(self._process.pid) or self.peak_mb
         try:
-            return self._frames.get(timeout=max(timeout_seconds, 0.001))
+            frame = self._frames.get(timeout=max(timeout_seconds, 0.001))
         except queue.Empty:
             return None
+        self.peak_mb = frame.get("peak_mb", self.peak_mb)
+        return frame
+
+    def restart_peak(self) -> bool:
+        """Forget the peak of earlier requests. False if the system does not."""
+        self.peak_mb = 0
+        return restart_peak(self._process.pid)
 
     def kill(self) -> None:
         """End the process and reap it."""

@@ -88,7 +88,7 @@ def _queue(database: Database, some: Sequence[sa.Row[Any]]) -> int:
     """Queue those that nobody else has queued or deleted meanwhile; returns how many."""
     again: dict[str, Any] = {"state": VersionState.QUEUED.value, "cancel_requested": False, "file_missing": False}
     again |= dict.fromkeys(("attempts", "crashes", "waits", "stored_chunks"), 0)
-    again |= dict.fromkeys(("retry_at", "sent_at", "finished_at"))
+    again |= dict.fromkeys(("retry_at", "sent_at", "finished_at", "memory_peak_mb"))
     # What is left of them is deleted first.
     again |= {"error": "", "error_values": {}, "chunks_digest": LEFTOVERS}
     change = sa.update(versions).where(versions.c.state == _READY, lacks_chunks())

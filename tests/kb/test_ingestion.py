@@ -175,6 +175,7 @@ def test_bad_file_fails_with_its_error(core: Core, worker: WorkerParts, name: st
     version = latest(core, document)
     assert (version.state, version.error, version.error_values["name"]) == (VersionState.FAILED, code, name)
     assert version.finished_at is not None
+    assert bool(version.memory_peak_mb) == (sys.platform == "linux")
     assert worker.ingestion.ingest(good.latest.id) is VersionState.READY
 
 
@@ -488,8 +489,10 @@ def test_cancel_between_batches_leaves_nothing(core: Core, worker: WorkerParts) 
     assert worker.ingestion.ingest(document.latest.id) is VersionState.CANCELLED
     version = latest(core, document)
     assert (version.state, version.stored_chunks, core.count(document)) == (VersionState.CANCELLED, 0, 0)
+    assert bool(version.memory_peak_mb) == (sys.platform == "linux")
     core.embedding.before_batch = None
     core.services.documents.retry(core.user, document.id)
+    assert latest(core, document).memory_peak_mb is None
     assert worker.ingestion.ingest(version.id) is VersionState.READY
     assert core.count(document) == 2 * BATCH_CHUNKS + 5
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from kb.conversations import Conversations, Messages, message_rows
+from kb.database import tables
 from kb.database.tables import message_parts
 from kb.errors import AnswerRunning, ModelTimeout, NotFound
-from kb.messages import Message, Rating, SourcesPart, TextPart
+from kb.messages import Message, Rating, SourcesPart, TextPart, UsagePart
 from kb.models import NOWHERE, MessageState, Mode, Retrieval, RetrievalProfile, Role, Scope, Trace
 from tests.conftest import Library
 from tests.kb.talks import again, answered, start, texts
@@ -53,6 +55,38 @@ def test_answer_is_finished_once(conversations: Conversations, messages: Message
     found = messages.get(library.user, answer.id)
     assert (found.state, found.content, found.error.code) == (MessageState.FAILED, "half", "model_timeout")
     assert found.error.values == {"host": "h", "model": "m", "seconds": "60"}
+
+
+def test_time_of_an_answer_is_that_of_its_last_run(
+    conversations: Conversations, messages: Messages, library: Library
+) -> None:
+    conversation = start(conversations, library)
+    running = messages.ask(library.user, conversation.id, "Q")
+    assert (running.began_at, running.took_ms) == (running.created_at, None)
+    messages.finish(library.user, running.id, MessageState.FAILED, said(error=ModelTimeout(seconds=9)))
+    first = messages.get(library.user, running.id)
+    assert first.began_at
+    assert first.finished_at
+    second = again(messages, library, first)
+    assert (second.id, second.finished_at) == (first.id, None)
+    assert second.began_at
+    assert second.began_at >= first.finished_at
+    messages.finish(library.user, second.id, MessageState.DONE, said("A", model="m"))
+    question, answer = messages.shown(library.user, conversation.id)
+    assert answer.finished_at
+    assert answer.took_ms == (answer.finished_at - second.began_at) / timedelta(milliseconds=1)
+    assert (question.began_at, question.finished_at) == (None, None)
+
+
+def test_answer_of_an_earlier_release_tells_the_time_of_its_model(
+    conversations: Conversations, messages: Messages, library: Library
+) -> None:
+    conversation = start(conversations, library)
+    answer = messages.ask(library.user, conversation.id, "Q")
+    messages.finish(library.user, answer.id, MessageState.DONE, [UsagePart("m", 1.0, 20.0)])
+    with library.database.write() as connection:
+        connection.execute(sa.update(tables.messages).values(began_at=None, finished_at=None))
+    assert messages.get(library.user, answer.id).took_ms == 20.0
 
 
 def test_answer_without_text_is_written_again_in_its_place(

@@ -45,6 +45,12 @@ class DocumentOut(BaseModel):
     size_bytes: int = Field(examples=[48213])
     created_at: datetime
     finished_at: datetime | None = None
+    memory_peak_mb: int | None = Field(
+        default=None,
+        description="The most memory that the process took which read the file; null: it waits or runs, or the system "
+        "does not tell.",
+        examples=[96],
+    )
     error: str = Field(default="", description="The code of why it failed.", examples=[""])
     reason: str = Field(default="", description="Why it failed and what to do, in words.", examples=[""])
 
@@ -62,6 +68,7 @@ class DocumentOut(BaseModel):
             size_bytes=version.size_bytes,
             created_at=version.created_at,
             finished_at=version.finished_at,
+            memory_peak_mb=version.memory_peak_mb,
             error=version.error,
             reason=reason,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID, uuid5
 
@@ -107,7 +108,19 @@ class Result(Task):
     text: str = Field(description="The answer as Markdown; [1] cites the passage of that rank.")
     sources: list[SourceOut]
     passages: list[PassageOut] = Field(description="From a knowledge base, once the answer has ended.")
-    usage: Usage | None = None
+    milliseconds: float | None = Field(
+        default=None,
+        description="From the question to the end, however it ended; null: it runs, or an earlier release answered "
+        "without a model.",
+        examples=[1840.5],
+    )
+    finished_at: datetime | None = Field(default=None, description="null: it runs, or an earlier release answered.")
+    memory_peak_mb: int | None = Field(
+        default=None,
+        description="Always null: an answer runs in a process with others, so that no memory is its own. Documents "
+        "have theirs.",
+    )
+    usage: Usage | None = Field(default=None, description="Of the language model; null: none answered.")
     error: str = Field(default="", description="The code of why it failed.", examples=[""])
     reason: str = Field(default="", description="Why it failed and what to do, in words.", examples=[""])
 
@@ -174,6 +187,7 @@ def _answer(parties: Parties, acting: Principal, task_id: UUID) -> Message:
 
 def _result(parties: Parties, acting: Principal, answer: Message, language: str) -> Result:
     retrieval, sources, usage = answer.retrieval, answer.sources, answer.usage
+    has_ended = answer.state is not MessageState.STREAMING
     return Result(
         id=answer.id,
         conversation_id=answer.conversation_id,
@@ -181,6 +195,8 @@ def _result(parties: Parties, acting: Principal, answer: Message, language: str)
         text=without_dangling(answer.content, sources) or _so_far(parties.answers, acting, answer),
         sources=[SourceOut.of(source) for source in sources.passages] if sources else [],
         passages=[PassageOut.of(passage) for passage in retrieval.passages] if retrieval else [],
+        milliseconds=answer.took_ms if has_ended else None,
+        finished_at=answer.finished_at,
         usage=Usage.of(usage) if usage.model else None,
         error=answer.error.code,
         reason=reason_of(answer.error.code, answer.error.values, language),

@@ -82,6 +82,9 @@ messages = Table(
     Column("run_id", Uuid),
     Column("rating", JSON, nullable=False, default=dict, server_default="{}"),  # kb.messages.Rating
     Column("created_at", UtcDateTime, nullable=False, default=now),
+    # Of an answer: of its last run. Null in answers of earlier releases.
+    Column("began_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
     UniqueConstraint("conversation_id", "ordinal"),
     Index("ix_messages_run_id", "run_id", unique=True),
 )

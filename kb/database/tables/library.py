@@ -124,6 +124,7 @@ versions = Table(
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
+    Column("memory_peak_mb", Integer),  # of the process that read the file; null: not known
     # The document's name, for searching and sorting (`kb.names.fold`). Here, because one index must hold all that a
     # list sorts and filters by. PostgreSQL refuses index entries of more than 2,700 bytes.
     Column("folded_name", String(FOLDED_CHARACTERS), nullable=False, server_default=""),

@@ -98,6 +98,19 @@ def test_a_killed_child_leaves_no_temporary_files(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells")
+def test_peak_of_memory_is_that_of_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    with ParserProcess(4096, module="unruly_child") as parser:
+        _, child = run(parser, "fill").split()
+        assert parser.peak_mb > 400
+        assert run(parser, "small") == f"small {child}"
+        assert 0 < parser.peak_mb < 400
+        monkeypatch.setattr("kb.parsing.process.restart_peak", lambda _pid: False)
+        assert run(parser, "small") == f"small {child}"
+        assert parser.peak_mb == 0  # it may be that of the file before
+
+
 def test_folders_of_killed_workers_are_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     killed, young = tmp_path / "zhiwen-reader-killed", tmp_path / "zhiwen-reader-young"

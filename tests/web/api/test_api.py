@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -113,6 +114,7 @@ def test_document_from_its_upload_to_its_end(core: Core, worker: WorkerParts, pr
     base_id = client.post("/knowledge-bases", json={"name": "Fruit"}).json()["id"]
     document = upload(client, base_id, "梨.md", PEARS)
     assert (document["name"], document["state"], document["is_searchable"]) == ("梨.md", "queued", False)
+    assert document["memory_peak_mb"] is None
     path = f"/documents/{document['id']}"
     assert client.get(f"{path}/wait", params={"seconds": 0}).json()["state"] == "queued"
     assert client.post(f"{path}/cancel").json()["state"] == "cancelled"
@@ -121,6 +123,7 @@ def test_document_from_its_upload_to_its_end(core: Core, worker: WorkerParts, pr
     assert worker.ingestion.ingest(core.document(UUID(document["id"])).latest.id) == "ready"
     ready = client.get(f"{path}/wait").json()
     assert (ready["state"], ready["is_searchable"], ready["chunks"]) == ("ready", True, 1)
+    assert bool(ready["memory_peak_mb"]) == (sys.platform == "linux")
     assert "A pear is green" in client.get(f"{path}/chunks").json()[0]["text"]
     original = client.get(f"{path}/original")
     assert original.content == PEARS.encode()
@@ -260,12 +263,36 @@ def test_task_is_cancelled(core: Core, program: Program, model_server: Any) -> N
         task = client.post(
             "/generate", json={"question": "Tell me a long story", "mode": "llm", "model": "fake"}
         ).json()
-        assert client.get(f"/tasks/{task['id']}").json()["state"] == "streaming"
+        running = client.get(f"/tasks/{task['id']}").json()
+        assert (running["state"], running["milliseconds"], running["finished_at"]) == ("streaming", None, None)
         busy = {"question": "More", "mode": "llm", "conversation_id": task["conversation_id"]}
         assert code_of(client.post("/generate", json=busy)) == (409, "answer_running")
         assert client.delete(f"/tasks/{task['id']}").status_code == 204
         assert finished(client, task["id"])["state"] == "stopped"
     assert client.delete(f"/tasks/{task['id']}").status_code == 204
+
+
+@LITE
+@pytest.mark.parametrize(
+    ("given", "state"),
+    [
+        ({"mode": "llm"}, "failed"),  # before a model was chosen
+        ({"mode": "test"}, "done"),
+        ({"mode": "knowledge"}, "done"),  # quoted
+        ({"mode": "llm", "model": "fake"}, "done"),
+    ],
+    ids=str,
+)
+def test_ended_task_tells_its_time(core: Core, program: Program, pears: str, given: dict[str, str], state: str) -> None:
+    client = program()
+    wanted = {"question": "Which colour has a pear?", "knowledge_base_ids": [pears]} | given
+    result = finished(client, client.post("/generate", json=wanted).json()["id"])
+    assert (result["state"], result["usage"] is None) == (state, "model" not in given)
+    message = core.services.messages.get(core.user, UUID(result["id"]))
+    assert message.began_at
+    assert message.finished_at == datetime.fromisoformat(result["finished_at"])
+    assert result["milliseconds"] == (message.finished_at - message.began_at) / timedelta(milliseconds=1) > 0
+    assert result["memory_peak_mb"] is None
 
 
 @LITE
