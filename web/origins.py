@@ -7,6 +7,7 @@ asks the internet for this machine's address when an origin is foreign.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -32,6 +33,9 @@ CLOSED = ("_stcore/metrics",)  # open to everybody otherwise, and nobody here re
 # Programs ask there with a key, and nothing that a browser holds opens anything. Desktop chat apps are pages inside,
 # and state origins such as file:// or app://. Pages of the web get no further: nothing lets them send a key (CORS).
 FROM_ANYWHERE = ("v1/",)
+# The routes of `web.uploads`, `web.exports` and `web.scripts`. Names of knowledge bases may hold “api/” as well.
+_ID = r"/[\da-fA-F-]{32,36}"
+_FILE = re.compile(rf"api/((uploads|originals|pages){_ID}(/|$)|conversations({_ID})?$|scripts/[^/]+$)")
 NOT_ALLOWED = N_("{address} is not an address of this app. If it should be, add it to PUBLIC_URLS in .env and restart.")
 NOT_FROM_THERE = N_("Pages from other addresses cannot use this app.")
 
@@ -201,9 +205,9 @@ class OwnPagesOnly:
 
 
 def is_below(path: str, folders: Collection[str]) -> bool:
-    """Whether a path is in one of these folders, and no route of ours that answers below any base path, as files do."""
+    """Whether a path is in one of these folders, and not that of a file, which is served below any base path."""
     folder = next((folder for folder in folders if path.startswith(folder)), None)
-    return folder is not None and "api/" not in path.removeprefix(folder)
+    return folder is not None and not _FILE.search(path.removeprefix(folder))
 
 
 def _with_public_host(scope: Scope) -> Scope:

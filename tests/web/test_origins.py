@@ -11,7 +11,7 @@ from unittest.mock import MagicMock
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Match, Mount
+from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from streamlit import config
@@ -92,6 +92,8 @@ def example(route: Any) -> str:
     return re.sub(r"/?\{[^}]*\}", lambda match: "/x" if match[0][0] == "/" else "x", path) or "/"
 
 
+# Of files, conversations and scripts, which are served below any base path.
+FILES = [example(route) for route in ROUTES if isinstance(route, Route) and "api/" in route.path]
 PATHS = sorted({"/", *(example(route) for base in ("", "kb") for route in all_routes(base))})
 
 
@@ -181,12 +183,13 @@ def test_programs_with_a_key_may_be_pages_of_their_own(origin: str, client: Test
     preflight = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
     for reply in (
         client.get("/v1/nowhere", headers=headers),
+        client.get("/v1/models/knowledge-base/rest-api/guide", headers=headers),
         client.options("/v1/chat/completions", headers=headers | preflight),
     ):
         assert reply.status_code not in (200, 403)
         assert not any(name.startswith("access-control") for name in reply.headers)
     assert client.get("/v1/nowhere", headers=headers | {"host": "evil.example:8501"}).status_code == 403
-    for path in ("/v1/api/originals/x", "/api/v1/nowhere", "/v1"):
+    for path in (*(f"/v1{file}" for file in FILES), "/api/v1/nowhere", "/v1"):
         assert client.get(path, headers=headers).status_code == 403
 
 
