@@ -99,6 +99,20 @@ _MARK = sa.update(versions).where(versions.c.id == sa.bindparam("of_version"))
 _LOCK_DOCUMENT = (
     sa.select(documents.c.live_version_id).where(documents.c.id == sa.bindparam("of_document")).with_for_update()
 )
+# One that no list shows is indexed again because it answers: it does not replace what has done so meanwhile.
+_IS_LISTED = sa.select(versions.c.id).where(
+    versions.c.id == sa.bindparam("of_version"), versions.c.listed_in.is_not(None)
+)
+_GIVE_UP = (
+    sa.update(versions)
+    .where(versions.c.id == sa.bindparam("of_version"), versions.c.state.in_([VersionState.QUEUED.value, *RUNNING]))
+    .values(
+        cancel_requested=True,
+        state=sa.case(
+            (versions.c.state == VersionState.QUEUED.value, VersionState.CANCELLED.value), else_=versions.c.state
+        ),
+    )
+)
 _LACKING = sa.select(versions.c.id).where(versions.c.id == sa.bindparam("of_version"), lacks_chunks())
 _MAKE_LIVE = sa.update(documents).where(documents.c.id == sa.bindparam("of_document"))
 
@@ -227,11 +241,16 @@ class Claims:
         """
         with self._database.write() as connection:
             replaced: UUID | None = connection.scalar(_LOCK_DOCUMENT, {"of_document": job.document_id})
+            is_other = replaced not in (None, job.version_id)
+            if is_other and connection.scalar(_IS_LISTED, {"of_version": job.version_id}) is None:
+                raise Cancelled
             was_lacking = replaced and connection.scalar(_LACKING, {"of_version": replaced})
             done = {"state": VersionState.READY.value, "crashes": 0, "waits": 0, **self._ended(job), **values}
             done |= {"missing_chunks": 0, "file_missing": False}
             _change_unless_cancelled(connection, job, done)
             connection.execute(_MAKE_LIVE, {"of_document": job.document_id, "live_version_id": job.version_id})
+            if is_other:  # it may be under way to be indexed again
+                connection.execute(_GIVE_UP, {"of_version": replaced})
             count_move(connection, job.version_id, VersionState.INDEXING, VersionState.READY)
             if was_lacking:
                 count_unsearchable(connection, job.knowledge_base.id, -1)
@@ -241,7 +260,7 @@ class Claims:
             record_ingested(connection, [(VersionState.READY, "", job.size_bytes)])
             stages = (seconds or {}).items()
             record_times(connection, [(TimeKind.INGESTION, stage.value, taken * 1000) for stage, taken in stages])
-            return replaced if replaced != job.version_id else None
+            return replaced if is_other else None
 
     def fail(self, job: Job, error: KbError) -> None:
         """Give the version up, with the reason."""

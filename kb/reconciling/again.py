@@ -23,6 +23,24 @@ ROWS = 200  # that one transaction changes, so that others need not wait for lon
 T = TypeVar("T")
 
 _READY = VersionState.READY.value
+_GIVEN_UP = [state.value for state in VersionState if state.is_given_up]
+_newest = versions.alias("newest")
+# One that was replaced stays while the new content is on its way. Where that was given up, it is what answers.
+_CAN_BE_QUEUED = sa.or_(
+    sa.and_(versions.c.listed_in.is_not(None), versions.c.state == _READY),
+    sa.and_(
+        versions.c.listed_in.is_(None),
+        versions.c.state.in_([_READY, *_GIVEN_UP]),
+        sa.select(_newest.c.id)
+        .where(
+            _newest.c.document_id == versions.c.document_id,
+            _newest.c.listed_in.is_not(None),
+            _newest.c.state.in_(_GIVEN_UP),
+        )
+        .correlate(versions)
+        .exists(),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +63,8 @@ def count_lacking(
     database: Database, principal: Principal | None = None, knowledge_base_id: UUID | None = None
 ) -> Lacking:
     """Of all documents, a user's, or those of one knowledge base."""
-    is_ready = versions.c.state == _READY
-    columns: list[sa.ColumnElement[Any]] = [sa.func.count(sa.case((which, 1))) for which in (is_ready, ~is_ready)]
+    both = (_CAN_BE_QUEUED, ~_CAN_BE_QUEUED)
+    columns: list[sa.ColumnElement[Any]] = [sa.func.count(sa.case((which, 1))) for which in both]
     with database.read() as connection:
         return Lacking(*connection.execute(_of(sa.select(*columns), principal, knowledge_base_id)).one())
 
@@ -60,10 +78,9 @@ def index_again(
     still has of it answers until a worker begins with it. The workers' reaper sends them to the queue, some at a time.
     One without its upload stays as it is.
     """
-    columns = (versions.c.id, versions.c.file_key, versions.c.size_bytes, documents.c.knowledge_base_id)
-    wanted = _of(sa.select(*columns), principal, knowledge_base_id).where(versions.c.state == _READY)
-    # One that was replaced stays: the new content is on its way, or its owner can try it again.
-    wanted = wanted.where(versions.c.listed_in.is_not(None)).order_by(versions.c.created_at)
+    columns = (versions.c.id, versions.c.file_key, versions.c.size_bytes, versions.c.listed_in)
+    wanted = _of(sa.select(*columns), principal, knowledge_base_id).where(_CAN_BE_QUEUED)
+    wanted = wanted.order_by(versions.c.created_at)
     with database.read() as connection:
         found = connection.execute(wanted).all()
     whole = [version for version in found if files.is_whole(version.file_key, version.size_bytes)]
@@ -91,13 +108,13 @@ def _queue(database: Database, some: Sequence[sa.Row[Any]]) -> int:
     again |= dict.fromkeys(("retry_at", "sent_at", "finished_at", "memory_peak_mb"))
     # What is left of them is deleted first.
     again |= {"error": "", "error_values": {}, "chunks_digest": LEFTOVERS}
-    change = sa.update(versions).where(versions.c.state == _READY, lacks_chunks())
-    moved: Counter[UUID] = Counter()
+    change = sa.update(versions).where(_CAN_BE_QUEUED, lacks_chunks())
+    moved: Counter[UUID | None] = Counter()
     with database.write() as connection:
         for version in some:
             if connection.execute(change.where(versions.c.id == version.id).values(again)).rowcount:
-                moved[version.knowledge_base_id] += 1
-        for base_id in sorted(moved):
+                moved[version.listed_in] += 1
+        for base_id in sorted(filter(None, moved)):  # what no list shows is not counted by state
             count_moves(connection, base_id, VersionState.READY, VersionState.QUEUED, moved[base_id])
     return moved.total()
 

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 from kb.access import Permission
 from kb.database.tables import versions
-from kb.errors import NotFound
+from kb.errors import Cancelled, NotFound
 from kb.ingestion import Claims
-from kb.library import contents, contents_of
+from kb.library import contents, contents_of, recount_all
 from kb.library.counts import recount
 from kb.library.rows import find_document
 from kb.models import Document, KnowledgeBase, Scope, VersionState
-from kb.reconciling import index_again
+from kb.reconciling import Lacking, count_lacking, index_again
 from kb.services import WorkerParts
 from tests.conftest import Clock, Core, Library, make_claims
 from tests.real_services import wait_until
@@ -147,3 +147,76 @@ def test_replaced_version_is_not_indexed_again(core: Core, worker: WorkerParts) 
     core.services.vectors.drop(base.collection)
     worker.checks.check_all()
     assert index_again(core.services.database, core.services.files).queued == 0
+
+
+def fail_or_cancel(core: Core, worker: WorkerParts, document: Document, state: VersionState) -> None:
+    """Replace its content by one that does not become ready."""
+    replaced = core.services.arrivals.replace(core.user, document.id, io.BytesIO(b" \n")).document
+    if state is VersionState.FAILED:
+        worker.ingestion.ingest(replaced.latest.id)
+    else:
+        core.services.documents.cancel(core.user, document.id)
+    assert core.document(document.id).latest.state is state
+
+
+@pytest.mark.parametrize("state", [VersionState.FAILED, VersionState.CANCELLED])
+def test_old_content_is_indexed_again_where_the_new_one_was_given_up(
+    core: Core, worker: WorkerParts, state: VersionState
+) -> None:
+    """It is what answers. The list goes on showing what became of the new one."""
+    base, services = core.knowledge_base(), core.services
+    old = core.upload(base, "a.md", "The lighthouse is white.")
+    worker.ingestion.ingest(old.latest.id)
+    fail_or_cancel(core, worker, old, state)
+    services.vectors.drop(base.collection)
+    worker.checks.check_all()
+    assert count_lacking(services.database) == Lacking(ready=1)
+    assert index_again(services.database, services.files).queued == 1
+    assert count_lacking(services.database) == Lacking(under_way=1)
+    worker.ingestion.ingest_next(old.latest.id)
+    found = services.retriever.retrieve(core.user, Scope.of(base.id), "lighthouse")
+    assert ([each.chunk.text for each in found.passages], found.unsearchable) == (["The lighthouse is white."], None)
+    document = core.document(old.id)
+    assert (document.live_version_id, document.latest.state) == (old.latest.id, state)
+    assert count_lacking(services.database) == Lacking()
+    assert recount_all(services.database) == {}
+
+
+def test_old_content_that_cannot_be_read_again_can_be_tried_again(core: Core, worker: WorkerParts) -> None:
+    base, services = core.knowledge_base(), core.services
+    old = core.upload(base, "a.md", "The lighthouse is white.")
+    worker.ingestion.ingest(old.latest.id)
+    fail_or_cancel(core, worker, old, VersionState.FAILED)
+    services.vectors.drop(base.collection)
+    worker.checks.check_all()
+    path = services.files.path(old.latest.file_key, "a.md")
+    path.write_bytes(b" " * old.latest.size_bytes)
+    for _ in range(2):
+        assert index_again(services.database, services.files).queued == 1
+        assert worker.ingestion.ingest(old.latest.id) is VersionState.FAILED
+    assert count_lacking(services.database) == Lacking(ready=1)
+    assert recount_all(services.database) == {}
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_old_content_does_not_replace_a_new_one_that_became_ready_meanwhile(
+    core: Core, worker: WorkerParts, is_claimed: bool
+) -> None:
+    base, services = core.knowledge_base(), core.services
+    old = core.upload(base, "a.md", "The lighthouse is white.")
+    worker.ingestion.ingest(old.latest.id)
+    fail_or_cancel(core, worker, old, VersionState.CANCELLED)
+    services.vectors.drop(base.collection)
+    worker.checks.check_all()
+    assert index_again(services.database, services.files).queued == 1
+    job = worker.claims.claim(old.latest.id) if is_claimed else None
+    new = services.arrivals.replace(core.user, old.id, io.BytesIO(b"The lighthouse is red.")).document
+    assert worker.ingestion.ingest(new.latest.id) is VersionState.READY
+    if job:
+        with pytest.raises(Cancelled):
+            worker.claims.switch(job, chunks=1)
+    else:
+        assert worker.ingestion.ingest(old.latest.id) is None
+    assert core.document(old.id).live_version_id == new.latest.id
+    assert count_lacking(services.database) == Lacking()
+    assert recount_all(services.database) == {}
