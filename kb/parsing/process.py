@@ -200,7 +200,9 @@ class ParserProcess:
             try:
                 self._child = Child(self._module, self._memory_mb)
             except OSError as error:
-                raise UnexpectedFailure(name=name, detail=f"no process for parsing: {error.strerror}") from error
+                raise UnexpectedFailure(
+                    name=name, detail=f"no process for parsing: {error.strerror or error}"
+                ) from error
         return self._child
 
     def _stop(self) -> None:

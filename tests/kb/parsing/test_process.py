@@ -15,7 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from kb.errors import BlankFile, Cancelled, MemoryShort, NeedsMemory, ParserCrashed, ParserKilled, ParsingTimeout
+from kb.errors import (
+    BlankFile,
+    Cancelled,
+    MemoryShort,
+    NeedsMemory,
+    ParserCrashed,
+    ParserKilled,
+    ParsingTimeout,
+    UnexpectedFailure,
+)
 from kb.models import ParsedDocument
 from kb.notes import Note, NoteKind
 from kb.parsing import Limits, ParserProcess, detect_media_type, joined, parse_file
@@ -61,6 +70,17 @@ def read(
 
 def run(parser: ParserProcess, name: str, limits: Limits = Limits(30, 30)) -> str:  # noqa: B008 - immutable
     return read(parser, HERE / "parsing_samples.py", name, limits).text
+
+
+def test_reason_without_a_number_is_told(parser: ParserProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why no process can be started; the system has no text for it then."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr("kb.parsing.process.Child", refuse)
+    with pytest.raises(UnexpectedFailure, match="no more processes"):
+        run(parser, "a.txt")
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
