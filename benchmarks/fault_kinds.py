@@ -48,11 +48,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`weight`: how often it is drawn. `loses_chunks`: afterwards, ready documents may have to be indexed again."""
+    """`weight`: how often it is drawn. `loses_chunks`: afterwards, ready documents may have to be indexed again.
+
+    `strike` returns False if it found nothing to strike.
+    """
 
     name: str
     weight: int
-    strike: Callable[[Target], None]
+    strike: Callable[[Target], bool | None]
     loses_chunks: bool = False
 
 
@@ -76,11 +79,12 @@ def _kill_web(target: Target) -> None:
     target.web.wait_for_services()
 
 
-def _kill_parser(target: Target) -> None:
-    """A child that reads a file, or the process that starts them; nothing where none is running."""
+def _kill_parser(target: Target) -> bool:
+    """A child that reads a file, or the process that starts them."""
     parsers = [process.pid for process in target.web.processes() if _is_parser(process)]
     if parsers:
         _signal(target.chance.choice(parsers), signal.SIGKILL)
+    return bool(parsers)
 
 
 def _is_parser(process: psutil.Process) -> bool:
@@ -159,16 +163,27 @@ def _truncate_milvus(target: Target) -> None:
             os.truncate(path, path.stat().st_size // 2)
 
 
+def keep_milvus(target: Target) -> None:
+    """Copy its data as a kill would leave them now, for `_replace_milvus`."""
+    pid = target.web.service_pid("milvus")
+    shutil.rmtree(_kept_milvus(target), ignore_errors=True)
+    _signal(pid, signal.SIGSTOP)
+    try:
+        shutil.copytree(target.folders.milvus, _kept_milvus(target))
+    finally:
+        _signal(pid, signal.SIGCONT)
+
+
 def _replace_milvus(target: Target) -> None:
     """Milvus comes back as it was a while before, as a restored backup would."""
-    before = target.web.home / "milvus-before"
     with _frozen_supervisor(target):
         _kill_and_wait(target, "milvus")
-        if before.exists():
-            _clear(target.folders.milvus)
-            shutil.copytree(before, target.folders.milvus, dirs_exist_ok=True)
-        else:
-            shutil.copytree(target.folders.milvus, before)
+        _clear(target.folders.milvus)
+        shutil.copytree(_kept_milvus(target), target.folders.milvus, dirs_exist_ok=True)
+
+
+def _kept_milvus(target: Target) -> Path:
+    return target.web.home / "milvus-before"
 
 
 @contextmanager

@@ -7,7 +7,8 @@ the latest after “Index again” where chunks were lost, which counts as a pre
 lost, duplicated     chunks
 orphaned             chunks of no live version, leftover processes and sockets
 wrong_state          sound files that end as failed, and others that are not as the user left them
-silent               questions answered with nothing relevant although a ready document holds the answer
+silent               questions, also in the middle of it, that do not find what a ready document holds and do not say
+                     that something cannot be searched
 slowest_recovery_s   from the last fault or action until all of this holds
 
 Loopback only: the embedding model is a server of this process. The exit code is 1 if a count is not 0, or if a recovery
@@ -31,12 +32,12 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-from benchmarks.fault_kinds import FAULTS, Fault, Target, draw_fault, small_disk
+from benchmarks.fault_kinds import FAULTS, Fault, Target, draw_fault, keep_milvus, small_disk
 from benchmarks.installation import Installation, report_failures, temporary_home
 from benchmarks.kill import end
 from benchmarks.web import WebProcess, joined
 from kb.errors import KbError, Unavailable, WrongState
-from kb.models import Document, KnowledgeBase, Scope, VersionState
+from kb.models import Document, KnowledgeBase, Retrieval, Scope, VersionState
 from kb.reconciling import index_again
 from tests.fakes.model_server import ModelServer
 
@@ -46,6 +47,7 @@ PAUSES = (0.0, 1.5)  # seconds between two acts
 MOST_PARAGRAPHS = 60  # of a file; a paragraph is about a chunk
 BAR_SECONDS = 60.0
 PATIENCE_SECONDS = 150.0  # gives up on a recovery after this time
+COMPARED_SECONDS = 20.0  # after a restart of Milvus, a worker has compared what it has
 POLL_SECONDS = 0.25
 EMBEDDING = "openai:fake-embedding"
 WRONGS = ("lost", "duplicated", "orphaned", "wrong_state", "silent")
@@ -74,6 +76,7 @@ class Schedule:
     chance: random.Random
     files: list[File] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
+    silent: int = 0  # questions, in the middle of it
 
     @property
     def kept(self) -> list[File]:
@@ -134,14 +137,17 @@ def run(target: Target, number: int, only: Sequence[str]) -> tuple[Schedule, Cou
     with joined(target.web) as installation:
         base = _patient(partial(installation.create_knowledge_base, f"Schedule {number}"))
         schedule = Schedule(number, base, target.chance)
-        for _ in range(target.chance.randint(*FILES)):
+        _upload(schedule, installation)
+        installation.wait_until_done(base.id, BAR_SECONDS)
+        keep_milvus(target)  # with a document that may be deleted before this comes back
+        for _ in range(target.chance.randint(*FILES) - 1):
             _upload(schedule, installation)
         for _ in range(target.chance.randint(*ACTS)):
             time.sleep(target.chance.uniform(*PAUSES))
             if target.chance.random() < 0.5:
                 fault: Fault = draw_fault(target, frozenset(only))
-                schedule.faults[fault.name] += 1
-                fault.strike(target)
+                if fault.strike(target) is not False:
+                    schedule.faults[fault.name] += 1
             else:
                 target.chance.choice(ACTIONS)(schedule, installation)
         began = time.monotonic()
@@ -149,6 +155,7 @@ def run(target: Target, number: int, only: Sequence[str]) -> tuple[Schedule, Cou
         wrong = recover(schedule, installation, began + PATIENCE_SECONDS)
         seconds = time.monotonic() - began
         wrong["files"] = len(schedule.files)
+        wrong["silent"] += schedule.silent
         _patient(lambda: installation.services.knowledge_bases.delete(installation.principal, base.id))
     return schedule, wrong, seconds
 
@@ -209,8 +216,12 @@ def _ask_for(
         return
     scope, question = Scope.of(schedule.base.id), f"What is kept in locker {file.word}?"
     found = installation.services.retriever.retrieve(installation.principal, scope, question)
-    if not any(file.word in passage.chunk.text for passage in found.passages):
+    if not _holds(found, file):
         wrong["wrong_state" if found.passages or found.unsearchable else "silent"] += 1
+
+
+def _holds(found: Retrieval, file: File) -> bool:
+    return any(file.word in passage.chunk.text for passage in found.passages)
 
 
 def _index_again(installation: Installation, base: KnowledgeBase) -> None:
@@ -274,10 +285,25 @@ def _retry(schedule: Schedule, installation: Installation) -> None:
 
 
 def _ask(schedule: Schedule, installation: Installation) -> None:
-    """In the middle of it; what counts is that it ends."""
-    with suppress(KbError):
-        scope = Scope.of(schedule.base.id)
-        installation.services.retriever.retrieve(installation.principal, scope, "Where are the spare keys?")
+    """Ask for what a ready file holds, in the middle of it."""
+    if schedule.kept:
+        with suppress(KbError):
+            schedule.silent += _is_silent(installation, schedule.base, schedule.chance.choice(schedule.kept))
+
+
+def _is_silent(installation: Installation, base: KnowledgeBase, file: File) -> bool:
+    """Whether the file is ready, and not found without a word. Other passages may hide a loss until it is noticed."""
+    services, principal = installation.services, installation.principal
+    question = f"What is kept in locker {file.word}?"
+    deadline = time.monotonic() + COMPARED_SECONDS
+    while services.documents.get(principal, file.document_id).latest.state is VersionState.READY:
+        found = services.retriever.retrieve(principal, Scope.of(base.id), question)
+        if found.unsearchable or _holds(found, file):
+            return False
+        if not found.passages or time.monotonic() > deadline:
+            return True
+        time.sleep(POLL_SECONDS)
+    return False
 
 
 ACTIONS: Sequence[Callable[[Schedule, Installation], object]] = (
