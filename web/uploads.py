@@ -73,7 +73,10 @@ def file_routes(services: Callable[[], Services]) -> list[Route]:
 
 def _find_original(request: Request, services: Services) -> Original:
     principal, knowledge_base_id = _check_ticket(request, services)
-    return services.documents.original(principal, knowledge_base_id, request.path_params["version_id"])
+    version_id = request.path_params["version_id"]
+    if request.method == "HEAD":
+        return services.documents.original(principal, knowledge_base_id, version_id)
+    return services.documents.download(principal, knowledge_base_id, version_id, asks_further(request))
 
 
 def _draw_page(request: Request, services: Services) -> bytes:
@@ -88,6 +91,11 @@ def _check_ticket(request: Request, services: Services) -> tuple[Principal, UUID
     ticket = request.query_params.get("ticket", "")
     holder = ticket_holder(request, services.tickets, ticket, Action.DOWNLOAD, knowledge_base_id)
     return holder, knowledge_base_id
+
+
+def asks_further(request: Request) -> bool:
+    """Whether a part of a file is asked for that is not its beginning, as by a download that goes on."""
+    return not request.headers.get("range", "bytes=0-").replace(" ", "").startswith("bytes=0-")
 
 
 def attachment(name: str) -> str:

@@ -5,6 +5,6 @@
 """
 
 from kb.audit.actions import Action, Kind
-from kb.audit.recording import COMMAND_LINE, acting_from, record, record_failed_sign_in
+from kb.audit.recording import COMMAND_LINE, acting_from, record, record_failed_sign_in, was_recorded
 
-__all__ = ["COMMAND_LINE", "Action", "Kind", "acting_from", "record", "record_failed_sign_in"]
+__all__ = ["COMMAND_LINE", "Action", "Kind", "acting_from", "record", "record_failed_sign_in", "was_recorded"]

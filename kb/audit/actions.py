@@ -63,6 +63,8 @@ class Action(StrEnum):
     CONVERSATION_DELETED = "deletion.conversation"
     CONVERSATION_RESTORED = "deletion.conversation_undone"
 
+    DOCUMENT_DOWNLOADED = "export.document"  # details: knowledge_base
+    ATTACHMENT_DOWNLOADED = "export.attachment"
     CONVERSATION_EXPORTED = "export.conversation"
     CONVERSATIONS_EXPORTED = "export.conversations"  # details: count
     AUDIT_EXPORTED = "export.audit"  # details: count

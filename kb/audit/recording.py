@@ -46,6 +46,20 @@ def record(
     _insert(connection, action, now(), who | target, _address.get())
 
 
+def was_recorded(
+    connection: sa.Connection, principal: Principal, action: Action, target_id: UUID, within: timedelta
+) -> bool:
+    """Whether `principal` did this with the thing lately, from the same address."""
+    found = sa.select(audit_events.c.id).where(
+        audit_events.c.user_id == principal.user_id,
+        audit_events.c.at > now() - within,
+        audit_events.c.action == action.value,
+        audit_events.c.target_id == target_id,
+        audit_events.c.address == _address.get(),
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
 def record_failed_sign_in(
     connection: sa.Connection, user_id: UUID | None, user_name: str, moment: datetime | None = None
 ) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
 
 from kb.access import Permission, Principal, can
-from kb.audit import Action, record
+from kb.audit import Action, record, was_recorded
 from kb.database import Database
 from kb.database.tables import clean_ups, documents, knowledge_bases, now, versions
 from kb.errors import NotFound, RedisUnavailable, WrongState
@@ -32,6 +32,8 @@ from kb.models import Chunk, Document, DocumentOrder, KnowledgeBaseKind, Origina
 from kb.notes import INCOMPLETE
 from kb.queue import Queue
 from kb.vectors import VectorStore
+
+ONE_DOWNLOAD = timedelta(hours=1)  # that asks for its parts one after another
 
 log = structlog.get_logger()
 
@@ -74,11 +76,30 @@ class Documents:
 
     def original(self, principal: Principal, knowledge_base_id: UUID, version_id: UUID) -> Original:
         """The file of a version of a document in this knowledge base. Errors: `NotFound`, `FileMissing`."""
+        return self._original(principal, knowledge_base_id, version_id)[1]
+
+    def download(
+        self, principal: Principal, knowledge_base_id: UUID, version_id: UUID, is_further_part: bool = False
+    ) -> Original:
+        """`original`, for somebody who takes it away, which is recorded. Errors: as of that.
+
+        `is_further_part`: not its beginning, which has been recorded, if it was asked for.
+        """
+        document_id, original = self._original(principal, knowledge_base_id, version_id)
+        actions = Action.DOCUMENT_DOWNLOADED, Action.ATTACHMENT_DOWNLOADED
+        with self._database.write() as connection:
+            if not is_further_part or not any(
+                was_recorded(connection, principal, action, document_id, ONE_DOWNLOAD) for action in actions
+            ):
+                _record(connection, principal, document_id, original.name, knowledge_base_id, *actions)
+        return original
+
+    def _original(self, principal: Principal, knowledge_base_id: UUID, version_id: UUID) -> tuple[UUID, Original]:
         with self._database.read() as connection:
             row = find_version(connection, principal, version_id)
         if row.knowledge_base_id != knowledge_base_id:
             raise NotFound(what=DOCUMENT)
-        return Original(row.name, self._files.path(row.file_key, row.name), row.media_type)
+        return row.document_id, Original(row.name, self._files.path(row.file_key, row.name), row.media_type)
 
     def called(
         self,
@@ -223,7 +244,8 @@ class Documents:
                 lacking = sa.select(versions.c.id).where(versions.c.id == document.live_version_id, lacks_chunks())
                 if connection.scalar(lacking):
                     count_unsearchable(connection, document.knowledge_base_id, -1)
-            _record_deletion(connection, principal, document)
+            actions = Action.DOCUMENT_DELETED, Action.ATTACHMENT_DELETED
+            _record(connection, principal, document.id, document.name, document.knowledge_base_id, *actions)
         try:
             self._queue.send_clear_document(document_id)
         except RedisUnavailable as error:
@@ -300,15 +322,22 @@ class Documents:
             return dict(connection.execute(live).all())
 
 
-def _record_deletion(connection: sa.Connection, principal: Principal, document: Document) -> None:
+def _record(
+    connection: sa.Connection,
+    principal: Principal,
+    document_id: UUID,
+    name: str,
+    knowledge_base_id: UUID,
+    of_library: Action,
+    of_attachment: Action,
+) -> None:
     """Without names if it was attached to a conversation, which is its user's alone."""
     base = sa.select(knowledge_bases.c.name, knowledge_bases.c.kind)
-    row = connection.execute(base.where(knowledge_bases.c.id == document.knowledge_base_id)).one()
+    row = connection.execute(base.where(knowledge_bases.c.id == knowledge_base_id)).one()
     if row.kind == KnowledgeBaseKind.LIBRARY.value:
-        names = {"target_name": document.name, "knowledge_base": row.name}
-        record(connection, principal, Action.DOCUMENT_DELETED, document.id, **names)
+        record(connection, principal, of_library, document_id, target_name=name, knowledge_base=row.name)
     else:
-        record(connection, principal, Action.ATTACHMENT_DELETED, document.id)
+        record(connection, principal, of_attachment, document_id)
 
 
 def _are_seen(principal: Principal, knowledge_base_ids: Collection[UUID]) -> sa.ColumnElement[bool]:

@@ -60,7 +60,7 @@ _DOCUMENT_LOCKED = _DOCUMENT.with_for_update(of=(documents, versions), key_share
 _VERSION: sa.Select[Any] = (
     sa.select(
         *(documents.c[name] for name in ("name", "knowledge_base_id", "live_version_id")),
-        *(versions.c[name] for name in ("id", "file_key", "media_type")),
+        *(versions.c[name] for name in ("id", "document_id", "file_key", "media_type")),
     )
     .join(versions, versions.c.document_id == documents.c.id)
     .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)

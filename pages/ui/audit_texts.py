@@ -46,6 +46,8 @@ TEXTS = {
     Action.ATTACHMENT_DELETED: N_("Deleted a file of a conversation"),
     Action.CONVERSATION_DELETED: N_("Deleted a conversation"),
     Action.CONVERSATION_RESTORED: N_("Restored a deleted conversation"),
+    Action.DOCUMENT_DOWNLOADED: N_("Downloaded the document “{target}” from “{knowledge_base}”"),
+    Action.ATTACHMENT_DOWNLOADED: N_("Downloaded a file of a conversation"),
     Action.CONVERSATION_EXPORTED: N_("Downloaded a conversation"),
     Action.CONVERSATIONS_EXPORTED: N_("Downloaded conversations ({count})"),
     Action.AUDIT_EXPORTED: N_("Downloaded the audit log ({count} events)"),

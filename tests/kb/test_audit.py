@@ -20,11 +20,11 @@ from kb.audit import Action, Kind, acting_from, record, record_failed_sign_in, r
 from kb.audit.log import AuditLog, Event, Filter
 from kb.conversations import ConversationLinks, Conversations, Messages
 from kb.database import Database
-from kb.database.tables import audit_events, now
-from kb.errors import AdministratorsOnly, LastAdministrator, SignInFailed
+from kb.database.tables import audit_events, knowledge_bases, now
+from kb.errors import AdministratorsOnly, FileMissing, LastAdministrator, NotFound, SignInFailed
 from kb.exports import Exports, Format, Wording
 from kb.library.sharing import Grantee, Sharing
-from kb.models import Account, Mode, UserRole
+from kb.models import Account, Document, KnowledgeBaseKind, Mode, UserRole
 from kb.providers.keys import KeySafe
 from kb.providers.store import ProviderDraft, Providers
 from tests.conftest import Clock, Library, MakeSettings, add_user
@@ -273,6 +273,45 @@ def test_exports_are_recorded(
     exports.write_all(io.BytesIO(), library.user, Format.JSON, WORDING)
     assert newest(log, ada).details == {"count": 2}
     assert [action for action, _name in recorded()] == [Action.CONVERSATION_EXPORTED, Action.CONVERSATIONS_EXPORTED]
+
+
+def test_downloads_of_files_are_recorded(library: Library, ada: Account, log: AuditLog, recorded: Recorded) -> None:
+    """Parts of one download are one event, unless its beginning was never asked for."""
+    documents, base = library.documents, library.knowledge_base("Kitchen")
+    tea, salt = (library.upload(base, f"{name}.md") for name in ("tea", "salt"))
+
+    def download(document: Document, who: Principal = library.user, is_further_part: bool = False) -> None:
+        documents.download(who, base.id, document.latest.id, is_further_part)
+
+    download(tea)
+    assert (newest(log, ada).target_id, newest(log, ada).details) == (tea.id, {"knowledge_base": "Kitchen"})
+    for document in (tea, salt, tea, salt):
+        download(document, is_further_part=True)
+    download(tea)
+    documents.original(library.user, base.id, tea.latest.id)
+    assert recorded() == [(Action.DOCUMENT_DOWNLOADED, f"{name}.md") for name in ("tea", "salt", "tea")]
+    acting_from("203.0.113.9")
+    download(tea, is_further_part=True)
+    assert recorded() == [(Action.DOCUMENT_DOWNLOADED, "tea.md")]
+    with pytest.raises(NotFound):
+        download(tea, library.stranger)
+    library.files.delete(tea.latest.file_key)
+    with pytest.raises(FileMissing):
+        download(tea)
+    assert recorded() == []
+
+
+def test_download_of_an_attached_file_is_recorded_without_names(
+    library: Library, ada: Account, log: AuditLog, recorded: Recorded
+) -> None:
+    base = library.knowledge_base("Of a conversation")
+    document = library.upload(base, "diary.md")
+    with library.database.write() as connection:
+        connection.execute(sa.update(knowledge_bases).values(kind=KnowledgeBaseKind.ATTACHMENTS.value))
+    for is_further_part in (False, True):
+        library.documents.download(library.user, base.id, document.latest.id, is_further_part)
+    assert recorded() == [(Action.ATTACHMENT_DOWNLOADED, "")]
+    assert (newest(log, ada).target_id, newest(log, ada).details) == (document.id, {})
 
 
 # --- searching ---

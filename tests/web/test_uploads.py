@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,6 +23,7 @@ from starlette.types import Message
 from kb.access import Principal
 from kb.access.tickets import DAY_SECONDS, VALID_DAYS, Action, Tickets
 from kb.config import Settings
+from kb.database.tables import audit_events
 from kb.errors import DatabaseUnavailable, SetupError
 from kb.library.quotas import Quotas
 from kb.models import KnowledgeBase
@@ -449,6 +451,24 @@ def test_original_is_downloaded_under_its_name(
     assert reply.headers["content-type"] == "application/octet-stream"
     assert reply.headers["content-disposition"] == f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
     assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_download_is_recorded_once_and_a_look_is_not(server: Server, base: KnowledgeBase) -> None:
+    version_id = upload(server, base, "tea.pdf", samples.make_pdf(["Green tea"]))
+    path, query = f"/api/originals/{base.id}/{version_id}", {"ticket": server.ticket(base, action=Action.DOWNLOAD)}
+
+    def recorded() -> int:
+        with server.library.database.read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(audit_events)) or 0
+
+    assert show_page(server, base, version_id, query["ticket"]).status == 200
+    assert server.call("HEAD", path, query).status == 200
+    assert recorded() == 0
+    for part in ("bytes=0-9", "bytes=10-19", "bytes=-5"):
+        assert server.call("GET", path, query, {"range": part}).status == 206
+    assert recorded() == 1
+    assert server.call("GET", path, query).status == 200
+    assert recorded() == 2
 
 
 @pytest.mark.parametrize("get", [download, show_page])

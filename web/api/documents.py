@@ -24,7 +24,7 @@ from web.api.parties import Parties, Reader, Serving, Writer
 from web.api.problems import language_of, reason_of
 from web.api.repeats import NewId, Repeatable, receiver
 from web.receiving import Keep
-from web.uploads import attachment
+from web.uploads import asks_further, attachment
 
 router = APIRouter(tags=["documents"], route_class=Repeatable)
 LONGEST_WAIT_SECONDS = 60.0
@@ -163,11 +163,11 @@ def list_chunks(
     response_class=FileResponse,
     responses={200: {"content": FILE}},
 )
-def get_original(parties: Serving, acting: Reader, document_id: UUID) -> FileResponse:
+def get_original(request: Request, parties: Serving, acting: Reader, document_id: UUID) -> FileResponse:
     """The file as it was uploaded."""
     documents = parties.services.documents
     document = documents.get(acting, document_id)
-    original = documents.original(acting, document.knowledge_base_id, document.latest.id)
+    original = documents.download(acting, document.knowledge_base_id, document.latest.id, asks_further(request))
     headers = {"Content-Disposition": attachment(original.name), "Cache-Control": "private, no-store"}
     return FileResponse(original.path, headers=headers, media_type="application/octet-stream")
 

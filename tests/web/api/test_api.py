@@ -9,8 +9,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from kb.access import GranteeKind, KeyScope, Permission
+from kb.database.tables import audit_events
 from kb.library.quotas import Quotas
 from kb.library.sharing import Grantee
 from kb.models import Retrieval, RetrievalProfile, Scope
@@ -127,6 +129,12 @@ def test_document_from_its_upload_to_its_end(core: Core, worker: WorkerParts, pr
     assert "A pear is green" in client.get(f"{path}/chunks").json()[0]["text"]
     original = client.get(f"{path}/original")
     assert original.content == PEARS.encode()
+    client.get(f"{path}/original", headers={"Range": "bytes=3-"})
+    with core.services.database.read() as connection:
+        taken = connection.scalars(
+            sa.select(audit_events.c.target_name).where(audit_events.c.action == "export.document")
+        )
+        assert taken.all() == ["梨.md"]
     assert original.headers["content-disposition"].endswith("filename*=UTF-8''%E6%A2%A8.md")
     assert client.delete(path).status_code == 204
     assert code_of(client.get(path)) == (404, "not_found")
