@@ -23,6 +23,7 @@ from streamlit import config
 
 from kb.config import load_settings
 from kb.errors import N_, KbError
+from pages.ui import resources
 from pages.ui.i18n import accepted_language, translate
 from web.missing import page_path
 
@@ -138,8 +139,10 @@ def public_port() -> int | None:
 
 
 def _public_urls() -> list[str]:
+    web = resources.started()
     try:
-        return load_settings().public_urls.split()
+        settings = web.settings if web else load_settings()  # which reads .env, for milliseconds
+        return settings.public_urls.split()
     except KbError:  # the pages say what is wrong with the settings
         return []
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
@@ -18,8 +20,10 @@ from streamlit import config
 from streamlit.web.server.starlette.starlette_app import create_streamlit_middleware, create_streamlit_routes
 
 import webui_st
+from kb.config import load_settings
+from pages.ui import resources
 from web.app import MIDDLEWARE, ROUTES
-from web.origins import OwnAddresses, OwnPagesOnly, allow_public_hosts, own_addresses
+from web.origins import OwnAddresses, OwnPagesOnly, allow_public_hosts, own_addresses, public_address
 
 HERE = "127.0.0.1:8501"
 PUBLIC = "https://zhiwen.example https://知问.example:8443/kb http://[fd00::1]:80"
@@ -250,3 +254,12 @@ def test_tls_and_the_port_come_from_streamlits_options(monkeypatch: pytest.Monke
     app = TestClient(OwnPagesOnly(Starlette(), own_addresses()))
     assert app.get("/", headers={"host": "localhost", "origin": "https://localhost"}).status_code == 404
     assert app.get("/", headers={"host": "localhost", "origin": "http://localhost"}).status_code == 403
+
+
+def test_form_pages_read_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes milliseconds of the event loop, for whoever asks for the login."""
+    settings = load_settings(public_urls="https://zhiwen.example")
+    monkeypatch.setattr(resources, "started", lambda: SimpleNamespace(settings=settings))
+    monkeypatch.setattr("web.origins.load_settings", MagicMock(side_effect=AssertionError))
+    scope = {"type": "http", "scheme": "http", "path": "/", "headers": [(b"host", b"zhiwen.example")]}
+    assert public_address(Request(scope)) == "https://zhiwen.example"
