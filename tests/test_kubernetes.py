@@ -193,6 +193,15 @@ def test_ingress_reaches_the_pages() -> None:
     assert int(notes["proxy-body-size"].removesuffix("m")) > Settings.model_fields["max_upload_mb"].default
 
 
+def test_ingress_limits_requests_as_nginx_does() -> None:
+    (ingress,) = _all("Ingress").values()
+    notes = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
+    nginx = (ROOT / "docs" / "nginx.conf").read_text(encoding="utf-8")
+    (rate,), (burst,) = re.findall(r"rate=(\d+)r/s", nginx), re.findall(r"burst=(\d+)", nginx)
+    assert notes["limit-rps"] == rate
+    assert int(notes["limit-rps"]) * int(notes["limit-burst-multiplier"]) == int(burst)
+
+
 def test_pods_are_reached_by_the_ingress_controller_only() -> None:
     open_to = {each: [] for each in PODS}  # type: dict[str, list[Any]]
     for policy in _all("NetworkPolicy").values():

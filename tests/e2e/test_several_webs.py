@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
+from uuid import UUID
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from kb.access import KeyScope
+from kb.access.keys import ApiKeys
 from kb.accounts import FIRST_TOKEN_FILE
+from kb.config import load_settings
+from kb.conversations import Messages
+from kb.database import Database
+from kb.models import MessageState
+from kb.users import Users
 from tests.e2e.nginx import NGINX, SITE, Nginx
 from tests.e2e.screen import SECONDS, Screen
 from tests.e2e.test_accounts import PASSWORD, fill
@@ -106,6 +117,7 @@ def behind(tmp_path: Path, services: dict[str, str]) -> Iterator[Behind]:
 
 def test_several_web_processes(browser: Browser, behind: Behind, models: ModelServer, tmp_path: Path) -> None:
     check_that_one_stays(behind, tmp_path / "sticky")
+    check_that_a_flood_is_refused(behind, tmp_path / "flooded")
     context = browser.new_context(locale="en-US")
     page = context.new_page()
     page.set_default_timeout(30 * SECONDS)
@@ -133,6 +145,31 @@ def test_several_web_processes(browser: Browser, behind: Behind, models: ModelSe
     context.close()
 
 
+def test_answer_that_outlasts_the_drain_is_interrupted(tmp_path: Path, redis_url: str, models: ModelServer) -> None:
+    """By its own process, with what it has: nobody else looks."""
+    services = {"REDIS_URL": redis_url, "MILVUS_URI": "http://127.0.0.1:1", "OPENAI_BASE_URL": models.base_url}
+    named = {"EMBEDDING_MODEL": "openai:fake-embedding", "LLM_MODEL": "long", "DRAIN_SECONDS": "1"}
+    web = PlainWeb(tmp_path, **services, **named)
+    web.start()
+    database = Database(load_settings(_env_file=None, zhiwen_home=web.home))
+    try:
+        user = Users(database).local_principal()
+        _key, secret = ApiKeys(database).create(user, "Program", [KeyScope.ASK])
+        headers = {"Authorization": f"Bearer {secret.get_secret_value()}"}
+        with httpx.Client(base_url=f"{web.url}/api/v1", headers=headers, timeout=30) as client, models.held(CHAT):
+            task = client.post("/generate", json={"question": "Tell me all you know", "mode": "llm"}).json()["id"]
+            wait_until(lambda: "word20" in client.get(f"/tasks/{task}").json()["text"], 60, "the first words")
+            web.begin_to_end()
+            web.wait(60)
+        answer = Messages(database).get(user, UUID(task))
+        assert "web.draining" in log_of(web)
+        assert answer.state is MessageState.INTERRUPTED
+        assert "word20" in answer.content
+    finally:
+        database.close()
+        web.stop()
+
+
 def check_that_one_stays(behind: Behind, folder: Path) -> None:
     """With the configuration as it is."""
     nginx = behind.nginx(folder, SITE, free_port())
@@ -146,3 +183,31 @@ def check_that_one_stays(behind: Behind, folder: Path) -> None:
         nginx.stop()
     assert len(nginx.asked()) == 4
     assert len(set(nginx.asked())) == 1
+
+
+def check_that_a_flood_is_refused(behind: Behind, folder: Path) -> None:
+    """Before it costs a web process anything, and only who floods. With limits that no machine is too slow for."""
+    assert "rate=100r/s" in SITE
+    assert "burst=500" in SITE
+    site = SITE.replace("rate=100r/s", "rate=1r/s").replace("burst=500", "burst=20")
+    nginx = behind.nginx(folder, site, free_port())
+    nginx.start()
+    try:
+        begun = time.monotonic()
+        statuses = [status_from("127.0.0.1", nginx.port, behind.authority) for _ in range(60)]
+        assert set(statuses) == {200, 429}
+        assert statuses.count(200) <= 21 + time.monotonic() - begun
+        assert status_from("127.0.0.2", nginx.port, behind.authority) == 200
+    finally:
+        nginx.stop()
+    passed_on = [upstream for upstream in nginx.asked() if upstream != "-"]
+    assert len(passed_on) == statuses.count(200) + 1
+
+
+def status_from(address: str, port: int, host: str) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20, source_address=(address, 0))
+    try:
+        connection.request("GET", "/livez", headers={"Host": host})
+        return connection.getresponse().status
+    finally:
+        connection.close()
