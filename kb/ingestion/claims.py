@@ -384,7 +384,7 @@ class Claims:
         values |= {"crashes": crashes, "lease_owner": "", "lease_until": None, "sent_at": None}
         connection.execute(_MARK, {"of_version": version.id, "state": state.value, **values})
         count_move(connection, version.id, VersionState(version.state), state)
-        if state is VersionState.FAILED:
+        if state is not VersionState.QUEUED:
             tell_ended(connection, version.id)
         error_code = str(values.get("error", ""))
         note_ingested("crashed" if state is VersionState.QUEUED else state.value, error_code)
@@ -403,8 +403,7 @@ class Claims:
             if connection.execute(_CHANGE, _of(job) | change).rowcount == 0:
                 raise LeaseLost
             count_move(connection, job.version_id, VersionState.PARSING, state)
-            if state is VersionState.FAILED:
-                tell_ended(connection, job.version_id)
+            tell_ended(connection, job.version_id)
             record_ingested(connection, [(state, str(values.get("error", "")), job.size_bytes)])
 
     def _ended(self, job: Job) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from kb.models import Chunk, Document, DocumentOrder, KnowledgeBaseKind, Origina
 from kb.notes import INCOMPLETE
 from kb.queue import Queue
 from kb.vectors import VectorStore
+from kb.webhooks.outbox import tell_ended
 
 ONE_DOWNLOAD = timedelta(hours=1)  # that asks for its parts one after another
 
@@ -227,6 +228,7 @@ class Documents:
             connection.execute(change)
             if state is VersionState.QUEUED:
                 count_move(connection, version_id, state, VersionState.CANCELLED)
+                tell_ended(connection, version_id)
 
     def delete(self, principal: Principal, document_id: UUID) -> None:
         """Hide the document from everyone; a worker then clears Milvus and the disk."""

@@ -20,6 +20,8 @@ from kb.models import KnowledgeBaseKind, VersionState
 from kb.reconciling.again import batches
 from kb.reconciling.leftovers import note_leftovers
 from kb.vectors import VectorStore
+from kb.webhooks import Event
+from kb.webhooks.outbox import tell_lacking
 
 log = structlog.get_logger()
 
@@ -154,13 +156,20 @@ class Checks:
         for some in batches(changes):
             with self._database.write() as connection:
                 more: Counter[UUID] = Counter()
+                lost = dict[Event, list[UUID]]()
                 for version, missing, is_file_missing in some:
                     change = {"of_version": version.id, "before": version.missing_chunks, "missing": missing}
                     change |= {"finished": version.finished_at, "is_file_missing": is_file_missing}
                     if connection.execute(_NOTE, change).rowcount:
                         more[version.knowledge_base_id] += bool(missing) - bool(version.missing_chunks)
+                        if missing and not version.missing_chunks:
+                            lost.setdefault(Event.DOCUMENT_UNSEARCHABLE, []).append(version.id)
+                        if is_file_missing and not version.file_missing:
+                            lost.setdefault(Event.DOCUMENT_FILE_MISSING, []).append(version.id)
                 for knowledge_base_id in sorted(more):
                     count_unsearchable(connection, knowledge_base_id, more[knowledge_base_id])
+                for event, version_ids in lost.items():
+                    tell_lacking(connection, event, version_ids)
         for text, count in (
             ("reconciling.chunks_missing", sum(1 for version, missing, _ in changes if missing)),
             ("reconciling.found_again", sum(1 for version, missing, _ in changes if version.missing_chunks > missing)),

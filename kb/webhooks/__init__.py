@@ -1,4 +1,4 @@
-"""Webhooks: a program is told when a document has ended, or when background work fails.
+"""Webhooks: a program is told when a document has ended or lost something, or when background work fails.
 
 `Webhooks` keeps where to send it. Whoever ends something writes an event into the outbox, in the transaction of that
 end (`kb.webhooks.outbox`), so that no event is lost and none is told of what did not happen. Workers deliver what is in

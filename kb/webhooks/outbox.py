@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,8 +30,18 @@ class Event(StrEnum):
 
     DOCUMENT_READY = "document.ready"
     DOCUMENT_FAILED = "document.failed"
+    DOCUMENT_CANCELLED = "document.cancelled"
+    DOCUMENT_UNSEARCHABLE = "document.unsearchable"  # a ready one lacks chunks in Milvus
+    DOCUMENT_FILE_MISSING = "document.file_missing"  # of a ready one
     CLEAN_UP_FAILED = "clean_up.failed"  # of what was deleted: it is tried again
     TEST = "webhook.test"
+
+
+_ENDS = {
+    VersionState.READY.value: Event.DOCUMENT_READY,
+    VersionState.FAILED.value: Event.DOCUMENT_FAILED,
+    VersionState.CANCELLED.value: Event.DOCUMENT_CANCELLED,
+}
 
 
 def has_valid_key(moment: Any) -> sa.ColumnElement[bool]:
@@ -93,24 +104,36 @@ MAY_TELL = sa.or_(
 
 
 def tell_ended(connection: sa.Connection, version_id: UUID) -> None:
-    """Of a version that has become ready or failed."""
+    """Of a version that has become ready or failed, or was cancelled."""
     if connection.scalar(_ANY) is None:
         return
     row = connection.execute(_VERSION, {"of_version": version_id}).one_or_none()
     if row is None or row.listed_in is None:  # deleted or replaced meanwhile
         return
-    event = Event.DOCUMENT_READY if row.state == VersionState.READY.value else Event.DOCUMENT_FAILED
-    data = {
+    ended = {"state": row.state, "is_searchable": row.live_version_id is not None, "error": row.error}
+    tell(connection, _ENDS[row.state], row.knowledge_base_id, _described(row) | ended)
+
+
+def tell_lacking(connection: sa.Connection, event: Event, version_ids: Collection[UUID]) -> None:
+    """Of ready versions that were found to lack something."""
+    if not version_ids or connection.scalar(_ANY) is None:
+        return
+    for version_id in version_ids:
+        row = connection.execute(_VERSION, {"of_version": version_id}).one_or_none()
+        if row:
+            lacking = {"missing_chunks": row.missing_chunks, "file_missing": row.file_missing}
+            tell(connection, event, row.knowledge_base_id, _described(row) | lacking)
+
+
+def _described(row: sa.Row[Any]) -> dict[str, Any]:
+    """What every event of a document says of it."""
+    return {
         "document_id": str(row.document_id),
         "knowledge_base_id": str(row.knowledge_base_id),
         "name": row.name,
-        "state": row.state,
         "chunks": row.chunks,
         "size_bytes": row.size_bytes,
-        "is_searchable": row.live_version_id is not None,
-        "error": row.error,
     }
-    tell(connection, event, row.knowledge_base_id, data)
 
 
 def tell_clean_up_failed(

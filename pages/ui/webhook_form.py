@@ -25,6 +25,9 @@ def event_names() -> dict[str, str]:
     return {
         Event.DOCUMENT_READY: _("Document ready"),
         Event.DOCUMENT_FAILED: _("Document failed"),
+        Event.DOCUMENT_CANCELLED: _("Document cancelled"),
+        Event.DOCUMENT_UNSEARCHABLE: _("Document not searchable"),
+        Event.DOCUMENT_FILE_MISSING: _("Original file missing"),
         Event.CLEAN_UP_FAILED: _("Clean-up failed"),
         Event.TEST: _("Test"),
     }
@@ -34,6 +37,9 @@ def _event_texts() -> dict[Event, str]:
     return {
         Event.DOCUMENT_READY: _("it can be searched, or a new version of it can"),
         Event.DOCUMENT_FAILED: _("it could not be processed"),
+        Event.DOCUMENT_CANCELLED: _("it was cancelled before it was ready"),
+        Event.DOCUMENT_UNSEARCHABLE: _("Milvus lacks some or all of it, so it has to be indexed again"),
+        Event.DOCUMENT_FILE_MISSING: _("it has to be uploaded again"),
         Event.CLEAN_UP_FAILED: _("what was deleted could not be cleared, and is tried again"),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import time
@@ -20,7 +21,7 @@ from pymilvus.client.types import LoadState
 
 from kb.config import Settings
 from kb.database.tables import documents as documents_table
-from kb.database.tables import index_checks, knowledge_bases, versions
+from kb.database.tables import index_checks, knowledge_bases, versions, webhook_deliveries
 from kb.errors import CollectionMissing, MilvusRefused, MilvusUnavailable, SetupError
 from kb.library import insert_knowledge_base, recount_all
 from kb.local.running import running
@@ -215,6 +216,34 @@ def test_document_without_its_file_is_named_and_not_queued(core: Core, worker: W
     assert reconciled(core.services.database).files_missing == 2
     assert again(core) == IndexedAgain(queued=1, without_file=2)
     assert queued(core) == [whole.latest.id]
+
+
+def test_what_is_lost_is_told_once(core: Core, worker: WorkerParts) -> None:
+    """To programs, of each document that has lost its chunks, and of each that has lost its file."""
+    base = core.knowledge_base()
+    lost, whole = (ingest(core, worker, base, name) for name in ("a.md", "b.md"))
+    core.services.webhooks.create(core.user, "https://hooks.example")
+
+    def told() -> list[tuple[str, str, int, bool]]:
+        """Each event, of which document, and what that lacks."""
+        with core.services.database.read() as connection:
+            bodies = [json.loads(body) for body in connection.scalars(sa.select(webhook_deliveries.c.body))]
+        return sorted(
+            (body["type"], body["data"]["name"], body["data"]["missing_chunks"], body["data"]["file_missing"])
+            for body in bodies
+        )
+
+    (core.services.settings.uploads / lost.latest.file_key).unlink()
+    for _ in range(2):
+        worker.checks.check_all()
+        assert told() == [("document.file_missing", "a.md", 0, True)]
+    core.services.vectors.drop(base.collection)
+    for _ in range(2):
+        worker.checks.check_all()
+        assert told()[1:] == [
+            ("document.unsearchable", "a.md", lost.latest.chunks, True),
+            ("document.unsearchable", "b.md", whole.latest.chunks, False),
+        ]
 
 
 def test_leftovers_are_cleared(core: Core, worker: WorkerParts) -> None:

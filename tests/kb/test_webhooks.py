@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -243,6 +244,45 @@ def test_what_did_not_happen_is_not_told(
     library.documents.cancel(library.user, document.id)
     with pytest.raises(Cancelled):
         claims.switch(job, chunks=1)
+    assert deliveries.deliver_due() == 0
+
+
+@pytest.mark.parametrize("stage", ["queued", "running", "abandoned"])
+def test_cancel_is_told_as_an_end(
+    library: Library,
+    claims: Claims,
+    webhooks: Webhooks,
+    deliveries: Deliveries,
+    receiver: Receiver,
+    clock: Clock,
+    stage: str,
+) -> None:
+    """Whether nobody works on it yet, a worker does, or one that died."""
+    webhooks.create(library.user, receiver.address)
+    document = library.upload(library.knowledge_base())
+    job = None if stage == "queued" else claims.claim(document.latest.id)
+    library.documents.cancel(library.user, document.id)
+    if stage == "running":
+        assert job
+        claims.cancel(job)
+    elif stage == "abandoned":
+        clock.advance(3600)
+        assert claims.expire() == 1
+    deliveries.deliver_due()
+    (told,) = receiver.received
+    assert (told.event["type"], told.event["data"]["state"]) == ("document.cancelled", "cancelled")
+    assert (told.event["data"]["document_id"], told.event["data"]["is_searchable"]) == (str(document.id), False)
+
+
+def test_content_that_is_replaced_is_not_told_as_cancelled(
+    library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
+) -> None:
+    """Its document has not ended: a newer content waits."""
+    webhooks.create(library.user, receiver.address)
+    document = library.upload(library.knowledge_base())
+    job = claims.claim(document.latest.id)
+    assert job
+    library.arrivals.replace(library.user, document.id, io.BytesIO(b"newer"))
     claims.cancel(job)
     assert deliveries.deliver_due() == 0
 
