@@ -10,5 +10,6 @@ python -m benchmarks.faults           what is lost under random kills, pauses, l
 python -m benchmarks.startup          how long until the first page, and how much memory an idle web process takes
 python -m benchmarks.chat             what is added to a model's first token, and many answers at once
 python -m benchmarks.sessions         many tabs that ask at once while files are ingested
+python -m benchmarks.fairness         how long a note waits behind large files, and what uploads take of the web process
 python -m benchmarks.pages            how fast a long conversation is in a browser
 """
