@@ -12,6 +12,7 @@ from kb.prompts import ChatMessage
 
 TITLE_SECONDS = 60.0  # a model on this machine may have to think first
 MOST_CHARACTERS = 60
+_REPLY_CHARACTERS = 4_000  # thoughts may come as text first
 SHOWN_CHARACTERS = 1_000  # of the question and of the answer, for the model
 
 TITLE_EN = """\
@@ -53,6 +54,6 @@ async def write_title(chat: ChatClient, model: ChatModel, question: str, answer:
                     text += piece.text
                 case TextWasReasoning():
                     text = ""
-            if len(text) > 4 * MOST_CHARACTERS:
+            if len(text) > _REPLY_CHARACTERS:
                 break
     return clean_title(text)

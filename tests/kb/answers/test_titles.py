@@ -11,6 +11,7 @@ from kb.errors import ModelUnreachable
 from kb.messages import Message
 from kb.models import MessageState
 from tests.conftest import Core
+from tests.fakes.model_scripts import said
 from tests.fakes.model_server import ModelServer
 from tests.kb.answers.chat import Chat, build_answers, follow
 from tests.real_services import wait_until
@@ -43,6 +44,12 @@ def test_first_answer_brings_a_title(naming: Chat) -> None:
     follow(naming.answers, naming.core.user, naming.run(second.id))
     wait_for_titles(naming)
     assert len(naming.server.requests) == asked + 1
+
+
+def test_title_after_thoughts_without_an_opening_tag(naming: Chat) -> None:
+    naming.server.streams["long-thoughts"] = said("It asks about pears. " * 50, "</think>\n\n", "Pears")
+    message = naming.finished(naming.start("Why?", "long-thoughts"))
+    wait_until(lambda: title(naming, message) == "Pears", what="the title")
 
 
 def test_title_that_the_model_does_not_give_is_logged_only(naming: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
