@@ -72,6 +72,7 @@ from kb.errors.answers import (
     ImageUnreadable,
     InvalidPrompt,
     NothingToSearch,
+    QuestionEmpty,
     QuestionTooLong,
     TooManyDocuments,
 )
@@ -356,6 +357,7 @@ __all__ = [
     "ProviderInUse",
     "ProviderNameTaken",
     "ProviderUnavailable",
+    "QuestionEmpty",
     "QuestionTooLong",
     "QueueFull",
     "RedirectLoop",

@@ -10,6 +10,11 @@ class QuestionTooLong(UserError):
     remedy = N_("Shorten it, or put the text into a file and attach that.")
 
 
+class QuestionEmpty(UserError):
+    message = N_("The question is empty.")
+    remedy = N_("Write what you want to ask.")
+
+
 class NothingToSearch(UserError):
     """Neither a knowledge base nor a file."""
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from kb.access import Principal
 from kb.citations import cited, without_dangling
-from kb.errors import N_, KbError
+from kb.errors import N_, KbError, QuestionEmpty
 from kb.messages import UNRATED, Message, Rating, Source
 from kb.models import MessageState, Mode, Role
 from pages.ui.chat_sidebar import chosen_model
@@ -311,6 +311,7 @@ def _open_editor(message: Message, principal: Principal) -> None:
 def _ask_edited(message: Message, principal: Principal) -> None:
     question = str(st.session_state[EDITED_KEY]).strip()
     if not question:
+        flash(QuestionEmpty())
         return
     current = state()
     if is_signed_out():

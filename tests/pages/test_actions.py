@@ -99,6 +99,8 @@ def test_empty_question_is_not_asked(visit: Visit) -> None:
     visitor.act(0, action="edit")
     visitor.app.text_area(key="edited_question").set_value("   ")
     visitor.click("edit_ask")
+    assert "The question is empty." in visitor.errors
+    visitor.run()
     assert len(visitor.actions) == 2
     assert visitor.actions[0]["branch"] is None
 
