@@ -75,6 +75,7 @@ class SourcesPart:
     unread: tuple[ReadPage, ...] = ()  # pages that the question names
     unsearchable: Unsearchable | None = None  # as in `Retrieval`
     not_searched: tuple[NotSearched, ...] = ()  # as in `Retrieval`
+    unread_hosts: tuple[str, ...] = ()  # of pages that the engine found
 
     @classmethod
     def of(cls, retrieval: Retrieval) -> SourcesPart:
@@ -95,8 +96,24 @@ class SourcesPart:
         sources = (Source(each.rank, each.title, each.passage.chunk.page, each.address) for each in retrieval.passages)
         pages = len(retrieval.pages)
         took = round(retrieval.trace.milliseconds, 1)
-        unread = retrieval.unread if retrieval.are_pages_named else ()
-        return cls(tuple(sources), took, pages, pages - len(retrieval.unread), retrieval.widened, unread)
+        is_named = retrieval.are_pages_named
+        return cls(
+            tuple(sources),
+            took,
+            pages,
+            pages - len(retrieval.unread),
+            retrieval.widened,
+            retrieval.unread if is_named else (),
+            unread_hosts=() if is_named else tuple(dict.fromkeys(page.host for page in retrieval.unread)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WidenedPart:
+    """As `SourcesPart.widened`, of an answer that ended before its search did."""
+
+    kind: ClassVar[str] = "widened"
+    times: int = 0
 
 
 @dataclass(frozen=True, slots=True)

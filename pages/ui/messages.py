@@ -20,7 +20,7 @@ from pages.ui.actions import draw_answer_actions, draw_question_actions
 from pages.ui.chat_sidebar import connect_help, mode_names
 from pages.ui.citations import dangling_text, safe_markdown
 from pages.ui.feedback import live_fragment, redraw, show_error
-from pages.ui.i18n import _, error_text, join_sentences, ngettext, number
+from pages.ui.i18n import _, error_text, join_list, join_sentences, ngettext, number
 from pages.ui.next_steps import draw_next_steps
 from pages.ui.passages import draw_passages, draw_widened, open_passage
 from pages.ui.running import draw_running
@@ -140,6 +140,9 @@ def _draw_answer(message: Message, principal: Principal, suffix: str) -> None:
     if message.mode is not Mode.TEST:
         draw_not_searched(sources.not_searched)
     if message.mode is Mode.WEB:
+        if message.model and sources.unread_hosts:  # without a model, the answer itself names them
+            hosts = join_list(map(escape, sources.unread_hosts))
+            st.caption(_("Web pages that could not be read: {hosts}").format(hosts=hosts))
         if not sources.passages and message.state is MessageState.DONE:
             web = _web_of(message, principal)
             draw_web_results(web, suffix)

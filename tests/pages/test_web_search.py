@@ -79,6 +79,7 @@ def test_answer_cites_web_pages(
 def test_unread_pages_and_steps_are_listed(installation: Installation, engine: SearchServer, visit: Visit) -> None:
     visitor = visit()
     ask(visitor)
+    assert "Web pages that could not be read: 127.0.0.1" in visitor.text()
     open_passages(visitor, installation)
     text = visitor.text()
     assert "1 web page read · 1 could not be read" in text
