@@ -209,6 +209,7 @@ Part = (
     | PassagesPart
     | WebPart
     | SourcesPart
+    | WidenedPart
     | SearchedForPart
     | SupportPart
     | AttachmentsPart
@@ -224,6 +225,7 @@ PARTS: dict[str, type[Part]] = {
         PassagesPart,
         WebPart,
         SourcesPart,
+        WidenedPart,
         SearchedForPart,
         SupportPart,
         AttachmentsPart,
@@ -314,7 +316,8 @@ class Message:
     @property
     def widened(self) -> int:
         """How often its search was made wider than the profile."""
-        return self.sources.widened if self.sources else 0
+        asked = self.part(WidenedPart)
+        return self.sources.widened if self.sources else asked.times if asked else 0
 
     @property
     def searched_for(self) -> str:

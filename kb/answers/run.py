@@ -36,6 +36,7 @@ from kb.messages import (
     TextPart,
     Unsupported,
     UsagePart,
+    WidenedPart,
     given_from,
 )
 from kb.models import MessageState, Mode, Retrieval
@@ -198,6 +199,8 @@ class Run:
         self._end_thought()
         found, thought_ms = self.retrieval, self.thought_ms
         parts = arrived_parts(self.reasoning.whole, self.text.whole, self.searched_for, found, thought_ms)
+        if self.question.widened and not found:
+            parts.append(WidenedPart(self.question.widened))
         if self.left_out:
             parts.append(LeftOutPart(self.left_out.files))
         if self.unsupported:

@@ -14,7 +14,7 @@ from kb.answers.streams import Arrived, Stage
 from kb.conversations import MESSAGE
 from kb.errors import KbError, NotFound, RedisUnavailable
 from kb.extracts import escape_markdown as escape
-from kb.messages import ErrorPart, Message, Part, SourcesPart
+from kb.messages import ErrorPart, Message, Part, SourcesPart, WidenedPart
 from kb.models import MessageState, Mode, Retrieval
 from kb.web_search.passages import WebRetrieval
 from pages.ui import resources
@@ -74,7 +74,7 @@ def start_answer(
         )
     except KbError as error:
         kept = [part for part in message.parts if not isinstance(part, ErrorPart)]
-        parts: list[Part] = [*kept, ErrorPart(error.code, error.values)]
+        parts: list[Part] = [*kept, *([WidenedPart(widened)] if widened else []), ErrorPart(error.code, error.values)]
         with errors_flashed():  # if SQL fails too, the reaper closes the answer
             resources.services().messages.finish(principal, message.id, MessageState.FAILED, parts)
 

@@ -139,6 +139,20 @@ def test_unavailable_milvus_fails_the_answer(chat: Chat, fruit: UUID, monkeypatc
     answers.close()
 
 
+def test_width_of_a_failed_search_is_kept(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_arguments: object) -> Retrieval:
+        raise MilvusUnavailable(detail="gone")
+
+    monkeypatch.setattr(Retriever, "retrieve", away)
+    answers = build_answers(chat.core.services, chat.server)
+    message = chat.ask("What colour is a pear?", Mode.KNOWLEDGE, fruit)
+    answers.start(chat.core.user, message.id, "fake", widened=2)
+    assert chat.finished(message.id).widened == 2
+    (listed,) = chat.core.services.messages.shown(chat.core.user, message.conversation_id)[1:]
+    assert listed.widened == 2  # what the page tries again with
+    answers.close()
+
+
 def test_defect_fails_the_answer(chat: Chat, fruit: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retriever, "retrieve", lambda *_arguments: 1 / 0)
     answers = build_answers(chat.core.services, chat.server)
