@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from kb.access import Principal
 from kb.answers import Answers
 from kb.database import Database
-from kb.messages import Message
+from kb.messages import Attached, Message
 from kb.models import Mode, Scope
 from kb.services import Services
 
@@ -37,12 +37,21 @@ def counted_statements(database: Database) -> Iterator[list[str]]:
 
 
 def ask_as_the_page_does(
-    services: Services, answers: Answers, principal: Principal, knowledge_base_id: UUID, question: str, model: str = ""
+    services: Services,
+    answers: Answers,
+    principal: Principal,
+    knowledge_base_id: UUID,
+    question: str,
+    model: str = "",
+    conversation_id: UUID | None = None,
+    attached: Sequence[Attached] = (),
 ) -> Message:
-    """Ask a knowledge base in a new conversation, follow the answer, and return it as it was saved."""
+    """Ask a knowledge base, in a new conversation or in that one, follow the answer, and return it as it was saved."""
+    choice = Mode.KNOWLEDGE, Scope.of(knowledge_base_id)
     services.knowledge_bases.get(principal, knowledge_base_id)
-    conversation = services.conversations.create(principal, question, Mode.KNOWLEDGE, Scope.of(knowledge_base_id))
-    message = services.messages.ask(principal, conversation.id, question)
+    if conversation_id is None:
+        conversation_id = services.conversations.create(principal, question, *choice).id
+    message = services.messages.ask(principal, conversation_id, question, attached, choice)
     answers.start(principal, message.id, model)
     deadline = time.monotonic() + ANSWER_SECONDS
     assert message.run_id

@@ -43,6 +43,8 @@ from kb.models import MessageState, Mode, Retrieval
 from kb.support import source_texts, unsupported
 from kb.web_search.passages import WebProgress, WebRetrieval
 
+CHECKED_MESSAGES = 30  # before the question, for what an answer repeats of them; each takes some milliseconds
+
 
 @dataclass(slots=True)
 class GrowingText:
@@ -180,7 +182,7 @@ class Run:
         """Note what a model said that the passages do not. Takes time: see `kb.support`."""
         self.stage = Stage.CHECKING
         text = self.text.whole
-        history = (message.content for message in self.question.history)
+        history = (message.content for message in self.question.history[-CHECKED_MESSAGES:])
         given = "\n".join([self.question.text, self.searched_for, *history])
         spans = unsupported(text, passages, given)
         self.unsupported = tuple(Unsupported(text[span.start : span.end], span.missing) for span in spans)

@@ -35,7 +35,7 @@ from kb.questions import check_question
 from kb.usage import AnswerEnd, record_answer
 
 REASON_CHARACTERS = 1_000  # of what somebody has against an answer
-HISTORY_MESSAGES = 30  # read to find the conversation before a question
+HISTORY_MESSAGES = 200  # read before a question: more than the window of most models holds
 
 _STATE = (
     sa.select(messages.c.state)
@@ -56,7 +56,10 @@ class Streaming:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An answer, its question, and the messages before the question on its branch, oldest first."""
+    """An answer, its question, and the messages before the question on its branch, oldest first.
+
+    The messages before have their texts alone.
+    """
 
     answer: Message
     question: Message
@@ -138,8 +141,7 @@ class Messages:
         check_question(question)
         with self._database.write() as connection:
             row = rows.own(connection, principal, conversation_id, lock=True)
-            if choice:
-                rows.choose(connection, principal, row, *choice)
+            if choice and rows.choose(connection, principal, row, *choice):
                 row = rows.own(connection, principal, conversation_id)
             return _ask(connection, row, row.shown_id, question, attached, new_id)
 
@@ -213,7 +215,8 @@ class Messages:
         """The answer `message_id` with its question and history. Errors: `NotFound`."""
         with self._database.read() as connection:
             message_rows.own_row(connection, principal, message_id)
-            *history, answer = message_rows.branch(connection, message_id, HISTORY_MESSAGES + 1)
+            said = TextPart.kind, AttachmentsPart.kind
+            *history, answer = message_rows.branch(connection, message_id, HISTORY_MESSAGES + 1, kinds=said)
             if answer.content:  # to be written on, with all that it has
                 answer = message_rows.whole(connection, message_id)
         if not history or history[-1].role is not Role.USER:

@@ -83,10 +83,11 @@ def branch(
     limit: int,
     before: int | None = None,
     after: int | None = None,
+    kinds: Collection[str] = (),
 ) -> list[Message]:
     """The last `limit` messages between two ordinals on the branch that ends with `end_id`, the oldest first.
 
-    Without their bulky parts and their siblings.
+    Without their bulky parts and their siblings. `kinds`: with these parts alone.
     """
     if end_id is None:
         return []
@@ -105,7 +106,9 @@ def branch(
         statement = statement.where(messages.c.ordinal > after)
     rows = connection.execute(statement.order_by(messages.c.ordinal.desc()).limit(limit)).all()[::-1]
     bodies: dict[UUID, list[tuple[str, Any]]] = {row.id: [] for row in rows}
-    for part in connection.execute(_LIGHT_PARTS.where(message_parts.c.message_id.in_(list(bodies)))):
+    wanted = [message_parts.c.message_id.in_(list(bodies))]
+    wanted += [message_parts.c.kind.in_(kinds)] if kinds else []
+    for part in connection.execute(_LIGHT_PARTS.where(*wanted)):
         bodies[part.message_id].append((part.kind, part.body))
     return [_message(row, bodies[row.id]) for row in rows]
 

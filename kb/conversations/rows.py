@@ -67,11 +67,16 @@ def choice_of(mode: Mode, scope: Scope) -> dict[str, Any]:
     return {"mode": mode.value, "knowledge_base_id": scope.first_id, "scope": to_json(scope)}
 
 
-def choose(connection: sa.Connection, principal: Principal, row: sa.Row[Any], mode: Mode, scope: Scope) -> None:
-    """Switch the mode or the scope of a locked conversation, with a notice. Errors: `NotFound`."""
+def choose(connection: sa.Connection, principal: Principal, row: sa.Row[Any], mode: Mode, scope: Scope) -> bool:
+    """Switch the mode or the scope of a locked conversation, with a notice; returns whether anything changed.
+
+    Errors: `NotFound`.
+    """
     names = switch(connection, principal, row, mode, scope)
-    if names is not None:
-        add_notice(connection, row, mode, scope, names)
+    if names is None:
+        return False
+    add_notice(connection, row, mode, scope, names)
+    return True
 
 
 def switch(connection: sa.Connection, principal: Principal, row: sa.Row[Any], mode: Mode, scope: Scope) -> str | None:

@@ -91,6 +91,18 @@ def test_model_gets_the_conversation_so_far(chat: Chat) -> None:
     assert told[1:] == ["First question", "You asked: First question", "Second question"]
 
 
+def test_model_gets_all_of_a_long_conversation_that_fits(chat: Chat) -> None:
+    messages, user = chat.core.services.messages, chat.core.user
+    first = chat.finished(chat.start("Question 0"))
+    for number in range(1, 40):
+        asked = messages.ask(user, first.conversation_id, f"Question {number}")
+        messages.finish(user, asked.id, MessageState.DONE, said("Yes."))
+    last = messages.ask(user, first.conversation_id, "And what was the first one?")
+    chat.answers.start(user, last.id, "fake")
+    chat.finished(last.id)
+    assert told(chat)[1] == ("user", "Question 0")
+
+
 def test_many_answers_run_at_once(chat: Chat) -> None:
     with chat.server.held(CHAT):
         ids = [chat.start(f"Question {number}") for number in range(10)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from unittest.mock import patch
 from uuid import UUID, uuid4
@@ -16,7 +17,9 @@ from kb.answers.streams import START
 from kb.completions import Reasoning, TextPiece, TextWasReasoning
 from kb.database import Database
 from kb.errors import NotFound
+from kb.messages import Attached
 from kb.models import MessageState, Mode
+from kb.services import WorkerParts
 from tests.kb.answers.chat import Chat, follow
 from tests.real_services import wait_until
 from tests.statements import ask_as_the_page_does, counted_statements
@@ -99,6 +102,24 @@ def test_question_takes_at_most_25_sql_statements(chat: Chat, fruit: UUID, model
     assert answer.retrieval
     assert answer.retrieval.passages
     assert len(statements) <= 25, statements
+
+
+def test_follow_up_with_a_file_takes_at_most_28_sql_statements(chat: Chat, fruit: UUID, worker: WorkerParts) -> None:
+    services, user = chat.core.services, chat.core.user
+    first = ask_as_the_page_does(services, chat.answers, user, fruit, "Which colour has a pear?", "fake")
+    file = services.attachments.add(
+        user, first.conversation_id, "plums.md", io.BytesIO(b"The tree of a plum is small.")
+    )
+    worker.ingestion.ingest(file.latest.id)
+    attached = [Attached(str(file.id), file.name, file.latest.media_type)]
+    with counted_statements(services.database) as statements:
+        answer = ask_as_the_page_does(
+            services, chat.answers, user, fruit, "And its tree?", "fake", first.conversation_id, attached
+        )
+    assert answer.state is MessageState.DONE
+    assert answer.retrieval
+    assert "plums.md" in {passage.document_name for passage in answer.retrieval.passages}
+    assert len(statements) <= 28, statements
 
 
 @pytest.mark.usefixtures("held")
