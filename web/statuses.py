@@ -9,10 +9,12 @@ from kb.errors import (
     AdministratorsOnly,
     AnswerRunning,
     AwaitsApproval,
+    ContentTooLarge,
     EditNotAllowed,
     FileNotSaved,
     IdempotencyKeyReused,
     IdentityTaken,
+    InternalError,
     KbError,
     KeyRefused,
     ModelContextExceeded,
@@ -74,6 +76,7 @@ STATUS: dict[type[KbError], HTTPStatus] = {
     IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     PageNotDrawn: HTTPStatus.UNPROCESSABLE_ENTITY,
     UploadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ContentTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     StorageFull: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,  # sent again, it would be too large again
     QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     RequestStalled: HTTPStatus.REQUEST_TIMEOUT,
@@ -88,6 +91,7 @@ STATUS: dict[type[KbError], HTTPStatus] = {
     ModelServerError: HTTPStatus.SERVICE_UNAVAILABLE,
     ModelContextExceeded: HTTPStatus.BAD_REQUEST,
     ModelError: HTTPStatus.BAD_GATEWAY,
+    InternalError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 # In how many seconds it is worth asking again, where the error itself does not say.
 RETRY_SECONDS: dict[type[KbError], int] = {QueueFull: 15, RequestRunning: 5, Unavailable: 10}

@@ -24,6 +24,7 @@ from web.api.bodies import LimitedBodies
 from web.api.parties import Parties, principal_of
 from web.api.problems import language_of, problem
 from web.api.rates import RateLimits
+from web.defects import Defects
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -34,7 +35,8 @@ _PARTIES, _PRINCIPAL = "tool_parties", "tool_principal"  # in the state of a req
 
 def tool_routes(parties: Callable[[], Parties]) -> list[Route]:
     """`parties` may raise a `KbError` while the process cannot serve yet."""
-    door: ASGIApp = RateLimits(LimitedBodies(_Door(parties), problem), parties=parties, problem=problem, questions=())
+    limited = LimitedBodies(_Door(parties), problem=problem)
+    door: ASGIApp = Defects(RateLimits(limited, parties=parties, problem=problem, questions=()), problem=problem)
     # For all methods: else Streamlit would answer GET with its page.
     return [Route(f"/{{base_path:path}}{PATH.strip('/')}", _PostOnly(door))]
 

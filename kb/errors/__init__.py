@@ -17,6 +17,7 @@ KbError                 base        the root, and how an error becomes a text
 ├── WebhookDefect       webhooks
 ├── WebhookSecretLost   webhooks
 ├── AnswerFailed        answers     a bug in Zhiwen, while answering
+├── InternalError       answers     a bug in Zhiwen, while it serves a program
 ├── CheckUnreadable     answers
 └── CheckInterrupted    answers
 
@@ -33,6 +34,7 @@ All of them are imported here, because an error that was stored is found by its 
 from __future__ import annotations
 
 from kb.errors.access import (
+    ContentTooLarge,
     EditNotAllowed,
     IdempotencyKeyReused,
     KeyRefused,
@@ -70,6 +72,7 @@ from kb.errors.answers import (
     CheckUnreadable,
     ImageNotSeen,
     ImageUnreadable,
+    InternalError,
     InvalidPrompt,
     NothingToSearch,
     QuestionEmpty,
@@ -256,6 +259,7 @@ __all__ = [
     "CheckUnreadable",
     "CleanUpFailed",
     "CollectionMissing",
+    "ContentTooLarge",
     "DamagedFile",
     "DatabaseUnavailable",
     "DiskFull",
@@ -283,6 +287,7 @@ __all__ = [
     "IdentityTaken",
     "ImageNotSeen",
     "ImageUnreadable",
+    "InternalError",
     "InvalidCursor",
     "InvalidName",
     "InvalidPattern",

@@ -67,6 +67,13 @@ class TooManyAnswers(UserError):
     retry_helps = True
 
 
+class ContentTooLarge(UserError):
+    """Of a program: its request, other than an upload."""
+
+    message = N_("The request body is larger than {most} MB.")
+    remedy = N_("Send less text in one request.")
+
+
 class RequestRunning(UserError):
     """Of a program, with an idempotency key."""
 

@@ -64,6 +64,12 @@ class AnswerFailed(KbError):
     remedy = N_("Try again. If it fails again, report it together with the web process's log.")
 
 
+class InternalError(KbError):
+    """A bug in Zhiwen, while it serves a program: what it is, the log says, and nobody else."""
+
+    remedy = N_("Try again. If it fails again, report it together with the web process's log.")
+
+
 class CheckUnreadable(KbError):
     """The reply of the model that was asked to check an answer."""
 

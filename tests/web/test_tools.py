@@ -166,6 +166,16 @@ def test_wrong_key_is_401_and_too_many_requests_429(core: Core, program: Program
     assert "mcp-session-id" not in reply.headers
 
 
+def test_defect_tells_nothing_inside(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_given: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr("web.tools.principal_of", fail)
+    reply = httpx.post(program.url, json={}, headers={"Authorization": f"Bearer {program.key()}"})
+    assert (reply.status_code, reply.json()["code"]) == (500, "internal_error")
+    assert "secret" not in reply.text
+
+
 def test_key_that_asks_too_often_waits(core: Core, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core.services.request_limits, "_requests", 1)
     headers = {"Accept": "application/json, text/event-stream", "Authorization": f"Bearer {program.key()}"}

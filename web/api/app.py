@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -16,9 +15,8 @@ from web.api.bodies import LimitedBodies
 from web.api.parties import Parties
 from web.api.problems import PROBLEM, http_problem, invalid_problem, problem
 from web.api.rates import RateLimits
+from web.defects import Defects
 from web.gone import GoneClients
-
-log = structlog.get_logger()
 
 PATH = "/api/v1"
 QUESTIONS = ("/generate",)
@@ -45,6 +43,7 @@ def build_api(parties: Callable[[], Parties]) -> FastAPI:
     app.add_middleware(GoneClients)  # inside of what FastAPI reports failures with
     app.add_middleware(LimitedBodies, problem=problem, uploads=UPLOADS)
     app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
+    app.add_middleware(Defects, problem=problem)
     for calls in (knowledge_bases, documents, searches, tasks, conversations, webhooks):
         app.include_router(calls.router)
 

@@ -14,15 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kb.errors import KbError, RequestStalled
+from kb.errors import ContentTooLarge, KbError, RequestStalled
 
 JSON_BYTES = 1 << 20
-REFUSAL = (
-    b'{"type":"urn:zhiwen:content_too_large","title":"The body has more than 1 MB.","status":413,'
-    b'"detail":"Send less text in one request.","code":"content_too_large","errors":[]}'
-)
-
-
 BODY_SECONDS = 60.0  # that a small body may be waited for in all: its connection is one that others could have
 
 
@@ -42,15 +36,11 @@ class LimitedBodies:
         app: ASGIApp,
         problem: Callable[[Request, KbError], Response],
         most_bytes: int = JSON_BYTES,
-        refusal: bytes = REFUSAL,
-        media_type: str = "application/problem+json",
         uploads: tuple[str, ...] = (),
     ) -> None:
         self._app = app
         self._problem = problem
         self._most_bytes = most_bytes
-        self._refusal = refusal
-        self._media_type = media_type
         self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,9 +96,9 @@ class LimitedBodies:
                 await self._refuse(scope, receive, send, is_stalled)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, is_stalled: bool = False) -> None:
-        if is_stalled:
-            reply = self._problem(Request(scope), RequestStalled(seconds=round(BODY_SECONDS)))
-        else:
-            reply = Response(self._refusal, 413, media_type=self._media_type)
+        error = (
+            RequestStalled(seconds=round(BODY_SECONDS)) if is_stalled else ContentTooLarge(most=self._most_bytes >> 20)
+        )
+        reply = self._problem(Request(scope), error)
         reply.headers["Connection"] = "close"
         await reply(scope, receive, send)

@@ -13,8 +13,9 @@ from kb.errors import KbError
 from web.api.bodies import LimitedBodies
 from web.api.parties import Parties
 from web.api.rates import RateLimits
+from web.defects import Defects
 from web.openai_api import chat, embeddings, models
-from web.openai_api.problems import TOO_LARGE, http_problem, invalid_problem, problem
+from web.openai_api.problems import http_problem, invalid_problem, problem
 
 PATH = "/v1"
 QUESTIONS = ("/chat/completions",)
@@ -25,10 +26,9 @@ def build_openai_api(parties: Callable[[], Parties]) -> FastAPI:
     """The app over `parties`, which may raise a `KbError` while the process cannot serve yet."""
     app = FastAPI(title="Zhiwen 知问, as OpenAI's API", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parties = parties
-    app.add_middleware(
-        LimitedBodies, problem=problem, most_bytes=BODY_BYTES, refusal=TOO_LARGE, media_type="application/json"
-    )
+    app.add_middleware(LimitedBodies, problem=problem, most_bytes=BODY_BYTES)
     app.add_middleware(RateLimits, parties=parties, problem=problem, questions=QUESTIONS)  # comes before it
+    app.add_middleware(Defects, problem=problem)
     for router in (models.router, chat.router, embeddings.router):
         app.include_router(router)
 

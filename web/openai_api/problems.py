@@ -36,10 +36,6 @@ _CODES: dict[type[KbError], str] = {
 }
 _PARAMETERS: dict[type[KbError], str] = {ModelNotServed: "model", WrongDimension: "dimensions"}
 UNSUPPORTED = "unsupported_parameter"
-TOO_LARGE = (
-    b'{"error":{"message":"The body has more than 4 MB.","type":"invalid_request_error","param":null,'
-    b'"code":"content_too_large"}}'
-)
 
 
 def unsupported(parameter: str, reason: str = "") -> PydanticCustomError:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from kb.access import GranteeKind, KeyScope, Permission
 from kb.database.tables import audit_events
@@ -433,6 +434,27 @@ def test_bad_requests_get_problems(
 
 @LITE
 def test_problem_is_told_in_the_programs_language(program: Program) -> None:
-    reply = program().get(f"/knowledge-bases/{uuid4()}", headers={"Accept-Language": "zh-CN"})
+    client, chinese = program(), {"Accept-Language": "zh-CN"}
+    reply = client.get(f"/knowledge-bases/{uuid4()}", headers=chinese)
     assert "知识库" in reply.json()["title"]
     assert "列表" in reply.json()["detail"]
+    reply = client.post("/knowledge-bases", content=b"x" * (2 << 20), headers=chinese)
+    assert code_of(reply) == (413, "content_too_large")
+    assert reply.json()["title"] == "请求体超过 1 MB。"
+
+
+@LITE
+def test_defect_is_logged_and_told_to_nobody(core: Core, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_given: object, **_named: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    base = core.knowledge_base()
+    monkeypatch.setattr(core.services.knowledge_bases, "get", fail)
+    with capture_logs() as logs:
+        reply = program().get(f"/knowledge-bases/{base.id}", headers={"Accept-Language": "zh-CN"})
+    assert code_of(reply) == (500, "internal_error")
+    assert reply.json()["title"] == "出错了。"
+    assert "secret" not in reply.text
+    (logged,) = (entry for entry in logs if entry["event"] == "api.defect")
+    assert (logged["log_level"], logged["exc_info"]) == ("error", True)
+    assert logged["route"] == "/api/v1/knowledge-bases/{knowledge_base_id}"

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from kb.access import GranteeKind, KeyScope, Permission
 from kb.library.sharing import Grantee
@@ -113,3 +114,16 @@ def test_errors_are_told_in_the_programs_language(installation: Installation) ->
     with installation.client(key="") as client:
         message = client.get("/models", headers={"Accept-Language": "zh-CN"}).json()["error"]["message"]
     assert "API 密钥" in message
+
+
+def test_defect_is_told_in_openais_form(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_given: object, **_named: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr(installation.core.services.knowledge_bases, "list", fail)
+    with installation.client() as client, capture_logs() as logs:
+        reply = client.get("/models")
+    assert error_of(reply) == (500, "internal_error", None)
+    assert reply.json()["error"]["type"] == "server_error"
+    assert "secret" not in reply.text
+    assert "api.defect" in [entry["event"] for entry in logs]

@@ -315,7 +315,9 @@ def test_bodies_are_bounded_and_have_to_be_json(installation: Installation, ask:
             assert (reply.status_code, reply.json()["error"]["param"]) == (400, None)
             assert "not a JSON object" in reply.json()["error"]["message"]
         large = b'{"model": "' + b"a" * (4 << 20) + b'"}'
-        assert error_of(client.post("/chat/completions", content=large)) == (413, "content_too_large", None)
+        too_large = client.post("/chat/completions", content=large, headers={"Accept-Language": "zh-CN"})
+        assert error_of(too_large) == (413, "content_too_large", None)
+        assert too_large.json()["error"]["message"].startswith("请求体超过 4 MB。")
         assert error_of(client.get("/nowhere")) == (404, "not_found", None)
         assert error_of(client.get("/chat/completions")) == (405, "method_not_allowed", None)
 
