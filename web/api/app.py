@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +14,7 @@ from kb.errors import KbError
 from web.api import conversations, documents, knowledge_bases, searches, tasks, webhooks
 from web.api.bodies import LimitedBodies
 from web.api.parties import Parties
-from web.api.problems import PROBLEM, http_problem, invalid_problem, problem
+from web.api.problems import PROBLEM, Problem, http_problem, invalid_problem, problem
 from web.api.rates import RateLimits
 from web.defects import Defects
 from web.gone import GoneClients
@@ -29,9 +30,17 @@ Errors are problem details (RFC 9457) with the codes and texts of the pages, in 
 """
 
 
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """With the schema of problems, which `PROBLEM` refers to: FastAPI knows of schemas for JSON only."""
+        described = super().openapi()
+        described["components"]["schemas"][Problem.__name__] = Problem.model_json_schema()
+        return described
+
+
 def build_api(parties: Callable[[], Parties]) -> FastAPI:
     """The app over `parties`, which may raise a `KbError` while the process cannot serve yet."""
-    app = FastAPI(
+    app = _Api(
         title="Zhiwen 知问",
         version="1",
         description=DESCRIPTION,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from kb.citations import without_dangling
@@ -20,10 +20,12 @@ from web.api.problems import language_of, reason_of
 from web.api.tasks import SourceOut, Usage
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
+CONVERSATION_ID = "9a1d6a3e-8a53-4d3b-9a57-0d9b8a1f6c02"
+ConversationId = Annotated[UUID, Path(examples=[CONVERSATION_ID])]
 
 
 class ConversationOut(BaseModel):
-    id: UUID = Field(examples=["9a1d6a3e-8a53-4d3b-9a57-0d9b8a1f6c02"])
+    id: UUID = Field(examples=[CONVERSATION_ID])
     title: str = Field(examples=["How often is valve 7 checked?"])
     mode: Mode = Field(description="Of the next question.", examples=[Mode.KNOWLEDGE])
     knowledge_base_ids: list[UUID] = Field(description="What the next question is put to.", examples=[[ID]])
@@ -102,7 +104,7 @@ def list_conversations(
 
 
 @router.get("/{conversation_id}")
-def get_conversation(parties: Serving, acting: Asker, conversation_id: UUID) -> ConversationOut:
+def get_conversation(parties: Serving, acting: Asker, conversation_id: ConversationId) -> ConversationOut:
     return ConversationOut.of(parties.services.conversations.get(acting, conversation_id))
 
 
@@ -111,9 +113,11 @@ def list_messages(
     request: Request,
     parties: Serving,
     acting: Asker,
-    conversation_id: UUID,
+    conversation_id: ConversationId,
     limit: Limit = 50,
-    before: Annotated[int | None, Query(ge=0, le=1_000_000_000, description="Only those before this ordinal.")] = None,
+    before: Annotated[
+        int | None, Query(ge=0, le=1_000_000_000, description="Only those before this ordinal.", examples=[12])
+    ] = None,
 ) -> Branch:
     """The last ones of the branch that is shown. A running answer is told by its task."""
     found = parties.services.messages.shown(acting, conversation_id, limit + 1, before)
@@ -126,7 +130,7 @@ def list_messages(
 def change_conversation(
     parties: Serving,
     acting: Writer,
-    conversation_id: UUID,
+    conversation_id: ConversationId,
     change: Annotated[ConversationChange, Body(openapi_examples={"rename": {"value": {"title": "Valves"}}})],
 ) -> ConversationOut:
     conversations = parties.services.conversations
@@ -135,7 +139,7 @@ def change_conversation(
 
 
 @router.delete("/{conversation_id}", status_code=204)
-def delete_conversation(parties: Serving, acting: Writer, conversation_id: UUID) -> Response:
+def delete_conversation(parties: Serving, acting: Writer, conversation_id: ConversationId) -> Response:
     """With all its messages. For an hour, the History page can undo this."""
     parties.services.conversations.delete(acting, conversation_id)
     return Response(status_code=204)

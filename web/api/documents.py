@@ -11,14 +11,14 @@ from uuid import UUID
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from kb.access import Principal
 from kb.library import Added
 from kb.models import Chunk, Document, VersionState
-from web.api.knowledge_bases import ID
+from web.api.knowledge_bases import ID, KnowledgeBaseId
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
 from web.api.parties import Parties, Reader, Serving, Writer
 from web.api.problems import language_of, reason_of
@@ -30,13 +30,21 @@ router = APIRouter(tags=["documents"], route_class=Repeatable)
 LONGEST_WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 LOOKS_AT_ONCE = 4  # at SQL; who only waits takes no thread from others
+DOCUMENT_ID = "7d1f0b52-8f0e-4a43-8a0c-0f6a3f1f9b20"
+DocumentId = Annotated[UUID, Path(examples=[DOCUMENT_ID])]
 FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-FILE_BODY = {"requestBody": {"required": True, "content": FILE}}
+MANUAL = {"value": "# Maintenance\n\nValve 7 is checked each spring."}
+FILE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": FILE["application/octet-stream"] | {"examples": {"Markdown": MANUAL}}},
+    }
+}
 _looks = anyio.CapacityLimiter(LOOKS_AT_ONCE)
 
 
 class DocumentOut(BaseModel):
-    id: UUID = Field(examples=["7d1f0b52-8f0e-4a43-8a0c-0f6a3f1f9b20"])
+    id: UUID = Field(examples=[DOCUMENT_ID])
     knowledge_base_id: UUID = Field(examples=[ID])
     name: str = Field(examples=["manual.pdf"])
     state: VersionState = Field(examples=[VersionState.READY])
@@ -90,10 +98,12 @@ def list_documents(
     request: Request,
     parties: Serving,
     acting: Reader,
-    knowledge_base_id: UUID,
+    knowledge_base_id: KnowledgeBaseId,
     limit: Limit = 50,
     cursor: Cursor = "",
-    state: Annotated[VersionState | None, Query(description="Only those in this state.")] = None,
+    state: Annotated[
+        VersionState | None, Query(description="Only those in this state.", examples=[VersionState.READY])
+    ] = None,
 ) -> Page[DocumentOut]:
     """The oldest first."""
     found = parties.services.documents.after(acting, knowledge_base_id, place_of(cursor), limit + 1, state)
@@ -107,8 +117,13 @@ async def upload_document(
     request: Request,
     parties: Serving,
     acting: Writer,
-    knowledge_base_id: UUID,
-    name: Annotated[str, Query(min_length=1, max_length=1000, description="The file's name, with its extension.")],
+    knowledge_base_id: KnowledgeBaseId,
+    name: Annotated[
+        str,
+        Query(
+            min_length=1, max_length=1000, description="The file's name, with its extension.", examples=["manual.md"]
+        ),
+    ],
     new_id: NewId,
 ) -> DocumentOut:
     """The body is the file itself, which streams to disk. Workers then process it: see its state, or wait for it."""
@@ -119,7 +134,7 @@ async def upload_document(
 
 
 @router.get("/documents/{document_id}")
-def get_document(request: Request, parties: Serving, acting: Reader, document_id: UUID) -> DocumentOut:
+def get_document(request: Request, parties: Serving, acting: Reader, document_id: DocumentId) -> DocumentOut:
     return DocumentOut.of(parties.services.documents.get(acting, document_id), language_of(request))
 
 
@@ -128,8 +143,8 @@ async def wait_for_document(
     request: Request,
     parties: Serving,
     acting: Reader,
-    document_id: UUID,
-    seconds: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS)] = 30.0,
+    document_id: DocumentId,
+    seconds: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS, examples=[30.0])] = 30.0,
 ) -> DocumentOut:
     """Answers once it is ready, failed or cancelled, or after `seconds`, whatever its state is then."""
     since, get = time.monotonic(), parties.services.documents.get
@@ -150,8 +165,8 @@ def pause_after(waited: float, seconds: float) -> float:
 def list_chunks(
     parties: Serving,
     acting: Reader,
-    document_id: UUID,
-    first: Annotated[int, Query(ge=0, le=10_000_000, description="The ordinal of the first one.")] = 0,
+    document_id: DocumentId,
+    first: Annotated[int, Query(ge=0, le=10_000_000, description="The ordinal of the first one.", examples=[0])] = 0,
     limit: Limit = 50,
 ) -> list[ChunkOut]:
     """Those of the version that answers; none while there is no such version."""
@@ -163,7 +178,7 @@ def list_chunks(
     response_class=FileResponse,
     responses={200: {"content": FILE}},
 )
-def get_original(request: Request, parties: Serving, acting: Reader, document_id: UUID) -> FileResponse:
+def get_original(request: Request, parties: Serving, acting: Reader, document_id: DocumentId) -> FileResponse:
     """The file as it was uploaded."""
     documents = parties.services.documents
     document = documents.get(acting, document_id)
@@ -174,7 +189,7 @@ def get_original(request: Request, parties: Serving, acting: Reader, document_id
 
 @router.put("/documents/{document_id}/original", status_code=202, openapi_extra=FILE_BODY)
 async def replace_document(
-    request: Request, parties: Serving, acting: Writer, document_id: UUID, new_id: NewId
+    request: Request, parties: Serving, acting: Writer, document_id: DocumentId, new_id: NewId
 ) -> DocumentOut:
     """The body is the file's new content; its name stays. The old content answers until the new one is ready."""
     found = await anyio.to_thread.run_sync(parties.services.documents.get, acting, document_id)
@@ -183,21 +198,21 @@ async def replace_document(
 
 
 @router.post("/documents/{document_id}/retry", status_code=202)
-def retry_document(request: Request, parties: Serving, acting: Writer, document_id: UUID) -> DocumentOut:
+def retry_document(request: Request, parties: Serving, acting: Writer, document_id: DocumentId) -> DocumentOut:
     """Queue a failed or cancelled one again."""
     parties.services.documents.retry(acting, document_id)
     return DocumentOut.of(parties.services.documents.get(acting, document_id), language_of(request))
 
 
 @router.post("/documents/{document_id}/cancel", status_code=202)
-def cancel_document(request: Request, parties: Serving, acting: Writer, document_id: UUID) -> DocumentOut:
+def cancel_document(request: Request, parties: Serving, acting: Writer, document_id: DocumentId) -> DocumentOut:
     """A queued one at once, a running one at its next batch."""
     parties.services.documents.cancel(acting, document_id)
     return DocumentOut.of(parties.services.documents.get(acting, document_id), language_of(request))
 
 
 @router.delete("/documents/{document_id}", status_code=204)
-def delete_document(parties: Serving, acting: Writer, document_id: UUID) -> Response:
+def delete_document(parties: Serving, acting: Writer, document_id: DocumentId) -> Response:
     """With all its chunks. This cannot be undone."""
     parties.services.documents.delete(acting, document_id)
     return Response(status_code=204)

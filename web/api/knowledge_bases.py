@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from kb.access import Permission
@@ -17,6 +17,7 @@ from web.api.repeats import NewId, Repeatable
 
 router = APIRouter(prefix="/knowledge-bases", tags=["knowledge bases"], route_class=Repeatable)
 ID = "0b0f3c1e-6f5e-4f0a-9f39-2f1c8f5d7a11"
+KnowledgeBaseId = Annotated[UUID, Path(examples=[ID])]
 
 
 class KnowledgeBaseOut(BaseModel):
@@ -90,7 +91,7 @@ def create_knowledge_base(
 
 
 @router.get("/{knowledge_base_id}")
-def get_knowledge_base(parties: Serving, acting: Reader, knowledge_base_id: UUID) -> KnowledgeBaseOut:
+def get_knowledge_base(parties: Serving, acting: Reader, knowledge_base_id: KnowledgeBaseId) -> KnowledgeBaseOut:
     return KnowledgeBaseOut.of(parties.services.knowledge_bases.get(acting, knowledge_base_id))
 
 
@@ -98,7 +99,7 @@ def get_knowledge_base(parties: Serving, acting: Reader, knowledge_base_id: UUID
 def change_knowledge_base(
     parties: Serving,
     acting: Writer,
-    knowledge_base_id: UUID,
+    knowledge_base_id: KnowledgeBaseId,
     change: Annotated[KnowledgeBaseChange, Body(openapi_examples={"rename": {"value": {"name": "产品手册 2026"}}})],
 ) -> KnowledgeBaseOut:
     bases = parties.services.knowledge_bases
@@ -110,7 +111,7 @@ def change_knowledge_base(
 
 
 @router.delete("/{knowledge_base_id}", status_code=204)
-def delete_knowledge_base(parties: Serving, acting: Administrator, knowledge_base_id: UUID) -> Response:
+def delete_knowledge_base(parties: Serving, acting: Administrator, knowledge_base_id: KnowledgeBaseId) -> Response:
     """With all its documents. This cannot be undone."""
     parties.services.knowledge_bases.delete(acting, knowledge_base_id)
     return Response(status_code=204)

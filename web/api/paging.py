@@ -14,8 +14,6 @@ from pydantic import BaseModel, Field
 from kb.errors import InvalidCursor
 
 MOST = 100
-Limit = Annotated[int, Query(ge=1, le=MOST, description="How many at most.")]
-Cursor = Annotated[str, Query(max_length=400, description="`next` of the page before; empty: the first page.")]
 T = TypeVar("T")
 
 
@@ -26,6 +24,13 @@ class Page(BaseModel, Generic[T]):
 
 def cursor_of(moment: datetime, item_id: UUID) -> str:
     return base64.urlsafe_b64encode(json.dumps([moment.isoformat(), item_id.hex]).encode()).decode()
+
+
+_EXAMPLE = cursor_of(datetime(2026, 3, 1, tzinfo=UTC), UUID("7d1f0b52-8f0e-4a43-8a0c-0f6a3f1f9b20"))
+Limit = Annotated[int, Query(ge=1, le=MOST, description="How many at most.", examples=[50])]
+Cursor = Annotated[
+    str, Query(max_length=400, description="`next` of the page before; empty: the first page.", examples=[_EXAMPLE])
+]
 
 
 def place_of(cursor: str) -> tuple[datetime, UUID] | None:

@@ -36,7 +36,9 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] = Field(default=[], description="The fields that are not valid, and why.")
 
 
-PROBLEM: dict[str, Any] = {"model": Problem, "description": "A problem", "content": {MEDIA_TYPE: {}}}
+# As a response of OpenAPI; `web.api.app` adds the schema to the description.
+_SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+PROBLEM: dict[str, Any] = {"description": "A problem", "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
 
 
 def reason_of(code: str, values: dict[str, str], language: str) -> str:

@@ -43,6 +43,7 @@ def _new_id(
             min_length=1,
             max_length=LONGEST,
             description="A random name of the request. Sent again within 24 h, it gets the same reply.",
+            examples=["9f0c2b7e-3d1a-4e55-8c86-0a7d5b1f2c34"],
         ),
     ] = None,
 ) -> UUID:

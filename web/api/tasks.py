@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID, uuid5
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kb.access import Principal
@@ -27,6 +27,8 @@ from web.api.searches import MOST_BASES, MOST_DOCUMENTS, QUESTION_CHARACTERS, Pa
 
 router = APIRouter(tags=["questions"], route_class=Repeatable)
 TASK = N_("task")
+TASK_ID = "4b7f2d37-55a4-4d7c-9a59-6d0c2e6a1f10"
+TaskId = Annotated[UUID, Path(examples=[TASK_ID])]
 
 
 class Question(BaseModel):
@@ -57,7 +59,7 @@ class Question(BaseModel):
 
 
 class Task(BaseModel):
-    id: UUID = Field(examples=["4b7f2d37-55a4-4d7c-9a59-6d0c2e6a1f10"])
+    id: UUID = Field(examples=[TASK_ID])
     conversation_id: UUID
     state: MessageState = Field(description="Of a task under way: streaming.", examples=[MessageState.STREAMING])
 
@@ -165,12 +167,12 @@ def _begin(conversations: Conversations, acting: Principal, wanted: Question, sc
 
 
 @router.get("/tasks/{task_id}")
-def get_task(request: Request, parties: Serving, acting: Asker, task_id: UUID) -> Result:
+def get_task(request: Request, parties: Serving, acting: Asker, task_id: TaskId) -> Result:
     return _result(parties, acting, _answer(parties, acting, task_id), language_of(request))
 
 
 @router.delete("/tasks/{task_id}", status_code=204)
-def cancel_task(parties: Serving, acting: Asker, task_id: UUID) -> Response:
+def cancel_task(parties: Serving, acting: Asker, task_id: TaskId) -> Response:
     """Stop the answer; what was written stays. One that has ended stays as it is."""
     answer = _answer(parties, acting, task_id)
     if answer.state is MessageState.STREAMING and answer.run_id:

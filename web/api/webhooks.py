@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from kb.webhooks import ADDRESS_CHARACTERS, Delivery, Event, Webhook
@@ -18,6 +18,8 @@ from web.api.repeats import NewId, Repeatable
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Repeatable)
 MOST_BASES = 100
 ADDRESS = "https://hooks.example/zhiwen"
+WEBHOOK_ID = "5c1b7f0e-2f7a-4a58-9a65-0b6b3a0d9d11"
+WebhookId = Annotated[UUID, Path(examples=[WEBHOOK_ID])]
 
 
 class WebhookIn(BaseModel):
@@ -36,7 +38,7 @@ class WebhookIn(BaseModel):
 
 
 class WebhookOut(BaseModel):
-    id: UUID = Field(examples=["5c1b7f0e-2f7a-4a58-9a65-0b6b3a0d9d11"])
+    id: UUID = Field(examples=[WEBHOOK_ID])
     address: str = Field(examples=[ADDRESS])
     events: list[Event]
     knowledge_base_ids: list[UUID] | None
@@ -114,7 +116,7 @@ def list_webhooks(parties: Serving, acting: Writer) -> list[WebhookOut]:
 
 
 @router.get("/{webhook_id}")
-def get_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> WebhookOut:
+def get_webhook(parties: Serving, acting: Writer, webhook_id: WebhookId) -> WebhookOut:
     return WebhookOut.of(parties.services.webhooks.get(acting, webhook_id))
 
 
@@ -122,7 +124,7 @@ def get_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> WebhookOu
 def change_webhook(
     parties: Serving,
     acting: Writer,
-    webhook_id: UUID,
+    webhook_id: WebhookId,
     wanted: Annotated[WebhookIn, Body(openapi_examples={"documents": {"value": EXAMPLE}})],
 ) -> WebhookOut:
     """All of it at once. The secret stays; what waits is sent to the new address, as long as your key is valid."""
@@ -133,33 +135,33 @@ def change_webhook(
 
 
 @router.delete("/{webhook_id}", status_code=204)
-def delete_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> Response:
+def delete_webhook(parties: Serving, acting: Writer, webhook_id: WebhookId) -> Response:
     """With what waits to be sent."""
     parties.services.webhooks.delete(acting, webhook_id)
     return Response(status_code=204)
 
 
 @router.post("/{webhook_id}/enable")
-def enable_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> WebhookOut:
+def enable_webhook(parties: Serving, acting: Writer, webhook_id: WebhookId) -> WebhookOut:
     """After it was disabled. What was missed is not sent."""
     return WebhookOut.of(parties.services.webhooks.enable(acting, webhook_id))
 
 
 @router.post("/{webhook_id}/disable")
-def disable_webhook(parties: Serving, acting: Writer, webhook_id: UUID) -> WebhookOut:
+def disable_webhook(parties: Serving, acting: Writer, webhook_id: WebhookId) -> WebhookOut:
     """It is sent nothing, and nothing that waits, until it is enabled."""
     return WebhookOut.of(parties.services.webhooks.disable(acting, webhook_id))
 
 
 @router.post("/{webhook_id}/test", status_code=202)
-def test_webhook(request: Request, parties: Serving, acting: Writer, webhook_id: UUID) -> DeliveryOut:
+def test_webhook(request: Request, parties: Serving, acting: Writer, webhook_id: WebhookId) -> DeliveryOut:
     """Send it the event `webhook.test`, in place of one that still waits; its deliveries tell what came of it."""
     return DeliveryOut.of(parties.services.webhooks.test(acting, webhook_id), language_of(request))
 
 
 @router.get("/{webhook_id}/deliveries")
 def list_deliveries(
-    request: Request, parties: Serving, acting: Writer, webhook_id: UUID, limit: Limit = 50, cursor: Cursor = ""
+    request: Request, parties: Serving, acting: Writer, webhook_id: WebhookId, limit: Limit = 50, cursor: Cursor = ""
 ) -> Page[DeliveryOut]:
     """The newest first. They are kept for a week."""
     found = parties.services.webhooks.deliveries(acting, webhook_id, place_of(cursor), limit + 1)
