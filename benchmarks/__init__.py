@@ -11,5 +11,8 @@ python -m benchmarks.startup          how long until the first page, and how muc
 python -m benchmarks.chat             what is added to a model's first token, and many answers at once
 python -m benchmarks.sessions         many tabs that ask at once while files are ingested
 python -m benchmarks.fairness         how long a note waits behind large files, and what uploads take of the web process
+python -m benchmarks.load             a team that asks, in pages and by programs, while 1,000 files are ingested
+python -m benchmarks.flood            one address sends 10,000 requests a second through nginx, another one works
+python -m benchmarks.doors            every page, route, call and tool, tried by everybody who might
 python -m benchmarks.pages            how fast a long conversation is in a browser
 """
