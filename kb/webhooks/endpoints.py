@@ -25,7 +25,7 @@ from kb.providers.keys import KeySafe
 from kb.webhooks.outbox import Event, has_valid_key, new_delivery
 from kb.webhooks.signing import new_secret
 
-WEBHOOK = N_("webhook")
+WEBHOOK, DELIVERY = N_("webhook"), N_("delivery")
 MOST = 20  # of a user
 ADDRESS_CHARACTERS = 2000
 
@@ -224,6 +224,20 @@ class Webhooks:
             connection.execute(sa.insert(webhook_deliveries), row)
             made = connection.execute(sa.select(webhook_deliveries).where(webhook_deliveries.c.id == row["id"])).one()
         return _delivery(made)
+
+    def resend(self, principal: Principal, webhook_id: UUID, delivery_id: UUID) -> Delivery:
+        """Send what did not arrive once more, now; what did stays as it is. Errors: `NotFound`, `WebhookOff`."""
+        delivery = webhook_deliveries.c.id == delivery_id, webhook_deliveries.c.webhook_id == webhook_id
+        again = sa.update(webhook_deliveries).where(*delivery, webhook_deliveries.c.delivered_at.is_(None))
+        with self._database.write() as connection:
+            found = self._own(connection, principal, webhook_id)
+            if found.disabled_at or found.has_lost_key:
+                raise WebhookOff
+            connection.execute(again.values(due_at=now()))
+            row = connection.execute(sa.select(webhook_deliveries).where(*delivery)).one_or_none()
+            if row is None:
+                raise NotFound(what=DELIVERY)
+            return _delivery(row)
 
     def deliveries(
         self, principal: Principal, webhook_id: UUID, after: tuple[datetime, UUID] | None, limit: int

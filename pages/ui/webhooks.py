@@ -13,7 +13,7 @@ from kb.errors import RedisUnavailable, from_code
 from kb.extracts import escape_markdown as escape
 from kb.fetching.addresses import show_address
 from kb.models import KnowledgeBase, User
-from kb.webhooks import Delivery, Webhook
+from kb.webhooks import Delivery, Event, Webhook
 from pages.ui.feedback import confirm, errors_flashed, live_fragment, missing_worker, redraw
 from pages.ui.i18n import _, ago, error_text, join_list, join_sentences, ngettext
 from pages.ui.reach import reach_text
@@ -204,8 +204,23 @@ def _switch_off(user: User, webhook: Webhook, popover: str) -> None:
 
 def _draw_deliveries(user: User, webhook: Webhook) -> None:
     for delivery in services().webhooks.deliveries(user.principal, webhook.id, None, SHOWN_DELIVERIES):
-        st.markdown(_line(webhook, delivery))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(_line(webhook, delivery), width="stretch")
+            if _can_resend(webhook, delivery):
+                key, args = f"resend-{delivery.id}", (user, webhook, delivery)
+                st.button(_("Send again"), key=key, type="tertiary", on_click=_resend, args=args)
     st.caption(_("Deliveries are kept for a week."))
+
+
+def _can_resend(webhook: Webhook, delivery: Delivery) -> bool:
+    """Whether it did not arrive, and nothing is going to happen by itself. A test is made anew."""
+    has_ended = delivery.due_at is None and delivery.delivered_at is None
+    return has_ended and _is_on(webhook) and delivery.event != Event.TEST
+
+
+def _resend(user: User, webhook: Webhook, delivery: Delivery) -> None:
+    with errors_flashed():
+        services().webhooks.resend(user.principal, webhook.id, delivery.id)
 
 
 def _line(webhook: Webhook, delivery: Delivery) -> str:

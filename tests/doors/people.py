@@ -61,6 +61,7 @@ class Things:
     answer_id: UUID
     link: str  # to the conversation
     webhook_id: UUID
+    delivery_id: UUID  # to the webhook
 
 
 class People:
@@ -108,14 +109,15 @@ class People:
         answer = services.messages.ask(self.owner, conversation.id, QUESTION)
         services.messages.finish(self.owner, answer.id, MessageState.DONE, said("To the pond.", model="fake"))
         link = services.conversation_links.share(self.owner, conversation.id)
-        return Things(base, document, conversation.id, answer.id, link.token, self._webhook())
+        return Things(base, document, conversation.id, answer.id, link.token, *self._webhook())
 
-    def _webhook(self) -> UUID:
-        """A new one; of those before, the first is kept, since a user has some at most."""
+    def _webhook(self) -> tuple[UUID, UUID]:
+        """A new one, and what waits to be sent to it; of those before, the first is kept: a user has some at most."""
         webhooks = self.services.webhooks
         for old in webhooks.list(self.owner)[:-1]:
             webhooks.delete(self.owner, old.id)
-        return webhooks.create(self.owner, "https://hooks.example/")[0].id
+        webhook_id = webhooks.create(self.owner, "https://hooks.example/")[0].id
+        return webhook_id, webhooks.test(self.owner, webhook_id).id
 
     def cookie(self, role: Role) -> str:
         """The token of a session of theirs; empty for who has none."""

@@ -175,6 +175,10 @@ def _webhook(**more: Any) -> Make:
     return lambda things: Given({"webhook_id": things.webhook_id}, **more)
 
 
+def _delivery(things: Things) -> Given:
+    return Given({"webhook_id": things.webhook_id, "delivery_id": things.delivery_id})
+
+
 def _call(method: str, path: str, scope: KeyScope, needs: Needs | Permission, given: Make, **more: Any) -> Door:
     return Door(Kind.CALL, method, PATH + path, needs, given, scope, **more)
 
@@ -232,6 +236,7 @@ CALLS = [
     _call("POST", f"{WEBHOOK}/disable", WRITE, HIS_OWN, _webhook(), changes=True),
     _call("POST", f"{WEBHOOK}/test", WRITE, HIS_OWN, _webhook()),
     _call("GET", f"{WEBHOOK}/deliveries", WRITE, HIS_OWN, _webhook()),
+    _call("POST", f"{WEBHOOK}/deliveries/{{delivery_id}}/resend", WRITE, HIS_OWN, _delivery),
     _openai("GET", "/models", USER, lambda _things: Given()),
     _openai("GET", "/models/{name}", VIEW, lambda things: Given({"name": f"knowledge-base/{things.base.id}"})),
     _openai("POST", "/chat/completions", VIEW, _chat),

@@ -526,6 +526,32 @@ def test_defect_ends_an_attempt_like_any_failure(
     assert kept.due_at > later()
 
 
+def test_what_did_not_arrive_is_sent_again_on_demand(
+    library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock
+) -> None:
+    """With the same id and body, also after the last attempt; what arrived is not sent twice."""
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    end(claims, library.upload(library.knowledge_base()))
+    with library.database.write() as connection:  # the last attempt is due
+        connection.execute(sa.update(webhook_deliveries).values(attempts=len(PAUSES_SECONDS)))
+    receiver.statuses = [500]
+    assert deliveries.deliver_due() == 1
+    (lost,) = webhooks.deliveries(library.user, webhook.id, None, 9)
+    assert (lost.due_at, lost.delivered_at) == (None, None)
+    assert webhooks.resend(library.user, webhook.id, lost.id).due_at
+    assert deliveries.deliver_due() == 1
+    assert len({(each.headers["webhook-id"], each.body) for each in receiver.received}) == 1
+    assert webhooks.resend(library.user, webhook.id, lost.id).delivered_at
+    assert deliveries.deliver_due() == 0
+    other, _secret = webhooks.create(library.user, receiver.address)
+    for who, of in ((library.stranger, webhook.id), (library.user, other.id)):
+        with pytest.raises(NotFound):
+            webhooks.resend(who, of, lost.id)
+    webhooks.disable(library.user, webhook.id)
+    with pytest.raises(WebhookOff):
+        webhooks.resend(library.user, webhook.id, lost.id)
+
+
 def test_new_test_replaces_one_that_waits(
     library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock
 ) -> None:

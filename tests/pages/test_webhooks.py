@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from kb.access import KeyScope
 from kb.database.tables import webhook_deliveries
 from kb.errors import NotFound
 from kb.services import build_worker_parts
 from kb.webhooks import Event, Webhook
+from kb.webhooks.outbox import new_delivery
 from pages.ui.reach import CHOSEN
 from pages.ui.shown_once import Making, take_made
 from pages.ui.webhook_form import _create
@@ -182,6 +183,22 @@ def test_test_is_sent_and_what_came_of_it_shown(installation: Installation, visi
     assert "HTTP 204" in newest
     assert "· not delivered (" in before
     assert "next attempt" not in before
+
+
+def test_delivery_that_did_not_arrive_is_sent_again(installation: Installation, visit: Visit) -> None:
+    webhooks, user = installation.services.webhooks, installation.user
+    webhook, _secret = webhooks.create(user, ADDRESS)
+    lost, arrived = (new_delivery(webhook.id, Event.DOCUMENT_READY, {"name": name}) for name in ("a.md", "b.md"))
+    with installation.services.database.write() as connection:
+        for row, delivered_at in ((lost, None), (arrived, datetime.now(UTC))):
+            connection.execute(insert(webhook_deliveries), row | {"due_at": None, "delivered_at": delivered_at})
+    visitor = opened(visit())
+    visitor.app.session_state[f"deliveries-{webhook.id}"] = True
+    visitor.run()
+    assert not visitor.has(f"resend-{arrived['id']}")
+    visitor.click(f"resend-{lost['id']}")
+    due = {each.id for each in webhooks.deliveries(user, webhook.id, None, 9) if each.due_at}
+    assert due == {lost["id"]}
 
 
 def test_webhook_is_switched_off_and_on(installation: Installation, visit: Visit) -> None:

@@ -159,6 +159,14 @@ def test_webhook(request: Request, parties: Serving, acting: Writer, webhook_id:
     return DeliveryOut.of(parties.services.webhooks.test(acting, webhook_id), language_of(request))
 
 
+@router.post("/{webhook_id}/deliveries/{delivery_id}/resend", status_code=202)
+def resend_delivery(
+    request: Request, parties: Serving, acting: Writer, webhook_id: UUID, delivery_id: UUID
+) -> DeliveryOut:
+    """Send one that did not arrive once more, now, with the same id and body. One that did arrive stays as it is."""
+    return DeliveryOut.of(parties.services.webhooks.resend(acting, webhook_id, delivery_id), language_of(request))
+
+
 @router.get("/{webhook_id}/deliveries")
 def list_deliveries(
     request: Request, parties: Serving, acting: Writer, webhook_id: WebhookId, limit: Limit = 50, cursor: Cursor = ""

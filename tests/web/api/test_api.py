@@ -376,6 +376,7 @@ def test_every_call_needs_its_scope(core: Core, program: Program, pears: str) ->
             ("POST", f"/webhooks/{uuid4()}/disable", None),
             ("POST", f"/webhooks/{uuid4()}/test", None),
             ("GET", f"/webhooks/{uuid4()}/deliveries", None),
+            ("POST", f"/webhooks/{uuid4()}/deliveries/{uuid4()}/resend", None),
         ],
         KeyScope.ADMIN: [("DELETE", f"/knowledge-bases/{pears}", None)],
     }

@@ -83,7 +83,8 @@ def things(core: Core) -> dict[str, str]:
     found |= {"conversation_id": conversation.id, "task_id": answer.id}
     for webhook in core.services.webhooks.list(core.user):  # a user has some at most
         core.services.webhooks.delete(core.user, webhook.id)
-    found |= {"webhook_id": core.services.webhooks.create(core.user, "https://hooks.example/")[0].id}
+    webhook_id = core.services.webhooks.create(core.user, "https://hooks.example/")[0].id
+    found |= {"webhook_id": webhook_id, "delivery_id": core.services.webhooks.test(core.user, webhook_id).id}
     return {name: str(each) for name, each in found.items()}
 
 
