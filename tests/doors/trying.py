@@ -125,7 +125,8 @@ class Trial:
             if door.path:
                 visitor.go_to(PAGES[door.path][0].removesuffix(".py"), **given.params)
         shown = visitor.text() + str(visitor.app._tree)
-        if BASE in shown and role.permission is None:
+        reads_log = door.path == "audit" and role is Role.ADMINISTRATOR  # it names what was deleted and downloaded
+        if BASE in shown and role.permission is None and not reads_log:
             return Outcome.LEAK
         if QUESTION in shown and role is not Role.OWNER and (door.path != "shared" or not _may_read_links(role)):
             return Outcome.LEAK
