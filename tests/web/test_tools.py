@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -174,6 +175,18 @@ def test_defect_tells_nothing_inside(program: Program, monkeypatch: pytest.Monke
     reply = httpx.post(program.url, json={}, headers={"Authorization": f"Bearer {program.key()}"})
     assert (reply.status_code, reply.json()["code"]) == (500, "internal_error")
     assert "secret" not in reply.text
+
+
+def test_body_that_does_not_come_ends_the_connection(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.api.bodies.BODY_SECONDS", 0.2)
+    url = httpx.URL(program.url)
+    lines = [f"POST {url.path} HTTP/1.1", f"Host: {url.host}", f"Authorization: Bearer {program.key()}"]
+    lines += ["Accept: application/json, text/event-stream", "Content-Type: application/json", "Content-Length: 99"]
+    with socket.create_connection((url.host, url.port or 80), timeout=20) as connection:
+        connection.sendall("\r\n".join([*lines, "", "{"]).encode())
+        reply = b"".join(iter(lambda: connection.recv(1 << 16), b""))  # until the server closes it
+    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_stalled"' in reply
 
 
 def test_key_that_asks_too_often_waits(core: Core, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
