@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from uuid import UUID
 
@@ -22,7 +22,6 @@ class ConversationFiles(Protocol):
     """The files of conversations; see `kb.attachments.Attachments`."""
 
     def list(self, principal: Principal, conversation_id: UUID) -> Sequence[Document]: ...
-    def add_to(self, scope: Scope, principal: Principal, conversation_id: UUID) -> Scope: ...
     def original(self, principal: Principal, document: Document) -> Original: ...
 
 
@@ -51,6 +50,17 @@ class AskedFiles:
     failed: Mapping[UUID, LeftOut] = field(default_factory=dict)  # of those that came with this question, by their ids
 
 
+def with_files(scope: Scope, files: Sequence[Document]) -> Scope:
+    """`scope` and the files of a conversation; `scope` itself if there are none."""
+    if not files:
+        return scope
+    document_ids = scope.document_ids
+    if document_ids:  # only these would be searched
+        document_ids += tuple(document.id for document in files)
+    knowledge_base_ids = *scope.knowledge_base_ids, files[0].knowledge_base_id
+    return replace(scope, knowledge_base_ids=knowledge_base_ids, document_ids=document_ids)
+
+
 async def wait_for_files(
     files: ConversationFiles,
     principal: Principal,
@@ -75,7 +85,7 @@ async def wait_for_files(
         await asyncio.sleep(LOOK_SECONDS)
     has_texts = any(document.live_version_id for document in found)
     if has_texts:
-        scope = await asyncio.to_thread(files.add_to, scope, principal, conversation_id)
+        scope = with_files(scope, found)
     came = {each.document_id for each in attached}
     pictures = tuple(document for document in found if document.latest.media_type in MEDIA_TYPES)
     failed = {

@@ -8,7 +8,6 @@ Milvus collection with a partition key, since thousands of small collections wou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -16,22 +15,21 @@ import sqlalchemy as sa
 from kb.access import Permission, Principal, can
 from kb.conversations import CONVERSATION
 from kb.database import Database
-from kb.database.tables import attachments, conversations, document_counts, knowledge_bases, now
+from kb.database.tables import attachments, conversations, knowledge_bases, now
 from kb.embedding import EmbeddingModels
 from kb.errors import NotFound, UnsupportedFormat
 from kb.library import Arrivals, Documents, insert_knowledge_base
 from kb.library.files import Source
 from kb.library.knowledge_bases import shared_collection
-from kb.library.rows import DOCUMENT
+from kb.library.listing import listed_after
+from kb.library.rows import DOCUMENT, to_document
 from kb.models import (
     Document,
-    DocumentOrder,
     IndexSettings,
     KnowledgeBase,
     KnowledgeBaseKind,
     Original,
     RetrievalProfile,
-    Scope,
 )
 from kb.parsing import require_supported
 
@@ -47,10 +45,9 @@ _OWN_CONVERSATION = (
     .with_for_update(key_share=True)
 )
 _BASE = (
-    sa.select(knowledge_bases.c.id, document_counts.c.documents)
+    sa.select(knowledge_bases.c.id)
     .join(attachments, attachments.c.knowledge_base_id == knowledge_bases.c.id)
     .join(conversations, conversations.c.id == attachments.c.conversation_id)
-    .join(document_counts, document_counts.c.knowledge_base_id == knowledge_bases.c.id)
     .where(
         attachments.c.conversation_id == sa.bindparam("of_conversation"),
         can(Permission.OWN, knowledge_bases),
@@ -77,8 +74,7 @@ class Attachments:
         Errors: `NotFound` without the conversation; `UnsupportedFormat`; those of `Arrivals.register`;
         those of `EmbeddingModels.get`. Sends the embedding model no request.
         """
-        found = self._base(principal, conversation_id)
-        base_id = found[0] if found else self._create_base(principal, conversation_id)
+        base_id = self._base(principal, conversation_id) or self._create_base(principal, conversation_id)
         document = self._arrivals.register(principal, base_id, name, source).document
         try:
             require_supported(document.name, document.latest.media_type)
@@ -89,10 +85,11 @@ class Attachments:
 
     def list(self, principal: Principal, conversation_id: UUID) -> Sequence[Document]:
         """The files of a conversation in the order in which they came, whatever their state."""
-        found = self._base(principal, conversation_id)
-        if not found or not found[1]:
-            return []
-        return self._documents.list(principal, found[0], 0, MOST_FILES, order=DocumentOrder.NEWEST)[::-1]
+        with self._database.read() as connection:
+            base = connection.execute(_BASE, {"of_conversation": conversation_id} | principal.binds).one_or_none()
+            if base is None:
+                return []
+            return [to_document(row) for row in listed_after(connection, base.id, None, MOST_FILES, None)]
 
     def original(self, principal: Principal, document: Document) -> Original:
         """The file itself. Errors: `NotFound`, `FileMissing`."""
@@ -101,26 +98,14 @@ class Attachments:
     def remove(self, principal: Principal, conversation_id: UUID, document_id: UUID) -> None:
         """Delete one file. Errors: `NotFound` if the conversation has no such file."""
         document = self._documents.get(principal, document_id)
-        found = self._base(principal, conversation_id)
-        if not found or document.knowledge_base_id != found[0]:
+        if document.knowledge_base_id != self._base(principal, conversation_id):
             raise NotFound(what=DOCUMENT)
         self._documents.delete(principal, document_id)
 
-    def add_to(self, scope: Scope, principal: Principal, conversation_id: UUID) -> Scope:
-        """`scope` and the files of the conversation; `scope` itself if there are none."""
-        found = self._base(principal, conversation_id)
-        if not found or not found[1]:
-            return scope
-        document_ids = scope.document_ids
-        if document_ids:  # only these would be searched
-            document_ids += tuple(document.id for document in self.list(principal, conversation_id))
-        return replace(scope, knowledge_base_ids=(*scope.knowledge_base_ids, found[0]), document_ids=document_ids)
-
-    def _base(self, principal: Principal, conversation_id: UUID) -> tuple[UUID, int] | None:
-        """The id of the conversation's knowledge base, and how many files it holds; None before the first file."""
+    def _base(self, principal: Principal, conversation_id: UUID) -> UUID | None:
+        """The id of the conversation's knowledge base; None before the first file."""
         with self._database.read() as connection:
-            row = connection.execute(_BASE, {"of_conversation": conversation_id} | principal.binds).one_or_none()
-        return (row.id, row.documents) if row else None
+            return connection.scalar(_BASE, {"of_conversation": conversation_id} | principal.binds)
 
     def _create_base(self, principal: Principal, conversation_id: UUID) -> UUID:
         """The conversation's knowledge base, unless another thread has created it meanwhile."""

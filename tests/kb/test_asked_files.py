@@ -32,7 +32,7 @@ NOW = datetime.now(UTC)
 def document(name: str, state: VersionState, media_type: str = "text/plain", error: str = "") -> Document:
     document_id = uuid4()
     version = Version(uuid4(), document_id, state, "", 1, NOW, error=error, media_type=media_type)
-    return Document(document_id, uuid4(), name, version.id if state is VersionState.READY else None, NOW, version)
+    return Document(document_id, CONVERSATION, name, version.id if state is VersionState.READY else None, NOW, version)
 
 
 def came(*documents: Document) -> list[Attached]:
@@ -49,9 +49,6 @@ class Files:
 
     def list(self, principal: Principal, conversation_id: UUID) -> Sequence[Document]:
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
-
-    def add_to(self, scope: Scope, principal: Principal, conversation_id: UUID) -> Scope:
-        return Scope((*scope.knowledge_base_ids, CONVERSATION))
 
     def original(self, principal: Principal, document: Document) -> Original:
         return Original(document.name, self.folder / document.name, document.latest.media_type)

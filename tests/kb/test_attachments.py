@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from kb.asked_files import with_files
 from kb.attachments import Attachments
 from kb.database.tables import attachments as attachments_table
 from kb.database.tables import documents, knowledge_bases, versions
@@ -57,7 +58,7 @@ def attach(core: Core, worker: WorkerParts, conversation_id: UUID, **texts: str)
 
 
 def ask(core: Core, conversation_id: UUID, scope: Scope | None = None, question: str = QUESTION) -> Retrieval:
-    whole = core.services.attachments.add_to(scope or Scope(), core.user, conversation_id)
+    whole = with_files(scope or Scope(), core.services.attachments.list(core.user, conversation_id))
     return core.services.retriever.retrieve(core.user, whole, question)
 
 
@@ -125,11 +126,11 @@ def test_knowledge_base_of_attached_files_is_in_no_list(core: Core, worker: Work
 
 def test_conversation_without_files_leaves_the_scope(core: Core, worker: WorkerParts, conversation: UUID) -> None:
     attachments, scope = core.services.attachments, Scope((uuid4(),))
-    assert attachments.add_to(scope, core.user, conversation) is scope
     assert attachments.list(core.user, conversation) == []
+    assert with_files(scope, []) is scope
     (document,) = attach(core, worker, conversation, a="One.")
     attachments.remove(core.user, conversation, document.id)
-    assert attachments.add_to(scope, core.user, conversation) is scope
+    assert attachments.list(core.user, conversation) == []
 
 
 def test_removed_file_answers_no_more_and_leaves_nothing(core: Core, worker: WorkerParts, conversation: UUID) -> None:
@@ -171,7 +172,7 @@ def test_file_for_a_conversation_that_was_deleted_meanwhile_is_refused(
     core.services.conversations.delete(core.user, conversation)
     core.services.conversations.purge()
     worker.cleanup.pending()
-    monkeypatch.setattr(Attachments, "_base", lambda *_arguments: (base_id, 1))  # read before
+    monkeypatch.setattr(Attachments, "_base", lambda *_arguments: base_id)  # read before
     with pytest.raises(NotFound):
         core.services.attachments.add(core.user, conversation, "b.md", io.BytesIO(b"Two."))
     clear(core, worker)
@@ -208,7 +209,6 @@ def test_strangers_see_nothing(core: Core, worker: WorkerParts, conversation: UU
     ):
         with pytest.raises(NotFound):
             forbidden()
-    assert attachments.add_to(Scope(), core.stranger, conversation) == Scope()
 
 
 def test_document_of_a_knowledge_base_cannot_be_removed_as_a_file(
