@@ -19,7 +19,9 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Repeatable
 MOST_BASES = 100
 ADDRESS = "https://hooks.example/zhiwen"
 WEBHOOK_ID = "5c1b7f0e-2f7a-4a58-9a65-0b6b3a0d9d11"
+DELIVERY_ID = "8e0f4c52-6d1b-4f39-a3c7-1d2e5b9f7a60"
 WebhookId = Annotated[UUID, Path(examples=[WEBHOOK_ID])]
+DeliveryId = Annotated[UUID, Path(examples=[DELIVERY_ID])]
 
 
 class WebhookIn(BaseModel):
@@ -161,7 +163,7 @@ def test_webhook(request: Request, parties: Serving, acting: Writer, webhook_id:
 
 @router.post("/{webhook_id}/deliveries/{delivery_id}/resend", status_code=202)
 def resend_delivery(
-    request: Request, parties: Serving, acting: Writer, webhook_id: UUID, delivery_id: UUID
+    request: Request, parties: Serving, acting: Writer, webhook_id: WebhookId, delivery_id: DeliveryId
 ) -> DeliveryOut:
     """Send one that did not arrive once more, now, with the same id and body. One that did arrive stays as it is."""
     return DeliveryOut.of(parties.services.webhooks.resend(acting, webhook_id, delivery_id), language_of(request))
