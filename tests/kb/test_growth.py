@@ -123,7 +123,7 @@ UNITS = [
     *(LINE, TABLE, PARAGRAPH, HTML_TABLE),
 ]
 # What costs little for each piece, as a copy of the text so far does, shows only with many: these take seconds.
-LARGE = ((LINE, 4_000_000), (TABLE, 1_000_000), (PARAGRAPH, 1_000_000), (HTML_TABLE, 1_000_000))  # characters
+LARGE = ((LINE, 4_000_000), (TABLE, 400_000), (PARAGRAPH, 400_000), (HTML_TABLE, 400_000))  # characters
 BEGINNINGS = {"parse .md": ("", "# ", "- "), "pages.ui.citations.safe_markdown": ("", "- ")}
 ENDINGS = ("", "a")  # a pattern that goes back from the end only does so where the repeats end in something else
 FORMATS = [
