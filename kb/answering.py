@@ -19,7 +19,7 @@ from kb.asked_files import (
     show_pictures,
     wait_for_files,
 )
-from kb.completions import ChatClient, Piece, TextPiece, TextWasReasoning
+from kb.completions import ChatClient, Piece, TextPiece, text_of
 from kb.errors import ModelError, NoChatModel, NotFound
 from kb.extracts import extract_answer, extract_web_answer
 from kb.followups import Contextual, Standing, in_context, judge
@@ -334,14 +334,7 @@ async def _ask_rewriter(
 ) -> str:
     find = question.find_rewriter
     model = await asyncio.to_thread(find, answering) if find else answering
-    text = ""
-    async for piece in chat.stream(model, messages):
-        match piece:
-            case TextPiece():
-                text += piece.text
-            case TextWasReasoning():
-                text = ""
-    return text
+    return await text_of(chat.stream(model, messages))
 
 
 async def _model_if_any(question: Question) -> ChatModel | None:

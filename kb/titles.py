@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
-from kb.completions import ChatClient, TextPiece, TextWasReasoning
+from kb.completions import ChatClient, text_of
 from kb.languages import language_of
 from kb.llm import ChatModel
 from kb.prompts import ChatMessage
@@ -46,14 +46,6 @@ def clean_title(reply: str) -> str:
 
 async def write_title(chat: ChatClient, model: ChatModel, question: str, answer: str) -> str:
     """Ask the model for a title; empty if it gives none. Errors: `ModelError`, `TimeoutError`."""
-    text = ""
     async with asyncio.timeout(TITLE_SECONDS):
-        async for piece in chat.stream(model, title_messages(question, answer)):
-            match piece:
-                case TextPiece():
-                    text += piece.text
-                case TextWasReasoning():
-                    text = ""
-            if len(text) > _REPLY_CHARACTERS:
-                break
-    return clean_title(text)
+        reply = await text_of(chat.stream(model, title_messages(question, answer)), _REPLY_CHARACTERS)
+    return clean_title(reply)

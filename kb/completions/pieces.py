@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 
@@ -31,3 +32,17 @@ class Usage:
 
 
 Piece = TextPiece | Reasoning | TextWasReasoning | Usage
+
+
+async def text_of(pieces: AsyncIterator[Piece], most_characters: int | None = None) -> str:
+    """What a model says in all, without its thoughts; read no further once it has more than `most_characters`."""
+    text = ""
+    async for piece in pieces:
+        match piece:
+            case TextPiece():
+                text += piece.text
+            case TextWasReasoning():
+                text = ""
+        if most_characters is not None and len(text) > most_characters:
+            break
+    return text

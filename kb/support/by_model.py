@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kb.completions import ChatClient, TextPiece, TextWasReasoning
+from kb.completions import ChatClient, text_of
 from kb.errors import CheckUnreadable
 from kb.languages import language_of
 from kb.llm import ChatModel
@@ -88,16 +88,8 @@ async def check_by_model(
     messages = check_messages(
         [_as_written(answer, each) for each in asked], passages, model.settings.context_window, page_language
     )
-    reply = ""
     async with asyncio.timeout(CHECK_SECONDS):
-        async for piece in chat.stream(model, messages):
-            match piece:
-                case TextPiece():
-                    reply += piece.text
-                case TextWasReasoning():
-                    reply = ""
-            if len(reply) > _REPLY_CHARACTERS:
-                break
+        reply = await text_of(chat.stream(model, messages), _REPLY_CHARACTERS)
     verdicts = read_verdicts(reply, len(asked))
     if len(verdicts) < _LEAST_JUDGED * len(asked):
         raise CheckUnreadable(model=model.name)
