@@ -9,8 +9,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from kb.accounts.sessions import LONGEST
-from pages.ui.session_cookie import cookie_name, form_token
-from web.missing import home_path
+from pages.ui.session_cookie import cookie_name, form_token, home_path
 from web.origins import public_address
 
 
@@ -65,5 +64,6 @@ def _form_cookie_name() -> str:
 def _set(response: Response, request: Request, name: str, value: str, max_age: int | None) -> None:
     # A proxy may have taken the TLS off; the origin, which was checked, is as the browser knows it.
     origin = request.headers.get("origin") or public_address(request)
+    path = home_path().rstrip("/") or "/"  # the browser may ask for the chat without the slash
     is_secure = request.url.scheme == "https" or origin.startswith("https://")
-    response.set_cookie(name, value, max_age=max_age, path=home_path(), secure=is_secure, httponly=True, samesite="lax")
+    response.set_cookie(name, value, max_age=max_age, path=path, secure=is_secure, httponly=True, samesite="lax")

@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse
 
 from kb.errors import KbError, RequestStalled
 from pages.ui.i18n import LANGUAGES, accepted_language, error_text, translate
-from web.missing import home_path, plain_page
+from pages.ui.session_cookie import home_path
+from web.missing import plain_page
 
 MOST_BYTES = 16_384  # of a form's body
 FORM_SECONDS = 60.0  # in which it arrives: its connection is one that others could have
@@ -110,7 +111,7 @@ def _text(text: str, code: str) -> str:
 
 
 def _below(path: str) -> str:
-    return f"{home_path().rstrip('/')}/{path}"
+    return f"{home_path()}{path}"
 
 
 async def read_form(request: Request) -> dict[str, str] | None:

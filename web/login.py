@@ -20,7 +20,7 @@ from kb.errors import N_, KbError, PageClosed, PasswordsDiffer, RegistrationClos
 from kb.fair_threads import FairThreads
 from kb.models import Account
 from pages.ui.i18n import translate
-from pages.ui.session_cookie import form_token
+from pages.ui.session_cookie import form_token, home_path
 from web.cookies import (
     end_session,
     form_cookie,
@@ -31,7 +31,6 @@ from web.cookies import (
     set_session,
 )
 from web.form_pages import Field, Form, form_page, language_of, own_path, read_form
-from web.missing import home_path
 from web.oidc import connection_token, provider_buttons
 from web.signed_in import at_login
 from web.statuses import status_of
@@ -96,7 +95,7 @@ class Login:
         if await self._signed_in(request):
             return RedirectResponse(own_path(request.query_params.get("next", "")), HTTPStatus.SEE_OTHER)
         if await at_login(lambda: self._registration.needs_first()):
-            return RedirectResponse(f"{home_path().rstrip('/')}/signup", HTTPStatus.SEE_OTHER)
+            return RedirectResponse(f"{home_path()}signup", HTTPStatus.SEE_OTHER)
         return await self._login_page(request)
 
     async def login(self, request: Request) -> Response:
@@ -131,7 +130,7 @@ class Login:
             await at_login(lambda: self._accounts().sessions.end_all(account.principal))
         else:
             await at_login(lambda: self._accounts().sessions.end(token))
-        response = RedirectResponse(f"{home_path().rstrip('/')}/login", HTTPStatus.SEE_OTHER)
+        response = RedirectResponse(f"{home_path()}login", HTTPStatus.SEE_OTHER)
         end_session(response, request)
         return response
 
@@ -225,7 +224,7 @@ class Login:
             )
         except KbError as error:
             return await self._account_page(request, error)
-        response = RedirectResponse(f"{home_path().rstrip('/')}/account?changed=1", HTTPStatus.SEE_OTHER)
+        response = RedirectResponse(f"{home_path()}account?changed=1", HTTPStatus.SEE_OTHER)
         set_session(response, request, token)
         return response
 
@@ -274,7 +273,7 @@ class Login:
             await at_login(lambda: identities.disconnect(account.principal, form.get("provider", "")))
         except KbError as error:
             return await self._account_page(request, error)
-        return RedirectResponse(f"{home_path().rstrip('/')}/account", HTTPStatus.SEE_OTHER)
+        return RedirectResponse(f"{home_path()}account", HTTPStatus.SEE_OTHER)
 
     # --- what they share ---
 

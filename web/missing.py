@@ -9,11 +9,12 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
-from streamlit import config
 
 from kb.errors import N_
 from pages.ui.frame import HTML_LANGUAGES, PAGES
 from pages.ui.i18n import accepted_language, translate
+from pages.ui.session_cookie import home_path
+from web.base_path import page_path
 
 STREAMLITS_OWN = (
     "_stcore",
@@ -127,17 +128,3 @@ def plain_page(language: str, status: int, title: str, body: str, style: str = "
         script=THEME_SCRIPT,
     )
     return HTMLResponse(page, status_code=status)
-
-
-def home_path() -> str:
-    """The path of the chat, and of cookies."""
-    return f"/{_base_path()}"
-
-
-def page_path(scope: Scope) -> str:
-    """The path of a request below the base path, without slashes at its ends."""
-    return str(scope["path"]).strip("/").removeprefix(_base_path()).strip("/")
-
-
-def _base_path() -> str:
-    return str(config.get_option("server.baseUrlPath")).strip("/")

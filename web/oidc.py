@@ -34,9 +34,9 @@ from kb.errors import (
 from kb.models import Account
 from kb.oidc.client import Flow, OidcClient
 from pages.ui.i18n import translate
+from pages.ui.session_cookie import home_path
 from web.cookies import flow_cookie, session_of, set_flow_cookie, set_session
 from web.form_pages import form_page, own_path
-from web.missing import home_path
 from web.origins import public_address
 from web.signed_in import at_login
 from web.statuses import status_of
@@ -159,7 +159,7 @@ class OidcLogin:
         identity = await client.identity(flow, code, _redirect_uri(request, client))
         if connecting:
             await at_login(partial(identities.connect, connecting.principal, identity))
-            return _redirect(f"{home_path().rstrip('/')}/account?connected=1")
+            return _redirect(f"{home_path()}account?connected=1")
         token = await at_login(partial(identities.sign_in, identity, begun.invitation, session_of(request)))
         response = _redirect(own_path(begun.to))
         set_session(response, request, token)

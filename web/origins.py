@@ -25,7 +25,7 @@ from kb.config import load_settings
 from kb.errors import N_, KbError
 from pages.ui import resources
 from pages.ui.i18n import accepted_language, translate
-from web.missing import page_path
+from web.base_path import page_path
 
 log = structlog.get_logger()
 

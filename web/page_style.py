@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import pages.ui
 from pages.ui.frame import PAGES
-from web.missing import page_path
+from web.base_path import page_path
 
 HERE = Path(pages.ui.__file__).parent
 STYLES = (HERE / "style.css", HERE / "actions.css")

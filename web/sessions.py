@@ -14,7 +14,8 @@ from starlette.websockets import WebSocketClose
 from kb.environment import descriptor_limit
 from kb.errors import N_
 from pages.ui.frame import PAGES
-from web.missing import notice_page, page_path
+from web.base_path import page_path
+from web.missing import notice_page
 
 # 60 open pages took 244 descriptors: a websocket each, and what its script's event loop holds. One more for requests.
 FOR_EACH = 5

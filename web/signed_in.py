@@ -22,8 +22,10 @@ from kb.errors import N_, KbError, PageClosed, SignedOut
 from kb.models import Account
 from pages.ui import resources
 from pages.ui.i18n import accepted_language, error_text, join_sentences
+from pages.ui.session_cookie import home_path
+from web.base_path import page_path
 from web.cookies import session_of
-from web.missing import WELL_KNOWN, home_path, notice_page, page_path
+from web.missing import WELL_KNOWN, notice_page
 from web.origins import is_below
 
 # The login itself, probes, and Streamlit's own scripts, which hold nothing of this installation; and what asks by
@@ -107,6 +109,6 @@ def _refusal(scope: Scope, failure: KbError) -> Response:
     if is_page:
         query = scope["query_string"].decode("latin-1")
         wanted = scope["path"] + (f"?{query}" if query else "")
-        address = f"{home_path().rstrip('/')}/login?next={quote(wanted, safe='')}"
+        address = f"{home_path()}login?next={quote(wanted, safe='')}"
         return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
     return PlainTextResponse(f"{message}\n{remedy}\n", 401)

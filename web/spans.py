@@ -6,8 +6,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kb import tracing
+from web.base_path import page_path
 from web.metrics.requests import METHODS, OTHER, route_of
-from web.missing import page_path
 
 TRACED = ("api", "v1", "mcp")  # by the first part of the path
 TRACE_CONTEXT = ("traceparent", "tracestate")

@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kb.metrics import PROCESS
 from pages.ui.frame import PAGES
-from web.missing import STREAMLITS_OWN, page_path
+from web.base_path import page_path
+from web.missing import STREAMLITS_OWN
 
 OTHER = "other"
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))

@@ -13,9 +13,9 @@ from kb.answers import Feed
 from kb.errors import KbError
 from kb.prompts import language_in
 from kb.questions import check_question
+from pages.ui.session_cookie import home_path
 from web.api.parties import Asker, Parties, Serving, principal_of
 from web.api.problems import language_of
-from web.missing import home_path
 from web.openai_api.completion import DONE, Completion, Delta, page_of, sse
 from web.openai_api.models import find_target
 from web.openai_api.problems import error_body
