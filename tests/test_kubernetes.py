@@ -146,7 +146,7 @@ def test_probes_ask_what_the_web_process_answers() -> None:
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
         get = container[name]["httpGet"]
         scope = {"type": "http", "method": "GET", "path": get["path"], "root_path": ""}
-        assert any(route.matches(scope)[0] is Match.FULL for route in probes.ROUTES)
+        assert any(route.matches(scope)[0] is Match.FULL for route in probes.probe_routes())
         assert get["httpHeaders"] == [{"name": "Host", "value": f"localhost:{port['containerPort']}"}]
         assert get["port"] == port["name"]
         asked[name] = get["path"]

@@ -75,17 +75,25 @@ def test_script_run_keeps_the_import_path(monkeypatch: pytest.MonkeyPatch) -> No
         assert sys.path == before
 
 
-def test_health_names_an_unavailable_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    web = Web(tmp_path, DATABASE_URL=f"postgresql://nobody@{HOST}:{free_port()}/none")
+@pytest.fixture
+def web_without_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """Below /kb of its host."""
+    database_url = f"postgresql://nobody@{HOST}:{free_port()}/none"
+    web = Web(tmp_path, DATABASE_URL=database_url, STREAMLIT_SERVER_BASE_URL_PATH="kb")
     monkeypatch.setattr(web, "is_ready", lambda: is_listening(web.port))
     web.start()
-    try:
-        status, health = web.health()
-    finally:
-        web.stop()
-    assert status == 503
-    assert health["ok"] is False
-    assert "The database is not responding" in health["services"]["sql"]["detail"]
+    yield web
+    web.stop()
+
+
+def test_health_names_an_unavailable_database(web_without_database: Web) -> None:
+    for path in ("/healthz", "/kb/healthz"):
+        status, _headers, body = web_without_database.get(path)
+        health = json.loads(body)
+        assert status == 503
+        assert health["ok"] is False
+        assert "The database is not responding" in health["services"]["sql"]["detail"]
+    assert "The database" not in web_without_database.get("/zhiwen/healthz")[2]
 
 
 def test_health_names_each_service(web: Web) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any
 
 import structlog
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from streamlit import config
 
 from kb.answers import Answers
@@ -29,18 +29,22 @@ from kb.services import Services, build_answers, build_services
 from kb.tracing.setup import start_tracing, stop_tracing
 from pages.ui import resources
 from pages.ui.session_cookie import use_public_port
-from web import api, metrics, openai_api, probes, scripts
+from web import api, openai_api
 from web.acting_from import ActingFrom
 from web.api.parties import Parties
+from web.base_path import BASE_PATH
 from web.draining import Drain, Draining
 from web.exports import export_routes
 from web.gone import GoneClients
 from web.login import Login
 from web.login_mode import needs_login
+from web.metrics import RequestCounts, metrics_routes
 from web.missing import MissingPages
 from web.oidc import OidcLogin
 from web.origins import OwnPagesOnly, allow_public_hosts, public_port
 from web.page_style import PageStyle
+from web.probes import probe_routes
+from web.scripts import script_routes
 from web.security import SecurityHeaders
 from web.sessions import SessionLimit, log_accept_errors_seldom
 from web.signed_in import SignedInOnly
@@ -237,28 +241,34 @@ def _parties() -> Parties:
     return Parties(resources.services(), resources.answers())
 
 
-ROUTES: list[Route | Mount] = [
-    *probes.ROUTES,
-    *metrics.ROUTES,
-    *scripts.ROUTES,
-    *file_routes(resources.services),
-    *export_routes(resources.services),
-    Mount(f"/{{base_path:path}}{api.PATH.strip('/')}", api.build_api(_parties)),
-    Mount(f"/{{base_path:path}}{openai_api.PATH.strip('/')}", openai_api.build_openai_api(_parties)),
-    *tool_routes(_parties),
-    *Login(lambda: resources.services().accounts, resources.has_login).routes(),
-    *OidcLogin(lambda: resources.services().accounts, resources.has_login).routes(),
-]
-MIDDLEWARE = [
-    Middleware(Draining, drain=drain),
-    Middleware(metrics.RequestCounts),
-    Middleware(GoneClients),
-    Middleware(RequestSpans),
-    Middleware(SecurityHeaders),
-    Middleware(OwnPagesOnly),
-    Middleware(ActingFrom),
-    Middleware(SignedInOnly),
-    Middleware(SessionLimit),
-    Middleware(MissingPages, routes=ROUTES),
-    Middleware(PageStyle),
-]
+def build_routes() -> list[Route | Mount]:
+    """All routes besides Streamlit's, which has read its options by now."""
+    return [
+        *probe_routes(),
+        *metrics_routes(),
+        *script_routes(),
+        *file_routes(resources.services),
+        *export_routes(resources.services),
+        Mount(f"{BASE_PATH}{api.PATH.strip('/')}", api.build_api(_parties)),
+        Mount(f"{BASE_PATH}{openai_api.PATH.strip('/')}", openai_api.build_openai_api(_parties)),
+        *tool_routes(_parties),
+        *Login(lambda: resources.services().accounts, resources.has_login).routes(),
+        *OidcLogin(lambda: resources.services().accounts, resources.has_login).routes(),
+    ]
+
+
+def build_middleware(routes: Sequence[BaseRoute]) -> list[Middleware]:
+    """What each request passes, outermost first. `routes` are those of `build_routes`."""
+    return [
+        Middleware(Draining, drain=drain),
+        Middleware(RequestCounts),
+        Middleware(GoneClients),
+        Middleware(RequestSpans),
+        Middleware(SecurityHeaders),
+        Middleware(OwnPagesOnly),
+        Middleware(ActingFrom),
+        Middleware(SignedInOnly),
+        Middleware(SessionLimit),
+        Middleware(MissingPages, routes=routes),
+        Middleware(PageStyle),
+    ]

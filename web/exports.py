@@ -26,6 +26,7 @@ from kb.services import Services
 from pages.ui.chat_sidebar import mode_names
 from pages.ui.citations import dangling_text
 from pages.ui.i18n import LANGUAGES, error_text, moment, place_label, time_zone, translate
+from web.base_path import BASE_PATH
 from web.signed_in import ticket_holder
 from web.statuses import status_of
 
@@ -54,10 +55,9 @@ def export_routes(services: Callable[[], Services]) -> list[Route]:
             return _refusal(error, request)
         return StreamingResponse(_blocks(archive), headers=_headers(ARCHIVE_NAME), media_type="application/zip")
 
-    # Streamlit's own routes move below server.baseUrlPath; ours answer there as well.
     return [
-        Route("/{base_path:path}api/conversations/{conversation_id:uuid}", one, methods=["GET"]),
-        Route("/{base_path:path}api/conversations", found, methods=["GET"]),
+        Route(f"{BASE_PATH}api/conversations/{{conversation_id:uuid}}", one, methods=["GET"]),
+        Route(f"{BASE_PATH}api/conversations", found, methods=["GET"]),
     ]
 
 

@@ -21,6 +21,7 @@ from kb.fair_threads import FairThreads
 from kb.models import Account
 from pages.ui.i18n import translate
 from pages.ui.session_cookie import form_token, home_path
+from web.base_path import BASE_PATH
 from web.cookies import (
     end_session,
     form_cookie,
@@ -65,7 +66,6 @@ class Login:
         self._waiting: Counter[str] = Counter()  # by network, those at work included
 
     def routes(self) -> list[Route]:
-        # Streamlit's own routes move below server.baseUrlPath; ours answer there as well.
         endpoints = {
             "login": (self.show_login, self.login),
             "signup": (self.show_signup, self.sign_up),
@@ -75,7 +75,7 @@ class Login:
             "session": (self.tell_session, None),
         }
         return [
-            Route(f"/{{base_path:path}}{name}", partial(self._guarded, endpoint), methods=[method])
+            Route(f"{BASE_PATH}{name}", partial(self._guarded, endpoint), methods=[method])
             for name, both in endpoints.items()
             for method, endpoint in zip(("GET", "POST"), both, strict=True)
             if endpoint

@@ -35,6 +35,7 @@ from kb.models import Account
 from kb.oidc.client import Flow, OidcClient
 from pages.ui.i18n import translate
 from pages.ui.session_cookie import home_path
+from web.base_path import BASE_PATH
 from web.cookies import flow_cookie, session_of, set_flow_cookie, set_session
 from web.form_pages import form_page, own_path
 from web.origins import public_address
@@ -101,7 +102,7 @@ class OidcLogin:
         self._has_login = has_login
 
     def routes(self) -> list[Route]:
-        path = "/{base_path:path}login/{provider}"
+        path = f"{BASE_PATH}login/{{provider}}"
         return [
             Route(path, partial(self._guarded, self.begin), methods=["GET"]),
             Route(f"{path}/callback", partial(self._guarded, self.come_back), methods=["GET"]),

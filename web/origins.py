@@ -7,8 +7,7 @@ asks the internet for this machine's address when an origin is foreign.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -33,10 +32,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 CLOSED = ("_stcore/metrics",)  # open to everybody otherwise, and nobody here reads it
 # Programs ask there with a key, and nothing that a browser holds opens anything. Desktop chat apps are pages inside,
 # and state origins such as file:// or app://. Pages of the web get no further: nothing lets them send a key (CORS).
-FROM_ANYWHERE = ("v1/",)
-# The routes of `web.uploads`, `web.exports` and `web.scripts`. Names of knowledge bases may hold “api/” as well.
-_ID = r"/[\da-fA-F-]{32,36}"
-_FILE = re.compile(rf"api/((uploads|originals|pages){_ID}(/|$)|conversations({_ID})?$|scripts/[^/]+$)")
+FROM_ANYWHERE = "v1/"
 NOT_ALLOWED = N_("{address} is not an address of this app. If it should be, add it to PUBLIC_URLS in .env and restart.")
 NOT_FROM_THERE = N_("Pages from other addresses cannot use this app.")
 
@@ -171,7 +167,7 @@ class OwnPagesOnly:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._refusal(headers, is_by_key=is_below(page_path(scope), FROM_ANYWHERE))
+        refusal = self._refusal(headers, is_by_key=page_path(scope).startswith(FROM_ANYWHERE))
         if refusal is None and page_path(scope) in CLOSED:
             await Response(status_code=404)(scope, receive, send)
         elif refusal is None:
@@ -205,12 +201,6 @@ class OwnPagesOnly:
         is_embedded = headers.get("sec-fetch-mode", "navigate") != "navigate"
         is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site") and is_embedded and not origins
         return None if is_own and len(origins) < 2 and not is_foreign else NOT_FROM_THERE
-
-
-def is_below(path: str, folders: Collection[str]) -> bool:
-    """Whether a path is in one of these folders, and not that of a file, which is served below any base path."""
-    folder = next((folder for folder in folders if path.startswith(folder)), None)
-    return folder is not None and not _FILE.search(path.removeprefix(folder))
 
 
 def _with_public_host(scope: Scope) -> Scope:

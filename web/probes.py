@@ -16,6 +16,7 @@ from kb.errors import DatabaseUnavailable, KbError
 from kb.health import HealthMonitor
 from kb.reconciling import reconciled
 from pages.ui import resources
+from web.base_path import BASE_PATH
 
 KEPT_SECONDS = 1.0  # what `/healthz` found
 FIRST_REPLY_SECONDS = 1.0  # for SQL, by the first of all questions
@@ -139,9 +140,10 @@ def _documents() -> dict[str, Any]:
 
 healthz = ServiceCheck().reply
 
-# Also below server.baseUrlPath.
-ROUTES = [
-    Route("/{base_path:path}livez", livez),
-    Route("/{base_path:path}readyz", Readiness().reply),
-    Route("/{base_path:path}healthz", healthz),
-]
+
+def probe_routes() -> list[Route]:
+    return [
+        Route(f"{BASE_PATH}livez", livez),
+        Route(f"{BASE_PATH}readyz", Readiness().reply),
+        Route(f"{BASE_PATH}healthz", healthz),
+    ]

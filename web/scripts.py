@@ -7,6 +7,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from pages.ui.scripts import ADDRESS, SCRIPTS
+from web.base_path import BASE_PATH
 
 _FOR_GOOD = "public, max-age=31536000, immutable"  # another version has another address
 
@@ -18,5 +19,5 @@ async def script(request: Request) -> Response:
     return FileResponse(path, headers={"Cache-Control": _FOR_GOOD}, media_type="text/javascript")
 
 
-# Streamlit's own routes move below server.baseUrlPath; ours answer there as well.
-ROUTES = [Route(f"/{{base_path:path}}{ADDRESS}/{{name}}", script, methods=["GET"])]
+def script_routes() -> list[Route]:
+    return [Route(f"{BASE_PATH}{ADDRESS}/{{name}}", script, methods=["GET"])]

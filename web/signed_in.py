@@ -26,7 +26,6 @@ from pages.ui.session_cookie import home_path
 from web.base_path import page_path
 from web.cookies import session_of
 from web.missing import WELL_KNOWN, notice_page
-from web.origins import is_below
 
 # The login itself, probes, and Streamlit's own scripts, which hold nothing of this installation; and what asks by
 # itself who it is: /metrics for its token, the APIs and /mcp for a key. Below WELL_KNOWN, there is nothing.
@@ -95,7 +94,7 @@ def ticket_holder(
 
 def _is_open(scope: Scope) -> bool:
     path = page_path(scope)
-    return path in OPEN or is_below(path, OPEN_FOLDERS) or OF_PROVIDER.fullmatch(path) is not None
+    return path in OPEN or path.startswith(OPEN_FOLDERS) or OF_PROVIDER.fullmatch(path) is not None
 
 
 def _refusal(scope: Scope, failure: KbError) -> Response:

@@ -24,6 +24,7 @@ from web.api.bodies import LimitedBodies
 from web.api.parties import Parties, principal_of
 from web.api.problems import language_of, problem
 from web.api.rates import RateLimits
+from web.base_path import BASE_PATH
 from web.defects import Defects
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def tool_routes(parties: Callable[[], Parties]) -> list[Route]:
     limited = LimitedBodies(_Door(parties), problem=problem)
     door: ASGIApp = Defects(RateLimits(limited, parties=parties, problem=problem, questions=()), problem=problem)
     # For all methods: else Streamlit would answer GET with its page.
-    return [Route(f"/{{base_path:path}}{PATH.strip('/')}", _PostOnly(door))]
+    return [Route(f"{BASE_PATH}{PATH.strip('/')}", _PostOnly(door))]
 
 
 class _PostOnly:

@@ -23,6 +23,7 @@ from kb.library import DOCUMENT, Added
 from kb.models import Original
 from kb.services import Services
 from pages.ui.i18n import error_text
+from web.base_path import BASE_PATH
 from web.receiving import Receiver
 from web.signed_in import ticket_holder
 from web.statuses import status_of
@@ -62,12 +63,11 @@ def file_routes(services: Callable[[], Services]) -> list[Route]:
             return _explanation(error, request)
         return Response(image, headers={"Cache-Control": f"private, max-age={IMAGE_SECONDS}"}, media_type="image/jpeg")
 
-    # Streamlit's own routes move below server.baseUrlPath; ours answer there as well.
     file = "{knowledge_base_id:uuid}/{version_id:uuid}"
     return [
-        Route("/{base_path:path}api/uploads/{knowledge_base_id:uuid}", upload, methods=["PUT"]),
-        Route(f"/{{base_path:path}}api/originals/{file}", download, methods=["GET"]),
-        Route(f"/{{base_path:path}}api/pages/{file}/{{page:int}}", show_page, methods=["GET"]),
+        Route(f"{BASE_PATH}api/uploads/{{knowledge_base_id:uuid}}", upload, methods=["PUT"]),
+        Route(f"{BASE_PATH}api/originals/{file}", download, methods=["GET"]),
+        Route(f"{BASE_PATH}api/pages/{file}/{{page:int}}", show_page, methods=["GET"]),
     ]
 
 

@@ -19,12 +19,12 @@ from pages.ui.scripts import ADDRESS as SCRIPTS_ADDRESS
 from pages.ui.scripts import SCRIPTS
 from tests.doors.people import QUESTION, Role, Things
 from web.api import PATH
+from web.base_path import BASE_PATH
 from web.openai_api import PATH as OPENAI_PATH
 from web.tools import PATH as TOOLS_PATH
 
 READ, ASK, WRITE, ADMIN = KeyScope.READ, KeyScope.ASK, KeyScope.WRITE, KeyScope.ADMIN
 VIEW, EDIT, OWN = Permission.VIEW, Permission.EDIT, Permission.OWN
-BASE_PATH = "/{base_path:path}"
 CALL_TOOL = "call"
 
 

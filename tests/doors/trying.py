@@ -23,7 +23,7 @@ from pages.ui.session_cookie import cookie_name
 from tests.doors.people import BASE, DOCUMENT, QUESTION, People, Role, Things
 from tests.doors.table import DOORS, STREAMLITS, Door, Given, Kind, Needs, Outcome
 from tests.pages.visitor import Visitor
-from web.app import MIDDLEWARE, ROUTES
+from web.app import build_middleware, build_routes
 from web.statuses import status_of
 from web.tools import PATH as TOOLS_PATH
 
@@ -47,7 +47,8 @@ class Trial:
 
     def __init__(self, people: People) -> None:
         self._people = people
-        self._app = Starlette(routes=[*ROUTES, *_streamlits()], middleware=MIDDLEWARE)
+        routes = build_routes()
+        self._app = Starlette(routes=[*routes, *_streamlits()], middleware=build_middleware(routes))
         self.calls = 0
 
     def run(self, doors: list[Door] = DOORS) -> list[Wrong]:

@@ -19,13 +19,14 @@ from kb.embedding.openai import OpenAIModel
 from kb.errors import DatabaseUnavailable
 from kb.local import ServiceState
 from pages.ui import resources
+from tests.base_path import below
 from tests.conftest import MakeSettings
 from tests.fakes.collector import need_packages
 from tests.fakes.embedding import HashedWords
 from tests.fakes.model_server import EMBEDDINGS, ModelServer
 from tests.real_services import free_port
 from web import app
-from web.app import ROUTES, Web, build_web
+from web.app import Web, build_routes, build_web
 from web.probes import healthz
 
 
@@ -45,8 +46,10 @@ def test_nothing_is_started_before_start(make_settings: MakeSettings, tmp_path: 
 def test_health_is_told_also_below_the_base_path(path: str) -> None:
     """Streamlit would answer with its page, and 200, whatever is wrong."""
     scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    with below("kb"):
+        routes = build_routes()
     (endpoint,) = [
-        route.endpoint for route in ROUTES if isinstance(route, Route) and route.matches(scope)[0] is Match.FULL
+        route.endpoint for route in routes if isinstance(route, Route) and route.matches(scope)[0] is Match.FULL
     ]
     assert endpoint is healthz
 

@@ -61,7 +61,7 @@ def test_conversation_is_downloaded_in_the_readers_language(
     assert "- [1] 茶.pptx, 幻灯片 3\n- [2] 茶.xlsx, 工作表“Prices”" in reply.text
     assert "## 问题" in reply.text
     assert "热水 [1][2]。\n\n*1 处引用没有对应的段落，已略去*" in reply.text
-    english = client.get(f"/base/api/conversations/{conversation.id}", params=values | {"language": "en"}).text
+    english = client.get(f"/api/conversations/{conversation.id}", params=values | {"language": "en"}).text
     assert "- [1] 茶.pptx, slide 3" in english
     record = client.get(f"/api/conversations/{conversation.id}", params=values | {"format": "json"})
     assert json.loads(record.text)["title"] == "怎么泡绿茶"

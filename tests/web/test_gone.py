@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message
 from kb.errors import RedisUnavailable
 from web.api import build_api
 from web.api.parties import Parties
-from web.app import MIDDLEWARE
+from web.app import build_middleware
 from web.form_pages import read_form
 from web.gone import GoneClients
 
@@ -26,7 +26,7 @@ async def read(request: Request) -> Response:
 
 
 def site() -> ASGIApp:
-    ours = [each for each in MIDDLEWARE if getattr(each.cls, "__name__", "") == GoneClients.__name__]
+    ours = [each for each in build_middleware([]) if getattr(each.cls, "__name__", "") == GoneClients.__name__]
     return Starlette(routes=[Route("/file", read, methods=["PUT"])], middleware=ours)
 
 

@@ -29,7 +29,6 @@ from kb.database import Database
 from kb.errors import DatabaseUnavailable, TooManyAttempts
 from tests.conftest import Clock, MakeSettings, copy_sqlite
 from tests.kb.accounts.people import PASSWORD, make_accounts
-from tests.web.test_origins import FILES
 from web.form_pages import MOST_BYTES, own_path
 from web.login import MOST_OF_NETWORK, Login
 from web.missing import MissingPages
@@ -119,15 +118,6 @@ def test_nothing_is_open_before_signing_in(site: Site, path: str) -> None:
         refused = browser.request(method, path, headers={"accept": "*/*"})
         assert refused.status_code == 401
         assert "secret" not in refused.text
-
-
-@pytest.mark.parametrize("prefix", ["/static", "/api/v1", "/api/v1/x", "/static/x", "/v1", "/v1/x"])
-def test_routes_are_not_open_below_what_is(site: Site, prefix: str) -> None:
-    """They answer below any base path."""
-    assert len(FILES) == 6
-    for path in [*FILES, *(file.replace("-", "") for file in FILES)]:
-        for method in ("GET", "PUT"):
-            assert site.browser().request(method, prefix + path, headers={"accept": "*/*"}).status_code == 401
 
 
 @pytest.mark.parametrize("name", ["rest-api/guide", "api/uploads", "rest-api/pages/1", "api/conversations 2026"])

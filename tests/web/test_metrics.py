@@ -22,9 +22,11 @@ from kb.errors import DatabaseUnavailable, SetupError
 from kb.metrics import PROCESS, WORKERS, Publisher, note_ingested
 from kb.progress import WorkerInfo
 from pages.ui import resources
+from tests.base_path import below
 from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
 from web.app import build_web
+from web.base_path import BASE_PATH
 from web.metrics import RequestCounts
 from web.metrics.route import MetricsRoute, refusal
 from web.metrics.state import KEPT_SECONDS, State
@@ -114,17 +116,21 @@ async def refuse(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-def reader(settings: Any, path: str = "/{base_path:path}metrics") -> Route:
-    return Route(path, MetricsRoute(lambda: settings).reply)
+def reader(settings: Any) -> Route:
+    return Route("/metrics", MetricsRoute(lambda: settings).reply)
 
 
 @pytest.fixture
 def client(make_settings: MakeSettings) -> TestClient:
+    with below("kb"):
+        ours = [
+            Route(f"{BASE_PATH}api/files/{{id:uuid}}", page),
+            Mount(f"{BASE_PATH}api/v1", routes=[Route("/search/{id}", page)]),
+            Mount(f"{BASE_PATH}mcp", routes=[Route("/{name:path}", page)]),
+            Route(f"{BASE_PATH}defect", defect),
+        ]
     routes = [
-        Route("/{base_path:path}api/files/{id:uuid}", page),
-        Mount("/api/v1", routes=[Route("/search/{id}", page)]),
-        Mount("/{base_path:path}mcp", routes=[Route("/{name:path}", page)]),
-        Route("/{base_path:path}defect", defect),
+        *ours,
         reader(make_settings()),
         WebSocketRoute("/_stcore/stream", session),
         WebSocketRoute("/closed", refuse),
@@ -160,6 +166,7 @@ def read(client: TestClient, **headers: str) -> dict[str, Metric]:
         ("GET", "/api/files/00000000-0000-0000-0000-000000000001", ("/api/files/{id}", "GET", "200")),
         ("GET", "/kb/api/files/00000000-0000-0000-0000-000000000002", ("/api/files/{id}", "GET", "200")),
         ("GET", "/api/v1/search/7", ("/api/v1/search/{id}", "GET", "200")),
+        ("GET", "/kb/api/v1/search/7", ("/api/v1/search/{id}", "GET", "200")),
         ("GET", "/api/v1/unknown/7", ("/api/v1", "GET", "404")),
         ("GET", "/kb/mcp/anything", ("/mcp/{name}", "GET", "200")),
         ("GET", "/mcp/anything", ("/mcp/{name}", "GET", "200")),

@@ -22,8 +22,8 @@ def client() -> TestClient:
     def serve(_request: Request) -> PlainTextResponse:
         return PlainTextResponse("served")
 
-    paths = "/healthz", "/files/{id}", "/{base_path:path}api/files/{id}"
-    ours = [*(Route(path, serve) for path in paths), Mount("/{base_path:path}api/v1", Router(default=_served))]
+    paths = "/healthz", "/files/{id}", "/api/files/{id}"
+    ours = [*(Route(path, serve) for path in paths), Mount("/api/v1", Router(default=_served))]
     everything = Route("/{path:path}", serve)
     return TestClient(Starlette(routes=[everything], middleware=[Middleware(MissingPages, routes=ours)]))
 

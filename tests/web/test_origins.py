@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Match, Mount, Route
+from starlette.routing import BaseRoute, Match, Mount
 from starlette.testclient import TestClient
+from starlette.types import Scope
 from starlette.websockets import WebSocketDisconnect
 from streamlit import config
 from streamlit.web.server.starlette.starlette_app import create_streamlit_middleware, create_streamlit_routes
@@ -22,7 +22,9 @@ from streamlit.web.server.starlette.starlette_app import create_streamlit_middle
 import webui_st
 from kb.config import load_settings
 from pages.ui import resources
-from web.app import MIDDLEWARE, ROUTES
+from tests.base_path import below
+from web.app import build_middleware, build_routes
+from web.base_path import BASE_PATH
 from web.origins import OwnAddresses, OwnPagesOnly, allow_public_hosts, own_addresses, public_address
 
 HERE = "127.0.0.1:8501"
@@ -82,23 +84,19 @@ REFUSED: list[dict[str, str]] = [
 
 
 def all_routes(base_path: str = "") -> list[BaseRoute]:
-    before = config.get_option("server.baseUrlPath")
-    config.set_option("server.baseUrlPath", base_path)
-    try:
-        return [*ROUTES, *create_streamlit_routes(MagicMock())]
-    finally:
-        config.set_option("server.baseUrlPath", before)
+    with below(base_path):
+        return [*build_routes(), *create_streamlit_routes(MagicMock())]
 
 
 def example(route: Any) -> str:
-    """An address that the route answers."""
-    path = re.sub(r"\{\w+:(uuid|int)\}", lambda match: VALUES[match[1]], route.path)
+    """An address that the route answers, or what is mounted there."""
+    path = re.sub(r"\{\w+:(uuid|int)\}", lambda match: VALUES[match[1]], route.path.replace(BASE_PATH, "/"))
+    path += "/x" if isinstance(route, Mount) else ""
     return re.sub(r"/?\{[^}]*\}", lambda match: "/x" if match[0][0] == "/" else "x", path) or "/"
 
 
-# Of files, conversations and scripts, which are served below any base path.
-FILES = [example(route) for route in ROUTES if isinstance(route, Route) and "api/" in route.path]
-PATHS = sorted({"/", *(example(route) for base in ("", "kb") for route in all_routes(base))})
+OURS = sorted({example(route) for route in build_routes()})
+PATHS = sorted({"/", *(f"/kb{path}" for path in OURS), *map(example, [*all_routes(), *all_routes("kb")])})
 
 
 @pytest.fixture(autouse=True)
@@ -119,8 +117,8 @@ def look_ups(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.fixture
 def client() -> TestClient:
-    middleware = [*MIDDLEWARE, *create_streamlit_middleware()]
-    app = Starlette(routes=all_routes(), middleware=middleware)
+    routes = all_routes()
+    app = Starlette(routes=routes, middleware=[*build_middleware(routes), *create_streamlit_middleware()])
     allow_public_hosts()
     return TestClient(app, raise_server_exceptions=False)
 
@@ -148,7 +146,8 @@ def test_the_app_checks_every_request_first() -> None:
 def test_foreign_requests_are_refused_on_every_route(
     headers: dict[str, str], client_of_all_paths: TestClient, look_ups: list[str]
 ) -> None:
-    for method, path in [*(("GET", path) for path in PATHS), ("PUT", "/"), ("POST", "/"), ("OPTIONS", "/")]:
+    paths = [path for path in PATHS if not path.startswith("/v1/")]  # see the programs below
+    for method, path in [*(("GET", path) for path in paths), ("PUT", "/"), ("POST", "/"), ("OPTIONS", "/")]:
         reply = client_of_all_paths.request(method, path, headers=headers)
         assert reply.status_code == 403, (method, path)
         assert any(refusal in reply.text for refusal in REFUSALS)
@@ -193,17 +192,24 @@ def test_programs_with_a_key_may_be_pages_of_their_own(origin: str, client: Test
         assert reply.status_code not in (200, 403)
         assert not any(name.startswith("access-control") for name in reply.headers)
     assert client.get("/v1/nowhere", headers=headers | {"host": "evil.example:8501"}).status_code == 403
-    for path in (*(f"/v1{file}" for file in FILES), "/api/v1/nowhere", "/v1"):
+    for path in ("/api/v1/nowhere", "/v1"):
         assert client.get(path, headers=headers).status_code == 403
 
 
-@pytest.mark.parametrize("form", ["login", "logout", "signup", "account"])
-def test_forms_are_not_served_where_any_page_may_ask(form: str) -> None:
-    """They answer below other base paths."""
-    scope = {"type": "http", "method": "POST", "path": f"/v1/{form}", "headers": []}
-    first = next(route for route in ROUTES if route.matches(scope)[0] is Match.FULL)
-    assert isinstance(first, Mount)
-    assert isinstance(first.app, FastAPI)
+@pytest.mark.parametrize("path", OURS)
+def test_routes_answer_at_the_root_and_below_the_base_path_only(path: str) -> None:
+    with below("a.b/kb"):
+        routes = build_routes()
+    for folder, is_there in (("", True), ("/a.b/kb", True), ("/a.b", False), ("/axb/kb", False)):
+        assert bool(serving(routes, f"{folder}{path}")) is is_there, folder
+    # Scripts need no session, and programs with a key come from anywhere: they may call a model “metrics”.
+    for folder in ("/static", "/v1", "/v1/models/x", "/api/v1", "/api/v1/x", "/a.b/kb/v1"):
+        assert all(isinstance(route, Mount) for route in serving(routes, f"{folder}{path}")), folder
+
+
+def serving(routes: Sequence[BaseRoute], path: str) -> list[BaseRoute]:
+    scope: Scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+    return [route for route in routes if route.matches(scope)[0] is not Match.NONE]
 
 
 def test_several_hosts_or_origins_are_refused(client: TestClient) -> None:

@@ -13,12 +13,12 @@ from starlette.testclient import TestClient
 from kb.errors import DatabaseUnavailable, MilvusUnavailable
 from kb.services import Services
 from pages.ui import resources
+from tests.base_path import below
 from tests.conftest import MakeSettings
 from tests.fakes.embedding import HashedWords
 from tests.real_services import wait_until
-from web import probes
 from web.app import Web, build_web
-from web.probes import KEPT_SECONDS, ServiceCheck
+from web.probes import KEPT_SECONDS, ServiceCheck, probe_routes
 
 AWAY = {"redis_url": "redis://127.0.0.1:1", "milvus_uri": "http://127.0.0.1:1"}
 
@@ -26,7 +26,7 @@ AWAY = {"redis_url": "redis://127.0.0.1:1", "milvus_uri": "http://127.0.0.1:1"}
 @pytest.fixture
 def client() -> Iterator[TestClient]:
     resources.close()
-    with TestClient(Starlette(routes=probes.ROUTES)) as client:
+    with below("kb"), TestClient(Starlette(routes=probe_routes())) as client:
         yield client
     resources.close()
 
@@ -76,7 +76,7 @@ def test_process_is_not_ready_without_sql(client: TestClient, web: Web, monkeypa
 def test_sql_that_never_answered_is_waited_for_a_moment(
     client: TestClient, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "FIRST_REPLY_SECONDS", 0.05)
+    monkeypatch.setattr("web.probes.FIRST_REPLY_SECONDS", 0.05)
     monkeypatch.setattr("kb.health.CLOSE_SECONDS", 0.0)
     end = threading.Event()
     ping(monkeypatch, sql=lambda: str(end.wait(20)))

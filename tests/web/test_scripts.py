@@ -9,19 +9,23 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from pages.ui.scripts import SCRIPTS, loading
-from web.scripts import ROUTES
+from pages.ui.session_cookie import home_path
+from tests.base_path import below
+from web.scripts import script_routes
 
 
 @pytest.fixture
 def client() -> TestClient:
-    return TestClient(Starlette(routes=ROUTES))
+    return TestClient(Starlette(routes=script_routes()))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-@pytest.mark.parametrize("base", ["/", "/zhiwen/"])
-def test_script_is_found_where_its_component_looks(name: str, base: str, client: TestClient) -> None:
+@pytest.mark.parametrize("base", ["", "zhiwen"])
+def test_script_is_found_where_its_component_looks(name: str, base: str) -> None:
     (address,) = re.findall(r'new URL\("([^"]+)", document\.baseURI\)', loading(name))
-    reply = client.get(f"{base}{address}")
+    with below(base):
+        client = TestClient(Starlette(routes=script_routes()), base_url=f"http://localhost:8501{home_path()}")
+    reply = client.get(address)
     assert reply.text == SCRIPTS[name].read_text("utf-8")
     assert reply.headers["content-type"].startswith("text/javascript")
     assert "immutable" in reply.headers["cache-control"]

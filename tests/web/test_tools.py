@@ -239,7 +239,7 @@ def test_process_that_cannot_serve_says_so() -> None:
         raise DatabaseUnavailable(detail="no route")
 
     with served(Starlette(routes=list(tool_routes(fail)))) as url:
-        reply = httpx.post(f"{url}/any/base/mcp", json={}, headers={"Authorization": "Bearer zw_x"})
+        reply = httpx.post(f"{url}/mcp", json={}, headers={"Authorization": "Bearer zw_x"})
     assert (reply.status_code, reply.json()["code"]) == (503, "database_unavailable")
 
 

@@ -11,13 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kb.metrics import PROCESS
 from pages.ui.frame import PAGES
-from web.base_path import page_path
+from web.base_path import BASE_PATH, page_path
 from web.missing import STREAMLITS_OWN
 
 OTHER = "other"
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_BASE_PATH = "{base_path:path}"
 _CONVERTOR = re.compile(r":\w+(?=\})")
 
 _requests = Counter(
@@ -87,7 +86,7 @@ def route_of(scope: Scope) -> str:
     if not isinstance(route, Mount):  # of one, `root_path` is the same once more
         base_path = scope.get("path_params", {}).get("base_path", "")
         template = str(scope.get("root_path", "")).strip("/").removeprefix(base_path) + template
-    template = template.replace(_BASE_PATH, "").strip("/")
+    template = template.replace(BASE_PATH.strip("/"), "").strip("/")
     if template and template[0] != "{":  # else it takes any path
         return "/" + _CONVERTOR.sub("", template)
     path = page_path(scope)

@@ -23,6 +23,7 @@ from kb.errors import KbError
 from kb.metrics import PROCESS
 from pages.ui import resources
 from pages.ui.resources import Web
+from web.base_path import BASE_PATH
 from web.metrics.state import State
 
 log = structlog.get_logger()
@@ -110,4 +111,6 @@ def _version() -> str:
 _build.labels(_version(), platform.python_version()).set(1)
 ProcessCollector(registry=PROCESS)  # memory, processor, open files: on Linux
 
-ROUTES = [Route("/{base_path:path}metrics", MetricsRoute().reply)]  # also below server.baseUrlPath
+
+def metrics_routes() -> list[Route]:
+    return [Route(f"{BASE_PATH}metrics", MetricsRoute().reply)]

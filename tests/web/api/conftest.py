@@ -31,7 +31,7 @@ def program(core: Core, model_server: ModelServer) -> Iterator[Program]:
     """Makes a client with a key of these scopes (all of them without any), of the user or of `who`."""
     answers = build_answers(core.services, model_server)
     api = build_api(lambda: Parties(core.services, answers))
-    app = Starlette(routes=[Mount("/{base_path:path}" + PATH.strip("/"), api)])
+    app = Starlette(routes=[Mount(PATH, api)])
 
     def open_client(*scopes: KeyScope, who: Principal | None = None, key: str | None = None) -> TestClient:
         client = TestClient(app, base_url=f"http://testserver{PATH}", raise_server_exceptions=False)

@@ -38,7 +38,7 @@ from tests.web.api.conftest import Program
 from web.api import PATH
 from web.api.knowledge_bases import ID
 from web.api.problems import MEDIA_TYPE
-from web.app import MIDDLEWARE
+from web.app import build_middleware
 
 ADDRESS = "http://127.0.0.1:8501"  # one of its own: see web.origins
 EXAMPLES = int(os.environ.get("ZHIWEN_API_EXAMPLES", "3"))  # of each call, valid ones and others
@@ -62,7 +62,7 @@ def client(program: Program, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     monkeypatch.setattr("pages.ui.resources._provider._web", SimpleNamespace(has_login=True, is_started=False))
     bare = program()
     assert isinstance(bare.app, Starlette)
-    app = Starlette(routes=bare.app.routes, middleware=MIDDLEWARE)
+    app = Starlette(routes=bare.app.routes, middleware=build_middleware(bare.app.routes))
     found = TestClient(app, base_url=f"{ADDRESS}{PATH}", raise_server_exceptions=False)
     found.headers["Authorization"] = bare.headers["Authorization"]
     return found

@@ -28,7 +28,7 @@ from tests.kb.answers.chat import build_answers
 from tests.web.api.test_api import finished
 from web import api, openai_api
 from web.api.parties import Parties
-from web.probes import ROUTES as PROBES
+from web.probes import probe_routes
 from web.spans import RequestSpans
 from web.tools import tool_routes
 from workers.broker import DramatiqQueue, build_broker
@@ -59,9 +59,9 @@ def program(core: Core, answers: Answers) -> TestClient:
         return Parties(core.services, answers)
 
     routes = [
-        *PROBES,
-        Mount("/{base_path:path}api/v1", api.build_api(parties)),
-        Mount("/{base_path:path}v1", openai_api.build_openai_api(parties)),
+        *probe_routes(),
+        Mount("/api/v1", api.build_api(parties)),
+        Mount("/v1", openai_api.build_openai_api(parties)),
         *tool_routes(parties),
     ]
     client = TestClient(Starlette(routes=routes, middleware=[Middleware(RequestSpans)]))

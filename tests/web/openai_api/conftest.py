@@ -86,7 +86,7 @@ def installation(
         with open_core(settings, model) as core:
             answers = build_answers(core.services)
             api = openai_api.build_openai_api(lambda: Parties(core.services, answers))
-            with served(Starlette(routes=[Mount("/{base_path:path}v1", api)])) as url:
+            with served(Starlette(routes=[Mount("/v1", api)])) as url:
                 worker = build_worker_parts(core.services)
                 fruit = _filled(core, worker, "Fruit", "pears.md", PEARS)
                 _filled(core, worker, "Harbour manual", "manual.md", MANUAL)
