@@ -28,7 +28,7 @@ from kb.models import ServiceHealth
 from kb.services import Services, build_answers, build_services
 from kb.tracing.setup import start_tracing, stop_tracing
 from pages.ui import resources
-from pages.ui.session_cookie import use_public_port
+from pages.ui.session_cookie import home_path, use_public_port
 from web import api, openai_api
 from web.acting_from import ActingFrom
 from web.api.parties import Parties
@@ -231,8 +231,7 @@ def own_url() -> str:
     scheme = "https" if config.get_option("server.sslCertFile") else "http"
     host = config.get_option("server.address") or "localhost"
     host = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    path = str(config.get_option("server.baseUrlPath")).strip("/")
-    return f"{scheme}://{host}:{config.get_option('server.port')}/{path}"
+    return f"{scheme}://{host}:{config.get_option('server.port')}{home_path()}"
 
 
 def _parties() -> Parties:
