@@ -379,16 +379,19 @@ class _SharedParser(ParserProcess):
 
 
 @pytest.fixture(scope="session")
-def parser_process() -> Iterator[_SharedParser]:
-    parser = _SharedParser(Settings.model_fields["parsing_memory_mb"].default)
-    yield parser
-    parser.end()
+def parser_processes() -> Iterator[list[ParserProcess]]:
+    """As many as a worker with one thread has; each starts at its first use."""
+    room = Room()
+    parsers = [_SharedParser(Settings.model_fields["parsing_memory_mb"].default, room=room) for _ in range(2)]
+    yield list(parsers)
+    for parser in parsers:
+        parser.end()
 
 
 @pytest.fixture
-def shared_parser(parser_process: _SharedParser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the first worker of the test a parser process that runs: starting one takes longer than most tests."""
-    free = [parser_process]
+def shared_parser(parser_processes: list[ParserProcess], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the first worker of the test parser processes that run: starting one takes longer than most tests."""
+    free = list(parser_processes)
 
     def make_parser(memory_mb: int, reads_images: bool = True, room: Room | None = None) -> ParserProcess:
         is_usual = reads_images and memory_mb == Settings.model_fields["parsing_memory_mb"].default
