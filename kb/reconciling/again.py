@@ -41,6 +41,7 @@ _CAN_BE_QUEUED = sa.or_(
         .exists(),
     ),
 )
+_WAS_GIVEN_UP = sa.and_(versions.c.listed_in.is_not(None), versions.c.state.in_(_GIVEN_UP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,22 @@ class IndexedAgain:
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """Documents that lack chunks in Milvus: those that can be queued again, and those that were."""
+    """Documents that lack chunks in Milvus: those that can be queued again, that were, and that failed then.
+
+    What has failed or was cancelled is tried again in the list, which says why.
+    """
 
     ready: int = 0
     under_way: int = 0
+    given_up: int = 0
 
 
 def count_lacking(
     database: Database, principal: Principal | None = None, knowledge_base_id: UUID | None = None
 ) -> Lacking:
     """Of all documents, a user's, or those of one knowledge base."""
-    both = (_CAN_BE_QUEUED, ~_CAN_BE_QUEUED)
-    columns: list[sa.ColumnElement[Any]] = [sa.func.count(sa.case((which, 1))) for which in both]
+    each = (_CAN_BE_QUEUED, ~sa.or_(_CAN_BE_QUEUED, _WAS_GIVEN_UP), _WAS_GIVEN_UP)
+    columns: list[sa.ColumnElement[Any]] = [sa.func.count(sa.case((which, 1))) for which in each]
     with database.read() as connection:
         return Lacking(*connection.execute(_of(sa.select(*columns), principal, knowledge_base_id)).one())
 

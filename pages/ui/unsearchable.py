@@ -73,6 +73,15 @@ def draw_remedy(principal: Principal, count: int, base: KnowledgeBase | None = N
             lacking.under_way,
         )
         st.info(text, icon=":material/healing:")
+    if lacking.given_up:
+        text = ngettext(
+            "{count} document cannot be searched: it could not be indexed again. "
+            "Its row in the list says why; retry it there.",
+            "{count} documents cannot be searched: they could not be indexed again. "
+            "Their rows in the list say why; retry them there.",
+            lacking.given_up,
+        )
+        st.warning(text, icon=":material/search_off:")
     if not lacking.ready:
         return 0
     with st.container(key="unsearchable"):

@@ -61,6 +61,21 @@ def test_list_says_it_and_a_button_indexes_again(installation: Installation, vis
     assert row(visitor)["label"] == "ready"
 
 
+def test_document_that_fails_then_is_not_said_to_be_on_its_way(installation: Installation, visit: Visit) -> None:
+    base = installation.filled()
+    lose(installation, base)
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    visitor.click("index_again")
+    (document,) = installation.documents(base)
+    (installation.services.settings.uploads / document.latest.file_key).write_bytes(b" ")
+    installation.ingest(document)
+    visitor.run()
+    assert "1 document cannot be searched: it could not be indexed again" in visitor.text()
+    assert "is being indexed again" not in visitor.text()
+    assert row(visitor)["label"] == "failed"
+
+
 def test_document_without_its_file_stays_and_is_told(installation: Installation, visit: Visit) -> None:
     base = installation.filled()
     (document,) = installation.documents(base)

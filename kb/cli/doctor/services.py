@@ -132,6 +132,9 @@ def _check_comparison(database: Database) -> Iterator[Finding]:
         yield failed("comparison", detail, "python -m kb.reconciling --index-again")
     if lacking.under_way:
         yield warning("comparison", f"{count(lacking.under_way, 'document')} cannot be searched yet: indexed again.")
+    if lacking.given_up:
+        detail = f"{count(lacking.given_up, 'document')} could not be indexed again, and cannot be searched."
+        yield failed("comparison", detail, "Their rows on the knowledge bases' pages say why. Retry them there.")
     if found.files_missing:
         detail = f"{count(found.files_missing, 'document')} lost the uploaded file ({when})."
         yield warning(
