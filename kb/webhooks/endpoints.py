@@ -22,7 +22,7 @@ from kb.database.tables import api_keys, now, users, webhook_bases, webhook_deli
 from kb.errors import N_, AddressInvalid, NoKnowledgeBaseChosen, NotFound, TooManyWebhooks, WebhookOff
 from kb.fetching.addresses import AllowedHosts, check_public, read_address, show_address
 from kb.providers.keys import KeySafe
-from kb.webhooks.outbox import Event, has_valid_key, new_delivery
+from kb.webhooks.outbox import Event, has_valid_key, is_open, new_delivery
 from kb.webhooks.signing import new_secret
 
 WEBHOOK, DELIVERY = N_("webhook"), N_("delivery")
@@ -268,6 +268,13 @@ class Webhooks:
         with self._database.read() as connection:
             rows = connection.execute(sa.select(webhook_deliveries).where(webhook_deliveries.c.id.in_(last)))
             return {row.webhook_id: _delivery(row) for row in rows}
+
+    def is_due(self, principal: Principal, until: datetime) -> bool:
+        """Whether anything is to be sent to one of those listed before `until`."""
+        own = can(Permission.OWN, webhooks, principal), is_open(now())
+        due = sa.select(webhook_deliveries.c.id).join(webhooks).where(*own, webhook_deliveries.c.due_at < until)
+        with self._database.read() as connection:
+            return connection.execute(due.limit(1)).first() is not None
 
     def _found(self, connection: sa.Connection, principal: Principal, webhook_id: UUID) -> Webhook:
         row = self._own(connection, principal, webhook_id)

@@ -49,29 +49,25 @@ def draw_webhooks(user: User, bases: Sequence[KnowledgeBase]) -> None:
         open_webhook_form(user, bases)
     if not webhooks:
         return
-    is_awaited = _is_awaited(webhooks, services().webhooks.last_deliveries(user.principal))
+    is_awaited = _is_awaited(user)
 
     @live_fragment(POLL_SECONDS if is_awaited else LOOK_SECONDS)
     def live() -> None:
-        current, last = services().webhooks.list(user.principal), services().webhooks.last_deliveries(user.principal)
-        if _is_awaited(current, last):
+        is_awaited_now = _is_awaited(user)  # asked first, so that what ended meanwhile is drawn once more
+        if is_awaited_now:
             _draw_missing_worker()
+        current, last = services().webhooks.list(user.principal), services().webhooks.last_deliveries(user.principal)
         for webhook in current:
             _draw_webhook(user, bases, webhook, last.get(webhook.id))
-        if is_awaited != _is_awaited(current, last) or not current:
+        if is_awaited != is_awaited_now or not current:
             redraw()  # to look more or less often
 
     live()
 
 
-def _is_awaited(webhooks: Sequence[Webhook], last: Mapping[UUID, Delivery]) -> bool:
+def _is_awaited(user: User) -> bool:
     """Whether a delivery may end any moment."""
-    until = datetime.now(UTC) + SOON
-    return any(
-        delivery.due_at is not None and delivery.due_at < until and _is_on(webhook)
-        for webhook in webhooks
-        if (delivery := last.get(webhook.id))
-    )
+    return services().webhooks.is_due(user.principal, datetime.now(UTC) + SOON)
 
 
 def _is_on(webhook: Webhook) -> bool:

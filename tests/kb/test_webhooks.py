@@ -8,7 +8,7 @@ import hmac
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
 from uuid import uuid4
@@ -619,6 +619,21 @@ def test_attempt_that_fails_while_it_is_switched_off_is_not_repeated(
     webhooks.enable(library.user, webhook.id)
     later.advance(PAUSES_SECONDS[0] * 2)
     assert Deliveries(library.database, safe, fail, later).deliver_due() == 0
+
+
+def test_whether_anything_is_to_be_sent_soon(library: Library, webhooks: Webhooks, receiver: Receiver) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    soon = datetime.now(UTC) + timedelta(minutes=2)
+    lost = webhooks.test(library.user, webhook.id)
+    webhooks.test(library.user, webhook.id)  # in place of the one that waited
+    with library.database.write() as connection:
+        connection.execute(sa.update(webhook_deliveries).values(due_at=soon + timedelta(hours=1)))
+    assert not webhooks.is_due(library.user, soon)
+    webhooks.resend(library.user, webhook.id, lost.id)  # not the newest one
+    assert webhooks.is_due(library.user, soon)
+    assert not webhooks.is_due(library.stranger, soon)
+    webhooks.disable(library.user, webhook.id)
+    assert not webhooks.is_due(library.user, soon)
 
 
 def test_lost_key_and_last_deliveries_are_shown(library: Library, webhooks: Webhooks, receiver: Receiver) -> None:

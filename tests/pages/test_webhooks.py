@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
@@ -14,9 +15,11 @@ from kb.errors import NotFound
 from kb.services import build_worker_parts
 from kb.webhooks import Event, Webhook
 from kb.webhooks.outbox import new_delivery
+from pages.ui.feedback import live_fragment
 from pages.ui.reach import CHOSEN
 from pages.ui.shown_once import Making, take_made
 from pages.ui.webhook_form import _create
+from pages.ui.webhooks import LOOK_SECONDS, POLL_SECONDS
 from tests.conftest import add_user
 from tests.fakes.receiver import Receiver
 from tests.pages.conftest import Installation, Visit
@@ -199,6 +202,28 @@ def test_delivery_that_did_not_arrive_is_sent_again(installation: Installation, 
     visitor.click(f"resend-{lost['id']}")
     due = {each.id for each in webhooks.deliveries(user, webhook.id, None, 9) if each.due_at}
     assert due == {lost["id"]}
+
+
+def test_page_looks_often_while_an_older_delivery_is_sent_again(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polled: list[float | None] = []
+
+    def note(run_every: float | None = None) -> Any:
+        polled.append(run_every)
+        return live_fragment(run_every)
+
+    monkeypatch.setattr("pages.ui.webhooks.live_fragment", note)
+    webhook, _secret = installation.services.webhooks.create(installation.user, ADDRESS)
+    lost, newest = (new_delivery(webhook.id, Event.DOCUMENT_READY, {"name": name}) for name in ("a.md", "b.md"))
+    with installation.services.database.write() as connection:
+        for row in (lost, newest):
+            connection.execute(insert(webhook_deliveries), row | {"due_at": None})
+    visitor = opened(visit())
+    assert polled[-1] == LOOK_SECONDS
+    installation.services.webhooks.resend(installation.user, webhook.id, lost["id"])
+    opened(visitor)
+    assert polled[-1] == POLL_SECONDS
 
 
 def test_webhook_is_switched_off_and_on(installation: Installation, visit: Visit) -> None:
