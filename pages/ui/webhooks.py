@@ -200,7 +200,7 @@ def _switch_off(user: User, webhook: Webhook, popover: str) -> None:
 
 def _draw_deliveries(user: User, webhook: Webhook) -> None:
     for delivery in services().webhooks.deliveries(user.principal, webhook.id, None, SHOWN_DELIVERIES):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"line-delivery-{delivery.id}"):
             st.markdown(_line(webhook, delivery), width="stretch")
             if _can_resend(webhook, delivery):
                 key, args = f"resend-{delivery.id}", (user, webhook, delivery)

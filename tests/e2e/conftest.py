@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
+from sqlalchemy import insert
 
 from kb.config import load_settings
 from kb.conversations import Conversations, Messages
 from kb.database import Database
+from kb.database.tables import webhook_deliveries
 from kb.library import KnowledgeBases
 from kb.models import Choices, MessageState, Mode, Retrieval
 from kb.providers.connection import Purpose
 from kb.providers.keys import KeySafe
 from kb.providers.store import Providers
 from kb.users import Users
+from kb.webhooks import Event, Webhooks
+from kb.webhooks.outbox import new_delivery
 from tests import real_services
 from tests.e2e.screen import SECONDS, OpenScreen, Screen
 from tests.e2e.web import Web
@@ -128,7 +132,9 @@ class Desk:
         settings = load_settings(_env_file=None, zhiwen_home=web.home)
         self.database = Database(settings)
         self._users = Users(self.database)
-        self._providers = Providers(self.database, KeySafe(settings))
+        safe = KeySafe(settings)
+        self._providers = Providers(self.database, safe)
+        self._webhooks = Webhooks(self.database, safe)
         self._server = models.base_url.removeprefix("http://").removesuffix("/v1")
         self.user = self._users.local_principal()
 
@@ -141,6 +147,8 @@ class Desk:
             conversations.delete(self.user, conversation.id)
         for provider in self._providers.list(self.user):
             self._providers.delete(self.user, provider.id)
+        for webhook in self._webhooks.list(self.user):
+            self._webhooks.delete(self.user, webhook.id)
 
     def create_knowledge_bases(self, *names: str) -> None:
         for name in names:
@@ -154,6 +162,14 @@ class Desk:
             message = messages.ask(self.user, conversation.id, question)
             messages.finish(self.user, message.id, MessageState.DONE, said(answer, model="m", retrieval=retrieval))
         return f"/?conversation={conversation.id}"
+
+    def store_lost_delivery(self, document_name: str) -> None:
+        """A webhook that was not told of this document."""
+        webhook, _secret = self._webhooks.create(self.user, "https://hooks.example/")
+        lost = new_delivery(webhook.id, Event.DOCUMENT_READY, {"name": document_name})
+        lost |= {"due_at": None, "attempts": 9, "status": 500}
+        with self.database.write() as connection:
+            connection.execute(insert(webhook_deliveries), lost)
 
     def choose_model(self, name: str) -> None:
         self._providers.choose_model(self.user, Purpose.CHAT, f"{self._server}/{name}")

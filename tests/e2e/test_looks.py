@@ -157,3 +157,18 @@ def test_dialog_has_enough_contrast_in_the_dark(open_screen: OpenScreen, desk: D
     screen.click("knowledge_base_more")
     expect(screen.drawer).to_be_visible()
     assert faint_texts(screen) == []
+
+
+def test_sending_again_stands_beside_its_delivery(open_screen: OpenScreen, desk: Desk) -> None:
+    desk.store_lost_delivery("The maintenance schedule of the northern pilot station and of all its boats.pdf")
+    screen = open_screen("/api-keys?part=webhooks")
+    screen.page.get_by_text("Recent deliveries").click()
+    delivery, button = screen.keys("line-delivery-"), screen.keys("resend-").get_by_role("button")
+    expect(button).to_be_visible()
+    for width, is_beside in ((1280, True), (390, False)):
+        screen.page.set_viewport_size({"width": width, "height": 900})
+        text, other = delivery.get_by_test_id("stMarkdown").bounding_box(), button.bounding_box()
+        assert text
+        assert other
+        assert (other["x"] >= text["x"] + text["width"]) == is_beside
+        assert other["y"] <= text["y"] + text["height"] + 8  # else it might belong to the next one
