@@ -6,7 +6,7 @@ anything.
 """
 
 from kb.access.policy import EVERYBODY, can, is_shared_by, is_viewed_by, permission_on, require_scope
-from kb.access.principals import GranteeKind, KeyLimits, KeyScope, Permission, Principal
+from kb.principals import GranteeKind, KeyLimits, KeyScope, Permission, Principal
 
 __all__ = [
     "EVERYBODY",

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.exc import IntegrityError
 
-from kb.access.principals import Principal
 from kb.database import Database
 from kb.database.tables import idempotency_keys, now
 from kb.errors import N_, IdempotencyKeyReused, NotFound, RequestRunning
+from kb.principals import Principal
 from kb.providers.keys import KeySafe
 
 KEPT_HOURS = 24

@@ -13,13 +13,13 @@ import structlog
 from pydantic import SecretStr
 
 from kb.access.policy import can
-from kb.access.principals import KeyLimits, KeyScope, Permission, Principal
 from kb.access.tokens import digest, new_token
 from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import api_key_bases, api_keys, knowledge_bases, now, users
 from kb.errors import N_, KeyRefused, NoScopeChosen, NotFound, PersonOnly
 from kb.names import clean_name
+from kb.principals import KeyLimits, KeyScope, Permission, Principal
 
 PREFIX = "zw_"  # so that people and scanners for secrets know what it is
 API_KEY = N_("API key")

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from kb.access.principals import GranteeKind, KeyScope, Permission, Principal
 from kb.database.tables import (
     api_key_bases,
     api_keys,
@@ -20,6 +19,7 @@ from kb.database.tables import (
     webhooks,
 )
 from kb.errors import OutOfScope
+from kb.principals import GranteeKind, KeyScope, Permission, Principal
 
 EVERYBODY = UUID(int=0)  # the id of a grant to everybody
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from cachetools import LRUCache, TLRUCache
 
-from kb.access.principals import Principal
 from kb.access.tokens import digest
 from kb.counters import WindowCounters, network_of
 from kb.errors import TooManyAnswers
+from kb.principals import Principal
 from kb.redis import QuickRedis
 
 WINDOW_SECONDS = 60

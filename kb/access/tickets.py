@@ -15,8 +15,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from uuid import UUID
 
-from kb.access.principals import Principal
 from kb.errors import PageClosed, SetupError
+from kb.principals import Principal
 from kb.providers.keys import KeySafe
 
 CONVERSATIONS = UUID(int=0)  # the target of a ticket for all conversations of its user

@@ -7,8 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from kb.access.principals import Permission
 from kb.models.retrieval import RetrievalProfile
+from kb.principals import Permission
 
 
 class KnowledgeBaseKind(StrEnum):

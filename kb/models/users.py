@@ -8,10 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from kb.access.principals import Principal
 from kb.models.conversations import Mode
 from kb.models.retrieval import NOWHERE, Scope
 from kb.models.stored import known
+from kb.principals import Principal
 
 
 @dataclass(frozen=True, slots=True)
