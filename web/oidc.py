@@ -76,7 +76,7 @@ class Begun:
             if not all(isinstance(text, str) for text in texts):
                 raise TypeError
             age = time.time() - begun.at
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             raise SignInOver from None
         if not 0 <= age + 5 <= FLOW_SECONDS + 5:
             raise SignInOver

@@ -31,6 +31,7 @@ from kb.oidc.settings import OidcProvider, is_safe_address
 
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
+    from joserfc.jwk import Key
 
 KEPT_SECONDS = 3600.0  # what a provider says about itself
 KEYS_AGAIN_SECONDS = 60.0  # for an ID token with a key that is not known, its keys are read again at most so often
@@ -93,7 +94,7 @@ class OidcClient:
         self._clock = clock
         self._reading = anyio.Lock()
         self._metadata: tuple[float, _Metadata] | None = None
-        self._keys: tuple[float, dict[str, Any]] | None = None
+        self._keys: tuple[float, list[Key]] | None = None
 
     async def authorization_url(self, flow: Flow, redirect_uri: str) -> str:
         """Where the browser signs in."""
@@ -187,8 +188,8 @@ class OidcClient:
         from joserfc.jwk import KeySet
 
         async def decoded(again: bool) -> jwt.Token:
-            keys: Any = await self._read_keys(http, metadata, again)
-            return jwt.decode(id_token, KeySet.import_key_set(keys), ALGORITHMS)
+            keys = await self._read_keys(http, metadata, again)
+            return jwt.decode(id_token, KeySet(keys), ALGORITHMS)
 
         try:
             try:
@@ -204,20 +205,20 @@ class OidcClient:
             if self.provider.client_id not in (audience if isinstance(audience, list) else [audience]):
                 raise self._refused(WrongAudience, "its ID token is for another client")
             claims.validate(leeway=LEEWAY_SECONDS)
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, TypeError, LookupError) as error:  # the library expects well-formed headers
             raise self._refused(IdTokenRefused, type(error).__name__) from None
         subject = claims["sub"]
         if not isinstance(subject, str) or not 0 < len(subject) <= 255 or clean_text(subject) != subject:
             raise self._refused(IdTokenRefused, "it names nobody")
         return Identity(self.provider, metadata.issuer, subject, _name(claims))
 
-    async def _read_keys(self, http: AsyncOAuth2Client, metadata: _Metadata, again: bool) -> dict[str, Any]:
+    async def _read_keys(self, http: AsyncOAuth2Client, metadata: _Metadata, again: bool) -> list[Key]:
         """The keys for signatures; `again`: unless they were read just now."""
         kept_seconds = KEYS_AGAIN_SECONDS if again else KEPT_SECONDS
         if self._keys is None or self._clock() - self._keys[0] >= kept_seconds:
             told = (await self._get(http, metadata.jwks_uri)).get("keys")
-            usable = [key for key in (told if isinstance(told, list) else []) if _is_usable(key)]
-            self._keys = self._clock(), {"keys": usable}
+            found = map(_to_key, told if isinstance(told, list) else [])
+            self._keys = self._clock(), [key for key in found if key]
         return self._keys[1]
 
     # --- what went wrong ---
@@ -241,9 +242,17 @@ def _auth_method(provider: OidcProvider, told: dict[str, Any]) -> str:
     return "client_secret_post" if takes_body_only else "client_secret_basic"
 
 
-def _is_usable(key: object) -> bool:
-    is_known = isinstance(key, dict) and key.get("kty") in ("RSA", "EC", "OKP")
-    return is_known and isinstance(key, dict) and key.get("use", "sig") == "sig"
+def _to_key(told: object) -> Key | None:
+    """None for one that is not for signatures, or not understood: the others count all the same (RFC 7517, 5)."""
+    from joserfc.errors import JoseError
+    from joserfc.jwk import JWKRegistry
+
+    if not isinstance(told, dict) or told.get("use", "sig") != "sig":
+        return None
+    try:
+        return JWKRegistry.import_key(told) if told.get("kty") in ("RSA", "EC", "OKP") else None
+    except (JoseError, ValueError, TypeError, LookupError):
+        return None
 
 
 def _name(claims: dict[str, Any]) -> str:

@@ -47,7 +47,8 @@ def is_safe_address(address: str) -> bool:
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
-    except ValueError:
+        address.encode()
+    except ValueError:  # also for halves of characters
         return False
     if "@" in parts.netloc or not host:
         return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +20,11 @@ from kb.oidc import session
 from tests.fakes.oidc_server import CLIENT_SECRET, OidcServer, new_key
 from tests.web.oidc.site import Site, come, go
 from web.oidc import FLOW_SECONDS
+
+
+def in_base64(value: object) -> str:
+    return urlsafe_b64encode(json.dumps(value).encode()).decode()
+
 
 # --- what is refused ---
 
@@ -61,6 +68,13 @@ def test_wrong_signature(site: Site, open_to_all: Account) -> None:
     assert "is not valid" in refusal(site, change)
 
 
+@pytest.mark.parametrize("header", [{"crit": 1}, {"kid": [1]}, {"alg": "none"}, {"alg": ["RS256"]}])
+def test_malformed_header_of_a_token(site: Site, open_to_all: Account, header: dict[str, Any]) -> None:
+    token = ".".join(map(in_base64, ({"alg": "RS256", "kid": "k-1"} | header, {}, "x"))).replace("=", "")
+    tokens = {"access_token": "opaque", "token_type": "Bearer", "id_token": token}
+    assert "is not valid" in refusal(site, lambda server: setattr(server, "tokens", lambda *_: (200, tokens)))
+
+
 def test_provider_that_lies_about_its_issuer(site: Site, open_to_all: Account) -> None:
     def change(server: OidcServer) -> None:
         server.tells = {"issuer": "https://evil.example"}
@@ -77,7 +91,13 @@ def test_answer_of_another_provider(site: Site, open_to_all: Account) -> None:
 
 @pytest.mark.parametrize(
     "tells",
-    [{"token_endpoint": "http://192.0.2.1/token"}, {"jwks_uri": None}, {"authorization_endpoint": "javascript:"}],
+    [
+        {"token_endpoint": "http://192.0.2.1/token"},
+        {"jwks_uri": None},
+        {"authorization_endpoint": "javascript:"},
+        {"authorization_endpoint": "https://\ud800/"},
+    ],
+    ids=["no TLS", "none", "no address", "no text"],
 )
 def test_endpoint_without_tls(site: Site, open_to_all: Account, tells: dict[str, Any]) -> None:
     def change(server: OidcServer) -> None:
@@ -138,7 +158,15 @@ def test_state_that_is_too_old(site: Site, open_to_all: Account, monkeypatch: py
     assert "This sign-in has expired" in browser.get(back).text
 
 
-@pytest.mark.parametrize("cookie", ["nonsense", "e30=", "W10=", "eyJzZWNyZXQiOjF9"])
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "nonsense",
+        *map(in_base64, ({}, [], {"secret": 1}, {"secret": "s", "to": "/", "at": 10**400})),
+        "W1tb" * 500,  # 1,500 times [
+    ],
+    ids=["nonsense", "nothing", "list", "no texts", "huge moment", "deep"],
+)
 def test_cookie_that_was_changed(site: Site, root: Account, cookie: str) -> None:
     browser = site.browser()
     back = go(browser)
