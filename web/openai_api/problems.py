@@ -36,12 +36,14 @@ _CODES: dict[type[KbError], str] = {
 }
 _PARAMETERS: dict[type[KbError], str] = {ModelNotServed: "model", WrongDimension: "dimensions"}
 UNSUPPORTED = "unsupported_parameter"
+SHOWN_CHARACTERS = 100  # of a name that a program has sent
 
 
 def unsupported(parameter: str, reason: str = "") -> PydanticCustomError:
     """For validators: the request asks for what there is not here."""
     text = "“{parameter}” is not supported here" + (f": {reason}" if reason else "")
-    return PydanticCustomError(UNSUPPORTED, f"{text}.", {"parameter": parameter})
+    shown = parameter[:SHOWN_CHARACTERS].encode(errors="replace").decode()  # JSON may name halves of characters
+    return PydanticCustomError(UNSUPPORTED, f"{text}.", {"parameter": shown})
 
 
 def error_body(error: KbError, language: str) -> dict[str, Any]:

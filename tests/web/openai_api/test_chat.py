@@ -282,6 +282,14 @@ def test_unsupported_parameters_are_refused(ask: Ask, body: dict[str, Any], para
     assert error_of(ask(**body)) == (400, "unsupported_parameter", param)
 
 
+def test_name_of_a_parameter_that_is_no_text(installation: Installation) -> None:
+    with installation.client() as client:
+        reply = client.post(
+            "/chat/completions", content=b'{"\\ud800": 1}', headers={"content-type": "application/json"}
+        )
+    assert error_of(reply) == (400, "unsupported_parameter", "?")
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
