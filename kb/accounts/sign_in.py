@@ -46,10 +46,12 @@ class SignIn:
         self._throttle.forget(folded, address)
         principal = Principal(row.id)
         with self._database.write() as connection:
-            if renewed:
-                _store(connection, principal, renewed)
-            record(connection, principal, Action.SIGNED_IN)
-            return self._sessions.begin(connection, principal, former_token)
+            if _has_still(connection, principal, row.password_hash):
+                if renewed:
+                    _store(connection, principal, renewed)
+                record(connection, principal, Action.SIGNED_IN)
+                return self._sessions.begin(connection, principal, former_token)
+        return self.sign_in(name, password, address, former_token)
 
     def change_password(self, principal: Principal, present: str, new: str, address: str) -> str:
         """Ends all sessions of this user. Returns the token of a new one.
@@ -68,9 +70,11 @@ class SignIn:
             raise SignInFailed
         renewed = self._passwords.hash(new)
         with self._database.write() as connection:
-            replace_password(connection, principal, renewed)
-            record(connection, principal, Action.PASSWORD_CHANGED)
-            return self._sessions.begin(connection, principal)
+            if _has_still(connection, principal, row.password_hash):
+                replace_password(connection, principal, renewed)
+                record(connection, principal, Action.PASSWORD_CHANGED)
+                return self._sessions.begin(connection, principal)
+        return self.change_password(principal, present, new, address)
 
     def _note_failure(self, user_id: UUID | None, name: str, address: str) -> None:
         log.warning("sign_in.failed", address=address)
@@ -84,6 +88,12 @@ def replace_password(connection: sa.Connection, user: Principal, hashed: str) ->
     end_sessions(connection, user)
     links = sa.delete(invitations).where(invitations.c.user_id == user.user_id, invitations.c.used_at.is_(None))
     connection.execute(links)
+
+
+def _has_still(connection: sa.Connection, user: Principal, hashed: str) -> bool:
+    """Whether the password is the one that was compared, which takes a while. Nobody changes it meanwhile."""
+    same = sa.and_(users.c.id == user.user_id, users.c.password_hash == hashed)
+    return connection.scalar(sa.select(users.c.id).where(same).with_for_update(key_share=True)) is not None
 
 
 def _store(connection: sa.Connection, user: Principal, hashed: str) -> None:

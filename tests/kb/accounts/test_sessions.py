@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from kb.accounts import sessions
+from kb.accounts import Passwords, sessions
 from kb.database.tables import login_sessions
 from kb.errors import SignInFailed, TooManyAttempts
 from kb.models import UserRole
@@ -135,4 +135,27 @@ def test_changed_password_ends_all_sessions(people: People) -> None:
     assert people.sessions.find(after)
     with pytest.raises(SignInFailed):
         people.enter("ada")
+    assert people.enter("ada", NEW)
+
+
+def test_password_that_was_changed_while_it_was_compared_lets_nobody_in(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither to the chat, nor to a password that replaces the new one."""
+    ada = people.first()
+    verify = Passwords.verify
+
+    def change_meanwhile(passwords: Passwords, password: str, hashed: str) -> tuple[bool, str]:
+        found = verify(passwords, password, hashed)
+        monkeypatch.setattr(Passwords, "verify", verify)
+        people.registration.set_password(ada.principal, ada.id, NEW)
+        return found
+
+    monkeypatch.setattr(Passwords, "verify", change_meanwhile)
+    with pytest.raises(SignInFailed):
+        people.enter("ada")
+    people.registration.set_password(ada.principal, ada.id, PASSWORD)
+    monkeypatch.setattr(Passwords, "verify", change_meanwhile)
+    with pytest.raises(SignInFailed):
+        people.sign_in.change_password(ada.principal, PASSWORD, "a password of a thief", ADDRESS)
     assert people.enter("ada", NEW)
