@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from kb.fair_threads import FairThreads
 # A client that sends less than this in that time is refused: it occupies what others wait for.
 STALL_SECONDS = 60.0
 STALL_BYTES = 64 * 1024
+LONG_SECONDS = 3.0  # an upload that took longer is asked once more whether its client may still send it
 # Each upload occupies a thread and a block of memory. Further uploads wait; TCP holds back what their clients send.
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 6  # two pages send three each
@@ -36,28 +38,40 @@ class Receiver:
     def __init__(self) -> None:
         self._threads = FairThreads(UPLOADS_AT_ONCE, UPLOADS_OF_ONE_USER)
 
-    async def receive(self, request: Request, user_id: UUID, name: str, limit_mb: int, keep: Keep[Kept]) -> Kept:
+    async def receive(
+        self,
+        request: Request,
+        user_id: UUID,
+        name: str,
+        limit_mb: int,
+        keep: Keep[Kept],
+        require_allowed: Callable[[], object],
+    ) -> Kept:
         """Have `keep` save the body of the request while it arrives; `expected_bytes` is 0 if the client did not say.
 
-        Errors: `UploadTooLarge`, `UploadStalled`, those of `keep`; `ClientDisconnect` when the client cancels.
+        `require_allowed` raises once the client is known no more, as a key that was revoked meanwhile.
+        Errors: `UploadTooLarge`, `UploadStalled`, those of `keep` and `require_allowed`; `ClientDisconnect` when the
+        client cancels.
         """
         limit_bytes = limit_mb << 20
         declared = request.headers.get("content-length", "")
         expected_bytes = int(declared) if declared.isdigit() else 0
         if expected_bytes > limit_bytes:
             raise _too_large(name, limit_bytes)
-        body = Body(request, name, limit_bytes)
+        body = Body(request, name, limit_bytes, require_allowed)
         return await self._threads.run(user_id, lambda: keep(body, expected_bytes=expected_bytes))
 
 
 class Body:
     """A request's body as a file, for a worker thread. It holds one block of it in memory.
 
-    Errors: `UploadTooLarge`, `UploadStalled`; `ClientDisconnect` when the client cancels.
+    Errors: `UploadTooLarge`, `UploadStalled`, those of `require_allowed`; `ClientDisconnect` when the client cancels.
     """
 
-    def __init__(self, request: Request, name: str, limit_bytes: int) -> None:
+    def __init__(self, request: Request, name: str, limit_bytes: int, require_allowed: Callable[[], object]) -> None:
         self._receive = request.receive
+        self._require_allowed = require_allowed
+        self._began = time.monotonic()
         self._name = name
         self._limit_bytes = limit_bytes
         self._total = 0
@@ -68,7 +82,10 @@ class Body:
         self._waited = 0.0
 
     def read(self, size: int, /) -> bytes:
-        return anyio.from_thread.run(self._read, size)
+        block: bytes = anyio.from_thread.run(self._read, size)
+        if not block and time.monotonic() - self._began > LONG_SECONDS:  # nothing is kept yet
+            self._require_allowed()
+        return block
 
     async def _read(self, size: int) -> bytes:
         while len(self._buffer) < size and not self._is_complete:

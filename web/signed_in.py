@@ -92,6 +92,14 @@ def ticket_holder(
     return principal
 
 
+def require_signed_in(request: Request, find: Callable[[str], Account | None]) -> None:
+    """Errors: `SignedOut` once the session has ended that a request, which takes long, came with."""
+    user_id = request.scope.get(_USER)
+    account = find(session_of(request)) if user_id else None
+    if user_id and (account is None or account.id != user_id):
+        raise SignedOut
+
+
 def _is_open(scope: Scope) -> bool:
     path = page_path(scope)
     return path in OPEN or path.startswith(OPEN_FOLDERS) or OF_PROVIDER.fullmatch(path) is not None

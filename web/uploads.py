@@ -25,7 +25,7 @@ from kb.services import Services
 from pages.ui.i18n import error_text
 from web.base_path import BASE_PATH
 from web.receiving import Receiver
-from web.signed_in import ticket_holder
+from web.signed_in import require_signed_in, ticket_holder
 from web.statuses import status_of
 
 DRAWINGS_AT_ONCE = 4  # of which one is drawn, and the others wait or are in memory
@@ -115,7 +115,8 @@ async def _save(request: Request, services: Services, receiver: Receiver) -> Add
     keep = partial(arrivals.register, principal, knowledge_base_id, name, is_once=True)
     if replaced := request.query_params.get("replaces"):
         keep = partial(arrivals.replace_once, principal, knowledge_base_id, _to_id(replaced), name)
-    return await receiver.receive(request, principal.user_id, name, services.settings.max_upload_mb, keep)
+    signed_in = partial(require_signed_in, request, lambda token: services.accounts.sessions.find(token))
+    return await receiver.receive(request, principal.user_id, name, services.settings.max_upload_mb, keep, signed_in)
 
 
 def _to_id(text: str) -> UUID:

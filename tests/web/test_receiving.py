@@ -44,7 +44,7 @@ class Client:
 
     async def upload(self, receiver: Receiver, user_id: UUID) -> Document:
         request = Request({"type": "http", "headers": []}, self.receive)
-        return await receiver.receive(request, user_id, "notes.md", 1, keep)
+        return await receiver.receive(request, user_id, "notes.md", 1, keep, lambda: None)
 
 
 def test_client_that_sends_next_to_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,16 +26,18 @@ from kb.config import Settings
 from kb.database.tables import audit_events
 from kb.errors import DatabaseUnavailable, SetupError
 from kb.library.quotas import Quotas
-from kb.models import KnowledgeBase
+from kb.models import Account, KnowledgeBase, UserRole
 from kb.page_images import PageImages
 from kb.providers.keys import KEY_FILE, KeySafe
 from kb.services import Services
 from kb.spots import Spots
+from pages.ui.session_cookie import cookie_name
 from tests.conftest import Clock, Library, MakeSettings
 from tests.kb.parsing import parsing_samples as samples
 from web import receiving, uploads
 from web.app import build_middleware
 from web.gone import GoneClients
+from web.signed_in import SignedInOnly
 
 ORIGIN = "http://127.0.0.1:8501"
 MEGABYTE = 1 << 20
@@ -231,6 +233,25 @@ def test_unusable_key_file_stops_no_upload(server: Server, base: KnowledgeBase) 
     file.write_text("no key")
     server.services.tickets = server.tickets = Tickets(KeySafe(server.services.settings))
     assert server.upload(base).status == 201
+
+
+def test_session_that_ends_during_a_long_upload_keeps_nothing(
+    server: Server, base: KnowledgeBase, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "LONG_SECONDS", -1)
+    account = Account(server.library.user.user_id, "user", UserRole.MEMBER, clock())
+    found = [account, account, account, None]
+
+    def find(_token: str) -> Account | None:
+        return found.pop(0)
+
+    server.services.accounts = SimpleNamespace(sessions=SimpleNamespace(find=find))
+    server.app.add_middleware(SignedInOnly, has_login=lambda: True, find=find)
+    cookie = f"{cookie_name()}=x"
+    assert server.upload(base, "a.md", cookie=cookie).status == 201
+    refused = server.upload(base, "b.md", cookie=cookie)
+    assert (refused.status, refused.json["code"]) == (401, "signed_out")
+    assert len(server.files) == 1
 
 
 def test_upload_into_a_strangers_knowledge_base_is_refused(server: Server) -> None:

@@ -20,7 +20,7 @@ from kb.library import Added
 from kb.models import Chunk, Document, VersionState
 from web.api.knowledge_bases import ID, KnowledgeBaseId
 from web.api.paging import Cursor, Limit, Page, cursor_of, place_of
-from web.api.parties import Parties, Reader, Serving, Writer
+from web.api.parties import Parties, Reader, Serving, Writer, principal_of
 from web.api.problems import language_of, reason_of
 from web.api.repeats import NewId, Repeatable, receiver
 from web.receiving import Keep
@@ -154,6 +154,7 @@ async def wait_for_document(
         if not document.latest.state.is_pending or waited >= seconds or await request.is_disconnected():
             return DocumentOut.of(document, language_of(request))
         await asyncio.sleep(pause_after(waited, seconds))
+        acting = await anyio.to_thread.run_sync(principal_of, request, parties, limiter=_looks)  # it may be revoked
 
 
 def pause_after(waited: float, seconds: float) -> float:
@@ -220,5 +221,6 @@ def delete_document(parties: Serving, acting: Writer, document_id: DocumentId) -
 
 async def _receive(request: Request, parties: Parties, acting: Principal, name: str, keep: Keep[Added]) -> DocumentOut:
     """Have `keep` save the body of the request, in a thread, while it arrives."""
-    added = await receiver.receive(request, acting.user_id, name, parties.services.settings.max_upload_mb, keep)
+    limit_mb, known = parties.services.settings.max_upload_mb, partial(principal_of, request, parties)
+    added = await receiver.receive(request, acting.user_id, name, limit_mb, keep, known)
     return DocumentOut.of(added.document, language_of(request))

@@ -139,7 +139,8 @@ async def _read_upload(principal: Principal, parties: Parties, request: Request,
             pass
 
     limit_mb = parties.services.settings.max_upload_mb
-    await receiver.receive(request, principal.user_id, str(json.loads(reply)["name"]), limit_mb, pass_over)
+    name, known = str(json.loads(reply)["name"]), partial(principal_of, request, parties)
+    await receiver.receive(request, principal.user_id, name, limit_mb, pass_over, known)
 
 
 @asynccontextmanager

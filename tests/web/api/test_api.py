@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 
 from kb.access import GranteeKind, KeyScope, Permission
 from kb.database.tables import audit_events
+from kb.library import FileStore
 from kb.library.quotas import Quotas
 from kb.library.sharing import Grantee
 from kb.models import Retrieval, RetrievalProfile, Scope
@@ -79,6 +81,41 @@ def test_quotas_hold_for_programs(core: Core, program: Program) -> None:
     ):
         assert code_of(refused) == (429, "queue_full")
         assert int(refused.headers["Retry-After"]) > 0
+
+
+def revoking(core: Core, work: Callable[..., Any]) -> Callable[..., Any]:
+    """`work`, before which all keys of the user are revoked."""
+
+    def revoke_first(*given: Any, **named: Any) -> Any:
+        for key in core.services.api_keys.list(core.user):
+            core.services.api_keys.revoke(core.user, key.id)
+        return work(*given, **named)
+
+    return revoke_first
+
+
+def test_key_that_is_revoked_during_an_upload_keeps_nothing(
+    core: Core, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.receiving.LONG_SECONDS", -1)
+    base = core.knowledge_base()
+    kept = core.upload(base, "kept.md", "# Kept")
+    for path in (f"/knowledge-bases/{base.id}/documents?name=a.md", f"/documents/{kept.id}/original"):
+        client = program()
+        with monkeypatch.context() as patch:
+            patch.setattr(FileStore, "save", revoking(core, FileStore.save))
+            assert code_of(client.put(path, content=b"# A")) == (401, "key_refused")
+    assert core.services.documents.list(core.user, base.id) == [core.document(kept.id)]
+    assert core.document(kept.id).latest == kept.latest
+    assert len([path for path in core.services.settings.uploads.rglob("*") if path.is_file()]) == 1
+
+
+def test_key_that_is_revoked_waits_no_longer(core: Core, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.api.documents.LOOK_SECONDS", 0.01)
+    document, client = core.upload(core.knowledge_base(), "a.md", "# A"), program()
+    documents = core.services.documents
+    monkeypatch.setattr(documents, "get", revoking(core, documents.get))
+    assert code_of(client.get(f"/documents/{document.id}/wait", params={"seconds": 20})) == (401, "key_refused")
 
 
 def test_who_waits_for_long_looks_less_often() -> None:
