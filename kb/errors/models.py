@@ -78,6 +78,12 @@ class ModelUnreachable(ModelError):
     transient = True
 
 
+class ModelListTimeout(ModelTimeout):
+    """A server did not list its models in time, for which no model has to work."""
+
+    remedy = ModelUnreachable.remedy
+
+
 class ModelHostNotPublic(ModelError):
     """A member named a server in a private network that is not listed."""
 

@@ -8,7 +8,7 @@ import time
 
 import httpx2
 
-from kb.errors import N_, ModelRefused, ModelTimeout, ModelUnreachable
+from kb.errors import N_, ModelListTimeout, ModelRefused, ModelUnreachable
 from kb.providers.addresses import host_of
 from kb.providers.guard import Guard, client_options
 from kb.providers.replies import error_of_reply
@@ -43,7 +43,7 @@ def list_models(base_url: str, key: str, timeout_seconds: float, guard: Guard | 
             error.response.status_code, error.response.text, "", host, path=error.request.url.path, key=key
         ) from error
     except (httpx2.TimeoutException, TimeoutError) as error:
-        raise ModelTimeout(host=host, model="", seconds=f"{timeout_seconds:g}") from error
+        raise ModelListTimeout(host=host, model="", seconds=f"{timeout_seconds:g}") from error
     except httpx2.HTTPError as error:
         raise ModelUnreachable(host=host, model="") from error
     except (ValueError, KeyError, TypeError) as error:

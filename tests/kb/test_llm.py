@@ -16,6 +16,7 @@ from kb.errors import (
     ModelError,
     ModelKeyLost,
     ModelKeyRefused,
+    ModelListTimeout,
     ModelRefused,
     ModelTimeout,
     ModelUnreachable,
@@ -26,6 +27,7 @@ from kb.providers.guard import Guard
 from kb.providers.listing import list_models
 from tests.conftest import MakeSettings
 from tests.fakes.model_server import ModelServer
+from tests.fakes.web_pages import WebPages
 from tests.real_services import free_port, wait_until
 
 USER, STRANGER = Principal(uuid4()), Principal(uuid4())
@@ -247,6 +249,15 @@ def test_resolve_gives_up_in_the_end(opened: Open, monkeypatch: pytest.MonkeyPat
     models.close()  # nobody looks
     with pytest.raises(ModelTimeout, match="box:1"):
         models.resolve(USER, "")
+
+
+def test_silent_server_is_not_blamed_on_a_slow_model() -> None:
+    """LLM_TIMEOUT_SECONDS does not change how long a list of models is waited for."""
+    with WebPages() as pages:
+        pages.pages["/v1/models"] = pages.pages["/silent"]
+        with pytest.raises(ModelListTimeout, match=r"within 0\.2 s.*check its base URL") as raised:
+            list_models(pages.url("/v1"), "", 0.2)
+    assert "LLM_TIMEOUT_SECONDS" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
