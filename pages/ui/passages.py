@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from kb.columns import columns
 from kb.errors import from_code
 from kb.extracts import Sentence, split_sentences
 from kb.extracts import escape_markdown as escape
@@ -40,7 +41,7 @@ _NAMED_PLACES = 5
 # Lines below each other with tabs between their texts, other than items of a list with a tab behind their signs.
 _ROWS = re.compile(r"(?>^(?!(?:<mark>)?(?:[-*+•·▪◦‣–]|\(?\w{1,3}[.)])\t[^\t\n]*$).*\S\t.*(?:\n|\Z)){2,}", re.MULTILINE)
 _PADDED_CELLS = 50  # a short row gets as many at most, since one long row could ask for millions
-_FOLDED_CHARACTERS = 600  # above a match; less than the box shows
+_FOLDED_COLUMNS = 500  # above a match; less than the box shows, also on a phone
 
 
 def place(document_name: str, page: int, heading: str = "") -> str:
@@ -204,7 +205,8 @@ def marked(text: str, terms: Sequence[str], heading: str = "") -> str:
     sentences = split_sentences(text, terms, heading)
     most = _most_matches(sentences)
     first = next((index for index, sentence in enumerate(sentences) if most and sentence.matches == most), 0)
-    fold = sentences[first - 1].start if first and sentences[first].start > _FOLDED_CHARACTERS else 0
+    is_far = first and columns(text[: sentences[first].start]) > _FOLDED_COLUMNS
+    fold = sentences[first - 1].start if is_far else 0
     before: list[str] = []
     after: list[str] = []
     folded = ""

@@ -35,6 +35,13 @@ def test_match_deep_in_a_text_is_in_view() -> None:
     assert shown == "Rivers flow. <mark>A pear is green.</mark>"
 
 
+def test_match_deep_in_a_chinese_text_is_in_view() -> None:
+    """A Chinese sentence takes about twice the room that its characters would take in English."""
+    above, _, shown = marked("河水向东流去。" * 40 + "梨子是绿色的。", ["梨子"]).partition("</details>")
+    assert above.startswith("<details>")
+    assert shown == "河水向东流去。<mark>梨子是绿色的。</mark>"
+
+
 def test_rows_of_a_page_are_drawn_as_a_table() -> None:
     html = marked("Staff\n\nName\tCity\nAnna\tBerlin\n\tParis\tFrance\n\nThe end", ["anna"])
     assert html == (
