@@ -153,14 +153,20 @@ document.addEventListener(
 // Streamlit sends a question without the files that the browser refused, and forgets them. It is to wait instead, until
 // they are removed; composer.py says so above the field.
 const REFUSED_FILE = '.st-key-question [data-testid="stFileChip"][aria-invalid="true"]';
+// It ignores Enter while the browser uploads a file. The question is sent then, unless somebody has changed it.
+const UPLOADING_FILE = '.st-key-question [data-testid="stFileChipIconSpinner"]';
+let awaiting; // that question
 
 function beforeSending(event) {
   const isSent =
     event.type === "click"
       ? event.target.closest?.('.st-key-question [data-testid="stChatInputSubmitButton"]')
       : event.key === "Enter" && !event.isComposing && event.target.closest?.(".st-key-question textarea");
+  if (event.type === "click" && event.target.closest?.(".st-key-question")) awaiting = undefined;
   if (!isSent || event.shiftKey) return;
-  if (!document.querySelector(REFUSED_FILE)) {
+  if (document.querySelector(UPLOADING_FILE)) {
+    awaiting = event.target.value || undefined; // the button is disabled
+  } else if (!document.querySelector(REFUSED_FILE)) {
     noteSending();
     return goToEnd();
   }
@@ -168,6 +174,13 @@ function beforeSending(event) {
   event.stopImmediatePropagation();
 }
 for (const type of ["click", "keydown"]) document.addEventListener(type, beforeSending, { capture: true });
+
+function sendAwaiting() {
+  if (awaiting === undefined || document.querySelector(UPLOADING_FILE)) return;
+  const isUnchanged = document.querySelector(".st-key-question textarea")?.value === awaiting;
+  awaiting = undefined;
+  if (isUnchanged) document.querySelector('.st-key-question [data-testid="stChatInputSubmitButton"]')?.click();
+}
 
 function translate() {
   lastPass = performance.now();
@@ -314,6 +327,7 @@ function pass() {
   keepDrafts();
   followFiles();
   showMatch();
+  sendAwaiting();
 }
 
 new MutationObserver(() => {

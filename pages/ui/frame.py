@@ -116,6 +116,7 @@ STREAMLIT_WORDS: list[tuple[str, str, dict[str, str]]] = [
             "Upload {kind}": N_("Attach files"),
             "file upload": N_("Attach files"),
             "Remove {name}": N_("Remove {name}"),
+            "Cancel upload of {name}": N_("Remove {name}"),
         },
     ),
     (

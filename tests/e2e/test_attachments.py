@@ -32,6 +32,20 @@ def test_question_waits_while_the_browser_refuses_a_file(open_screen: OpenScreen
     expect(screen.messages).to_have_count(2)
 
 
+def test_question_that_is_sent_during_an_upload_is_asked_after_it(open_screen: OpenScreen) -> None:
+    screen = open_screen("/?mode=llm", locale="zh-CN")
+    screen.slow_down(uploads=30_000)
+    large: FilePayload = {**NOTES, "buffer": NOTES["buffer"] * 4_000}
+    screen.key("question").locator("input[type=file]").set_input_files([large])
+    expect(screen.key("question").get_by_role("button", name="移除 notes.md")).to_be_visible()
+    expect(screen.key("question").get_by_test_id("stFileChipIconSpinner")).to_be_visible()
+    screen.ask("Where does an apple grow?")
+    expect(screen.messages).to_have_count(0)
+    expect(screen.messages.first).to_contain_text("notes.md")
+    expect(screen.messages.first).to_contain_text("Where does an apple grow?")
+    expect(screen.key("question").get_by_role("textbox")).to_have_value("")
+
+
 def test_attached_file_is_cited_until_it_is_removed(open_screen: OpenScreen) -> None:
     screen = open_screen("/")
     screen.switch_mode("LLM chat")
