@@ -121,6 +121,7 @@ def open_citation(screen: Screen, words: Words) -> None:
     screen.click("citation-1")
     for text in (words.passage, words.file, words.page, words.fused, "BM25", words.answer[-8:]):
         expect(screen.drawer).to_contain_text(text)
+    expect(screen.drawer.locator(".zw-page > div").first).to_have_css("animation-name", "zw-loading")
     image = screen.drawer.get_by_role("img").first
     image.evaluate("image => image.decode()")  # fails unless it is an image
     expect(screen.drawer.locator(".zw-match").first).to_be_in_viewport()
