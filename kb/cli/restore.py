@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +32,7 @@ from kb.database.tables import (
     webhook_deliveries,
     webhooks,
 )
+from kb.errors import KbError
 from kb.home import keep_private
 from kb.library import FileStore, recount_all
 from kb.local.plan import Folders
@@ -62,8 +63,10 @@ def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
         manifest = _unpack(source, Path(folder))
         if manifest.needs_secret_key and not settings.secret_key.get_secret_value():
             raise CommandFailed("The backup's API keys are encrypted with SECRET_KEY. Set it to the same value first.")
-        moved = _make_room(settings, asked.force)
-        restored = _take_in(settings, Path(folder))
+        there = _find_data(settings, asked.force)
+        restored = _prepare(source, manifest, settings, Path(folder))
+        moved = _move_away(settings, there)
+        _take_in(settings, Path(folder))
     restored |= {"moved_to": str(moved) if moved else None, "settings": manifest.settings}
     if asked.json:
         print_json(restored)
@@ -91,12 +94,17 @@ def _unpack(source: Path, folder: Path) -> Manifest:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         if not (folder / DATABASE).is_file():
             raise FileNotFoundError(f"there is no {DATABASE} in it")
+        if (folder / KEY).is_dir() or (folder / UPLOADS).is_file():
+            raise ValueError(f"{KEY} is no file in it, or {UPLOADS} no folder")
     except (OSError, EOFError, tarfile.TarError, ValueError) as error:
-        detail = getattr(error, "strerror", None) or error
-        raise CommandFailed(f"{source} cannot be read as a backup of Zhiwen: {detail}") from error
+        raise _unreadable(source, getattr(error, "strerror", None) or error) from error
     if manifest.format != FORMAT or manifest.revision > HEAD:
         raise CommandFailed(f"{source} is a backup of a newer release ({manifest.release}). Install that one.")
     return manifest
+
+
+def _unreadable(source: Path, detail: object) -> CommandFailed:
+    return CommandFailed(f"{source} cannot be read as a backup of Zhiwen: {detail}")
 
 
 def _plain_files(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
@@ -109,18 +117,23 @@ def _plain_files(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
 # --- room for it -----------------------------------------------------------------------------------------------
 
 
-def _make_room(settings: Settings, is_forced: bool) -> Path | None:
-    """Move away what is there, if that was asked for; returns where to. Errors: `CommandFailed` that describes it."""
+def _find_data(settings: Settings, is_forced: bool) -> list[str]:
+    """The names of what is there, which is moved away if that was asked for. Errors: `CommandFailed` if it was not."""
     if settings.database_url:
         _require_empty(settings)
     there = [name for name in REPLACED if _holds_data(settings.home / name)]
-    if not there:
-        return None
-    if not is_forced:
+    if there and not is_forced:
         raise CommandFailed(
             f"{settings.home} is not empty: {_describe(settings)} ({', '.join(there)}). "
             "Set ZHIWEN_HOME to an empty folder, or move this away with --force."
         )
+    return there
+
+
+def _move_away(settings: Settings, there: list[str]) -> Path | None:
+    """Where to; None if there is nothing."""
+    if not there:
+        return None
     aside = settings.home / f"replaced-{datetime.now():%Y%m%d-%H%M%S}"
     aside.mkdir()
     for name in there:
@@ -161,27 +174,52 @@ def _require_empty(settings: Settings) -> None:
 # --- the data --------------------------------------------------------------------------------------------------
 
 
-def _take_in(settings: Settings, folder: Path) -> dict[str, Any]:
+def _prepare(source: Path, manifest: Manifest, settings: Settings, folder: Path) -> dict[str, Any]:
+    """Bring the unpacked database into the state of this release and home, before anything in the home is touched.
+
+    Errors: `CommandFailed` if it is damaged, or not what the backup says of it.
+    """
+    database = Database(settings.model_copy(update={"zhiwen_home": folder, "database_url": ""}))
+    try:
+        if database.revision() != manifest.revision:
+            raise _unreadable(source, f"{DATABASE} is not the database that {MANIFEST} describes")
+        with database.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+        if found != "ok":
+            raise _unreadable(source, f"{DATABASE} is damaged ({str(found).splitlines()[-1]})")
+        database.migrate()
+        with database.read() as connection:
+            keys = [PurePosixPath(key) for key in connection.scalars(sa.select(versions.c.file_key))]
+        if any(key.is_absolute() or ".." in key.parts for key in keys):
+            raise _unreadable(source, f"{DATABASE} names files outside of {UPLOADS}")
+        return _begin_anew(database, FileStore(folder / UPLOADS))
+    except KbError as error:
+        raise _unreadable(source, error.values.get("detail", error)) from error
+    except sa.exc.SQLAlchemyError as error:
+        raise _unreadable(source, str(error).splitlines()[0]) from error
+    finally:
+        database.close()
+
+
+def _take_in(settings: Settings, folder: Path) -> None:
     """The files first: without SQL they do no harm."""
     for name in (KEY, UPLOADS):
         if (folder / name).exists():
             shutil.rmtree(settings.home / name, ignore_errors=True)  # an empty folder
             (folder / name).rename(settings.home / name)
-    with sqlite_in(folder, settings) as database:  # which upgrades one of an older release
-        queued = _prepare(database, FileStore(settings.uploads))
-        if settings.database_url:
-            target = Database(settings)
-            try:
-                target.migrate()
-                copy_rows(database, target)
-            finally:
-                target.close()
     if not settings.database_url:
         (folder / DATABASE).rename(settings.sqlite_path)
-    return queued
+        return
+    target = Database(settings)
+    try:
+        target.migrate()
+        with sqlite_in(folder, settings) as database:
+            copy_rows(database, target)
+    finally:
+        target.close()
 
 
-def _prepare(database: Database, files: FileStore) -> dict[str, Any]:
+def _begin_anew(database: Database, files: FileStore) -> dict[str, Any]:
     """Queue all documents to be indexed, and forget what was true of another Milvus; sign everybody out.
 
     Nothing is told to programs: the original may run on, and each document becomes ready once more.

@@ -7,9 +7,11 @@ import io
 import json
 import sqlite3
 import tarfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -21,7 +23,7 @@ from kb.cli.copying import copy_rows, sqlite_in
 from kb.cli.restore import REPLACED
 from kb.config import Settings
 from kb.conversations import Conversations, Messages
-from kb.database import Database
+from kb.database import HEAD, Database
 from kb.database.tables import messages, versions
 from kb.library import recount_all
 from kb.local.plan import Folders
@@ -283,6 +285,60 @@ def test_made_up_backups_are_refused(
     assert ended.code == 1
     assert "cannot be read as a backup" in ended.err
     assert not any((other_home / part).exists() for part in parts)
+
+
+def altered(database: bytes, statement: str | sa.Insert, folder: Path) -> bytes:
+    file = folder / "altered.db"
+    file.write_bytes(database)
+    engine = sa.create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement) if isinstance(statement, str) else statement)
+    engine.dispose()
+    return file.read_bytes()
+
+
+OTHER_FILES = sa.insert(versions).values(
+    id=uuid4(), document_id=uuid4(), file_key="../secret.key", state="failed", size_bytes=1
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda good, _folder: {"zhiwen.db": b""},
+        lambda good, _folder: {"zhiwen.db": good[: len(good) // 2]},
+        lambda good, _folder: {"zhiwen.db": b"no database" * 1000},
+        lambda good, folder: {"zhiwen.db": altered(b"", "CREATE TABLE other (id)", folder)},
+        lambda good, folder: {"zhiwen.db": altered(good, "DROP TABLE leftovers", folder)},
+        lambda good, folder: {"zhiwen.db": altered(good, "UPDATE alembic_version SET version_num = '9999'", folder)},
+        lambda good, folder: {"zhiwen.db": altered(good, OTHER_FILES, folder)},
+        lambda good, _folder: {"uploads": b"a file"},
+    ],
+    ids=["empty", "cut off", "none", "another program's", "table", "newer", "other files", "uploads"],
+)
+def test_what_is_there_stays_if_the_backup_is_damaged(
+    tmp_path: Path,
+    other_home: Path,
+    zhiwen: Run,
+    migrated_sqlite: Path,
+    change: Callable[[bytes, Path], dict[str, bytes]],
+) -> None:
+    good = migrated_sqlite.read_bytes()
+    manifest = {"format": 1, "release": "1", "revision": HEAD, "needs_secret_key": False, "settings": []}
+    parts = {"zhiwen.db": good, "manifest.json": json.dumps(manifest).encode()} | change(good, tmp_path)
+    file = tmp_path / "backup.tar"
+    with tarfile.open(file, "w") as archive:
+        for part, held in parts.items():
+            entry = tarfile.TarInfo(part)
+            entry.size = len(held)
+            archive.addfile(entry, io.BytesIO(held))
+    (other_home / "uploads").mkdir(parents=True)
+    (other_home / "uploads" / "mine").write_text("mine")
+    ended = zhiwen("restore", str(file), "--force")
+    assert ended.code == 1
+    assert "cannot be read as a backup" in ended.err
+    left = {path.relative_to(other_home).as_posix() for path in other_home.rglob("*") if path.is_file()}
+    assert left == {"uploads/mine", "run/lock"}
 
 
 def test_existing_file_and_empty_home(zhiwen: Run, tmp_path: Path) -> None:
