@@ -34,6 +34,9 @@ def main(arguments: Sequence[str], open_queue: OpenQueue) -> int:
     except BrokenPipeError:  # `zhiwen search … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:  # of a folder or a file that the command was given, as ZHIWEN_HOME
+        detail = error.strerror or type(error).__name__
+        return _fail(CommandFailed(f"{error.filename}: {detail}" if error.filename else detail), asked.json)
     return code
 
 

@@ -41,6 +41,18 @@ def test_failure_ends_with_1_and_says_what_to_do(zhiwen: Run, monkeypatch: pytes
     assert error["remedy"]
 
 
+def test_folder_that_cannot_be_used_is_named(zhiwen: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with a traceback: the home is a file, and the backup's name is too long for the disk."""
+    long_name = zhiwen("backup", str(tmp_path / ("x" * 300)))
+    assert (long_name.code, "File name too long" in long_name.err) == (FAILED, True)
+    home = tmp_path / "file"
+    home.touch()
+    monkeypatch.setenv("ZHIWEN_HOME", str(home))
+    for command in (("user", "list"), ("restore", str(home))):
+        ended = zhiwen(*command, "--json")
+        assert (ended.code, str(home) in ended.json["error"]["message"]) == (FAILED, True)
+
+
 def test_interrupted_command_ends_with_130(zhiwen: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_arguments: object) -> int:
         raise KeyboardInterrupt
