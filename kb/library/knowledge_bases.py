@@ -109,23 +109,30 @@ class KnowledgeBases:
 
     def rename(self, principal: Principal, knowledge_base_id: UUID, name: str) -> None:
         """Errors: `NotFound`, `InvalidName`, `NameTaken`."""
-        cleaned = clean_name(name)
-        try:
-            with self._database.write() as connection:
-                base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
-                connection.execute(_change(knowledge_base_id).values(name=cleaned))
-                renamed = Action.KNOWLEDGE_BASE_RENAMED
-                record(connection, principal, renamed, knowledge_base_id, cleaned, before=base.name)
-        except IntegrityError as error:
-            raise NameTaken(name=cleaned) from error
+        self.change(principal, knowledge_base_id, name=name)
 
     def set_prompt(self, principal: Principal, knowledge_base_id: UUID, template: str) -> None:
         """Give it a prompt of its own; empty: the default one. Errors: `NotFound`, `InvalidPrompt`."""
-        cleaned = clean_template(template) if template.strip() else ""
-        with self._database.write() as connection:
-            base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
-            connection.execute(_change(knowledge_base_id).values(prompt=cleaned))
-            record(connection, principal, Action.PROMPT_CHANGED, knowledge_base_id, base.name)
+        self.change(principal, knowledge_base_id, template=template)
+
+    def change(
+        self, principal: Principal, knowledge_base_id: UUID, name: str | None = None, template: str | None = None
+    ) -> None:
+        """`rename` and `set_prompt`, or neither of them; None: it stays as it is."""
+        cleaned = None if name is None else clean_name(name)
+        prompt = clean_template(template) if template and template.strip() else ""
+        try:
+            with self._database.write() as connection:
+                base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.EDIT, lock=True)
+                if template is not None:
+                    connection.execute(_change(knowledge_base_id).values(prompt=prompt))
+                    record(connection, principal, Action.PROMPT_CHANGED, knowledge_base_id, base.name)
+                if cleaned is not None:
+                    connection.execute(_change(knowledge_base_id).values(name=cleaned))
+                    renamed = Action.KNOWLEDGE_BASE_RENAMED
+                    record(connection, principal, renamed, knowledge_base_id, cleaned, before=base.name)
+        except IntegrityError as error:
+            raise NameTaken(name=cleaned) from error
 
     def named(self, principal: Principal, name: str) -> KnowledgeBase | None:
         """By its name, in any case, or by its id. The principal's own goes before one that is shared with them."""

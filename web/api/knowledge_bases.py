@@ -103,10 +103,7 @@ def change_knowledge_base(
     change: Annotated[KnowledgeBaseChange, Body(openapi_examples={"rename": {"value": {"name": "产品手册 2026"}}})],
 ) -> KnowledgeBaseOut:
     bases = parties.services.knowledge_bases
-    if change.prompt is not None:
-        bases.set_prompt(acting, knowledge_base_id, change.prompt)
-    if change.name is not None:
-        bases.rename(acting, knowledge_base_id, change.name)
+    bases.change(acting, knowledge_base_id, change.name, change.prompt)
     return KnowledgeBaseOut.of(bases.get(acting, knowledge_base_id))
 
 

@@ -83,6 +83,17 @@ def test_quotas_hold_for_programs(core: Core, program: Program) -> None:
         assert int(refused.headers["Retry-After"]) > 0
 
 
+def test_change_that_is_refused_in_part_changes_nothing(core: Core, program: Program) -> None:
+    taken, base = core.knowledge_base("Taken"), core.knowledge_base("Fruit")
+    path, before = f"/knowledge-bases/{base.id}", program().get(f"/knowledge-bases/{base.id}").json()
+    for change, refused in (
+        ({"name": taken.name, "prompt": "Only from {passages}."}, (409, "name_taken")),
+        ({"name": "Other", "prompt": "Without what was found."}, (400, "invalid_prompt")),
+    ):
+        assert code_of(program().patch(path, json=change)) == refused
+        assert program().get(path).json() == before
+
+
 def revoking(core: Core, work: Callable[..., Any]) -> Callable[..., Any]:
     """`work`, before which all keys of the user are revoked."""
 
