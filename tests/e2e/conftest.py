@@ -100,6 +100,7 @@ def web(
         OPENAI_BASE_URL=models.base_url,
         EMBEDDING_MODEL="openai:fake-embedding",
         WEB_SEARCH_ENGINE="searxng",
+        WEB_PAGES_TIMEOUT_SECONDS="60",  # the reader's process starts slowly on a busy machine
         SEARXNG_URL=f"{engine.url}/searxng",
         ALLOWED_FETCH_HOSTS=elsewhere.authority,
     )

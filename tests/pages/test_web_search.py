@@ -43,7 +43,11 @@ def engine(installation: Installation, pages: WebPages) -> Iterator[SearchServer
         server.next_reply = Answer(200, {"results": found})
         address = f"{server.url}/searxng"
         installation.set_up(
-            WEB_SEARCH_ENGINE="searxng", SEARXNG_URL=address, ALLOWED_FETCH_HOSTS=pages.authority, BRAVE_API_KEY="k"
+            WEB_SEARCH_ENGINE="searxng",
+            SEARXNG_URL=address,
+            ALLOWED_FETCH_HOSTS=pages.authority,
+            WEB_PAGES_TIMEOUT_SECONDS="60",  # the reader's process starts slowly on a busy machine
+            BRAVE_API_KEY="k",
         )
         yield server
 
