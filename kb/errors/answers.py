@@ -33,7 +33,7 @@ class ImageNotSeen(UserError):
     message = N_("{model} cannot see images, so the picture “{name}” was not shown to it.")
     remedy = N_(
         "Choose a model that takes images. If this one does, say so in its provider's settings on the Models page, or "
-        "as LLM_SEES_IMAGES in .env. The text that was recognised in the picture is searched."
+        "as LLM_SEES_IMAGES in .env. If text was recognised in the picture, it is searched."
     )
 
 

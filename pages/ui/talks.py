@@ -189,12 +189,14 @@ def _data(groups: list[dict[str, object]], options: dict[str, object]) -> dict[s
             "groups": groups,
             "undo": _undo(),
             "download": {"ticket": ticket, "language": language()},
-            "words": _words(),
+            "words": _words(options.get("all")),
         }
     )
 
 
-def _words() -> dict[str, str]:
+def _words(export: object) -> dict[str, str]:
+    """`export` is the search whose finds can be downloaded: of everything, if its parts are empty."""
+    is_narrowed = isinstance(export, dict) and any(export.values())
     return {
         "search": _("Search conversations"),
         "menu": _("More"),
@@ -204,8 +206,8 @@ def _words() -> dict[str, str]:
         "share": _("Share by a link…"),
         "md": _("Download as Markdown"),
         "json": _("Download as JSON"),
-        "all_md": _("Download all as Markdown"),
-        "all_json": _("Download all as JSON"),
+        "all_md": _("Download what was found as Markdown") if is_narrowed else _("Download all as Markdown"),
+        "all_json": _("Download what was found as JSON") if is_narrowed else _("Download all as JSON"),
         "delete": _("Delete"),
         "undo": _("Undo"),
         "more": _("Show more"),

@@ -38,10 +38,12 @@ def test_search_finds_words_in_titles_and_messages(installation: Installation, v
     talk(installation, "What is tea?", "Leaves in 100 % hot water.")
     talk(installation, "What is soup?")
     visitor.run()
+    assert visitor.component(TALKS)["words"]["all_md"] == "Download all as Markdown"
     for words in ("TEA", "leaves in", "100 %"):
         visitor.choose("history_search", words)
         assert titles(visitor) == ["What is tea?"]
         assert "1 conversation found" in visitor.text()
+        assert visitor.component(TALKS)["words"]["all_md"] == "Download what was found as Markdown"
     visitor.choose("history_search", "%_")
     assert titles(visitor) == []
     assert visitor.component(TALKS)["empty"] == "No conversation contains these words."
