@@ -209,9 +209,9 @@ def _draw_deliveries(user: User, webhook: Webhook) -> None:
 
 
 def _can_resend(webhook: Webhook, delivery: Delivery) -> bool:
-    """Whether it did not arrive, and nothing is going to happen by itself. A test is made anew."""
-    has_ended = delivery.due_at is None and delivery.delivered_at is None
-    return has_ended and _is_on(webhook) and delivery.event != Event.TEST
+    """Whether it did not arrive, and nothing is going to happen soon by itself. A test is made anew."""
+    is_soon = delivery.due_at is not None and delivery.due_at <= datetime.now(UTC) + SOON
+    return not delivery.delivered_at and not is_soon and _is_on(webhook) and delivery.event != Event.TEST
 
 
 def _resend(user: User, webhook: Webhook, delivery: Delivery) -> None:

@@ -191,17 +191,30 @@ def test_test_is_sent_and_what_came_of_it_shown(installation: Installation, visi
 def test_delivery_that_did_not_arrive_is_sent_again(installation: Installation, visit: Visit) -> None:
     webhooks, user = installation.services.webhooks, installation.user
     webhook, _secret = webhooks.create(user, ADDRESS)
-    lost, arrived = (new_delivery(webhook.id, Event.DOCUMENT_READY, {"name": name}) for name in ("a.md", "b.md"))
+    lost, arrived, waiting, soon = (
+        new_delivery(webhook.id, Event.DOCUMENT_READY, {"name": name}) for name in ("a.md", "b.md", "c.md", "d.md")
+    )
+    now = datetime.now(UTC)
+    lost |= {"due_at": None}
+    arrived |= {"due_at": None, "delivered_at": now}
+    waiting |= {"due_at": now + timedelta(hours=6), "error": "webhook_refused", "attempts": 6}
+    soon |= {"due_at": now + timedelta(minutes=1), "error": "webhook_refused", "attempts": 2}
     with installation.services.database.write() as connection:
-        for row, delivered_at in ((lost, None), (arrived, datetime.now(UTC))):
-            connection.execute(insert(webhook_deliveries), row | {"due_at": None, "delivered_at": delivered_at})
+        for row in (lost, arrived, waiting, soon):
+            connection.execute(insert(webhook_deliveries), row)
     visitor = opened(visit())
     visitor.app.session_state[f"deliveries-{webhook.id}"] = True
     visitor.run()
     assert not visitor.has(f"resend-{arrived['id']}")
-    visitor.click(f"resend-{lost['id']}")
+    assert not visitor.has(f"resend-{soon['id']}")
+    for row in (lost, waiting):
+        visitor.click(f"resend-{row['id']}")
+        assert not visitor.has(f"resend-{row['id']}")
     due = {each.id for each in webhooks.deliveries(user, webhook.id, None, 9) if each.due_at}
-    assert due == {lost["id"]}
+    assert due == {lost["id"], waiting["id"], soon["id"]}
+    (sent,) = (each for each in webhooks.deliveries(user, webhook.id, None, 9) if each.id == waiting["id"])
+    assert sent.due_at
+    assert sent.due_at <= datetime.now(UTC)
 
 
 def test_page_looks_often_while_an_older_delivery_is_sent_again(
