@@ -146,7 +146,7 @@ class Webhooks:
             "is_limited": bases is not None,
         }
         with self._database.write() as connection:
-            row = self._own(connection, principal, webhook_id)
+            row = self._own(connection, principal, webhook_id, lock=True)
             if row.address != values["address"]:
                 values |= {} if row.disabled_at else {"failing_since": None}
                 values |= {"key_id": principal.key.id} if principal.key else {}
@@ -183,7 +183,7 @@ class Webhooks:
     def delete(self, principal: Principal, webhook_id: UUID) -> None:
         """With what waits to be sent. Errors: `NotFound`."""
         with self._database.write() as connection:
-            row = self._own(connection, principal, webhook_id)
+            row = self._own(connection, principal, webhook_id, lock=True)
             connection.execute(sa.delete(webhooks).where(webhooks.c.id == webhook_id))
             record(connection, principal, Action.WEBHOOK_DELETED, webhook_id, show_address(row.address))
 
@@ -199,7 +199,7 @@ class Webhooks:
         waiting = sa.update(webhook_deliveries).where(webhook_deliveries.c.webhook_id == webhook_id)
         switched = sa.update(webhooks).where(webhooks.c.id == webhook_id)
         with self._database.write() as connection:
-            row = self._own(connection, principal, webhook_id)
+            row = self._own(connection, principal, webhook_id, lock=True)
             connection.execute(switched.values(disabled_at=disabled_at, failing_since=None))
             if disabled_at:
                 connection.execute(waiting.values(due_at=None))
@@ -216,7 +216,7 @@ class Webhooks:
             webhook_deliveries.c.due_at.is_not(None),
         )
         with self._database.write() as connection:
-            found = self._own(connection, principal, webhook_id)
+            found = self._own(connection, principal, webhook_id, lock=True)
             if found.disabled_at or found.has_lost_key:
                 raise WebhookOff
             connection.execute(waiting.values(due_at=None))
@@ -230,7 +230,7 @@ class Webhooks:
         delivery = webhook_deliveries.c.id == delivery_id, webhook_deliveries.c.webhook_id == webhook_id
         again = sa.update(webhook_deliveries).where(*delivery, webhook_deliveries.c.delivered_at.is_(None))
         with self._database.write() as connection:
-            found = self._own(connection, principal, webhook_id)
+            found = self._own(connection, principal, webhook_id, lock=True)
             if found.disabled_at or found.has_lost_key:
                 raise WebhookOff
             connection.execute(again.values(due_at=now()))
@@ -280,8 +280,12 @@ class Webhooks:
         row = self._own(connection, principal, webhook_id)
         return _webhook(row, _bases(connection, [webhook_id]).get(webhook_id, ()))
 
-    def _own(self, connection: sa.Connection, principal: Principal, webhook_id: UUID) -> sa.Row[Any]:
+    def _own(
+        self, connection: sa.Connection, principal: Principal, webhook_id: UUID, lock: bool = False
+    ) -> sa.Row[Any]:
+        """`lock`: nobody changes or deletes it meanwhile. Errors: `NotFound`."""
         own = _shown().where(webhooks.c.id == webhook_id, can(Permission.OWN, webhooks, principal))
+        own = own.with_for_update(of=webhooks, key_share=True) if lock else own
         row = connection.execute(own).one_or_none()
         if row is None:
             raise NotFound(what=WEBHOOK)

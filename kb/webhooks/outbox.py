@@ -80,6 +80,8 @@ _WANTING = (
             ),
         ),
     )
+    # Held until the event is written: a webhook that its user deletes meanwhile must not fail what the event tells of.
+    .with_for_update(of=webhooks, read=True, key_share=True)
 )
 _VERSION = (
     sa.select(versions, documents.c.name, documents.c.knowledge_base_id, documents.c.live_version_id)

@@ -6,12 +6,13 @@ import base64
 import hashlib
 import hmac
 import io
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -42,7 +43,7 @@ from kb.vectors import VectorStore
 from kb.webhooks import ADDRESS_CHARACTERS, Deliveries, Event, Webhooks
 from kb.webhooks.deliveries import CLAIM_SECONDS, DISABLED_AFTER, KEPT, LONGEST_REST, PAUSES_SECONDS, RESTS
 from kb.webhooks.endpoints import MOST
-from kb.webhooks.outbox import tell
+from kb.webhooks.outbox import new_delivery, tell
 from kb.webhooks.signing import signed
 from tests.conftest import Clock, Library, MakeSettings, make_claims
 from tests.fakes.receiver import Receiver
@@ -109,6 +110,28 @@ def test_signature_is_that_of_the_standard() -> None:
     body = b'{"event_type":"ping","data":{"success":true}}'
     headers = signed("whsec_plJ3nmyCDGBKInavdOK15jsl", "msg_loFOjxBNrRLzqYUf", 1731705121, body)
     assert headers["webhook-signature"] == "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0="
+
+
+def test_webhook_that_is_deleted_meanwhile_fails_nothing(
+    library: Library, webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what an event tells of, which may be somebody else's, nor what its user asks for."""
+    deleting: list[threading.Thread] = []
+
+    def delete_first(webhook_id: UUID, *given: Any) -> Any:
+        deleting.append(threading.Thread(target=webhooks.delete, args=(library.user, webhook_id)))
+        deleting[-1].start()
+        deleting[-1].join(0.3)  # it waits for this transaction
+        return new_delivery(webhook_id, *given)
+
+    for module in ("outbox", "endpoints"):
+        monkeypatch.setattr(f"kb.webhooks.{module}.new_delivery", delete_first)
+    webhooks.create(library.user, "https://hooks.example/")
+    tell_of(library, 1)
+    deleting[-1].join()
+    webhooks.test(library.user, webhooks.create(library.user, "https://hooks.example/")[0].id)
+    deleting[-1].join()
+    assert (len(deleting), webhooks.list(library.user)) == (2, [])
 
 
 def test_end_of_a_document_is_told_and_signed(
