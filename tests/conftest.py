@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,12 +189,15 @@ def make_settings(tmp_path: Path) -> MakeSettings:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty database; "" stands for SQLite in the home folder."""
     if request.param == "sqlite":
-        return ""
+        yield ""
+        return
     server: real_services.PostgreSQL = request.getfixturevalue("postgresql")
-    return server.new_database()
+    url = server.new_database()
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture(scope="session")
@@ -230,13 +233,15 @@ def database(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Ite
     if request.param == "sqlite":
         settings = make_settings(database_url="")
         copy_sqlite(request.getfixturevalue("migrated_sqlite"), settings)
-    else:
-        template = request.getfixturevalue("migrated_postgresql")
-        server: real_services.PostgreSQL = request.getfixturevalue("postgresql")
-        settings = make_settings(database_url=server.new_database(template))
-    database = Database(settings)
-    yield database
-    database.close()
+        with closing(Database(settings)) as database:
+            yield database
+        return
+    template = request.getfixturevalue("migrated_postgresql")
+    server: real_services.PostgreSQL = request.getfixturevalue("postgresql")
+    url = server.new_database(template)
+    with closing(Database(make_settings(database_url=url))) as database:
+        yield database
+    server.drop(url)
 
 
 def add_user(database: Database, name: str, **values: object) -> Principal:
