@@ -120,7 +120,8 @@ def tree(connection: sa.Connection, conversation_id: UUID) -> list[Message]:
     bodies: dict[UUID, list[tuple[str, Any]]] = {row.id: [] for row in rows}
     found = _PARTS.join(messages, messages.c.id == message_parts.c.message_id).where(_OF_CONVERSATION)
     for part in connection.execute(found, of):
-        bodies[part.message_id].append((part.kind, part.body))
+        if part.message_id in bodies:  # else it was asked since
+            bodies[part.message_id].append((part.kind, part.body))
     return [_message(row, bodies[row.id]) for row in rows]
 
 

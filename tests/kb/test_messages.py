@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -359,3 +360,24 @@ def test_tree_holds_all_branches_with_all_parts(
     assert [message.content for message in (question, first, second)] == ["Q", "Answer to Q", "Other [1]"]
     assert first.parent_id == second.parent_id == question.id
     assert second.retrieval == found
+
+
+def test_message_that_is_asked_while_all_are_read_is_left_out(
+    library: Library, conversations: Conversations, messages: Messages
+) -> None:
+    """PostgreSQL shows it to the second of the two statements."""
+    conversation = conversations.create(library.user, "Tea", Mode.LLM)
+
+    class Asking:
+        def __init__(self, connection: sa.Connection) -> None:
+            self._connection = connection
+
+        def execute(self, *given: Any) -> Any:
+            found = self._connection.execute(*given)
+            if not messages.shown(library.user, conversation.id):
+                messages.ask(library.user, conversation.id, "Which tea?")
+            return found
+
+    with library.database.read() as connection:
+        assert message_rows.tree(cast("sa.Connection", Asking(connection)), conversation.id) == []
+    assert len(messages.tree(library.user, conversation.id)) == 2
