@@ -86,8 +86,10 @@ class Administration:
 
     def _change(self, principal: Principal, user_id: UUID, action: Action, **values: object) -> None:
         with self._database.write() as connection:
-            # Locked, so that two administrators cannot suspend each other at once.
-            connection.execute(sa.select(users.c.id).where(_IS_ADMINISTRATOR).with_for_update()).all()
+            # Locked, so that two administrators cannot suspend each other at once; in one order, so that neither of two
+            # changes waits for the other.
+            all_of_them = sa.select(users.c.id).where(_IS_ADMINISTRATOR).order_by(users.c.id)
+            connection.execute(all_of_them.with_for_update(key_share=True)).all()
             require_administrator(connection, principal)
             changed = sa.update(users).where(users.c.id == user_id, IS_ACCOUNT).values(**values)
             name = connection.scalar(changed.returning(users.c.name))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from uuid import uuid4
+from threading import Thread
+from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from kb.access import Principal
 from kb.accounts import Administration
+from kb.database.tables import users
 from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
 from kb.models import UserRole
 from tests.kb.accounts.people import People
+from tests.real_services import wait_until
 
 CALLS: dict[str, Callable[[Administration, Principal, Principal], object]] = {
     "accounts": lambda calls, by, _whom: calls.accounts(by),
@@ -64,3 +68,23 @@ def test_account_that_is_in_use_cannot_be_rejected(people: People) -> None:
     ben = people.invited(ada)
     with pytest.raises(NotFound):
         people.administration.reject(ada.principal, ben.id)
+
+
+def test_administrators_are_locked_in_one_order(people: People) -> None:
+    """Whoever waits for the first of them holds no other: two changes at once would wait for each other."""
+    if people.database.is_sqlite:  # which has one writer at a time
+        return
+    low, high = (UUID(int=number << 64) for number in (1, 2))
+    for user_id in (high, low):  # as they lie in the table
+        row = {"id": user_id, "name": str(user_id), "folded_name": str(user_id), "role": UserRole.ADMINISTRATOR.value}
+        with people.database.write() as connection:
+            connection.execute(sa.insert(users), row)
+    lock = sa.select(users.c.id).with_for_update(key_share=True, nowait=True)
+    with people.database.write() as connection, people.database.read() as other:
+        connection.execute(lock.where(users.c.id == low))
+        change = Thread(target=people.administration.set_role, args=(Principal(low), high, UserRole.ADMINISTRATOR))
+        change.start()
+        waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        wait_until(lambda: other.scalar(waits), what="the change that waits")
+        assert connection.scalar(lock.where(users.c.id == high)) == high
+    change.join()
