@@ -163,6 +163,7 @@ class Deliveries:
         done |= {"error": "", "error_values": {}}
         works = sa.update(webhooks).where(webhooks.c.id == row.webhook_id, webhooks.c.failing_since.is_not(None))
         with self._database.write() as connection:
+            _hold(connection, row.user_id)
             connection.execute(_change(row.id).values(done))
             connection.execute(works.values(failing_since=None))
             self._let_rest(connection, row, taken)
@@ -176,6 +177,7 @@ class Deliveries:
         )
         state = sa.select(webhooks.c.failing_since, webhooks.c.disabled_at).where(webhook)
         with self._database.write() as connection:
+            _hold(connection, row.user_id)
             known = connection.execute(state).one_or_none()
             if known is None:  # it was deleted meanwhile
                 return
@@ -218,6 +220,12 @@ def _due(moment: datetime) -> sa.Select[UUID]:
         )
         .order_by(webhook_deliveries.c.attempts, webhook_deliveries.c.created_at, webhook_deliveries.c.id)
     )
+
+
+def _hold(connection: sa.Connection, user_id: UUID) -> None:
+    """Lock a user's webhooks, in one order and before their deliveries: two workers never wait for each other."""
+    own = sa.select(webhooks.c.id).where(webhooks.c.user_id == user_id).order_by(webhooks.c.id)
+    connection.execute(own.with_for_update(key_share=True)).all()
 
 
 def _retry_at(moment: datetime, attempts: int) -> datetime | None:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from kb.access import GranteeKind, KeyScope, Permission
 from kb.access.keys import ApiKeys
+from kb.database import tables
 from kb.database.tables import now, users, webhook_deliveries
 from kb.errors import (
     AddressInvalid,
@@ -47,6 +48,7 @@ from kb.webhooks.outbox import new_delivery, tell
 from kb.webhooks.signing import signed
 from tests.conftest import Clock, Library, MakeSettings, make_claims
 from tests.fakes.receiver import Receiver
+from tests.real_services import wait_until
 
 
 @pytest.fixture
@@ -132,6 +134,25 @@ def test_webhook_that_is_deleted_meanwhile_fails_nothing(
     webhooks.test(library.user, webhooks.create(library.user, "https://hooks.example/")[0].id)
     deleting[-1].join()
     assert (len(deleting), webhooks.list(library.user)) == (2, [])
+
+
+def test_end_of_an_attempt_waits_for_the_webhook_first(library: Library, webhooks: Webhooks, safe: KeySafe) -> None:
+    """Who holds a delivery and waits for its webhook would wait for ever for somebody who does the opposite."""
+    if library.database.is_sqlite:  # which has one writer at a time
+        return
+    webhook, _secret = webhooks.create(library.user, "https://hooks.example/")
+    delivery = webhooks.test(library.user, webhook.id)
+    delivering = threading.Thread(target=Deliveries(library.database, safe, lambda *_given: 500).deliver_due)
+    held = sa.select(tables.webhooks.c.id).where(tables.webhooks.c.id == webhook.id).with_for_update(key_share=True)
+    free = sa.select(webhook_deliveries.c.id).where(webhook_deliveries.c.id == delivery.id)
+    with library.database.write() as connection, library.database.read() as other:
+        connection.execute(held)
+        delivering.start()
+        waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        wait_until(lambda: other.scalar(waits), what="the end of the attempt")
+        assert connection.scalar(free.with_for_update(nowait=True)) == delivery.id
+    delivering.join()
+    assert webhooks.deliveries(library.user, webhook.id, None, 1)[0].status == 500
 
 
 def test_end_of_a_document_is_told_and_signed(
