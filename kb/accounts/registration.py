@@ -118,20 +118,26 @@ class Registration:
         return self._add_link(principal, role, None, INVITATION)
 
     def offer_new_password(self, principal: Principal, user_id: UUID) -> str:
-        """The token of a link by which a user who forgot the password sets a new one. Errors: `AdministratorsOnly`."""
+        """The token of a link by which a user who forgot the password sets a new one.
+
+        Errors: `AdministratorsOnly`; `NotFound` for a user who is gone.
+        """
         return self._add_link(principal, UserRole.MEMBER, user_id, NEW_PASSWORD)
 
     def _add_link(self, principal: Principal, role: UserRole, user_id: UUID | None, lasts: timedelta) -> str:
         token, moment, link_id = new_token(), self._clock(), uuid4()
         values: dict[str, Any] = {"id": link_id, "token_hash": digest(token), "role": role.value, "user_id": user_id}
         values |= {"created_by": principal.user_id, "created_at": moment, "expires_at": moment + lasts}
+        account = sa.select(users.c.name).where(users.c.id == user_id, IS_ACCOUNT)
         with self._database.write() as connection:
             require_administrator(connection, principal)
+            name = connection.scalar(account.with_for_update(read=True, key_share=True))  # nobody rejects it meanwhile
+            if user_id is not None and name is None:
+                raise NotFound(what="user")
             connection.execute(sa.insert(invitations), values)
-            if user_id is None:
+            if name is None:
                 record(connection, principal, Action.INVITATION_MADE, link_id, role=role.value)
             else:
-                name = connection.scalar(sa.select(users.c.name).where(users.c.id == user_id)) or ""
                 record(connection, principal, Action.PASSWORD_LINK_MADE, user_id, name)
         return token
 

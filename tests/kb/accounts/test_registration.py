@@ -273,3 +273,13 @@ def test_guessed_links_are_throttled(people: People) -> None:
             people.registration.accept("guess", "Ben", PASSWORD, ADDRESS)
     with pytest.raises(TooManyAttempts):
         people.registration.accept("guess", "Ben", PASSWORD, ADDRESS)
+
+
+def test_account_that_was_rejected_gets_no_link(people: People) -> None:
+    ada = people.first()
+    people.set_mode("open")
+    people.registration.register("Waiting", PASSWORD, ADDRESS)
+    (waiting,) = (each for each in people.administration.accounts(ada.principal) if each.awaits_approval)
+    people.administration.reject(ada.principal, waiting.id)
+    with pytest.raises(NotFound):
+        people.registration.offer_new_password(ada.principal, waiting.id)
