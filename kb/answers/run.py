@@ -51,7 +51,6 @@ class GrowingText:
     """Text that arrives in pieces, and how much of it is in the stream."""
 
     sent: int = 0
-    half: str = ""  # the first half of a character that a server cut in two
     _pieces: list[str] = field(default_factory=list)
 
     @classmethod
@@ -59,13 +58,9 @@ class GrowingText:
         return cls(_pieces=[text])
 
     def add(self, piece: str) -> str:
-        """Append a piece, without lone surrogates and NUL, which the stores refuse; returns what was appended."""
-        piece = self.half + piece
-        self.half = piece[-1] if piece and "\ud800" <= piece[-1] <= "\udbff" else ""
-        piece = piece.removesuffix(self.half) if self.half else piece
-        clean = piece if piece.isascii() else piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        self._pieces.append(clean.replace("\0", ""))
-        return self._pieces[-1]
+        """Append a piece; returns it."""
+        self._pieces.append(piece)
+        return piece
 
     @property
     def whole(self) -> str:

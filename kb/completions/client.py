@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
+from kb.completions.characters import Characters
 from kb.completions.images import with_images
 from kb.completions.langchain import LangChainModels
 from kb.completions.options import LENGTH, NEW_LENGTH, TEMPERATURE, TOP_P, KnownOptions, with_system_prompt
@@ -36,6 +37,8 @@ _EARLY_ENDS = {
     "model_context_window_exceeded": AT_LIMIT,
     "content_filter": FILTERED,
     "sensitive": FILTERED,
+    "refusal": FILTERED,
+    **dict.fromkeys(("safety", "recitation", "blocklist", "prohibited_content", "spii"), FILTERED),  # Google's
     "insufficient_system_resource": _GAVE_UP,
     "network_error": _GAVE_UP,
     "error": _GAVE_UP,
@@ -88,6 +91,7 @@ class ChatClient:
     ) -> AsyncGenerator[Piece, None]:
         await asyncio.to_thread(preload)  # an import on the event loop would hold up all other answers
         thoughts, reason, has_text, size = Thoughts(), "", False, 0
+        spoken, thought = Characters(), Characters()
         usage: Usage | None = None
         try:
             async with aclosing(self._events(model, messages, images)) as events:
@@ -95,8 +99,9 @@ class ChatClient:
                     if event.finish and not (event.finish == DONE and reason):
                         reason = event.finish
                     usage = event.usage or usage  # some servers count in every event: the last one is right
-                    pieces = [Reasoning(event.reasoning)] if event.reasoning else []
-                    for piece in [*pieces, *thoughts.split(event.text)]:
+                    reasoning = thought.join(event.reasoning)
+                    pieces = [Reasoning(reasoning)] if reasoning else []
+                    for piece in [*pieces, *thoughts.split(spoken.join(event.text))]:
                         has_text = _has_text(piece, has_text)
                         yield piece
                     size += len(event.text) + len(event.reasoning)

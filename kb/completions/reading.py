@@ -15,6 +15,7 @@ from kb.llm import ChatModel
 from kb.providers import error_of_reply, not_json, words_of
 
 WHOLE_REPLY_BYTES = 4_000_000  # the longest reply that is read if the server does not stream, and the longest event
+MOST_TOKENS = 2**53  # a larger count is nonsense, which neither SQL nor JSON takes
 DRAIN_SECONDS = 0.2
 DONE = "[DONE]"
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
@@ -97,13 +98,15 @@ def _read_event(data: object, model: ChatModel) -> Event:
     if "choices" not in data and words_of(data):
         raise error_of_reply(0, data, model.name, model.host)
     choice = _first(data.get("choices"))
-    part = choice.get("delta") or choice.get("message") or {}
+    # Some servers send the whole message so far beside each delta, also beside an empty one.
+    parts = (choice.get(name) for name in ("delta", "message"))
+    part = next((part for part in parts if isinstance(part, Mapping)), {})
     reasoning = next((text for name in _REASONING_FIELDS if (text := _plain(part.get(name), thinking=True))), "")
     content = part.get("content")
     return Event(
         text=_plain(content) or _plain(part.get("refusal")),
         reasoning=reasoning or (_plain(content, thinking=True) if isinstance(content, list) else ""),
-        finish=str(choice.get("finish_reason") or ""),
+        finish=_reason(choice.get("finish_reason")),
         usage=_usage(data.get("usage")) or _usage(choice.get("usage")),  # the second is Moonshot's place
     )
 
@@ -112,6 +115,12 @@ def _first(choices: object) -> Mapping[str, Any]:
     """The first choice; an empty one where there is none, as in events that only count tokens."""
     first = choices[0] if isinstance(choices, list) and choices else None
     return first if isinstance(first, Mapping) else {}
+
+
+def _reason(value: object) -> str:
+    """A reason to finish in one spelling: gateways to Google's models send MAX_TOKENS and `content_filter: SAFETY`."""
+    reason = str(value or "").lower().partition(":")[0].strip()
+    return "" if reason == "null" else reason
 
 
 def _usage(value: object) -> Usage | None:
@@ -124,7 +133,7 @@ def _usage(value: object) -> Usage | None:
     ]
     if not any(isinstance(number, int) for number in numbers):
         return None
-    given, made = (number if isinstance(number, int) else 0 for number in numbers)
+    given, made = (number if isinstance(number, int) and number <= MOST_TOKENS else 0 for number in numbers)
     return Usage(given, made)
 
 

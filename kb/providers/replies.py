@@ -21,6 +21,7 @@ from kb.errors import (
     ModelTimeout,
     ModelUnreachable,
 )
+from kb.names import clean_text
 from kb.providers.addresses import NO_KEY
 
 _DETAIL_LENGTH = 300
@@ -109,7 +110,7 @@ def words_of(body: object) -> str:
         if text.startswith(("{", "[")):
             try:
                 return words_of(json.loads(text))
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 return text
         return "" if text.startswith("<") else text
     if isinstance(body, list):
@@ -159,7 +160,11 @@ def not_json(model: str, host: str) -> ModelError:
 
 
 def shorten(text: str, secret: str = "") -> str:
-    """One line of bounded length, without the key `secret` or anything that looks like a key."""
+    """One line of bounded length, without the key `secret` or anything that looks like a key.
+
+    And without halves of characters: a server that shortens its words may leave some.
+    """
+    text = clean_text(text)
     if secret and secret != NO_KEY:
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "…", text)
     text = " ".join(_LOOKS_SECRET.sub("…", text).split())

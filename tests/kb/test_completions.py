@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from kb.completions import ChatClient, Piece, Reasoning, TextPiece, TextWasReasoning, Thoughts, Usage, client, reading
+from kb.completions.characters import Characters
 from kb.errors import (
     AnswerEndless,
     ModelContextExceeded,
@@ -111,6 +112,7 @@ WITH_REASONING = [
 WITHOUT_REASONING = [
     *("think-empty", "no-finish", "empty-finish", "no-done", "finish-eos", "finish-null", "stop-each"),
     *("usage-each", "usage-in-choice", "choice-null"),
+    *("finish-upper", "message-beside-delta", "delta-text", "usage-nonsense"),
     *("azure", "usage", "usage-null-choices", "keepalive", "crlf", "no-space", "delta-null", "content-list", "refusal"),
     *("200-json", "200-json-as-stream", "200-stream-as-json"),
 ]
@@ -136,6 +138,11 @@ def test_line_separators_of_unicode_stay_in_the_text(asker: Asker) -> None:
     assert asker.reply("line-separators").text == "One\u2028two\x85three. " + ANSWER
 
 
+def test_characters_arrive_whole(asker: Asker) -> None:
+    reply = asker.reply("halves")
+    assert (reply.reasoning, reply.text) == ("So 😀.", "Pears 😀 and � trees? ")
+
+
 def test_tags_in_code_are_text(asker: Asker) -> None:
     reply = asker.reply("think-quoted")
     assert reply.text == "The tag `</think>` ends it:\n```\n<think>\n</think>\n```\n" + ANSWER
@@ -152,11 +159,16 @@ FAILING: list[tuple[str, type[ModelError], str]] = [
     ("think-cut-off", ModelStopped, "length limit reached"),
     ("cut-off", ModelStopped, "length limit reached"),
     ("responses-cut-off", ModelStopped, "length limit reached"),
+    ("finish-max-tokens", ModelStopped, "length limit reached"),
+    ("finish-safety", ModelStopped, "content filter"),
+    ("finish-recitation", ModelStopped, "content filter"),
+    ("null-each-broken", ModelStreamBroken, ""),
     ("filtered", ModelStopped, "content filter"),
     ("speechless", ModelStopped, "no text"),
     ("tool-call", ModelStopped, "no text"),
     ("error-event", ModelRateLimited, "Rate limit reached for tokens per minute"),
     ("error-first", ModelRefused, "insufficient quota"),
+    ("error-half", ModelRefused, "No capacity for"),
     ("error-text", ModelRefused, "llama runner process has terminated"),
     ("error-vllm", ModelServerError, "CUDA out of memory"),
     ("error-fastchat", ModelRefused, "The worker has no free slot"),
@@ -201,6 +213,7 @@ def test_errors_show_the_servers_own_words(asker: Asker, name: str, kind: type[M
     assert words in str(reply.error)
     assert KEY not in str(reply.error)
     assert "\n" not in str(reply.error)
+    str(reply.error).encode()  # as pages and programs get it
 
 
 def test_too_long_context_says_what_to_do(asker: Asker) -> None:
@@ -318,6 +331,10 @@ def test_tokens_are_counted_for_answers_that_end_early(asker: Asker) -> None:
     assert asker.reply("no-finish").usage is None
 
 
+def test_count_of_tokens_that_nothing_can_keep_is_none(asker: Asker) -> None:
+    assert asker.reply("usage-nonsense").usage == Usage(0, 9)
+
+
 @pytest.mark.parametrize("name", ["content", "reasoning_content"])
 def test_endless_answer_is_ended(asker: Asker, server: ModelServer, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(client, "MOST_CHARACTERS", 1000)
@@ -351,6 +368,24 @@ def test_endless_line_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_client_asks_many_times(asker: Asker) -> None:
     replies = asker.ask("no-finish", "200-json", "broken", "400-plain", "think", "fake")
     assert [reply.text for reply in replies if not reply.error] == [ANSWER, ANSWER, ANSWER, f"You asked: {QUESTION}"]
+
+
+# --- characters, without a server ---
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (["a \ud83d", "\ude00 b"], "a 😀 b"),
+        (["a \ud83d", "", "\ude00 b"], "a 😀 b"),
+        (["a \ud83d", " b"], "a � b"),
+        (["nul\0 \ude00"], "nul �"),
+        (["end \ud83d"], "end "),
+    ],
+)
+def test_text_that_no_store_accepts_is_replaced(pieces: list[str], text: str) -> None:
+    characters = Characters()
+    assert "".join(map(characters.join, pieces)) == text
 
 
 # --- reasoning inside the text, without a server ---
@@ -387,4 +422,5 @@ def test_thoughts_are_found_however_the_text_is_cut(text: str, reasoning: str, a
 
 def test_every_script_is_tested() -> None:
     asked = {*WITH_REASONING, *WITHOUT_REASONING, *(name for name, *_ in FAILING), "line-separators", "think-quoted"}
+    asked |= {"halves"}
     assert {*STREAMS, *REPLIES} <= asked

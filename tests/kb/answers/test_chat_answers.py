@@ -148,6 +148,12 @@ def test_thoughts_about_a_follow_up_are_not_searched_for(chat: Chat, fruit: UUID
     assert second.searched_for == ANSWER
 
 
+def test_follow_up_that_comes_in_halves_of_characters_is_answered(chat: Chat, fruit: UUID) -> None:
+    first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
+    second = ask_on(chat, first, "And its tree?", "halves")
+    assert (second.state, second.searched_for) == (MessageState.DONE, "Pears 😀 and � trees?")
+
+
 def test_follow_up_in_the_users_own_words(chat: Chat, fruit: UUID) -> None:
     first = chat.finished(chat.start("What colour is a pear?", mode=Mode.KNOWLEDGE, base=fruit))
     asked = len(chat.server.requests)

@@ -12,7 +12,7 @@ import pytest
 from kb import redis as kb_redis
 from kb.access import Principal
 from kb.answering import Question
-from kb.answers.run import GrowingText, Run
+from kb.answers.run import Run
 from kb.answers.streams import START
 from kb.completions import Reasoning, TextPiece, TextWasReasoning
 from kb.database import Database
@@ -23,22 +23,6 @@ from kb.services import WorkerParts
 from tests.kb.answers.chat import Chat, follow
 from tests.real_services import wait_until
 from tests.statements import ask_as_the_page_does, counted_statements
-
-
-@pytest.mark.parametrize(
-    ("pieces", "text"),
-    [
-        (["a \ud83d", "\ude00 b"], "a 😀 b"),
-        (["a \ud83d", " b"], "a � b"),
-        (["nul\0 \ude00"], "nul �"),
-        (["end \ud83d"], "end "),
-    ],
-)
-def test_text_that_no_store_accepts_is_replaced(pieces: list[str], text: str) -> None:
-    taken = GrowingText()
-    for piece in pieces:
-        taken.add(piece)
-    assert taken.whole == text
 
 
 def test_text_that_turns_out_to_be_reasoning_is_sent_again() -> None:
