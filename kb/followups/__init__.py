@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kb.completions.replies import lines_of
 from kb.errors import ModelError
 from kb.followups.standing import Standing, judge
 from kb.languages import language_of
@@ -138,7 +139,7 @@ def read_rewrite(reply: str, question: str) -> str:
     text = _THOUGHTS.sub("", reply)
     if _OPEN_THOUGHTS.search(text):
         return question  # the model was cut off while it was thinking
-    lines = [_bare(line) for line in text.splitlines() if not line.strip().startswith("```")]
+    lines = [_bare(line) for line in lines_of(text)]
     found = next((line for line in lines if line and not line.endswith((":", "："))), "")
     if not any(map(str.isalnum, found)) or _REFUSAL.match(found) or len(found) > len(question) + LONGEST_REWRITE:
         return question

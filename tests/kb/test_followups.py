@@ -145,6 +145,8 @@ WANTED = "How many days of leave were there in 2024?"
         f"```\n{WANTED}\n```",
         f"> {WANTED}",
         f"{WANTED}\n\n(The year was put in.)",
+        f'{{"rewritten_question": "{WANTED}"}}',
+        f'```json\n{{\n  "question": "{WANTED}",\n  "is_rewritten": true\n}}\n```',
     ],
 )
 def test_reply_is_read(reply: str) -> None:
@@ -178,6 +180,9 @@ def test_chinese_labels_are_left_out(label: str) -> None:
         ),
         "word " * 200,
         "Here is the rewritten question:",
+        '{"question": "", "year": 2024}',
+        '{"original": "and in 2024?", "reason": "It is clear."}',
+        "{'question': 'How many days?'}",
     ],
 )
 def test_useless_reply_changes_nothing(reply: str) -> None:
