@@ -37,7 +37,9 @@ def list_models(base_url: str, key: str, timeout_seconds: float, guard: Guard | 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         reply = _get(f"{base_url.rstrip('/')}/models", headers, timeout_seconds, guard)
-        return [str(model["id"]) for model in json.loads(reply.raise_for_status().content)["data"]]
+        listed = json.loads(reply.raise_for_status().content)
+        models = listed if isinstance(listed, list) else listed["data"]  # Together sends the list alone
+        return [str(model["id"]) for model in models]
     except httpx2.HTTPStatusError as error:
         raise error_of_reply(
             error.response.status_code, error.response.text, "", host, path=error.request.url.path, key=key

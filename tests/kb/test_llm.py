@@ -284,6 +284,12 @@ def test_endpoint_that_does_not_list_its_models_says_why(
         models.choose(USER, "")
 
 
+def test_list_of_models_may_be_the_whole_reply() -> None:
+    with WebPages() as pages:
+        pages.serve("/v1/models", b'[{"id": "m-1", "object": "model"}, {"id": "m-2"}]', content_type="application/json")
+        assert list_models(pages.url("/v1"), "", 10) == ["m-1", "m-2"]
+
+
 def test_password_in_the_address_is_in_no_message(server: ModelServer) -> None:
     url = server.base_url.replace("http://", "http://user:sekret@") + "/nowhere"
     with pytest.raises(ModelRefused, match="HTTP 404: no /v1/nowhere/models there") as raised:
