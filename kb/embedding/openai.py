@@ -11,7 +11,15 @@ from pydantic import SecretStr
 
 from kb.deadlines import within
 from kb.embedding.model import DENSE_WEIGHT, Vectors, encodable, normalised
-from kb.errors import EmbeddingTextTooLong, EmbeddingTimeout, ModelContextExceeded, ModelTimeout, VectorsMissing
+from kb.errors import (
+    N_,
+    EmbeddingTextTooLong,
+    EmbeddingTimeout,
+    ModelContextExceeded,
+    ModelRefused,
+    ModelTimeout,
+    VectorsMissing,
+)
 from kb.providers import CONNECT_SECONDS, NO_KEY, OPENAI_BASE_URL, host_of, translate_openai_error
 from kb.providers.guard import Guard, client_options, own_credentials
 from kb.providers.spans import model_span
@@ -133,6 +141,9 @@ class OpenAIModel:
         if len(vectors) != len(texts):
             host = host_of(self._base_url)
             raise VectorsMissing(host=host, model=self._model, vectors=len(vectors), texts=len(texts))
+        if not _are_vectors(vectors):
+            host = host_of(self._base_url)
+            raise ModelRefused(host=host, model=self._model, detail=N_("its vectors are not numbers"))
         return vectors
 
     def _request_halves(self, texts: list[str]) -> list[list[float]]:
@@ -149,3 +160,16 @@ class OpenAIModel:
         if isinstance(translated, ModelContextExceeded):
             return EmbeddingTextTooLong(**translated.values)
         return translated
+
+
+def _are_vectors(rows: object) -> bool:
+    """Whether they are rows of finite numbers, all of one length.
+
+    A model that overflows in half precision gives NaN, which servers send as null: such a question finds nothing, and
+    such a document is never found.
+    """
+    try:
+        numbers = np.asarray(rows, dtype=np.float32)
+    except (TypeError, ValueError):
+        return False
+    return numbers.ndim == 2 and numbers.shape[1] > 0 and bool(np.isfinite(numbers).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -17,10 +18,12 @@ from kb.errors import (
     ModelKeyRefused,
     ModelNotFound,
     ModelRateLimited,
+    ModelRefused,
     ModelTimeout,
     ModelUnreachable,
 )
 from tests.fakes.model_server import DIMENSION, ModelServer, embed
+from tests.fakes.web_pages import WebPages
 
 Connect = Callable[..., OpenAIModel]
 
@@ -87,6 +90,17 @@ def test_error_responses(server: ModelServer, connect: Connect, name: str, error
     with pytest.raises(error):
         connect(name).embed_question("?")
     assert len(server.requests) == 1  # no hidden retries
+
+
+@pytest.mark.parametrize("vector", [[None, 1.0], [float("nan"), 1.0], []], ids=str)
+def test_vector_that_is_no_vector_is_refused(vector: object) -> None:
+    """An embedding model that overflows gives NaN, and llama.cpp sends that as null."""
+    reply = {"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": vector}]}
+    with WebPages() as pages:
+        pages.serve("/v1/embeddings", json.dumps(reply).encode(), content_type="application/json")
+        model = OpenAIModel("m", SecretStr(""), pages.url("/v1"), 5, 5)
+        with closing(model), pytest.raises(ModelRefused, match="its vectors are not numbers"):
+            model.embed_question("?")
 
 
 def test_silent_server_times_out(server: ModelServer, connect: Connect) -> None:
