@@ -206,7 +206,8 @@ def _ask_refused() -> None:
     refused = state().refused
     if refused and _may_try_again(refused):
         draft = refused.draft
-        draft.uploads = [upload for upload in draft.uploads if upload.name != refused.without]
+        if refused.without:
+            del draft.uploads[0]  # by its place: another one may have its name, and errors have names in one spelling
         _submit(draft)
 
 

@@ -288,6 +288,24 @@ def test_unsupported_file_is_refused_and_the_question_kept(visitor: Visitor, ins
     assert [each.name for each in question.attached] == ["apples.md"]
 
 
+def test_only_the_refused_one_of_two_files_of_a_name_is_left_out(visitor: Visitor, installation: Installation) -> None:
+    installation.services.arrivals.quotas = Quotas(most_bytes=100)
+    attach(visitor, "Where does an apple grow?", ("apples.md", APPLES * 2), ("apples.md", APPLES))
+    visitor.click("ask_refused")
+    assert not visitor.errors
+    assert [document.latest.size_bytes for document in attached(visitor, installation)] == [len(APPLES)]
+    work(visitor, installation)
+    visitor.wait_for_answer()
+
+
+def test_refused_file_is_left_out_however_its_name_is_spelt(visitor: Visitor, installation: Installation) -> None:
+    attach(visitor, "Where does an apple grow?", ("re\u0301sume\u0301.zip", b"PK\3\4"), ("apples.md", APPLES))
+    visitor.click("ask_refused")
+    assert not visitor.errors
+    work(visitor, installation)
+    visitor.wait_for_answer()
+
+
 def test_file_beyond_the_storage_is_refused_and_the_question_kept(visitor: Visitor, installation: Installation) -> None:
     installation.services.arrivals.quotas = Quotas(most_bytes=100)
     attach(visitor, "Where does an apple grow?", ("long.md", APPLES * 2), ("apples.md", APPLES))
