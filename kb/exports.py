@@ -189,7 +189,7 @@ def _source(source: Source, web: WebRetrieval | None, wording: Wording) -> str:
     """A document with its page, or a web page with its address and when it was read."""
     name = escape(source.document_name)
     if not source.address:
-        place = wording.place(source)
+        place = escape(wording.place(source))  # a sheet has a name
         return f"{name}, {place}" if place else name
     link = f"[{name}](<{source.address}>)"
     page = next((each for each in web.passages if each.rank == source.rank), None) if web else None

@@ -16,6 +16,7 @@ from kb.conversations import Conversations, Messages
 from kb.exports import Exports, Format, Wording
 from kb.messages import Attached, ErrorPart, Part, Source, SourcesPart, TextPart, UsagePart, given_from
 from kb.models import NOWHERE, Chunk, Conversation, MessageState, Mode, Passage, Scope
+from kb.places import name_place
 from kb.web_search.passages import WebPassage, WebRetrieval
 from tests.conftest import Library
 from tests.messages import said
@@ -24,7 +25,7 @@ WORDING = Wording(
     translate=lambda text: text,
     modes={mode: mode.value for mode in Mode},
     moment=lambda value: f"{value:%Y}",
-    place=lambda source: f"p. {source.page}" if source.page else "",
+    place=lambda source: name_place(source.document_name, source.page, source.heading),
     dangling=lambda count: f"{count} left out",
     reason=lambda error: error.code,
 )
@@ -71,6 +72,13 @@ def test_markdown_names_what_is_cited(conversations: Conversations, library: Lib
         *("*2 left out*", ""),
         *("Sources:", "", r"- [1] a\_b.pdf, p. 3", "- [3] c.md"),
     ]
+
+
+def test_name_of_a_sheet_is_no_markup(conversations: Conversations, library: Library, exports: Exports) -> None:
+    sources = SourcesPart((Source(1, "a.xlsx", 2, heading="[Pay](https://x.example)"),))
+    conversation = talk(conversations, library, "Q", [TextPart("Ten [1]."), sources], Mode.KNOWLEDGE)
+    _, text = exports.one(library.user, conversation.id, Format.MARKDOWN, WORDING)
+    assert text.splitlines()[-1] == r"- [1] a.xlsx, sheet “\[Pay\](https://x.example)”"
 
 
 def test_markdown_says_where_web_pages_are_and_when_they_were_read(
