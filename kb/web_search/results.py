@@ -118,6 +118,6 @@ def _date_of(value: object) -> date | None:
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             return read(value.strip()).date()
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError):
             continue
     return None

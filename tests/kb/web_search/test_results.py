@@ -133,6 +133,8 @@ def test_title_is_the_host_where_there_is_none() -> None:
         ("2 days ago", None),
         ("", None),
         ("0000-00-00", None),
+        (f"1 Jan {10**20} 00:00:00", None),
+        (f"Sun, 01 Mar 2026 08:00:00 +{10**20}", None),
         (1772352000, None),
         (None, None),
     ],
