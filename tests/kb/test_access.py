@@ -98,6 +98,7 @@ READS = {
     (Documents, "chunks"): lambda at, who, base, document: at.documents.chunks(who, document.id, 0, 5),
 }
 EDITS = {
+    (KnowledgeBases, "change"): lambda at, who, base, document: at.knowledge_bases.change(who, base.id, "New"),
     (KnowledgeBases, "rename"): lambda at, who, base, document: at.knowledge_bases.rename(who, base.id, "New"),
     (KnowledgeBases, "set_prompt"): lambda at, who, base, document: at.knowledge_bases.set_prompt(
         who, base.id, "Answer from {passages}"
