@@ -197,13 +197,16 @@ class Claims:
         if not held:
             return
         moment = self._clock()
-        statement = (
-            sa.update(versions)
+        # What somebody else changes at this moment is left to the next heartbeat: who waits for one while it holds
+        # others may be waited for.
+        free = (
+            sa.select(versions.c.id)
             .where(versions.c.lease_owner.in_(held), versions.c.state.in_(RUNNING))
-            .values(lease_until=moment + self._lease, heartbeat_at=moment)
+            .with_for_update(key_share=True, skip_locked=True)
         )
+        statement = sa.update(versions).where(versions.c.id.in_(free))
         with self._database.write() as connection:
-            connection.execute(statement)
+            connection.execute(statement.values(lease_until=moment + self._lease, heartbeat_at=moment))
 
     def let_go(self, job: Job) -> None:
         """Stop renewing the job's lease. If the end of the work could not be stored, the lease now runs out."""

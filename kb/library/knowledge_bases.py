@@ -17,7 +17,7 @@ from kb.database import Database
 from kb.database.tables import document_counts, documents, knowledge_bases, now, users, versions
 from kb.errors import NameTaken, NotFound, RedisUnavailable
 from kb.formats import to_json
-from kb.library.rows import KNOWLEDGE_BASE, find_knowledge_base, to_knowledge_base
+from kb.library.rows import KNOWLEDGE_BASE, find_knowledge_base, lock_documents, to_knowledge_base
 from kb.models import IndexSettings, KnowledgeBase, KnowledgeBaseKind, RetrievalProfile
 from kb.names import clean_name
 from kb.prompt_templates import clean_template
@@ -210,11 +210,16 @@ def shared_collection(model: str, dimension: int | None) -> str:
 
 def mark_deleted(connection: sa.Connection, knowledge_base_id: UUID) -> None:
     """Hide a knowledge base from everyone and stop its ingestion; its name is free again at once."""
-    own_documents = sa.select(documents.c.id).where(documents.c.knowledge_base_id == knowledge_base_id)
+    base, are_its_own = knowledge_bases.c.id == knowledge_base_id, documents.c.knowledge_base_id == knowledge_base_id
+    of_documents = versions.c.document_id.in_(sa.select(documents.c.id).where(are_its_own))
+    ids = sa.select(versions.c.id).where(of_documents).order_by(versions.c.id)
+    # In the order in which others lock them, and the name, which blocks checks of foreign keys, at the end. Whoever
+    # queues a version of a document at this moment has ended then.
+    connection.execute(sa.select(knowledge_bases.c.id).where(base).with_for_update(key_share=True))
+    lock_documents(connection, are_its_own)
+    connection.execute(ids.with_for_update(key_share=True)).all()
+    connection.execute(sa.update(versions).where(of_documents).values(cancel_requested=True))
     connection.execute(_change(knowledge_base_id).values(deleted_at=now(), name=str(knowledge_base_id)))
-    connection.execute(
-        sa.update(versions).where(versions.c.document_id.in_(own_documents)).values(cancel_requested=True)
-    )
 
 
 def _change(knowledge_base_id: UUID) -> sa.Update:

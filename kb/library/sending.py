@@ -34,4 +34,6 @@ def send_version(database: Database, queue: Queue, version_id: UUID) -> datetime
 def mark_sent(database: Database, version_ids: Sequence[UUID], moment: datetime) -> None:
     """Note that a message for these versions was put into the queue."""
     with database.write() as connection:
-        connection.execute(_MARK_SENT, [{"of_version": version_id, "sent_at": moment} for version_id in version_ids])
+        # In one order, as all who change some of them.
+        rows = [{"of_version": version_id, "sent_at": moment} for version_id in sorted(version_ids)]
+        connection.execute(_MARK_SENT, rows)

@@ -16,6 +16,7 @@ from kb.database.tables import documents, knowledge_bases, versions
 from kb.ingestion.cleanup import LEFTOVERS
 from kb.library import FileStore
 from kb.library.counts import count_moves, lacks_chunks
+from kb.library.rows import lock_documents
 from kb.models import VersionState
 
 ROWS = 200  # that one transaction changes, so that others need not wait for long
@@ -40,6 +41,17 @@ _CAN_BE_QUEUED = sa.or_(
         .correlate(versions)
         .exists(),
     ),
+)
+_IS_KEPT = (
+    sa.select(documents.c.id)
+    .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+    .where(
+        documents.c.live_version_id == versions.c.id,
+        documents.c.deleted_at.is_(None),
+        knowledge_bases.c.deleted_at.is_(None),
+    )
+    .correlate(versions)
+    .exists()
 )
 _WAS_GIVEN_UP = sa.and_(versions.c.listed_in.is_not(None), versions.c.state.in_(_GIVEN_UP))
 
@@ -83,7 +95,7 @@ def index_again(
     still has of it answers until a worker begins with it. The workers' reaper sends them to the queue, some at a time.
     One without its upload stays as it is.
     """
-    columns = (versions.c.id, versions.c.file_key, versions.c.size_bytes, versions.c.listed_in)
+    columns = (versions.c.id, versions.c.document_id, versions.c.file_key, versions.c.size_bytes)
     wanted = _of(sa.select(*columns), principal, knowledge_base_id).where(_CAN_BE_QUEUED)
     wanted = wanted.order_by(versions.c.created_at)
     with database.read() as connection:
@@ -113,12 +125,13 @@ def _queue(database: Database, some: Sequence[sa.Row[Any]]) -> int:
     again |= dict.fromkeys(("retry_at", "sent_at", "finished_at", "memory_peak_mb"))
     # What is left of them is deleted first.
     again |= {"error": "", "error_values": {}, "chunks_digest": LEFTOVERS}
-    change = sa.update(versions).where(_CAN_BE_QUEUED, lacks_chunks())
+    change = sa.update(versions).where(_CAN_BE_QUEUED, lacks_chunks(), _IS_KEPT).returning(versions.c.listed_in)
     moved: Counter[UUID | None] = Counter()
     with database.write() as connection:
-        for version in some:
-            if connection.execute(change.where(versions.c.id == version.id).values(again)).rowcount:
-                moved[version.listed_in] += 1
+        lock_documents(connection, documents.c.id.in_([version.document_id for version in some]))
+        for version in sorted(some, key=lambda version: version.id):  # in one order, as all who change some of them
+            row = connection.execute(change.where(versions.c.id == version.id).values(again)).one_or_none()
+            moved.update([row.listed_in] if row else [])
         for base_id in sorted(filter(None, moved)):  # what no list shows is not counted by state
             count_moves(connection, base_id, VersionState.READY, VersionState.QUEUED, moved[base_id])
     return moved.total()

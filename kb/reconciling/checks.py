@@ -16,6 +16,7 @@ from kb.database.tables import documents, index_checks, knowledge_bases, now, ve
 from kb.errors import CollectionMissing, KbError, MilvusRefused
 from kb.library import FileStore
 from kb.library.counts import count_unsearchable
+from kb.library.rows import lock_documents
 from kb.models import KnowledgeBaseKind, VersionState
 from kb.reconciling.again import batches
 from kb.reconciling.leftovers import note_leftovers
@@ -30,7 +31,7 @@ _READY = sa.and_(_LIVE, versions.c.state == VersionState.READY.value)
 _EXPECTED: sa.Select[Any] = (
     sa.select(
         *(versions.c[name] for name in ("id", "chunks", "finished_at", "missing_chunks", "file_missing")),
-        *(versions.c[name] for name in ("file_key", "size_bytes")),
+        *(versions.c[name] for name in ("file_key", "size_bytes", "document_id")),
         documents.c.knowledge_base_id,
     )
     .join(documents, documents.c.id == versions.c.document_id)
@@ -40,6 +41,7 @@ _EXPECTED: sa.Select[Any] = (
         knowledge_bases.c.collection == sa.bindparam("of_collection"),
         knowledge_bases.c.deleted_at.is_(None),
     )
+    .order_by(versions.c.id)  # in one order, as all who change some of them
 )
 # Only as long as the version is what was compared: it may have been ingested again, replaced or deleted since.
 _NOTE = (
@@ -49,7 +51,11 @@ _NOTE = (
         versions.c.state == VersionState.READY.value,
         versions.c.missing_chunks == sa.bindparam("before"),
         versions.c.finished_at.is_not_distinct_from(sa.bindparam("finished", type_=versions.c.finished_at.type)),
-        sa.select(documents.c.id).where(_LIVE).correlate(versions).exists(),
+        sa.select(documents.c.id)
+        .join(knowledge_bases, knowledge_bases.c.id == documents.c.knowledge_base_id)
+        .where(_LIVE, knowledge_bases.c.deleted_at.is_(None))
+        .correlate(versions)
+        .exists(),
     )
     .values(missing_chunks=sa.bindparam("missing"), file_missing=sa.bindparam("is_file_missing"))
 )
@@ -157,6 +163,8 @@ class Checks:
             with self._database.write() as connection:
                 more: Counter[UUID] = Counter()
                 lost = dict[Event, list[UUID]]()
+                # None of them is replaced or deleted between the look and the change of the counters.
+                lock_documents(connection, documents.c.id.in_([version.document_id for version, *_ in some]))
                 for version, missing, is_file_missing in some:
                     change = {"of_version": version.id, "before": version.missing_chunks, "missing": missing}
                     change |= {"finished": version.finished_at, "is_file_missing": is_file_missing}
