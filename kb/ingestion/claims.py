@@ -64,13 +64,14 @@ _CLAIM = (
         error_values={},
     )
 )
-# Whoever claims one of the same user's waits until it is seen: several workers stay within the limit together.
+# Whoever claims one of the same user's waits until it is seen: several workers stay within the limit together. The
+# version before the user, as a new content of its document is admitted to the quotas.
 _OWNER_LOCKED = (
     sa.select(users.c.id)
     .join(knowledge_bases, knowledge_bases.c.owner_id == users.c.id)
     .join(versions, versions.c.listed_in == knowledge_bases.c.id)
     .where(versions.c.id == sa.bindparam("of_version"))
-    .with_for_update(of=users, key_share=True)
+    .with_for_update(of=(versions, users), key_share=True)
 )
 _IN_WORK = (
     sa.select(sa.func.count())

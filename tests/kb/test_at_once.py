@@ -17,6 +17,7 @@ from kb.errors import CollectionMissing, NotFound
 from kb.ingestion import Claims
 from kb.library import mark_deleted, mark_sent
 from kb.library.counts import count_document, count_move, count_moves, recount
+from kb.library.quotas import Quotas
 from kb.models import Document, VersionState
 from kb.reconciling import Checks, index_again
 from kb.vectors import VectorStore
@@ -215,6 +216,19 @@ def test_heartbeat_waits_for_nobody(library: Library, clock: Clock, claims: Clai
     clock.advance(15)
     assert claims.expire() == 1  # what was changed is renewed by the next one
     claims.check(other)
+
+
+def test_content_is_replaced_within_the_quotas_while_it_is_claimed(
+    library: Library, clock: Clock, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.limit(Quotas(most_queued=5))
+    claims = Claims(library.database, "worker", lease_seconds=20, clock=clock, most_per_user=1)
+    document = library.upload(library.knowledge_base())
+    claim = Meanwhile(library, pool, claims.claim, document.latest.id)
+    monkeypatch.setattr(Quotas, "admit", claim.before(Quotas.admit))
+    new = replace(library, document)
+    assert claim.result() is None
+    assert claims.claim(new.latest.id)
 
 
 # --- what was seen, and what is counted or kept ---
