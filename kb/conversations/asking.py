@@ -87,8 +87,10 @@ class Messages:
         They name their passages (`sources`), but lack the retrieval.
         """
         with self._database.read() as connection:
-            row = rows.own(connection, principal, conversation_id)
-            found = message_rows.branch(connection, row.shown_id, limit, before, after)
+            rows.own(connection, principal, conversation_id)
+            # Read with the messages: another notice may take the place of the last one meanwhile.
+            shown = sa.select(conversations.c.shown_id).where(conversations.c.id == conversation_id).scalar_subquery()
+            found = message_rows.branch(connection, shown, limit, before, after)
             return message_rows.with_siblings(connection, conversation_id, found)
 
     def tree(self, principal: Principal, conversation_id: UUID) -> Sequence[Message]:

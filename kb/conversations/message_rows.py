@@ -79,7 +79,7 @@ def _whole(connection: sa.Connection, row: sa.Row[Any]) -> Message:
 
 def branch(
     connection: sa.Connection,
-    end_id: UUID | None,
+    end_id: UUID | sa.ScalarSelect[Any] | None,
     limit: int,
     before: int | None = None,
     after: int | None = None,

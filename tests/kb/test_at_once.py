@@ -12,17 +12,19 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from kb.conversations import Conversations, Messages, rows
 from kb.database.tables import documents, now, versions
 from kb.errors import CollectionMissing, NotFound
 from kb.ingestion import Claims
 from kb.library import mark_deleted, mark_sent
 from kb.library.counts import count_document, count_move, count_moves, recount
 from kb.library.quotas import Quotas
-from kb.models import Document, VersionState
+from kb.models import Document, Mode, VersionState
 from kb.reconciling import Checks, index_again
 from kb.vectors import VectorStore
 from kb.webhooks.outbox import tell_ended
 from tests.conftest import Clock, Library, make_claims
+from tests.kb.talks import answered, start
 from tests.real_services import wait_until
 
 Work = Callable[[Library, list[UUID]], None]
@@ -268,3 +270,22 @@ def test_old_content_that_is_queued_again_is_not_counted(
     monkeypatch.setattr(library.files, "is_whole", replace_meanwhile)
     assert index_again(library.database, library.files).queued == 1
     assert miscounted(library, document) == {}
+
+
+def test_conversation_is_shown_while_its_mode_is_switched(
+    library: Library, conversations: Conversations, messages: Messages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notice takes the place of the one that ended the branch."""
+    conversation = start(conversations, library)
+    answered(messages, library, conversation, "one")
+    conversations.choose(library.user, conversation.id, Mode.WEB)
+    own = rows.own
+
+    def switch_meanwhile(*given: Any) -> Any:
+        found = own(*given)
+        monkeypatch.undo()
+        conversations.choose(library.user, conversation.id, Mode.LLM)
+        return found
+
+    monkeypatch.setattr(rows, "own", switch_meanwhile)
+    assert len(messages.shown(library.user, conversation.id)) == 3
