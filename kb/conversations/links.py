@@ -60,19 +60,21 @@ class ConversationLinks:
         with self._database.read() as connection:
             conversation = rows.own(connection, principal, conversation_id)
             row = connection.execute(_link_of(conversation_id)).one_or_none()
-        return row and Link(row.token, row.shared_at, row.until_id != conversation.shown_id)
+            ends = conversation.shown_id, message_rows.last_said(connection, conversation.shown_id)
+        return row and Link(row.token, row.shared_at, row.until_id not in ends)
 
     def share(self, principal: Principal, conversation_id: UUID) -> Link:
         """Let the link show what is shown now; there is one link to a conversation. Errors: `NotFound`."""
         with self._database.write() as connection:
             conversation = rows.own(connection, principal, conversation_id, lock=True)
-            if conversation.shown_id is None:  # nothing was asked yet
+            until_id = message_rows.last_said(connection, conversation.shown_id)
+            if until_id is None:  # nothing was asked yet
                 raise NotFound(what=SHARED_CONVERSATION)
             row = connection.execute(_link_of(conversation_id)).one_or_none()
             link = Link(row.token if row else new_token(), self._clock(), is_older=False)
             connection.execute(sa.delete(conversation_links).where(_is_to(conversation_id)))
             values = {"conversation_id": conversation_id, "token": link.token, "shared_at": link.shared_at}
-            connection.execute(sa.insert(conversation_links), values | {"until_id": conversation.shown_id})
+            connection.execute(sa.insert(conversation_links), values | {"until_id": until_id})
             record(connection, principal, Action.LINK_MADE, conversation_id)
         return link
 

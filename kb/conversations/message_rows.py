@@ -113,6 +113,12 @@ def branch(
     return [_message(row, bodies[row.id]) for row in rows]
 
 
+def last_said(connection: sa.Connection, end_id: UUID | None) -> UUID | None:
+    """The end of a branch without the notice there, which goes as soon as another one follows."""
+    end = branch(connection, end_id, 1)
+    return end[0].parent_id if end and end[0].role is Role.NOTICE else end_id
+
+
 def tree(connection: sa.Connection, conversation_id: UUID) -> list[Message]:
     """All messages of a conversation with all their parts, the oldest first; without their siblings."""
     of = {"of_conversation": conversation_id}

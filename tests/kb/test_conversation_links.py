@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from kb.conversations import ConversationLinks, Conversations, Messages
 from kb.database.tables import now, users
 from kb.errors import NotFound
-from kb.models import Conversation
+from kb.models import Conversation, Mode
 from tests.conftest import Library
 from tests.kb.talks import again, answered, start
 
@@ -63,6 +63,18 @@ def test_link_opens_nothing_while_its_owner_is_suspended(
     with library.database.write() as connection:
         connection.execute(suspend.values(suspended_at=None))
     assert read(links, token)
+
+
+def test_switched_mode_changes_no_link(
+    links: ConversationLinks, conversations: Conversations, library: Library, conversation: Conversation
+) -> None:
+    """The notice that ends a branch goes as soon as another one follows."""
+    conversations.choose(library.user, conversation.id, Mode.WEB)
+    link = links.share(library.user, conversation.id)
+    assert links.find(library.user, conversation.id) == link
+    conversations.choose(library.user, conversation.id, Mode.LLM)
+    assert links.find(library.user, conversation.id) == link
+    assert read(links, link.token) == ["one", "Answer to one"]
 
 
 def test_other_versions_are_not_shared(
