@@ -140,22 +140,24 @@ class Conversations:
         is_due = sa.and_(
             NOT_DELETED, conversations.c.pinned_at.is_(None), conversations.c.updated_at < now() - timedelta(days=days)
         )
+        due = _free(is_due)
         with self._database.write() as connection:
-            return connection.execute(sa.update(conversations).where(is_due).values(deleted_at=now())).rowcount
+            expired = sa.update(conversations).where(conversations.c.id.in_(due)).values(deleted_at=now())
+            return connection.execute(expired).rowcount
 
     def purge(self) -> int:
         """Remove for good what any user deleted more than an hour ago; returns how many conversations that were.
 
         Some at a time, as others write meanwhile, and `expire` may have deleted years of them.
         """
-        is_due = conversations.c.deleted_at < now() - timedelta(seconds=UNDO_SECONDS)
-        some = conversations.c.id.in_(sa.select(conversations.c.id).where(is_due).limit(PURGED_AT_ONCE))
+        due = _free(conversations.c.deleted_at < now() - timedelta(seconds=UNDO_SECONDS)).limit(PURGED_AT_ONCE)
         total = 0
         while True:
-            with self._database.write() as connection:  # one may have been restored meanwhile
-                purged = connection.execute(sa.delete(conversations).where(some, is_due)).rowcount
-            total += purged
-            if purged < PURGED_AT_ONCE:
+            with self._database.write() as connection:
+                some = connection.scalars(due).all()
+                connection.execute(sa.delete(conversations).where(conversations.c.id.in_(some)))
+            total += len(some)
+            if len(some) < PURGED_AT_ONCE:
                 return total
 
     def lacks_title(self, principal: Principal, message_id: UUID) -> bool:
@@ -188,6 +190,14 @@ class Conversations:
             rows.add_notice(
                 connection, row, known(row.mode, Mode.KNOWLEDGE), scope, rows.names_of(connection, principal, scope)
             )
+
+
+def _free(are_due: sa.ColumnElement[bool]) -> sa.Select[tuple[UUID]]:
+    """Those of any user, locked, that nobody else changes at this moment; the others are due the next time still.
+
+    Whoever waits for one while it holds many may be waited for: by the deletion of a knowledge base that both chose.
+    """
+    return sa.select(conversations.c.id).where(are_due).with_for_update(skip_locked=True)
 
 
 def _matching(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from kb.conversations import Conversations, Messages, rows
+from kb.database import tables
 from kb.database.tables import documents, now, versions
 from kb.errors import CollectionMissing, NotFound
 from kb.ingestion import Claims
@@ -203,6 +206,26 @@ def test_versions_are_locked_in_one_order(
         working.begin()
         assert connection.scalar(lock.where(versions.c.id == high)) == high
     working.result()
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_old_conversations_are_removed_without_waiting(
+    library: Library, conversations: Conversations, pool: ThreadPoolExecutor, is_deleted: bool
+) -> None:
+    """Of many at once, while others change some of them, too."""
+    held, other = (start(conversations, library).id for _ in range(2))
+    long_ago = now() - timedelta(days=30)
+    values = {"updated_at": long_ago, "deleted_at": long_ago if is_deleted else None}
+    work = conversations.purge if is_deleted else partial(conversations.expire, 7)
+    with library.database.write() as connection:
+        connection.execute(sa.update(tables.conversations).values(values))
+    with library.database.write() as connection:
+        of_one = sa.select(tables.conversations).where(tables.conversations.c.id == held)
+        connection.execute(of_one.with_for_update(key_share=True))
+        assert pool.submit(work).result(timeout=30) == 1
+    assert work() == 1
+    with pytest.raises(NotFound):
+        conversations.get(library.user, other)
 
 
 def test_heartbeat_waits_for_nobody(library: Library, clock: Clock, claims: Claims, pool: ThreadPoolExecutor) -> None:

@@ -223,7 +223,7 @@ def test_many_conversations_are_purged_some_at_a_time(
     clock.advance(UNDO_SECONDS + 1)
     with counted_statements(library.database) as statements:
         assert conversations.purge() == 5
-    assert [statement.split()[0] for statement in statements] == ["DELETE"] * 3
+    assert [statement.split()[0] for statement in statements] == ["SELECT", "DELETE"] * 3
 
 
 def test_conversations_without_a_question_for_long_expire(
