@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.exc import IntegrityError
 
 from kb.database import Database
 from kb.database.tables import documents, index_checks, knowledge_bases, now, versions
@@ -241,7 +243,7 @@ class Checks:
             "error": error.code if error else "",
             "error_values": error.values if error else {},
         }
-        with self._database.write() as connection:
+        with suppress(IntegrityError), self._database.write() as connection:  # another process did so at this moment
             change = sa.update(index_checks).where(index_checks.c.collection == collection).values(values)
             if connection.execute(change).rowcount == 0:
                 connection.execute(sa.insert(index_checks), {"collection": collection, **values})

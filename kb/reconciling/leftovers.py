@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.exc import IntegrityError
 
 from kb.database import Database
 from kb.database.tables import knowledge_bases, leftovers, users, versions
@@ -118,7 +120,8 @@ def _known_collections(database: Database) -> set[str]:
 
 def _replace(database: Database, kind: str, found: list[Leftover]) -> None:
     rows = [{"kind": kind, "name": each.name, "items": each.items, "size_bytes": each.size_bytes} for each in found]
-    with database.write() as connection:
+    rows.sort(key=lambda row: str(row["name"]))  # of two who insert the same ones, none waits for the other
+    with suppress(IntegrityError), database.write() as connection:  # another process noted them at this moment
         connection.execute(sa.delete(leftovers).where(leftovers.c.kind == kind))
         if rows:
             connection.execute(sa.insert(leftovers), rows)

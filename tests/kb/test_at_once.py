@@ -16,14 +16,15 @@ import sqlalchemy as sa
 
 from kb.conversations import Conversations, Messages, rows
 from kb.database import tables
-from kb.database.tables import documents, now, versions
+from kb.database.tables import documents, index_checks, leftovers, now, versions
 from kb.errors import CollectionMissing, NotFound
 from kb.ingestion import Claims
 from kb.library import mark_deleted, mark_sent
 from kb.library.counts import count_document, count_move, count_moves, recount
 from kb.library.quotas import Quotas
 from kb.models import Document, Mode, VersionState
-from kb.reconciling import Checks, index_again
+from kb.reconciling import Checks, Leftover, index_again, reconciled
+from kb.reconciling.leftovers import COLLECTION, note_leftovers
 from kb.vectors import VectorStore
 from kb.webhooks.outbox import tell_ended
 from tests.conftest import Clock, Library, make_claims
@@ -293,6 +294,27 @@ def test_old_content_that_is_queued_again_is_not_counted(
     monkeypatch.setattr(library.files, "is_whole", replace_meanwhile)
     assert index_again(library.database, library.files).queued == 1
     assert miscounted(library, document) == {}
+
+
+def test_two_workers_note_the_same_check(library: Library, claims: Claims, pool: ThreadPoolExecutor) -> None:
+    document = library.upload(library.knowledge_base())
+    make_ready(claims, document)
+    checking = Meanwhile(library, pool, check, library, [])
+    base = library.knowledge_bases.get(library.user, document.knowledge_base_id)
+    with library.database.write() as connection:
+        connection.execute(sa.insert(index_checks), {"collection": base.collection, "checked_at": now()})
+        checking.begin()
+    checking.result()
+
+
+def test_two_workers_note_the_same_leftovers(library: Library, pool: ThreadPoolExecutor) -> None:
+    noting = Meanwhile(library, pool, note_leftovers, library.database, milvus(OLD), library.files)
+    with library.database.write() as connection:
+        row = {"kind": COLLECTION, "name": OLD, "items": 0, "size_bytes": 0}
+        connection.execute(sa.insert(leftovers), row)
+        noting.begin()
+    noting.result()
+    assert reconciled(library.database).unknown_collections == (Leftover(OLD, 0),)
 
 
 def test_conversation_is_shown_while_its_mode_is_switched(
