@@ -117,7 +117,7 @@ class FileStore:
         Complete files stay even if no row names them: this database may not be the one that they belong to.
         """
         deleted = 0
-        for path in self._root.glob(f"*/*{PARTIAL}"):
+        for path in self._ending(PARTIAL):
             with suppress(FileNotFoundError):  # another worker deleted it first
                 if time.time() - path.stat().st_mtime > older_than_seconds:
                     path.unlink()
@@ -139,13 +139,19 @@ class FileStore:
     def delete_derived(self, known: Container[str], older_than_seconds: float) -> None:
         """Delete what was made from files that are gone, unless their key is `known`."""
         for suffix in (_RECOGNISED, _LINE_BOXES):
-            for path in self._root.glob(f"*/*{suffix}"):
+            for path in self._ending(suffix):
                 original = path.with_suffix("")
                 if original.relative_to(self._root).as_posix() in known or original.exists():
                     continue
                 with suppress(FileNotFoundError):
                     if time.time() - path.stat().st_mtime > older_than_seconds:
                         path.unlink()
+
+    def _ending(self, suffix: str) -> Iterator[Path]:
+        """The files with this ending in all folders, of which some may be deleted meanwhile."""
+        for folder in self._root.glob("*"):
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                yield from (path for path in list(folder.iterdir()) if path.suffix == suffix)
 
     def delete_knowledge_base(self, knowledge_base_id: UUID) -> None:
         """Delete all its files. Errors: `OSError` if some could not be deleted."""

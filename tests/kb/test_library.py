@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -574,6 +575,24 @@ def test_only_old_partial_uploads_are_removed(tmp_path: Path) -> None:
     assert files.delete_partial(3600) == 1
     assert files.delete_partial(3600) == 0
     assert sorted(files_in(tmp_path)) == sorted([young, whole])
+
+
+def test_folder_that_is_deleted_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    """By whoever looks for what broken uploads, and files that are gone, have left."""
+    files = FileStore(tmp_path)
+
+    class Deleting:
+        def __contains__(self, key: object) -> bool:
+            for folder in tmp_path.iterdir():
+                if folder.name != str(key).partition("/")[0]:
+                    shutil.rmtree(folder)
+            return True
+
+    for folder in "ab":
+        files.save(f"{folder}/x", "x", io.BytesIO(b"x"))
+        files.recognised(f"{folder}/x").write_text("{}")
+    files.delete_derived(Deleting(), 0)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
