@@ -96,7 +96,7 @@ class Sharing:
             raise ValueError("a knowledge base has one owner")
         with self._database.write() as connection:
             base = find_knowledge_base(connection, principal, knowledge_base_id, Permission.OWN, lock=True)
-            name = _name_of(connection, grantee)
+            name = _name_of(connection, grantee, lock=True)
             if grantee.kind is GranteeKind.USER and grantee.id == base.owner_id:
                 return  # may do everything already
             connection.execute(sa.delete(grants).where(_is_to(knowledge_base_id, grantee)))
@@ -129,12 +129,13 @@ def _is_to(knowledge_base_id: UUID, grantee: Grantee) -> sa.ColumnElement[bool]:
     )
 
 
-def _name_of(connection: sa.Connection, grantee: Grantee) -> str:
-    """Errors: `NotFound`."""
+def _name_of(connection: sa.Connection, grantee: Grantee, lock: bool = False) -> str:
+    """`lock`: nobody deletes it meanwhile, with all that it was granted. Errors: `NotFound`."""
     if grantee.kind is GranteeKind.EVERYBODY:
         return ""
     table, what = (users, USER) if grantee.kind is GranteeKind.USER else (groups, GROUP)
-    name: str | None = connection.scalar(sa.select(table.c.name).where(table.c.id == grantee.id))
+    called = sa.select(table.c.name).where(table.c.id == grantee.id)
+    name: str | None = connection.scalar(called.with_for_update(read=True, key_share=True) if lock else called)
     if name is None:
         raise NotFound(what=what)
     return name

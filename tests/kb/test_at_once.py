@@ -14,6 +14,9 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from kb.access import GranteeKind, Permission
+from kb.accounts.groups import Groups
+from kb.audit import record
 from kb.conversations import Conversations, Messages, rows
 from kb.database import tables
 from kb.database.tables import documents, index_checks, leftovers, now, versions
@@ -22,12 +25,13 @@ from kb.ingestion import Claims
 from kb.library import mark_deleted, mark_sent
 from kb.library.counts import count_document, count_move, count_moves, recount
 from kb.library.quotas import Quotas
-from kb.models import Document, Mode, VersionState
+from kb.library.sharing import Grantee, Sharing
+from kb.models import Document, Mode, UserRole, VersionState
 from kb.reconciling import Checks, Leftover, index_again, reconciled
 from kb.reconciling.leftovers import COLLECTION, note_leftovers
 from kb.vectors import VectorStore
 from kb.webhooks.outbox import tell_ended
-from tests.conftest import Clock, Library, make_claims
+from tests.conftest import Clock, Library, add_user, make_claims
 from tests.kb.talks import answered, start
 from tests.real_services import wait_until
 
@@ -315,6 +319,19 @@ def test_two_workers_note_the_same_leftovers(library: Library, pool: ThreadPoolE
         noting.begin()
     noting.result()
     assert reconciled(library.database).unknown_collections == (Leftover(OLD, 0),)
+
+
+def test_group_that_is_deleted_meanwhile_is_granted_nothing(
+    library: Library, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, sharing, groups = library.knowledge_base(), Sharing(library.database), Groups(library.database)
+    ada = add_user(library.database, "Ada", role=UserRole.ADMINISTRATOR.value)
+    group_id = groups.create(ada, "Harbour").id
+    delete = Meanwhile(library, pool, groups.delete, ada, group_id)
+    monkeypatch.setattr("kb.library.sharing.record", delete.before(record))
+    sharing.grant(library.user, base.id, Grantee(GranteeKind.GROUP, group_id), Permission.VIEW)
+    delete.result()
+    assert sharing.list(library.user, base.id) == []
 
 
 def test_conversation_is_shown_while_its_mode_is_switched(
