@@ -80,7 +80,10 @@ def _count_again(
 ) -> bool:
     """Whether there is such an event, which now counts one more."""
     same = sa.and_(recent, audit_events.c.user_id.is_not_distinct_from(user_id), audit_events.c.address == address)
-    again = sa.update(audit_events).where(same).values(times=audit_events.c.times + 1, at=moment)
+    # One of them: two that came at the same moment are two events.
+    one = sa.select(audit_events.c.id).where(same).order_by(audit_events.c.id).limit(1).with_for_update()
+    again = sa.update(audit_events).where(audit_events.c.id == one.scalar_subquery())
+    again = again.values(times=audit_events.c.times + 1, at=moment)
     return connection.execute(again).rowcount > 0
 
 

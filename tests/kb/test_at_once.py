@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from kb.access import GranteeKind, Permission
 from kb.accounts.groups import Groups
-from kb.audit import record
+from kb.audit import record, record_failed_sign_in
 from kb.conversations import Conversations, Messages, rows
 from kb.database import tables
-from kb.database.tables import documents, index_checks, leftovers, now, versions
+from kb.database.tables import audit_events, documents, index_checks, leftovers, now, versions
 from kb.errors import CollectionMissing, NotFound
 from kb.ingestion import Claims
 from kb.library import mark_deleted, mark_sent
@@ -332,6 +332,18 @@ def test_group_that_is_deleted_meanwhile_is_granted_nothing(
     sharing.grant(library.user, base.id, Grantee(GranteeKind.GROUP, group_id), Permission.VIEW)
     delete.result()
     assert sharing.list(library.user, base.id) == []
+
+
+def test_each_failed_sign_in_is_counted_once(library: Library) -> None:
+    """Also where the first two came at the same moment, and are two events."""
+    with library.database.write() as first, library.database.write() as second:
+        record_failed_sign_in(first, None, "")
+        record_failed_sign_in(second, None, "")
+    for _attempt in range(3):
+        with library.database.write() as connection:
+            record_failed_sign_in(connection, None, "")
+    with library.database.read() as connection:
+        assert sorted(connection.scalars(sa.select(audit_events.c.times))) == [1, 4]
 
 
 def test_conversation_is_shown_while_its_mode_is_switched(
