@@ -95,7 +95,7 @@ def _read_event(data: object, model: ChatModel) -> Event:
         raise error_of_reply(0, data, model.name, model.host)
     if str(data.get("type", "")).startswith(("response.", "error")):
         return _read_responses_event(data, model)
-    if "choices" not in data and words_of(data):
+    if data.get("choices") is None and words_of(data):  # MiniMax sends null beside its `base_resp`
         raise error_of_reply(0, data, model.name, model.host)
     choice = _first(data.get("choices"))
     # Some servers send the whole message so far beside each delta, also beside an empty one.
@@ -113,8 +113,12 @@ def _read_event(data: object, model: ChatModel) -> Event:
 
 def _first(choices: object) -> Mapping[str, Any]:
     """The first choice; an empty one where there is none, as in events that only count tokens."""
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return first if isinstance(first, Mapping) else {}
+    return _mapping(choices[0]) if isinstance(choices, list) and choices else {}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """An object of JSON; an empty one for any other value."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _reason(value: object) -> str:
@@ -154,7 +158,7 @@ def _plain(value: object, thinking: bool = False) -> str:
 
 
 def _read_responses_event(data: Mapping[str, Any], model: ChatModel) -> Event:
-    kind, response = data["type"], data.get("response") or {}
+    kind, response = data["type"], _mapping(data.get("response"))
     match kind:
         case "error" | "response.failed":
             raise error_of_reply(0, response.get("error") or data, model.name, model.host)
@@ -165,6 +169,6 @@ def _read_responses_event(data: Mapping[str, Any], model: ChatModel) -> Event:
         case "response.completed":
             return Event(finish="stop", usage=_usage(response.get("usage")))
         case "response.incomplete":
-            reason = (response.get("incomplete_details") or {}).get("reason")
+            reason = _mapping(response.get("incomplete_details")).get("reason")
             return Event(finish=str(reason or "length"), usage=_usage(response.get("usage")))
     return Event()

@@ -239,6 +239,11 @@ REPLIES: dict[str, tuple[int, str, str]] = {
     "200-stream-as-json": (200, _JSON, "".join(said(ANSWER))),
     "200-error-json": (200, _JSON, _error("No available channel for model gpt-4o", type="new_api_error")),
     "200-code-msg": (200, _JSON, json.dumps({"code": 1001, "msg": "余额不足"}, ensure_ascii=False)),
+    "200-null-choices": (
+        200,
+        _JSON,
+        json.dumps({"id": "x", "choices": None, "base_resp": {"status_code": 1026, "status_msg": "input sensitive"}}),
+    ),
     "200-html": (200, _HTML, "<!doctype html>\n<html><body>Login</body></html>"),
     "200-other-json": (200, _JSON, json.dumps({"hello": "world"})),
     "200-empty": (200, _JSON, ""),

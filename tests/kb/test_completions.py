@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import pairwise
@@ -175,6 +176,7 @@ FAILING: list[tuple[str, type[ModelError], str]] = [
     ("responses-failed", ModelRefused, "No capacity"),
     ("200-error-json", ModelRefused, "No available channel for model gpt-4o"),
     ("200-code-msg", ModelRefused, "余额不足"),
+    ("200-null-choices", ModelRefused, "input sensitive"),
     ("200-html", ModelRefused, "its answer is not JSON; check the base URL"),
     ("200-other-json", ModelRefused, "its answer is not JSON; check the base URL"),
     ("200-empty", ModelStreamBroken, ""),
@@ -363,6 +365,21 @@ def test_endless_line_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(json.JSONDecodeError):  # as for an event that is cut off
         asyncio.run(read_all())
     assert read == 11
+
+
+@pytest.mark.parametrize("kind", ["completed", "incomplete", "failed", "output_text.delta"])
+@pytest.mark.parametrize(
+    "value", [True, 7, "text", [], {"incomplete_details": "text", "usage": [], "error": 7}], ids=str
+)
+def test_event_of_another_form_is_read_as_far_as_it_goes(kind: str, value: object) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield f"data: {json.dumps({'type': f'response.{kind}', 'response': value, 'delta': value})}\n\n".encode()
+
+    async def read_all() -> list[reading.Event]:
+        return [event async for event in reading.read_events(chunks(), ChatModel("m", "http://h", "test"))]
+
+    with pytest.raises(ModelError) if kind == "failed" else contextlib.nullcontext():
+        assert len(asyncio.run(read_all())) == 1
 
 
 def test_one_client_asks_many_times(asker: Asker) -> None:

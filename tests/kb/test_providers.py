@@ -142,11 +142,14 @@ def test_words_are_shown_in_one_line_without_secrets(text: str, secret: str, sho
         ({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}, "login fail"),
         ('{"error": {"message": "text"}}', "text"),
         ("{broken", "{broken"),
+        (f'{{"code": {"1" * 5000}}}', f'{{"code": {"1" * 5000}}}'),
+        ("[" * 100_000, "[" * 100_000),
         ("text", "text"),
         ("<html>Login</html>", ""),
         ({"choices": []}, ""),
         (None, ""),
     ],
+    ids=lambda value: str(value)[:30],
 )
 def test_words_are_found_in_every_form(body: object, words: str) -> None:
     assert words_of(body) == words
