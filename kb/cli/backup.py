@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from kb.cli.connecting import OpenQueue, prepare_process
 from kb.cli.copying import DATABASE, FORMAT, KEY, MANIFEST, UPLOADS, copy_rows, sqlite_in
-from kb.cli.printing import CommandFailed, count, print_json, progress
+from kb.cli.printing import CommandFailed, count, joined, print_json, progress
 from kb.config import Settings, load_settings
 from kb.database import HEAD, Database
 from kb.database.copies import copy_sqlite
@@ -33,7 +33,6 @@ from kb.models import VersionState
 PARTIAL = ".partial"
 LINKS = ".backup-"
 LEFT_SECONDS = 86_400.0  # longer than any backup takes
-SHOWN_NAMES = 20
 
 
 def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
@@ -56,7 +55,7 @@ def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
         return 0
     print(f"{target}: {size:,} bytes, {files:,} uploads. Keep it safe: it holds documents and keys.")
     if missing:
-        print(f"{count(len(missing), 'upload')} missing, of: {', '.join(list(missing.values())[:SHOWN_NAMES])}.")
+        print(f"{count(len(missing), 'upload')} missing, of: {joined(missing.values())}.")
         print("They were not on this machine's disk, or were deleted meanwhile. The System page tells which are lost.")
     return 0
 

@@ -6,11 +6,14 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 from unicodedata import east_asian_width
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+SHOWN_NAMES = 20
 
 
 class CommandFailed(Exception):
@@ -41,6 +44,11 @@ def _width(text: str) -> int:
 def count(number: int, singular: str, plural: str = "") -> str:
     """“1 file”, “1,200 files”."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def joined(names: Iterable[str]) -> str:
+    """“a.md, b.md”: the first of them."""
+    return ", ".join(islice(names, SHOWN_NAMES))
 
 
 def progress(total: int, what: str, unit: str) -> tqdm[NoReturn]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shutil
 import tarfile
 import tempfile
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 
 from kb.cli.connecting import OpenQueue, prepare_process
 from kb.cli.copying import DATABASE, FORMAT, KEY, MANIFEST, UPLOADS, copy_rows, sqlite_in
-from kb.cli.printing import CommandFailed, count, print_json
+from kb.cli.printing import CommandFailed, count, joined, print_json
 from kb.config import Settings, load_settings
 from kb.database import HEAD, Database
 from kb.database.tables import (
@@ -192,13 +193,38 @@ def _prepare(source: Path, manifest: Manifest, settings: Settings, folder: Path)
             keys = [PurePosixPath(key) for key in connection.scalars(sa.select(versions.c.file_key))]
         if any(key.is_absolute() or ".." in key.parts for key in keys):
             raise _unreadable(source, f"{DATABASE} names files outside of {UPLOADS}")
-        return _begin_anew(database, FileStore(folder / UPLOADS))
+        files = FileStore(folder / UPLOADS)
+        damaged = _leave_out_damaged(database, files, folder / UPLOADS)
+        return _begin_anew(database, files) | {"damaged_uploads": damaged}
     except KbError as error:
         raise _unreadable(source, error.values.get("detail", error)) from error
     except sa.exc.SQLAlchemyError as error:
         raise _unreadable(source, str(error).splitlines()[0]) from error
     finally:
         database.close()
+
+
+def _leave_out_damaged(database: Database, files: FileStore, uploads: Path) -> dict[str, str]:
+    """Delete the uploads that are not what was uploaded; returns their keys, and the names of their documents.
+
+    A compressed backup cannot be read where it is damaged; another one holds what the disk made of it.
+    """
+    columns = versions.c.file_key, versions.c.sha256, documents.c.name
+    known = sa.select(*columns).join(documents, documents.c.id == versions.c.document_id).where(versions.c.sha256 != "")
+    with database.read() as connection:
+        rows = connection.execute(known.order_by(documents.c.name)).all()
+    damaged = {}
+    for row in rows:
+        path = uploads / row.file_key
+        if path.is_file() and _sha256(path) != row.sha256:
+            files.delete(row.file_key)
+            damaged[row.file_key] = row.name
+    return damaged
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _take_in(settings: Settings, folder: Path) -> None:
@@ -241,6 +267,9 @@ def _begin_anew(database: Database, files: FileStore) -> dict[str, Any]:
 
 def _print(restored: dict[str, Any]) -> None:
     print(f"Restored. {count(restored['documents'], 'document')} will be indexed when Zhiwen starts.")
+    if damaged := restored["damaged_uploads"]:
+        those = joined(damaged.values())
+        print(f"{count(len(damaged), 'upload')} damaged in the backup and left out, of: {those}. Upload them again.")
     if restored["without_file"]:
         print(f"The files of {count(restored['without_file'], 'document')} are missing, also in the backup.")
     if off := restored["webhooks_switched_off"]:

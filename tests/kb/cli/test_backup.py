@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import sqlite3
@@ -108,6 +109,18 @@ def test_restored_home_gives_the_same_answers(
     assert list(other_home.glob("restoring-*")) == []
     assert (other_home / "zhiwen.db").stat().st_mode & 0o077 == 0
     check_restored(configured.model_copy(update={"zhiwen_home": other_home}))
+
+
+def test_upload_that_is_damaged_in_the_backup_is_left_out(
+    backup: Path, other_home: Path, zhiwen: Run, tmp_path: Path
+) -> None:
+    """Its document would say something else than what was uploaded."""
+    rotten = tmp_path / "rotten.tar"
+    rotten.write_bytes(gzip.decompress(backup.read_bytes()).replace(b"is white", b"is green"))
+    ended = zhiwen("restore", str(rotten), "--json")
+    assert ended.code == 0, ended
+    assert (list(ended.json["damaged_uploads"].values()), ended.json["without_file"]) == (["tower.md"], 1)
+    assert [path.read_text() for path in (other_home / "uploads").rglob("*") if path.is_file()] == ["A bay."]
 
 
 def test_backup_names_settings_without_values(backup: Path) -> None:
