@@ -16,7 +16,7 @@ from kb.accounts.throttle import Throttle
 from kb.audit import Action, record, record_failed_sign_in
 from kb.database import Database
 from kb.database.tables import invitations, users
-from kb.errors import KbError, SignInFailed
+from kb.errors import KbError, PasswordWrong, SignInFailed
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ class SignIn:
     def change_password(self, principal: Principal, present: str, new: str, address: str) -> str:
         """Ends all sessions of this user. Returns the token of a new one.
 
-        Errors: `SignInFailed` for a wrong present password; `TooManyAttempts`, `PasswordTooShort`, `PasswordTooLong`.
+        Errors: `PasswordWrong` if `present` is not it; `TooManyAttempts`, `PasswordTooShort`, `PasswordTooLong`.
         """
         self._passwords.check(new)
         account = principal.user_id.hex
@@ -67,7 +67,7 @@ class SignIn:
         if row is None or not self._passwords.verify(present, row.password_hash)[0]:
             self._throttle.count_failure(account, address)
             self._note_failure(principal.user_id, row.name if row else "", address)
-            raise SignInFailed
+            raise PasswordWrong
         renewed = self._passwords.hash(new)
         with self._database.write() as connection:
             if _has_still(connection, principal, row.password_hash):

@@ -12,6 +12,13 @@ class SignInFailed(UserError):
     remedy = N_("Check the name and the password. If both are right, ask an administrator about your account.")
 
 
+class PasswordWrong(SignInFailed):
+    """Of who has signed in, and changes it."""
+
+    message = N_("The current password is wrong.")
+    remedy = N_("Type it again. If you have forgotten it, ask an administrator for a link.")
+
+
 class TooManyAttempts(UserError):
     message = N_("Too many attempts.")
     remedy = N_("Try again in {minutes} min.")

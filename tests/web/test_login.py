@@ -322,6 +322,7 @@ def test_password_is_changed_with_the_present_one(site: Site) -> None:
     sign_in(there)
     wrong = send(here, "/account", present="wrong", password=NEW, again=NEW)
     assert wrong.status_code == 401
+    assert "The current password is wrong." in wrong.text
     differ = send(here, "/account", present=PASSWORD, password=NEW, again=PASSWORD)
     assert "not the same" in differ.text
     assert gets_in(there)
