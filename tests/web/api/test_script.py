@@ -69,7 +69,7 @@ def run_script(script: str, url: str, key: str, python: str = sys.executable) ->
     """What it prints."""
     environment = os.environ | {"ZHIWEN_URL": url, "ZHIWEN_KEY": key, "PYTHONIOENCODING": "utf-8"}
     command = [python, "-c", script]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
