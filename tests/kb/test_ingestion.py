@@ -274,10 +274,13 @@ def test_file_whose_parser_is_killed_is_read_once_more_alone(
     send, left = Child.send, [None] * kills
 
     def send_and_kill(child: Child, frame: Frame) -> None:
+        if not left:
+            send(child, frame)
+            return
+        left.pop()
+        os.kill(child._process.pid, signal.SIGSTOP)  # else it may have read the file by then
         send(child, frame)
-        if left:
-            left.pop()
-            os.kill(child._process.pid, signal.SIGKILL)
+        os.kill(child._process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(Child, "send", send_and_kill)
     monkeypatch.setattr("kb.parsing.process.oom_kills", count().__next__)  # for lack of memory
