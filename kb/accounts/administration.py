@@ -14,6 +14,7 @@ from kb.accounts.rows import ACCOUNT, IS_ACCOUNT, IS_ACTIVE, account
 from kb.accounts.sessions import end_sessions
 from kb.audit import Action, record
 from kb.database import Database
+from kb.database.locks import lock_rows
 from kb.database.tables import now, users
 from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
 from kb.library.quotas import stored_by_user
@@ -86,10 +87,8 @@ class Administration:
 
     def _change(self, principal: Principal, user_id: UUID, action: Action, **values: object) -> None:
         with self._database.write() as connection:
-            # Locked, so that two administrators cannot suspend each other at once; in one order, so that neither of two
-            # changes waits for the other.
-            all_of_them = sa.select(users.c.id).where(_IS_ADMINISTRATOR).order_by(users.c.id)
-            connection.execute(all_of_them.with_for_update(key_share=True)).all()
+            # Two administrators cannot suspend each other at once.
+            lock_rows(connection, users, _IS_ADMINISTRATOR)
             require_administrator(connection, principal)
             changed = sa.update(users).where(users.c.id == user_id, IS_ACCOUNT).values(**values)
             name = connection.scalar(changed.returning(users.c.name))

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from kb.database import Database
+from kb.database.locks import lock_rows
 from kb.database.tables import documents, knowledge_bases, users, versions
 from kb.effort import LARGE
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
@@ -361,9 +362,10 @@ class Claims:
         with self._database.read() as connection:
             dead = self._dead_owners(connection, cleared)
         if dead:
-            statement = sa.update(versions).where(cleared, versions.c.lease_owner.in_(dead))
+            theirs = sa.and_(cleared, versions.c.lease_owner.in_(dead))
             with self._database.write() as connection:
-                connection.execute(statement.values(lease_owner="", lease_until=None))
+                lock_rows(connection, versions, theirs)
+                connection.execute(sa.update(versions).where(theirs).values(lease_owner="", lease_until=None))
 
     def _dead_owners(self, connection: sa.Connection, leased: sa.ColumnElement[bool]) -> list[str]:
         """Those who hold such versions, but ran on this host and are gone."""

@@ -14,10 +14,11 @@ from sqlalchemy.exc import IntegrityError
 from kb.access import KeyScope, Permission, Principal, can, permission_on, require_scope
 from kb.audit import Action, record
 from kb.database import Database
+from kb.database.locks import lock_rows
 from kb.database.tables import document_counts, documents, knowledge_bases, now, users, versions
 from kb.errors import NameTaken, NotFound, RedisUnavailable
 from kb.formats import to_json
-from kb.library.rows import KNOWLEDGE_BASE, find_knowledge_base, lock_documents, to_knowledge_base
+from kb.library.rows import KNOWLEDGE_BASE, find_knowledge_base, to_knowledge_base
 from kb.models import IndexSettings, KnowledgeBase, KnowledgeBaseKind, RetrievalProfile
 from kb.names import clean_name
 from kb.prompt_templates import clean_template
@@ -212,12 +213,11 @@ def mark_deleted(connection: sa.Connection, knowledge_base_id: UUID) -> None:
     """Hide a knowledge base from everyone and stop its ingestion; its name is free again at once."""
     base, are_its_own = knowledge_bases.c.id == knowledge_base_id, documents.c.knowledge_base_id == knowledge_base_id
     of_documents = versions.c.document_id.in_(sa.select(documents.c.id).where(are_its_own))
-    ids = sa.select(versions.c.id).where(of_documents).order_by(versions.c.id)
     # In the order in which others lock them, and the name, which blocks checks of foreign keys, at the end. Whoever
     # queues a version of a document at this moment has ended then.
-    connection.execute(sa.select(knowledge_bases.c.id).where(base).with_for_update(key_share=True))
-    lock_documents(connection, are_its_own)
-    connection.execute(ids.with_for_update(key_share=True)).all()
+    lock_rows(connection, knowledge_bases, base)
+    lock_rows(connection, documents, are_its_own)
+    lock_rows(connection, versions, of_documents)
     connection.execute(sa.update(versions).where(of_documents).values(cancel_requested=True))
     connection.execute(_change(knowledge_base_id).values(deleted_at=now(), name=str(knowledge_base_id)))
 

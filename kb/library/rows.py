@@ -109,15 +109,6 @@ def find_document(
     return found
 
 
-def lock_documents(connection: sa.Connection, chosen: sa.ColumnElement[bool]) -> None:
-    """Nobody else changes these documents, or what their versions are to them, until the transaction ends.
-
-    In one order: of two who lock some of the same ones, none waits for the other. Versions are locked after.
-    """
-    ids = sa.select(documents.c.id).where(chosen).order_by(documents.c.id)
-    connection.execute(ids.with_for_update(key_share=True)).all()
-
-
 def find_version(connection: sa.Connection, principal: Principal, version_id: UUID) -> sa.Row[Any]:
     """One version's file, with its document's name. Errors: `NotFound` if it is deleted or may not be viewed."""
     found = connection.execute(_VERSION, {"of_version": version_id} | principal.binds).one_or_none()

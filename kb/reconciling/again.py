@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from kb.access import Permission, Principal, can
 from kb.database import Database
+from kb.database.locks import lock_rows
 from kb.database.tables import documents, knowledge_bases, versions
 from kb.ingestion.cleanup import LEFTOVERS
 from kb.library import FileStore
 from kb.library.counts import count_moves, lacks_chunks
-from kb.library.rows import lock_documents
 from kb.models import VersionState
 
 ROWS = 200  # that one transaction changes, so that others need not wait for long
@@ -128,7 +128,7 @@ def _queue(database: Database, some: Sequence[sa.Row[Any]]) -> int:
     change = sa.update(versions).where(_CAN_BE_QUEUED, lacks_chunks(), _IS_KEPT).returning(versions.c.listed_in)
     moved: Counter[UUID | None] = Counter()
     with database.write() as connection:
-        lock_documents(connection, documents.c.id.in_([version.document_id for version in some]))
+        lock_rows(connection, documents, documents.c.id.in_([version.document_id for version in some]))
         for version in sorted(some, key=lambda version: version.id):  # in one order, as all who change some of them
             row = connection.execute(change.where(versions.c.id == version.id).values(again)).one_or_none()
             moved.update([row.listed_in] if row else [])

@@ -14,11 +14,11 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from kb.database import Database
+from kb.database.locks import lock_rows
 from kb.database.tables import documents, index_checks, knowledge_bases, now, versions
 from kb.errors import CollectionMissing, KbError, MilvusRefused
 from kb.library import FileStore
 from kb.library.counts import count_unsearchable
-from kb.library.rows import lock_documents
 from kb.models import KnowledgeBaseKind, VersionState
 from kb.reconciling.again import batches
 from kb.reconciling.leftovers import note_leftovers
@@ -166,7 +166,7 @@ class Checks:
                 more: Counter[UUID] = Counter()
                 lost = dict[Event, list[UUID]]()
                 # None of them is replaced or deleted between the look and the change of the counters.
-                lock_documents(connection, documents.c.id.in_([version.document_id for version, *_ in some]))
+                lock_rows(connection, documents, documents.c.id.in_([version.document_id for version, *_ in some]))
                 for version, missing, is_file_missing in some:
                     change = {"of_version": version.id, "before": version.missing_chunks, "missing": missing}
                     change |= {"finished": version.finished_at, "is_file_missing": is_file_missing}

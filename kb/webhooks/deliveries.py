@@ -14,6 +14,7 @@ import structlog
 
 from kb.access.keys import KNOWLEDGE_BASE
 from kb.database import Database
+from kb.database.locks import lock_rows
 from kb.database.tables import now, webhook_deliveries, webhooks
 from kb.errors import (
     FetchError,
@@ -224,8 +225,7 @@ def _due(moment: datetime) -> sa.Select[UUID]:
 
 def _hold(connection: sa.Connection, user_id: UUID) -> None:
     """Lock a user's webhooks, in one order and before their deliveries: two workers never wait for each other."""
-    own = sa.select(webhooks.c.id).where(webhooks.c.user_id == user_id).order_by(webhooks.c.id)
-    connection.execute(own.with_for_update(key_share=True)).all()
+    lock_rows(connection, webhooks, webhooks.c.user_id == user_id)
 
 
 def _retry_at(moment: datetime, attempts: int) -> datetime | None:

@@ -18,6 +18,7 @@ from kb.access import Permission, Principal, can
 from kb.access.keys import require_seen
 from kb.audit import Action, record
 from kb.database import Database
+from kb.database.locks import lock_rows
 from kb.database.tables import api_keys, now, users, webhook_bases, webhook_deliveries, webhooks
 from kb.errors import N_, AddressInvalid, NoKnowledgeBaseChosen, NotFound, TooManyWebhooks, WebhookOff
 from kb.fetching.addresses import AllowedHosts, check_public, read_address, show_address
@@ -106,11 +107,9 @@ class Webhooks:
             "created_at": now(),
         }
         of_user = can(Permission.OWN, webhooks, Principal(principal.user_id))  # also those that the key does not reach
-        # Two at once count one after the other.
-        its_user = sa.select(users.c.id).where(users.c.id == principal.user_id).with_for_update(key_share=True)
         try:
             with self._database.write() as connection:
-                connection.execute(its_user)
+                lock_rows(connection, users, users.c.id == principal.user_id)  # two at once count one after the other
                 made = connection.scalar(sa.select(webhooks.c.id).where(webhooks.c.id == webhook_id))
                 if made is None:
                     if (connection.scalar(sa.select(sa.func.count()).where(of_user)) or 0) >= MOST:
