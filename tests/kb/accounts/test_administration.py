@@ -9,12 +9,15 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
-from kb.access import Principal
+from kb.access import GranteeKind, Permission, Principal
 from kb.accounts import Administration
 from kb.database.tables import users
 from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
+from kb.library import KnowledgeBases
+from kb.library.sharing import Grantee, Sharing
 from kb.models import UserRole
-from tests.kb.accounts.people import People
+from tests.fakes.queue import RecordingQueue
+from tests.kb.accounts.people import ADDRESS, PASSWORD, People
 from tests.real_services import wait_until
 
 CALLS: dict[str, Callable[[Administration, Principal, Principal], object]] = {
@@ -68,6 +71,18 @@ def test_account_that_is_in_use_cannot_be_rejected(people: People) -> None:
     ben = people.invited(ada)
     with pytest.raises(NotFound):
         people.administration.reject(ada.principal, ben.id)
+
+
+def test_nothing_stays_shared_with_an_account_that_is_rejected(people: People) -> None:
+    ada = people.first()
+    people.set_mode("open")
+    people.registration.register("Ben", PASSWORD, ADDRESS)
+    (ben,) = (each for each in people.administration.accounts(ada.principal) if each.awaits_approval)
+    base = KnowledgeBases(people.database, RecordingQueue()).create(ada.principal, "Harbour", "test", 32)
+    sharing = Sharing(people.database)
+    sharing.grant(ada.principal, base.id, Grantee(GranteeKind.USER, ben.id), Permission.VIEW)
+    people.administration.reject(ada.principal, ben.id)
+    assert sharing.list(ada.principal, base.id) == []
 
 
 def test_administrators_are_locked_in_one_order(people: People) -> None:
