@@ -27,6 +27,7 @@ from kb.library.counts import count_document, count_move, count_moves, recount
 from kb.library.quotas import Quotas
 from kb.library.sharing import Grantee, Sharing
 from kb.models import Document, Mode, UserRole, VersionState
+from kb.progress import new_worker_id
 from kb.reconciling import Checks, Leftover, index_again, reconciled
 from kb.reconciling.leftovers import COLLECTION, note_leftovers
 from kb.vectors import VectorStore
@@ -130,6 +131,17 @@ def delete_base(library: Library, _version_ids: list[UUID]) -> None:
     library.knowledge_bases.delete(library.user, base.id)
 
 
+def begin_clearing(library: Library) -> None:
+    """As a worker that had our process id before and has died over it."""
+    dead = {"lease_owner": f"{new_worker_id()}/1", "lease_until": now(), "state": VersionState.CANCELLED.value}
+    with library.database.write() as connection:
+        connection.execute(sa.update(versions).values(dead))
+
+
+def release_clearings(library: Library, _version_ids: list[UUID]) -> None:
+    make_claims(library.database, new_worker_id(), now).expire()
+
+
 def check(library: Library, _version_ids: list[UUID]) -> None:
     """Everything is lost."""
     (base,) = library.knowledge_bases.list(library.user)
@@ -185,7 +197,9 @@ def test_content_that_arrives_while_its_knowledge_base_is_deleted_is_given_up(
 # --- the order of locks ---
 
 
-@pytest.mark.parametrize("work", [mark_all_sent, delete_base, check, queue_again], ids=lambda work: work.__name__)
+@pytest.mark.parametrize(
+    "work", [mark_all_sent, delete_base, check, queue_again, release_clearings], ids=lambda work: work.__name__
+)
 def test_versions_are_locked_in_one_order(
     library: Library, claims: Claims, pool: ThreadPoolExecutor, work: Work
 ) -> None:
@@ -204,6 +218,8 @@ def test_versions_are_locked_in_one_order(
             connection.execute(renamed.values(id=version_id))
     if work is queue_again:
         check(library, [])
+    if work is release_clearings:
+        begin_clearing(library)
     lock = sa.select(versions.c.id).with_for_update(key_share=True, nowait=True)
     working = Meanwhile(library, pool, work, library, [high, low])
     with library.database.write() as connection:
