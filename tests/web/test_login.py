@@ -21,13 +21,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
-from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kb.accounts import Accounts
 from kb.database import Database
 from kb.errors import DatabaseUnavailable, TooManyAttempts
 from tests.conftest import Clock, MakeSettings, copy_sqlite
+from tests.fakes.stalling_client import send_and_stall
 from tests.kb.accounts.people import PASSWORD, make_accounts
 from web.form_pages import MOST_BYTES, own_path
 from web.login import MOST_OF_NETWORK, Login
@@ -363,20 +363,7 @@ def test_odd_bodies_are_refused(site: Site, body: bytes) -> None:
 def test_form_that_stalls_ends_the_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.first(site.browser())
     monkeypatch.setattr("web.form_pages.FORM_SECONDS", 0.05)
-    asking: list[Message] = [{"type": "http.request", "body": b"name=ada", "more_body": True}]
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        if not asking:
-            await asyncio.sleep(20)
-        return asking.pop()
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    path = {"path": "/login", "root_path": "", "query_string": b""}
-    asyncio.run(site.app({"type": "http", "method": "POST", "headers": [], **path}, receive, send))
-    start, body = sent
+    start, body = send_and_stall(site.app, "POST", "/login", b"name=ada")
     assert start["status"] == 408
     assert (b"connection", b"close") in start["headers"]
     assert "did not arrive completely" in body["body"].decode()

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from starlette.testclient import TestClient
-from starlette.types import Message
 
 from kb.access.idempotency import DEAD_SECONDS, IdempotencyKeys
 from kb.config import Settings
 from kb.database.tables import now
 from kb.library import KnowledgeBases
 from tests.conftest import Core
+from tests.fakes.stalling_client import send_and_stall
 from tests.web.api.conftest import Program, code_of
 from web.api import PATH
 
@@ -164,27 +162,8 @@ def test_repeated_upload_that_stalls_is_given_up(
     with monkeypatch.context() as patch:
         patch.setattr("web.receiving.STALL_SECONDS", 0.05)
         headers = client.headers | key
-        assert put_and_stall(client, f"{PATH}{path}", "name=b.md", headers) == (408, "upload_stalled")
+        start, body = send_and_stall(client.app, "PUT", f"{PATH}{path}", b"#", "name=b.md", headers)
+        assert (start["status"], json.loads(body["body"])["code"]) == (408, "upload_stalled")
     monkeypatch.setattr(keys, "_clock", lambda: now() + timedelta(seconds=2 * DEAD_SECONDS + 2))
     again = client.put(path, params=params, content=b"# B", headers=key)
     assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
-
-
-def put_and_stall(client: TestClient, path: str, query: str, headers: Mapping[str, str]) -> tuple[int, str]:
-    """The status and the code of the reply to a file of which only the beginning comes."""
-    asking: list[Message] = [{"type": "http.request", "body": b"#", "more_body": True}]
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        if not asking:
-            await asyncio.sleep(20)
-        return asking.pop()
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "PUT", "headers": named, "path": path, "query_string": query.encode()}
-    asyncio.run(client.app(scope | {"root_path": ""}, receive, send))  # type: ignore[arg-type]
-    start, body = sent
-    return start["status"], json.loads(body["body"])["code"]
