@@ -117,7 +117,10 @@ class AnswerStreams:
     # --- for those who follow ---
 
     def read(self, run_id: UUID, position: str = START, wait_seconds: float = 0.0) -> Update:
-        """What was added after `position`. Waits for it if there is nothing yet, but no longer than `wait_seconds`."""
+        """What was added after `position`. Waits for it if there is nothing yet, but no longer than `wait_seconds`.
+
+        These are well below `kb.redis.QUICK_SECONDS`, after which a Redis that says nothing is given up.
+        """
         key = _key(run_id, "stream")
         with self._quick.asked() as client:
             pipeline = client.pipeline(transaction=False)

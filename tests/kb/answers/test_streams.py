@@ -47,7 +47,7 @@ def test_first_text_is_streamed_at_once(chat: Chat, monkeypatch: pytest.MonkeyPa
 def test_reading_may_wait_for_what_comes_next(chat: Chat) -> None:
     run_id, position, text = chat.run(chat.start("Question", "slow")), START, ""
     for _ in range(20):  # without waiting, these take less time than the model's first word
-        update = chat.answers.read(chat.core.user, run_id, position, wait_seconds=0 if text else 2)
+        update = chat.answers.read(chat.core.user, run_id, position, wait_seconds=0 if text else 0.3)
         position, text = update.position, text + update.text
     assert text.startswith("You")
 
