@@ -10,14 +10,14 @@ from uuid import UUID
 import streamlit as st
 
 from kb.access import Principal
-from kb.errors import AdministratorsOnly
+from kb.errors import AdministratorsOnly, InvitationsClosed
 from kb.extracts import escape_markdown as escape
 from kb.library.quotas import MEGABYTE
 from kb.models import Account, UserRole
 from pages.ui.account import draw_for_administrators
 from pages.ui.feedback import confirm, errors_flashed
 from pages.ui.groups import draw_groups
-from pages.ui.i18n import _, ago, moment, ngettext, size
+from pages.ui.i18n import _, ago, error_text, join_sentences, moment, ngettext, size
 from pages.ui.resources import current_account, services
 from pages.ui.session_cookie import home_path
 
@@ -41,7 +41,7 @@ def draw_users(account: Account) -> None:
 def draw_invitations(principal: Principal) -> None:
     registration = services().accounts.registration
     if registration.mode == "closed":
-        st.caption(_("Registration is closed. To invite people, set REGISTRATION=invitation in .env and restart."))
+        st.caption(join_sentences(*error_text(InvitationsClosed())))
     else:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.selectbox(

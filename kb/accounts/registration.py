@@ -24,7 +24,7 @@ from kb.accounts.throttle import Throttle
 from kb.audit import Action, record
 from kb.database import Database
 from kb.database.tables import invitations, now, users
-from kb.errors import AccountNameTaken, NotFound, RegistrationClosed, WrongFirstToken
+from kb.errors import AccountNameTaken, InvitationsClosed, NotFound, RegistrationClosed, WrongFirstToken
 from kb.models import UserRole
 from kb.models.stored import known
 from kb.names import NAME_CHARACTERS, clean_label
@@ -112,9 +112,9 @@ class Registration:
     # --- invitations ---
 
     def invite(self, principal: Principal, role: UserRole = UserRole.MEMBER) -> str:
-        """The token of a link for one new account. Errors: `AdministratorsOnly`, `RegistrationClosed`."""
+        """The token of a link for one new account. Errors: `AdministratorsOnly`, `InvitationsClosed`."""
         if self.mode == "closed":
-            raise RegistrationClosed
+            raise InvitationsClosed
         return self._add_link(principal, role, None, INVITATION)
 
     def offer_new_password(self, principal: Principal, user_id: UUID) -> str:

@@ -58,6 +58,11 @@ class RegistrationClosed(UserError):
     remedy = N_("Ask an administrator for a new one.")
 
 
+class InvitationsClosed(UserError):
+    message = N_("Registration is closed.")
+    remedy = N_("To invite people, set REGISTRATION=invitation in .env and restart.")
+
+
 class WrongFirstToken(RegistrationClosed):
     message = N_("This token is not valid.")
     remedy = N_("Copy it from Zhiwen's log, or from the file first-account-token in ZHIWEN_HOME.")

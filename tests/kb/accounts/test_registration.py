@@ -16,6 +16,7 @@ from kb.errors import (
     AccountNameTaken,
     AdministratorsOnly,
     InvalidName,
+    InvitationsClosed,
     KbError,
     NotFound,
     PasswordTooShort,
@@ -208,7 +209,7 @@ def test_closed_registration_takes_nobody(people: People) -> None:
     ada = people.first()
     token = people.registration.invite(ada.principal)
     people.set_mode("closed")
-    with pytest.raises(RegistrationClosed):
+    with pytest.raises(InvitationsClosed):
         people.registration.invite(ada.principal)
     with pytest.raises(RegistrationClosed):
         people.registration.accept(token, "Ben", PASSWORD, ADDRESS)

@@ -17,7 +17,7 @@ from kb.audit.log import AuditLog, Filter
 from kb.cli import parser
 from kb.config import Settings
 from kb.database import Database
-from kb.errors import KeyRefused, RegistrationClosed, SignInFailed
+from kb.errors import InvitationsClosed, KeyRefused, SignInFailed
 from kb.library import KnowledgeBases
 from kb.models import UserRole
 from kb.redis import quick
@@ -114,7 +114,7 @@ def test_accounts_are_added_also_where_registration_is_closed(
     type_password(PASSWORD)
     assert zhiwen("user", "add", "李雷", "--role", "administrator").code == 0
     assert states(zhiwen) == {"Ada": ("administrator", "active"), "李雷": ("administrator", "active")}
-    assert zhiwen("user", "invite", "--json").json["error"]["code"] == RegistrationClosed().code
+    assert zhiwen("user", "invite", "--json").json["error"]["code"] == InvitationsClosed().code
     listed = zhiwen("user", "list").out.splitlines()
     assert listed[0].split() == ["NAME", "ROLE", "STATE", "SIGNED", "IN"]
     assert listed[2] == "李雷  administrator  active  never"
