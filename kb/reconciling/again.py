@@ -68,19 +68,27 @@ class IndexedAgain:
 class Lacking:
     """Documents that lack chunks in Milvus: those that can be queued again, that were, and that failed then.
 
-    What has failed or was cancelled is tried again in the list, which says why.
+    What has failed or was cancelled is tried again in the list, which says why. `without_file` could be queued again
+    if the check had found their files.
     """
 
     ready: int = 0
     under_way: int = 0
     given_up: int = 0
+    without_file: int = 0
 
 
 def count_lacking(
     database: Database, principal: Principal | None = None, knowledge_base_id: UUID | None = None
 ) -> Lacking:
     """Of all documents, a user's, or those of one knowledge base."""
-    each = (_CAN_BE_QUEUED, ~sa.or_(_CAN_BE_QUEUED, _WAS_GIVEN_UP), _WAS_GIVEN_UP)
+    has_file = sa.not_(versions.c.file_missing)
+    each = (
+        sa.and_(_CAN_BE_QUEUED, has_file),
+        ~sa.or_(_CAN_BE_QUEUED, _WAS_GIVEN_UP),
+        _WAS_GIVEN_UP,
+        sa.and_(_CAN_BE_QUEUED, versions.c.file_missing),
+    )
     columns: list[sa.ColumnElement[Any]] = [sa.func.count(sa.case((which, 1))) for which in each]
     with database.read() as connection:
         return Lacking(*connection.execute(_of(sa.select(*columns), principal, knowledge_base_id)).one())

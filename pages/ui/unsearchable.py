@@ -64,7 +64,10 @@ def draw_unreadable(base: KnowledgeBase) -> None:
 
 
 def draw_remedy(principal: Principal, count: int, base: KnowledgeBase | None = None) -> int:
-    """Offer to index them again: all of the user's, or those of one knowledge base; returns how many wait for that."""
+    """Offer to index them again: all of the user's, or those of one knowledge base.
+
+    Returns how many are ready by their state, but cannot be searched.
+    """
     lacking = count_lacking(services().database, principal, base.id if base else None) if count else Lacking()
     if lacking.under_way and not lacking.ready:
         text = ngettext(
@@ -82,8 +85,17 @@ def draw_remedy(principal: Principal, count: int, base: KnowledgeBase | None = N
             lacking.given_up,
         )
         st.warning(text, icon=":material/search_off:")
+    if lacking.without_file:
+        text = ngettext(
+            "{count} document cannot be searched, and its original file is missing. Upload it again in its row, "
+            "or restore a backup and press “Compare now” on the System page.",
+            "{count} documents cannot be searched, and their original files are missing. Upload them again in their "
+            "rows, or restore a backup and press “Compare now” on the System page.",
+            lacking.without_file,
+        )
+        st.warning(text, icon=":material/search_off:")
     if not lacking.ready:
-        return 0
+        return lacking.without_file
     with st.container(key="unsearchable"):
         text = ngettext(
             "{count} document cannot be searched: Milvus does not have all its text.",
@@ -104,7 +116,7 @@ def draw_remedy(principal: Principal, count: int, base: KnowledgeBase | None = N
             on_click=_index_again,
             args=(principal, base.id if base else None),
         )
-    return lacking.ready
+    return lacking.ready + lacking.without_file
 
 
 def _index_again(principal: Principal, knowledge_base_id: UUID | None) -> None:

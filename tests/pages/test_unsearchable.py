@@ -84,6 +84,20 @@ def test_document_without_its_file_stays_and_is_told(installation: Installation,
     visitor = visit()
     visitor.go_to("knowledge_bases")
     assert row(visitor)["note"] == "the original file is missing"
+    assert "1 document cannot be searched, and its original file is missing. Upload it again" in visitor.text()
+    assert "0 of 1 ready · 1 not searchable" in visitor.text()
+    assert not visitor.has("index_again")
+
+
+def test_document_that_loses_its_file_after_the_check_stays_and_is_told(
+    installation: Installation, visit: Visit
+) -> None:
+    base = installation.filled()
+    (document,) = installation.documents(base)
+    lose(installation, base)
+    (installation.services.settings.uploads / document.latest.file_key).unlink()
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
     visitor.click("index_again")
     assert "cannot be indexed again, because its file is missing" in str(visitor.app.toast[0].value)
     assert visitor.has("index_again")

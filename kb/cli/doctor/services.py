@@ -135,8 +135,11 @@ def _check_comparison(database: Database) -> Iterator[Finding]:
     if lacking.given_up:
         detail = f"{count(lacking.given_up, 'document')} could not be indexed again, and cannot be searched."
         yield failed("comparison", detail, "Their rows on the knowledge bases' pages say why. Retry them there.")
-    if found.files_missing:
-        detail = f"{count(found.files_missing, 'document')} lost the uploaded file ({when})."
+    if lacking.without_file:
+        detail = f"{count(lacking.without_file, 'document')} cannot be searched and lost the uploaded file ({when})."
+        yield failed("comparison", detail, "Upload them again in their rows on the knowledge bases' pages.")
+    if searchable := found.files_missing - lacking.without_file:
+        detail = f"{count(searchable, 'document')} lost the uploaded file ({when})."
         yield warning(
             "comparison",
             detail,

@@ -163,21 +163,24 @@ def test_work_is_told(core: Core) -> None:
     assert one(found, "comparison").mark is Mark.OK
 
 
+def failed_comparisons(core: Core) -> list[Finding]:
+    found = check_work(core.services.settings, core.services.database)
+    return [each for each in only(found, Mark.FAILED) if each.check == "comparison"]
+
+
 def test_documents_that_cannot_be_searched_fail(core: Core, worker: WorkerParts) -> None:
     base = core.knowledge_base()
     document = core.upload(base, "a.md", "x")
     worker.ingestion.ingest(document.latest.id)
     core.services.vectors.drop(base.collection)
+    worker.checks.check_all()
+    (lacking,) = failed_comparisons(core)
+    assert "1 document cannot be searched: Milvus lacks" in lacking.detail
+    assert "--index-again" in lacking.remedy
     core.services.files.delete(document.latest.file_key)
     worker.checks.check_all()
-    found = [each for each in check_work(core.services.settings, core.services.database) if each.check == "comparison"]
-    (lacking,), lost = (
-        only(found, Mark.FAILED),
-        only(found, Mark.WARNING)[0],
-    )  # tests share a Milvus, so leftovers follow
-    assert "1 document cannot be searched" in lacking.detail
-    assert "--index-again" in lacking.remedy
-    assert "1 document lost the uploaded file" in lost.detail
+    (lost,) = failed_comparisons(core)
+    assert "1 document cannot be searched and lost the uploaded file" in lost.detail
     with core.services.database.read() as connection:
         assert connection.scalar(sa.select(versions.c.missing_chunks)) == 1
     with core.services.database.write() as connection:
