@@ -163,9 +163,20 @@ def test_work_is_told(core: Core) -> None:
     assert one(found, "comparison").mark is Mark.OK
 
 
-def failed_comparisons(core: Core) -> list[Finding]:
+def comparisons(core: Core, mark: Mark) -> list[Finding]:
     found = check_work(core.services.settings, core.services.database)
-    return [each for each in only(found, Mark.FAILED) if each.check == "comparison"]
+    return [each for each in only(found, mark) if each.check == "comparison"]
+
+
+def test_document_that_has_only_lost_its_file_is_a_warning(core: Core, worker: WorkerParts) -> None:
+    document = core.upload(core.knowledge_base(), "a.md", "x")
+    worker.ingestion.ingest(document.latest.id)
+    core.services.files.delete(document.latest.file_key)
+    worker.checks.check_all()
+    assert comparisons(core, Mark.FAILED) == []
+    lost = comparisons(core, Mark.WARNING)[0]  # tests share a Milvus, so leftovers follow
+    assert "1 document lost the uploaded file" in lost.detail
+    assert lost.remedy.startswith("They can be searched")
 
 
 def test_documents_that_cannot_be_searched_fail(core: Core, worker: WorkerParts) -> None:
@@ -174,12 +185,12 @@ def test_documents_that_cannot_be_searched_fail(core: Core, worker: WorkerParts)
     worker.ingestion.ingest(document.latest.id)
     core.services.vectors.drop(base.collection)
     worker.checks.check_all()
-    (lacking,) = failed_comparisons(core)
+    (lacking,) = comparisons(core, Mark.FAILED)
     assert "1 document cannot be searched: Milvus lacks" in lacking.detail
     assert "--index-again" in lacking.remedy
     core.services.files.delete(document.latest.file_key)
     worker.checks.check_all()
-    (lost,) = failed_comparisons(core)
+    (lost,) = comparisons(core, Mark.FAILED)
     assert "1 document cannot be searched and lost the uploaded file" in lost.detail
     with core.services.database.read() as connection:
         assert connection.scalar(sa.select(versions.c.missing_chunks)) == 1
