@@ -1,4 +1,7 @@
-"""Row locks. On SQLite, which has one writer at a time, they do nothing."""
+"""Row locks. On SQLite, which has one writer at a time, they do nothing.
+
+Who locks rows of several tables locks the knowledge base first, then its documents, then their versions.
+"""
 
 from __future__ import annotations
 
