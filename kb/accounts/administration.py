@@ -10,12 +10,12 @@ import sqlalchemy as sa
 import structlog
 
 from kb.access import GranteeKind, Principal
-from kb.accounts.rows import ACCOUNT, IS_ACCOUNT, IS_ACTIVE, account
+from kb.accounts.rows import ACCOUNT, IS_ACCOUNT, IS_ACTIVE, account, delete_grants
 from kb.accounts.sessions import end_sessions
 from kb.audit import Action, record
 from kb.database import Database
 from kb.database.locks import lock_rows
-from kb.database.tables import grants, now, users
+from kb.database.tables import now, users
 from kb.errors import AdministratorsOnly, LastAdministrator, NotFound
 from kb.library.quotas import stored_by_user
 from kb.models import Account, UserRole
@@ -78,13 +78,12 @@ class Administration:
     def reject(self, principal: Principal, user_id: UUID) -> None:
         """Delete an account that waits for approval, which owns nothing, with what was shared with it."""
         statement = sa.delete(users).where(users.c.id == user_id, users.c.awaits_approval).returning(users.c.name)
-        granted = sa.and_(grants.c.grantee_kind == GranteeKind.USER.value, grants.c.grantee_id == user_id)
         with self._database.write() as connection:
             require_administrator(connection, principal)
             name = connection.scalar(statement)
             if name is None:
                 raise NotFound(what="user")
-            connection.execute(sa.delete(grants).where(granted))
+            delete_grants(connection, GranteeKind.USER, user_id)
             record(connection, principal, Action.ACCOUNT_REJECTED, user_id, name)
 
     def _change(self, principal: Principal, user_id: UUID, action: Action, **values: object) -> None:

@@ -13,10 +13,10 @@ from sqlalchemy.exc import IntegrityError
 
 from kb.access import GranteeKind, Principal
 from kb.accounts.administration import require_administrator
-from kb.accounts.rows import IS_ACCOUNT
+from kb.accounts.rows import IS_ACCOUNT, delete_grants
 from kb.audit import Action, record
 from kb.database import Database
-from kb.database.tables import grants, group_members, groups, users
+from kb.database.tables import group_members, groups, users
 from kb.errors import GroupNameTaken, NotFound
 from kb.names import clean_name
 
@@ -65,11 +65,10 @@ class Groups:
 
     def delete(self, principal: Principal, group_id: UUID) -> None:
         """Its members keep what is shared with them otherwise."""
-        granted = sa.and_(grants.c.grantee_kind == GranteeKind.GROUP.value, grants.c.grantee_id == group_id)
         with self._database.write() as connection:
             require_administrator(connection, principal)
             name = _name_of(connection, group_id)
-            connection.execute(sa.delete(grants).where(granted))
+            delete_grants(connection, GranteeKind.GROUP, group_id)
             connection.execute(sa.delete(group_members).where(group_members.c.group_id == group_id))
             connection.execute(sa.delete(groups).where(groups.c.id == group_id))
             record(connection, principal, Action.GROUP_DELETED, group_id, name)

@@ -1,12 +1,14 @@
-"""Rows of users as accounts, and the names that accounts have."""
+"""Rows of users as accounts, the names that accounts have, and what goes with them."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
-from kb.database.tables import users
+from kb.access import GranteeKind
+from kb.database.tables import grants, users
 from kb.models import Account, UserRole
 from kb.models.stored import known
 from kb.names import clean_name, clean_text, fold
@@ -37,6 +39,12 @@ def account(row: Any) -> Account:
         suspended_at=row.suspended_at,
         awaits_approval=row.awaits_approval,
     )
+
+
+def delete_grants(connection: sa.Connection, kind: GranteeKind, grantee_id: UUID) -> None:
+    """Delete what was shared with a user or a group, which is deleted in this transaction: no foreign key does it."""
+    granted = sa.and_(grants.c.grantee_kind == kind.value, grants.c.grantee_id == grantee_id)
+    connection.execute(sa.delete(grants).where(granted))
 
 
 def account_name(name: str) -> str:
