@@ -40,7 +40,7 @@ from kb.providers.store import Providers
 from kb.providers.trials import Trials
 from kb.queue import Queue
 from kb.reading import Reader
-from kb.reconciling import Checks
+from kb.reconciling import Checks, note_loading
 from kb.reranking import Rerankers
 from kb.retrieval import Retriever
 from kb.retrieval.reference import References
@@ -144,7 +144,7 @@ def build_services(settings: Settings, queue: Queue, durable: bool = True) -> Se
     database = Database(settings, durable)
     database.migrate(settings.backups)
     client, quick = kb_redis.connect(settings), kb_redis.quick(settings)
-    vectors = VectorStore(settings, kb_redis.Turns(client).take)
+    vectors = VectorStore(settings, kb_redis.Turns(client).take, partial(note_loading, database))
     files = FileStore(settings.uploads)
     safe = KeySafe(settings)
     providers = Providers(database, safe, Guard.of(settings.allowed_fetch_hosts))

@@ -226,11 +226,13 @@ class WorkerRuntime(Middleware):
 
     def _reconcile(self) -> None:
         """Compare SQL with Milvus and the uploads: at the start, each night, and once Milvus Lite was restarted."""
+        self.parts.checks.check_loaded()
         moment = datetime.now()
+        tonight = next_night(moment)
+        self._next_check = min(self._next_check, tonight)  # it is later where the clock was ahead until now
         if moment >= self._next_check:
             self.parts.checks.check_all(timedelta(seconds=CHECKED_SECONDS if self._was_checked else 0))
-            self._next_check, self._was_checked = next_night(moment), True
-        self.parts.checks.check_reloaded()
+            self._next_check, self._was_checked = tonight, True
 
     def _sweep(self) -> None:
         """Delete what broken uploads left, and conversations, audit events and figures of usage that need not be kept;

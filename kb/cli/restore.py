@@ -25,6 +25,7 @@ from kb.database import HEAD, Database
 from kb.database.tables import (
     documents,
     index_checks,
+    index_loads,
     knowledge_bases,
     leftovers,
     login_sessions,
@@ -253,7 +254,7 @@ def _begin_anew(database: Database, files: FileStore) -> dict[str, Any]:
     ready = versions.c.state == VersionState.READY.value
     are_live = versions.c.id.in_(sa.select(documents.c.live_version_id))
     with database.write() as connection:
-        for table in (index_checks, leftovers, login_sessions):
+        for table in (index_checks, index_loads, leftovers, login_sessions):
             connection.execute(sa.delete(table))
         connection.execute(sa.update(versions).where(ready, are_live).values(missing_chunks=versions.c.chunks))
         connection.execute(sa.update(versions).where(~ready).values(stored_chunks=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kb.database import Database
 from kb.database.locks import lock_rows
-from kb.database.tables import documents, index_checks, knowledge_bases, now, versions
+from kb.database.tables import documents, index_checks, index_loads, knowledge_bases, now, versions
 from kb.errors import CollectionMissing, KbError, MilvusRefused
 from kb.library import FileStore
 from kb.library.counts import count_unsearchable
@@ -45,6 +45,7 @@ _EXPECTED: sa.Select[Any] = (
     )
     .order_by(versions.c.id)  # in one order, as all who change some of them
 )
+_LOADED_AT = sa.select(index_loads.c.loaded_at).where(index_loads.c.collection == sa.bindparam("of_collection"))
 # Only as long as the version is what was compared: it may have been ingested again, replaced or deleted since.
 _NOTE = (
     sa.update(versions)
@@ -70,7 +71,6 @@ class Checks:
         self._database = database
         self._vectors = vectors
         self._files = files
-        self._reloaded: set[str] = set()  # not compared since
 
     def check_all(self, unless_within: timedelta = timedelta(0)) -> None:
         """Compare everything that was not compared `unless_within` the last time, and look for leftovers.
@@ -84,12 +84,12 @@ class Checks:
         if due or not used:  # else they were looked for with what was compared
             self.note_leftovers()
 
-    def check_reloaded(self) -> None:
-        """Compare what this process had Milvus Lite load again, since that was restarted. Errors: as `check_all`."""
-        self._reloaded |= self._vectors.take_reloaded()
-        for collection in sorted(self._reloaded):
+    def check_loaded(self) -> None:
+        """Compare what any process had Milvus load again, since that was restarted. Errors: as `check_all`."""
+        with self._database.read() as connection:
+            loaded = connection.scalars(sa.select(index_loads.c.collection).order_by(index_loads.c.collection)).all()
+        for collection in loaded:
             self._check_next(collection)
-            self._reloaded.discard(collection)
 
     def note_leftovers(self) -> None:
         """Note what Milvus and the uploads hold that SQL does not know.
@@ -116,14 +116,15 @@ class Checks:
         """
         with self._database.read() as connection:  # before Milvus: what becomes ready meanwhile is not judged
             expected = connection.execute(_EXPECTED, {"of_collection": collection}).all()
+            loaded_at = connection.scalar(_LOADED_AT, {"of_collection": collection})
         try:
-            found = self._count(collection, expected)
+            found = self._count(collection, expected, must_load=loaded_at is not None)
         except MilvusRefused as error:
-            self._note_check(collection, error)
+            self._note_check(collection, loaded_at, error)
             raise
         self._note(expected, found)
         self._clear_leftovers(collection, found.keys() - {version.id for version in expected})
-        self._note_check(collection)
+        self._note_check(collection, loaded_at)
 
     # --- inside ---
 
@@ -136,22 +137,31 @@ class Checks:
     def _collections(self, unless_within: timedelta) -> tuple[set[str], list[str]]:
         """Those of all knowledge bases, and which of them are due. Forgets the checks of others."""
         used = sa.select(knowledge_bases.c.collection).where(knowledge_bases.c.deleted_at.is_(None)).distinct()
-        fresh = sa.select(index_checks.c.collection).where(index_checks.c.checked_at > now() - unless_within)
+        moment = now()
+        is_fresh = index_checks.c.checked_at.between(moment - unless_within, moment + unless_within)  # clocks differ
+        fresh = sa.select(index_checks.c.collection).where(is_fresh)
         with self._database.write() as connection:
-            connection.execute(sa.delete(index_checks).where(index_checks.c.collection.not_in(used)))
+            for table in (index_checks, index_loads):
+                connection.execute(sa.delete(table).where(table.c.collection.not_in(used)))
             found = set(connection.scalars(used))
             return found, sorted(found - set(connection.scalars(fresh)) if unless_within else found)
 
-    def _count(self, collection: str, expected: Sequence[sa.Row[Any]]) -> Mapping[UUID, int]:
+    def _count(self, collection: str, expected: Sequence[sa.Row[Any]], must_load: bool) -> Mapping[UUID, int]:
         """How many chunks Milvus has of each version.
 
         Reads them only if the sum is not what it should be, or if a version lacks its first or its last one: chunks
         of versions that are gone, which an older copy of Milvus' data brings back, may make up for what it lacks.
+        Looks for the ends only where the collection is loaded, unless it `must_load` it: all of them would fill the
+        memory of Milvus Lite. Whoever loads it later has it compared again.
         """
         totals = {version.id: version.chunks for version in expected}
         total = sum(totals.values())
+        vectors = self._vectors
         try:
-            if self._vectors.size(collection) != total or self._vectors.lacks_ends(collection, totals):
+            is_sum_wrong = vectors.size(collection) != total
+            if is_sum_wrong or (
+                (must_load or vectors.is_loaded(collection)) and vectors.lacks_ends(collection, totals)
+            ):
                 return self._vectors.count_by_version(collection)
         except CollectionMissing:
             if total:
@@ -237,13 +247,31 @@ class Checks:
             are_unknown_ours = connection.scalar(is_own) is not None
         return [each for each in version_ids if replaced.get(each, are_unknown_ours)]
 
-    def _note_check(self, collection: str, error: KbError | None = None) -> None:
+    def _note_check(self, collection: str, loaded_at: datetime | None, error: KbError | None = None) -> None:
+        """`loaded_at` is what was noted when the check began: what was loaded since is compared again."""
         values = {
             "checked_at": now(),
             "error": error.code if error else "",
             "error_values": error.values if error else {},
         }
+        with self._database.write() as connection:
+            this_load = sa.and_(index_loads.c.collection == collection, index_loads.c.loaded_at == loaded_at)
+            connection.execute(sa.delete(index_loads).where(this_load))
         with suppress(IntegrityError), self._database.write() as connection:  # another process did so at this moment
             change = sa.update(index_checks).where(index_checks.c.collection == collection).values(values)
             if connection.execute(change).rowcount == 0:
                 connection.execute(sa.insert(index_checks), {"collection": collection, **values})
+
+
+def note_loading(database: Database, collection: str) -> None:
+    """Note that Milvus is about to load a collection again, so that a worker compares it.
+
+    Errors: `DatabaseUnavailable`.
+    """
+    values = {"loaded_at": now()}
+    change = sa.update(index_loads).where(index_loads.c.collection == collection).values(values)
+    while True:
+        with suppress(IntegrityError), database.write() as connection:  # another process noted it first: once more
+            if connection.execute(change).rowcount == 0:
+                connection.execute(sa.insert(index_loads), {"collection": collection, **values})
+            return

@@ -37,6 +37,7 @@ NOT_LOADED = 101  # Milvus' error code for a collection that exists but is not l
 OWNED_BY = "Zhiwen knowledge base of "  # how the description of a collection begins, before the id of a user
 
 TakeTurns = Callable[[str], AbstractContextManager[Any]]
+NoteLoading = Callable[[str], None]
 Row = dict[str, Any]
 
 
@@ -52,14 +53,19 @@ class VectorStore:
     """The Milvus collections of all knowledge bases. Safe to share among threads.
 
     `take_turns(collection)` is held while the collection is created, and on Milvus Lite, where concurrent writes are
-    not safe, during each write.
+    not safe, during each write. `note_loading(collection)` is called before one is loaded that Milvus has had before:
+    Milvus Lite has forgotten at a restart that it was loaded, and may have lost some of it. What it raises is passed
+    on, and nothing is loaded then.
     Errors: `MilvusUnavailable` if there is no answer, `MilvusRefused` if the answer is an error, `CollectionMissing`
     if it is that there is no such collection.
     """
 
-    def __init__(self, settings: Settings, take_turns: TakeTurns | None = None) -> None:
+    def __init__(
+        self, settings: Settings, take_turns: TakeTurns | None = None, note_loading: NoteLoading | None = None
+    ) -> None:
         self._connection = Connection(settings.milvus_uri, settings.milvus_token.get_secret_value())
         self._take_turns = take_turns or (lambda _collection: nullcontext())
+        self._note_loading = note_loading or (lambda _collection: None)
         self._created: set[str] = set()  # Milvus collections that we know to exist
         self._reloaded: set[str] = set()
 
@@ -92,7 +98,10 @@ class VectorStore:
             if is_missing:
                 self._create_collection(knowledge_base)
             self._create_indexes(knowledge_base)
-            self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
+            if is_missing:
+                self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
+            elif not self._is_loaded(collection):
+                self._load_again(collection)
         self._created.add(collection)
         return is_missing
 
@@ -119,14 +128,12 @@ class VectorStore:
             return UUID(noted.removeprefix(OWNED_BY)) if noted.startswith(OWNED_BY) else None
         return None
 
-    def take_reloaded(self, collection: str = "") -> set[str]:
-        """The collections that Milvus Lite had to load again since this was asked: it was restarted. Or only this one.
-
-        What it has lost, it loses at a start, without a word: so whoever asks compares them.
-        """
-        taken = {collection} & self._reloaded if collection else set(self._reloaded)
-        self._reloaded -= taken
-        return taken
+    def take_reloaded(self, collection: str) -> bool:
+        """Whether this process had Milvus load the collection again since this was asked."""
+        with suppress(KeyError):
+            self._reloaded.remove(collection)
+            return True
+        return False
 
     # --- writing ---
 
@@ -245,22 +252,16 @@ class VectorStore:
         ids = list(islice(all_ids, most))
         return self._count(collection, ids) < len(ids)
 
-    def lacks_ends(self, collection: str, totals: Mapping[UUID, int]) -> bool:
-        """Whether the first or the last chunk of one of these versions cannot be found; `totals` as for `lacks_any`.
+    def is_loaded(self, collection: str) -> bool:
+        """Whether Milvus has loaded the collection since its start. Errors: `CollectionMissing`."""
+        with translated():
+            return self._is_loaded(collection)
 
-        False of a collection that Milvus Lite has not loaded since its start: see `take_reloaded`.
-        """
-        if self.server.is_lite and not self._is_loaded(collection):
-            return False
+    def lacks_ends(self, collection: str, totals: Mapping[UUID, int]) -> bool:
+        """Whether the first or the last chunk of one of these versions cannot be found; `totals` as for `lacks_any`."""
         ends = ((version_id, {0, total - 1}) for version_id, total in totals.items() if total)
         ids = [chunk_id(version_id, ordinal) for version_id, ordinals in ends for ordinal in ordinals]
         return self._count(collection, ids) < len(ids)
-
-    def _is_loaded(self, collection: str) -> bool:
-        from pymilvus.client.types import LoadState
-
-        found = self._call(collection, lambda: self._client.get_load_state(collection, timeout=SEARCH_TIMEOUT_SECONDS))
-        return bool(found["state"] == LoadState.Loaded)
 
     def _count(self, collection: str, ids: Sequence[str]) -> int:
         pages = (ids[first : first + PAGE_ROWS] for first in range(0, len(ids), PAGE_ROWS))
@@ -343,9 +344,23 @@ class VectorStore:
                     self._created.discard(collection)  # another process dropped it; the next attempt creates it again
                 if error.code != NOT_LOADED:
                     raise
-                self._reloaded.add(collection)
-            self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
+            self._load_again(collection)
             return call()
+
+    def _is_loaded(self, collection: str) -> bool:
+        from pymilvus.client.types import LoadState
+
+        found = self._client.get_load_state(collection, timeout=SEARCH_TIMEOUT_SECONDS)
+        return bool(found["state"] == LoadState.Loaded)
+
+    def _load_again(self, collection: str) -> None:
+        """Load a collection that Milvus has had before.
+
+        That is said first: this process may end before anybody has compared it, and all others find it loaded.
+        """
+        self._note_loading(collection)
+        self._reloaded.add(collection)
+        self._client.load_collection(collection, timeout=WRITE_TIMEOUT_SECONDS)
 
     def _create_collection(self, knowledge_base: KnowledgeBase) -> None:
         from kb.vectors import schema

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -26,9 +26,9 @@ from kb.errors import CollectionMissing, MilvusRefused, MilvusUnavailable, Setup
 from kb.library import insert_knowledge_base, recount_all
 from kb.local.running import running
 from kb.models import Document, KnowledgeBase, VersionState, chunk_id
-from kb.reconciling import Checks, IndexedAgain, Leftover, drop_collections, index_again, reconciled
+from kb.reconciling import Checks, IndexedAgain, Leftover, drop_collections, index_again, note_loading, reconciled
 from kb.reconciling.__main__ import run
-from kb.services import WorkerParts, build_worker_parts
+from kb.services import Services, WorkerParts, build_services, build_worker_parts
 from kb.vectors import VectorStore
 from tests.conftest import Core, MakeSettings, open_core
 from tests.fakes.embedding import HashedWords
@@ -153,7 +153,7 @@ def test_comparing_loads_no_collection(core: Core, worker: WorkerParts) -> None:
         assert client.get_load_state(base.collection)["state"] == LoadState.NotLoad
     assert missing(core, lost) == [0]
     core.services.vectors.warm_up(base.collection)
-    worker.checks.check_reloaded()
+    worker.checks.check_loaded()
     assert missing(core, lost) == [lost.latest.chunks]
 
 
@@ -165,7 +165,7 @@ def test_what_was_loaded_again_is_compared_once_milvus_is_back(
     bases = [core.knowledge_base(name) for name in "abc"]
     documents = [ingest(core, worker, base, "a.md") for base in bases]
     vectors = core.services.vectors
-    vectors.take_reloaded()
+    worker.checks.check_loaded()
     with closing(MilvusClient(core.services.settings.milvus_uri)) as client:
         for base, document in zip(bases, documents, strict=True):
             vectors.delete_version(base.collection, document.latest.id)
@@ -182,10 +182,70 @@ def test_what_was_loaded_again_is_compared_once_milvus_is_back(
     with monkeypatch.context() as patch:
         patch.setattr(vectors, "size", go_away)
         with pytest.raises(MilvusUnavailable):
-            worker.checks.check_reloaded()
+            worker.checks.check_loaded()
     assert sum(map(bool, missing(core, *documents))) == 1
-    worker.checks.check_reloaded()
+    worker.checks.check_loaded()
     assert all(missing(core, *documents))
+
+
+def load_by_question(services: Services, base: KnowledgeBase) -> None:
+    services.vectors.warm_up(base.collection)
+
+
+def load_by_ingestion(services: Services, base: KnowledgeBase) -> None:
+    assert not services.vectors.create(base)
+
+
+def die_before_loading(services: Services, base: KnowledgeBase) -> None:
+    note_loading(services.database, base.collection)
+
+
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
+@pytest.mark.parametrize("load", [load_by_question, load_by_ingestion, die_before_loading])
+def test_what_a_process_loads_and_dies_of_is_compared(
+    core: Core, worker: WorkerParts, load: Callable[[Services, KnowledgeBase], None]
+) -> None:
+    """All others find the collection loaded, or noted by one that is gone."""
+    base = core.knowledge_base()
+    lost = ingest(core, worker, base, "a.md")
+    worker.checks.check_loaded()
+    swap(core, base, lost)
+    with closing(MilvusClient(core.services.settings.milvus_uri)) as client:
+        client.release_collection(base.collection)  # as it is after a start
+    with closing(build_services(core.services.settings, core.queue)) as of_another_process:
+        load(of_another_process, base)
+    worker.checks.check_loaded()
+    assert missing(core, lost) == [lost.latest.chunks]
+
+
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
+def test_what_is_loaded_while_it_is_compared_is_compared_again(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milvus Lite was restarted in the middle, and lost something then. Once compared, it is left alone."""
+    base = core.knowledge_base()
+    lost = ingest(core, worker, base, "a.md")
+    vectors, compared = core.services.vectors, list[str]()
+    note_loading(core.services.database, base.collection)
+    lacks_ends = vectors.lacks_ends
+
+    def lose_it_then(collection: str, totals: Mapping[UUID, int]) -> bool:
+        is_short = lacks_ends(collection, totals)
+        compared.append(collection)
+        if len(compared) == 1:
+            swap(core, base, lost)
+            with closing(MilvusClient(core.services.settings.milvus_uri)) as client:
+                client.release_collection(collection)
+            load_by_question(core.services, base)
+        return is_short
+
+    monkeypatch.setattr(vectors, "lacks_ends", lose_it_then)
+    worker.checks.check_loaded()
+    assert missing(core, lost) == [0]
+    worker.checks.check_loaded()
+    assert missing(core, lost) == [lost.latest.chunks]
+    worker.checks.check_loaded()
+    assert compared == [base.collection] * 2
 
 
 def test_what_is_found_again_is_searchable_again(core: Core, worker: WorkerParts) -> None:

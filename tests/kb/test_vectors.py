@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,11 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 import redis
+from pymilvus import MilvusClient
 
 from kb import lexical
 from kb.config import load_settings
-from kb.errors import CollectionMissing, MilvusRefused, MilvusUnavailable
+from kb.errors import CollectionMissing, DatabaseUnavailable, MilvusRefused, MilvusUnavailable
 from kb.models import Chunk, IndexSettings, KnowledgeBase, KnowledgeBaseKind, RetrievalProfile
 from kb.redis import Turns
 from kb.vectors import VectorStore
@@ -436,6 +437,33 @@ def test_readers_do_not_wait_for_writers(make_settings: MakeSettings, milvus_url
         assert store.search_dense(knowledge_base.collection, IndexSettings(), some_vectors(1)[0], 5, 64) == []
     store.drop(knowledge_base.collection)
     store.close()
+
+
+def test_what_cannot_be_noted_is_not_loaded(make_settings: MakeSettings, milvus_url: str) -> None:
+    """Nobody would compare it: others find it loaded."""
+    noted: list[str] = []
+
+    def note(collection: str) -> None:
+        noted.append(collection)
+        if len(noted) == 1:
+            raise DatabaseUnavailable(detail="locked")
+
+    with closing(VectorStore(make_settings(milvus_uri=milvus_url), note_loading=note)) as store:
+        knowledge_base = base()
+        collection = knowledge_base.collection
+        store.create(knowledge_base)
+        assert not noted  # a new one
+        with closing(MilvusClient(milvus_url)) as client:
+            client.release_collection(collection)  # as it is after a start
+        with pytest.raises(DatabaseUnavailable):
+            store.warm_up(collection)
+        assert not store.is_loaded(collection)
+        assert not store.take_reloaded(collection)
+        store.warm_up(collection)
+        assert store.is_loaded(collection)
+        assert noted == [collection] * 2
+        assert [store.take_reloaded(collection) for _ in range(2)] == [True, False]
+        store.drop(collection)
 
 
 def test_missing_milvus_fails_within_seconds(make_settings: MakeSettings) -> None:

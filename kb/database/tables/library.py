@@ -184,6 +184,14 @@ index_checks = Table(
     Column("error_values", JSON, nullable=False, default=dict, server_default="{}"),
 )
 
+# When a Milvus collection was last loaded again that was not compared with SQL since: see `kb.reconciling`.
+index_loads = Table(
+    "index_loads",
+    metadata,
+    Column("collection", String(100), primary_key=True),
+    Column("loaded_at", UtcDateTime, nullable=False),
+)
+
 # What Milvus and the uploads hold that SQL does not know: see `kb.reconciling.leftovers`.
 leftovers = Table(
     "leftovers",
