@@ -171,9 +171,23 @@ def recover(schedule: Schedule, installation: Installation, deadline: float) -> 
         if silent or not wrong.total() or time.monotonic() > deadline:
             if silent or wrong.total():
                 report_failures(installation.list_documents(schedule.base.id))
+                _tell_states(schedule, installation)
             wrong["silent"] = silent
             return wrong
         time.sleep(POLL_SECONDS)
+
+
+def _tell_states(schedule: Schedule, installation: Installation) -> None:
+    """What SQL and Milvus hold of each document, and which the user kept."""
+    stored = installation.services.vectors.count_by_version(schedule.base.collection)
+    kept = {file.document_id: file for file in schedule.kept}
+    for document in installation.list_documents(schedule.base.id):
+        latest = document.latest
+        chunks = (
+            f"{latest.chunks} chunks, {stored.pop(latest.id, 0)} in Milvus, {latest.missing_chunks} told as missing"
+        )
+        print(f"  {document.name}: {latest.state.value}, {chunks}, {'kept' if document.id in kept else 'deleted'}")
+    print(f"  in Milvus of other versions: {dict(stored)}")
 
 
 def _look(schedule: Schedule, installation: Installation) -> Counter[str]:
