@@ -179,7 +179,11 @@ def recover(schedule: Schedule, installation: Installation, deadline: float) -> 
 
 def _tell_states(schedule: Schedule, installation: Installation) -> None:
     """What SQL and Milvus hold of each document, and which the user kept."""
-    stored = installation.services.vectors.count_by_version(schedule.base.collection)
+    try:
+        stored = installation.services.vectors.count_by_version(schedule.base.collection)
+    except KbError as error:
+        print(f"  not known, as Milvus says: {error}")
+        return
     kept = {file.document_id: file for file in schedule.kept}
     for document in installation.list_documents(schedule.base.id):
         latest = document.latest
