@@ -228,11 +228,9 @@ class WorkerRuntime(Middleware):
         """Compare SQL with Milvus and the uploads: at the start, each night, and once Milvus Lite was restarted."""
         self.parts.checks.check_loaded()
         moment = datetime.now()
-        tonight = next_night(moment)
-        self._next_check = min(self._next_check, tonight)  # it is later where the clock was ahead until now
-        if moment >= self._next_check:
+        if is_due(self._next_check, moment):
             self.parts.checks.check_all(timedelta(seconds=CHECKED_SECONDS if self._was_checked else 0))
-            self._next_check, self._was_checked = tonight, True
+            self._next_check, self._was_checked = next_night(moment), True
 
     def _sweep(self) -> None:
         """Delete what broken uploads left, and conversations, audit events and figures of usage that need not be kept;
@@ -250,6 +248,11 @@ class WorkerRuntime(Middleware):
         self.parts.deliveries.purge()
         for knowledge_base_id, wrong in recount_all(self._services.database).items():
             log.warning("sweeper.corrected", knowledge_base=str(knowledge_base_id), counters=wrong)
+
+
+def is_due(planned: datetime, moment: datetime) -> bool:
+    """Whether the check that is planned for then is due. It is, too, where the clock was ahead when it was planned."""
+    return moment >= planned or planned > next_night(moment)
 
 
 def next_night(moment: datetime) -> datetime:

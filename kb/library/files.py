@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Container, Iterator
 from contextlib import suppress
@@ -118,22 +119,28 @@ class FileStore:
         """
         deleted = 0
         for path in self._ending(PARTIAL):
-            with suppress(FileNotFoundError):  # another worker deleted it first
+            with suppress(OSError):  # another worker deleted it first, or it is a folder of somebody's
                 if time.time() - path.stat().st_mtime > older_than_seconds:
                     path.unlink()
                     deleted += 1
         return deleted
 
     def originals(self) -> Iterator[StoredFile]:
-        """All complete files, whether or not a row names them, and whatever else people put there."""
+        """All complete files, whether or not a row names them, and whatever other files people put there.
+
+        Passes over what cannot be read, as links in a circle.
+        """
         for folder, folders, names in os.walk(self._root):
             folders[:] = [name for name in folders if not _is_hidden(name)]
             for name in names:
                 path = Path(folder, name)
                 if _is_hidden(name) or path.suffix in (PARTIAL, _RECOGNISED, _LINE_BOXES):
                     continue
-                with suppress(FileNotFoundError):  # deleted meanwhile
+                try:
                     found = path.stat()
+                except OSError:  # it may have been deleted meanwhile
+                    continue
+                if stat.S_ISREG(found.st_mode):
                     yield StoredFile(path.relative_to(self._root).as_posix(), found.st_size, found.st_mtime)
 
     def delete_derived(self, known: Container[str], older_than_seconds: float) -> None:
@@ -143,7 +150,7 @@ class FileStore:
                 original = path.with_suffix("")
                 if original.relative_to(self._root).as_posix() in known or original.exists():
                     continue
-                with suppress(FileNotFoundError):
+                with suppress(OSError):
                     if time.time() - path.stat().st_mtime > older_than_seconds:
                         path.unlink()
 

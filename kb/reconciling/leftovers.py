@@ -8,6 +8,7 @@ somebody's documents.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from contextlib import suppress
@@ -26,6 +27,7 @@ from kb.vectors import VectorStore
 COLLECTION, FOLDER = "collection", "folder"
 # Younger files may belong to an upload that is about to be noted.
 SETTLED_SECONDS = 600.0
+NAME_CHARACTERS = 100  # that the column takes
 # That of one knowledge base. Attached files of several installations may share theirs.
 _OF_ONE_BASE = re.compile(r"kb_[0-9a-f]{32}")
 
@@ -80,10 +82,16 @@ def _unknown_folders(files: FileStore, known: frozenset[str]) -> list[Leftover]:
     for file in files.originals():
         if file.key not in known and file.changed_at < settled_at:
             folder = file.key.partition("/")[0]
-            name = file.key if folder in in_use else folder
+            name = _printable(file.key if folder in in_use else folder)
             before = found.get(name, Leftover(name, 0))
             found[name] = Leftover(name, before.items + 1, before.size_bytes + file.size_bytes)
     return list(found.values())
+
+
+def _printable(name: str) -> str:
+    """A name that SQL and a terminal take: bytes that are not UTF-8 are written as digits, and a long one is cut."""
+    name = os.fsencode(name).decode(errors="backslashreplace")
+    return name if len(name) <= NAME_CHARACTERS else name[: NAME_CHARACTERS - 1] + "…"
 
 
 def _unknown_collections(database: Database, vectors: VectorStore) -> list[Leftover]:

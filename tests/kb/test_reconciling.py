@@ -371,7 +371,9 @@ def test_refusal_is_noted_and_other_collections_are_compared(
     assert missing(core, *documents) == [0, documents[1].latest.chunks]
 
 
-def test_recent_checks_are_not_repeated_at_night(core: Core, worker: WorkerParts) -> None:
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_recent_checks_are_not_repeated_at_night(core: Core, worker: WorkerParts, hours: int) -> None:
+    """Nor is one of the future, which a clock that was ahead has written, taken for a recent one."""
     base = core.knowledge_base()
     document = ingest(core, worker, base, "a.md")
     worker.checks.check_all()
@@ -379,7 +381,8 @@ def test_recent_checks_are_not_repeated_at_night(core: Core, worker: WorkerParts
     worker.checks.check_all(unless_within=timedelta(minutes=10))
     assert missing(core, document) == [0]
     with core.services.database.write() as connection:
-        connection.execute(sa.update(index_checks).values(checked_at=document.created_at - timedelta(hours=1)))
+        change = sa.update(index_checks)
+        connection.execute(change.values(checked_at=document.created_at + timedelta(hours=hours)))
     worker.checks.check_all(unless_within=timedelta(minutes=10))
     assert missing(core, document) == [document.latest.chunks]
 
@@ -495,6 +498,30 @@ def test_what_people_put_into_the_uploads_is_counted(core: Core, worker: WorkerP
     worker.checks.check_all()
     found = reconciled(core.services.database).unknown_folders
     assert set(found) == {Leftover("notes.txt", 1, 4), Leftover("old backup", 2, 8)}
+
+
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
+def test_odd_files_among_the_uploads_keep_nothing_from_being_noted(
+    core: Core, worker: WorkerParts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names that are not text or too long for SQL, links in a circle, and what is no file. Sweeping goes on, too."""
+    uploads = core.services.settings.uploads
+    folder = uploads / "mine"
+    folder.mkdir(parents=True)
+    (folder / "ring").symlink_to(folder / "ring")
+    os.mkfifo(folder / "pipe")
+    for name in ("a.partial", "a.recognised"):
+        (folder / name).mkdir()
+        age(folder / name)
+    for path in (uploads / os.fsdecode(b"caf\xe9.txt"), uploads / f"{'x' * 200}1", uploads / f"{'x' * 200}2"):
+        path.write_bytes(b"four")
+        age(path)
+    worker.checks.check_all()
+    found = reconciled(core.services.database).unknown_folders
+    assert set(found) == {Leftover("caf\\xe9.txt", 1, 4), Leftover("x" * 99 + "…", 2, 8)}
+    assert run(core.services.settings) == 0
+    assert "caf\\xe9.txt: 1 file," in capsys.readouterr().out
+    assert core.services.files.delete_partial(older_than_seconds=60) == 0
 
 
 @pytest.mark.parametrize("core", ["lite"], indirect=True)

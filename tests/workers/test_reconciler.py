@@ -10,7 +10,7 @@ from kb.services import WorkerParts
 from tests.conftest import Core
 from tests.real_services import wait_until
 from tests.workers.conftest import Workers
-from workers.runtime import next_night
+from workers.runtime import is_due, next_night
 
 
 def test_worker_compares_at_its_start_and_on_request(core: Core, worker: WorkerParts, workers: Workers) -> None:
@@ -29,3 +29,11 @@ def test_worker_compares_at_its_start_and_on_request(core: Core, worker: WorkerP
 @pytest.mark.parametrize(("hour", "day"), [(2, 1), (3, 2), (23, 2)])
 def test_next_check_is_at_night(hour: int, day: int) -> None:
     assert next_night(datetime(2026, 5, 1, hour, 0)) == datetime(2026, 5, day, 3, 0)
+
+
+def test_check_is_due_at_its_time_and_after_a_clock_was_ahead() -> None:
+    planned = next_night(datetime(2026, 5, 1, 12, 0))
+    assert not is_due(planned, datetime(2026, 5, 1, 12, 0))
+    assert not is_due(planned, datetime(2026, 5, 2, 2, 59))
+    assert is_due(planned, datetime(2026, 5, 2, 3, 0))
+    assert is_due(planned, datetime(2026, 4, 30, 12, 0))
