@@ -30,8 +30,9 @@ class OwnFolder:
 def clear_left_folders() -> None:
     """Remove the folders of processes that were killed before they could."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another user's, in use, or gone
-            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with suppress(OSError):  # another user's, in use, no folder, or gone
+            # Everybody may put something there, also a pipe, which would wait for a writer.
+            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if time.time() - path.stat().st_mtime > _YOUNG_SECONDS:

@@ -142,6 +142,7 @@ def test_folders_of_killed_workers_are_cleared(tmp_path: Path, monkeypatch: pyte
         if folder != young:
             os.utime(folder, (0, 0))
     (tmp_path / "zhiwen-reader-link").symlink_to(somebodys_own)
+    os.mkfifo(tmp_path / "zhiwen-reader-pipe")  # by anybody: nothing waits for it
     clear_left_folders()
     assert not killed.exists()
     assert all((folder / "attachment").exists() for folder in (young, somebodys_own, Path(in_use.path)))
