@@ -66,13 +66,14 @@ def _write(settings: Settings, target: Path) -> tuple[int, dict[str, str]]:
     Uploads are linked before SQL is copied, as a document that is deleted later is still in the copy; and once more
     afterwards, those that came meanwhile. One that SQL does not list does no harm.
     """
-    mode: Literal["w:gz", "w"] = "w:gz" if target.name.removesuffix(PARTIAL).endswith((".gz", ".tgz")) else "w"
+    mode: Literal["x:gz", "x"] = "x:gz" if target.name.removesuffix(PARTIAL).endswith((".gz", ".tgz")) else "x"
     uploads = dict[str, Path]()
     temporary = tempfile.TemporaryDirectory(prefix="zhiwen-backup-", dir=target.parent or None)
     with temporary as folder, _folder_for_links(settings.uploads) as links:
         _find_uploads(settings.uploads, links, uploads)
         _copy_database(settings, Path(folder))
         _find_uploads(settings.uploads, links, uploads)
+        target.unlink(missing_ok=True)  # of a backup that was killed, or somebody else's, who could read this one
         with tarfile.open(target, mode) as archive:
             archive.add(Path(folder) / DATABASE, DATABASE)
             if (settings.home / KEY).is_file():

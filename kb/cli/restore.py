@@ -110,10 +110,14 @@ def _unreadable(source: Path, detail: object) -> CommandFailed:
 
 
 def _plain_files(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-    """A backup has no links: one would name another file once the parts are in their places."""
+    """A backup has no links: one would name another file once the parts are in their places.
+
+    Its files become private, whatever they were where it was made.
+    """
     if not (member.isreg() or member.isdir()):
         raise tarfile.SpecialFileError(member)
-    return tarfile.data_filter(member, folder)
+    plain = tarfile.data_filter(member, folder)
+    return plain if plain.isdir() else plain.replace(mode=0o600, deep=False)
 
 
 # --- room for it -----------------------------------------------------------------------------------------------

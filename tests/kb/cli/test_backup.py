@@ -123,6 +123,29 @@ def test_upload_that_is_damaged_in_the_backup_is_left_out(
     assert [path.read_text() for path in (other_home / "uploads").rglob("*") if path.is_file()] == ["A bay."]
 
 
+def test_files_of_an_open_backup_become_private(backup: Path, other_home: Path, zhiwen: Run, tmp_path: Path) -> None:
+    """It was made in a home folder of an older version, which anybody could read."""
+    opened = tmp_path / "open.tar"
+    with tarfile.open(backup) as source, tarfile.open(opened, "w") as target:
+        for member in source:
+            target.addfile(member.replace(mode=0o644), source.extractfile(member))
+    assert zhiwen("restore", str(opened)).code == 0
+    restored = [other_home / "secret.key", other_home / "zhiwen.db", *(other_home / "uploads").rglob("*")]
+    assert len(restored) > 4
+    assert [path for path in restored if path.stat().st_mode & 0o077] == []
+
+
+def test_nobody_reads_a_backup_in_a_shared_folder(core: Core, zhiwen: Run, tmp_path: Path) -> None:
+    """Who knew its name could have made the file before."""
+    file = tmp_path / "backup.tar"
+    theirs = tmp_path / "backup.tar.partial"
+    theirs.touch(mode=0o666)
+    with theirs.open("rb") as opened:
+        assert zhiwen("backup", str(file)).code == 0
+        assert opened.read() == b""
+    assert file.stat().st_mode & 0o077 == 0
+
+
 def test_backup_names_settings_without_values(backup: Path) -> None:
     with tarfile.open(backup) as archive:
         names = archive.getnames()
