@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from kb.local.run_state import RunState
+from kb.local.run_state import RunState, new_file
+from kb.local.sockets import MILVUS, PROBE, REDIS
 
 # The exit code by which a service asks for another process in its place, which is no failure.
 REPLACE = 75
@@ -89,6 +90,13 @@ class Folders:
 
     def log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The files that each start makes anew, or adds to, and the sockets beside them."""
+        logs = [self.log(name) for name in ("supervisor", "milvus", "redis", "worker")]
+        sockets = [self.run / name for name in (MILVUS, REDIS, PROBE)]
+        return (self.lock, self.run_state, new_file(self.run_state), self.redis_config, *sockets, *logs)
 
     def create(self) -> None:
         """Create all folders but that of Redis (see `redis_data`). Only the owner can open `run`, with the password."""

@@ -168,7 +168,7 @@ def start_time(pid: int) -> float:
     try:
         process = psutil.Process(pid)
         return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # no number of a process
         return 0.0
 
 

@@ -27,7 +27,7 @@ from kb.local.service import (
     open_log,
     start_time,
 )
-from kb.local.set_aside import SetAside, delete_set_aside, list_set_aside
+from kb.local.set_aside import SetAside, delete_set_aside, list_set_aside, rename_unusable
 from kb.local.sockets import REDIS
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def make_plan(settings: Settings, url: str, worker_command: tuple[str, ...]) -> 
     folders = Folders(settings.home)
     try:
         folders.create()
+        _clear_places(folders)
         _try_writing(folders)
     except OSError as error:
         raise _folder_error(folders, error) from error
@@ -143,6 +144,22 @@ def make_plan(settings: Settings, url: str, worker_command: tuple[str, ...]) -> 
         database_url=settings.database_url,
         worker_command=worker_command,
     )
+
+
+def _clear_places(folders: Folders) -> None:
+    """Rename what stands in the place of our files and can be none of them. No lock is needed: nobody works with it."""
+    for path in folders.own_files:
+        if _is_in_the_way(path) or (path == folders.lock and path.is_symlink()):  # the lock follows no links
+            with contextlib.suppress(FileNotFoundError):  # another start was quicker
+                logger.warning("%s was in the way. It was renamed to %s.", path, rename_unusable(path))
+
+
+def _is_in_the_way(path: Path) -> bool:
+    """Whether it is a folder, a pipe, or a link behind which no file can be made."""
+    if path.is_dir() or path.is_fifo():
+        return True
+    target = Path(os.path.realpath(path))
+    return path.is_symlink() and (target.is_symlink() or not target.parent.is_dir())
 
 
 def _try_writing(folders: Folders) -> None:

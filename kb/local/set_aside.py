@@ -5,6 +5,7 @@ Only for what can be made again. A few folders are kept for those who want to lo
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -35,9 +36,12 @@ def set_aside(home: Path, kind: str, data: Path, reason: str, moment: datetime |
     Errors: `OSError`; `data` is where it was then.
     """
     moment = moment or datetime.now(UTC)
+    place = home / FOLDER
+    if os.path.lexists(place) and not (place.is_dir() and os.access(place, os.R_OK | os.W_OK | os.X_OK)):
+        rename_unusable(place)
     name = f"{kind}-{moment.strftime(_MOMENT)}"
     for count in range(100):
-        folder = home / FOLDER / (f"{name}-{count}" if count else name)
+        folder = place / (f"{name}-{count}" if count else name)
         if not folder.exists():
             break
     folder.mkdir(mode=0o700, parents=True)
@@ -50,6 +54,11 @@ def set_aside(home: Path, kind: str, data: Path, reason: str, moment: datetime |
     for old in [each for each in list_set_aside(home) if each.kind == kind][KEPT:]:
         shutil.rmtree(old.folder, ignore_errors=True)
     return folder
+
+
+def rename_unusable(path: Path) -> Path:
+    """Make room for what belongs at `path`. What was there stays beside it, whatever it is. Errors: `OSError`."""
+    return path.rename(path.with_name(f"{path.name}-unusable-{datetime.now(UTC).strftime(_MOMENT)}"))
 
 
 def put_back(folder: Path, data: Path) -> None:

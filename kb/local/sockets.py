@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 MILVUS, REDIS = "milvus.sock", "redis.sock"
-_PROBE = ".probe.sock"  # as long as the longest of them
+PROBE = ".probe.sock"  # as long as the longest of them
 
 
 def choose_folder(run: Path) -> Path:
@@ -36,7 +36,7 @@ def _short_folder() -> str | None:
 
 
 def _has_sockets(folder: Path) -> bool:
-    path = folder / _PROBE
+    path = folder / PROBE
     try:
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as server:

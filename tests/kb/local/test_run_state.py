@@ -1,5 +1,6 @@
 """The file that says what runs and where."""
 
+import json
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,10 +33,34 @@ def test_only_the_owner_can_read_the_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"holder": 1}', '{"services": [{}]}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"holder": 1}', '{"services": [{}]}', "[" * 100_000])
 def test_damaged_file_is_read_as_an_empty_state(tmp_path: Path, text: str) -> None:
     path = tmp_path / "services.json"
     path.write_text(text)
+    assert read_run_state(path) == RunState()
+
+
+SERVICE = {"name": "redis", "pid": 13, "running": True, "restarts": 1, "since": None}
+WRONG: tuple[dict[str, object], ...] = (
+    {"holder": {"pid": 1, "web_pid": 2, "web_started": "yesterday"}},
+    {"holder": {"pid": 1, "web_pid": -5, "web_started": 1.0}},
+    {"holder": {"pid": 1, "web_pid": 2, "url": 3}},
+    {"redis_password": ["a"]},
+    {"redis_password": "a\nport 6379"},
+    {"sockets": 7},
+    {"services": [SERVICE | {"pid": [13]}]},
+    {"services": [SERVICE | {"pid": -1}]},
+    {"services": [SERVICE | {"pid": 2**70}]},
+    {"services": [SERVICE | {"since": "2026-01-01T00:00:00"}]},  # no time zone
+    {"started": {"-1": 1.0}},
+    {"started": [1]},
+)
+
+
+@pytest.mark.parametrize("values", WRONG, ids=str)
+def test_file_with_values_of_other_types_is_read_as_an_empty_state(tmp_path: Path, values: dict[str, object]) -> None:
+    path = tmp_path / "services.json"
+    path.write_text(json.dumps(values))
     assert read_run_state(path) == RunState()
 
 

@@ -58,3 +58,15 @@ def test_deleting_leaves_what_is_not_ours(tmp_path: Path, data: Path) -> None:
     (tmp_path / "set-aside" / "my notes").mkdir()
     delete_set_aside(tmp_path)
     assert [folder.name for folder in (tmp_path / "set-aside").iterdir()] == ["my notes"]
+
+
+@pytest.mark.parametrize("place", ["a file", "a link to nothing"])
+def test_place_of_the_folder_is_made(tmp_path: Path, data: Path, place: str) -> None:
+    if place == "a file":
+        (tmp_path / "set-aside").write_bytes(b"a file")
+    else:
+        (tmp_path / "set-aside").symlink_to(tmp_path / "gone" / "away")
+    folder = set_aside(tmp_path, "redis", data, "", NOON)
+    assert (folder / "redis" / "appendonly.aof").exists()
+    (kept,) = tmp_path.glob("set-aside-unusable-*")  # it may be somebody's
+    assert kept.is_symlink() or kept.read_bytes() == b"a file"
