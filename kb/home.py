@@ -32,32 +32,41 @@ log = structlog.get_logger()
 def keep_private(home: Path) -> None:
     """Make what this process and its children create private, and the home folder, which may be of an older version.
 
-    The folder itself comes last, so that a start that ends in between is made up for by the next one. What else
-    somebody keeps in it is left alone: the folder is closed, and so is that.
+    The home folder comes first: from then on nobody gets at the rest, of which there may be much. The folders in it
+    come after what they hold, so that a start that ends in between is made up for by the next one. What else somebody
+    keeps in the home folder is left alone.
     """
     os.umask(UMASK)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if home.stat().st_mode & OTHERS:
-            for name in OURS:
+        _close(home.resolve())
+        for name in OURS:
+            if _is_open(home / name):
                 for path in _tree(home / name):
                     _close(path)
-            _close(home.resolve())
     except OSError as error:  # another user's folder, or a file system without permissions
         log.warning("home.not_private", detail=str(error))
 
 
 def _tree(path: Path) -> Iterator[Path]:
-    """A folder with all that is in it, or a file; nothing if there is none. Links are not followed."""
+    """A folder after all that is in it, or a file; nothing if there is none. Links are not followed."""
     if path.is_dir() and not path.is_symlink():
-        for folder, _folders, files in os.walk(path):
+        for folder, _folders, files in os.walk(path, topdown=False):
             yield from (Path(folder, name) for name in files)
             yield Path(folder)
     elif path.is_file():
         yield path
 
 
+def _is_open(path: Path) -> bool:
+    """Whether others may do anything with it. Not a link, whose own permissions mean nothing, nor what is not there."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    return bool(mode & OTHERS) and not stat.S_ISLNK(mode)
+
+
 def _close(path: Path) -> None:
-    mode = path.lstat().st_mode
-    if mode & OTHERS and not stat.S_ISLNK(mode):
-        path.chmod(stat.S_IMODE(mode) & ~OTHERS)
+    if _is_open(path):
+        path.chmod(stat.S_IMODE(path.lstat().st_mode) & ~OTHERS)
