@@ -70,6 +70,8 @@ def run(asked: argparse.Namespace, open_queue: OpenQueue) -> int:
         moved = _move_away(settings, there)
         _take_in(settings, Path(folder))
     restored |= {"moved_to": str(moved) if moved else None, "settings": manifest.settings}
+    services = {"MILVUS_URI": settings.milvus_uri, "REDIS_URL": settings.redis_url}
+    restored |= {"services": [name for name, address in services.items() if address]}
     if asked.json:
         print_json(restored)
     else:
@@ -282,6 +284,11 @@ def _print(restored: dict[str, Any]) -> None:
             f"{count(off, 'webhook')} {'is' if off == 1 else 'are'} off, so that programs get nothing from this copy. "
             "If it replaces the original, their users switch them on once the documents are indexed: on the page "
             "“API”, or by POST /api/v1/webhooks/{id}/enable."
+        )
+    if names := restored["services"]:
+        print(
+            f"It uses {' and '.join(names)}. If the original runs on, give this copy others before it starts: two copies on "
+            "one Milvus delete each other's chunks, and on one Redis they take each other's work."
         )
     if restored["moved_to"]:
         print(f"What was there before is in {restored['moved_to']}.")

@@ -106,6 +106,7 @@ def test_restored_home_gives_the_same_answers(
     assert "1 document will be indexed when Zhiwen starts" in ended.out
     assert "REDIS_URL" in ended.out
     assert "1 webhook is off" in ended.out
+    assert "It uses MILVUS_URI and REDIS_URL. If the original runs on" in ended.out
     assert list(other_home.glob("restoring-*")) == []
     assert (other_home / "zhiwen.db").stat().st_mode & 0o077 == 0
     check_restored(configured.model_copy(update={"zhiwen_home": other_home}))
