@@ -287,8 +287,8 @@ def _print(restored: dict[str, Any]) -> None:
         )
     if names := restored["services"]:
         print(
-            f"It uses {' and '.join(names)}. If the original runs on, give this copy others before it starts: two copies on "
-            "one Milvus delete each other's chunks, and on one Redis they take each other's work."
+            f"It uses {' and '.join(names)}. If the original runs on, give this copy others before it starts: two "
+            "copies on one Milvus delete each other's chunks, and on one Redis they take each other's work."
         )
     if restored["moved_to"]:
         print(f"What was there before is in {restored['moved_to']}.")
