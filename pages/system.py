@@ -25,7 +25,7 @@ from kb.reconciling import Reconciled, reconciled, request_checks
 from kb.vectors.connection import Server
 from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import announce, errors_flashed, live_fragment, missing_worker, show_error
-from pages.ui.i18n import _, ago, error_text, ngettext, number
+from pages.ui.i18n import _, ago, duration, error_text, ngettext, number
 from pages.ui.leftovers import draw_leftovers
 from pages.ui.resources import current_principal, health_monitor, local_services, services
 from pages.ui.unsearchable import draw_remedy
@@ -232,7 +232,7 @@ def _failing(clean_up: FailingCleanUp) -> _Row:
     seconds = max(0, round((clean_up.retry_at - datetime.now(UTC)).total_seconds()))
     facts = [
         ngettext("failed {count} time", "failed {count} times", clean_up.failures),
-        _("next try in {seconds} s").format(seconds=number(seconds)),
+        _("next try in {time}").format(time=duration(seconds)),
     ]
     return _Row(_("Clearing “{name}”").format(name=name), " ".join(error_text(clean_up.error)), facts, BAD)
 

@@ -376,7 +376,7 @@ def _queue_text(version: Version, places: Mapping[UUID, int | None]) -> str:
     if version.error and version.retry_at:
         message, _remedy = error_text(from_code(version.error, version.error_values))
         seconds = round((version.retry_at - datetime.now(UTC)).total_seconds())
-        when = _("Next try in {seconds} s.").format(seconds=seconds) if seconds > 0 else _("Trying again soon.")
+        when = _("Next try in {time}.").format(time=duration(seconds)) if seconds > 0 else _("Trying again soon.")
         return join_sentences(message, when)
     if version.id not in places:
         return _("Waiting for a worker.")

@@ -179,8 +179,8 @@ def test_workers_and_queue_are_shown(installation: Installation, visitor: Visito
 @pytest.mark.parametrize(
     ("locale", "parts"),
     [
-        ("en-US", ("Clearing “tea.md”", "Milvus is not responding (gone).", "failed 1 time", "next try in ")),
-        ("zh-CN", ("清理“tea.md”", "Milvus 没有响应（gone）。", "已失败 1 次", "秒后重试")),
+        ("en-US", ("Clearing “tea.md”", "Milvus is not responding (gone).", "failed 1 time", "next try in 15 minutes")),
+        ("zh-CN", ("清理“tea.md”", "Milvus 没有响应（gone）。", "已失败 1 次", "15 分钟后重试")),
     ],
 )
 def test_failing_clean_up_is_shown_until_it_succeeds(
@@ -195,6 +195,8 @@ def test_failing_clean_up_is_shown_until_it_succeeds(
         patch.setattr(VectorStore, "delete_document", away)
         with pytest.raises(MilvusUnavailable):
             installation.worker.cleanup.clear_document(document.id)
+    with installation.services.database.write() as connection:
+        connection.execute(sa.update(clean_ups).values(retry_at=datetime.now(UTC) + timedelta(minutes=15)))
     visitor = visit(locale)
     visitor.go_to("system")
     row = row_of(visitor, parts[0])
