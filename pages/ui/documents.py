@@ -71,10 +71,10 @@ def draw_documents(user: User, base: KnowledgeBase) -> None:
     counts = services().documents.count_by_state(user.principal, base.id)
     pending = any(state.is_pending for state in counts)
     draw_unreadable(base)
-    lost = draw_remedy(user.principal, base.unsearchable_count, base)
 
     @live_fragment(POLL_SECONDS if pending else None)
     def live() -> None:
+        lost = draw_remedy(user.principal, base.unsearchable_count, base)
         current = services().documents.count_by_state(user.principal, base.id)
         if current:
             _draw_summary(current, lost, _time_left(base) if any(state.is_pending for state in current) else None)

@@ -17,7 +17,7 @@ from kb.database.tables import leftovers
 from kb.errors import MilvusRefused
 from kb.local.set_aside import set_aside
 from kb.models import KnowledgeBase, Mode, Scope, VersionState
-from pages.ui import resources
+from pages.ui import documents, resources
 from tests.fakes.model_server import ModelServer
 from tests.pages.conftest import Installation, Visit
 from tests.pages.visitor import Visitor, read
@@ -59,6 +59,21 @@ def test_list_says_it_and_a_button_indexes_again(installation: Installation, vis
     visitor.run()
     assert "indexed again" not in visitor.text()
     assert row(visitor)["label"] == "ready"
+
+
+def test_count_of_what_is_under_way_is_drawn_with_what_polls(
+    installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would stay as it was until all are ready."""
+    base = installation.filled()
+    lose(installation, base)
+    visitor = visit()
+    visitor.go_to("knowledge_bases")
+    visitor.click("index_again")
+    assert "1 document is being indexed again" in visitor.text()
+    monkeypatch.setattr(documents, "live_fragment", lambda *_: lambda _draw: lambda: None)
+    visitor.run()
+    assert "is being indexed again" not in visitor.text()
 
 
 def test_document_that_fails_then_is_not_said_to_be_on_its_way(installation: Installation, visit: Visit) -> None:
