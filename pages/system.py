@@ -28,7 +28,7 @@ from pages.ui.feedback import announce, errors_flashed, live_fragment, missing_w
 from pages.ui.i18n import _, ago, duration, error_text, ngettext, number
 from pages.ui.leftovers import draw_leftovers
 from pages.ui.resources import current_principal, health_monitor, local_services, services
-from pages.ui.unsearchable import draw_remedy
+from pages.ui.unsearchable import draw_lists, draw_remedy
 
 REFRESH_SECONDS = 5.0
 FIRST_RESULTS_SECONDS = 0.5
@@ -74,8 +74,9 @@ def draw_now() -> None:
     draw_warnings(health)
     draw_set_aside()
     found = find_reconciled()
-    if found:
+    if found and found.unsearchable:
         draw_remedy(current_principal(), found.unsearchable)
+        draw_lists(current_principal())
     left, right = st.columns(2, gap="large")
     with left:
         draw_services(health)

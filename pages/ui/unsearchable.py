@@ -18,6 +18,8 @@ from pages.ui.i18n import _, ago, error_text, join_list, ngettext
 from pages.ui.resources import services
 from pages.ui.state import state
 
+SHOWN_LISTS = 5
+
 
 def draw_unsearchable(found: Unsearchable, is_attached: bool = False) -> None:
     """Say with an answer that it lacks what these documents say."""
@@ -79,9 +81,9 @@ def draw_remedy(principal: Principal, count: int, base: KnowledgeBase | None = N
     if lacking.given_up:
         text = ngettext(
             "{count} document cannot be searched: it could not be indexed again. "
-            "Its row in the list says why; retry it there.",
+            "Its row in the list says why, and what to do.",
             "{count} documents cannot be searched: they could not be indexed again. "
-            "Their rows in the list say why; retry them there.",
+            "Their rows in the list say why, and what to do.",
             lacking.given_up,
         )
         st.warning(text, icon=":material/search_off:")
@@ -117,6 +119,18 @@ def draw_remedy(principal: Principal, count: int, base: KnowledgeBase | None = N
             args=(principal, base.id if base else None),
         )
     return lacking.ready + lacking.without_file
+
+
+def draw_lists(principal: Principal) -> None:
+    """Lead to the knowledge bases with such documents, whose lists say more of each."""
+    lacking = [base for base in services().knowledge_bases.list(principal) if base.unsearchable_count]
+    for base in lacking[:SHOWN_LISTS]:
+        st.page_link(
+            "knowledge_bases.py",
+            label=_("Open “{name}”").format(name=escape(base.name)),
+            icon=":material/folder_open:",
+            query_params={"knowledge_base": str(base.id)},
+        )
 
 
 def _index_again(principal: Principal, knowledge_base_id: UUID | None) -> None:

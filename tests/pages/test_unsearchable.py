@@ -86,9 +86,23 @@ def test_document_that_fails_then_is_not_said_to_be_on_its_way(installation: Ins
     (installation.services.settings.uploads / document.latest.file_key).write_bytes(b" ")
     installation.ingest(document)
     visitor.run()
-    assert "1 document cannot be searched: it could not be indexed again" in visitor.text()
+    told = "1 document cannot be searched: it could not be indexed again. Its row in the list says why, and what to do."
+    assert told in visitor.text()
     assert "is being indexed again" not in visitor.text()
     assert row(visitor)["label"] == "failed"
+    assert row(visitor)["actions"] == ["chunks", "replace", "download", "delete"]  # nothing to retry
+
+
+def test_system_page_leads_to_the_lists_that_say_more(installation: Installation, visit: Visit) -> None:
+    installation.filled("Garden", {"roses.md": "# Roses\n\nRoses are red."})
+    kitchen = installation.filled("**Kitchen**")
+    lose(installation, kitchen)
+    visitor = visit()
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="the first results")
+    visitor.go_to("system")
+    (link,) = visitor.app.get("page_link")
+    assert link.proto.label == "Open “\\*\\*Kitchen\\*\\*”"
+    assert link.proto.query_string == f"knowledge_base={kitchen.id}"
 
 
 def test_document_without_its_file_stays_and_is_told(installation: Installation, visit: Visit) -> None:
