@@ -431,4 +431,5 @@ def clock() -> Clock:
 
 
 def make_claims(database: Database, owner: str, clock: Callable[[], datetime]) -> Claims:
-    return Claims(database, owner, lease_seconds=20, clock=clock)
+    """A lease that is over by `clock` has to be looked at once only."""
+    return Claims(database, owner, lease_seconds=20, clock=clock, patience_seconds=0)

@@ -7,6 +7,7 @@ queued ──claim──▶ parsing ▶ embedding ▶ indexing ──switch─�
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from kb.database.locks import lock_rows
 from kb.database.tables import documents, knowledge_bases, users, versions
 from kb.effort import LARGE
 from kb.errors import Cancelled, KbError, LeaseLost, WorkerDied
+from kb.ingestion.leases import Lease, LeaseWatch
 from kb.library import mark_sent
 from kb.library.counts import RUNNING, count_answering, count_move, count_unsearchable, lacks_chunks
 from kb.library.knowledge_bases import settle_dimension
@@ -34,6 +36,7 @@ MAX_CRASHES = 3
 CRASH_WINDOW = timedelta(hours=1)  # crashes further apart have nothing to do with each other
 MAX_WAITS = 120  # an hour of a service's absence
 LONGEST_WAIT_SECONDS = 30.0
+CLEARING = timedelta(minutes=5)  # the lease of a clearing: longer than any wait for Milvus
 # A message may be lost with Redis; it is sent again when the queue is empty and this long has passed.
 RESEND_SECONDS = 8.0
 
@@ -146,6 +149,7 @@ class Claims:
     """Claims of one worker process, known as `owner`. `clock` gives the time in UTC.
 
     `most_per_user`: so many documents of one user are worked on at a time, by all workers together; 0: no limit.
+    `patience_seconds`: see `LeaseWatch`; half of the lease if it is not given.
     """
 
     def __init__(
@@ -155,6 +159,8 @@ class Claims:
         lease_seconds: float,
         clock: Callable[[], datetime],
         most_per_user: int = 0,
+        patience_seconds: float | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self.most_per_user = most_per_user
         self._database = database
@@ -162,6 +168,8 @@ class Claims:
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
         self._held: set[str] = set()
+        patience = lease_seconds / 2 if patience_seconds is None else patience_seconds
+        self._watch = LeaseWatch(lease_seconds, patience, elapsed)
 
     def claim(self, version_id: UUID) -> Job | None:
         """Claim a queued version.
@@ -307,20 +315,25 @@ class Claims:
     def expire(self) -> int:
         """Requeue the versions of dead workers, or fail those that crashed too often. Returns how many were found."""
         self._end_dead_clearings()
+        self._bound_waits()
         running = versions.c.state.in_(RUNNING)
+        leases = sa.select(versions.c.id, versions.c.lease_owner, versions.c.lease_until).where(running)
         with self._database.read() as connection:
             dead = self._dead_owners(connection, running)
-            abandoned = sa.or_(versions.c.lease_until < self._clock(), versions.c.lease_owner.in_(dead))
-            statement = (
-                sa.select(versions, documents.c.name.label("document_name"))
-                .join(documents, documents.c.id == versions.c.document_id)
-                .where(running, abandoned)
-                .order_by(documents.c.knowledge_base_id)  # reapers that change counters at once do so in one order
-            )
-            if not connection.execute(statement.limit(1)).first():
-                return 0  # the usual case takes no write lock
+            seen = {Lease(*row) for row in connection.execute(leases)}
+        over = self._watch.silent(seen, self._clock()) | {lease for lease in seen if lease.owner in dead}
+        if not over:
+            return 0  # the usual case takes no write lock
+        statement = (
+            sa.select(versions, documents.c.name.label("document_name"))
+            .join(documents, documents.c.id == versions.c.document_id)
+            .where(running, versions.c.id.in_([lease.version_id for lease in over]))
+            .order_by(documents.c.knowledge_base_id)  # reapers that change counters at once do so in one order
+            .with_for_update(of=versions, skip_locked=True)
+        )
         with self._database.write() as connection:
-            expired = connection.execute(statement.with_for_update(of=versions, skip_locked=True)).all()
+            found = connection.execute(statement).all()
+            expired = [row for row in found if Lease(row.id, row.lease_owner, row.lease_until) in over]
             ends = [(*self._expire(connection, version), version.size_bytes) for version in expired]
             record_ingested(connection, [end for end in ends if end[0] is not VersionState.QUEUED])
             return len(expired)
@@ -332,7 +345,9 @@ class Claims:
         """
         moment = self._clock()
         unsent = versions.c.sent_at.is_(None)
-        lost = sa.or_(unsent, versions.c.sent_at < moment - timedelta(seconds=RESEND_SECONDS))
+        # By a clock that was ahead, or before this one was set back: it cannot be told when.
+        sent_later = versions.c.sent_at > moment
+        lost = sa.or_(unsent, versions.c.sent_at < moment - timedelta(seconds=RESEND_SECONDS), sent_later)
         statement = (
             sa.select(versions.c.id)
             .where(
@@ -367,6 +382,22 @@ class Claims:
                 lock_rows(connection, versions, theirs)
                 connection.execute(sa.update(versions).where(theirs).values(lease_owner="", lease_until=None))
 
+    def _bound_waits(self) -> None:
+        """Shorten what would last longer than it can have been meant to: the clock was set back meanwhile."""
+        moment = self._clock()
+        queued, cleared = versions.c.state == VersionState.QUEUED.value, versions.c.state.in_(CLEARED)
+        for column, chosen, longest in (
+            (versions.c.retry_at, queued, timedelta(seconds=LONGEST_WAIT_SECONDS)),
+            (versions.c.lease_until, cleared, CLEARING),
+        ):
+            too_late = sa.and_(chosen, column > moment + longest)
+            with self._database.read() as connection:
+                is_needed = connection.execute(sa.select(versions.c.id).where(too_late).limit(1)).first()
+            if is_needed:
+                with self._database.write() as connection:
+                    lock_rows(connection, versions, too_late)
+                    connection.execute(sa.update(versions).where(too_late).values({column: moment + longest}))
+
     def _dead_owners(self, connection: sa.Connection, leased: sa.ColumnElement[bool]) -> list[str]:
         """Those who hold such versions, but ran on this host and are gone."""
         owners = connection.scalars(sa.select(versions.c.lease_owner).where(leased).distinct())
@@ -376,7 +407,7 @@ class Claims:
         """Returns its state from now on, and the code of the error if it failed."""
         seen_at = version.heartbeat_at or self._clock()
         is_innocent = went_down_with_machine(version.lease_owner, self._clock() - seen_at)
-        is_recent = version.crashed_at is not None and seen_at - version.crashed_at <= CRASH_WINDOW
+        is_recent = version.crashed_at is not None and abs(seen_at - version.crashed_at) <= CRASH_WINDOW
         crashes = (version.crashes if is_recent else 0) + (0 if is_innocent else 1)
         state, values = VersionState.QUEUED, dict[str, Any]()
         if version.cancel_requested:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from kb.database import Database
 from kb.database.tables import attachments, clean_ups, documents, knowledge_bases, now, versions
 from kb.errors import CleanUpFailed, KbError
-from kb.ingestion.claims import CLEARED
+from kb.ingestion.claims import CLEARED, CLEARING
 from kb.library import FileStore, mark_deleted
 from kb.library.counts import RUNNING
 from kb.models import KnowledgeBase, KnowledgeBaseKind, VersionState
@@ -27,7 +27,6 @@ from kb.vectors import VectorStore
 from kb.webhooks.outbox import tell_clean_up_failed
 
 GIVEN_UP = [state.value for state in VersionState if state.is_given_up]
-CLEARING = timedelta(minutes=5)  # longer than any wait for Milvus
 LEFTOVERS = "left over"  # in place of a digest: chunks may be stored that no attempt can use
 FIRST_PAUSE_SECONDS = 4.0
 LONGEST_PAUSE_SECONDS = 3600.0
@@ -207,8 +206,10 @@ class Cleanup:
                 mark_deleted(connection, knowledge_base_id)
 
     def _postponed(self) -> sa.Select[tuple[UUID]]:
-        """What failed a while ago and is to be tried again later."""
-        return sa.select(clean_ups.c.target_id).where(clean_ups.c.retry_at > self._clock())
+        """What failed a while ago and is to be tried again later; not a day later, because the clock was set back."""
+        moment = self._clock()
+        latest = moment + timedelta(seconds=LONGEST_PAUSE_SECONDS)
+        return sa.select(clean_ups.c.target_id).where(clean_ups.c.retry_at > moment, clean_ups.c.retry_at <= latest)
 
     @contextmanager
     def _backing_off(self, target_id: UUID, knowledge_base_id: UUID, document_id: UUID | None = None) -> Iterator[None]:

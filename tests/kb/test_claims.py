@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kb.database.tables import documents, now
+from kb.database.tables import documents, now, versions
 from kb.errors import Cancelled, DamagedFile, DatabaseUnavailable, LeaseLost, MilvusUnavailable, NotFound
 from kb.ingestion import Claims, new_worker_id
-from kb.ingestion.claims import LONGEST_WAIT_SECONDS, MAX_WAITS, RESEND_SECONDS, Job
+from kb.ingestion.claims import CLEARING, LONGEST_WAIT_SECONDS, MAX_WAITS, RESEND_SECONDS, Job
 from kb.library.rows import find_document, find_knowledge_base
 from kb.models import Document, VersionState
 from kb.progress import is_dead
@@ -209,6 +209,79 @@ def test_power_cuts_do_not_count_as_crashes(library: Library, document: Document
     clock.advance(21)  # not so long ago: it ran on another machine with the same name
     reaper.expire()
     assert library.version(document).crashes == 1
+
+
+DAY = 86_400.0
+
+
+def reaper_with(library: Library, clock: Clock, monotonic: Clock) -> Claims:
+    """One that looks at leases as workers do; `monotonic` is its clock that nobody sets."""
+    return Claims(library.database, "reaper", 20, clock, elapsed=lambda: monotonic.now.timestamp())
+
+
+@pytest.mark.parametrize("ahead", [-DAY, -30, 30, DAY])
+def test_hosts_whose_clocks_differ_leave_one_another_their_work(
+    library: Library, claims: Claims, document: Document, clock: Clock, ahead: float
+) -> None:
+    """Each taking counted as a crash: a sound document failed after three."""
+    job, monotonic, elsewhere = claim(claims, document), Clock(), Clock()
+    elsewhere.advance(ahead)
+    reaper = reaper_with(library, elsewhere, monotonic)
+    for _ in range(60):
+        for each in (clock, elsewhere, monotonic):
+            each.advance(2)
+        claims.renew()
+        assert reaper.expire() == 0
+    claims.check(job)
+
+
+@pytest.mark.parametrize("step", [-DAY, 0, DAY])
+def test_lease_of_a_dead_worker_ends_soon_whatever_the_clock_says(
+    library: Library, claims: Claims, document: Document, clock: Clock, step: float
+) -> None:
+    claim(claims, document)
+    monotonic = Clock()
+    reaper = reaper_with(library, clock, monotonic)
+    assert reaper.expire() == 0
+    clock.advance(step)
+    monotonic.advance(20.5)
+    clock.advance(20.5)
+    assert reaper.expire() == 1
+    assert library.version(document).state is VersionState.QUEUED
+
+
+def test_work_goes_on_when_the_clock_is_set_back(
+    library: Library, claims: Claims, document: Document, clock: Clock
+) -> None:
+    """A wait, a lost message and a clearing last no longer than they were meant to, and a little."""
+    assert claims.postpone(claim(claims, document), MilvusUnavailable(detail="gone"))
+    clock.advance(-DAY)
+    claims.expire()
+    clock.advance(LONGEST_WAIT_SECONDS)
+    assert claims.due(resend=False) == [document.latest.id]
+    clock.advance(-DAY)
+    claims.expire()
+    clock.advance(LONGEST_WAIT_SECONDS)
+    assert claims.due(resend=False) == []
+    assert claims.due(resend=True) == [document.latest.id]  # its message was lost
+    with library.database.write() as connection:
+        connection.execute(sa.update(versions).values(lease_owner="cleaner", lease_until=clock.now + CLEARING))
+    assert claims.claim(document.latest.id) is None
+    clock.advance(-DAY)
+    claims.expire()
+    clock.advance(CLEARING.total_seconds() + 1)
+    claim(claims, document)
+
+
+def test_crashes_before_the_clock_was_set_back_are_forgotten(
+    library: Library, claims: Claims, document: Document, clock: Clock
+) -> None:
+    for _ in range(4):
+        claim(claims, document)
+        clock.advance(21)
+        claims.expire()
+        assert library.version(document).crashes == 1
+        clock.advance(-DAY)
 
 
 def test_lease_of_a_dead_worker_on_this_host_expires_at_once(

@@ -127,6 +127,24 @@ def test_failed_clean_up_backs_off_and_is_listed(
     assert failing_clean_ups(services.database) == []
 
 
+def test_clean_up_is_tried_again_soon_after_the_clock_was_set_back(
+    core: Core, documents: list[Document], monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    def away(*_arguments: object) -> None:
+        raise MilvusUnavailable(detail="gone")
+
+    services, gone = core.services, documents[0]
+    cleanup = Cleanup(services.database, services.vectors, services.files, "worker", clock)
+    services.documents.delete(core.user, gone.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorStore, "delete_document", away)
+        with pytest.raises(MilvusUnavailable):
+            cleanup.clear_document(gone.id)
+    assert cleanup.pending() == ([], [])
+    clock.advance(-86_400)
+    assert cleanup.pending() == ([], [gone.id])
+
+
 def test_failed_clean_up_of_a_knowledge_base_is_listed(
     core: Core, worker: WorkerParts, documents: list[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
