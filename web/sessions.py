@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 import structlog
@@ -20,6 +21,10 @@ from web.missing import notice_page
 # 60 open pages took 244 descriptors: a websocket each, and what its script's event loop holds. One more for requests.
 FOR_EACH = 5
 FOR_OTHERS = 150  # databases, logs, uploads, answers
+# Streamlit keeps so many sessions whose page was closed or reloaded, for so long, and counts that when another one is.
+FOR_CLOSED = 3  # descriptors
+MOST_CLOSED = 128
+CLOSED_SECONDS = 120.0
 TRY_AGAIN = 1013  # the websocket code for it
 LOG_SECONDS = 60.0
 
@@ -47,29 +52,45 @@ class SessionLimit:
         self._app = app
         self._most = most
         self._open = 0
+        self._clock = clock
+        self._closed: deque[float] = deque(maxlen=MOST_CLOSED)  # when
         self._note = _Seldom(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._admit(scope, receive, send)
-        elif self._open >= self._most() and _opens_a_page(scope):
+        elif self._is_full and _opens_a_page(scope):
             self._log()
-            page = notice_page(scope, 503, TITLE, TEXT, NEXT_STEP, count=self._most())
+            page = notice_page(scope, 503, TITLE, TEXT, NEXT_STEP, count=self._open)
             page.headers["Retry-After"] = "60"
             await page(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._open >= self._most():
+        is_back = self._open < self._most() and bool(self._closed) and _is_reconnected(scope)
+        if self._is_full and not is_back:
             self._log()
             await WebSocketClose(TRY_AGAIN)(scope, receive, send)
             return
+        if is_back:
+            self._closed.pop()
         self._open += 1
         try:
             await self._app(scope, receive, send)
         finally:
             self._open -= 1
+            self._note_closed()
+
+    @property
+    def _is_full(self) -> bool:
+        return self._open + len(self._closed) * FOR_CLOSED // FOR_EACH >= self._most()
+
+    def _note_closed(self) -> None:
+        now = self._clock()
+        while self._closed and now - self._closed[0] >= CLOSED_SECONDS:
+            self._closed.popleft()
+        self._closed.append(now)
 
     def _log(self) -> None:
         if self._note.is_due():
@@ -96,6 +117,11 @@ class _Seldom:
             return False
         self._last = self._clock()
         return True
+
+
+def _is_reconnected(scope: Scope) -> bool:
+    """Whether a page whose connection broke off names its session, which it is given back."""
+    return len(Headers(scope=scope).get("sec-websocket-protocol", "").split(",")) > 2
 
 
 def _opens_a_page(scope: Scope) -> bool:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -33,6 +34,7 @@ from kb.errors import (
 )
 from kb.ingestion import failing_clean_ups, newest_collections, pace, pipeline, sealing, threads_of
 from kb.ingestion.cleanup import FIRST_PAUSE_SECONDS
+from kb.ingestion.leases import LeaseWatch
 from kb.ingestion.pace import MAX_BATCH_CHUNKS as BATCH_CHUNKS
 from kb.models import Chunk, Document, Scope, Version, VersionState
 from kb.notes import Note, NoteKind
@@ -618,6 +620,7 @@ def test_version_whose_result_was_not_saved_is_requeued(
             worker.ingestion.ingest(document.latest.id)
     set_version(core, document.latest.id, lease_until=datetime(2000, 1, 1, tzinfo=UTC))
     worker.claims.renew()
+    monkeypatch.setattr(worker.claims, "_watch", LeaseWatch(20, patience_seconds=0, elapsed=time.monotonic))
     assert worker.claims.expire() == 1
     assert worker.ingestion.ingest(document.latest.id) is VersionState.READY
 

@@ -27,7 +27,7 @@ from kb.environment import MOST_DESCRIPTORS
 from tests.e2e.web import Web
 from tests.real_services import HOST, ROOT
 from web import sessions
-from web.sessions import FOR_EACH, FOR_OTHERS, SessionLimit, capacity
+from web.sessions import CLOSED_SECONDS, FOR_CLOSED, FOR_EACH, FOR_OTHERS, SessionLimit, capacity
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 STREAM = "/_stcore/stream"
@@ -59,6 +59,31 @@ def test_one_too_many_is_refused_until_one_is_closed(client: TestClient) -> None
             for page in (first, next_one):
                 page.send_text("still here")
                 assert page.receive_text() == "still here"
+
+
+def test_closed_pages_count_until_streamlit_forgets_them() -> None:
+    """Their sessions hold descriptors: who reloaded a page again and again used up all of them."""
+    now = [0.0]
+    app = Starlette(
+        routes=[WebSocketRoute(STREAM, echo)],
+        middleware=[Middleware(SessionLimit, most=lambda: 10, clock=lambda: now[0])],
+    )
+    client = TestClient(app)
+
+    def reload(*protocols: str) -> None:
+        with client.websocket_connect(STREAM, subprotocols=list(protocols)):
+            pass
+
+    for _ in range(-(-10 * FOR_EACH // FOR_CLOSED)):
+        reload()
+    with pytest.raises(WebSocketDisconnect):
+        reload()
+    reload("streamlit", "xsrf", "session")  # a page whose connection broke off: its session is among those that count
+    now[0] = CLOSED_SECONDS
+    with pytest.raises(WebSocketDisconnect):
+        reload()
+    reload("streamlit", "xsrf", "session")  # closed after the two minutes, so that Streamlit forgets those before
+    reload()
 
 
 def test_new_page_says_why(client: TestClient) -> None:
