@@ -116,7 +116,7 @@ def draw_set_aside() -> None:
     """What an embedded service could not read at a start, and that nothing is lost."""
     texts = {
         "redis": (
-            _("The embedded Redis could not read its data {ago} ({reason}), so it started with none."),
+            _("The embedded Redis could not read its data {ago}, so it started with none."),
             _(
                 "Nothing is lost: Redis holds only waiting tasks and running answers. Waiting documents were queued "
                 "again, and an answer that was being written can be tried again. The unreadable files are kept in "
@@ -124,7 +124,7 @@ def draw_set_aside() -> None:
             ),
         ),
         "milvus": (
-            _("The embedded Milvus could not read the index of a knowledge base {ago} ({reason})."),
+            _("The embedded Milvus could not read the index of a knowledge base {ago}."),
             _(
                 "Its documents are not searchable until they are indexed again. The unreadable files are kept in "
                 "{folder}."
@@ -134,8 +134,10 @@ def draw_set_aside() -> None:
     found = [each for each in local_services().set_aside() if each.kind in texts]
     for each in found:
         problem, fate = texts[each.kind]
-        problem = problem.format(ago=ago(each.moment), reason=_(each.reason))
-        st.info(f"**{escape(problem)}**  \n{fate.format(folder=f'`{each.folder}`')}", icon=":material/healing:")
+        problem, fate = problem.format(ago=ago(each.moment)), fate.format(folder=f"`{each.folder}`")
+        # Redis says what could be repaired by hand, which nobody needs: it comes last.
+        reason = _("The log says: {reason}").format(reason=_(each.reason))
+        st.info(f"**{escape(problem)}**  \n{fate}  \n{escape(reason)}", icon=":material/healing:")
     if found and st.button(_("Delete these files and this notice"), key="delete_set_aside", icon=":material/delete:"):
         try:
             local_services().delete_set_aside()
