@@ -340,12 +340,12 @@ def find_reconciled() -> Reconciled | None:
 def draw_reconciled(found: Reconciled) -> None:
     """Whether Milvus and the disk hold what SQL says, and when that was looked at."""
     _section(_("Completeness"))
-    when = _("compared {ago}").format(ago=ago(found.checked_at)) if found.checked_at else _("not compared yet")
     lacking = ngettext("{count} not searchable", "{count} not searchable", found.unsearchable)
     lost = ngettext("{count} missing", "{count} missing", found.files_missing)
+    when = [_("compared {ago}").format(ago=ago(found.checked_at))] if found.checked_at else []
     rows = [
-        _Row(_("Documents in Milvus"), lacking if found.unsearchable else _("all"), [when], _mark(found.unsearchable)),
-        _Row(_("Original files"), lost if found.files_missing else _("all"), [], _mark(found.files_missing)),
+        _completeness(_("Documents in Milvus"), lacking if found.unsearchable else "", found, when),
+        _completeness(_("Original files"), lost if found.files_missing else "", found),
     ]
     names = {base.collection: base.name for base in services().knowledge_bases.list(current_principal())}
     for collection, error in found.errors.items():
@@ -355,8 +355,11 @@ def draw_reconciled(found: Reconciled) -> None:
     st.button(_("Compare now"), key="compare", type="tertiary", icon=":material/rule:", on_click=_compare)
 
 
-def _mark(lacking: int) -> str:
-    return BAD if lacking else GOOD
+def _completeness(name: str, lacking: str, found: Reconciled, facts: Sequence[str] = ()) -> _Row:
+    """Nothing is called complete before it was compared."""
+    if lacking:
+        return _Row(name, lacking, facts, BAD)
+    return _Row(name, _("all"), facts, GOOD) if found.checked_at else _Row(name, _("not compared yet"), [], UNKNOWN)
 
 
 def _compare() -> None:

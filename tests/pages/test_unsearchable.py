@@ -150,6 +150,19 @@ def test_system_page_shows_it_and_compares(installation: Installation, visit: Vi
     assert installation.documents(base)[0].latest.state is VersionState.QUEUED
 
 
+def test_system_page_calls_nothing_complete_that_was_not_compared(installation: Installation, visit: Visit) -> None:
+    visitor = visit()
+    wait_until(lambda: len(resources.health_monitor().last()) == 3, what="the first results")
+    visitor.go_to("system")
+    assert "Documents in Milvus" in visitor.text()
+    assert visitor.text().count("not compared yet") == 2
+    installation.filled()
+    installation.worker.checks.check_all()
+    visitor.run()
+    assert "not compared yet" not in visitor.text()
+    assert "compared" in visitor.text()
+
+
 def test_system_page_says_that_an_index_was_moved_aside(installation: Installation, visit: Visit) -> None:
     home = installation.services.settings.home
     (home / "kb_1").mkdir()
