@@ -134,10 +134,10 @@ def _check_comparison(database: Database) -> Iterator[Finding]:
         yield warning("comparison", f"{count(lacking.under_way, 'document')} cannot be searched yet: indexed again.")
     if lacking.given_up:
         detail = f"{count(lacking.given_up, 'document')} could not be indexed again, and cannot be searched."
-        yield failed("comparison", detail, "Their rows on the knowledge bases' pages say why. Retry them there.")
+        yield failed("comparison", detail, "The lists of the knowledge bases say why, and what to do.")
     if lacking.without_file:
         detail = f"{count(lacking.without_file, 'document')} cannot be searched and lost the uploaded file ({when})."
-        yield failed("comparison", detail, "Upload them again in their rows on the knowledge bases' pages.")
+        yield failed("comparison", detail, "Use “Upload a new version…” in the lists of the knowledge bases.")
     if searchable := found.files_missing - lacking.without_file:
         detail = f"{count(searchable, 'document')} lost the uploaded file ({when})."
         yield warning(

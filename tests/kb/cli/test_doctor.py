@@ -192,6 +192,11 @@ def test_documents_that_cannot_be_searched_fail(core: Core, worker: WorkerParts)
     worker.checks.check_all()
     (lost,) = comparisons(core, Mark.FAILED)
     assert "1 document cannot be searched and lost the uploaded file" in lost.detail
+    with core.services.database.write() as connection:
+        connection.execute(sa.update(versions).values(state="failed"))
+    (given_up,) = comparisons(core, Mark.FAILED)
+    assert "1 document could not be indexed again" in given_up.detail
+    assert given_up.remedy == "The lists of the knowledge bases say why, and what to do."  # retrying may not help
     with core.services.database.read() as connection:
         assert connection.scalar(sa.select(versions.c.missing_chunks)) == 1
     with core.services.database.write() as connection:
