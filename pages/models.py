@@ -8,7 +8,7 @@ from functools import partial
 import streamlit as st
 
 from kb.embedding import full_name
-from kb.errors import KbError, ModelError, ModelRefused
+from kb.errors import KbError, ModelError, ModelKeyRefused, ModelRefused
 from kb.extracts import escape_markdown as escape
 from kb.llm import KnownModels, Server
 from kb.models import User
@@ -133,11 +133,11 @@ def _states(server: Server, trial: Trial | None) -> Iterator[str]:
     elif server.connection.names and type(error) is ModelRefused:
         yield _state("gray", "help", _("It responds, but does not list its models. Test it to be sure."))
     else:
-        yield _failure(error)
+        yield _failure(error, server.connection.source)
     if trial and trial.ended_at is None:
         yield _state("gray", "hourglass_top", _("Testing…"))
     elif trial and trial.error:
-        yield _failure(trial.error)
+        yield _failure(trial.error, server.connection.source)
     elif trial:
         answered = _("{model} answered within {seconds} s").format(
             model=trial.model, seconds=number(trial.seconds, digits=1)
@@ -149,8 +149,13 @@ def _state(colour: str, icon: str, text: str) -> str:
     return f":{colour}[:material/{icon}: {escape(text)}]"
 
 
-def _failure(error: KbError) -> str:
+def _failure(error: KbError, source: Source) -> str:
+    """Elsewhere, the remedy for a wrong key points to this page."""
     message, remedy = error_text(error)
+    if type(error) is ModelKeyRefused and source is Source.USER:
+        remedy = _("Press “Edit” and enter the right key.")
+    elif type(error) is ModelKeyRefused and source is Source.ENV:
+        remedy = ""  # the last line says what to change
     return f"{_state('red', 'error', message)}  \n{escape(remedy)}"
 
 

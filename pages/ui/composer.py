@@ -96,7 +96,7 @@ def draw_question(is_running: bool, knowledge_bases: list[KnowledgeBase], has_fi
     if lacks_base and mode is Mode.TEST:
         placeholder = _("Create a knowledge base first")
     elif lacks_base and not has_files:
-        placeholder = _("Attach files, and ask about them")
+        placeholder = _("Attach files, then ask them")
     # The callback asks before the page is drawn; otherwise each question would draw the page twice.
     st.chat_input(
         placeholder,

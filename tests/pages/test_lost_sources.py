@@ -68,7 +68,7 @@ def test_last_knowledge_base_was_deleted(
     installation.services.knowledge_bases.delete(installation.user, kitchen.id)
     visitor = visit(conversation=conversation)
     assert ANSWER in visitor.text()
-    assert visitor.app.chat_input(key="question").placeholder == "Attach files, and ask about them"
+    assert visitor.app.chat_input(key="question").placeholder == "Attach files, then ask them"
     assert "There is no knowledge base yet." in visitor.text()
 
 

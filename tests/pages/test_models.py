@@ -184,6 +184,8 @@ def test_server_that_does_not_respond_says_why_and_hides_no_other(
     assert "Connected, " in text
     assert "cannot be reached" in text
     assert "refused the API key" in text
+    assert "Press “Edit” and enter the right key." in text
+    assert "on the Models page, or in .env (OPENAI_API_KEY" not in text
 
 
 def test_settings_file_is_shown_as_such_and_not_editable(installation: Installation, visit: Visit) -> None:
