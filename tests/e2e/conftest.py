@@ -155,13 +155,16 @@ class Desk:
         for name in names:
             KnowledgeBases(self.database, RecordingQueue()).create(self.user, name, "openai:fake-embedding", 64)
 
-    def store_conversation(self, *exchanges: tuple[str, str], retrieval: Retrieval | None = None) -> str:
-        """A conversation of these questions and answers, each with the retrieval; returns its address."""
+    def store_conversation(
+        self, *exchanges: tuple[str, str], retrieval: Retrieval | None = None, reasoning: str = ""
+    ) -> str:
+        """A conversation of these questions and answers, each with the retrieval and the thoughts; its address."""
         messages = Messages(self.database)
         conversation = Conversations(self.database).create(self.user, "Stored", Mode.LLM)
         for question, answer in exchanges:
             message = messages.ask(self.user, conversation.id, question)
-            messages.finish(self.user, message.id, MessageState.DONE, said(answer, model="m", retrieval=retrieval))
+            parts = said(answer, "m", reasoning, retrieval)
+            messages.finish(self.user, message.id, MessageState.DONE, parts)
         return f"/?conversation={conversation.id}"
 
     def store_lost_delivery(self, document_name: str) -> None:

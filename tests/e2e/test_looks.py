@@ -138,6 +138,16 @@ def test_phone_names_mode_and_knowledge_base_above_the_input(open_screen: OpenSc
     expect(screen.key("choice")).to_contain_text("LLM chat")
 
 
+def test_phone_shows_all_that_a_web_search_did(open_screen: OpenScreen, desk: Desk) -> None:
+    screen = open_screen(desk.store_conversation(("Why?", ANSWER), reasoning="They ask why."))
+    screen.page.set_viewport_size({"width": 390, "height": 844})
+    line = screen.messages.last.locator("summary p").first
+    expect(line).to_contain_text("Thoughts")
+    is_whole = "(line) => line.scrollWidth <= line.clientWidth && line.scrollHeight <= line.clientHeight"
+    line.evaluate("(line) => { line.textContent = '13 passages found · 2 of 8 web pages read · 12 s' }")
+    assert line.evaluate(is_whole)
+
+
 def test_icons_keep_their_font_in_traditional_chinese(open_screen: OpenScreen, desk: Desk) -> None:
     """An icon is a word in a font of its own; in another font, the word itself would be shown."""
     screen = open_screen(desk.store_conversation(("Why?", ""), retrieval=Retrieval()), locale="zh-TW")
