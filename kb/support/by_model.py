@@ -25,6 +25,7 @@ CHECK_SECONDS = 120.0  # a model on this machine may have to think first
 MOST_SENTENCES = 60  # judged in one request
 MOST_CHARACTERS = 300  # of what a sentence lacks
 _REPLY_CHARACTERS = 40_000
+_MOST_TRIES = 100  # to find JSON in a reply, each of which may read all that is left
 _PASSAGES_SHARE = 0.6  # of the model's window
 _LEAST_TOKENS = 100  # of each passage
 _LEAST_JUDGED = 0.5  # of the sentences; a reply that says less is no check
@@ -133,8 +134,8 @@ _NO = (
 )
 _YES = r"(?:yes\b|y\b|(?:fully )?supported|true|correct|ok\b|是|支持|有|对|對|正确|正確|✓|✔|✅)"
 _LINE = re.compile(
-    r"^[\s>|*_#\-•([【]*(?:sentence|statement|no\.|句子|句|第)?\s*[*_([【]*(?P<first>\d{1,3})"
-    r"(?:\s*[-–~至到]\s*(?P<last>\d{1,3}))?[*_)\]】]*\s*(?:句|号)?[\s:：.、|)*_=→>\-–—`\"“]*"
+    r"^[\s>|*_#\-•([【]*+(?:sentence|statement|no\.|句子|句|第)?\s*+[*_([【]*+(?P<first>\d{1,3})"
+    r"(?:\s*+[-–~至到]\s*+(?P<last>\d{1,3}))?[*_)\]】]*+\s*+(?:句|号)?[\s:：.、|)*_=→>\-–—`\"“]*+"
     rf"(?:(?P<no>{_NO})|(?P<yes>{_YES}))(?P<rest>.*)$",
     re.IGNORECASE,
 )
@@ -179,11 +180,13 @@ def _in_json(reply: str) -> Iterator[tuple[int, Verdict]]:
     """The verdicts in all JSON of a reply, whatever stands around it."""
     decoder, start = json.JSONDecoder(), 0
     place = 0  # of items that carry no number
-    while found := re.compile(r"[\[{]").search(reply, start):
+    tries = 0
+    while tries < _MOST_TRIES and (found := re.compile(r"[\[{]").search(reply, start)):
         try:
             value, start = decoder.raw_decode(reply, found.start())
         except (ValueError, RecursionError):
             start = found.end()
+            tries += 1
             continue
         for number, item in _items(value):
             place += 1

@@ -34,12 +34,13 @@ from kb.errors import KbError
 from kb.followups import chinese, english, standing, talk
 from kb.lexical import folding, numbers, quarters, scripts, words
 from kb.models import ParsedDocument
-from kb.parsing import builder, decoding, parse_source
+from kb.parsing import builder, decoding, parse_source, pdf
 from kb.parsing.builder import Source
 from kb.parsing.media_types import BY_EXTENSION
+from kb.parsing.office import number_formats
 from kb.parsing.web import html_tree
 from kb.retrieval import overview_questions
-from kb.support import claims, figures, sentences
+from kb.support import by_model, claims, figures, sentences
 from kb.web_search import results
 from pages.ui import citations as shown_citations
 from pages.ui import passages as shown_passages
@@ -124,7 +125,11 @@ UNITS = [
 ]
 # What costs little for each piece, as a copy of the text so far does, shows only with many: these take seconds.
 LARGE = ((LINE, 4_000_000), (TABLE, 400_000), (PARAGRAPH, 400_000), (HTML_TABLE, 400_000))  # characters
-BEGINNINGS = {"parse .md": ("", "# ", "- "), "pages.ui.citations.safe_markdown": ("", "- ")}
+BEGINNINGS = {
+    "parse .md": ("", "# ", "- "),
+    "parse .ics": ("", "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART;"),
+    "pages.ui.citations.safe_markdown": ("", "- "),
+}
 ENDINGS = ("", "a")  # a pattern that goes back from the end only does so where the repeats end in something else
 FORMATS = [
     *(".md", ".html", ".txt", ".csv", ".json", ".rst", ".srt", ".ipynb", ".py", ".eml", ".ics", ".xml", ".rtf", ".tex"),
@@ -138,11 +143,16 @@ def _think(text: str) -> None:
         list(stream.split(text[start : start + 7]))
 
 
+def _format_number(code: str) -> None:
+    number_formats._sections.cache_clear()
+    number_formats.format_number.__wrapped__(40_000.5, code)
+
+
 SOURCES = {1: "Tea is a plant."}
 MODULES = (
     *(chunking, citations, columns, exports, extracts, languages, names, normalizing, prompt_templates, prompts),
-    *(titles, verbatim, lexical, folding, numbers, quarters, scripts, words, support, claims, figures, sentences),
-    *(followups, chinese, english, standing, talk, thoughts, overview_questions, results, builder, decoding),
+    *(titles, verbatim, lexical, folding, numbers, quarters, scripts, words, support, by_model, claims, figures),
+    *(sentences, followups, chinese, english, standing, talk, thoughts, overview_questions, results, builder, decoding),
     *(html_tree, shown_citations, shown_passages),
 )
 FUNCTIONS: dict[str, Read] = {
@@ -154,6 +164,8 @@ FUNCTIONS: dict[str, Read] = {
     "kb.parsing.builder.clean": builder.clean,
     "kb.parsing.builder.clean_title": builder.clean_title,
     "kb.parsing.decoding.decode": lambda text: decoding.decode(text.encode("utf-8", "surrogatepass")),
+    "kb.parsing.pdf._clean_page": pdf._clean_page,
+    "kb.parsing.office.number_formats.format_number": _format_number,
     "kb.columns.columns": columns.columns,
     "kb.languages.is_chinese": languages.is_chinese,
     "kb.languages.language_of": languages.language_of,
@@ -178,6 +190,7 @@ FUNCTIONS: dict[str, Read] = {
     "kb.exports.escape": exports.escape,
     "kb.support.unsupported": lambda text: support.unsupported(text, SOURCES),
     "kb.support.unsupported by a passage": lambda text: support.unsupported("Tea is a plant [1].", {1: text}),
+    "kb.support.by_model.read_verdicts": lambda text: by_model.read_verdicts(text, 60),
     "kb.support.figures.read_figures": lambda text: list(figures.read_figures(text)),
     "kb.support.sentences.sentences_of": lambda text: list(sentences.sentences_of(text, {1, 2, 3})),
     "kb.verbatim.split_verbatim": lambda text: list(verbatim.split_verbatim(text)),
@@ -295,6 +308,11 @@ def _parser(extension: str, folder: Path) -> Read:
 
     _measure(read, "warm up")
     return read
+
+
+def test_time_of_a_cell_with_a_long_number(tmp_path: Path) -> None:
+    """Each digit doubled it: of code, tables hold the numbers of its lines."""
+    _parser(".html", tmp_path)(f"<table><tr><td>1<td><pre>{'1' * 100}a</pre><tr><td>2<td>b</table>")
 
 
 def test_each_function_over_a_text_is_measured_or_exempt() -> None:

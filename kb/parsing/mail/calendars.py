@@ -10,7 +10,7 @@ from kb.parsing.builder import Source, TextBuilder
 from kb.parsing.decoding import decode
 
 _FOLDED = re.compile(r"\r?\n[ \t]")
-_PROPERTY = re.compile(r"([A-Za-z-]{1,40})((?:;[^:;\"\n]{0,300}(?:\"[^\"\n]{0,300}\")?[^:;\"\n]{0,300}){0,20}):(.*)")
+_PROPERTY = re.compile(r"([A-Za-z-]{1,40})((?:;[^:;\"\n]{0,300}+(?:\"[^\"\n]{0,300}\"[^:;\"\n]{0,300}+)?){0,20}):(.*)")
 _PARAMETER = re.compile(r';([A-Za-z-]{1,40})=(?:"([^"]*)"|([^;]*))')
 _ESCAPED = re.compile(r"\\([nN\\,;])")
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)\d\d(Z?))?")

@@ -14,6 +14,7 @@ from kb.parsing.numerals import count
 from kb.parsing.tables.rows import number_text
 
 GENERAL = "General"
+_MOST_CHARACTERS = 1_000  # of a format; spreadsheets themselves allow 255
 _YEAR, _DAY = 'yyyy"年"m"月"', 'm"月"d"日"'
 _DATE = f'{_YEAR}d"日"'
 # The formats that files name by number only. Those whose order of day and month depends on the reader's country are
@@ -118,7 +119,7 @@ class _Section:
 @lru_cache(maxsize=10_000)
 def format_number(value: float, code: str, starts_1904: bool = False) -> str:
     """`value` in the number format `code`. Dates count days from 1900, or from 1904 in files of old Macs."""
-    if code in ("", GENERAL, "@"):
+    if code in ("", GENERAL, "@") or len(code) > _MOST_CHARACTERS:
         return number_text(value)
     try:
         section, shown, has_sign = _choose(_sections(code), value)

@@ -80,7 +80,7 @@ _DOUBLES = re.compile(
     "[\u2f00-\u2fdf\uf900-\ufaff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0002f800-\U0002fa1f]"
 )
 # Dots that lead to the page numbers of a table of contents.
-_LEADERS = re.compile("[ \u00a0]*(?:[.·․‥…][ \u00a0]?){7,}[.·․‥…](?P<word>(?=\\S))?")
+_LEADERS = re.compile("(?<![ \u00a0])[ \u00a0]*(?:[.·․‥…][ \u00a0]?){7,}[.·․‥…](?P<word>(?=\\S))?")
 # Radicals without a Unicode equivalent, although fonts map everyday characters to them.
 _RADICALS = str.maketrans(
     "⺁⺆⺌⺍⺎⺏⺒⺓⺗⺟⺠⺡⺣⺩⺪⺫⺬⺮⺲⺴⺶⺷⺼⺾⻁⻂⻃⻄⻅⻆⻇⻈⻉⻋⻌⻍⻎⻑⻓⻔⻕⻗⻘⻙⻚⻛⻜⻝⻞⻟⻠⻢⻣⻤⻥⻦⻧⻨⻩⻪⻫⻬⻭⻮⻯⻰⻱⻲⻳",

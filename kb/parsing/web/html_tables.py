@@ -17,7 +17,7 @@ _SECTIONS = {"thead": -1, "tfoot": 1}
 _IN_TABLES = ("tr", "td", "th", "caption", "colgroup", "col", "thead", "tbody", "tfoot", "script", "style", "template")
 _ROLES = ("table", "grid", "treegrid")
 _CELL_ROLES = ("cell", "gridcell", "columnheader", "rowheader")
-_NUMBERS = re.compile(r"(?:\s*\d+\s*)+")
+_NUMBERS = re.compile(r"\s*\d[\d\s]*")
 _NUMBERED = re.compile(r"line-?n|blob-num|lineno|linenos|gutter|data-line")
 _SMALL = 300  # characters
 
