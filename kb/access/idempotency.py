@@ -78,7 +78,8 @@ class IdempotencyKeys:
             if row.request != asked:
                 raise IdempotencyKeyReused
             if row.status is None:
-                if row.alive_at > moment - timedelta(seconds=DEAD_SECONDS):
+                # One that is to come tells that the clock was set back; a live one gives another soon.
+                if abs(moment - row.alive_at) < timedelta(seconds=DEAD_SECONDS):
                     raise RequestRunning
                 connection.execute(_change(row.id).values(alive_at=moment))
                 return Claim(row.id)

@@ -120,7 +120,7 @@ class RequestLimits:
     def _refusal(self, limit: Limit) -> Standing | None:
         with self._guard:
             until = self._used_up.get(limit.key)
-        if until is None:
+        if until is None or until - self._clock() > 2 * WINDOW_SECONDS:  # the clock was set back
             return None
         return Standing(limit.name, limit.most, 0, self._seconds(until), is_exceeded=True)
 

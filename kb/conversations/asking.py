@@ -297,7 +297,7 @@ class Messages:
         with self._database.write() as connection:
             message_rows.own_row(connection, principal, message_id, lock=True)
             kept = message_rows.read_part(connection, message_id, SupportPart) or SupportPart()
-            if kept.asked_at >= running_since:
+            if running_since <= kept.asked_at <= now_seconds:  # later only if the clock was set back
                 return False
             begun = replace(kept, asked_at=now_seconds, code="", values={})
             message_rows.replace_part(connection, message_id, begun)

@@ -37,9 +37,11 @@ Post = Callable[[str, bytes, Mapping[str, str]], int]
 
 # After each attempt that failed, the pause before the next; after the last of them, none.
 PAUSES_SECONDS = (5, 60, 300, 1800, 7200, 21_600, 43_200, 86_400)
+LONGEST_PAUSE = timedelta(seconds=1.2 * PAUSES_SECONDS[-1])
 DISABLED_AFTER = timedelta(hours=36)  # without a single success
 GONE = 410  # the receiver wants no more
 CLAIM_SECONDS = 60.0  # longer than an attempt takes: a killed worker's delivery is tried again after that
+CLAIM = timedelta(seconds=CLAIM_SECONDS)
 TURN_SECONDS = 20.0  # a worker's thread then does other work first
 SLOW_SECONDS = 1.0  # an attempt that takes longer has its user's webhooks rest for a multiple of that
 RESTS = 4
@@ -63,7 +65,7 @@ class Deliveries:
     def are_due(self) -> bool:
         """Whether anything waits, and nobody delivers: receivers may be slow, and workers have other work."""
         moment = self._clock()
-        claimed = sa.select(webhook_deliveries.c.id).where(webhook_deliveries.c.claimed_until > moment)
+        claimed = sa.select(webhook_deliveries.c.id).where(~_is_past(webhook_deliveries.c.claimed_until, moment, CLAIM))
         with self._database.read() as connection:
             if connection.scalar(_due(moment).limit(1)) is None:
                 return False
@@ -92,7 +94,7 @@ class Deliveries:
             chosen = connection.scalar(_due(moment).limit(1).with_for_update(skip_locked=True, of=webhook_deliveries))
             if chosen is None:
                 return None
-            claimed_until = moment + timedelta(seconds=CLAIM_SECONDS)
+            claimed_until = moment + CLAIM
             attempts = webhook_deliveries.c.attempts + 1
             connection.execute(_change(chosen).values(claimed_until=claimed_until, attempts=attempts))
             found = (
@@ -204,7 +206,7 @@ class Deliveries:
         """Serve others first after a slow attempt: receivers of one user take a fifth of the time at most."""
         if taken.total_seconds() > SLOW_SECONDS:
             of_user = sa.update(webhooks).where(webhooks.c.user_id == row.user_id)
-            rest = min(taken, timedelta(seconds=CLAIM_SECONDS)) * RESTS  # a clock may have been set meanwhile
+            rest = min(taken, CLAIM) * RESTS  # a clock may have been set meanwhile
             connection.execute(of_user.values(rests_until=self._clock() + rest))
 
 
@@ -214,13 +216,26 @@ def _due(moment: datetime) -> sa.Select[UUID]:
         sa.select(webhook_deliveries.c.id)
         .join(webhooks, webhooks.c.id == webhook_deliveries.c.webhook_id)
         .where(
-            webhook_deliveries.c.due_at <= moment,
-            sa.or_(webhook_deliveries.c.claimed_until.is_(None), webhook_deliveries.c.claimed_until <= moment),
-            sa.or_(webhooks.c.rests_until.is_(None), webhooks.c.rests_until <= moment),
+            webhook_deliveries.c.due_at.is_not(None),
+            sa.or_(
+                _is_past(webhook_deliveries.c.due_at, moment, LONGEST_PAUSE),
+                # The clock was set back since; the first attempt, which may have been cut off, waits for nothing else.
+                sa.and_(webhook_deliveries.c.attempts <= 1, webhook_deliveries.c.created_at > moment),
+            ),
+            sa.or_(
+                webhook_deliveries.c.claimed_until.is_(None),
+                _is_past(webhook_deliveries.c.claimed_until, moment, CLAIM),
+            ),
+            sa.or_(webhooks.c.rests_until.is_(None), _is_past(webhooks.c.rests_until, moment, CLAIM * RESTS)),
             is_open(moment),
         )
         .order_by(webhook_deliveries.c.attempts, webhook_deliveries.c.created_at, webhook_deliveries.c.id)
     )
+
+
+def _is_past(column: sa.ColumnElement[datetime], moment: datetime, longest: timedelta) -> sa.ColumnElement[bool]:
+    """Or further in the future than it can have been set to, before the clock was set back."""
+    return sa.or_(column <= moment, column > moment + longest)
 
 
 def _hold(connection: sa.Connection, user_id: UUID) -> None:

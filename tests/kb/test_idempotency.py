@@ -69,6 +69,15 @@ def test_request_that_runs_is_refused_until_its_process_is_gone(
         keys.claim(acting, "one", ASKED)
 
 
+def test_request_of_a_process_that_is_gone_does_not_run_on_when_the_clock_is_set_back(
+    library: Library, keys: IdempotencyKeys, clock: Clock
+) -> None:
+    acting = program(library)
+    first = keys.claim(acting, "one", ASKED)
+    clock.advance(-86_400)
+    assert keys.claim(acting, "one", ASKED) == first
+
+
 def test_refused_request_leaves_nothing(library: Library, keys: IdempotencyKeys) -> None:
     acting = program(library)
     first = keys.claim(acting, "one", ASKED)

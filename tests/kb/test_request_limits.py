@@ -87,6 +87,12 @@ def test_what_is_used_up_comes_back(program: Program) -> None:
     assert program.limits.refusal("one", HERE, is_question=False) is None
 
 
+def test_what_is_used_up_comes_back_when_the_clock_is_set_back(program: Program) -> None:
+    assert [program.asks("one") for _ in range(4)] == [[], [], [], ["requests"]]
+    program.clock.seconds = -86_400
+    assert program.limits.refusal("one", HERE, is_question=False) is None
+
+
 def test_address_that_tries_keys_is_refused_and_valid_keys_from_there_are_not(program: Program) -> None:
     assert program.asks("valid") == []
     program.limits.note_key("valid", is_valid=True)

@@ -277,6 +277,22 @@ def test_delivery_of_a_killed_worker_is_not_lost(
     assert events(receiver) == ["webhook.test"]
 
 
+@pytest.mark.parametrize("hours", [1, 48])
+def test_nothing_waits_for_a_clock_that_was_set_back(
+    library: Library, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver, later: Clock, hours: int
+) -> None:
+    webhook, _secret = webhooks.create(library.user, receiver.address)
+    webhooks.test(library.user, webhook.id)
+    later.advance(-3600 * hours)
+    assert deliveries._claim()  # of a worker that is killed then
+    later.advance(-3600 * hours)
+    with library.database.write() as connection:
+        connection.execute(sa.update(tables.webhooks).values(rests_until=later.now + timedelta(hours=hours)))
+    assert deliveries.are_due()
+    assert deliveries.deliver_due() == 1
+    assert events(receiver) == ["webhook.test"]
+
+
 def test_what_did_not_happen_is_not_told(
     library: Library, claims: Claims, webhooks: Webhooks, deliveries: Deliveries, receiver: Receiver
 ) -> None:

@@ -66,5 +66,6 @@ def test_check_is_begun_once(chat: Chat, fruit: UUID) -> None:
     assert messages.begin_check(chat.core.user, message.id, 1_000.0, 900.0)
     assert not messages.begin_check(chat.core.user, message.id, 1_010.0, 910.0)
     assert messages.begin_check(chat.core.user, message.id, 2_000.0, 1_900.0)  # the process of the first one died
+    assert messages.begin_check(chat.core.user, message.id, 500.0, 400.0)  # so it did, and the clock was set back
     with pytest.raises(NotFound):
         messages.begin_check(Principal(uuid4()), message.id, 3_000.0, 2_900.0)
