@@ -1,9 +1,11 @@
-"""Makes writes survive a power cut."""
+"""Makes writes survive a power cut, and says how little space is too little."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+LITTLE_SPACE, NO_SPACE = 2 << 30, 200 << 20  # bytes that are free
 
 
 def sync(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import platform
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from importlib.metadata import version
 
 import streamlit as st
 
+from kb.disk import LITTLE_SPACE
 from kb.embedding import ModelState, ModelStatus, full_name
 from kb.errors import CleanUpFailed, KbError, WebSearchNotConfigured
 from kb.extracts import escape_markdown as escape
@@ -25,7 +27,7 @@ from kb.reconciling import Reconciled, reconciled, request_checks
 from kb.vectors.connection import Server
 from pages.ui.chat_sidebar import connect_help
 from pages.ui.feedback import announce, errors_flashed, live_fragment, missing_worker, show_error
-from pages.ui.i18n import _, ago, duration, error_text, ngettext, number
+from pages.ui.i18n import _, ago, duration, error_text, ngettext, number, size
 from pages.ui.leftovers import draw_leftovers
 from pages.ui.resources import current_principal, health_monitor, local_services, services
 from pages.ui.unsearchable import draw_lists, draw_remedy
@@ -98,6 +100,12 @@ def draw_warnings(health: Sequence[ServiceHealth]) -> None:
 
 def warnings(health: Sequence[ServiceHealth]) -> Iterator[str]:
     """Each as Markdown."""
+    free = shutil.disk_usage(services().settings.home).free
+    if free < LITTLE_SPACE:
+        yield _warning(
+            _("The disk with the data has only {size} left.").format(size=size(free)),
+            _("Free some space: a full disk stops uploads and the database."),
+        )
     for service in health:
         if service.error:
             yield _failure(service.error)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -82,6 +84,18 @@ def test_unavailable_service_is_marked(
     assert [RED in row_of(visitor, name) for name in ("SQL", "Redis", "Milvus")] == [False, True, True]
     assert message in "\n".join(read(visitor.app.warning))
     assert "REDIS_URL" in "\n".join(read(visitor.app.warning))
+
+
+@pytest.mark.parametrize(("locale", "message"), [("en-US", "has only 1 GB left"), ("zh-CN", "只剩 1 GB 可用空间")])
+def test_full_disk_warns(
+    locale: str, message: str, installation: Installation, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visit(locale)
+    visitor.go_to("system")
+    assert message not in visitor.text()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _home: SimpleNamespace(free=1_000_000_000))
+    visitor.run()
+    assert message in visitor.text()
 
 
 def test_silent_service_does_not_delay_the_page(

@@ -20,13 +20,13 @@ from pydantic import ValidationError
 from kb.cli.doctor.finding import Finding, Mark, failed, of_error, ok, warning
 from kb.cli.printing import count
 from kb.config import SOURCE, Settings, find_env_file, load_settings
+from kb.disk import LITTLE_SPACE, NO_SPACE
 from kb.errors import SetupError
 from kb.home import OTHERS
 from kb.local.milvus_server import TESTED_VERSION, lost_without_patches
 
 PACKAGE = "zhiwen"
 CONSTRAINTS = SOURCE / "constraints.txt"
-LITTLE_SPACE, NO_SPACE = 2 << 30, 200 << 20  # bytes that are free
 SHOWN = 5  # packages, at most
 _PINNED = re.compile(r"^([\w.-]+)==([\w.+-]+)", re.MULTILINE)
 
