@@ -23,6 +23,7 @@ def configure_logs(settings: Settings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _show_unseen,
     ]
     last: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -42,3 +43,14 @@ def configure_logs(settings: Settings) -> None:
 def _add_trace(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """With the ids of the span in which it happened, where there is a trace."""
     return {**event, **tracing.ids()}
+
+
+def _show_unseen(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """With escapes for what a terminal would obey, or show elsewhere: paths, names and messages are of others."""
+    return {name: _escaped(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
