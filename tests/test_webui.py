@@ -158,6 +158,7 @@ def test_every_response_has_security_headers(path: str, web: Web) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["X-DNS-Prefetch-Control"] == "off"  # a link in an answer could name anything in its host
 
 
 def test_policy_allows_only_known_inline_scripts(web: Web) -> None:
