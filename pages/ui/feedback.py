@@ -140,7 +140,7 @@ def live_fragment(
         @errors_shown()
         @wraps(draw)
         def draw_it() -> None:
-            if FLASH_KEY in st.session_state:
+            if FLASH_KEY in st.session_state or TOASTS_KEY in st.session_state:
                 redraw()
             if not is_frequent and is_signed_out():
                 st.rerun()

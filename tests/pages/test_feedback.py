@@ -57,6 +57,29 @@ def test_error_goes_when_the_user_goes_on() -> None:
     assert len(app.error) == 0
 
 
+def announcing_page() -> None:
+    import streamlit as st
+
+    from pages.ui.feedback import announce, live_fragment, show_flash
+
+    @live_fragment(is_frequent=True)
+    def draw() -> None:
+        st.text("drawn")
+
+    show_flash()
+    if st.session_state.pop("is_pressed", False):  # as a button of the fragment, whose callback runs without the page
+        announce("Queued.", ":material/check:")
+    draw()
+
+
+def test_toast_of_a_fragment_is_shown_at_once() -> None:
+    app = AppTest.from_function(announcing_page)
+    app.session_state["is_pressed"] = True
+    app.run()
+    assert [toast.value for toast in app.toast] == ["Queued."]
+    assert [text.value for text in app.text] == ["drawn"]
+
+
 def searching_page() -> None:
     from threading import Event
 
