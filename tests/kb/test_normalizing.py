@@ -46,6 +46,13 @@ def test_long_runs_take_no_time() -> None:
     assert foreign_share(LONG_RUN, frozenset({"latin"})) == 0
 
 
+@pytest.mark.timeout(30)  # years otherwise
+@pytest.mark.parametrize("mark", ["\u0f73", "\u0f75", "\u0f81", "\uff9e", "\u0301"])
+def test_runs_that_are_not_too_long_take_no_time(mark: str) -> None:
+    text = "a" + mark * MOST_MARKS + "b" * 100
+    assert normalize("NFC", text) == unicodedata.normalize("NFC", text)
+
+
 def test_nobody_normalizes_elsewhere() -> None:
     files = [path for folder in ("kb", "pages", "web", "workers") for path in (ROOT / folder).rglob("*.py")]
     users = {path.name for path in files if "unicodedata.normalize(" in path.read_text(encoding="utf-8")}
