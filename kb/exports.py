@@ -35,7 +35,7 @@ _ENDINGS = {
     MessageState.FAILED: N_("This answer failed."),
 }
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
-_MARKUP = re.compile(r"([\\`*_\[\]<>#])")
+_MARKUP = re.compile(r"([\\`*_\[\]<>#&~])")
 
 
 class Format(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import zipfile
@@ -11,9 +12,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from markdown_it import MarkdownIt
 
 from kb.conversations import Conversations, Messages
-from kb.exports import Exports, Format, Wording
+from kb.exports import Exports, Format, Wording, escape
 from kb.messages import Attached, ErrorPart, Part, Source, SourcesPart, TextPart, UsagePart, given_from
 from kb.models import NOWHERE, Chunk, Conversation, MessageState, Mode, Passage, Scope
 from kb.places import name_place
@@ -79,6 +81,11 @@ def test_name_of_a_sheet_is_no_markup(conversations: Conversations, library: Lib
     conversation = talk(conversations, library, "Q", [TextPart("Ten [1]."), sources], Mode.KNOWLEDGE)
     _, text = exports.one(library.user, conversation.id, Format.MARKDOWN, WORDING)
     assert text.splitlines()[-1] == r"- [1] a.xlsx, sheet “\[Pay\](https://x.example)”"
+
+
+@pytest.mark.parametrize("name", ["&lt;b&gt;", "&copy;", "~~old~~ plan", "![x](http://h)", "<b>", "# a `b` *c* _d_"])
+def test_names_stay_what_they_are(name: str) -> None:
+    assert MarkdownIt().enable("strikethrough").renderInline(escape(name)) == html.escape(name, quote=False)
 
 
 def test_markdown_says_where_web_pages_are_and_when_they_were_read(
