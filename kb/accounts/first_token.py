@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from kb.access.tokens import new_token
+from kb.errors import N_, SetupError
+from kb.local.set_aside import rename_unusable
 
 FIRST_TOKEN_FILE = "first-account-token"
 
@@ -17,10 +19,24 @@ class FirstToken:
         self._path = home / FIRST_TOKEN_FILE
 
     def ensure(self) -> str:
-        """The token, made at the first call; several processes that share the folder agree on it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._read():
-            self._make()
+        """The token, made at the first call; several processes that share the folder agree on it.
+
+        Errors: `SetupError` if the folder cannot be written.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.is_dir():
+                rename_unusable(self._path)
+            if not self._read():
+                self._make()
+        except OSError as error:
+            raise SetupError(
+                N_("The data folder {folder} cannot be written: {detail} ({path})."),
+                N_("Free some space, give this user write access, or set ZHIWEN_HOME to another folder."),
+                folder=self._path.parent,
+                detail=error.strerror or error,
+                path=self._path,
+            ) from error
         return self._read()
 
     def _make(self) -> None:
@@ -50,7 +66,7 @@ class FirstToken:
     def _read(self) -> str:
         try:
             return self._path.read_text().strip()
-        except FileNotFoundError:
+        except (OSError, ValueError):  # none, or none that can be read
             return ""
 
 

@@ -21,6 +21,7 @@ from kb.errors import (
     NotFound,
     PasswordTooShort,
     RegistrationClosed,
+    SetupError,
     SignInFailed,
     TooManyAttempts,
     WrongFirstToken,
@@ -32,6 +33,23 @@ from tests.fakes.queue import RecordingQueue
 from tests.kb.accounts.people import ADDRESS, PASSWORD, People
 
 NEW = "another long password"
+
+
+@pytest.mark.parametrize("place", ["a folder", "garbage"])
+def test_first_token_is_made_in_spite_of_what_stands_there(tmp_path: Path, place: str) -> None:
+    if place == "a folder":
+        (tmp_path / FIRST_TOKEN_FILE).mkdir()
+    else:
+        (tmp_path / FIRST_TOKEN_FILE).write_bytes(b"\xff\xfe\0")
+    token = FirstToken(tmp_path).ensure()
+    assert token
+    assert FirstToken(tmp_path).matches(token)
+
+
+def test_first_token_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "home").write_bytes(b"a file")
+    with pytest.raises(SetupError, match="cannot be written"):
+        FirstToken(tmp_path / "home").ensure()
 
 
 def test_first_token_is_kept_privately_and_once(tmp_path: Path) -> None:
