@@ -83,10 +83,10 @@ def error_text(error: KbError, code: str | None = None) -> tuple[str, str]:
 
 
 def join_sentences(*sentences: str) -> str:
-    """Join to a paragraph; after a full-width stop, no space follows."""
+    """Join to a paragraph; after a full-width stop or bracket, no space follows."""
     text = ""
     for sentence in filter(None, sentences):
-        text += sentence if not text or text.endswith(("。", "！", "？")) else f" {sentence}"
+        text += sentence if not text or text.endswith(("。", "！", "？", "）")) else f" {sentence}"
     return text
 
 

@@ -99,6 +99,18 @@ def test_error_ends_in_one_stop(detail: str, code: str, end: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "joined"),
+    [
+        ("Redis is away (refused.)", "Redis is away (refused.) Wait."),
+        ("Redis 没有响应。", "Redis 没有响应。Wait."),
+        ("Redis 没有响应（refused.）", "Redis 没有响应（refused.）Wait."),
+    ],
+)
+def test_sentences_are_joined_as_their_writing_wants(first: str, joined: str) -> None:
+    assert i18n.join_sentences("", first, "Wait.") == joined
+
+
+@pytest.mark.parametrize(
     ("tags", "code"),
     [
         (("zh-TW", "zh-HK", "zh-MO", "zh-Hant", "zh-Hant-HK", "zh-hant-cn"), "zh_TW"),
