@@ -38,6 +38,7 @@ from kb.parsing import builder, decoding, parse_source, pdf
 from kb.parsing.builder import Source
 from kb.parsing.media_types import BY_EXTENSION
 from kb.parsing.office import number_formats
+from kb.parsing.tables import table_lines
 from kb.parsing.web import html_tree
 from kb.retrieval import overview_questions
 from kb.support import by_model, claims, figures, sentences
@@ -340,3 +341,12 @@ def test_time_of_stray_end_tags() -> None:
 
     _measure(read, "10")
     assert _measure(read, "40000") < QUADRATIC * _measure(read, "12000")
+
+
+def test_time_of_short_rows_below_a_wide_header() -> None:
+    def read(count: str) -> None:
+        rows = [["b", "", "c"]] * int(count)
+        assert sum(1 for _ in table_lines([[f"h{index}" for index in range(int(count))], *rows])) > int(count)
+
+    _measure(read, "10")
+    assert _measure(read, "6000") < QUADRATIC * _measure(read, "1500")

@@ -159,8 +159,8 @@ class _Block:
                 yield from split_text(join_cells(row), "")
             elif row not in header:  # some tables repeat it on each page
                 yield from labelled_lines(self._labels_of(row, found.labels), row)
-                if unused:
-                    unused = {index: label for index, label in unused.items() if not any(row[index : index + 1])}
+                for index in [index for index, cell in enumerate(row) if cell] if unused else []:
+                    unused.pop(index, None)
         if unused:  # columns to be filled in
             yield join_cells(unused.values())
 

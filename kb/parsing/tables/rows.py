@@ -55,7 +55,7 @@ def count_covered(row: Row) -> int:
 
 def join_cells(cells: Iterable[str]) -> str:
     """A row without labels as a line; empty if all its cells are empty. Gaps show only where they are few."""
-    texts = [" ".join(cell.split()) for cell in cells if cell != SPANNED]
+    texts = [" ".join(cell.split()) if cell else "" for cell in cells if cell != SPANNED]
     filled = [text for text in texts if text]
     return " | ".join(texts if len(texts) <= _FEW_GAPS * len(filled) and len(filled) > 1 else filled)
 
