@@ -248,15 +248,18 @@ class Checks:
         return [each for each in version_ids if replaced.get(each, are_unknown_ours)]
 
     def _note_check(self, collection: str, loaded_at: datetime | None, error: KbError | None = None) -> None:
-        """`loaded_at` is what was noted when the check began: what was loaded since is compared again."""
+        """`loaded_at` is what was noted when the check began: what was loaded since is compared again.
+
+        What Milvus refuses is not: each try to load it is noted, too, and there would be one every few seconds.
+        """
         values = {
             "checked_at": now(),
             "error": error.code if error else "",
             "error_values": error.values if error else {},
         }
         with self._database.write() as connection:
-            this_load = sa.and_(index_loads.c.collection == collection, index_loads.c.loaded_at == loaded_at)
-            connection.execute(sa.delete(index_loads).where(this_load))
+            done = sa.delete(index_loads).where(index_loads.c.collection == collection)
+            connection.execute(done if error else done.where(index_loads.c.loaded_at == loaded_at))
         with suppress(IntegrityError), self._database.write() as connection:  # another process did so at this moment
             change = sa.update(index_checks).where(index_checks.c.collection == collection).values(values)
             if connection.execute(change).rowcount == 0:

@@ -248,6 +248,28 @@ def test_what_is_loaded_while_it_is_compared_is_compared_again(
     assert compared == [base.collection] * 2
 
 
+@pytest.mark.parametrize("core", ["lite"], indirect=True)
+def test_what_milvus_refuses_to_load_is_tried_once(
+    core: Core, worker: WorkerParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try is noted before it is known to fail."""
+    base = core.knowledge_base()
+    ingest(core, worker, base, "a.md")
+    tried = list[str]()
+
+    def refuse(collection: str, totals: Mapping[UUID, int]) -> bool:
+        tried.append(collection)
+        note_loading(core.services.database, collection)
+        raise MilvusRefused(detail="out of memory")
+
+    monkeypatch.setattr(core.services.vectors, "lacks_ends", refuse)
+    note_loading(core.services.database, base.collection)
+    for _ in range(2):
+        worker.checks.check_loaded()
+    assert tried == [base.collection]
+    assert reconciled(core.services.database).errors.keys() == {base.collection}
+
+
 def test_what_is_found_again_is_searchable_again(core: Core, worker: WorkerParts) -> None:
     """After MILVUS_URI was set back, or a backup restored."""
     base = core.knowledge_base()
