@@ -33,6 +33,7 @@ from workers.recycling import Recycling
 
 HEARTBEAT_SECONDS = 2.0
 REAPER_SECONDS = 2.0
+WAITS_SECONDS = 60.0  # 0.2 s of a processor with 100,000 queued documents
 SEALER_SECONDS = 1.0
 METRICS_SECONDS = 5.0
 RECYCLING_SECONDS = 2.0
@@ -106,6 +107,7 @@ class WorkerRuntime(Middleware):
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._every(HEARTBEAT_SECONDS, "heartbeat", self._beat)
         self._every(REAPER_SECONDS, "reaper", self._reap)
+        self._every(WAITS_SECONDS, "waits", self.parts.claims.bound_waits)
         self._every(SEALER_SECONDS, "sealer", self.parts.ingestion.seal)
         self._every(METRICS_SECONDS, "metrics", self._metrics.publish)
         self._every(SWEEPER_SECONDS, "sweeper", self._sweep)

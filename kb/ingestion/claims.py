@@ -315,7 +315,6 @@ class Claims:
     def expire(self) -> int:
         """Requeue the versions of dead workers, or fail those that crashed too often. Returns how many were found."""
         self._end_dead_clearings()
-        self._bound_waits()
         running = versions.c.state.in_(RUNNING)
         leases = sa.select(versions.c.id, versions.c.lease_owner, versions.c.lease_until).where(running)
         with self._database.read() as connection:
@@ -337,6 +336,25 @@ class Claims:
             ends = [(*self._expire(connection, version), version.size_bytes) for version in expired]
             record_ingested(connection, [end for end in ends if end[0] is not VersionState.QUEUED])
             return len(expired)
+
+    def bound_waits(self) -> None:
+        """Shorten what would last longer than it can have been meant to: the clock was set back meanwhile.
+
+        Reads all that is queued.
+        """
+        moment = self._clock()
+        queued, cleared = versions.c.state == VersionState.QUEUED.value, versions.c.state.in_(CLEARED)
+        for column, chosen, longest in (
+            (versions.c.retry_at, queued, timedelta(seconds=LONGEST_WAIT_SECONDS)),
+            (versions.c.lease_until, cleared, CLEARING),
+        ):
+            too_late = sa.and_(chosen, column > moment + longest)
+            with self._database.read() as connection:
+                is_needed = connection.execute(sa.select(versions.c.id).where(too_late).limit(1)).first()
+            if is_needed:
+                with self._database.write() as connection:
+                    lock_rows(connection, versions, too_late)
+                    connection.execute(sa.update(versions).where(too_late).values({column: moment + longest}))
 
     def due(self, resend: bool, limit: int = 100) -> list[UUID]:
         """Due queued versions whose message was never sent; marks them as sent.
@@ -381,22 +399,6 @@ class Claims:
             with self._database.write() as connection:
                 lock_rows(connection, versions, theirs)
                 connection.execute(sa.update(versions).where(theirs).values(lease_owner="", lease_until=None))
-
-    def _bound_waits(self) -> None:
-        """Shorten what would last longer than it can have been meant to: the clock was set back meanwhile."""
-        moment = self._clock()
-        queued, cleared = versions.c.state == VersionState.QUEUED.value, versions.c.state.in_(CLEARED)
-        for column, chosen, longest in (
-            (versions.c.retry_at, queued, timedelta(seconds=LONGEST_WAIT_SECONDS)),
-            (versions.c.lease_until, cleared, CLEARING),
-        ):
-            too_late = sa.and_(chosen, column > moment + longest)
-            with self._database.read() as connection:
-                is_needed = connection.execute(sa.select(versions.c.id).where(too_late).limit(1)).first()
-            if is_needed:
-                with self._database.write() as connection:
-                    lock_rows(connection, versions, too_late)
-                    connection.execute(sa.update(versions).where(too_late).values({column: moment + longest}))
 
     def _dead_owners(self, connection: sa.Connection, leased: sa.ColumnElement[bool]) -> list[str]:
         """Those who hold such versions, but ran on this host and are gone."""

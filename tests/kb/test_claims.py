@@ -256,11 +256,11 @@ def test_work_goes_on_when_the_clock_is_set_back(
     """A wait, a lost message and a clearing last no longer than they were meant to, and a little."""
     assert claims.postpone(claim(claims, document), MilvusUnavailable(detail="gone"))
     clock.advance(-DAY)
-    claims.expire()
+    claims.bound_waits()
     clock.advance(LONGEST_WAIT_SECONDS)
     assert claims.due(resend=False) == [document.latest.id]
     clock.advance(-DAY)
-    claims.expire()
+    claims.bound_waits()
     clock.advance(LONGEST_WAIT_SECONDS)
     assert claims.due(resend=False) == []
     assert claims.due(resend=True) == [document.latest.id]  # its message was lost
@@ -268,7 +268,7 @@ def test_work_goes_on_when_the_clock_is_set_back(
         connection.execute(sa.update(versions).values(lease_owner="cleaner", lease_until=clock.now + CLEARING))
     assert claims.claim(document.latest.id) is None
     clock.advance(-DAY)
-    claims.expire()
+    claims.bound_waits()
     clock.advance(CLEARING.total_seconds() + 1)
     claim(claims, document)
 
