@@ -175,7 +175,9 @@ def test_folder_that_cannot_be_created_is_reported(embedded: Embedded) -> None:
         embedded.started()
 
 
-def test_supervisor_that_cannot_start_says_why(embedded: Embedded) -> None:
+def test_supervisor_that_cannot_start_says_why(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder came in the place of its file after such were cleared away."""
+    monkeypatch.setattr("kb.local.services._clear_places", lambda _folders: None)
     (embedded.home / "run" / "redis.conf").mkdir(parents=True)
     (embedded.home / "logs").mkdir()
     (embedded.home / "logs" / "supervisor.log").write_text("an old message\n")
