@@ -9,6 +9,8 @@ from pathlib import Path
 
 import structlog
 
+from kb.errors import N_, SetupError, is_disk_full
+
 UMASK = 0o077
 OTHERS = 0o077  # the permissions of the group and of everybody else
 OURS = (
@@ -46,6 +48,17 @@ def keep_private(home: Path) -> None:
                     _close(path)
     except OSError as error:  # another user's folder, or a file system without permissions
         log.warning("home.not_private", detail=str(error))
+
+
+def not_written(home: Path, error: OSError, path: Path | str) -> SetupError:
+    """That the home folder cannot be written: `error` came when `path` in it was."""
+    return SetupError(
+        N_("The data folder {folder} cannot be written: {detail} ({path})."),
+        N_("Free some space, give this user write access, or set ZHIWEN_HOME to another folder."),
+        folder=home,
+        detail=N_("the disk is full") if is_disk_full(error) else error.strerror or error,
+        path=path,
+    )
 
 
 def _tree(path: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kb.access.tokens import new_token
-from kb.errors import N_, SetupError
+from kb.home import not_written
 from kb.local.set_aside import rename_unusable
 
 FIRST_TOKEN_FILE = "first-account-token"
@@ -30,13 +30,7 @@ class FirstToken:
             if not self._read():
                 self._make()
         except OSError as error:
-            raise SetupError(
-                N_("The data folder {folder} cannot be written: {detail} ({path})."),
-                N_("Free some space, give this user write access, or set ZHIWEN_HOME to another folder."),
-                folder=self._path.parent,
-                detail=error.strerror or error,
-                path=self._path,
-            ) from error
+            raise not_written(self._path.parent, error, self._path) from error
         return self._read()
 
     def _make(self) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kb
-from kb.errors import N_, SetupError, is_disk_full
+from kb.errors import N_, SetupError
+from kb.home import not_written
 from kb.local.plan import Folders, Plan
 from kb.local.redis_data import TRIES
 from kb.local.redis_server import find_redis_server, is_ready, start_failure
@@ -177,13 +178,7 @@ def _folder_error(folders: Folders, error: OSError) -> SetupError:
             N_("Move that file away, or set ZHIWEN_HOME to another folder."),
             path=error.filename,
         )
-    return SetupError(
-        N_("The data folder {folder} cannot be written: {detail} ({path})."),
-        N_("Free some space, give this user write access, or set ZHIWEN_HOME to another folder."),
-        folder=folders.home,
-        detail=N_("the disk is full") if is_disk_full(error) else error.strerror or error,
-        path=error.filename or folders.run,  # a write that fails names no file
-    )
+    return not_written(folders.home, error, error.filename or folders.run)  # a write that fails names no file
 
 
 def _wait_for_folder(plan: Plan, supervisor: _Supervisor) -> RunState:

@@ -52,6 +52,15 @@ def test_first_token_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         FirstToken(tmp_path / "home").ensure()
 
 
+def test_first_token_names_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kb.accounts.first_token._write", fill)
+    with pytest.raises(SetupError, match="the disk is full"):
+        FirstToken(tmp_path).ensure()
+
+
 def test_first_token_is_kept_privately_and_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
     token = FirstToken(home).ensure()
