@@ -257,9 +257,10 @@ class Checks:
             "error": error.code if error else "",
             "error_values": error.values if error else {},
         }
-        with self._database.write() as connection:
+        if loaded_at or error:
             done = sa.delete(index_loads).where(index_loads.c.collection == collection)
-            connection.execute(done if error else done.where(index_loads.c.loaded_at == loaded_at))
+            with self._database.write() as connection:
+                connection.execute(done if error else done.where(index_loads.c.loaded_at == loaded_at))
         with suppress(IntegrityError), self._database.write() as connection:  # another process did so at this moment
             change = sa.update(index_checks).where(index_checks.c.collection == collection).values(values)
             if connection.execute(change).rowcount == 0:
